@@ -1,0 +1,186 @@
+"""Quantise and requantise: the only place where rounding is written down.
+
+Two rules exist in the world, and a run picks one:
+
+``double``  fixed point: the high half of a 32x32 product is rounded, then the right shift is rounded
+            (TFLite reference kernels, TFLite Micro, CMSIS-NN);
+``single``  floating point: the float32 product of accumulator and scale is rounded once, half to even
+            (LiteRT's XNNPACK kernels on x86-64 and arm64, ONNX Runtime's fused kernels).
+
+A 31-bit integer product with one rounding is *not* the second rule: it misses XNNPACK in about one byte of a million.
+Sources: the TFLite 8-bit quantisation specification; details found by comparing bytes with each engine
+(tests/runtime/test_engines.py keeps the comparison).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .graph import Quant
+
+Rounding = Literal["double", "single"]
+I64 = npt.NDArray[np.int64]
+I8 = npt.NDArray[np.int8]
+F32 = npt.NDArray[np.float32]
+
+ADD_HEADROOM_BITS = 20  # the fixed-point sum keeps this many fractional bits (TFLite int8 ADD)
+
+
+def quantise(real: npt.NDArray[np.floating], quant: Quant) -> I8:
+    """Real values to int8 codes: round half to even of x / scale in float32, plus the zero point, saturated."""
+    codes = np.rint(real.astype(np.float32) / np.float32(quant.scale[0])) + np.float32(quant.zero_point)
+    return np.clip(codes, -128, 127).astype(np.int8)
+
+
+def dequantise(codes: npt.NDArray[np.integer], quant: Quant) -> F32:
+    """Codes to real values, float32."""
+    shifted = (codes.astype(np.int32) - quant.zero_point).astype(np.float32)
+    return shifted * np.asarray(quant.scale, np.float32)
+
+
+def clamp_range(quant: Quant, relu: bool) -> tuple[int, int]:
+    """Lowest and highest output code; ReLU raises the lowest to the zero point."""
+    return (max(-128, quant.zero_point) if relu else -128), 127
+
+
+@dataclass(frozen=True, eq=False)
+class Rescale:
+    """A real factor in both rules' terms: ``multiplier * 2**(shift - 31)`` and float32 ``factor``.
+
+    ``multiplier`` is in [2^30, 2^31); arrays have one entry, or one per output channel.
+    """
+
+    multiplier: I64
+    shift: I64
+    factor: F32
+
+    @staticmethod
+    def of(real: npt.ArrayLike, factor: npt.ArrayLike) -> Rescale:
+        """``real``: the factor in float64, for fixed point. ``factor``: the same as float32 arithmetic gives it."""
+        multiplier, shift = fixed_point(np.atleast_1d(np.asarray(real, np.float64)))
+        return Rescale(multiplier, shift, np.atleast_1d(np.asarray(factor, np.float32)))
+
+
+def fixed_point(real: npt.NDArray[np.float64]) -> tuple[I64, I64]:
+    """``real = multiplier * 2**(shift - 31)`` with a 31-bit multiplier, rounded half up."""
+    mantissa, exponent = np.frexp(real)
+    multiplier = np.floor(mantissa * 2.0**31 + 0.5).astype(np.int64)
+    shift = exponent.astype(np.int64)
+    carry = multiplier == 2**31
+    multiplier, shift = np.where(carry, 2**30, multiplier), np.where(carry, shift + 1, shift)
+    tiny = shift < -31
+    return np.where(tiny, 0, multiplier), np.where(tiny, 0, shift)
+
+
+def conv_rescale(x: Quant, weight: Quant, out: Quant) -> Rescale:
+    """Accumulator to output code of a convolution or a product: s_x * s_w / s_out."""
+    s_x, s_w, s_out = x.scale[0], np.asarray(weight.scale, np.float64), out.scale[0]
+    factor = np.float32(s_x) * s_w.astype(np.float32) / np.float32(s_out)
+    return Rescale.of(s_x * s_w / s_out, factor)
+
+
+def high_product(a: I64, multiplier: I64) -> I64:
+    """(a * multiplier) / 2^31 rounded half away from zero: the saturating doubling high multiply."""
+    product = a * multiplier
+    nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
+    return np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))
+
+
+def rounding_shift_right(a: I64, bits: I64) -> I64:
+    """a / 2^bits rounded half away from zero."""
+    mask = (np.int64(1) << bits) - 1
+    threshold = (mask >> 1) + (a < 0)
+    return (a >> bits) + ((a & mask) > threshold)
+
+
+def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:
+    """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings."""
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    return rounding_shift_right(high_product(acc << left, multiplier), right)
+
+
+def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:
+    """The ``single`` rule: the float32 product, rounded half to even (integral float32 values)."""
+    return np.rint(acc.astype(np.float32) * factor)
+
+
+def requantise(acc: I64, rescale: Rescale, out: Quant, *, relu: bool, rounding: Rounding) -> I8:
+    """int32 accumulators (held as int64) to int8 codes; the last axis is the channel axis."""
+    low, high = clamp_range(out, relu)
+    if rounding == "double":
+        codes = rescale_double(acc, rescale.multiplier, rescale.shift)
+        return np.clip(codes + out.zero_point, low, high).astype(np.int8)
+    real = rescale_single(acc, rescale.factor)
+    return np.clip(real + np.float32(out.zero_point), low, high).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class AddDouble:
+    """Constants of the fixed-point sum: each input is scaled to a common scale with 20 fractional bits."""
+
+    multiplier_a: int
+    shift_a: int
+    multiplier_b: int
+    shift_b: int
+    multiplier_out: int
+    shift_out: int
+
+
+def add_double(a: Quant, b: Quant, out: Quant) -> AddDouble:
+    """TFLite's int8 ADD: the common scale is twice the larger input scale."""
+    common = 2.0 * max(a.scale[0], b.scale[0])
+    real = np.array([a.scale[0] / common, b.scale[0] / common, common / (2**ADD_HEADROOM_BITS * out.scale[0])])
+    multiplier, shift = fixed_point(real)
+    (m_a, m_b, m_out), (s_a, s_b, s_out) = multiplier.tolist(), shift.tolist()
+    return AddDouble(m_a, s_a, m_b, s_b, m_out, s_out)
+
+
+@dataclass(frozen=True)
+class AddSingle:
+    """Constants of XNNPACK's int8 sum: (bias + a * multiplier_a + b * multiplier_b) >> shift, rounded half up."""
+
+    multiplier_a: int
+    multiplier_b: int
+    bias: int
+    shift: int
+
+
+def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
+    """The larger of the two factors gets 21 significant bits; zero points and rounding go into the bias."""
+    factor_a = np.float32(a.scale[0]) / np.float32(out.scale[0])
+    factor_b = np.float32(b.scale[0]) / np.float32(out.scale[0])
+    _, exponent = np.frexp(max(factor_a, factor_b))
+    shift = 20 - (int(exponent) - 1)
+    multiplier_a = int(np.rint(np.ldexp(np.float64(factor_a), shift)))
+    multiplier_b = int(np.rint(np.ldexp(np.float64(factor_b), shift)))
+    bias = (1 << (shift - 1)) - multiplier_a * a.zero_point - multiplier_b * b.zero_point
+    return AddSingle(multiplier_a, multiplier_b, bias, shift)
+
+
+def mean_rescale(x: Quant, out: Quant, count: int) -> Rescale:
+    """Sum of ``count`` codes (zero point removed) to the mean's code.
+
+    Fixed point divides the multiplier by the count after widening it as far as 64 bits allow, and truncates
+    (TFLite reference MEAN); floating point divides the factor.
+    """
+    multiplier, shift = fixed_point(np.array([x.scale[0] / out.scale[0]]))
+    widen = min(count.bit_length() - 1, 32, 31 + int(shift[0]))
+    factor = np.float32(x.scale[0]) / np.float32(out.scale[0]) / np.float32(count)
+    return Rescale((multiplier << widen) // count, shift - widen, np.array([factor], np.float32))
+
+
+def rsqrt_table(x: Quant, out: Quant) -> I8:
+    """int8 (256,): the output code for each input code -128..127, both rules alike.
+
+    1/sqrt of the code itself is taken with 20 fractional bits, then rescaled in fixed point by
+    1 / (sqrt(s_x) * s_out) (TFLite int8 RSQRT; no engine has a float kernel for it).
+    """
+    codes = np.arange(-128, 128, dtype=np.int64) - x.zero_point
+    root = np.floor(2.0**20 / np.sqrt(np.maximum(codes, 1)) + 0.5).astype(np.int64)
+    multiplier, shift = fixed_point(np.array([1.0 / (np.sqrt(np.float64(x.scale[0])) * out.scale[0])]))
+    scaled = rescale_double(root, multiplier, shift - 20) + out.zero_point
+    return np.where(codes <= 0, 127, np.clip(scaled, -128, 127)).astype(np.int8)

@@ -1,0 +1,107 @@
+"""Run the integer graph in NumPy: the executable specification everything else is compared with.
+
+Optionally inside a planned arena that is poisoned before each write and after each last read, so that a
+wrong plan changes the result instead of hiding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arith import I8, Rounding
+from .errors import RuntimeFailure
+from .graph import Graph
+from .kernels import KERNELS
+from .plan import Plan
+
+POISON = np.int8(-91)
+
+
+def run(
+    graph: Graph,
+    x: I8,
+    *,
+    rounding: Rounding = "double",
+    trace: dict[str, I8] | None = None,
+    arena: Plan | None = None,
+) -> I8:
+    """Output codes for input codes.
+
+    Args:
+        x: int8 (batch, *graph input shape without its leading 1).
+        rounding: which family of engines to equal, see :mod:`runtime.arith`.
+        trace: filled with every activation by name, input and output included.
+        arena: keep activations in one buffer at this plan's offsets, poisoned where nothing lives.
+
+    Raises:
+        RuntimeFailure: x has another shape or type.
+    """
+    expected = graph.tensors[graph.input].shape[1:]
+    if x.dtype != np.int8 or x.shape[1:] != expected:
+        raise RuntimeFailure(
+            f"graph '{graph.name}', input",
+            "wrong shape or type",
+            expected=f"int8 (batch, {', '.join(map(str, expected))})",
+            got=f"{x.dtype} {x.shape}",
+        )
+    store = _Arena(graph, arena, len(x)) if arena else _Separate(graph)
+    store.write(graph.input, x, step=0)
+    for step, node in enumerate(graph.nodes, start=1):
+        arrays = tuple(store.read(name) for name in node.inputs)
+        store.write(node.output, KERNELS[type(node.op)](graph, node, arrays, rounding), step=step)
+        if trace is not None:
+            trace[node.output] = store.read(node.output).copy()
+        store.release(step)
+    if trace is not None:
+        trace[graph.input] = x
+    return store.read(graph.output).copy()
+
+
+class _Separate:
+    """One array per tensor, dropped after its last use."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._arrays: dict[str, npt.NDArray[Any]] = {t.name: t.data for t in graph.constants() if t.data is not None}
+        last = {name: step for step, node in enumerate(graph.nodes, start=1) for name in node.inputs}
+        self._dying: dict[int, list[str]] = {}
+        for name, step in last.items():
+            if graph.tensors[name].data is None and name != graph.output:
+                self._dying.setdefault(step, []).append(name)
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        return self._arrays[name]
+
+    def write(self, name: str, value: I8, step: int) -> None:
+        self._arrays[name] = value
+
+    def release(self, step: int) -> None:
+        for name in self._dying.get(step, ()):
+            del self._arrays[name]
+
+
+class _Arena(_Separate):
+    """All activations in one poisoned buffer per batch entry."""
+
+    def __init__(self, graph: Graph, plan: Plan, batch: int) -> None:
+        super().__init__(graph)
+        self._graph, self._plan = graph, plan
+        self._buffer = np.full((batch, plan.arena_bytes), POISON, np.int8)
+
+    def _slot(self, name: str) -> I8:
+        at = self._plan.offsets[name]
+        return self._buffer[:, at : at + self._graph.tensors[name].n_bytes]
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        if name not in self._plan.offsets:
+            return super().read(name)
+        return self._slot(name).reshape(len(self._buffer), *self._graph.tensors[name].shape[1:])
+
+    def write(self, name: str, value: I8, step: int) -> None:
+        self._slot(name)[:] = value.reshape(len(self._buffer), -1)
+
+    def release(self, step: int) -> None:
+        for name in self._dying.get(step, ()):
+            self._slot(name)[:] = POISON
