@@ -1,0 +1,91 @@
+"""What a network is: one frozen record, the table of named networks, and the builder.
+
+Refuses unknown names and fields. Sources: the 2023 DCASE Task 1 winner (``cpm23-*``), the DCASE 2024/25 baseline
+(``dcase25``) and the receptive-field-regularised CP-ResNet with 128k parameters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CPM23_STRIDES = {"b2": (2, 2), "b4": (2, 1)}
+DCASE25_STRIDES = {"b3": (1, 2), "b4": (2, 1)}
+
+
+class ModelConfig(BaseModel):
+    """Sizes of one network. ``strides`` are (freq, time) of the depthwise convolution of a block.
+
+    CP-Mobile uses ``channels_multiplier``, ``expansion_rate``, ``grn``, ``strides`` and ``padding``. CP-ResNet uses
+    ``rho`` (receptive field), ``channels_multiplier``, ``blocks_per_stage``, ``groups_s2``, ``cut_channels_s3``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arch: Literal["cp_mobile", "cp_resnet"]
+    n_classes: int = Field(10, ge=2)
+    base_channels: int = Field(32, ge=1)
+    channels_multiplier: float = Field(2.0, gt=0)
+    expansion_rate: float = Field(2.0, gt=0)
+    grn: bool = True
+    strides: dict[str, tuple[int, int]] = Field(default_factory=lambda: dict(CPM23_STRIDES))
+    padding: Literal["torch", "same"] = "torch"
+    rho: int = Field(8, ge=1)
+    blocks_per_stage: tuple[int, int, int] = (2, 1, 1)
+    groups_s2: int = Field(2, ge=1)
+    cut_channels_s3: int = Field(0, ge=0)
+
+
+def _cpm23(base: int, multiplier: float, expansion: float) -> ModelConfig:
+    return ModelConfig(
+        arch="cp_mobile", base_channels=base, channels_multiplier=multiplier, expansion_rate=expansion, grn=True
+    )
+
+
+MODELS: dict[str, ModelConfig] = {
+    "cpm23-8": _cpm23(8, 2.0, 2.0),
+    "cpm23-16": _cpm23(16, 1.5, 1.8),
+    "cpm23-24": _cpm23(24, 1.5, 1.9),
+    "cpm23-32s": _cpm23(32, 1.75, 1.9),
+    "cpm23-32m": _cpm23(32, 1.8, 2.1),
+    "cpm23-32l": _cpm23(32, 2.3, 3.0),
+    "dcase25": ModelConfig(
+        arch="cp_mobile",
+        base_channels=32,
+        channels_multiplier=1.8,
+        expansion_rate=2.1,
+        grn=False,
+        strides=dict(DCASE25_STRIDES),
+    ),
+    "cpresnet-128k": ModelConfig(arch="cp_resnet", base_channels=32, channels_multiplier=2.0, cut_channels_s3=36),
+    "cpresnet-33k": ModelConfig(arch="cp_resnet", base_channels=16, channels_multiplier=2.0, cut_channels_s3=18),
+}
+
+
+def named_config(name: str, *, n_classes: int = 10, padding: Literal["torch", "same"] = "torch") -> ModelConfig:
+    """The network of that name; raises TrainingError with the known names."""
+    if name not in MODELS:
+        raise TrainingError(f"model '{name}'", "unknown", expected=" | ".join(MODELS), next_step="pick one of these")
+    return MODELS[name].model_copy(update={"n_classes": n_classes, "padding": padding})
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """A freshly initialised network: float32 (batch, 1, n_mels, n_frames) to logits (batch, n_classes)."""
+    if config.arch == "cp_mobile":
+        from .cp_mobile import CPMobile
+
+        return CPMobile(config)
+    from .cp_resnet import CPResNet
+
+    return CPResNet(config)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Trainable and frozen parameters, BatchNorm statistics not counted."""
+    return sum(p.numel() for p in model.parameters())
