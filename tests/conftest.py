@@ -1,0 +1,102 @@
+"""What every test can ask for: the shared data, a named tool, a named package, and few threads.
+
+A test that lacks something is skipped by name, and the names are listed at the end. On a continuous
+integration machine (CI=true) a missing tool or package is a failure instead, for nothing may go untested there
+unnoticed. The shared data stays optional everywhere: it is not part of the project.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Read by OpenMP, MKL and OpenBLAS when they are loaded, which is later than this line. With one worker per core,
+# more threads would only get into each other's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_variable, "1")
+
+hypothesis.settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+
+def _absent(what: str) -> None:
+    """Skip the running test by name, or fail it where nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and CI=true allows no gaps", pytrace=False)
+    pytest.skip(f"{what} is missing")
+
+
+def _require_tools(*names: str) -> None:
+    for name in names:
+        if shutil.which(name) is None:
+            _absent(f"tool {name}")
+
+
+def _require_modules(*names: str) -> None:
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            _absent(f"Python package {name}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs_tool"):
+        _require_tools(*marker.args)
+    for marker in item.iter_markers("needs_module"):
+        _require_modules(*marker.args)
+
+
+@pytest.fixture(scope="session")
+def needs_tool() -> Callable[..., None]:
+    """Call with executables' names; returns when they are all there. As a marker: ``@pytest.mark.needs_tool``."""
+    return _require_tools
+
+
+@pytest.fixture(scope="session")
+def needs_module() -> Callable[..., None]:
+    """Call with optional packages' import names; as ``needs_tool``."""
+    return _require_modules
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the source tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with recordings, golden values and the public checkpoint, or a skip that says how to name it."""
+    named = os.environ.get("TINYSCENE_SHARED")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not (folder / "golden").is_dir():
+        pytest.skip("shared data is missing (TINYSCENE_SHARED names its folder)")
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was skipped and why, one line per reason."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    if reasons:
+        terminalreporter.section("skipped, and why", sep="-")
+        for reason, count in sorted(reasons.items()):
+            terminalreporter.write_line(f"{count:4d}  {reason}")

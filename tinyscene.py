@@ -1,0 +1,159 @@
+"""The `tinyscene` command: one table of sub-commands, each living in the package that does the work.
+
+A package is imported only when its own sub-command is called (or asked for its help), so that
+`tinyscene --help` starts at once and a machine without PyTorch can still run a model.
+
+What it refuses: a failure never ends in a traceback, unless `--debug` is given. It ends in one line on
+standard error and exit code 2; an interrupted command ends in 130.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from runtime.errors import TinysceneError
+
+__version__ = "0.1.0"
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row of the table: what the user types, the function behind it, and the extra it needs."""
+
+    name: str  # one word, or two for a command inside a group
+    target: str  # "module:function"
+    summary: str
+    extra: str = ""  # the optional dependencies of pyproject.toml, as pip takes them
+
+
+COMMANDS = (
+    Command("demo", "export.cli:demo", "The whole chain on made-up data, or on yours with --data.", "export"),
+    Command(
+        "data synth", "training.cli:synth", "Write a seeded set of synthetic scenes in the layout of TAU22.", "train"
+    ),
+    Command("train", "training.cli:train", "Train teachers and distil a student by a recipe.", "train"),
+    Command("import", "export.cli:import_checkpoint", "Take over a published CP-Mobile checkpoint.", "export"),
+    Command("export", "export.cli:export", "Quantise a checkpoint to int8 and write a bundle.", "export"),
+    Command("check", "export.cli:check", "Hold a model against a budget of bytes and MACs, layer by layer.", "export"),
+    Command("verify", "export.cli:verify", "Prove that every target computes the same as the bundle.", "export"),
+    Command("run", "runtime.cli:run", "Classify audio files with a bundle."),
+    Command(
+        "firmware", "firmware_harness.cli:firmware", "Emit C for a bundle, build it, run it, compare it.", "firmware"
+    ),
+)
+GROUPS = {"data": "Make and look at data sets."}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the words after the command's name; those of the process by default.
+
+    Returns:
+        What the sub-command said (0, or 1 for a failed verdict), 2 for an error, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words  # wherever it stands: it says how to fail, not what to do
+    words = [word for word in words if word != "--debug"]
+    named = [word for word in words if not word.startswith("-")]
+    if not words or (len(words) == 1 and words[0] in GROUPS):
+        words.append("--help")
+    command = _called(named)
+    try:
+        result = typer.main.get_command(_application(command)).main(
+            args=words, prog_name="tinyscene", standalone_mode=False
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as failure:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {_one_line(failure, command)}", file=sys.stderr)
+        return USAGE_ERROR
+    return result if isinstance(result, int) else 0
+
+
+def _called(named: Sequence[str]) -> Command | None:
+    """Find the row that the words name; the global options take no values, so the first words are the name."""
+    return next((row for row in COMMANDS if named[: len(row.name.split())] == row.name.split()), None)
+
+
+def _application(called: Command | None) -> typer.Typer:
+    """Compose the Typer application; only the called command's package is imported."""
+    application = typer.Typer(
+        help="Acoustic scene classifiers from training to a flashed microcontroller.",
+        add_completion=False,
+        rich_markup_mode=None,
+        callback=_global_options,
+    )
+    groups = {name: typer.Typer(help=summary, rich_markup_mode=None) for name, summary in GROUPS.items()}
+    for row in COMMANDS:
+        *group, name = row.name.split()
+        parent = groups[group[0]] if group else application
+        if row is called:
+            parent.command(name)(_load(row.target))
+        else:
+            parent.command(name, help=row.summary)(_not_called)
+    for name, group_application in groups.items():
+        application.add_typer(group_application, name=name)
+    return application
+
+
+def _load(target: str) -> Callable[..., Any]:
+    module, _, function = target.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+def _not_called() -> None:
+    raise AssertionError("a sub-command was run that was not recognised beforehand")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tinyscene {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """Options that stand before every sub-command; `main` has read `--debug` already."""
+
+
+def _one_line(failure: Exception, command: Command | None) -> str:
+    """Say in one line what happened and what to do; a sentence for each kind of failure."""
+    if isinstance(failure, TinysceneError):
+        return str(failure)
+    name = f"tinyscene {command.name}" if command else "tinyscene"
+    if isinstance(failure, typer.TyperException):
+        return f"{' '.join(failure.format_message().split())} next: {name} --help"
+    if isinstance(failure, ModuleNotFoundError) and failure.name and not _is_ours(failure.name):
+        wanted = f"tinyscene[{command.extra}]" if command and command.extra else "tinyscene"
+        return f"{name}: needs the Python package {failure.name}, not installed here; next: pip install '{wanted}'"
+    if isinstance(failure, OSError) and failure.filename is not None:
+        return f"{failure.filename}: {failure.strerror}; next: {name} --debug shows where"
+    what = " ".join(f"{type(failure).__name__}: {failure}".split())
+    return f"{name}: unexpected {what}; next: run again with --debug and report it, this is a defect of tinyscene"
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in {row.target.partition(".")[0] for row in COMMANDS}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
