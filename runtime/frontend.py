@@ -219,7 +219,10 @@ def _checked(samples: F32) -> F32:
     if not np.isfinite(samples).all():
         bad = int(np.flatnonzero(~np.isfinite(samples))[0])
         raise RuntimeFailure(
-            "log-mel input", f"sample {bad} is not a number", expected="finite samples", got=samples[bad],
+            "log-mel input",
+            f"sample {bad} is not a number",
+            expected="finite samples",
+            got=samples[bad],
             next_step="repair or re-export the recording",
         )
     return samples

@@ -1,6 +1,6 @@
 """Tensor lifetimes to arena offsets: how much RAM an image needs, and where each activation lives in it.
 
-Activations only; constants stay in flash. Every order of placement tried is a greedy first fit; the smallest arena wins.
+Activations only; constants stay in flash. Each order of placement is a greedy first fit; the smallest arena wins.
 Source of the greedy form: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
 """
 

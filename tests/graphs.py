@@ -1,0 +1,197 @@
+"""Small random integer graphs for differential tests: one op at a time, and a net that has every op.
+
+Output ranges follow a sample that runs along, so that codes use their range and some saturate; weights reach the
+extremes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from runtime.arith import dequantise
+from runtime.graph import (
+    Add,
+    Conv2D,
+    DepthwiseConv2D,
+    Graph,
+    Mean,
+    Mul,
+    Node,
+    Op,
+    Pads,
+    Quant,
+    Rsqrt,
+    Tensor,
+    window_output,
+)
+from runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator
+
+Rng = np.random.Generator
+
+
+class Builder:
+    """Appends nodes whose output scale is chosen from the reach of their inputs."""
+
+    def __init__(self, rng: Rng, name: str, shape: tuple[int, int, int], quant: Quant | None = None) -> None:
+        self.rng, self.name = rng, name
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        self.input = self._tensor("input", (1, *shape), quant or self.quant(0.05))
+        self._sample: dict[str, Any] = {self.input: rng.integers(-128, 128, (4, *shape)).astype(np.int8)}
+
+    def quant(self, scale: float) -> Quant:
+        return Quant.per_tensor(scale * self.rng.uniform(0.7, 1.4), int(self.rng.integers(-128, 128)))
+
+    def _tensor(self, name: str, shape: tuple[int, ...], quant: Quant, data: Any = None) -> str:
+        dtype: Literal["int8", "int32"] = "int32" if data is not None and data.ndim == 1 else "int8"
+        self.tensors[name] = Tensor(name, shape, dtype, quant, data)
+        return name
+
+    def node(self, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
+        """Append a node; its output range is what the sample really reaches, cut or widened a little."""
+        name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
+        node = Node(name, op, inputs, f"{name}_out")
+        real = self._real(node)
+        low, high = min(0.0, float(real.min())), max(1e-6, float(real.max()))
+        if getattr(op, "relu", False):
+            low = 0.0
+        scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
+        quant = Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+        self._tensor(node.output, shape, quant)
+        graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
+        self._sample[node.output] = KERNELS[type(op)](graph, node, self._arrays(node), "double")
+        self.nodes.append(node)
+        return node.output
+
+    def _arrays(self, node: Node) -> tuple[Any, ...]:
+        return tuple(self._sample.get(name, self.tensors[name].data) for name in node.inputs)
+
+    def _real(self, node: Node) -> Any:
+        """What the op gives on the sample before its output is quantised, in real terms."""
+        arrays, quants = self._arrays(node), [self.tensors[name].quant for name in node.inputs]
+        graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
+        if isinstance(node.op, Conv2D | DepthwiseConv2D):
+            accumulate = conv2d_accumulator if isinstance(node.op, Conv2D) else depthwise_accumulator
+            return accumulate(graph, node, arrays) * quants[0].scale[0] * np.asarray(quants[1].scale)
+        real = [dequantise(array, quant) for array, quant in zip(arrays, quants, strict=True)]
+        if isinstance(node.op, Mean):
+            return real[0].mean(axis=(1, 2) if node.op.over == "space" else 3)
+        if isinstance(node.op, Rsqrt):
+            return 1.0 / np.sqrt(np.maximum(real[0], quants[0].scale[0]))
+        return real[0] + real[1] if isinstance(node.op, Add) else real[0] * real[1]
+
+    def conv(
+        self,
+        x: str,
+        kernel: tuple[int, int],
+        *,
+        channels: int | None = None,
+        stride: tuple[int, int] = (1, 1),
+        pads: Pads = (0, 0, 0, 0),
+        relu: bool = False,
+    ) -> str:
+        """A convolution to ``channels``, or a depthwise one if that is None."""
+        t, rng = self.tensors[x], self.rng
+        in_c = t.shape[3]
+        out_c = channels or in_c
+        shape = (channels, *kernel, in_c) if channels else (1, *kernel, in_c)
+        weight = rng.integers(-127, 128, shape, dtype=np.int8)
+        scale = rng.uniform(0.001, 0.01, out_c).astype(np.float32)
+        bias = rng.integers(-2000, 2001, out_c, dtype=np.int32)
+        tag = f"{len(self.nodes)}"
+        w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if channels else 3), weight)
+        bias_scale = np.float32(t.quant.scale[0]) * scale
+        b = self._tensor(f"bias_{tag}", (out_c,), Quant.per_channel(bias_scale, 0), bias)
+        op: Op = Conv2D(stride, pads, relu) if channels else DepthwiseConv2D(stride, pads, relu)
+        out_hw = window_output((t.shape[1], t.shape[2]), kernel, stride, pads)
+        return self.node(op, (x, w, b), (1, *out_hw, out_c))
+
+    def add(self, a: str, b: str, relu: bool = False) -> str:
+        return self.node(Add(relu), (a, b), self.tensors[a].shape)
+
+    def mul(self, a: str, b: str) -> str:
+        return self.node(Mul(), (a, b), self.tensors[a].shape)
+
+    def mean(self, x: str, over: str = "space", keep_dims: bool = True) -> str:
+        shape = self.tensors[x].shape
+        if over == "space":
+            new = (1, 1, 1, shape[3]) if keep_dims else (1, shape[3])
+        else:
+            new = (*shape[:3], 1) if keep_dims else shape[:3]
+        return self.node(Mean("space" if over == "space" else "channels", keep_dims), (x,), new)
+
+    def rsqrt(self, x: str) -> str:
+        return self.node(Rsqrt(), (x,), self.tensors[x].shape)
+
+    def grn(self, x: str) -> str:
+        """Global response normalisation as int8 ops: x * (1 + gamma n) + beta, then ReLU."""
+        power = self.mean(self.mul(x, x))
+        norm = self.mul(power, self.rsqrt(power))
+        inverse = self.rsqrt(self.mean(norm, over="channels"))
+        ratio = self.mul(self.mul(norm, inverse), inverse)
+        scale = self.conv(ratio, (1, 1))
+        return self.conv(self.mul(x, scale), (1, 1), relu=True)
+
+    def graph(self, output: str) -> Graph:
+        return Graph(self.name, self.tensors, tuple(self.nodes), self.input, output).check()
+
+
+def random_pads(rng: Rng, kernel: tuple[int, int]) -> Pads:
+    """Any four pads smaller than the kernel."""
+    top, bottom = (int(v) for v in rng.integers(0, kernel[0], 2))
+    left, right = (int(v) for v in rng.integers(0, kernel[1], 2))
+    return top, left, bottom, right
+
+
+def one_op(rng: Rng, kind: str) -> Graph:
+    """A graph of one op (two where one needs a partner) with random shape, scales and attributes."""
+    height, width, channels = (int(v) for v in rng.integers(1, (12, 12, 40)))
+    b = Builder(rng, kind, (height, width, channels))
+    relu = bool(rng.integers(2))
+    stride = tuple(int(v) for v in rng.integers(1, 3, 2))
+    kernel = tuple(int(v) for v in rng.integers(1, np.minimum(4, (height + 1, width + 1))))
+    if kind == "conv2d":
+        out_c = int(rng.integers(1, 40))
+        return b.graph(b.conv(b.input, kernel, channels=out_c, stride=stride, pads=random_pads(rng, kernel), relu=relu))
+    if kind == "depthwise_conv2d":
+        return b.graph(b.conv(b.input, kernel, stride=stride, pads=random_pads(rng, kernel), relu=relu))
+    if kind == "add":
+        return b.graph(b.add(b.input, b.conv(b.input, (1, 1)), relu))
+    if kind == "mul":
+        partner = b.input if relu else b.mean(b.input)
+        return b.graph(b.mul(b.input, partner))
+    if kind == "mean":
+        return b.graph(b.mean(b.input, over="space" if relu else "channels", keep_dims=bool(rng.integers(2))))
+    if kind == "rsqrt":
+        b = Builder(rng, kind, (height, width, channels), Quant.per_tensor(rng.uniform(0.001, 0.1), -128))
+        return b.graph(b.rsqrt(b.input))
+    raise ValueError(kind)
+
+
+def small_net(rng: Rng, *, grn: bool, shape: tuple[int, int, int] = (20, 14, 1)) -> Graph:
+    """A CP-Mobile in small: stem, inverted residual with shortcut, strided one, optional GRN, head, mean."""
+    b = Builder(rng, f"small_{'grn' if grn else 'plain'}", shape)
+    x = b.conv(b.input, (3, 3), channels=5, stride=(2, 2), pads=(1, 1, 1, 1), relu=True)
+    x = b.conv(x, (3, 3), channels=8, stride=(1, 1), pads=(1, 1, 1, 1), relu=True)
+    wide = b.conv(b.conv(x, (1, 1), channels=20, relu=True), (3, 3), pads=(1, 1, 1, 1), relu=True)
+    x = b.add(b.conv(wide, (1, 1), channels=8), x, relu=not grn)
+    if grn:
+        x = b.grn(x)
+    wide = b.conv(b.conv(x, (1, 1), channels=18, relu=True), (3, 3), stride=(2, 1), pads=(0, 1, 1, 1), relu=True)
+    x = b.conv(wide, (1, 1), channels=11, relu=not grn)
+    if grn:
+        x = b.grn(x)
+    x = b.conv(x, (1, 1), channels=10)
+    return b.graph(b.mean(x, keep_dims=False))
+
+
+def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
+    """int8 codes over the whole range, with the extremes well represented."""
+    shape = (batch, *graph.tensors[graph.input].shape[1:])
+    codes = rng.integers(-128, 128, shape)
+    return np.where(rng.random(shape) < 0.1, rng.choice([-128, 127], shape), codes).astype(np.int8)
+
+
+OP_KINDS = ("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt")
