@@ -1,0 +1,186 @@
+"""Write the integer graph as an ONNX file in QDQ form, with the graph's own quantisation parameters.
+
+Float in, float out: ``log_mel`` (1, 1, mel, time) float32 and scores (1, classes) float32; in between uint8 codes
+(the int8 code + 128), which ONNX Runtime fuses into integer kernels. RSQRT, which ONNX has not as one op, is a look-up
+of its 256 codes. Layout is NCHW, as ONNX convolutions want it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from runtime.arith import rsqrt_table
+from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Quant, Rsqrt, Shape
+
+OPSET = 17
+IR_VERSION = 8
+
+
+def to_onnx(graph: Graph, *, expose_all: bool = False) -> bytes:
+    """ONNX bytes of a checked graph.
+
+    Args:
+        expose_all: also give the uint8 codes of every activation, under the graph's tensor names (the codes of the
+            graph's own input and output are called ``<name>_codes``).
+    """
+    return _Writer(graph.check()).finish(expose_all)
+
+
+def nchw(shape: Shape) -> Shape:
+    """(1, H, W, C) to (1, C, H, W); other ranks stay."""
+    return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+
+    def finish(self, expose_all: bool) -> bytes:
+        graph = self.graph
+        source, result = graph.tensors[graph.input], graph.tensors[graph.output]
+        self.quantize(graph.input, self.codes(graph.input), source.quant)
+        for node in graph.nodes:
+            EMITTERS[type(node.op)](self, node)
+        self.emit("DequantizeLinear", [self.codes(graph.output), *self.parameters(graph.output)], graph.output)
+        outputs = [_value(graph.output, TensorProto.FLOAT, nchw(result.shape))]
+        if expose_all:
+            outputs += [
+                _value(self.codes(t.name), TensorProto.UINT8, nchw(t.shape))
+                for t in graph.activations()
+                if t.name != graph.input
+            ]
+        body = helper.make_graph(
+            self.nodes,
+            graph.name,
+            [_value(graph.input, TensorProto.FLOAT, nchw(source.shape))],
+            outputs,
+            list(self.initializers.values()),
+        )
+        model = helper.make_model(
+            body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="tinyscene"
+        )
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+    def codes(self, name: str) -> str:
+        """Name of the uint8 tensor: the graph's, but for its ends, whose names the float tensors take."""
+        return f"{name}_codes" if name in (self.graph.input, self.graph.output) else name
+
+    def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        name = f"{kind}:{output}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=name, **attributes))
+        return output
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        # A scalar must stay 0-d: as (1,) it would be taken for per-axis and nothing would fuse.
+        self.initializers[name] = numpy_helper.from_array(value, name)
+        return name
+
+    def parameters(self, name: str) -> tuple[str, str]:
+        """Scale and uint8 zero point of an activation."""
+        quant = self.graph.tensors[name].quant
+        return (
+            self.constant(f"{name}_scale", np.array(quant.scale[0], np.float32)),
+            self.constant(f"{name}_zero_point", np.array(quant.zero_point + 128, np.uint8)),
+        )
+
+    def quantize(self, real: str, codes: str, quant: Quant) -> None:
+        name = codes.removesuffix("_codes")
+        self.emit("QuantizeLinear", [real, *self.parameters(name)], codes)
+
+    def real(self, node: Node, index: int, codes: str | None = None) -> str:
+        """Dequantised activation input, one DQ per use so that each op fuses by itself."""
+        name = node.inputs[index]
+        output = f"{node.name}_in{index}"
+        return self.emit("DequantizeLinear", [codes or self.codes(name), *self.parameters(name)], output)
+
+    def result(self, node: Node, real: str) -> None:
+        """ReLU where saturation does not already do it, then the output quantiser."""
+        quant = self.graph.out(node).quant
+        if getattr(node.op, "relu", False) and quant.zero_point > -128:
+            real = self.emit("Relu", [real], f"{node.name}_relu")
+        self.quantize(real, self.codes(node.output), quant)
+
+    def weight(self, node: Node, data: np.ndarray) -> tuple[str, str]:
+        """Dequantised weight (O, I, kH, kW) and bias, per output channel."""
+        _, weight, bias = self.graph.ins(node)
+        assert bias.data is not None
+        names = []
+        for tensor, values in ((weight, data), (bias, bias.data)):
+            scale = self.constant(f"{tensor.name}_scale", np.asarray(tensor.quant.scale, np.float32))
+            zeros = self.constant(f"{tensor.name}_zero_point", np.zeros(len(tensor.quant.scale), values.dtype))
+            codes = self.constant(tensor.name, values)
+            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{tensor.name}_real", axis=0))
+        return names[0], names[1]
+
+
+def _value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, list(shape))
+
+
+def _conv(w: _Writer, node: Node) -> None:
+    op, weight = node.op, w.graph.ins(node)[1].data
+    assert isinstance(op, Conv2D | DepthwiseConv2D)
+    assert weight is not None
+    depthwise = isinstance(op, DepthwiseConv2D)
+    kernel = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
+    real = w.emit(
+        "Conv",
+        [w.real(node, 0), *w.weight(node, np.ascontiguousarray(kernel))],
+        f"{node.name}_real",
+        kernel_shape=kernel.shape[2:],
+        strides=op.stride,
+        pads=op.pads,
+        group=weight.shape[3] if depthwise else 1,
+    )
+    w.result(node, real)
+
+
+def _elementwise(kind: str) -> Callable[[_Writer, Node], None]:
+    def emit(w: _Writer, node: Node) -> None:
+        w.result(node, w.emit(kind, [w.real(node, 0), w.real(node, 1)], f"{node.name}_real"))
+
+    return emit
+
+
+def _mean(w: _Writer, node: Node) -> None:
+    """GlobalAveragePool, the mean that ONNX Runtime fuses; over channels they become the spatial axis."""
+    op, x = node.op, w.graph.ins(node)[0]
+    assert isinstance(op, Mean)
+    codes = w.codes(x.name)
+    if op.over == "channels":
+        _, height, width, channels = x.shape
+        rows = w.constant(f"{node.name}_rows", np.array([1, channels, height * width, 1], np.int64))
+        flat = w.emit("Reshape", [codes, rows], f"{node.name}_flat")
+        codes = w.emit("Transpose", [flat], f"{node.name}_turned", perm=[0, 2, 1, 3])
+    pooled = w.emit("GlobalAveragePool", [w.real(node, 0, codes)], f"{node.name}_real")
+    out = w.graph.out(node)
+    shape = nchw(out.shape)
+    mean = f"{node.name}_mean"
+    w.emit("QuantizeLinear", [pooled, *w.parameters(out.name)], mean)
+    target = w.constant(f"{node.name}_shape", np.array(shape, np.int64))
+    w.emit("Reshape", [mean, target], w.codes(out.name))
+
+
+def _rsqrt(w: _Writer, node: Node) -> None:
+    table = rsqrt_table(w.graph.ins(node)[0].quant, w.graph.out(node).quant)
+    codes = (table.astype(np.int16) + 128).astype(np.uint8)
+    index = w.emit("Cast", [w.codes(node.inputs[0])], f"{node.name}_index", to=TensorProto.INT32)
+    w.emit("Gather", [w.constant(f"{node.name}_table", codes), index], w.codes(node.output), axis=0)
+
+
+EMITTERS: dict[type, Callable[[_Writer, Node], None]] = {
+    Conv2D: _conv,
+    DepthwiseConv2D: _conv,
+    Add: _elementwise("Add"),
+    Mul: _elementwise("Mul"),
+    Mean: _mean,
+    Rsqrt: _rsqrt,
+}
