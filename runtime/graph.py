@@ -282,8 +282,26 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
         graph.refuse(node.name, "output shape", expected=shape, got=out.shape)
     if is_conv(node.op):
         _check_conv(graph, node)
+    _check_factor(graph, node)
     if isinstance(node.op, Rsqrt) and ins[0].quant.zero_point != -128:
         graph.refuse(node.name, "input may be negative", expected="zero point -128", got=ins[0].quant.zero_point)
+
+
+def _check_factor(graph: Graph, node: Node) -> None:
+    """Input-to-output scale ratios that every engine accepts (XNNPACK's bounds are the narrowest)."""
+    ins, out_scale = graph.ins(node), graph.out(node).quant.scale[0]
+    first = np.asarray(ins[0].quant.scale)
+    if isinstance(node.op, Rsqrt):
+        return
+    if isinstance(node.op, Add):
+        low, factors = 2.0**-10, np.array([t.quant.scale[0] / out_scale for t in ins])
+    elif isinstance(node.op, Mean):
+        low, factors = 2.0**-32, first / out_scale
+    else:
+        low, factors = 2.0**-32, first * np.asarray(ins[1].quant.scale) / out_scale
+    if factors.min() < low or factors.max() >= 256.0:
+        got = f"{factors.min():g} to {factors.max():g}"
+        graph.refuse(node.name, "scale ratio out of bounds", expected=f"{low:g} to 256", got=got)
 
 
 def _check_conv(graph: Graph, node: Node) -> None:

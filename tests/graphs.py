@@ -54,7 +54,8 @@ class Builder:
         name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
         node = Node(name, op, inputs, f"{name}_out")
         real = self._real(node)
-        low, high = min(0.0, float(real.min())), max(1e-6, float(real.max()))
+        span = float(np.abs(real).max())
+        low, high = min(0.0, float(real.min())), max(float(real.max()), span / 8, 1e-6)
         if getattr(op, "relu", False):
             low = 0.0
         scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)

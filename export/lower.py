@@ -1,0 +1,159 @@
+"""From the fake-quantised network to the integer graph: the ranges become scales, the weights become codes.
+
+BatchNorm goes into the weights with its running statistics; GRN becomes eleven int8 ops; a 3x3 mean that counts its
+padding becomes a depthwise convolution of 1/9. The result is checked before it leaves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from runtime.graph import (
+    Add,
+    Conv2D,
+    DepthwiseConv2D,
+    Graph,
+    Mean,
+    Mul,
+    Node,
+    Op,
+    Quant,
+    Rsqrt,
+    Shape,
+    Tensor,
+    window_output,
+)
+
+from .errors import ExportError
+from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step, folded_weight
+from .qat import QuantGRN, QuantNet
+
+_BIAS_LIMIT = 2**30  # codes; leaves the accumulator as much again
+
+
+def lower(net: QuantNet, *, name: str, labels: tuple[str, ...], output_name: str = "scores") -> Graph:
+    """The checked integer graph of a calibrated or trained network.
+
+    Raises:
+        ExportError: an activation has no range. RuntimeFailure: the graph is refused by its own check.
+    """
+    return _Lowering(net.eval(), output_name).graph(name, labels)
+
+
+class _Lowering:
+    def __init__(self, net: QuantNet, output_name: str) -> None:
+        self.net = net
+        self.output_name = output_name
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        source = net.folded.input_name
+        self._tensor(source, (1, *net.folded.input_shape, 1), net.range_of(source).quant())
+
+    @torch.no_grad()
+    def graph(self, name: str, labels: tuple[str, ...]) -> Graph:
+        for step in self.net.folded.steps:
+            self.step(step)
+        source = self.net.folded.input_name
+        return Graph(name, self.tensors, tuple(self.nodes), source, self.output_name, labels).check()
+
+    def step(self, step: Step) -> None:
+        inputs = tuple(self.tensor_name(name) for name in step.inputs)
+        output, quant = self.tensor_name(step.name), self.net.range_of(step.name).quant()
+        if isinstance(step, ConvStep):
+            weight, bias = folded_weight(step)
+            self.conv(step.name, inputs[0], _codes_layout(weight, step), bias.numpy(), step, output, quant)
+        elif isinstance(step, PoolStep):
+            ninth = np.full((1, 3, 3, step.channels), 1 / 9, np.float32)
+            op = DepthwiseConv2D(step.stride, step.pads)
+            self.weighted(step.name, op, inputs[0], ninth, np.zeros(step.channels, np.float32), output, quant)
+        elif isinstance(step, AddStep):
+            self.node(step.name, Add(step.relu), inputs, self.tensors[inputs[0]].shape, output, quant)
+        elif isinstance(step, GrnStep):
+            self.grn(step, inputs[0], output, quant)
+        elif isinstance(step, MeanStep):
+            shape = (1, self.tensors[inputs[0]].shape[3])
+            self.node(step.name, Mean("space", keep_dims=False), inputs, shape, output, quant)
+
+    def tensor_name(self, name: str) -> str:
+        return self.output_name if name == self.net.folded.output_name else name
+
+    def _tensor(self, name: str, shape: Shape, quant: Quant, data: np.ndarray | None = None) -> str:
+        is_bias = data is not None and data.dtype == np.int32
+        self.tensors[name] = Tensor(name, shape, "int32" if is_bias else "int8", quant, data)
+        return name
+
+    def node(self, name: str, op: Op, inputs: tuple[str, ...], shape: Shape, output: str, quant: Quant) -> str:
+        self._tensor(output, shape, quant)
+        self.nodes.append(Node(name, op, inputs, output))
+        return output
+
+    def conv(
+        self, name: str, x: str, weight: np.ndarray, bias: np.ndarray, step: ConvStep, output: str, quant: Quant
+    ) -> str:
+        stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
+        kind = DepthwiseConv2D if step.depthwise else Conv2D
+        return self.weighted(name, kind(stride, step.pads, step.relu), x, weight, bias, output, quant)
+
+    def weighted(
+        self,
+        name: str,
+        op: Conv2D | DepthwiseConv2D,
+        x: str,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        output: str,
+        quant: Quant,
+    ) -> str:
+        """Quantise weight (OHWI or 1HWC) and bias per output channel and append the convolution."""
+        axis = 0 if isinstance(op, Conv2D) else 3
+        source = self.tensors[x]
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise ExportError(f"layer '{name}'", "weights are not finite", next_step="train again with a lower rate")
+        others = tuple(a for a in range(4) if a != axis)
+        s_x = np.float32(source.quant.scale[0])
+        # A channel whose weights vanish beside its bias takes its scale from the bias, which must fit int32.
+        scale = np.maximum(np.abs(weight).max(axis=others) / 127, np.abs(bias) / (s_x * np.float32(_BIAS_LIMIT)))
+        scale = np.where(scale > 0, scale, np.float32(1 / 127)).astype(np.float32)
+        along = scale[:, None, None, None] if axis == 0 else scale
+        codes = np.clip(np.rint(weight / along), -127, 127).astype(np.int8)
+        bias_scale = s_x * scale
+        bias_codes = np.rint(bias.astype(np.float64) / bias_scale).astype(np.int32)
+        w = self._tensor(f"{name}.weight", codes.shape, Quant.per_channel(scale, axis), codes)
+        b = self._tensor(f"{name}.bias", bias_codes.shape, Quant.per_channel(bias_scale, 0), bias_codes)
+        kernel = (codes.shape[1], codes.shape[2])
+        out_hw = window_output((source.shape[1], source.shape[2]), kernel, op.stride, op.pads)
+        return self.node(name, op, (x, w, b), (1, *out_hw, len(scale)), output, quant)
+
+    def grn(self, step: GrnStep, x: str, output: str, quant: Quant) -> None:
+        layer = self.net.layer_of(step)
+        assert isinstance(layer, QuantGRN)
+        channels = self.tensors[x].shape[3]
+        per_channel, one = (1, 1, 1, channels), (1, 1, 1, 1)
+
+        def append(stage: str, op: Op, *inputs: str, shape: Shape) -> str:
+            name = f"{step.name}.{stage}"
+            return self.node(name, op, inputs, shape, name, layer.ranges[stage].quant())
+
+        square = append("square", Mul(), x, x, shape=self.tensors[x].shape)
+        power = append("power", Mean("space"), square, shape=per_channel)
+        inverse_norm = append("inverse_norm", Rsqrt(), power, shape=per_channel)
+        norm = append("norm", Mul(), power, inverse_norm, shape=per_channel)
+        total = append("total", Mean("channels"), norm, shape=one)
+        inverse_root = append("inverse_root", Rsqrt(), total, shape=one)
+        half_ratio = append("half_ratio", Mul(), norm, inverse_root, shape=per_channel)
+        ratio = append("ratio", Mul(), half_ratio, inverse_root, shape=per_channel)
+        gamma = np.full(per_channel, float(layer.grn.gamma), np.float32)
+        gain_name = f"{step.name}.gain"
+        ones = np.ones(channels, np.float32)
+        gain = self.weighted(gain_name, DepthwiseConv2D(), ratio, gamma, ones, gain_name, layer.ranges["gain"].quant())
+        scaled = append("scaled", Mul(), x, gain, shape=self.tensors[x].shape)
+        beta = np.full(channels, float(layer.grn.beta), np.float32)
+        identity = np.ones(per_channel, np.float32)
+        self.weighted(step.name, DepthwiseConv2D(relu=step.relu), scaled, identity, beta, output, quant)
+
+
+def _codes_layout(weight: torch.Tensor, step: ConvStep) -> np.ndarray:
+    """(O, I, kH, kW) to OHWI, or to 1HWC for a depthwise convolution, float32."""
+    array = weight.detach().cpu().float().numpy()
+    return np.ascontiguousarray(array.transpose(1, 2, 3, 0) if step.depthwise else array.transpose(0, 2, 3, 1))
