@@ -1,0 +1,96 @@
+"""Knowledge distillation: the loss, the average of teachers, and their logits kept on disk.
+
+A cache of logits belongs to the exact teacher weights, front end and clips it was made from; any other is refused.
+Source: Hinton et al., "Distilling the knowledge in a neural network" (2015); weights as in the 2023 CP-Mobile code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from runtime.spec import FrontendSpec
+
+from .errors import TrainingError
+from .recipe import Distillation
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """Teacher logits: row ``i`` of ``logits`` float32 (n, classes) belongs to the clip ``names[i]``."""
+
+    names: tuple[str, ...]
+    logits: F32
+
+    def rows_for(self, names: Sequence[str]) -> F32:
+        """Logits in the order of ``names``; raises TrainingError if a clip has none."""
+        row = {name: i for i, name in enumerate(self.names)}
+        missing = next((name for name in names if name not in row), None)
+        if missing is not None:
+            raise TrainingError("soft targets", f"no teacher logits for {missing}", next_step="run the teachers again")
+        return self.logits[[row[name] for name in names]]
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, targets: Tensor, settings: Distillation) -> Tensor:
+    """Scalar loss of logits (batch, classes) against teacher logits of the same shape and labels (batch,)."""
+    t = settings.temperature
+    divergence = F.kl_div(
+        F.log_softmax(student / t, dim=1), F.log_softmax(teacher / t, dim=1), reduction="sum", log_target=True
+    )
+    count = len(student) * (student.shape[1] if settings.average == "batch_and_classes" else 1)
+    hard = F.cross_entropy(student, targets)
+    return settings.hard_weight * hard + (1 - settings.hard_weight) * t * t * divergence / count
+
+
+def average_logits(members: Sequence[F32]) -> F32:
+    """Mean of several teachers' logits (n, classes); raises TrainingError if there are none or shapes differ."""
+    if not members or len({m.shape for m in members}) != 1:
+        raise TrainingError("teachers", "logits cannot be averaged", got=[m.shape for m in members])
+    return np.mean(np.stack(members), axis=0, dtype=np.float64).astype(np.float32)
+
+
+def teacher_digest(model: nn.Module, frontend: FrontendSpec) -> str:
+    """SHA-256 over every tensor of the teacher, by name, and its front end."""
+    digest = hashlib.sha256(frontend.digest().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def save_logits(path: Path, targets: SoftTargets, digest: str) -> None:
+    """Write an .npz keyed by clip name and ``digest``, to a temporary sibling that is then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as file:
+        np.savez(file, names=np.array(targets.names), logits=targets.logits, digest=np.array(digest))
+    os.replace(temporary, path)
+
+
+def load_logits(path: Path, digest: str) -> SoftTargets:
+    """Read what :func:`save_logits` wrote; raises TrainingError if it is damaged or of another teacher."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names, logits, found = archive["names"], archive["logits"], str(archive["digest"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise TrainingError(str(path), "no readable teacher logits", got=error, next_step="remove it") from error
+    if found != digest:
+        raise TrainingError(
+            str(path),
+            "logits of another teacher or front end",
+            expected=digest[:12],
+            got=found[:12],
+            next_step="remove this file to compute them again",
+        )
+    return SoftTargets(tuple(str(n) for n in names), logits.astype(np.float32))

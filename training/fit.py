@@ -1,0 +1,268 @@
+"""``fit``: one network, one recipe, one run folder, by Lightning; and prediction with the result.
+
+The run folder gets CSV and TensorBoard logs and a checkpoint after every epoch, replaced in one step; ``resume`` goes
+on from it. Refuses to resume a run of other settings, data or seed, and logits that are not finite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks.progress import RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from runtime.spec import FrontendSpec
+
+from .data import Clips, Dataset
+from .devices import impulse_responses
+from .distill import SoftTargets
+from .errors import TrainingError
+from .frontend import TorchLogMel
+from .metrics import Metrics, evaluate
+from .module import SceneModule
+from .recipe import TrainSettings
+
+__all__ = ["FitResult", "Metrics", "evaluate", "fit", "predict_logits"]
+
+F32 = npt.NDArray[np.float32]
+CHECKPOINT = "last.ckpt"
+AUGMENTATION_MICROPHONES = 40
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The weights kept (also left in the model), the epoch they are of, and one record per epoch."""
+
+    state: dict[str, Tensor]
+    epoch: int
+    history: tuple[dict[str, float], ...]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The record of the kept epoch."""
+        return next(record for record in self.history if record["epoch"] == self.epoch)
+
+
+def fit(
+    model: nn.Module,
+    *,
+    frontend: FrontendSpec,
+    recipe: TrainSettings,
+    dataset: Dataset,
+    run_dir: Path,
+    soft_targets: SoftTargets | None = None,
+    seed: int,
+    resume: bool = False,
+    progress: bool = True,
+    callbacks: Sequence[Callback] = (),
+) -> FitResult:
+    """Train ``model`` (any module from (batch, 1, n_mels, n_frames) to logits) in place by ``recipe``.
+
+    With ``soft_targets`` it learns by the recipe's distillation loss, else by cross-entropy. Raises TrainingError.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint = run_dir / CHECKPOINT
+    _same_run(run_dir, _run_record(frontend, recipe, dataset, soft_targets, seed), resume and checkpoint.is_file())
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    torch.manual_seed(seed)
+    microphones = None
+    if recipe.augment.device_ir_p:
+        microphones = torch.from_numpy(impulse_responses(AUGMENTATION_MICROPHONES, frontend.sample_rate_hz))
+    module = SceneModule(model, frontend, recipe, seed, microphones)
+    loaders = _loaders(dataset, recipe, soft_targets, seed)
+    module.steps_per_epoch = len(loaders[0])
+    keeper = _Keeper(run_dir, best=recipe.keep == "best" and loaders[1] is not None)
+    trainer = _trainer(recipe, run_dir, progress, loaders[1] is not None, [*callbacks, keeper])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer.fit(
+            module,
+            *loaders,
+            ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if keeper.state is not None:
+        model.load_state_dict(keeper.state)
+    model.eval()
+    state = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+    if not all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point()):
+        raise TrainingError(
+            str(run_dir), "training diverged", got="weights that are not finite", next_step="lower learning_rate"
+        )
+    epoch = recipe.epochs - 1 if keeper.epoch is None else keeper.epoch
+    return FitResult(state, epoch, tuple(module.history))
+
+
+def predict_logits(model: nn.Module, frontend: FrontendSpec, waveforms: npt.NDArray[Any], batch_size: int = 64) -> F32:
+    """Logits float32 (n, classes) of clips (n, samples), int16 or float32 in [-1, 1], in evaluation mode.
+
+    Runs on the device of the model's parameters and leaves the model's mode as it was.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    log_mel = TorchLogMel(frontend).to(device)
+    was_training = model.training
+    model.eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(waveforms), batch_size):
+            part = np.array(waveforms[start : start + batch_size])
+            samples = torch.from_numpy(part).to(device).float() / (32768.0 if part.dtype == np.int16 else 1.0)
+            parts.append(model(log_mel(samples)).float().cpu().numpy())
+    model.train(was_training)
+    logits: F32 = np.concatenate(parts)
+    if not np.isfinite(logits).all():
+        raise TrainingError("prediction", "logits are not finite", next_step="check the audio and the weights")
+    return logits
+
+
+class ClipBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """Clips fetched a batch at a time from the memory-mapped array."""
+
+    def __init__(self, clips: Clips, teacher: F32 | None = None) -> None:
+        self.clips, self.teacher = clips, teacher
+        self.reference = np.array([r.device == "a" for r in clips.records])
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
+        batch = {
+            "waveform": torch.from_numpy(np.array(self.clips.waveforms[rows])),
+            "target": torch.from_numpy(self.clips.targets[rows]),
+            "reference_device": torch.from_numpy(self.reference[rows]),
+        }
+        if self.teacher is not None:
+            batch["teacher"] = torch.from_numpy(self.teacher[rows])
+        return batch
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation that depends on (seed, epoch) alone; Lightning says the epoch."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        rows: list[int] = np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist()
+        return iter(rows)
+
+
+class _Keeper(Checkpoint):
+    """A checkpoint after every epoch, and the weights of the best one if asked for."""
+
+    def __init__(self, run_dir: Path, *, best: bool) -> None:
+        self.run_dir, self.best = run_dir, best
+        self.accuracy = -1.0
+        self.epoch: int | None = None
+        self.state: dict[str, Tensor] | None = None
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, SceneModule)
+        accuracy = pl_module.history[-1].get("validation_accuracy")
+        if self.best and accuracy is not None and accuracy > self.accuracy:
+            self.accuracy, self.epoch = accuracy, trainer.current_epoch
+            self.state = {name: t.detach().cpu().clone() for name, t in pl_module.model.state_dict().items()}
+        temporary = self.run_dir / (CHECKPOINT + ".part")
+        trainer.save_checkpoint(temporary)
+        os.replace(temporary, self.run_dir / CHECKPOINT)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"accuracy": self.accuracy, "epoch": self.epoch, "state": self.state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.accuracy, self.epoch, self.state = state_dict["accuracy"], state_dict["epoch"], state_dict["state"]
+
+
+def _loaders(
+    dataset: Dataset, recipe: TrainSettings, soft_targets: SoftTargets | None, seed: int
+) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
+    """Training batches, and validation batches if the folder has places to spare for them."""
+    teacher = None if soft_targets is None else soft_targets.rows_for([r.filename for r in dataset.train.records])
+    shuffle = EpochShuffle(len(dataset.train), seed)
+    train = ClipBatches(dataset.train, teacher)
+    # A last batch of one clip has no batch statistics.
+    drop_last = len(train) > recipe.batch_size and len(train) % recipe.batch_size == 1
+    loader = DataLoader(train, recipe.batch_size, sampler=shuffle, collate_fn=_as_is, drop_last=drop_last)
+    if not len(dataset.validation):
+        return loader, None
+    return loader, DataLoader(ClipBatches(dataset.validation), recipe.batch_size, collate_fn=_as_is)
+
+
+def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return batch
+
+
+def _trainer(
+    recipe: TrainSettings, run_dir: Path, progress: bool, validate: bool, callbacks: Sequence[Callback]
+) -> lightning.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    bar = progress and sys.stderr.isatty()
+    bars: list[Callback] = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if bar else []
+    return lightning.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator="auto",
+        devices=1,
+        logger=[CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard")],
+        callbacks=[*callbacks, *bars],
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=recipe.validate_every if validate else None,
+        limit_val_batches=None if validate else 0,
+        log_every_n_steps=10**9,  # the epoch's means are logged, single steps are not
+    )
+
+
+def _run_record(
+    frontend: FrontendSpec, recipe: TrainSettings, dataset: Dataset, soft_targets: SoftTargets | None, seed: int
+) -> dict[str, Any]:
+    """What a run is; two runs of equal records give equal weights on one machine."""
+    clips = hashlib.sha256("\n".join(r.filename for r in dataset.train.records).encode()).hexdigest()
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "frontend": frontend.digest(),
+        "seed": seed,
+        "clips": clips,
+        "labels": list(dataset.labels),
+        "soft_targets": None if soft_targets is None else hashlib.sha256(soft_targets.logits.tobytes()).hexdigest(),
+    }
+
+
+def _same_run(run_dir: Path, record: dict[str, Any], resume: bool) -> None:
+    path = run_dir / "run.json"
+    if resume:
+        found = json.loads(path.read_text()) if path.is_file() else {}
+        other = sorted(key for key in record if found.get(key) != record[key])
+        if other:
+            raise TrainingError(
+                str(run_dir),
+                f"cannot resume, the run there differs in {', '.join(other)}",
+                next_step="use the same recipe, data and seed, or another folder",
+            )
+    path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,236 @@
+"""Checkpoints: those of the public CP-Mobile nets, and our own, both read without running any code in them.
+
+Refuses missing, empty, truncated and foreign files, pickled objects, tensors of another net (naming the first), and
+weights that are not finite. Strides are not visible in shapes: a net with GRN is taken for the 2023 winner, one
+without for the DCASE 2024/25 baseline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from runtime.errors import TinysceneError
+from runtime.spec import FrontendSpec, preset
+from training.errors import TrainingError
+
+from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, ModelConfig, build_model
+from .cp_mobile import STAGES, CPMobile, make_divisible
+
+FORMAT = "tinyscene checkpoint 1"
+TAU22_LABELS = (
+    "airport",
+    "bus",
+    "metro",
+    "metro_station",
+    "park",
+    "public_square",
+    "shopping_mall",
+    "street_pedestrian",
+    "street_traffic",
+    "tram",
+)
+# What the public Lightning modules keep beside the network: tables of their front end.
+FRONTEND_PREFIXES = ("mel.", "mel_augment.", "preprocess.")
+EXPECTED_NET = "CP-Mobile of the 2023 winner or the DCASE 2024/25 baseline, or a tinyscene checkpoint"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network in evaluation mode and what is needed to use it."""
+
+    model: nn.Module
+    config: ModelConfig
+    frontend: FrontendSpec
+    labels: tuple[str, ...]
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def save_model(
+    path: Path,
+    model: nn.Module,
+    config: ModelConfig,
+    frontend: FrontendSpec,
+    labels: tuple[str, ...],
+    metrics: dict[str, Any],
+) -> None:
+    """Write our own checkpoint: plain tensors and one JSON string, to a temporary sibling that is then renamed."""
+    record = {
+        "config": config.model_dump(mode="json"),
+        "frontend": frontend.to_json(),
+        "labels": list(labels),
+        "metrics": metrics,
+    }
+    state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    torch.save({"format": FORMAT, "record": json.dumps(record), "state": state}, temporary)
+    os.replace(temporary, path)
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Read what :func:`save_model` wrote; raises TrainingError for anything else."""
+    return _own(path, _read(path))
+
+
+def load_public_checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Config and state dict (names without ``model.``) of a public CP-Mobile checkpoint.
+
+    The sizes are inferred from the shapes; every tensor must be there with its shape. Raises TrainingError.
+    """
+    return _public(path, _read(path))
+
+
+def load_any(path: Path) -> LoadedModel:
+    """Our own or a public checkpoint; a public one gets the front end of its family and, if it has ten classes, the
+    TAU22 labels in alphabetical order, which is how both public nets number them."""
+    content = _read(path)
+    if "format" in content:
+        return _own(path, content)
+    config, state = _public(path, content)
+    model = build_model(config)
+    model.load_state_dict(state)
+    ten = config.n_classes == len(TAU22_LABELS)
+    labels = TAU22_LABELS if ten else tuple(f"class_{i}" for i in range(config.n_classes))
+    return LoadedModel(model.eval(), config, preset("cpm23" if config.grn else "dcase25"), labels)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise TrainingError(str(path), "no such file", expected="a checkpoint", next_step="check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the reader raises nearly anything on damaged bytes
+        raise TrainingError(
+            str(path),
+            "not a readable checkpoint of plain tensors",
+            expected=EXPECTED_NET,
+            got=f"{path.stat().st_size} bytes, {str(error).splitlines()[0][:120] if str(error) else type(error).__name__}",
+            next_step="download or save it again",
+        ) from error
+    if not isinstance(content, Mapping):
+        raise TrainingError(str(path), "not a checkpoint", expected=EXPECTED_NET, got=type(content).__name__)
+    return content
+
+
+def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
+    if content.get("format") != FORMAT:
+        raise TrainingError(
+            str(path),
+            "unknown checkpoint format",
+            expected=FORMAT,
+            got=content.get("format", "none"),
+            next_step="train again with this version, or import it with 'tinyscene import'",
+        )
+    try:
+        record = json.loads(content["record"])
+        config = ModelConfig.model_validate(record["config"])
+        frontend = FrontendSpec.from_json(record["frontend"])
+        labels, metrics = tuple(record["labels"]), dict(record["metrics"])
+        state = dict(content["state"])
+    except (KeyError, TypeError, ValueError, ValidationError, TinysceneError) as error:
+        raise TrainingError(
+            str(path), "damaged checkpoint record", got=str(error).splitlines()[0], next_step="train again"
+        ) from error
+    model = build_model(config)
+    _require_same(path, state, model.state_dict())
+    model.load_state_dict(state)
+    return LoadedModel(model.eval(), config, frontend, labels, metrics)
+
+
+def _public(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Tensor]]:
+    state = content.get("state_dict", content)
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise TrainingError(str(path), "holds no state dict", expected=EXPECTED_NET, got=sorted(map(str, content))[:5])
+    if any(name.startswith("model.") for name in state):
+        state = {name: t for name, t in state.items() if not name.startswith(FRONTEND_PREFIXES)}
+    state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    grn = any(".after_block_norm." in name for name in state)
+    known = CPMobile(MODELS["cpm23-8"].model_copy(update={"grn": grn})).state_dict()
+    _require_names(path, state, known)
+    config = _infer_config(path, state, grn)
+    _require_same(path, state, CPMobile(config).state_dict())
+    return config, state
+
+
+def _infer_config(path: Path, state: Mapping[str, Tensor], grn: bool) -> ModelConfig:
+    """The config whose channels are those of the tensors; published values first, then the roundest that fit."""
+    base = state["in_c.1.0.weight"].shape[0]
+    ends = tuple(state[f"stages.{s}.{b[-1]}.block.2.0.weight"].shape[0] for s, b in STAGES.items())
+    wide = {
+        state[f"stages.{s}.{b}.block.0.0.weight"].shape[1]: state[f"stages.{s}.{b}.block.0.0.weight"].shape[0]
+        for s, blocks in STAGES.items()
+        for b in blocks
+    }
+    published = [c for c in MODELS.values() if c.arch == "cp_mobile" and c.base_channels == base and c.grn == grn]
+    steps = [i / 100 for i in range(100, 801, 5)] + [i / 100 for i in range(50, 1000)]
+    multiplier = next(
+        (
+            m
+            for m in [c.channels_multiplier for c in published] + steps
+            if tuple(make_divisible(base * m**i) for i in range(3)) == ends
+        ),
+        None,
+    )
+    expansion = next(
+        (
+            e
+            for e in [c.expansion_rate for c in published] + steps
+            if all(make_divisible(narrow * e) == got for narrow, got in wide.items())
+        ),
+        None,
+    )
+    if multiplier is None or expansion is None:
+        raise TrainingError(
+            str(path),
+            "channels follow no CP-Mobile multiplier and expansion rate",
+            expected=EXPECTED_NET,
+            got=f"stage channels {base}, {ends}, expanded {wide}",
+        )
+    return ModelConfig(
+        arch="cp_mobile",
+        n_classes=state["feed_forward.0.weight"].shape[0],
+        base_channels=base,
+        channels_multiplier=multiplier,
+        expansion_rate=expansion,
+        grn=grn,
+        strides=dict(CPM23_STRIDES if grn else DCASE25_STRIDES),
+    )
+
+
+def _require_names(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    unexpected = next((name for name in state if name not in expected), None)
+    if unexpected is not None:
+        raise TrainingError(
+            str(path),
+            "a checkpoint of another net",
+            expected=EXPECTED_NET,
+            got=f"unexpected tensor '{unexpected}'",
+            next_step="give a CP-Mobile checkpoint",
+        )
+    missing = next((name for name in expected if name not in state), None)
+    if missing is not None:
+        raise TrainingError(str(path), f"tensor '{missing}' is missing", expected=EXPECTED_NET, next_step="save again")
+
+
+def _require_same(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Same names, same shapes, finite values."""
+    _require_names(path, state, expected)
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise TrainingError(
+                str(path),
+                f"tensor '{name}' has another shape",
+                expected=list(expected[name].shape),
+                got=list(tensor.shape),
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise TrainingError(str(path), f"tensor '{name}' is not finite", next_step="train or download it again")

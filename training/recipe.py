@@ -1,0 +1,145 @@
+"""Recipes: every number of a training run, typed, from YAML.
+
+``load_recipe`` knows the files of ``training/recipes`` by name, every CP-Mobile size of ``training.models.config``
+(trained by the recipe of its family), and paths of one's own. Refuses unknown names, fields and impossible values,
+naming the field.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from runtime.spec import PRESETS
+
+from .errors import TrainingError
+from .models.config import MODELS
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Schedule(_Record):
+    """Factor on the learning rate over the run.
+
+    ``ramp``: exp(-5 (1 - e/warmup)^2), constant to ``constant_epochs``, then linear over ``decay_epochs`` down to
+    ``final_factor``, in whole epochs (2023 winner). ``cosine``: linear warm-up, then half a cosine, step by step.
+    """
+
+    kind: Literal["ramp", "cosine", "constant"] = "cosine"
+    warmup_epochs: float = Field(1.0, ge=0)
+    constant_epochs: int = Field(0, ge=0)
+    decay_epochs: int = Field(1, ge=1)
+    final_factor: float = Field(0.005, ge=0, le=1)
+
+
+class Augment(_Record):
+    """What training clips go through; a zero switches a step off."""
+
+    roll_samples: int = Field(0, ge=0)
+    device_ir_p: float = Field(0.0, ge=0, le=1)
+    f_max_jitter_hz: int = Field(0, ge=0)
+    mixstyle_p: float = Field(0.0, ge=0, le=1)
+    mixstyle_alpha: float = Field(0.3, gt=0)
+    freq_mask_bins: int = Field(0, ge=0)
+
+
+class Distillation(_Record):
+    """loss = hard_weight * CE + (1 - hard_weight) * T^2 * KL(teacher || student), KL at temperature T.
+
+    ``average`` says over what KL is averaged: ``batch`` alone, or ``batch_and_classes`` as the 2023 code does.
+    """
+
+    temperature: float = Field(2.0, gt=0)
+    hard_weight: float = Field(0.02, ge=0, le=1)
+    average: Literal["batch", "batch_and_classes"] = "batch_and_classes"
+
+
+class TrainSettings(_Record):
+    """One network and how it is trained. ``keep`` says which epoch's weights count: the last, or the one with the
+    best accuracy on the validation part (never the test part)."""
+
+    model: str
+    padding: Literal["torch", "same"] = "same"
+    frontend: str = "cpm23"
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(256, ge=1)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Schedule = Schedule()
+    augment: Augment = Augment()
+    distillation: Distillation = Distillation()
+    keep: Literal["last", "best"] = "last"
+    validate_every: int = Field(1, ge=1)
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, value: str) -> str:
+        if value not in MODELS:
+            raise ValueError(f"unknown model '{value}', known: {' | '.join(MODELS)}")
+        return value
+
+    @field_validator("frontend")
+    @classmethod
+    def _known_frontend(cls, value: str) -> str:
+        if value not in PRESETS:
+            raise ValueError(f"unknown front end '{value}', known: {' | '.join(PRESETS)}")
+        return value
+
+
+class Recipe(TrainSettings):
+    """A student, and the teachers whose averaged logits it learns from."""
+
+    name: str
+    seed: int = 0
+    teachers: tuple[TrainSettings, ...] = ()
+
+
+def known_recipes() -> tuple[str, ...]:
+    """Names ``load_recipe`` takes: the files of ``training/recipes`` and every CP-Mobile size."""
+    sizes = [name for name, config in MODELS.items() if config.arch == "cp_mobile"]
+    return tuple(sorted({path.stem for path in RECIPES.glob("*.yaml")} | set(sizes)))
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """The recipe of that name or YAML file; raises TrainingError naming the field that is wrong."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise TrainingError(str(path), "no such recipe file", next_step="check the path")
+        return _parse(path, {"name": path.stem})
+    if name_or_path not in known_recipes():
+        raise TrainingError(
+            f"recipe '{name_or_path}'",
+            "unknown",
+            expected=" | ".join(known_recipes()),
+            next_step="pick one of these or give a YAML file",
+        )
+    path = RECIPES / f"{name_or_path}.yaml"
+    if path.is_file():
+        return _parse(path, {"name": name_or_path})
+    family = "cpm23" if MODELS[name_or_path].grn else "dcase25"
+    return _parse(RECIPES / f"{family}.yaml", {"name": name_or_path}, {"model": name_or_path})
+
+
+def _parse(path: Path, defaults: dict[str, str], overrides: dict[str, str] | None = None) -> Recipe:
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise TrainingError(str(path), "not a recipe", expected="a YAML mapping", got=type(record).__name__)
+        return Recipe.model_validate({**defaults, **record, **(overrides or {})})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TrainingError(str(path), "not YAML", got=str(error).splitlines()[0]) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise TrainingError(
+            f"{path}, field '{field}'", first["msg"], got=first["input"], next_step="correct this field"
+        ) from error
