@@ -1,0 +1,314 @@
+"""One face for everything that can run the integer graph: int8 codes in, named int8 codes out.
+
+NumPy (both rounding rules), ONNX Runtime, LiteRT (XNNPACK or reference kernels) and TFLite Micro's Python interpreter.
+Each package is imported only when its engine is opened; a missing one is told with the command that installs it.
+Refuses model files whose input or outputs are not the graph's, and codes of another shape or type.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .arith import I8, Rounding, dequantise, quantise
+from .errors import RuntimeFailure
+from .graph import Graph
+from .interpreter import run
+
+CODES_AT_ONCE = 16  # inputs the NumPy engine runs together: enough for the matrix products, little memory
+
+
+class Engine(Protocol):
+    """What runs a graph. ``notes`` says what a reader of its numbers should know."""
+
+    name: str
+    rounding: Rounding
+    notes: tuple[str, ...]
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        """Every tensor the engine shows, by the graph's name and in its layout, for int8 codes (batch, H, W, C)."""
+
+    def output_codes(self, codes: I8) -> I8:
+        """The graph's output alone, int8 (batch, ...), for any number of inputs (batch, H, W, C)."""
+
+
+class NumpyEngine:
+    """The executable specification; ``outputs`` gives every activation."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, graph: Graph, rounding: Rounding) -> None:
+        self.graph, self.rounding, self.name = graph, rounding, f"numpy-{rounding}"
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        trace: dict[str, I8] = {}
+        run(self.graph, codes, rounding=self.rounding, trace=trace)
+        return trace
+
+    def output_codes(self, codes: I8) -> I8:
+        parts = [codes[at : at + CODES_AT_ONCE] for at in range(0, max(len(codes), 1), CODES_AT_ONCE)]
+        return np.concatenate([run(self.graph, part, rounding=self.rounding) for part in parts])
+
+
+class _OneByOne:
+    """An engine whose file has batch 1: the batch is a loop here."""
+
+    def __init__(self, graph: Graph, name: str, rounding: Rounding) -> None:
+        self.graph, self.name, self.rounding = graph, name, rounding
+        self.notes: tuple[str, ...] = ()
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        singles = [self._run(one) for one in self._split(codes)]
+        return {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
+
+    def output_codes(self, codes: I8) -> I8:
+        return np.concatenate([self._run(one)[self.graph.output] for one in self._split(codes)])
+
+    def _run(self, codes: I8) -> dict[str, I8]:
+        """Outputs by name for int8 (1, H, W, C)."""
+        raise NotImplementedError
+
+    def _split(self, codes: I8) -> list[I8]:
+        expected = self.graph.tensors[self.graph.input].shape[1:]
+        if codes.dtype != np.int8 or codes.shape[1:] != expected or len(codes) == 0:
+            raise RuntimeFailure(
+                f"engine {self.name}, input",
+                "wrong shape or type",
+                expected=f"int8 (batch, {', '.join(map(str, expected))})",
+                got=f"{codes.dtype} {codes.shape}",
+            )
+        return [codes[i : i + 1] for i in range(len(codes))]
+
+    def _require(self, what: str, expected: object, got: object) -> None:
+        if expected != got:
+            raise RuntimeFailure(
+                f"engine {self.name}",
+                f"the file's {what} is not the graph's",
+                expected=expected,
+                got=got,
+                next_step="write the file from this graph again with 'tinyscene export'",
+            )
+
+    def _require_outputs(self, names: list[str]) -> None:
+        known = {t.name for t in self.graph.activations()}
+        if self.graph.output not in names or not known.issuperset(names):
+            self._require("list of outputs", self.graph.output, names)
+
+
+class OrtEngine(_OneByOne):
+    """ONNX Runtime on the CPU, for the QDQ file of ``export.to_onnx``.
+
+    The file takes and gives float32; codes go in dequantised, which is exact, and come back as codes.
+    """
+
+    def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1) -> None:
+        super().__init__(graph, "ort", "single")
+        ort = _package("onnxruntime", "onnxruntime", self.name)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        with _load_errors(self.name):
+            self._session = ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+        source = graph.tensors[graph.input]
+        (file_input, *_) = self._session.get_inputs()
+        self._require("input name", graph.input, file_input.name)
+        self._require("input shape", _nchw(source.shape), tuple(file_input.shape))
+        self._names = [output.name for output in self._session.get_outputs()]
+        self._twin = f"{graph.output}_codes"  # the uint8 twin of the float output
+        self._require_outputs([name for name in self._names if name != self._twin])
+
+    def _run(self, codes: I8) -> dict[str, I8]:
+        real = dequantise(codes, self.graph.tensors[self.graph.input].quant)
+        arrays = self._session.run(None, {self.graph.input: np.ascontiguousarray(_to_nchw(real))})
+        named = dict(zip(self._names, arrays, strict=True))
+        return {name: self._codes(name, array) for name, array in named.items() if name != self._twin}
+
+    def _codes(self, name: str, array: npt.NDArray[Any]) -> I8:
+        values = np.moveaxis(array, 1, 3) if array.ndim == 4 else array
+        if values.dtype == np.uint8:
+            return np.ascontiguousarray((values.astype(np.int16) - 128).astype(np.int8))
+        return quantise(values, self.graph.tensors[name].quant)
+
+
+class LiteRTEngine(_OneByOne):
+    """LiteRT (or tflite-runtime, its predecessor) on the CPU.
+
+    ``default`` kernels are XNNPACK's, ``reference`` the plain C++ ones. Where XNNPACK does not start, as in a container
+    without /sys, LiteRT quietly takes a third kind of kernel with other roundings; ``notes`` says so.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        model_bytes: bytes,
+        kernels: Literal["default", "reference"] = "default",
+        threads: int = 1,
+    ) -> None:
+        reference = kernels == "reference"
+        super().__init__(graph, "litert-reference" if reference else "litert", "double" if reference else "single")
+        litert = _litert(self.name)
+        resolver = litert.OpResolverType.BUILTIN_REF if reference else litert.OpResolverType.AUTO
+        with _load_errors(self.name), _silent_stderr():
+            self._interpreter = litert.Interpreter(
+                model_content=model_bytes, num_threads=threads, experimental_op_resolver_type=resolver
+            )
+            self._interpreter.allocate_tensors()
+        (file_input, *_) = self._interpreter.get_input_details()
+        self._input = file_input["index"]
+        self._require("input shape", graph.tensors[graph.input].shape, tuple(file_input["shape"].tolist()))
+        self._require("input type", "int8", np.dtype(file_input["dtype"]).name)
+        self._index = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
+        self._require_outputs(list(self._index))
+        if not reference and not self._delegated():
+            self.notes = ("LiteRT runs without XNNPACK here (is /sys mounted?): bytes differ from its usual ones",)
+
+    def _delegated(self) -> bool:
+        """Whether XNNPACK took a part of the graph. Older packages do not tell; then it is taken for granted."""
+        details = getattr(self._interpreter, "_get_ops_details", None)
+        return details is None or any(op["op_name"] == "DELEGATE" for op in details())
+
+    def _run(self, codes: I8) -> dict[str, I8]:
+        self._interpreter.set_tensor(self._input, codes)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(index) for name, index in self._index.items()}
+
+
+class TFLMEngine(_OneByOne):
+    """TFLite Micro's own Python interpreter, on the host: what a microcontroller with TFLM would answer."""
+
+    def __init__(self, graph: Graph, model_bytes: bytes) -> None:
+        super().__init__(graph, "tflm", "double")
+        runtime = _package("tflite_micro.python.tflite_micro.runtime", "--pre tflite-micro", self.name)
+        subgraph = runtime.schema_fb.Model.GetRootAsModel(model_bytes, 0).Subgraphs(0)
+        self._names = [subgraph.Tensors(subgraph.Outputs(i)).Name().decode() for i in range(subgraph.OutputsLength())]
+        self._require_outputs(self._names)
+        # Exposed activations live all at once, some with a padded copy, and each op has its own records.
+        arena_bytes = 2 * sum(t.n_bytes for t in graph.activations()) + 4096 * len(graph.nodes) + 65_536
+        with _load_errors(self.name):
+            self._interpreter = runtime.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
+        shape = tuple(int(n) for n in self._interpreter.get_input_details(0)["shape"])
+        self._require("input shape", graph.tensors[graph.input].shape, shape)
+
+    def _run(self, codes: I8) -> dict[str, I8]:
+        self._interpreter.set_input(np.ascontiguousarray(codes), 0)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_output(i).copy() for i, name in enumerate(self._names)}
+
+
+class ModelFiles(Protocol):
+    """What an engine is opened from; :class:`runtime.bundle.Bundle` is one."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    def file(self, name: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One engine by name: how to open it, and the import names of which one must be there."""
+
+    open: Callable[[ModelFiles], Engine]
+    modules: tuple[str, ...] = ()
+    pip: str = ""
+
+
+ENGINES: dict[str, EngineRow] = {
+    "numpy-double": EngineRow(lambda files: NumpyEngine(files.graph, "double")),
+    "numpy-single": EngineRow(lambda files: NumpyEngine(files.graph, "single")),
+    "ort": EngineRow(lambda files: OrtEngine(files.graph, files.file("model.onnx")), ("onnxruntime",), "onnxruntime"),
+    "litert": EngineRow(
+        lambda files: LiteRTEngine(files.graph, files.file("model.tflite")),
+        ("ai_edge_litert", "tflite_runtime"),
+        "ai-edge-litert",
+    ),
+    "litert-reference": EngineRow(
+        lambda files: LiteRTEngine(files.graph, files.file("model.tflite"), "reference"),
+        ("ai_edge_litert", "tflite_runtime"),
+        "ai-edge-litert",
+    ),
+    "tflm": EngineRow(
+        lambda files: TFLMEngine(files.graph, files.file("model.tflite")), ("tflite_micro",), "--pre tflite-micro"
+    ),
+}
+
+
+def open_engine(name: str, files: ModelFiles) -> Engine:
+    """The engine of that name over a bundle's files; raises RuntimeFailure for unknown names and missing packages."""
+    if name not in ENGINES:
+        raise RuntimeFailure(
+            f"engine '{name}'", "unknown", expected=" | ".join(ENGINES), next_step="pick one of these with --engine"
+        )
+    return ENGINES[name].open(files)
+
+
+def available_engines() -> dict[str, str]:
+    """Each engine's name with why it cannot be opened here; an empty string where it can. Imports nothing."""
+    return {
+        name: ""
+        if not row.modules or any(importlib.util.find_spec(module) for module in row.modules)
+        else f"{' or '.join(row.modules)} is not installed: pip install {row.pip}"
+        for name, row in ENGINES.items()
+    }
+
+
+def _package(module: str, pip: str, engine: str) -> Any:
+    """Import an engine's package, or say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise RuntimeFailure(
+            f"engine {engine}", "its package cannot be imported", got=str(problem), next_step=f"pip install {pip}"
+        ) from problem
+
+
+def _litert(engine: str) -> Any:
+    """ai-edge-litert, or else its predecessor tflite-runtime, whose classes are the same."""
+    if importlib.util.find_spec("ai_edge_litert") is None and importlib.util.find_spec("tflite_runtime") is not None:
+        return _package("tflite_runtime.interpreter", "ai-edge-litert", engine)
+    return _package("ai_edge_litert.interpreter", "ai-edge-litert", engine)
+
+
+@contextmanager
+def _load_errors(engine: str) -> Iterator[None]:
+    """Whatever an engine says about a file it cannot load, as one RuntimeFailure."""
+    try:
+        yield
+    except Exception as problem:  # each engine raises its own kinds, down to bare RuntimeError
+        raise RuntimeFailure(
+            f"engine {engine}",
+            "cannot load the model file",
+            got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
+            next_step="write the file again with 'tinyscene export'",
+        ) from problem
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep LiteRT's C++ start-up messages off the terminal; its errors come as exceptions as well."""
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _nchw(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
+
+
+def _to_nchw(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.moveaxis(array, 3, 1) if array.ndim == 4 else array
