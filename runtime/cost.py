@@ -1,0 +1,274 @@
+"""What a network costs: parameters, multiply-accumulates and bytes, layer by layer, by published counting rules.
+
+A figure without its rule means nothing: the same network has 29.4 or 30.2 million MACs. Every :class:`Cost` therefore
+carries its rule, and :data:`RULES` says in words what each one counts. Whatever a network is read from (graph,
+checkpoint, ONNX, TFLite) becomes a list of :class:`Layer` first, so that each rule is written down once.
+Refuses unknown rules, limits that are not numbers, and graphs with an op that has no row here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .errors import RuntimeFailure
+from .graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Rsqrt
+from .spec import Budget
+
+Rule = Literal["dcase", "torchinfo", "nessi", "stored"]
+Kind = Literal["conv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "other"]
+
+RULES: dict[Rule, str] = {
+    "dcase": "MACs: (weights + bias) x output positions of convolutions, parameters of linear layers, 2 per BatchNorm "
+    "channel, else 0. Bytes: every weight and bias as stored (int8 1 B, int32 and float32 4 B)",
+    "torchinfo": "MACs as torchinfo prints them, which is the dcase rule. Bytes: 4 per parameter, whatever is stored",
+    "nessi": "MACs as NeSsi counts a TFLite file: convolutions and linear layers without bias, pooled and averaged "
+    "elements, sums; else 0. Bytes: every constant that an op reads",
+    "stored": "MACs: every multiplication of data that is carried out, without bias. Bytes: all that the file, or the "
+    "graph with its scales and tables, takes",
+}
+
+_SIZE_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
+_COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One op of any source, in the terms that the rules need.
+
+    ``positions`` are the output elements per channel; ``weights`` and ``biases`` count constants, ``constant_bytes``
+    their stored bytes, ``extra_bytes`` scales, zero points and tables. ``input_elements`` and ``output_elements`` are
+    for one clip. Kind ``scalar`` is a depthwise convolution that treats all channels and taps alike: a pool, or GRN's
+    gamma and beta in the form integer engines run. Rules that take those for free give it no MACs.
+    """
+
+    name: str
+    op: str
+    kind: Kind
+    output_shape: tuple[int, ...]
+    positions: int = 1
+    weights: int = 0
+    biases: int = 0
+    constant_bytes: int = 0
+    extra_bytes: int = 0
+    input_elements: int = 0
+    output_elements: int = 0
+    window: int = 1  # elements one output of a pool, or taps one output of a scalar convolution, looks at
+
+    @property
+    def parameters(self) -> int:
+        """Independent parameters: a 1x1 scalar convolution holds one (gamma or beta), a pool none."""
+        if self.kind == "scalar":
+            return 1 if self.window == 1 else 0
+        return self.weights + self.biases
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One row of the table."""
+
+    name: str
+    op: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Costs of all layers by one rule. ``source`` says what was counted, ``frame_bytes`` what belongs to no layer."""
+
+    rule: Rule
+    source: str
+    layers: tuple[LayerCost, ...]
+    frame_bytes: int = 0
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def n_bytes(self) -> int:
+        return self.frame_bytes + sum(layer.n_bytes for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One limit and what was measured against it."""
+
+    limit_name: Literal["size", "macs"]
+    limit: int
+    measured: int
+    unit: str
+    rule: Rule
+
+    @property
+    def passed(self) -> bool:
+        return self.measured <= self.limit
+
+
+def count(layers: Iterable[Layer], rule: Rule, *, source: str, file_bytes: int | None = None) -> Cost:
+    """Apply a rule to the layers of one network.
+
+    Args:
+        source: what was read, for the reader of the figures.
+        file_bytes: size of the file the layers come from; under ``stored`` it is the total.
+
+    Raises:
+        RuntimeFailure: unknown rule.
+    """
+    if rule not in RULES:
+        raise RuntimeFailure(
+            f"rule '{rule}'", "unknown counting rule", expected=" | ".join(RULES), next_step="pick one of these"
+        )
+    rows = tuple(LayerCost(x.name, x.op, x.output_shape, x.parameters, _MACS[rule](x), _BYTES[rule](x)) for x in layers)
+    in_layers = sum(row.n_bytes for row in rows)
+    frame_bytes = file_bytes - in_layers if rule == "stored" and file_bytes is not None else 0
+    return Cost(rule, source, rows, frame_bytes)
+
+
+def verdicts(cost: Cost, budget: Budget) -> tuple[Verdict, Verdict]:
+    """Size and MACs against the budget."""
+    return (
+        Verdict("size", budget.max_bytes, cost.n_bytes, "B", cost.rule),
+        Verdict("macs", budget.max_macs, cost.macs, "MAC", cost.rule),
+    )
+
+
+def _macs_dcase(x: Layer) -> int:
+    per_position = x.positions if x.kind == "conv" else 1
+    return x.parameters * per_position if x.kind in ("conv", "linear", "norm") else 0
+
+
+def _macs_nessi(x: Layer) -> int:
+    if x.kind in ("conv", "linear", "scalar"):
+        return x.weights * x.positions
+    by_kind = {"mean": x.input_elements, "pool": x.output_elements * x.window, "add": x.output_elements}
+    return by_kind.get(x.kind, 0)
+
+
+def _macs_stored(x: Layer) -> int:
+    if x.kind == "norm":
+        return x.output_elements
+    if x.kind == "mul":
+        return x.output_elements
+    return x.weights * x.positions if x.kind in ("conv", "linear", "scalar") else 0
+
+
+def _constants(x: Layer) -> int:
+    return x.constant_bytes if x.weights or x.biases else 0
+
+
+_MACS: dict[Rule, Callable[[Layer], int]] = {
+    "dcase": _macs_dcase,
+    "torchinfo": _macs_dcase,
+    "nessi": _macs_nessi,
+    "stored": _macs_stored,
+}
+_BYTES: dict[Rule, Callable[[Layer], int]] = {
+    "dcase": _constants,
+    "torchinfo": lambda x: 4 * x.parameters,
+    "nessi": lambda x: x.constant_bytes,
+    "stored": lambda x: x.constant_bytes + x.extra_bytes,
+}
+
+
+def graph_cost(graph: Graph, rule: Rule) -> Cost:
+    """Cost of an integer graph, BatchNorm folded. Under ``stored``: constants, scales, zero points, RSQRT tables."""
+    return count(graph_layers(graph), rule, source=f"integer graph '{graph.name}', BatchNorm folded")
+
+
+def graph_layers(graph: Graph) -> list[Layer]:
+    """One layer per node; raises RuntimeFailure for an op without a row in the cost table."""
+    layers = []
+    for node in graph.nodes:
+        if type(node.op) not in _KINDS:
+            raise RuntimeFailure(f"graph '{graph.name}', {node.name}", "no row in the cost table", got=node.op)
+        layers.append(_graph_layer(graph, node))
+    return layers
+
+
+_KINDS: dict[type, Kind] = {
+    Conv2D: "conv",
+    DepthwiseConv2D: "conv",
+    Add: "add",
+    Mul: "mul",
+    Mean: "mean",
+    Rsqrt: "other",
+}
+_RSQRT_TABLE_BYTES = 256
+_ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
+
+
+def _graph_layer(graph: Graph, node: Node) -> Layer:
+    ins, out = graph.ins(node), graph.out(node)
+    kind = _KINDS[type(node.op)]
+    elements = int(np.prod(out.shape))
+    extra = _ACTIVATION_QUANT_BYTES + (_RSQRT_TABLE_BYTES if isinstance(node.op, Rsqrt) else 0)
+    name, shape = type(node.op).__name__, out.shape
+    if kind != "conv":
+        return Layer(
+            node.name,
+            name,
+            kind,
+            shape,
+            extra_bytes=extra,
+            input_elements=int(np.prod(ins[0].shape)),
+            output_elements=elements,
+        )
+    weight, bias = ins[1].data, ins[2].data
+    assert weight is not None
+    assert bias is not None
+    window = int(np.prod(weight.shape[1:3]))
+    if isinstance(node.op, DepthwiseConv2D) and is_scalar(weight, np.asarray(ins[1].quant.scale), bias):
+        kind = "scalar"
+    return Layer(
+        node.name,
+        name,
+        kind,
+        shape,
+        positions=elements // shape[-1],
+        weights=weight.size,
+        biases=bias.size,
+        constant_bytes=weight.nbytes + bias.nbytes,
+        extra_bytes=extra + 4 * len(ins[1].quant.scale),
+        input_elements=int(np.prod(ins[0].shape)),
+        output_elements=elements,
+        window=window,
+    )
+
+
+def is_scalar(*constants: np.ndarray) -> bool:
+    """Whether each constant of a depthwise convolution repeats one value: it is a scalar, spread over the channels.
+
+    A single channel cannot be told from an ordinary convolution and counts as one.
+    """
+    return constants[0].shape[-1] > 1 and all(bool((c == c.flat[0]).all()) for c in constants if c.size)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of '128kB' (1000 B each), '125KiB' (1024 B each), '0.1MB' or '128000'."""
+    return _parse(text, _SIZE_UNITS, r"", "a size such as 128kB, 125KiB or 128000")
+
+
+def parse_count(text: str) -> int:
+    """MACs of '30M', '30MMAC', '29.4e6' or '30000000'."""
+    return _parse(text, _COUNT_UNITS, r"(?:macs?)?", "a count such as 30M, 30MMAC or 29.4e6")
+
+
+def _parse(text: str, units: dict[str, int], tail: str, expected: str) -> int:
+    names = "|".join(sorted(units, key=len, reverse=True))
+    match = re.fullmatch(rf"\s*(\d+(?:\.\d*)?(?:e\+?\d+)?)\s*({names}){tail}\s*", text.lower())
+    value = float(match[1]) * units[match[2]] if match else 0.0
+    if match is None or not 1 <= value < 2**63:
+        raise RuntimeFailure(f"limit '{text}'", "not understood", expected=expected)
+    return round(value)
