@@ -1,0 +1,100 @@
+/* The narrow waist: the few inner loops in which all time is spent, and the two rounding rules.
+ *
+ * The kernels around it only walk over pixels, so a CPU with better instructions needs another version of this header
+ * and of nothing else. This one is portable C99; it counts on two's complement with arithmetic right shift, and for
+ * TS_ROUNDING_SINGLE on IEEE float32 without excess precision, contraction or reassociation.
+ */
+#ifndef TS_INNER_H
+#define TS_INNER_H
+
+#include <float.h>
+#include <stdint.h>
+
+#include "ts_kernels.h"
+
+typedef char ts_needs_arithmetic_shift_right[(-1 >> 1) == -1 ? 1 : -1];
+#ifdef TS_ROUNDING_SINGLE
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
+#error "single rounding needs exact float32: no -ffast-math, no excess precision"
+#endif
+#endif
+
+static inline int32_t ts_max(int32_t a, int32_t b) {
+    return a > b ? a : b;
+}
+
+static inline int32_t ts_min(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+/* acc + sum of (x - zero_point) * weight over n neighbours in memory. */
+static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point, int32_t acc) {
+    for (int32_t i = 0; i < n; ++i) {
+        acc += (x[i] - zero_point) * weight[i];
+    }
+    return acc;
+}
+
+/* acc[i] += (x[i] - zero_point) * weight[i] for n neighbours in memory. */
+static inline void ts_multiply_accumulate(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point,
+                                          int32_t* acc) {
+    for (int32_t i = 0; i < n; ++i) {
+        acc[i] += (x[i] - zero_point) * weight[i];
+    }
+}
+
+/* A number counted from the zero point to an output code. Clamping first keeps the sum from overflowing. */
+static inline int8_t ts_code(int32_t value, const TsOutput* out) {
+    return (int8_t)(ts_min(ts_max(value, out->low), out->high) + out->zero_point);
+}
+
+#ifdef TS_ROUNDING_SINGLE
+
+/* The float32 product rounded half to even. Below 2^22, adding 1.5 * 2^23 leaves no bits for a fraction, so the sum
+ * itself rounds, in the same way on every IEEE machine; the clamp before it is between integers and changes nothing. */
+static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
+    const float no_fraction = 12582912.0f;
+    const float low = (float)out->low;
+    const float high = (float)out->high;
+    float value = (float)acc * rescale->factor;
+    value = value < low ? low : value;
+    value = value > high ? high : value;
+    return (int8_t)((int32_t)((value + no_fraction) - no_fraction) + out->zero_point);
+}
+
+#else
+
+/* value * 2^bits. What does not fit is out of any code's reach after rescaling too, so it may stop at the end. */
+static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
+    const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
+    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+}
+
+/* value / 2^bits, half away from zero. */
+static inline int32_t ts_rounding_shift_right(int32_t value, int32_t bits) {
+    const int32_t mask = (int32_t)((1u << bits) - 1u);
+    const int32_t threshold = (mask >> 1) + (value < 0 ? 1 : 0);
+    return (value >> bits) + ((value & mask) > threshold ? 1 : 0);
+}
+
+/* value * multiplier / 2^31, half away from zero. */
+static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
+    const int64_t product = (int64_t)value * multiplier;
+    const int64_t nudge = product >= 0 ? INT64_C(1) << 30 : 1 - (INT64_C(1) << 30);
+    return (int32_t)((product + nudge) / (INT64_C(1) << 31));
+}
+
+static inline int32_t ts_rescale(int32_t value, const TsRescale* rescale) {
+    if (rescale->shift > 0) {
+        return ts_high_product(ts_shift_left(value, rescale->shift), rescale->multiplier);
+    }
+    return ts_rounding_shift_right(ts_high_product(value, rescale->multiplier), -rescale->shift);
+}
+
+static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
+    return ts_code(ts_rescale(acc, rescale), out);
+}
+
+#endif
+
+#endif

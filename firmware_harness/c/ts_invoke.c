@@ -1,0 +1,59 @@
+/* Checks what the caller passes, runs the emitted layers, hands the output over. */
+#include <string.h>
+
+#include "model.h"
+#include "ts_model.h"
+
+static int overlaps(const void* data, size_t size, const void* arena) {
+    const uintptr_t begin = (uintptr_t)data;
+    const uintptr_t arena_begin = (uintptr_t)arena;
+    return begin < arena_begin + TS_MODEL_ARENA_BYTES && arena_begin < begin + size;
+}
+
+static int check(const int8_t* input, const int8_t* output, const int8_t* arena) {
+    if (input == NULL || output == NULL || arena == NULL) {
+        return TS_ERROR_NULL;
+    }
+    if ((uintptr_t)arena % TS_MODEL_ARENA_ALIGNMENT != 0) {
+        return TS_ERROR_ALIGN;
+    }
+    if (overlaps(output, TS_MODEL_OUTPUT_BYTES, arena) ||
+        (input != arena + TS_MODEL_INPUT_OFFSET && overlaps(input, TS_MODEL_INPUT_BYTES, arena))) {
+        return TS_ERROR_OVERLAP;
+    }
+    return TS_OK;
+}
+
+#ifdef TS_OBSERVE
+
+int ts_model_observe(const int8_t* input, int8_t* output, void* arena, const TsObserver* observer) {
+    const int status = check(input, output, arena);
+    if (status == TS_OK) {
+        memcpy(output, ts_run_layers(input, arena, observer), TS_MODEL_OUTPUT_BYTES);
+    }
+    return status;
+}
+
+static void ignore(void* context, int32_t layer, const int8_t* data, size_t size) {
+    (void)context;
+    (void)layer;
+    (void)data;
+    (void)size;
+}
+
+int ts_model_invoke(const int8_t* input, int8_t* output, void* arena) {
+    static const TsObserver nobody = {ignore, NULL};
+    return ts_model_observe(input, output, arena, &nobody);
+}
+
+#else
+
+int ts_model_invoke(const int8_t* input, int8_t* output, void* arena) {
+    const int status = check(input, output, arena);
+    if (status == TS_OK) {
+        memcpy(output, ts_run_layers(input, arena), TS_MODEL_OUTPUT_BYTES);
+    }
+    return status;
+}
+
+#endif

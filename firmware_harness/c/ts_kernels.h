@@ -1,0 +1,111 @@
+/* Layer records and kernels of the int8 graph; internal, the user's header is model.h.
+ *
+ * A record is constant data that the emitted model.c fills in; a kernel reads it, an input and writes an output, both
+ * NHWC with batch 1. Nothing is allocated and nothing is kept between calls. Records are trusted: the emitter has
+ * checked shapes and ranges, the kernels check nothing. Input and output may not overlap.
+ *
+ * The rounding rule is chosen for a whole build: by default the fixed-point rule (`double`: TFLite Micro, CMSIS-NN),
+ * with TS_ROUNDING_SINGLE the float one (`single`: XNNPACK, ONNX Runtime). model.c carries the constants of both.
+ */
+#ifndef TS_KERNELS_H
+#define TS_KERNELS_H
+
+#include <stdint.h>
+
+/* Accumulator to output code: one of these for each output channel, or one for a layer. */
+#ifdef TS_ROUNDING_SINGLE
+typedef struct {
+    float factor;
+} TsRescale;
+#define TS_RESCALE(multiplier, shift, factor)                                                                          \
+    { (factor) }
+#else
+typedef struct {
+    int32_t multiplier; /* 0 or in [2^29, 2^31) */
+    int32_t shift;      /* -31..31; the factor is multiplier * 2^(shift - 31) */
+} TsRescale;
+#define TS_RESCALE(multiplier, shift, factor)                                                                          \
+    { (multiplier), (shift) }
+#endif
+
+/* Output codes: the lowest and the highest are counted from the zero point, so that ReLU is only another low end. */
+typedef struct {
+    int32_t zero_point;
+    int32_t low;
+    int32_t high;
+} TsOutput;
+
+/* Window of a convolution. Bottom and right padding follow from the output's size. */
+typedef struct {
+    int32_t in_height, in_width;
+    int32_t out_height, out_width;
+    int32_t kernel_height, kernel_width;
+    int32_t stride_height, stride_width;
+    int32_t pad_top, pad_left;
+} TsWindow;
+
+typedef struct {
+    TsWindow window;
+    int32_t in_channels, out_channels;
+    int32_t in_zero_point;
+    const int8_t* weight;     /* (out_channels, kernel_height, kernel_width, in_channels) */
+    const int32_t* bias;      /* (out_channels) */
+    const TsRescale* rescale; /* (out_channels) */
+    TsOutput out;
+} TsConv2D;
+
+typedef struct {
+    TsWindow window;
+    int32_t channels;
+    int32_t in_zero_point;
+    const int8_t* weight;     /* (kernel_height, kernel_width, channels) */
+    const int32_t* bias;      /* (channels) */
+    const TsRescale* rescale; /* (channels) */
+    TsOutput out;
+} TsDepthwiseConv2D;
+
+/* Sum of two tensors of `size` elements; the rules differ in more than their rounding here. */
+typedef struct {
+    int32_t size;
+#ifdef TS_ROUNDING_SINGLE
+    int32_t multiplier_a, multiplier_b;
+    int32_t bias;  /* rounding and zero points of the inputs */
+    int32_t shift; /* 1..31, to the right */
+#else
+    int32_t a_zero_point, b_zero_point;
+    TsRescale rescale_a, rescale_b, rescale_sum;
+#endif
+    TsOutput out;
+} TsAdd;
+
+/* Product of `repeats` runs of `size` elements with one run of `size`: (1, n) for equal shapes, (height * width,
+ * channels) for a factor per channel, (n, 1) for a single factor. */
+typedef struct {
+    int32_t repeats, size;
+    int32_t a_zero_point, b_zero_point;
+    TsRescale rescale;
+    TsOutput out;
+} TsMul;
+
+/* Mean of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
+typedef struct {
+    int32_t size, stride;
+    int32_t count, step;
+    int32_t in_zero_point;
+    TsRescale rescale;
+    TsOutput out;
+} TsMean;
+
+typedef struct {
+    int32_t size;
+    const int8_t* table; /* (256), the output code of each input code from -128 on */
+} TsRsqrt;
+
+void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
+void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
+void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out);
+void ts_rsqrt(const TsRsqrt* layer, const int8_t* x, int8_t* out);
+
+#endif

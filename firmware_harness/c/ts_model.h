@@ -1,0 +1,18 @@
+/* Between the emitted call list in model.c and the function the user calls; internal. */
+#ifndef TS_MODEL_H
+#define TS_MODEL_H
+
+#include "ts_invoke.h"
+
+#ifdef TS_OBSERVE
+#define TS_RUN_LAYERS(input, arena) ts_run_layers(const int8_t* input, int8_t* arena, const TsObserver* observer)
+#define TS_WROTE(layer, data, size) observer->seen(observer->context, (layer), (data), (size))
+#else
+#define TS_RUN_LAYERS(input, arena) ts_run_layers(const int8_t* input, int8_t* arena)
+#define TS_WROTE(layer, data, size) ((void)0)
+#endif
+
+/* Every layer in order, from the input into the arena. Returns where in the arena the output lies. */
+const int8_t* TS_RUN_LAYERS(input, arena);
+
+#endif

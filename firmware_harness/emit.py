@@ -1,0 +1,230 @@
+"""Graph -> model.c and model.h: constant data and the list of calls, nothing else; the code is hand-written in c/.
+
+Both rounding rules' constants are in the file, a macro of the build picks one. Refuses a graph without layers, ops
+without a C row, and constant inputs that are not int8 with one scale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runtime.graph import OPS, Graph, Node, Tensor, is_conv
+from runtime.plan import ALIGNMENT, Plan, plan
+
+from .errors import FirmwareError
+from .layers import ByRule, Fields, Layer, Scale, Values, layer_of
+
+KERNEL_FOLDER = Path(__file__).resolve().parent / "c"
+LINE_COLUMNS = 116
+BYTES_OF = {"int8_t": 1, "int32_t": 4, "TsRescale": 8}
+ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
+
+
+@dataclass(frozen=True, eq=False)
+class Emitted:
+    """The two files of one graph and what they will occupy."""
+
+    graph: Graph
+    plan: Plan
+    layers: tuple[Layer, ...]
+    model_c: str
+    model_h: str
+    constant_bytes: int
+    digest: str
+
+    def write(self, folder: Path) -> None:
+        """Write model.c, model.h and the kernels they need."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in kernel_sources():
+            (folder / source.name).write_text(source.read_text())
+        (folder / "model.c").write_text(self.model_c)
+        (folder / "model.h").write_text(self.model_h)
+
+
+def kernel_sources() -> list[Path]:
+    """The hand-written C files, headers included, in a fixed order."""
+    return sorted(KERNEL_FOLDER.glob("*.[ch]"))
+
+
+def emit(graph: Graph) -> Emitted:
+    """The C form of a graph.
+
+    Raises:
+        RuntimeFailure: the graph is not consistent.
+        FirmwareError: see the module's refusals.
+    """
+    graph.check()
+    if not graph.nodes:
+        raise FirmwareError(f"graph '{graph.name}'", "has no layers to run")
+    layers = tuple(layer_of(graph, node) for node in graph.nodes)
+    arena, digest = plan(graph), graph_digest(graph)
+    sizes = [
+        len(value.values) * BYTES_OF[value.c_type]
+        for layer in layers
+        for value in layer.fields.values()
+        if isinstance(value, Values)
+    ]
+    model_c = "\n".join(_model_c(graph, arena, layers, digest)) + "\n"
+    model_h = "\n".join(_model_h(graph, arena, digest)) + "\n"
+    return Emitted(graph, arena, layers, model_c, model_h, sum(sizes), digest)
+
+
+def graph_digest(graph: Graph) -> str:
+    """SHA-256 over everything that decides what the model computes, and its labels."""
+    record = hashlib.sha256(repr((graph.input, graph.output, graph.labels, graph.nodes)).encode())
+    for tensor in (*graph.activations(), *graph.constants()):
+        record.update(repr((tensor.name, tensor.shape, tensor.dtype, tensor.quant)).encode())
+        if tensor.data is not None:
+            record.update(np.ascontiguousarray(tensor.data, tensor.data.dtype.newbyteorder("<")).tobytes())
+    return record.hexdigest()
+
+
+def _model_h(graph: Graph, arena: Plan, digest: str) -> Iterator[str]:
+    source, out = graph.tensors[graph.input], graph.tensors[graph.output]
+    yield f"/* Emitted by tinyscene from graph {_comment(graph.name)}; edit nothing here, emit it again."
+    yield " *"
+    yield " * Compile every .c file beside this one as C99 with -ffp-contract=off. The fixed-point rounding rule holds"
+    yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} the float32 rule (XNNPACK, ONNX Runtime). */"
+    yield "#ifndef MODEL_H\n#define MODEL_H\n"
+    yield f'#define TS_MODEL_DIGEST "{digest}"'
+    yield f"#define TS_MODEL_LAYERS {len(graph.nodes)}"
+    yield f"#define TS_MODEL_ARENA_BYTES {arena.arena_bytes}"
+    yield f"#define TS_MODEL_ARENA_ALIGNMENT {ALIGNMENT}"
+    yield f"\n/* real value = scale * (code - zero point); input {_shape(source)}, output {_shape(out)} */"
+    for name, tensor in (("INPUT", source), ("OUTPUT", out)):
+        yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
+        yield f"#define TS_MODEL_{name}_SCALE {_float(tensor.quant.scale[0])}"
+        yield f"#define TS_MODEL_{name}_ZERO_POINT ({tensor.quant.zero_point})"
+    yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* room for the input in the arena */"
+    if graph.labels:
+        yield f"#define TS_MODEL_LABELS {{{', '.join(map(_string, graph.labels))}}}"
+    yield '\n#include "ts_invoke.h"\n\n#endif'
+
+
+def _model_c(graph: Graph, arena: Plan, layers: tuple[Layer, ...], digest: str) -> Iterator[str]:
+    yield f"/* Emitted by tinyscene from graph {_comment(graph.name)}; edit nothing here, emit it again."
+    yield f" * Digest {digest}. */"
+    yield '#include "model.h"\n#include "ts_kernels.h"\n#include "ts_model.h"\n\n/* clang-format off */'
+    names = _constant_inputs(graph)
+    for tensor_name, c_name in names.items():
+        yield f"\n/* constant {_comment(tensor_name)} {_shape(graph.tensors[tensor_name])} */"
+        yield from _array(c_name, Values("int8_t", tuple(graph.tensors[tensor_name].data.ravel().tolist())))  # type: ignore[union-attr]
+    for index, (node, layer) in enumerate(zip(graph.nodes, layers, strict=True)):
+        yield from _record(f"layer_{index}", _headline(graph, index, node, layer), layer)
+    yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
+    for index, (node, layer) in enumerate(zip(graph.nodes, layers, strict=True)):
+        inputs = [t.name for t in graph.ins(node)[: OPS[type(node.op)].n_activations]]
+        places = [_place(graph, arena, names, name) for name in (*inputs, node.output)]
+        yield f"    {layer.kernel}(&layer_{index}, {', '.join(places)}); /* {_comment(node.name)} */"
+        yield f"    TS_WROTE({index}, {places[-1]}, {graph.out(node).n_bytes});"
+    yield f"    return {_place(graph, arena, names, graph.output)};\n}}"
+
+
+def _headline(graph: Graph, index: int, node: Node, layer: Layer) -> str:
+    ins = [_shape(t) for t in graph.ins(node)[: OPS[type(node.op)].n_activations]]
+    kernel = ""
+    if is_conv(node.op):
+        _, height, width, _ = graph.ins(node)[1].shape
+        kernel = f" {height}x{width}"
+    macs = f", {layer.macs:,} MACs" if layer.macs else ""
+    op = f"{OPS[type(node.op)].name}{kernel}"
+    return f"{index} {_comment(node.name)}: {op}, {' and '.join(ins)} -> {_shape(graph.out(node))}{macs}"
+
+
+def _constant_inputs(graph: Graph) -> dict[str, str]:
+    """C names of constants that stand where an activation could, such as a summand."""
+    names: dict[str, str] = {}
+    for node in graph.nodes:
+        for tensor in graph.ins(node)[: OPS[type(node.op)].n_activations]:
+            if tensor.data is None:
+                continue
+            if tensor.dtype != "int8" or tensor.quant.axis is not None:
+                where = f"graph '{graph.name}', {node.name}"
+                got = f"{tensor.dtype}, axis {tensor.quant.axis}"
+                raise FirmwareError(where, f"constant input '{tensor.name}'", expected="int8 with one scale", got=got)
+            names.setdefault(tensor.name, f"constant_{len(names)}")
+    return names
+
+
+def _place(graph: Graph, arena: Plan, constants: dict[str, str], name: str) -> str:
+    if name in constants:
+        return constants[name]
+    return "input" if name == graph.input else f"arena + {arena.offsets[name]}"
+
+
+def _record(c_name: str, headline: str, layer: Layer) -> Iterator[str]:
+    yield f"\n/* {headline} */"
+    for field, value in layer.fields.items():
+        if isinstance(value, Values):
+            yield from _array(f"{c_name}_{field}", value)
+    yield f"static const {layer.record} {c_name} = {{"
+    for field, value in layer.fields.items():
+        if isinstance(value, ByRule):
+            yield f"#ifdef {ROUNDING_MACRO}"
+            yield f"    {_fields(value.single)},"
+            yield "#else"
+            yield f"    {_fields(value.double)},"
+            yield "#endif"
+        else:
+            text = f"{c_name}_{field}" if isinstance(value, Values) else _value(value)
+            yield from _wrapped(f"    .{field} = {text},")
+    yield "};"
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, LINE_COLUMNS, initial_indent="    ", subsequent_indent="        ")
+
+
+def _fields(fields: Fields) -> str:
+    return ", ".join(f".{field} = {_value(value)}" for field, value in fields.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{_fields(value)}}}"
+    if isinstance(value, Scale):
+        return f"TS_RESCALE({value.multiplier}, {value.shift}, {_float(value.factor)})"
+    return str(value)
+
+
+def _array(c_name: str, values: Values) -> Iterator[str]:
+    yield f"static const {values.c_type} {c_name}[{len(values.values)}] = {{"
+    line = "   "
+    for value in values.values:
+        item = f" {_value(value)},"
+        if len(line) + len(item) > LINE_COLUMNS:
+            yield line
+            line = "   "
+        line += item
+    yield f"{line}\n}};"
+
+
+def _float(value: float) -> str:
+    """Hexadecimal and exact, e.g. 0x1.8p-3f."""
+    mantissa, exponent = float(np.float32(value)).hex().split("p")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{whole}{'.' + fraction if fraction else ''}p{exponent}f"
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape[1:]))})"
+
+
+def _comment(text: str) -> str:
+    """Names as they may stand in a C comment."""
+    return (
+        "".join(c if c.isprintable() and c.isascii() else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
+    )
+
+
+def _string(text: str) -> str:
+    """A C string; what is not plain ASCII as octal UTF-8."""
+    plain = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode())
+    return f'"{plain}"'

@@ -1,0 +1,147 @@
+"""Firmware behind the engine interface: int8 codes in, every activation out.
+
+``HostC`` runs on this machine with address and undefined-behaviour sanitizers, ``QemuM4`` on an emulated Cortex-M4.
+Both compile when they are made, so that a missing tool or a model too large shows at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runtime.arith import I8, Rounding
+from runtime.graph import Graph
+
+from .build import Image, build, sizes
+from .emit import emit
+from .emulate import run_image
+from .errors import FirmwareError
+from .targets import CORTEX_M4, HOST, Target
+
+VECTORS_AT_ONCE = 16  # per run, so that the file of layers stays small
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What an image costs, in bytes and instructions of one inference; None where the target cannot tell.
+
+    RAM in use is ``arena_bytes + static_ram_bytes + stack_bytes``.
+    """
+
+    arena_bytes: int
+    flash_bytes: int | None = None
+    code_bytes: int | None = None
+    static_ram_bytes: int | None = None
+    stack_bytes: int | None = None
+    instructions: int | None = None
+
+
+class FirmwareEngine:
+    """A graph as compiled C on one target (see :class:`runtime.engines.Engine`).
+
+    Args:
+        graph: the model.
+        target: where it runs.
+        rounding: the rule compiled in.
+        folder: build folder, see :func:`firmware_harness.build.build`.
+        timeout_seconds: for one run of at most 16 vectors.
+
+    Raises:
+        FirmwareError: the graph cannot be emitted or does not fit, or a tool is missing.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: Target,
+        rounding: Rounding = "double",
+        *,
+        folder: Path | None = None,
+        timeout_seconds: float = 600.0,
+    ) -> None:
+        self.graph, self.target, self.rounding = graph, target, rounding
+        self.name = f"c-{target.name}-{rounding}"
+        self.emitted = emit(graph)
+        self.notes: tuple[str, ...] = ()
+        self._folder, self._timeout_seconds = folder, timeout_seconds
+        self._verify = self._build_verify()
+
+    def _build_verify(self) -> Image:
+        return build(self.emitted, self.target, self.rounding, folder=self._folder)
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        """Every activation by name, int8 (batch, ...), the input as it was given included."""
+        codes = self._checked(codes)
+        parts = [self._run(codes[at : at + VECTORS_AT_ONCE]) for at in range(0, len(codes), VECTORS_AT_ONCE)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def output_codes(self, codes: I8) -> I8:
+        """The graph's output alone, int8 (batch, ...)."""
+        codes = self._checked(codes)
+        parts = [self._run(codes[at : at + VECTORS_AT_ONCE]) for at in range(0, len(codes), VECTORS_AT_ONCE)]
+        return np.concatenate([part[self.graph.output] for part in parts])
+
+    def measure(self, codes: I8) -> Figures:
+        """Build the image without observers, run it on the first of ``codes``, and say what it costs.
+
+        Raises:
+            FirmwareError: also when this image's output differs from the observed image's.
+        """
+        if self.target.emulator is None:
+            return Figures(self.emitted.plan.arena_bytes)
+        codes = self._checked(codes)[:1]
+        image = build(self.emitted, self.target, self.rounding, program="measure", folder=self._folder)
+        finished = run_image(image, codes.tobytes(), self._timeout_seconds)
+        observed = self.output_codes(codes).tobytes()
+        if finished.result != observed:
+            raise FirmwareError(f"engine {self.name}", "the output changes when layers are not observed")
+        clocks, size = int(finished.printed["clocks"]), sizes(image)
+        return Figures(
+            arena_bytes=self.emitted.plan.arena_bytes,
+            flash_bytes=size.flash_bytes,
+            code_bytes=size.code_bytes,
+            static_ram_bytes=size.static_ram_bytes,
+            stack_bytes=int(finished.printed["stack_bytes"]),
+            instructions=round(clocks * self.target.emulator.instructions_per_clock),
+        )
+
+    def _checked(self, codes: I8) -> I8:
+        expected = self.graph.tensors[self.graph.input].shape[1:]
+        if codes.dtype != np.int8 or codes.shape[1:] != expected or len(codes) == 0:
+            wanted = f"int8 (batch, {', '.join(map(str, expected))})"
+            got = f"{codes.dtype} {codes.shape}"
+            raise FirmwareError(f"engine {self.name}, input", "wrong shape or type", expected=wanted, got=got)
+        return codes
+
+    def _run(self, codes: I8) -> dict[str, I8]:
+        """One run of the verify image: its file holds, for each vector, every layer and the output once more."""
+        finished = run_image(self._verify, codes.tobytes(), self._timeout_seconds)
+        tensors = [self.graph.out(node) for node in self.graph.nodes]
+        n_bytes = [tensor.n_bytes for tensor in tensors] + [self.graph.tensors[self.graph.output].n_bytes]
+        dump = np.frombuffer(finished.result, np.int8)
+        if dump.size != len(codes) * sum(n_bytes):
+            expected = len(codes) * sum(n_bytes)
+            raise FirmwareError(f"engine {self.name}", "bytes in the dump", expected=expected, got=dump.size)
+        *pieces, handed_over = np.split(dump.reshape(len(codes), -1), np.cumsum(n_bytes)[:-1], axis=1)
+        found = {self.graph.input: codes}
+        for tensor, piece in zip(tensors, pieces, strict=True):
+            found[tensor.name] = piece.reshape(len(codes), *tensor.shape[1:])
+        if not np.array_equal(handed_over, found[self.graph.output].reshape(len(codes), -1)):
+            raise FirmwareError(f"engine {self.name}", "the output handed over is not the output layer's")
+        return found
+
+
+class HostC(FirmwareEngine):
+    """C on this machine, with sanitizers."""
+
+    def __init__(self, graph: Graph, rounding: Rounding = "double", *, folder: Path | None = None) -> None:
+        super().__init__(graph, HOST, rounding, folder=folder)
+
+
+class QemuM4(FirmwareEngine):
+    """C on an emulated Cortex-M4F."""
+
+    def __init__(self, graph: Graph, rounding: Rounding = "double", *, folder: Path | None = None) -> None:
+        super().__init__(graph, CORTEX_M4, rounding, folder=folder)

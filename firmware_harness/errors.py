@@ -1,0 +1,9 @@
+"""The error of this package."""
+
+from __future__ import annotations
+
+from runtime.errors import TinysceneError
+
+
+class FirmwareError(TinysceneError):
+    """A model that cannot become firmware, a missing tool, a failed build or a failed run."""

@@ -1,0 +1,25 @@
+/* What a test program asks of the machine it runs on. */
+#ifndef TS_PORT_H
+#define TS_PORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exit codes of a test program; firmware_harness/emulate.py knows them by number. */
+enum {
+    TS_EXIT_OK = 0,
+    TS_EXIT_FILE = 10,   /* a file could not be opened, read or written */
+    TS_EXIT_INVOKE = 11, /* the model refused its arguments */
+    TS_EXIT_GUARD = 12,  /* a byte beside the arena was changed */
+    TS_EXIT_FAULT = 13,  /* the processor took a fault; the text output says where */
+};
+
+/* Files lie in the folder the program runs in; a handle is below zero when there is none. */
+int ts_port_open(const char* name, int for_writing);
+size_t ts_port_read(int handle, void* data, size_t size); /* bytes read, fewer than asked at the end */
+int ts_port_write(int handle, const void* data, size_t size);
+void ts_port_close(int handle);
+
+void ts_port_print(const char* text);
+
+#endif
