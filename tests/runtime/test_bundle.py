@@ -1,0 +1,255 @@
+"""The bundle: what goes in comes out bit for bit, and nothing changed, missing or foreign is believed."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runtime import bundle as bundle_module
+from runtime.bundle import CORE_FILES, MANIFEST, REBUILD, Golden, read_bundle, write_bundle
+from runtime.engines import open_engine
+from runtime.errors import RuntimeFailure
+from runtime.graph_io import graph_arrays, graph_from_record, graph_record, pack_arrays, unpack_arrays
+from runtime.interpreter import run
+from runtime.spec import preset
+from tests.graphs import OP_KINDS, one_op, random_input, small_net
+
+LABELS = tuple(f"scene_{i}" for i in range(10))
+FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400, clip_samples=32_001)
+
+
+def _parts(seed=3):
+    graph = small_net(np.random.default_rng(seed), grn=True, shape=(20, 14, 1))
+    codes = random_input(np.random.default_rng(seed + 1), graph, 2)
+    activations = {}
+    for rounding in ("double", "single"):
+        run(graph, codes, rounding=rounding, trace=activations.setdefault(rounding, {}))
+    return {
+        "graph": graph,
+        "frontend": FRONTEND,
+        "labels": LABELS,
+        "tflite": b"TFL3" * 9,
+        "onnx": b"onnx" * 7,
+        "golden": Golden(codes, activations),
+        "metrics": {"accuracy": 0.61},
+        "data": "made up",
+        "tools": {"numpy": np.__version__},
+    }
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundles") / "one"
+    return write_bundle(path, **_parts(), extra_files={"notes.txt": b"as it was\n"})
+
+
+@pytest.fixture
+def copy(written, tmp_path):
+    return shutil.copytree(written.path, tmp_path / "copy")
+
+
+def _same_graph(a, b):
+    assert graph_record(a) == graph_record(b)
+    assert (a.nodes, a.labels) == (b.nodes, b.labels)
+    arrays = graph_arrays(b)
+    for name, data in graph_arrays(a).items():
+        assert data.dtype == arrays[name].dtype
+        assert np.array_equal(data, arrays[name])
+    assert {n: t.quant for n, t in a.tensors.items()} == {n: t.quant for n, t in b.tensors.items()}
+
+
+def test_a_bundle_gives_back_what_went_in(written):
+    parts = _parts()
+    bundle = read_bundle(written.path)
+    _same_graph(bundle.graph, parts["graph"])
+    assert bundle.frontend == parts["frontend"]
+    assert bundle.labels == LABELS
+    assert bundle.file("model.tflite") == parts["tflite"]
+    assert bundle.file("model.onnx") == parts["onnx"]
+    assert bundle.file("notes.txt") == b"as it was\n"
+    assert bundle.manifest["metrics"] == parts["metrics"]
+    golden = bundle.golden()
+    assert np.array_equal(golden.inputs, parts["golden"].inputs)
+    for rounding, activations in parts["golden"].activations.items():
+        assert list(golden.activations[rounding]) == list(activations)
+        for name, array in activations.items():
+            assert np.array_equal(golden.activations[rounding][name], array)
+    answer = open_engine("numpy-single", bundle).output_codes(golden.inputs)
+    assert np.array_equal(answer, golden.activations["single"][bundle.graph.output])
+
+
+def test_the_manifest_carries_the_budget_with_its_rule(written):
+    cost = written.manifest["cost"]
+    assert cost["rule"] == "dcase"
+    assert written.manifest["budget"]["size"] == {"limit": 128_000, "passed": cost["bytes"] <= 128_000}
+
+
+@pytest.mark.parametrize("kind", OP_KINDS)
+def test_every_op_survives_the_record(kind):
+    for seed in range(8):
+        graph = one_op(np.random.default_rng(seed), kind)
+        record = json.loads(json.dumps(graph_record(graph)))
+        _same_graph(graph_from_record(record, unpack_arrays(pack_arrays(graph_arrays(graph)), "x"), "x"), graph)
+
+
+def test_equal_content_is_equal_bytes(written, tmp_path):
+    again = write_bundle(tmp_path / "two", **_parts(), extra_files={"notes.txt": b"as it was\n"})
+    names = [*CORE_FILES, "notes.txt", MANIFEST]
+    assert [(again.path / n).read_bytes() for n in names] == [(written.path / n).read_bytes() for n in names]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.data())
+def test_one_changed_byte_is_refused_by_name(written, where):
+    name = where.draw(st.sampled_from([*CORE_FILES, "notes.txt", MANIFEST]))
+    data = bytearray((written.path / name).read_bytes())
+    at = where.draw(st.integers(0, len(data) - 1))
+    data[at] ^= where.draw(st.integers(1, 255))
+    original = (written.path / name).read_bytes()
+    try:
+        (written.path / name).write_bytes(bytes(data))
+        with pytest.raises(RuntimeFailure) as refusal:
+            read_bundle(written.path)
+    finally:
+        (written.path / name).write_bytes(original)
+    assert name in str(refusal.value)
+    # A manifest that is not JSON any more cannot name its own command; the general one stands in.
+    assert "next: build it again with '" in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", [*CORE_FILES, "notes.txt"])
+def test_a_missing_file_is_refused_by_name(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(RuntimeFailure, match=rf"{name}: missing.*{REBUILD}"):
+        read_bundle(copy)
+
+
+def test_an_added_file_is_refused_by_name(copy):
+    (copy / "surprise.bin").write_bytes(b"?")
+    with pytest.raises(RuntimeFailure, match=r"surprise\.bin: not a file of this bundle"):
+        read_bundle(copy)
+
+
+def test_a_truncated_file_says_its_sizes(copy):
+    data = (copy / "golden.npz").read_bytes()
+    (copy / "golden.npz").write_bytes(data[:100])
+    with pytest.raises(RuntimeFailure, match=rf"golden\.npz: changed.*expected {len(data)} bytes; got 100"):
+        read_bundle(copy)
+
+
+def test_a_link_is_not_a_file(copy):
+    shutil.move(copy / "model.onnx", copy.parent / "elsewhere")
+    (copy / "model.onnx").symlink_to(copy.parent / "elsewhere")
+    with pytest.raises(RuntimeFailure, match=r"model\.onnx: missing"):
+        read_bundle(copy)
+
+
+def test_an_unknown_version_is_refused_with_the_rebuilding_command(copy):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps({**manifest, "format": 99, "rebuild": "tinyscene export a.ckpt"}))
+    with pytest.raises(
+        RuntimeFailure, match=r"unknown bundle format; expected 1; got 99; .*'tinyscene export a\.ckpt'"
+    ):
+        read_bundle(copy)
+
+
+def test_what_is_no_bundle_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for place, complaint in (("nowhere", "no such bundle"), ("file", "not a bundle"), (".", "not a bundle")):
+        with pytest.raises(RuntimeFailure, match=complaint):
+            read_bundle(tmp_path / place)
+
+
+def test_a_changed_file_is_noticed_after_opening_too(copy):
+    bundle = read_bundle(copy)
+    (copy / "model.tflite").write_bytes(b"TFL3" * 8 + b"TFL4")
+    with pytest.raises(RuntimeFailure, match=r"model\.tflite: changed"):
+        bundle.file("model.tflite")
+
+
+def test_a_file_can_be_added_and_replaced(copy):
+    bundle = read_bundle(copy).add_file("report.html", b"<p>one").add_file("report.html", b"<p>two")
+    assert read_bundle(copy).file("report.html") == b"<p>two"
+    assert bundle.file("notes.txt") == b"as it was\n"
+    for name in ("model.tflite", MANIFEST, "../outside", ".hidden", "a/b"):
+        with pytest.raises(RuntimeFailure):
+            bundle.add_file(name, b"")
+    assert read_bundle(copy).manifest == bundle.manifest
+
+
+def test_a_bundle_is_replaced_only_when_asked(copy):
+    with pytest.raises(RuntimeFailure, match="already there"):
+        write_bundle(copy, **_parts(8))
+    before = read_bundle(copy)
+    after = write_bundle(copy, **_parts(8), overwrite=True)
+    assert after.manifest["files"]["graph.npz"] != before.manifest["files"]["graph.npz"]
+    assert [p.name for p in copy.parent.iterdir()] == ["copy"]
+
+
+def test_a_folder_that_is_no_bundle_is_never_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("do not lose")
+    with pytest.raises(RuntimeFailure, match="is no bundle"):
+        write_bundle(tmp_path, **_parts(), overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("fails_at", ["fsync", "rename"])
+def test_a_failure_while_writing_leaves_what_was_there(copy, monkeypatch, fails_at):
+    def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    before = {p.name: p.read_bytes() for p in copy.iterdir()}
+    if fails_at == "fsync":
+        monkeypatch.setattr(bundle_module.os, "fsync", fail)
+    else:
+        monkeypatch.setattr(bundle_module, "_swap_in", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_bundle(copy, **_parts(8), overwrite=True)
+    monkeypatch.undo()
+    assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
+    assert [p.name for p in copy.parent.iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"labels": LABELS[:9]}, "labels"),
+        ({"frontend": preset("cpm23")}, "front end"),
+        ({"metrics": {"accuracy": float("nan")}}, "plain JSON"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path, change, complaint):
+    with pytest.raises(RuntimeFailure, match=complaint):
+        write_bundle(tmp_path / "b", **{**_parts(), **change})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_golden_vectors_must_be_those_of_the_graph(tmp_path):
+    parts = _parts()
+    golden = parts["golden"]
+    cut = {r: {n: a for n, a in acts.items() if n != "conv2d_0_out"} for r, acts in golden.activations.items()}
+    with pytest.raises(RuntimeFailure, match="conv2d_0_out"):
+        write_bundle(tmp_path / "b", **{**parts, "golden": Golden(golden.inputs, cut)})
+    with pytest.raises(RuntimeFailure, match="golden"):
+        write_bundle(tmp_path / "b", **{**parts, "golden": Golden(golden.inputs[:1], golden.activations)})
+
+
+def test_arrays_are_never_unpickled():
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.array([{"x": 1}], dtype=object))
+    with pytest.raises(RuntimeFailure, match="plain arrays"):
+        unpack_arrays(buffer.getvalue(), "evil.npz")
+
+
+def test_a_record_with_an_unknown_op_is_refused(written):
+    record = graph_record(written.graph)
+    record["nodes"][0] = {**record["nodes"][0], "op": "softmax"}
+    with pytest.raises(RuntimeFailure, match="softmax"):
+        graph_from_record(record, graph_arrays(written.graph), "graph.json")
