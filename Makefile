@@ -6,7 +6,6 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 WORKERS ?= 2
-C_SOURCES = $(shell find firmware_harness -name '*.[ch]')
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-all lint format setup
@@ -16,23 +15,18 @@ demo: setup
 
 # The tests run even when a linter complains, and come last, so that their summary closes the output.
 test: setup
-	@$(MAKE) --no-print-directory lint; lint=$$?; \
-	$(PYTEST) -m "not slow" && exit $$lint
+	@.ci/lint; lint=$$?; $(PYTEST) -m "not slow" && exit $$lint
 
 test-all: setup
-	@$(MAKE) --no-print-directory lint; lint=$$?; \
-	$(PYTEST) && exit $$lint
+	@.ci/lint; lint=$$?; $(PYTEST) && exit $$lint
 
 lint: setup
-	$(BIN)/ruff check --quiet .
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy --no-error-summary
-	@$(if $(C_SOURCES),$(BIN)/clang-format --dry-run -Werror $(C_SOURCES),true)
+	@.ci/lint
 
 format: setup
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
-	@$(if $(C_SOURCES),$(BIN)/clang-format -i $(C_SOURCES),true)
+	find firmware_harness -name '*.[ch]' -exec $(BIN)/clang-format -i {} +
 
 setup:
 	@.ci/setup

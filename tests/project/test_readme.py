@@ -1,0 +1,102 @@
+"""Every command in README.md is run, in a scratch folder that holds what the commands name."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import tinyscene
+
+README = Path(tinyscene.__file__).with_name("README.md")
+BLOCK = re.compile(r"^```(?:console|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Documented:
+    """One command as README.md shows it, and the number of its line there."""
+
+    line: int
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+
+def _documented(text: str) -> Iterator[Documented]:
+    for block in BLOCK.finditer(text):
+        first_line = text.count("\n", 0, block.start()) + 2
+        for offset, line in enumerate(block[1].splitlines()):
+            if line.startswith("$ "):
+                yield Documented(first_line + offset, tuple(line.removeprefix("$ ").split()))
+
+
+COMMANDS = list(_documented(README.read_text()))
+
+
+def _row(documented: Documented) -> tinyscene.Command:
+    said = documented.words[1:]
+    return next(row for row in tinyscene.COMMANDS if said[: len(row.name.split())] == tuple(row.name.split()))
+
+
+def test_commands_are_found_with_their_lines():
+    text = "a\n```console\n$ make demo\nprinted\n$ tinyscene run x\n```\n```python\n$ no\n```\n"
+    assert [(found.line, str(found)) for found in _documented(text)] == [(3, "make demo"), (5, "tinyscene run x")]
+
+
+def test_every_command_is_documented():
+    shown = {_row(documented).name for documented in COMMANDS if documented.words[0] == "tinyscene"}
+    assert shown == {row.name for row in tinyscene.COMMANDS}
+
+
+def test_only_known_programs_are_shown():
+    assert {documented.words[0] for documented in COMMANDS} == {"make", "tinyscene"}
+
+
+@pytest.mark.parametrize("documented", [c for c in COMMANDS if c.words[0] == "make"], ids=str)
+def test_make_targets(documented, repository):
+    """These tests are themselves run by make, so a target is only expanded: its recipe must exist and call us."""
+    # Make runs a line that holds $(MAKE) or starts with + even when dry, and here that would start this test again.
+    assert not re.search(r"^\t.*\$[({]MAKE[)}]|^\t[@-]*\+", (repository / "Makefile").read_text(), re.MULTILINE)
+    shown = subprocess.run(
+        ["make", "--dry-run", *documented.words[1:]],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    assert ".ci/setup" in shown.stdout
+    called = {"demo": "tinyscene demo", "test": "-m pytest"}[documented.words[1]]
+    assert called in shown.stdout
+
+
+@pytest.mark.parametrize("documented", [c for c in COMMANDS if c.words[0] == "tinyscene"], ids=str)
+def test_the_command_takes_these_options(documented, repository):
+    """Asking for help makes the parser name its options; each one shown in README.md must be among them."""
+    row = _row(documented)
+    module = row.target.partition(":")[0]
+    if not repository.joinpath(*module.split(".")).with_suffix(".py").exists():
+        pytest.skip(f"{module} is not written yet")
+    answer = subprocess.run(
+        [sys.executable, "-m", "tinyscene", *row.name.split(), "--help"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for word in documented.words:
+        if word.startswith("--"):
+            assert re.search(rf"(?<!\S){re.escape(word)}(?![\w-])", answer.stdout), (
+                f"README.md:{documented.line}: {word}"
+            )
+
+
+def test_files_named_in_the_text_exist(repository):
+    for name in re.findall(r"\]\(([^)#:]+)\)", README.read_text()):
+        assert (repository / name).exists(), name
