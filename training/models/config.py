@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.errors import TrainingError
+from ..errors import TrainingError
 
 if TYPE_CHECKING:
     from torch import nn

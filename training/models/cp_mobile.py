@@ -10,8 +10,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from training.errors import TrainingError
-
+from ..errors import TrainingError
 from .config import ModelConfig
 from .layers import GRN, AvgPool3x3, ConvPadded
 
