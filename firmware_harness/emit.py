@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.cost import graph_cost
 from runtime.graph import OPS, Graph, Node, Tensor, is_conv
 from runtime.plan import ALIGNMENT, Plan, plan
 
@@ -115,8 +116,9 @@ def _model_c(graph: Graph, arena: Plan, layers: tuple[Layer, ...], digest: str) 
     for tensor_name, c_name in names.items():
         yield f"\n/* constant {_comment(tensor_name)} {_shape(graph.tensors[tensor_name])} */"
         yield from _array(c_name, Values("int8_t", tuple(graph.tensors[tensor_name].data.ravel().tolist())))  # type: ignore[union-attr]
-    for index, (node, layer) in enumerate(zip(graph.nodes, layers, strict=True)):
-        yield from _record(f"layer_{index}", _headline(graph, index, node, layer), layer)
+    costs = graph_cost(graph, "stored").layers
+    for index, (node, layer, cost) in enumerate(zip(graph.nodes, layers, costs, strict=True)):
+        yield from _record(f"layer_{index}", _headline(graph, index, node, cost.macs), layer)
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
     for index, (node, layer) in enumerate(zip(graph.nodes, layers, strict=True)):
         inputs = [t.name for t in graph.ins(node)[: OPS[type(node.op)].n_activations]]
@@ -126,15 +128,15 @@ def _model_c(graph: Graph, arena: Plan, layers: tuple[Layer, ...], digest: str) 
     yield f"    return {_place(graph, arena, names, graph.output)};\n}}"
 
 
-def _headline(graph: Graph, index: int, node: Node, layer: Layer) -> str:
+def _headline(graph: Graph, index: int, node: Node, macs: int) -> str:
     ins = [_shape(t) for t in graph.ins(node)[: OPS[type(node.op)].n_activations]]
     kernel = ""
     if is_conv(node.op):
         _, height, width, _ = graph.ins(node)[1].shape
         kernel = f" {height}x{width}"
-    macs = f", {layer.macs:,} MACs" if layer.macs else ""
+    counted = f", {macs:,} MACs" if macs else ""
     op = f"{OPS[type(node.op)].name}{kernel}"
-    return f"{index} {_comment(node.name)}: {op}, {' and '.join(ins)} -> {_shape(graph.out(node))}{macs}"
+    return f"{index} {_comment(node.name)}: {op}, {' and '.join(ins)} -> {_shape(graph.out(node))}{counted}"
 
 
 def _constant_inputs(graph: Graph) -> dict[str, str]:
@@ -167,18 +169,23 @@ def _record(c_name: str, headline: str, layer: Layer) -> Iterator[str]:
     for field, value in layer.fields.items():
         if isinstance(value, ByRule):
             yield f"#ifdef {ROUNDING_MACRO}"
-            yield f"    {_fields(value.single)},"
+            yield from _wrapped(f"{_fields(value.single)},", hang="")
             yield "#else"
-            yield f"    {_fields(value.double)},"
+            yield from _wrapped(f"{_fields(value.double)},", hang="")
             yield "#endif"
         else:
             text = f"{c_name}_{field}" if isinstance(value, Values) else _value(value)
-            yield from _wrapped(f"    .{field} = {text},")
+            yield from _wrapped(f".{field} = {text},")
     yield "};"
 
 
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(line, LINE_COLUMNS, initial_indent="    ", subsequent_indent="        ")
+def _wrapped(line: str, hang: str = "    ") -> list[str]:
+    """Lines broken between fields only."""
+    whole = line.replace(", ", ",\0").replace(" = ", "\0=\0").replace(",\0.", ", .")
+    lines = textwrap.wrap(
+        whole, LINE_COLUMNS, initial_indent="    ", subsequent_indent=f"    {hang}", break_on_hyphens=False
+    )
+    return [broken.replace("\0", " ") for broken in lines]
 
 
 def _fields(fields: Fields) -> str:

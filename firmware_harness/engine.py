@@ -6,7 +6,8 @@ Both compile when they are made, so that a missing tool or a model too large sho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -83,29 +84,42 @@ class FirmwareEngine:
         parts = [self._run(codes[at : at + VECTORS_AT_ONCE]) for at in range(0, len(codes), VECTORS_AT_ONCE)]
         return np.concatenate([part[self.graph.output] for part in parts])
 
+    def product_image(self) -> Image | None:
+        """The image without observers, as a product would have it; None on this machine, where nothing is measured."""
+        if self.target.emulator is None:
+            return None
+        return build(self.emitted, self.target, self.rounding, program="measure", folder=self._folder)
+
+    def static_figures(self) -> Figures:
+        """What can be said without running."""
+        image = self.product_image()
+        if image is None:
+            return Figures(self.emitted.plan.arena_bytes)
+        size = sizes(image)
+        return Figures(self.emitted.plan.arena_bytes, size.flash_bytes, size.code_bytes, size.static_ram_bytes)
+
     def measure(self, codes: I8) -> Figures:
-        """Build the image without observers, run it on the first of ``codes``, and say what it costs.
+        """Run the product image on the first of ``codes`` and say what it costs.
 
         Raises:
-            FirmwareError: also when this image's output differs from the observed image's.
+            FirmwareError: also when its output differs from that of the observed image.
         """
-        if self.target.emulator is None:
-            return Figures(self.emitted.plan.arena_bytes)
+        image, emulator = self.product_image(), self.target.emulator
+        if image is None or emulator is None:
+            return self.static_figures()
         codes = self._checked(codes)[:1]
-        image = build(self.emitted, self.target, self.rounding, program="measure", folder=self._folder)
         finished = run_image(image, codes.tobytes(), self._timeout_seconds)
-        observed = self.output_codes(codes).tobytes()
-        if finished.result != observed:
+        if finished.result != self.output_codes(codes).tobytes():
             raise FirmwareError(f"engine {self.name}", "the output changes when layers are not observed")
-        clocks, size = int(finished.printed["clocks"]), sizes(image)
-        return Figures(
-            arena_bytes=self.emitted.plan.arena_bytes,
-            flash_bytes=size.flash_bytes,
-            code_bytes=size.code_bytes,
-            static_ram_bytes=size.static_ram_bytes,
-            stack_bytes=int(finished.printed["stack_bytes"]),
-            instructions=round(clocks * self.target.emulator.instructions_per_clock),
-        )
+        instructions = round(int(finished.printed["clocks"]) * emulator.instructions_per_clock)
+        stack_bytes = int(finished.printed["stack_bytes"])
+        return replace(self.static_figures(), stack_bytes=stack_bytes, instructions=instructions)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Measured on the input that is zero everywhere; the data changes the instructions by little."""
+        source = self.graph.tensors[self.graph.input]
+        return self.measure(np.full(source.shape, source.quant.zero_point, np.int8))
 
     def _checked(self, codes: I8) -> I8:
         expected = self.graph.tensors[self.graph.input].shape[1:]

@@ -51,12 +51,11 @@ class Values:
 
 @dataclass(frozen=True)
 class Layer:
-    """One call: kernel(&record, inputs..., output), and the record's fields; ``macs`` is for the reader."""
+    """One call: kernel(&record, inputs..., output), and the record's fields."""
 
     kernel: str
     record: str
     fields: Fields
-    macs: int = 0
 
 
 Row = Callable[[Graph, Node], Layer]
@@ -84,8 +83,7 @@ def _conv2d(graph: Graph, node: Node) -> Layer:
     assert isinstance(op, Conv2D)
     channels: Fields = {"in_channels": weight.shape[3], "out_channels": weight.shape[0]}
     fields = {"window": _window(graph, node, op, weight.shape[1:3]), **channels, **_convolved(graph, node, op.relu)}
-    out = graph.out(node)
-    return Layer("ts_conv2d", "TsConv2D", fields, out.n_bytes * int(np.prod(weight.shape[1:])))
+    return Layer("ts_conv2d", "TsConv2D", fields)
 
 
 def _depthwise(graph: Graph, node: Node) -> Layer:
@@ -93,8 +91,7 @@ def _depthwise(graph: Graph, node: Node) -> Layer:
     assert isinstance(op, DepthwiseConv2D)
     window = _window(graph, node, op, weight.shape[1:3])
     fields = {"window": window, "channels": weight.shape[3], **_convolved(graph, node, op.relu)}
-    out = graph.out(node)
-    return Layer("ts_depthwise_conv2d", "TsDepthwiseConv2D", fields, out.n_bytes * int(np.prod(weight.shape[1:3])))
+    return Layer("ts_depthwise_conv2d", "TsDepthwiseConv2D", fields)
 
 
 def _window(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D, kernel: tuple[int, ...]) -> Fields:

@@ -1,0 +1,122 @@
+"""From a graph to a folder of C sources with a built image, and to a verdict over the golden vectors.
+
+The folder appears whole or not at all: it is written under a temporary name beside its place and renamed. Refuses to
+replace a folder that is not firmware of an earlier call.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from runtime.arith import I8, Rounding
+from runtime.graph import Graph
+
+from .compare import Difference, differences
+from .emit import kernel_sources
+from .engine import Figures, FirmwareEngine
+from .errors import FirmwareError
+from .targets import Target
+
+IMAGE_NAME = "firmware.elf"
+
+
+class Vectors(Protocol):
+    """Inputs and what must come out: :class:`runtime.bundle.Golden`."""
+
+    @property
+    def inputs(self) -> I8:
+        """int8 (n, H, W, C)."""
+
+    @property
+    def activations(self) -> Mapping[str, Mapping[str, I8]]:
+        """By rounding rule and tensor name, int8 (n, ...)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Delivery:
+    """What was written and what was found. ``vectors`` has one entry per golden vector run, its differing layers."""
+
+    engine: FirmwareEngine
+    folder: Path
+    figures: Figures
+    vectors: tuple[tuple[Difference, ...], ...]
+
+    @property
+    def matches(self) -> bool:
+        return not any(self.vectors)
+
+
+def deliver(graph: Graph, golden: Vectors | None, target: Target, rounding: Rounding, folder: Path) -> Delivery:
+    """Emit, build, write the folder, and with golden vectors run and compare.
+
+    Raises:
+        FirmwareError: see :func:`firmware_harness.build.build` and :func:`firmware_harness.emulate.run_image`; also
+            when ``folder`` is something else already.
+    """
+    _refuse_foreign(folder)
+    with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
+        engine = FirmwareEngine(graph, target, rounding, folder=Path(build_folder))
+        _write(engine, folder)
+        if golden is None:
+            return Delivery(engine, folder, engine.static_figures(), ())
+        found = _compare(engine, golden)
+        return Delivery(engine, folder, engine.measure(golden.inputs), found)
+
+
+def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference, ...], ...]:
+    """One vector a time, so that the bar moves."""
+    expected = golden.activations[engine.rounding]
+    found = []
+    terminal = Console(stderr=True)
+    indices: Sequence[int] = range(len(golden.inputs))
+    for i in track(indices, f"running on {engine.target.name}", console=terminal, disable=not terminal.is_terminal):
+        got = engine.outputs(golden.inputs[i : i + 1])
+        found.append(differences(engine.graph, _nth(expected, i), _nth(got, 0)))
+    return tuple(found)
+
+
+def _nth(arrays: Mapping[str, I8], index: int) -> dict[str, I8]:
+    return {name: np.asarray(array[index]) for name, array in arrays.items()}
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Only a folder of which every file is ours may be replaced."""
+    ours = {source.name for source in kernel_sources()} | {"model.c", "model.h", IMAGE_NAME}
+    if folder.is_dir():
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    else:
+        foreign = [folder.name] if folder.exists() else []
+    if foreign:
+        raise FirmwareError(
+            str(folder),
+            "exists and holds something else",
+            expected="a new folder, or one with nothing but firmware",
+            got=foreign[0],
+            next_step="choose another folder with --out",
+        )
+    if not folder.absolute().parent.is_dir():
+        raise FirmwareError(
+            str(folder), "its parent folder does not exist", next_step="make it, or choose another --out"
+        )
+
+
+def _write(engine: FirmwareEngine, folder: Path) -> None:
+    """The sources and the product image, under the final name only when complete."""
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.absolute().parent) as name:
+        unfinished, former = Path(name) / "new", Path(name) / "old"
+        engine.emitted.write(unfinished)
+        image = engine.product_image()
+        if image is not None:
+            shutil.copyfile(image.path, unfinished / IMAGE_NAME)
+        if folder.exists():
+            folder.rename(former)
+        unfinished.rename(folder)
