@@ -1,0 +1,197 @@
+"""Audio files of any rate, width and length as blocks of mono float32 at the rate a model wants.
+
+Reads block by block, so that three hours take the memory of two seconds; resampling keeps its state from block to
+block and gives the samples that resampling the whole file would give. What is changed on the way is said in ``notes``.
+Refuses missing, empty, truncated and non-audio files, files without samples, and samples that are not numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from .errors import RuntimeFailure
+
+F32 = npt.NDArray[np.float32]
+
+RESAMPLER_QUALITY = "HQ"
+_STREAMED_BYTES = 0x7FFFF000  # a WAV header claiming this much or more was written before the length was known
+_CHANNEL_NAMES = {2: "stereo"}
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file says of itself. ``frames`` counts samples per channel at the file's own rate."""
+
+    path: Path
+    sample_rate_hz: int
+    channels: int
+    frames: int
+    encoding: str  # such as "WAV PCM_16"
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.sample_rate_hz
+
+
+class AudioReader:
+    """One audio file as mono float32 in [-1, 1] at ``sample_rate_hz``, read once from start to end.
+
+    Raises RuntimeFailure when the file cannot be what it should be; :meth:`blocks` raises it when that shows later.
+    """
+
+    def __init__(self, path: Path, sample_rate_hz: int) -> None:
+        self.path, self.sample_rate_hz = path, sample_rate_hz
+        self._file = _open(path)
+        self.info = AudioInfo(
+            path,
+            int(self._file.samplerate),
+            int(self._file.channels),
+            int(self._file.frames),
+            f"{self._file.format} {self._file.subtype}",
+        )
+        if self.info.frames == 0:
+            self._file.close()
+            raise RuntimeFailure(str(path), "audio file without samples", next_step="record it again")
+        self.notes = _notes(self.info, sample_rate_hz)
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def blocks(self, samples: int) -> Iterator[F32]:
+        """Blocks of exactly ``samples`` samples, float32 (samples,); the last one may be shorter."""
+        waiting: list[F32] = []
+        held = 0
+        for piece in self._resampled():
+            waiting.append(piece)
+            held += len(piece)
+            if held >= samples:
+                joined = np.concatenate(waiting)
+                whole = held - held % samples
+                for at in range(0, whole, samples):
+                    yield joined[at : at + samples]
+                waiting, held = [joined[whole:]], held - whole
+        if held:
+            yield np.concatenate(waiting)
+
+    def _resampled(self) -> Iterator[F32]:
+        if self.info.sample_rate_hz == self.sample_rate_hz:
+            yield from self._mono()
+            return
+        stream = soxr.ResampleStream(
+            self.info.sample_rate_hz, self.sample_rate_hz, 1, dtype="float32", quality=RESAMPLER_QUALITY
+        )
+        for piece in self._mono():
+            yield stream.resample_chunk(piece)
+        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _mono(self) -> Iterator[F32]:
+        """About a second at a time, checked and mixed down."""
+        done = 0
+        while done < self.info.frames:
+            try:
+                frames = self._file.read(self.info.sample_rate_hz, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as problem:
+                raise self._truncated(done) from problem
+            if len(frames) == 0:
+                raise self._truncated(done)
+            finite = np.isfinite(frames).all(axis=1)
+            if not finite.all():
+                at = done + int(np.argmin(finite))
+                raise RuntimeFailure(
+                    str(self.path),
+                    f"sample {at:,} ({at / self.info.sample_rate_hz:.3f} s) is not a number",
+                    expected="finite samples",
+                    got=frames[at - done].tolist(),
+                    next_step="repair or export the recording again",
+                )
+            done += len(frames)
+            yield mix_down(frames)
+
+    def _truncated(self, done: int) -> RuntimeFailure:
+        return RuntimeFailure(
+            str(self.path),
+            "truncated or damaged audio file",
+            expected=f"{self.info.frames:,} samples",
+            got=f"{done:,} readable",
+            next_step="copy or record it again",
+        )
+
+
+def read_audio(path: Path, sample_rate_hz: int) -> F32:
+    """A whole file as mono float32 ``(samples,)`` at that rate; for clips, not for hours."""
+    with AudioReader(path, sample_rate_hz) as reader:
+        return np.concatenate(list(reader.blocks(sample_rate_hz)))
+
+
+def mix_down(frames: F32) -> F32:
+    """float32 (frames, channels) to their mean (frames,); (frames,) stays as it is."""
+    if frames.ndim == 1:
+        return frames
+    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+
+
+def resample(samples: F32, from_hz: int, to_hz: int) -> F32:
+    """Mono float32 at another rate, as :class:`AudioReader` does it."""
+    if from_hz == to_hz:
+        return samples
+    resampled: F32 = soxr.resample(samples, from_hz, to_hz, quality=RESAMPLER_QUALITY)
+    return resampled
+
+
+def _notes(info: AudioInfo, sample_rate_hz: int) -> tuple[str, ...]:
+    notes = []
+    if info.channels > 1:
+        notes.append(f"{_CHANNEL_NAMES.get(info.channels, f'{info.channels} channels')}, mixed down to mono")
+    if info.sample_rate_hz != sample_rate_hz:
+        note = f"{info.sample_rate_hz:,} Hz resampled to {sample_rate_hz:,} Hz"
+        lost = f": nothing above {info.sample_rate_hz // 2:,} Hz" if info.sample_rate_hz < sample_rate_hz else ""
+        notes.append(note + lost)
+    return tuple(notes)
+
+
+def _open(path: Path) -> Any:
+    """The opened file, or one RuntimeFailure saying why not."""
+    if not path.exists():
+        raise RuntimeFailure(str(path), "no such file", expected="an audio file", next_step="check the path")
+    if not path.is_file():
+        raise RuntimeFailure(str(path), "not a file", expected="an audio file", next_step="name the files in it")
+    if path.stat().st_size == 0:
+        raise RuntimeFailure(str(path), "empty file", expected="audio", got="0 bytes", next_step="record it again")
+    try:
+        opened = soundfile.SoundFile(str(path))
+    except (soundfile.SoundFileError, TypeError) as problem:  # TypeError: a name ending in .raw
+        reason = str(problem).rpartition(": ")[2].rstrip(".")
+        raise RuntimeFailure(
+            str(path),
+            "not a readable audio file",
+            expected="WAV, FLAC or OGG",
+            got=f"{path.stat().st_size:,} bytes, {reason}",
+            next_step="convert it, for example with ffmpeg",
+        ) from problem
+    cut = _cut_short(str(opened.extra_info))
+    if cut:
+        opened.close()
+        raise RuntimeFailure(str(path), "truncated audio file", **cut, next_step="copy or record it again")
+    return opened
+
+
+def _cut_short(log: str) -> dict[str, str]:
+    """What libsndfile noticed on opening: a WAV shorter than its header says, an OGG without its end."""
+    data = re.search(r"^data\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    if data and int(data[2]) < int(data[1]) < _STREAMED_BYTES:
+        return {"expected": f"{int(data[1]):,} bytes of samples", "got": f"{int(data[2]):,}"}
+    if "lacks an end-of-stream" in log:
+        return {"expected": "an end-of-stream mark", "got": "none"}
+    return {}
