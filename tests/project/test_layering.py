@@ -33,7 +33,11 @@ ARROWS = {
         in_file={"cli.py": COMMAND_LINE},
         inside_functions={"engines.py": ENGINES},
     ),
-    "firmware_harness": Arrows(frozenset({"runtime", "numpy"}), in_file={"cli.py": COMMAND_LINE}, inside_functions={}),
+    "firmware_harness": Arrows(
+        frozenset({"runtime", "numpy"}),
+        in_file={"cli.py": COMMAND_LINE, "deliver.py": {"rich"}, "present.py": {"rich"}},  # progress; tables
+        inside_functions={},
+    ),
     "training": Arrows(
         frozenset({"runtime", "numpy", "soundfile", "soxr", "torch", "lightning", "pydantic", "yaml", "rich"}),
         in_file={"cli.py": COMMAND_LINE},

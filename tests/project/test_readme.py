@@ -1,20 +1,29 @@
-"""Every command in README.md is run, in a scratch folder that holds what the commands name."""
+"""README.md is walked through: its commands run in its order, in one scratch folder, each on what those before made.
+
+Two are not run here, for they take minutes: `make` targets are expanded only, and `tinyscene demo` has tests of its
+own; both are still held to take the options shown.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import tinyscene
 
 README = Path(tinyscene.__file__).with_name("README.md")
 BLOCK = re.compile(r"^```(?:console|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RECIPE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -37,11 +46,33 @@ def _documented(text: str) -> Iterator[Documented]:
 
 
 COMMANDS = list(_documented(README.read_text()))
+WALK = [c for c in COMMANDS if c.words[0] == "tinyscene" and c.words[1] != "demo"]
 
 
 def _row(documented: Documented) -> tinyscene.Command:
     said = documented.words[1:]
     return next(row for row in tinyscene.COMMANDS if said[: len(row.name.split())] == tuple(row.name.split()))
+
+
+def _skip_if_unwritten(target: str) -> None:
+    module = target.partition(":")[0]
+    if not README.parent.joinpath(*module.split(".")).with_suffix(".py").exists():
+        pytest.skip(f"{module} is not written yet")
+
+
+def _write_clip(path: Path) -> None:
+    noise = np.random.default_rng(5).normal(0.0, 0.1, 2 * 44_100)
+    soundfile.write(path, noise, 44_100, subtype="PCM_16")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory) -> Path:
+    """The folder a reader would stand in: the recipe shown, one epoch long, and a clip of his own."""
+    folder = tmp_path_factory.mktemp("readme")
+    (recipe,) = RECIPE.findall(README.read_text())
+    (folder / "quick.yaml").write_text(re.sub(r"epochs: \d+", "epochs: 1", recipe))
+    _write_clip(folder / "clip.wav")
+    return folder
 
 
 def test_commands_are_found_with_their_lines():
@@ -80,9 +111,7 @@ def test_make_targets(documented, repository):
 def test_the_command_takes_these_options(documented, repository):
     """Asking for help makes the parser name its options; each one shown in README.md must be among them."""
     row = _row(documented)
-    module = row.target.partition(":")[0]
-    if not repository.joinpath(*module.split(".")).with_suffix(".py").exists():
-        pytest.skip(f"{module} is not written yet")
+    _skip_if_unwritten(row.target)
     answer = subprocess.run(
         [sys.executable, "-m", "tinyscene", *row.name.split(), "--help"],
         cwd=repository,
@@ -95,6 +124,27 @@ def test_the_command_takes_these_options(documented, repository):
             assert re.search(rf"(?<!\S){re.escape(word)}(?![\w-])", answer.stdout), (
                 f"README.md:{documented.line}: {word}"
             )
+
+
+@pytest.mark.parametrize("documented", WALK, ids=str)
+def test_walk_through(documented, scratch, needs_tool, request):
+    _skip_if_unwritten(_row(documented).target)
+    if "bundle" in documented.words:
+        _skip_if_unwritten("export.cli:export")  # the command that makes it
+    if "cortex-m4" in documented.words:
+        needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    if "cpm23.ckpt" in documented.words:
+        shutil.copy(request.getfixturevalue("shared_data") / "cpm23" / "cpm23.ckpt", scratch)
+    answer = subprocess.run(
+        [sys.executable, "-m", "tinyscene", *documented.words[1:]],
+        cwd=scratch,
+        env={**os.environ, "PYTHONPATH": str(README.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, f"README.md:{documented.line}: {documented}\n{answer.stderr[-2000:]}"
+    assert answer.stdout
 
 
 def test_files_named_in_the_text_exist(repository):
