@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Clips:
-    """Decoded clips: row ``i`` of ``waveforms`` int16 (n, samples) is ``records[i]`` with label index ``targets[i]``."""
+    """Decoded clips: row i of ``waveforms`` int16 (n, samples) is ``records[i]`` with label index ``targets[i]``."""
 
     records: tuple[Record, ...]
     waveforms: I16

@@ -39,7 +39,7 @@ def device(name: str) -> Device:
     resonances = tuple(
         (
             float(np.exp(rng.uniform(np.log(150), np.log(9_000)))),
-            float(rng.uniform(-9, 9)),
+            float(rng.uniform(-7, 7)),
             float(rng.uniform(0.2, 1.0)),
         )
         for _ in range(count)
@@ -47,11 +47,11 @@ def device(name: str) -> Device:
     return Device(
         name,
         low_hz=float(np.exp(rng.uniform(np.log(50), np.log(250)))),
-        high_hz=float(np.exp(rng.uniform(np.log(6_500), np.log(16_000)))),
+        high_hz=float(np.exp(rng.uniform(np.log(8_000), np.log(16_000)))),
         tilt_db_per_octave=float(rng.uniform(-1.5, 1.5)),
         resonances=resonances,
-        gain_db=float(rng.uniform(-9, 5)),
-        noise_db=float(rng.uniform(-72, -54)),
+        gain_db=float(rng.uniform(-8, 4)),
+        noise_db=float(rng.uniform(-76, -60)),
         drive=float(rng.uniform(0.0, 1.5)),
     )
 

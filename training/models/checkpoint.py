@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from runtime.errors import TinysceneError
 from runtime.spec import FrontendSpec, preset
-from training.errors import TrainingError
 
+from ..errors import TrainingError
 from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, ModelConfig, build_model
 from .cp_mobile import STAGES, CPMobile, make_divisible
 
@@ -109,12 +109,13 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader raises nearly anything on damaged bytes
+        objects = "Unsupported" in str(error)
         raise TrainingError(
             str(path),
-            "not a readable checkpoint of plain tensors",
+            "holds Python objects, which are never loaded" if objects else "not a readable checkpoint",
             expected=EXPECTED_NET,
-            got=f"{path.stat().st_size} bytes, {str(error).splitlines()[0][:120] if str(error) else type(error).__name__}",
-            next_step="download or save it again",
+            got=f"{path.stat().st_size} bytes",
+            next_step="save its state_dict alone" if objects else "download or save it again",
         ) from error
     if not isinstance(content, Mapping):
         raise TrainingError(str(path), "not a checkpoint", expected=EXPECTED_NET, got=type(content).__name__)

@@ -1,0 +1,149 @@
+"""Synthetic scenes written as a folder in TAU22 layout, so that everything runs without data.
+
+Every sound follows from (seed, scene, place), whatever the number of workers. The folder is written beside its final
+name and renamed when complete; an existing folder is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from .devices import device, record
+from .errors import TrainingError
+from .scenes import SCENES, record_place
+from .sounds import RATE_HZ
+
+CITIES = ("arden", "belmont", "corvin", "dunmore")
+TRAIN_DEVICES = ("a", "b", "c", "s1", "s2", "s3")
+TEST_DEVICES = (*TRAIN_DEVICES, "s4", "s5", "s6")
+Row = tuple[str, str, str, str]  # filename, scene, place, device
+
+
+@dataclass(frozen=True)
+class ClipCounts:
+    """How many clips a folder has."""
+
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place to record: ``clips`` seconds by device ``a`` (and fewer by each of the others)."""
+
+    scene: str
+    number: int
+    test: bool
+    seed: int
+    clips: int
+    clips_per_device: int
+
+    @property
+    def city(self) -> str:
+        return CITIES[self.number % len(CITIES)]
+
+
+def write_tau22_layout(
+    out: Path,
+    *,
+    seed: int,
+    locations_per_class: int = 16,
+    clips_per_location: int = 10,
+    clips_per_device: int = 3,
+    train_devices: Sequence[str] = TRAIN_DEVICES,
+    test_devices: Sequence[str] = TEST_DEVICES,
+    progress: bool = True,
+    workers: int | None = None,
+) -> ClipCounts:
+    """Write the folder ``out``: a quarter of the places of each scene are for the test.
+
+    In training, device ``a`` has all clips of a place and every other device ``clips_per_device`` of them; in the test
+    every device, ``a`` too, has ``clips_per_device``. Raises TrainingError if ``out`` exists.
+    """
+    if out.exists():
+        raise TrainingError(str(out), "already exists", next_step="remove it or give another folder")
+    held = max(1, locations_per_class // 4)
+    places = [
+        Place(scene, number * locations_per_class + i, i < held, seed, clips_per_location, clips_per_device)
+        for number, scene in enumerate(SCENES)
+        for i in range(locations_per_class)
+    ]
+    temporary = out.with_name(f"{out.name}.{os.getpid()}.part")
+    try:
+        (temporary / "audio").mkdir(parents=True)
+        rows = _record_all(temporary, places, tuple(train_devices), tuple(test_devices), progress, workers)
+        train = [r for place, part in rows for r in part if not place.test]
+        test = [r for place, part in rows for r in part if place.test]
+        _write_tables(temporary, train, test)
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return ClipCounts(len(train), len(test))
+
+
+def _record_all(
+    out: Path,
+    places: Sequence[Place],
+    train_devices: tuple[str, ...],
+    test_devices: tuple[str, ...],
+    progress: bool,
+    workers: int | None,
+) -> list[tuple[Place, list[Row]]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    rows: dict[Place, list[Row]] = {}
+    with (
+        Progress(console=console, disable=not (progress and console.is_terminal), transient=True) as bar,
+        ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool,
+    ):
+        jobs = {pool.submit(record_clips, out, p, test_devices if p.test else train_devices): p for p in places}
+        for job in bar.track(as_completed(jobs), total=len(jobs), description="Recording scenes"):
+            rows[jobs[job]] = job.result()
+    return [(place, rows[place]) for place in places]
+
+
+def record_clips(out: Path, place: Place, devices: tuple[str, ...]) -> list[Row]:
+    """Record one place and write its clips; their rows in order."""
+    rng = np.random.default_rng([place.seed, list(SCENES).index(place.scene), place.number])
+    sound = record_place(place.scene, place.clips, rng)
+    rows: list[Row] = []
+    for name in devices:
+        count = place.clips if name == "a" and not place.test else min(place.clips, place.clips_per_device)
+        subs = sorted(rng.choice(place.clips, count, replace=False).tolist())
+        for sub in subs:
+            clip = record(sound[sub * RATE_HZ : (sub + 1) * RATE_HZ], device(name), RATE_HZ, rng)
+            filename = f"audio/{place.scene}-{place.city}-{place.number}-{place.number}-{sub}-{name}.wav"
+            soundfile.write(out / filename, clip, RATE_HZ, subtype="PCM_24")
+            rows.append((filename, place.scene, f"{place.city}-{place.number}", name))
+    return rows
+
+
+def _write_tables(out: Path, train: list[Row], test: list[Row]) -> None:
+    two = ("filename", "scene_label")
+    _write_table(out / "meta.csv", (*two, "identifier", "source_label"), [*train, *test])
+    _write_table(out / "evaluation_setup" / "fold1_train.csv", two, [r[:2] for r in train])
+    _write_table(out / "evaluation_setup" / "fold1_evaluate.csv", two, [r[:2] for r in test])
+    _write_table(out / "evaluation_setup" / "fold1_test.csv", two[:1], [r[:1] for r in test])
+    _write_table(out / "split_setup" / "test.csv", two, [r[:2] for r in test])
+    order = np.random.default_rng(0).permutation(len(train)).tolist()
+    for percent in (5, 10, 25, 50):  # nested, as the real ones are
+        chosen = sorted(order[: len(train) * percent // 100])
+        _write_table(out / "split_setup" / f"split{percent}.csv", two, [train[i][:2] for i in chosen])
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([header, *rows])
