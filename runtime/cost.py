@@ -11,15 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import RuntimeFailure
 from .graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Rsqrt
 from .spec import Budget
 
 Rule = Literal["dcase", "torchinfo", "nessi", "stored"]
+Array = npt.NDArray[Any]
 Kind = Literal["conv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "other"]
 
 RULES: dict[Rule, str] = {
@@ -116,20 +118,23 @@ class Verdict:
         return self.measured <= self.limit
 
 
+def require_rule(name: str) -> Rule:
+    """The rule of that name; raises RuntimeFailure with the known ones."""
+    for rule in RULES:
+        if rule == name:
+            return rule
+    raise RuntimeFailure(
+        f"rule '{name}'", "unknown counting rule", expected=" | ".join(RULES), next_step="pick one of these"
+    )
+
+
 def count(layers: Iterable[Layer], rule: Rule, *, source: str, file_bytes: int | None = None) -> Cost:
     """Apply a rule to the layers of one network.
 
     Args:
         source: what was read, for the reader of the figures.
         file_bytes: size of the file the layers come from; under ``stored`` it is the total.
-
-    Raises:
-        RuntimeFailure: unknown rule.
     """
-    if rule not in RULES:
-        raise RuntimeFailure(
-            f"rule '{rule}'", "unknown counting rule", expected=" | ".join(RULES), next_step="pick one of these"
-        )
     rows = tuple(LayerCost(x.name, x.op, x.output_shape, x.parameters, _MACS[rule](x), _BYTES[rule](x)) for x in layers)
     in_layers = sum(row.n_bytes for row in rows)
     frame_bytes = file_bytes - in_layers if rule == "stored" and file_bytes is not None else 0
@@ -211,48 +216,76 @@ _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
 def _graph_layer(graph: Graph, node: Node) -> Layer:
     ins, out = graph.ins(node), graph.out(node)
-    kind = _KINDS[type(node.op)]
-    elements = int(np.prod(out.shape))
     extra = _ACTIVATION_QUANT_BYTES + (_RSQRT_TABLE_BYTES if isinstance(node.op, Rsqrt) else 0)
-    name, shape = type(node.op).__name__, out.shape
+    name, kind = type(node.op).__name__, _KINDS[type(node.op)]
     if kind != "conv":
-        return Layer(
-            node.name,
-            name,
-            kind,
-            shape,
-            extra_bytes=extra,
-            input_elements=int(np.prod(ins[0].shape)),
-            output_elements=elements,
-        )
-    weight, bias = ins[1].data, ins[2].data
+        return layer_of(node.name, name, kind, out.shape, input_shape=ins[0].shape, extra_bytes=extra)
+    weight, bias, scale = ins[1].data, ins[2].data, np.asarray(ins[1].quant.scale, np.float32)
     assert weight is not None
-    assert bias is not None
-    window = int(np.prod(weight.shape[1:3]))
-    if isinstance(node.op, DepthwiseConv2D) and is_scalar(weight, np.asarray(ins[1].quant.scale), bias):
-        kind = "scalar"
-    return Layer(
+    return layer_of(
         node.name,
         name,
         kind,
-        shape,
-        positions=elements // shape[-1],
-        weights=weight.size,
-        biases=bias.size,
-        constant_bytes=weight.nbytes + bias.nbytes,
-        extra_bytes=extra + 4 * len(ins[1].quant.scale),
-        input_elements=int(np.prod(ins[0].shape)),
+        out.shape,
+        input_shape=ins[0].shape,
+        weight=weight,
+        bias=bias,
+        scale=scale,
+        depthwise=isinstance(node.op, DepthwiseConv2D),
+        window=int(np.prod(weight.shape[1:3])),
+        extra_bytes=extra + scale.nbytes,
+    )
+
+
+def layer_of(
+    name: str,
+    op: str,
+    kind: Kind,
+    output_shape: tuple[int, ...],
+    *,
+    input_shape: tuple[int, ...] = (),
+    channel_axis: int = -1,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    scale: Array | None = None,
+    depthwise: bool = False,
+    window: int = 1,
+    constant_bytes: int | None = None,
+    extra_bytes: int = 0,
+) -> Layer:
+    """A layer from shapes (of one clip) and constants, which any file format has.
+
+    Args:
+        channel_axis: where the output shape has its channels.
+        scale: of the weight, where it is quantised.
+        depthwise: a convolution that may turn out to be of kind ``scalar``.
+        constant_bytes: stored bytes, where they are not those of weight and bias.
+    """
+    elements = int(np.prod(output_shape))
+    channels = output_shape[channel_axis] if output_shape else 1
+    constants = [c for c in (weight, bias) if c is not None]
+    return Layer(
+        name,
+        op,
+        "scalar" if depthwise and _repeat(channels, constants if scale is None else [*constants, scale]) else kind,
+        output_shape,
+        positions=elements // channels,
+        weights=0 if weight is None else weight.size,
+        biases=0 if bias is None else bias.size,
+        constant_bytes=sum(c.nbytes for c in constants) if constant_bytes is None else constant_bytes,
+        extra_bytes=extra_bytes,
+        input_elements=int(np.prod(input_shape)),
         output_elements=elements,
         window=window,
     )
 
 
-def is_scalar(*constants: np.ndarray) -> bool:
-    """Whether each constant of a depthwise convolution repeats one value: it is a scalar, spread over the channels.
+def _repeat(channels: int, constants: list[Array]) -> bool:
+    """Whether each constant of a depthwise convolution is one value, spread over the channels and taps.
 
     A single channel cannot be told from an ordinary convolution and counts as one.
     """
-    return constants[0].shape[-1] > 1 and all(bool((c == c.flat[0]).all()) for c in constants if c.size)
+    return channels > 1 and all(bool((c == c.flat[0]).all()) for c in constants if c.size)
 
 
 def parse_size(text: str) -> int:

@@ -46,7 +46,7 @@ ARROWS = {
     "export": Arrows(
         frozenset({"runtime", "training", "firmware_harness", "numpy", "torch", "rich"})
         | {"onnx", "onnxsim", "onnxruntime", "flatbuffers", "ai_edge_litert", "jinja2", "matplotlib"},
-        in_file={"cli.py": COMMAND_LINE},
+        in_file={"cli.py": COMMAND_LINE, "check.py": COMMAND_LINE},
         inside_functions={},
     ),
 }
