@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +26,7 @@ from .targets import C_FLAGS, PORT_FOLDER, Target
 
 Program = Literal["verify", "measure"]
 COMPILE_TIMEOUT_SECONDS = 300.0
+COMPLAINT = re.compile(r"\berror: |undefined reference|multiple definition|overflowed by")
 CODE_SECTIONS = (".text",)
 FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".ARM.exidx", ".data")
 STATIC_RAM_SECTIONS = (".data", ".bss")
@@ -85,7 +87,7 @@ def build(
 
 def sizes(image: Image) -> ImageSizes:
     """Section sizes of a linked image, by the target's ``size``."""
-    listing = run_tool([_tool(image.target.size_tool, image.target), "-A", str(image.path)], image.target)
+    listing = run_tool([image.target.size_tool, "-A", str(image.path)], image.target)
     rows = [line.split() for line in listing.splitlines()]
     bytes_of = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
 
@@ -96,18 +98,24 @@ def sizes(image: Image) -> ImageSizes:
 
 
 def run_tool(command: Sequence[str], target: Target) -> str:
-    """Standard output of a compiler tool, or FirmwareError with its first complaint."""
+    """Standard output of one of the target's tools, or FirmwareError with its first complaint."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_SECONDS, check=False)
+        done = subprocess.run(
+            [_tool(command[0], target), *command[1:]],
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_TIMEOUT_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise FirmwareError(
             f"building for {target.name}", f"{command[0]} ran longer than {COMPILE_TIMEOUT_SECONDS} s"
         ) from None
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line or "overflowed" in line]
+        lines = [line for line in done.stderr.splitlines() if COMPLAINT.search(line)]
         raise FirmwareError(
             f"building for {target.name}",
-            f"{Path(command[0]).name} failed: {(lines or done.stderr.splitlines() or ['no message'])[0]}",
+            f"{command[0]} failed: {(lines or done.stderr.splitlines() or ['no message'])[0]}",
             next_step=f"run it by hand: {' '.join(command)}",
         )
     return done.stdout
@@ -151,31 +159,31 @@ def _write_model(folder: Path, emitted: Emitted) -> None:
 
 def _compile(source: Path, model: Path, flags: list[str], target: Target, folder: Path) -> Path:
     """The object of one source, compiled unless it is there already."""
-    compiler = _tool(target.compiler, target)
+    version = _version(_tool(target.compiler, target))
     includes = [KERNEL_FOLDER, PORT_FOLDER, target.port_folder]
     headers = [header.read_text() for where in includes for header in sorted(where.glob("*.h"))]
     text = source.read_text()
     if '"model.h"' in text:
         headers.append((model / "model.h").read_text())
-    path = folder / "objects" / f"{_digest(_version(compiler), *flags, text, *headers)}.o"
+    path = folder / "objects" / f"{_digest(version, *flags, text, *headers)}.o"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
         include_flags = [f"-I{where}" for where in (model, *includes)]
-        run_tool([compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
+        run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
         unfinished.replace(path)
     return path
 
 
 def _link(objects: list[Path], flags: list[str], target: Target, folder: Path) -> Path:
-    compiler = _tool(target.compiler, target)
+    version = _version(_tool(target.compiler, target))
     scripts = [script.read_text() for script in sorted(target.port_folder.glob("*.ld"))]
     names = [path.name for path in objects]
-    path = folder / "images" / f"{_digest(_version(compiler), *flags, *target.link_flags, *scripts, *names)}.elf"
+    path = folder / "images" / f"{_digest(version, *flags, *target.link_flags, *scripts, *names)}.elf"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
         linked = [*flags, f"-L{target.port_folder}", *target.link_flags, *map(str, objects), "-o", str(unfinished)]
-        run_tool([compiler, *linked], target)
+        run_tool([target.compiler, *linked], target)
         unfinished.replace(path)
     return path

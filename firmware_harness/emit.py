@@ -100,7 +100,7 @@ def _model_h(graph: Graph, arena: Plan, digest: str) -> Iterator[str]:
     yield f"\n/* real value = scale * (code - zero point); input {_shape(source)}, output {_shape(out)} */"
     for name, tensor in (("INPUT", source), ("OUTPUT", out)):
         yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
-        yield f"#define TS_MODEL_{name}_SCALE {_float(tensor.quant.scale[0])}"
+        yield f"#define TS_MODEL_{name}_SCALE {float_literal(tensor.quant.scale[0])}"
         yield f"#define TS_MODEL_{name}_ZERO_POINT ({tensor.quant.zero_point})"
     yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* room for the input in the arena */"
     if graph.labels:
@@ -196,7 +196,7 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return f"{{{_fields(value)}}}"
     if isinstance(value, Scale):
-        return f"TS_RESCALE({value.multiplier}, {value.shift}, {_float(value.factor)})"
+        return f"TS_RESCALE({value.multiplier}, {value.shift}, {float_literal(value.factor)})"
     return str(value)
 
 
@@ -212,7 +212,7 @@ def _array(c_name: str, values: Values) -> Iterator[str]:
     yield f"{line}\n}};"
 
 
-def _float(value: float) -> str:
+def float_literal(value: float) -> str:
     """Hexadecimal and exact, e.g. 0x1.8p-3f."""
     mantissa, exponent = float(np.float32(value)).hex().split("p")
     whole, _, fraction = mantissa.partition(".")

@@ -1,7 +1,7 @@
 """The table op -> C: which kernel runs it, which record describes it, which constants it needs.
 
-Refuses constants as inputs that are not int8 per tensor, and rescaling factors the kernels' int32 arithmetic cannot
-hold. What a kernel computes is written in c/, what the numbers mean in runtime/arith.py.
+Refuses an op without a row, and means over more elements than an int32 sum holds. What a kernel computes is written in
+c/, what the numbers mean in runtime/arith.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, 
 from .errors import FirmwareError
 
 INT32_MAX = 2**31 - 1
-SHIFT_MAX = 31
 LARGEST_STEP = 255  # the largest code minus zero point
 
 Fields = dict[str, object]  # C field name -> int, Scale, Name, or nested Fields
@@ -26,11 +25,14 @@ Fields = dict[str, object]  # C field name -> int, Scale, Name, or nested Fields
 
 @dataclass(frozen=True)
 class Scale:
-    """One factor, both rules' terms: emitted as TS_RESCALE(multiplier, shift, factor)."""
+    """One factor, both rules' terms: emitted as TS_RESCALE(multiplier, shift, factor).
+
+    Graph.check bounds the ratios of scales, so that shifts lie in -31..8.
+    """
 
     multiplier: int
     shift: int
-    factor: float
+    factor: float = 0.0  # a fixed-point step that the other rule has no use for
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def layer_of(graph: Graph, node: Node) -> Layer:
     """The C form of one node.
 
     Raises:
-        FirmwareError: the op has no row, or a factor or a sum is out of the kernels' range.
+        FirmwareError: the op has no row, or a mean has too many elements.
     """
     row = C_ROWS.get(type(node.op))
     if row is None:
@@ -113,7 +115,7 @@ def _window(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D, kernel: tupl
 def _convolved(graph: Graph, node: Node, relu: bool) -> Fields:
     x, weight, bias = graph.ins(node)
     out = graph.out(node)
-    scales = _scales(graph, node, conv_rescale(x.quant, weight.quant, out.quant))
+    scales = _scales(conv_rescale(x.quant, weight.quant, out.quant))
     return {
         "in_zero_point": x.quant.zero_point,
         "weight": Values("int8_t", _integers(weight)),
@@ -127,19 +129,14 @@ def _add(graph: Graph, node: Node) -> Layer:
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, Add)
     d = add_double(a.quant, b.quant, out.quant)
-    larger = np.float32(max(a.quant.scale[0], b.quant.scale[0])) / np.float32(out.quant.scale[0])
-    _require(graph, node, "exponent of the larger summand's factor", int(np.frexp(larger)[1]), 21 - SHIFT_MAX, 20)
     s = add_single(a.quant, b.quant, out.quant)
     double: Fields = {
         "a_zero_point": a.quant.zero_point,
         "b_zero_point": b.quant.zero_point,
-        "rescale_a": _scale(graph, node, d.multiplier_a, d.shift_a),
-        "rescale_b": _scale(graph, node, d.multiplier_b, d.shift_b),
-        "rescale_sum": _scale(graph, node, d.multiplier_out, d.shift_out),
+        "rescale_a": Scale(d.multiplier_a, d.shift_a),
+        "rescale_b": Scale(d.multiplier_b, d.shift_b),
+        "rescale_sum": Scale(d.multiplier_out, d.shift_out),
     }
-    first = [s.bias + code * s.multiplier_a for code in (-128, 127)]
-    reached = [s.bias, *first, *(term + code * s.multiplier_b for term in first for code in (-128, 127))]
-    _require(graph, node, "sum", max(reached, key=abs), -INT32_MAX, INT32_MAX)
     single: Fields = {
         "multiplier_a": s.multiplier_a,
         "multiplier_b": s.multiplier_b,
@@ -155,7 +152,7 @@ def _mul(graph: Graph, node: Node) -> Layer:
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, Mul)
     size = int(np.prod(b.shape))
-    (scale,) = _scales(graph, node, conv_rescale(a.quant, b.quant, out.quant))
+    (scale,) = _scales(conv_rescale(a.quant, b.quant, out.quant))
     fields: Fields = {
         "repeats": out.n_bytes // size,
         "size": size,
@@ -175,8 +172,10 @@ def _mean(graph: Graph, node: Node) -> Layer:
         size, stride, count, step = channels, 1, height * width, channels
     else:
         size, stride, count, step = height * width, channels, channels, 1
-    _require(graph, node, "number of elements to average", count, 1, INT32_MAX // LARGEST_STEP)
-    (scale,) = _scales(graph, node, mean_rescale(x.quant, out.quant, count))
+    if count * LARGEST_STEP > INT32_MAX:
+        limit = f"at most {INT32_MAX // LARGEST_STEP:,}"
+        raise FirmwareError(_where(graph, node), "too many elements for an int32 sum", expected=limit, got=f"{count:,}")
+    (scale,) = _scales(mean_rescale(x.quant, out.quant, count))
     fields: Fields = {
         "size": size,
         "stride": stride,
@@ -206,25 +205,9 @@ def _integers(tensor: Tensor) -> tuple[int, ...]:
     return tuple(values.tolist())
 
 
-def _scales(graph: Graph, node: Node, rescale: Rescale) -> tuple[Scale, ...]:
+def _scales(rescale: Rescale) -> tuple[Scale, ...]:
     entries = zip(rescale.multiplier.tolist(), rescale.shift.tolist(), rescale.factor.tolist(), strict=True)
-    return tuple(_scale(graph, node, *entry) for entry in entries)
-
-
-def _scale(graph: Graph, node: Node, multiplier: int, shift: int, factor: float = 0.0) -> Scale:
-    _require(graph, node, "rescaling shift", shift, -SHIFT_MAX, SHIFT_MAX)
-    return Scale(multiplier, shift, factor)
-
-
-def _require(graph: Graph, node: Node, what: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise FirmwareError(
-            _where(graph, node),
-            f"{what} is out of the kernels' range",
-            expected=f"{low}..{high}",
-            got=value,
-            next_step="look at the scales of this layer's tensors: they differ by too much",
-        )
+    return tuple(Scale(*entry) for entry in entries)
 
 
 C_ROWS: dict[type, Row] = {

@@ -100,7 +100,9 @@ def rounding_shift_right(a: I64, bits: I64) -> I64:
 def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:
     """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings."""
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    return rounding_shift_right(high_product(acc << left, multiplier), right)
+    if left.any():  # what leaves int32 saturates the code anyway, and must not leave int64 in the product
+        acc = np.clip(acc << left, -(2**31), 2**31 - 1)
+    return rounding_shift_right(high_product(acc, multiplier), right)
 
 
 def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:

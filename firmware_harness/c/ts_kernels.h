@@ -21,8 +21,8 @@ typedef struct {
     { (factor) }
 #else
 typedef struct {
-    int32_t multiplier; /* 0 or in [2^29, 2^31) */
-    int32_t shift;      /* -31..31; the factor is multiplier * 2^(shift - 31) */
+    int32_t multiplier; /* below 2^31 */
+    int32_t shift;      /* -31..8; the factor is multiplier * 2^(shift - 31) */
 } TsRescale;
 #define TS_RESCALE(multiplier, shift, factor)                                                                          \
     { (multiplier), (shift) }
@@ -70,7 +70,7 @@ typedef struct {
 #ifdef TS_ROUNDING_SINGLE
     int32_t multiplier_a, multiplier_b;
     int32_t bias;  /* rounding and zero points of the inputs */
-    int32_t shift; /* 1..31, to the right */
+    int32_t shift; /* 13..30, to the right */
 #else
     int32_t a_zero_point, b_zero_point;
     TsRescale rescale_a, rescale_b, rescale_sum;

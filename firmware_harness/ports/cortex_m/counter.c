@@ -32,8 +32,8 @@ void ts_counter_start(void) {
 uint64_t ts_counter_stop(void) {
     SYST_CSR = PROCESSOR_CLOCK;
     const uint32_t left = SYST_CVR;
-    __asm__ volatile("isb" ::: "memory"); /* a wrap that is pending is taken here */
-    return (uint64_t)wraps * PERIOD + (PERIOD - 1 - left);
+    __asm__ volatile("isb" ::: "memory");              /* a wrap that is pending is taken here */
+    return (uint64_t)wraps * PERIOD + (PERIOD - left); /* the first clock only loads the period */
 }
 
 void ts_stack_paint(uint32_t* top) {

@@ -1,0 +1,34 @@
+/* What ts_model_invoke accepts and refuses. Prints nothing and returns 0, or the line of the first wrong answer. */
+#include <string.h>
+
+#include "model.h"
+
+#define REQUIRE(condition)                                                                                             \
+    if (!(condition))                                                                                                  \
+    return __LINE__
+
+static int8_t arena[TS_MODEL_ARENA_BYTES + TS_MODEL_ARENA_ALIGNMENT] __attribute__((aligned(64)));
+static int8_t input[TS_MODEL_INPUT_BYTES];
+static int8_t apart[TS_MODEL_OUTPUT_BYTES];
+static int8_t inside[TS_MODEL_OUTPUT_BYTES];
+
+int main(void) {
+    memset(input, 7, sizeof input);
+    REQUIRE(ts_model_invoke(NULL, apart, arena) == TS_ERROR_NULL);
+    REQUIRE(ts_model_invoke(input, NULL, arena) == TS_ERROR_NULL);
+    REQUIRE(ts_model_invoke(input, apart, NULL) == TS_ERROR_NULL);
+    REQUIRE(ts_model_invoke(input, apart, arena + 1) == TS_ERROR_ALIGN);
+    REQUIRE(ts_model_invoke(input, arena, arena) == TS_ERROR_OVERLAP);
+    REQUIRE(ts_model_invoke(input, arena + TS_MODEL_ARENA_BYTES - 1, arena) == TS_ERROR_OVERLAP);
+    REQUIRE(ts_model_invoke(arena + TS_MODEL_INPUT_OFFSET + 1, apart, arena) == TS_ERROR_OVERLAP);
+    for (size_t i = 0; i < sizeof arena; ++i) {
+        REQUIRE(arena[i] == 0); /* refused means untouched */
+    }
+    REQUIRE(ts_model_invoke(input, apart, arena + TS_MODEL_ARENA_ALIGNMENT) == TS_OK);
+    REQUIRE(input[0] == 7 && memcmp(input, input + 1, sizeof input - 1) == 0);
+    memset(arena, -1, sizeof arena);
+    memcpy(arena + TS_MODEL_INPUT_OFFSET, input, sizeof input);
+    REQUIRE(ts_model_invoke(arena + TS_MODEL_INPUT_OFFSET, inside, arena) == TS_OK);
+    REQUIRE(memcmp(apart, inside, sizeof apart) == 0);
+    return 0;
+}

@@ -1,0 +1,116 @@
+"""Graphs made to hurt: a random net of every op, extremes of shape and value, and scales that give exact ties."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node, Pads, Quant, Tensor, window_output
+from tests.graphs import Builder, Rng, random_pads
+
+ACTIVATION_KINDS = ("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt")
+
+
+def random_net(rng: Rng, n_nodes: int = 24) -> Graph:
+    """Every op several times over, each reading any earlier tensor, so that one build tests many shapes."""
+    height, width, channels = (int(v) for v in rng.integers((4, 4, 1), (16, 16, 20)))
+    b = Builder(rng, "random_net", (height, width, channels))
+    pool = [b.input]
+    for step in range(n_nodes):
+        x = pool[int(rng.integers(len(pool)))]
+        pool.append(_random_node(b, rng, ACTIVATION_KINDS[step % len(ACTIVATION_KINDS)], x))
+    return b.graph(b.mean(pool[-1], over="channels", keep_dims=False))
+
+
+def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
+    _, height, width, channels = b.tensors[x].shape
+    relu = bool(rng.integers(2))
+    stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+    kernel = (int(rng.integers(1, min(5, height) + 1)), int(rng.integers(1, min(5, width) + 1)))
+    pads = random_pads(rng, kernel)
+    if kind == "conv2d":
+        return b.conv(x, kernel, channels=int(rng.integers(1, 40)), stride=stride, pads=pads, relu=relu)
+    if kind == "depthwise_conv2d":
+        return b.conv(x, kernel, stride=stride, pads=pads, relu=relu)
+    if kind == "add":
+        return b.add(x, b.conv(x, (1, 1)), relu)
+    if kind == "mul":
+        partners = (x, b.mean(x), b.mean(b.mean(x), over="channels"))
+        return b.mul(x, partners[int(rng.integers(3))])
+    if kind == "mean":
+        return b.mean(x, over="space" if relu else "channels")
+    return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
+
+
+def with_quant(graph: Graph, quants: dict[str, Quant]) -> Graph:
+    """The same graph, some activations quantised otherwise; bias scales follow."""
+    tensors = {name: replace(t, quant=quants.get(name, t.quant)) for name, t in graph.tensors.items()}
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D | DepthwiseConv2D):
+            x, weight, bias = (tensors[name] for name in node.inputs)
+            scale = np.float32(x.quant.scale[0]) * np.asarray(weight.quant.scale, np.float32)
+            tensors[bias.name] = replace(bias, quant=Quant.per_channel(scale, 0))
+    return replace(graph, tensors=tensors).check()
+
+
+def convolution(
+    rng: Rng,
+    shape: tuple[int, int, int],
+    kernel: tuple[int, int],
+    *,
+    channels: int | None = None,
+    stride: tuple[int, int] = (1, 1),
+    pads: Pads = (0, 0, 0, 0),
+    x_quant: Quant | None = None,
+    out_quant: Quant | None = None,
+    weight_scale: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    relu: bool = False,
+) -> Graph:
+    """One convolution (depthwise without ``channels``) with any part of it given."""
+    height, width, in_c = shape
+    out_c = channels or in_c
+    weight_shape = (channels, *kernel, in_c) if channels else (1, *kernel, in_c)
+    weight = rng.integers(-127, 128, weight_shape) if weight is None else weight
+    bias = rng.integers(-1000, 1001, out_c) if bias is None else bias
+    scale = np.broadcast_to(np.float32(0.004 if weight_scale is None else weight_scale), out_c)
+    x_quant, out_quant = x_quant or Quant.per_tensor(0.03, 5), out_quant or Quant.per_tensor(0.1, -7)
+    out_hw = window_output((height, width), kernel, stride, pads)
+    axis = 0 if channels else 3
+    tensors = [
+        Tensor("x", (1, *shape), "int8", x_quant),
+        Tensor("w", weight_shape, "int8", Quant.per_channel(scale, axis), np.asarray(weight, np.int8)),
+        Tensor("b", (out_c,), "int32", Quant.per_channel(np.float32(x_quant.scale[0]) * scale, 0), np.int32(bias)),
+        Tensor("y", (1, *out_hw, out_c), "int8", out_quant),
+    ]
+    op = Conv2D(stride, pads, relu) if channels else DepthwiseConv2D(stride, pads, relu)
+    node = Node("conv", op, ("x", "w", "b"), "y")
+    return Graph("convolution", {t.name: t for t in tensors}, (node,), "x", "y").check()
+
+
+def tie_net() -> Graph:
+    """Scales that are powers of two, so that many rescaled sums lie exactly between two codes.
+
+    The input has 256 pixels: given every code once, each op meets every code.
+    """
+    b = Builder(np.random.default_rng(5), "ties", (16, 16, 2), Quant.per_tensor(0.5, 3))
+    conv, depthwise = b.conv(b.input, (1, 1), channels=4), b.conv(b.input, (1, 1))
+    total, product = b.add(b.input, depthwise), b.mul(b.input, b.input)
+    mean = b.mean(b.input, over="channels")
+    graph = b.graph(b.mean(b.add(total, product)))
+    tensors = {name: _unit_weights(t) for name, t in graph.tensors.items()}
+    quants = {conv: (0.5, -4), depthwise: (1.0, 0), total: (2.0, 7), product: (8.0, -100), mean: (1.0, 2)}
+    return with_quant(replace(graph, tensors=tensors), {name: Quant.per_tensor(*q) for name, q in quants.items()})
+
+
+def _unit_weights(tensor: Tensor) -> Tensor:
+    """Weights of -0.5, 0 or 0.5, biases of zero, activations as they are."""
+    if tensor.data is None:
+        return tensor
+    if tensor.quant.axis is None or tensor.dtype == "int32":
+        return replace(tensor, data=np.zeros_like(tensor.data))
+    scale = np.full(len(tensor.quant.scale), 0.5)
+    return replace(tensor, data=np.sign(tensor.data), quant=Quant.per_channel(scale, tensor.quant.axis))
