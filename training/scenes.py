@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .sounds import RATE_HZ, SOUNDS, F64, normalised
+from .sounds import F64, RATE_HZ, SOUNDS, normalised
 
 LEVEL_SPREAD_DB = 3.0  # between places of one scene
 LOUDNESS_SPREAD_DB = 4.0  # of a whole place

@@ -83,7 +83,9 @@ def harmonic_drone(rng: np.random.Generator, n: int, f0_hz: float, count: int, s
     result = np.zeros(n)
     for k in range(1, count + 1):
         if k * f0_hz < 12_000:
-            result += 10 ** (-slope_db * np.log2(k) / 20) * rng.uniform(0.4, 1.0) * np.sin(k * phase + rng.uniform(0, 6.28))
+            result += (
+                10 ** (-slope_db * np.log2(k) / 20) * rng.uniform(0.4, 1.0) * np.sin(k * phase + rng.uniform(0, 6.28))
+            )
     return normalised(result)
 
 
@@ -164,7 +166,9 @@ def footsteps(rng: np.random.Generator, n: int) -> F64:
     walkers = int(rng.integers(1, 5))
     return normalised(
         sum(
-            scattered(rng, n, rng.uniform(1.5, 2.3), lambda: knock(rng, 0.09, floor_hz * rng.uniform(0.8, 1.25), 0.9), 0.12)
+            scattered(
+                rng, n, rng.uniform(1.5, 2.3), lambda: knock(rng, 0.09, floor_hz * rng.uniform(0.8, 1.25), 0.9), 0.12
+            )
             for _ in range(walkers)
         )
     )

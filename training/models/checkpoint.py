@@ -109,7 +109,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader raises nearly anything on damaged bytes
-        objects = "Unsupported" in str(error)
+        objects = "Unsupported global" in str(error)
         raise TrainingError(
             str(path),
             "holds Python objects, which are never loaded" if objects else "not a readable checkpoint",
