@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,8 @@ def firmware(
     machine = target_named(target)
     bundle = read_bundle(model)
     folder = out if out is not None else model.resolve().with_name(f"{model.resolve().name}-firmware")
-    delivery = deliver(bundle.graph, bundle.golden() if run else None, machine, rounding, folder)
+    graph = replace(bundle.graph, labels=bundle.labels)
+    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder)
     if json:
         print(as_json(delivery))
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -77,8 +77,12 @@ def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference,
     expected = golden.activations[engine.rounding]
     found = []
     terminal = Console(stderr=True)
-    indices: Sequence[int] = range(len(golden.inputs))
-    for i in track(indices, f"running on {engine.target.name}", console=terminal, disable=not terminal.is_terminal):
+    for i in track(
+        range(len(golden.inputs)),
+        f"running on {engine.target.name}",
+        console=terminal,
+        disable=not terminal.is_terminal,
+    ):
         got = engine.outputs(golden.inputs[i : i + 1])
         found.append(differences(engine.graph, _nth(expected, i), _nth(got, 0)))
     return tuple(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -61,18 +62,19 @@ def show(delivery: Delivery) -> None:
 def _layer_table(delivery: Delivery) -> Table:
     """One row per layer; the last column counts the vectors that agree."""
     engine, n_vectors = delivery.engine, len(delivery.vectors)
-    table = Table(title=f"{engine.graph.name} on {engine.target.title}", title_justify="left")
-    for heading in ("layer", "op", "output"):
-        table.add_column(heading)
-    for heading in ("MACs", "bytes", *(["vectors equal"] if n_vectors else [])):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"{engine.graph.name} on {engine.target.title}", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("layer", overflow="fold")
+    for heading in ("op", "output"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("MACs", "bytes", *(["equal"] if n_vectors else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
     wrong = [{d.layer for d in found} for found in delivery.vectors]
     for index, (node, cost) in enumerate(
         zip(engine.graph.nodes, graph_cost(engine.graph, "stored").layers, strict=True)
     ):
         out = engine.graph.out(node)
         equal = n_vectors - sum(index in layers for layers in wrong)
-        verdict = [f"{equal} of {n_vectors}" + ("" if equal == n_vectors else "  MISMATCH")] if n_vectors else []
+        verdict = [f"{'' if equal == n_vectors else 'MISMATCH '}{equal}/{n_vectors}"] if n_vectors else []
         shape = "x".join(map(str, out.shape[1:]))
         table.add_row(f"{index} {node.name}", cost.op, shape, f"{cost.macs:,}", f"{out.n_bytes:,}", *verdict)
     return table
@@ -87,6 +89,9 @@ def _figure_lines(figures: Figures) -> list[str]:
         lines.append(f"RAM static    {figures.static_ram_bytes:>13,} B")
     if figures.stack_bytes is not None:
         lines.append(f"RAM stack     {figures.stack_bytes:>13,} B, high-water mark of one inference")
+    if figures.static_ram_bytes is not None and figures.stack_bytes is not None:
+        total = figures.arena_bytes + figures.static_ram_bytes + figures.stack_bytes
+        lines.append(f"RAM together  {total:>13,} B")
     if figures.instructions is not None:
         lines.append(f"instructions  {figures.instructions:>13,} for one inference")
     return lines

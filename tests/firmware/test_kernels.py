@@ -82,12 +82,12 @@ WINDOWS = [
 
 
 @both_rules
-@pytest.mark.needs_tool("gcc")
+@everywhere
 @pytest.mark.parametrize(("shape", "kernel", "channels", "stride", "pads"), WINDOWS)
-def test_windows(shape, kernel, channels, stride, pads, rounding: Rounding) -> None:
+def test_windows(shape, kernel, channels, stride, pads, engine: Engine, rounding: Rounding) -> None:
     rng = np.random.default_rng(3)
     graph = convolution(rng, shape, kernel, channels=channels, stride=stride, pads=pads)
-    assert_equal(HostC, graph, random_input(rng, graph, 4), rounding)
+    assert_equal(engine, graph, random_input(rng, graph, 4), rounding)
 
 
 @both_rules

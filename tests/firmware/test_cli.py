@@ -1,0 +1,156 @@
+"""`tinyscene firmware` on a bundle: what it writes, prints, answers and refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyscene
+from runtime.bundle import Golden, write_bundle
+from runtime.interpreter import run
+from runtime.spec import preset
+from tests.graphs import random_input, small_net
+
+LABELS = tuple(f"scene_{i}" for i in range(10))
+FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400, clip_samples=32_001)
+needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+needs_host = pytest.mark.needs_tool("gcc")
+
+
+def _bundle(folder: Path, spoil: Callable[[dict[str, Any]], None] | None = None) -> Path:
+    graph = small_net(np.random.default_rng(3), grn=True)
+    codes = random_input(np.random.default_rng(4), graph, 3)
+    activations: dict[str, dict[str, Any]] = {"double": {}, "single": {}}
+    run(graph, codes, rounding="double", trace=activations["double"])
+    run(graph, codes, rounding="single", trace=activations["single"])
+    if spoil:
+        spoil(activations)
+    path = folder / "scenes"
+    write_bundle(
+        path,
+        graph=graph,
+        frontend=FRONTEND,
+        labels=LABELS,
+        tflite=b"TFL3",
+        onnx=b"onnx",
+        golden=Golden(codes, activations),
+        metrics={},
+        data="made up",
+        tools={},
+    )
+    return path
+
+
+@needs_m4
+def test_m4_run_matches_and_prints_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tinyscene.main(["firmware", str(_bundle(tmp_path)), "--target", "cortex-m4", "--run"]) == 0
+    shown = capsys.readouterr().out
+    for i in range(3):
+        assert f"vector {i}: match" in shown
+    assert "MISMATCH" not in shown
+    for figure in ("flash ", "RAM arena ", "RAM static ", "RAM stack ", "instructions "):
+        assert figure in shown
+    assert "every byte of every layer matches: Cortex-M4F, QEMU mps2-an386, rounding double, 3 vectors" in shown
+    folder = tmp_path / "scenes-firmware"
+    assert {"model.c", "model.h", "ts_conv2d.c", "firmware.elf"} < {path.name for path in folder.iterdir()}
+    assert '#define TS_MODEL_LABELS {"scene_0", ' in (folder / "model.h").read_text()
+    assert (
+        b"ARM"
+        in subprocess.run(
+            ["arm-none-eabi-readelf", "-h", str(folder / "firmware.elf")], capture_output=True, check=True
+        ).stdout
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scenes", "scenes-firmware"]
+
+
+@needs_m4
+@pytest.mark.parametrize("rounding", ["double", "single"])
+def test_json_says_the_same(rounding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "firmware",
+        str(_bundle(tmp_path)),
+        "--run",
+        "--json",
+        "--rounding",
+        rounding,
+        "--out",
+        str(tmp_path / "c"),
+    ]
+    assert tinyscene.main(words) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["match"] is True
+    assert (record["target"], record["rounding"]) == ("cortex-m4", rounding)
+    assert record["vectors"] == [{"match": True, "differences": []}] * 3
+    assert all(value > 0 for value in record["figures"].values())
+    assert record["figures"]["instructions"] % 40 == 0
+    assert record["digest"] in (tmp_path / "c" / "model.h").read_text()
+
+
+@needs_host
+def test_a_mismatch_is_named_and_answers_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def spoil(activations: dict[str, Any]) -> None:
+        changed = activations["double"]["add_5_out"].copy()
+        changed[1, 2, 3, 4] ^= 1
+        activations["double"]["add_5_out"] = changed
+
+    assert tinyscene.main(["firmware", str(_bundle(tmp_path, spoil)), "--target", "host", "--run"]) == 1
+    shown = capsys.readouterr().out
+    assert "vector 0: match" in shown
+    assert "vector 1: MISMATCH, layer 5 add_5, element (2, 3, 4): expected " in shown
+    assert "; 1 of 560 elements differ" in shown
+    assert "MISMATCH 2/3" in shown
+    assert "every byte" not in shown
+
+
+@needs_host
+def test_a_second_call_replaces_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = _bundle(tmp_path), tmp_path / "out"
+    out.mkdir()
+    for _ in range(2):
+        assert tinyscene.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 0
+        assert (out / "model.c").is_file()
+    assert "vector" not in capsys.readouterr().out
+
+
+@needs_host
+def test_what_is_not_ours_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = _bundle(tmp_path), tmp_path / "src"
+    assert tinyscene.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 0
+    (out / "main.c").write_text("int main(void) { return 0; }\n")
+    assert tinyscene.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 2
+    assert "holds something else; expected a new folder" in capsys.readouterr().err
+    assert (out / "main.c").is_file()
+    assert tinyscene.main(["firmware", str(path), "--target", "host", "--out", str(path / "graph.json")]) == 2
+    assert tinyscene.main(["firmware", str(path), "--target", "host", "--out", str(tmp_path / "no" / "where")]) == 2
+    assert "its parent folder does not exist" in capsys.readouterr().err
+
+
+def test_bad_words_are_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _bundle(tmp_path)
+    for words, expected in (
+        ([str(path), "--target", "cortex-m99"], "expected host or cortex-m4; got cortex-m99"),
+        ([str(tmp_path / "nothing")], "nothing"),
+        ([str(path), "--rounding", "triple"], "triple"),
+    ):
+        assert tinyscene.main(["firmware", *words]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+        assert expected in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scenes"]
+
+
+@needs_host
+def test_a_failed_build_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    path = _bundle(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tinyscene.main(["firmware", str(path)]) == 2
+    assert "arm-none-eabi-gcc is not installed; next: apt-get install" in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scenes"]
