@@ -15,7 +15,8 @@ Sources: the TFLite 8-bit quantisation specification; details found by comparing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ ADD_HEADROOM_BITS = 20  # the fixed-point sum keeps this many fractional bits (T
 def quantise(real: npt.NDArray[np.floating], quant: Quant) -> I8:
     """Real values to int8 codes: round half to even of x / scale in float32, plus the zero point, saturated."""
     codes = np.rint(real.astype(np.float32) / np.float32(quant.scale[0])) + np.float32(quant.zero_point)
-    return np.clip(codes, -128, 127).astype(np.int8)
+    return _int8(codes, -128, 127)
 
 
 def dequantise(codes: npt.NDArray[np.integer], quant: Quant) -> F32:
@@ -84,7 +85,7 @@ def conv_rescale(x: Quant, weight: Quant, out: Quant) -> Rescale:
 
 
 def high_product(a: I64, multiplier: I64) -> I64:
-    """(a * multiplier) / 2^31 rounded half away from zero: the saturating doubling high multiply."""
+    """(a * multiplier) / 2^31 rounded half up: the saturating doubling high multiply."""
     product = a * multiplier
     nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
     return np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))
@@ -107,7 +108,8 @@ def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:
 
 def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:
     """The ``single`` rule: the float32 product, rounded half to even (integral float32 values)."""
-    return np.rint(acc.astype(np.float32) * factor)
+    product: F32 = acc.astype(np.float32) * factor
+    return np.rint(product)
 
 
 def requantise(acc: I64, rescale: Rescale, out: Quant, *, relu: bool, rounding: Rounding) -> I8:
@@ -115,9 +117,9 @@ def requantise(acc: I64, rescale: Rescale, out: Quant, *, relu: bool, rounding: 
     low, high = clamp_range(out, relu)
     if rounding == "double":
         codes = rescale_double(acc, rescale.multiplier, rescale.shift)
-        return np.clip(codes + out.zero_point, low, high).astype(np.int8)
+        return _int8(codes + out.zero_point, low, high)
     real = rescale_single(acc, rescale.factor)
-    return np.clip(real + np.float32(out.zero_point), low, high).astype(np.int8)
+    return _int8(real + np.float32(out.zero_point), low, high)
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,35 @@ def rsqrt_table(x: Quant, out: Quant) -> I8:
     1 / (sqrt(s_x) * s_out) (TFLite int8 RSQRT; no engine has a float kernel for it).
     """
     codes = np.arange(-128, 128, dtype=np.int64) - x.zero_point
-    root = np.floor(2.0**20 / np.sqrt(np.maximum(codes, 1)) + 0.5).astype(np.int64)
+    roots = np.array([inverse_root(code) for code in range(1, 256)], np.int64)
     multiplier, shift = fixed_point(np.array([1.0 / (np.sqrt(np.float64(x.scale[0])) * out.scale[0])]))
-    scaled = rescale_double(root, multiplier, shift - 20) + out.zero_point
+    scaled = rescale_double(roots[np.maximum(codes, 1) - 1], multiplier, shift - 20) + out.zero_point
     return np.where(codes <= 0, 127, np.clip(scaled, -128, 127)).astype(np.int8)
+
+
+@lru_cache(maxsize=256)
+def inverse_root(value: int) -> int:
+    """2^20 / sqrt(value) for value in 1..255, as TFLite's fixed-point Newton iteration gives it.
+
+    Five steps of y <- (3 y - v y^3) / 2 from 1, with 28 fractional bits, where v is the value scaled by a power of 4
+    into [1/4, 1). For the values 2, 8 and 131 the result is one below the correctly rounded one.
+    """
+    if value == 1:
+        return 2**20
+    pairs = (31 - value.bit_length()) // 2 - 1
+    half = _i64((value << 2 * pairs) >> 2)  # v / 2 with 28 fractional bits
+    three_halves, root = _i64(3 << 27), _i64(1 << 28)
+    for _ in range(5):
+        cube = high_product(high_product(root, root), root) << 6
+        root = (high_product(three_halves, root) - high_product(half, cube)) << 3
+    mantissa = high_product(root, _i64(round(2**30.5)))
+    return int(rescale_double(_i64(1), mantissa, _i64(pairs + 9)))
+
+
+def _int8(codes: npt.NDArray[Any], low: int, high: int) -> I8:
+    saturated: I8 = np.clip(codes, low, high).astype(np.int8)
+    return saturated
+
+
+def _i64(value: int) -> I64:
+    return np.asarray(value, np.int64)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from .arith import I8, Rounding, dequantise, quantise
 from .errors import RuntimeFailure
-from .graph import Graph
+from .graph import Graph, is_conv
 from .interpreter import run
 
 CODES_AT_ONCE = 16  # inputs the NumPy engine runs together: enough for the matrix products, little memory
@@ -173,9 +173,14 @@ class LiteRTEngine(_OneByOne):
             self.notes = ("LiteRT runs without XNNPACK here (is /sys mounted?): bytes differ from its usual ones",)
 
     def _delegated(self) -> bool:
-        """Whether XNNPACK took a part of the graph. Older packages do not tell; then it is taken for granted."""
+        """Whether XNNPACK took a part of the graph, which it does where there is a convolution.
+
+        Older packages do not tell; then it is taken for granted.
+        """
         details = getattr(self._interpreter, "_get_ops_details", None)
-        return details is None or any(op["op_name"] == "DELEGATE" for op in details())
+        if details is None or not any(is_conv(node.op) for node in self.graph.nodes):
+            return True
+        return any(op["op_name"] == "DELEGATE" for op in details())
 
     def _run(self, codes: I8) -> dict[str, I8]:
         self._interpreter.set_tensor(self._input, codes)

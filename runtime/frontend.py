@@ -59,7 +59,8 @@ def mel_bank(spec: FrontendSpec) -> F32:
     bank = np.maximum(0.0, np.minimum(rising, falling))
     if spec.mel_scale == "kaldi":
         bank[:, -1] = 0.0
-    return bank.astype(np.float32)
+    weights: F32 = bank.astype(np.float32)
+    return weights
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class Node:
     output: str
 
 
-def window_output(size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
+def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
     """Height and width a sliding window leaves."""
     height = (size[0] + pads[0] + pads[2] - kernel[0]) // stride[0] + 1
     width = (size[1] + pads[1] + pads[3] - kernel[1]) // stride[1] + 1

@@ -66,7 +66,8 @@ def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
     columns = [tap for _, _, tap in _taps(values, k_h, k_w, op.stride, out_hw)]
     patches = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=3)
     flat = np.ascontiguousarray(patches).reshape(-1, k_h * k_w * in_c) @ weight.reshape(out_c, -1).T.astype(dtype)
-    return flat.reshape(x.shape[0], *out_hw, out_c).astype(np.int64) + bias
+    acc: I64 = flat.reshape(x.shape[0], *out_hw, out_c).astype(np.int64) + bias
+    return acc
 
 
 def depthwise_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
