@@ -6,6 +6,7 @@ sanitizer's report, a damaged guard beside the arena, a time-out. No process out
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from .targets import Emulator
 CONSOLE = "console.txt"
 VECTORS = "vectors.bin"
 RESULT = {"verify": "layers.bin", "measure": "output.bin"}
+SANITIZER_SETTINGS = {"ASAN_OPTIONS": "detect_leaks=0"}  # nothing is allocated, and in containers the search can fail
 EXIT_MEANINGS = {  # ports/ts_port.h
     10: "could not read the vectors or write the results",
     11: "the model refused its arguments",
@@ -48,7 +50,7 @@ def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, errors="replace",
-                stdin=subprocess.DEVNULL, timeout=timeout_seconds, check=False,
+                stdin=subprocess.DEVNULL, env=os.environ | SANITIZER_SETTINGS, timeout=timeout_seconds, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise FirmwareError(

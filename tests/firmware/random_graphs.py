@@ -114,3 +114,29 @@ def _unit_weights(tensor: Tensor) -> Tensor:
         return replace(tensor, data=np.zeros_like(tensor.data))
     scale = np.full(len(tensor.quant.scale), 0.5)
     return replace(tensor, data=np.sign(tensor.data), quant=Quant.per_channel(scale, tensor.quant.axis))
+
+
+CP_MOBILE = {  # frames, widths of the stages, widening of each block, strides of blocks 1-6
+    "dcase25": (65, (32, 56, 104), (64, 64, 64, 64, 120, 120), ((1, 1), (1, 1), (1, 2), (2, 1), (1, 1), (1, 1))),
+    "cpm23": (64, (32, 72, 168), (96, 96, 96, 96, 216, 216), ((1, 1), (2, 2), (1, 1), (2, 1), (1, 1), (1, 1))),
+}
+
+
+def cp_mobile(rng: Rng, variant: str) -> Graph:
+    """Random weights in the largest CP-Mobiles' shapes: dcase25 (32, 1.8, 2.1); cpm23 (32, 2.3, 3.0) with GRN."""
+    frames, widths, widened, strides = CP_MOBILE[variant]
+    grn = variant == "cpm23"
+    b = Builder(rng, variant, (256, frames, 1))
+    x = b.conv(b.input, (3, 3), channels=widths[0] // 4, stride=(2, 2), pads=(1, 1, 1, 1), relu=True)
+    x = b.conv(x, (3, 3), channels=widths[0], stride=(2, 2), pads=(1, 1, 1, 1), relu=True)
+    outputs = (widths[0],) * 3 + (widths[1],) * 2 + (widths[2],)
+    for wide, out, stride in zip(widened, outputs, strides, strict=True):
+        shortcut = out == b.tensors[x].shape[3]
+        inner = b.conv(x, (1, 1), channels=wide, relu=True)
+        inner = b.conv(inner, (3, 3), stride=stride, pads=(1, 1, 1, 1), relu=True)
+        inner = b.conv(inner, (1, 1), channels=out, relu=not (shortcut or grn))
+        if shortcut:
+            side = x if stride == (1, 1) else b.conv(x, (3, 3), stride=stride, pads=(1, 1, 1, 1))
+            inner = b.add(inner, side, relu=not grn)
+        x = b.grn(inner) if grn else inner
+    return b.graph(b.mean(b.conv(x, (1, 1), channels=10), keep_dims=False))

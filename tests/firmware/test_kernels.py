@@ -11,9 +11,10 @@ import pytest
 from firmware_harness.compare import differences
 from firmware_harness.engine import FirmwareEngine, HostC, QemuM4
 from runtime.arith import Rounding
+from runtime.cost import graph_cost
 from runtime.graph import OPS, Graph, Quant
 from runtime.interpreter import run
-from tests.firmware.random_graphs import convolution, random_net, tie_net, with_quant
+from tests.firmware.random_graphs import convolution, cp_mobile, random_net, tie_net, with_quant
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
 
 ROUNDINGS = get_args(Rounding)
@@ -54,6 +55,16 @@ def test_random_nets(engine: Engine, rounding: Rounding, seed: int) -> None:
     graph = random_net(rng)
     assert {type(node.op) for node in graph.nodes} == set(OPS)
     assert_equal(engine, graph, random_input(rng, graph, 3), rounding)
+
+
+@both_rules
+@everywhere
+@pytest.mark.parametrize("variant", ["dcase25", "cpm23"])
+def test_nets_of_full_size(engine: Engine, rounding: Rounding, variant: str) -> None:
+    rng = np.random.default_rng(40)
+    graph = cp_mobile(rng, variant)
+    assert 28e6 < graph_cost(graph, "stored").macs < 31e6
+    assert_equal(engine, graph, random_input(rng, graph), rounding)
 
 
 @both_rules
