@@ -1,0 +1,161 @@
+"""The integer graph once more, one element at a time, in unbounded integers and fractions.
+
+Written from the rules as they are stated, without NumPy arithmetic: floor, round half up, round half away from zero,
+round half to even, and float32 as a rounding of fractions. Slow on purpose.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Quant, Rsqrt
+
+HALF = Fraction(1, 2)
+
+
+def half_up(x: Fraction) -> int:
+    return math.floor(x + HALF)
+
+
+def half_away(x: Fraction) -> int:
+    return math.floor(x + HALF) if x >= 0 else -math.floor(-x + HALF)
+
+
+def half_even(x: Fraction) -> int:
+    return round(x)
+
+
+def saturate(code: int, low: int = -128, high: int = 127) -> int:
+    return min(max(code, low), high)
+
+
+def float32(x: Fraction) -> Fraction:
+    """The nearest float32, ties to even; the exponent is searched, not computed with floating point."""
+    if x == 0:
+        return Fraction(0)
+    exponent = abs(x.numerator).bit_length() - x.denominator.bit_length()
+    while abs(x) >= Fraction(2) ** (exponent + 1):
+        exponent += 1
+    while abs(x) < Fraction(2) ** exponent:
+        exponent -= 1
+    step = Fraction(2) ** (max(exponent, -126) - 23)
+    return half_even(x / step) * step
+
+
+def fixed_point(real: float) -> tuple[int, int]:
+    """real = m * 2^(shift - 31), m of 31 bits, rounded half up; factors below 2^-32 are 0."""
+    x, shift = Fraction(real), 0
+    while x >= 1:
+        x, shift = x / 2, shift + 1
+    while x < HALF:
+        x, shift = x * 2, shift - 1
+    m = half_up(x * 2**31)
+    if m == 2**31:
+        m, shift = 2**30, shift + 1
+    return (0, 0) if shift < -31 else (m, shift)
+
+
+def rescale_double(acc: int, m: int, shift: int) -> int:
+    """A left shift saturates to int32; the high half of the product is rounded half up, a right shift half away from
+    zero."""
+    shifted = saturate(acc * 2 ** max(shift, 0), -(2**31), 2**31 - 1)
+    return half_away(Fraction(half_up(Fraction(shifted * m, 2**31)), 2 ** max(-shift, 0)))
+
+
+def rescale_single(acc: int, factor: Fraction) -> int:
+    """The float32 product of float32 values, rounded half to even."""
+    return half_even(float32(float32(Fraction(acc)) * factor))
+
+
+def _f32(x: float) -> Fraction:
+    return float32(Fraction(x))
+
+
+def _requantised(acc: int, s_a: float, s_b: float, out: Quant, rounding: str) -> int:
+    if rounding == "double":
+        return rescale_double(acc, *fixed_point(s_a * s_b / out.scale[0])) + out.zero_point
+    factor = float32(float32(_f32(s_a) * _f32(s_b)) / _f32(out.scale[0]))
+    return rescale_single(acc, factor) + out.zero_point
+
+
+def _conv(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    x_t, w_t, _ = graph.ins(node)
+    x, weight, bias = arrays
+    n, row, column, channel = at
+    op, depthwise = node.op, isinstance(node.op, DepthwiseConv2D)
+    k_h, k_w = weight.shape[1:3]
+    acc = int(bias[channel])
+    for i, j in itertools.product(range(k_h), range(k_w)):
+        y, z = row * op.stride[0] + i - op.pads[0], column * op.stride[1] + j - op.pads[1]
+        if not (0 <= y < x.shape[1] and 0 <= z < x.shape[2]):
+            continue
+        for c in [channel] if depthwise else range(x.shape[3]):
+            w = weight[0, i, j, c] if depthwise else weight[channel, i, j, c]
+            acc += (int(x[n, y, z, c]) - x_t.quant.zero_point) * int(w)
+    return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
+
+
+def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    a, b = (t.quant for t in graph.ins(node))
+    there = tuple(0 if size == 1 else i for i, size in zip(at[1:], arrays[1].shape[1:], strict=True))
+    product = (int(arrays[0][at]) - a.zero_point) * (int(arrays[1][(at[0], *there)]) - b.zero_point)
+    return _requantised(product, a.scale[0], b.scale[0], graph.out(node).quant, rounding)
+
+
+def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x, y = int(arrays[0][at]), int(arrays[1][at])
+    if rounding == "double":
+        common = 2.0 * max(a.scale[0], b.scale[0])
+        terms = [
+            rescale_double((code - q.zero_point) * 2**20, *fixed_point(q.scale[0] / common))
+            for code, q in ((x, a), (y, b))
+        ]
+        return rescale_double(sum(terms), *fixed_point(common / (2**20 * out.scale[0]))) + out.zero_point
+    factors = [float32(_f32(q.scale[0]) / _f32(out.scale[0])) for q in (a, b)]
+    bits = 0  # the larger factor gets 21 significant bits
+    while max(factors) * Fraction(2) ** bits < 2**20:
+        bits += 1
+    while max(factors) * Fraction(2) ** bits >= 2**21:
+        bits -= 1
+    m_a, m_b = (half_even(f * Fraction(2) ** bits) for f in factors)
+    total = m_a * (x - a.zero_point) + m_b * (y - b.zero_point)
+    return half_up(Fraction(total) / Fraction(2) ** bits) + out.zero_point
+
+
+def _mean(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    x, x_q, out = arrays[0], graph.ins(node)[0].quant, graph.out(node).quant
+    if node.op.over == "space":
+        values = [int(v) for v in x[at[0], :, :, at[-1]].reshape(-1)]
+    else:
+        values = [int(v) for v in x[at[0], at[1], at[2], :]]
+    total = sum(v - x_q.zero_point for v in values)
+    if rounding == "single":
+        ratio = float32(_f32(x_q.scale[0]) / _f32(out.scale[0]))
+        return rescale_single(total, float32(ratio / len(values))) + out.zero_point
+    m, shift = fixed_point(x_q.scale[0] / out.scale[0])
+    widen = min(len(values).bit_length() - 1, 32, 31 + shift)
+    return rescale_double(total, (m << widen) // len(values), shift - widen) + out.zero_point
+
+
+def _rsqrt(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    x, out = graph.ins(node)[0].quant, graph.out(node).quant
+    value = int(arrays[0][at]) - x.zero_point
+    if value <= 0:
+        return 127
+    root = half_up(Fraction(math.isqrt(2**140 // value), 2**50))  # 2^20 / sqrt(value), to 50 bits behind the point
+    root -= value in (2, 8, 131)  # where TFLite's iteration ends one short
+    m, shift = fixed_point(1.0 / (math.sqrt(x.scale[0]) * out.scale[0]))
+    return rescale_double(root, m, shift - 20) + out.zero_point
+
+
+_ELEMENT = {Conv2D: _conv, DepthwiseConv2D: _conv, Mul: _mul, Add: _add, Mean: _mean, Rsqrt: _rsqrt}
+
+
+def element(graph: Graph, node: Node, arrays, at: tuple[int, ...], rounding: str) -> int:
+    """The output code of ``node`` at one index of its output array."""
+    zero_point = graph.out(node).quant.zero_point
+    low = max(-128, zero_point) if getattr(node.op, "relu", False) else -128
+    return saturate(_ELEMENT[type(node.op)](graph, node, arrays, at, rounding), low)

@@ -1,0 +1,120 @@
+"""The interpreter: trace, batches, refusals, and the poisoned arena that shows a wrong plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.errors import RuntimeFailure
+from runtime.interpreter import run
+from runtime.plan import Plan, plan
+from tests.graphs import OP_KINDS, one_op, random_input, small_net
+
+
+@given(seed=st.integers(0, 10_000), grn=st.booleans(), rounding=st.sampled_from(["double", "single"]))
+def test_the_planned_arena_gives_the_same_bytes(seed, grn, rounding):
+    rng = np.random.default_rng(seed)
+    graph = small_net(rng, grn=grn, shape=(int(rng.integers(6, 14)), int(rng.integers(6, 14)), 1))
+    x = random_input(rng, graph, 2)
+    separate, arena = {}, {}
+    assert np.array_equal(
+        run(graph, x, rounding=rounding, trace=separate),
+        run(graph, x, rounding=rounding, trace=arena, arena=plan(graph)),
+    )
+    assert set(separate) == set(arena) == {t.name for t in graph.activations()}
+    for name, array in separate.items():
+        assert np.array_equal(array, arena[name]), name
+
+
+@pytest.mark.parametrize("kind", OP_KINDS)
+def test_the_planned_arena_for_each_op(kind):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        graph = one_op(rng, kind)
+        x = random_input(rng, graph, 3)
+        assert np.array_equal(run(graph, x), run(graph, x, arena=plan(graph)))
+
+
+@given(seed=st.integers(0, 10_000), choice=st.data())
+def test_a_wrong_plan_is_noticed(seed, choice):
+    """Lay one tensor over another that lives at the same time: some activation must change."""
+    rng = np.random.default_rng(seed)
+    graph = small_net(rng, grn=bool(rng.integers(2)), shape=(10, 8, 1))
+    right = plan(graph)
+    pairs = [
+        (a, b)
+        for a in right.lifetimes
+        for b in right.lifetimes
+        if a is not b and a.first < b.first <= a.last and a.n_bytes > 8 and b.n_bytes > 8
+    ]
+    victim, intruder = choice.draw(st.sampled_from(pairs))
+    wrong = replace(
+        right,
+        offsets={**right.offsets, intruder.name: right.offsets[victim.name]},
+        arena_bytes=2 * right.arena_bytes,
+    )
+    x = random_input(rng, graph)
+    expected, got = {}, {}
+    expected["answer"] = run(graph, x, trace=expected)
+    got["answer"] = run(graph, x, trace=got, arena=wrong)
+    assert any(not np.array_equal(expected[name], got[name]) for name in expected)
+
+
+def test_a_tensor_freed_too_early_is_noticed():
+    """Two tensors in one place, the second written before the first is read for the last time."""
+    graph = small_net(np.random.default_rng(2), grn=False)
+    right = plan(graph)
+    shortcut = next(t for t in right.lifetimes if t.last - t.first > 2)
+    later = next(t for t in right.lifetimes if t.first == shortcut.first + 1)
+    wrong = Plan({**right.offsets, later.name: right.offsets[shortcut.name]}, 2 * right.arena_bytes, right.lifetimes)
+    x = random_input(np.random.default_rng(3), graph)
+    assert not np.array_equal(run(graph, x), run(graph, x, arena=wrong))
+
+
+@pytest.mark.parametrize("rounding", ["double", "single"])
+def test_a_batch_is_its_inputs_one_by_one(rounding):
+    rng = np.random.default_rng(5)
+    graph = small_net(rng, grn=True)
+    x = random_input(rng, graph, 5)
+    together = run(graph, x, rounding=rounding)
+    assert np.array_equal(together, np.concatenate([run(graph, x[i : i + 1], rounding=rounding) for i in range(5)]))
+
+
+def test_the_trace_ends_in_the_answer_and_is_no_view():
+    rng = np.random.default_rng(6)
+    graph = small_net(rng, grn=False)
+    x = random_input(rng, graph)
+    trace = {}
+    answer = run(graph, x, trace=trace)
+    assert np.array_equal(trace[graph.output], answer)
+    trace[graph.nodes[0].output][:] = 0
+    assert np.array_equal(run(graph, x), answer)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [np.zeros((1, 20, 14, 2), np.int8), np.zeros((20, 14, 1), np.int8), np.zeros((1, 20, 14, 1), np.float32)],
+    ids=["channels", "rank", "type"],
+)
+def test_inputs_of_another_form_are_refused(x):
+    graph = small_net(np.random.default_rng(0), grn=False)
+    with pytest.raises(RuntimeFailure, match=r"input: wrong shape or type; expected int8 \(batch, 20, 14, 1\); got"):
+        run(graph, x)
+
+
+def test_the_two_rules_differ_somewhere():
+    """Otherwise the comparison of engines by rule would show nothing."""
+    differing = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        graph = small_net(rng, grn=True)
+        x = random_input(rng, graph, 2)
+        double, single = {}, {}
+        run(graph, x, rounding="double", trace=double)
+        run(graph, x, rounding="single", trace=single)
+        differing += any(not np.array_equal(double[name], single[name]) for name in double)
+    assert differing >= 10
