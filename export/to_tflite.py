@@ -38,7 +38,7 @@ def same_pads(size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int,
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Puts byte vectors (the constants) on 16-byte boundaries; the generated code asks only for 1."""
 
-    def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802 (the library's name)
+    def CreateNumpyVector(self, x: np.ndarray) -> int:
         if x.dtype != np.uint8:
             return int(super().CreateNumpyVector(x))
         self.StartVector(1, x.size, _ALIGNMENT)

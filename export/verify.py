@@ -1,72 +1,32 @@
-"""Prove that every target computes what the integer graph means, op by op and byte by byte.
+"""Prove that every target computes what the integer graph means, and measure the accuracy each one has.
 
-Each target shows all its activations for the golden inputs. For every op the NumPy kernel is given the target's own
-inputs of that op, so that a difference is charged to the op that makes it and not to all that follow; when every op is
-equal, so is the chain. Deviations that are known and named are in ``EXCEPTIONS``; anything else is a failure.
-A target whose tool is missing is a skip with the command that installs it, never a pass.
+Each target shows all its activations for the golden inputs (:mod:`export.compare`), and then runs the file that the
+bundle really ships. A target whose tool is missing is a skip with the command that installs it, never a pass.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from firmware_harness.engine import Figures, HostC, QemuM4
-from runtime.arith import I8, Rounding, dequantise
-from runtime.engines import ENGINES, Engine, open_engine
+from runtime.arith import I8, Rounding
+from runtime.engines import ENGINES, Engine, ModelFiles, open_engine
 from runtime.errors import TinysceneError
-from runtime.graph import OPS, Add, Graph, Node
+from runtime.graph import Graph
 from runtime.interpreter import run
-from runtime.kernels import KERNELS
 from runtime.plan import plan
 
+from .compare import Comparison, Difference, compare
 from .errors import ExportError
 from .to_onnx import to_onnx
 from .to_tflite import to_tflite
 
 Status = Literal["equal", "named exception", "different", "skipped"]
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A deviation that is known: how far, how often at most, and why."""
-
-    max_lsb: int
-    max_share: float
-    reason: str
-
-
-# (target, op) -> what may differ. Every other pair must agree in every byte.
-EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
-    ("ort", Add): Tolerance(
-        1, 1e-4, "ONNX Runtime sums in float32, XNNPACK in 21-bit fixed point: they part at near ties"
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first element of the first op that is not as the kernel gives it on the target's own inputs."""
-
-    layer: int
-    name: str
-    op: str
-    element: tuple[int, ...]  # (vector, row, column, channel)
-    expected: int
-    got: int
-    n_different: int
-    n_elements: int
-    explanation: str
-
-    def __str__(self) -> str:
-        return (
-            f"layer {self.layer} '{self.name}' ({self.op}), element {self.element}: expected {self.expected}, "
-            f"got {self.got}; {self.n_different:,} of {self.n_elements:,} differ; {self.explanation}"
-        )
 
 
 @dataclass(frozen=True)
@@ -184,11 +144,13 @@ def verify(
     *,
     targets: Sequence[str] = tuple(TARGETS),
     labelled: LabelledCodes | None = None,
+    shipped: ModelFiles | None = None,
     on_target: Callable[[str], None] | None = None,
 ) -> Verification:
     """Run every target on ``inputs`` int8 (n, H, W, C) and, if given, on labelled clips.
 
     Args:
+        shipped: the files a user gets, a bundle; their answers are compared and their accuracy is measured.
         on_target: told the name of each target before it runs.
 
     Raises:
@@ -202,12 +164,14 @@ def verify(
     for name in targets:
         if on_target:
             on_target(name)
-        results.append(_run_target(name, files, inputs, labelled))
+        results.append(_run_target(name, files, inputs, labelled, shipped))
     accuracy = None if labelled is None else float(np.mean(labelled.float_labels == labelled.labels))
     return Verification(graph.name, tuple(results), labelled.data if labelled else "", accuracy)
 
 
-def _run_target(name: str, files: _Exposed, inputs: I8, labelled: LabelledCodes | None) -> TargetResult:
+def _run_target(
+    name: str, files: _Exposed, inputs: I8, labelled: LabelledCodes | None, shipped: ModelFiles | None
+) -> TargetResult:
     start = time.perf_counter()
     row = TARGETS[name]
     try:
@@ -217,77 +181,34 @@ def _run_target(name: str, files: _Exposed, inputs: I8, labelled: LabelledCodes 
             return TargetResult(name, None, "skipped", note=str(problem))
         raise
     shown = engine.outputs(inputs)
-    result = compare(name, engine.rounding, files.graph, inputs, shown)
-    measured: dict[str, Any] = {"note": "; ".join(engine.notes), "figures": getattr(engine, "figures", None)}
+    comparison = compare(name, engine.rounding, files.graph, inputs, shown)
+    product = open_engine(name, shipped) if shipped is not None and name in ENGINES else engine
+    output_differs = not np.array_equal(product.output_codes(inputs), shown[files.graph.output])
+    notes = list(engine.notes)
+    if output_differs:
+        notes.append("the shipped file does not answer as the same file with all activations exposed")
     if name.startswith("numpy-"):
-        measured["note"] = _arena_note(files.graph, inputs, engine.rounding, shown[files.graph.output])
+        notes.append(_arena_note(files.graph, inputs, engine.rounding, shown[files.graph.output]))
+    measured: dict[str, Any] = {}
     if labelled is not None:
-        measured |= _accuracy(engine, labelled if row.max_clips is None else labelled.sample(row.max_clips))
-    return TargetResult(**{**vars(result), **measured, "seconds": time.perf_counter() - start})
-
-
-def compare(name: str, rounding: Rounding, graph: Graph, inputs: I8, shown: Mapping[str, I8]) -> TargetResult:
-    """Compare a target's activations with the kernels, op by op on the target's own inputs."""
-    values: dict[str, np.ndarray] = {t.name: t.data for t in graph.constants() if t.data is not None}
-    values |= {**shown, graph.input: inputs}
-    compared = different = max_lsb = 0
-    first, named = None, []
-    for layer, node in enumerate(graph.nodes):
-        got = values[node.output]
-        expected = KERNELS[type(node.op)](graph, node, tuple(values[i] for i in node.inputs), rounding)
-        off = np.abs(got.astype(np.int16) - expected.astype(np.int16))
-        wrong = int(np.count_nonzero(off))
-        compared, different, max_lsb = compared + off.size, different + wrong, max(max_lsb, int(off.max()))
-        if not wrong:
-            continue
-        known = EXCEPTIONS.get((name, type(node.op)))
-        if known and off.max() <= known.max_lsb and wrong <= max(1.0, known.max_share * off.size):
-            named.append(f"{OPS[type(node.op)].name}: {known.reason}")
-        elif first is None:
-            first = _difference(graph, layer, node, values, expected, got, rounding)
-    status: Status = "different" if first else "named exception" if named else "equal"
+        measured = _accuracy(product, labelled if row.max_clips is None else labelled.sample(row.max_clips))
     return TargetResult(
         name,
-        rounding,
-        status,
+        engine.rounding,
+        _status(comparison, output_differs),
+        note="; ".join(notes),
         vectors=len(inputs),
-        bytes_compared=compared,
-        bytes_different=different,
-        max_lsb=max_lsb,
-        exceptions=tuple(dict.fromkeys(named)),
-        first_difference=first,
+        **vars(comparison),
+        figures=getattr(engine, "figures", None),
+        seconds=time.perf_counter() - start,
+        **measured,
     )
 
 
-def _difference(
-    graph: Graph,
-    layer: int,
-    node: Node,
-    values: Mapping[str, np.ndarray],
-    expected: I8,
-    got: I8,
-    rounding: Rounding,
-) -> Difference:
-    """Name the first wrong element, and say whether the other rounding rule would have given what was got."""
-    wrong = np.argwhere(expected != got)
-    at = tuple(int(i) for i in wrong[0])
-    other: Rounding = "single" if rounding == "double" else "double"
-    arrays = tuple(values[i] for i in node.inputs)
-    if np.array_equal(KERNELS[type(node.op)](graph, node, arrays, other), got):
-        explanation = f"the '{other}' rounding rule gives exactly what was got"
-    else:
-        explanation = "the other rounding rule does not explain it"
-    return Difference(
-        layer,
-        node.name,
-        OPS[type(node.op)].name,
-        at,
-        int(expected[at]),
-        int(got[at]),
-        len(wrong),
-        expected.size,
-        explanation,
-    )
+def _status(comparison: Comparison, output_differs: bool) -> Status:
+    if comparison.first_difference or (output_differs and not comparison.exceptions):
+        return "different"
+    return "named exception" if comparison.exceptions else "equal"
 
 
 def _arena_note(graph: Graph, inputs: I8, rounding: Rounding, separate: I8) -> str:
@@ -306,41 +227,6 @@ def _accuracy(engine: Engine, labelled: LabelledCodes) -> dict[str, Any]:
         "accuracy_clips": len(labelled.labels),
         "float_agreement": float(np.mean(answers == labelled.float_labels)),
     }
-
-
-@dataclass(frozen=True)
-class LayerQuality:
-    """How much an activation lost to its 8 bits, against the float network."""
-
-    name: str
-    op: str
-    sqnr_db: float
-    saturated_share: float
-
-
-@dataclass(frozen=True, eq=False)
-class FloatTrace:
-    """Float activations by tensor name, NHWC float32 (n, ...), for the same clips as the codes."""
-
-    values: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, np.ndarray]) -> tuple[LayerQuality, ...]:
-    """SQNR in dB and the share of saturated codes of each activation that ``reference`` (float, NHWC) has too."""
-    trace: dict[str, I8] = {}
-    run(graph, codes, trace=trace)
-    rows = []
-    names = {graph.input: "input", **{n.output: OPS[type(n.op)].name for n in graph.nodes}}
-    for tensor in graph.activations():
-        if tensor.name not in reference:
-            continue
-        wanted = reference[tensor.name].astype(np.float64)
-        got = dequantise(trace[tensor.name], tensor.quant).reshape(wanted.shape)
-        noise = float(np.square(wanted - got).sum())
-        sqnr = 10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(noise, 1e-30))
-        edge = (trace[tensor.name] == 127) | (trace[tensor.name] == -128) & (tensor.quant.zero_point > -128)
-        rows.append(LayerQuality(tensor.name, names[tensor.name], float(sqnr), float(edge.mean())))
-    return tuple(rows)
 
 
 def summary_rows(verification: Verification) -> Iterable[tuple[str, ...]]:

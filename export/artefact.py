@@ -1,0 +1,143 @@
+"""From a quantised network to a bundle on disk: graph, files, golden vectors, provenance.
+
+Nothing is written before the graph, both files and the budget figures exist; :mod:`runtime.bundle` then writes all or
+nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from runtime.arith import I8, dequantise, quantise
+from runtime.bundle import Bundle, Golden, write_bundle
+from runtime.engines import NumpyEngine
+from runtime.graph import Graph
+from runtime.interpreter import run
+from training.models.checkpoint import LoadedModel
+
+from .float_onnx import float_onnx
+from .lower import lower
+from .qat import QuantNet
+from .to_onnx import to_onnx
+from .to_tflite import to_tflite
+
+F32 = npt.NDArray[np.float32]
+
+GOLDEN_CLIPS = 2
+TOOLS = ("tinyscene", "torch", "numpy", "onnx", "onnxsim", "onnxruntime", "ai-edge-litert")
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """A quantised network and everything that describes it."""
+
+    source: LoadedModel
+    net: QuantNet
+    graph: Graph
+
+
+def quantised(source: LoadedModel, net: QuantNet, name: str) -> Export:
+    """Lower a calibrated or trained network."""
+    return Export(source, net, lower(net, name=name, labels=source.labels))
+
+
+def network_input(graph: Graph, log_mels: F32) -> I8:
+    """Codes int8 (n, mel, time, 1) of float32 log-mels (n, mel, time)."""
+    return quantise(log_mels[..., None], graph.tensors[graph.input].quant)
+
+
+def int8_logits(graph: Graph, log_mels: F32) -> F32:
+    """Logits float32 (n, classes) of the integer graph under the ``double`` rule."""
+    codes = NumpyEngine(graph, "double").output_codes(network_input(graph, log_mels))
+    return dequantise(codes, graph.tensors[graph.output].quant)
+
+
+def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
+    """Two real clips and one input of random codes over the whole range, with every activation under both rules."""
+    chosen = log_mels[np.linspace(0, len(log_mels) - 1, min(GOLDEN_CLIPS, len(log_mels))).astype(int)]
+    real = network_input(graph, chosen)
+    noise = np.random.default_rng(0).integers(-128, 128, (1, *real.shape[1:])).astype(np.int8)
+    inputs = np.concatenate([real, noise])
+    activations: dict[str, dict[str, I8]] = {}
+    for rounding in ("double", "single"):
+        trace: dict[str, I8] = {}
+        run(graph, inputs, rounding=rounding, trace=trace)
+        del trace[graph.input]
+        activations[rounding] = trace
+    return Golden(inputs, activations)
+
+
+def export_bundle(
+    path: Path,
+    export: Export,
+    *,
+    golden_log_mels: F32,
+    metrics: Mapping[str, Any],
+    data: str,
+    rebuild: str,
+    overwrite: bool = False,
+) -> Bundle:
+    """Write the bundle of an export; see :func:`runtime.bundle.write_bundle` for what is refused."""
+    shape = export.graph.tensors[export.graph.input].shape
+    return write_bundle(
+        path,
+        graph=export.graph,
+        frontend=export.source.frontend,
+        labels=export.source.labels,
+        tflite=to_tflite(export.graph),
+        onnx=to_onnx(export.graph),
+        golden=golden_vectors(export.graph, golden_log_mels),
+        metrics=metrics,
+        data=data,
+        tools=tool_versions(),
+        extra_files={"model_float.onnx": float_onnx(export.source.model, (shape[1], shape[2]))},
+        rebuild=rebuild,
+        overwrite=overwrite,
+    )
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what took part, by package name."""
+    versions = {"python": platform.python_version()}
+    for name in TOOLS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@torch.no_grad()
+def float_activations(net: QuantNet, log_mels: F32) -> dict[str, np.ndarray]:
+    """What every range sees when nothing is rounded: float32 NHWC (n, ...) by tensor name of the graph.
+
+    Leaves the network frozen, as a calibrated or trained one is.
+    """
+    seen: dict[str, np.ndarray] = {}
+    hooks = []
+    for r in net.all_ranges():
+        name = "scores" if r.name == net.folded.output_name else r.name
+        hooks.append(r.register_forward_hook(lambda _, inputs, __, name=name: seen.__setitem__(name, _nhwc(inputs[0]))))
+    net.eval()
+    net.observe(False, rounding=False)
+    try:
+        net(torch.from_numpy(log_mels)[:, None])
+    finally:
+        net.freeze()
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _nhwc(x: torch.Tensor) -> np.ndarray:
+    array = x.detach().cpu().float().numpy()
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array

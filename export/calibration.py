@@ -1,0 +1,77 @@
+"""Audio to calibrate on: one-second windows of a folder of recordings, as float log-mels.
+
+Labels are not needed. Windows are spread evenly over all recordings, so that no long file outweighs the rest.
+Refuses folders without audio; what :mod:`runtime.audio` refuses is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from runtime.audio import read_audio
+from runtime.frontend import LogMel
+from runtime.spec import FrontendSpec
+
+from .errors import ExportError
+
+F32 = npt.NDArray[np.float32]
+SUFFIXES = {".wav", ".flac", ".ogg"}
+BATCH = 8
+
+
+def recordings(folder: Path) -> list[Path]:
+    """Audio files below ``folder``, sorted; ``folder`` may also be one file."""
+    if folder.is_file():
+        return [folder]
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    if not found:
+        raise ExportError(
+            str(folder),
+            "no audio to calibrate on",
+            expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
+            next_step="give --calibrate a folder of recordings of the kind the model will hear",
+        )
+    return found
+
+
+def calibration_log_mels(folder: Path, frontend: FrontendSpec, clips: int) -> F32:
+    """At most ``clips`` log-mels float32 (n, mel, time), evenly drawn from every recording.
+
+    Raises:
+        ExportError: no audio, or none as long as one clip. RuntimeFailure: a file that cannot be read.
+    """
+    paths = recordings(folder)
+    if len(paths) > clips:
+        paths = [paths[i] for i in np.linspace(0, len(paths) - 1, clips).astype(int)]
+    per_file = -(-clips // len(paths))
+    log_mel = LogMel(frontend)
+    console = Console(stderr=True)
+    windows = []
+    for path in track(paths, "reading calibration audio", console=console, disable=not console.is_terminal):
+        windows += [log_mel(window) for window in _windows(path, frontend, per_file)]
+    if not windows:
+        raise ExportError(
+            str(folder), "no recording is as long as one clip", expected=f"{frontend.clip_samples} samples or more"
+        )
+    stacked = np.stack(windows)
+    return stacked[np.linspace(0, len(stacked) - 1, min(clips, len(stacked))).astype(int)]
+
+
+def _windows(path: Path, frontend: FrontendSpec, count: int) -> Iterator[F32]:
+    samples = read_audio(path, frontend.sample_rate_hz)
+    available = len(samples) // frontend.clip_samples
+    for index in np.unique(np.linspace(0, available - 1, min(count, available)).astype(int)) if available else ():
+        yield samples[index * frontend.clip_samples :][: frontend.clip_samples]
+
+
+def batches(log_mels: F32) -> Iterator[torch.Tensor]:
+    """Float tensors (batch, 1, mel, time) for :func:`export.qat.calibrate`."""
+    for at in range(0, len(log_mels), BATCH):
+        yield torch.from_numpy(log_mels[at : at + BATCH])[:, None]
