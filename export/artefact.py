@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from runtime.arith import I8, dequantise, quantise
 from runtime.bundle import Bundle, Golden, write_bundle
@@ -59,6 +60,14 @@ def int8_logits(graph: Graph, log_mels: F32) -> F32:
     """Logits float32 (n, classes) of the integer graph under the ``double`` rule."""
     codes = NumpyEngine(graph, "double").output_codes(network_input(graph, log_mels))
     return dequantise(codes, graph.tensors[graph.output].quant)
+
+
+@torch.no_grad()
+def float_logits(model: nn.Module, log_mels: F32) -> F32:
+    """Logits float32 (n, classes) of the float network in evaluation mode."""
+    parts = [model.eval()(torch.from_numpy(log_mels[at : at + 16])[:, None]) for at in range(0, len(log_mels), 16)]
+    logits: F32 = torch.cat(parts).float().numpy()
+    return logits
 
 
 def golden_vectors(graph: Graph, log_mels: F32) -> Golden:

@@ -7,7 +7,7 @@ bundle really ships. A target whose tool is missing is a skip with the command t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from firmware_harness.engine import Figures, HostC, QemuM4
 from runtime.arith import I8, Rounding
+from runtime.bundle import Bundle
 from runtime.engines import ENGINES, Engine, ModelFiles, open_engine
 from runtime.errors import TinysceneError
 from runtime.graph import Graph
@@ -169,6 +170,32 @@ def verify(
     return Verification(graph.name, tuple(results), labelled.data if labelled else "", accuracy)
 
 
+def verify_bundle(
+    bundle: Bundle,
+    *,
+    targets: Sequence[str] = tuple(TARGETS),
+    labelled: LabelledCodes | None = None,
+    on_target: Callable[[str], None] | None = None,
+) -> Verification:
+    """Verify a bundle on its golden vectors, after checking that they still are what the graph computes.
+
+    Raises:
+        ExportError: the golden activations are not the interpreter's (another version made the bundle).
+    """
+    golden = bundle.golden()
+    for rounding in ("double", "single"):
+        trace: dict[str, I8] = {}
+        run(bundle.graph, golden.inputs, rounding=rounding, trace=trace)
+        for name, wanted in golden.activations[rounding].items():
+            if not np.array_equal(trace[name], wanted):
+                raise ExportError(
+                    f"{bundle.path}, golden.npz, {rounding}/{name}",
+                    "is not what this version computes",
+                    next_step=bundle.manifest["rebuild"],
+                )
+    return verify(bundle.graph, golden.inputs, targets=targets, labelled=labelled, shipped=bundle, on_target=on_target)
+
+
 def _run_target(
     name: str, files: _Exposed, inputs: I8, labelled: LabelledCodes | None, shipped: ModelFiles | None
 ) -> TargetResult:
@@ -227,21 +254,3 @@ def _accuracy(engine: Engine, labelled: LabelledCodes) -> dict[str, Any]:
         "accuracy_clips": len(labelled.labels),
         "float_agreement": float(np.mean(answers == labelled.float_labels)),
     }
-
-
-def summary_rows(verification: Verification) -> Iterable[tuple[str, ...]]:
-    """The matrix as text: target, rule, verdict, bytes, accuracy, flash, RAM, instructions."""
-    for r in verification.results:
-        f = r.figures
-        ram = None if f is None else f.arena_bytes + (f.static_ram_bytes or 0) + (f.stack_bytes or 0)
-        yield (
-            r.target,
-            r.rounding or "",
-            r.status,
-            f"{r.bytes_different:,} of {r.bytes_compared:,}" if r.bytes_compared else "",
-            f"{r.accuracy:.1%} of {r.accuracy_clips}" if r.accuracy is not None else "",
-            f"{r.float_agreement:.1%}" if r.float_agreement is not None else "",
-            f"{f.flash_bytes:,}" if f and f.flash_bytes else "",
-            f"{ram:,}" if ram else "",
-            f"{f.instructions / 1e6:,.1f} M" if f and f.instructions else "",
-        )

@@ -54,6 +54,10 @@ class Clips:
     def __len__(self) -> int:
         return len(self.records)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Clips:
+        """The clips at these row numbers."""
+        return Clips(tuple(self.records[i] for i in rows), self.waveforms[rows], self.targets[rows])
+
 
 @dataclass(frozen=True)
 class Dataset:

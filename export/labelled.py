@@ -1,0 +1,72 @@
+"""The test part of a data set as network inputs, with what the float network answers to the same clips.
+
+From audio, through the runtime's own front end: what is measured is what a user gets. Refuses data whose scenes are not
+the model's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.arith import quantise
+from runtime.bundle import Bundle
+from runtime.frontend import LogMel
+from runtime.spec import FrontendSpec
+from training.data import Clips, Tau22
+
+from .errors import ExportError
+from .verify import LabelledCodes
+
+F32 = npt.NDArray[np.float32]
+FLOAT_MODEL = "model_float.onnx"
+
+
+def clip_log_mels(clips: Clips, frontend: FrontendSpec) -> F32:
+    """float32 (n, mel, time) of int16 waveforms."""
+    log_mel = LogMel(frontend)
+    return np.stack([log_mel(w.astype(np.float32) / np.float32(32768.0)) for w in clips.waveforms])
+
+
+def evenly(count: int, at_most: int | None) -> npt.NDArray[np.int64]:
+    """Row numbers of at most ``at_most`` of ``count`` clips, spread over all."""
+    return np.unique(np.linspace(0, count - 1, min(count, at_most or count)).astype(np.int64))
+
+
+def labelled_codes(bundle: Bundle, data: Path, at_most: int | None = None) -> LabelledCodes:
+    """Codes and labels of the test clips of a TAU22-layout folder, and the float network's answers to them.
+
+    Raises:
+        ExportError: the folder's scenes are not the bundle's labels. TrainingError: the folder cannot be read.
+    """
+    opened = Tau22.open(data)
+    unknown = sorted(set(opened.labels) - set(bundle.labels))
+    if unknown:
+        raise ExportError(str(data), "scene is not a label of the model", expected=list(bundle.labels), got=unknown[0])
+    rows = evenly(len(opened.test), at_most)
+    records = tuple(opened.test[i] for i in rows)
+    with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
+        from training.waveforms import load_waveforms
+
+        waveforms = load_waveforms(data, records, bundle.frontend.sample_rate_hz, Path(cache))
+        clips = Clips(records, np.array(waveforms), np.array([bundle.labels.index(r.scene) for r in records]))
+    return labelled_from_clips(bundle, clips, f"{len(records)} of {len(opened.test)} test clips of {data.name}")
+
+
+def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCodes:
+    """As :func:`labelled_codes`, from clips that are decoded already."""
+    log_mels = clip_log_mels(clips, bundle.frontend)
+    codes = quantise(log_mels[..., None], bundle.graph.tensors[bundle.graph.input].quant)
+    return LabelledCodes(codes, clips.targets, _float_answers(bundle, log_mels), data)
+
+
+def _float_answers(bundle: Bundle, log_mels: F32) -> npt.NDArray[np.int64]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(bundle.file(FLOAT_MODEL), providers=["CPUExecutionProvider"])
+    logits = [session.run(None, {"log_mel": x[None, None]})[0] for x in log_mels]
+    answers: npt.NDArray[np.int64] = np.concatenate(logits).argmax(axis=1)
+    return answers

@@ -1,0 +1,73 @@
+"""The two ways from a float checkpoint to a quantised network: after training, or by training on.
+
+After training: ranges, weight rounding and biases from unlabelled recordings. By training on: quantisation-aware
+training on a TAU22-layout folder, with the float network's own answers as soft targets.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from training.models.checkpoint import LoadedModel
+
+from .artefact import Export, quantised
+from .calibration import batches, calibration_log_mels
+from .errors import ExportError
+from .fold import fold
+from .labelled import clip_log_mels, evenly
+from .qat import QuantNet, calibrate
+
+F32 = npt.NDArray[np.float32]
+QAT_RECIPE = "qat"
+
+
+def after_training(source: LoadedModel, name: str, recordings: Path, clips: int) -> tuple[Export, F32]:
+    """Calibrate on at most ``clips`` seconds of a folder; the export and the log-mels it was calibrated on."""
+    log_mels = calibration_log_mels(recordings, source.frontend, clips)
+    net = QuantNet(fold(source.model, (source.frontend.n_mels, source.frontend.n_frames)))
+    calibrate(net, batches(log_mels))
+    return quantised(source, net, name), log_mels
+
+
+def by_training(
+    source: LoadedModel, name: str, data: Path, clips: int, epochs: int | None, seed: int
+) -> tuple[Export, F32]:
+    """Train on the training part of a folder; the export and the log-mels the ranges started from.
+
+    Raises:
+        ExportError: the folder's scenes are not the checkpoint's labels.
+    """
+    from training.data import Tau22
+    from training.distill import SoftTargets
+    from training.fit import predict_logits
+    from training.recipe import load_recipe
+
+    from .qat import quantise_aware
+
+    opened = Tau22.open(data)
+    if opened.labels != source.labels:
+        raise ExportError(str(data), "has other scenes than the model", expected=source.labels, got=opened.labels)
+    recipe = load_recipe(QAT_RECIPE)
+    if epochs is not None:
+        recipe = recipe.model_copy(update={"epochs": epochs})
+    with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
+        dataset = opened.load(source.frontend.sample_rate_hz, Path(scratch) / "cache")
+        names = tuple(r.filename for r in dataset.train.records)
+        targets = SoftTargets(names, predict_logits(source.model, source.frontend, dataset.train.waveforms))
+        rows = evenly(len(dataset.train), clips)
+        log_mels = clip_log_mels(dataset.train.take(rows), source.frontend)
+        net = quantise_aware(
+            source.model,
+            frontend=source.frontend,
+            recipe=recipe,
+            dataset=dataset,
+            soft_targets=targets,
+            run_dir=Path(scratch) / "qat",
+            seed=seed,
+            calibration=batches(log_mels),
+        )
+    return quantised(source, net, name), log_mels
