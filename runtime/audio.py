@@ -192,6 +192,6 @@ def _cut_short(log: str) -> dict[str, str]:
     data = re.search(r"^data\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
     if data and int(data[2]) < int(data[1]) < _STREAMED_BYTES:
         return {"expected": f"{int(data[1]):,} bytes of samples", "got": f"{int(data[2]):,}"}
-    if "lacks an end-of-stream" in log:
-        return {"expected": "an end-of-stream mark", "got": "none"}
+    if "lacks an end-of-stream" in log or "Junk after the last page" in log:
+        return {"expected": "a last page that is whole", "got": "none"}
     return {}

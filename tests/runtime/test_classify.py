@@ -1,0 +1,213 @@
+"""From audio to labels: hops, scores, times, and the command that prints them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+import tinyscene
+from runtime.arith import dequantise, quantise
+from runtime.bundle import Golden, write_bundle
+from runtime.classify import SceneClassifier, softmax
+from runtime.errors import RuntimeFailure
+from runtime.frontend import LogMel
+from runtime.interpreter import run
+from runtime.spec import preset
+from tests.graphs import random_input, small_net
+
+RATE = 32_000
+LABELS = tuple(f"scene_{i}" for i in range(10))
+FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A real bundle of a small random net; its TFLite and ONNX files are the graph's own."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("ai_edge_litert")
+    from export.to_onnx import to_onnx
+    from export.to_tflite import to_tflite
+
+    rng = np.random.default_rng(11)
+    graph = small_net(rng, grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
+    codes = random_input(rng, graph, 1)
+    activations = {}
+    for rounding in ("double", "single"):
+        run(graph, codes, rounding=rounding, trace=activations.setdefault(rounding, {}))
+    return write_bundle(
+        tmp_path_factory.mktemp("bundles") / "small",
+        graph=graph,
+        frontend=FRONTEND,
+        labels=LABELS,
+        tflite=to_tflite(graph),
+        onnx=to_onnx(graph),
+        golden=Golden(codes, activations),
+        metrics={},
+        data="none",
+        tools={},
+    )
+
+
+def _noise(seed, samples):
+    rng = np.random.default_rng(seed)
+    envelope = np.repeat(rng.uniform(0.001, 0.5, samples // 4000 + 1), 4000)[:samples]
+    return (rng.standard_normal(samples) * envelope).astype(np.float32)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Writes audio and returns the path."""
+
+    def write(name, audio, rate=RATE, subtype="FLOAT"):
+        path = tmp_path / name
+        soundfile.write(path, audio, rate, subtype=subtype)
+        return path
+
+    return write
+
+
+def _by_hand(bundle, clip_samples, rounding):
+    """The chain written out: log-mel, codes, graph, real scores, softmax."""
+    graph = bundle.graph
+    log_mel = LogMel(FRONTEND)(clip_samples)
+    codes = quantise(log_mel[None, :, :, None], graph.tensors[graph.input].quant)
+    logits = dequantise(run(graph, codes, rounding=rounding), graph.tensors[graph.output].quant)[0].astype(np.float64)
+    return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+
+
+@pytest.mark.parametrize(
+    ("engine", "rounding"),
+    [("numpy-double", "double"), ("litert-reference", "double"), ("numpy-single", "single"), ("litert", "single")],
+)
+def test_hops_are_the_chain_written_out(bundle, clip, engine, rounding):
+    audio = _noise(1, 3 * RATE)
+    hops = list(SceneClassifier.open(bundle.path, engine).classify_file(clip("a.wav", audio)))
+    assert [hop.start_s for hop in hops] == [0.0, 1.0, 2.0]
+    for at, hop in enumerate(hops):
+        expected = _by_hand(bundle, audio[at * RATE : (at + 1) * RATE], rounding)
+        assert np.allclose(hop.scores, expected, atol=1e-6)
+        assert hop.label == LABELS[int(np.argmax(expected))]
+        assert sum(hop.scores) == pytest.approx(1.0, abs=1e-5)
+        assert min(hop.times.read_s, hop.times.log_mel_s, hop.times.network_s) >= 0
+    assert len({hop.scores for hop in hops}) > 1
+
+
+def test_a_remainder_gets_a_hop_that_ends_with_the_file(bundle, clip):
+    audio = _noise(2, int(2.25 * RATE))
+    classifier = SceneClassifier.open(bundle, "numpy-single")
+    hops = list(classifier.classify_file(clip("a.wav", audio)))
+    assert [hop.start_s for hop in hops] == [0.0, 1.0, 1.25]
+    assert np.allclose(hops[-1].scores, _by_hand(bundle, audio[-RATE:], "single"), atol=1e-6)
+    assert classifier.n_hops(2.25) == 3
+    assert classifier.n_hops(2.0) == 2
+
+
+def test_samples_and_files_are_classified_alike(bundle, clip):
+    classifier = SceneClassifier.open(bundle, "numpy-single")
+    stereo = np.stack([_noise(3, 44_100 * 2), _noise(4, 44_100 * 2)], axis=1)
+    from_file = list(classifier.classify_file(clip("a.wav", stereo, 44_100)))
+    from_samples = classifier.classify(stereo, 44_100)
+    assert [hop.label for hop in from_file] == [hop.label for hop in from_samples]
+    assert np.allclose([hop.scores for hop in from_file], [hop.scores for hop in from_samples], atol=1e-4)
+
+
+def test_audio_shorter_than_an_input_is_refused(bundle, clip):
+    classifier = SceneClassifier.open(bundle, "numpy-single")
+    path = clip("short.wav", _noise(5, int(0.2 * RATE)))
+    with pytest.raises(
+        RuntimeFailure, match=r"short\.wav: too short for this model; expected at least 1 s; got 0\.2 s"
+    ):
+        list(classifier.classify_file(path))
+    for samples in (0, 31_999):
+        with pytest.raises(RuntimeFailure, match="too short"):
+            classifier.classify(_noise(5, samples), RATE)
+
+
+def test_softmax_of_large_logits():
+    assert np.allclose(softmax(np.array([1000.0, 1000.0, -1000.0], np.float32)), [0.5, 0.5, 0.0])
+    assert softmax(np.zeros(4, np.float32)).tolist() == [0.25] * 4
+
+
+def test_run_prints_a_line_per_hop(bundle, clip, capsys):
+    long = clip("long.wav", _noise(6, 3 * RATE), subtype="PCM_16")
+    narrow = clip("narrow.flac", np.stack([_noise(7, 8000)] * 2, axis=1), 8000, "PCM_16")
+    assert tinyscene.main(["run", str(bundle.path), str(long), str(narrow)]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0] == f"{long}  3.00 s, 32,000 Hz, WAV PCM_16"
+    assert all(f"{start:.2f} s" in lines[1 + start] for start in range(3))
+    assert "read" in lines[1]
+    assert "log-mel" in lines[1]
+    assert "network" in lines[1]
+    assert lines[4].startswith("  mean of 3 hops")
+    assert lines[5].startswith(str(narrow))
+    assert len(lines) == 7
+    assert printed.err.splitlines() == [
+        f"note: {narrow}: stereo, mixed down to mono",
+        f"note: {narrow}: 8,000 Hz resampled to 32,000 Hz: nothing above 4,000 Hz",
+    ]
+
+
+def test_run_as_json_is_one_document_of_the_same_answers(bundle, clip, capsys):
+    path = clip("stereo.wav", np.stack([_noise(8, 2 * RATE)] * 2, axis=1))
+    assert tinyscene.main(["run", "--json", str(bundle.path), str(path), "--engine", "numpy-double"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["engine"], record["notes"]) == ("numpy-double", [])
+    (answer,) = record["clips"]
+    assert answer["notes"] == ["stereo, mixed down to mono"]
+    assert answer["seconds"] == 2.0
+    hops = list(SceneClassifier.open(bundle, "numpy-double").classify_file(path))
+    assert [h["label"] for h in answer["hops"]] == [h.label for h in hops]
+    assert [list(h["scores"].values()) for h in answer["hops"]] == [list(h.scores) for h in hops]
+    assert set(answer["hops"][0]["times_s"]) == {"read", "log_mel", "network"}
+    mean = np.mean([hop.scores for hop in hops], axis=0)
+    assert np.allclose(list(answer["scores"].values()), mean)
+    assert answer["label"] == LABELS[int(np.argmax(mean))]
+
+
+def test_one_bad_clip_costs_a_line_and_exit_2_but_not_the_others(bundle, clip, tmp_path, capsys):
+    good = clip("good.wav", _noise(9, RATE))
+    (tmp_path / "bad.wav").write_text("no audio")
+    gone = tmp_path / "gone.wav"
+    for extra in ([], ["--json"]):
+        assert tinyscene.main(["run", str(bundle.path), str(tmp_path / "bad.wav"), str(good), str(gone), *extra]) == 2
+        printed = capsys.readouterr()
+        errors = printed.err.splitlines()
+        assert [line.split(": ")[:2] for line in errors] == [
+            ["error", str(tmp_path / "bad.wav")],
+            ["error", str(gone)],
+        ]
+        assert str(good) in printed.out
+    record = json.loads(printed.out)
+    assert ["error" in c for c in record["clips"]] == [True, False, True]
+
+
+def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip, capsys):
+    audio = _noise(10, 3 * RATE)
+    audio[int(2.5 * RATE)] = np.nan
+    path = clip("late.wav", audio)
+    assert tinyscene.main(["run", "--json", str(bundle.path), str(path)]) == 2
+    (answer,) = json.loads(capsys.readouterr().out)["clips"]
+    assert set(answer) == {"path", "error"}
+    assert "sample 80,000 (2.500 s) is not a number" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nowhere"], "nowhere: no such bundle"),
+        (["BUNDLE", "--engine", "abacus"], "engine 'abacus': unknown"),
+    ],
+)
+def test_what_cannot_start_is_one_line(bundle, clip, capsys, words, complaint):
+    words = [str(bundle.path) if word == "BUNDLE" else word for word in words]
+    path = clip("a.wav", _noise(1, RATE))
+    assert tinyscene.main(["run", words[0], str(path), *words[1:]]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"error: {complaint}")
