@@ -9,7 +9,7 @@ static int32_t accumulate(const TsConv2D* layer, const int8_t* x, TsSpan rows, T
     const int8_t* weight = layer->weight + channel * window->kernel_height * kernel_row;
     const int32_t n = (columns.last - columns.first) * layer->in_channels;
     int32_t acc = layer->bias[channel];
-    if (n <= 0) {
+    if (n <= 0) { /* padding only, whose address may not even be formed */
         return acc;
     }
     for (int32_t i = rows.first; i < rows.last; ++i) {
