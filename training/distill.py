@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def load_logits(path: Path, digest: str) -> SoftTargets:
     try:
         with np.load(path, allow_pickle=False) as archive:
             names, logits, found = archive["names"], archive["logits"], str(archive["digest"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(str(path), "no readable teacher logits", got=error, next_step="remove it") from error
     if found != digest:
         raise TrainingError(

@@ -1,0 +1,95 @@
+"""Recipes: the known ones load, wrong ones name the field, schedules follow their formulas."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from training.errors import TrainingError
+from training.models.config import MODELS
+from training.module import learning_rate_factor
+from training.recipe import RECIPES, Schedule, known_recipes, load_recipe
+
+
+@pytest.mark.parametrize("name", known_recipes())
+def test_known_recipes_load(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    if name in MODELS:
+        assert recipe.model == name
+        assert recipe.frontend == ("cpm23" if MODELS[name].grn else "dcase25")
+
+
+def test_every_cp_mobile_size_and_the_demo_are_known() -> None:
+    sizes = {name for name, config in MODELS.items() if config.arch == "cp_mobile"}
+    assert sizes | {"demo"} <= set(known_recipes())
+
+
+def test_teachers_of_the_demo_are_a_wider_cp_mobile_and_a_cp_resnet() -> None:
+    recipe = load_recipe("demo")
+    archs = sorted(MODELS[t.model].arch for t in recipe.teachers)
+    assert archs == ["cp_mobile", "cp_resnet"]
+    assert recipe.padding == "same"
+    wider = next(t for t in recipe.teachers if MODELS[t.model].arch == "cp_mobile")
+    assert MODELS[wider.model].base_channels > MODELS[recipe.model].base_channels
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("epochs: 0", "field 'epochs'"),
+        ("epochs: many", "field 'epochs'"),
+        ("bach_size: 3", "field 'bach_size'"),
+        ("model: cpm24", "cpm23-8"),
+        ("frontend: mfcc", "dcase25"),
+        ("augment: {mixstyle_p: 2}", "field 'augment.mixstyle_p'"),
+        ("teachers: [{model: cpm23-8, epochs: 1}]", "field 'teachers.0.learning_rate'"),
+        ("- a list", "not a recipe"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_errors_name_the_field(change: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    base = "" if change.startswith(("-", "a:")) else "model: cpm23-8\nepochs: 2\nlearning_rate: 0.001\n"
+    lines = [line for line in base.splitlines() if line.split(":")[0] != change.split(":")[0]]
+    path.write_text("\n".join([*lines, change]))
+    with pytest.raises(TrainingError, match=says) as refusal:
+        load_recipe(str(path))
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_unknown_recipes_list_the_known(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="demo"):
+        load_recipe("nonsense")
+    with pytest.raises(TrainingError, match="no such recipe file"):
+        load_recipe(str(tmp_path / "none.yaml"))
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text((RECIPES / "demo.yaml").read_text())
+    assert load_recipe(str(path)).model_copy(update={"name": "demo"}) == load_recipe("demo")
+
+
+def test_published_ramp() -> None:
+    schedule = load_recipe("cpm23-32l").schedule
+    at = [learning_rate_factor(schedule, epoch * 7, 7, 150) for epoch in range(150)]
+    for epoch in range(14):
+        assert at[epoch] == pytest.approx(math.exp(-5 * (1 - epoch / 14) ** 2))
+    assert at[14:51] == [1.0] * 37
+    assert at[92] == pytest.approx((1 + 0.005) / 2)
+    assert at[134:] == pytest.approx([0.005] * 16)
+
+
+def test_cosine_and_constant() -> None:
+    schedule = Schedule(kind="cosine", warmup_epochs=2, final_factor=0.1)
+    at = [learning_rate_factor(schedule, step, 10, 12) for step in range(121)]
+    assert at[:20] == sorted(at[:20])
+    assert at[20] == 1.0
+    assert at[70] == pytest.approx(0.55)
+    assert at[120] == pytest.approx(0.1)
+    assert at[20:] == sorted(at[20:], reverse=True)
+    assert learning_rate_factor(Schedule(kind="constant"), 99, 10, 12) == 1.0
