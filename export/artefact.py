@@ -27,6 +27,7 @@ from training.models.checkpoint import LoadedModel
 
 from .float_onnx import float_onnx
 from .lower import lower
+from .prune import Pruned, drop_constant_channels
 from .qat import QuantNet
 from .to_onnx import to_onnx
 from .to_tflite import to_tflite
@@ -39,16 +40,20 @@ TOOLS = ("tinyscene", "torch", "numpy", "onnx", "onnxsim", "onnxruntime", "ai-ed
 
 @dataclass(frozen=True, eq=False)
 class Export:
-    """A quantised network and everything that describes it."""
+    """A quantised network and everything that describes it. ``pruned`` says what left the lowered graph."""
 
     source: LoadedModel
     net: QuantNet
-    graph: Graph
+    pruned: Pruned
+
+    @property
+    def graph(self) -> Graph:
+        return self.pruned.graph
 
 
 def quantised(source: LoadedModel, net: QuantNet, name: str) -> Export:
-    """Lower a calibrated or trained network."""
-    return Export(source, net, lower(net, name=name, labels=source.labels))
+    """Lower a calibrated or trained network and drop its constant channels."""
+    return Export(source, net, drop_constant_channels(lower(net, name=name, labels=source.labels)))
 
 
 def network_input(graph: Graph, log_mels: F32) -> I8:
@@ -80,7 +85,6 @@ def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
     for rounding in ("double", "single"):
         trace: dict[str, I8] = {}
         run(graph, inputs, rounding=rounding, trace=trace)
-        del trace[graph.input]
         activations[rounding] = trace
     return Golden(inputs, activations)
 
@@ -105,7 +109,7 @@ def export_bundle(
         tflite=to_tflite(export.graph),
         onnx=to_onnx(export.graph),
         golden=golden_vectors(export.graph, golden_log_mels),
-        metrics=metrics,
+        metrics={**metrics, "constant_channels_removed": export.pruned.removed},
         data=data,
         tools=tool_versions(),
         extra_files={"model_float.onnx": float_onnx(export.source.model, (shape[1], shape[2]))},
@@ -126,11 +130,12 @@ def tool_versions() -> dict[str, str]:
 
 
 @torch.no_grad()
-def float_activations(net: QuantNet, log_mels: F32) -> dict[str, np.ndarray]:
+def float_activations(export: Export, log_mels: F32) -> dict[str, np.ndarray]:
     """What every range sees when nothing is rounded: float32 NHWC (n, ...) by tensor name of the graph.
 
     Leaves the network frozen, as a calibrated or trained one is.
     """
+    net = export.net
     seen: dict[str, np.ndarray] = {}
     hooks = []
     for r in net.all_ranges():
@@ -144,7 +149,7 @@ def float_activations(net: QuantNet, log_mels: F32) -> dict[str, np.ndarray]:
         net.freeze()
         for hook in hooks:
             hook.remove()
-    return seen
+    return {name: x[..., export.pruned.kept[name]] if name in export.pruned.kept else x for name, x in seen.items()}
 
 
 def _nhwc(x: torch.Tensor) -> np.ndarray:

@@ -83,6 +83,7 @@ def export(
     cost = bundle.manifest["cost"]
     typer.echo(
         f"{out}: {cost['bytes']:,} B of parameters, {cost['macs']:,} MACs (rule {cost['rule']}); "
+        f"{made.pruned.removed} constant channels removed; "
         f"int8 and float agree on {agreement:.1%} of {len(log_mels)} clips of {source.name}"
     )
 
