@@ -82,6 +82,7 @@ def fit(
     if not resume:
         checkpoint.unlink(missing_ok=True)
     torch.manual_seed(seed)
+    model.to(memory_format=torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
     microphones = None
     if recipe.augment.device_ir_p:
         microphones = torch.from_numpy(impulse_responses(AUGMENTATION_MICROPHONES, frontend.sample_rate_hz))
@@ -103,7 +104,7 @@ def fit(
         raise KeyboardInterrupt
     if keeper.state is not None:
         model.load_state_dict(keeper.state)
-    model.eval()
+    model.to(memory_format=torch.contiguous_format).eval()
     state = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
     if not all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point()):
         raise TrainingError(

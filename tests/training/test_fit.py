@@ -86,7 +86,9 @@ def test_logs(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_it_learns(dataset: Dataset, tmp_path: Path) -> None:
-    model, result = train(dataset, tmp_path, recipe=SETTINGS.model_copy(update={"epochs": 25, "batch_size": 8, "augment": Augment()}))
+    model, result = train(
+        dataset, tmp_path, recipe=SETTINGS.model_copy(update={"epochs": 25, "batch_size": 8, "augment": Augment()})
+    )
     logits = predict_logits(model, preset("cpm23"), dataset.test.waveforms)
     assert evaluate(logits, dataset.test.records, dataset.labels).accuracy >= 0.8
     assert result.history[-1]["train_loss"] < 0.5 * result.history[0]["train_loss"]

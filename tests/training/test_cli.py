@@ -1,0 +1,68 @@
+"""The commands, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tinyscene
+from tests.training.layout import write_layout
+from training.data import Tau22
+from training.models.checkpoint import load_any
+
+RECIPE = """
+model: cpm23-8
+epochs: 2
+batch_size: 16
+learning_rate: 1.0e-3
+teachers:
+  - {model: cpresnet-33k, padding: torch, frontend: cpresnet, epochs: 1, batch_size: 16, learning_rate: 1.0e-3}
+"""
+
+
+def test_synth_then_a_second_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "scenes"
+    arguments = ["data", "synth", str(out), "--locations", "4", "--clips", "1", "--seed", "3"]
+    assert tinyscene.main(arguments) == 0
+    assert len(Tau22.open(out).labels) == 10
+    capsys.readouterr()
+    assert tinyscene.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "already exists" in error
+    assert "Traceback" not in error
+
+
+def test_train_writes_a_student_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out, recipe = write_layout(tmp_path / "tau"), tmp_path / "run", tmp_path / "mine.yaml"
+    recipe.write_text(RECIPE)
+    arguments = ["train", str(recipe), "--data", str(data), "--out", str(out)]
+    assert tinyscene.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "teacher cpresnet-33k" in said
+    assert "device s4" in said
+    student = load_any(out / "student.pt")
+    assert student.labels == ("airport", "bus", "park")
+    metrics = json.loads((out / "student_metrics.json").read_text())
+    assert metrics["accuracy"] == student.metrics["accuracy"]
+    assert tinyscene.main(arguments) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert tinyscene.main([*arguments, "--resume"]) == 0
+    assert json.loads((out / "student_metrics.json").read_text()) == metrics
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data", "says"),
+    [("nonsense", "tau", "cpm23-8"), ("cpm23-8", "nowhere", "TAU22"), ("none.yaml", "tau", "no such recipe")],
+)
+def test_bad_input_ends_in_one_line(
+    recipe: str, data: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_layout(tmp_path / "tau", places=1, clips=1)
+    out = tmp_path / "run"
+    assert tinyscene.main(["train", recipe, "--data", str(tmp_path / data), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.strip().count("\n") == 0
+    assert not out.exists()
