@@ -1,0 +1,119 @@
+"""What verify says of a target that is right, nearly right, and wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from export.compare import EXCEPTIONS, compare
+from export.verify import TARGETS, LabelledCodes, verify
+from runtime.errors import TinysceneError
+from runtime.graph import Add, Graph
+from runtime.interpreter import run
+from tests.graphs import random_input, small_net
+
+
+def shown_by(graph: Graph, x: np.ndarray, rounding: str = "double") -> dict[str, np.ndarray]:
+    trace: dict[str, np.ndarray] = {}
+    run(graph, x, rounding=rounding, trace=trace)
+    return trace
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return small_net(np.random.default_rng(3), grn=True)
+
+
+@pytest.fixture
+def x(graph: Graph) -> np.ndarray:
+    return random_input(np.random.default_rng(4), graph, 2)
+
+
+@pytest.mark.parametrize("rounding", ["double", "single"])
+def test_the_graph_equals_itself(graph: Graph, x: np.ndarray, rounding: str) -> None:
+    result = compare("target", rounding, graph, x, shown_by(graph, x, rounding))
+    assert result.first_difference is None
+    assert result.bytes_different == 0
+    assert result.bytes_compared == 2 * sum(t.n_bytes for t in graph.activations() if t.name != graph.input)
+
+
+@pytest.mark.parametrize("layer", [0, 3, 9, 20])
+def test_one_wrong_byte_is_charged_to_its_own_layer(graph: Graph, x: np.ndarray, layer: int) -> None:
+    shown = shown_by(graph, x)
+    node = graph.nodes[layer]
+    wrong = shown[node.output].copy()
+    at = tuple(s - 1 for s in wrong.shape)
+    wrong[at] ^= 1
+    # What follows is computed from the wrong byte, as a real target would.
+    values = {**shown, node.output: wrong}
+    from runtime.kernels import KERNELS
+
+    for later in graph.nodes[layer + 1 :]:
+        arrays = tuple(values[i] if i in values else graph.tensors[i].data for i in later.inputs)
+        values[later.output] = KERNELS[type(later.op)](graph, later, arrays, "double")
+    result = compare("target", "double", graph, x, values)
+    found = result.first_difference
+    assert found is not None
+    assert (found.layer, found.name, found.element, found.n_different) == (layer, node.name, at, 1)
+    assert result.bytes_different == 1
+
+
+def test_the_other_rounding_rule_is_recognised(graph: Graph, x: np.ndarray) -> None:
+    single = shown_by(graph, x, "single")
+    result = compare("target", "double", graph, x, single)
+    assert result.first_difference is not None
+    assert "'single' rounding rule gives exactly" in str(result.first_difference)
+
+
+def test_an_exception_is_named_and_bounded(graph: Graph, x: np.ndarray) -> None:
+    tolerance = EXCEPTIONS["ort", Add]
+    node = next(n for n in graph.nodes if isinstance(n.op, Add))
+    shown = shown_by(graph, x, "single")
+    for size, excused in ((1, True), (2, False)):
+        changed = {name: codes.copy() for name, codes in shown.items()}
+        flat = changed[node.output].reshape(-1)
+        flat[0] += size if flat[0] < 100 else -size
+        only_add = Graph("add", graph.tensors, (node,), graph.input, node.output)
+        result = compare("ort", "single", only_add, x, changed)
+        assert (result.first_difference is None) == excused
+        assert bool(result.exceptions) == excused
+    assert (
+        tolerance.reason
+        in compare("ort", "single", only_add, x, shown | {node.output: _bumped(shown, node)}).exceptions[0]
+    )
+
+
+def _bumped(shown: dict[str, np.ndarray], node: object) -> np.ndarray:
+    codes = shown[node.output].copy()  # type: ignore[attr-defined]
+    codes.reshape(-1)[0] += 1 if codes.reshape(-1)[0] < 100 else -1
+    return codes
+
+
+def test_every_target_equals_the_graph(graph: Graph, x: np.ndarray, needs_tool: object, needs_module: object) -> None:
+    needs_tool("gcc", "arm-none-eabi-gcc", "qemu-system-arm")  # type: ignore[operator]
+    needs_module("tflite_micro", "onnxruntime", "ai_edge_litert")  # type: ignore[operator]
+    labels = np.arange(6) % 2
+    clips = LabelledCodes(random_input(np.random.default_rng(0), graph, 6), labels, labels, "noise")
+    result = verify(graph, x, labelled=clips)
+    assert [r.target for r in result.results] == list(TARGETS)
+    assert {r.target: str(r.first_difference) for r in result.results if not r.passed} == {}
+    assert {r.accuracy for r in result.results if r.rounding == "double"} == {result.results[0].accuracy}
+
+
+def test_an_unknown_target_is_refused_with_the_known_ones(graph: Graph, x: np.ndarray) -> None:
+    with pytest.raises(TinysceneError, match="numpy-double"):
+        verify(graph, x, targets=("tricorder",))
+
+
+def test_a_missing_tool_is_a_named_skip(graph: Graph, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    (result,) = verify(graph, x, targets=("c-cortex-m4",)).results
+    assert result.status == "skipped"
+    assert "apt-get install" in result.note
+
+
+def test_a_sample_of_labelled_clips_is_stratified() -> None:
+    labels = np.repeat(np.arange(5), [100, 20, 20, 20, 20])
+    clips = LabelledCodes(np.zeros((180, 1, 1, 1), np.int8), labels, labels, "")
+    sample = clips.sample(25)
+    assert np.bincount(sample.labels).tolist() == [5] * 5
