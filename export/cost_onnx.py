@@ -120,7 +120,8 @@ class _Source:
             inputs = dict(enumerate(node.input))
             weight, bias = _ROLES[node.op_type]
             return inputs.get(weight, ""), inputs.get(bias, "") if bias is not None else ""
-        one = next(iter(stored), "")
+        # A constant without dimensions is a literal of the formula (an epsilon, a one), not a parameter.
+        one = next((name for name, array in stored.items() if array.ndim), "")
         if node.op_type in ("MatMul", "Mul"):
             return one, ""
         return ("", one) if node.op_type == "Add" else ("", "")
