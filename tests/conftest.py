@@ -13,9 +13,13 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from runtime.bundle import Bundle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -88,6 +92,39 @@ def shared_data() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("shared data is missing (TINYSCENE_SHARED names its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the smallest CP-Mobile with random weights, calibrated on noise: made by export's own code."""
+    import numpy as np
+    import torch
+
+    from export.artefact import export_bundle, quantised
+    from export.calibration import batches
+    from export.fold import fold
+    from export.qat import QuantNet, calibrate
+    from runtime.frontend import LogMel
+    from runtime.spec import preset
+    from training.models.checkpoint import LoadedModel
+    from training.models.config import build_model, named_config
+
+    torch.manual_seed(0)
+    config, frontend = named_config("cpm23-8", padding="same"), preset("cpm23")
+    source = LoadedModel(build_model(config).eval(), config, frontend, tuple(f"scene_{i}" for i in range(10)))
+    rng = np.random.default_rng(0)
+    clips = [rng.normal(0.0, 0.1, frontend.clip_samples).astype(np.float32) for _ in range(8)]
+    log_mels = np.stack([LogMel(frontend)(clip) for clip in clips])
+    net = QuantNet(fold(source.model, (frontend.n_mels, frontend.n_frames)))
+    calibrate(net, batches(log_mels))
+    return export_bundle(
+        tmp_path_factory.mktemp("tiny") / "bundle",
+        quantised(source, net, "tiny"),
+        golden_log_mels=log_mels,
+        metrics={},
+        data="noise",
+        rebuild="tinyscene export tiny.pt --ptq noise --out bundle",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,154 @@
+"""What users really feed it: each wrong input costs one clear line and exit code 2, and leaves nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+import tinyscene
+from runtime.bundle import Bundle
+
+RATE_HZ = 32_000
+
+
+def noise(seconds: float, channels: int = 1) -> np.ndarray:
+    shape = (int(seconds * RATE_HZ), channels) if channels > 1 else int(seconds * RATE_HZ)
+    return np.random.default_rng(0).uniform(-0.4, 0.4, shape).astype(np.float32)
+
+
+def failure(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """The one line the command ends with; it must be the only one, and the exit code 2."""
+    code = tinyscene.main(words)
+    err = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+    assert code == 2, err
+    assert len(err) == 1, err
+    assert err[0].startswith("error: ")
+    assert "Traceback" not in err[0]
+    return err[0]
+
+
+def write_missing(path: Path) -> None: ...
+
+
+def write_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def write_truncated(path: Path) -> None:
+    sf.write(path, noise(3.0), RATE_HZ, subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[:60_000])
+
+
+def write_text(path: Path) -> None:
+    path.write_text("this is not audio\n" * 100)
+
+
+def write_nan(path: Path) -> None:
+    samples = noise(2.0)
+    samples[40_000] = np.nan
+    sf.write(path, samples, RATE_HZ, subtype="FLOAT")
+
+
+def write_short(path: Path) -> None:
+    sf.write(path, noise(0.2), RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (write_missing, "no such file"),
+        (write_empty, "empty"),
+        (write_truncated, "truncated"),
+        (write_text, "audio"),
+        (write_nan, "40000|40,000|not a number|not finite"),
+        (write_short, "0.2 s"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_unusable_audio(write, said, tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
+    clip = tmp_path / "clip.wav"
+    write(clip)
+    line = failure(["run", str(tiny_bundle.path), str(clip)], capfd)
+    assert "clip.wav" in line
+    assert any(words in line for words in said.split("|")), line
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate_hz", "note"), [(2, RATE_HZ, "mixed down"), (1, 8_000, "8,000 Hz")], ids=["stereo", "8kHz"]
+)
+def test_usable_audio_is_answered_and_what_was_done_to_it_is_said(
+    channels: int, rate_hz: int, note: str, tiny_bundle: Bundle, tmp_path: Path, capfd
+) -> None:
+    sf.write(tmp_path / "clip.wav", noise(2.0, channels), rate_hz)
+    assert tinyscene.main(["run", str(tiny_bundle.path), str(tmp_path / "clip.wav")]) == 0
+    out, err = capfd.readouterr()
+    assert "0.00 s" in out
+    assert note in err
+
+
+def changed_bundle(bundle: Bundle, folder: Path, name: str) -> Path:
+    """A copy with one bit of one file changed."""
+    copy = folder / "changed"
+    shutil.copytree(bundle.path, copy)
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(bytes(data))
+    return copy
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.onnx", "graph.npz", "golden.npz", "manifest.json"])
+@pytest.mark.parametrize("command", ["run", "verify", "firmware", "check"])
+def test_a_bundle_with_one_changed_byte(command: str, name: str, tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
+    changed = changed_bundle(tiny_bundle, tmp_path, name)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    line = failure([command, str(changed), *(["clip.wav"] if command == "run" else [])], capfd)
+    assert name in line
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_a_checkpoint_of_another_net(tmp_path: Path, capfd) -> None:
+    torch.save({"state_dict": {"model.resnet.conv1.weight": torch.zeros(8, 3, 7, 7)}}, tmp_path / "other.ckpt")
+    for words in (["import"], ["check"], ["export", "--ptq", str(tmp_path), "--out", str(tmp_path / "out")]):
+        line = failure([words[0], str(tmp_path / "other.ckpt"), *words[1:]], capfd)
+        assert "resnet.conv1.weight" in line
+    assert [p.name for p in tmp_path.iterdir()] == ["other.ckpt"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 cut short", b"not a checkpoint at all"], ids=["empty", "cut", "text"]
+)
+def test_a_file_that_is_no_checkpoint(content: bytes, tmp_path: Path, capfd) -> None:
+    (tmp_path / "a.ckpt").write_bytes(content)
+    assert "a.ckpt" in failure(["import", str(tmp_path / "a.ckpt")], capfd)
+    assert "a.ckpt" in failure(["check", str(tmp_path / "a.ckpt")], capfd)
+
+
+def test_an_unknown_preset_names_the_known_ones(tmp_path: Path, capfd) -> None:
+    (tmp_path / "r.yaml").write_text("model: cpm23-8\nfrontend: cpm99\nepochs: 1\nlearning_rate: 0.001\n")
+    line = failure(["train", str(tmp_path / "r.yaml"), "--data", str(tmp_path), "--out", str(tmp_path / "run")], capfd)
+    assert "frontend" in line
+    assert "dcase25" in line
+    assert [p.name for p in tmp_path.iterdir()] == ["r.yaml"]
+
+
+def test_a_data_folder_that_is_none(tmp_path: Path, capfd) -> None:
+    for words in (["train", "cpm23-8", "--out", "run"], ["demo", "--out", "run"]):
+        out = str(tmp_path / "run")
+        line = failure([*(out if w == "run" else w for w in words), "--data", str(tmp_path / "nowhere")], capfd)
+        assert "nowhere" in line
+
+
+def test_export_wants_one_way_to_int8(tmp_path: Path, capfd) -> None:
+    line = failure(["export", "a.pt", "--out", str(tmp_path / "b")], capfd)
+    assert "--ptq" in line
+    assert "--qat" in line
+
+
+def test_export_does_not_replace_what_is_there(tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
+    line = failure(["export", "a.pt", "--ptq", str(tmp_path), "--out", str(tiny_bundle.path)], capfd)
+    assert "--overwrite" in line
