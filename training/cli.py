@@ -11,8 +11,8 @@ import typer
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
     seed: Annotated[int, typer.Option(help="Seed of every place and sound.")] = 0,
-    locations: Annotated[int, typer.Option(min=4, help="Places per scene; a quarter of them is for the test.")] = 16,
-    clips: Annotated[int, typer.Option(min=1, help="One-second clips per place.")] = 10,
+    locations: Annotated[int, typer.Option(min=4, help="Places per scene; a quarter of them is for the test.")] = 20,
+    clips: Annotated[int, typer.Option(min=1, help="One-second clips per place.")] = 6,
 ) -> None:
     """Write synthetic scenes of ten classes and nine devices in the layout of TAU22."""
     from .synth import write_tau22_layout

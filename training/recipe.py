@@ -33,21 +33,21 @@ class Schedule(_Record):
     """
 
     kind: Literal["ramp", "cosine", "constant"] = "cosine"
-    warmup_epochs: float = Field(1.0, ge=0)
-    constant_epochs: int = Field(0, ge=0)
-    decay_epochs: int = Field(1, ge=1)
-    final_factor: float = Field(0.005, ge=0, le=1)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    constant_epochs: int = Field(default=0, ge=0)
+    decay_epochs: int = Field(default=1, ge=1)
+    final_factor: float = Field(default=0.005, ge=0, le=1)
 
 
 class Augment(_Record):
     """What training clips go through; a zero switches a step off."""
 
-    roll_samples: int = Field(0, ge=0)
-    device_ir_p: float = Field(0.0, ge=0, le=1)
-    f_max_jitter_hz: int = Field(0, ge=0)
-    mixstyle_p: float = Field(0.0, ge=0, le=1)
-    mixstyle_alpha: float = Field(0.3, gt=0)
-    freq_mask_bins: int = Field(0, ge=0)
+    roll_samples: int = Field(default=0, ge=0)
+    device_ir_p: float = Field(default=0.0, ge=0, le=1)
+    f_max_jitter_hz: int = Field(default=0, ge=0)
+    mixstyle_p: float = Field(default=0.0, ge=0, le=1)
+    mixstyle_alpha: float = Field(default=0.3, gt=0)
+    freq_mask_bins: int = Field(default=0, ge=0)
 
 
 class Distillation(_Record):
@@ -56,8 +56,8 @@ class Distillation(_Record):
     ``average`` says over what KL is averaged: ``batch`` alone, or ``batch_and_classes`` as the 2023 code does.
     """
 
-    temperature: float = Field(2.0, gt=0)
-    hard_weight: float = Field(0.02, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+    hard_weight: float = Field(default=0.02, ge=0, le=1)
     average: Literal["batch", "batch_and_classes"] = "batch_and_classes"
 
 
@@ -69,15 +69,15 @@ class TrainSettings(_Record):
     padding: Literal["torch", "same"] = "same"
     frontend: str = "cpm23"
     epochs: int = Field(ge=1)
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(default=256, ge=1)
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
     distillation: Distillation = Distillation()
     keep: Literal["last", "best"] = "last"
-    validate_every: int = Field(1, ge=1)
+    validate_every: int = Field(default=1, ge=1)
 
     @field_validator("model")
     @classmethod

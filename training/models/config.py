@@ -29,17 +29,17 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     arch: Literal["cp_mobile", "cp_resnet"]
-    n_classes: int = Field(10, ge=2)
-    base_channels: int = Field(32, ge=1)
-    channels_multiplier: float = Field(2.0, gt=0)
-    expansion_rate: float = Field(2.0, gt=0)
+    n_classes: int = Field(default=10, ge=2)
+    base_channels: int = Field(default=32, ge=1)
+    channels_multiplier: float = Field(default=2.0, gt=0)
+    expansion_rate: float = Field(default=2.0, gt=0)
     grn: bool = True
     strides: dict[str, tuple[int, int]] = Field(default_factory=lambda: dict(CPM23_STRIDES))
     padding: Literal["torch", "same"] = "torch"
-    rho: int = Field(8, ge=1)
+    rho: int = Field(default=8, ge=1)
     blocks_per_stage: tuple[int, int, int] = (2, 1, 1)
-    groups_s2: int = Field(2, ge=1)
-    cut_channels_s3: int = Field(0, ge=0)
+    groups_s2: int = Field(default=2, ge=1)
+    cut_channels_s3: int = Field(default=0, ge=0)
 
 
 def _cpm23(base: int, multiplier: float, expansion: float) -> ModelConfig:
