@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from training.models.checkpoint import LoadedModel
 from .float_onnx import float_onnx
 from .lower import lower
 from .prune import Pruned, drop_constant_channels
-from .qat import QuantNet
+from .quantnet import QuantNet
 from .to_onnx import to_onnx
 from .to_tflite import to_tflite
 
@@ -133,20 +133,22 @@ def tool_versions() -> dict[str, str]:
 def float_activations(export: Export, log_mels: F32) -> dict[str, np.ndarray]:
     """What every range sees when nothing is rounded: float32 NHWC (n, ...) by tensor name of the graph.
 
-    Leaves the network frozen, as a calibrated or trained one is.
+    Of the quantised network's own weights, which calibration or training may have moved away from the float ones.
     """
     net = export.net
     seen: dict[str, np.ndarray] = {}
-    hooks = []
-    for r in net.all_ranges():
-        name = "scores" if r.name == net.folded.output_name else r.name
-        hooks.append(r.register_forward_hook(lambda _, inputs, __, name=name: seen.__setitem__(name, _nhwc(inputs[0]))))
+
+    def watch(name: str) -> Callable[..., None]:
+        return lambda _, inputs, __: seen.__setitem__(name, _nhwc(inputs[0]))
+
+    names = {r: "scores" if r.name == net.folded.output_name else r.name for r in net.all_ranges()}
+    hooks = [r.register_forward_hook(watch(name)) for r, name in names.items()]
     net.eval()
-    net.observe(False, rounding=False)
+    net.round(False)
     try:
         net(torch.from_numpy(log_mels)[:, None])
     finally:
-        net.freeze()
+        net.round(True)
         for hook in hooks:
             hook.remove()
     return {name: x[..., export.pruned.kept[name]] if name in export.pruned.kept else x for name, x in seen.items()}

@@ -19,7 +19,8 @@ from .calibration import batches, calibration_log_mels
 from .errors import ExportError
 from .fold import fold
 from .labelled import clip_log_mels, evenly
-from .qat import QuantNet, calibrate
+from .ptq import calibrate
+from .quantnet import QuantNet
 
 F32 = npt.NDArray[np.float32]
 QAT_RECIPE = "qat"

@@ -103,7 +103,8 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     from export.artefact import export_bundle, quantised
     from export.calibration import batches
     from export.fold import fold
-    from export.qat import QuantNet, calibrate
+    from export.ptq import calibrate
+    from export.quantnet import QuantNet
     from runtime.frontend import LogMel
     from runtime.spec import preset
     from training.models.checkpoint import LoadedModel
