@@ -1,0 +1,264 @@
+"""The report's drawings as SVG text: one function each, in the width asked for.
+
+A drawing carries no colour of its own: its classes are painted by style.css, so that it follows light, dark and
+print. Its text is drawn at its real size, therefore a phone gets a narrower drawing and not a shrunken one. Every
+drawing is one image to a screen reader, with a sentence instead; the tables beside it hold the same figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from runtime.graph import OPS, Graph
+from runtime.plan import Plan
+
+from .sections import AccuracyRow, LayerRow, devices
+
+if TYPE_CHECKING:
+    from training.metrics import Metrics
+
+CHARACTER_WIDTH = 6.2  # of an 11 px figure, widely measured
+LEFT, RIGHT = 52, 10  # room for the labels of the y axis; air
+SQNR_TOP_DB = 60.0  # 8 bits seldom leave more; a higher value touches the edge
+MARKS = 6  # shapes in `mark`
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A plot area in pixels, with linear axes from 0 (bottom, left) to ``x_top`` and ``y_top``."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    x_top: float
+    y_top: float
+
+    def x(self, value: float) -> float:
+        return self.left + self.width * value / self.x_top
+
+    def y(self, value: float) -> float:
+        return self.top + self.height * (1 - min(max(value / self.y_top, 0.0), 1.0))
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+
+def ticks(top: float, at_most: int) -> list[float]:
+    """Round values from 0 up to ``top``, no more than ``at_most`` steps of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(top / at_most))
+    step = next(factor * power for factor in (1, 2, 5, 10) if top / (factor * power) <= at_most)
+    return [step * i for i in range(int(top / step + 1e-9) + 1)]
+
+
+def amount(value: float) -> str:
+    """Short form of a count: 1.2 M, 98 k, 7."""
+    for factor, unit in ((1e6, " M"), (1e3, " k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:g}"
+
+
+def _svg(width: float, height: float, description: str, parts: Iterable[str]) -> str:
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
+    return "\n".join((head, *parts, "</svg>"))
+
+
+def _text(x: float, y: float, text: str, kind: str = "", turn: bool = False) -> str:
+    turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{turned}>{escape(text)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _rect(x: float, y: float, width: float, height: float, kind: str, hint: str) -> str:
+    where = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{kind}" {where}><title>{escape(hint)}</title></rect>'
+
+
+def _frame(panel: Panel, title: str, unit: Callable[[float], str], lines: int) -> list[str]:
+    """Title, horizontal grid and its labels."""
+    parts = [_text(0, panel.top - 9, title, "title")]
+    for value in ticks(panel.y_top, lines):
+        y = panel.y(value)
+        parts.append(_line(panel.left, y, panel.left + panel.width, y, "grid" if value else "axis"))
+        parts.append(_text(panel.left - 7, y + 4, unit(value), "end"))
+    return parts
+
+
+def _step_labels(panel: Panel) -> list[str]:
+    """Numbers of the steps below a panel whose x axis counts steps."""
+    steps = [s for s in ticks(panel.x_top, 10 if panel.width > 500 else 5) if s < panel.x_top]
+    return [_text(panel.x(s + 0.5), panel.bottom + 16, f"{s:g}", "middle") for s in steps if s == int(s)]
+
+
+def layer_profile(rows: Sequence[LayerRow], width: int) -> str:
+    """MACs, bytes and SQNR over the steps, one above the other."""
+    height, gap, top = 92, 46, 24
+    parts: list[str] = []
+    panel = _panel(width, top, height, len(rows), max(r.macs for r in rows))
+    parts += _frame(panel, "MACs", amount, 4) + _bars(panel, rows, lambda r: r.macs, "MAC")
+    panel = _panel(width, top + height + gap, height, len(rows), max(r.n_bytes for r in rows))
+    parts += _frame(panel, "Bytes", amount, 4) + _bars(panel, rows, lambda r: r.n_bytes, "B")
+    panel = _panel(width, top + 2 * (height + gap), height, len(rows), SQNR_TOP_DB)
+    parts += _frame(panel, "SQNR in dB, higher is better", lambda v: f"{v:g}", 4) + _sqnr_dots(panel, rows)
+    parts += _step_labels(panel)
+    return _svg(width, panel.bottom + 24, _profile_in_words(rows), parts)
+
+
+def _panel(width: int, top: float, height: float, steps: int, largest: float) -> Panel:
+    return Panel(LEFT, top, width - LEFT - RIGHT, height, steps, 1.04 * max(largest, 1))
+
+
+def _bars(panel: Panel, rows: Sequence[LayerRow], value: Callable[[LayerRow], int], unit: str) -> list[str]:
+    wide = panel.width / panel.x_top
+    return [
+        _rect(
+            panel.x(r.step) + 0.1 * wide,
+            panel.y(value(r)),
+            0.8 * wide,
+            panel.bottom - panel.y(value(r)),
+            f"op-{r.op}",
+            f"{r.step} {r.name}: {value(r):,} {unit}",
+        )
+        for r in rows
+        if value(r)
+    ]
+
+
+def _sqnr_dots(panel: Panel, rows: Sequence[LayerRow]) -> list[str]:
+    parts = []
+    for r in rows:
+        if r.quality:
+            x, y = panel.x(r.step + 0.5), panel.y(r.quality.sqnr_db)
+            parts.append(_line(x, panel.bottom, x, y, f"stem op-{r.op}"))
+            hint = escape(f"{r.step} {r.name}: {r.quality.sqnr_db:.1f} dB")
+            parts.append(f'<circle class="op-{r.op}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{hint}</title></circle>')
+    return parts or [_text(panel.left + 8, panel.y(panel.y_top / 2), "not measured", "quiet")]
+
+
+def _profile_in_words(rows: Sequence[LayerRow]) -> str:
+    most = max(rows, key=lambda r: r.macs)
+    largest = max(rows, key=lambda r: r.n_bytes)
+    text = f"Bars over {len(rows) - 1} layers. Most MACs: {most.name}, {most.macs:,}. "
+    text += f"Most bytes: {largest.name}, {largest.n_bytes:,}."
+    measured = [(r.quality.sqnr_db, r.name) for r in rows if r.quality]
+    if measured:
+        worst, name = min(measured)
+        text += f" Lowest SQNR: {name}, {worst:.1f} dB."
+    return text
+
+
+def memory_over_time(graph: Graph, memory: Plan, width: int) -> str:
+    """Where each activation lives in the arena while it lives, and below it the bytes alive at each step."""
+    alive = memory.live_bytes()
+    arena = _panel(width, 24, 300, len(alive), memory.arena_bytes)
+    live = _panel(width, 24 + 300 + 46, 110, len(alive), memory.arena_bytes)
+    parts = _frame(arena, "Address in the arena, in bytes, at each step", amount, 5) + _residents(graph, memory, arena)
+    top = arena.y(memory.arena_bytes)
+    parts.append(_line(arena.left, top, arena.left + arena.width, top, "limit"))
+    parts.append(_text(arena.left + arena.width, top + 15, f"arena {memory.arena_bytes:,} B", "end"))
+    parts += _frame(live, "Bytes alive at each step", amount, 3) + _live_bars(live, alive, memory.floor_bytes)
+    parts += _step_labels(live)
+    peak = alive.index(memory.floor_bytes)
+    words = f"{len(memory.lifetimes)} activations placed in an arena of {memory.arena_bytes:,} bytes over "
+    words += f"{len(alive)} steps. Most bytes are alive at step {peak}: {memory.floor_bytes:,}."
+    return _svg(width, live.bottom + 24, words, parts)
+
+
+def _residents(graph: Graph, memory: Plan, panel: Panel) -> list[str]:
+    """One rectangle per activation; its size in bytes where there is room for it."""
+    op_of = {graph.input: "input", **{n.output: OPS[type(n.op)].name for n in graph.nodes}}
+    rectangles, labels = [], []
+    for t in memory.lifetimes:
+        offset = memory.offsets[t.name]
+        x, y = panel.x(t.first), panel.y(offset + t.n_bytes)
+        wide, high = panel.x(t.last + 1) - x, panel.y(offset) - y
+        hint = f"{t.name}: {t.n_bytes:,} B at {offset:,}, steps {t.first} to {t.last}"
+        visible = max(high - 0.5, 0.8)
+        rectangles.append(_rect(x, y, max(wide - 0.5, 0.8), visible, f"resident op-{op_of[t.name]}", hint))
+        label = amount(t.n_bytes)
+        long = CHARACTER_WIDTH * len(label) + 6
+        middle_x, middle_y = x + wide / 2, y + high / 2
+        if wide > long and high > 13:
+            labels.append(_text(middle_x, middle_y + 4, label, "inside middle"))
+        elif wide > 13 and high > long:
+            labels.append(_text(middle_x + 4, middle_y, label, "inside middle", turn=True))
+    return rectangles + labels
+
+
+def _live_bars(panel: Panel, alive: Sequence[int], peak: int) -> list[str]:
+    wide = panel.width / panel.x_top
+    return [
+        _rect(
+            panel.x(step),
+            panel.y(n_bytes),
+            max(wide - 0.5, 0.8),
+            panel.bottom - panel.y(n_bytes),
+            "live peak" if n_bytes == peak else "live",
+            f"step {step}: {n_bytes:,} B",
+        )
+        for step, n_bytes in enumerate(alive)
+    ]
+
+
+def accuracy_by_device(rows: Sequence[AccuracyRow], width: int) -> str:
+    """One line per device, one mark per model."""
+    names = devices(rows)
+    low = min((a for row in rows for a in row.metrics.per_device.values()), default=0.0)
+    start = max(0, math.floor(10 * low - 0.2) * 10)
+    left = 16 + CHARACTER_WIDTH * max(map(len, names), default=0)
+    panel = Panel(left, 4, width - left - 20, 27 * len(names), 100 - start, 1)
+    parts = []
+    for value in ticks(100 - start, 10 if width > 500 else 5):
+        x = panel.x(value)
+        parts.append(_line(x, panel.top, x, panel.bottom, "grid"))
+        parts.append(_text(x, panel.bottom + 16, f"{start + value:g} %", "middle"))
+    for i, device in enumerate(names):
+        y = panel.top + 27 * (i + 0.5)
+        marks = [(100 * row.metrics.per_device[device], row) for row in rows if device in row.metrics.per_device]
+        reach = [value for value, _ in marks]
+        parts.append(_text(panel.left - 9, y + 4, device, "end"))
+        parts.append(_line(panel.x(min(reach) - start), y, panel.x(max(reach) - start), y, "reach"))
+        for value, row in reversed(marks):
+            hint = f"{device}, {row.name}: {value:.1f} %"
+            parts.append(mark(list(rows).index(row), panel.x(value - start), y, hint))
+    return _svg(width, panel.bottom + 24, _devices_in_words(rows), parts)
+
+
+def mark(model: int, x: float, y: float, hint: str = "") -> str:
+    """The shape of the nth model around (x, y), told apart without colour too."""
+    shapes = (
+        "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z",  # disc
+        "M-4.5,-4.5h9v9h-9z",  # square
+        "M0,-6L6,0L0,6L-6,0z",  # diamond
+        "M0,-5.5L5.5,4.5H-5.5z",  # triangle
+        "M0,5.5L5.5,-4.5H-5.5z",  # triangle, point down
+        "M-5,-2H-2V-5H2V-2H5V2H2V5H-2V2H-5z",  # cross
+    )
+    n = model % MARKS
+    title = f"<title>{escape(hint)}</title>" if hint else ""
+    return f'<path class="mark mark-{n}" transform="translate({x:.1f} {y:.1f})" d="{shapes[n]}">{title}</path>'
+
+
+def legend_mark(model: int) -> str:
+    """The same shape as a picture of its own, for legends and table heads."""
+    return f'<svg class="key" viewBox="-8 -8 16 16" aria-hidden="true">{mark(model, 0, 0)}</svg>'
+
+
+def _devices_in_words(rows: Sequence[AccuracyRow]) -> str:
+    return "Accuracy per device. " + " ".join(f"{row.name}: {_extremes(row.metrics)}." for row in rows)
+
+
+def _extremes(metrics: Metrics) -> str:
+    if not metrics.per_device:
+        return "no devices"
+    worst, best = (choose(metrics.per_device.items(), key=lambda item: item[1]) for choose in (min, max))
+    return f"from {worst[1]:.1%} on {worst[0]} to {best[1]:.1%} on {best[0]}"
