@@ -40,7 +40,7 @@ from .present import print_verification, progress
 from .qat import quantise_aware
 from .quality import layer_quality
 from .quantise import QAT_RECIPE
-from .report import AccuracyRow, ReportData, render
+from .report.page import AccuracyRow, ReportData, render
 from .verify import TARGETS, Verification, verify_bundle
 
 CALIBRATION_CLIPS = 64
