@@ -237,15 +237,15 @@ _MODULES: dict[type, Callable[[_Folder, fx.Node, Any], None]] = {
 }
 
 
-def folded_weight(step: ConvStep) -> tuple[torch.Tensor, torch.Tensor]:
+def folded_weight(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight (O, I, kH, kW) and bias (O,) with the running BatchNorm statistics folded in."""
-    weight = step.conv.weight
-    bias = step.conv.bias if step.conv.bias is not None else torch.zeros(len(weight), device=weight.device)
-    if step.norm is None:
+    weight = conv.weight
+    bias = conv.bias if conv.bias is not None else torch.zeros(len(weight), device=weight.device)
+    if norm is None:
         return weight, bias
-    gain = norm_gain(step.norm)
-    assert step.norm.running_mean is not None
-    return weight * gain[:, None, None, None], step.norm.bias + (bias - step.norm.running_mean) * gain
+    gain = norm_gain(norm)
+    assert norm.running_mean is not None
+    return weight * gain[:, None, None, None], norm.bias + (bias - norm.running_mean) * gain
 
 
 def norm_gain(norm: nn.BatchNorm2d) -> torch.Tensor:

@@ -26,8 +26,8 @@ from runtime.graph import (
 )
 
 from .errors import ExportError
-from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step, folded_weight
-from .qat import QuantGRN, QuantNet
+from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step
+from .quantnet import SMALLEST_SCALE, QuantConv, QuantGRN, QuantNet
 
 _BIAS_LIMIT = 2**30  # codes; leaves the accumulator as much again
 
@@ -61,8 +61,7 @@ class _Lowering:
         inputs = tuple(self.tensor_name(name) for name in step.inputs)
         output, quant = self.tensor_name(step.name), self.net.range_of(step.name).quant()
         if isinstance(step, ConvStep):
-            weight, bias = folded_weight(step)
-            self.conv(step.name, inputs[0], _codes_layout(weight, step), bias.numpy(), step, output, quant)
+            self.conv(step, inputs[0], output, quant)
         elif isinstance(step, PoolStep):
             ninth = np.full((1, 3, 3, step.channels), 1 / 9, np.float32)
             op = DepthwiseConv2D(step.stride, step.pads)
@@ -88,12 +87,16 @@ class _Lowering:
         self.nodes.append(Node(name, op, inputs, output))
         return output
 
-    def conv(
-        self, name: str, x: str, weight: np.ndarray, bias: np.ndarray, step: ConvStep, output: str, quant: Quant
-    ) -> str:
+    def conv(self, step: ConvStep, x: str, output: str, quant: Quant) -> str:
+        layer = self.net.layer_of(step)
+        assert isinstance(layer, QuantConv)
+        weight, bias = layer.folded()
         stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
-        kind = DepthwiseConv2D if step.depthwise else Conv2D
-        return self.weighted(name, kind(stride, step.pads, step.relu), x, weight, bias, output, quant)
+        op = (DepthwiseConv2D if step.depthwise else Conv2D)(stride, step.pads, step.relu)
+        scale = layer.scale(weight).cpu().numpy()
+        return self.weighted(
+            step.name, op, x, _codes_layout(weight, step), bias.cpu().numpy(), output, quant, scale=scale
+        )
 
     def weighted(
         self,
@@ -104,8 +107,12 @@ class _Lowering:
         bias: np.ndarray,
         output: str,
         quant: Quant,
+        scale: np.ndarray | None = None,
     ) -> str:
-        """Quantise weight (OHWI or 1HWC) and bias per output channel and append the convolution."""
+        """Quantise weight (OHWI or 1HWC) and bias per output channel and append the convolution.
+
+        Without ``scale`` (O,) the largest magnitude of a channel gets code 127.
+        """
         axis = 0 if isinstance(op, Conv2D) else 3
         source = self.tensors[x]
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
@@ -113,8 +120,9 @@ class _Lowering:
         others = tuple(a for a in range(4) if a != axis)
         s_x = np.float32(source.quant.scale[0])
         # A channel whose weights vanish beside its bias takes its scale from the bias, which must fit int32.
-        scale = np.maximum(np.abs(weight).max(axis=others) / 127, np.abs(bias) / (s_x * np.float32(_BIAS_LIMIT)))
-        scale = np.where(scale > 0, scale, np.float32(1 / 127)).astype(np.float32)
+        wanted = np.abs(weight).max(axis=others) / 127 if scale is None else scale
+        scale = np.maximum(wanted, np.abs(bias) / (s_x * np.float32(_BIAS_LIMIT)))
+        scale = np.maximum(scale, np.float32(SMALLEST_SCALE)).astype(np.float32)
         along = scale[:, None, None, None] if axis == 0 else scale
         codes = np.clip(np.rint(weight / along), -127, 127).astype(np.int8)
         bias_scale = s_x * scale

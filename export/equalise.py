@@ -1,0 +1,55 @@
+"""Give every channel between two convolutions the same reach, so that all of them use the 256 codes they share.
+
+Multiplying a channel by a positive factor before its ReLU and dividing the next weights by it changes nothing in the
+function (Nagel et al., "Data-free quantization through weight equalization and bias correction", 2019). A depthwise
+layer behind takes it for free, since its weights have a scale per channel; a dense one shares a scale among its
+inputs, so there the factor is a compromise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .fold import ConvStep
+from .quantnet import QuantConv, QuantNet
+
+_DENSE_SHARE = 0.5
+_LARGEST_FACTOR = 64.0
+_DEAD = 1e-6
+
+
+@torch.no_grad()
+def equalise(net: QuantNet, x: Tensor) -> None:
+    """Rescale the channels between convolutions by their reach on ``x`` (batch, 1, mel, time)."""
+    net.round(False)
+    values = net.activations(x)
+    for first in net.folded.steps:
+        readers = [s for s in net.folded.steps if first.name in s.inputs]
+        if not (isinstance(first, ConvStep) and first.relu and len(readers) == 1):
+            continue
+        (second,) = readers
+        if not isinstance(second, ConvStep):
+            continue
+        source, sink = net.layer_of(first), net.layer_of(second)
+        assert isinstance(source, QuantConv)
+        assert isinstance(sink, QuantConv)
+        reach = values[first.name].amax(dim=(0, 2, 3))
+        alive = reach > _DEAD * reach.max()
+        factor = torch.where(alive, reach.max() / reach.clamp(min=1e-30), torch.ones_like(reach))
+        factor = factor.clamp(max=_LARGEST_FACTOR)
+        if not second.depthwise:
+            factor = factor**_DENSE_SHARE
+        _scale_outputs(source, factor)
+        shape = (-1, 1, 1, 1) if second.depthwise else (1, -1, 1, 1)
+        sink.conv.weight.div_(factor.view(shape))
+
+
+def _scale_outputs(layer: QuantConv, factor: Tensor) -> None:
+    if layer.norm is not None:
+        layer.norm.weight.mul_(factor)
+        layer.norm.bias.mul_(factor)
+        return
+    layer.conv.weight.mul_(factor.view(-1, 1, 1, 1))
+    if layer.conv.bias is not None:
+        layer.conv.bias.mul_(factor)

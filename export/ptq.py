@@ -1,0 +1,137 @@
+"""Post-training quantisation: a float network and some clips in, ranges and int8 weights out.
+
+Layer by layer, each on what the rounded layers before it really deliver: weights are rounded so that their errors
+cancel on the calibration clips, the bias takes up the mean difference that is left, and the output gets the range of
+least error. No labels, no gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from .equalise import equalise
+from .errors import ExportError
+from .fold import GrnStep, Step
+from .quantnet import QuantConv, QuantGRN, QuantNet
+from .ranges import least_error_range, ranges_around_beta, rounded, set_statistics_ranges
+from .rounding import compensated, moments
+
+GRN_CLIPS = 24
+Progress = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def calibrate(
+    net: QuantNet, batches: Iterable[Tensor], *, weights: bool = True, progress: Progress | None = None
+) -> None:
+    """Set every range, and with ``weights`` every weight and bias, from float32 ``batches`` (batch, 1, mel, time).
+
+    Leaves ``net`` frozen, in evaluation mode, ready to lower. Without ``weights`` BatchNorm stays apart and weights
+    keep their values, as training wants them. All clips are kept in memory: some 150 to 250 are enough.
+
+    Raises:
+        ExportError: there are no clips, or a value is not finite.
+    """
+    clips = list(batches)
+    if not sum(len(batch) for batch in clips):
+        raise ExportError("calibration", "no clips", next_step="give at least one labelled or unlabelled clip")
+    x = torch.cat(clips)
+    if not torch.isfinite(x).all():
+        raise ExportError("calibration", "clips hold values that are not finite", next_step="check the audio")
+    net.eval()
+    net.freeze()
+    equalise(net, x[:: max(1, len(x) // 64)])
+    _Walk(net, weights).over(x, progress)
+    net.round(True)
+
+
+class _Walk:
+    """Takes the float and the rounded values of every tensor through the network side by side."""
+
+    def __init__(self, net: QuantNet, weights: bool) -> None:
+        self.net, self.weights = net, weights
+        self.exact: dict[str, Tensor] = {}
+        self.rounded: dict[str, Tensor] = {}
+
+    def over(self, x: Tensor, progress: Progress | None) -> None:
+        folded = self.net.folded
+        self.keep(folded.input_name, x, x)
+        last_use = {name: step.name for step in folded.steps for name in step.inputs}
+        for number, step in enumerate(folded.steps, start=1):
+            self.take(step)
+            for name in {name for name in step.inputs if last_use[name] == step.name}:
+                del self.exact[name], self.rounded[name]
+            if progress is not None:
+                progress(number, len(folded.steps))
+
+    def take(self, step: Step) -> None:
+        layer = self.net.layer_of(step)
+        exact = [self.exact[name] for name in step.inputs]
+        rounded = [self.rounded[name] for name in step.inputs]
+        if isinstance(layer, QuantGRN):
+            self.take_grn(step, layer, exact[0], rounded[0])
+            return
+        if isinstance(layer, QuantConv):
+            layer.rounding = False
+            target = layer(exact[0])
+            if self.weights:
+                self.fix_weights(layer, exact[0], rounded[0])
+            layer.rounding = True
+            self.keep(step.name, target, layer(rounded[0]))
+        else:
+            self.keep(step.name, layer(*exact), layer(*rounded))
+
+    def keep(self, name: str, exact: Tensor, raw: Tensor) -> None:
+        """Choose the range of a tensor and go on with its rounded values."""
+        r = self.net.range_of(name)
+        readers = [s for s in self.net.folded.steps if name in s.inputs]
+        grn = next((s for s in readers if isinstance(s, GrnStep)), None)
+        if grn is not None:
+            r.set(*self.range_before(grn, raw))
+        else:
+            r.set(*least_error_range(raw))
+        r.rounding = True
+        self.exact[name], self.rounded[name] = exact, r(raw)
+
+    def range_before(self, step: GrnStep, raw: Tensor) -> tuple[float, float]:
+        """The range of least error behind the GRN that reads the tensor: negative values count little there."""
+        layer = self.net.layer_of(step)
+        assert isinstance(layer, QuantGRN)
+        some = raw[:: max(1, len(raw) // GRN_CLIPS)]
+        layer_rounding(layer, False)
+        wanted = layer(some)
+        return least_error_range(
+            raw, lambda low, high: float((layer(rounded(some, low, high)) - wanted).square().mean())
+        )
+
+    def take_grn(self, step: Step, layer: QuantGRN, exact: Tensor, x: Tensor) -> None:
+        layer_rounding(layer, False)
+        power = layer.power(exact)
+        wanted = layer.statistics(power)["gain"]
+        self.exact[step.name] = layer(exact)
+        gain = set_statistics_ranges(layer, x, wanted, power)
+        scaled = layer.scaled(x, gain)
+        if layer.step.relu:
+            layer.ranges["scaled"].set(*(ends := ranges_around_beta(scaled, float(layer.grn.beta)))[0])
+            self.net.range_of(step.name).set(*ends[1])
+        else:
+            layer.ranges["scaled"].set(*least_error_range(scaled))
+            self.net.range_of(step.name).set(*least_error_range(scaled + layer.grn.beta))
+        layer_rounding(layer, True)
+        self.net.range_of(step.name).rounding = True
+        self.rounded[step.name] = self.net.range_of(step.name)(layer(x))
+
+    def fix_weights(self, layer: QuantConv, exact: Tensor, x: Tensor) -> None:
+        """Rounded weights, and the bias that gives each channel its exact mean."""
+        weight, bias = layer.folded()
+        codes, scale = compensated(weight, moments(layer, exact, x))
+        mean = layer.convolve(exact, weight).mean(dim=(0, 2, 3)) - layer.convolve(x, codes).mean(dim=(0, 2, 3))
+        layer.fix(codes, bias + mean, scale)
+
+
+def layer_rounding(layer: QuantGRN, rounding: bool) -> None:
+    for r in layer.ranges.values():
+        r.rounding = rounding
