@@ -44,7 +44,9 @@ COMMANDS = (
     Command("train", "training.cli:train", "Train teachers and distil a student by a recipe.", "train"),
     Command("import", "export.cli:import_checkpoint", "Take over a published CP-Mobile checkpoint.", "export"),
     Command("export", "export.cli:export", "Quantise a checkpoint to int8 and write a bundle.", "export"),
-    Command("check", "export.check:check", "Hold a model against a budget of bytes and MACs, layer by layer.", "export"),
+    Command(
+        "check", "export.check:check", "Hold a model against a budget of bytes and MACs, layer by layer.", "export"
+    ),
     Command("verify", "export.cli:verify", "Prove that every target computes the same as the bundle.", "export"),
     Command("run", "runtime.cli:run", "Classify audio files with a bundle."),
     Command(
