@@ -39,7 +39,6 @@ from .labelled import clip_log_mels, evenly, labelled_from_clips
 from .present import print_verification, progress
 from .qat import quantise_aware
 from .quality import layer_quality
-from .quantise import QAT_RECIPE
 from .report.page import AccuracyRow, ReportData, render
 from .verify import TARGETS, Verification, verify_bundle
 
@@ -113,7 +112,7 @@ def _train(console: Console, data: Path | None, out: Path, recipe: Recipe, seed:
         net = quantise_aware(
             student.model,
             frontend=student.frontend,
-            recipe=load_recipe(QAT_RECIPE),
+            settings=recipe.qat,
             dataset=dataset,
             soft_targets=targets,
             run_dir=run / "qat",

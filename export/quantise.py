@@ -23,7 +23,6 @@ from .ptq import calibrate
 from .quantnet import QuantNet
 
 F32 = npt.NDArray[np.float32]
-QAT_RECIPE = "qat"
 
 
 def after_training(source: LoadedModel, name: str, recordings: Path, clips: int) -> tuple[Export, F32]:
@@ -45,16 +44,14 @@ def by_training(
     from training.data import Tau22
     from training.distill import SoftTargets
     from training.fit import predict_logits
-    from training.recipe import load_recipe
+    from training.recipe import QAT
 
     from .qat import quantise_aware
 
     opened = Tau22.open(data)
     if opened.labels != source.labels:
         raise ExportError(str(data), "has other scenes than the model", expected=source.labels, got=opened.labels)
-    recipe = load_recipe(QAT_RECIPE)
-    if epochs is not None:
-        recipe = recipe.model_copy(update={"epochs": epochs})
+    settings = QAT if epochs is None else QAT.model_copy(update={"epochs": epochs})
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
         dataset = opened.load(source.frontend.sample_rate_hz, Path(scratch) / "cache")
         names = tuple(r.filename for r in dataset.train.records)
@@ -64,7 +61,7 @@ def by_training(
         net = quantise_aware(
             source.model,
             frontend=source.frontend,
-            recipe=recipe,
+            settings=settings,
             dataset=dataset,
             soft_targets=targets,
             run_dir=Path(scratch) / "qat",

@@ -36,7 +36,7 @@ from .errors import TrainingError
 from .frontend import TorchLogMel
 from .metrics import Metrics, evaluate
 from .module import SceneModule
-from .recipe import TrainSettings
+from .recipe import FitSettings
 
 __all__ = ["FitResult", "Metrics", "evaluate", "fit", "predict_logits"]
 
@@ -63,7 +63,7 @@ def fit(
     model: nn.Module,
     *,
     frontend: FrontendSpec,
-    recipe: TrainSettings,
+    recipe: FitSettings,
     dataset: Dataset,
     run_dir: Path,
     soft_targets: SoftTargets | None = None,
@@ -201,7 +201,7 @@ class _Keeper(Checkpoint):
 
 
 def _loaders(
-    dataset: Dataset, recipe: TrainSettings, soft_targets: SoftTargets | None, seed: int
+    dataset: Dataset, recipe: FitSettings, soft_targets: SoftTargets | None, seed: int
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
     """Training batches, and validation batches if the folder has places to spare for them."""
     teacher = None if soft_targets is None else soft_targets.rows_for([r.filename for r in dataset.train.records])
@@ -220,7 +220,7 @@ def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _trainer(
-    recipe: TrainSettings, run_dir: Path, progress: bool, validate: bool, callbacks: Sequence[Callback]
+    recipe: FitSettings, run_dir: Path, progress: bool, validate: bool, callbacks: Sequence[Callback]
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     bar = progress and sys.stderr.isatty()
@@ -241,7 +241,7 @@ def _trainer(
 
 
 def _run_record(
-    frontend: FrontendSpec, recipe: TrainSettings, dataset: Dataset, soft_targets: SoftTargets | None, seed: int
+    frontend: FrontendSpec, recipe: FitSettings, dataset: Dataset, soft_targets: SoftTargets | None, seed: int
 ) -> dict[str, Any]:
     """What a run is; two runs of equal records give equal weights on one machine."""
     clips = hashlib.sha256("\n".join(r.filename for r in dataset.train.records).encode()).hexdigest()

@@ -19,7 +19,7 @@ from runtime.spec import FrontendSpec
 from .augment import augment_spectrograms, augment_waveforms, jittered_f_max
 from .distill import distillation_loss
 from .frontend import TorchLogMel
-from .recipe import Schedule, TrainSettings
+from .recipe import FitSettings, Schedule
 
 Batch = dict[str, Tensor]
 
@@ -50,7 +50,7 @@ class SceneModule(lightning.LightningModule):
         self,
         model: nn.Module,
         frontend: FrontendSpec,
-        settings: TrainSettings,
+        settings: FitSettings,
         seed: int,
         impulse_responses: Tensor | None = None,
     ) -> None:

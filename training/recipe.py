@@ -61,13 +61,10 @@ class Distillation(_Record):
     average: Literal["batch", "batch_and_classes"] = "batch_and_classes"
 
 
-class TrainSettings(_Record):
-    """One network and how it is trained. ``keep`` says which epoch's weights count: the last, or the one with the
-    best accuracy on the validation part (never the test part)."""
+class FitSettings(_Record):
+    """How one network is trained. ``keep`` says which epoch's weights count: the last, or the one with the best
+    accuracy on the validation part (never the test part)."""
 
-    model: str
-    padding: Literal["torch", "same"] = "same"
-    frontend: str = "cpm23"
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -78,6 +75,27 @@ class TrainSettings(_Record):
     distillation: Distillation = Distillation()
     keep: Literal["last", "best"] = "last"
     validate_every: int = Field(default=1, ge=1)
+
+
+# Quantisation-aware training goes on from a trained network: few epochs, small steps (the 2023 code: 20 epochs, 5e-5),
+# no style mixing, which would move the ranges.
+QAT = FitSettings(
+    epochs=8,
+    batch_size=32,
+    learning_rate=3e-4,
+    schedule=Schedule(kind="cosine", warmup_epochs=0.5, final_factor=0.01),
+    augment=Augment(roll_samples=4000),
+    distillation=Distillation(temperature=2.0, hard_weight=0.02, average="batch"),
+    validate_every=4,
+)
+
+
+class TrainSettings(FitSettings):
+    """Which network, what it hears, and how it is trained."""
+
+    model: str
+    padding: Literal["torch", "same"] = "same"
+    frontend: str = "cpm23"
 
     @field_validator("model")
     @classmethod
@@ -95,11 +113,12 @@ class TrainSettings(_Record):
 
 
 class Recipe(TrainSettings):
-    """A student, and the teachers whose averaged logits it learns from."""
+    """A student, the teachers whose averaged logits it learns from, and how it is then trained for int8."""
 
     name: str
     seed: int = 0
     teachers: tuple[TrainSettings, ...] = ()
+    qat: FitSettings = QAT
 
 
 def known_recipes() -> tuple[str, ...]:
