@@ -17,9 +17,10 @@ from .errors import ExportError
 from .fold import GrnStep, Step
 from .quantnet import QuantConv, QuantGRN, QuantNet
 from .ranges import least_error_range, ranges_around_beta, rounded, set_statistics_ranges
-from .rounding import compensated, moments
+from .rounding import compensated, covariance
 
 GRN_CLIPS = 24
+STATISTICS_CLIPS = 48
 Progress = Callable[[int, int], None]
 
 
@@ -112,7 +113,9 @@ class _Walk:
         power = layer.power(exact)
         wanted = layer.statistics(power)["gain"]
         self.exact[step.name] = layer(exact)
-        gain = set_statistics_ranges(layer, x, wanted, power)
+        every = max(1, len(x) // STATISTICS_CLIPS)
+        set_statistics_ranges(layer, x[::every], wanted[::every], power[::every])
+        gain = layer.statistics(layer.power(x))["gain"]
         scaled = layer.scaled(x, gain)
         if layer.step.relu:
             layer.ranges["scaled"].set(*(ends := ranges_around_beta(scaled, float(layer.grn.beta)))[0])
@@ -127,7 +130,7 @@ class _Walk:
     def fix_weights(self, layer: QuantConv, exact: Tensor, x: Tensor) -> None:
         """Rounded weights, and the bias that gives each channel its exact mean."""
         weight, bias = layer.folded()
-        codes, scale = compensated(weight, moments(layer, exact, x))
+        codes, scale = compensated(weight, covariance(layer, x))
         mean = layer.convolve(exact, weight).mean(dim=(0, 2, 3)) - layer.convolve(x, codes).mean(dim=(0, 2, 3))
         layer.fix(codes, bias + mean, scale)
 

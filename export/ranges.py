@@ -6,20 +6,35 @@ error counted is that of the gain they end in, not their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from .quantnet import LEVELS, QuantGRN, Range
 
+MARGIN = 1.4
+BEYOND = 1.1  # of the extremes seen: no range is wider
 _SAMPLE = 65536
 _SHARES = torch.logspace(0.0, -1.0, 28, base=4).tolist()  # of the extreme that is kept: 1 ... 1/4
-_ROOMS = [1.2 * 0.87**i for i in range(24)]  # GRN statistics: from 20 % beyond the largest seen down to 5 % of it
+# What the statistics of GRN get of the largest value seen. A clip louder than all calibration clips must not saturate
+# them, for that changes the whole clip; rounding does them little harm. Squares and inverse norms have long tails of
+# little weight, so several rooms are tried.
+_ROOMS = {
+    "square": tuple(1.5 * 0.87**i for i in range(16)),
+    "power": (2.0,),
+    "inverse_norm": tuple(1.2 * 0.87**i for i in range(24)),
+    "norm": (1.4,),
+    "total": (1.4,),
+    "inverse_root": (1.2,),
+    "half_ratio": (1.4,),
+    "ratio": (1.4,),
+    "gain": (1.25,),
+}
 
 
 def sample(x: Tensor, count: int = _SAMPLE) -> Tensor:
-    """At most ``count`` values of ``x`` (any shape), evenly spread with a prime stride."""
+    """At most ``count`` values of ``x`` (any shape), drawn at random but always the same."""
     flat = x.flatten()
     if flat.numel() <= count:
         return flat
@@ -38,7 +53,8 @@ def least_error_range(
 ) -> tuple[float, float]:
     """The range inside ``extremes`` (those of ``values``) of least ``error(low, high)``, mean square if not given.
 
-    Both ends are searched in turn, twice.
+    Both ends are searched in turn, twice, then moved out by ``MARGIN``: what is cut off is lost for the whole clip,
+    while rounding averages out over it, and unseen clips reach further.
     """
     low_most, high_most = extremes or (float(values.min()), float(values.max()))
     low_most, high_most = min(low_most, 0.0), max(high_most, 0.0)
@@ -54,7 +70,7 @@ def least_error_range(
             high = min((high_most * share for share in _SHARES), key=lambda v: error(low, v))
         if low_most < 0:
             low = min((low_most * share for share in _SHARES), key=lambda v: error(v, high))
-    return low, high
+    return max(low * MARGIN, low_most * BEYOND), min(high * MARGIN, high_most * BEYOND)
 
 
 def ranges_around_beta(scaled: Tensor, beta: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -69,7 +85,7 @@ def ranges_around_beta(scaled: Tensor, beta: float) -> tuple[tuple[float, float]
         return float((rounded(some, low, high) - some).square().mean())
 
     largest = max(float(scaled.max()), abs(beta), 1e-6)
-    high = min((largest * share for share in _SHARES), key=error)
+    high = min(min((largest * share for share in _SHARES), key=error) * MARGIN, largest * BEYOND)
     step = (high - low) / LEVELS
     steps = round(abs(beta) / step)
     if steps:
@@ -79,15 +95,12 @@ def ranges_around_beta(scaled: Tensor, beta: float) -> tuple[tuple[float, float]
 
 
 @torch.no_grad()
-def set_statistics_ranges(layer: QuantGRN, x: Tensor, gain: Tensor, weight: Tensor) -> Tensor:
+def set_statistics_ranges(layer: QuantGRN, x: Tensor, gain: Tensor, weight: Tensor) -> None:
     """Set the ranges of ``layer`` from ``square`` to ``gain``, one after the other, each for the least error of gain.
 
     Args:
         x: the layer's input as rounded so far (batch, channels, height, width).
         gain: what its gain should be (batch, channels, 1, 1); ``weight``: how much each error counts, same shape.
-
-    Returns:
-        The rounded gain.
     """
     for r in layer.ranges.values():
         r.rounding = False
@@ -95,19 +108,17 @@ def set_statistics_ranges(layer: QuantGRN, x: Tensor, gain: Tensor, weight: Tens
     def error(power: Tensor) -> float:
         return float(((layer.statistics(power)["gain"] - gain).square() * weight).mean())
 
-    power = _search(layer.ranges["square"], float((x * x).max()), lambda: error(layer.power(x)), _ROOMS[1:])
-    del power
+    _search(layer.ranges["square"], float((x * x).max()), lambda: error(layer.power(x)), _ROOMS["square"])
     raw = layer.power(x)
     for stage in layer.STATISTICS:
         largest = float(layer.statistics(raw)[stage].max())
         if stage == "inverse_norm":  # 1 / 0 has no largest
             alive = layer.statistics(raw)["power"]
             largest = float(torch.rsqrt(alive[alive > 0].min()))
-        _search(layer.ranges[stage], largest, lambda: error(raw), _ROOMS)
-    return layer.statistics(raw)["gain"]
+        _search(layer.ranges[stage], largest, lambda: error(raw), _ROOMS[stage])
 
 
-def _search(r: Range, largest: float, error: Callable[[], float], rooms: list[float]) -> None:
+def _search(r: Range, largest: float, error: Callable[[], float], rooms: Sequence[float]) -> None:
     """Give ``r`` the best of [0, room * largest]."""
     r.rounding = True
 
@@ -115,4 +126,4 @@ def _search(r: Range, largest: float, error: Callable[[], float], rooms: list[fl
         r.set(0.0, high)
         return error()
 
-    r.set(0.0, min((room * largest for room in rooms), key=trial))
+    r.set(0.0, min((room * largest for room in rooms), key=trial) if len(rooms) > 1 else rooms[0] * largest)

@@ -1,15 +1,14 @@
 """Weights to int8 so that the layer's output error, not the weights' own, is small.
 
 Columns are rounded one after the other; the error of each is passed on to those not yet rounded, by the covariance of
-the layer's inputs (Frantar et al., "GPTQ", 2023, after Hassibi and Stork, "Optimal brain surgeon", 1993). Before that
-the float weights are fitted to the inputs as the rounded layers before deliver them. Several scales per output channel
-are tried, and rounding to nearest too: the result is never worse than that on the clips it saw.
+the layer's inputs (Frantar et al., "GPTQ", 2023, after Hassibi and Stork, "Optimal brain surgeon", 1993).
+Several scales per output channel are tried, and rounding to nearest too: the result is never worse than that on the
+clips it saw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,31 +21,25 @@ _DAMPING = 0.01  # of the mean input variance: what calibration clips say nothin
 _PATCH_VALUES = 2**25
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Covariances of input patches, float64 (groups, K, K), K taps per output; one group, or one per channel."""
+def covariance(layer: QuantConv, x: Tensor) -> Tensor:
+    """Covariance float64 (groups, K, K) of the patches ``layer`` meets in x (batch, channels, height, width).
 
-    rounded: Tensor
-    cross: Tensor  # of the exact patches (rows) with the rounded ones (columns)
-
-
-def moments(layer: QuantConv, exact: Tensor, rounded: Tensor) -> Moments:
-    """Moments of what ``layer`` meets in its exact and its rounded input (batch, channels, height, width)."""
+    K taps make one output; there is one group, or one per channel.
+    """
     groups = layer.conv.groups
     taps = layer.conv.weight[0].numel()
-    per_clip = groups * taps * exact.shape[2] * exact.shape[3]
-    every = max(1, -(-len(exact) * per_clip // _PATCH_VALUES))
+    stride = layer.conv.stride[0] * layer.conv.stride[1]
+    per_clip = groups * taps * x.shape[2] * x.shape[3] // stride
+    every = max(1, -(-len(x) * per_clip // _PATCH_VALUES))
     count = 0
-    sums = [torch.zeros(groups, taps, taps, dtype=torch.float64) for _ in range(2)]
-    means = [torch.zeros(groups, taps, dtype=torch.float64) for _ in range(2)]
-    for a, b in zip(_patches(layer, exact[::every]), _patches(layer, rounded[::every]), strict=True):
-        count += a.shape[2]
-        sums[0] += b @ b.transpose(1, 2)
-        sums[1] += a @ b.transpose(1, 2)
-        means[0] += a.sum(dim=2)
-        means[1] += b.sum(dim=2)
-    mean_a, mean_b = (m[:, :, None] / count for m in means)
-    return Moments(sums[0] / count - mean_b @ mean_b.transpose(1, 2), sums[1] / count - mean_a @ mean_b.transpose(1, 2))
+    products = torch.zeros(groups, taps, taps, dtype=torch.float64)
+    total = torch.zeros(groups, taps, 1, dtype=torch.float64)
+    for patches in _patches(layer, x[::every]):
+        count += patches.shape[2]
+        products += patches @ patches.transpose(1, 2)
+        total += patches.sum(dim=2, keepdim=True)
+    mean = total / count
+    return products / count - mean @ mean.transpose(1, 2)
 
 
 def _patches(layer: QuantConv, x: Tensor, clips: int = 8) -> Iterator[Tensor]:
@@ -59,25 +52,24 @@ def _patches(layer: QuantConv, x: Tensor, clips: int = 8) -> Iterator[Tensor]:
         yield columns.view(n, groups, -1, positions).permute(1, 2, 0, 3).reshape(groups, -1, n * positions)
 
 
-def compensated(weight: Tensor, seen: Moments) -> tuple[Tensor, Tensor]:
-    """Weight (O, I, kH, kW) on its grid, and the grid's scale (O,), for least output error on the patches seen."""
-    groups, taps, _ = seen.rounded.shape
+def compensated(weight: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (O, I, kH, kW) on its grid, and the grid's scale (O,), for least output error where ``seen`` is the
+    covariance of the inputs (:func:`covariance`)."""
+    groups, taps, _ = seen.shape
     rows = weight.detach().double().reshape(groups, -1, taps)  # (groups, outputs of the group, K)
-    damping = _DAMPING * seen.rounded.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
-    identity = damping[:, None, None] * torch.eye(taps, dtype=torch.float64)
-    curvature = seen.rounded + identity
-    fitted = torch.linalg.solve(curvature, rows @ (seen.cross + identity), left=False)
+    damping = _DAMPING * seen.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
+    curvature = seen + damping[:, None, None] * torch.eye(taps, dtype=torch.float64)
     base = nearest_scale(weight).double().reshape(groups, -1, 1)
 
     def error(candidate: Tensor) -> Tensor:
-        # E |q x' - w x|^2 less what no q changes: q C q' - 2 w X q'
-        return ((candidate @ seen.rounded - 2 * rows @ seen.cross) * candidate).sum(dim=2)
+        difference = candidate - rows
+        return ((difference @ seen) * difference).sum(dim=2)
 
     best, scale = (rows / base).round().clamp(-127, 127) * base, base
     least = error(best)
     for share in _SHARES:
         trial_scale = base * share
-        trial = _round_columns(fitted, trial_scale, curvature)
+        trial = _round_columns(rows, trial_scale, curvature)
         got = error(trial)
         better = (got < least)[:, :, None]
         best, scale = torch.where(better, trial, best), torch.where(better, trial_scale, scale)
