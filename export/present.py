@@ -12,6 +12,7 @@ from rich.table import Table
 from .verify import TargetResult, Verification
 
 STYLES = {"equal": "green", "named exception": "yellow", "different": "bold red", "skipped": "dim"}
+LOG_WIDTH = 150  # characters
 COLUMNS = ("target", "rule", "verdict", "bytes different", "accuracy", "= float", "flash B", "RAM B", "instructions")
 
 
@@ -52,9 +53,11 @@ def matrix_row(result: TargetResult) -> tuple[str, ...]:
 def print_verification(verification: Verification) -> None:
     """The matrix, then every difference, exception and skip in words."""
     console = Console()
+    if not console.is_terminal:  # a log has no width: nothing is cut
+        console = Console(width=LOG_WIDTH)
     table = Table(title=f"verification of {verification.graph}")
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("target", "rule", "verdict") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("target", "rule", "verdict") else "right", overflow="fold")
     for result in verification.results:
         table.add_row(*matrix_row(result), style=STYLES[result.status])
     console.print(table)
