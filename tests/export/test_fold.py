@@ -9,7 +9,6 @@ from torch import nn
 from export.errors import ExportError
 from export.fold import ConvStep, GrnStep, PoolStep, fold
 from export.quantnet import QuantNet
-
 from tests.export.tiny import SHAPE, inputs, tiny_net
 
 
