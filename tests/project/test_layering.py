@@ -44,8 +44,8 @@ ARROWS = {
         inside_functions={},
     ),
     "export": Arrows(
-        frozenset({"runtime", "training", "firmware_harness", "numpy", "torch", "rich"})
-        | {"onnx", "onnxsim", "onnxruntime", "flatbuffers", "ai_edge_litert", "jinja2", "matplotlib"},
+        frozenset({"runtime", "training", "firmware_harness", "numpy", "torch", "lightning", "rich"})
+        | {"onnx", "onnxsim", "onnxruntime", "flatbuffers", "ai_edge_litert", "jinja2"},
         in_file={"cli.py": COMMAND_LINE, "check.py": COMMAND_LINE},
         inside_functions={},
     ),
