@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.arith import I8, Rounding
-from runtime.graph import OPS, Add, Graph, Mul, Node
+from runtime.graph import OPS, Add, Graph, Mean, Mul, Node
 from runtime.kernels import KERNELS
 
 
@@ -28,6 +28,9 @@ class Tolerance:
 
 # (target, op) -> what may differ. Every other pair must agree in every byte.
 EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
+    ("litert", Mean): Tolerance(
+        1, 1e-4, "XNNPACK's mean rounds its factor in another order (about 7 in 901,120 codes): they part at near ties"
+    ),
     ("ort", Add): Tolerance(
         1, 1e-4, "ONNX Runtime sums in float32, XNNPACK in 21-bit fixed point: they part at near ties"
     ),
