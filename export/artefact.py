@@ -25,7 +25,8 @@ from runtime.graph import Graph
 from runtime.interpreter import run
 from training.models.checkpoint import LoadedModel
 
-from .float_onnx import float_onnx
+from .float_onnx import FLOAT_MODEL, float_onnx
+from .frontend_onnx import with_frontend
 from .lower import lower
 from .prune import Pruned, drop_constant_channels
 from .quantnet import QuantNet
@@ -100,19 +101,21 @@ def export_bundle(
     overwrite: bool = False,
 ) -> Bundle:
     """Write the bundle of an export; see :func:`runtime.bundle.write_bundle` for what is refused."""
-    shape = export.graph.tensors[export.graph.input].shape
+    shape, frontend = export.graph.tensors[export.graph.input].shape, export.source.frontend
+    networks = {"model.onnx": to_onnx(export.graph), FLOAT_MODEL: float_onnx(export.source.model, (shape[1], shape[2]))}
+    from_audio = {f"audio_to_scores{name[5:]}": with_frontend(onnx, frontend) for name, onnx in networks.items()}
     return write_bundle(
         path,
         graph=export.graph,
-        frontend=export.source.frontend,
+        frontend=frontend,
         labels=export.source.labels,
         tflite=to_tflite(export.graph),
-        onnx=to_onnx(export.graph),
+        onnx=networks["model.onnx"],
         golden=golden_vectors(export.graph, golden_log_mels),
         metrics={**metrics, "constant_channels_removed": export.pruned.removed},
         data=data,
         tools=tool_versions(),
-        extra_files={"model_float.onnx": float_onnx(export.source.model, (shape[1], shape[2]))},
+        extra_files={FLOAT_MODEL: networks[FLOAT_MODEL], **from_audio},
         rebuild=rebuild,
         overwrite=overwrite,
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from runtime.arith import Rounding
 
 if TYPE_CHECKING:
     from .verify import Verification
@@ -89,7 +92,7 @@ def export(
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder in TAU22 layout: accuracy on its test part.")
     ] = None,
@@ -97,23 +100,136 @@ def verify(
     clips: Annotated[int | None, typer.Option(min=1, help="At most so many test clips.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Run every target on the bundle's golden vectors, compare every byte, name the first difference."""
-    from runtime.bundle import read_bundle
+    """Run every target on the bundle's golden vectors, compare every byte, name the first difference.
 
-    from .labelled import labelled_codes
+    A .tflite file of any maker has none: its inputs are random codes.
+    """
     from .present import print_verification, progress
-    from .verify import TARGETS, verify_bundle
+    from .targets import TARGETS
 
-    opened = read_bundle(bundle)
     names = tuple(TARGETS) if targets == "all" else tuple(targets.split(","))
-    labelled = labelled_codes(opened, data, clips) if data else None
     with progress("verifying", len(names)) as step:
-        result = verify_bundle(opened, targets=names, labelled=labelled, on_target=step)
+        result = _verified(model, names, data, clips, step)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=1))
     else:
         print_verification(result)
     _exit_on_failure(result)
+
+
+def quality(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
+    recordings: Annotated[Path, typer.Option("--recordings", help="Folder of audio such as the model will hear.")],
+    clips: Annotated[int, typer.Option(min=1, help="One-second clips to look at.")] = 32,
+    rows: Annotated[int, typer.Option(min=1, help="Activations to show, the costliest first.")] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """What 8 bits cost: error and saturation of each activation, ranked by what restoring it to float would gain."""
+    from dataclasses import asdict
+
+    from runtime.bundle import read_bundle
+
+    from .calibration import calibration_log_mels
+    from .present import print_ranking, progress
+    from .quality import rank_layers
+
+    opened = read_bundle(bundle)
+    log_mels = calibration_log_mels(recordings, opened.frontend, clips)
+    with progress("restoring", len(list(opened.graph.activations()))) as step:
+        ranking = rank_layers(opened.graph, log_mels, lambda done, total: step(f"{done} of {total}"))
+    if as_json:
+        typer.echo(json.dumps({**asdict(ranking), "advice": ranking.advice()}, indent=1))
+    else:
+        print_ranking(opened.graph.name, ranking, rows)
+
+
+def npu(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
+    npus: Annotated[str, typer.Option("--npu", help="Comma-separated names, or 'all'.")] = "all",
+    min_npu_share: Annotated[float, typer.Option(min=0, max=100, help="Percent of the ops each NPU must take.")] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """Estimate cycles and memory on Arm Ethos-U with Vela, and say which ops would fall back to the CPU.
+
+    Exit code 1 when an NPU takes less than --min-npu-share.
+    """
+    from .npu import NPUS, estimate, npu_named, vela_path
+    from .present import print_estimates, progress
+
+    vela_path()
+    chosen = list(NPUS.values()) if npus == "all" else [npu_named(name) for name in npus.split(",")]
+    content = _tflite_of(model)
+    estimates = []
+    with progress("compiling with Vela", len(chosen)) as step:
+        for each in chosen:
+            step(each.name)
+            estimates.append(estimate(content, each))
+    if as_json:
+        typer.echo(json.dumps([e.to_json() for e in estimates], indent=1))
+    else:
+        print_estimates(model.name, estimates)
+    if any(100 * e.npu_share < min_npu_share for e in estimates):
+        raise typer.Exit(1)
+
+
+def _verified(
+    model: Path, names: tuple[str, ...], data: Path | None, clips: int | None, on_target: Callable[[str], None]
+) -> Verification:
+    """A bundle on its golden vectors and on labelled clips, or a TFLite file on random codes."""
+    from runtime.bundle import read_bundle
+
+    from .errors import ExportError
+    from .labelled import labelled_codes
+    from .tflite_model import open_tflite
+    from .verify import verify, verify_bundle
+
+    if model.suffix != ".tflite":
+        bundle = read_bundle(model)
+        labelled = labelled_codes(bundle, data, clips) if data else None
+        return verify_bundle(bundle, targets=names, labelled=labelled, on_target=on_target)
+    if data is not None:
+        raise ExportError("--data", "a .tflite file says nothing of its front end", expected="a bundle")
+    file = open_tflite(model)
+    return verify(file.graph, file.golden().inputs, targets=names, shipped=file, on_target=on_target)
+
+
+def firmware_of_tflite(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite file.")],
+    target: Annotated[str, typer.Option(help="A machine's name, as in tinyscene firmware --help.")] = "cortex-m4",
+    run: Annotated[bool, typer.Option("--run", help="Run random codes and compare every byte.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the C sources; MODEL-firmware by default.")] = None,
+    rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> int:
+    """Emit C for an int8 TFLite file of any maker, build it, run it, compare it."""
+    from firmware_harness.deliver import deliver
+    from firmware_harness.present import as_json as delivery_json
+    from firmware_harness.present import show
+    from firmware_harness.targets import target_named
+
+    from .tflite_model import open_tflite
+
+    machine, file = target_named(target), open_tflite(model)
+    folder = out if out is not None else model.resolve().with_name(f"{model.stem}-firmware")
+    delivery = deliver(file.graph, file.golden() if run else None, machine, rounding, folder)
+    if as_json:
+        typer.echo(delivery_json(delivery))
+    else:
+        show(delivery)
+    return 0 if delivery.matches else 1
+
+
+def _tflite_of(model: Path) -> bytes:
+    """The TFLite file's content, out of a bundle whose digests hold or as it is."""
+    from runtime.bundle import read_bundle
+
+    from .errors import ExportError
+
+    if model.suffix != ".tflite":
+        return read_bundle(model).file("model.tflite")
+    if not model.is_file():
+        raise ExportError(str(model), "no such file", next_step="check the path")
+    return model.read_bytes()
 
 
 def _exit_on_failure(result: Verification) -> None:

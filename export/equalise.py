@@ -1,4 +1,4 @@
-"""Give every channel between two convolutions the same reach, so that all of them use the 256 codes they share.
+"""Give every channel between two convolutions, or a GRN and one, the same reach, so that all use their 256 codes.
 
 Multiplying a channel by a positive factor before its ReLU and dividing the next weights by it changes nothing in the
 function (Nagel et al., "Data-free quantization through weight equalization and bias correction", 2019). A depthwise
@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .fold import ConvStep
-from .quantnet import QuantConv, QuantNet
+from .fold import ConvStep, GrnStep
+from .quantnet import QuantConv, QuantGRN, QuantNet
 
 _DENSE_SHARE = 0.5
 _LARGEST_FACTOR = 64.0
@@ -26,13 +26,13 @@ def equalise(net: QuantNet, x: Tensor) -> None:
     values = net.activations(x)
     for first in net.folded.steps:
         readers = [s for s in net.folded.steps if first.name in s.inputs]
-        if not (isinstance(first, ConvStep) and first.relu and len(readers) == 1):
+        if not (isinstance(first, ConvStep | GrnStep) and first.relu and len(readers) == 1):
             continue
         (second,) = readers
         if not isinstance(second, ConvStep):
             continue
         source, sink = net.layer_of(first), net.layer_of(second)
-        assert isinstance(source, QuantConv)
+        assert isinstance(source, QuantConv | QuantGRN)
         assert isinstance(sink, QuantConv)
         reach = values[first.name].amax(dim=(0, 2, 3))
         alive = reach > _DEAD * reach.max()
@@ -45,7 +45,10 @@ def equalise(net: QuantNet, x: Tensor) -> None:
         sink.conv.weight.div_(factor.view(shape))
 
 
-def _scale_outputs(layer: QuantConv, factor: Tensor) -> None:
+def _scale_outputs(layer: QuantConv | QuantGRN, factor: Tensor) -> None:
+    if isinstance(layer, QuantGRN):
+        layer.factor = layer.factor * factor.view(-1, 1, 1)
+        return
     if layer.norm is not None:
         layer.norm.weight.mul_(factor)
         layer.norm.bias.mul_(factor)

@@ -19,10 +19,10 @@ from runtime.spec import FrontendSpec
 from training.data import Clips, Tau22
 
 from .errors import ExportError
+from .float_onnx import FLOAT_MODEL
 from .verify import LabelledCodes
 
 F32 = npt.NDArray[np.float32]
-FLOAT_MODEL = "model_float.onnx"
 
 
 def clip_log_mels(clips: Clips, frontend: FrontendSpec) -> F32:
@@ -60,7 +60,8 @@ def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCode
     """As :func:`labelled_codes`, from clips that are decoded already."""
     log_mels = clip_log_mels(clips, bundle.frontend)
     codes = quantise(log_mels[..., None], bundle.graph.tensors[bundle.graph.input].quant)
-    return LabelledCodes(codes, clips.targets, _float_answers(bundle, log_mels), data)
+    devices = np.array([record.device for record in clips.records])
+    return LabelledCodes(codes, clips.targets, _float_answers(bundle, log_mels), devices, data)
 
 
 def _float_answers(bundle: Bundle, log_mels: F32) -> npt.NDArray[np.int64]:

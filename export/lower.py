@@ -151,12 +151,14 @@ class _Lowering:
         inverse_root = append("inverse_root", Rsqrt(), total, shape=one)
         half_ratio = append("half_ratio", Mul(), norm, inverse_root, shape=per_channel)
         ratio = append("ratio", Mul(), half_ratio, inverse_root, shape=per_channel)
-        gamma = np.full(per_channel, float(layer.grn.gamma), np.float32)
+        factor = np.broadcast_to(layer.factor.flatten().cpu().numpy(), channels)
+        gamma = (float(layer.grn.gamma) * factor).reshape(per_channel)
         gain_name = f"{step.name}.gain"
-        ones = np.ones(channels, np.float32)
-        gain = self.weighted(gain_name, DepthwiseConv2D(), ratio, gamma, ones, gain_name, layer.ranges["gain"].quant())
+        gain = self.weighted(
+            gain_name, DepthwiseConv2D(), ratio, gamma, factor, gain_name, layer.ranges["gain"].quant()
+        )
         scaled = append("scaled", Mul(), x, gain, shape=self.tensors[x].shape)
-        beta = np.full(channels, float(layer.grn.beta), np.float32)
+        beta = float(layer.grn.beta) * factor
         identity = np.ones(per_channel, np.float32)
         self.weighted(step.name, DepthwiseConv2D(relu=step.relu), scaled, identity, beta, output, quant)
 

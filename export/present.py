@@ -1,19 +1,41 @@
-"""Verification and progress on a terminal: the matrix, what differs, what was skipped and why."""
+"""Verification, NPU estimates and progress on a terminal: the matrix, what differs, what was skipped and why."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from .npu import Estimate
+from .quality import Ranking
 from .verify import TargetResult, Verification
 
-STYLES = {"equal": "green", "named exception": "yellow", "different": "bold red", "skipped": "dim"}
+STYLES = {
+    "equal": "green",
+    "named exception": "yellow",
+    "different": "bold red",
+    "failed": "bold red",
+    "skipped": "dim",
+}
 LOG_WIDTH = 150  # characters
-COLUMNS = ("target", "rule", "verdict", "bytes different", "accuracy", "= float", "flash B", "RAM B", "instructions")
+COLUMNS = (
+    "target",
+    "rule",
+    "verdict",
+    "bytes different",
+    "accuracy",
+    "95 %",
+    "scores off",
+    "float's, of clips",
+    "= float",
+    "p",
+    "flash B",
+    "RAM B",
+    "instructions",
+)
 
 
 @contextmanager
@@ -42,28 +64,74 @@ def matrix_row(result: TargetResult) -> tuple[str, ...]:
         result.rounding or "",
         result.status,
         f"{result.bytes_different:,} of {result.bytes_compared:,}" if result.bytes_compared else "",
-        f"{result.accuracy:.1%} of {result.accuracy_clips}" if result.accuracy is not None else "",
+        f"{result.accuracy:.1%}" if result.accuracy is not None else "",
+        "{:.0%}-{:.0%}".format(*result.accuracy_interval) if result.accuracy_interval is not None else "",
+        f"{result.scores_different:,}" if result.scores_different is not None else "",
+        f"{result.float_accuracy:.1%} of {result.accuracy_clips}" if result.float_accuracy is not None else "",
         f"{result.float_agreement:.1%}" if result.float_agreement is not None else "",
+        f"{result.differs_from_float_p:.2f}" if result.differs_from_float_p is not None else "",
         f"{f.flash_bytes:,}" if f and f.flash_bytes else "",
         f"{ram:,}" if ram else "",
         f"{f.instructions / 1e6:,.1f} M" if f and f.instructions else "",
     )
 
 
+def _wide() -> Console:
+    """A log has no width: nothing is cut there."""
+    console = Console()
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
+
+
 def print_verification(verification: Verification) -> None:
     """The matrix, then every difference, exception and skip in words."""
-    console = Console()
-    if not console.is_terminal:  # a log has no width: nothing is cut
-        console = Console(width=LOG_WIDTH)
+    console = _wide()
     table = Table(title=f"verification of {verification.graph}")
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("target", "rule", "verdict") else "right", overflow="fold")
-    for result in verification.results:
-        table.add_row(*matrix_row(result), style=STYLES[result.status])
+    rows = [matrix_row(result) for result in verification.results]
+    filled = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]  # without clips there is no accuracy
+    for i in filled:
+        left = COLUMNS[i] in ("target", "rule", "verdict")
+        table.add_column(COLUMNS[i], justify="left" if left else "right", overflow="fold")
+    for result, row in zip(verification.results, rows, strict=True):
+        table.add_row(*(row[i] for i in filled), style=STYLES[result.status])
     console.print(table)
     if verification.float_accuracy is not None:
         console.print(f"float accuracy {verification.float_accuracy:.1%} on {verification.data}")
+        console.print("p: how likely so many answers differ in worth from float's by chance alone (McNemar)")
     for result in verification.results:
         for text in (*result.exceptions, result.note, str(result.first_difference or "")):
             if text:
                 console.print(f"{result.target}: {text}", highlight=False, soft_wrap=True)
+
+
+def print_estimates(model: str, estimates: Sequence[Estimate]) -> None:
+    """Vela's estimates side by side, then every op an NPU would leave to the CPU."""
+    console = _wide()
+    table = Table(title=f"{model} on Ethos-U, estimated by Vela")
+    for name in ("NPU", "ops on NPU", "cycles", "ms", "SRAM B", "flash B"):
+        table.add_column(name, justify="left" if name == "NPU" else "right")
+    for e in estimates:
+        share = f"{e.ops_on_npu} of {e.ops_on_npu + e.ops_on_cpu} ({e.npu_share:.0%})"
+        table.add_row(e.npu, share, f"{e.cycles:,}", f"{e.milliseconds:.2f}", f"{e.sram_bytes:,}", f"{e.flash_bytes:,}")
+    console.print(table)
+    for e in estimates:
+        for refused in e.refused:
+            console.print(f"{e.npu}: to the CPU: {refused}", highlight=False, soft_wrap=True)
+
+
+def print_ranking(model: str, ranking: Ranking, rows: int) -> None:
+    """The costliest activations, then advice in words."""
+    console = _wide()
+    title = (
+        f"{model}: scores at {ranking.scores_sqnr_db:.1f} dB, "
+        f"{ranking.agreement:.1%} of {ranking.clips} clips answer as float"
+    )
+    table = Table(title=title)
+    for name in ("activation", "op", "SQNR dB", "saturated", "share of error", "agreement gained"):
+        table.add_column(name, justify="left" if name in ("activation", "op") else "right", overflow="fold")
+    for cost in ranking.rows[:rows]:
+        quality = cost.quality
+        shown = (f"{quality.sqnr_db:.1f}", f"{quality.saturated_share:.2%}", f"{cost.error_share:.1%}")
+        table.add_row(quality.name, quality.op, *shown, f"{100 * cost.agreement_gain:+.1f} points")
+    console.print(table)
+    for words in ranking.advice():
+        console.print(words, highlight=False, soft_wrap=True)

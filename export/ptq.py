@@ -16,7 +16,7 @@ from .equalise import equalise
 from .errors import ExportError
 from .fold import GrnStep, Step
 from .quantnet import QuantConv, QuantGRN, QuantNet
-from .ranges import least_error_range, ranges_around_beta, rounded, set_statistics_ranges
+from .ranges import BEYOND, least_error_range, range_on_floor, ranges_around_beta, rounded, set_statistics_ranges
 from .rounding import compensated, covariance
 
 GRN_CLIPS = 24
@@ -26,12 +26,18 @@ Progress = Callable[[int, int], None]
 
 @torch.no_grad()
 def calibrate(
-    net: QuantNet, batches: Iterable[Tensor], *, weights: bool = True, progress: Progress | None = None
+    net: QuantNet,
+    batches: Iterable[Tensor],
+    *,
+    floor: float | None = None,
+    weights: bool = True,
+    progress: Progress | None = None,
 ) -> None:
     """Set every range, and with ``weights`` every weight and bias, from float32 ``batches`` (batch, 1, mel, time).
 
     Leaves ``net`` frozen, in evaluation mode, ready to lower. Without ``weights`` BatchNorm stays apart and weights
     keep their values, as training wants them. All clips are kept in memory: some 150 to 250 are enough.
+    ``floor`` is the smallest value the input can take (:attr:`runtime.spec.FrontendSpec.floor`), if there is one.
 
     Raises:
         ExportError: there are no clips, or a value is not finite.
@@ -45,8 +51,20 @@ def calibrate(
     net.eval()
     net.freeze()
     equalise(net, x[:: max(1, len(x) // 64)])
+    _set_input_range(net, x, floor)
     _Walk(net, weights).over(x, progress)
     net.round(True)
+
+
+def _set_input_range(net: QuantNet, x: Tensor, floor: float | None) -> None:
+    """Nothing the network will hear may be cut: on a real net, input cut at the top by a third cost 13 dB at the
+    logits, and the lowest 3 % of values cut off cost 20 dB. A code that is the floor exactly gains 2 dB."""
+    r = net.range_of(net.folded.input_name)
+    r.rounding = True
+    if floor is None:
+        r.set(float(x.min()) * BEYOND, float(x.max()) * BEYOND)
+    else:
+        r.set(*range_on_floor(floor, float(x.max()) * BEYOND))
 
 
 class _Walk:
@@ -59,7 +77,7 @@ class _Walk:
 
     def over(self, x: Tensor, progress: Progress | None) -> None:
         folded = self.net.folded
-        self.keep(folded.input_name, x, x)
+        self.exact[folded.input_name], self.rounded[folded.input_name] = x, self.net.range_of(folded.input_name)(x)
         last_use = {name: step.name for step in folded.steps for name in step.inputs}
         for number, step in enumerate(folded.steps, start=1):
             self.take(step)
@@ -118,7 +136,9 @@ class _Walk:
         gain = layer.statistics(layer.power(x))["gain"]
         scaled = layer.scaled(x, gain)
         if layer.step.relu:
-            layer.ranges["scaled"].set(*(ends := ranges_around_beta(scaled, float(layer.grn.beta)))[0])
+            beta = (layer.grn.beta * layer.factor).flatten()
+            ends = ranges_around_beta(scaled, float(beta[beta.abs().argmax()]))
+            layer.ranges["scaled"].set(*ends[0])
             self.net.range_of(step.name).set(*ends[1])
         else:
             layer.ranges["scaled"].set(*least_error_range(scaled))

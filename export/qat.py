@@ -62,7 +62,7 @@ def quantise_aware(
     from training.fit import fit
 
     net = QuantNet(fold(model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, calibration, weights=False)
+    calibrate(net, calibration, floor=frontend.floor, weights=False)
     net.freeze(False)
     fit(
         net,

@@ -6,24 +6,31 @@ not kept apart before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.arith import I8, dequantise
+from runtime.arith import I8, dequantise, quantise
 from runtime.graph import OPS, Graph
 from runtime.interpreter import run
+
+from .simulate import F32, simulate
 
 
 @dataclass(frozen=True)
 class LayerQuality:
-    """How much an activation lost to its 8 bits, against the float network."""
+    """How much an activation lost to its 8 bits, against the float network.
+
+    ``saturated_share`` counts both ends, ``top_share`` the highest code alone: the lower end may be cut on purpose,
+    where a ReLU follows.
+    """
 
     name: str
     op: str
     sqnr_db: float
     saturated_share: float
+    top_share: float = 0.0
 
 
 def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, np.ndarray]) -> tuple[LayerQuality, ...]:
@@ -39,6 +46,86 @@ def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, np.ndarray]) 
         got = dequantise(trace[tensor.name], tensor.quant).reshape(wanted.shape)
         noise = float(np.square(wanted - got).sum())
         sqnr = 10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(noise, 1e-30))
-        edge = (trace[tensor.name] == 127) | (trace[tensor.name] == -128) & (tensor.quant.zero_point > -128)
-        rows.append(LayerQuality(tensor.name, names[tensor.name], float(sqnr), float(edge.mean())))
+        top = trace[tensor.name] == 127
+        edge = top | (trace[tensor.name] == -128) & (tensor.quant.zero_point > -128)
+        rows.append(LayerQuality(tensor.name, names[tensor.name], float(sqnr), float(edge.mean()), float(top.mean())))
     return tuple(rows)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What rounding one activation costs the answer: found by restoring it to float, alone.
+
+    ``error_share``: of the squared error of the scores, what goes away; it may be negative where errors cancel.
+    ``agreement_gain``: of the clips, how many more answer as float does.
+    """
+
+    quality: LayerQuality
+    error_share: float
+    agreement_gain: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A graph's 8 bits judged whole: the costliest activations first, and what one would do about them."""
+
+    clips: int
+    scores_sqnr_db: float
+    agreement: float
+    rows: tuple[LayerCost, ...]
+
+    def advice(self) -> tuple[str, ...]:
+        return tuple(_advice(self))
+
+
+def rank_layers(graph: Graph, log_mels: F32, progress: Callable[[int, int], None] | None = None) -> Ranking:
+    """Restore each activation to float alone, and see what the scores gain.
+
+    Args:
+        log_mels: float32 (n, mel, time), of the kind the model will hear; 32 clips tell the order.
+
+    Raises:
+        ExportError: an op without a float form.
+    """
+    names = [t.name for t in graph.activations()]
+    reference = simulate(graph, log_mels, names, shown=names)
+    codes = quantise(log_mels[..., None], graph.tensors[graph.input].quant)
+    rows = layer_quality(graph, codes, reference)
+    wanted = reference[graph.output]
+
+    def judged(restored: tuple[str, ...]) -> tuple[float, float]:
+        scores = simulate(graph, log_mels, restored, shown=(graph.output,))[graph.output]
+        agree = float(np.mean(scores.argmax(axis=1) == wanted.argmax(axis=1)))
+        return float(np.square(scores - wanted).sum()), agree
+
+    error, agreement = judged(())
+    costs = []
+    for done, row in enumerate(rows, start=1):
+        left, agree = judged((row.name,))
+        costs.append(LayerCost(row, 1.0 - left / max(error, 1e-30), agree - agreement))
+        if progress is not None:
+            progress(done, len(rows))
+    costs.sort(key=lambda cost: -cost.error_share)
+    sqnr = 10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(error, 1e-30))
+    return Ranking(len(log_mels), float(sqnr), agreement, tuple(costs))
+
+
+ADVISED = 3  # activations, at most
+SATURATION_WORTH_A_LOOK = 0.01
+SHARE_WORTH_A_LOOK = 0.1
+
+
+def _advice(ranking: Ranking) -> Iterator[str]:
+    """In words, the most useful first."""
+    for cost in ranking.rows[:ADVISED]:
+        if cost.error_share < SHARE_WORTH_A_LOOK:
+            break
+        where = f"'{cost.quality.name}' ({cost.quality.op}) makes {cost.error_share:.0%} of the scores' error"
+        if cost.quality.op == "input":
+            yield f"{where}: the input's 8 bits are the limit; only training with them in place (--qat) helps"
+        elif cost.quality.top_share > SATURATION_WORTH_A_LOOK:
+            yield f"{where}, and {cost.quality.top_share:.1%} of it is cut off: calibrate on louder clips"
+        else:
+            yield f"{where}: its channels differ in reach, or few codes are used; --qat can shift it"
+    if ranking.rows and ranking.rows[0].error_share < SHARE_WORTH_A_LOOK:
+        yield "the error comes from many activations alike: no single range is to blame, --qat is the way on"

@@ -29,7 +29,7 @@ def after_training(source: LoadedModel, name: str, recordings: Path, clips: int)
     """Calibrate on at most ``clips`` seconds of a folder; the export and the log-mels it was calibrated on."""
     log_mels = calibration_log_mels(recordings, source.frontend, clips)
     net = QuantNet(fold(source.model, (source.frontend.n_mels, source.frontend.n_frames)))
-    calibrate(net, batches(log_mels))
+    calibrate(net, batches(log_mels), floor=source.frontend.floor)
     return quantised(source, net, name), log_mels
 
 

@@ -80,7 +80,8 @@ class Range(nn.Module):
     def quant(self) -> Quant:
         """The range in the graph's terms; raises ExportError if it was never set."""
         self.require_set()
-        scale, zero_point = self.affine()
+        with torch.no_grad():
+            scale, zero_point = self.affine()
         return Quant.per_tensor(float(scale), int(zero_point))
 
 
@@ -167,8 +168,11 @@ class QuantGRN(nn.Module):
 
     power = mean(x^2); norm = power * rsqrt(power); ratio = norm / mean(norm) by two products with rsqrt(mean);
     y = relu(x * (1 + gamma * ratio) + beta). Epsilon is below half a code and left out. With ReLU, ``scaled`` needs
-    no codes below -beta.
+    no codes below -beta. ``factor`` (channels or 1, 1, 1) multiplies the output's channels, at no cost: gain and beta
+    hold it (:mod:`export.equalise`).
     """
+
+    factor: Tensor
 
     STATISTICS = ("power", "inverse_norm", "norm", "total", "inverse_root", "half_ratio", "ratio", "gain")
 
@@ -176,12 +180,13 @@ class QuantGRN(nn.Module):
         super().__init__()
         self.step = step
         self.grn: GRN = copy.deepcopy(step.grn)
+        self.register_buffer("factor", torch.ones(1, 1, 1))
         stages = ("square", *self.STATISTICS, "scaled")
         self.ranges = nn.ModuleDict({stage: Range(f"{step.name}.{stage}") for stage in stages})
 
     def forward(self, x: Tensor) -> Tensor:
         scaled = self.scaled(x, self.statistics(self.power(x))["gain"])
-        y = self.ranges["scaled"](scaled) + self.grn.beta
+        y = self.ranges["scaled"](scaled) + self.grn.beta * self.factor
         return torch.relu(y) if self.step.relu else y
 
     def power(self, x: Tensor) -> Tensor:
@@ -198,13 +203,13 @@ class QuantGRN(nn.Module):
         v["inverse_root"] = r["inverse_root"](_rsqrt(v["total"]))
         v["half_ratio"] = r["half_ratio"](v["norm"] * v["inverse_root"])
         v["ratio"] = r["ratio"](v["half_ratio"] * v["inverse_root"])
-        v["gain"] = r["gain"](1.0 + self.grn.gamma * v["ratio"])
+        v["gain"] = r["gain"](self.factor * (1.0 + self.grn.gamma * v["ratio"]))
         return v
 
     def scaled(self, x: Tensor, gain: Tensor) -> Tensor:
         """x * gain before it is rounded; what ReLU cuts off behind beta is cut off here already."""
         y = x * gain
-        return torch.maximum(y, -self.grn.beta) if self.step.relu else y
+        return torch.maximum(y, -self.grn.beta * self.factor) if self.step.relu else y
 
 
 def _rsqrt(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ error counted is that of the gain they end in, not their own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -71,6 +72,15 @@ def least_error_range(
         if low_most < 0:
             low = min((low_most * share for share in _SHARES), key=lambda v: error(v, high))
     return max(low * MARGIN, low_most * BEYOND), min(high * MARGIN, high_most * BEYOND)
+
+
+def range_on_floor(floor: float, high: float) -> tuple[float, float]:
+    """A range from ``floor`` to ``high`` or a little more, on whose grid both 0 and ``floor`` lie exactly."""
+    below = math.floor(-floor / (high - floor) * LEVELS) if floor < high else 0
+    if not 0 < below < LEVELS:
+        return min(floor, 0.0), max(high, 0.0)
+    step = -floor / below
+    return floor, (LEVELS - below) * step
 
 
 def ranges_around_beta(scaled: Tensor, beta: float) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -1,8 +1,8 @@
 """Write the integer graph as an ONNX file in QDQ form, with the graph's own quantisation parameters.
 
 Float in, float out: ``log_mel`` (1, 1, mel, time) float32 and scores (1, classes) float32; in between uint8 codes
-(the int8 code + 128), which ONNX Runtime fuses into integer kernels. RSQRT, which ONNX has not as one op, is a look-up
-of its 256 codes. Layout is NCHW, as ONNX convolutions want it.
+(the int8 code + 128), which ONNX Runtime fuses into integer kernels. RSQRT, which ONNX has not as one op, and every
+other function of one code are look-ups of 256 codes. Layout is NCHW, as ONNX convolutions want it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,27 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.arith import rsqrt_table
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Quant, Rsqrt, Shape
+from runtime.arith import I8, rsqrt_table
+from runtime.graph import (
+    Add,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Lookup,
+    Mean,
+    Mul,
+    Node,
+    Pool2D,
+    Quant,
+    Reshape,
+    Rsqrt,
+    Shape,
+    Softmax,
+    Sub,
+)
+from runtime.tables import function_table
 
 OPSET = 17
 IR_VERSION = 8
@@ -109,13 +128,15 @@ class _Writer:
         self.quantize(real, self.codes(node.output), quant)
 
     def weight(self, node: Node, data: np.ndarray) -> tuple[str, str]:
-        """Dequantised weight (O, I, kH, kW) and bias, per output channel."""
+        """Dequantised weight, output channels first, and bias, per output channel."""
         _, weight, bias = self.graph.ins(node)
         assert bias.data is not None
         names = []
         for tensor, values in ((weight, data), (bias, bias.data)):
-            scale = self.constant(f"{tensor.name}_scale", np.asarray(tensor.quant.scale, np.float32))
-            zeros = self.constant(f"{tensor.name}_zero_point", np.zeros(len(tensor.quant.scale), values.dtype))
+            channels = len(bias.data)
+            scales = np.broadcast_to(np.asarray(tensor.quant.scale, np.float32), channels)
+            scale = self.constant(f"{tensor.name}_scale", np.ascontiguousarray(scales))
+            zeros = self.constant(f"{tensor.name}_zero_point", np.zeros(channels, values.dtype))
             codes = self.constant(tensor.name, values)
             names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{tensor.name}_real", axis=0))
         return names[0], names[1]
@@ -169,18 +190,77 @@ def _mean(w: _Writer, node: Node) -> None:
     w.emit("Reshape", [mean, target], w.codes(out.name))
 
 
+def _fully_connected(w: _Writer, node: Node) -> None:
+    weight = w.graph.ins(node)[1].data
+    assert weight is not None
+    w.result(node, w.emit("Gemm", [w.real(node, 0), *w.weight(node, weight)], f"{node.name}_real", transB=1))
+
+
+def _pool2d(w: _Writer, node: Node) -> None:
+    """The largest code is found among the codes; an average is a real number first."""
+    op = node.op
+    assert isinstance(op, Pool2D)
+    window = {"kernel_shape": op.kernel, "strides": op.stride, "pads": op.pads}
+    if op.kind == "max":
+        w.emit("MaxPool", [w.codes(node.inputs[0])], w.codes(node.output), **window)
+    else:
+        w.result(node, w.emit("AveragePool", [w.real(node, 0)], f"{node.name}_real", **window))
+
+
 def _rsqrt(w: _Writer, node: Node) -> None:
-    table = rsqrt_table(w.graph.ins(node)[0].quant, w.graph.out(node).quant)
+    _table(w, node, rsqrt_table(w.graph.ins(node)[0].quant, w.graph.out(node).quant))
+
+
+def _lookup(w: _Writer, node: Node) -> None:
+    assert isinstance(node.op, Lookup)
+    x, out = w.graph.ins(node)[0].quant, w.graph.out(node).quant
+    _table(w, node, function_table(node.op.function, x, out, "single"))
+
+
+def _table(w: _Writer, node: Node, table: I8) -> None:
     codes = (table.astype(np.int16) + 128).astype(np.uint8)
     index = w.emit("Cast", [w.codes(node.inputs[0])], f"{node.name}_index", to=TensorProto.INT32)
     w.emit("Gather", [w.constant(f"{node.name}_table", codes), index], w.codes(node.output), axis=0)
 
 
+def _softmax(w: _Writer, node: Node) -> None:
+    rank = len(w.graph.out(node).shape)
+    w.result(node, w.emit("Softmax", [w.real(node, 0)], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
+
+
+def _reshape(w: _Writer, node: Node) -> None:
+    """The order of elements is that of NHWC, so four axes are turned before and after."""
+    op, codes = node.op, w.codes(node.inputs[0])
+    assert isinstance(op, Reshape)
+    if len(w.graph.ins(node)[0].shape) == 4:
+        codes = w.emit("Transpose", [codes], f"{node.name}_turned", perm=[0, 2, 3, 1])
+    shape = w.constant(f"{node.name}_shape", np.array(op.shape, np.int64))
+    if len(op.shape) != 4:
+        w.emit("Reshape", [codes, shape], w.codes(node.output))
+        return
+    w.emit("Reshape", [codes, shape], f"{node.name}_nhwc")
+    w.emit("Transpose", [f"{node.name}_nhwc"], w.codes(node.output), perm=[0, 3, 1, 2])
+
+
+def _concat(w: _Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Concat)
+    axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
+    w.emit("Concat", [w.codes(name) for name in node.inputs], w.codes(node.output), axis=axis)
+
+
 EMITTERS: dict[type, Callable[[_Writer, Node], None]] = {
     Conv2D: _conv,
     DepthwiseConv2D: _conv,
+    FullyConnected: _fully_connected,
     Add: _elementwise("Add"),
+    Sub: _elementwise("Sub"),
     Mul: _elementwise("Mul"),
     Mean: _mean,
+    Pool2D: _pool2d,
     Rsqrt: _rsqrt,
+    Lookup: _lookup,
+    Softmax: _softmax,
+    Reshape: _reshape,
+    Concat: _concat,
 }

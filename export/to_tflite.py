@@ -14,7 +14,28 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Pads, Quant, Rsqrt, Tensor
+from runtime.graph import (
+    Add,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Lookup,
+    Mean,
+    Mul,
+    Node,
+    Pads,
+    Pool2D,
+    Quant,
+    Reshape,
+    Rsqrt,
+    Softmax,
+    Sub,
+    Tensor,
+)
+
+from .errors import ExportError
 
 _ALIGNMENT = 16
 _NO_PADS: Pads = (0, 0, 0, 0)
@@ -123,6 +144,8 @@ class _Writer:
             return self.index[x.name], int(schema.Padding.SAME)
         if pads == _NO_PADS:
             return self.index[x.name], int(schema.Padding.VALID)
+        if isinstance(node.op, Pool2D) and (node.op.kind, x.quant.zero_point) != ("max", -128):
+            raise ExportError(f"'{node.name}'", "TFLite has no padding of this kind for a pool", got=pads)
         top, left, bottom, right = pads
         shape = (1, x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
         amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
@@ -181,21 +204,29 @@ def _depthwise(w: _Writer, node: Node) -> None:
     w.operator(schema.BuiltinOperator.DEPTHWISE_CONV_2D, 3, inputs, output, options, kind)
 
 
-def _add(w: _Writer, node: Node) -> None:
-    assert isinstance(node.op, Add)
-    options = schema.AddOptionsT()
+def _fully_connected(w: _Writer, node: Node) -> None:
+    assert isinstance(node.op, FullyConnected)
+    options = schema.FullyConnectedOptionsT()
     options.fusedActivationFunction = _activation_of(node.op.relu)
-    options.potScaleInt16 = False
+    options.weightsFormat = 0
+    options.keepNumDims = False
     output = w.activation(w.graph.out(node))
-    w.operator(schema.BuiltinOperator.ADD, 2, w.inputs(node), output, options, schema.BuiltinOptions.AddOptions)
+    kind = schema.BuiltinOptions.FullyConnectedOptions
+    w.operator(schema.BuiltinOperator.FULLY_CONNECTED, 4, w.inputs(node), output, options, kind)
 
 
-def _mul(w: _Writer, node: Node) -> None:
-    assert isinstance(node.op, Mul)
-    options = schema.MulOptionsT()
-    options.fusedActivationFunction = _activation_of(node.op.relu)
-    output = w.activation(w.graph.out(node))
-    w.operator(schema.BuiltinOperator.MUL, 2, w.inputs(node), output, options, schema.BuiltinOptions.MulOptions)
+def _elementwise(name: str) -> Callable[[_Writer, Node], None]:
+    """ADD, SUB or MUL."""
+
+    def emit(w: _Writer, node: Node) -> None:
+        options = getattr(schema, f"{name.title()}OptionsT")()
+        options.fusedActivationFunction = _activation_of(bool(getattr(node.op, "relu", False)))
+        options.potScaleInt16 = False
+        output = w.activation(w.graph.out(node))
+        kind = getattr(schema.BuiltinOptions, f"{name.title()}Options")
+        w.operator(getattr(schema.BuiltinOperator, name), 2, w.inputs(node), output, options, kind)
+
+    return emit
 
 
 def _mean(w: _Writer, node: Node) -> None:
@@ -209,6 +240,57 @@ def _mean(w: _Writer, node: Node) -> None:
     w.operator(schema.BuiltinOperator.MEAN, 2, inputs, output, options, schema.BuiltinOptions.ReducerOptions)
 
 
+def _pool2d(w: _Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Pool2D)
+    x, padding = w.padded(node, op.kernel, op.stride, op.pads)
+    options = _window(schema.Pool2DOptionsT(), padding, op.stride, relu=False)
+    options.filterHeight, options.filterWidth = op.kernel
+    output = w.activation(w.graph.out(node))
+    code = schema.BuiltinOperator.MAX_POOL_2D if op.kind == "max" else schema.BuiltinOperator.AVERAGE_POOL_2D
+    w.operator(code, 2, [x], output, options, schema.BuiltinOptions.Pool2DOptions)
+
+
+_FUNCTIONS = {"relu": "RELU", "relu6": "RELU6", "logistic": "LOGISTIC", "requantise": "QUANTIZE"}
+
+
+def _lookup(w: _Writer, node: Node) -> None:
+    assert isinstance(node.op, Lookup)
+    name = _FUNCTIONS[node.op.function]
+    options, kind = None, schema.BuiltinOptions.NONE
+    if name == "QUANTIZE":
+        options, kind = schema.QuantizeOptionsT(), schema.BuiltinOptions.QuantizeOptions
+    output = w.activation(w.graph.out(node))
+    w.operator(getattr(schema.BuiltinOperator, name), 2, w.inputs(node), output, options, kind)
+
+
+def _softmax(w: _Writer, node: Node) -> None:
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    output = w.activation(w.graph.out(node))
+    w.operator(schema.BuiltinOperator.SOFTMAX, 2, w.inputs(node), output, options, schema.BuiltinOptions.SoftmaxOptions)
+
+
+def _reshape(w: _Writer, node: Node) -> None:
+    assert isinstance(node.op, Reshape)
+    shape_index = w.constant(f"{node.name}_shape", np.array(node.op.shape, np.int32))
+    options = schema.ReshapeOptionsT()
+    options.newShape = list(node.op.shape)
+    output = w.activation(w.graph.out(node))
+    inputs = [*w.inputs(node), shape_index]
+    w.operator(schema.BuiltinOperator.RESHAPE, 1, inputs, output, options, schema.BuiltinOptions.ReshapeOptions)
+
+
+def _concat(w: _Writer, node: Node) -> None:
+    assert isinstance(node.op, Concat)
+    options = schema.ConcatenationOptionsT()
+    options.axis = node.op.axis
+    options.fusedActivationFunction = _activation_of(relu=False)
+    output = w.activation(w.graph.out(node))
+    kind = schema.BuiltinOptions.ConcatenationOptions
+    w.operator(schema.BuiltinOperator.CONCATENATION, 2, w.inputs(node), output, options, kind)
+
+
 def _rsqrt(w: _Writer, node: Node) -> None:
     output = w.activation(w.graph.out(node))
     w.operator(schema.BuiltinOperator.RSQRT, 2, w.inputs(node), output, None, schema.BuiltinOptions.NONE)
@@ -217,8 +299,15 @@ def _rsqrt(w: _Writer, node: Node) -> None:
 EMITTERS: dict[type, Callable[[_Writer, Node], None]] = {
     Conv2D: _conv2d,
     DepthwiseConv2D: _depthwise,
-    Add: _add,
-    Mul: _mul,
+    FullyConnected: _fully_connected,
+    Add: _elementwise("ADD"),
+    Sub: _elementwise("SUB"),
+    Mul: _elementwise("MUL"),
     Mean: _mean,
+    Pool2D: _pool2d,
     Rsqrt: _rsqrt,
+    Lookup: _lookup,
+    Softmax: _softmax,
+    Reshape: _reshape,
+    Concat: _concat,
 }

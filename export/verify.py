@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from firmware_harness.engine import Figures, HostC, QemuM4
+from firmware_harness.engine import Figures
 from runtime.arith import I8, Rounding
 from runtime.bundle import Bundle
-from runtime.engines import ENGINES, Engine, ModelFiles, open_engine
+from runtime.engines import Engine, ModelFiles, NumpyEngine
 from runtime.errors import TinysceneError
 from runtime.graph import Graph
 from runtime.interpreter import run
@@ -24,15 +24,20 @@ from runtime.plan import plan
 
 from .compare import Comparison, Difference, compare
 from .errors import ExportError
-from .to_onnx import to_onnx
-from .to_tflite import to_tflite
+from .statistics import mcnemar_p, wilson_interval
+from .targets import TARGETS, Exposed, TargetRow
 
-Status = Literal["equal", "named exception", "different", "skipped"]
+Status = Literal["equal", "named exception", "different", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What one target did. ``bytes_*`` count op outputs over all vectors; ``exceptions`` name tolerated ops."""
+    """What one target did. ``bytes_*`` count op outputs over all vectors; ``exceptions`` name tolerated ops.
+
+    ``accuracy`` and ``float_accuracy``, that of the float network, are on the same ``accuracy_clips`` clips;
+    ``accuracy_interval`` holds with 95 %, ``differs_from_float_p`` is McNemar's; ``scores_different`` counts the output
+    codes of these clips that are not the graph's.
+    """
 
     target: str
     rounding: Rounding | None
@@ -47,6 +52,11 @@ class TargetResult:
     figures: Figures | None = None
     seconds: float = 0.0
     accuracy: float | None = None
+    float_accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    accuracy_by_device: dict[str, float] | None = None
+    differs_from_float_p: float | None = None
+    scores_different: int | None = None
     accuracy_clips: int = 0
     float_agreement: float | None = None
 
@@ -66,7 +76,7 @@ class Verification:
 
     @property
     def failed(self) -> tuple[TargetResult, ...]:
-        return tuple(r for r in self.results if r.status == "different")
+        return tuple(r for r in self.results if r.status in ("different", "failed"))
 
     @property
     def skipped(self) -> tuple[TargetResult, ...]:
@@ -80,13 +90,27 @@ class Verification:
 class LabelledCodes:
     """Network inputs of labelled clips, for accuracy on every target.
 
-    ``codes`` int8 (n, H, W, C); ``labels`` int (n,); ``float_labels`` int (n,): what the float network answers.
+    ``codes`` int8 (n, H, W, C); ``labels`` int (n,); ``float_labels`` int (n,): what the float network answers;
+    ``devices`` str (n,): what each was recorded with.
     """
 
     codes: I8
     labels: np.ndarray
     float_labels: np.ndarray
+    devices: np.ndarray
     data: str
+    _oracle: dict[Rounding, I8] = field(default_factory=dict)
+
+    def take(self, rows: np.ndarray) -> LabelledCodes:
+        parts = (self.codes, self.labels, self.float_labels, self.devices)
+        oracle = {rounding: scores[rows] for rounding, scores in self._oracle.items()}
+        return LabelledCodes(*(part[rows] for part in parts), self.data, oracle)
+
+    def oracle(self, graph: Graph, rounding: Rounding) -> I8:
+        """The graph's own output codes (n, ...), computed once."""
+        if rounding not in self._oracle:
+            self._oracle[rounding] = NumpyEngine(graph, rounding).output_codes(self.codes)
+        return self._oracle[rounding]
 
     def sample(self, count: int, seed: int = 0) -> LabelledCodes:
         """At most ``count`` clips, the same share of every label."""
@@ -99,44 +123,7 @@ class LabelledCodes:
             mine = shuffled[self.labels[shuffled] == label]
             rank[mine] = np.arange(len(mine))
         rows = np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:count])
-        return LabelledCodes(self.codes[rows], self.labels[rows], self.float_labels[rows], self.data)
-
-
-@dataclass(frozen=True)
-class TargetRow:
-    """One target by name: how to open it on a graph with all activations exposed, and its cap on accuracy clips."""
-
-    open: Callable[[_Exposed], Engine]
-    max_clips: int | None = None
-
-
-class _Exposed:
-    """A graph as :class:`runtime.engines.ModelFiles`, every activation an output; files are written on demand."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self._files: dict[str, bytes] = {}
-
-    def file(self, name: str) -> bytes:
-        if name not in self._files:
-            writer = to_tflite if name.endswith(".tflite") else to_onnx
-            self._files[name] = writer(self.graph, expose_all=True)
-        return self._files[name]
-
-
-def _by_name(name: str) -> Callable[[_Exposed], Engine]:
-    return lambda files: open_engine(name, files)
-
-
-EMULATED_CLIPS = 60  # for accuracy on emulated CPUs: some seconds for a small net, a minute for the largest
-
-TARGETS: dict[str, TargetRow] = {
-    **{name: TargetRow(_by_name(name)) for name in ENGINES},
-    "c-host": TargetRow(lambda files: HostC(files.graph, "double"), max_clips=200),
-    "c-host-single": TargetRow(lambda files: HostC(files.graph, "single"), max_clips=200),
-    "c-cortex-m4": TargetRow(lambda files: QemuM4(files.graph, "double"), max_clips=EMULATED_CLIPS),
-    "c-cortex-m4-single": TargetRow(lambda files: QemuM4(files.graph, "single"), max_clips=EMULATED_CLIPS),
-}
+        return self.take(rows)
 
 
 def verify(
@@ -160,7 +147,7 @@ def verify(
     unknown = [name for name in targets if name not in TARGETS]
     if unknown:
         raise ExportError(f"target '{unknown[0]}'", "unknown", expected=" | ".join(TARGETS))
-    files = _Exposed(graph.check())
+    files = Exposed(graph.check())
     results = []
     for name in targets:
         if on_target:
@@ -197,19 +184,33 @@ def verify_bundle(
 
 
 def _run_target(
-    name: str, files: _Exposed, inputs: I8, labelled: LabelledCodes | None, shipped: ModelFiles | None
+    name: str, files: Exposed, inputs: I8, labelled: LabelledCodes | None, shipped: ModelFiles | None
 ) -> TargetResult:
     start = time.perf_counter()
     row = TARGETS[name]
     try:
         engine = row.open(files)
     except TinysceneError as problem:
-        if problem.next_step:  # a missing tool says how to get it; everything else is a fault of ours
-            return TargetResult(name, None, "skipped", note=str(problem))
-        raise
+        return TargetResult(name, None, "skipped" if problem.missing else "failed", note=str(problem))
+    try:
+        return _compared(name, row, engine, files, inputs, labelled, shipped, start)
+    except TinysceneError as problem:  # the other targets still have their say
+        return TargetResult(name, engine.rounding, "skipped" if problem.missing else "failed", note=str(problem))
+
+
+def _compared(
+    name: str,
+    row: TargetRow,
+    engine: Engine,
+    files: Exposed,
+    inputs: I8,
+    labelled: LabelledCodes | None,
+    shipped: ModelFiles | None,
+    start: float,
+) -> TargetResult:
     shown = engine.outputs(inputs)
     comparison = compare(name, engine.rounding, files.graph, inputs, shown)
-    product = open_engine(name, shipped) if shipped is not None and name in ENGINES else engine
+    product = row.open(shipped) if shipped is not None and row.reads_files else engine
     output_differs = not np.array_equal(product.output_codes(inputs), shown[files.graph.output])
     notes = list(engine.notes)
     if output_differs:
@@ -218,7 +219,8 @@ def _run_target(
         notes.append(_arena_note(files.graph, inputs, engine.rounding, shown[files.graph.output]))
     measured: dict[str, Any] = {}
     if labelled is not None:
-        measured = _accuracy(product, labelled if row.max_clips is None else labelled.sample(row.max_clips))
+        clips = labelled if row.max_clips is None else labelled.sample(row.max_clips)
+        measured = _accuracy(product, clips, files.graph)
     return TargetResult(
         name,
         engine.rounding,
@@ -247,10 +249,18 @@ def _arena_note(graph: Graph, inputs: I8, rounding: Rounding, separate: I8) -> s
     return f"also inside its planned arena of {arena.arena_bytes:,} B"
 
 
-def _accuracy(engine: Engine, labelled: LabelledCodes) -> dict[str, Any]:
-    answers = engine.output_codes(labelled.codes).reshape(len(labelled.codes), -1).argmax(axis=1)
+def _accuracy(engine: Engine, labelled: LabelledCodes, graph: Graph) -> dict[str, Any]:
+    scores = engine.output_codes(labelled.codes)
+    answers = scores.reshape(len(scores), -1).argmax(axis=1)
+    right, float_right = answers == labelled.labels, labelled.float_labels == labelled.labels
+    devices = np.unique(labelled.devices)
     return {
-        "accuracy": float(np.mean(answers == labelled.labels)),
+        "accuracy": float(np.mean(right)),
+        "float_accuracy": float(np.mean(float_right)),
+        "accuracy_interval": wilson_interval(int(right.sum()), len(right)),
+        "accuracy_by_device": {str(d): float(np.mean(right[labelled.devices == d])) for d in devices},
+        "differs_from_float_p": mcnemar_p(right, float_right),
+        "scores_different": int(np.count_nonzero(scores != labelled.oracle(graph, engine.rounding))),
         "accuracy_clips": len(labelled.labels),
         "float_agreement": float(np.mean(answers == labelled.float_labels)),
     }

@@ -106,6 +106,8 @@ def _target_lines(verification: Verification) -> list[Line]:
     named = [r.target for r in agree if r.status == "named exception"]
     lines = [
         Line("fail", f"{r.target} differs in {r.bytes_different:,} of {r.bytes_compared:,} bytes{_first_at(r)}")
+        if r.status == "different"
+        else Line("fail", f"{r.target} could not be run: {r.note}")
         for r in verification.failed
     ]
     if agree:

@@ -1,0 +1,195 @@
+"""An emulated Raspberry Pi: our runtime and the published arm64 wheels on a Debian arm64 system under QEMU.
+
+The system is unpacked from packages once, into the user's cache; nothing is installed on this machine. Its kernel is
+ours, only user programs are emulated, so /proc/cpuinfo is replaced by that of the processor and /sys is shown: without
+it LiteRT quietly leaves XNNPACK, with this machine's cpuinfo it crashes. QEMU's CPU `max` computes wrongly in 7.2 and
+is not offered. Needs root for the change of root; refuses with the command to install what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runtime.arith import I8, Rounding
+from runtime.engines import ModelFiles
+from runtime.graph_io import graph_arrays, graph_record, pack_arrays
+
+from .errors import ExportError
+from .foreign import COMPLETE, cache_folder
+
+SUITE = "bookworm"
+SYSTEM_PACKAGES = ("python3", "libstdc++6")  # of Debian arm64
+WHEELS = ("numpy==2.4.6", "ai-edge-litert==2.3.0", "onnxruntime==1.31.1", "soundfile", "soxr")
+PLATFORMS = tuple(f"manylinux{tag}_aarch64" for tag in ("2014", "_2_17", "_2_26", "_2_27", "_2_28"))
+EMULATOR = "qemu-aarch64-static"
+TOOLS = {"mmdebstrap": "mmdebstrap", EMULATOR: "qemu-user-static", "unshare": "util-linux", "chroot": "coreutils"}
+TIMEOUT_SECONDS = 1800
+RUNTIME = Path(__file__).resolve().parents[1] / "runtime"
+WORKER = Path(__file__).with_name("pi_worker.py")
+MODEL_OF = {"ort": "model.onnx", "litert": "model.tflite", "litert-reference": "model.tflite"}
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A Raspberry Pi's processor: QEMU's name, and what Linux says of it (CPU part number)."""
+
+    name: str
+    board: str
+    part: str
+
+    def cpuinfo(self) -> str:
+        lines = (
+            "processor\t: 0", "BogoMIPS\t: 108.00", "Features\t: fp asimd evtstrm crc32 cpuid",
+            "CPU implementer\t: 0x41", "CPU architecture: 8", "CPU variant\t: 0x0",
+            f"CPU part\t: {self.part}", "CPU revision\t: 3", "", "",
+        )  # fmt: skip
+        return "\n".join(lines)
+
+
+PROCESSORS = {
+    "pi3": Processor("cortex-a53", "Raspberry Pi 3", "0xd03"),
+    "pi4": Processor("cortex-a72", "Raspberry Pi 4", "0xd08"),
+}
+
+
+class PiEngine:
+    """One of our engines on the emulated Pi (see :class:`runtime.engines.Engine`).
+
+    Args:
+        files: the model; what the file shows is what ``outputs`` gives.
+        processor: of :data:`PROCESSORS`.
+        engine: ``litert``, ``litert-reference`` or ``ort``.
+
+    Raises:
+        ExportError: a tool is missing, this user is not root, or the system cannot be unpacked.
+    """
+
+    def __init__(self, files: ModelFiles, processor: Processor, engine: str) -> None:
+        self._files, self._processor, self._engine = files, processor, engine
+        self.name = f"{next(k for k, p in PROCESSORS.items() if p is processor)}-{engine}"
+        self.rounding: Rounding = "double" if engine == "litert-reference" else "single"
+        self.notes: tuple[str, ...] = ()
+        self._root = pi_root()
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        """Every output of the file by name, int8 (batch, ...)."""
+        with tempfile.TemporaryDirectory(prefix="tinyscene-pi-") as name:
+            folder = Path(name)
+            model = MODEL_OF[self._engine]
+            (folder / model).write_bytes(self._files.file(model))
+            (folder / "graph.json").write_text(json.dumps(graph_record(self._files.graph)))
+            (folder / "graph.npz").write_bytes(pack_arrays(graph_arrays(self._files.graph)))
+            np.save(folder / "inputs.npy", codes)
+            said = json.loads(self._run(folder).strip().splitlines()[-1])
+            package = "onnxruntime" if self._engine == "ort" else "ai-edge-litert"
+            version = f"{package} {said['versions'][package]} on {said['machine']}, {self._processor.name}"
+            self.notes = (version, *said["notes"])
+            with np.load(folder / "outputs.npz") as found:
+                return {key: found[key] for key in found}
+
+    def output_codes(self, codes: I8) -> I8:
+        """The graph's output alone, int8 (batch, ...)."""
+        return self.outputs(codes)[self._files.graph.output]
+
+    def _run(self, folder: Path) -> str:
+        (folder / "cpuinfo").write_text(self._processor.cpuinfo())
+        inside = f"/usr/bin/{EMULATOR} /usr/bin/python3 /mnt/tinyscene/pi_worker.py {self._engine} /mnt/model"
+        script = _SCRIPT.format(root=self._root, runtime=RUNTIME, worker=WORKER, folder=folder, inside=inside)
+        shown = {"QEMU_CPU": self._processor.name, "PYTHONPATH": "/usr/lib/wheels:/mnt/tinyscene", "LC_ALL": "C.UTF-8"}
+        try:
+            done = subprocess.run(
+                ["unshare", "--mount", "bash", "-euc", script],
+                env={"PATH": os.environ["PATH"], **shown}, capture_output=True, text=True,
+                timeout=TIMEOUT_SECONDS, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise ExportError(self.name, f"ran longer than {TIMEOUT_SECONDS} s") from None
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ExportError(self.name, "failed", got=last)
+        return done.stdout
+
+
+# Mounts live in a name space of their own and vanish with it. The root is shared by runs, so its own files stay as they
+# are: what is ours is mounted below /mnt.
+_SCRIPT = """
+mount -t tmpfs none {root}/mnt
+mkdir {root}/mnt/tinyscene {root}/mnt/tinyscene/runtime {root}/mnt/model
+mount --bind {runtime} {root}/mnt/tinyscene/runtime
+cp {worker} {root}/mnt/tinyscene/
+mount --bind {folder} {root}/mnt/model
+mount --bind /proc {root}/proc
+mount --rbind /sys {root}/sys
+mount --bind {folder}/cpuinfo {root}/proc/cpuinfo
+exec chroot {root} {inside}
+"""
+
+
+def pi_root() -> Path:
+    """The unpacked arm64 system, made when it is not there yet (some 90 MB of packages and wheels).
+
+    Raises:
+        ExportError: a tool is missing, this user is not root, or packages cannot be had.
+    """
+    for tool, package in TOOLS.items():
+        if shutil.which(tool) is None:
+            raise _missing(f"{tool} is not installed", f"apt-get install {package}")
+    if os.geteuid() != 0:
+        raise _missing("changing the root needs root", "use sudo")
+    emulator = shutil.which(EMULATOR)
+    assert emulator is not None
+    recipe = repr((SUITE, SYSTEM_PACKAGES, WHEELS, Path(emulator).stat().st_size))
+    root = cache_folder() / f"raspberry-pi-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    if (root / COMPLETE).exists():
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tinyscene-pi-", dir=root.parent) as name:
+        unfinished = Path(name) / "root"
+        _unpack(unfinished)
+        shutil.copy(emulator, unfinished / "usr/bin")
+        (unfinished / COMPLETE).touch()
+        shutil.rmtree(root, ignore_errors=True)
+        unfinished.rename(root)
+    return root
+
+
+def _unpack(root: Path) -> None:
+    """Debian's packages without running their scripts, and the wheels, which are archives."""
+    included = f"--include={','.join(SYSTEM_PACKAGES)}"
+    _require(
+        ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64", included, SUITE, str(root)],
+        "Debian's arm64 packages",
+    )
+    for folder in ("proc", "sys", "mnt", "usr/lib/wheels"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tinyscene-wheels-") as wheels:
+        tags = [word for tag in PLATFORMS for word in ("--platform", tag)]
+        abis = [word for abi in ("cp311", "abi3", "none") for word in ("--abi", abi)]
+        python = ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", *tags, *abis]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", wheels, *python, *WHEELS]
+        _require(command, "the arm64 wheels")
+        for wheel in Path(wheels).glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(root / "usr/lib/wheels")
+
+
+def _require(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise _missing(f"cannot get {what}: {last}", "check the network")
+
+
+def _missing(what: str, next_step: str) -> ExportError:
+    return ExportError("emulated Raspberry Pi", what, next_step=next_step, missing=True)

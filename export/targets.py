@@ -1,0 +1,92 @@
+"""Every target that executes the graph, by name, behind the engine interface.
+
+Opening one may raise an error with the command that installs what it lacks; that is a named skip, never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from firmware_harness.engine import FirmwareEngine
+from firmware_harness.targets import TARGETS as MACHINES
+from firmware_harness.targets import Target
+from runtime.arith import Rounding
+from runtime.engines import ENGINES, Engine, ModelFiles, open_engine
+from runtime.graph import Graph
+
+from .foreign import ForeignTflite, Kernels
+from .pi import MODEL_OF, PROCESSORS, PiEngine
+from .to_onnx import to_onnx
+from .to_tflite import to_tflite
+
+HOST_CLIPS = 200  # for accuracy with sanitizers on
+PI_CLIPS = 500
+EMULATED_CLIPS = 60  # some seconds for a small net, a minute for the largest
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """How to open a target, whether it reads a model's files (then it also runs those that ship), and its cap on clips
+    for accuracy."""
+
+    open: Callable[[ModelFiles], Engine]
+    reads_files: bool = True
+    max_clips: int | None = None
+
+
+class Exposed:
+    """A graph as :class:`runtime.engines.ModelFiles`, every activation an output; files are written on demand."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._files: dict[str, bytes] = {}
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    def file(self, name: str) -> bytes:
+        if name not in self._files:
+            writer = to_tflite if name.endswith(".tflite") else to_onnx
+            self._files[name] = writer(self._graph, expose_all=True)
+        return self._files[name]
+
+
+def _engine(name: str) -> TargetRow:
+    return TargetRow(lambda files: open_engine(name, files))
+
+
+def _foreign(module: str, kernels: Kernels) -> TargetRow:
+    return TargetRow(lambda files: ForeignTflite(files.graph, files.file("model.tflite"), module, kernels))
+
+
+def _pi(board: str, engine: str) -> TargetRow:
+    return TargetRow(lambda files: PiEngine(files, PROCESSORS[board], engine), max_clips=PI_CLIPS)
+
+
+def _firmware(machine: Target, rounding: Rounding) -> TargetRow:
+    clips = HOST_CLIPS if machine.emulator is None else EMULATED_CLIPS
+    return TargetRow(lambda files: FirmwareEngine(files.graph, machine, rounding), reads_files=False, max_clips=clips)
+
+
+def _named(machine: str) -> dict[str, TargetRow]:
+    target = MACHINES[machine]
+    return {f"c-{machine}": _firmware(target, "double"), f"c-{machine}-single": _firmware(target, "single")}
+
+
+# What the demonstration shows, and every installation for development has.
+CORE_TARGETS: dict[str, TargetRow] = {
+    **{name: _engine(name) for name in ENGINES},
+    **_named("host"),
+    **_named("cortex-m4"),
+}
+TARGETS: dict[str, TargetRow] = {
+    **CORE_TARGETS,
+    "tflite-runtime": _foreign("tflite_runtime", "default"),
+    "tflite-runtime-reference": _foreign("tflite_runtime", "reference"),
+    **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},
+    "tensorflow": _foreign("tensorflow", "default"),
+    "tensorflow-reference": _foreign("tensorflow", "reference"),
+    **{name: row for machine in MACHINES for name, row in _named(machine).items() if name not in CORE_TARGETS},
+}
