@@ -1,7 +1,8 @@
 """Compile an emitted model, the kernels and a test program into an image.
 
 Objects and images are named by a digest of everything that goes into them, so that nothing is compiled twice in one
-build folder. Refuses to go on without the compiler, naming the packages that bring it.
+build folder. Refuses to go on without the compiler, naming the packages that bring it, with one too old for the
+processor, and with a model that does not fit into memory.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from typing import Literal
 
 from runtime.arith import Rounding
 
-from .emit import KERNEL_FOLDER, ROUNDING_MACRO, Emitted, kernel_sources
+from .emit import ROUNDING_MACRO, Emitted
 from .errors import FirmwareError
+from .frontend import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
 from .targets import C_FLAGS, PORT_FOLDER, Target
 
-Program = Literal["verify", "measure"]
+Program = Literal["verify", "measure", "profile", "logmel", "scenes"]
 COMPILE_TIMEOUT_SECONDS = 300.0
 COMPLAINT = re.compile(r"\berror: |undefined reference|multiple definition|overflowed by")
+OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 CODE_SECTIONS = (".text",)
 FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".ARM.exidx", ".data")
 STATIC_RAM_SECTIONS = (".data", ".bss")
@@ -56,7 +59,13 @@ class ImageSizes:
 
 
 def build(
-    emitted: Emitted, target: Target, rounding: Rounding, *, program: Program = "verify", folder: Path | None = None
+    emitted: Emitted,
+    target: Target,
+    rounding: Rounding,
+    *,
+    program: Program = "verify",
+    frontend: EmittedFrontend | None = None,
+    folder: Path | None = None,
 ) -> Image:
     """Compile and link ``program`` around the model.
 
@@ -65,7 +74,9 @@ def build(
         target: machine to build for.
         rounding: the rule compiled in.
         program: ``verify`` dumps every layer, with sanitizers where the target has them; ``measure`` is the image as a
-            product would have it, for targets with a counter.
+            product would have it, for targets with a counter, and ``profile`` counts each call there; ``scenes`` is the
+            application from audio to label.
+        frontend: for ``scenes``, its log-mel.
         folder: where objects and images go and are found again; by default a folder that lives as long as the process.
 
     Raises:
@@ -73,21 +84,47 @@ def build(
     """
     target.refuse_unless_fits(emitted.graph.name, emitted.constant_bytes, emitted.plan.arena_bytes)
     folder = _process_folder() if folder is None else folder
-    flags = [*C_FLAGS, *target.flags, *(target.verify_flags if program == "verify" else ())]
+    flags = _flags(target, program)
     if rounding == "single":
         flags.append(f"-D{ROUNDING_MACRO}")
-    if program == "verify":
+    if program in ("verify", "profile"):
         flags.append("-DTS_OBSERVE")
     model = folder / "models" / _digest(emitted.model_c, emitted.model_h)
     _write_model(model, emitted)
-    sources = [model / "model.c", *kernel_sources(), PORT_FOLDER / f"{program}.c", *target.port_folder.iterdir()]
-    objects = [_compile(source, model, flags, target, folder) for source in sorted(sources) if source.suffix == ".c"]
-    return Image(_link(objects, flags, target, folder), target, program, rounding)
+    sources = [
+        model / "model.c",
+        *emitted.kernels.sources(),
+        PORT_FOLDER / f"{program}.c",
+        *(path for port in target.port_folders for path in port.iterdir()),
+    ]
+    headers = emitted.kernels.folders()
+    if frontend is not None:
+        sources += [*frontend_sources(), *scene_sources()]
+        headers = [*headers, FRONTEND_FOLDER, SCENE_FOLDER, _write_frontend(folder, frontend)]
+    objects = [
+        _compile(source, model, headers, flags, target, folder) for source in sorted(sources) if source.suffix == ".c"
+    ]
+    return Image(_link(objects, flags, target, folder, emitted.graph.name), target, program, rounding)
+
+
+def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | None = None) -> Image:
+    """Compile and link a log-mel front end alone, as program ``logmel``.
+
+    Raises:
+        FirmwareError: a tool is missing, or the compiler refuses.
+    """
+    folder = _process_folder() if folder is None else folder
+    flags, tables = _flags(target, "logmel"), _write_frontend(folder, frontend)
+    ports = [path for port in target.port_folders for path in port.iterdir()]
+    sources = sorted([*frontend_sources(), PORT_FOLDER / "logmel.c", *ports])
+    headers = [FRONTEND_FOLDER, tables]
+    objects = [_compile(source, tables, headers, flags, target, folder) for source in sources if source.suffix == ".c"]
+    return Image(_link(objects, flags, target, folder, frontend.spec.name), target, "logmel", "double")
 
 
 def sizes(image: Image) -> ImageSizes:
     """Section sizes of a linked image, by the target's ``size``."""
-    listing = run_tool([image.target.size_tool, "-A", str(image.path)], image.target)
+    listing = run_tool([image.target.toolchain.tool("size"), "-A", str(image.path)], image.target)
     rows = [line.split() for line in listing.splitlines()]
     bytes_of = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
 
@@ -134,14 +171,38 @@ def _tool(name: str, target: Target) -> str:
     path = shutil.which(name)
     if path is None:
         raise FirmwareError(
-            f"building for {target.name}", f"{name} is not installed", next_step=f"apt-get install {target.package}"
+            f"building for {target.name}",
+            f"{name} is not installed",
+            next_step=f"apt-get install {target.toolchain.package}",
+            missing=True,
         )
     return path
 
 
-@lru_cache(maxsize=8)
-def _version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+def compiler_version(target: Target) -> str:
+    """The target's compiler as it names itself.
+
+    Raises:
+        FirmwareError: there is none, or it is older than the processor.
+    """
+    compiler = _tool(target.compiler, target)
+    number = _answer(compiler, "-dumpversion").strip()
+    major = number.partition(".")[0]
+    if major.isdigit() and int(major) < target.oldest_gcc:
+        raise FirmwareError(
+            f"building for {target.name}",
+            f"{target.compiler} is too old for this processor",
+            expected=f"version {target.oldest_gcc} or newer",
+            got=number,
+            next_step=f"apt-get install {target.toolchain.package} on a newer system, or put a newer one first in PATH",
+            missing=True,
+        )
+    return _answer(compiler, "--version")
+
+
+@lru_cache(maxsize=32)
+def _answer(compiler: str, question: str) -> str:
+    return subprocess.run([compiler, question], capture_output=True, text=True, check=True).stdout
 
 
 def _digest(*parts: str) -> str:
@@ -151,16 +212,32 @@ def _digest(*parts: str) -> str:
     return record.hexdigest()[:32]
 
 
+def _flags(target: Target, program: Program) -> list[str]:
+    """Sanitizers wherever bytes are compared, a counter where audio is heard and the machine has one."""
+    compared = target.verify_flags if program != "measure" else ()
+    counted = ["-DTS_COUNT"] if program in ("logmel", "scenes") and target.emulator is not None else []
+    return [*C_FLAGS, *target.compile_flags, *compared, *counted]
+
+
+def _write_frontend(folder: Path, frontend: EmittedFrontend) -> Path:
+    """Where the tables of a front end lie."""
+    tables = folder / "frontends" / _digest(*frontend.headers.values())
+    frontend.write_tables(tables)
+    return tables
+
+
 def _write_model(folder: Path, emitted: Emitted) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.c").write_text(emitted.model_c)
     (folder / "model.h").write_text(emitted.model_h)
 
 
-def _compile(source: Path, model: Path, flags: list[str], target: Target, folder: Path) -> Path:
+def _compile(
+    source: Path, model: Path, kernel_folders: list[Path], flags: list[str], target: Target, folder: Path
+) -> Path:
     """The object of one source, compiled unless it is there already."""
-    version = _version(_tool(target.compiler, target))
-    includes = [KERNEL_FOLDER, PORT_FOLDER, target.port_folder]
+    version = compiler_version(target)
+    includes = [*kernel_folders, PORT_FOLDER, *target.port_folders]
     headers = [header.read_text() for where in includes for header in sorted(where.glob("*.h"))]
     text = source.read_text()
     if '"model.h"' in text:
@@ -175,15 +252,22 @@ def _compile(source: Path, model: Path, flags: list[str], target: Target, folder
     return path
 
 
-def _link(objects: list[Path], flags: list[str], target: Target, folder: Path) -> Path:
-    version = _version(_tool(target.compiler, target))
-    scripts = [script.read_text() for script in sorted(target.port_folder.glob("*.ld"))]
+def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, model: str) -> Path:
+    used = [script for port in target.port_folders for script in sorted(port.glob("*.ld"))]
+    scripts = [script.read_text() for script in (*used, *([target.linker_script] if target.linker_script else []))]
     names = [path.name for path in objects]
+    version = compiler_version(target)
     path = folder / "images" / f"{_digest(version, *flags, *target.link_flags, *scripts, *names)}.elf"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
-        linked = [*flags, f"-L{target.port_folder}", *target.link_flags, *map(str, objects), "-o", str(unfinished)]
-        run_tool([target.compiler, *linked], target)
+        try:
+            run_tool([target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target)
+        except FirmwareError as error:
+            found = OVERFLOW.search(str(error))
+            if found is None:
+                raise
+            there = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[found[1]]
+            raise target.too_large(model, f"{found[1]} contents", there + int(found[2]), there) from None
         unfinished.replace(path)
     return path

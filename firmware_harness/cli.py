@@ -1,41 +1,133 @@
-"""`tinyscene firmware`: C for a bundle, an image for a target, and the proof that it computes what the bundle says."""
+"""`tinyscene firmware`: C for a bundle, an image for a target, and the proof that it computes what the bundle says.
+
+Beside it `tinyscene doctor`, which looks at what is installed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runtime.arith import Rounding
 
+from .errors import FirmwareError
+from .ship.images import ImageFormat
+from .targets import TARGETS, Target, target_named
+
+if TYPE_CHECKING:
+    from .application import Application, Heard
+
+
+class Mode(StrEnum):
+    """What an image is made for."""
+
+    LAYERS = "layers"
+    SPEED = "speed"
+    RAM = "ram"
+    BALANCED = "balanced"
+
 
 def firmware(
     model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
-    target: Annotated[str, typer.Option(help="host or cortex-m4.")] = "cortex-m4",
+    clips: Annotated[
+        list[Path] | None, typer.Argument(metavar="[CLIP]...", help="With --frontend --run: recordings to hear.")
+    ] = None,
+    target: Annotated[str, typer.Option(help=f"{', '.join(TARGETS)}.")] = "cortex-m4",
     run: Annotated[bool, typer.Option("--run", help="Run the golden vectors and compare every byte.")] = False,
+    frontend: Annotated[
+        bool, typer.Option("--frontend", help="The whole application, from samples to smoothed labels.")
+    ] = False,
+    hop: Annotated[
+        float | None, typer.Option(help="With --frontend: seconds from answer to answer; a clip by default.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the C sources; BUNDLE-firmware by default.")] = None,
     rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
+    optimise: Annotated[
+        Mode, typer.Option(help="layers: one by one; speed; ram; balanced: counted in the emulator.")
+    ] = Mode.LAYERS,
+    image: Annotated[
+        list[ImageFormat] | None, typer.Option(help="The image in other formats too; may stand several times.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> int:
     """Emit C for a bundle, build it, run it, compare it.
 
-    Exit code 0 when everything that was run matches, 1 when a byte differs, 2 for an error.
+    With --frontend the C takes audio, and --run CLIP... compares the label of each hop with Python's.
+    Exit code 0 when everything that was run matches, 1 when a byte or a label differs, 2 for an error.
     """
     from runtime.bundle import read_bundle
 
+    from .application import Application
     from .deliver import deliver
     from .present import as_json, show
-    from .targets import target_named
 
     machine = target_named(target)
+    if image and machine.emulator is None:
+        raise FirmwareError("--image", f"there is no image for {machine.title}", next_step="choose another --target")
     bundle = read_bundle(model)
     folder = out if out is not None else model.resolve().with_name(f"{model.resolve().name}-firmware")
+    if frontend:
+        application = Application(bundle, machine, rounding, hop_s=hop)
+        code = _application(application, folder, _recordings(clips, run), json)
+        _convert(folder, machine, image)
+        return code
+    if clips or hop is not None:
+        raise FirmwareError("arguments", "recordings and --hop belong to --frontend", next_step="add --frontend")
     graph = replace(bundle.graph, labels=bundle.labels)
-    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder)
+    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder, optimise.value)
+    _convert(folder, machine, image)
     if json:
         print(as_json(delivery))
     else:
         show(delivery)
     return 0 if delivery.matches else 1
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Say which engines, extras and targets work here, and what to install for the rest."""
+    from json import dumps
+
+    from .doctor import as_json, findings, lines
+
+    found = findings()
+    print(dumps(as_json(found), indent=1) if json else "\n".join(lines(found)))
+
+
+def _recordings(clips: list[Path] | None, run: bool) -> list[Path]:
+    if run != bool(clips):
+        raise FirmwareError(
+            "arguments", "--frontend hears recordings", expected="--run and one CLIP or more, or neither"
+        )
+    return clips or []
+
+
+def _convert(folder: Path, machine: Target, formats: list[ImageFormat] | None) -> None:
+    """The image beside itself in other formats."""
+    from .deliver import IMAGE_NAME
+    from .ship.images import convert
+
+    for form in formats or []:
+        convert(folder / IMAGE_NAME, machine, form, (folder / IMAGE_NAME).with_suffix(f".{form}"))
+
+
+def _application(application: Application, folder: Path, clips: list[Path], json: bool) -> int:
+    """Write the application, let it hear the clips, and say what it said."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from .application import as_json, report
+
+    application.write(folder)
+    terminal = Console(stderr=True)
+    title = f"listening on {application.target.name}"
+    heard: list[Heard] = [
+        application.hear(clip) for clip in track(clips, title, console=terminal, disable=not terminal.is_terminal)
+    ]
+    print(as_json(application, folder, heard) if json else "\n".join(report(application, folder, heard)))
+    return 0 if all(one.equal == len(one.hops) for one in heard) else 1

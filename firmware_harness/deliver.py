@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from rich.console import Console
@@ -21,12 +22,16 @@ from runtime.arith import I8, Rounding
 from runtime.graph import Graph
 
 from .compare import Difference, differences
-from .emit import kernel_sources
+from .cpu import KERNEL_SETS
 from .engine import Figures, FirmwareEngine
 from .errors import FirmwareError
+from .frontend import TABLE_NAMES, frontend_sources, scene_sources
+from .schedule import Optimise
 from .targets import Target
+from .tune import tune
 
 IMAGE_NAME = "firmware.elf"
+CONVERTED_NAMES = ("firmware.bin", "firmware.hex")  # the same image in other formats, see ship/images.py
 
 
 class Vectors(Protocol):
@@ -43,33 +48,49 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Delivery:
-    """What was written and what was found. ``vectors`` has one entry per golden vector run, its differing layers."""
+    """What was written and what was found. ``vectors`` has one entry per golden vector run, its differing layers;
+    ``profile`` the instructions of each call, empty where nothing was run or counted."""
 
     engine: FirmwareEngine
     folder: Path
     figures: Figures
     vectors: tuple[tuple[Difference, ...], ...]
+    profile: tuple[int, ...] = ()
 
     @property
     def matches(self) -> bool:
         return not any(self.vectors)
 
 
-def deliver(graph: Graph, golden: Vectors | None, target: Target, rounding: Rounding, folder: Path) -> Delivery:
-    """Emit, build, write the folder, and with golden vectors run and compare.
+def deliver(
+    graph: Graph,
+    golden: Vectors | None,
+    target: Target,
+    rounding: Rounding,
+    folder: Path,
+    optimise: Optimise | Literal["balanced"] = "layers",
+) -> Delivery:
+    """Emit, build, write the folder, and with golden vectors run, compare and count.
+
+    ``balanced`` is chosen by counting in the emulator (:mod:`firmware_harness.tune`).
 
     Raises:
         FirmwareError: see :func:`firmware_harness.build.build` and :func:`firmware_harness.emulate.run_image`; also
             when ``folder`` is something else already.
     """
-    _refuse_foreign(folder)
+    refuse_foreign(folder)
     with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
-        engine = FirmwareEngine(graph, target, rounding, folder=Path(build_folder))
-        _write(engine, folder)
+        if optimise == "balanced":
+            calls = tune(graph, target, rounding).calls
+            engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=Path(build_folder))
+        else:
+            engine = FirmwareEngine(graph, target, rounding, optimise=optimise, folder=Path(build_folder))
+        replace_folder(folder, partial(_write, engine))
         if golden is None:
             return Delivery(engine, folder, engine.static_figures(), ())
         found = _compare(engine, golden)
-        return Delivery(engine, folder, engine.measure(golden.inputs), found)
+        profile = engine.profile(golden.inputs) if target.emulator else ()
+        return Delivery(engine, folder, engine.measure(golden.inputs), found, profile)
 
 
 def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference, ...], ...]:
@@ -88,13 +109,23 @@ def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference,
     return tuple(found)
 
 
+def _write(engine: FirmwareEngine, folder: Path) -> None:
+    """The sources and the product image."""
+    engine.emitted.write(folder)
+    image = engine.product_image()
+    if image is not None:
+        shutil.copyfile(image.path, folder / IMAGE_NAME)
+
+
 def _nth(arrays: Mapping[str, I8], index: int) -> dict[str, I8]:
     return {name: np.asarray(array[index]) for name, array in arrays.items()}
 
 
-def _refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path) -> None:
     """Only a folder of which every file is ours may be replaced."""
-    ours = {source.name for source in kernel_sources()} | {"model.c", "model.h", IMAGE_NAME}
+    ours = {"model.c", "model.h", IMAGE_NAME, *CONVERTED_NAMES, *TABLE_NAMES}
+    ours |= {source.name for kernels in KERNEL_SETS.values() for source in kernels.sources()}
+    ours |= {source.name for source in (*frontend_sources(), *scene_sources())}
     if folder.is_dir():
         foreign = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     else:
@@ -113,14 +144,11 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _write(engine: FirmwareEngine, folder: Path) -> None:
-    """The sources and the product image, under the final name only when complete."""
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """What ``write`` puts into the folder it is given, under the final name only when complete."""
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.absolute().parent) as name:
         unfinished, former = Path(name) / "new", Path(name) / "old"
-        engine.emitted.write(unfinished)
-        image = engine.product_image()
-        if image is not None:
-            shutil.copyfile(image.path, unfinished / IMAGE_NAME)
+        write(unfinished)
         if folder.exists():
             folder.rename(former)
         unfinished.rename(folder)

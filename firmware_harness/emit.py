@@ -15,46 +15,51 @@ from pathlib import Path
 import numpy as np
 
 from runtime.cost import graph_cost
-from runtime.graph import OPS, Graph, Node, Tensor, is_conv
-from runtime.plan import ALIGNMENT, Plan, plan
+from runtime.graph import OPS, Graph, Tensor, is_conv
+from runtime.plan import ALIGNMENT, Plan
 
 from .errors import FirmwareError
-from .layers import ByRule, Fields, Layer, Scale, Values, layer_of
+from .kernel_sets import PORTABLE, KernelSet
+from .layers import ByRule, Fields, Macro, Scale, Values
+from .schedule import Call, Optimise, plan_calls, schedule
 
-KERNEL_FOLDER = Path(__file__).resolve().parent / "c"
 LINE_COLUMNS = 116
-BYTES_OF = {"int8_t": 1, "int32_t": 4, "TsRescale": 8}
 ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
 
 
 @dataclass(frozen=True, eq=False)
 class Emitted:
-    """The two files of one graph and what they will occupy."""
+    """The two files of one graph for one kernel set, and what they will occupy."""
 
     graph: Graph
+    kernels: KernelSet
+    calls: tuple[Call, ...]
     plan: Plan
-    layers: tuple[Layer, ...]
     model_c: str
     model_h: str
-    constant_bytes: int
     digest: str
+
+    @property
+    def constant_bytes(self) -> int:
+        """Constant arrays of the layers; their records and constant activations come on top."""
+        return sum(array.n_bytes for call in self.calls for array in call.layer.arrays())
 
     def write(self, folder: Path) -> None:
         """Write model.c, model.h and the kernels they need."""
         folder.mkdir(parents=True, exist_ok=True)
-        for source in kernel_sources():
+        for source in self.kernels.sources():
             (folder / source.name).write_text(source.read_text())
         (folder / "model.c").write_text(self.model_c)
         (folder / "model.h").write_text(self.model_h)
 
 
-def kernel_sources() -> list[Path]:
-    """The hand-written C files, headers included, in a fixed order."""
-    return sorted(KERNEL_FOLDER.glob("*.[ch]"))
-
-
-def emit(graph: Graph) -> Emitted:
-    """The C form of a graph.
+def emit(
+    graph: Graph,
+    kernels: KernelSet = PORTABLE,
+    optimise: Optimise = "layers",
+    calls: tuple[Call, ...] | None = None,
+) -> Emitted:
+    """The C form of a graph, with ``calls`` if they are chosen already (:mod:`firmware_harness.tune`).
 
     Raises:
         RuntimeFailure: the graph is not consistent.
@@ -63,17 +68,11 @@ def emit(graph: Graph) -> Emitted:
     graph.check()
     if not graph.nodes:
         raise FirmwareError(f"graph '{graph.name}'", "has no layers to run")
-    layers = tuple(layer_of(graph, node) for node in graph.nodes)
-    arena, digest = plan(graph), graph_digest(graph)
-    sizes = [
-        len(value.values) * BYTES_OF[value.c_type]
-        for layer in layers
-        for value in layer.fields.values()
-        if isinstance(value, Values)
-    ]
-    model_c = "\n".join(_model_c(graph, arena, layers, digest)) + "\n"
-    model_h = "\n".join(_model_h(graph, arena, digest)) + "\n"
-    return Emitted(graph, arena, layers, model_c, model_h, sum(sizes), digest)
+    calls = schedule(graph, kernels, optimise) if calls is None else calls
+    arena, digest = plan_calls(graph, calls), graph_digest(graph)
+    model_c = "\n".join(_model_c(graph, arena, calls, digest)) + "\n"
+    model_h = "\n".join(_model_h(graph, arena, calls, digest)) + "\n"
+    return Emitted(graph, kernels, calls, arena, model_c, model_h, digest)
 
 
 def graph_digest(graph: Graph) -> str:
@@ -86,7 +85,7 @@ def graph_digest(graph: Graph) -> str:
     return record.hexdigest()
 
 
-def _model_h(graph: Graph, arena: Plan, digest: str) -> Iterator[str]:
+def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
     source, out = graph.tensors[graph.input], graph.tensors[graph.output]
     yield f"/* Emitted by tinyscene from graph {_comment(graph.name)}; edit nothing here, emit it again."
     yield " *"
@@ -94,7 +93,7 @@ def _model_h(graph: Graph, arena: Plan, digest: str) -> Iterator[str]:
     yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} the float32 rule (XNNPACK, ONNX Runtime). */"
     yield "#ifndef MODEL_H\n#define MODEL_H\n"
     yield f'#define TS_MODEL_DIGEST "{digest}"'
-    yield f"#define TS_MODEL_LAYERS {len(graph.nodes)}"
+    yield f"#define TS_MODEL_LAYERS {len(calls)}"
     yield f"#define TS_MODEL_ARENA_BYTES {arena.arena_bytes}"
     yield f"#define TS_MODEL_ARENA_ALIGNMENT {ALIGNMENT}"
     yield f"\n/* real value = scale * (code - zero point); input {_shape(source)}, output {_shape(out)} */"
@@ -108,27 +107,36 @@ def _model_h(graph: Graph, arena: Plan, digest: str) -> Iterator[str]:
     yield '\n#include "ts_invoke.h"\n\n#endif'
 
 
-def _model_c(graph: Graph, arena: Plan, layers: tuple[Layer, ...], digest: str) -> Iterator[str]:
+def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
     yield f"/* Emitted by tinyscene from graph {_comment(graph.name)}; edit nothing here, emit it again."
     yield f" * Digest {digest}. */"
-    yield '#include "model.h"\n#include "ts_kernels.h"\n#include "ts_model.h"\n\n/* clang-format off */'
+    yield '#include "model.h"\n#include "ts_model.h"'
+    yield from (f'#include "{header}"' for header in sorted({call.layer.header for call in calls}))
+    yield "\n/* clang-format off */"
     names = _constant_inputs(graph)
     for tensor_name, c_name in names.items():
         yield f"\n/* constant {_comment(tensor_name)} {_shape(graph.tensors[tensor_name])} */"
         yield from _array(c_name, Values("int8_t", tuple(graph.tensors[tensor_name].data.ravel().tolist())))  # type: ignore[union-attr]
     costs = graph_cost(graph, "stored").layers
-    for index, (node, layer, cost) in enumerate(zip(graph.nodes, layers, costs, strict=True)):
-        yield from _record(f"layer_{index}", _headline(graph, index, node, cost.macs), layer)
+    for index, call in enumerate(calls):
+        yield ""
+        yield from (f"/* {_headline(graph, at, costs[at].macs)} */" for at in call.nodes)
+        yield from _declared(f"layer_{index}", call.layer.fields)
+        yield f"static const {call.layer.record} layer_{index} = {{"
+        yield from _initialised(f"layer_{index}", call.layer.fields, "    ")
+        yield "};"
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
-    for index, (node, layer) in enumerate(zip(graph.nodes, layers, strict=True)):
-        inputs = [t.name for t in graph.ins(node)[: OPS[type(node.op)].n_activations]]
-        places = [_place(graph, arena, names, name) for name in (*inputs, node.output)]
-        yield f"    {layer.kernel}(&layer_{index}, {', '.join(places)}); /* {_comment(node.name)} */"
-        yield f"    TS_WROTE({index}, {places[-1]}, {graph.out(node).n_bytes});"
+    for index, call in enumerate(calls):
+        places = [_place(graph, arena, names, name) for name in (*call.inputs, call.output)]
+        scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
+        title = _comment(graph.nodes[call.nodes.stop - 1].name)
+        yield f"    {call.layer.kernel}(&layer_{index}, {', '.join(places + scratch)}); /* {title} */"
+        yield f"    TS_WROTE({index}, {places[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {_place(graph, arena, names, graph.output)};\n}}"
 
 
-def _headline(graph: Graph, index: int, node: Node, macs: int) -> str:
+def _headline(graph: Graph, index: int, macs: int) -> str:
+    node = graph.nodes[index]
     ins = [_shape(t) for t in graph.ins(node)[: OPS[type(node.op)].n_activations]]
     kernel = ""
     if is_conv(node.op):
@@ -160,30 +168,44 @@ def _place(graph: Graph, arena: Plan, constants: dict[str, str], name: str) -> s
     return "input" if name == graph.input else f"arena + {arena.offsets[name]}"
 
 
-def _record(c_name: str, headline: str, layer: Layer) -> Iterator[str]:
-    yield f"\n/* {headline} */"
-    for field, value in layer.fields.items():
+def _declared(name: str, fields: Fields) -> Iterator[str]:
+    """The arrays that a record points to, those of records inside it included."""
+    for field, value in fields.items():
         if isinstance(value, Values):
-            yield from _array(f"{c_name}_{field}", value)
-    yield f"static const {layer.record} {c_name} = {{"
-    for field, value in layer.fields.items():
+            yield from _array(f"{name}_{field}", value)
+        elif isinstance(value, dict):
+            yield from _declared(f"{name}_{field}", value)
+        elif isinstance(value, ByRule) and any(isinstance(v, Values) for v in value.double.values()):
+            yield from _by_rule(_declared(name, value.single), _declared(name, value.double))
+
+
+def _initialised(name: str, fields: Fields, indent: str) -> Iterator[str]:
+    """The record's fields, one after the other."""
+    for field, value in fields.items():
         if isinstance(value, ByRule):
-            yield f"#ifdef {ROUNDING_MACRO}"
-            yield from _wrapped(f"{_fields(value.single)},", hang="")
-            yield "#else"
-            yield from _wrapped(f"{_fields(value.double)},", hang="")
-            yield "#endif"
+            yield from _by_rule(_initialised(name, value.single, indent), _initialised(name, value.double, indent))
+        elif isinstance(value, dict) and any(isinstance(v, dict | Values | ByRule) for v in value.values()):
+            yield f"{indent}.{field} = {{"
+            yield from _initialised(f"{name}_{field}", value, indent + "    ")
+            yield f"{indent}}},"
         else:
-            text = f"{c_name}_{field}" if isinstance(value, Values) else _value(value)
-            yield from _wrapped(f".{field} = {text},")
-    yield "};"
+            text = f"{name}_{field}" if isinstance(value, Values) else _value(value)
+            yield from _wrapped(f".{field} = {text},", indent)
 
 
-def _wrapped(line: str, hang: str = "    ") -> list[str]:
+def _by_rule(single: Iterator[str], double: Iterator[str]) -> Iterator[str]:
+    yield f"#ifdef {ROUNDING_MACRO}"
+    yield from single
+    yield "#else"
+    yield from double
+    yield "#endif"
+
+
+def _wrapped(line: str, indent: str) -> list[str]:
     """Lines broken between fields only."""
     whole = line.replace(", ", ",\0").replace(" = ", "\0=\0").replace(",\0.", ", .")
     lines = textwrap.wrap(
-        whole, LINE_COLUMNS, initial_indent="    ", subsequent_indent=f"    {hang}", break_on_hyphens=False
+        whole, LINE_COLUMNS, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False
     )
     return [broken.replace("\0", " ") for broken in lines]
 
@@ -197,11 +219,14 @@ def _value(value: object) -> str:
         return f"{{{_fields(value)}}}"
     if isinstance(value, Scale):
         return f"TS_RESCALE({value.multiplier}, {value.shift}, {float_literal(value.factor)})"
-    return str(value)
+    if isinstance(value, Macro):
+        return f"{value.name}({', '.join(map(_value, value.arguments))})"
+    return float_literal(value) if isinstance(value, float) else str(value)
 
 
 def _array(c_name: str, values: Values) -> Iterator[str]:
-    yield f"static const {values.c_type} {c_name}[{len(values.values)}] = {{"
+    aligned = "TS_ALIGNED " if values.aligned else ""
+    yield f"static const {aligned}{values.c_type} {c_name}[{len(values.values)}] = {{"
     line = "   "
     for value in values.values:
         item = f" {_value(value)},"

@@ -19,13 +19,22 @@ from .targets import Emulator
 
 CONSOLE = "console.txt"
 VECTORS = "vectors.bin"
-RESULT = {"verify": "layers.bin", "measure": "output.bin"}
+RESULT = {
+    "verify": "layers.bin",
+    "measure": "output.bin",
+    "profile": "clocks.bin",
+    "logmel": "codes.bin",
+    "scenes": "hops.bin",
+}
 SANITIZER_SETTINGS = {"ASAN_OPTIONS": "detect_leaks=0"}  # nothing is allocated, and in containers the search can fail
+STACK_RAN_OVER = 14
 EXIT_MEANINGS = {  # ports/ts_port.h
     10: "could not read the vectors or write the results",
     11: "the model refused its arguments",
     12: "a layer wrote outside the arena",
     13: "the processor took a fault",
+    STACK_RAN_OVER: "the stack ran over",
+    15: "the audio ended before it was whole",
 }
 
 
@@ -38,7 +47,7 @@ class Finished:
 
 
 def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
-    """Run an image on bare int8 vectors, one after the other.
+    """Run an image on what its program reads: bare int8 vectors one after the other, or audio (ports/*.c).
 
     Raises:
         FirmwareError: the emulator is missing, the run failed, or took longer than ``timeout_seconds``.
@@ -63,7 +72,10 @@ def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
         printed = dict(line.split(maxsplit=1) for line in text.splitlines() if len(line.split(maxsplit=1)) == 2)
         if done.returncode != 0:
             _refuse(image, done.returncode, printed, done.stderr)
-        return Finished((folder / RESULT[image.program]).read_bytes(), printed)
+        result = folder / RESULT[image.program]
+        if not result.exists():
+            raise FirmwareError(f"running on {image.target.name}", f"ended well, but without {result.name}")
+        return Finished(result.read_bytes(), printed)
 
 
 def _command(image: Image) -> list[str]:
@@ -71,8 +83,9 @@ def _command(image: Image) -> list[str]:
     if emulator is None:
         return [str(image.path)]
     return [
-        *(_emulator_path(emulator), "-M", emulator.machine, "-display", "none", "-monitor", "none", "-serial", "none"),
-        *(["-icount", "shift=0"] if image.program == "measure" else []),
+        *(_emulator_path(emulator), "-M", emulator.machine, *emulator.options),
+        *("-display", "none", "-monitor", "none", "-serial", "none"),
+        *(["-icount", "shift=0"] if image.program != "verify" else []),
         *("-semihosting-config", "enable=on,target=native,chardev=console"),
         *("-chardev", f"file,id=console,path={CONSOLE}", "-kernel", str(image.path)),
     ]
@@ -85,6 +98,7 @@ def _emulator_path(emulator: Emulator) -> str:
             f"machine {emulator.machine}",
             f"{emulator.command} is not installed",
             next_step=f"apt-get install {emulator.package}",
+            missing=True,
         )
     return path
 
@@ -99,5 +113,7 @@ def _refuse(image: Image, code: int, printed: dict[str, str], stderr: str) -> No
     raise FirmwareError(
         f"running on {image.target.name}",
         ": ".join([what, *([", ".join(faults)] if faults else []), *lines[:1]]),
-        next_step=f"look at the image {image.path} with a debugger",
+        next_step=f"look at the image {image.path} with a debugger"
+        if code != STACK_RAN_OVER
+        else f"give the target more than the {image.target.stack_bytes:,} B it sets aside",
     )

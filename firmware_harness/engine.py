@@ -1,7 +1,7 @@
 """Firmware behind the engine interface: int8 codes in, every activation out.
 
-``HostC`` runs on this machine with address and undefined-behaviour sanitizers, ``QemuM4`` on an emulated Cortex-M4.
-Both compile when they are made, so that a missing tool or a model too large shows at once.
+On this machine it runs with address and undefined-behaviour sanitizers, on others under emulation. It compiles when it
+is made, so that a missing tool or a model too large shows at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from .build import Image, build, sizes
 from .emit import emit
 from .emulate import run_image
 from .errors import FirmwareError
-from .targets import CORTEX_M4, HOST, Target
+from .kernel_sets import kernel_set
+from .schedule import Call, Optimise
+from .targets import Target
 
 VECTORS_AT_ONCE = 16  # per run, so that the file of layers stays small
 
@@ -46,6 +48,8 @@ class FirmwareEngine:
         graph: the model.
         target: where it runs.
         rounding: the rule compiled in.
+        optimise: ``layers`` shows every activation; the others may run several layers in one call.
+        calls: the calls themselves, in place of those that ``optimise`` stands for.
         folder: build folder, see :func:`firmware_harness.build.build`.
         timeout_seconds: for one run of at most 16 vectors.
 
@@ -59,12 +63,14 @@ class FirmwareEngine:
         target: Target,
         rounding: Rounding = "double",
         *,
+        optimise: Optimise = "layers",
+        calls: tuple[Call, ...] | None = None,
         folder: Path | None = None,
         timeout_seconds: float = 600.0,
     ) -> None:
         self.graph, self.target, self.rounding = graph, target, rounding
         self.name = f"c-{target.name}-{rounding}"
-        self.emitted = emit(graph)
+        self.emitted = emit(graph, kernel_set(target.cpu), optimise, calls)
         self.notes: tuple[str, ...] = ()
         self._folder, self._timeout_seconds = folder, timeout_seconds
         self._verify = self._build_verify()
@@ -73,7 +79,7 @@ class FirmwareEngine:
         return build(self.emitted, self.target, self.rounding, folder=self._folder)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
-        """Every activation by name, int8 (batch, ...), the input as it was given included."""
+        """Every activation there is between calls by name, int8 (batch, ...), the input as it was given included."""
         codes = self._checked(codes)
         parts = [self._run(codes[at : at + VECTORS_AT_ONCE]) for at in range(0, len(codes), VECTORS_AT_ONCE)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -115,6 +121,20 @@ class FirmwareEngine:
         stack_bytes = int(finished.printed["stack_bytes"])
         return replace(self.static_figures(), stack_bytes=stack_bytes, instructions=instructions)
 
+    def profile(self, codes: I8) -> tuple[int, ...]:
+        """Instructions of each call (:attr:`Emitted.calls`) in one inference on the first of ``codes``.
+
+        Raises:
+            FirmwareError: this machine, which has no such counter.
+        """
+        emulator = self.target.emulator
+        if emulator is None:
+            raise FirmwareError(f"profile on {self.target.name}", "no counter", next_step="choose an emulated --target")
+        image = build(self.emitted, self.target, self.rounding, program="profile", folder=self._folder)
+        finished = run_image(image, self._checked(codes)[:1].tobytes(), self._timeout_seconds)
+        clocks = np.frombuffer(finished.result, "<u4").astype(np.float64)
+        return tuple(np.rint(clocks * emulator.instructions_per_clock).astype(int).tolist())
+
     @cached_property
     def figures(self) -> Figures:
         """Measured on the input that is zero everywhere; the data changes the instructions by little."""
@@ -132,7 +152,7 @@ class FirmwareEngine:
     def _run(self, codes: I8) -> dict[str, I8]:
         """One run of the verify image: its file holds, for each vector, every layer and the output once more."""
         finished = run_image(self._verify, codes.tobytes(), self._timeout_seconds)
-        tensors = [self.graph.out(node) for node in self.graph.nodes]
+        tensors = [self.graph.tensors[call.output] for call in self.emitted.calls]
         n_bytes = [tensor.n_bytes for tensor in tensors] + [self.graph.tensors[self.graph.output].n_bytes]
         dump = np.frombuffer(finished.result, np.int8)
         if dump.size != len(codes) * sum(n_bytes):
@@ -145,17 +165,3 @@ class FirmwareEngine:
         if not np.array_equal(handed_over, found[self.graph.output].reshape(len(codes), -1)):
             raise FirmwareError(f"engine {self.name}", "the output handed over is not the output layer's")
         return found
-
-
-class HostC(FirmwareEngine):
-    """C on this machine, with sanitizers."""
-
-    def __init__(self, graph: Graph, rounding: Rounding = "double", *, folder: Path | None = None) -> None:
-        super().__init__(graph, HOST, rounding, folder=folder)
-
-
-class QemuM4(FirmwareEngine):
-    """C on an emulated Cortex-M4F."""
-
-    def __init__(self, graph: Graph, rounding: Rounding = "double", *, folder: Path | None = None) -> None:
-        super().__init__(graph, CORTEX_M4, rounding, folder=folder)

@@ -14,6 +14,8 @@ from runtime.cost import graph_cost
 from .deliver import Delivery
 from .engine import Figures
 
+LOG_WIDTH = 140  # characters
+
 
 def as_json(delivery: Delivery) -> str:
     """One object: model, target, figures, layers, vectors, verdict (null when nothing was run)."""
@@ -21,6 +23,10 @@ def as_json(delivery: Delivery) -> str:
     layers = [
         {"name": c.name, "op": c.op, "output_shape": c.output_shape[1:], "macs": c.macs}
         for c in graph_cost(engine.graph, "stored").layers
+    ]
+    calls = [
+        {"kernel": call.layer.kernel, "layers": list(call.nodes), "instructions": count}
+        for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True)
     ]
     vectors = [{"match": not found, "differences": [asdict(d) for d in found]} for found in delivery.vectors]
     record = {
@@ -31,6 +37,7 @@ def as_json(delivery: Delivery) -> str:
         "folder": str(delivery.folder),
         "figures": asdict(delivery.figures),
         "layers": layers,
+        "calls": calls,
         "vectors": vectors,
         "match": delivery.matches if vectors else None,
     }
@@ -40,6 +47,8 @@ def as_json(delivery: Delivery) -> str:
 def show(delivery: Delivery) -> None:
     """Print layers, vectors and figures."""
     console, engine = Console(), delivery.engine
+    if not console.is_terminal:  # a log has no width: no name is folded
+        console = Console(width=LOG_WIDTH)
     console.print(_layer_table(delivery))
     for index, found in enumerate(delivery.vectors):
         console.print(
@@ -49,34 +58,46 @@ def show(delivery: Delivery) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"C sources in {delivery.folder}", highlight=False, soft_wrap=True)
     if delivery.vectors:
-        n_bytes = sum(engine.graph.out(node).n_bytes for node in engine.graph.nodes)
-        verdict = "every byte of every layer matches" if delivery.matches else "MISMATCH"
+        calls = engine.emitted.calls
+        n_bytes = sum(engine.graph.tensors[call.output].n_bytes for call in calls)
+        seen = "layer" if len(calls) == len(engine.graph.nodes) else "call"
+        verdict = f"every byte of every {seen} matches" if delivery.matches else "MISMATCH"
         console.print(
             f"{verdict}: {engine.target.title}, rounding {engine.rounding}, {len(delivery.vectors)} vectors, "
-            f"{len(engine.graph.nodes)} layers, {n_bytes:,} B each",
+            f"{len(calls)} {seen}s, {n_bytes:,} B each",
             highlight=False,
             soft_wrap=True,
         )
 
 
+def _counts(delivery: Delivery) -> tuple[int | None, ...]:
+    """Instructions of each call, None where nothing was counted."""
+    return delivery.profile or (None,) * len(delivery.engine.emitted.calls)
+
+
 def _layer_table(delivery: Delivery) -> Table:
-    """One row per layer; the last column counts the vectors that agree."""
+    """One row per layer; a call that runs several shows what it costs, and the vectors that agree, beside the last."""
     engine, n_vectors = delivery.engine, len(delivery.vectors)
     table = Table(title=f"{engine.graph.name} on {engine.target.title}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("layer", overflow="fold")
     for heading in ("op", "output"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("MACs", "bytes", *(["equal"] if n_vectors else [])):
+    counted = ["instructions"] if delivery.profile else []
+    for heading in ("MACs", "bytes", *counted, *(["equal"] if n_vectors else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     wrong = [{d.layer for d in found} for found in delivery.vectors]
-    for index, (node, cost) in enumerate(
-        zip(engine.graph.nodes, graph_cost(engine.graph, "stored").layers, strict=True)
-    ):
-        out = engine.graph.out(node)
-        equal = n_vectors - sum(index in layers for layers in wrong)
-        verdict = [f"{'' if equal == n_vectors else 'MISMATCH '}{equal}/{n_vectors}"] if n_vectors else []
-        shape = "x".join(map(str, out.shape[1:]))
-        table.add_row(f"{index} {node.name}", cost.op, shape, f"{cost.macs:,}", f"{out.n_bytes:,}", *verdict)
+    costs = graph_cost(engine.graph, "stored").layers
+    for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True):
+        for index in call.nodes:
+            last = index == call.nodes.stop - 1
+            node, out = engine.graph.nodes[index], engine.graph.out(engine.graph.nodes[index])
+            equal = n_vectors - sum(index in layers for layers in wrong)
+            verdict = f"{'' if equal == n_vectors else 'MISMATCH '}{equal}/{n_vectors}"
+            cells = [f"{index} {node.name}", costs[index].op, "x".join(map(str, out.shape[1:]))]
+            cells += [f"{costs[index].macs:,}", f"{out.n_bytes:,}"]
+            cells += [f"{count:,}" if last and count is not None else "+"] * bool(delivery.profile)
+            cells += [verdict if last else "+"] * bool(n_vectors)
+            table.add_row(*cells)
     return table
 
 

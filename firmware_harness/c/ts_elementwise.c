@@ -1,4 +1,4 @@
-/* Sum, product and reciprocal square root, element by element. */
+/* Sum, difference and product, and functions of one code by table. */
 #include "ts_inner.h"
 
 #ifdef TS_ROUNDING_SINGLE
@@ -10,15 +10,31 @@ void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     }
 }
 
+void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    ts_add(layer, a, b, out); /* the second factor is negative */
+}
+
 #else
 
 enum { TS_ADD_HEADROOM = 1 << 20 }; /* the sum is formed with 20 fractional bits */
 
+static int32_t scaled(int8_t code, int32_t zero_point, const TsRescale* rescale) {
+    return ts_rescale((code - zero_point) * TS_ADD_HEADROOM, rescale);
+}
+
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     for (int32_t i = 0; i < layer->size; ++i) {
-        const int32_t scaled_a = ts_rescale((a[i] - layer->a_zero_point) * TS_ADD_HEADROOM, &layer->rescale_a);
-        const int32_t scaled_b = ts_rescale((b[i] - layer->b_zero_point) * TS_ADD_HEADROOM, &layer->rescale_b);
+        const int32_t scaled_a = scaled(a[i], layer->a_zero_point, &layer->rescale_a);
+        const int32_t scaled_b = scaled(b[i], layer->b_zero_point, &layer->rescale_b);
         out[i] = ts_requantise(scaled_a + scaled_b, &layer->rescale_sum, &layer->out);
+    }
+}
+
+void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    for (int32_t i = 0; i < layer->size; ++i) {
+        const int32_t scaled_a = scaled(a[i], layer->a_zero_point, &layer->rescale_a);
+        const int32_t scaled_b = scaled(b[i], layer->b_zero_point, &layer->rescale_b);
+        out[i] = ts_requantise(scaled_a - scaled_b, &layer->rescale_sum, &layer->out);
     }
 }
 
@@ -33,7 +49,7 @@ void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     }
 }
 
-void ts_rsqrt(const TsRsqrt* layer, const int8_t* x, int8_t* out) {
+void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
     for (int32_t i = 0; i < layer->size; ++i) {
         out[i] = layer->table[x[i] + 128];
     }

@@ -52,14 +52,16 @@ static inline int8_t ts_code(int32_t value, const TsOutput* out) {
 
 /* The float32 product rounded half to even. Below 2^22, adding 1.5 * 2^23 leaves no bits for a fraction, so the sum
  * itself rounds, in the same way on every IEEE machine; the clamp before it is between integers and changes nothing. */
-static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
+static inline int32_t ts_round(float value, float low, float high) {
     const float no_fraction = 12582912.0f;
-    const float low = (float)out->low;
-    const float high = (float)out->high;
-    float value = (float)acc * rescale->factor;
     value = value < low ? low : value;
     value = value > high ? high : value;
-    return (int8_t)((int32_t)((value + no_fraction) - no_fraction) + out->zero_point);
+    return (int32_t)((value + no_fraction) - no_fraction);
+}
+
+static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
+    const float value = (float)acc * rescale->factor;
+    return (int8_t)(ts_round(value, (float)out->low, (float)out->high) + out->zero_point);
 }
 
 #else

@@ -35,7 +35,7 @@ typedef struct {
     int32_t high;
 } TsOutput;
 
-/* Window of a convolution. Bottom and right padding follow from the output's size. */
+/* Window of a convolution or a pool. Bottom and right padding follow from the output's size. */
 typedef struct {
     int32_t in_height, in_width;
     int32_t out_height, out_width;
@@ -64,7 +64,12 @@ typedef struct {
     TsOutput out;
 } TsDepthwiseConv2D;
 
-/* Sum of two tensors of `size` elements; the rules differ in more than their rounding here. */
+typedef struct {
+    TsWindow window;
+    int32_t channels;
+} TsPool;
+
+/* Sum or difference of two tensors of `size` elements; the rules differ in more than their rounding here. */
 typedef struct {
     int32_t size;
 #ifdef TS_ROUNDING_SINGLE
@@ -91,21 +96,50 @@ typedef struct {
 typedef struct {
     int32_t size, stride;
     int32_t count, step;
+#ifdef TS_ROUNDING_SINGLE
+    float factor, offset; /* the offset holds both zero points */
+#else
     int32_t in_zero_point;
     TsRescale rescale;
+#endif
     TsOutput out;
 } TsMean;
 
 typedef struct {
     int32_t size;
     const int8_t* table; /* (256), the output code of each input code from -128 on */
-} TsRsqrt;
+} TsLookup;
+
+/* Softmax of each of `rows` runs of `size` elements. */
+typedef struct {
+    int32_t rows, size;
+#ifdef TS_ROUNDING_SINGLE
+    const float* exponentials; /* (256), of the distance from the largest code of the row */
+#else
+    const int32_t* exponentials; /* (256), the same with 31 bits behind the point */
+#endif
+} TsSoftmax;
+
+typedef struct {
+    int32_t size;
+} TsReshape;
+
+/* `repeats` times a run of a and then a run of b. */
+typedef struct {
+    int32_t repeats, a_size, b_size;
+} TsConcat;
 
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out);
-void ts_rsqrt(const TsRsqrt* layer, const int8_t* x, int8_t* out);
+void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out);
+void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
+void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
+void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
+void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
+void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);
 
 #endif

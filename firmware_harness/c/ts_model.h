@@ -4,6 +4,9 @@
 
 #include "ts_invoke.h"
 
+/* Constants that are read a word at a time. */
+#define TS_ALIGNED __attribute__((aligned(4)))
+
 #ifdef TS_OBSERVE
 #define TS_RUN_LAYERS(input, arena) ts_run_layers(const int8_t* input, int8_t* arena, const TsObserver* observer)
 #define TS_WROTE(layer, data, size) observer->seen(observer->context, (layer), (data), (size))

@@ -1,5 +1,8 @@
 /* Test program: the image as a product would have it (no observer, input inside the arena), run twice on the first
- * vector: once over a painted stack, once under the counter. Prints what it found; the output goes to output.bin. */
+ * vector: once over a painted stack, once under the counter. Prints what it found; the output goes to output.bin.
+ *
+ * Both times the arena is painted too, each time in another colour, so that a byte that was written is not of one of
+ * them. A canary stands behind it. */
 #include <string.h>
 
 #include "counter.h"
@@ -7,12 +10,41 @@
 #include "number.h"
 #include "ts_port.h"
 
-static int8_t arena[TS_MODEL_ARENA_BYTES] __attribute__((aligned(TS_MODEL_ARENA_ALIGNMENT), section(".bss.ts_arena")));
+enum { CANARY_BYTES = 64, CANARY = 0x6b };
+
+static struct {
+    int8_t arena[TS_MODEL_ARENA_BYTES];
+    uint8_t canary[CANARY_BYTES];
+} memory __attribute__((aligned(TS_MODEL_ARENA_ALIGNMENT), section(".bss.ts_arena")));
+
 static int8_t output[TS_MODEL_OUTPUT_BYTES];
+
+static void paint_arena(int8_t colour) {
+    memset(memory.arena, colour, sizeof memory.arena);
+    memset(memory.canary, CANARY, sizeof memory.canary);
+}
+
+/* How far into the arena something was written. */
+static uint32_t arena_reach(int8_t colour) {
+    uint32_t reach = sizeof memory.arena;
+    while (reach > 0 && memory.arena[reach - 1] == colour) {
+        --reach;
+    }
+    return reach;
+}
+
+static int canary_lives(void) {
+    for (int i = 0; i < CANARY_BYTES; ++i) {
+        if (memory.canary[i] != CANARY) {
+            return 0;
+        }
+    }
+    return 1;
+}
 
 static int read_input(void) {
     const int file = ts_port_open("vectors.bin", 0);
-    const size_t got = file < 0 ? 0 : ts_port_read(file, arena + TS_MODEL_INPUT_OFFSET, TS_MODEL_INPUT_BYTES);
+    const size_t got = file < 0 ? 0 : ts_port_read(file, memory.arena + TS_MODEL_INPUT_OFFSET, TS_MODEL_INPUT_BYTES);
     ts_port_close(file);
     return got == TS_MODEL_INPUT_BYTES ? TS_OK : TS_EXIT_FILE;
 }
@@ -25,22 +57,31 @@ static int write_output(void) {
 }
 
 int main(void) {
+    enum { FIRST_COLOUR = 0x5c, SECOND_COLOUR = -0x5d };
+    int8_t* const input = memory.arena + TS_MODEL_INPUT_OFFSET;
     uint32_t* top = ts_stack_pointer();
+    paint_arena(FIRST_COLOUR);
     if (read_input() != TS_OK) {
         return TS_EXIT_FILE;
     }
     ts_stack_paint(top);
-    if (ts_model_invoke(arena + TS_MODEL_INPUT_OFFSET, output, arena) != TS_OK) {
+    if (ts_model_invoke(input, output, memory.arena) != TS_OK) {
         return TS_EXIT_INVOKE;
     }
     ts_print_decimal("stack_bytes", ts_stack_depth(top));
+    const uint32_t reach = arena_reach(FIRST_COLOUR);
+    int alive = canary_lives();
+    paint_arena(SECOND_COLOUR);
     if (read_input() != TS_OK) {
         return TS_EXIT_FILE;
     }
     ts_counter_start();
-    if (ts_model_invoke(arena + TS_MODEL_INPUT_OFFSET, output, arena) != TS_OK) {
+    if (ts_model_invoke(input, output, memory.arena) != TS_OK) {
         return TS_EXIT_INVOKE;
     }
     ts_print_decimal("clocks", ts_counter_stop());
-    return write_output();
+    const uint32_t reach_again = arena_reach(SECOND_COLOUR);
+    ts_print_decimal("arena_bytes", reach > reach_again ? reach : reach_again);
+    alive &= canary_lives();
+    return alive ? write_output() : TS_EXIT_GUARD;
 }

@@ -12,6 +12,8 @@ enum {
     TS_EXIT_INVOKE = 11, /* the model refused its arguments */
     TS_EXIT_GUARD = 12,  /* a byte beside the arena was changed */
     TS_EXIT_FAULT = 13,  /* the processor took a fault; the text output says where */
+    TS_EXIT_STACK = 14,  /* the same, for want of stack */
+    TS_EXIT_AUDIO = 15,  /* the audio ended early */
 };
 
 /* Files lie in the folder the program runs in; a handle is below zero when there is none. */

@@ -1,42 +1,86 @@
-/* From reset to main on an Armv7-M or Armv8-M processor, and what becomes of a fault. */
-#include <stdint.h>
-#include <string.h>
-
-#include "counter.h"
+/* From reset to main on an Armv6-M, Armv7-M or Armv8-M mainline processor, and what becomes of a fault. */
 #include "number.h"
 #include "semihosting.h"
+#include "start.h"
+#include "systick.h"
 #include "ts_port.h"
 
-extern uint32_t ts_stack_top[], ts_data_begin[], ts_data_end[], ts_data_load[], ts_bss_begin[], ts_bss_end[];
-
-int main(void);
 void ts_reset(void);
+void ts_report_fault(const uint32_t* frame) __attribute__((noreturn, used));
 
-#define CPACR (*(volatile uint32_t*)0xe000ed88u)
+#define CONFIGURATION (*(volatile uint32_t*)0xe000ed14u)
 #define CONFIGURABLE_FAULT_STATUS (*(volatile uint32_t*)0xe000ed28u)
-enum { CPACR_FPU = 0xf << 20 };
+#define COPROCESSOR_ACCESS (*(volatile uint32_t*)0xe000ed88u)
+enum { UNALIGNED_TRAP = 1 << 3, LOOP_AND_BRANCH = 1 << 19, FLOAT_AND_VECTOR = 0xf << 20, STACK_OVERFLOW = 1 << 20 };
+
+#if __ARM_ARCH < 8
+#define MPU_TYPE (*(volatile uint32_t*)0xe000ed90u)
+#define MPU_CTRL (*(volatile uint32_t*)0xe000ed94u)
+#define MPU_RNR (*(volatile uint32_t*)0xe000ed98u)
+#define MPU_RBAR (*(volatile uint32_t*)0xe000ed9cu)
+#define MPU_RASR (*(volatile uint32_t*)0xe000eda0u)
+
+/* Where there is a memory protection unit, what lies just below the stack may not be touched: memory that is not there
+ * need not answer with a fault. Up to 64 KiB, as far as the stack's limit is aligned. */
+static void guard_stack(void) {
+    enum { REGIONS = 0xff00, ENABLE = 1, DEFAULT_MAP = 4, NO_ACCESS = 0, SMALLEST = 5, LARGEST = 16 };
+    const uint32_t limit = (uint32_t)(uintptr_t)ts_stack_limit;
+    uint32_t bits = SMALLEST;
+    while (bits < LARGEST && (limit >> bits & 1) == 0) {
+        ++bits;
+    }
+    if ((MPU_TYPE & REGIONS) != 0) {
+        MPU_RNR = 0;
+        MPU_RBAR = limit - (1u << bits);
+        MPU_RASR = NO_ACCESS | (bits - 1) << 1 | ENABLE;
+        MPU_CTRL = ENABLE | DEFAULT_MAP;
+    }
+}
+#else
+static void guard_stack(void) {
+    __asm__ volatile("msr msplim, %0" ::"r"(ts_stack_limit));
+}
+#endif
 
 void ts_reset(void) {
-    CPACR |= CPACR_FPU; /* before anything that the compiler may have put into float registers */
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+    COPROCESSOR_ACCESS |= FLOAT_AND_VECTOR; /* before anything that the compiler may have put into those registers */
+#endif
+#ifdef __ARM_FEATURE_MVE
+    CONFIGURATION |= LOOP_AND_BRANCH;
+#endif
+#if __ARM_ARCH == 6
+    CONFIGURATION |= UNALIGNED_TRAP; /* as these processors always do, should a larger one stand in */
+#endif
+    guard_stack();
     __asm__ volatile("dsb\n isb" ::: "memory");
-    memcpy(ts_data_begin, ts_data_load, (size_t)((char*)ts_data_end - (char*)ts_data_begin));
-    memset(ts_bss_begin, 0, (size_t)((char*)ts_bss_end - (char*)ts_bss_begin));
-    ts_semihosting_exit(main());
+    ts_start();
 }
 
-__attribute__((noreturn, used)) void ts_report_fault(const uint32_t* frame);
-
+/* `frame` lies where the stack pointer was, unless the stack itself had no room for it. */
 void ts_report_fault(const uint32_t* frame) {
     enum { FRAME_LR = 5, FRAME_PC = 6 };
-    ts_print_hexadecimal("fault_status", CONFIGURABLE_FAULT_STATUS);
+    const uint32_t status = CONFIGURABLE_FAULT_STATUS; /* reads as zero on Armv6-M */
+    ts_print_hexadecimal("fault_status", status);
+    if (frame <= ts_stack_limit || (__ARM_ARCH >= 8 && (status & STACK_OVERFLOW) != 0)) {
+        ts_semihosting_exit(TS_EXIT_STACK);
+    }
     ts_print_hexadecimal("fault_lr", frame[FRAME_LR]);
     ts_print_hexadecimal("fault_pc", frame[FRAME_PC]);
     ts_semihosting_exit(TS_EXIT_FAULT);
 }
 
-/* The frame with the faulting address lies where the stack pointer was. */
+/* A stack with little room left starts afresh, for it may be what is broken. */
 __attribute__((naked)) static void fault(void) {
-    __asm__ volatile("mrs r0, msp\n b ts_report_fault");
+    __asm__ volatile("mrs r0, msp\n"
+                     "ldr r1, =ts_stack_limit + 512\n"
+                     "cmp r0, r1\n"
+                     "bhs 1f\n"
+                     "ldr r1, =ts_stack_top\n"
+                     "msr msp, r1\n"
+                     "1: ldr r1, =ts_report_fault\n"
+                     "bx r1\n"
+                     ".ltorg");
 }
 
 typedef union {
@@ -60,5 +104,5 @@ __attribute__((section(".vectors"), used)) static const Vector vectors[16] = {
     {.handler = fault},
     {.handler = fault},
     {.handler = fault}, /* PendSV */
-    {.handler = ts_counter_wrapped},
+    {.handler = ts_systick_wrapped},
 };

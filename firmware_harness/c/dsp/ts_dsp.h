@@ -1,0 +1,200 @@
+/* Layer records and kernels for processors with two 16-bit products an instruction; internal, see ts_kernels.h.
+ *
+ * A tile is two neighbouring pixels of a row as 16-bit numbers, their channels in groups of four: (group, pixel,
+ * channel of the group), the channels in the order 0, 2, 1, 3 in which SXTB16 takes them from a word of codes. A plane
+ * is one channel of three rows, its columns in pairs: (pair, row, column of the pair); see ts_dsp_depthwise.c.
+ *
+ * All kernels get `scratch`, working memory from the arena. Records are trusted as in ts_kernels.h: the emitter has
+ * made sure that twice an accumulator fits into int32 and that shifts lie in 1..22.
+ */
+#ifndef TS_DSP_H
+#define TS_DSP_H
+
+#include "ts_kernels.h"
+
+/* Accumulator to output code. The fixed-point rule takes twice the accumulator, so that one instruction multiplies. */
+#ifdef TS_ROUNDING_SINGLE
+typedef struct {
+    float factor;
+} TsDspRescale;
+#define TS_DSP_RESCALE(multiplier, offset, shift, factor)                                                              \
+    { (factor) }
+#else
+typedef struct {
+    int32_t multiplier;
+    int32_t offset; /* half of 2^shift, and the zero point times 2^shift */
+    int32_t shift;  /* 1..22, to the right */
+} TsDspRescale;
+#define TS_DSP_RESCALE(multiplier, offset, shift, factor)                                                              \
+    { (multiplier), (offset), (shift) }
+#endif
+
+/* What a pair of output channels needs beside its weights; the input's zero point is in the bias. */
+#ifdef TS_ROUNDING_SINGLE
+typedef struct {
+    float factor[2];
+    int32_t bias[2];
+} TsDspPair;
+#define TS_DSP_PAIR(m, o, s, factor, bias, m_1, o_1, s_1, factor_1, bias_1)                                            \
+    {                                                                                                                  \
+        {(factor), (factor_1)}, {                                                                                      \
+            (bias), (bias_1)                                                                                           \
+        }                                                                                                              \
+    }
+#else
+typedef struct {
+    TsDspRescale rescale[2];
+    int32_t bias[2]; /* twice */
+} TsDspPair;
+#define TS_DSP_PAIR(m, o, s, factor, bias, m_1, o_1, s_1, factor_1, bias_1)                                            \
+    {                                                                                                                  \
+        {{(m), (o), (s)}, {(m_1), (o_1), (s_1)}}, {                                                                    \
+            2 * (bias), 2 * (bias_1)                                                                                   \
+        }                                                                                                              \
+    }
+#endif
+
+/* A 1x1 convolution over tiles. Channels come in pairs; of an odd number, the last two pairs share one. */
+typedef struct {
+    int32_t groups;         /* of four inputs, all passes together */
+    int32_t passes;         /* through the unrolled block; groups is a multiple */
+    int32_t channels;       /* outputs, at least two */
+    int32_t kept;           /* whether there is room to widen all weights at once, or for one pair's only */
+    int32_t zero_point;     /* of the output; in the rescale already under the fixed-point rule */
+    const int8_t* weight;   /* (pair, group, output of the pair, input of the group) */
+    const TsDspPair* pairs; /* (pair) */
+} TsDspPointwise;
+
+/* Any convolution: windows are gathered into tiles, the rest is a 1x1 convolution. */
+typedef struct {
+    TsWindow window;
+    int32_t in_channels;
+    int32_t in_zero_point;
+    int32_t run_groups; /* of four inputs, that one row of a window takes */
+    int32_t low;        /* lowest code of the output */
+    int32_t weight_at;  /* bytes into the scratch memory; tiles begin at 0 */
+    TsDspPointwise pointwise;
+} TsDspConv2D;
+
+/* One channel of a 3x3 depthwise convolution: weights as pairs (w0, w1), (w1, w2) for each row. */
+#define TS_DSP_HALVES(low, high) (((uint32_t)(low)&0xffffu) | (uint32_t)(high) << 16)
+#define TS_DSP_ROW(n, a, b, c) TS_DSP_HALVES((n) * (a), (n) * (b)), TS_DSP_HALVES((n) * (b), (n) * (c))
+#ifdef TS_ROUNDING_SINGLE
+typedef struct {
+    float factor;
+    int32_t bias;
+    uint32_t weight[6];
+} TsDspChannel;
+#define TS_DSP_CHANNEL(multiplier, offset, shift, factor, bias, a, b, c, d, e, f, g, h, i)                             \
+    {                                                                                                                  \
+        (factor), (bias), {                                                                                            \
+            TS_DSP_ROW(1, a, b, c), TS_DSP_ROW(1, d, e, f), TS_DSP_ROW(1, g, h, i)                                     \
+        }                                                                                                              \
+    }
+#else
+typedef struct {
+    int32_t multiplier, offset, shift;
+    int32_t bias; /* twice */
+    uint32_t weight[6];
+} TsDspChannel;
+#define TS_DSP_CHANNEL(multiplier, offset, shift, factor, bias, a, b, c, d, e, f, g, h, i)                             \
+    {                                                                                                                  \
+        (multiplier), (offset), (shift), 2 * (bias), {                                                                 \
+            TS_DSP_ROW(2, a, b, c), TS_DSP_ROW(2, d, e, f), TS_DSP_ROW(2, g, h, i)                                     \
+        }                                                                                                              \
+    }
+#endif
+
+/* 3x3 depthwise convolution over planes. Its channels are sorted by their place in a group of four: 0, 4, 8, ..., 1, 5,
+ * ..., and so are the planes. With `relu` the output's zero point is -128, and codes are counted from there. */
+typedef struct {
+    int32_t channels;
+    int32_t groups;      /* of four channels, of the tiles written */
+    int32_t plane_bytes; /* one channel: 12 for each pair of columns, padding included */
+    int32_t fill;        /* what stands for zero in the padding, as in the rest of the plane */
+    int32_t relu;
+    int32_t zero_point; /* of the output without relu; in the offset already under the fixed-point rule */
+    const TsDspChannel* constants;
+} TsDspPlanes;
+
+typedef struct {
+    TsWindow window;
+    int32_t low;      /* lowest code of the output */
+    int32_t tiles_at; /* bytes into the scratch memory; planes begin at 0 */
+    TsDspPlanes planes;
+} TsDspDepthwise;
+
+/* Sum of two codes, of which one has the larger scale (or none). */
+typedef struct {
+#ifdef TS_ROUNDING_SINGLE
+    int32_t multiplier_a, multiplier_b;
+    int32_t bias; /* rounding and all zero points */
+    int32_t shift;
+#else
+    const int32_t* table; /* (256) what the operand with the smaller scale adds, by code from -128 on; the larger adds
+                             2^20 times its code */
+    int32_t multiplier, offset, shift;
+#endif
+} TsDspSum;
+
+typedef struct {
+    int32_t size;
+    int32_t larger; /* 0: the first operand has the larger scale, 1: the second */
+    int32_t low;
+    TsDspSum sum;
+} TsDspAdd;
+
+/* Product of `repeats` runs of `size` elements with one run of `size`, as TsMul. */
+typedef struct {
+    int32_t repeats, size;
+    int32_t a_zero_point, b_zero_point;
+    TsDspRescale rescale;
+    int32_t out_zero_point; /* in the rescale already under the fixed-point rule */
+    int32_t low;            /* lowest code of the output */
+} TsDspMul;
+
+/* An inverted residual, row by row: 1x1 convolution with ReLU, 3x3 depthwise convolution with ReLU, 1x1 convolution,
+ * and the input, or a 3x3 depthwise convolution of it, added or nothing. Both ReLU's outputs have zero point -128. */
+enum { TS_DSP_ADD_NOTHING, TS_DSP_ADD_INPUT, TS_DSP_ADD_SIDE };
+
+typedef struct {
+    TsWindow window; /* of the depthwise convolutions */
+    int32_t in_channels;
+    int32_t low;    /* lowest code of the output */
+    int32_t added;  /* one of the three above */
+    int32_t larger; /* 0: the projection has the larger scale, 1: what is added */
+    int32_t tiles_at, expand_at, project_at, side_planes_at, side_row_at; /* bytes into scratch; planes begin at 0 */
+    TsDspPointwise expand, project;
+    TsDspPlanes planes, side_planes;
+    TsDspSum sum;
+} TsDspBlock;
+
+/* Mean over space of a function of the codes, in one pass. */
+typedef struct {
+    TsMean mean;
+    const int8_t* table; /* (256), from code -128 on */
+} TsDspTableMean;
+
+/* Product with a factor for each channel, then a 1x1 depthwise convolution, in one pass: the end of GRN. */
+typedef struct {
+    int32_t pixels, channels;
+    int32_t x_zero_point, factor_zero_point;
+    int32_t product_zero_point;   /* in the rescale already under the fixed-point rule */
+    TsDspRescale rescale;         /* of the product */
+    const int8_t* weight;         /* (channels) */
+    const int32_t* bias;          /* (channels), the product's zero point taken into account */
+    const TsDspRescale* rescales; /* (channels) */
+    int32_t out_zero_point;
+    int32_t relu;
+    int32_t low; /* lowest code of the output */
+} TsDspGain;
+
+void ts_dsp_conv2d(const TsDspConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+void ts_dsp_depthwise(const TsDspDepthwise* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_dsp_mul(const TsDspMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_dsp_table_mean(const TsDspTableMean* layer, const int8_t* x, int8_t* out);
+void ts_dsp_gain(const TsDspGain* layer, const int8_t* x, const int8_t* factor, int8_t* out, int8_t* scratch);
+void ts_dsp_block(const TsDspBlock* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+
+#endif

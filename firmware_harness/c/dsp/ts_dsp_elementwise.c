@@ -1,0 +1,52 @@
+/* Sum and product of two tensors. Under the fixed-point rule one summand comes from a table, the other needs a shift
+ * only. */
+#include "ts_dsp_pointwise.h"
+
+#ifdef TS_ROUNDING_SINGLE
+
+static int32_t sum_of(const TsDspSum* sum, int32_t a, int32_t b) {
+    return ts_dsp_saturate((sum->bias + a * sum->multiplier_a + b * sum->multiplier_b) >> sum->shift);
+}
+
+#else
+
+/* `a` has the larger scale. */
+static int32_t sum_of(const TsDspSum* sum, int32_t a, int32_t b) {
+    const TsDspRescale rescale = {sum->multiplier, sum->offset, sum->shift};
+    return ts_dsp_code(sum->table[b + 128] + a * (1 << 20), &rescale, 0);
+}
+
+#endif
+
+void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const TsDspSum sum = layer->sum;
+#ifndef TS_ROUNDING_SINGLE
+    if (layer->larger == 1) {
+        const int8_t* larger = b;
+        b = a;
+        a = larger;
+    }
+#endif
+    for (int32_t i = 0; i < layer->size; ++i) {
+        out[i] = (int8_t)sum_of(&sum, a[i], b[i]);
+    }
+    if (layer->low > -128) {
+        ts_dsp_raise(out, layer->size, layer->low);
+    }
+}
+
+void ts_dsp_mul(const TsDspMul* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const TsDspRescale rescale = layer->rescale;
+    const int32_t a_zero = layer->a_zero_point, b_zero = layer->b_zero_point, out_zero = layer->out_zero_point;
+    const int32_t size = layer->size;
+    int8_t* to = out;
+    for (int32_t repeat = 0; repeat < layer->repeats; ++repeat) {
+        for (int32_t i = 0; i < size; ++i) {
+            const int32_t product = (*a++ - a_zero) * (b[i] - b_zero);
+            *to++ = (int8_t)ts_dsp_code(product * TS_DSP_TIMES, &rescale, out_zero);
+        }
+    }
+    if (layer->low > -128) {
+        ts_dsp_raise(out, layer->repeats * size, layer->low);
+    }
+}

@@ -1,0 +1,134 @@
+/* Instructions of Armv7E-M and Armv8-M with DSP that the kernels of this folder are written in, and their twins in C.
+ *
+ * The twins let any machine run the same kernels: tests do so under sanitizers. The few blocks of assembly (ts_dsp_*.c)
+ * have twins as well; TS_DSP_ASSEMBLY says which are compiled. Unaligned words may be loaded, as these processors do.
+ */
+#ifndef TS_DSP_INNER_H
+#define TS_DSP_INNER_H
+
+#include <stddef.h>
+#include <string.h>
+
+#include "ts_dsp.h"
+#include "ts_inner.h"
+
+#if defined(__ARM_FEATURE_DSP) && (!defined(TS_ROUNDING_SINGLE) || defined(__ARM_FP))
+#define TS_DSP_ASSEMBLY
+#endif
+
+/* How many times the accumulator a rescale takes. */
+#ifdef TS_ROUNDING_SINGLE
+enum { TS_DSP_TIMES = 1 };
+#else
+enum { TS_DSP_TIMES = 2 };
+#endif
+
+static inline uint32_t ts_dsp_load(const void* from) {
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+static inline void ts_dsp_store(void* to, uint32_t word) {
+    memcpy(to, &word, sizeof word);
+}
+
+/* a + b, modulo 2^32. */
+static inline int32_t ts_dsp_plus(int32_t a, int32_t b) {
+    return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
+static inline int32_t ts_dsp_low(uint32_t word) {
+    return (int16_t)(word & 0xffffu);
+}
+
+static inline int32_t ts_dsp_high(uint32_t word) {
+    return (int16_t)(word >> 16);
+}
+
+/* offset + value * multiplier / 2^32, the quotient rounded half up. */
+static inline int32_t ts_dsp_high_product(int32_t value, int32_t multiplier, int32_t offset) {
+#ifdef TS_DSP_ASSEMBLY
+    int32_t sum;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(sum) : "r"(value), "r"(multiplier), "r"(offset));
+    return sum;
+#else
+    const int64_t product = (int64_t)value * multiplier + INT64_C(0x80000000);
+    return offset + (int32_t)(product >> 32);
+#endif
+}
+
+static inline int32_t ts_dsp_saturate(int32_t value) {
+#ifdef TS_DSP_ASSEMBLY
+    int32_t code;
+    __asm__("ssat %0, #8, %1" : "=r"(code) : "r"(value));
+    return code;
+#else
+    return ts_min(ts_max(value, -128), 127);
+#endif
+}
+
+/* The sum, stopping at the ends of int32. */
+static inline int32_t ts_dsp_plus_saturating(int32_t a, int32_t b) {
+#ifdef TS_DSP_ASSEMBLY
+    int32_t sum;
+    __asm__("qadd %0, %1, %2" : "=r"(sum) : "r"(a), "r"(b));
+    return sum;
+#else
+    const int64_t sum = (int64_t)a + b;
+    return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+#endif
+}
+
+/* 0..255 */
+static inline int32_t ts_dsp_saturate_positive(int32_t value) {
+#ifdef TS_DSP_ASSEMBLY
+    int32_t number;
+    __asm__("usat %0, #8, %1" : "=r"(number) : "r"(value));
+    return number;
+#else
+    return ts_min(ts_max(value, 0), 255);
+#endif
+}
+
+#ifdef TS_ROUNDING_SINGLE
+
+/* The nearest integer, half to even, stopping at the ends of int32. */
+static inline int32_t ts_dsp_nearest(float value) {
+#ifdef TS_DSP_ASSEMBLY
+    int32_t nearest;
+    __asm__("vcvtr.s32.f32 %1, %1\n\tvmov %0, %1" : "=r"(nearest), "+t"(value));
+    return nearest;
+#else
+    return ts_round(value, -1000.0f, 1000.0f); /* farther from zero than any sum with a code may be */
+#endif
+}
+
+/* An accumulator to a code. */
+static inline int32_t ts_dsp_code(int32_t acc, const TsDspRescale* rescale, int32_t zero_point) {
+    return ts_dsp_saturate(ts_dsp_plus_saturating(ts_dsp_nearest((float)acc * rescale->factor), zero_point));
+}
+
+/* An accumulator to what is left of it after ReLU, where the zero point is -128. */
+static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) {
+    return ts_dsp_saturate_positive(ts_dsp_nearest((float)acc * rescale->factor));
+}
+
+#else
+
+/* Twice an accumulator to a code; the zero point is in the rescale's offset. Halves go away from zero, so that those
+ * below it need one less; a negative sum whose product rounds to zero comes to the same code either way. */
+static inline int32_t ts_dsp_code(int32_t acc, const TsDspRescale* rescale, int32_t zero_point) {
+    (void)zero_point;
+    const int32_t offset = rescale->offset + (acc >> 31);
+    return ts_dsp_saturate(ts_dsp_high_product(acc, rescale->multiplier, offset) >> rescale->shift);
+}
+
+/* The same after ReLU, where the zero point is -128. What is below zero does not matter. */
+static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) {
+    return ts_dsp_saturate_positive(ts_dsp_high_product(acc, rescale->multiplier, rescale->offset) >> rescale->shift);
+}
+
+#endif
+
+#endif

@@ -1,0 +1,77 @@
+/* The turns and sums of which a fast Fourier transform is made. A factor cos(a) - i sin(a) is kept as its cosine and
+ * sine. Written for machines with a fused multiply-add that overwrites the summand and sums that overwrite nothing. */
+#ifndef TS_BUTTERFLY_H
+#define TS_BUTTERFLY_H
+
+#include <math.h>
+
+#include "ts_spectrum.h"
+
+/* Never a call: the arrays of points below only live in registers when everything is one piece of code. */
+#ifdef __GNUC__
+#define TS_STRAIGHT static inline __attribute__((always_inline))
+#else
+#define TS_STRAIGHT static inline
+#endif
+
+typedef struct {
+    float cosine, sine;
+} TsTurn;
+
+/* One rounding wherever there is a float unit, so that all such machines agree to the bit; without one, two. */
+TS_STRAIGHT float ts_fused(float a, float b, float c) {
+#if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen))
+    return a * b + c;
+#else
+    return fmaf(a, b, c);
+#endif
+}
+
+TS_STRAIGHT TsComplex ts_turned(TsComplex v, float cosine, float sine) {
+    return (TsComplex){ts_fused(sine, v.im, cosine * v.re), ts_fused(-sine, v.re, cosine * v.im)};
+}
+
+TS_STRAIGHT TsComplex ts_sum(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re + b.re, a.im + b.im};
+}
+
+TS_STRAIGHT TsComplex ts_difference(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re - b.re, a.im - b.im};
+}
+
+/* a - i b */
+TS_STRAIGHT TsComplex ts_sum_right(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re + b.im, a.im - b.re};
+}
+
+/* a + i b */
+TS_STRAIGHT TsComplex ts_sum_left(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re - b.im, a.im + b.re};
+}
+
+/* Four points x0..x3, already turned, become their transform in order; x3 may be known to be zero. */
+TS_STRAIGHT void ts_four_points(TsComplex x[4], int with_last) {
+    const TsComplex a = ts_sum(x[0], x[2]), b = ts_difference(x[0], x[2]);
+    const TsComplex c = with_last ? ts_sum(x[1], x[3]) : x[1], d = with_last ? ts_difference(x[1], x[3]) : x[1];
+    x[0] = ts_sum(a, c), x[2] = ts_difference(a, c);
+    x[1] = ts_sum_right(b, d), x[3] = ts_sum_left(b, d);
+}
+
+/* Eight points, already turned, become their transform in order; all after the first `count` are zero. */
+TS_STRAIGHT void ts_eight_points(TsComplex x[8], int count) {
+    static const float half_root = 0x1.6a09e6p-1f; /* sqrt(1/2) */
+    TsComplex even[4] = {x[0], x[2], x[4], x[6]};
+    TsComplex odd[4] = {x[1], x[3], x[5], x[7]};
+    ts_four_points(even, count > 6);
+    ts_four_points(odd, count > 7);
+    const TsComplex first = {odd[1].re + odd[1].im, odd[1].im - odd[1].re};
+    const TsComplex third = {odd[3].re + odd[3].im, odd[3].im - odd[3].re};
+    x[0] = ts_sum(even[0], odd[0]), x[4] = ts_difference(even[0], odd[0]);
+    x[2] = ts_sum_right(even[2], odd[2]), x[6] = ts_sum_left(even[2], odd[2]);
+    x[1].re = ts_fused(half_root, first.re, even[1].re), x[1].im = ts_fused(half_root, first.im, even[1].im);
+    x[5].re = ts_fused(-half_root, first.re, even[1].re), x[5].im = ts_fused(-half_root, first.im, even[1].im);
+    x[3].re = ts_fused(half_root, third.im, even[3].re), x[3].im = ts_fused(-half_root, third.re, even[3].im);
+    x[7].re = ts_fused(-half_root, third.im, even[3].re), x[7].im = ts_fused(half_root, third.re, even[3].im);
+}
+
+#endif

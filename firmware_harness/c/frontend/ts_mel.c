@@ -1,0 +1,80 @@
+/* Triangles, logarithm, normalisation and quantisation, band by band.
+ *
+ * Neighbouring triangles overlap and add up to one, so between two centres a bin needs one weight: what the rising side
+ * does not take of the sum is the falling side's. Normalisation and the network's input scale are a line through the
+ * logarithm, so the coefficients of its polynomial contain them. */
+#include "ts_mel.h"
+
+#include <string.h>
+
+#include "ts_butterfly.h"
+
+#include "frontend_mel.h" /* tables, made of the above */
+
+/* scale * ln(power) + offset, rounded half to even, as an int8 code. Power is a normal float above 0. */
+static inline int8_t code_of(float power) {
+    static const int32_t root_half = 0x3f3504f3, half_to_even = 0x4b400000; /* sqrt(1/2); 1.5 * 2^23 */
+    int32_t bits, rounded;
+    float fraction;
+    memcpy(&bits, &power, sizeof bits);
+    const int32_t exponent = (bits - root_half) >> 23;
+    bits -= (int32_t)((uint32_t)exponent << 23);
+    memcpy(&fraction, &bits, sizeof fraction); /* in [sqrt(1/2), sqrt(2)) */
+    fraction -= 1.0f;
+    float line = TS_LOG_6;
+    line = ts_fused(line, fraction, TS_LOG_5);
+    line = ts_fused(line, fraction, TS_LOG_4);
+    line = ts_fused(line, fraction, TS_LOG_3);
+    line = ts_fused(line, fraction, TS_LOG_2);
+    line = ts_fused(line, fraction, TS_LOG_1);
+    line = ts_fused(line, fraction, TS_LOG_0);
+    line = ts_fused((float)exponent, TS_LOG_OCTAVE, line) + 0x1.8p23f;
+    memcpy(&rounded, &line, sizeof rounded);
+    const int32_t code = rounded - half_to_even + TS_LOGMEL_ZERO_POINT;
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SAT)
+    int32_t saturated;
+    __asm__("ssat %0, #8, %1" : "=r"(saturated) : "r"(code));
+    return (int8_t)saturated;
+#else
+    return (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
+#endif
+}
+
+#define ADD_BIN(i) (sum += bin[i].re, rising = ts_fused(weight[i], bin[i].re, rising))
+
+void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride) {
+    const TsComplex* bin = bins + TS_MEL_FIRST_BIN;
+    const float* weight = ts_mel_weight;
+    float band = 0.0f; /* what is in it already: its rising side and the offset under the logarithm */
+    for (int segment = 0; segment <= TS_LOGMEL_N_MELS; ++segment) {
+        float sum = band, rising = TS_LOGMEL_LOG_OFFSET;
+        int left = ts_mel_count[segment];
+        for (; left >= 8; left -= 8, bin += 8, weight += 8) {
+            ADD_BIN(7), ADD_BIN(6), ADD_BIN(5), ADD_BIN(4), ADD_BIN(3), ADD_BIN(2), ADD_BIN(1), ADD_BIN(0);
+        }
+        switch (left) {
+        case 7:
+            ADD_BIN(6); /* fall through */
+        case 6:
+            ADD_BIN(5); /* fall through */
+        case 5:
+            ADD_BIN(4); /* fall through */
+        case 4:
+            ADD_BIN(3); /* fall through */
+        case 3:
+            ADD_BIN(2); /* fall through */
+        case 2:
+            ADD_BIN(1); /* fall through */
+        case 1:
+            ADD_BIN(0); /* fall through */
+        default:
+            bin += left;
+            weight += left;
+        }
+        if (segment > 0) {
+            *codes = code_of(sum - rising + TS_LOGMEL_LOG_OFFSET);
+            codes += stride;
+        }
+        band = rising;
+    }
+}

@@ -1,0 +1,10 @@
+/* Power spectrum to int8 log-mel codes; internal to the log-mel front end. */
+#ifndef TS_MEL_H
+#define TS_MEL_H
+
+#include "ts_spectrum.h"
+
+/* One column of the network's input: code i is written to codes[i * stride]. */
+void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride);
+
+#endif

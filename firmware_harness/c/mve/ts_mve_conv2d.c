@@ -1,0 +1,264 @@
+/* Dense convolution: four pixels' windows side by side in scratch, then the dot products of all channels with them. */
+#include "ts_mve_inner.h"
+#include "ts_mve_parts.h"
+#include "ts_window.h"
+
+enum { PITCH = TS_MVE_MOST_PIECES * TS_MVE_LANES, MIDDLE = 2 * PITCH }; /* of the windows: loads reach 508 both ways */
+
+/* clang-format off */
+
+/* Piece `j` of two channels with that of four windows, 128 products. */
+#define PIECE(j, mla)                                           \
+    "vldrw.u32 q0, [%[weight]], #16\n"                          \
+    "vldrw.u32 q2, [%[x], #" #j " * 16 - 480]\n"                \
+    mla " r0, q0, q2\n"                                         \
+    "vldrw.u32 q1, [%[weight]], #16\n"                          \
+    mla " r8, q1, q2\n"                                         \
+    "vldrw.u32 q3, [%[x], #" #j " * 16 - 240]\n"                \
+    mla " r2, q0, q3\n"                                         \
+    mla " r10, q1, q3\n"                                        \
+    "vldrw.u32 q2, [%[x], #" #j " * 16]\n"                      \
+    mla " r4, q0, q2\n"                                         \
+    mla " r12, q1, q2\n"                                        \
+    "vldrw.u32 q3, [%[x], #" #j " * 16 + 240]\n"                \
+    mla " r6, q0, q3\n"                                         \
+    mla " lr, q1, q3\n"
+
+#define ENTRY(j) ".hword (" #j "0f - 9b) / 2\n"
+#define FURTHER(j) #j "0:\n" PIECE(j, "vmladava.s8")
+
+#ifdef TS_ROUNDING_SINGLE
+#define CONSTANTS "ldm %[constants]!, {r0, r2, r4, r6}\n"
+enum { PER_PAIR = 4 };
+#else
+#define CONSTANTS "ldm %[constants]!, {r0, r2, r4, r6, r8, r10}\n"
+enum { PER_PAIR = 6 };
+#endif
+
+/* The codes of `pairs` pairs of channels, from pair `first` on, at four pixels that lie `pitch` apart. */
+static TS_MVE_APART void four_pixels(const TsMveConv2D* layer, const int8_t* windows, int32_t first, int32_t pairs, int8_t* out,
+                        int32_t pitch) {
+    const uint16x8_t pixel = vshrq_n_u16(vidupq_n_u16(0, 1), 1);
+    const uint16x8_t channel = vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1));
+    const uint16x8_t at = vmlaq_n_u16(channel, pixel, (uint16_t)pitch);
+    const int16x8_t zero_point = vdupq_n_s16((int16_t)layer->out.zero_point);
+    const int8_t* weight = layer->weight + first * 2 * layer->pieces * TS_MVE_LANES;
+    const int32_t* constants = layer->constants + first * PER_PAIR;
+    __asm__ volatile(
+        "8:\n"
+        PIECE(0, "vmladav.s8")
+        "tbh [pc, %[pieces], lsl #1]\n"
+        "9: .hword 0\n" /* there is no convolution of no piece */
+        ENTRY(0) ENTRY(1) ENTRY(2) ENTRY(3) ENTRY(4) ENTRY(5) ENTRY(6) ENTRY(7)
+        ENTRY(8) ENTRY(9) ENTRY(10) ENTRY(11) ENTRY(12) ENTRY(13) ENTRY(14)
+        FURTHER(14) FURTHER(13) FURTHER(12) FURTHER(11) FURTHER(10) FURTHER(9) FURTHER(8)
+        FURTHER(7) FURTHER(6) FURTHER(5) FURTHER(4) FURTHER(3) FURTHER(2) FURTHER(1)
+        "00:\n"
+        "vmov q0[2], q0[0], r0, r4\n"
+        "vmov q0[3], q0[1], r2, r6\n"
+        "vmov q1[2], q1[0], r8, r12\n"
+        "vmov q1[3], q1[1], r10, lr\n"
+        CONSTANTS
+        "vadd.i32 q0, q0, r0\n"
+        "vadd.i32 q1, q1, r2\n"
+        TS_MVE_RESCALE("q2", "q0", "r4", "r8")
+        TS_MVE_RESCALE("q3", "q1", "r6", "r10")
+        "vqmovnb.s32 q2, q2\n"
+        "vqmovnt.s32 q2, q3\n"
+        "vqadd.s16 q2, q2, %q[zero_point]\n"
+        "vqmovnb.s16 q2, q2\n"
+        "vstrb.16 q2, [%[out], %q[at]]\n"
+        "add %[out], #2\n"
+        "subs %[pairs], #1\n"
+        "bne.w 8b\n"
+        : [weight] "+r"(weight), [constants] "+r"(constants), [pairs] "+r"(pairs), [out] "+r"(out)
+        : [x] "r"(windows + MIDDLE), [pieces] "r"(layer->pieces), [at] "w"(at), [zero_point] "w"(zero_point)
+        : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "q1", "q2", "q3", "cc", "memory");
+}
+
+/* clang-format on */
+
+/* All channels of n pixels: whole pairs at once to where they belong, what is left over by way of `spare`. */
+static void pixels(const TsMveConv2D* layer, const int8_t* windows, int32_t n, int8_t* spare, int8_t* out) {
+    const int32_t channels = layer->out_channels;
+    int8_t* to = n < TS_MVE_PIXELS ? spare : out;
+    if (channels > 1) {
+        four_pixels(layer, windows, 0, channels / 2, to, channels);
+    }
+    if (channels % 2 != 0) {
+        int8_t last[2 * TS_MVE_PIXELS];
+        four_pixels(layer, windows, channels / 2, 1, last, 2);
+        for (int32_t pixel = 0; pixel < TS_MVE_PIXELS; ++pixel) {
+            to[pixel * channels + channels - 1] = last[2 * pixel];
+        }
+    }
+    if (to == spare) {
+        ts_mve_copy(out, spare, n * channels);
+    }
+}
+
+/* One pixel's window, row after row, what lies outside the input as its zero point. */
+static void window_of(const TsMveConv2D* layer, const int8_t* x, int32_t y, int32_t column, int8_t* to) {
+    const TsWindow* window = &layer->window;
+    const TsSpan rows = ts_rows(window, y), columns = ts_columns(window, column);
+    const int32_t in_row = window->in_width * layer->in_channels;
+    const int32_t row_bytes = window->kernel_width * layer->in_channels;
+    const int32_t n = (columns.last - columns.first) * layer->in_channels;
+    if (n < row_bytes || rows.last - rows.first < window->kernel_height) {
+        ts_mve_fill(to, (int8_t)layer->in_zero_point, window->kernel_height * row_bytes);
+    }
+    if (n <= 0) { /* padding only, whose address may not even be formed */
+        return;
+    }
+    const int8_t* from = x + (rows.start + rows.first) * in_row + (columns.start + columns.first) * layer->in_channels;
+    to += rows.first * row_bytes + columns.first * layer->in_channels;
+    for (int32_t i = rows.first; i < rows.last; ++i) {
+        ts_mve_copy(to, from, n);
+        from += in_row;
+        to += row_bytes;
+    }
+}
+
+/* Where the codes of a window lie from its first on; those beyond it meet weights of zero. */
+static uint8x16_t offsets_of(const TsMveConv2D* layer) {
+    const int32_t row_bytes = layer->window.kernel_width * layer->in_channels;
+    uint8_t offsets[TS_MVE_LANES] = {0};
+    for (int32_t i = 0; i < layer->window.kernel_height * row_bytes; ++i) {
+        offsets[i] = (uint8_t)(i / row_bytes * layer->window.in_width * layer->in_channels + i % row_bytes);
+    }
+    return vld1q_u8(offsets);
+}
+
+/* Neighbouring windows without padding whose codes are one vector, and lie less than 256 apart. */
+static void gathered(const int8_t* from, int32_t step, uint8x16_t offsets, int32_t n, int8_t* to) {
+    for (int32_t i = 0; i < n; ++i) {
+        vst1q_s8(to, vldrbq_gather_offset_s8(from, offsets));
+        from += step;
+        to += PITCH;
+    }
+}
+
+/* Neighbouring windows without padding. */
+static TS_MVE_APART void copied(const TsMveConv2D* layer, const int8_t* from, int32_t step, int32_t n, int8_t* to) {
+    const int32_t row_bytes = layer->window.kernel_width * layer->in_channels;
+    const int32_t in_row = layer->window.in_width * layer->in_channels;
+    for (int32_t i = 0; i < n; ++i) {
+        const int8_t* row = from + i * step;
+        int8_t* to_row = to + i * PITCH;
+        int32_t rows = layer->window.kernel_height;
+        __asm__ volatile("1: mov r2, %[row]\n"
+                         "mov r4, %[to_row]\n"
+                         "dlstp.8 lr, %[row_bytes]\n"
+                         "2: vldrb.8 q0, [r2], #16\n"
+                         "vstrb.8 q0, [r4], #16\n"
+                         "letp lr, 2b\n"
+                         "add %[row], %[in_row]\n"
+                         "add %[to_row], %[row_bytes]\n"
+                         "subs %[rows], #1\n"
+                         "bne 1b"
+                         : [row] "+r"(row), [to_row] "+r"(to_row), [rows] "+r"(rows)
+                         : [row_bytes] "r"(row_bytes), [in_row] "r"(in_row)
+                         : "r2", "r4", "lr", "q0", "cc", "memory");
+    }
+}
+
+/* Columns of outputs whose windows lie inside the input: from the first on, below the last. */
+static TsSpan columns_inside(const TsWindow* window) {
+    const int32_t stride = window->stride_width;
+    const int32_t room = window->in_width + window->pad_left - window->kernel_width;
+    const TsSpan span = {0, (window->pad_left + stride - 1) / stride,
+                         room < 0 ? 0 : ts_min(window->out_width, room / stride + 1)};
+    return span;
+}
+
+static void any_window(const TsMveConv2D* layer, const int8_t* x, int8_t* out, int8_t* windows, int8_t* spare) {
+    const TsWindow* window = &layer->window;
+    const TsSpan inside = columns_inside(window);
+    const int32_t step = window->stride_width * layer->in_channels;
+    const int32_t in_row = window->in_width * layer->in_channels;
+    const int32_t reach = (window->kernel_height - 1) * in_row + window->kernel_width * layer->in_channels;
+    const int gather = layer->pieces == 1 && reach <= 256;
+    const uint8x16_t offsets = gather ? offsets_of(layer) : vdupq_n_u8(0);
+    int32_t held = 0;
+    for (int32_t y = 0; y < window->out_height; ++y) {
+        const TsSpan rows = ts_rows(window, y);
+        const int whole = rows.last - rows.first == window->kernel_height;
+        int32_t n;
+        for (int32_t column = 0; column < window->out_width; column += n) {
+            int8_t* to = windows + held * PITCH;
+            if (whole && column >= inside.first && column < inside.last) {
+                const int8_t* from = x + rows.start * in_row + column * step - window->pad_left * layer->in_channels;
+                n = ts_min(TS_MVE_PIXELS - held, inside.last - column);
+                if (gather) {
+                    gathered(from, step, offsets, n, to);
+                } else {
+                    copied(layer, from, step, n, to);
+                }
+            } else {
+                n = 1;
+                window_of(layer, x, y, column, to);
+            }
+            held += n;
+            if (held == TS_MVE_PIXELS) {
+                pixels(layer, windows, held, spare, out);
+                out += TS_MVE_PIXELS * layer->out_channels;
+                held = 0;
+            }
+        }
+    }
+    if (held != 0) {
+        pixels(layer, windows, held, spare, out);
+    }
+}
+
+/* Neighbours in memory side by side; a last vector may bring what belongs to no window, and meets weights of zero. */
+static TS_MVE_APART void copy_four(const int8_t* x, int32_t n, int8_t* windows) {
+    const int8_t* x1 = x + n;
+    const int8_t* x2 = x1 + n;
+    const int8_t* x3 = x2 + n;
+    __asm__ volatile("dlstp.8 lr, %[n]\n"
+                     "1: vldrb.8 q0, [%[x0]], #16\n"
+                     "vldrb.8 q1, [%[x1]], #16\n"
+                     "vldrb.8 q2, [%[x2]], #16\n"
+                     "vldrb.8 q3, [%[x3]], #16\n"
+                     "vstrw.32 q0, [%[to], #-480]\n"
+                     "vstrw.32 q1, [%[to], #-240]\n"
+                     "vstrw.32 q3, [%[to], #240]\n"
+                     "vstrw.32 q2, [%[to]], #16\n"
+                     "letp lr, 1b"
+                     : [x0] "+r"(x), [x1] "+r"(x1), [x2] "+r"(x2), [x3] "+r"(x3), [to] "+r"(windows)
+                     : [n] "r"(n)
+                     : "lr", "q0", "q1", "q2", "q3", "memory");
+}
+
+void ts_mve_pointwise(const TsMveConv2D* layer, const int8_t* x, int32_t n, int8_t* out, int8_t* scratch) {
+    const int32_t channels = layer->in_channels;
+    int8_t* spare = scratch + TS_MVE_WINDOWS_BYTES;
+    int8_t* to = out;
+    int32_t left = n;
+    for (; left >= TS_MVE_PIXELS; left -= TS_MVE_PIXELS) {
+        copy_four(x, channels, scratch + MIDDLE);
+        pixels(layer, scratch, TS_MVE_PIXELS, spare, to);
+        x += TS_MVE_PIXELS * channels;
+        to += TS_MVE_PIXELS * layer->out_channels;
+    }
+    for (int32_t pixel = 0; pixel < left; ++pixel) {
+        ts_mve_copy(scratch + pixel * PITCH, x + pixel * channels, channels);
+    }
+    if (left != 0) {
+        pixels(layer, scratch, left, spare, to);
+    }
+    ts_mve_raise(out, &layer->out, n * layer->out_channels);
+}
+
+void ts_mve_conv2d(const TsMveConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
+    const TsWindow* window = &layer->window;
+    const int32_t n = window->out_height * window->out_width;
+    if (window->kernel_height * window->kernel_width == 1 && window->stride_height * window->stride_width == 1 &&
+        window->out_height == window->in_height && window->out_width == window->in_width) {
+        ts_mve_pointwise(layer, x, n, out, scratch);
+    } else {
+        any_window(layer, x, out, scratch, scratch + TS_MVE_WINDOWS_BYTES);
+        ts_mve_raise(out, &layer->out, n * layer->out_channels);
+    }
+}

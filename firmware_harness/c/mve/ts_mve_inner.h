@@ -1,0 +1,85 @@
+/* What the Helium kernels share: both rounding rules on vectors, and moving bytes. */
+#ifndef TS_MVE_INNER_H
+#define TS_MVE_INNER_H
+
+#include <arm_mve.h>
+
+#include "ts_inner.h"
+#include "ts_mve.h"
+
+#ifndef __OPTIMIZE__
+#error "the assembly takes registers that -O0 keeps for itself: compile with -O1 or more"
+#endif
+
+/* For functions whose assembly takes nearly all registers, so that no caller's variables compete for the others. */
+#define TS_MVE_APART __attribute__((noinline))
+
+/* Lines of assembly: four sums of one channel to numbers counted from the zero point, in `to`. Constants are in
+ * registers, the shift goes to the right by one bit or more.
+ *
+ * double: the shift rounds half up, and taking 1 from what is negative makes that half away from zero. The sign may be
+ * that of the sum: where the product rounds to 0, -1 is rounded to 0 as well.
+ * single: the conversion rounds half to even and saturates. */
+#ifdef TS_ROUNDING_SINGLE
+#define TS_MVE_RESCALE(to, sum, factor, unused)                                                                        \
+    "vcvt.f32.s32 " to ", " sum "\n"                                                                                   \
+    "vmul.f32 " to ", " to ", " factor "\n"                                                                            \
+    "vcvtn.s32.f32 " to ", " to "\n"
+#else
+#define TS_MVE_RESCALE(to, sum, multiplier, shift)                                                                     \
+    "vshr.s32 " to ", " sum ", #31\n"                                                                                  \
+    "vqrdmlah.s32 " to ", " sum ", " multiplier "\n"                                                                   \
+    "vrshl.s32 " to ", " shift "\n"
+#endif
+
+/* The same in C, for the sums of one layer. */
+static inline int32x4_t ts_mve_rescale(int32x4_t sum, const TsRescale* rescale) {
+#ifdef TS_ROUNDING_SINGLE
+    return vcvtnq_s32_f32(vmulq_n_f32(vcvtq_f32_s32(sum), rescale->factor));
+#else
+    return vrshlq_n_s32(vqrdmlahq_n_s32(vshrq_n_s32(sum, 31), sum, rescale->multiplier), rescale->shift);
+#endif
+}
+
+/* Even lanes from `even`, odd ones from `odd`, saturated. */
+static inline int16x8_t ts_mve_halves(int32x4_t even, int32x4_t odd) {
+    return vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(even), even), odd);
+}
+
+static inline int8x16_t ts_mve_codes(int16x8_t even, int16x8_t odd) {
+    return vqmovntq_s16(vqmovnbq_s16(vreinterpretq_s8_s16(even), even), odd);
+}
+
+/* n > 0 bytes; writes and reads no more than these. */
+static inline void ts_mve_copy(int8_t* to, const int8_t* from, int32_t n) {
+    int8x16_t moved;
+    __asm__ volatile("dlstp.8 lr, %3\n"
+                     "1: vldrb.8 %q2, [%1], #16\n"
+                     "vstrb.8 %q2, [%0], #16\n"
+                     "letp lr, 1b"
+                     : "+r"(to), "+r"(from), "=&w"(moved)
+                     : "r"(n)
+                     : "lr", "memory");
+}
+
+static inline void ts_mve_fill(int8_t* to, int8_t value, int32_t n) {
+    const int8x16_t filled = vdupq_n_s8(value);
+    __asm__ volatile("wlstp.8 lr, %2, 2f\n"
+                     "1: vstrb.8 %q1, [%0], #16\n"
+                     "letp lr, 1b\n"
+                     "2:"
+                     : "+r"(to)
+                     : "w"(filled), "r"(n)
+                     : "lr", "memory");
+}
+
+/* codes[i] = max(codes[i], low) for a ReLU whose zero point is not the lowest code. */
+static inline void ts_mve_raise(int8_t* codes, const TsOutput* out, int32_t n) {
+    const int32_t low = out->low + out->zero_point;
+    for (int32_t at = 0; low > INT8_MIN && at < n; at += TS_MVE_LANES) {
+        const mve_pred16_t inside = vctp8q((uint32_t)(n - at));
+        vst1q_p_s8(codes + at, vmaxq_s8(vld1q_z_s8(codes + at, inside), vdupq_n_s8((int8_t)low)), inside);
+    }
+}
+
+#endif

@@ -1,0 +1,17 @@
+"""Kernels for Cortex-M4, M7 and M33: two 16-bit products an instruction."""
+
+from __future__ import annotations
+
+from runtime.graph import Add, Conv2D, DepthwiseConv2D, FullyConnected, Mul
+
+from ..kernel_sets import C_FOLDER, KernelSet
+from .dsp_blocks import inverted_residual
+from .dsp_grn import gain, square_mean
+from .dsp_rows import add, conv2d, depthwise, fully_connected, mul
+
+DSP = KernelSet(
+    "dsp",
+    C_FOLDER / "dsp",
+    rows={Conv2D: conv2d, DepthwiseConv2D: depthwise, Add: add, Mul: mul, FullyConnected: fully_connected},
+    fusers=(inverted_residual, square_mean, gain),
+)

@@ -1,0 +1,192 @@
+"""Inverted residuals of the DSP kernel set as one call: expand, depthwise, project, and the sum with what is beside it.
+
+The widened tensor never exists whole: three rows of it do. Refuses blocks whose inner ReLU's zero point is not -128,
+and sums of an odd number of channels; their layers run one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import accumulate, product
+
+from runtime.arith import I64
+from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node
+from runtime.plan import Lead
+
+from ..kernel_sets import Fused
+from ..layers import Fields, Layer
+from ..layers import _window as window_fields
+from .dsp_constants import (
+    GROUP,
+    LOWEST_CODE,
+    folded,
+    integer,
+    integers,
+    low_code,
+    planes,
+    pointwise,
+    summed,
+    tiles_bytes,
+    weight_bytes,
+)
+from .dsp_rows import HEADER, columns_of, planes_lead, row_lead, with_leaner
+from .residual import ADD_INPUT, Residual, residual
+
+NO_PLANES: Fields = dict.fromkeys(("channels", "groups", "plane_bytes", "fill", "relu", "zero_point", "constants"), 0)
+NO_SUM: Fields = {"larger": 0}
+
+
+def inverted_residual(graph: Graph, at: int) -> Fused | None:
+    """The longest block that begins at node ``at``."""
+    for count in (5, 4, 3):
+        nodes = graph.nodes[at : at + count]
+        block = residual(nodes) if len(nodes) == count else None
+        layer = _layer(graph, block) if block else None
+        if block is not None and layer is not None:
+            return Fused(count, (block.x,), block.last.output, layer)
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Records:
+    """What a block's record is made of."""
+
+    window: Fields
+    in_channels: int
+    low: int
+    expand: Fields
+    project: Fields
+    planes: Fields
+    side_planes: Fields
+    total: Fields  # larger, and sum unless nothing is added
+
+
+def _layer(graph: Graph, block: Residual) -> Layer | None:
+    records = _records(graph, block)
+    if records is None:
+        return None
+    ways = sorted(product((1, 0), repeat=2), key=lambda kept: _widened_again(records, kept))
+    lead = _lead(records, block.added)
+    fastest, *leaner = [_assembled(records, block.added, lead, kept) for kept in ways]
+    return with_leaner(fastest, *leaner)
+
+
+def _widened_again(records: _Records, kept: tuple[int, ...]) -> int:
+    """Bytes of weights that are widened for each row anew: what saving their memory costs."""
+    rows = integer(records.window, "in_height"), integer(records.window, "out_height")
+    sizes = weight_bytes(records.expand, True), weight_bytes(records.project, True)
+    return sum(n * size for n, size, whole in zip(rows, sizes, kept, strict=True) if not whole)
+
+
+def _lead(records: _Records, added: int) -> Lead:
+    """A summand is read when its sum is written, at the same place or a row before."""
+    window = records.window
+    in_channels, channels = records.in_channels, integer(records.project, "channels")
+    if added == ADD_INPUT:
+        rows_apart = row_lead(window, in_channels, channels, list(range(integer(window, "out_height"))))
+        return replace(rows_apart, in_place=True)
+    return planes_lead(window, in_channels, channels)
+
+
+def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...]) -> Layer:
+    """The call, with room for all widened weights of either convolution or for one pair of channels."""
+    window, expand, project, side = records.window, records.expand, records.project, records.side_planes
+    in_width, out_width = integer(window, "in_width"), integer(window, "out_width")
+    tiles = [(in_width, expand), (out_width, project), (out_width, side)]
+    weights = [weight_bytes(record, bool(whole)) for record, whole in zip((expand, project), kept, strict=True)]
+    if not any(kept):
+        weights = [max(weights), 0]  # one after the other, in the same place
+    sizes = {
+        "planes": integer(records.planes, "channels") * integer(records.planes, "plane_bytes"),
+        "tiles": max(tiles_bytes(width, integer(record, "groups")) for width, record in tiles),
+        "expand": weights[0],
+        "project": weights[1],
+        "side_planes": integer(side, "channels") * integer(side, "plane_bytes"),
+        "side_row": out_width * integer(side, "channels"),
+    }
+    ends = accumulate(size + -size % 16 for size in sizes.values())
+    begins = dict(zip(sizes, (0, *ends), strict=False))
+    scratch_bytes = max(begins[name] + size for name, size in sizes.items())
+    if not any(kept):
+        begins["project"] = begins["expand"]
+    fields: Fields = {
+        "window": window,
+        "in_channels": records.in_channels,
+        "low": records.low,
+        "added": added,
+        **{f"{name}_at": at for name, at in begins.items() if name != "planes"},
+        "expand": expand | {"kept": kept[0]},
+        "project": project | {"kept": kept[1]},
+        "planes": records.planes,
+        "side_planes": side,
+        **records.total,
+    }
+    return Layer("ts_dsp_block", "TsDspBlock", fields, scratch_bytes, HEADER, lead=lead)
+
+
+def _records(graph: Graph, block: Residual) -> _Records | None:
+    """The parts of the record, None where a part is not what the kernel computes."""
+    if not (_is_pointwise(graph, block.expand) and _is_pointwise(graph, block.project)):
+        return None
+    window, side, total = _window(graph, block.depthwise), _side(graph, block), _total(graph, block)
+    expand = folded(graph, block.expand, _by_channel(graph, block.expand), counted=True)
+    middle = folded(graph, block.depthwise, _by_channel(graph, block.depthwise), counted=True, in_zero=0)
+    project = folded(graph, block.project, _by_channel(graph, block.project), in_zero=0)
+    if window is None or side is None or total is None or expand is None or middle is None or project is None:
+        return None
+    if min(len(expand.bias), len(project.bias)) < 2:
+        return None
+    record = pointwise(project, 1)
+    return _Records(
+        window=window,
+        in_channels=expand.weight.shape[1],
+        low=low_code(graph, block.last),
+        expand=pointwise(expand, 1),
+        project=record,
+        planes=planes(middle, columns_of(window), 0, integer(record, "groups")),
+        side_planes=side,
+        total=total,
+    )
+
+
+def _side(graph: Graph, block: Residual) -> Fields | None:
+    """The depthwise convolution beside the block, which has the same window."""
+    if block.side is None:
+        return NO_PLANES
+    window = _window(graph, block.side)
+    constants = folded(graph, block.side, _by_channel(graph, block.side))
+    if window is None or window != _window(graph, block.depthwise) or constants is None or constants.relu:
+        return None
+    x = graph.ins(block.side)[0]
+    return planes(constants, columns_of(window), x.quant.zero_point, -(-x.shape[3] // GROUP))
+
+
+def _total(graph: Graph, block: Residual) -> Fields | None:
+    """The sum at the end; in the place of its summand, it does not write a channel twice."""
+    if block.total is None:
+        return NO_SUM
+    product = graph.out(block.project)
+    if product.shape[3] % 2 or low_code(graph, block.project) != LOWEST_CODE:
+        return None
+    other = graph.tensors[block.x] if block.side is None else graph.out(block.side)
+    found = summed(product.quant, other.quant, graph.out(block.total).quant)
+    return None if found is None else {"larger": found[0], "sum": found[1]}
+
+
+def _is_pointwise(graph: Graph, node: Node) -> bool:
+    assert isinstance(node.op, Conv2D)
+    return graph.ins(node)[1].shape[1:3] == (1, 1) and node.op.stride == (1, 1) and not any(node.op.pads)
+
+
+def _window(graph: Graph, node: Node) -> Fields | None:
+    """Of a depthwise convolution that planes can do."""
+    assert isinstance(node.op, DepthwiseConv2D)
+    kernel = graph.ins(node)[1].shape[1:3]
+    return window_fields(graph, node, node.op, kernel) if kernel == (3, 3) and node.op.stride[1] <= 2 else None
+
+
+def _by_channel(graph: Graph, node: Node) -> I64:
+    """Weights (output channels, taps)."""
+    weight = integers(graph.ins(node)[1])
+    depthwise = isinstance(node.op, DepthwiseConv2D)
+    return weight.reshape(-1, weight.shape[3]).T if depthwise else weight.reshape(len(weight), -1)

@@ -1,0 +1,230 @@
+"""Constants in the form the DSP kernels read: rounding folded into offsets, weights in pairs of channels and groups.
+
+Refuses (with None) what the fixed-point rule needs other instructions for: factors of one half and above, and
+accumulators that do not fit into int32 when doubled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.arith import (
+    ADD_HEADROOM_BITS,
+    I64,
+    Rescale,
+    add_double,
+    add_single,
+    clamp_range,
+    conv_rescale,
+    rescale_double,
+    weight_rescale,
+)
+from runtime.graph import FullyConnected, Graph, Node, Quant, Tensor
+
+from ..layers import LARGEST_STEP, ByRule, Fields, Macro, Values
+
+GROUP = 4  # inputs, or channels of a depthwise convolution
+BLOCK_GROUPS = 32  # of the unrolled block in ts_dsp_tiles.c
+GROUP_BYTES = 16  # of a tile, and of a pair of channels' weights: eight 16-bit numbers
+LARGEST_SHIFT = 22  # then 128 * 2^shift and the product fit into int32 together
+INT32 = 2**31
+LOWEST_CODE = -128
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """A convolution's constants by output channel, in terms of input numbers that count from ``in_zero``.
+
+    ``weight``: int64 (channels, taps). ``positive``: after ReLU with zero point -128, so that outputs may be counted
+    from there.
+    """
+
+    weight: I64
+    bias: I64
+    rescale: tuple[tuple[int, int, int, float], ...]  # multiplier, offset, shift, factor
+    out: Quant
+    relu: bool
+
+    @property
+    def positive(self) -> bool:
+        return self.relu and self.out.zero_point == -128
+
+
+def folded(
+    graph: Graph, node: Node, weight: I64, *, counted: bool = False, in_zero: int | None = None
+) -> Folded | None:
+    """Constants of a convolution with ``weight`` (channels, taps).
+
+    Args:
+        counted: the kernel leaves outputs counted from the zero point, which must be -128 with ReLU.
+        in_zero: what stands for zero in the input, if not its zero point.
+    """
+    x, _, bias_t = graph.ins(node)
+    out, relu = graph.out(node).quant, bool(getattr(node.op, "relu", False))
+    bias = integers(bias_t)
+    largest = max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
+    bound = np.abs(weight).sum(axis=1) * largest + np.abs(bias)
+    if 2 * int(bound.max()) >= INT32 or (counted and not (relu and out.zero_point == -128)):
+        return None
+    rescale = offsets(_rescale(graph, node), bound, 0 if counted else out.zero_point)
+    if rescale is None:
+        return None
+    zero = x.quant.zero_point if in_zero is None else in_zero
+    return Folded(weight, bias - zero * weight.sum(axis=1), rescale, out, relu)
+
+
+def _rescale(graph: Graph, node: Node) -> Rescale:
+    """One factor for each channel."""
+    x, weight, _ = graph.ins(node)
+    if not isinstance(node.op, FullyConnected):
+        return conv_rescale(x.quant, weight.quant, graph.out(node).quant)
+    one = weight_rescale(x.quant, weight.quant, graph.out(node).quant)
+    each = np.zeros(weight.shape[0], np.int64) if len(one.shift) == 1 else np.arange(weight.shape[0])
+    return Rescale(one.multiplier[each], one.shift[each], one.factor[each])
+
+
+def offsets(rescale: Rescale, bound: I64, zero_point: int) -> tuple[tuple[int, int, int, float], ...] | None:
+    """Multiplier, offset, shift and factor for each entry; ``bound`` is the largest accumulator of each."""
+    entries = []
+    numbers = (rescale.multiplier.tolist(), rescale.shift.tolist(), rescale.factor.tolist(), bound.tolist())
+    for multiplier, left, factor, largest in zip(*numbers, strict=True):
+        shift = -left
+        if multiplier == 0 or (shift > LARGEST_SHIFT and (largest * multiplier >> 31) + 1 < 1 << (shift - 1)):
+            multiplier, shift = 0, 1  # nothing is left of any accumulator
+        if not 1 <= shift <= LARGEST_SHIFT:
+            return None
+        entries.append((multiplier, (1 << (shift - 1)) + zero_point * (1 << shift), shift, factor))
+    return tuple(entries)
+
+
+def low_code(graph: Graph, node: Node) -> int:
+    """The lowest output code, where saturation alone does not see to it: that of ReLU."""
+    return clamp_range(graph.out(node).quant, bool(getattr(node.op, "relu", False)))[0]
+
+
+def integer(fields: Fields, name: str) -> int:
+    """A field that is a number."""
+    value = fields[name]
+    assert isinstance(value, int)
+    return value
+
+
+def product_rescale(a: Quant, b: Quant, out: Quant) -> Macro | None:
+    """Of the product of two codes."""
+    rescale = offsets(conv_rescale(a, b, out), np.array([LARGEST_STEP**2]), out.zero_point)
+    return None if rescale is None else Macro("TS_DSP_RESCALE", rescale[0])
+
+
+def integers(tensor: Tensor) -> I64:
+    assert tensor.data is not None
+    return tensor.data.astype(np.int64)
+
+
+def pointwise(constants: Folded, runs: int) -> Fields:
+    """The record TsDspPointwise; each of ``runs`` runs of taps begins with a group of its own."""
+    channels, taps = constants.weight.shape
+    n_groups = groups_of(taps, runs)
+    passes = -(-n_groups // BLOCK_GROUPS)
+    n_groups = -(-n_groups // passes) * passes
+    run = taps // runs
+    weight = np.zeros((channels, n_groups * GROUP), np.int64)
+    for i in range(runs):
+        at = i * -(-run // GROUP) * GROUP
+        weight[:, at : at + run] = constants.weight[:, i * run : (i + 1) * run]
+    order = pairs_of(channels)
+    terms = [(*constants.rescale[c], int(constants.bias[c])) for c in order]
+    pairs = [Macro("TS_DSP_PAIR", (*a, *b)) for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    paired = weight[order].reshape(-1, 2, n_groups, GROUP).swapaxes(1, 2)
+    return {
+        "groups": n_groups,
+        "passes": passes,
+        "channels": channels,
+        "kept": 1,
+        "zero_point": constants.out.zero_point,
+        "weight": Values("int8_t", tuple(paired.ravel().tolist()), aligned=True),
+        "pairs": Values("TsDspPair", tuple(pairs)),
+    }
+
+
+def groups_of(taps: int, runs: int) -> int:
+    """Groups of four inputs, each run rounded up."""
+    return runs * -(-taps // runs // GROUP)
+
+
+def pairs_of(channels: int) -> list[int]:
+    """Output channels in pairs; of an odd number, the last but one comes twice."""
+    firsts = [min(first, channels - 2) for first in range(0, channels, 2)]
+    return [channel for first in firsts for channel in (first, first + 1)]
+
+
+def weight_bytes(record: Fields, kept: bool) -> int:
+    """Room for widened weights: all of them, or one pair's."""
+    pairs = -(-integer(record, "channels") // 2) if kept else 1
+    return integer(record, "groups") * GROUP_BYTES * pairs
+
+
+def tiles_bytes(width: int, n_groups: int) -> int:
+    """A row of tiles."""
+    return -(-width // 2) * n_groups * GROUP_BYTES
+
+
+def planes(constants: Folded, columns: int, fill: int, n_groups: int) -> Fields:
+    """The record TsDspPlanes of a 3x3 depthwise convolution, weight (channels, 9)."""
+    channels = len(constants.weight)
+    order = [c for place in range(GROUP) for c in range(place, channels, GROUP)]
+    taps = constants.weight.tolist()
+    rows = tuple(Macro("TS_DSP_CHANNEL", (*constants.rescale[c], int(constants.bias[c]), *taps[c])) for c in order)
+    return {
+        "channels": channels,
+        "groups": n_groups,
+        "plane_bytes": plane_bytes(columns),
+        "fill": fill,
+        "relu": int(constants.positive),
+        "zero_point": constants.out.zero_point,
+        "constants": Values("TsDspChannel", rows),
+    }
+
+
+def plane_bytes(columns: int) -> int:
+    """One channel of three rows, columns in pairs."""
+    return 12 * -(-columns // 2)
+
+
+def summed(a: Quant, b: Quant, out: Quant) -> tuple[int, Fields] | None:
+    """Which operand has the larger scale (0 or 1), and the record TsDspSum.
+
+    That operand's scale is half of the common one, so that it takes part shifted by 19 bits, or by 20 in a sum that is
+    twice as large; the other comes from a table, zero points included.
+    """
+    d, s = add_double(a, b, out), add_single(a, b, out)
+    terms = [(a.zero_point, d.multiplier_a, d.shift_a), (b.zero_point, d.multiplier_b, d.shift_b)]
+    larger = 0 if a.scale[0] >= b.scale[0] else 1
+    zero, multiplier, shift = terms[1 - larger]
+    table = _scaled(np.arange(-128, 128, dtype=np.int64) - zero, multiplier, shift) * 2 - (terms[larger][0] << 20)
+    bound = np.array([2 * 255 << 19])
+    out_rescale = Rescale(np.array([d.multiplier_out]), np.array([d.shift_out]), np.zeros(1, np.float32))
+    folded_out = offsets(out_rescale, bound, out.zero_point)
+    bias = s.bias + out.zero_point * (1 << s.shift)
+    if folded_out is None or abs(bias) + 128 * (abs(s.multiplier_a) + abs(s.multiplier_b)) >= INT32:
+        return None
+    (m, offset, right, _), *_ = folded_out
+    double: Fields = {
+        "table": Values("int32_t", tuple(table.tolist())),
+        "multiplier": m,
+        "offset": offset,
+        "shift": right,
+    }
+    single: Fields = {
+        "multiplier_a": s.multiplier_a,
+        "multiplier_b": s.multiplier_b,
+        "bias": bias,
+        "shift": s.shift,
+    }
+    return larger, {"by_rule": ByRule(double, single)}
+
+
+def _scaled(codes: I64, multiplier: int, shift: int) -> I64:
+    """An operand on the common scale, with 20 fractional bits."""
+    return rescale_double(codes << ADD_HEADROOM_BITS, np.asarray(multiplier, np.int64), np.asarray(shift, np.int64))

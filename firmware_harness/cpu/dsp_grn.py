@@ -1,0 +1,77 @@
+"""GRN's two passes over a map as one call each: the mean of the squares, and the factors with what follows them.
+
+The graph's int8 ops are computed as they are. Refuses products with ReLU of their own, and 1x1 depthwise convolutions
+that the fixed-point kernels refuse.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from runtime.arith import I8, Rounding, square_table
+from runtime.graph import DepthwiseConv2D, Graph, Mean, Mul, Node
+from runtime.plan import Lead
+
+from ..kernel_sets import Fused
+from ..layers import ByRule, Fields, Layer, Macro, Values, layer_of
+from .dsp_constants import folded, integers, low_code, product_rescale
+from .dsp_rows import HEADER
+
+TABLE_BYTES = 256
+
+
+def square_mean(graph: Graph, at: int) -> Fused | None:
+    """The mean over space of a tensor's squares."""
+    if at + 2 > len(graph.nodes):
+        return None
+    square, mean = graph.nodes[at : at + 2]
+    if not (isinstance(square.op, Mul) and square.inputs[0] == square.inputs[1]):
+        return None
+    if not (isinstance(mean.op, Mean) and mean.op.over == "space" and mean.inputs == (square.output,)):
+        return None
+    relu, x, out = square.op.relu, graph.ins(square)[0], graph.out(square)
+    tables = {rule: square_table(x.quant, out.quant, relu=relu, rounding=rule) for rule in get_args(Rounding)}
+    fields: Fields = {"mean": layer_of(graph, mean).fields, "table": _by_rule("table", tables)}
+    layer = Layer("ts_dsp_table_mean", "TsDspTableMean", fields, header=HEADER)
+    return Fused(2, (x.name,), mean.output, layer)
+
+
+def gain(graph: Graph, at: int) -> Fused | None:
+    """The product with one factor for each channel, and the 1x1 depthwise convolution after it."""
+    if at + 2 > len(graph.nodes):
+        return None
+    scale, then = graph.nodes[at : at + 2]
+    if not (isinstance(scale.op, Mul) and not scale.op.relu and _is_elementwise(graph, then)):
+        return None
+    (x, factor), product = graph.ins(scale), graph.out(scale)
+    channels = x.shape[3]
+    rescale = product_rescale(x.quant, factor.quant, product.quant)
+    constants = folded(graph, then, integers(graph.ins(then)[1]).reshape(channels, 1))
+    if factor.shape != (1, 1, 1, channels) or then.inputs[0] != product.name or rescale is None or constants is None:
+        return None
+    fields: Fields = {
+        "pixels": x.shape[1] * x.shape[2],
+        "channels": channels,
+        "x_zero_point": x.quant.zero_point,
+        "factor_zero_point": factor.quant.zero_point,
+        "product_zero_point": product.quant.zero_point,
+        "rescale": rescale,
+        "weight": Values("int8_t", tuple(constants.weight.ravel().tolist())),
+        "bias": Values("int32_t", tuple(constants.bias.tolist())),
+        "rescales": Values("TsDspRescale", tuple(Macro("TS_DSP_RESCALE", entry) for entry in constants.rescale)),
+        "out_zero_point": constants.out.zero_point,
+        "relu": int(constants.relu),
+        "low": low_code(graph, then),
+    }
+    lead = Lead(x.n_bytes, in_place=True)  # one channel after the other: in the input's place or clear of it
+    layer = Layer("ts_dsp_gain", "TsDspGain", fields, TABLE_BYTES, HEADER, lead=lead)
+    return Fused(2, scale.inputs, then.output, layer)
+
+
+def _is_elementwise(graph: Graph, node: Node) -> bool:
+    return node.op == DepthwiseConv2D(relu=getattr(node.op, "relu", False)) and graph.ins(node)[1].shape[1:3] == (1, 1)
+
+
+def _by_rule(name: str, tables: dict[Rounding, I8]) -> ByRule:
+    double, single = (Values("int8_t", tuple(tables[rule].tolist())) for rule in ("double", "single"))
+    return ByRule({name: double}, {name: single})

@@ -1,0 +1,181 @@
+"""Rows of the DSP kernel set: one node as one call. None where the portable kernel has to do it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mul, Node
+from runtime.plan import Lead
+
+from ..layers import Fields, Layer, layer_of
+from ..layers import _window as window_fields
+from .dsp_constants import (
+    GROUP,
+    GROUP_BYTES,
+    Folded,
+    folded,
+    groups_of,
+    integer,
+    integers,
+    low_code,
+    plane_bytes,
+    planes,
+    pointwise,
+    product_rescale,
+    summed,
+    tiles_bytes,
+    weight_bytes,
+)
+
+HEADER = "ts_dsp.h"
+ROWS = 3  # of a plane
+LONGEST_ROW = 64  # pixels of a 1x1 convolution done at once
+
+
+def conv2d(graph: Graph, node: Node) -> Layer | None:
+    """Any convolution with two outputs or more."""
+    op, (_, weight_t, _) = node.op, graph.ins(node)
+    assert isinstance(op, Conv2D)
+    channels, height, width, in_channels = weight_t.shape
+    constants = folded(graph, node, integers(weight_t).reshape(channels, -1))
+    window = _flattened(window_fields(graph, node, op, (height, width)))
+    return _by_rows(graph, node, window, in_channels, constants)
+
+
+def fully_connected(graph: Graph, node: Node) -> Layer | None:
+    """A matrix product: the convolution of one pixel."""
+    window = layer_of(graph, node).fields["window"]
+    assert isinstance(window, dict)
+    weight = integers(graph.ins(node)[1])
+    return _by_rows(graph, node, window, weight.shape[1], folded(graph, node, weight))
+
+
+def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:
+    if constants is None or len(constants.weight) < 2:
+        return None
+    record = pointwise(constants, integer(window, "kernel_height"))
+    weight_at = tiles_bytes(integer(window, "out_width"), integer(record, "groups"))
+    lead = _conv_lead(window, in_channels, len(constants.weight))
+
+    def layer(kept: bool) -> Layer:
+        fields: Fields = {
+            "window": window,
+            "in_channels": in_channels,
+            "in_zero_point": graph.ins(node)[0].quant.zero_point,
+            "run_groups": groups_of(integer(window, "kernel_width") * in_channels, 1),
+            "low": low_code(graph, node),
+            "weight_at": weight_at,
+            "pointwise": record | {"kept": int(kept)},
+        }
+        scratch_bytes = weight_at + weight_bytes(record, kept)
+        return Layer("ts_dsp_conv2d", "TsDspConv2D", fields, scratch_bytes, HEADER, lead=lead)
+
+    several_rows = integer(window, "out_height") > 1  # else weights are widened once in either way
+    return with_leaner(layer(kept=several_rows), layer(kept=False))
+
+
+def with_leaner(fastest: Layer, *leaner: Layer) -> Layer:
+    """The same layer, knowing those of the others that need less memory."""
+    return replace(fastest, leaner=tuple(other for other in leaner if other.scratch_bytes < fastest.scratch_bytes))
+
+
+def _flattened(window: Fields) -> Fields:
+    """A 1x1 convolution takes pixels in any rows: as long as fits, and of an even number where possible."""
+    pixels = integer(window, "in_height") * integer(window, "in_width")
+    plain = {"kernel_height": 1, "kernel_width": 1, "stride_height": 1, "stride_width": 1, "pad_top": 0, "pad_left": 0}
+    if any(window[name] != value for name, value in plain.items()) or pixels != integer(window, "out_height") * integer(
+        window, "out_width"
+    ):
+        return window
+    lengths = [n for n in range(1, min(pixels, LONGEST_ROW) + 1) if pixels % n == 0]
+    length = max(lengths, key=lambda n: (n % 2 == 0, n))
+    size = {"in_height": pixels // length, "in_width": length, "out_height": pixels // length, "out_width": length}
+    return window | size
+
+
+def _conv_lead(window: Fields, in_channels: int, channels: int) -> Lead:
+    """Before a row is written, its windows have been gathered."""
+    free = [
+        (y + 1) * integer(window, "stride_height") - integer(window, "pad_top")
+        for y in range(integer(window, "out_height"))
+    ]
+    return row_lead(window, in_channels, channels, free)
+
+
+def planes_lead(window: Fields, in_channels: int, channels: int) -> Lead:
+    """Before a row is written, the three rows that it needs have been read."""
+    stride, pad = integer(window, "stride_height"), integer(window, "pad_top")
+    return row_lead(
+        window, in_channels, channels, [y * stride - pad + ROWS for y in range(integer(window, "out_height"))]
+    )
+
+
+def row_lead(window: Fields, in_channels: int, channels: int, free: list[int]) -> Lead:
+    """``free``: rows of the input that are not needed any more when an output row is written."""
+    out_row, in_row = integer(window, "out_width") * channels, integer(window, "in_width") * in_channels
+    in_height = integer(window, "in_height")
+    leads = [out_row * (y + 1) - in_row * max(rows, 0) for y, rows in enumerate(free) if rows < in_height]
+    return Lead(max(leads, default=-in_height * in_row))
+
+
+def depthwise(graph: Graph, node: Node) -> Layer | None:
+    """A 3x3 depthwise convolution with column strides of one or two."""
+    op, (x, weight_t, _) = node.op, graph.ins(node)
+    assert isinstance(op, DepthwiseConv2D)
+    _, height, width, channels = weight_t.shape
+    if (height, width) != (3, 3) or op.stride[1] > 2:
+        return None
+    constants = folded(graph, node, integers(weight_t).reshape(9, channels).T)
+    if constants is None:
+        return None
+    counted = folded(graph, node, constants.weight, counted=True) if constants.positive else constants
+    assert counted is not None
+    window = window_fields(graph, node, op, (height, width))
+    n_groups = -(-channels // GROUP)
+    record = planes(counted, columns_of(window), x.quant.zero_point, n_groups)
+    tiles_at = channels * plane_bytes(columns_of(window))
+    tiles_at += -tiles_at % GROUP_BYTES
+    fields: Fields = {"window": window, "low": low_code(graph, node), "tiles_at": tiles_at, "planes": record}
+    scratch_bytes = tiles_at + tiles_bytes(integer(window, "out_width"), n_groups)
+    lead = planes_lead(window, channels, channels)
+    return Layer("ts_dsp_depthwise", "TsDspDepthwise", fields, scratch_bytes, HEADER, lead=lead)
+
+
+def columns_of(window: Fields) -> int:
+    """Of a plane: what the input fills and what the outputs look at."""
+    seen = (integer(window, "out_width") - 1) * integer(window, "stride_width") + 3
+    return max(integer(window, "pad_left") + integer(window, "in_width"), seen)
+
+
+def add(graph: Graph, node: Node) -> Layer | None:
+    """A sum of two tensors."""
+    op, (a, b), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, Add)
+    found = summed(a.quant, b.quant, out.quant)
+    if found is None:
+        return None
+    larger, record = found
+    fields: Fields = {"size": int(np.prod(out.shape)), "larger": larger, "low": low_code(graph, node), "sum": record}
+    return Layer("ts_dsp_add", "TsDspAdd", fields, header=HEADER, lead=Lead(0))
+
+
+def mul(graph: Graph, node: Node) -> Layer | None:
+    """A product of two tensors that are not the same."""
+    op, (a, b), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, Mul)
+    rescale = product_rescale(a.quant, b.quant, out.quant)
+    if node.inputs[0] == node.inputs[1] or rescale is None:
+        return None
+    size = int(np.prod(b.shape))
+    fields: Fields = {
+        "repeats": out.n_bytes // size,
+        "size": size,
+        "a_zero_point": a.quant.zero_point,
+        "b_zero_point": b.quant.zero_point,
+        "rescale": rescale,
+        "out_zero_point": out.quant.zero_point,
+        "low": low_code(graph, node),
+    }
+    return Layer("ts_dsp_mul", "TsDspMul", fields, header=HEADER, lead=Lead(0))

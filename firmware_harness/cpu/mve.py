@@ -1,0 +1,24 @@
+"""Kernels for Cortex-M55: Helium, sixteen codes a vector."""
+
+from __future__ import annotations
+
+from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Rsqrt
+
+from ..kernel_sets import C_FOLDER, KernelSet
+from ..layers import Layer
+from .mve_block import lean_block
+from .mve_elements import add, affine, is_affine, lookup, mean, mul, scaled, square_mean
+from .mve_windows import conv2d, depthwise
+
+
+def _depthwise(graph: Graph, node: Node) -> Layer | None:
+    return affine(graph, node) if is_affine(graph, node) else depthwise(graph, node)
+
+
+MVE = KernelSet(
+    "mve",
+    C_FOLDER / "mve",
+    rows={Conv2D: conv2d, DepthwiseConv2D: _depthwise, Add: add, Mul: mul, Mean: mean, Rsqrt: lookup},
+    fusers=(square_mean, scaled),
+    lean_fusers=(lean_block,),
+)

@@ -1,0 +1,126 @@
+"""Inverted residuals for Helium as one call that needs little memory: four rows of the widened tensor at a time.
+
+Layer by layer is faster, for strips then go along the axis that they fit better. Refuses blocks that a kernel for
+single layers refuses, maps too narrow for whole patches along rows, and sides whose rows are not the block's.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from runtime.graph import DepthwiseConv2D, Graph, Node
+from runtime.plan import Lead
+
+from ..kernel_sets import Fused
+from ..layers import Fields, Layer
+from .mve_elements import add
+from .mve_windows import HEADER, LANES, PIXELS, WINDOWS_BYTES, conv2d, depthwise, is_pointwise
+from .residual import ADD_INPUT, Residual, residual
+
+RING_ROWS = 4
+
+
+def lean_block(graph: Graph, at: int) -> Fused | None:
+    """The longest inverted residual that begins at node ``at``."""
+    for count in (5, 4, 3):
+        nodes = graph.nodes[at : at + count]
+        block = residual(nodes) if len(nodes) == count else None
+        layer = _layer(graph, block) if block else None
+        if block is not None and layer is not None:
+            return Fused(count, (block.x,), block.last.output, layer)
+    return None
+
+
+def _layer(graph: Graph, block: Residual) -> Layer | None:
+    parts = _parts(graph, block)
+    if parts is None:
+        return None
+    (_, _, in_width, _), (_, _, width, channels) = graph.tensors[block.x].shape, graph.out(block.last).shape
+    widened = graph.out(block.expand).shape[3]
+    rows = _rows_at_once(graph, block)
+    summed_bytes = rows * width * channels
+    sizes = {
+        "ring": RING_ROWS * in_width * widened,
+        "middle": rows * width * widened,
+        "projected": summed_bytes if block.total else 0,
+        "beside": summed_bytes if block.side else 0,
+        "strip": _strip_bytes(parts["depthwise"]),
+        "side_strip": _strip_bytes(parts["side"]) if block.side else 0,
+        "windows": WINDOWS_BYTES + PIXELS * max(widened, channels),
+    }
+    ends = list(accumulate(-(-size // LANES) * LANES for size in sizes.values()))
+    begins = dict(zip(sizes, (0, *ends[:-1]), strict=True))
+    fields: Fields = {
+        **parts,
+        "rows": rows,
+        "summed": block.added,
+        "project_first": int(block.total is not None and block.total.inputs[0] == block.project.output),
+        **{f"{name}_at": begin for name, begin in begins.items() if name != "ring"},
+    }
+    return Layer("ts_mve_block", "TsMveBlock", fields, ends[-1], HEADER, lead=_lead(graph, block))
+
+
+def _parts(graph: Graph, block: Residual) -> Fields | None:
+    """The records of the layers inside, those of absent ones empty."""
+    if not (is_pointwise(graph, block.expand) and is_pointwise(graph, block.project)):
+        return None
+    layers = {
+        "expand": conv2d(graph, block.expand),
+        "project": conv2d(graph, block.project),
+        "depthwise": depthwise(graph, block.depthwise, by_rows=True),
+        "side": depthwise(graph, block.side, by_rows=True) if block.side else Layer("", "", {"channels": 0}),
+        "sum": add(graph, block.total) if block.total else Layer("", "", {"size": 0}),
+    }
+    if block.side is not None and _stride_of_rows(block.side) != _stride_of_rows(block.depthwise):
+        return None
+    parts: Fields = {name: layer.fields for name, layer in layers.items() if layer is not None}
+    return parts if len(parts) == len(layers) else None
+
+
+def _stride_of_rows(node: Node) -> int:
+    assert isinstance(node.op, DepthwiseConv2D)
+    return node.op.stride[0]
+
+
+def _rows_of_strip(block: Residual) -> int:
+    return 2 if _stride_of_rows(block.depthwise) == 1 else 1
+
+
+def _rows_at_once(graph: Graph, block: Residual) -> int:
+    """Rows that are projected together: the fewest that leave no pixel over, for four are computed side by side."""
+    width = graph.out(block.depthwise).shape[2]
+    return next(rows for rows in (1, 2, PIXELS) if rows >= _rows_of_strip(block) and rows * width % PIXELS == 0)
+
+
+def _strip_bytes(fields: object) -> int:
+    assert isinstance(fields, dict)
+    return 4 * LANES * int(fields["columns"])
+
+
+def _lead(graph: Graph, block: Residual) -> Lead:
+    """Rows of the input are free when they have been widened; a summand, when its sum is written in its place."""
+    (_, in_height, in_width, in_channels) = graph.tensors[block.x].shape
+    (_, height, width, channels) = graph.out(block.last).shape
+    rows = _rows_at_once(graph, block)
+    leads = [
+        min(at + rows, height) * width * channels
+        - min(_first_needed(block, at, rows), in_height) * in_width * in_channels
+        for at in range(0, height, rows)
+    ]
+    return Lead(max(leads), in_place=block.added == ADD_INPUT)
+
+
+def _first_needed(block: Residual, at: int, rows: int) -> int:
+    """The first row of the input that is still to be read when outputs from ``at`` on are written."""
+    stride = _stride_of_rows(block.depthwise)
+    if block.added == ADD_INPUT:
+        return at
+    if block.side is not None:
+        return max(0, (at + rows) * stride - _top_pad(block.side))
+    last_strip = at + rows - _rows_of_strip(block)
+    return max(0, last_strip * stride - _top_pad(block.depthwise) + 2 + _rows_of_strip(block))
+
+
+def _top_pad(node: Node) -> int:
+    assert isinstance(node.op, DepthwiseConv2D)
+    return node.op.pads[0]

@@ -1,0 +1,196 @@
+"""Sums, products, means, tables and 1x1 depthwise convolutions for Helium, and the pairs of them that GRN is made of.
+
+None, so that the portable kernel runs, for factors of one half and above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+
+from runtime.arith import I8, Rounding, add_double, add_single, clamp_range, conv_rescale, requantise, square_table
+from runtime.graph import Add, DepthwiseConv2D, Graph, Mean, Mul, Node, Tensor
+from runtime.plan import Lead
+
+from ..kernel_sets import Fused
+from ..layers import ByRule, Fields, Layer, Scale, Values, _lookup, _output, _scales, layer_of
+from .mve_windows import HEADER, LANES, codes_of, constants, moved_bias, shifts_right
+
+HEADROOM_BITS = 20  # of the fixed-point sum
+LOWEST_CODE = -128
+
+
+def in_place(out: Tensor) -> Lead:
+    """Each code of the first input is read before the one in its place is written."""
+    return Lead(out.n_bytes, in_place=True)
+
+
+def add(graph: Graph, node: Node) -> Layer:
+    op, (a, b), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, Add)
+    swapped = b.quant.scale[0] > a.quant.scale[0]
+    coarse, other = (b, a) if swapped else (a, b)
+    d = add_double(coarse.quant, other.quant, out.quant)
+    s = add_single(coarse.quant, other.quant, out.quant)
+    assert (d.multiplier_a, d.shift_a) == (2**30, 0)
+    to_right = int(d.shift_b == 0)  # a factor of one half: one more bit to the left first
+    factor = 1 << (HEADROOM_BITS + to_right)
+    double: Fields = {
+        "offset": -(coarse.quant.zero_point << (HEADROOM_BITS - 1)),
+        "other_factor": factor,
+        "other_offset": -other.quant.zero_point * factor,
+        "other_rescale": Scale(d.multiplier_b, d.shift_b - to_right),
+        "rescale": Scale(d.multiplier_out, d.shift_out),
+    }
+    single: Fields = {
+        "multiplier": s.multiplier_a,
+        "other_multiplier": s.multiplier_b,
+        "bias": s.bias,
+        "shift": s.shift,
+    }
+    fields: Fields = {
+        "size": out.n_bytes,
+        "swapped": int(swapped),
+        "by_rule": ByRule(double, single),
+        "out": _output(out.quant, op.relu),
+    }
+    return Layer("ts_mve_add", "TsMveAdd", fields, header=HEADER, lead=in_place(out))
+
+
+def mul(graph: Graph, node: Node) -> Layer | None:
+    if node.inputs[0] == node.inputs[1]:
+        return lookup(graph, node)
+    (a, b), out = graph.ins(node), graph.out(node)
+    if not shifts_right(conv_rescale(a.quant, b.quant, out.quant)):
+        return None
+    return replace(layer_of(graph, node), kernel="ts_mve_mul", header=HEADER, lead=in_place(out))
+
+
+def mean(graph: Graph, node: Node) -> Layer | None:
+    assert isinstance(node.op, Mean)
+    kernel = "ts_mve_mean" if node.op.over == "space" else "ts_mve_mean_of_channels"
+    layer = replace(layer_of(graph, node), kernel=kernel, header=HEADER)
+    by_rule = layer.fields["by_rule"]
+    assert isinstance(by_rule, ByRule)
+    rescale = by_rule.double["rescale"]
+    assert isinstance(rescale, Scale)
+    return layer if rescale.shift < 0 else None
+
+
+def lookup(graph: Graph, node: Node) -> Layer:
+    """An op whose portable kernel is a table."""
+    return replace(layer_of(graph, node), kernel="ts_mve_lookup", header=HEADER, lead=in_place(graph.out(node)))
+
+
+def affine(graph: Graph, node: Node) -> Layer | None:
+    """A depthwise convolution of kernel 1x1: a table where all channels are alike."""
+    op, (x, weight, bias), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, DepthwiseConv2D)
+    rescale = conv_rescale(x.quant, weight.quant, out.quant)
+    if _alike(graph, node):
+        table = _lookup(out, lambda rule: _affine_table(graph, node, rule))
+        return replace(table, kernel="ts_mve_lookup", header=HEADER, lead=in_place(out))
+    if not shifts_right(rescale):
+        return None
+    taps = codes_of(weight).reshape(-1)
+    moved = moved_bias(codes_of(bias), taps[:, None], x.quant.zero_point)
+    fields: Fields = {
+        "pixels": out.shape[1] * out.shape[2],
+        "channels": out.shape[3],
+        "constants": constants(rescale, moved, taps, side_by_side=4),
+        "out": _output(out.quant, op.relu),
+    }
+    return Layer("ts_mve_affine", "TsMveAffine", fields, header=HEADER, lead=in_place(out))
+
+
+def is_affine(graph: Graph, node: Node) -> bool:
+    if not isinstance(node.op, DepthwiseConv2D):
+        return False
+    return graph.ins(node)[1].shape[1:3] == (1, 1) and node.op == DepthwiseConv2D(relu=node.op.relu)
+
+
+def _alike(graph: Graph, node: Node) -> bool:
+    _, weight, bias = graph.ins(node)
+    rows = zip(codes_of(weight).ravel().tolist(), codes_of(bias).tolist(), weight.quant.scale, strict=True)
+    return len(set(rows)) == 1
+
+
+def _affine_table(graph: Graph, node: Node, rounding: Rounding) -> I8:
+    """int8 (256,): the output code of each input code from -128 on, in any channel."""
+    (x, weight, bias), out = graph.ins(node), graph.out(node)
+    acc = (np.arange(-128, 128) - x.quant.zero_point) * codes_of(weight).ravel()[0] + codes_of(bias)[0]
+    rescale = conv_rescale(x.quant, replace(weight.quant, scale=weight.quant.scale[:1]), out.quant)
+    return requantise(acc, rescale, out.quant, relu=bool(getattr(node.op, "relu", False)), rounding=rounding)
+
+
+def square_mean(graph: Graph, at: int) -> Fused | None:
+    """Mean over space of the squares."""
+    if at + 2 > len(graph.nodes):
+        return None
+    square, power = graph.nodes[at : at + 2]
+    if not (isinstance(square.op, Mul) and square.inputs[0] == square.inputs[1]):
+        return None
+    relu, (x, _), out = square.op.relu, graph.ins(square), graph.out(square)
+    if not (isinstance(power.op, Mean) and power.inputs == (square.output,)):
+        return None
+    layer = mean(graph, power)
+    if layer is None or power.op.over != "space":
+        return None
+    table = _bytewise(lambda rule: square_table(x.quant, out.quant, relu=relu, rounding=rule))
+    fields: Fields = {"mean": layer.fields, "table": table}
+    fused = Layer("ts_mve_lookup_mean", "TsMveLookupMean", fields, header=HEADER)
+    return Fused(2, (x.name,), power.output, fused)
+
+
+def scaled(graph: Graph, at: int) -> Fused | None:
+    """A product, then an affine function: a table if it is the same for all channels, else a bias for each."""
+    if at + 2 > len(graph.nodes):
+        return None
+    product, then = graph.nodes[at : at + 2]
+    if not (isinstance(product.op, Mul) and is_affine(graph, then) and then.inputs[0] == product.output):
+        return None
+    layer = mul(graph, product)
+    if layer is None or layer.kernel != "ts_mve_mul":
+        return None
+    fused = _then_table(graph, product, then, layer) or _then_affine(graph, product, then, layer)
+    return None if fused is None else Fused(2, product.inputs, then.output, fused)
+
+
+def _then_table(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer | None:
+    if not _alike(graph, then):
+        return None
+    low, _ = clamp_range(graph.out(product).quant, bool(getattr(product.op, "relu", False)))
+    table = _bytewise(lambda rule: _affine_table(graph, then, rule)[np.maximum(np.arange(-128, 128), low) + 128])
+    fields: Fields = {"mul": layer.fields, "table": table}
+    return Layer("ts_mve_mul_lookup", "TsMveMulLookup", fields, header=HEADER, lead=layer.lead)
+
+
+def _then_affine(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer | None:
+    (x, weight, bias), out = graph.ins(then), graph.out(then)
+    low, _ = clamp_range(x.quant, bool(getattr(product.op, "relu", False)))
+    taps = codes_of(weight).ravel()
+    rescale = conv_rescale(x.quant, replace(weight.quant, scale=weight.quant.scale[:1]), out.quant)
+    one_line = len(set(zip(taps.tolist(), weight.quant.scale, strict=True))) == 1
+    per_channel = layer.fields["size"] == out.shape[3]
+    if not (one_line and per_channel and low == LOWEST_CODE and shifts_right(rescale)):
+        return None
+    moved = moved_bias(codes_of(bias), taps[:, None], x.quant.zero_point)
+    fours = np.pad(moved, (0, -len(moved) % LANES)).reshape(-1, 4, 4)  # sixteen channels; by four, and of four
+    fields: Fields = {
+        "mul": layer.fields,
+        "weight": int(taps[0]),
+        "rescale": _scales(rescale)[0],
+        "bias": Values("int32_t", tuple(fours[:, :, [0, 2, 1, 3]].swapaxes(1, 2).ravel().tolist()), aligned=True),
+        "out": _output(out.quant, bool(getattr(then.op, "relu", False))),
+    }
+    return Layer("ts_mve_mul_affine", "TsMveMulAffine", fields, header=HEADER, lead=layer.lead)
+
+
+def _bytewise(table: Callable[[Rounding], I8]) -> ByRule:
+    """A table that unsigned bytes index: code 0 first, the negative ones behind 127."""
+    by_rule = {rule: np.roll(table(rule), 128).tolist() for rule in get_args(Rounding)}
+    double, single = (Values("int8_t", tuple(by_rule[rule])) for rule in ("double", "single"))
+    return ByRule({"table": double}, {"table": single})

@@ -1,0 +1,205 @@
+"""Convolutions for Helium: weights laid out as the kernels in c/mve read them, the input's zero point in the bias.
+
+None, so that the portable kernel runs, for factors of one half and above, which `double` would have to shift to the
+left, for dense windows of more codes than the scratch holds, and for depthwise kernels or strides larger than a patch
+of 4x4 allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from runtime.arith import I64, Rescale, conv_rescale
+from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node, Tensor
+from runtime.plan import Lead
+
+from ..layers import ByRule, Fields, Layer, Values, _output, _window
+
+HEADER = "ts_mve.h"
+LANES = 16
+PIXELS = 4  # computed side by side
+MOST_PIECES = 15
+LARGEST_KERNEL = 3  # of a depthwise convolution
+WINDOWS_BYTES = PIXELS * MOST_PIECES * LANES
+
+
+def conv2d(graph: Graph, node: Node) -> Layer | None:
+    op, (x, weight, bias) = node.op, graph.ins(node)
+    assert isinstance(op, Conv2D)
+    rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
+    out_channels, height, width, in_channels = weight.shape
+    pieces = -(-height * width * in_channels // LANES)
+    if pieces > MOST_PIECES or not shifts_right(rescale):
+        return None
+    rows = codes_of(weight).reshape(out_channels, -1)
+    fields: Fields = {
+        "window": _window(graph, node, op, weight.shape[1:3]),
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "in_zero_point": x.quant.zero_point,
+        "pieces": pieces,
+        "weight": Values("int8_t", tuple(_paired(rows, pieces).ravel().tolist()), aligned=True),
+        "constants": constants(rescale, moved_bias(codes_of(bias), rows, x.quant.zero_point), side_by_side=2),
+        "out": _output(graph.out(node).quant, op.relu),
+    }
+    scratch_bytes = WINDOWS_BYTES + PIXELS * out_channels
+    return Layer("ts_mve_conv2d", "TsMveConv2D", fields, scratch_bytes, HEADER, lead=_conv_lead(graph, node, op))
+
+
+def _conv_lead(graph: Graph, node: Node, op: Conv2D) -> Lead:
+    """Before outputs are written, the windows of four of them have been copied, and none of later ones."""
+    (_, _, in_width, in_channels), (_, height, width, channels) = (
+        graph.ins(node)[0].shape,
+        graph.out(node).shape,
+    )
+    if is_pointwise(graph, node):
+        n = height * width
+        return Lead(max(written * (channels - in_channels) for written in (min(PIXELS, n), n)))
+    needed = (max(0, y * op.stride[0] - op.pads[0]) * in_width * in_channels for y in range(height))
+    return Lead(max((y + 1) * width * channels - kept for y, kept in enumerate(needed)))
+
+
+def is_pointwise(graph: Graph, node: Node) -> bool:
+    return graph.ins(node)[1].shape[1:3] == (1, 1) and node.op == Conv2D(relu=bool(getattr(node.op, "relu", False)))
+
+
+def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
+    """Kernels up to 3x3; strips go along rows if told so, else the way that takes fewer steps."""
+    op, (x, weight, bias) = node.op, graph.ins(node)
+    assert isinstance(op, DepthwiseConv2D)
+    rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
+    _, height, width, channels = weight.shape
+    rows, columns = _axes(graph, node, op)
+    ways = [_Strip(rows, columns), *([] if by_rows else [_Strip(columns, rows)])]
+    strips = min((way for way in ways if way.possible), default=None)
+    if strips is None or max(height, width) > LARGEST_KERNEL or not shifts_right(rescale):
+        return None
+    taps = codes_of(weight).reshape(height, width, channels)
+    along_first = taps.transpose(1, 0, 2) if strips.across is rows else taps
+    patches = np.zeros((4, 4, channels), np.int64)
+    patches[: along_first.shape[0], : along_first.shape[1]] = along_first
+    weights = np.pad(patches.reshape(LANES, channels).T.ravel(), (8, 0))
+    fields: Fields = {
+        "across": strips.across.fields(),
+        "along": strips.along.fields(),
+        "channels": channels,
+        "in_zero_point": x.quant.zero_point,
+        "step": strips.step,
+        "columns": strips.columns,
+        "weight": Values("int8_t", tuple(weights.tolist())),
+        "lanes": Values("int16_t", strips.lanes),
+        "constants": constants(rescale, moved_bias(codes_of(bias), taps.reshape(-1, channels).T, x.quant.zero_point)),
+        "out": _output(graph.out(node).quant, op.relu),
+    }
+    return Layer("ts_mve_depthwise", "TsMveDepthwise", fields, strips.columns * 4 * LANES, HEADER)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One direction of a depthwise convolution's map; pitches in bytes."""
+
+    in_size: int
+    out_size: int
+    in_pitch: int
+    out_pitch: int
+    stride: int
+    pad: int
+
+    def fields(self) -> Fields:
+        return asdict(self)
+
+    @property
+    def per_patch(self) -> int:
+        """Windows of a kernel of three that start in a patch of four."""
+        return 2 if self.stride == 1 else 1
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """A way to cover the map with patches; the one that takes fewer steps is the smaller."""
+
+    across: _Axis
+    along: _Axis
+
+    @property
+    def possible(self) -> bool:
+        fits = self.across.out_size >= self.across.per_patch and self.along.out_size >= self.step
+        return fits and max(self.across.stride, self.along.stride) <= 2 and max(self.lanes) < 2**15
+
+    @property
+    def step(self) -> int:
+        """Outputs along the strip that eight lanes give."""
+        return 8 // self.across.per_patch
+
+    @property
+    def columns(self) -> int:
+        """Pixels along the strip that are read or written, padding included."""
+        last_patch = (self.along.out_size - self.step) * self.along.stride + self.step * self.along.stride - 2
+        return max(last_patch + 4, self.along.pad + self.along.in_size)
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """Where the eight outputs lie from the first of them on; sums of four come in the order 0, 2, 1, 3."""
+        ahead, aside = self.along.out_pitch, self.across.out_pitch
+        if self.across.per_patch == 2:
+            return tuple(k * ahead + i * aside for k in (0, 2, 1, 3) for i in (0, 1))
+        if self.along.per_patch == 2:
+            return tuple((2 * k + i) * ahead for k in (0, 2, 1, 3) for i in (0, 1))
+        return tuple(k * ahead for k in (0, 2, 4, 6, 1, 3, 5, 7))
+
+    def __lt__(self, other: _Strip) -> bool:
+        return self._steps < other._steps
+
+    @property
+    def _steps(self) -> int:
+        return -(-self.across.out_size // self.across.per_patch) * -(-self.along.out_size // self.step)
+
+
+def _axes(graph: Graph, node: Node, op: DepthwiseConv2D) -> tuple[_Axis, _Axis]:
+    """Rows and columns."""
+    (_, in_rows, in_columns, channels), (_, out_rows, out_columns, _) = graph.ins(node)[0].shape, graph.out(node).shape
+    rows = _Axis(in_rows, out_rows, in_columns * channels, out_columns * channels, op.stride[0], op.pads[0])
+    return rows, _Axis(in_columns, out_columns, channels, channels, op.stride[1], op.pads[1])
+
+
+def shifts_right(rescale: Rescale) -> bool:
+    return bool((rescale.shift < 0).all())
+
+
+def codes_of(tensor: Tensor) -> I64:
+    assert tensor.data is not None
+    codes: I64 = tensor.data.astype(np.int64)
+    return codes
+
+
+def _paired(rows: I64, pieces: int) -> I64:
+    """Weights (channel, k) in the order that TsMveConv2D in ts_mve.h describes."""
+    channels, n = rows.shape
+    padded = np.zeros((channels + channels % 2, pieces * LANES), np.int64)
+    padded[:channels, :n] = rows
+    order = [0, *range(pieces - 1, 0, -1)]
+    return padded.reshape(-1, 2, pieces, LANES).transpose(0, 2, 1, 3)[:, order]
+
+
+def moved_bias(bias: I64, rows: I64, zero_point: int) -> I64:
+    """Biases less what the zero point adds to each sum of ``rows`` (channel, k)."""
+    moved: I64 = bias - zero_point * rows.sum(axis=1)
+    return moved
+
+
+def constants(rescale: Rescale, *leading: I64, side_by_side: int = 1) -> ByRule:
+    """Words for each so many channels, padded with zeros: each of ``leading``, then multipliers and shifts, or factors.
+
+    A float32 factor is there as its bits.
+    """
+
+    def words(*columns: I64) -> Fields:
+        rows = np.stack(columns, axis=1)
+        padded = np.pad(rows, ((0, -len(rows) % side_by_side), (0, 0)))
+        in_order = padded.reshape(-1, side_by_side, len(columns)).swapaxes(1, 2)
+        return {"constants": Values("int32_t", tuple(in_order.ravel().tolist()), aligned=True)}
+
+    bits = rescale.factor.view(np.int32).astype(np.int64)
+    return ByRule(words(*leading, rescale.multiplier, rescale.shift), words(*leading, bits))

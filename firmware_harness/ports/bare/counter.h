@@ -1,0 +1,18 @@
+/* Time in clocks of the machine's counter, and the depth the stack has reached. */
+#ifndef TS_COUNTER_H
+#define TS_COUNTER_H
+
+#include <stdint.h>
+
+#include "processor.h"
+
+/* What one clock is worth in instructions, each machine's record in targets.py knows. */
+void ts_counter_start(void);
+uint64_t ts_counter_stop(void); /* clocks since the start */
+
+/* Paint the free stack below `top`, a caller's ts_stack_pointer(), and later say how many bytes below it have been
+ * written. */
+void ts_stack_paint(uint32_t* top);
+uint32_t ts_stack_depth(const uint32_t* top);
+
+#endif

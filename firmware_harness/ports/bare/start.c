@@ -1,0 +1,16 @@
+/* What is the same on every processor once its registers are set. */
+#include "start.h"
+
+#include <string.h>
+
+#include "semihosting.h"
+
+extern char ts_data_begin[], ts_data_end[], ts_data_load[], ts_bss_begin[], ts_bss_end[];
+
+int main(void);
+
+void ts_start(void) {
+    memcpy(ts_data_begin, ts_data_load, (size_t)(ts_data_end - ts_data_begin));
+    memset(ts_bss_begin, 0, (size_t)(ts_bss_end - ts_bss_begin));
+    ts_semihosting_exit(main());
+}

@@ -1,0 +1,38 @@
+// Labels for what the microphone hears, on the serial monitor. Put your microphone's library into pcm_read.
+#include <product.h>
+
+static const size_t BLOCK_SAMPLES = 256;
+static const char* const labels[] = PRODUCT_LABELS;
+
+static product_state state;
+static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_ALIGNMENT)));
+static int16_t block[BLOCK_SAMPLES];
+static bool ready = false;
+
+// Stores at most `count` samples, PRODUCT_SAMPLE_RATE_HZ a second, and returns how many there are.
+static size_t pcm_read(int16_t* samples, size_t count) {
+    (void)samples;
+    (void)count;
+    return 0;
+}
+
+static void heard(void* context, const product_report* report) {
+    (void)context;
+    if (report->event == PRODUCT_HOP) {
+        Serial.println(labels[report->smoothed_label]);
+    } else if (report->status != PRODUCT_OK) {
+        Serial.println("the self-test failed");
+    }
+}
+
+void setup() {
+    Serial.begin(115200);
+    ready = product_init(&state, arena, heard, NULL) == PRODUCT_OK;
+}
+
+void loop() {
+    const size_t count = pcm_read(block, BLOCK_SAMPLES);
+    if (ready && count > 0) {
+        product_process_pcm(&state, block, count);
+    }
+}

@@ -1,0 +1,41 @@
+/* Example: labels for 16-bit mono samples from standard input. On a board, put the microphone's driver into pcm_read.
+ *
+ *     arecord -t raw -f S16_LE -c 1 -r RATE | ./product_example       RATE is PRODUCT_SAMPLE_RATE_HZ
+ */
+#include <stdio.h>
+
+#include "product.h"
+
+enum { BLOCK_SAMPLES = 256 };
+
+static product_state state;
+static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_ALIGNMENT)));
+
+/* Waits for at most `count` samples and returns how many there are; 0 ends the program. */
+static size_t pcm_read(int16_t* samples, size_t count) {
+    return fread(samples, sizeof *samples, count, stdin);
+}
+
+static void heard(void* context, const product_report* report) {
+    static const char* const labels[] = PRODUCT_LABELS;
+    (void)context;
+    if (report->event == PRODUCT_SELF_TEST) {
+        printf("self-test %d\n", report->status);
+        return;
+    }
+    const int percent = (int)(100.0f * report->smoothed[report->smoothed_label] + 0.5f);
+    printf("hop %u: %s, smoothed %s %d %%\n", (unsigned)report->hops, labels[report->label],
+           labels[report->smoothed_label], percent);
+}
+
+int main(void) {
+    static int16_t block[BLOCK_SAMPLES];
+    size_t count;
+    if (product_init(&state, arena, heard, NULL) != PRODUCT_OK) {
+        return 1;
+    }
+    while ((count = pcm_read(block, BLOCK_SAMPLES)) > 0) {
+        (void)product_process_pcm(&state, block, count);
+    }
+    return 0;
+}

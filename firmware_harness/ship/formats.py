@@ -1,0 +1,237 @@
+"""A product as a folder that its own kind of project takes as it is.
+
+The templates in formats/ are filled in by name; the C comes from :mod:`.product`. The folder appears whole or not at
+all. Refuses an unknown format, and a folder that holds anything that such an export does not write.
+"""
+
+from __future__ import annotations
+
+import io
+import string
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.plan import ALIGNMENT
+
+from ..deliver import replace_folder
+from ..engine import Figures
+from ..errors import FirmwareError
+from .product import C_FOLDER, Product
+
+FORMAT_FOLDER = Path(__file__).resolve().parent / "formats"
+VENDOR = "tinyscene"
+_PACK_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file knows: the same folder gives the same bytes
+_CPU_FLAGS = {
+    "c99": "-mcpu=cortex-m0plus -mthumb",
+    "dsp": "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard",
+    "mve": "-mcpu=cortex-m55 -mthumb -mfloat-abi=hard",
+}
+_REQUIREMENT = {
+    "c99": "The kernels are portable C99; any processor of 32 bits with GCC or Clang will do.",
+    "dsp": "The kernels need the DSP instructions of Cortex-M4, M7 and M33.",
+    "mve": "The kernels need the vector instructions (Helium) of Cortex-M55 and M85.",
+}
+_PACK_CPUS = {
+    "dsp": ('Dcore="Cortex-M4"', 'Dcore="Cortex-M7"', 'Dcore="Cortex-M33" Ddsp="DSP"'),
+    "mve": tuple(f'Dcore="{core}" Dmve="{mve}"' for core in ("Cortex-M55", "Cortex-M85") for mve in ("MVE", "FP_MVE")),
+}
+
+
+class _Template(string.Template):
+    delimiter = "@"
+
+
+@dataclass(frozen=True)
+class Format:
+    """Where things go. ``files``: template in formats/NAME -> path; paths may name ``@{prefix}``."""
+
+    name: str
+    files: Mapping[str, str]
+    example: str = "examples/main.c"
+    example_source: str = "main.c"
+    headers: str = "include"
+    serial: str = "serial"
+    packed: bool = False  # also as one file of CMSIS-Pack
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt"}),
+        Format("makefile", {"Makefile": "Makefile"}),
+        Format(
+            "arduino",
+            {"library.properties": "library.properties"},
+            example="examples/Listen/Listen.ino",
+            example_source="listen.ino",
+            headers="src",
+            serial="extras/serial",
+        ),
+        Format(
+            "zephyr",
+            {
+                name: name
+                for name in (
+                    "zephyr/module.yml",
+                    "zephyr/CMakeLists.txt",
+                    "zephyr/Kconfig",
+                    "samples/listen/CMakeLists.txt",
+                    "samples/listen/prj.conf",
+                    "samples/listen/sample.yaml",
+                )
+            },
+            example="samples/listen/src/main.c",
+            example_source="main_board.c",
+        ),
+        Format(
+            "cmsis-pack", {"package.pdsc": f"{VENDOR}.@{{prefix}}.pdsc"}, example_source="main_board.c", packed=True
+        ),
+        Format(
+            "platformio",
+            {"library.json": "library.json"},
+            example="examples/listen/main.c",
+            example_source="main_board.c",
+        ),
+    )
+}
+
+
+def format_named(name: str) -> Format:
+    """The format of that name, or FirmwareError listing the names there are."""
+    if name not in FORMATS:
+        raise FirmwareError("format", "unknown", expected=" or ".join(FORMATS), got=name)
+    return FORMATS[name]
+
+
+def export(product: Product, form: Format, folder: Path, figures: Figures | None = None) -> None:
+    """Write the folder.
+
+    Args:
+        product: what to export.
+        form: for which kind of project.
+        folder: new, empty, or of an earlier export in the same form and under the same prefix.
+        figures: measured ones for README.md, if there are.
+
+    Raises:
+        FirmwareError: see the module's refusals.
+    """
+    files = contents(product, form, figures)
+    _refuse_foreign(folder, set(files))
+
+    def write(unfinished: Path) -> None:
+        for name, data in files.items():
+            path = unfinished / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    replace_folder(folder, write)
+
+
+def contents(product: Product, form: Format, figures: Figures | None = None) -> dict[str, bytes]:
+    """Every file of the folder by its path."""
+    prefix = product.prefix
+    words = _words(product, form, figures)
+    texts = {
+        f"src/{prefix}.c": product.source(),
+        f"{form.headers}/{prefix}.h": product.header(),
+        form.example: product.named((C_FOLDER / form.example_source).read_text()),
+        "LICENSE": (FORMAT_FOLDER / "LICENSE").read_text(),
+        "README.md": _filled("README.md", words | {"usage": _filled(f"{form.name}/usage.md", words)}),
+    }
+    texts |= {f"{form.serial}/{name}": text for name, text in product.serial_sources().items()}
+    for template, path in form.files.items():
+        texts[_Template(path).substitute(words)] = _filled(f"{form.name}/{template}", words)
+    files = {name: text.encode() for name, text in sorted(texts.items())}
+    if form.packed:
+        files[f"{VENDOR}.{prefix}.{product.options.release}.pack"] = _packed(files)
+    return files
+
+
+def _words(product: Product, form: Format, figures: Figures | None) -> dict[str, str]:
+    """What the templates may name."""
+    options, prefix = product.options, product.prefix
+    accepted = "".join(f"      <accept {cpu}/>\n" for cpu in _PACK_CPUS.get(options.cpu, ()))
+    conditions = f'  <conditions>\n    <condition id="{options.cpu}">\n{accepted}    </condition>\n  </conditions>\n'
+    return {
+        "prefix": prefix,
+        "PREFIX": prefix.upper(),
+        "release": options.release,
+        "generator": product.generator,
+        "model": _plain(product.graph.name),
+        "digest": product.emitted.digest,
+        "labels": ", ".join(map(_plain, product.bundle.labels)),
+        "header": f"{form.headers}/{prefix}.h",
+        "source": f"src/{prefix}.c",
+        "example": form.example,
+        "serial": form.serial,
+        "figures": "\n".join(f"| {name} | {value} |" for name, value in _figures(product, figures)),
+        "requirement": _REQUIREMENT[options.cpu],
+        "cpu_flags": _CPU_FLAGS[options.cpu],
+        "arena_bytes": f"{product.arena_bytes}",
+        "arena_alignment": f"{ALIGNMENT}",
+        "state_bytes": f"{product.state_bytes}",
+        "constant_bytes": f"{product.constant_bytes}",
+        "sample_rate_hz": f"{product.bundle.frontend.sample_rate_hz}",
+        "conditions": conditions if accepted else "",
+        "condition": f' condition="{options.cpu}"' if accepted else "",
+    }
+
+
+def _figures(product: Product, figures: Figures | None) -> list[tuple[str, str]]:
+    spec, options = product.bundle.frontend, product.options
+    rows = [
+        ("digest of the model", f"`{product.emitted.digest}`"),
+        ("audio", f"{spec.sample_rate_hz:,} Hz, an answer every {product.hop_samples / spec.sample_rate_hz:g} s"),
+        ("front end", f"{_plain(spec.name)}: {spec.n_mels} bands x {spec.n_frames} columns"),
+        ("network", f"{product.macs:,} multiply-accumulates, {len(product.emitted.calls)} calls"),
+        ("kernels", f"{options.cpu}, optimised for {options.optimise}, rounding {options.rounding}"),
+        ("RAM: arena", f"{product.arena_bytes:,} B"),
+        ("RAM: state", f"{product.state_bytes:,} B"),
+        ("flash: constants", f"{product.constant_bytes:,} B"),
+    ]
+    if figures is not None and figures.instructions is not None:
+        rows += [
+            ("flash: code of the network", f"{figures.code_bytes:,} B, with 1.5 kB of the program that measures"),
+            ("RAM: stack of one inference", f"{figures.stack_bytes:,} B"),
+            ("instructions of one inference", f"{figures.instructions:,}"),
+        ]
+    return rows
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    return _Template((FORMAT_FOLDER / template).read_text()).substitute(words)
+
+
+def _plain(text: str) -> str:
+    """Names as they may stand in Markdown, XML, JSON and properties alike."""
+    return "".join(c if c.isprintable() and c.isascii() and c not in "\"'\\<>&|`@" else "?" for c in text)
+
+
+def _packed(files: Mapping[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as pack:
+        for name, data in files.items():
+            pack.writestr(zipfile.ZipInfo(name, _PACK_TIME), data, zipfile.ZIP_DEFLATED)
+    return target.getvalue()
+
+
+def _refuse_foreign(folder: Path, ours: set[str]) -> None:
+    if folder.is_dir():
+        there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if not path.is_dir())
+        foreign = next((name for name in there if name not in ours), None)
+    else:
+        foreign = folder.name if folder.exists() else None
+    if foreign is not None:
+        raise FirmwareError(
+            str(folder),
+            "exists and holds something else",
+            expected="a new folder, or one of an earlier export of this kind",
+            got=foreign,
+            next_step="choose another folder with --out",
+        )
+    if not folder.absolute().parent.is_dir():
+        raise FirmwareError(
+            str(folder), "its parent folder does not exist", next_step="make it, or choose another --out"
+        )

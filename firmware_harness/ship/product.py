@@ -1,0 +1,205 @@
+"""A bundle as a product: one C file with everything static, one public header, and the figures that describe both.
+
+Names of the public interface begin with a prefix, so that several models can live in one image. Refuses a prefix that
+is no C identifier, that tinyscene itself uses, or under which the header would hide one of the C library's, and a
+release that is not three numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from runtime.arith import Rounding
+from runtime.bundle import Bundle
+from runtime.cost import graph_cost
+from runtime.plan import ALIGNMENT
+from runtime.smoothing import SMOOTHED_HOPS
+
+from ..emit import ROUNDING_MACRO, Emitted, emit, float_literal
+from ..errors import FirmwareError
+from ..frontend import EmittedFrontend, emit_frontend, frontend_sources, scene_sources
+from ..kernel_sets import kernel_set
+from ..schedule import Optimise
+from .amalgamate import Source, amalgamate, resolve
+from .constants import ConstantArray, constant_arrays
+from .self_test import checksum, self_test_header
+
+C_FOLDER = Path(__file__).resolve().parent / "c"
+DEFAULT_PREFIX = "scene"
+DEFAULT_RELEASE = "1.0.0"
+LONGEST_PREFIX = 31
+_SIZES = re.compile(r'^.*"product_sizes\.h"$', re.MULTILINE)
+STATE_SLACK_BYTES = 96  # counters and pointers beside the samples; the C refuses to compile when it does not suffice
+C_LIBRARY_HEADERS = frozenset(
+    {"assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math"}
+    | {"setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib"}
+    | {"stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype"}
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an engineer chooses. ``hop_s``: seconds from answer to answer, a clip by default."""
+
+    cpu: str = "c99"
+    optimise: Optimise = "speed"
+    rounding: Rounding = "double"
+    prefix: str = DEFAULT_PREFIX
+    release: str = DEFAULT_RELEASE
+    hop_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.prefix) or len(self.prefix) > LONGEST_PREFIX:
+            expected = f"a C identifier that begins with a letter, at most {LONGEST_PREFIX} long"
+            raise FirmwareError("prefix", "unusable", expected=expected, got=repr(self.prefix))
+        if self.prefix.lower() in C_LIBRARY_HEADERS | {"ts", "model", "frontend"}:
+            what = "is taken by the C library or by tinyscene"
+            raise FirmwareError("prefix", what, expected=f"another word, such as {DEFAULT_PREFIX}", got=self.prefix)
+        if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", self.release):
+            raise FirmwareError("release", "unusable", expected="three numbers, such as 1.0.0", got=repr(self.release))
+
+
+class Product:
+    """A bundle as two files of C.
+
+    Args:
+        bundle: network, front end and labels.
+        options: see :class:`Options`.
+        generator: who made it, such as ``tinyscene 0.1.0``.
+
+    Raises:
+        FirmwareError: the graph or the front end has no C form for this CPU.
+    """
+
+    def __init__(self, bundle: Bundle, options: Options, generator: str) -> None:
+        self.bundle, self.options, self.generator = bundle, options, generator
+        spec = bundle.frontend
+        hop_samples = None if options.hop_s is None else round(options.hop_s * spec.sample_rate_hz)
+        self.graph = replace(bundle.graph, labels=bundle.labels)
+        self.emitted: Emitted = emit(self.graph, kernel_set(options.cpu), options.optimise)
+        quant = self.graph.tensors[self.graph.input].quant
+        self.frontend: EmittedFrontend = emit_frontend(spec, quant, hop_samples=hop_samples)
+        self.hop_samples = spec.clip_samples if hop_samples is None else hop_samples
+
+    @property
+    def prefix(self) -> str:
+        return self.options.prefix
+
+    @cached_property
+    def arrays(self) -> list[ConstantArray]:
+        """All constants: the network's and the front end's tables."""
+        emitted = "\n".join(resolve(text, self._settled) for text in (self.emitted.model_c, *self._tables.values()))
+        sources = [path.read_text() for path in (*self.emitted.kernels.sources(), *frontend_sources())]
+        definitions = "\n".join(resolve(text, self._settled) for text in sources)
+        return constant_arrays(emitted, definitions)
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(len(array.data) for array in self.arrays)
+
+    @property
+    def arena_bytes(self) -> int:
+        """For the network, and between its runs the spectrum beside its input (TS_SCENE_ARENA_BYTES)."""
+        scratch, offset = 4 * self.bundle.frontend.n_fft, 0
+        input_offset = self.emitted.plan.offsets[self.graph.input]
+        if self.hop_samples == self.bundle.frontend.clip_samples and input_offset < scratch:
+            offset = -(-(input_offset + self.graph.tensors[self.graph.input].n_bytes) // ALIGNMENT) * ALIGNMENT
+        return max(offset + scratch, self.emitted.plan.arena_bytes)
+
+    @property
+    def state_bytes(self) -> int:
+        """For a window of samples, the scores, and with overlapping hops the last columns."""
+        spec = self.bundle.frontend
+        ring = spec.n_mels * spec.n_frames if self.hop_samples < spec.clip_samples else 0
+        needed = 4 * (spec.win_length + 2) + 9 * len(self.bundle.labels) + ring + STATE_SLACK_BYTES
+        return -(-needed // 8) * 8
+
+    @property
+    def macs(self) -> int:
+        return graph_cost(self.graph, "stored").macs
+
+    def header(self) -> str:
+        """The public header."""
+        text = (C_FOLDER / "product.h").read_text()
+        return self.named(_SIZES.sub("\n".join(self._sizes()).replace("\\", r"\\"), text))
+
+    def source(self) -> str:
+        """Everything else."""
+        tables = self._tables | {"model.h": self.emitted.model_h, "product.h": ""}
+        tables["product_self_test.h"] = self_test_header(self.graph, self.arrays, self.options.rounding)
+        files = [*self.emitted.kernels.sources(), *frontend_sources(), *scene_sources()]
+        headers = {path.name: path.read_text() for path in files if path.suffix == ".h"} | tables
+        sources = [Source(path.name, path.read_text()) for path in files if path.suffix == ".c"]
+        sources.insert(0, Source("model.c", self.emitted.model_c))
+        sources.append(Source("product.c", (C_FOLDER / "product.c").read_text()))
+        text = self.named(self._preamble() + amalgamate(sources, headers, self._settled))
+        return re.sub(r"\bts_(?=\w)", f"{self.prefix}_", text)  # what is written in assembly cannot be static
+
+    def serial_sources(self) -> dict[str, str]:
+        """The serial protocol of the MLPerf Tiny runner around the public interface, by file name."""
+        names = ("product_serial.c", "product_serial.h")
+        return {self.named(name): self.named((C_FOLDER / name).read_text()) for name in names}
+
+    def named(self, text: str) -> str:
+        """C text with the prefix in the place of ``product``."""
+        text = re.sub(r"\bPRODUCT_(?=\w)", f"{self.prefix.upper()}_", text)
+        text = re.sub(r"\bPRODUCT_H\b", f"{self.prefix.upper()}_H", text)
+        return re.sub(r"\bproduct(?=_\w|\.h\b|\.c\b)", self.prefix, text)
+
+    @property
+    def _settled(self) -> dict[str, bool]:
+        return {ROUNDING_MACRO: self.options.rounding == "single", "TS_OBSERVE": False, "TS_COUNT": False}
+
+    @property
+    def _tables(self) -> dict[str, str]:
+        return dict(self.frontend.headers)
+
+    def _preamble(self) -> str:
+        lines = [
+            "/* SPDX-License-Identifier: Apache-2.0",
+            f" * Emitted by {self.generator} from model {_plain(self.graph.name)}; edit nothing here, emit it again.",
+            f" * Digest {self.emitted.digest}.",
+            " *",
+            " * C99 of GCC or Clang. Everything is static but the functions of the header and what is in assembly. */",
+            "/* clang-format off */",
+        ]
+        required = C_FOLDER / f"require_{self.options.cpu}.h"
+        files = [C_FOLDER / "product_private.h", *([required] if required.exists() else [])]
+        return "\n".join([*lines, *(path.read_text() for path in files)])
+
+    def _sizes(self) -> list[str]:
+        source, out = self.graph.tensors[self.graph.input], self.graph.tensors[self.graph.output]
+        spec = self.bundle.frontend
+        rows: list[tuple[str, object]] = [
+            ("NAME", f'"{_plain(self.graph.name)}"'),
+            ("VERSION", f'"{self.options.release}"'),
+            ("DIGEST", f'"{self.emitted.digest}"'),
+            ("CONSTANTS_CRC32", f"0x{checksum(self.arrays):08x}u"),
+            ("GENERATOR", f'"{self.generator}"'),
+            ("ARENA_BYTES", self.arena_bytes),
+            ("ARENA_ALIGNMENT", ALIGNMENT),
+            ("STATE_BYTES", self.state_bytes),
+            ("CONSTANT_BYTES", self.constant_bytes),
+            ("SAMPLE_RATE_HZ", spec.sample_rate_hz),
+            ("CLIP_SAMPLES", spec.clip_samples),
+            ("HOP_SAMPLES", self.hop_samples),
+            ("SMOOTHED_HOPS", SMOOTHED_HOPS),
+            ("LABEL_COUNT", len(self.bundle.labels)),
+        ]
+        for name, tensor in (("INPUT", source), ("OUTPUT", out)):
+            rows += [
+                (f"{name}_BYTES", tensor.n_bytes),
+                (f"{name}_SCALE", float_literal(tensor.quant.scale[0])),
+                (f"{name}_ZERO_POINT", f"({tensor.quant.zero_point})"),
+            ]
+        labels = next(line for line in self.emitted.model_h.splitlines() if line.startswith("#define TS_MODEL_LABELS "))
+        rows.append(("LABELS", labels.removeprefix("#define TS_MODEL_LABELS ")))
+        return [f"#define PRODUCT_{name} {value}" for name, value in rows]
+
+
+def _plain(text: str) -> str:
+    """Names as they may stand in a comment, in a C string and in one line of a serial protocol."""
+    return "".join(c if c.isprintable() and c.isascii() and c not in '"\\?[]%*/' else "_" for c in text)

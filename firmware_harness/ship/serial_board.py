@@ -1,0 +1,137 @@
+"""The serial harness on an emulated board, behind a pseudo-terminal that any serial program opens.
+
+Time on the emulated board is a nanosecond for each instruction, so that the runner's microseconds are thousands of
+instructions. Refuses machines whose serial port is not known.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ..build import run_tool
+from ..errors import FirmwareError
+from ..targets import C_FLAGS, Target
+from .product import C_FOLDER, Product
+
+START_UP_SECONDS = 20.0
+_PTY = re.compile(r"char device redirected to (\S+)")
+
+
+@dataclass(frozen=True)
+class SerialPort:
+    """Where the registers lie, and the clock of UART and counter."""
+
+    uart: int
+    fpgaio: int
+    clock_hz: int
+
+
+_MPS2 = SerialPort(0x40004000, 0x40028000, 25_000_000)
+SERIAL_PORTS = {
+    "cortex-m0plus": _MPS2,
+    "cortex-m4": _MPS2,
+    "cortex-m7": _MPS2,
+    "cortex-m33": SerialPort(0x50200000, 0x50302000, 20_000_000),
+    "cortex-m55": SerialPort(0x59303000, 0x59302000, 32_000_000),
+}
+
+
+def build_serial(product: Product, target: Target, folder: Path) -> Path:
+    """The image with the harness; sources and image are written to ``folder``.
+
+    Raises:
+        FirmwareError: the target's serial port is not known, it does not fit, or a tool is missing.
+    """
+    if target.name not in SERIAL_PORTS:
+        raise FirmwareError(
+            f"serial port of {target.name}", "not known", expected=" or ".join(SERIAL_PORTS), got=target.name
+        )
+    target.refuse_unless_fits(product.graph.name, product.constant_bytes, product.arena_bytes)
+    port = SERIAL_PORTS[target.name]
+    board = product.named((C_FOLDER / "boards" / "mps.c").read_text())
+    texts = {f"{product.prefix}.c": product.source(), f"{product.prefix}.h": product.header(), "board.c": board}
+    texts |= product.serial_sources()
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    sources = [folder / name for name in texts if name.endswith(".c")]
+    sources += [path for port_folder in target.port_folders for path in sorted(port_folder.glob("*.c"))]
+    searched = [f"-I{path}" for path in (folder, *target.port_folders, target.port_folders[0].parent)]
+    defined = [
+        f"-DBOARD_UART={port.uart:#x}u", f"-DBOARD_FPGAIO={port.fpgaio:#x}u", f"-DBOARD_CLOCK_HZ={port.clock_hz}u",
+    ]  # fmt: skip
+    image = folder / "serial.elf"
+    words = [*C_FLAGS, *target.compile_flags, *target.link_flags, *searched, *defined, *map(str, sources), "-lm"]
+    run_tool([target.compiler, *words, "-o", str(image)], target)
+    return image
+
+
+class SerialBoard:
+    """An emulated board that runs an image and waits at ``path``, a pseudo-terminal. A context manager.
+
+    Args:
+        image: from :func:`build_serial`.
+        target: the machine that it was built for.
+
+    Raises:
+        FirmwareError: the emulator is missing or does not start.
+    """
+
+    def __init__(self, image: Path, target: Target) -> None:
+        emulator = target.emulator
+        if emulator is None or shutil.which(emulator.command) is None:
+            command, package = (emulator.command, emulator.package) if emulator else ("an emulator", "")
+            raise FirmwareError(
+                f"machine for {target.name}", f"{command} is not installed", next_step=f"apt-get install {package}"
+            )
+        self._process = subprocess.Popen(
+            [
+                *(emulator.command, "-M", emulator.machine, *emulator.options, "-icount", "shift=0"),
+                *("-display", "none", "-monitor", "none", "-serial", "pty", "-semihosting", "-kernel", str(image)),
+            ],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            self.path = self._pty(target)
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self) -> int:
+        """Until the emulator ends by itself; returns its exit code."""
+        return self._process.wait()
+
+    def close(self) -> None:
+        """Switch the board off."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def __enter__(self) -> SerialBoard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pty(self, target: Target) -> str:
+        """The name that QEMU prints when it has opened the pseudo-terminal."""
+        stream, deadline, said = self._process.stdout, time.monotonic() + START_UP_SECONDS, ""
+        while stream is not None and time.monotonic() < deadline:
+            if not select.select([stream], [], [], 0.1)[0]:
+                continue
+            line = stream.readline()
+            said += line
+            if (found := _PTY.search(line)) is not None:
+                return found[1]
+            if not line:
+                break
+        raise FirmwareError(f"emulating {target.name}", "no pseudo-terminal", got=said or "no message")
