@@ -1,11 +1,12 @@
-"""Quantise and requantise: the only place where rounding is written down.
+"""Quantise and requantise: where rounding is written down (for functions of one code see :mod:`runtime.tables`).
 
 Two rules exist in the world, and a run picks one:
 
 ``double``  fixed point: the high half of a 32x32 product is rounded, then the right shift is rounded
             (TFLite reference kernels, TFLite Micro, CMSIS-NN);
 ``single``  floating point: the float32 product of accumulator and scale is rounded once, half to even
-            (LiteRT's XNNPACK kernels on x86-64 and arm64, ONNX Runtime's fused kernels).
+            (LiteRT's XNNPACK kernels on x86-64 and arm64, ONNX Runtime's fused kernels). The zero point
+            is added to the rounded number, but means and squares add it in float32 and round the sum.
 
 A 31-bit integer product with one rounding is *not* the second rule: it misses XNNPACK in about one byte of a million.
 Sources: the TFLite 8-bit quantisation specification; details found by comparing bytes with each engine
@@ -84,6 +85,14 @@ def conv_rescale(x: Quant, weight: Quant, out: Quant) -> Rescale:
     return Rescale.of(s_x * s_w / s_out, factor)
 
 
+def weight_rescale(x: Quant, weight: Quant, out: Quant) -> Rescale:
+    """The same of a matrix product: with one scale for the whole weight, TFLite multiplies both in float32."""
+    if weight.axis is not None:
+        return conv_rescale(x, weight, out)
+    product = np.float32(x.scale[0]) * np.float32(weight.scale[0])
+    return Rescale.of(float(product) / out.scale[0], product / np.float32(out.scale[0]))
+
+
 def high_product(a: I64, multiplier: I64) -> I64:
     """(a * multiplier) / 2^31 rounded half up: the saturating doubling high multiply."""
     product = a * multiplier
@@ -153,6 +162,12 @@ class AddSingle:
     shift: int
 
 
+def sub_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
+    """A difference is a sum whose second factor is negative."""
+    s = add_single(a, b, out)
+    return AddSingle(s.multiplier_a, -s.multiplier_b, s.bias + 2 * s.multiplier_b * b.zero_point, s.shift)
+
+
 def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
     """The larger of the two factors gets 21 significant bits; zero points and rounding go into the bias."""
     factor_a = np.float32(a.scale[0]) / np.float32(out.scale[0])
@@ -165,16 +180,44 @@ def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
     return AddSingle(multiplier_a, multiplier_b, bias, shift)
 
 
-def mean_rescale(x: Quant, out: Quant, count: int) -> Rescale:
-    """Sum of ``count`` codes (zero point removed) to the mean's code.
-
-    Fixed point divides the multiplier by the count after widening it as far as 64 bits allow, and truncates
-    (TFLite reference MEAN); floating point divides the factor.
-    """
+def mean_double(x: Quant, out: Quant, count: int) -> Rescale:
+    """Sum of ``count`` codes (zero point removed) to the mean's code: the multiplier is divided by the count after
+    widening it as far as 64 bits allow, and truncated (TFLite reference MEAN)."""
     multiplier, shift = fixed_point(np.array([x.scale[0] / out.scale[0]]))
     widen = min(count.bit_length() - 1, 32, 31 + int(shift[0]))
-    factor = np.float32(x.scale[0]) / np.float32(out.scale[0]) / np.float32(count)
-    return Rescale((multiplier << widen) // count, shift - widen, np.array([factor], np.float32))
+    factor = np.array([x.scale[0] / out.scale[0] / count], np.float32)
+    return Rescale((multiplier << widen) // count, shift - widen, factor)
+
+
+@dataclass(frozen=True)
+class MeanSingle:
+    """XNNPACK's mean: the float32 sum of ``factor * total`` and ``offset`` is rounded; ``total`` sums bare codes."""
+
+    factor: np.float32
+    offset: np.float32
+
+    def codes(self, total: I64) -> I8:
+        return _int8(np.rint(total.astype(np.float32) * self.factor + self.offset), -128, 127)
+
+
+def mean_single(x: Quant, out: Quant, count: int) -> MeanSingle:
+    """Both zero points go into the offset. The order of roundings was found by comparing bytes beside ties."""
+    factor = np.float32(x.scale[0]) / np.float32(out.scale[0]) * (np.float32(1) / np.float32(count))
+    return MeanSingle(factor, np.float32(out.zero_point) - np.float32(x.zero_point * count) * factor)
+
+
+def square_table(x: Quant, out: Quant, *, relu: bool, rounding: Rounding) -> I8:
+    """int8 (256,): the output code of a product of a tensor with itself, for each input code -128..127.
+
+    Under ``single`` it is not what a product of two tensors gives: XNNPACK squares the real value, and rounds the sum
+    of the rescaled square and the zero point.
+    """
+    codes = np.arange(-128, 128, dtype=np.int64) - x.zero_point
+    if rounding == "double":
+        return requantise(codes * codes, conv_rescale(x, x, out), out, relu=relu, rounding=rounding)
+    real = codes.astype(np.float32) * np.float32(x.scale[0])
+    scaled = real * real * (np.float32(1) / np.float32(out.scale[0]))
+    return _int8(np.rint(scaled + np.float32(out.zero_point)), *clamp_range(out, relu))
 
 
 def rsqrt_table(x: Quant, out: Quant) -> I8:

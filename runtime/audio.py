@@ -21,6 +21,7 @@ import soxr
 from .errors import RuntimeFailure
 
 F32 = npt.NDArray[np.float32]
+Samples = npt.NDArray[np.floating[Any]] | npt.NDArray[np.int16]
 
 RESAMPLER_QUALITY = "HQ"
 _STREAMED_BYTES = 0x7FFFF000  # a WAV header claiming this much or more was written before the length was known
@@ -135,6 +136,32 @@ def read_audio(path: Path, sample_rate_hz: int) -> F32:
         return np.concatenate(list(reader.blocks(sample_rate_hz)))
 
 
+def mono_float32(samples: Samples) -> F32:
+    """Samples (n,) or (n, channels), floats in [-1, 1] or int16, as mono float32 (n,).
+
+    Raises RuntimeFailure for other types and shapes, no channels, and samples that are not numbers.
+    """
+    frames = np.asarray(samples)
+    integer = frames.dtype == np.int16
+    known = integer or np.issubdtype(frames.dtype, np.floating)
+    if not known or frames.ndim not in (1, 2) or (frames.ndim == 2 and frames.shape[1] == 0):
+        raise RuntimeFailure(
+            "samples",
+            "not audio as it is taken here",
+            expected="floats in [-1, 1] or int16, (n,) or (n, channels)",
+            got=f"{frames.dtype} {frames.shape}",
+        )
+    mono = mix_down(frames.astype(np.float32))
+    if integer:
+        return mono / np.float32(32768)
+    if not np.isfinite(mono).all():
+        at = int(np.argmin(np.isfinite(mono)))
+        raise RuntimeFailure(
+            "samples", f"sample {at:,} is not a number", expected="finite samples", next_step="repair the recording"
+        )
+    return mono
+
+
 def mix_down(frames: F32) -> F32:
     """float32 (frames, channels) to their mean (frames,); (frames,) stays as it is."""
     if frames.ndim == 1:
@@ -187,7 +214,7 @@ def _open(path: Path) -> Any:
     return opened
 
 
-def _cut_short(log: str) -> dict[str, str]:
+def _cut_short(log: str) -> dict[str, Any]:
     """What libsndfile noticed on opening: a WAV shorter than its header says, an OGG without its end."""
     data = re.search(r"^data\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
     if data and int(data[2]) < int(data[1]) < _STREAMED_BYTES:

@@ -1,25 +1,28 @@
 """Audio to scene: a bundle and an engine, hop by hop, with the time each stage takes.
 
-A hop is one network input of audio, without overlap; what is left at the end of a file is covered by one more hop
-that ends with the file. Refuses audio shorter than one network input.
+A hop is one network input of audio, without overlap; what is left at the end of a recording is covered by one more hop
+that ends with it. Audio without an end is :mod:`runtime.stream`'s. The same audio gets the same answers, always.
+Refuses audio shorter than one network input.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from .arith import I8, dequantise, quantise
-from .audio import F32, AudioReader, mix_down, resample
+from .audio import F32, AudioReader, Samples, mono_float32, resample
 from .bundle import Bundle, read_bundle
 from .engines import Engine, open_engine
 from .errors import RuntimeFailure
 from .frontend import LogMel
+from .smoothing import Smoothing
+from .stream import SceneStream
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,57 @@ class Hop:
     times: StageTimes
 
 
+@dataclass(frozen=True)
+class Classification:
+    """What a whole recording is: the mean ``scores`` of its hops, in the order of the bundle's labels, and the best."""
+
+    label: str
+    probability: float
+    scores: tuple[float, ...]
+    hops: tuple[Hop, ...]
+
+    @staticmethod
+    def of(labels: Sequence[str], hops: Sequence[Hop]) -> Classification:
+        """The classification of a recording by its hops, of which there must be one at least."""
+        mean = [sum(column) / len(hops) for column in zip(*(hop.scores for hop in hops), strict=True)]
+        return Classification(labels[mean.index(max(mean))], max(mean), tuple(mean), tuple(hops))
+
+
 class SceneClassifier:
-    """A bundle with one engine, ready to listen."""
+    """A bundle with one engine, ready to listen. May be shared by threads: the engine answers one at a time.
+
+    >>> classifier = SceneClassifier.open(bundle)
+    >>> samples = np.random.default_rng(0).normal(0.0, 0.1, 88_200)  # two seconds, mono, in [-1, 1]
+    >>> heard = classifier.classify(samples, 44_100)
+    >>> heard.label in classifier.labels, len(heard.hops)
+    (True, 2)
+
+    A stream takes pieces as they come, here a tenth of a second each, and answers every 0.6 s:
+
+    >>> stream = classifier.stream(44_100, hop_s=0.6)
+    >>> for piece in np.split(samples, 20):
+    ...     for event in stream.push(piece):
+    ...         print(f"{event.time_s:.2f} s", event.label in classifier.labels, event.changed)
+    1.02 s True True
+    1.62 s True False
+    """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine, self.labels = bundle, engine, bundle.labels
         self.frontend = bundle.frontend
-        self._log_mel = LogMel(bundle.frontend)
+        self.log_mel = LogMel(bundle.frontend)
         self._input = bundle.graph.tensors[bundle.graph.input]
         self._output = bundle.graph.tensors[bundle.graph.output]
+        self._one_at_a_time = threading.Lock()  # interpreters keep their tensors between set, invoke and get
 
     @staticmethod
-    def open(bundle: Path | Bundle, engine: str = "litert") -> SceneClassifier:
-        """Open a bundle (its folder, or one that is read already) with the engine of that name."""
-        opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-        return SceneClassifier(opened, open_engine(engine, opened))
+    def open(bundle: Path | str | Bundle, engine: str = "litert", threads: int = 1) -> SceneClassifier:
+        """Open a bundle (its folder, or one that is read already) with the engine of that name.
+
+        Raises RuntimeFailure for a bundle that was changed, an unknown engine, or one whose package is not installed.
+        """
+        opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+        return SceneClassifier(opened, open_engine(engine, opened, threads))
 
     def codes(self, log_mel: F32) -> I8:
         """The network's input for float32 log-mel (n_mels, n_frames): int8 (1, n_mels, n_frames, 1)."""
@@ -63,17 +102,31 @@ class SceneClassifier:
 
     def scores(self, log_mel: F32) -> F32:
         """Softmax over the network's real-valued answer to one log-mel (n_mels, n_frames), float32 (labels,)."""
-        logits = dequantise(self.engine.output_codes(self.codes(log_mel)), self._output.quant)
-        return softmax(logits.reshape(-1))
+        codes = self.codes(log_mel)
+        with self._one_at_a_time:
+            answer = self.engine.output_codes(codes)
+        return softmax(dequantise(answer, self._output.quant).reshape(-1))
 
-    def classify(self, samples: npt.NDArray[np.floating], sample_rate_hz: int) -> list[Hop]:
-        """Hops of samples in [-1, 1], (n,) or (n, channels), at any rate.
+    def classify(self, samples: Samples, rate_hz: int) -> Classification:
+        """Classify samples, (n,) or (n, channels), floats in [-1, 1] or int16, at any rate.
 
-        Raises RuntimeFailure for samples shorter than one network input or not finite.
+        Raises RuntimeFailure for samples shorter than one network input, not finite, or of another type.
         """
-        mono = resample(mix_down(np.asarray(samples, np.float32)), sample_rate_hz, self.frontend.sample_rate_hz)
+        mono = resample(mono_float32(samples), rate_hz, self.frontend.sample_rate_hz)
         clip = self.frontend.clip_samples
-        return list(self._hops((mono[at : at + clip] for at in range(0, len(mono), clip)), "samples"))
+        hops = self._hops((mono[at : at + clip] for at in range(0, len(mono), clip)), "samples")
+        return Classification.of(self.labels, list(hops))
+
+    def stream(self, rate_hz: int, hop_s: float | None = None, smoothing: Smoothing | None = None) -> SceneStream:
+        """A new listener for audio that arrives in pieces at ``rate_hz``.
+
+        Args:
+            hop_s: seconds from event to event; a clip by default, or a multiple of the front end's hop below that.
+            smoothing: how steady the label is; :class:`runtime.smoothing.Smoothing`'s values by default.
+
+        Raises RuntimeFailure for a hop that is neither.
+        """
+        return SceneStream(self, rate_hz, hop_s, smoothing)
 
     def classify_file(self, reader: AudioReader | Path) -> Iterator[Hop]:
         """Hops of an audio file, as they are computed, in constant memory.
@@ -116,7 +169,7 @@ class SceneClassifier:
 
     def _hop(self, clip: F32, start_s: float, read_s: float) -> Hop:
         begin = time.perf_counter()
-        log_mel = self._log_mel(clip)
+        log_mel = self.log_mel(clip)
         middle = time.perf_counter()
         scores = self.scores(log_mel)
         times = StageTimes(read_s, middle - begin, time.perf_counter() - middle)

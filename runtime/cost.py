@@ -17,7 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import RuntimeFailure
-from .graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Rsqrt
+from .graph import (
+    Add,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Lookup,
+    Mean,
+    Mul,
+    Node,
+    Pool2D,
+    Reshape,
+    Rsqrt,
+    Softmax,
+    Sub,
+    has_weight,
+)
 from .spec import Budget
 
 Rule = Literal["dcase", "torchinfo", "nessi", "stored"]
@@ -188,7 +205,7 @@ _BYTES: dict[Rule, Callable[[Layer], int]] = {
 
 
 def graph_cost(graph: Graph, rule: Rule) -> Cost:
-    """Cost of an integer graph, BatchNorm folded. Under ``stored``: constants, scales, zero points, RSQRT tables."""
+    """Cost of an integer graph, BatchNorm folded. Under ``stored``: constants, scales, zero points, tables."""
     return count(graph_layers(graph), rule, source=f"integer graph '{graph.name}', BatchNorm folded")
 
 
@@ -205,21 +222,29 @@ def graph_layers(graph: Graph) -> list[Layer]:
 _KINDS: dict[type, Kind] = {
     Conv2D: "conv",
     DepthwiseConv2D: "conv",
+    FullyConnected: "linear",
     Add: "add",
+    Sub: "add",
     Mul: "mul",
     Mean: "mean",
+    Pool2D: "pool",
     Rsqrt: "other",
+    Lookup: "other",
+    Softmax: "other",
+    Reshape: "other",
+    Concat: "other",
 }
-_RSQRT_TABLE_BYTES = 256
+_TABLE_BYTES: dict[type, int] = {Rsqrt: 256, Lookup: 256, Softmax: 1024}
 _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
 
 def _graph_layer(graph: Graph, node: Node) -> Layer:
     ins, out = graph.ins(node), graph.out(node)
-    extra = _ACTIVATION_QUANT_BYTES + (_RSQRT_TABLE_BYTES if isinstance(node.op, Rsqrt) else 0)
+    extra = _ACTIVATION_QUANT_BYTES + _TABLE_BYTES.get(type(node.op), 0)
     name, kind = type(node.op).__name__, _KINDS[type(node.op)]
-    if kind != "conv":
-        return layer_of(node.name, name, kind, out.shape, input_shape=ins[0].shape, extra_bytes=extra)
+    if not has_weight(node.op):
+        window = int(np.prod(node.op.kernel)) if isinstance(node.op, Pool2D) else 1
+        return layer_of(node.name, name, kind, out.shape, input_shape=ins[0].shape, window=window, extra_bytes=extra)
     weight, bias, scale = ins[1].data, ins[2].data, np.asarray(ins[1].quant.scale, np.float32)
     assert weight is not None
     return layer_of(

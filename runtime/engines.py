@@ -223,38 +223,44 @@ class ModelFiles(Protocol):
 class EngineRow:
     """One engine by name: how to open it, and the import names of which one must be there."""
 
-    open: Callable[[ModelFiles], Engine]
+    open: Callable[[ModelFiles, int], Engine]  # the number is that of threads
     modules: tuple[str, ...] = ()
     pip: str = ""
 
 
+_LITERT = (("ai_edge_litert", "tflite_runtime"), "ai-edge-litert")
 ENGINES: dict[str, EngineRow] = {
-    "numpy-double": EngineRow(lambda files: NumpyEngine(files.graph, "double")),
-    "numpy-single": EngineRow(lambda files: NumpyEngine(files.graph, "single")),
-    "ort": EngineRow(lambda files: OrtEngine(files.graph, files.file("model.onnx")), ("onnxruntime",), "onnxruntime"),
+    "numpy-double": EngineRow(lambda files, _: NumpyEngine(files.graph, "double")),
+    "numpy-single": EngineRow(lambda files, _: NumpyEngine(files.graph, "single")),
+    "ort": EngineRow(
+        lambda files, threads: OrtEngine(files.graph, files.file("model.onnx"), threads),
+        ("onnxruntime",),
+        "onnxruntime",
+    ),
     "litert": EngineRow(
-        lambda files: LiteRTEngine(files.graph, files.file("model.tflite")),
-        ("ai_edge_litert", "tflite_runtime"),
-        "ai-edge-litert",
+        lambda files, threads: LiteRTEngine(files.graph, files.file("model.tflite"), "default", threads), *_LITERT
     ),
     "litert-reference": EngineRow(
-        lambda files: LiteRTEngine(files.graph, files.file("model.tflite"), "reference"),
-        ("ai_edge_litert", "tflite_runtime"),
-        "ai-edge-litert",
+        lambda files, threads: LiteRTEngine(files.graph, files.file("model.tflite"), "reference", threads), *_LITERT
     ),
     "tflm": EngineRow(
-        lambda files: TFLMEngine(files.graph, files.file("model.tflite")), ("tflite_micro",), "--pre tflite-micro"
+        lambda files, _: TFLMEngine(files.graph, files.file("model.tflite")), ("tflite_micro",), "--pre tflite-micro"
     ),
 }
 
 
-def open_engine(name: str, files: ModelFiles) -> Engine:
-    """The engine of that name over a bundle's files; raises RuntimeFailure for unknown names and missing packages."""
+def open_engine(name: str, files: ModelFiles, threads: int = 1) -> Engine:
+    """The engine of that name over a bundle's files; raises RuntimeFailure for unknown names and missing packages.
+
+    ``threads`` is heeded by ORT and LiteRT; the others run on one, but for NumPy's matrix products.
+    """
     if name not in ENGINES:
         raise RuntimeFailure(
             f"engine '{name}'", "unknown", expected=" | ".join(ENGINES), next_step="pick one of these with --engine"
         )
-    return ENGINES[name].open(files)
+    if threads < 1:
+        raise RuntimeFailure(f"engine '{name}', threads", "not possible", expected="1 or more", got=threads)
+    return ENGINES[name].open(files, threads)
 
 
 def available_engines() -> dict[str, str]:
@@ -273,7 +279,11 @@ def _package(module: str, pip: str, engine: str) -> Any:
         return importlib.import_module(module)
     except ImportError as problem:
         raise RuntimeFailure(
-            f"engine {engine}", "its package cannot be imported", got=str(problem), next_step=f"pip install {pip}"
+            f"engine {engine}",
+            "its package cannot be imported",
+            got=str(problem),
+            next_step=f"pip install {pip}",
+            missing=True,
         ) from problem
 
 

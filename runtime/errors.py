@@ -15,6 +15,7 @@ class TinysceneError(Exception):
         expected: what would have been right, if that helps.
         got: what was found instead.
         next_step: what the user can do now.
+        missing: it is a tool or a package that is not there; whoever can go on without it may skip by name.
     """
 
     def __init__(
@@ -25,9 +26,11 @@ class TinysceneError(Exception):
         expected: object = None,
         got: object = None,
         next_step: str = "",
+        missing: bool = False,
     ) -> None:
         self.where, self.what = where, what
         self.expected, self.got, self.next_step = expected, got, next_step
+        self.missing = missing
         parts = [f"{where}: {what}"]
         if expected is not None:
             parts.append(f"expected {expected}")

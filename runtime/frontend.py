@@ -13,12 +13,15 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .errors import RuntimeFailure
 from .spec import FrontendSpec
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
+
+FRAMES_AT_ONCE = 32  # their windows and spectra stay in the cache, and hours of audio take little memory
 
 
 def window(spec: FrontendSpec) -> F32:
@@ -119,12 +122,30 @@ class LogMel:
 
     def frames(self, windows: F32) -> F32:
         """Pre-emphasised windows ``(frames, win_length)`` to log-mel ``(n_mels, frames)``."""
+        log_mel = np.empty((self.spec.n_mels, len(windows)), np.float32)
+        for at in range(0, len(windows), FRAMES_AT_ONCE):
+            log_mel[:, at : at + FRAMES_AT_ONCE] = self._block(windows[at : at + FRAMES_AT_ONCE]).T
+        return log_mel
+
+    def _block(self, windows: F32) -> F32:
+        """A few windows ``(frames, win_length)``, also overlapping views, to ``(frames, n_mels)``.
+
+        Every step treats each frame alone, so that it gets the same bits whichever block it comes in.
+        """
         spec = self.spec
-        spectrum = np.fft.rfft(windows * self._window, n=spec.n_fft, axis=1).astype(np.complex64, copy=False)
-        power = spectrum.real**2 + spectrum.imag**2
-        mel = np.add.reduceat(power[:, self._mel.bins] * self._mel.weight, self._mel.start, axis=1)
-        log_mel = np.log(mel + np.float32(spec.log_offset))
-        return ((log_mel - np.float32(spec.norm_mean)) / np.float32(spec.norm_std)).T.astype(np.float32, copy=False)
+        padded = np.zeros((len(windows), spec.n_fft), np.float32)
+        np.multiply(windows, self._window, out=padded[:, : spec.win_length])
+        spectrum = np.fft.rfft(padded, axis=1).astype(np.complex64, copy=False)
+        power = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        weighed = power.take(self._mel.bins, axis=1)
+        weighed *= self._mel.weight
+        mel = np.add.reduceat(weighed, self._mel.start, axis=1)
+        mel += np.float32(spec.log_offset)
+        np.log(mel, out=mel)
+        mel -= np.float32(spec.norm_mean)
+        mel /= np.float32(spec.norm_std)
+        return mel
 
 
 class LogMelStream:
@@ -200,10 +221,11 @@ class LogMelStream:
         if n <= 0:
             return np.zeros((spec.n_mels, 0), np.float32)
         offset = self._next_frame * spec.hop_length - half - self._tail_at
-        index = offset + np.arange(n)[:, None] * spec.hop_length + np.arange(spec.win_length)[None, :]
-        result = self._log_mel.frames(self._tail[index])
+        windows = sliding_window_view(self._tail[offset:], spec.win_length)[:: spec.hop_length][:n]
+        result = self._log_mel.frames(windows)
         self._next_frame += n
-        drop = max(0, min(offset + n * spec.hop_length, len(self._tail)))
+        # one sample before the next window stays: a frame centred on the end of the signal mirrors it
+        drop = max(0, min(offset + n * spec.hop_length - 1, len(self._tail)))
         self._tail, self._tail_at = self._tail[drop:], self._tail_at + drop
         return result
 

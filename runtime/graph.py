@@ -1,13 +1,13 @@
 """The integer graph: the one form every file format and every line of firmware is emitted from.
 
 Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
-The op set is closed: an op is a frozen record, and every table of the house (kernel, cost, ONNX, TFLite, C) has a
-row for it. :meth:`Graph.check` is called at every border and refuses what the tables would get wrong.
+The ops are those of :mod:`runtime.ops`, which this module passes on. :meth:`Graph.check` is called at every border and
+refuses what the tables would get wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,9 +15,28 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import RuntimeFailure
+from .ops import OPS as OPS
+from .ops import Add as Add
+from .ops import Concat as Concat
+from .ops import Conv2D as Conv2D
+from .ops import DepthwiseConv2D as DepthwiseConv2D
+from .ops import FullyConnected as FullyConnected
+from .ops import Lookup as Lookup
+from .ops import Mean as Mean
+from .ops import Mul as Mul
+from .ops import Op as Op
+from .ops import OpRow as OpRow
+from .ops import Pads as Pads
+from .ops import Pool2D as Pool2D
+from .ops import Reshape as Reshape
+from .ops import Rsqrt as Rsqrt
+from .ops import Shape as Shape
+from .ops import Softmax as Softmax
+from .ops import Sub as Sub
+from .ops import has_weight as has_weight
+from .ops import is_conv as is_conv
+from .ops import window_output as window_output
 
-Shape = tuple[int, ...]
-Pads = tuple[int, int, int, int]  # top, left, bottom, right
 Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 
@@ -38,6 +57,9 @@ class Quant:
         return Quant(tuple(float(s) for s in np.asarray(scale, np.float32)), 0, axis)
 
 
+PROBABILITY = Quant.per_tensor(1 / 256, -128)  # what softmax and logistic write: 0 to 255/256
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """One edge of the graph. Constants carry ``data``; activations do not."""
@@ -55,54 +77,6 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Conv2D:
-    """2-D convolution. Inputs: x NHWC, weight OHWI, bias int32 (O,)."""
-
-    stride: tuple[int, int] = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    relu: bool = False
-
-
-@dataclass(frozen=True)
-class DepthwiseConv2D:
-    """Depthwise convolution, multiplier 1. Inputs: x NHWC, weight 1HWC, bias int32 (C,)."""
-
-    stride: tuple[int, int] = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    relu: bool = False
-
-
-@dataclass(frozen=True)
-class Add:
-    """Sum of two tensors of one shape."""
-
-    relu: bool = False
-
-
-@dataclass(frozen=True)
-class Mul:
-    """Product of x NHWC with a tensor of the same shape or of shape (1, 1, 1, C) or (1, 1, 1, 1)."""
-
-    relu: bool = False
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Mean over ``space`` (height and width) or over ``channels``; dropping dimensions gives (N, C)."""
-
-    over: Literal["space", "channels"] = "space"
-    keep_dims: bool = True
-
-
-@dataclass(frozen=True)
-class Rsqrt:
-    """1 / sqrt(x), elementwise, for x >= 0 (the zero point is the smallest code); 0 gives the largest code."""
-
-
-Op = Conv2D | DepthwiseConv2D | Add | Mul | Mean | Rsqrt
-
-
-@dataclass(frozen=True)
 class Node:
     """One op applied to named tensors, writing one tensor."""
 
@@ -110,77 +84,6 @@ class Node:
     op: Op
     inputs: tuple[str, ...]
     output: str
-
-
-def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
-    """Height and width a sliding window leaves."""
-    height = (size[0] + pads[0] + pads[2] - kernel[0]) // stride[0] + 1
-    width = (size[1] + pads[1] + pads[3] - kernel[1]) // stride[1] + 1
-    return height, width
-
-
-def _conv_shape(op: Conv2D, x: Tensor, weight: Tensor, bias: Tensor) -> Shape:
-    out_c, k_h, k_w, in_c = weight.shape
-    _same(in_c, x.shape[3], "weight input channels")
-    _same(bias.shape, (out_c,), "bias shape")
-    return (1, *window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads), out_c)
-
-
-def _depthwise_shape(op: DepthwiseConv2D, x: Tensor, weight: Tensor, bias: Tensor) -> Shape:
-    one, k_h, k_w, channels = weight.shape
-    _same((one, channels), (1, x.shape[3]), "weight shape (1, ., ., C)")
-    _same(bias.shape, (channels,), "bias shape")
-    return (1, *window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads), channels)
-
-
-def _add_shape(op: Add, a: Tensor, b: Tensor) -> Shape:
-    _same(b.shape, a.shape, "second summand's shape")
-    return a.shape
-
-
-def _mul_shape(op: Mul, a: Tensor, b: Tensor) -> Shape:
-    if b.shape not in (a.shape, (1, 1, 1, a.shape[-1]), (1, 1, 1, 1)):
-        raise ValueError(f"second factor's shape: expected {a.shape}, (1, 1, 1, C) or (1, 1, 1, 1), got {b.shape}")
-    return a.shape
-
-
-def _mean_shape(op: Mean, x: Tensor) -> Shape:
-    if op.over == "channels":
-        return (*x.shape[:3], 1) if op.keep_dims else x.shape[:3]
-    return (1, 1, 1, x.shape[3]) if op.keep_dims else (1, x.shape[3])
-
-
-def _rsqrt_shape(op: Rsqrt, x: Tensor) -> Shape:
-    return x.shape
-
-
-def _same(got: object, expected: object, what: str) -> None:
-    if got != expected:
-        raise ValueError(f"{what}: expected {expected}, got {got}")
-
-
-@dataclass(frozen=True)
-class OpRow:
-    """What the graph itself has to know of an op."""
-
-    name: str
-    shape: Callable[..., Shape]
-    n_activations: int  # leading inputs that are activations; the rest are weight and bias
-
-
-OPS: dict[type, OpRow] = {
-    Conv2D: OpRow("conv2d", _conv_shape, 1),
-    DepthwiseConv2D: OpRow("depthwise_conv2d", _depthwise_shape, 1),
-    Add: OpRow("add", _add_shape, 2),
-    Mul: OpRow("mul", _mul_shape, 2),
-    Mean: OpRow("mean", _mean_shape, 1),
-    Rsqrt: OpRow("rsqrt", _rsqrt_shape, 1),
-}
-
-
-def is_conv(op: Op) -> bool:
-    """Ops with a weight and a bias."""
-    return isinstance(op, Conv2D | DepthwiseConv2D)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +151,7 @@ def _check_tensors(graph: Graph) -> None:
         if tensor.data is None:
             if tensor.dtype != "int8" or axis is not None or not -128 <= tensor.quant.zero_point <= 127:
                 graph.refuse(key, "not a per-tensor int8 activation", got=f"{tensor.dtype} {tensor.quant.zero_point}")
-            if min(tensor.shape) < 1 or tensor.shape[0] != 1:
+            if not tensor.shape or min(tensor.shape) < 1 or tensor.shape[0] != 1:
                 graph.refuse(key, "activation shape", expected="(1, ...) without zeros", got=tensor.shape)
         elif tensor.data.shape != tensor.shape or tensor.data.dtype != np.dtype(tensor.dtype):
             graph.refuse(
@@ -274,43 +177,64 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
     if out.data is not None or node.output in written:
         graph.refuse(node.name, f"writes '{node.output}', which has another writer")
     try:
-        shape = row.shape(node.op, *ins)
-    except (ValueError, TypeError) as problem:
+        shape = row.shape(node.op, *(tensor.shape for tensor in ins))
+    except (ValueError, TypeError, IndexError) as problem:
         graph.refuse(node.name, f"inputs do not fit the op ({problem})")
         return
     if shape != out.shape:
         graph.refuse(node.name, "output shape", expected=shape, got=out.shape)
-    if is_conv(node.op):
-        _check_conv(graph, node)
+    if has_weight(node.op):
+        _check_weight(graph, node)
+    _check_codes(graph, node)
     _check_factor(graph, node)
     if isinstance(node.op, Rsqrt) and ins[0].quant.zero_point != -128:
         graph.refuse(node.name, "input may be negative", expected="zero point -128", got=ins[0].quant.zero_point)
 
 
+def _check_codes(graph: Graph, node: Node) -> None:
+    """Ops that keep their input's scale and zero point, and those that always write the same."""
+    function = node.op.function if isinstance(node.op, Lookup) else None
+    got = graph.out(node).quant
+    if isinstance(node.op, Softmax) or function == "logistic":
+        allowed = [PROBABILITY]
+    elif isinstance(node.op, Pool2D | Reshape | Concat) or function == "relu6":
+        allowed = [tensor.quant for tensor in graph.ins(node)]
+    else:
+        return
+    for expected in allowed:
+        if got != expected:
+            graph.refuse(node.name, "output scale and zero point", expected=expected, got=got)
+
+
 def _check_factor(graph: Graph, node: Node) -> None:
     """Input-to-output scale ratios that every engine accepts (XNNPACK's bounds are the narrowest)."""
     ins, out_scale = graph.ins(node), graph.out(node).quant.scale[0]
-    first = np.asarray(ins[0].quant.scale)
-    if isinstance(node.op, Rsqrt):
+    first, high = np.asarray(ins[0].quant.scale), 256.0
+    if isinstance(node.op, Rsqrt | Softmax | Pool2D | Reshape | Concat):
         return
-    if isinstance(node.op, Add):
+    if isinstance(node.op, Add | Sub):
         low, factors = 2.0**-10, np.array([t.quant.scale[0] / out_scale for t in ins])
+    elif isinstance(node.op, Lookup) and node.op.function == "logistic":
+        low, high, factors = 2.0**-20, 16.0, first  # fixed point with 4 bits before the point holds these
+    elif isinstance(node.op, Lookup):
+        low, high, factors = 2.0**-8, 128.0, first / out_scale
     elif isinstance(node.op, Mean):
         low, factors = 2.0**-32, first / out_scale
     else:
         low, factors = 2.0**-32, first * np.asarray(ins[1].quant.scale) / out_scale
-    if factors.min() < low or factors.max() >= 256.0:
+    if factors.min() < low or factors.max() >= high:
         got = f"{factors.min():g} to {factors.max():g}"
-        graph.refuse(node.name, "scale ratio out of bounds", expected=f"{low:g} to 256", got=got)
+        graph.refuse(node.name, "scale ratio out of bounds", expected=f"{low:g} to {high:g}", got=got)
 
 
-def _check_conv(graph: Graph, node: Node) -> None:
+def _check_weight(graph: Graph, node: Node) -> None:
     x, weight, bias = graph.ins(node)
     if weight.data is None or bias.data is None or weight.dtype != "int8" or bias.dtype != "int32":
         graph.refuse(node.name, "weight and bias must be int8 and int32 constants")
         return
-    channel_axis = 0 if isinstance(node.op, Conv2D) else 3
-    if weight.quant.zero_point != 0 or weight.quant.axis != channel_axis or weight.data.min() < -127:
+    channel_axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
+    axes = (channel_axis, None) if isinstance(node.op, FullyConnected) else (channel_axis,)
+    if weight.quant.zero_point != 0 or weight.quant.axis not in axes or weight.data.min() < -127:
         graph.refuse(node.name, "weight not symmetric per output channel in [-127, 127]")
     expected = np.float32(x.quant.scale[0]) * np.asarray(weight.quant.scale, np.float32)
     if not np.allclose(expected, bias.quant.scale, rtol=1e-6, atol=0.0) or bias.quant.zero_point != 0:
@@ -321,10 +245,10 @@ def _check_conv(graph: Graph, node: Node) -> None:
 
 
 def accumulator_bound(x: Tensor, weight: Tensor, bias: Tensor, channel_axis: int) -> int:
-    """Largest magnitude the int32 accumulator of a convolution can reach for any input."""
+    """Largest magnitude the int32 accumulator of a convolution or matrix product can reach for any input."""
     assert weight.data is not None
     assert bias.data is not None
-    axes = tuple(a for a in range(4) if a != channel_axis)
+    axes = tuple(a for a in range(len(weight.shape)) if a != channel_axis)
     largest = max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
     total = np.abs(weight.data.astype(np.int64)).sum(axis=axes) * largest + np.abs(bias.data.astype(np.int64))
     return int(total.max())

@@ -22,12 +22,36 @@ from .arith import (
     add_single,
     clamp_range,
     conv_rescale,
-    mean_rescale,
+    mean_double,
+    mean_single,
     requantise,
     rescale_double,
     rsqrt_table,
+    square_table,
+    sub_single,
+    weight_rescale,
 )
-from .graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Pads, Rsqrt, accumulator_bound, window_output
+from .graph import (
+    Add,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Lookup,
+    Mean,
+    Mul,
+    Node,
+    Pads,
+    Pool2D,
+    Reshape,
+    Rsqrt,
+    Softmax,
+    Sub,
+    accumulator_bound,
+    window_output,
+)
+from .tables import exponentials_double, exponentials_single, function_table, softmax_double, softmax_single
 
 Arrays = tuple[npt.NDArray[Any], ...]
 Kernel = Callable[[Graph, Node, Arrays, Rounding], I8]
@@ -92,31 +116,53 @@ def depthwise_conv2d(graph: Graph, node: Node, arrays: Arrays, rounding: Roundin
     return _requantised(graph, node, depthwise_accumulator(graph, node, arrays), rounding)
 
 
+def fully_connected_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
+    """As conv2d_accumulator, int64 (N, O)."""
+    x, weight, bias = arrays
+    x_t, weight_t, bias_t = graph.ins(node)
+    dtype = np.float32 if accumulator_bound(x_t, weight_t, bias_t, 0) < _EXACT_F32 else np.float64
+    acc: I64 = (_centred(x, x_t.quant.zero_point, (0, 0, 0, 0), dtype) @ weight.T.astype(dtype)).astype(np.int64) + bias
+    return acc
+
+
+def fully_connected(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    return _requantised(graph, node, fully_connected_accumulator(graph, node, arrays), rounding)
+
+
 def _requantised(graph: Graph, node: Node, acc: I64, rounding: Rounding) -> I8:
     """The common end of convolutions and products: by s_a * s_b / s_out to the output's codes."""
     a, b, *_ = graph.ins(node)
     out = graph.out(node).quant
     relu = bool(getattr(node.op, "relu", False))
-    return requantise(acc, conv_rescale(a.quant, b.quant, out), out, relu=relu, rounding=rounding)
+    one_product = isinstance(node.op, FullyConnected)
+    rescale = weight_rescale(a.quant, b.quant, out) if one_product else conv_rescale(a.quant, b.quant, out)
+    return requantise(acc, rescale, out, relu=relu, rounding=rounding)
 
 
 def mul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    assert isinstance(node.op, Mul)
     a, b = graph.ins(node)
+    if node.inputs[0] == node.inputs[1]:
+        table = square_table(a.quant, graph.out(node).quant, relu=node.op.relu, rounding=rounding)
+        return table[arrays[0].astype(np.int64) + 128]
     product = (arrays[0].astype(np.int64) - a.quant.zero_point) * (arrays[1].astype(np.int64) - b.quant.zero_point)
     return _requantised(graph, node, product, rounding)
 
 
 def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
-    assert isinstance(node.op, Add)
+    """A sum, and a difference, which is a sum with the second factor negative."""
+    assert isinstance(node.op, Add | Sub)
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
     x, y = arrays[0].astype(np.int64), arrays[1].astype(np.int64)
+    minus = isinstance(node.op, Sub)
     if rounding == "double":
         d = add_double(a, b, out)
         scaled_x = rescale_double((x - a.zero_point) << ADD_HEADROOM_BITS, _i64(d.multiplier_a), _i64(d.shift_a))
         scaled_y = rescale_double((y - b.zero_point) << ADD_HEADROOM_BITS, _i64(d.multiplier_b), _i64(d.shift_b))
-        codes = rescale_double(scaled_x + scaled_y, _i64(d.multiplier_out), _i64(d.shift_out))
+        total = scaled_x - scaled_y if minus else scaled_x + scaled_y
+        codes = rescale_double(total, _i64(d.multiplier_out), _i64(d.shift_out))
     else:
-        s = add_single(a, b, out)
+        s = sub_single(a, b, out) if minus else add_single(a, b, out)
         codes = (s.bias + x * s.multiplier_a + y * s.multiplier_b) >> s.shift
     return np.clip(codes + out.zero_point, *clamp_range(out, node.op.relu)).astype(np.int8)
 
@@ -127,13 +173,64 @@ def mean(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     x, out = graph.ins(node)[0].quant, graph.out(node).quant
     axes = (1, 2) if op.over == "space" else (3,)
     count = int(np.prod([arrays[0].shape[a] for a in axes]))
-    total = (arrays[0].astype(np.int64) - x.zero_point).sum(axis=axes, keepdims=op.keep_dims)
-    return requantise(total, mean_rescale(x, out, count), out, relu=False, rounding=rounding)
+    total = arrays[0].sum(axis=axes, keepdims=op.keep_dims, dtype=np.int64)
+    if rounding == "single":
+        return mean_single(x, out, count).codes(total)
+    return requantise(total - count * x.zero_point, mean_double(x, out, count), out, relu=False, rounding=rounding)
 
 
 def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     table = rsqrt_table(graph.ins(node)[0].quant, graph.out(node).quant)
     codes: I8 = table[arrays[0].astype(np.int64) + 128]
+    return codes
+
+
+def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """Both rules alike. The average of the codes is rounded half away from zero, the zero point left in."""
+    op, (x,) = node.op, arrays
+    assert isinstance(op, Pool2D)
+    top, left, bottom, right = op.pads
+    margin = ((0, 0), (top, bottom), (left, right), (0, 0))
+    inside = np.pad(np.ones_like(x[:1], np.int64), margin)
+    values = np.pad(x.astype(np.int64), margin, constant_values=-128 if op.kind == "max" else 0)
+    out_hw = window_output(x.shape[1:3], op.kernel, op.stride, op.pads)
+    windows = [tap for _, _, tap in _taps(values, *op.kernel, op.stride, out_hw)]
+    if op.kind == "max":
+        largest: I8 = np.maximum.reduce(windows).astype(np.int8)
+        return largest
+    total = np.add.reduce(windows)
+    count = np.add.reduce([tap for _, _, tap in _taps(inside, *op.kernel, op.stride, out_hw)])
+    average = (np.abs(total) + count // 2) // count
+    codes: I8 = np.where(total > 0, average, -average).astype(np.int8)
+    return codes
+
+
+def lookup(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    assert isinstance(node.op, Lookup)
+    table = function_table(node.op.function, graph.ins(node)[0].quant, graph.out(node).quant, rounding)
+    codes: I8 = table[arrays[0].astype(np.int64) + 128]
+    return codes
+
+
+def softmax(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    x, quant = arrays[0].astype(np.int64), graph.ins(node)[0].quant
+    distances = (x.max(axis=-1, keepdims=True) - x).reshape(-1, x.shape[-1])
+    if rounding == "double":
+        return softmax_double(distances, exponentials_double(quant)).reshape(x.shape)
+    return softmax_single(distances, exponentials_single(quant)).reshape(x.shape)
+
+
+def reshape(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    codes: I8 = arrays[0].reshape(len(arrays[0]), *graph.out(node).shape[1:])
+    return codes
+
+
+def concat(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """A constant part is repeated for each entry of the batch."""
+    assert isinstance(node.op, Concat)
+    batch = max(len(array) for array in arrays)
+    parts = [np.broadcast_to(array, (batch, *array.shape[1:])) for array in arrays]
+    codes: I8 = np.concatenate(parts, axis=node.op.axis)
     return codes
 
 
@@ -144,8 +241,15 @@ def _i64(value: int) -> I64:
 KERNELS: dict[type, Kernel] = {
     Conv2D: conv2d,
     DepthwiseConv2D: depthwise_conv2d,
+    FullyConnected: fully_connected,
     Add: add,
+    Sub: add,
     Mul: mul,
     Mean: mean,
+    Pool2D: pool2d,
     Rsqrt: rsqrt,
+    Lookup: lookup,
+    Softmax: softmax,
+    Reshape: reshape,
+    Concat: concat,
 }

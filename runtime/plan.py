@@ -6,6 +6,7 @@ Source of the greedy form: Pisarchyk and Lee, "Efficient Memory Management for D
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .graph import Graph
@@ -24,6 +25,25 @@ class Lifetime:
 
 
 @dataclass(frozen=True)
+class Lead:
+    """How an op that works row by row may write its output over an input that nothing reads later.
+
+    The output begins at least ``lead_bytes`` before the input (or after it, for a negative number), or, with
+    ``in_place``, exactly where that begins.
+    """
+
+    lead_bytes: int
+    in_place: bool = False
+
+    def permits(self, output_offset: int, input_offset: int) -> bool:
+        """Whether the output may begin there."""
+        return output_offset + self.lead_bytes <= input_offset or (self.in_place and output_offset == input_offset)
+
+
+Leads = Mapping[tuple[str, str], Lead]  # by the names of output and input
+
+
+@dataclass(frozen=True)
 class Plan:
     """Byte offset of each activation in one arena."""
 
@@ -33,7 +53,7 @@ class Plan:
 
     @property
     def floor_bytes(self) -> int:
-        """The largest sum of activations alive at once: no plan without recomputation is smaller."""
+        """The largest sum of activations alive at once: no plan without recomputation or overlap is smaller."""
         return max(self.live_bytes())
 
     def live_bytes(self) -> list[int]:
@@ -56,35 +76,64 @@ def lifetimes(graph: Graph) -> tuple[Lifetime, ...]:
 
 
 def plan(graph: Graph) -> Plan:
-    """The best of three greedy placements: by size, by start, by length of life times size."""
-    alive = lifetimes(graph)
+    """One arena for a graph that runs node by node."""
+    return place(lifetimes(graph))
+
+
+def place(alive: tuple[Lifetime, ...], leads: Leads | None = None) -> Plan:
+    """The best of several greedy placements: by size, by start, by length of life times size, from the end on, and
+    what only one step needs last.
+
+    ``leads``: pairs of which the output may overlap the input.
+    """
     orders = (
         sorted(alive, key=lambda t: (-t.n_bytes, t.first)),
         sorted(alive, key=lambda t: (t.first, -t.n_bytes)),
         sorted(alive, key=lambda t: (-t.n_bytes * (t.last - t.first + 1), t.first)),
+        sorted(alive, key=lambda t: (-t.n_bytes, -t.first)),
+        sorted(alive, key=lambda t: (-t.last, -t.n_bytes)),
+        sorted(alive, key=lambda t: (t.first == t.last, -t.n_bytes, t.first)),
     )
-    placed = [_first_fit(order) for order in orders]
+    ways: tuple[tuple[Leads, bool], ...] = ((leads or {}, True), (leads or {}, False), ({}, False))
+    placed = [_first_fit(order, allowed, downward) for allowed, downward in ways for order in orders]
     offsets, arena_bytes = min(placed, key=lambda result: result[1])
     return Plan(offsets, arena_bytes, alive)
 
 
-def _first_fit(order: list[Lifetime]) -> tuple[dict[str, int], int]:
+def _first_fit(order: list[Lifetime], leads: Leads, downward: bool) -> tuple[dict[str, int], int]:
+    """Each where the whole grows least; ``downward``: an output may also lie before the first one placed."""
     offsets: dict[str, int] = {}
     done: list[Lifetime] = []
+    begin = end = 0
     for tensor in order:
-        neighbours = sorted(
-            (offsets[t.name], offsets[t.name] + t.n_bytes)
-            for t in done
-            if t.first <= tensor.last and tensor.first <= t.last
-        )
-        at = 0
-        for begin, end in neighbours:
-            if at + tensor.n_bytes <= begin:
-                break
-            at = max(at, _aligned(end))
+        neighbours = [t for t in done if t.first <= tensor.last and tensor.first <= t.last]
+        places = {0, *(_aligned(offsets[t.name] + t.n_bytes) for t in neighbours)}
+        for t in neighbours:
+            if (tensor.name, t.name) in leads:
+                latest = offsets[t.name] - leads[tensor.name, t.name].lead_bytes
+                places |= {latest // ALIGNMENT * ALIGNMENT, offsets[t.name]}
+            if (t.name, tensor.name) in leads:
+                earliest = offsets[t.name] + leads[t.name, tensor.name].lead_bytes
+                places |= {_aligned(earliest), offsets[t.name]}
+        free = [
+            at
+            for at in places
+            if (at >= 0 or downward) and all(_compatible(tensor, at, t, offsets[t.name], leads) for t in neighbours)
+        ]
+        at = min(free, key=lambda at: (max(end, at + tensor.n_bytes) - min(begin, at), at))
         offsets[tensor.name] = at
+        begin, end = min(begin, at), max(end, at + tensor.n_bytes)
         done.append(tensor)
-    return offsets, max(_aligned(offsets[t.name] + t.n_bytes) for t in order)
+    return {name: at - begin for name, at in offsets.items()}, _aligned(end - begin)
+
+
+def _compatible(a: Lifetime, a_offset: int, b: Lifetime, b_offset: int, leads: Leads) -> bool:
+    """Whether two tensors that are alive at the same time may lie there."""
+    if a_offset + a.n_bytes <= b_offset or b_offset + b.n_bytes <= a_offset:
+        return True
+    if (a.name, b.name) in leads:
+        return leads[a.name, b.name].permits(a_offset, b_offset)
+    return (b.name, a.name) in leads and leads[b.name, a.name].permits(b_offset, a_offset)
 
 
 def _aligned(n_bytes: int) -> int:

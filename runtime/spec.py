@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -78,6 +79,16 @@ class FrontendSpec:
     def min_samples(self) -> int:
         """Shortest signal that reflect padding can extend by half a window."""
         return self.win_length // 2 + 1 + (1 if self.pre_emphasis else 0)
+
+    @property
+    def look_ahead_samples(self) -> int:
+        """Samples that a frame needs from its centre on, and the one that pre-emphasis costs."""
+        return self.win_length - self.win_length // 2 + (1 if self.pre_emphasis else 0)
+
+    @property
+    def floor(self) -> float:
+        """The value of digital silence, the smallest there is."""
+        return (math.log(self.log_offset) - self.norm_mean) / self.norm_std
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

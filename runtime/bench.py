@@ -1,0 +1,208 @@
+"""How fast a bundle is here: latency of each stage, throughput, memory, heat and energy, as one JSON record.
+
+After a warm-up, noise of one clip's length goes through log-mel and network again and again. The run is cut into
+blocks, whose medians and minima :mod:`runtime.bench_compare` needs to tell a difference from noise; sensors are read
+between blocks, never inside. Refuses runs too short for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .bundle import Bundle
+from .classify import SceneClassifier
+from .errors import RuntimeFailure
+from .host import EnergyMeter, Host, Reading, Sensors
+
+FORMAT = 1
+BLOCKS = 20
+MIN_SECONDS = 0.2
+WARM_UP_S = 0.5
+STAGES = ("log_mel", "network", "clip")
+_F64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds for one clip. The blocks' medians and minima are in the order of time."""
+
+    min_s: float
+    median_s: float
+    p95_s: float
+    p99_s: float
+    block_medians_s: tuple[float, ...]
+    block_minima_s: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the sensors said during the run; None where there is no sensor."""
+
+    rss_before_bytes: int | None  # with the command loaded and no model yet
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    frequency_hz: tuple[int, int] | None  # lowest and highest
+    temperature_c: tuple[float, float] | None
+    throttling: tuple[str, ...] | None
+    energy_source: str | None
+    joules_per_clip: float | None  # of all that the meter sees, idle included
+    load: float | None  # processes that wanted to run before the benchmark did, over the last minute
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """One run. ``real_time_factor`` is the share of the audio's own time that computing takes."""
+
+    bundle: str
+    digest: str
+    engine: str
+    threads: int
+    clip_s: float
+    clips: int
+    seconds: float
+    open_s: float
+    throughput_clips_per_s: float
+    real_time_factor: float
+    latency: dict[str, Latency]  # by STAGES; "clip" is from samples to scores
+    conditions: Conditions
+    host: Host
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, "kind": "tinyscene bench", **asdict(self)}
+
+
+def bench(
+    bundle: Bundle,
+    engine: str = "litert",
+    threads: int = 1,
+    seconds: float = 5.0,
+    progress: Callable[[], None] = lambda: None,
+    sensors: Sensors | None = None,
+) -> BenchResult:
+    """Measure for about ``seconds`` after the warm-up; ``progress`` is called after each of ``BLOCKS`` blocks.
+
+    Raises RuntimeFailure for an engine that cannot be opened and for less than ``MIN_SECONDS``.
+    """
+    if not seconds >= MIN_SECONDS:
+        raise RuntimeFailure("bench, seconds", "too few to measure", expected=f"{MIN_SECONDS} or more", got=seconds)
+    machine = sensors or Sensors()
+    before, load = machine.read(), machine.load()
+    begin = time.perf_counter()
+    classifier = SceneClassifier.open(bundle, engine, threads)
+    open_s = time.perf_counter() - begin
+    frontend = bundle.frontend
+    samples = np.random.default_rng(0).normal(0.0, 0.1, frontend.clip_samples).astype(np.float32)
+
+    def one() -> tuple[float, float, float]:
+        start = time.perf_counter()
+        log_mel = classifier.log_mel(samples)
+        middle = time.perf_counter()
+        classifier.scores(log_mel)
+        end = time.perf_counter()
+        return middle - start, end - middle, end - start
+
+    _block(one, WARM_UP_S)
+    meter = machine.energy_meter()
+    blocks, readings, joules = [], [machine.read()], _spent(meter)
+    for _ in range(BLOCKS):
+        blocks.append(_block(one, seconds / BLOCKS))
+        joules += _spent(meter)
+        readings.append(machine.read())
+        progress()
+    times = np.concatenate(blocks)
+    clip_s = frontend.clip_samples / frontend.sample_rate_hz
+    energy = None if meter is None else (meter.source, joules / len(times))
+    latency = {stage: _latency([block[:, at] for block in blocks]) for at, stage in enumerate(STAGES)}
+    return BenchResult(
+        bundle=bundle.path.name,
+        digest=str(bundle.manifest["digest"]),
+        engine=engine,
+        threads=threads,
+        clip_s=clip_s,
+        clips=len(times),
+        seconds=float(times[:, 2].sum()),
+        open_s=open_s,
+        throughput_clips_per_s=float(len(times) / times[:, 2].sum()),
+        real_time_factor=latency["clip"].median_s / clip_s,
+        latency=latency,
+        conditions=_conditions(before, load, readings, machine.peak_rss_bytes(), energy),
+        host=machine.host(),
+        notes=classifier.engine.notes,
+    )
+
+
+def lines(result: BenchResult) -> Iterator[str]:
+    """The result for people."""
+    yield f"{result.bundle} with {result.engine}, {_count(result.threads, 'thread')}, on {result.host.cpu}"
+    yield f"  {'ms per clip':<12}{'min':>9}{'median':>9}{'p95':>9}{'p99':>9}"
+    for stage, name in zip(STAGES, ("log-mel", "network", "clip"), strict=True):
+        values = result.latency[stage]
+        numbers = (values.min_s, values.median_s, values.p95_s, values.p99_s)
+        yield f"  {name:<12}" + "".join(f"{1e3 * number:9.3f}" for number in numbers)
+    speed = 1 / result.real_time_factor
+    yield f"  throughput  {result.throughput_clips_per_s:,.1f} clips/s; {speed:,.0f} times as fast as the audio"
+    seen = result.conditions
+    if seen.load is not None and seen.load > result.host.usable_cores:
+        yield f"  busy        load {seen.load:.1f} on {_count(result.host.usable_cores, 'core')}: go by the minima"
+    if seen.rss_bytes is not None and seen.rss_before_bytes is not None:
+        grown = (seen.rss_bytes - seen.rss_before_bytes) / 1e6
+        yield f"  memory      {seen.rss_bytes / 1e6:.1f} MB resident, {grown:.1f} MB of it since the model was opened"
+    if seen.frequency_hz is not None:
+        yield f"  clock       {seen.frequency_hz[0] / 1e6:,.0f} to {seen.frequency_hz[1] / 1e6:,.0f} MHz"
+    if seen.temperature_c is not None:
+        yield f"  heat        {seen.temperature_c[0]:.1f} to {seen.temperature_c[1]:.1f} °C"
+    if seen.throttling is not None:
+        yield f"  throttling  {', '.join(seen.throttling) or 'none'}"
+    if seen.joules_per_clip is not None:
+        yield f"  energy      {1e3 * seen.joules_per_clip:.2f} mJ per clip, idle included ({seen.energy_source})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _block(one: Callable[[], tuple[float, float, float]], seconds: float) -> _F64:
+    """Times of as many clips as fit, one at least: (clips, stages)."""
+    times = [one()]
+    until = time.perf_counter() + seconds - times[0][-1]
+    while time.perf_counter() < until:
+        times.append(one())
+    return np.array(times)
+
+
+def _latency(blocks: list[_F64]) -> Latency:
+    times = np.concatenate(blocks)
+    median, p95, p99 = (float(np.percentile(times, share)) for share in (50, 95, 99))
+    medians, minima = (tuple(float(pick(block)) for block in blocks) for pick in (np.median, np.min))
+    return Latency(float(times.min()), median, p95, p99, medians, minima)
+
+
+def _spent(meter: EnergyMeter | None) -> float:
+    return 0.0 if meter is None else meter.joules()
+
+
+def _conditions(
+    before: Reading, load: float | None, readings: list[Reading], peak: int | None, energy: tuple[str, float] | None
+) -> Conditions:
+    """``before``, ``load``: ahead of the model; ``energy``: the meter's source and joules per clip."""
+    frequencies = [reading.frequency_hz for reading in readings if reading.frequency_hz is not None]
+    temperatures = [reading.temperature_c for reading in readings if reading.temperature_c is not None]
+    flags = [reading.throttling for reading in readings if reading.throttling is not None]
+    return Conditions(
+        rss_before_bytes=before.rss_bytes,
+        rss_bytes=readings[-1].rss_bytes,
+        peak_rss_bytes=peak,
+        frequency_hz=(min(frequencies), max(frequencies)) if frequencies else None,
+        temperature_c=(min(temperatures), max(temperatures)) if temperatures else None,
+        throttling=tuple(dict.fromkeys(flag for said in flags for flag in said)) if flags else None,
+        energy_source=None if energy is None else energy[0],
+        joules_per_clip=None if energy is None else energy[1],
+        load=load,
+    )

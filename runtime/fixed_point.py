@@ -1,0 +1,96 @@
+"""Exponentials and reciprocals in 32-bit fixed point, as TFLite's reference kernels compute them.
+
+Plain Python integers, one number at a time: the results are tables of 256 entries, or one number for each row of a
+softmax. Qm.n has m bits before and n behind the point. Source of the polynomials and of the reciprocal's Newton steps:
+the fixed-point header of gemmlowp, whose roundings are kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+ONE = 2**31 - 1  # the largest Q0.31 stands for 1
+
+_QUARTER_POWERS = (
+    1672461947,
+    1302514674,
+    790015084,
+    290630308,
+    39332535,
+    720401,
+    242,
+)  # exp(-2^i), i from -2, in Q0.31
+_EXP_EIGHTH = 1895147668  # exp(-1/8) in Q0.31
+_THIRD = 715827883  # 1/3 in Q0.31
+_48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540  # in Q2.29
+
+
+def high_product(a: int, b: int) -> int:
+    """a * b / 2^31, half up: the saturating doubling high multiply."""
+    return min((a * b + 2**30) >> 31, ONE)
+
+
+def rounding_shift_right(a: int, bits: int) -> int:
+    """a / 2^bits, half away from zero."""
+    magnitude = (abs(a) + (1 << bits >> 1)) >> bits
+    return magnitude if a >= 0 else -magnitude
+
+
+def shift_left(a: int, bits: int) -> int:
+    """a * 2^bits, saturated to int32."""
+    return max(-(2**31), min(a << bits, ONE))
+
+
+def exp_of_negative(a: int, integer_bits: int) -> int:
+    """exp(a) in Q0.31 for a <= 0 in Q(integer_bits)."""
+    if a == 0:
+        return ONE
+    fraction_bits = 31 - integer_bits
+    quarter = 1 << (fraction_bits - 2)
+    inside = (a & (quarter - 1)) - quarter
+    result = _exp_of_less_than_quarter(shift_left(inside, integer_bits))
+    remainder = inside - a
+    for exponent, power in enumerate(_QUARTER_POWERS, start=-2):
+        if integer_bits > exponent and remainder & (1 << (fraction_bits + exponent)):
+            result = high_product(result, power)
+    return result
+
+
+def _exp_of_less_than_quarter(a: int) -> int:
+    """exp(a) for a in [-1/4, 0), both in Q0.31: four terms of the series around -1/8."""
+    x = a + 2**28
+    x2 = high_product(x, x)
+    x3, x4 = high_product(x2, x), high_product(x2, x2)
+    third = high_product(rounding_shift_right(x4, 2) + x3, _THIRD)
+    tail = rounding_shift_right(third + x2, 1)
+    return min(_EXP_EIGHTH + high_product(_EXP_EIGHTH, x + tail), ONE)
+
+
+def inverse_of_one_plus(a: int) -> int:
+    """1 / (1 + a) in Q0.31 for a in [0, 1] in Q0.31: three Newton steps."""
+    half_denominator = (a + ONE + 1) // 2
+    x = _48_OVER_17 + high_product(half_denominator, _MINUS_32_OVER_17)
+    for _ in range(3):
+        error = 2**29 - high_product(half_denominator, x)
+        x += shift_left(high_product(x, error), 2)
+    return shift_left(x, 1)
+
+
+def logistic(a: int) -> int:
+    """1 / (1 + exp(-a)) in Q0.31 for a in Q4.27."""
+    if a == 0:
+        return 2**30
+    positive = inverse_of_one_plus(exp_of_negative(-abs(a), 4))
+    return positive if a > 0 else ONE - positive
+
+
+def input_radius(integer_bits: int, left_shift: int) -> int:
+    """The first whole distance from the zero point that leaves Q(integer_bits) after a left shift."""
+    return math.floor(((1 << integer_bits) - 1) * (1 << (31 - integer_bits)) / 2.0**left_shift)
+
+
+def widened(real: float) -> tuple[int, int]:
+    """real = multiplier * 2^(shift - 31), the multiplier rounded half away from zero."""
+    mantissa, shift = math.frexp(real)
+    multiplier = math.floor(mantissa * 2.0**31 + 0.5)
+    return (2**30, shift + 1) if multiplier == 2**31 else (multiplier, shift)

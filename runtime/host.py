@@ -1,0 +1,173 @@
+"""The machine underneath: what it is, and what its sensors say of memory, clock, heat, throttling and energy.
+
+Read from Linux's /proc and /sys and from a Raspberry Pi's firmware; what a machine does not tell is None and is left
+out of nothing else. Names no host and no user, so that a record can be published.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+ENGINE_PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "tflite-micro")
+# Bits of `vcgencmd get_throttled`; sixteen higher stands for the same since boot.
+THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+SINCE_BOOT = 16
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine and what runs on it."""
+
+    cpu: str
+    board: str | None
+    architecture: str
+    cores: int
+    usable_cores: int
+    memory_bytes: int | None
+    governor: str | None
+    system: str
+    python: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at the sensors. Energy is a counter: only differences mean something."""
+
+    rss_bytes: int | None
+    frequency_hz: int | None  # the fastest core's
+    temperature_c: float | None  # the hottest zone's
+    throttling: tuple[str, ...] | None  # what holds now or did since boot; empty when nothing did
+
+
+@dataclass
+class EnergyMeter:
+    """Joules between two calls of :meth:`joules`, by a counter (RAPL) or by a power sensor (INA2xx) and the clock."""
+
+    source: str
+    _counters: list[tuple[Path, int]] = field(default_factory=list)  # and where each wraps, in microjoules
+    _power: Path | None = None
+    _last: list[int] = field(default_factory=list)
+    _last_s: float = 0.0
+
+    def joules(self) -> float:
+        """Energy since the call before; the first one gives 0. With a power sensor, call it often."""
+        now_s = time.monotonic()
+        if self._power is not None:
+            spent = 1e-6 * int(self._power.read_text()) * (now_s - self._last_s) if self._last_s else 0.0
+        else:
+            now = [int(path.read_text()) for path, _ in self._counters]
+            pairs = zip(now, self._last or now, self._counters, strict=True)
+            spent = sum(1e-6 * ((after - before) % (wraps_at + 1)) for after, before, (_, wraps_at) in pairs)
+            self._last = now
+        self._last_s = now_s
+        return spent
+
+
+class Sensors:
+    """The sensors of the machine whose file tree is at ``root``."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._proc, self._sys = root / "proc", root / "sys"
+
+    def host(self) -> Host:
+        """Describe the machine and the packages that matter to speed."""
+        info = _text(self._proc / "cpuinfo") or ""
+        named = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", info, re.MULTILINE)
+        total = re.search(r"^MemTotal:\s*(\d+) kB", _text(self._proc / "meminfo") or "", re.MULTILINE)
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = os.cpu_count() or 1
+        return Host(
+            cpu=named[1].strip() if named else platform.processor() or platform.machine(),
+            board=(_text(self._proc / "device-tree" / "model") or "").strip("\0\n") or None,
+            architecture=platform.machine(),
+            cores=cores,
+            usable_cores=len(affinity(0)) if affinity else cores,
+            memory_bytes=int(total[1]) * 1024 if total else None,
+            governor=_text(self._sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            system=f"{platform.system()} {platform.release()}",
+            python=platform.python_version(),
+            packages=dict(_versions("numpy", "soxr", *ENGINE_PACKAGES)),
+        )
+
+    def read(self) -> Reading:
+        frequencies = _numbers(self._sys.glob("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))  # kHz
+        zones = _numbers(self._sys.glob("class/thermal/thermal_zone*/temp"))  # thousandths of a degree
+        return Reading(
+            rss_bytes=self._status_bytes("VmRSS"),
+            frequency_hz=1000 * max(frequencies) if frequencies else None,
+            temperature_c=max(zones) / 1000 if zones else None,
+            throttling=self._throttling(),
+        )
+
+    def load(self) -> float | None:
+        """Processes that ran or wanted to, on average over the last minute."""
+        text = _text(self._proc / "loadavg")
+        return float(text.split()[0]) if text else None
+
+    def peak_rss_bytes(self) -> int | None:
+        return self._status_bytes("VmHWM")
+
+    def energy_meter(self) -> EnergyMeter | None:
+        """A meter, if the machine has one that may be read; RAPL's packages come before a power sensor."""
+        counters = []
+        for zone in sorted(self._sys.glob("class/powercap/intel-rapl:[0-9]*")):
+            top = zone.name.count(":") == 1  # others are parts of these
+            wraps_at = _numbers([zone / "max_energy_range_uj"])
+            if top and wraps_at and _numbers([zone / "energy_uj"]):
+                counters.append((zone / "energy_uj", wraps_at[0]))
+        if counters:
+            return EnergyMeter("RAPL", counters)
+        for sensor in sorted(self._sys.glob("class/hwmon/hwmon*")):
+            name = _text(sensor / "name") or ""
+            if name.startswith("ina2") and _numbers([sensor / "power1_input"]):
+                return EnergyMeter(name, _power=sensor / "power1_input")
+        return None
+
+    def _throttling(self) -> tuple[str, ...] | None:
+        """A Raspberry Pi's flags, from sysfs or else from its tool."""
+        text = _text(self._sys / "devices/platform/soc/soc:firmware/get_throttled")
+        tool = shutil.which("vcgencmd")
+        if text is None and tool is not None:
+            with suppress(OSError, subprocess.SubprocessError):
+                answer = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
+                text = answer.stdout.strip().removeprefix("throttled=")
+        if text is None:
+            return None
+        flags = int(text, 16)
+        now = [name for bit, name in THROTTLING.items() if flags >> bit & 1]
+        before = [f"{name} since boot" for bit, name in THROTTLING.items() if flags >> (bit + SINCE_BOOT) & 1]
+        return (*now, *before)
+
+    def _status_bytes(self, name: str) -> int | None:
+        found = re.search(rf"^{name}:\s*(\d+) kB", _text(self._proc / "self" / "status") or "", re.MULTILINE)
+        return int(found[1]) * 1024 if found else None
+
+
+def _text(path: Path) -> str | None:
+    """A small file's text, or None where it is not there or may not be read."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _numbers(paths: Iterator[Path] | list[Path]) -> list[int]:
+    texts = [_text(path) for path in paths]
+    return [int(text) for text in texts if text is not None and re.fullmatch(r"-?\d+", text)]
+
+
+def _versions(*names: str) -> Iterator[tuple[str, str]]:
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)

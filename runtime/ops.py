@@ -1,0 +1,249 @@
+"""The closed op set: an op is a frozen record, its row says its name, its shape rule and how many inputs flow.
+
+Every table of the house (kernel, cost, ONNX, TFLite, C) has a row for each op; a test demands it. Shape rules raise
+ValueError for inputs that do not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Pads = tuple[int, int, int, int]  # top, left, bottom, right
+
+LARGEST_SOFTMAX = 4095  # elements of one row: more of them could overflow the int32 sum of exponentials
+
+
+@dataclass(frozen=True)
+class Conv2D:
+    """2-D convolution. Inputs: x NHWC, weight OHWI, bias int32 (O,)."""
+
+    stride: tuple[int, int] = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D:
+    """Depthwise convolution, multiplier 1. Inputs: x NHWC, weight 1HWC, bias int32 (C,)."""
+
+    stride: tuple[int, int] = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    """Matrix product. Inputs: x (1, K), weight (O, K), bias int32 (O,). The weight may have one scale for all outputs,
+    and then its factor is rounded to float32 on the way, which a 1x1 convolution's is not."""
+
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Add:
+    """Sum of two tensors of one shape."""
+
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Sub:
+    """Difference of two tensors of one shape."""
+
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Mul:
+    """Product of x NHWC with a tensor of the same shape or of shape (1, 1, 1, C) or (1, 1, 1, 1)."""
+
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over ``space`` (height and width) or over ``channels``; dropping dimensions gives (N, C)."""
+
+    over: Literal["space", "channels"] = "space"
+    keep_dims: bool = True
+
+
+@dataclass(frozen=True)
+class Pool2D:
+    """Largest or average code of a window of x NHWC; padding counts for neither. Scale and zero point stay."""
+
+    kind: Literal["max", "average"]
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Rsqrt:
+    """1 / sqrt(x), elementwise, for x >= 0 (the zero point is the smallest code); 0 gives the largest code."""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A function of one element: 256 output codes.
+
+    ``requantise`` changes scale and zero point only; ``relu6`` keeps them; ``logistic`` writes 1/256 and -128.
+    """
+
+    function: Literal["relu", "relu6", "logistic", "requantise"]
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax over the last axis; the output has scale 1/256 and zero point -128."""
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same elements in the same order. ``shape`` has the batch, 1, in front."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Two tensors one after the other along ``axis``; scale and zero point are the same in all three."""
+
+    axis: int
+
+
+Op = (
+    Conv2D
+    | DepthwiseConv2D
+    | FullyConnected
+    | Add
+    | Sub
+    | Mul
+    | Mean
+    | Pool2D
+    | Rsqrt
+    | Lookup
+    | Softmax
+    | Reshape
+    | Concat
+)
+
+
+def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
+    """Height and width a sliding window leaves."""
+    height = (size[0] + pads[0] + pads[2] - kernel[0]) // stride[0] + 1
+    width = (size[1] + pads[1] + pads[3] - kernel[1]) // stride[1] + 1
+    return height, width
+
+
+def _conv_shape(op: Conv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
+    out_c, k_h, k_w, in_c = weight
+    _same(in_c, x[3], "weight input channels")
+    _same(bias, (out_c,), "bias shape")
+    return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), out_c)
+
+
+def _depthwise_shape(op: DepthwiseConv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
+    one, k_h, k_w, channels = weight
+    _same((one, channels), (1, x[3]), "weight shape (1, ., ., C)")
+    _same(bias, (channels,), "bias shape")
+    return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), channels)
+
+
+def _fully_connected_shape(op: FullyConnected, x: Shape, weight: Shape, bias: Shape) -> Shape:
+    outputs, inputs = weight
+    _same(x, (1, inputs), "input shape")
+    _same(bias, (outputs,), "bias shape")
+    return (1, outputs)
+
+
+def _pair_shape(op: Add | Sub, a: Shape, b: Shape) -> Shape:
+    _same(b, a, "second operand's shape")
+    return a
+
+
+def _mul_shape(op: Mul, a: Shape, b: Shape) -> Shape:
+    if b not in (a, (1, 1, 1, a[-1]), (1, 1, 1, 1)):
+        raise ValueError(f"second factor's shape: expected {a}, (1, 1, 1, C) or (1, 1, 1, 1), got {b}")
+    return a
+
+
+def _mean_shape(op: Mean, x: Shape) -> Shape:
+    if op.over == "channels":
+        return (*x[:3], 1) if op.keep_dims else x[:3]
+    return (1, 1, 1, x[3]) if op.keep_dims else (1, x[3])
+
+
+def _pool_shape(op: Pool2D, x: Shape) -> Shape:
+    top, left, bottom, right = op.pads
+    if max(top, bottom) >= op.kernel[0] or max(left, right) >= op.kernel[1]:
+        raise ValueError(f"pads {op.pads} leave windows without an element, expected less than {op.kernel}")
+    return (1, *window_output(x[1:3], op.kernel, op.stride, op.pads), x[3])
+
+
+def _elementwise_shape(op: Rsqrt | Lookup, x: Shape) -> Shape:
+    return x
+
+
+def _softmax_shape(op: Softmax, x: Shape) -> Shape:
+    if x[-1] > LARGEST_SOFTMAX:
+        raise ValueError(f"row of {x[-1]} elements, expected at most {LARGEST_SOFTMAX}")
+    return x
+
+
+def _reshape_shape(op: Reshape, x: Shape) -> Shape:
+    _same(int(np.prod(op.shape)), int(np.prod(x)), "elements")
+    return op.shape
+
+
+def _concat_shape(op: Concat, a: Shape, b: Shape) -> Shape:
+    if not 1 <= op.axis < len(a):
+        raise ValueError(f"axis {op.axis}, expected 1 to {len(a) - 1}")
+    _same(b[: op.axis] + b[op.axis + 1 :], a[: op.axis] + a[op.axis + 1 :], "second tensor's other axes")
+    return (*a[: op.axis], a[op.axis] + b[op.axis], *a[op.axis + 1 :])
+
+
+def _same(got: object, expected: object, what: str) -> None:
+    if got != expected:
+        raise ValueError(f"{what}: expected {expected}, got {got}")
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """What the graph itself has to know of an op."""
+
+    name: str
+    shape: Callable[..., Shape]  # of the op and the shapes of its inputs
+    n_activations: int  # leading inputs that are activations; the rest are weight and bias
+
+
+OPS: dict[type, OpRow] = {
+    Conv2D: OpRow("conv2d", _conv_shape, 1),
+    DepthwiseConv2D: OpRow("depthwise_conv2d", _depthwise_shape, 1),
+    FullyConnected: OpRow("fully_connected", _fully_connected_shape, 1),
+    Add: OpRow("add", _pair_shape, 2),
+    Sub: OpRow("sub", _pair_shape, 2),
+    Mul: OpRow("mul", _mul_shape, 2),
+    Mean: OpRow("mean", _mean_shape, 1),
+    Pool2D: OpRow("pool2d", _pool_shape, 1),
+    Rsqrt: OpRow("rsqrt", _elementwise_shape, 1),
+    Lookup: OpRow("lookup", _elementwise_shape, 1),
+    Softmax: OpRow("softmax", _softmax_shape, 1),
+    Reshape: OpRow("reshape", _reshape_shape, 1),
+    Concat: OpRow("concat", _concat_shape, 2),
+}
+
+
+def is_conv(op: Op) -> bool:
+    """Convolutions, which have a window, a weight and a bias."""
+    return isinstance(op, Conv2D | DepthwiseConv2D)
+
+
+def has_weight(op: Op) -> bool:
+    """Ops with a weight and a bias."""
+    return is_conv(op) or isinstance(op, FullyConnected)
