@@ -117,7 +117,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     clips = [rng.normal(0.0, 0.1, frontend.clip_samples).astype(np.float32) for _ in range(8)]
     log_mels = np.stack([LogMel(frontend)(clip) for clip in clips])
     net = QuantNet(fold(source.model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, batches(log_mels))
+    calibrate(net, batches(log_mels), floor=frontend.floor)
     return export_bundle(
         tmp_path_factory.mktemp("tiny") / "bundle",
         quantised(source, net, "tiny"),

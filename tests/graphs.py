@@ -12,21 +12,29 @@ import numpy as np
 
 from runtime.arith import dequantise
 from runtime.graph import (
+    PROBABILITY,
     Add,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
+    FullyConnected,
     Graph,
+    Lookup,
     Mean,
     Mul,
     Node,
     Op,
     Pads,
+    Pool2D,
     Quant,
+    Reshape,
     Rsqrt,
+    Softmax,
+    Sub,
     Tensor,
     window_output,
 )
-from runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator
+from runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
 
 Rng = np.random.Generator
 
@@ -49,22 +57,26 @@ class Builder:
         self.tensors[name] = Tensor(name, shape, dtype, quant, data)
         return name
 
-    def node(self, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
-        """Append a node; its output range is what the sample really reaches, cut or widened a little."""
+    def node(self, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], quant: Quant | None = None) -> str:
+        """Append a node; its output range is what the sample really reaches, cut or widened a little, or ``quant``."""
         name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
         node = Node(name, op, inputs, f"{name}_out")
-        real = self._real(node)
-        span = float(np.abs(real).max())
-        low, high = min(0.0, float(real.min())), max(float(real.max()), span / 8, 1e-6)
-        if getattr(op, "relu", False):
-            low = 0.0
-        scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
-        quant = Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
-        self._tensor(node.output, shape, quant)
+        self._tensor(node.output, shape, quant or self._reached(node))
         graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
         self._sample[node.output] = KERNELS[type(op)](graph, node, self._arrays(node), "double")
         self.nodes.append(node)
         return node.output
+
+    def _reached(self, node: Node) -> Quant:
+        real = self._real(node)
+        span = float(np.abs(real).max())
+        low, high = min(0.0, float(real.min())), max(float(real.max()), span / 8, 1e-6)
+        if getattr(node.op, "relu", False):
+            low = 0.0
+        scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
+        if isinstance(node.op, Add | Sub):  # a sum much coarser than a summand is refused
+            scale = min(scale, 1000 * min(self.tensors[name].quant.scale[0] for name in node.inputs))
+        return Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
     def _arrays(self, node: Node) -> tuple[Any, ...]:
         return tuple(self._sample.get(name, self.tensors[name].data) for name in node.inputs)
@@ -76,11 +88,18 @@ class Builder:
         if isinstance(node.op, Conv2D | DepthwiseConv2D):
             accumulate = conv2d_accumulator if isinstance(node.op, Conv2D) else depthwise_accumulator
             return accumulate(graph, node, arrays) * quants[0].scale[0] * np.asarray(quants[1].scale)
+        if isinstance(node.op, FullyConnected):
+            acc = fully_connected_accumulator(graph, node, arrays)
+            return acc * quants[0].scale[0] * np.asarray(quants[1].scale)
         real = [dequantise(array, quant) for array, quant in zip(arrays, quants, strict=True)]
         if isinstance(node.op, Mean):
             return real[0].mean(axis=(1, 2) if node.op.over == "space" else 3)
         if isinstance(node.op, Rsqrt):
             return 1.0 / np.sqrt(np.maximum(real[0], quants[0].scale[0]))
+        if isinstance(node.op, Lookup):
+            return real[0]
+        if isinstance(node.op, Sub):
+            return real[0] - real[1]
         return real[0] + real[1] if isinstance(node.op, Add) else real[0] * real[1]
 
     def conv(
@@ -126,6 +145,48 @@ class Builder:
     def rsqrt(self, x: str) -> str:
         return self.node(Rsqrt(), (x,), self.tensors[x].shape)
 
+    def sub(self, a: str, b: str, relu: bool = False) -> str:
+        return self.node(Sub(relu), (a, b), self.tensors[a].shape)
+
+    def fully_connected(self, x: str, outputs: int, *, relu: bool = False, per_channel: bool = False) -> str:
+        """Of a tensor of shape (1, K)."""
+        t, rng, tag = self.tensors[x], self.rng, f"{len(self.nodes)}"
+        scale = rng.uniform(0.001, 0.01, outputs if per_channel else 1).astype(np.float32)
+        bias_scale = np.float32(t.quant.scale[0]) * scale
+        quants = [Quant(tuple(s.tolist()), 0, 0 if per_channel else None) for s in (scale, bias_scale)]
+        weight = rng.integers(-127, 128, (outputs, t.shape[1]), dtype=np.int8)
+        bias = rng.integers(-2000, 2001, outputs, dtype=np.int32)
+        w = self._tensor(f"weight_{tag}", weight.shape, quants[0], weight)
+        b = self._tensor(f"bias_{tag}", bias.shape, quants[1], bias)
+        return self.node(FullyConnected(relu), (x, w, b), (1, outputs))
+
+    def pool(
+        self, x: str, kind: str, kernel: tuple[int, int], *, stride: tuple[int, int] = (1, 1), same: bool = False
+    ) -> str:
+        """A pool without padding, or with as much as keeps the windows' count."""
+        t = self.tensors[x]
+        size = (t.shape[1], t.shape[2])
+        total = [max((-(-n // s) - 1) * s + k - n, 0) * same for n, k, s in zip(size, kernel, stride, strict=True)]
+        pads = (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
+        op = Pool2D("max" if kind == "max" else "average", kernel, stride, pads)
+        return self.node(op, (x,), (1, *window_output(size, kernel, stride, pads), t.shape[3]), t.quant)
+
+    def lookup(self, x: str, function: Any) -> str:
+        t = self.tensors[x]
+        fixed = {"logistic": PROBABILITY, "relu6": t.quant}
+        return self.node(Lookup(function), (x,), t.shape, fixed.get(function))
+
+    def softmax(self, x: str) -> str:
+        return self.node(Softmax(), (x,), self.tensors[x].shape, PROBABILITY)
+
+    def reshape(self, x: str, shape: tuple[int, ...]) -> str:
+        return self.node(Reshape(shape), (x,), shape, self.tensors[x].quant)
+
+    def concat(self, a: str, b: str, axis: int) -> str:
+        shape = list(self.tensors[a].shape)
+        shape[axis] += self.tensors[b].shape[axis]
+        return self.node(Concat(axis), (a, b), tuple(shape), self.tensors[a].quant)
+
     def grn(self, x: str) -> str:
         """Global response normalisation as int8 ops: x * (1 + gamma n) + beta, then ReLU."""
         power = self.mean(self.mul(x, x))
@@ -168,6 +229,30 @@ def one_op(rng: Rng, kind: str) -> Graph:
     if kind == "rsqrt":
         b = Builder(rng, kind, (height, width, channels), Quant.per_tensor(rng.uniform(0.001, 0.1), -128))
         return b.graph(b.rsqrt(b.input))
+    return _one_plain_op(rng, b, kind, kernel, stride)
+
+
+def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stride: tuple[int, int]) -> Graph:
+    x, coin = b.input, bool(rng.integers(2))
+    size = int(np.prod(b.tensors[x].shape))
+    if kind == "sub":
+        return b.graph(b.sub(x, b.conv(x, (1, 1)), coin))
+    if kind == "fully_connected":
+        outputs = int(rng.integers(1, 40))
+        flat = b.reshape(x, (1, size))
+        return b.graph(b.fully_connected(flat, outputs, relu=coin, per_channel=bool(rng.integers(2))))
+    if kind == "pool2d":
+        return b.graph(b.pool(x, str(rng.choice(["max", "average"])), kernel, stride=stride, same=coin))
+    if kind == "lookup":
+        return b.graph(b.lookup(x, str(rng.choice(["relu", "relu6", "logistic", "requantise"]))))
+    if kind == "softmax":
+        rows = coin and b.tensors[x].shape[3] > 1  # of one element ONNX Runtime makes 0
+        return b.graph(b.softmax(x if rows else b.reshape(x, (1, size))))
+    if kind == "reshape":
+        _, height, width, channels = b.tensors[x].shape
+        return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))
+    if kind == "concat":
+        return b.graph(b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4))))
     raise ValueError(kind)
 
 
@@ -195,4 +280,7 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
     return np.where(rng.random(shape) < 0.1, rng.choice([-128, 127], shape), codes).astype(np.int8)
 
 
-OP_KINDS = ("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt")
+OP_KINDS = (
+    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
+    *("fully_connected", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
+)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from export.compare import EXCEPTIONS, compare
-from export.verify import TARGETS, LabelledCodes, verify
+from export.targets import CORE_TARGETS
+from export.verify import LabelledCodes, verify
 from runtime.errors import TinysceneError
 from runtime.graph import Add, Graph
 from runtime.interpreter import run
@@ -93,11 +94,20 @@ def test_every_target_equals_the_graph(graph: Graph, x: np.ndarray, needs_tool: 
     needs_tool("gcc", "arm-none-eabi-gcc", "qemu-system-arm")  # type: ignore[operator]
     needs_module("tflite_micro", "onnxruntime", "ai_edge_litert")  # type: ignore[operator]
     labels = np.arange(6) % 2
-    clips = LabelledCodes(random_input(np.random.default_rng(0), graph, 6), labels, labels, "noise")
-    result = verify(graph, x, labelled=clips)
-    assert [r.target for r in result.results] == list(TARGETS)
+    clips = LabelledCodes(
+        random_input(np.random.default_rng(0), graph, 6), labels, labels, np.array(list("aabbcc")), "noise"
+    )
+    result = verify(graph, x, targets=tuple(CORE_TARGETS), labelled=clips)
+    assert [r.target for r in result.results] == list(CORE_TARGETS)
     assert {r.target: str(r.first_difference) for r in result.results if not r.passed} == {}
-    assert {r.accuracy for r in result.results if r.rounding == "double"} == {result.results[0].accuracy}
+    first = result.results[0]
+    assert {r.accuracy for r in result.results if r.rounding == "double"} == {first.accuracy}
+    assert first.accuracy_interval is not None
+    assert first.accuracy is not None
+    assert first.accuracy_interval[0] <= first.accuracy <= first.accuracy_interval[1]
+    assert first.accuracy_by_device is not None
+    assert np.mean(list(first.accuracy_by_device.values())) == pytest.approx(first.accuracy)  # two clips of each
+    assert first.float_accuracy == 1.0  # its answers were taken for labels
 
 
 def test_an_unknown_target_is_refused_with_the_known_ones(graph: Graph, x: np.ndarray) -> None:
@@ -114,6 +124,19 @@ def test_a_missing_tool_is_a_named_skip(graph: Graph, x: np.ndarray, monkeypatch
 
 def test_a_sample_of_labelled_clips_is_stratified() -> None:
     labels = np.repeat(np.arange(5), [100, 20, 20, 20, 20])
-    clips = LabelledCodes(np.zeros((180, 1, 1, 1), np.int8), labels, labels, "")
+    clips = LabelledCodes(np.zeros((180, 1, 1, 1), np.int8), labels, labels, np.full(180, "a"), "")
     sample = clips.sample(25)
     assert np.bincount(sample.labels).tolist() == [5] * 5
+
+
+@pytest.mark.needs_tool("gcc")
+def test_a_target_that_does_not_build_has_failed_and_the_others_go_on(
+    graph: Graph, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from firmware_harness import build
+
+    monkeypatch.setattr(build, "C_FLAGS", (*build.C_FLAGS, "-DTS_KERNELS_H"))
+    host, numpy = verify(graph, x, targets=("c-host", "numpy-double")).results
+    assert (host.status, numpy.status) == ("failed", "equal")
+    assert "gcc failed" in host.note
+    assert not host.passed

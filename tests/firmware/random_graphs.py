@@ -10,10 +10,13 @@ import numpy as np
 from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node, Pads, Quant, Tensor, window_output
 from tests.graphs import Builder, Rng, random_pads
 
-ACTIVATION_KINDS = ("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt")
+ACTIVATION_KINDS = (
+    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
+    *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
+)
 
 
-def random_net(rng: Rng, n_nodes: int = 24) -> Graph:
+def random_net(rng: Rng, n_nodes: int = 30) -> Graph:
     """Every op several times over, each reading any earlier tensor, so that one build tests many shapes."""
     height, width, channels = (int(v) for v in rng.integers((4, 4, 1), (16, 16, 20)))
     b = Builder(rng, "random_net", (height, width, channels))
@@ -41,6 +44,20 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.mul(x, partners[int(rng.integers(3))])
     if kind == "mean":
         return b.mean(x, over="space" if relu else "channels")
+    if kind == "sub":
+        return b.sub(x, b.conv(x, (1, 1)), relu)
+    if kind == "fully_connected":
+        flat = b.reshape(x, (1, height * width * channels))
+        outputs = int(rng.integers(1, 30))
+        return b.reshape(b.fully_connected(flat, outputs, relu=relu, per_channel=stride[0] > 1), (1, 1, 1, outputs))
+    if kind == "pool2d":
+        return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
+    if kind == "lookup":
+        return b.lookup(x, rng.choice(["relu", "relu6", "logistic", "requantise"]).item())
+    if kind == "softmax":
+        return b.softmax(x)
+    if kind == "concat":
+        return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
 
 

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import tinyscene
+from firmware_harness.targets import CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32
 from runtime.bundle import Golden, write_bundle
 from runtime.interpreter import run
 from runtime.spec import preset
+from tests.firmware.machines import on_each
 from tests.graphs import random_input, small_net
 
 LABELS = tuple(f"scene_{i}" for i in range(10))
@@ -68,6 +70,36 @@ def test_m4_run_matches_and_prints_figures(tmp_path: Path, capsys: pytest.Captur
         ).stdout
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scenes", "scenes-firmware"]
+
+
+@needs_m4
+@pytest.mark.parametrize("optimise", ["speed", "ram", "balanced"])
+def test_several_layers_in_one_call_match_where_they_can_be_seen(
+    optimise: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
+    words = ["firmware", str(_bundle(tmp_path)), "--run", "--optimise", optimise]
+    assert tinyscene.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "every byte of every call matches" in shown
+    assert " + " in shown  # layers inside a call
+    assert tinyscene.main([*words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert sorted(i for call in record["calls"] for i in call["layers"]) == list(range(len(record["layers"])))
+    assert all(call["instructions"] >= 0 for call in record["calls"])
+
+
+def test_balanced_needs_a_machine_that_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["firmware", str(_bundle(tmp_path)), "--target", "host", "--optimise", "balanced"]
+    assert tinyscene.main(words) == 2
+    assert "no counter" in capsys.readouterr().err
+
+
+@on_each([CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32])
+def test_other_targets_match_too(target, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tinyscene.main(["firmware", str(_bundle(tmp_path)), "--target", target.name, "--run"]) == 0
+    shown = capsys.readouterr().out
+    assert f"every byte of every layer matches: {target.title}, rounding double, 3 vectors" in shown
 
 
 @needs_m4
@@ -135,7 +167,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path, capsys: pytest.Captu
 def test_bad_words_are_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = _bundle(tmp_path)
     for words, expected in (
-        ([str(path), "--target", "cortex-m99"], "expected host or cortex-m4; got cortex-m99"),
+        ([str(path), "--target", "cortex-m99"], "or cortex-m55 or riscv32; got cortex-m99"),
         ([str(tmp_path / "nothing")], "nothing"),
         ([str(path), "--rounding", "triple"], "triple"),
     ):

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_harness.emit import emit, float_literal, kernel_sources
-from firmware_harness.engine import HostC
+from firmware_harness.emit import emit, float_literal
+from firmware_harness.engine import FirmwareEngine
 from firmware_harness.errors import FirmwareError
+from firmware_harness.kernel_sets import C_FOLDER
 from firmware_harness.layers import C_ROWS, layer_of
-from firmware_harness.targets import C_FLAGS, TARGETS
+from firmware_harness.targets import C_FLAGS, HOST, TARGETS
 from runtime.errors import RuntimeFailure
 from runtime.graph import OPS, Add, Graph, Mean, Node, Quant, Tensor
 from runtime.interpreter import run
@@ -28,9 +29,7 @@ def test_every_op_has_a_row() -> None:
 
 def test_every_kernel_is_used_by_an_emitted_net() -> None:
     text = emit(random_net(np.random.default_rng(0))).model_c
-    declared = re.findall(
-        r"^void (ts_\w+)\(", Path(kernel_sources()[0].parent / "ts_kernels.h").read_text(), re.MULTILINE
-    )
+    declared = re.findall(r"^void (ts_\w+)\(", (C_FOLDER / "ts_kernels.h").read_text(), re.MULTILINE)
     assert declared
     assert all(f"{name}(&layer_" in text for name in declared)
 
@@ -83,7 +82,7 @@ def _with_constant_summand(dtype: str) -> Graph:
 def test_a_constant_summand_is_compiled_in() -> None:
     graph = _with_constant_summand("int8")
     codes = random_input(np.random.default_rng(0), graph, 3)
-    assert np.array_equal(HostC(graph).output_codes(codes), run(graph, codes))
+    assert np.array_equal(FirmwareEngine(graph, HOST).output_codes(codes), run(graph, codes))
 
 
 def test_a_constant_summand_of_another_type_is_refused() -> None:
@@ -112,7 +111,7 @@ def test_float_literals_are_exact() -> None:
         assert np.float32(float.fromhex(float_literal(float(value)).removesuffix("f"))) == value
 
 
-COMPILERS = [pytest.param(t, id=t.compiler, marks=pytest.mark.needs_tool(t.compiler)) for t in TARGETS.values()]
+COMPILERS = [pytest.param(t, id=t.name, marks=pytest.mark.needs_tool(t.compiler)) for t in TARGETS.values()]
 
 
 @pytest.mark.parametrize("target", COMPILERS)
@@ -126,7 +125,7 @@ def test_the_folder_compiles_without_warnings(target, macros: tuple[str, ...], t
     emit(replace(graph, nodes=(hostile, *graph.nodes[1:]), labels=fits)).write(tmp_path)
     assert {"-Wall", "-Wextra", "-Werror", "-Wconversion"} < set(C_FLAGS)
     sources = [path.name for path in tmp_path.glob("*.c")]
-    command = [target.compiler, *C_FLAGS, *target.flags, "-Wpedantic", *macros, "-c", *sources]
+    command = [target.compiler, *C_FLAGS, *target.compile_flags, "-Wpedantic", *macros, "-c", *sources]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:2000]
 

@@ -1,35 +1,31 @@
-"""Every byte of every layer in C, on this machine under sanitizers and on the emulated Cortex-M4, is NumPy's."""
+"""Every byte of every layer in C, on this machine under sanitizers and on the emulated processors, is NumPy's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from firmware_harness.compare import differences
-from firmware_harness.engine import FirmwareEngine, HostC, QemuM4
+from firmware_harness.engine import FirmwareEngine
+from firmware_harness.targets import CORTEX_M4, CORTEX_M55, HOST, RISCV32, Target
 from runtime.arith import Rounding
 from runtime.cost import graph_cost
 from runtime.graph import OPS, Graph, Quant
 from runtime.interpreter import run
+from tests.firmware.machines import each_kernel_set, everywhere, on_each
 from tests.firmware.random_graphs import convolution, cp_mobile, random_net, tie_net, with_quant
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
 
 ROUNDINGS = get_args(Rounding)
-on_host = pytest.param(HostC, id="host", marks=pytest.mark.needs_tool("gcc"))
-on_m4 = pytest.param(QemuM4, id="cortex-m4", marks=pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm"))
-everywhere = pytest.mark.parametrize("engine", [on_host, on_m4])
 both_rules = pytest.mark.parametrize("rounding", ROUNDINGS)
 
-Engine = Callable[[Graph, Rounding], FirmwareEngine]
 
-
-def assert_equal(engine: Engine, graph: Graph, codes: Any, rounding: Rounding) -> dict[str, Any]:
+def assert_equal(target: Target, graph: Graph, codes: Any, rounding: Rounding) -> dict[str, Any]:
     expected: dict[str, Any] = {}
     run(graph, codes, rounding=rounding, trace=expected)
-    got = engine(graph, rounding).outputs(codes)
+    got = FirmwareEngine(graph, target, rounding).outputs(codes)
     assert list(got) == [t.name for t in graph.activations()]
     for i in range(len(codes)):
         nth_expected = {name: array[i] for name, array in expected.items()}
@@ -41,30 +37,30 @@ def assert_equal(engine: Engine, graph: Graph, codes: Any, rounding: Rounding) -
 @both_rules
 @everywhere
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
-def test_small_net(engine: Engine, rounding: Rounding, grn: bool) -> None:
+def test_small_net(target: Target, rounding: Rounding, grn: bool) -> None:
     rng = np.random.default_rng(11)
     graph = small_net(rng, grn=grn)
-    assert_equal(engine, graph, random_input(rng, graph, 5), rounding)
+    assert_equal(target, graph, random_input(rng, graph, 5), rounding)
 
 
 @both_rules
-@everywhere
+@each_kernel_set
 @pytest.mark.parametrize("seed", range(4))
-def test_random_nets(engine: Engine, rounding: Rounding, seed: int) -> None:
+def test_random_nets(target: Target, rounding: Rounding, seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = random_net(rng)
     assert {type(node.op) for node in graph.nodes} == set(OPS)
-    assert_equal(engine, graph, random_input(rng, graph, 3), rounding)
+    assert_equal(target, graph, random_input(rng, graph, 3), rounding)
 
 
 @both_rules
-@everywhere
+@on_each([HOST, CORTEX_M4, CORTEX_M55, RISCV32])
 @pytest.mark.parametrize("variant", ["dcase25", "cpm23"])
-def test_nets_of_full_size(engine: Engine, rounding: Rounding, variant: str) -> None:
+def test_nets_of_full_size(target: Target, rounding: Rounding, variant: str) -> None:
     rng = np.random.default_rng(40)
     graph = cp_mobile(rng, variant)
     assert 28e6 < graph_cost(graph, "stored").macs < 31e6
-    assert_equal(engine, graph, random_input(rng, graph), rounding)
+    assert_equal(target, graph, random_input(rng, graph), rounding)
 
 
 @both_rules
@@ -74,7 +70,7 @@ def test_each_op_alone(kind: str, rounding: Rounding) -> None:
     for seed in range(3):
         rng = np.random.default_rng([seed, OP_KINDS.index(kind)])
         graph = one_op(rng, kind)
-        assert_equal(HostC, graph, random_input(rng, graph, 8), rounding)
+        assert_equal(HOST, graph, random_input(rng, graph, 8), rounding)
 
 
 WINDOWS = [
@@ -93,24 +89,24 @@ WINDOWS = [
 
 
 @both_rules
-@everywhere
+@each_kernel_set
 @pytest.mark.parametrize(("shape", "kernel", "channels", "stride", "pads"), WINDOWS)
-def test_windows(shape, kernel, channels, stride, pads, engine: Engine, rounding: Rounding) -> None:
+def test_windows(shape, kernel, channels, stride, pads, target: Target, rounding: Rounding) -> None:
     rng = np.random.default_rng(3)
     graph = convolution(rng, shape, kernel, channels=channels, stride=stride, pads=pads)
-    assert_equal(engine, graph, random_input(rng, graph, 4), rounding)
+    assert_equal(target, graph, random_input(rng, graph, 4), rounding)
 
 
 @both_rules
 @everywhere
-def test_accumulators_over_all_of_int32(engine: Engine, rounding: Rounding) -> None:
+def test_accumulators_over_all_of_int32(target: Target, rounding: Rounding) -> None:
     """Biases up to the int32 limits, factors from far above one to nearly zero: saturation at both ends."""
     rng = np.random.default_rng(8)
     size = (2.0 ** rng.uniform(0, 30.99, 600)).astype(np.int64)
     bias = np.where(rng.random(600) < 0.5, -size, size)
     weight_scale = 2.0 ** rng.uniform(-30, 9, 600)
     graph = convolution(rng, (2, 3, 1), (1, 1), channels=600, bias=bias, weight_scale=weight_scale)
-    trace = assert_equal(engine, graph, random_input(rng, graph, 4), rounding)
+    trace = assert_equal(target, graph, random_input(rng, graph, 4), rounding)
     assert {-128, 127} < set(np.unique(trace["y"]).tolist())
 
 
@@ -122,17 +118,17 @@ def test_constant_extreme_inputs(zero_point: int, code: int, rounding: Rounding)
     rng = np.random.default_rng(21)
     quant = Quant.per_tensor(0.03, zero_point)
     graph = convolution(rng, (4, 4, 9), (3, 3), channels=6, pads=(1, 1, 1, 1), x_quant=quant, relu=True)
-    assert_equal(HostC, graph, np.full((1, 4, 4, 9), code, np.int8), rounding)
+    assert_equal(HOST, graph, np.full((1, 4, 4, 9), code, np.int8), rounding)
 
 
 @everywhere
-def test_exact_ties(engine: Engine) -> None:
+def test_exact_ties(target: Target) -> None:
     """Half of the sums lie between two codes; the rules send them different ways, and the C follows each."""
     graph = tie_net()
     channel = np.arange(-128, 128, dtype=np.int8)
     rng = np.random.default_rng(0)
     codes = np.stack([channel, rng.permutation(channel)], axis=1).reshape(1, 16, 16, 2)
-    double, single = (assert_equal(engine, graph, codes, rounding) for rounding in ROUNDINGS)
+    double, single = (assert_equal(target, graph, codes, rounding) for rounding in ROUNDINGS)
     for node in graph.nodes[:5]:
         assert (double[node.output] != single[node.output]).any(), f"{node.name} met no tie"
 
@@ -149,7 +145,7 @@ def test_sums_and_products_of_unequal_scales(rounding: Rounding) -> None:
     for scale in (0.005, 1.0):
         quants = {name: Quant.per_tensor(scale, 11) for name in sums}
         changed = with_quant(graph, {b.input: Quant.per_tensor(1.0, -3), small: Quant.per_tensor(0.0012, 90), **quants})
-        assert_equal(HostC, changed, random_input(rng, graph, 4), rounding)
+        assert_equal(HOST, changed, random_input(rng, graph, 4), rounding)
 
 
 @pytest.mark.needs_tool("gcc")
@@ -157,6 +153,6 @@ def test_many_vectors_are_split_and_joined() -> None:
     rng = np.random.default_rng(2)
     graph = one_op(rng, "depthwise_conv2d")
     codes = random_input(rng, graph, 37)
-    engine = HostC(graph, "single")
+    engine = FirmwareEngine(graph, HOST, "single")
     assert np.array_equal(engine.output_codes(codes), run(graph, codes, rounding="single"))
     assert np.array_equal(engine.outputs(codes)[graph.output], engine.output_codes(codes))

@@ -35,8 +35,13 @@ ARROWS = {
     ),
     "firmware_harness": Arrows(
         frozenset({"runtime", "numpy"}),
-        in_file={"cli.py": COMMAND_LINE, "deliver.py": {"rich"}, "present.py": {"rich"}},  # progress; tables
-        inside_functions={},
+        in_file={
+            "cli.py": COMMAND_LINE,
+            "ship/cli.py": COMMAND_LINE,
+            "deliver.py": {"rich"},  # progress
+            "present.py": {"rich"},  # tables
+        },
+        inside_functions={"ship/flash.py": {"pyocd"}},
     ),
     "training": Arrows(
         frozenset({"runtime", "numpy", "soundfile", "soxr", "torch", "lightning", "pydantic", "yaml", "rich"}),

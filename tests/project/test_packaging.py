@@ -82,7 +82,7 @@ def _imported(path: Path) -> set[str]:
     ("package", "extras"),
     [
         ("runtime", ("dev", "export")),
-        ("firmware_harness", ("firmware",)),
+        ("firmware_harness", ("firmware", "flash")),
         ("training", ("train",)),
         ("export", ("export",)),
     ],
@@ -107,7 +107,7 @@ def test_every_direct_dependency_has_a_tested_version(project, repository):
             pins[name.lower().replace("_", "-")] = version
     optional = project["project"]["optional-dependencies"]
     wanted = _requirement_names(project["project"]["dependencies"])
-    for extra in ("train", "export", "firmware", "dev"):
+    for extra in ("train", "export", "firmware", "flash", "dev"):
         wanted |= _requirement_names(optional[extra])
     assert wanted - {"tinyscene"} <= pins.keys()
     set_up = (repository / ".ci" / "setup").read_text()

@@ -16,6 +16,7 @@ BINARY = {".npz": "tests/vectors/", ".png": "docs/"}
 TEXT = {
     *{".py", ".typed", ".toml", ".yaml", ".json", ".txt", ".md", ".svg"},  # Python, configuration, documents
     *{".c", ".h", ".S", ".ld", ".inc"},  # firmware
+    *{".ino", ".properties", ".yml", ".pdsc"},  # what other build systems want
     *{".j2", ".html", ".css", ".js"},  # the report
     *{"", ".sh", ".cmake", ".mk", ".conf", ".cfg"},  # scripts and images
 }

@@ -10,7 +10,24 @@ import itertools
 import math
 from fractions import Fraction
 
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Quant, Rsqrt
+from runtime.graph import (
+    Add,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Lookup,
+    Mean,
+    Mul,
+    Node,
+    Pool2D,
+    Quant,
+    Reshape,
+    Rsqrt,
+    Softmax,
+    Sub,
+)
 
 HALF = Fraction(1, 2)
 
@@ -101,19 +118,30 @@ def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     a, b = (t.quant for t in graph.ins(node))
     there = tuple(0 if size == 1 else i for i, size in zip(at[1:], arrays[1].shape[1:], strict=True))
     product = (int(arrays[0][at]) - a.zero_point) * (int(arrays[1][(at[0], *there)]) - b.zero_point)
-    return _requantised(product, a.scale[0], b.scale[0], graph.out(node).quant, rounding)
+    out = graph.out(node).quant
+    if rounding == "double":
+        return _requantised(product, a.scale[0], b.scale[0], out, rounding)
+    if node.inputs[0] == node.inputs[1]:  # the real value, squared, times the inverse of the scale
+        real = float32((int(arrays[0][at]) - a.zero_point) * _f32(a.scale[0]))
+        scaled = float32(float32(real * real) * float32(1 / _f32(out.scale[0])))
+        return half_even(float32(scaled + out.zero_point))
+    factor = float32(float32(_f32(a.scale[0]) * _f32(b.scale[0])) / _f32(out.scale[0]))
+    return rescale_single(product, factor) + out.zero_point
 
 
 def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
     x, y = int(arrays[0][at]), int(arrays[1][at])
+    sign = -1 if isinstance(node.op, Sub) else 1
     if rounding == "double":
         common = 2.0 * max(a.scale[0], b.scale[0])
         terms = [
             rescale_double((code - q.zero_point) * 2**20, *fixed_point(q.scale[0] / common))
             for code, q in ((x, a), (y, b))
         ]
-        return rescale_double(sum(terms), *fixed_point(common / (2**20 * out.scale[0]))) + out.zero_point
+        return (
+            rescale_double(terms[0] + sign * terms[1], *fixed_point(common / (2**20 * out.scale[0]))) + out.zero_point
+        )
     factors = [float32(_f32(q.scale[0]) / _f32(out.scale[0])) for q in (a, b)]
     bits = 0  # the larger factor gets 21 significant bits
     while max(factors) * Fraction(2) ** bits < 2**20:
@@ -121,7 +149,7 @@ def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     while max(factors) * Fraction(2) ** bits >= 2**21:
         bits -= 1
     m_a, m_b = (half_even(f * Fraction(2) ** bits) for f in factors)
-    total = m_a * (x - a.zero_point) + m_b * (y - b.zero_point)
+    total = m_a * (x - a.zero_point) + sign * m_b * (y - b.zero_point)
     return half_up(Fraction(total) / Fraction(2) ** bits) + out.zero_point
 
 
@@ -133,8 +161,10 @@ def _mean(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
         values = [int(v) for v in x[at[0], at[1], at[2], :]]
     total = sum(v - x_q.zero_point for v in values)
     if rounding == "single":
-        ratio = float32(_f32(x_q.scale[0]) / _f32(out.scale[0]))
-        return rescale_single(total, float32(ratio / len(values))) + out.zero_point
+        inverse = float32(Fraction(1, len(values)))
+        factor = float32(float32(_f32(x_q.scale[0]) / _f32(out.scale[0])) * inverse)
+        offset = float32(out.zero_point - float32(float32(Fraction(x_q.zero_point * len(values))) * factor))
+        return half_even(float32(float32(float32(Fraction(sum(values))) * factor) + offset))
     m, shift = fixed_point(x_q.scale[0] / out.scale[0])
     widen = min(len(values).bit_length() - 1, 32, 31 + shift)
     return rescale_double(total, (m << widen) // len(values), shift - widen) + out.zero_point
@@ -151,7 +181,75 @@ def _rsqrt(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return rescale_double(root, m, shift - 20) + out.zero_point
 
 
-_ELEMENT = {Conv2D: _conv, DepthwiseConv2D: _conv, Mul: _mul, Add: _add, Mean: _mean, Rsqrt: _rsqrt}
+def _fully_connected(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    (x_t, w_t, _), (x, weight, bias), (n, output) = graph.ins(node), arrays, at
+    products = [(int(c) - x_t.quant.zero_point) * int(w) for c, w in zip(x[n], weight[output], strict=True)]
+    acc, s_x, s_w = int(bias[output]) + sum(products), x_t.quant.scale[0], w_t.quant.scale
+    if len(s_w) > 1 or w_t.quant.axis is not None or rounding == "single":
+        return _requantised(acc, s_x, s_w[output % len(s_w)], graph.out(node).quant, rounding)
+    return _requantised(acc, float(float32(_f32(s_x) * _f32(s_w[0]))), 1.0, graph.out(node).quant, rounding)
+
+
+def _pool(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    op, x = node.op, arrays[0]
+    n, row, column, channel = at
+    inside = []
+    for i, j in itertools.product(range(op.kernel[0]), range(op.kernel[1])):
+        y, z = row * op.stride[0] + i - op.pads[0], column * op.stride[1] + j - op.pads[1]
+        if 0 <= y < x.shape[1] and 0 <= z < x.shape[2]:
+            inside.append(int(x[n, y, z, channel]))
+    return max(inside) if op.kind == "max" else half_away(Fraction(sum(inside), len(inside)))
+
+
+def _lookup(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    x, out, code = graph.ins(node)[0].quant, graph.out(node).quant, int(arrays[0][at])
+    function, value = node.op.function, code - x.zero_point
+    if function == "logistic":  # as it should be: fixed point and float32 are right but for a part in a million
+        return half_up(Fraction(256 / (1 + math.exp(-value * x.scale[0])))) - 128
+    if function == "relu6":
+        return saturate(code, out.zero_point, out.zero_point + half_away(float32(6 / _f32(out.scale[0]))))
+    if function == "requantise" and rounding == "single":  # a factor of 8 fractional bits
+        factor = half_even(256 * float32(_f32(x.scale[0]) / _f32(out.scale[0])))
+        return half_up(Fraction(value * factor, 256)) + out.zero_point
+    rescaled = rescale_double(value, *fixed_point(x.scale[0] / out.scale[0])) + out.zero_point
+    return max(rescaled, out.zero_point) if function == "relu" else rescaled
+
+
+def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """As it should be, for the same reason."""
+    scale, row = graph.ins(node)[0].quant.scale[0], arrays[0][at[:-1]].astype(int)
+    powers = [math.exp((int(code) - int(row.max())) * scale) for code in row]
+    return half_up(Fraction(256 * powers[at[-1]] / sum(powers))) - 128
+
+
+def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    place = 0
+    for index, size in zip(at[1:], graph.out(node).shape[1:], strict=True):
+        place = place * size + index
+    return int(arrays[0][at[0]].ravel()[place])
+
+
+def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    first, axis = arrays[0].shape[node.op.axis], node.op.axis
+    second = (*at[:axis], at[axis] - first, *at[axis + 1 :])
+    return int(arrays[0][at] if at[axis] < first else arrays[1][second])
+
+
+_ELEMENT = {
+    Conv2D: _conv,
+    DepthwiseConv2D: _conv,
+    FullyConnected: _fully_connected,
+    Mul: _mul,
+    Add: _add,
+    Sub: _add,
+    Mean: _mean,
+    Pool2D: _pool,
+    Rsqrt: _rsqrt,
+    Lookup: _lookup,
+    Softmax: _softmax,
+    Reshape: _reshape,
+    Concat: _concat,
+}
 
 
 def element(graph: Graph, node: Node, arrays, at: tuple[int, ...], rounding: str) -> int:

@@ -3,71 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import soundfile
 
 import tinyscene
 from runtime.arith import dequantise, quantise
-from runtime.bundle import Golden, write_bundle
 from runtime.classify import SceneClassifier, softmax
 from runtime.errors import RuntimeFailure
 from runtime.frontend import LogMel
 from runtime.interpreter import run
-from runtime.spec import preset
-from tests.graphs import random_input, small_net
-
-RATE = 32_000
-LABELS = tuple(f"scene_{i}" for i in range(10))
-FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """A real bundle of a small random net; its TFLite and ONNX files are the graph's own."""
-    pytest.importorskip("onnx")
-    pytest.importorskip("ai_edge_litert")
-    from export.to_onnx import to_onnx
-    from export.to_tflite import to_tflite
-
-    rng = np.random.default_rng(11)
-    graph = small_net(rng, grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
-    codes = random_input(rng, graph, 1)
-    activations = {}
-    for rounding in ("double", "single"):
-        run(graph, codes, rounding=rounding, trace=activations.setdefault(rounding, {}))
-    return write_bundle(
-        tmp_path_factory.mktemp("bundles") / "small",
-        graph=graph,
-        frontend=FRONTEND,
-        labels=LABELS,
-        tflite=to_tflite(graph),
-        onnx=to_onnx(graph),
-        golden=Golden(codes, activations),
-        metrics={},
-        data="none",
-        tools={},
-    )
-
-
-def _noise(seed, samples):
-    rng = np.random.default_rng(seed)
-    envelope = np.repeat(rng.uniform(0.001, 0.5, samples // 4000 + 1), 4000)[:samples]
-    return (rng.standard_normal(samples) * envelope).astype(np.float32)
-
-
-@pytest.fixture
-def clip(tmp_path):
-    """Writes audio and returns the path."""
-
-    def write(name, audio, rate=RATE, subtype="FLOAT"):
-        path = tmp_path / name
-        soundfile.write(path, audio, rate, subtype=subtype)
-        return path
-
-    return write
+from tests.runtime.listening import FRONTEND, LABELS, RATE, noise
 
 
 def _by_hand(bundle, clip_samples, rounding):
@@ -84,7 +30,7 @@ def _by_hand(bundle, clip_samples, rounding):
     [("numpy-double", "double"), ("litert-reference", "double"), ("numpy-single", "single"), ("litert", "single")],
 )
 def test_hops_are_the_chain_written_out(bundle, clip, engine, rounding):
-    audio = _noise(1, 3 * RATE)
+    audio = noise(1, 3 * RATE)
     hops = list(SceneClassifier.open(bundle.path, engine).classify_file(clip("a.wav", audio)))
     assert [hop.start_s for hop in hops] == [0.0, 1.0, 2.0]
     for at, hop in enumerate(hops):
@@ -97,7 +43,7 @@ def test_hops_are_the_chain_written_out(bundle, clip, engine, rounding):
 
 
 def test_a_remainder_gets_a_hop_that_ends_with_the_file(bundle, clip):
-    audio = _noise(2, int(2.25 * RATE))
+    audio = noise(2, int(2.25 * RATE))
     classifier = SceneClassifier.open(bundle, "numpy-single")
     hops = list(classifier.classify_file(clip("a.wav", audio)))
     assert [hop.start_s for hop in hops] == [0.0, 1.0, 1.25]
@@ -108,23 +54,23 @@ def test_a_remainder_gets_a_hop_that_ends_with_the_file(bundle, clip):
 
 def test_samples_and_files_are_classified_alike(bundle, clip):
     classifier = SceneClassifier.open(bundle, "numpy-single")
-    stereo = np.stack([_noise(3, 44_100 * 2), _noise(4, 44_100 * 2)], axis=1)
+    stereo = np.stack([noise(3, 44_100 * 2), noise(4, 44_100 * 2)], axis=1)
     from_file = list(classifier.classify_file(clip("a.wav", stereo, 44_100)))
-    from_samples = classifier.classify(stereo, 44_100)
+    from_samples = classifier.classify(stereo, 44_100).hops
     assert [hop.label for hop in from_file] == [hop.label for hop in from_samples]
     assert np.allclose([hop.scores for hop in from_file], [hop.scores for hop in from_samples], atol=1e-4)
 
 
 def test_audio_shorter_than_an_input_is_refused(bundle, clip):
     classifier = SceneClassifier.open(bundle, "numpy-single")
-    path = clip("short.wav", _noise(5, int(0.2 * RATE)))
+    path = clip("short.wav", noise(5, int(0.2 * RATE)))
     with pytest.raises(
         RuntimeFailure, match=r"short\.wav: too short for this model; expected at least 1 s; got 0\.2 s"
     ):
         list(classifier.classify_file(path))
     for samples in (0, 31_999):
         with pytest.raises(RuntimeFailure, match="too short"):
-            classifier.classify(_noise(5, samples), RATE)
+            classifier.classify(noise(5, samples), RATE)
 
 
 def test_softmax_of_large_logits():
@@ -133,8 +79,8 @@ def test_softmax_of_large_logits():
 
 
 def test_run_prints_a_line_per_hop(bundle, clip, capsys):
-    long = clip("long.wav", _noise(6, 3 * RATE), subtype="PCM_16")
-    narrow = clip("narrow.flac", np.stack([_noise(7, 8000)] * 2, axis=1), 8000, "PCM_16")
+    long = clip("long.wav", noise(6, 3 * RATE), subtype="PCM_16")
+    narrow = clip("narrow.flac", np.stack([noise(7, 8000)] * 2, axis=1), 8000, "PCM_16")
     assert tinyscene.main(["run", str(bundle.path), str(long), str(narrow)]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
@@ -153,7 +99,7 @@ def test_run_prints_a_line_per_hop(bundle, clip, capsys):
 
 
 def test_run_as_json_is_one_document_of_the_same_answers(bundle, clip, capsys):
-    path = clip("stereo.wav", np.stack([_noise(8, 2 * RATE)] * 2, axis=1))
+    path = clip("stereo.wav", np.stack([noise(8, 2 * RATE)] * 2, axis=1))
     assert tinyscene.main(["run", "--json", str(bundle.path), str(path), "--engine", "numpy-double"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["engine"], record["notes"]) == ("numpy-double", [])
@@ -170,7 +116,7 @@ def test_run_as_json_is_one_document_of_the_same_answers(bundle, clip, capsys):
 
 
 def test_one_bad_clip_costs_a_line_and_exit_2_but_not_the_others(bundle, clip, tmp_path, capsys):
-    good = clip("good.wav", _noise(9, RATE))
+    good = clip("good.wav", noise(9, RATE))
     (tmp_path / "bad.wav").write_text("no audio")
     gone = tmp_path / "gone.wav"
     for extra in ([], ["--json"]):
@@ -187,7 +133,7 @@ def test_one_bad_clip_costs_a_line_and_exit_2_but_not_the_others(bundle, clip, t
 
 
 def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip, capsys):
-    audio = _noise(10, 3 * RATE)
+    audio = noise(10, 3 * RATE)
     audio[int(2.5 * RATE)] = np.nan
     path = clip("late.wav", audio)
     assert tinyscene.main(["run", "--json", str(bundle.path), str(path)]) == 2
@@ -205,7 +151,7 @@ def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip,
 )
 def test_what_cannot_start_is_one_line(bundle, clip, capsys, words, complaint):
     words = [str(bundle.path) if word == "BUNDLE" else word for word in words]
-    path = clip("a.wav", _noise(1, RATE))
+    path = clip("a.wav", noise(1, RATE))
     assert tinyscene.main(["run", words[0], str(path), *words[1:]]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -90,7 +90,7 @@ FAULTS = {
     "labels not one per score": (lambda g: replace(g, labels=("a", "b")), "not one per output"),
     "sum of unlike shapes": (
         lambda g: _with_node(g, _first(g, Add), inputs=(g.nodes[_first(g, Add)].inputs[0], FIRST_OUT)),
-        "second summand",
+        "second operand",
     ),
     "product of unlike shapes": (
         lambda g: _with_node(g, _first(g, Mul), inputs=(g.nodes[_first(g, Mul)].inputs[0], FIRST_OUT)),

@@ -1,0 +1,60 @@
+"""The emulated Raspberry Pi against the graph, op by op: the same wheels, another processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import pi
+from export.compare import compare
+from export.errors import ExportError
+from export.pi import MODEL_OF, PROCESSORS, PiEngine
+from export.targets import Exposed
+from export.verify import verify
+from runtime.interpreter import run
+from tests.graphs import random_input, small_net
+
+
+@pytest.fixture(scope="module")
+def emulated_pi() -> None:
+    """A skip by name where the arm64 system cannot be had: no root, no tools, no network."""
+    try:
+        pi.pi_root()
+    except ExportError as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("emulated_pi")
+@pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
+@pytest.mark.parametrize("engine", MODEL_OF)
+def test_a_raspberry_pi_4_computes_the_same(engine: str, grn: bool) -> None:
+    graph = small_net(np.random.default_rng(3), grn=grn)
+    x = random_input(np.random.default_rng(4), graph, 3)
+    opened = PiEngine(Exposed(graph), PROCESSORS["pi4"], engine)
+    result = compare("ort" if engine == "ort" else opened.name, opened.rounding, graph, x, opened.outputs(x))
+    assert result.first_difference is None
+    assert result.bytes_different <= (3 if engine == "ort" else 0)
+    (note,) = opened.notes  # XNNPACK was there, or there would be a second one
+    assert "aarch64, cortex-a72" in note
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("emulated_pi")
+def test_a_raspberry_pi_3_gives_the_shipped_answer() -> None:
+    graph = small_net(np.random.default_rng(3), grn=True)
+    x = random_input(np.random.default_rng(4), graph, 3)
+    got = PiEngine(Exposed(graph), PROCESSORS["pi3"], "litert").output_codes(x)
+    assert np.array_equal(got, run(graph, x, rounding="single"))
+
+
+def test_what_is_missing_is_a_named_skip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path))
+    monkeypatch.setattr(pi.shutil, "which", lambda _: None)
+    graph = small_net(np.random.default_rng(3), grn=False)
+    (result,) = verify(graph, random_input(np.random.default_rng(4), graph), targets=("pi4-litert",)).results
+    assert result.status == "skipped"
+    assert "apt-get install mmdebstrap" in result.note
+    assert not list(tmp_path.iterdir())

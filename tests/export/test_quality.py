@@ -1,0 +1,82 @@
+"""The graph in float arithmetic against the integers, and the ranking of what its roundings cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import tinyscene
+from export.artefact import network_input
+from export.quality import Ranking, rank_layers
+from export.simulate import simulate
+from runtime.arith import dequantise
+from runtime.bundle import Bundle
+from runtime.graph import Conv2D, Graph, Quant
+from runtime.interpreter import run
+from tests.graphs import small_net
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "grn"])
+def graph(request: pytest.FixtureRequest) -> Graph:
+    return small_net(np.random.default_rng(8), grn=request.param)
+
+
+@pytest.fixture(scope="module")
+def log_mels(graph: Graph) -> np.ndarray:
+    source = graph.tensors[graph.input]
+    codes = np.random.default_rng(0).integers(-128, 128, (12, *source.shape[1:3])).astype(np.int8)
+    return dequantise(codes, source.quant)
+
+
+def test_rounded_everywhere_it_is_the_integer_graph_but_for_ties(graph: Graph, log_mels: np.ndarray) -> None:
+    names = [t.name for t in graph.activations()]
+    found = simulate(graph, log_mels, shown=names)
+    trace: dict[str, np.ndarray] = {}
+    run(graph, network_input(graph, log_mels), rounding="single", trace=trace)
+    first = graph.nodes[0].output
+    off = (
+        np.abs(found[first] - dequantise(trace[first], graph.tensors[first].quant))
+        / graph.tensors[first].quant.scale[0]
+    )
+    assert off.max() < 1.01
+    assert (off > 0.01).mean() < 0.01
+    scores = dequantise(trace[graph.output], graph.tensors[graph.output].quant)
+    assert np.abs(found[graph.output] - scores).max() < 4 * graph.tensors[graph.output].quant.scale[0]
+
+
+def _share(ranking: Ranking, name: str) -> float:
+    return next(cost.error_share for cost in ranking.rows if cost.quality.name == name)
+
+
+def test_an_activation_that_is_cut_costs_more(graph: Graph, log_mels: np.ndarray) -> None:
+    """One activation gets an eighth of its range."""
+    node = next(n for n in reversed(graph.nodes) if isinstance(n.op, Conv2D))  # the head
+    tensor = graph.tensors[node.output]
+    cut = replace(tensor, quant=Quant.per_tensor(tensor.quant.scale[0] / 8, tensor.quant.zero_point))
+    spoilt = replace(graph, tensors={**graph.tensors, tensor.name: cut})
+    ranking, before = rank_layers(spoilt, log_mels), rank_layers(graph, log_mels)
+    assert ranking.scores_sqnr_db < before.scores_sqnr_db
+    assert _share(ranking, tensor.name) > _share(before, tensor.name) + 0.2
+    assert any(f"'{tensor.name}'" in words and "is cut off" in words for words in ranking.advice())
+    assert ranking.clips == len(log_mels)
+
+
+def test_the_command_ranks_and_advises(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(4 * 32_000)
+    soundfile.write(tmp_path / "noise.wav", noise, 32_000)
+    words = ["quality", str(tiny_bundle.path), "--recordings", str(tmp_path), "--clips", "4"]
+    assert tinyscene.main([*words, "--rows", "5"]) == 0
+    shown = capsys.readouterr().out
+    assert "share of error" in shown
+    assert "--qat" in shown
+    assert tinyscene.main([*words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["clips"] == 4
+    assert len(record["rows"]) == len(list(tiny_bundle.graph.activations()))
+    shares = [row["error_share"] for row in record["rows"]]
+    assert shares == sorted(shares, reverse=True)

@@ -1,0 +1,51 @@
+"""The largest networks on the emulated Cortex-M4: every byte, and what they may cost, so that a change shows.
+
+Instructions are counted by -icount, so that the figures are the same on every machine.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from firmware_harness.engine import Figures, FirmwareEngine
+from firmware_harness.schedule import Optimise
+from firmware_harness.targets import CORTEX_M4, Target
+from runtime.arith import Rounding
+from runtime.interpreter import run
+from tests.firmware.machines import on
+from tests.firmware.random_graphs import cp_mobile
+from tests.graphs import random_input
+
+MILLIONS = {("dcase25", "double"): 30, ("dcase25", "single"): 31, ("cpm23", "double"): 29, ("cpm23", "single"): 30.5}
+ARENA_BYTES = 48 << 10
+CODE_BYTES = 16_000
+SLOWER_IN_LESS_MEMORY = 1.12
+
+
+@pytest.mark.parametrize("target", [on(CORTEX_M4)])
+@pytest.mark.parametrize("rounding", get_args(Rounding))
+@pytest.mark.parametrize("variant", ["dcase25", "cpm23"])
+def test_instructions_memory_and_code(target: Target, variant: str, rounding: Rounding) -> None:
+    speed, ram = (_figures(target, variant, rounding, optimise) for optimise in ("speed", "ram"))
+    assert speed.instructions is not None
+    assert ram.instructions is not None
+    assert ram.code_bytes is not None
+    assert speed.instructions <= MILLIONS[variant, rounding] * 1e6
+    assert ram.instructions <= SLOWER_IN_LESS_MEMORY * speed.instructions
+    assert ram.arena_bytes <= ARENA_BYTES
+    assert ram.code_bytes <= CODE_BYTES
+
+
+def _figures(target: Target, variant: str, rounding: Rounding, optimise: Optimise) -> Figures:
+    """Of a network that computes what NumPy does."""
+    rng = np.random.default_rng(40)
+    graph = cp_mobile(rng, variant)
+    codes = random_input(rng, graph)
+    engine, expected = FirmwareEngine(graph, target, rounding, optimise=optimise), {}
+    run(graph, codes, rounding=rounding, trace=expected)
+    for name, array in engine.outputs(codes).items():
+        assert np.array_equal(array, expected[name]), name
+    return engine.measure(codes)

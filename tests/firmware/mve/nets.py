@@ -1,0 +1,56 @@
+"""What the tests of the Helium kernels share: comparing a whole run with NumPy's, and GRN as it is exported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from firmware_harness.compare import differences
+from firmware_harness.emit import emit
+from firmware_harness.engine import FirmwareEngine
+from firmware_harness.kernel_sets import kernel_set
+from firmware_harness.schedule import Optimise
+from firmware_harness.targets import CORTEX_M55
+from runtime.arith import Rounding
+from runtime.graph import DepthwiseConv2D, Graph, Quant
+from runtime.interpreter import run
+from tests.firmware.machines import on
+
+both_rules = pytest.mark.parametrize("rounding", get_args(Rounding))
+m55 = pytest.mark.parametrize("target", [on(CORTEX_M55)])
+drawn = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def assert_equal(graph: Graph, codes: Any, rounding: Rounding, optimise: Optimise = "layers") -> None:
+    expected: dict[str, Any] = {}
+    run(graph, codes, rounding=rounding, trace=expected)
+    got = FirmwareEngine(graph, CORTEX_M55, rounding, optimise=optimise).outputs(codes)
+    for i in range(len(codes)):
+        nth_expected = {name: array[i] for name, array in expected.items()}
+        found = differences(graph, nth_expected, {name: array[i] for name, array in got.items()})
+        assert not found, f"vector {i}: {found[0]}"
+
+
+def kernels_of(graph: Graph, optimise: Optimise = "layers") -> set[str]:
+    return {call.layer.kernel for call in emit(graph, kernel_set("mve"), optimise).calls}
+
+
+def alike(graph: Graph, bias: bool = False) -> Graph:
+    """GRN's 1x1 depthwise convolutions with one weight for all channels, as it is exported, or also with one bias."""
+    tensors = dict(graph.tensors)
+    for node in graph.nodes:
+        if isinstance(node.op, DepthwiseConv2D) and graph.ins(node)[1].shape[1:3] == (1, 1):
+            for tensor in graph.ins(node)[1 : 3 if bias else 2]:
+                data = np.broadcast_to(tensor.data.ravel()[0], tensor.shape).copy()  # type: ignore[union-attr]
+                scale = (tensor.quant.scale[0],) * len(tensor.quant.scale)
+                tensors[tensor.name] = replace(tensor, data=data, quant=replace(tensor.quant, scale=scale))
+    for node in graph.nodes:  # a bias has the scale of its weight
+        if isinstance(node.op, DepthwiseConv2D):
+            x, w, b = (tensors[name] for name in node.inputs)
+            scale = np.float32(x.quant.scale[0]) * np.asarray(w.quant.scale, np.float32)
+            tensors[b.name] = replace(b, quant=Quant.per_channel(scale, 0))
+    return replace(graph, tensors=tensors).check()

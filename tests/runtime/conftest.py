@@ -1,0 +1,52 @@
+"""A real bundle that is small, and audio files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from runtime.bundle import Golden, write_bundle
+from runtime.interpreter import run
+from tests.graphs import random_input, small_net
+from tests.runtime.listening import FRONTEND, LABELS, RATE
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    """A real bundle of a small random net; its TFLite and ONNX files are the graph's own."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("ai_edge_litert")
+    from export.to_onnx import to_onnx
+    from export.to_tflite import to_tflite
+
+    rng = np.random.default_rng(11)
+    graph = small_net(rng, grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
+    codes = random_input(rng, graph, 1)
+    activations = {}
+    for rounding in ("double", "single"):
+        run(graph, codes, rounding=rounding, trace=activations.setdefault(rounding, {}))
+    return write_bundle(
+        tmp_path_factory.mktemp("bundles") / "small",
+        graph=graph,
+        frontend=FRONTEND,
+        labels=LABELS,
+        tflite=to_tflite(graph),
+        onnx=to_onnx(graph),
+        golden=Golden(codes, activations),
+        metrics={},
+        data="none",
+        tools={},
+    )
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Writes audio and returns the path."""
+
+    def write(name, audio, rate=RATE, subtype="FLOAT"):
+        path = tmp_path / name
+        soundfile.write(path, audio, rate, subtype=subtype)
+        return path
+
+    return write

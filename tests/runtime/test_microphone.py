@@ -1,0 +1,193 @@
+"""A microphone without one: clocks that drift, blocks that get lost, and PortAudio's part played by a stand-in.
+
+No machine that tests has a sound card, and PortAudio is not installed with the tests: the stand-in has its interface
+and sends blocks from a thread of its own, as PortAudio does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tinyscene
+from runtime import microphone as microphone_module
+from runtime.classify import SceneClassifier
+from runtime.errors import RuntimeFailure
+from runtime.microphone import BLOCK_S, LiveClock, Microphone
+from runtime.stream import Gap
+from tests.runtime.listening import RATE, noise
+
+
+def _captured(clock, seconds, *, drift_ppm=0.0, wavering_s=0.0, lost=None, seed=0):
+    """Feed blocks; ``lost`` maps a block's number to how many are missing before it. Returns what was said of each."""
+    rng, block, sample, said = np.random.default_rng(seed), round(BLOCK_S * clock.rate_hz), 0, []
+    for number in range(round(seconds / BLOCK_S)):
+        sample += block * (lost or {}).get(number, 0)
+        at = 100.0 + sample / clock.rate_hz * (1 + drift_ppm / 1e6) + rng.uniform(-wavering_s, wavering_s)
+        said.append(clock.observe(block, at))
+        sample += block
+    return said
+
+
+@pytest.mark.parametrize("drift_ppm", [-300.0, -20.0, 0.0, 80.0, 300.0])
+def test_drift_is_measured_and_no_gap_is_seen(drift_ppm):
+    clock = LiveClock(48_000)
+    assert not any(_captured(clock, 6 * 3600, drift_ppm=drift_ppm, wavering_s=0.004))
+    assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2)
+    assert clock.wall_s(20_000.0) == pytest.approx(20_000.0 * (1 + drift_ppm / 1e6), abs=0.05)
+
+
+def test_drift_is_not_told_before_it_is_known():
+    clock = LiveClock(48_000)
+    _captured(clock, 20, drift_ppm=100, wavering_s=0.004)
+    assert clock.drift_ppm is None
+    assert clock.wall_s(10.0) == 10.0
+
+
+@pytest.mark.parametrize("drift_ppm", [0.0, 200.0, -200.0])
+def test_what_is_lost_is_told_where_it_was(drift_ppm):
+    clock, lost = LiveClock(44_100), {40: 1, 41: 3, 700: 20, 5000: 200}
+    said = _captured(clock, 600, drift_ppm=drift_ppm, wavering_s=0.003, lost=lost)
+    assert [number for number, seconds in enumerate(said) if seconds] == sorted(lost)
+    for number, blocks in lost.items():
+        assert said[number] == pytest.approx(blocks * BLOCK_S, abs=0.008)
+    assert clock.gaps == 4
+    assert clock.drift_ppm == pytest.approx(drift_ppm, abs=25)
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class StandIn:
+    """What sounddevice offers of PortAudio, with a device that plays samples and then falls silent."""
+
+    PortAudioError = PortAudioError
+
+    def __init__(self, samples, *, rate_hz=RATE, skip=(), overflow=(), pause_s=0.0):
+        self.samples, self.rate_hz, self.skip, self.overflow, self.pause_s = samples, rate_hz, skip, overflow, pause_s
+        self.closed = False
+
+    def query_devices(self, device, kind):
+        if device not in (None, 3, "card"):
+            raise ValueError(f"No input device matching {device!r}")
+        return {"name": "a sound card", "default_samplerate": float(self.rate_hz)}
+
+    def InputStream(self, *, samplerate, blocksize, device, channels, dtype, callback):
+        if samplerate < 8000:
+            raise PortAudioError("Invalid sample rate")
+        assert (channels, dtype) == (1, "int16")
+
+        def play():
+            for number, at in enumerate(range(0, len(self.samples) - blocksize + 1, blocksize)):
+                if number not in self.skip:
+                    times = SimpleNamespace(inputBufferAdcTime=5.0 + at / samplerate)
+                    status = SimpleNamespace(input_overflow=number in self.overflow)
+                    callback(self.samples[at : at + blocksize, None], blocksize, times, status)
+                time.sleep(self.pause_s)
+
+        self.thread = threading.Thread(target=play)
+        return SimpleNamespace(start=self.thread.start, close=self._close)
+
+    def _close(self):
+        self.thread.join()
+        self.closed = True
+
+
+@pytest.fixture
+def device(monkeypatch):
+    def plug_in(samples, **details):
+        stand_in = StandIn(samples, **details)
+        monkeypatch.setitem(sys.modules, "sounddevice", stand_in)
+        return stand_in
+
+    return plug_in
+
+
+def _recording(seconds, seed=1):
+    return (noise(seed, round(seconds * RATE)) * 20_000).astype(np.int16)
+
+
+def test_a_microphone_gives_what_was_played(device):
+    samples = _recording(2)
+    library = device(samples)
+    with Microphone() as microphone:
+        heard = list(microphone.pieces(2))
+    assert np.array_equal(np.concatenate(heard), samples)
+    assert (microphone.name, microphone.rate_hz, library.closed) == ("a sound card", RATE, True)
+    assert microphone.health.captured_s == 2
+    assert (microphone.health.overruns, microphone.health.gaps) == (0, 0)
+
+
+def test_lost_blocks_are_gaps_in_their_places(device):
+    samples = _recording(3)
+    device(samples, skip={10, 11, 12}, overflow={13})
+    block = round(BLOCK_S * RATE)
+    with Microphone() as microphone:
+        heard = list(microphone.pieces(2.5))
+    assert isinstance(heard[10], Gap)
+    assert heard[10].seconds == pytest.approx(3 * BLOCK_S)
+    assert np.array_equal(heard[11], samples[13 * block : 14 * block])
+    assert (microphone.health.overruns, microphone.health.gaps) == (1, 1)
+
+
+def test_a_listener_who_is_too_slow_loses_blocks_and_is_told(device):
+    library = device(_recording(8))
+    with Microphone() as microphone:
+        library.thread.join()  # nothing is fetched until all was played: the queue holds 5 s
+        pieces = microphone.pieces(5)
+        heard = [next(pieces) for _ in range(100)]
+    assert not any(isinstance(piece, Gap) for piece in heard)
+    assert microphone.health.overruns == 60
+
+
+def test_a_device_that_falls_silent_is_said(device, monkeypatch):
+    monkeypatch.setattr(microphone_module, "QUEUE_S", 0.3)
+    device(_recording(0.2))
+    with Microphone() as microphone, pytest.raises(RuntimeFailure, match=r"no sound for 0\.3 s"):
+        list(microphone.pieces())
+
+
+def test_run_listens(bundle, device, capsys):
+    samples = _recording(4)
+    device(samples, skip={30, 31})
+    assert tinyscene.main(["run", str(bundle.path), "--mic", "--seconds", "3.5", "--json"]) == 0
+    printed = capsys.readouterr()
+    records = [json.loads(line) for line in printed.out.splitlines()]
+    block = round(BLOCK_S * RATE)
+    pieces = [samples[: 30 * block], Gap(2 * BLOCK_S), samples[32 * block :]]
+    expected = list(SceneClassifier.open(bundle).stream(RATE).events(pieces))
+    assert [record["time_s"] for record in records] == [event.time_s for event in expected][: len(records)]
+    assert [record["label"] for record in records] == [event.label for event in expected][: len(records)]
+    assert len(records) == 3
+    notes = printed.err.splitlines()
+    assert notes[0] == "note: a sound card: 32,000 Hz; stop with Ctrl-C"
+    assert notes[1] == "note: a sound card: 3.5 s captured; 0 overruns, 1 gaps, 0.10 s lost"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [(["--device", "other"], "No input device matching 'other'"), (["--rate", "10"], "Invalid sample rate")],
+)
+def test_devices_that_cannot_be_opened_cost_one_line(bundle, device, capsys, words, complaint):
+    device(_recording(1))
+    assert tinyscene.main(["run", str(bundle.path), "--mic", "--quiet", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: microphone: cannot be opened")
+    assert complaint in line
+    assert line.endswith("--device")
+
+
+def test_without_sounddevice_it_says_what_to_install(bundle, monkeypatch, capsys):
+    if importlib.util.find_spec("sounddevice") is not None:
+        monkeypatch.setitem(sys.modules, "sounddevice", None)  # as if it were not there
+    assert tinyscene.main(["run", str(bundle.path), "--mic"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == ("error: microphone: the package sounddevice is not installed; next: pip install 'tinyscene[mic]'")
