@@ -13,7 +13,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -34,9 +34,11 @@ class Command:
     target: str  # "module:function"
     summary: str
     extra: str = ""  # the optional dependencies of pyproject.toml, as pip takes them
+    tflite: str = ""  # "module:function" that takes over when the model is a .tflite file
 
 
 COMMANDS = (
+    Command("doctor", "firmware_harness.cli:doctor", "Say what works here, and what to install for the rest."),
     Command("demo", "export.cli:demo", "The whole chain on made-up data, or on yours with --data.", "export"),
     Command(
         "data synth", "training.cli:synth", "Write a seeded set of synthetic scenes in the layout of TAU22.", "train"
@@ -48,12 +50,40 @@ COMMANDS = (
         "check", "export.check:check", "Hold a model against a budget of bytes and MACs, layer by layer.", "export"
     ),
     Command("verify", "export.cli:verify", "Prove that every target computes the same as the bundle.", "export"),
-    Command("run", "runtime.cli:run", "Classify audio files with a bundle."),
+    Command("quality", "export.cli:quality", "What 8 bits cost, activation by activation.", "export"),
+    Command("npu", "export.cli:npu", "Estimate cycles and memory on Arm Ethos-U, and what falls to the CPU.", "npu"),
+    Command("run", "runtime.cli:run", "Classify audio: files, a pipe, a microphone, or a folder as it fills."),
     Command(
-        "firmware", "firmware_harness.cli:firmware", "Emit C for a bundle, build it, run it, compare it.", "firmware"
+        "bench compare", "runtime.cli:bench_compare", "Tell two benchmark records apart, or say that noise forbids it."
     ),
+    Command("bench", "runtime.cli:bench", "Measure a bundle here: latency, memory, heat, energy."),
+    Command(
+        "firmware export",
+        "firmware_harness.ship.cli:export",
+        "A model as a folder for CMake, Make, Arduino, Zephyr, CMSIS-Pack or PlatformIO.",
+        "firmware",
+    ),
+    Command(
+        "firmware serial",
+        "firmware_harness.ship.cli:serial",
+        "An emulated board that the MLPerf Tiny runner can drive.",
+        "firmware",
+    ),
+    Command(
+        "firmware",
+        "firmware_harness.cli:firmware",
+        "Emit C for a bundle or an int8 .tflite, build it, run it, compare it.",
+        "firmware",
+        tflite="export.cli:firmware_of_tflite",
+    ),
+    Command("flash", "firmware_harness.ship.cli:flash", "Write an image into a board through a debug probe.", "flash"),
 )
-GROUPS = {"data": "Make and look at data sets."}
+# A name that is a command too, such as firmware, is a group when the next word names one of its commands.
+GROUPS = {
+    "bench": "Measure a bundle.",
+    "data": "Make and look at data sets.",
+    "firmware": "A model on a microcontroller.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,9 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words  # wherever it stands: it says how to fail, not what to do
     words = [word for word in words if word != "--debug"]
     named = [word for word in words if not word.startswith("-")]
-    if not words or (len(words) == 1 and words[0] in GROUPS):
-        words.append("--help")
     command = _called(named)
+    if command is not None and command.tflite and any(word.endswith(".tflite") for word in named):
+        command = replace(command, target=command.tflite, extra="export")
+    if not words or (len(words) == 1 and words[0] in GROUPS and command is None):
+        words.append("--help")
     try:
         result = typer.main.get_command(_application(command)).main(
             args=words, prog_name="tinyscene", standalone_mode=False
@@ -100,16 +132,25 @@ def _application(called: Command | None) -> typer.Typer:
         callback=_global_options,
     )
     groups = {name: typer.Typer(help=summary, rich_markup_mode=None) for name, summary in GROUPS.items()}
+    open_group = called.name.partition(" ")[0] if called is not None and " " in called.name else ""
     for row in COMMANDS:
         *group, name = row.name.split()
         parent = groups[group[0]] if group else application
-        if row is called:
-            parent.command(name)(_load(row.target))
-        else:
+        if called is not None and row.name == called.name:
+            parent.command(name, epilog=_members(name))(_load(called.target))
+        elif row.name != open_group:
             parent.command(name, help=row.summary)(_not_called)
+    commands = {row.name for row in COMMANDS} - {open_group}
     for name, group_application in groups.items():
-        application.add_typer(group_application, name=name)
+        if name not in commands:
+            application.add_typer(group_application, name=name)
     return application
+
+
+def _members(group: str) -> str | None:
+    """What the help of a command that is a group too says of the others."""
+    others = [row for row in COMMANDS if row.name.startswith(f"{group} ")]
+    return "\n\n".join(f"tinyscene {row.name}: {row.summary}" for row in others) or None
 
 
 def _load(target: str) -> Callable[..., Any]:

@@ -1,0 +1,93 @@
+"""A stream of hours: memory, clock, columns, and whether its events are those of the offline result.
+
+Noise whose loudness changes every second is pushed in pieces of irregular length, as fast as it goes or at the pace of
+real time. Beside it each second is classified offline and smoothed by the same rule; every event must be the same.
+
+    python benchmarks/runtime_stream.py BUNDLE [--hours 6]
+    python benchmarks/runtime_stream.py BUNDLE --hours 0.1667 --paced
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from runtime.classify import SceneClassifier
+from runtime.host import Sensors
+from runtime.smoothing import Smoother, Smoothing
+from runtime.stream import SceneEvent
+
+SETTLED_SHARE = 0.05  # memory is compared with what it was after this share of the run
+
+
+def clip(seed: int, samples: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal(samples, np.float32) * 10 ** rng.uniform(-4, -0.7)).astype(np.float32)
+
+
+def pieces(clips: int, samples: int, offline: list[np.ndarray], classifier: SceneClassifier) -> Iterator[np.ndarray]:
+    """The clips end to end, cut anew; each clip's offline scores are noted on the way."""
+    lengths, waiting = np.random.default_rng(1), np.zeros(0, np.float32)
+    for seed in range(clips):
+        audio = clip(seed, samples)
+        offline.append(np.array(classifier.classify(audio, classifier.frontend.sample_rate_hz).hops[0].scores))
+        waiting = np.concatenate([waiting, audio])
+        while len(waiting) > 8000:
+            length = int(lengths.integers(1, 8000))
+            yield waiting[:length]
+            waiting = waiting[length:]
+    yield waiting
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--hours", type=float, default=6.0)
+    parser.add_argument("--paced", action="store_true", help="wait until each piece would have been recorded")
+    options = parser.parse_args()
+    classifier, sensors = SceneClassifier.open(options.bundle), Sensors()
+    spec, smoothing = classifier.frontend, Smoothing()
+    clips = round(options.hours * 3600 * spec.sample_rate_hz / spec.clip_samples)
+    stream, smoother = classifier.stream(spec.sample_rate_hz, None, smoothing), Smoother(smoothing)
+    offline: list[np.ndarray] = []
+    pushed, late, heard, unequal, settled_rss, latest = 0, [], 0, 0, 0, None
+    begin = time.perf_counter()
+    for piece in pieces(clips, spec.clip_samples, offline, classifier):
+        pushed += len(piece)
+        due = begin + pushed / spec.sample_rate_hz
+        if options.paced:
+            time.sleep(max(0.0, due - time.perf_counter()))
+        for event in stream.push(piece):
+            late.append(time.perf_counter() - due)
+            unequal += not matches(event, smoother, offline.pop(0), classifier)
+            heard, latest = heard + 1, event
+        if not settled_rss and pushed > SETTLED_SHARE * clips * spec.clip_samples:
+            settled_rss = sensors.read().rss_bytes or 0
+    took = time.perf_counter() - begin
+    grown = ((sensors.read().rss_bytes or 0) - settled_rss) / 1e6
+    assert latest is not None
+    print(f"{clips * spec.clip_samples / spec.sample_rate_hz / 3600:.2f} h of audio in {took:.0f} s, offline included")
+    print(f"{heard} events of {clips}, {unequal} of them unlike the offline result")
+    print(f"clock: the last event is at {latest.time_s:.6f} s, {pushed / spec.sample_rate_hz:.6f} s were pushed")
+    print(f"columns: {stream.health.columns:,} made, {clips * spec.n_frames:,} wanted")
+    print(f"memory: grown by {grown:.2f} MB since the first {100 * SETTLED_SHARE:g} %")
+    if options.paced:
+        milliseconds = 1e3 * np.percentile(late, [50, 99, 100])
+        print("events after their last sample: median {:.1f}, p99 {:.1f}, at most {:.1f} ms".format(*milliseconds))
+    sys.exit(0 if heard == clips and unequal == 0 and grown < 2 else 1)
+
+
+def matches(event: SceneEvent, smoother: Smoother, scores: np.ndarray, classifier: SceneClassifier) -> bool:
+    label = classifier.labels[smoother.add(scores.astype(np.float32))]
+    return event.label == label and event.scores == tuple(smoother.scores.tolist())
+
+
+if __name__ == "__main__":
+    main()
