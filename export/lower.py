@@ -108,10 +108,12 @@ class _Lowering:
         output: str,
         quant: Quant,
         scale: np.ndarray | None = None,
+        factor: np.ndarray | None = None,
     ) -> str:
         """Quantise weight (OHWI or 1HWC) and bias per output channel and append the convolution.
 
-        Without ``scale`` (O,) the largest magnitude of a channel gets code 127.
+        Without ``scale`` (O,) the largest magnitude of a channel gets code 127. ``factor`` (O,) multiplies the channels
+        of weight and bias by way of their scales, so that channels alike keep codes alike.
         """
         axis = 0 if isinstance(op, Conv2D) else 3
         source = self.tensors[x]
@@ -125,8 +127,10 @@ class _Lowering:
         scale = np.maximum(scale, np.float32(SMALLEST_SCALE)).astype(np.float32)
         along = scale[:, None, None, None] if axis == 0 else scale
         codes = np.clip(np.rint(weight / along), -127, 127).astype(np.int8)
+        bias_codes = np.rint(bias.astype(np.float64) / (s_x * scale)).astype(np.int32)
+        if factor is not None:
+            scale = np.maximum(scale * factor, np.float32(SMALLEST_SCALE)).astype(np.float32)
         bias_scale = s_x * scale
-        bias_codes = np.rint(bias.astype(np.float64) / bias_scale).astype(np.int32)
         w = self._tensor(f"{name}.weight", codes.shape, Quant.per_channel(scale, axis), codes)
         b = self._tensor(f"{name}.bias", bias_codes.shape, Quant.per_channel(bias_scale, 0), bias_codes)
         kernel = (codes.shape[1], codes.shape[2])
@@ -152,14 +156,12 @@ class _Lowering:
         half_ratio = append("half_ratio", Mul(), norm, inverse_root, shape=per_channel)
         ratio = append("ratio", Mul(), half_ratio, inverse_root, shape=per_channel)
         factor = np.broadcast_to(layer.factor.flatten().cpu().numpy(), channels)
-        gamma = (float(layer.grn.gamma) * factor).reshape(per_channel)
-        gain_name = f"{step.name}.gain"
-        gain = self.weighted(
-            gain_name, DepthwiseConv2D(), ratio, gamma, factor, gain_name, layer.ranges["gain"].quant()
-        )
+        identity, ones = np.ones(per_channel, np.float32), np.ones(channels, np.float32)
+        gamma, gain_name = float(layer.grn.gamma) * identity, f"{step.name}.gain"
+        gain_quant = layer.ranges["gain"].quant()
+        gain = self.weighted(gain_name, DepthwiseConv2D(), ratio, gamma, ones, gain_name, gain_quant, factor=factor)
         scaled = append("scaled", Mul(), x, gain, shape=self.tensors[x].shape)
         beta = float(layer.grn.beta) * factor
-        identity = np.ones(per_channel, np.float32)
         self.weighted(step.name, DepthwiseConv2D(relu=step.relu), scaled, identity, beta, output, quant)
 
 

@@ -77,9 +77,9 @@ def matrix_row(result: TargetResult) -> tuple[str, ...]:
 
 
 def _wide() -> Console:
-    """A log has no width: nothing is cut there."""
-    console = Console()
-    return console if console.is_terminal else Console(width=LOG_WIDTH)
+    """A log has no width: nothing is cut there. Brackets are text, as in ``pip install 'tinyscene[npu]'``."""
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=LOG_WIDTH)
 
 
 def print_verification(verification: Verification) -> None:

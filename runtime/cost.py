@@ -62,7 +62,8 @@ class Layer:
     ``positions`` are the output elements per channel; ``weights`` and ``biases`` count constants, ``constant_bytes``
     their stored bytes, ``extra_bytes`` scales, zero points and tables. ``input_elements`` and ``output_elements`` are
     for one clip. Kind ``scalar`` is a depthwise convolution that treats all channels and taps alike: a pool, or GRN's
-    gamma and beta in the form integer engines run. Rules that take those for free give it no MACs.
+    gamma and beta in the form integer engines run, a factor per channel (its scale) allowed, since that belongs to the
+    next layer's weights. Rules that take those for free give it no MACs.
     """
 
     name: str
@@ -292,7 +293,7 @@ def layer_of(
     return Layer(
         name,
         op,
-        "scalar" if depthwise and _repeat(channels, constants if scale is None else [*constants, scale]) else kind,
+        "scalar" if depthwise and _alike(channels, weight, bias, scale) else kind,
         output_shape,
         positions=elements // channels,
         weights=0 if weight is None else weight.size,
@@ -305,12 +306,15 @@ def layer_of(
     )
 
 
-def _repeat(channels: int, constants: list[Array]) -> bool:
-    """Whether each constant of a depthwise convolution is one value, spread over the channels and taps.
+def _alike(channels: int, weight: Array | None, bias: Array | None, scale: Array | None) -> bool:
+    """Whether a depthwise convolution does the same in all channels and taps, but for a factor on a whole channel.
 
-    A single channel cannot be told from an ordinary convolution and counts as one.
+    A factor shows as equal codes under unequal scales. Without a bias each 1x1 kernel would look so: there the scales
+    must be equal too. A single channel cannot be told from an ordinary convolution and counts as one.
     """
-    return channels > 1 and all(bool((c == c.flat[0]).all()) for c in constants if c.size)
+    may_scale = bias is not None and bool(bias.any())
+    constants = [c for c in (weight, bias, None if may_scale else scale) if c is not None and c.size]
+    return channels > 1 and all(bool((c == c.flat[0]).all()) for c in constants)
 
 
 def parse_size(text: str) -> int:
