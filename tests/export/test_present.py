@@ -14,7 +14,7 @@ from export.verify import TargetResult, Verification
 def test_brackets_in_a_note_are_text(capsys):
     """Rich took [tensorflow] for a style, and the command that was printed installed nothing."""
     note = "TensorFlow: is not installed; next: pip install 'tinyscene[tensorflow]'"
-    result = TargetResult("tensorflow", "skipped", note=note)
+    result = TargetResult("tensorflow", None, "skipped", note=note)
     print_verification(Verification("net[1]", (result,)))
     shown = capsys.readouterr().out
     assert note in shown
