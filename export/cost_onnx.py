@@ -14,8 +14,8 @@ from onnx import numpy_helper
 
 from runtime.cost import Kind, Layer, layer_of
 
-from .costs import require_counted, unreadable
-from .errors import ExportError
+from .costs import require_counted
+from .errors import ExportError, unreadable
 
 _UNCOUNTED = {"ConvTranspose", "ConvInteger", "DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
 _SEEN_THROUGH = {"QuantizeLinear", "DequantizeLinear", "Identity"}
@@ -54,7 +54,7 @@ def onnx_layers(data: bytes, path: Path) -> list[Layer]:
         onnx.checker.check_model(model)
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except Exception as problem:  # protobuf, checker and inference each raise their own
-        raise unreadable(path, "ONNX", problem) from problem
+        raise unreadable(str(path), "ONNX", len(data), problem) from problem
     source = _Source(model.graph, path)
     return [source.layer(node) for node in model.graph.node if node.op_type not in _SEEN_THROUGH | {"Constant"}]
 
@@ -73,7 +73,7 @@ class _Source:
 
     def layer(self, node: onnx.NodeProto) -> Layer:
         name, op = node.name or node.output[0], node.op_type
-        require_counted(self.path, name, op, _UNCOUNTED)
+        require_counted(str(self.path), name, op, _UNCOUNTED)
         kind, stored = _KINDS.get(op, "other"), self.stored(node)
         if kind == "other" and any(c.ndim >= 2 for c in stored.values()):
             raise ExportError(f"{self.path}, '{name}'", f"{op} with parameters has no counting rule")

@@ -144,18 +144,7 @@ def _module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
     )
 
 
-def unreadable(path: Path, kind: str, problem: Exception) -> ExportError:
-    """The refusal of a file that is not what its name says."""
-    reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:160]
-    return ExportError(
-        str(path),
-        f"not a readable {kind} file",
-        got=f"{path.stat().st_size:,} bytes, {reason}" if path.is_file() else reason,
-        next_step="export it again",
-    )
-
-
-def require_counted(path: Path, name: str, op: str, uncounted: set[str]) -> None:
+def require_counted(where: str, name: str, op: str, uncounted: set[str]) -> None:
     """Refuse operators for which the published rules have no row, instead of counting them as nothing."""
     if op in uncounted:
-        raise ExportError(f"{path}, '{name}'", f"{op} has no counting rule", next_step="count this model by hand")
+        raise ExportError(f"{where}, '{name}'", f"{op} has no counting rule", next_step="count this model by hand")

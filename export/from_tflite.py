@@ -16,7 +16,7 @@ from runtime.errors import RuntimeFailure
 from runtime.graph import Graph, Node, Op, Pads, Quant, Shape, Tensor
 
 from .errors import ExportError
-from .tflite_file import Operator, TfliteFile
+from .tflite_file import Int8File, Operator
 from .tflite_readers import READERS
 
 
@@ -30,10 +30,10 @@ def from_tflite(data: bytes, *, where: str = "TFLite file", name: str | None = N
     Raises:
         ExportError: unreadable, not int8 throughout, or an operator that is not supported.
     """
-    return graph_of(TfliteFile(data, where), name)
+    return graph_of(Int8File(data, where), name)
 
 
-def graph_of(file: TfliteFile, name: str | None = None) -> Graph:
+def graph_of(file: Int8File, name: str | None = None) -> Graph:
     """As :func:`from_tflite`, for a file that is open."""
     importer = Importer(file)
     importer.activation(file.inputs[0])
@@ -51,7 +51,7 @@ def graph_of(file: TfliteFile, name: str | None = None) -> Graph:
 class Importer:
     """Collects tensors and nodes; the readers of :mod:`export.tflite_readers` call it."""
 
-    def __init__(self, file: TfliteFile) -> None:
+    def __init__(self, file: Int8File) -> None:
         self.file = file
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []

@@ -19,7 +19,7 @@ from runtime.interpreter import run
 
 from .errors import ExportError
 from .from_tflite import graph_of
-from .tflite_file import TfliteFile
+from .tflite_file import Int8File
 from .to_onnx import to_onnx
 
 GOLDEN_VECTORS = 8
@@ -65,5 +65,5 @@ def open_tflite(path: Path) -> TfliteModel:
     if not path.is_file():
         raise ExportError(str(path), "no such file", next_step="check the path")
     data = path.read_bytes()
-    file = TfliteFile(data, str(path))
+    file = Int8File(data, str(path))
     return TfliteModel(graph_of(file, path.stem), file.int8_bytes(data))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from export.compare import compare
 from export.errors import ExportError
 from export.from_tflite import from_tflite
-from export.tflite_file import TfliteFile
+from export.tflite_file import Int8File
 from export.to_tflite import to_tflite
 from firmware_harness.engine import FirmwareEngine
 from firmware_harness.targets import HOST
@@ -127,10 +127,10 @@ def test_ends_are_cut_to_int8(ends):
     graph = from_tflite(plain)
     assert to_tflite(from_tflite(wrapped)) == to_tflite(graph)
     x = random_input(np.random.default_rng(5), graph, 2)
-    cut = TfliteFile(wrapped, "net").int8_bytes(wrapped)
+    cut = Int8File(wrapped, "net").int8_bytes(wrapped)
     wanted = NumpyEngine(graph, "single").output_codes(x)
     assert np.array_equal(LiteRTEngine(graph, cut).output_codes(x), wanted)
-    assert TfliteFile(plain, "net").int8_bytes(plain) is plain
+    assert Int8File(plain, "net").int8_bytes(plain) is plain
 
 
 def _with(change):
