@@ -16,7 +16,7 @@ from runtime.errors import RuntimeFailure
 from runtime.graph import Graph, Node, Op, Pads, Quant, Shape, Tensor
 
 from .errors import ExportError
-from .tflite_file import Int8File, Operator
+from .tflite_file import DAMAGE, Int8File, Operator
 from .tflite_readers import READERS
 
 
@@ -43,7 +43,7 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
             raise importer.refusal(operator, "not supported", expected=", ".join(sorted(READERS)))
         try:
             reader(importer, operator)
-        except (ValueError, TypeError, IndexError, AttributeError) as problem:
+        except DAMAGE as problem:
             raise importer.refusal(operator, "not understood", got=f"{type(problem).__name__}: {problem}") from problem
     return importer.graph(name)
 

@@ -23,8 +23,8 @@ from .errors import ExportError, unreadable
 _OP_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 _TYPE_NAMES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 _DTYPES = {name: np.dtype(name) for name in ("int8", "uint8", "int16", "int32", "int64", "float16", "float32")}
-# What flatbuffers and the generated classes raise, each in its own place, over bytes that are no such file.
-DAMAGE = (ValueError, TypeError, LookupError, AttributeError, MemoryError, struct.error)
+# What flatbuffers, the generated classes and sums with their numbers raise over bytes that are no such file.
+DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, struct.error)
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,7 @@ REFUSED = {
         lambda n: n.codes.__setitem__(0, 109),
         r"operator 0 \(.*\): not supported; expected ADD, AVERAGE_POOL",
     ),
+    "stride of 0": (lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0), "CONV_2D.: not understood"),
     "dilation": (lambda n: setattr(_operator(n, 0).builtinOptions, "dilationHFactor", 2), "CONV_2D.: dilation"),
     "fused tanh": (lambda n: setattr(_operator(n, 0).builtinOptions, "fusedActivationFunction", 4), "got TANH"),
     "float weight": (lambda n: setattr(n.tensors[1], "type", 0), "tensor 1 '.*': constant of another type or size"),
