@@ -20,7 +20,7 @@ from runtime.plan import ALIGNMENT, Plan
 
 from .errors import FirmwareError
 from .kernel_sets import PORTABLE, KernelSet
-from .layers import ByRule, Fields, Macro, Scale, Values
+from .records import ByRule, Fields, Macro, Scale, Values
 from .schedule import Call, Optimise, plan_calls, schedule
 
 LINE_COLUMNS = 116

@@ -14,7 +14,7 @@ from pathlib import Path
 from runtime.graph import Graph, Node
 
 from .errors import FirmwareError
-from .layers import Layer
+from .records import Layer
 
 C_FOLDER = Path(__file__).resolve().parent / "c"
 

@@ -1,4 +1,4 @@
-"""The table op -> C: which kernel runs it, which record describes it, which constants it needs.
+"""The table op -> C: which portable kernel runs it, which record describes it, which constants it needs.
 
 Refuses an op without a row, and means over more elements than an int32 sum holds. What a kernel computes is written in
 c/, what the numbers mean in runtime/arith.py.
@@ -6,20 +6,13 @@ c/, what the numbers mean in runtime/arith.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import get_args
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.arith import (
-    I8,
-    Rescale,
-    Rounding,
     add_double,
     add_single,
-    clamp_range,
     conv_rescale,
     mean_double,
     mean_single,
@@ -40,106 +33,30 @@ from runtime.graph import (
     Mul,
     Node,
     Pool2D,
-    Quant,
     Reshape,
     Rsqrt,
     Softmax,
     Sub,
-    Tensor,
 )
 from runtime.plan import Lead
 from runtime.tables import exponentials_double, exponentials_single, function_table
 
 from .errors import FirmwareError
+from .records import (
+    LARGEST_STEP,
+    ByRule,
+    Fields,
+    Layer,
+    Scale,
+    Values,
+    codes_of,
+    lookup_layer,
+    output_fields,
+    scales_of,
+    window_fields,
+)
 
 INT32_MAX = 2**31 - 1
-LARGEST_STEP = 255  # the largest code minus zero point
-
-BYTES_OF = {
-    "int8_t": 1,
-    "int16_t": 2,
-    "int32_t": 4,
-    "TsRescale": 8,
-    "TsDspRescale": 12,
-    "TsDspPair": 32,
-    "TsDspChannel": 40,
-}
-
-Fields = dict[str, object]  # C field name -> int, Scale, Name, or nested Fields
-
-
-@dataclass(frozen=True)
-class Scale:
-    """One factor, both rules' terms: emitted as TS_RESCALE(multiplier, shift, factor).
-
-    Graph.check bounds the ratios of scales, so that shifts lie in -31..8.
-    """
-
-    multiplier: int
-    shift: int
-    factor: float = 0.0  # a fixed-point step that the other rule has no use for
-
-
-@dataclass(frozen=True)
-class Macro:
-    """A C macro of a kernel set's header with its arguments, which picks what the rounding rule needs."""
-
-    name: str
-    arguments: tuple[int | float, ...]
-
-
-@dataclass(frozen=True)
-class ByRule:
-    """Fields, and arrays for them, that exist under one rounding rule only."""
-
-    double: Fields
-    single: Fields
-
-
-@dataclass(frozen=True)
-class Values:
-    """A constant array of a C type that :data:`BYTES_OF` knows; ``aligned``: to a word, for wide loads."""
-
-    c_type: str
-    values: tuple[int, ...] | tuple[float, ...] | tuple[Scale, ...] | tuple[Macro, ...]
-    aligned: bool = False
-
-    @property
-    def n_bytes(self) -> int:
-        return len(self.values) * BYTES_OF[self.c_type]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One call: kernel(&record, inputs..., output), and the record's fields.
-
-    A kernel with ``scratch_bytes`` gets that much of the arena as one more argument. ``leaner``: the same call in other
-    ways that need less of it and more instructions, the fastest first.
-    """
-
-    kernel: str
-    record: str
-    fields: Fields
-    scratch_bytes: int = 0
-    header: str = "ts_kernels.h"
-    n_inputs: int | None = None  # activations it reads, if not all of the node's
-    lead: Lead | None = None  # how the output may lie over the first input; None: not at all
-    leaner: tuple[Layer, ...] = ()
-
-    def arrays(self) -> Iterator[Values]:
-        """Every constant array of the record, those of nested records included."""
-        return _arrays(self.fields)
-
-
-def _arrays(fields: Fields) -> Iterator[Values]:
-    for value in fields.values():
-        if isinstance(value, Values):
-            yield value
-        elif isinstance(value, dict):
-            yield from _arrays(value)
-        elif isinstance(value, ByRule):  # one of the two is compiled; they are of one size
-            yield from _arrays(value.double)
-
 
 Row = Callable[[Graph, Node], Layer]
 
@@ -165,14 +82,18 @@ def _conv2d(graph: Graph, node: Node) -> Layer:
     op, (_, weight, _) = node.op, graph.ins(node)
     assert isinstance(op, Conv2D)
     channels: Fields = {"in_channels": weight.shape[3], "out_channels": weight.shape[0]}
-    fields = {"window": _window(graph, node, op, weight.shape[1:3]), **channels, **_convolved(graph, node, op.relu)}
+    fields = {
+        "window": window_fields(graph, node, op, weight.shape[1:3]),
+        **channels,
+        **_convolved(graph, node, op.relu),
+    }
     return Layer("ts_conv2d", "TsConv2D", fields)
 
 
 def _depthwise(graph: Graph, node: Node) -> Layer:
     op, (_, weight, _) = node.op, graph.ins(node)
     assert isinstance(op, DepthwiseConv2D)
-    window = _window(graph, node, op, weight.shape[1:3])
+    window = window_fields(graph, node, op, weight.shape[1:3])
     fields = {"window": window, "channels": weight.shape[3], **_convolved(graph, node, op.relu)}
     return Layer("ts_depthwise_conv2d", "TsDepthwiseConv2D", fields)
 
@@ -184,39 +105,23 @@ def _fully_connected(graph: Graph, node: Node) -> Layer:
     outputs, inputs = weight.shape
     sides = ("in_height", "in_width", "out_height", "out_width", "kernel_height", "kernel_width")
     window: Fields = {**dict.fromkeys((*sides, "stride_height", "stride_width"), 1), "pad_top": 0, "pad_left": 0}
-    scales = _scales(weight_rescale(x.quant, weight.quant, out.quant))
+    scales = scales_of(weight_rescale(x.quant, weight.quant, out.quant))
     rescale = Values("TsRescale", scales if len(scales) == outputs else scales * outputs)
     channels: Fields = {"in_channels": inputs, "out_channels": outputs}
     fields = {"window": window, **channels, **_convolved(graph, node, op.relu), "rescale": rescale}
     return Layer("ts_conv2d", "TsConv2D", fields)
 
 
-def _window(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D | Pool2D, kernel: tuple[int, ...]) -> Fields:
-    x, out = graph.ins(node)[0], graph.out(node)
-    return {
-        "in_height": x.shape[1],
-        "in_width": x.shape[2],
-        "out_height": out.shape[1],
-        "out_width": out.shape[2],
-        "kernel_height": kernel[0],
-        "kernel_width": kernel[1],
-        "stride_height": op.stride[0],
-        "stride_width": op.stride[1],
-        "pad_top": op.pads[0],
-        "pad_left": op.pads[1],
-    }
-
-
 def _convolved(graph: Graph, node: Node, relu: bool) -> Fields:
     x, weight, bias = graph.ins(node)
     out = graph.out(node)
-    scales = _scales(conv_rescale(x.quant, weight.quant, out.quant))
+    scales = scales_of(conv_rescale(x.quant, weight.quant, out.quant))
     return {
         "in_zero_point": x.quant.zero_point,
-        "weight": Values("int8_t", _integers(weight)),
-        "bias": Values("int32_t", _integers(bias)),
+        "weight": Values("int8_t", tuple(codes_of(weight).ravel().tolist())),
+        "bias": Values("int32_t", tuple(codes_of(bias).ravel().tolist())),
         "rescale": Values("TsRescale", scales),
-        "out": _output(out.quant, relu),
+        "out": output_fields(out.quant, relu),
     }
 
 
@@ -238,7 +143,7 @@ def _add(graph: Graph, node: Node) -> Layer:
         "bias": s.bias,
         "shift": s.shift,
     }
-    fields: Fields = {"size": out.n_bytes, "by_rule": ByRule(double, single), "out": _output(out.quant, op.relu)}
+    fields: Fields = {"size": out.n_bytes, "by_rule": ByRule(double, single), "out": output_fields(out.quant, op.relu)}
     return Layer("ts_sub" if isinstance(op, Sub) else "ts_add", "TsAdd", fields)
 
 
@@ -246,16 +151,16 @@ def _mul(graph: Graph, node: Node) -> Layer:
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, Mul)
     if node.inputs[0] == node.inputs[1]:
-        return _lookup(out, lambda rule: square_table(a.quant, out.quant, relu=op.relu, rounding=rule))
+        return lookup_layer(out, lambda rule: square_table(a.quant, out.quant, relu=op.relu, rounding=rule))
     size = int(np.prod(b.shape))
-    (scale,) = _scales(conv_rescale(a.quant, b.quant, out.quant))
+    (scale,) = scales_of(conv_rescale(a.quant, b.quant, out.quant))
     fields: Fields = {
         "repeats": out.n_bytes // size,
         "size": size,
         "a_zero_point": a.quant.zero_point,
         "b_zero_point": b.quant.zero_point,
         "rescale": scale,
-        "out": _output(out.quant, op.relu),
+        "out": output_fields(out.quant, op.relu),
     }
     return Layer("ts_mul", "TsMul", fields)
 
@@ -271,7 +176,7 @@ def _mean(graph: Graph, node: Node) -> Layer:
     if count * LARGEST_STEP > INT32_MAX:
         limit = f"at most {INT32_MAX // LARGEST_STEP:,}"
         raise FirmwareError(_where(graph, node), "too many elements for an int32 sum", expected=limit, got=f"{count:,}")
-    (scale,) = _scales(mean_double(x.quant, out.quant, count))
+    (scale,) = scales_of(mean_double(x.quant, out.quant, count))
     single = mean_single(x.quant, out.quant, count)
     fields: Fields = {
         "size": size,
@@ -282,27 +187,27 @@ def _mean(graph: Graph, node: Node) -> Layer:
             {"in_zero_point": x.quant.zero_point, "rescale": scale},
             {"factor": float(single.factor), "offset": float(single.offset)},
         ),
-        "out": _output(out.quant, relu=False),
+        "out": output_fields(out.quant, relu=False),
     }
     return Layer("ts_mean", "TsMean", fields)
 
 
 def _rsqrt(graph: Graph, node: Node) -> Layer:
     (x,), out = graph.ins(node), graph.out(node)
-    return _lookup(out, lambda _: rsqrt_table(x.quant, out.quant))
+    return lookup_layer(out, lambda _: rsqrt_table(x.quant, out.quant))
 
 
 def _function(graph: Graph, node: Node) -> Layer:
     op, (x,), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, Lookup)
     function = op.function
-    return _lookup(out, lambda rule: function_table(function, x.quant, out.quant, rule))
+    return lookup_layer(out, lambda rule: function_table(function, x.quant, out.quant, rule))
 
 
 def _pool2d(graph: Graph, node: Node) -> Layer:
     op, (x,) = node.op, graph.ins(node)
     assert isinstance(op, Pool2D)
-    fields: Fields = {"window": _window(graph, node, op, op.kernel), "channels": x.shape[3]}
+    fields: Fields = {"window": window_fields(graph, node, op, op.kernel), "channels": x.shape[3]}
     return Layer(f"ts_{op.kind}_pool", "TsPool", fields)
 
 
@@ -325,30 +230,6 @@ def _concat(graph: Graph, node: Node) -> Layer:
     a_size, b_size = (int(np.prod(t.shape[op.axis :])) for t in (a, b))
     fields: Fields = {"repeats": a.n_bytes // a_size, "a_size": a_size, "b_size": b_size}
     return Layer("ts_concat", "TsConcat", fields)
-
-
-def _lookup(out: Tensor, table: Callable[[Rounding], I8]) -> Layer:
-    tables = {rule: Values("int8_t", tuple(table(rule).tolist())) for rule in get_args(Rounding)}
-    field: object = tables["double"]
-    if tables["double"] != tables["single"]:
-        field = ByRule({"table": tables["double"]}, {"table": tables["single"]})
-    return Layer("ts_lookup", "TsLookup", {"size": out.n_bytes, "table": field}, n_inputs=1)
-
-
-def _output(quant: Quant, relu: bool) -> Fields:
-    low, high = clamp_range(quant, relu)
-    return {"zero_point": quant.zero_point, "low": low - quant.zero_point, "high": high - quant.zero_point}
-
-
-def _integers(tensor: Tensor) -> tuple[int, ...]:
-    assert tensor.data is not None
-    values: npt.NDArray[np.int64] = tensor.data.astype(np.int64).ravel()
-    return tuple(values.tolist())
-
-
-def _scales(rescale: Rescale) -> tuple[Scale, ...]:
-    entries = zip(rescale.multiplier.tolist(), rescale.shift.tolist(), rescale.factor.tolist(), strict=True)
-    return tuple(Scale(*entry) for entry in entries)
 
 
 C_ROWS: dict[type, Row] = {

@@ -14,7 +14,8 @@ from runtime.graph import OPS, Graph
 from runtime.plan import Lifetime, Plan, place
 
 from .kernel_sets import Fused, KernelSet
-from .layers import Layer, layer_of
+from .layers import layer_of
+from .records import Layer
 
 Optimise = Literal["layers", "speed", "ram"]
 

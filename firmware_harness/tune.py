@@ -24,7 +24,7 @@ from .build import compiler_version
 from .engine import FirmwareEngine
 from .errors import FirmwareError
 from .kernel_sets import KernelSet, kernel_set
-from .layers import ByRule, Fields, Layer, Values
+from .records import ByRule, Fields, Layer, Values
 from .schedule import Call, plan_calls, schedule
 from .targets import Target
 

@@ -14,14 +14,12 @@ from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node
 from runtime.plan import Lead
 
 from ..kernel_sets import Fused
-from ..layers import Fields, Layer
-from ..layers import _window as window_fields
+from ..records import Fields, Layer, codes_of, window_fields
 from .dsp_constants import (
     GROUP,
     LOWEST_CODE,
     folded,
     integer,
-    integers,
     low_code,
     planes,
     pointwise,
@@ -187,6 +185,6 @@ def _window(graph: Graph, node: Node) -> Fields | None:
 
 def _by_channel(graph: Graph, node: Node) -> I64:
     """Weights (output channels, taps)."""
-    weight = integers(graph.ins(node)[1])
+    weight = codes_of(graph.ins(node)[1])
     depthwise = isinstance(node.op, DepthwiseConv2D)
     return weight.reshape(-1, weight.shape[3]).T if depthwise else weight.reshape(len(weight), -1)

@@ -21,9 +21,9 @@ from runtime.arith import (
     rescale_double,
     weight_rescale,
 )
-from runtime.graph import FullyConnected, Graph, Node, Quant, Tensor
+from runtime.graph import FullyConnected, Graph, Node, Quant
 
-from ..layers import LARGEST_STEP, ByRule, Fields, Macro, Values
+from ..records import LARGEST_STEP, ByRule, Fields, Macro, Values, codes_of
 
 GROUP = 4  # inputs, or channels of a depthwise convolution
 BLOCK_GROUPS = 32  # of the unrolled block in ts_dsp_tiles.c
@@ -63,7 +63,7 @@ def folded(
     """
     x, _, bias_t = graph.ins(node)
     out, relu = graph.out(node).quant, bool(getattr(node.op, "relu", False))
-    bias = integers(bias_t)
+    bias = codes_of(bias_t)
     largest = max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
     bound = np.abs(weight).sum(axis=1) * largest + np.abs(bias)
     if 2 * int(bound.max()) >= INT32 or (counted and not (relu and out.zero_point == -128)):
@@ -115,11 +115,6 @@ def product_rescale(a: Quant, b: Quant, out: Quant) -> Macro | None:
     """Of the product of two codes."""
     rescale = offsets(conv_rescale(a, b, out), np.array([LARGEST_STEP**2]), out.zero_point)
     return None if rescale is None else Macro("TS_DSP_RESCALE", rescale[0])
-
-
-def integers(tensor: Tensor) -> I64:
-    assert tensor.data is not None
-    return tensor.data.astype(np.int64)
 
 
 def pointwise(constants: Folded, runs: int) -> Fields:

@@ -6,15 +6,14 @@ that the fixed-point kernels refuse.
 
 from __future__ import annotations
 
-from typing import get_args
-
-from runtime.arith import I8, Rounding, square_table
+from runtime.arith import square_table
 from runtime.graph import DepthwiseConv2D, Graph, Mean, Mul, Node
 from runtime.plan import Lead
 
 from ..kernel_sets import Fused
-from ..layers import ByRule, Fields, Layer, Macro, Values, layer_of
-from .dsp_constants import folded, integers, low_code, product_rescale
+from ..layers import layer_of
+from ..records import Fields, Layer, Macro, Values, codes_of, table_by_rule
+from .dsp_constants import folded, low_code, product_rescale
 from .dsp_rows import HEADER
 
 TABLE_BYTES = 256
@@ -30,8 +29,8 @@ def square_mean(graph: Graph, at: int) -> Fused | None:
     if not (isinstance(mean.op, Mean) and mean.op.over == "space" and mean.inputs == (square.output,)):
         return None
     relu, x, out = square.op.relu, graph.ins(square)[0], graph.out(square)
-    tables = {rule: square_table(x.quant, out.quant, relu=relu, rounding=rule) for rule in get_args(Rounding)}
-    fields: Fields = {"mean": layer_of(graph, mean).fields, "table": _by_rule("table", tables)}
+    table = table_by_rule(lambda rule: square_table(x.quant, out.quant, relu=relu, rounding=rule))
+    fields: Fields = {"mean": layer_of(graph, mean).fields, "table": table}
     layer = Layer("ts_dsp_table_mean", "TsDspTableMean", fields, header=HEADER)
     return Fused(2, (x.name,), mean.output, layer)
 
@@ -46,7 +45,7 @@ def gain(graph: Graph, at: int) -> Fused | None:
     (x, factor), product = graph.ins(scale), graph.out(scale)
     channels = x.shape[3]
     rescale = product_rescale(x.quant, factor.quant, product.quant)
-    constants = folded(graph, then, integers(graph.ins(then)[1]).reshape(channels, 1))
+    constants = folded(graph, then, codes_of(graph.ins(then)[1]).reshape(channels, 1))
     if factor.shape != (1, 1, 1, channels) or then.inputs[0] != product.name or rescale is None or constants is None:
         return None
     fields: Fields = {
@@ -70,8 +69,3 @@ def gain(graph: Graph, at: int) -> Fused | None:
 
 def _is_elementwise(graph: Graph, node: Node) -> bool:
     return node.op == DepthwiseConv2D(relu=getattr(node.op, "relu", False)) and graph.ins(node)[1].shape[1:3] == (1, 1)
-
-
-def _by_rule(name: str, tables: dict[Rounding, I8]) -> ByRule:
-    double, single = (Values("int8_t", tuple(tables[rule].tolist())) for rule in ("double", "single"))
-    return ByRule({name: double}, {name: single})

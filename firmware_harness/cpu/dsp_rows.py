@@ -9,8 +9,8 @@ import numpy as np
 from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mul, Node
 from runtime.plan import Lead
 
-from ..layers import Fields, Layer, layer_of
-from ..layers import _window as window_fields
+from ..layers import layer_of
+from ..records import Fields, Layer, codes_of, window_fields
 from .dsp_constants import (
     GROUP,
     GROUP_BYTES,
@@ -18,7 +18,6 @@ from .dsp_constants import (
     folded,
     groups_of,
     integer,
-    integers,
     low_code,
     plane_bytes,
     planes,
@@ -39,7 +38,7 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
     op, (_, weight_t, _) = node.op, graph.ins(node)
     assert isinstance(op, Conv2D)
     channels, height, width, in_channels = weight_t.shape
-    constants = folded(graph, node, integers(weight_t).reshape(channels, -1))
+    constants = folded(graph, node, codes_of(weight_t).reshape(channels, -1))
     window = _flattened(window_fields(graph, node, op, (height, width)))
     return _by_rows(graph, node, window, in_channels, constants)
 
@@ -48,7 +47,7 @@ def fully_connected(graph: Graph, node: Node) -> Layer | None:
     """A matrix product: the convolution of one pixel."""
     window = layer_of(graph, node).fields["window"]
     assert isinstance(window, dict)
-    weight = integers(graph.ins(node)[1])
+    weight = codes_of(graph.ins(node)[1])
     return _by_rows(graph, node, window, weight.shape[1], folded(graph, node, weight))
 
 
@@ -127,7 +126,7 @@ def depthwise(graph: Graph, node: Node) -> Layer | None:
     _, height, width, channels = weight_t.shape
     if (height, width) != (3, 3) or op.stride[1] > 2:
         return None
-    constants = folded(graph, node, integers(weight_t).reshape(9, channels).T)
+    constants = folded(graph, node, codes_of(weight_t).reshape(9, channels).T)
     if constants is None:
         return None
     counted = folded(graph, node, constants.weight, counted=True) if constants.positive else constants

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Rsqrt
 
 from ..kernel_sets import C_FOLDER, KernelSet
-from ..layers import Layer
+from ..records import Layer
 from .mve_block import lean_block
 from .mve_elements import add, affine, is_affine, lookup, mean, mul, scaled, square_mean
 from .mve_windows import conv2d, depthwise

@@ -12,7 +12,7 @@ from runtime.graph import DepthwiseConv2D, Graph, Node
 from runtime.plan import Lead
 
 from ..kernel_sets import Fused
-from ..layers import Fields, Layer
+from ..records import Fields, Layer
 from .mve_elements import add
 from .mve_windows import HEADER, LANES, PIXELS, WINDOWS_BYTES, conv2d, depthwise, is_pointwise
 from .residual import ADD_INPUT, Residual, residual

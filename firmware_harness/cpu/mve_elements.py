@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 
@@ -16,8 +15,20 @@ from runtime.graph import Add, DepthwiseConv2D, Graph, Mean, Mul, Node, Tensor
 from runtime.plan import Lead
 
 from ..kernel_sets import Fused
-from ..layers import ByRule, Fields, Layer, Scale, Values, _lookup, _output, _scales, layer_of
-from .mve_windows import HEADER, LANES, codes_of, constants, moved_bias, shifts_right
+from ..layers import layer_of
+from ..records import (
+    ByRule,
+    Fields,
+    Layer,
+    Scale,
+    Values,
+    codes_of,
+    lookup_layer,
+    output_fields,
+    scales_of,
+    table_by_rule,
+)
+from .mve_windows import HEADER, LANES, constants, moved_bias, shifts_right
 
 HEADROOM_BITS = 20  # of the fixed-point sum
 LOWEST_CODE = -128
@@ -55,7 +66,7 @@ def add(graph: Graph, node: Node) -> Layer:
         "size": out.n_bytes,
         "swapped": int(swapped),
         "by_rule": ByRule(double, single),
-        "out": _output(out.quant, op.relu),
+        "out": output_fields(out.quant, op.relu),
     }
     return Layer("ts_mve_add", "TsMveAdd", fields, header=HEADER, lead=in_place(out))
 
@@ -91,7 +102,7 @@ def affine(graph: Graph, node: Node) -> Layer | None:
     assert isinstance(op, DepthwiseConv2D)
     rescale = conv_rescale(x.quant, weight.quant, out.quant)
     if _alike(graph, node):
-        table = _lookup(out, lambda rule: _affine_table(graph, node, rule))
+        table = lookup_layer(out, lambda rule: _affine_table(graph, node, rule))
         return replace(table, kernel="ts_mve_lookup", header=HEADER, lead=in_place(out))
     if not shifts_right(rescale):
         return None
@@ -101,7 +112,7 @@ def affine(graph: Graph, node: Node) -> Layer | None:
         "pixels": out.shape[1] * out.shape[2],
         "channels": out.shape[3],
         "constants": constants(rescale, moved, taps, side_by_side=4),
-        "out": _output(out.quant, op.relu),
+        "out": output_fields(out.quant, op.relu),
     }
     return Layer("ts_mve_affine", "TsMveAffine", fields, header=HEADER, lead=in_place(out))
 
@@ -182,15 +193,13 @@ def _then_affine(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer
     fields: Fields = {
         "mul": layer.fields,
         "weight": int(taps[0]),
-        "rescale": _scales(rescale)[0],
+        "rescale": scales_of(rescale)[0],
         "bias": Values("int32_t", tuple(fours[:, :, [0, 2, 1, 3]].swapaxes(1, 2).ravel().tolist()), aligned=True),
-        "out": _output(out.quant, bool(getattr(then.op, "relu", False))),
+        "out": output_fields(out.quant, bool(getattr(then.op, "relu", False))),
     }
     return Layer("ts_mve_mul_affine", "TsMveMulAffine", fields, header=HEADER, lead=layer.lead)
 
 
 def _bytewise(table: Callable[[Rounding], I8]) -> ByRule:
     """A table that unsigned bytes index: code 0 first, the negative ones behind 127."""
-    by_rule = {rule: np.roll(table(rule), 128).tolist() for rule in get_args(Rounding)}
-    double, single = (Values("int8_t", tuple(by_rule[rule])) for rule in ("double", "single"))
-    return ByRule({"table": double}, {"table": single})
+    return table_by_rule(lambda rule: np.roll(table(rule), 128))

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from runtime.arith import I64, Rescale, conv_rescale
-from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node, Tensor
+from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node
 from runtime.plan import Lead
 
-from ..layers import ByRule, Fields, Layer, Values, _output, _window
+from ..records import ByRule, Fields, Layer, Values, codes_of, output_fields, window_fields
 
 HEADER = "ts_mve.h"
 LANES = 16
@@ -35,14 +35,14 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
         return None
     rows = codes_of(weight).reshape(out_channels, -1)
     fields: Fields = {
-        "window": _window(graph, node, op, weight.shape[1:3]),
+        "window": window_fields(graph, node, op, weight.shape[1:3]),
         "in_channels": in_channels,
         "out_channels": out_channels,
         "in_zero_point": x.quant.zero_point,
         "pieces": pieces,
         "weight": Values("int8_t", tuple(_paired(rows, pieces).ravel().tolist()), aligned=True),
         "constants": constants(rescale, moved_bias(codes_of(bias), rows, x.quant.zero_point), side_by_side=2),
-        "out": _output(graph.out(node).quant, op.relu),
+        "out": output_fields(graph.out(node).quant, op.relu),
     }
     scratch_bytes = WINDOWS_BYTES + PIXELS * out_channels
     return Layer("ts_mve_conv2d", "TsMveConv2D", fields, scratch_bytes, HEADER, lead=_conv_lead(graph, node, op))
@@ -91,7 +91,7 @@ def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
         "weight": Values("int8_t", tuple(weights.tolist())),
         "lanes": Values("int16_t", strips.lanes),
         "constants": constants(rescale, moved_bias(codes_of(bias), taps.reshape(-1, channels).T, x.quant.zero_point)),
-        "out": _output(graph.out(node).quant, op.relu),
+        "out": output_fields(graph.out(node).quant, op.relu),
     }
     return Layer("ts_mve_depthwise", "TsMveDepthwise", fields, strips.columns * 4 * LANES, HEADER)
 
@@ -166,12 +166,6 @@ def _axes(graph: Graph, node: Node, op: DepthwiseConv2D) -> tuple[_Axis, _Axis]:
 
 def shifts_right(rescale: Rescale) -> bool:
     return bool((rescale.shift < 0).all())
-
-
-def codes_of(tensor: Tensor) -> I64:
-    assert tensor.data is not None
-    codes: I64 = tensor.data.astype(np.int64)
-    return codes
 
 
 def _paired(rows: I64, pieces: int) -> I64:
