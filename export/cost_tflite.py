@@ -39,7 +39,7 @@ def tflite_layers(data: bytes, path: Path) -> list[Layer]:
     """
     source = _Source(data, str(path))
     try:
-        return [source.layer(operator) for operator in source.operators]
+        return [source.layer(operator) for operator in source.operators if not source.unpacks(operator)]
     except DAMAGE as problem:
         raise unreadable(str(path), "TFLite", len(data), problem) from problem
 
@@ -69,13 +69,17 @@ class _Source(TfliteFile):
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
 
+    def unpacks(self, operator: Operator) -> bool:
+        """Whether it only makes float32 of a constant, which is no layer of the network."""
+        return operator.kind == "DEQUANTIZE" and self.constant(operator.inputs[0]) is not None
+
     def stored(self, index: int) -> np.ndarray | None:
-        """The constant behind a tensor, looked for through DEQUANTIZE."""
+        """The constant that a tensor is, or is made of."""
         values = self.constant(index)
         if values is not None:
             return values
-        producer = next((op for op in self.operators if index in op.outputs and op.kind == "DEQUANTIZE"), None)
-        return None if producer is None else self.constant(producer.inputs[0])
+        packed = next((op.inputs[0] for op in self.operators if index in op.outputs and self.unpacks(op)), None)
+        return None if packed is None else self.constant(packed)
 
     def roles(self, op: str, inputs: tuple[int, ...], stored: dict[int, np.ndarray]) -> tuple[int, int]:
         """Tensor numbers of weight and bias, -1 where there is none."""

@@ -49,7 +49,7 @@ class Net:
         return len(self.tensors) - 1
 
     def constant(self, data: np.ndarray, scale: Any = None, axis: int = 0) -> int:
-        kind = {"int8": TYPES.INT8, "int32": TYPES.INT32}[data.dtype.name]
+        kind = getattr(TYPES, data.dtype.name.upper())
         index = self.tensor(f"model/constant_{len(self.tensors)}", data.shape, kind, scale, axis=axis)
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(data.tobytes(), np.uint8)
