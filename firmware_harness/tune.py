@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.arith import Rounding
+from runtime.cache import cache_folder
 from runtime.graph import Graph
 
 from .build import compiler_version
@@ -66,7 +67,8 @@ def tune(graph: Graph, target: Target, rounding: Rounding, *, slack: float = SLA
     if target.emulator is None:
         raise FirmwareError(f"tuning for {target.name}", "no counter", next_step="choose an emulated --target")
     calls = schedule(graph, kernel_set(target.cpu), "speed")
-    ways = _counted(graph, target, rounding, calls, _Memory(cache or _cache_file(), target, rounding))
+    memory = _Memory(cache or cache_folder() / "instructions.json", target, rounding)
+    ways = _counted(graph, target, rounding, calls, memory)
     fastest = tuple(_by_speed(w)[0] for w in ways)
     limit = (1.0 + slack) * _total(ways, fastest)
     best = fastest
@@ -183,9 +185,3 @@ def _shape(fields: Fields) -> Mapping[str, object]:
         elif isinstance(value, int) and "zero_point" not in name and name not in ("low", "high", "multiplier", "shift"):
             found[name] = value
     return found
-
-
-def _cache_file() -> Path:
-    base = os.environ.get("TINYSCENE_CACHE")
-    home = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tinyscene"
-    return home / "instructions.json"
