@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,9 +19,11 @@ from typing import Literal
 import numpy as np
 
 from runtime.arith import I8, Rounding
+from runtime.cache import cache_folder
 from runtime.graph import Graph
 
 from .errors import ExportError
+from .programs import last_line, run_program
 
 WORKER = Path(__file__).with_name("foreign_worker.py")
 PACKAGES = {  # of the environments in the cache
@@ -32,6 +33,7 @@ PACKAGES = {  # of the environments in the cache
 TIMEOUT_SECONDS = 900
 COMPLETE = "complete"  # a mark in an environment that was made to its end
 Kernels = Literal["default", "reference"]
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}
 
 
 class ForeignTflite:
@@ -61,34 +63,18 @@ class ForeignTflite:
             (folder / "model.tflite").write_bytes(self._model)
             np.save(folder / "inputs.npy", codes)
             words = (self._module, self._kernels, "model.tflite", "inputs.npy", "outputs.npz")
-            printed = self._run([str(self._python), str(WORKER), *words], folder)
-            self.notes = (f"version {printed.strip().splitlines()[-1]}",)
+            command = [str(self._python), str(WORKER), *words]
+            environment = {**os.environ, **_QUIET}
+            done = run_program(
+                command, self.name, folder=folder, environment=environment, timeout_seconds=TIMEOUT_SECONDS
+            )
+            self.notes = (f"version {last_line(done.stdout)}",)
             with np.load(folder / "outputs.npz") as found:
                 return {key: found[key] for key in found}
 
     def output_codes(self, codes: I8) -> I8:
         """The graph's output alone, int8 (batch, ...)."""
         return self.outputs(codes)[self.graph.output]
-
-    def _run(self, command: list[str], folder: Path) -> str:
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}
-        try:
-            done = subprocess.run(
-                command, cwd=folder, env={**os.environ, **quiet}, capture_output=True, text=True,
-                timeout=TIMEOUT_SECONDS, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise ExportError(self.name, f"ran longer than {TIMEOUT_SECONDS} s") from None
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ExportError(self.name, "failed", got=last)
-        return done.stdout
-
-
-def cache_folder() -> Path:
-    """Where environments made on demand live: $TINYSCENE_CACHE, or tinyscene in the user's cache."""
-    base = os.environ.get("TINYSCENE_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tinyscene"
 
 
 def tensorflow_python() -> Path:
@@ -135,15 +121,12 @@ def environment(module: str, base: str = sys.executable) -> Path:
     if (home / COMPLETE).exists():
         return python
     home.parent.mkdir(parents=True, exist_ok=True)
+    by_hand = f"{base} -m venv {home} && {python} -m pip install {' '.join(packages)}"
     for command in (
         [base, "-m", "venv", "--clear", str(home)],
         [str(python), "-m", "pip", "install", "--quiet", *packages],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            by_hand = f"{base} -m venv {home} && {python} -m pip install {' '.join(packages)}"
-            raise ExportError(module, f"its environment cannot be made: {last}", next_step=by_hand, missing=True)
+        run_program(command, module, "its environment cannot be made", next_step=by_hand, missing=True)
     (home / COMPLETE).touch()
     return python
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ExportError
+from .programs import last_line, run_program
 
 VELA_TIMEOUT_SECONDS = 600
 _OPERATORS = re.compile(r"(CPU|NPU) operators = (\d+)")
@@ -102,7 +102,7 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
         printed = _run_vela(folder, npu)
         summary = next(folder.glob("*_summary_*.csv"), None)
         if summary is None:
-            raise ExportError(f"Vela for {npu.name}", "left no summary", got=_last_line(printed))
+            raise ExportError(f"Vela for {npu.name}", "left no summary", got=last_line(printed))
         with summary.open(newline="") as file:
             figures = next(csv.DictReader(file))
     ops = {place: int(count) for place, count in _OPERATORS.findall(printed)}
@@ -126,19 +126,9 @@ def _run_vela(folder: Path, npu: Npu) -> str:
         *("--accelerator-config", npu.name, "--config", "Arm/vela.ini"),
         *("--system-config", npu.system_config, "--memory-mode", npu.memory_mode),
     ]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=VELA_TIMEOUT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ExportError(f"Vela for {npu.name}", f"ran longer than {VELA_TIMEOUT_SECONDS} s") from None
-    if done.returncode:
-        raise ExportError(f"Vela for {npu.name}", "refuses the file", got=_last_line(done.stderr or done.stdout))
+    where = f"Vela for {npu.name}"
+    done = run_program(command, where, "refuses the file", folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
     return done.stdout + done.stderr
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["nothing"])[-1]
 
 
 def _refused(printed: str) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -27,7 +26,9 @@ from runtime.graph_io import graph_arrays, graph_record, pack_arrays
 
 from .errors import ExportError
 from .foreign import COMPLETE, cache_folder
+from .programs import last_line, run_program
 
+WHERE = "emulated Raspberry Pi"  # in messages
 SUITE = "bookworm"
 SYSTEM_PACKAGES = ("python3", "libstdc++6")  # of Debian arm64
 WHEELS = ("numpy==2.4.6", "ai-edge-litert==2.3.0", "onnxruntime==1.31.1", "soundfile", "soxr")
@@ -91,7 +92,7 @@ class PiEngine:
             (folder / "graph.json").write_text(json.dumps(graph_record(self._files.graph)))
             (folder / "graph.npz").write_bytes(pack_arrays(graph_arrays(self._files.graph)))
             np.save(folder / "inputs.npy", codes)
-            said = json.loads(self._run(folder).strip().splitlines()[-1])
+            said = json.loads(last_line(self._run(folder)))
             package = "onnxruntime" if self._engine == "ort" else "ai-edge-litert"
             version = f"{package} {said['versions'][package]} on {said['machine']}, {self._processor.name}"
             self.notes = (version, *said["notes"])
@@ -107,18 +108,8 @@ class PiEngine:
         inside = f"/usr/bin/{EMULATOR} /usr/bin/python3 /mnt/tinyscene/pi_worker.py {self._engine} /mnt/model"
         script = _SCRIPT.format(root=self._root, runtime=RUNTIME, worker=WORKER, folder=folder, inside=inside)
         shown = {"QEMU_CPU": self._processor.name, "PYTHONPATH": "/usr/lib/wheels:/mnt/tinyscene", "LC_ALL": "C.UTF-8"}
-        try:
-            done = subprocess.run(
-                ["unshare", "--mount", "bash", "-euc", script],
-                env={"PATH": os.environ["PATH"], **shown}, capture_output=True, text=True,
-                timeout=TIMEOUT_SECONDS, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise ExportError(self.name, f"ran longer than {TIMEOUT_SECONDS} s") from None
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ExportError(self.name, "failed", got=last)
-        return done.stdout
+        command, environment = ["unshare", "--mount", "bash", "-euc", script], {"PATH": os.environ["PATH"], **shown}
+        return run_program(command, self.name, environment=environment, timeout_seconds=TIMEOUT_SECONDS).stdout
 
 
 # Mounts live in a name space of their own and vanish with it. The root is shared by runs, so its own files stay as they
@@ -185,11 +176,8 @@ def _unpack(root: Path) -> None:
 
 
 def _require(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise _missing(f"cannot get {what}: {last}", "check the network")
+    run_program(command, WHERE, f"cannot get {what}", next_step="check the network", missing=True)
 
 
 def _missing(what: str, next_step: str) -> ExportError:
-    return ExportError("emulated Raspberry Pi", what, next_step=next_step, missing=True)
+    return ExportError(WHERE, what, next_step=next_step, missing=True)

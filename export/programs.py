@@ -1,0 +1,49 @@
+"""Programs that work for us in a process of their own, run to their end.
+
+One that fails or does not end is an ExportError, whose reason is the last line that the program said.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .errors import ExportError
+
+
+def run_program(
+    command: Sequence[str],
+    where: str,
+    fault: str = "failed",
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout_seconds: float | None = None,
+    next_step: str = "",
+    missing: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """What the program printed.
+
+    Args:
+        where: what messages call the program.
+        fault: what it means that the program fails; ``next_step`` and ``missing`` go with it.
+        folder: to run in; ours if left out, as with the ``environment``.
+
+    Raises:
+        ExportError: it failed, or ran longer than ``timeout_seconds``.
+    """
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(where, f"ran longer than {timeout_seconds} s") from None
+    if done.returncode:
+        raise ExportError(where, fault, got=last_line(done.stderr or done.stdout), next_step=next_step, missing=missing)
+    return done
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty, where programs say what was wrong."""
+    return (text.strip().splitlines() or ["no message"])[-1]
