@@ -125,6 +125,11 @@ def output_fields(quant: Quant, relu: bool) -> Fields:
     return {"zero_point": quant.zero_point, "low": low - quant.zero_point, "high": high - quant.zero_point}
 
 
+def relu_of(node: Node) -> bool:
+    """Whether the op ends in ReLU."""
+    return bool(getattr(node.op, "relu", False))
+
+
 def table_by_rule(table: Callable[[Rounding], I8]) -> ByRule:
     """The field ``table``, which each rounding rule fills in its own way."""
     double, single = (Values("int8_t", tuple(table(rule).tolist())) for rule in ("double", "single"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, product
 
 from runtime.arith import I64
-from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node
+from runtime.graph import DepthwiseConv2D, Graph, Node
 from runtime.plan import Lead
 
 from ..kernel_sets import Fused
@@ -28,7 +28,7 @@ from .dsp_constants import (
     weight_bytes,
 )
 from .dsp_rows import HEADER, columns_of, planes_lead, row_lead, with_leaner
-from .residual import ADD_INPUT, Residual, residual
+from .patterns import ADD_INPUT, Residual, is_one_by_one, longest_residual
 
 NO_PLANES: Fields = dict.fromkeys(("channels", "groups", "plane_bytes", "fill", "relu", "zero_point", "constants"), 0)
 NO_SUM: Fields = {"larger": 0}
@@ -36,13 +36,7 @@ NO_SUM: Fields = {"larger": 0}
 
 def inverted_residual(graph: Graph, at: int) -> Fused | None:
     """The longest block that begins at node ``at``."""
-    for count in (5, 4, 3):
-        nodes = graph.nodes[at : at + count]
-        block = residual(nodes) if len(nodes) == count else None
-        layer = _layer(graph, block) if block else None
-        if block is not None and layer is not None:
-            return Fused(count, (block.x,), block.last.output, layer)
-    return None
+    return longest_residual(graph, at, _layer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +118,7 @@ def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...])
 
 def _records(graph: Graph, block: Residual) -> _Records | None:
     """The parts of the record, None where a part is not what the kernel computes."""
-    if not (_is_pointwise(graph, block.expand) and _is_pointwise(graph, block.project)):
+    if not (is_one_by_one(graph, block.expand) and is_one_by_one(graph, block.project)):
         return None
     window, side, total = _window(graph, block.depthwise), _side(graph, block), _total(graph, block)
     expand = folded(graph, block.expand, _by_channel(graph, block.expand), counted=True)
@@ -169,11 +163,6 @@ def _total(graph: Graph, block: Residual) -> Fields | None:
     other = graph.tensors[block.x] if block.side is None else graph.out(block.side)
     found = summed(product.quant, other.quant, graph.out(block.total).quant)
     return None if found is None else {"larger": found[0], "sum": found[1]}
-
-
-def _is_pointwise(graph: Graph, node: Node) -> bool:
-    assert isinstance(node.op, Conv2D)
-    return graph.ins(node)[1].shape[1:3] == (1, 1) and node.op.stride == (1, 1) and not any(node.op.pads)
 
 
 def _window(graph: Graph, node: Node) -> Fields | None:

@@ -23,7 +23,7 @@ from runtime.arith import (
 )
 from runtime.graph import FullyConnected, Graph, Node, Quant
 
-from ..records import LARGEST_STEP, ByRule, Fields, Macro, Values, codes_of
+from ..records import LARGEST_STEP, ByRule, Fields, Macro, Values, codes_of, relu_of
 
 GROUP = 4  # inputs, or channels of a depthwise convolution
 BLOCK_GROUPS = 32  # of the unrolled block in ts_dsp_tiles.c
@@ -62,7 +62,7 @@ def folded(
         in_zero: what stands for zero in the input, if not its zero point.
     """
     x, _, bias_t = graph.ins(node)
-    out, relu = graph.out(node).quant, bool(getattr(node.op, "relu", False))
+    out, relu = graph.out(node).quant, relu_of(node)
     bias = codes_of(bias_t)
     largest = max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
     bound = np.abs(weight).sum(axis=1) * largest + np.abs(bias)
@@ -101,7 +101,7 @@ def offsets(rescale: Rescale, bound: I64, zero_point: int) -> tuple[tuple[int, i
 
 def low_code(graph: Graph, node: Node) -> int:
     """The lowest output code, where saturation alone does not see to it: that of ReLU."""
-    return clamp_range(graph.out(node).quant, bool(getattr(node.op, "relu", False)))[0]
+    return clamp_range(graph.out(node).quant, relu_of(node))[0]
 
 
 def integer(fields: Fields, name: str) -> int:

@@ -7,28 +7,26 @@ that the fixed-point kernels refuse.
 from __future__ import annotations
 
 from runtime.arith import square_table
-from runtime.graph import DepthwiseConv2D, Graph, Mean, Mul, Node
+from runtime.graph import Graph
 from runtime.plan import Lead
 
 from ..kernel_sets import Fused
 from ..layers import layer_of
-from ..records import Fields, Layer, Macro, Values, codes_of, table_by_rule
+from ..records import Fields, Layer, Macro, Values, codes_of, relu_of, table_by_rule
 from .dsp_constants import folded, low_code, product_rescale
 from .dsp_rows import HEADER
+from .patterns import mean_of_squares, scaled_affine
 
 TABLE_BYTES = 256
 
 
 def square_mean(graph: Graph, at: int) -> Fused | None:
     """The mean over space of a tensor's squares."""
-    if at + 2 > len(graph.nodes):
+    found = mean_of_squares(graph, at)
+    if found is None:
         return None
-    square, mean = graph.nodes[at : at + 2]
-    if not (isinstance(square.op, Mul) and square.inputs[0] == square.inputs[1]):
-        return None
-    if not (isinstance(mean.op, Mean) and mean.op.over == "space" and mean.inputs == (square.output,)):
-        return None
-    relu, x, out = square.op.relu, graph.ins(square)[0], graph.out(square)
+    square, mean = found
+    x, out, relu = graph.ins(square)[0], graph.out(square), relu_of(square)
     table = table_by_rule(lambda rule: square_table(x.quant, out.quant, relu=relu, rounding=rule))
     fields: Fields = {"mean": layer_of(graph, mean).fields, "table": table}
     layer = Layer("ts_dsp_table_mean", "TsDspTableMean", fields, header=HEADER)
@@ -37,16 +35,15 @@ def square_mean(graph: Graph, at: int) -> Fused | None:
 
 def gain(graph: Graph, at: int) -> Fused | None:
     """The product with one factor for each channel, and the 1x1 depthwise convolution after it."""
-    if at + 2 > len(graph.nodes):
+    found = scaled_affine(graph, at)
+    if found is None or relu_of(found[0]):
         return None
-    scale, then = graph.nodes[at : at + 2]
-    if not (isinstance(scale.op, Mul) and not scale.op.relu and _is_elementwise(graph, then)):
-        return None
+    scale, then = found
     (x, factor), product = graph.ins(scale), graph.out(scale)
     channels = x.shape[3]
     rescale = product_rescale(x.quant, factor.quant, product.quant)
     constants = folded(graph, then, codes_of(graph.ins(then)[1]).reshape(channels, 1))
-    if factor.shape != (1, 1, 1, channels) or then.inputs[0] != product.name or rescale is None or constants is None:
+    if factor.shape != (1, 1, 1, channels) or rescale is None or constants is None:
         return None
     fields: Fields = {
         "pixels": x.shape[1] * x.shape[2],
@@ -65,7 +62,3 @@ def gain(graph: Graph, at: int) -> Fused | None:
     lead = Lead(x.n_bytes, in_place=True)  # one channel after the other: in the input's place or clear of it
     layer = Layer("ts_dsp_gain", "TsDspGain", fields, TABLE_BYTES, HEADER, lead=lead)
     return Fused(2, scale.inputs, then.output, layer)
-
-
-def _is_elementwise(graph: Graph, node: Node) -> bool:
-    return node.op == DepthwiseConv2D(relu=getattr(node.op, "relu", False)) and graph.ins(node)[1].shape[1:3] == (1, 1)

@@ -7,8 +7,9 @@ from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, 
 from ..kernel_sets import C_FOLDER, KernelSet
 from ..records import Layer
 from .mve_block import lean_block
-from .mve_elements import add, affine, is_affine, lookup, mean, mul, scaled, square_mean
+from .mve_elements import add, affine, lookup, mean, mul, scaled, square_mean
 from .mve_windows import conv2d, depthwise
+from .patterns import is_affine
 
 
 def _depthwise(graph: Graph, node: Node) -> Layer | None:

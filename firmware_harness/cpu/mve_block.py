@@ -14,21 +14,15 @@ from runtime.plan import Lead
 from ..kernel_sets import Fused
 from ..records import Fields, Layer
 from .mve_elements import add
-from .mve_windows import HEADER, LANES, PIXELS, WINDOWS_BYTES, conv2d, depthwise, is_pointwise
-from .residual import ADD_INPUT, Residual, residual
+from .mve_windows import HEADER, LANES, PIXELS, WINDOWS_BYTES, conv2d, depthwise
+from .patterns import ADD_INPUT, Residual, is_one_by_one, longest_residual
 
 RING_ROWS = 4
 
 
 def lean_block(graph: Graph, at: int) -> Fused | None:
     """The longest inverted residual that begins at node ``at``."""
-    for count in (5, 4, 3):
-        nodes = graph.nodes[at : at + count]
-        block = residual(nodes) if len(nodes) == count else None
-        layer = _layer(graph, block) if block else None
-        if block is not None and layer is not None:
-            return Fused(count, (block.x,), block.last.output, layer)
-    return None
+    return longest_residual(graph, at, _layer)
 
 
 def _layer(graph: Graph, block: Residual) -> Layer | None:
@@ -62,7 +56,7 @@ def _layer(graph: Graph, block: Residual) -> Layer | None:
 
 def _parts(graph: Graph, block: Residual) -> Fields | None:
     """The records of the layers inside, those of absent ones empty."""
-    if not (is_pointwise(graph, block.expand) and is_pointwise(graph, block.project)):
+    if not (is_one_by_one(graph, block.expand) and is_one_by_one(graph, block.project)):
         return None
     layers = {
         "expand": conv2d(graph, block.expand),

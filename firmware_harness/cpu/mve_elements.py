@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from runtime.arith import I8, Rounding, add_double, add_single, clamp_range, conv_rescale, requantise, square_table
-from runtime.graph import Add, DepthwiseConv2D, Graph, Mean, Mul, Node, Tensor
+from runtime.graph import Add, DepthwiseConv2D, Graph, Mean, Node, Tensor
 from runtime.plan import Lead
 
 from ..kernel_sets import Fused
@@ -25,10 +25,12 @@ from ..records import (
     codes_of,
     lookup_layer,
     output_fields,
+    relu_of,
     scales_of,
     table_by_rule,
 )
 from .mve_windows import HEADER, LANES, constants, moved_bias, shifts_right
+from .patterns import mean_of_squares, scaled_affine
 
 HEADROOM_BITS = 20  # of the fixed-point sum
 LOWEST_CODE = -128
@@ -117,12 +119,6 @@ def affine(graph: Graph, node: Node) -> Layer | None:
     return Layer("ts_mve_affine", "TsMveAffine", fields, header=HEADER, lead=in_place(out))
 
 
-def is_affine(graph: Graph, node: Node) -> bool:
-    if not isinstance(node.op, DepthwiseConv2D):
-        return False
-    return graph.ins(node)[1].shape[1:3] == (1, 1) and node.op == DepthwiseConv2D(relu=node.op.relu)
-
-
 def _alike(graph: Graph, node: Node) -> bool:
     _, weight, bias = graph.ins(node)
     rows = zip(codes_of(weight).ravel().tolist(), codes_of(bias).tolist(), weight.quant.scale, strict=True)
@@ -134,22 +130,17 @@ def _affine_table(graph: Graph, node: Node, rounding: Rounding) -> I8:
     (x, weight, bias), out = graph.ins(node), graph.out(node)
     acc = (np.arange(-128, 128) - x.quant.zero_point) * codes_of(weight).ravel()[0] + codes_of(bias)[0]
     rescale = conv_rescale(x.quant, replace(weight.quant, scale=weight.quant.scale[:1]), out.quant)
-    return requantise(acc, rescale, out.quant, relu=bool(getattr(node.op, "relu", False)), rounding=rounding)
+    return requantise(acc, rescale, out.quant, relu=relu_of(node), rounding=rounding)
 
 
 def square_mean(graph: Graph, at: int) -> Fused | None:
     """Mean over space of the squares."""
-    if at + 2 > len(graph.nodes):
+    found = mean_of_squares(graph, at)
+    layer = mean(graph, found[1]) if found else None
+    if found is None or layer is None:
         return None
-    square, power = graph.nodes[at : at + 2]
-    if not (isinstance(square.op, Mul) and square.inputs[0] == square.inputs[1]):
-        return None
-    relu, (x, _), out = square.op.relu, graph.ins(square), graph.out(square)
-    if not (isinstance(power.op, Mean) and power.inputs == (square.output,)):
-        return None
-    layer = mean(graph, power)
-    if layer is None or power.op.over != "space":
-        return None
+    square, power = found
+    (x, _), out, relu = graph.ins(square), graph.out(square), relu_of(square)
     table = _bytewise(lambda rule: square_table(x.quant, out.quant, relu=relu, rounding=rule))
     fields: Fields = {"mean": layer.fields, "table": table}
     fused = Layer("ts_mve_lookup_mean", "TsMveLookupMean", fields, header=HEADER)
@@ -158,14 +149,11 @@ def square_mean(graph: Graph, at: int) -> Fused | None:
 
 def scaled(graph: Graph, at: int) -> Fused | None:
     """A product, then an affine function: a table if it is the same for all channels, else a bias for each."""
-    if at + 2 > len(graph.nodes):
+    found = scaled_affine(graph, at)
+    layer = mul(graph, found[0]) if found else None
+    if found is None or layer is None or layer.kernel != "ts_mve_mul":
         return None
-    product, then = graph.nodes[at : at + 2]
-    if not (isinstance(product.op, Mul) and is_affine(graph, then) and then.inputs[0] == product.output):
-        return None
-    layer = mul(graph, product)
-    if layer is None or layer.kernel != "ts_mve_mul":
-        return None
+    product, then = found
     fused = _then_table(graph, product, then, layer) or _then_affine(graph, product, then, layer)
     return None if fused is None else Fused(2, product.inputs, then.output, fused)
 
@@ -173,7 +161,7 @@ def scaled(graph: Graph, at: int) -> Fused | None:
 def _then_table(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer | None:
     if not _alike(graph, then):
         return None
-    low, _ = clamp_range(graph.out(product).quant, bool(getattr(product.op, "relu", False)))
+    low, _ = clamp_range(graph.out(product).quant, relu_of(product))
     table = _bytewise(lambda rule: _affine_table(graph, then, rule)[np.maximum(np.arange(-128, 128), low) + 128])
     fields: Fields = {"mul": layer.fields, "table": table}
     return Layer("ts_mve_mul_lookup", "TsMveMulLookup", fields, header=HEADER, lead=layer.lead)
@@ -181,7 +169,7 @@ def _then_table(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer 
 
 def _then_affine(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer | None:
     (x, weight, bias), out = graph.ins(then), graph.out(then)
-    low, _ = clamp_range(x.quant, bool(getattr(product.op, "relu", False)))
+    low, _ = clamp_range(x.quant, relu_of(product))
     taps = codes_of(weight).ravel()
     rescale = conv_rescale(x.quant, replace(weight.quant, scale=weight.quant.scale[:1]), out.quant)
     one_line = len(set(zip(taps.tolist(), weight.quant.scale, strict=True))) == 1
@@ -195,7 +183,7 @@ def _then_affine(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer
         "weight": int(taps[0]),
         "rescale": scales_of(rescale)[0],
         "bias": Values("int32_t", tuple(fours[:, :, [0, 2, 1, 3]].swapaxes(1, 2).ravel().tolist()), aligned=True),
-        "out": output_fields(out.quant, bool(getattr(then.op, "relu", False))),
+        "out": output_fields(out.quant, relu_of(then)),
     }
     return Layer("ts_mve_mul_affine", "TsMveMulAffine", fields, header=HEADER, lead=layer.lead)
 

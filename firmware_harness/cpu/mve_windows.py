@@ -16,6 +16,7 @@ from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node
 from runtime.plan import Lead
 
 from ..records import ByRule, Fields, Layer, Values, codes_of, output_fields, window_fields
+from .patterns import is_one_by_one
 
 HEADER = "ts_mve.h"
 LANES = 16
@@ -54,15 +55,11 @@ def _conv_lead(graph: Graph, node: Node, op: Conv2D) -> Lead:
         graph.ins(node)[0].shape,
         graph.out(node).shape,
     )
-    if is_pointwise(graph, node):
+    if is_one_by_one(graph, node):
         n = height * width
         return Lead(max(written * (channels - in_channels) for written in (min(PIXELS, n), n)))
     needed = (max(0, y * op.stride[0] - op.pads[0]) * in_width * in_channels for y in range(height))
     return Lead(max((y + 1) * width * channels - kept for y, kept in enumerate(needed)))
-
-
-def is_pointwise(graph: Graph, node: Node) -> bool:
-    return graph.ins(node)[1].shape[1:3] == (1, 1) and node.op == Conv2D(relu=bool(getattr(node.op, "relu", False)))
 
 
 def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
