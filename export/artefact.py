@@ -22,7 +22,6 @@ from runtime.arith import I8, dequantise, quantise
 from runtime.bundle import Bundle, Golden, write_bundle
 from runtime.engines import NumpyEngine
 from runtime.graph import Graph
-from runtime.interpreter import run
 from training.models.checkpoint import LoadedModel
 
 from .float_onnx import FLOAT_MODEL, float_onnx
@@ -81,13 +80,7 @@ def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
     chosen = log_mels[np.linspace(0, len(log_mels) - 1, min(GOLDEN_CLIPS, len(log_mels))).astype(int)]
     real = network_input(graph, chosen)
     noise = np.random.default_rng(0).integers(-128, 128, (1, *real.shape[1:])).astype(np.int8)
-    inputs = np.concatenate([real, noise])
-    activations: dict[str, dict[str, I8]] = {}
-    for rounding in ("double", "single"):
-        trace: dict[str, I8] = {}
-        run(graph, inputs, rounding=rounding, trace=trace)
-        activations[rounding] = trace
-    return Golden(inputs, activations)
+    return Golden.of(graph, np.concatenate([real, noise]))
 
 
 def export_bundle(

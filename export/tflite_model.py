@@ -6,16 +6,13 @@ them. Refuses what :mod:`export.from_tflite` refuses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
-from runtime.arith import I8, Rounding
+from runtime.bundle import Golden
 from runtime.graph import Graph
-from runtime.interpreter import run
 
 from .errors import ExportError
 from .from_tflite import graph_of
@@ -23,14 +20,6 @@ from .tflite_file import Int8File
 from .to_onnx import to_onnx
 
 GOLDEN_VECTORS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Vectors:
-    """Inputs int8 (n, ...) and every activation by rounding rule and name."""
-
-    inputs: I8
-    activations: Mapping[str, Mapping[str, I8]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +33,13 @@ class TfliteModel:
         """The file itself, or its graph as ONNX."""
         return self.data if name.endswith(".tflite") else to_onnx(self.graph)
 
-    def golden(self, count: int = GOLDEN_VECTORS, seed: int = 0) -> Vectors:
+    def golden(self, count: int = GOLDEN_VECTORS, seed: int = 0) -> Golden:
         """Random codes, one in ten of them an end of the range, and what the interpreter makes of them."""
         rng = np.random.default_rng(seed)
         shape = (count, *self.graph.tensors[self.graph.input].shape[1:])
         codes = rng.integers(-128, 128, shape)
         codes = np.where(rng.random(shape) < 0.1, rng.choice([-128, 127], shape), codes).astype(np.int8)
-        activations: dict[str, dict[str, I8]] = {rounding: {} for rounding in get_args(Rounding)}
-        for rounding in get_args(Rounding):
-            run(self.graph, codes, rounding=rounding, trace=activations[rounding])
-        return Vectors(codes, activations)
+        return Golden.of(self.graph, codes)
 
 
 def open_tflite(path: Path) -> TfliteModel:

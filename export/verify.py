@@ -15,7 +15,7 @@ import numpy as np
 
 from firmware_harness.engine import Figures
 from runtime.arith import I8, Rounding
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Golden
 from runtime.engines import Engine, ModelFiles, NumpyEngine
 from runtime.errors import TinysceneError
 from runtime.graph import Graph
@@ -170,11 +170,9 @@ def verify_bundle(
         ExportError: the golden activations are not the interpreter's (another version made the bundle).
     """
     golden = bundle.golden()
-    for rounding in ("double", "single"):
-        trace: dict[str, I8] = {}
-        run(bundle.graph, golden.inputs, rounding=rounding, trace=trace)
+    for rounding, activations in Golden.of(bundle.graph, golden.inputs).activations.items():
         for name, wanted in golden.activations[rounding].items():
-            if not np.array_equal(trace[name], wanted):
+            if not np.array_equal(activations[name], wanted):
                 raise ExportError(
                     f"{bundle.path}, golden.npz, {rounding}/{name}",
                     "is not what this version computes",

@@ -25,6 +25,7 @@ from .cost import graph_cost, verdicts
 from .errors import RuntimeFailure
 from .graph import Graph
 from .graph_io import graph_arrays, graph_from_record, graph_record, pack_arrays, unpack_arrays
+from .interpreter import run
 from .spec import DCASE_BUDGET, FrontendSpec
 
 FORMAT = 1
@@ -43,6 +44,14 @@ class Golden:
 
     inputs: I8
     activations: dict[str, dict[str, I8]]
+
+    @staticmethod
+    def of(graph: Graph, inputs: I8) -> Golden:
+        """What the interpreter makes of ``inputs`` by both rules."""
+        activations: dict[str, dict[str, I8]] = {rounding: {} for rounding in _ROUNDINGS}
+        for rounding in _ROUNDINGS:
+            run(graph, inputs, rounding=rounding, trace=activations[rounding])
+        return Golden(inputs, activations)
 
 
 @dataclass(frozen=True, eq=False)

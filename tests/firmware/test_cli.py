@@ -15,7 +15,6 @@ import pytest
 import tinyscene
 from firmware_harness.targets import CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32
 from runtime.bundle import Golden, write_bundle
-from runtime.interpreter import run
 from runtime.spec import preset
 from tests.firmware.machines import on_each
 from tests.graphs import random_input, small_net
@@ -29,11 +28,9 @@ needs_host = pytest.mark.needs_tool("gcc")
 def _bundle(folder: Path, spoil: Callable[[dict[str, Any]], None] | None = None) -> Path:
     graph = small_net(np.random.default_rng(3), grn=True)
     codes = random_input(np.random.default_rng(4), graph, 3)
-    activations: dict[str, dict[str, Any]] = {"double": {}, "single": {}}
-    run(graph, codes, rounding="double", trace=activations["double"])
-    run(graph, codes, rounding="single", trace=activations["single"])
+    golden = Golden.of(graph, codes)
     if spoil:
-        spoil(activations)
+        spoil(golden.activations)
     path = folder / "scenes"
     write_bundle(
         path,
@@ -42,7 +39,7 @@ def _bundle(folder: Path, spoil: Callable[[dict[str, Any]], None] | None = None)
         labels=LABELS,
         tflite=b"TFL3",
         onnx=b"onnx",
-        golden=Golden(codes, activations),
+        golden=golden,
         metrics={},
         data="made up",
         tools={},
