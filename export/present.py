@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .npu import Estimate
 from .quality import Ranking
+from .report.sections import ram_bytes
 from .verify import TargetResult, Verification
 
 STYLES = {
@@ -58,7 +59,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
 def matrix_row(result: TargetResult) -> tuple[str, ...]:
     """One target as text."""
     f = result.figures
-    ram = None if f is None else f.arena_bytes + (f.static_ram_bytes or 0) + (f.stack_bytes or 0)
+    ram = ram_bytes(f)
     return (
         result.target,
         result.rounding or "",
@@ -82,15 +83,26 @@ def _wide() -> Console:
     return console if console.is_terminal else Console(markup=False, width=LOG_WIDTH)
 
 
+def _table(title: str, columns: Sequence[str], words: Collection[str]) -> Table:
+    """Columns of ``words`` stand to the left, the others are numbers."""
+    table = Table(title=title)
+    for name in columns:
+        table.add_column(name, justify="left" if name in words else "right", overflow="fold")
+    return table
+
+
+def _say(console: Console, text: str) -> None:
+    """A line of any length in one colour."""
+    console.print(text, highlight=False, soft_wrap=True)
+
+
 def print_verification(verification: Verification) -> None:
     """The matrix, then every difference, exception and skip in words."""
     console = _wide()
-    table = Table(title=f"verification of {verification.graph}")
     rows = [matrix_row(result) for result in verification.results]
     filled = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]  # without clips there is no accuracy
-    for i in filled:
-        left = COLUMNS[i] in ("target", "rule", "verdict")
-        table.add_column(COLUMNS[i], justify="left" if left else "right", overflow="fold")
+    columns = [COLUMNS[i] for i in filled]
+    table = _table(f"verification of {verification.graph}", columns, words=("target", "rule", "verdict"))
     for result, row in zip(verification.results, rows, strict=True):
         table.add_row(*(row[i] for i in filled), style=STYLES[result.status])
     console.print(table)
@@ -100,22 +112,21 @@ def print_verification(verification: Verification) -> None:
     for result in verification.results:
         for text in (*result.exceptions, result.note, str(result.first_difference or "")):
             if text:
-                console.print(f"{result.target}: {text}", highlight=False, soft_wrap=True)
+                _say(console, f"{result.target}: {text}")
 
 
 def print_estimates(model: str, estimates: Sequence[Estimate]) -> None:
     """Vela's estimates side by side, then every op an NPU would leave to the CPU."""
     console = _wide()
-    table = Table(title=f"{model} on Ethos-U, estimated by Vela")
-    for name in ("NPU", "ops on NPU", "cycles", "ms", "SRAM B", "flash B"):
-        table.add_column(name, justify="left" if name == "NPU" else "right")
+    columns = ("NPU", "ops on NPU", "cycles", "ms", "SRAM B", "flash B")
+    table = _table(f"{model} on Ethos-U, estimated by Vela", columns, words=("NPU",))
     for e in estimates:
         share = f"{e.ops_on_npu} of {e.ops_on_npu + e.ops_on_cpu} ({e.npu_share:.0%})"
         table.add_row(e.npu, share, f"{e.cycles:,}", f"{e.milliseconds:.2f}", f"{e.sram_bytes:,}", f"{e.flash_bytes:,}")
     console.print(table)
     for e in estimates:
         for refused in e.refused:
-            console.print(f"{e.npu}: to the CPU: {refused}", highlight=False, soft_wrap=True)
+            _say(console, f"{e.npu}: to the CPU: {refused}")
 
 
 def print_ranking(model: str, ranking: Ranking, rows: int) -> None:
@@ -125,13 +136,12 @@ def print_ranking(model: str, ranking: Ranking, rows: int) -> None:
         f"{model}: scores at {ranking.scores_sqnr_db:.1f} dB, "
         f"{ranking.agreement:.1%} of {ranking.clips} clips answer as float"
     )
-    table = Table(title=title)
-    for name in ("activation", "op", "SQNR dB", "saturated", "share of error", "agreement gained"):
-        table.add_column(name, justify="left" if name in ("activation", "op") else "right", overflow="fold")
+    columns = ("activation", "op", "SQNR dB", "saturated", "share of error", "agreement gained")
+    table = _table(title, columns, words=("activation", "op"))
     for cost in ranking.rows[:rows]:
         quality = cost.quality
         shown = (f"{quality.sqnr_db:.1f}", f"{quality.saturated_share:.2%}", f"{cost.error_share:.1%}")
         table.add_row(quality.name, quality.op, *shown, f"{100 * cost.agreement_gain:+.1f} points")
     console.print(table)
     for words in ranking.advice():
-        console.print(words, highlight=False, soft_wrap=True)
+        _say(console, words)

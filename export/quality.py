@@ -44,12 +44,16 @@ def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, np.ndarray]) 
             continue
         wanted = reference[tensor.name].astype(np.float64)
         got = dequantise(trace[tensor.name], tensor.quant).reshape(wanted.shape)
-        noise = float(np.square(wanted - got).sum())
-        sqnr = 10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(noise, 1e-30))
+        sqnr_db = _sqnr_db(wanted, float(np.square(wanted - got).sum()))
         top = trace[tensor.name] == 127
         edge = top | (trace[tensor.name] == -128) & (tensor.quant.zero_point > -128)
-        rows.append(LayerQuality(tensor.name, names[tensor.name], float(sqnr), float(edge.mean()), float(top.mean())))
+        rows.append(LayerQuality(tensor.name, names[tensor.name], sqnr_db, float(edge.mean()), float(top.mean())))
     return tuple(rows)
+
+
+def _sqnr_db(wanted: np.ndarray, error: float) -> float:
+    """``error``: the sum of squares of what is not as wanted."""
+    return float(10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(error, 1e-30)))
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,7 @@ def rank_layers(graph: Graph, log_mels: F32, progress: Callable[[int, int], None
         if progress is not None:
             progress(done, len(rows))
     costs.sort(key=lambda cost: -cost.error_share)
-    sqnr = 10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(error, 1e-30))
-    return Ranking(len(log_mels), float(sqnr), agreement, tuple(costs))
+    return Ranking(len(log_mels), _sqnr_db(wanted, error), agreement, tuple(costs))
 
 
 ADVISED = 3  # activations, at most
