@@ -118,12 +118,12 @@ def tie_net() -> Graph:
     total, product = b.add(b.input, depthwise), b.mul(b.input, b.input)
     mean = b.mean(b.input, over="channels")
     graph = b.graph(b.mean(b.add(total, product)))
-    tensors = {name: _unit_weights(t) for name, t in graph.tensors.items()}
+    tensors = {name: unit_weights(t) for name, t in graph.tensors.items()}
     quants = {conv: (0.5, -4), depthwise: (1.0, 0), total: (2.0, 7), product: (8.0, -100), mean: (1.0, 2)}
     return with_quant(replace(graph, tensors=tensors), {name: Quant.per_tensor(*q) for name, q in quants.items()})
 
 
-def _unit_weights(tensor: Tensor) -> Tensor:
+def unit_weights(tensor: Tensor) -> Tensor:
     """Weights of -0.5, 0 or 0.5, biases of zero, activations as they are."""
     if tensor.data is None:
         return tensor

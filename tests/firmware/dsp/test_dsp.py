@@ -25,7 +25,7 @@ from runtime.graph import Graph
 from runtime.interpreter import run
 from tests.firmware.dsp.nets import block, checked, drawn_blocks, drawn_net
 from tests.firmware.machines import on
-from tests.firmware.random_graphs import convolution, cp_mobile, with_quant
+from tests.firmware.random_graphs import convolution, cp_mobile, unit_weights, with_quant
 from tests.graphs import Builder, random_input
 
 TWINS = replace(HOST, name="host-dsp", cpu="dsp")
@@ -161,7 +161,7 @@ def test_exact_ties(target: Target) -> None:
     middle = b.conv(wide, (3, 3), pads=(1, 1, 1, 1), relu=True)
     product = b.conv(middle, (1, 1), channels=2)
     graph = b.graph(b.mean(b.add(product, b.input)))
-    tensors = {name: _small_weights(t) for name, t in graph.tensors.items()}
+    tensors = {name: unit_weights(t) for name, t in graph.tensors.items()}
     quants = {wide: (1.0, -128), middle: (2.0, -128), product: (4.0, -4), graph.nodes[3].output: (4.0, 7)}
     graph = with_quant(
         replace(graph, tensors=tensors), {name: Quant.per_tensor(*quant) for name, quant in quants.items()}
@@ -177,16 +177,6 @@ def test_exact_ties(target: Target) -> None:
         seen.append(trace)
     for name in (wide, product):
         assert (seen[0][name] != seen[1][name]).any(), f"{name} met no tie"
-
-
-def _small_weights(tensor: Any) -> Any:
-    """Weights of -0.5, 0 or 0.5, no biases."""
-    if tensor.data is None:
-        return tensor
-    if tensor.quant.axis is None or tensor.dtype == "int32":
-        return replace(tensor, data=np.zeros_like(tensor.data))
-    scale = np.full(len(tensor.quant.scale), 0.5)
-    return replace(tensor, data=np.sign(tensor.data), quant=Quant.per_channel(scale, tensor.quant.axis))
 
 
 @both_rules
