@@ -42,26 +42,12 @@ static int canary_lives(void) {
     return 1;
 }
 
-static int read_input(void) {
-    const int file = ts_port_open("vectors.bin", 0);
-    const size_t got = file < 0 ? 0 : ts_port_read(file, memory.arena + TS_MODEL_INPUT_OFFSET, TS_MODEL_INPUT_BYTES);
-    ts_port_close(file);
-    return got == TS_MODEL_INPUT_BYTES ? TS_OK : TS_EXIT_FILE;
-}
-
-static int write_output(void) {
-    const int file = ts_port_open("output.bin", 1);
-    const int failed = file < 0 || ts_port_write(file, output, sizeof output) != 0;
-    ts_port_close(file);
-    return failed ? TS_EXIT_FILE : TS_EXIT_OK;
-}
-
 int main(void) {
     enum { FIRST_COLOUR = 0x5c, SECOND_COLOUR = -0x5d };
     int8_t* const input = memory.arena + TS_MODEL_INPUT_OFFSET;
     uint32_t* top = ts_stack_pointer();
     paint_arena(FIRST_COLOUR);
-    if (read_input() != TS_OK) {
+    if (ts_port_load("vectors.bin", input, TS_MODEL_INPUT_BYTES) != TS_EXIT_OK) {
         return TS_EXIT_FILE;
     }
     ts_stack_paint(top);
@@ -72,7 +58,7 @@ int main(void) {
     const uint32_t reach = arena_reach(FIRST_COLOUR);
     int alive = canary_lives();
     paint_arena(SECOND_COLOUR);
-    if (read_input() != TS_OK) {
+    if (ts_port_load("vectors.bin", input, TS_MODEL_INPUT_BYTES) != TS_EXIT_OK) {
         return TS_EXIT_FILE;
     }
     ts_counter_start();
@@ -83,5 +69,5 @@ int main(void) {
     const uint32_t reach_again = arena_reach(SECOND_COLOUR);
     ts_print_decimal("arena_bytes", reach > reach_again ? reach : reach_again);
     alive &= canary_lives();
-    return alive ? write_output() : TS_EXIT_GUARD;
+    return alive ? ts_port_store("output.bin", output, sizeof output) : TS_EXIT_GUARD;
 }

@@ -16,24 +16,15 @@ static void seen(void* context, int32_t layer, const int8_t* data, size_t size) 
     ts_counter_start();
 }
 
-static int read_input(void) {
-    const int file = ts_port_open("vectors.bin", 0);
-    const size_t got = file < 0 ? 0 : ts_port_read(file, arena + TS_MODEL_INPUT_OFFSET, TS_MODEL_INPUT_BYTES);
-    ts_port_close(file);
-    return got == TS_MODEL_INPUT_BYTES ? TS_OK : TS_EXIT_FILE;
-}
-
 int main(void) {
     const TsObserver observer = {seen, 0};
-    if (read_input() != TS_OK) {
+    int8_t* const input = arena + TS_MODEL_INPUT_OFFSET;
+    if (ts_port_load("vectors.bin", input, TS_MODEL_INPUT_BYTES) != TS_EXIT_OK) {
         return TS_EXIT_FILE;
     }
     ts_counter_start();
-    if (ts_model_observe(arena + TS_MODEL_INPUT_OFFSET, output, arena, &observer) != TS_OK) {
+    if (ts_model_observe(input, output, arena, &observer) != TS_OK) {
         return TS_EXIT_INVOKE;
     }
-    const int file = ts_port_open("clocks.bin", 1);
-    const int failed = file < 0 || ts_port_write(file, clocks, sizeof clocks) != 0;
-    ts_port_close(file);
-    return failed ? TS_EXIT_FILE : TS_EXIT_OK;
+    return ts_port_store("clocks.bin", clocks, sizeof clocks);
 }

@@ -26,8 +26,10 @@ int ts_port_write(int handle, const void* data, size_t size) {
 }
 
 void ts_port_close(int handle) {
-    (void)fclose(files[handle]);
-    files[handle] = NULL;
+    if (handle >= 0) {
+        (void)fclose(files[handle]);
+        files[handle] = NULL;
+    }
 }
 
 void ts_port_print(const char* text) {
