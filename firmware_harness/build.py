@@ -1,8 +1,7 @@
 """Compile an emitted model, the kernels and a test program into an image.
 
 Objects and images are named by a digest of everything that goes into them, so that nothing is compiled twice in one
-build folder. Refuses to go on without the compiler, naming the packages that bring it, with one too old for the
-processor, and with a model that does not fit into memory.
+build folder. Refuses a model that does not fit into memory.
 """
 
 from __future__ import annotations
@@ -10,10 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,10 +21,9 @@ from .emit import ROUNDING_MACRO, Emitted
 from .errors import FirmwareError
 from .frontend import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
 from .targets import C_FLAGS, PORT_FOLDER, Target
+from .tools import compiler_version, run_tool
 
 Program = Literal["verify", "measure", "profile", "logmel", "scenes"]
-COMPILE_TIMEOUT_SECONDS = 300.0
-COMPLAINT = re.compile(r"\berror: |undefined reference|multiple definition|overflowed by")
 OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 CODE_SECTIONS = (".text",)
 FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".ARM.exidx", ".data")
@@ -134,30 +129,6 @@ def sizes(image: Image) -> ImageSizes:
     return ImageSizes(total(FLASH_SECTIONS), total(CODE_SECTIONS), total(STATIC_RAM_SECTIONS))
 
 
-def run_tool(command: Sequence[str], target: Target) -> str:
-    """Standard output of one of the target's tools, or FirmwareError with its first complaint."""
-    try:
-        done = subprocess.run(
-            [_tool(command[0], target), *command[1:]],
-            capture_output=True,
-            text=True,
-            timeout=COMPILE_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise FirmwareError(
-            f"building for {target.name}", f"{command[0]} ran longer than {COMPILE_TIMEOUT_SECONDS} s"
-        ) from None
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if COMPLAINT.search(line)]
-        raise FirmwareError(
-            f"building for {target.name}",
-            f"{command[0]} failed: {(lines or done.stderr.splitlines() or ['no message'])[0]}",
-            next_step=f"run it by hand: {' '.join(command)}",
-        )
-    return done.stdout
-
-
 @lru_cache(maxsize=1)
 def _process_folder_handle() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="tinyscene-firmware-")
@@ -165,44 +136,6 @@ def _process_folder_handle() -> tempfile.TemporaryDirectory[str]:
 
 def _process_folder() -> Path:
     return Path(_process_folder_handle().name)
-
-
-def _tool(name: str, target: Target) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise FirmwareError(
-            f"building for {target.name}",
-            f"{name} is not installed",
-            next_step=f"apt-get install {target.toolchain.package}",
-            missing=True,
-        )
-    return path
-
-
-def compiler_version(target: Target) -> str:
-    """The target's compiler as it names itself.
-
-    Raises:
-        FirmwareError: there is none, or it is older than the processor.
-    """
-    compiler = _tool(target.compiler, target)
-    number = _answer(compiler, "-dumpversion").strip()
-    major = number.partition(".")[0]
-    if major.isdigit() and int(major) < target.oldest_gcc:
-        raise FirmwareError(
-            f"building for {target.name}",
-            f"{target.compiler} is too old for this processor",
-            expected=f"version {target.oldest_gcc} or newer",
-            got=number,
-            next_step=f"apt-get install {target.toolchain.package} on a newer system, or put a newer one first in PATH",
-            missing=True,
-        )
-    return _answer(compiler, "--version")
-
-
-@lru_cache(maxsize=32)
-def _answer(compiler: str, question: str) -> str:
-    return subprocess.run([compiler, question], capture_output=True, text=True, check=True).stdout
 
 
 def _digest(*parts: str) -> str:

@@ -7,7 +7,6 @@ sanitizer's report, a damaged guard beside the arena, a time-out. No process out
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from .build import Image
 from .errors import FirmwareError
-from .targets import Emulator
+from .tools import emulator_command
 
 CONSOLE = "console.txt"
 VECTORS = "vectors.bin"
@@ -83,24 +82,11 @@ def _command(image: Image) -> list[str]:
     if emulator is None:
         return [str(image.path)]
     return [
-        *(_emulator_path(emulator), "-M", emulator.machine, *emulator.options),
-        *("-display", "none", "-monitor", "none", "-serial", "none"),
+        *(*emulator_command(emulator), "-serial", "none"),
         *(["-icount", "shift=0"] if image.program != "verify" else []),
         *("-semihosting-config", "enable=on,target=native,chardev=console"),
         *("-chardev", f"file,id=console,path={CONSOLE}", "-kernel", str(image.path)),
     ]
-
-
-def _emulator_path(emulator: Emulator) -> str:
-    path = shutil.which(emulator.command)
-    if path is None:
-        raise FirmwareError(
-            f"machine {emulator.machine}",
-            f"{emulator.command} is not installed",
-            next_step=f"apt-get install {emulator.package}",
-            missing=True,
-        )
-    return path
 
 
 def _refuse(image: Image, code: int, printed: dict[str, str], stderr: str) -> None:

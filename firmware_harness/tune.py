@@ -21,13 +21,13 @@ from runtime.arith import Rounding
 from runtime.cache import cache_folder
 from runtime.graph import Graph
 
-from .build import compiler_version
 from .engine import FirmwareEngine
 from .errors import FirmwareError
 from .kernel_sets import KernelSet, kernel_set
 from .records import ByRule, Fields, Layer, Values
 from .schedule import Call, plan_calls, schedule
 from .targets import Target
+from .tools import compiler_version
 
 SLACK = 0.05  # of the fastest, what `balanced` may spend for memory
 

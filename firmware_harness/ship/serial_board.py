@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 import select
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from ..build import run_tool
 from ..errors import FirmwareError
 from ..targets import C_FLAGS, Target
+from ..tools import emulator_command, run_tool
 from .product import C_FOLDER, Product
 
 START_UP_SECONDS = 20.0
@@ -85,16 +84,11 @@ class SerialBoard:
 
     def __init__(self, image: Path, target: Target) -> None:
         emulator = target.emulator
-        if emulator is None or shutil.which(emulator.command) is None:
-            command, package = (emulator.command, emulator.package) if emulator else ("an emulator", "")
-            raise FirmwareError(
-                f"machine for {target.name}", f"{command} is not installed", next_step=f"apt-get install {package}"
-            )
+        if emulator is None:
+            raise FirmwareError(f"machine for {target.name}", "not emulated", next_step="choose another --target")
+        words = ("-icount", "shift=0", "-serial", "pty", "-semihosting", "-kernel", str(image))
         self._process = subprocess.Popen(
-            [
-                *(emulator.command, "-M", emulator.machine, *emulator.options, "-icount", "shift=0"),
-                *("-display", "none", "-monitor", "none", "-serial", "pty", "-semihosting", "-kernel", str(image)),
-            ],
+            [*emulator_command(emulator), *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:

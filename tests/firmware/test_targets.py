@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_harness.build import Image, build, run_tool
+from firmware_harness.build import Image, build
 from firmware_harness.emit import emit
 from firmware_harness.emulate import Finished, run_image
 from firmware_harness.engine import FirmwareEngine
@@ -26,6 +26,7 @@ from firmware_harness.targets import (
     TARGETS,
     Target,
 )
+from firmware_harness.tools import run_tool
 from runtime.graph import Graph
 from runtime.interpreter import run
 from tests.firmware.machines import EMULATED, emulated, on_each

@@ -15,6 +15,7 @@ import pytest
 
 import tinyscene
 from firmware_harness.engine import FirmwareEngine
+from firmware_harness.errors import FirmwareError
 from firmware_harness.ship.product import Options, Product
 from firmware_harness.ship.serial_board import SERIAL_PORTS, SerialBoard, build_serial
 from firmware_harness.targets import CORTEX_M4, TARGETS, Target
@@ -48,6 +49,13 @@ def _expected(bundle: Bundle, vector: int, rounding: Rounding = "double") -> lis
 def _results(lines: list[str]) -> list[float]:
     (found,) = [match for line in lines if (match := re.fullmatch(r"m-results-\[([^]]+)\]", line))]
     return [float(value) for value in found[1].split(",")]
+
+
+def test_a_board_without_its_emulator_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FirmwareError, match=r"apt-get install qemu-system-arm") as raised:
+        SerialBoard(tmp_path / "serial.elf", CORTEX_M4)
+    assert raised.value.missing
 
 
 def test_the_runner_finds_the_board(m4: Runner) -> None:
