@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime.arith import quantise
+from runtime.audio import mono_float32
 from runtime.bundle import Bundle
 from runtime.frontend import LogMel
 from runtime.spec import FrontendSpec
 from training.data import Clips, Tau22
 
+from .artefact import network_input
 from .errors import ExportError
 from .float_onnx import FLOAT_MODEL
 from .verify import LabelledCodes
@@ -28,7 +29,7 @@ F32 = npt.NDArray[np.float32]
 def clip_log_mels(clips: Clips, frontend: FrontendSpec) -> F32:
     """float32 (n, mel, time) of int16 waveforms."""
     log_mel = LogMel(frontend)
-    return np.stack([log_mel(w.astype(np.float32) / np.float32(32768.0)) for w in clips.waveforms])
+    return np.stack([log_mel(mono_float32(w)) for w in clips.waveforms])
 
 
 def evenly(count: int, at_most: int | None) -> npt.NDArray[np.int64]:
@@ -59,7 +60,7 @@ def labelled_codes(bundle: Bundle, data: Path, at_most: int | None = None) -> La
 def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCodes:
     """As :func:`labelled_codes`, from clips that are decoded already."""
     log_mels = clip_log_mels(clips, bundle.frontend)
-    codes = quantise(log_mels[..., None], bundle.graph.tensors[bundle.graph.input].quant)
+    codes = network_input(bundle.graph, log_mels)
     devices = np.array([record.device for record in clips.records])
     return LabelledCodes(codes, clips.targets, _float_answers(bundle, log_mels), devices, data)
 

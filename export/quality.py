@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.arith import I8, dequantise, quantise
+from runtime.arith import I8, dequantise
 from runtime.graph import OPS, Graph
 from runtime.interpreter import run
 
+from .artefact import network_input
 from .simulate import F32, simulate
 
 
@@ -93,8 +94,7 @@ def rank_layers(graph: Graph, log_mels: F32, progress: Callable[[int, int], None
     """
     names = [t.name for t in graph.activations()]
     reference = simulate(graph, log_mels, names, shown=names)
-    codes = quantise(log_mels[..., None], graph.tensors[graph.input].quant)
-    rows = layer_quality(graph, codes, reference)
+    rows = layer_quality(graph, network_input(graph, log_mels), reference)
     wanted = reference[graph.output]
 
     def judged(restored: tuple[str, ...]) -> tuple[float, float]:
