@@ -90,9 +90,7 @@ class AudioReader:
         if self.info.sample_rate_hz == self.sample_rate_hz:
             yield from self._mono()
             return
-        stream = soxr.ResampleStream(
-            self.info.sample_rate_hz, self.sample_rate_hz, 1, dtype="float32", quality=RESAMPLER_QUALITY
-        )
+        stream = resampler(self.info.sample_rate_hz, self.sample_rate_hz)
         for piece in self._mono():
             yield stream.resample_chunk(piece)
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -175,6 +173,11 @@ def resample(samples: F32, from_hz: int, to_hz: int) -> F32:
         return samples
     resampled: F32 = soxr.resample(samples, from_hz, to_hz, quality=RESAMPLER_QUALITY)
     return resampled
+
+
+def resampler(from_hz: int, to_hz: int) -> soxr.ResampleStream:
+    """The same for mono float32 that comes in pieces."""
+    return soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=RESAMPLER_QUALITY)
 
 
 def _notes(info: AudioInfo, sample_rate_hz: int) -> tuple[str, ...]:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
 
-from .audio import F32, RESAMPLER_QUALITY, Samples, mono_float32
+from .audio import F32, Samples, mono_float32, resampler
 from .errors import RuntimeFailure
 from .smoothing import Smoother, Smoothing
 
@@ -158,9 +157,7 @@ class SceneStream:
         """Begin with a mirrored first window."""
         self._resampler = None
         if self.rate_hz != self._spec.sample_rate_hz:
-            self._resampler = soxr.ResampleStream(
-                self.rate_hz, self._spec.sample_rate_hz, 1, dtype="float32", quality=RESAMPLER_QUALITY
-            )
+            self._resampler = resampler(self.rate_hz, self._spec.sample_rate_hz)
         self._log_mel = self._classifier.log_mel.stream()
         self._columns: list[F32] = []  # (n_mels, k) each
         self._needed = self._first_needed  # samples until the next answer
