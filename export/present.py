@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from firmware_harness.terminal import say, wide
+
 from .npu import Estimate
 from .quality import Ranking
 from .report.sections import ram_bytes
@@ -21,7 +23,6 @@ STYLES = {
     "failed": "bold red",
     "skipped": "dim",
 }
-LOG_WIDTH = 150  # characters
 COLUMNS = (
     "target",
     "rule",
@@ -77,12 +78,6 @@ def matrix_row(result: TargetResult) -> tuple[str, ...]:
     )
 
 
-def _wide() -> Console:
-    """A log has no width: nothing is cut there. Brackets are text, as in ``pip install 'tinyscene[npu]'``."""
-    console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=LOG_WIDTH)
-
-
 def _table(title: str, columns: Sequence[str], words: Collection[str]) -> Table:
     """Columns of ``words`` stand to the left, the others are numbers."""
     table = Table(title=title)
@@ -91,14 +86,9 @@ def _table(title: str, columns: Sequence[str], words: Collection[str]) -> Table:
     return table
 
 
-def _say(console: Console, text: str) -> None:
-    """A line of any length in one colour."""
-    console.print(text, highlight=False, soft_wrap=True)
-
-
 def print_verification(verification: Verification) -> None:
     """The matrix, then every difference, exception and skip in words."""
-    console = _wide()
+    console = wide()
     rows = [matrix_row(result) for result in verification.results]
     filled = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]  # without clips there is no accuracy
     columns = [COLUMNS[i] for i in filled]
@@ -112,12 +102,12 @@ def print_verification(verification: Verification) -> None:
     for result in verification.results:
         for text in (*result.exceptions, result.note, str(result.first_difference or "")):
             if text:
-                _say(console, f"{result.target}: {text}")
+                say(console, f"{result.target}: {text}")
 
 
 def print_estimates(model: str, estimates: Sequence[Estimate]) -> None:
     """Vela's estimates side by side, then every op an NPU would leave to the CPU."""
-    console = _wide()
+    console = wide()
     columns = ("NPU", "ops on NPU", "cycles", "ms", "SRAM B", "flash B")
     table = _table(f"{model} on Ethos-U, estimated by Vela", columns, words=("NPU",))
     for e in estimates:
@@ -126,12 +116,12 @@ def print_estimates(model: str, estimates: Sequence[Estimate]) -> None:
     console.print(table)
     for e in estimates:
         for refused in e.refused:
-            _say(console, f"{e.npu}: to the CPU: {refused}")
+            say(console, f"{e.npu}: to the CPU: {refused}")
 
 
 def print_ranking(model: str, ranking: Ranking, rows: int) -> None:
     """The costliest activations, then advice in words."""
-    console = _wide()
+    console = wide()
     title = (
         f"{model}: scores at {ranking.scores_sqnr_db:.1f} dB, "
         f"{ranking.agreement:.1%} of {ranking.clips} clips answer as float"
@@ -144,4 +134,4 @@ def print_ranking(model: str, ranking: Ranking, rows: int) -> None:
         table.add_row(quality.name, quality.op, *shown, f"{100 * cost.agreement_gain:+.1f} points")
     console.print(table)
     for words in ranking.advice():
-        _say(console, words)
+        say(console, words)

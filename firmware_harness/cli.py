@@ -118,16 +118,10 @@ def _convert(folder: Path, machine: Target, formats: list[ImageFormat] | None) -
 
 def _application(application: Application, folder: Path, clips: list[Path], json: bool) -> int:
     """Write the application, let it hear the clips, and say what it said."""
-    from rich.console import Console
-    from rich.progress import track
-
     from .application import as_json, report
+    from .terminal import bar
 
     application.write(folder)
-    terminal = Console(stderr=True)
-    title = f"listening on {application.target.name}"
-    heard: list[Heard] = [
-        application.hear(clip) for clip in track(clips, title, console=terminal, disable=not terminal.is_terminal)
-    ]
+    heard: list[Heard] = [application.hear(clip) for clip in bar(clips, f"listening on {application.target.name}")]
     print(as_json(application, folder, heard) if json else "\n".join(report(application, folder, heard)))
     return 0 if all(one.equal == len(one.hops) for one in heard) else 1

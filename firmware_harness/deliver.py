@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from runtime.arith import I8, Rounding
 from runtime.graph import Graph
@@ -28,6 +26,7 @@ from .errors import FirmwareError
 from .frontend import TABLE_NAMES, frontend_sources, scene_sources
 from .schedule import Optimise
 from .targets import Target
+from .terminal import bar
 from .tune import tune
 
 IMAGE_NAME = "firmware.elf"
@@ -97,13 +96,7 @@ def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference,
     """One vector a time, so that the bar moves."""
     expected = golden.activations[engine.rounding]
     found = []
-    terminal = Console(stderr=True)
-    for i in track(
-        range(len(golden.inputs)),
-        f"running on {engine.target.name}",
-        console=terminal,
-        disable=not terminal.is_terminal,
-    ):
+    for i in bar(range(len(golden.inputs)), f"running on {engine.target.name}"):
         got = engine.outputs(golden.inputs[i : i + 1])
         found.append(differences(engine.graph, _nth(expected, i), _nth(got, 0)))
     return tuple(found)

@@ -6,15 +6,13 @@ import json
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from runtime.cost import graph_cost
 
 from .deliver import Delivery
 from .engine import Figures
-
-LOG_WIDTH = 140  # characters
+from .terminal import say, wide
 
 
 def as_json(delivery: Delivery) -> str:
@@ -46,28 +44,21 @@ def as_json(delivery: Delivery) -> str:
 
 def show(delivery: Delivery) -> None:
     """Print layers, vectors and figures."""
-    console, engine = Console(), delivery.engine
-    if not console.is_terminal:  # a log has no width: no name is folded
-        console = Console(width=LOG_WIDTH)
+    console, engine = wide(), delivery.engine
     console.print(_layer_table(delivery))
     for index, found in enumerate(delivery.vectors):
-        console.print(
-            f"vector {index}: {f'MISMATCH, {found[0]}' if found else 'match'}", highlight=False, soft_wrap=True
-        )
+        say(console, f"vector {index}: {f'MISMATCH, {found[0]}' if found else 'match'}")
     for line in _figure_lines(delivery.figures):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"C sources in {delivery.folder}", highlight=False, soft_wrap=True)
+        say(console, line)
+    say(console, f"C sources in {delivery.folder}")
     if delivery.vectors:
         calls = engine.emitted.calls
         n_bytes = sum(engine.graph.tensors[call.output].n_bytes for call in calls)
         seen = "layer" if len(calls) == len(engine.graph.nodes) else "call"
         verdict = f"every byte of every {seen} matches" if delivery.matches else "MISMATCH"
-        console.print(
-            f"{verdict}: {engine.target.title}, rounding {engine.rounding}, {len(delivery.vectors)} vectors, "
-            f"{len(calls)} {seen}s, {n_bytes:,} B each",
-            highlight=False,
-            soft_wrap=True,
-        )
+        rule, n_vectors = engine.rounding, len(delivery.vectors)
+        what = f"{engine.target.title}, rounding {rule}, {n_vectors} vectors, {len(calls)} {seen}s, {n_bytes:,} B each"
+        say(console, f"{verdict}: {what}")
 
 
 def _counts(delivery: Delivery) -> tuple[int | None, ...]:

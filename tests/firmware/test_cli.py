@@ -149,6 +149,13 @@ def test_a_second_call_replaces_the_first(tmp_path: Path, capsys: pytest.Capture
 
 
 @needs_host
+def test_brackets_in_names_are_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out[bold]"
+    assert tinyscene.main(["firmware", str(_bundle(tmp_path)), "--target", "host", "--out", str(out)]) == 0
+    assert f"C sources in {out}" in capsys.readouterr().out
+
+
+@needs_host
 def test_what_is_not_ours_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = _bundle(tmp_path), tmp_path / "src"
     assert tinyscene.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 0

@@ -38,8 +38,8 @@ ARROWS = {
         in_file={
             "cli.py": COMMAND_LINE,
             "ship/cli.py": COMMAND_LINE,
-            "deliver.py": {"rich"},  # progress
             "present.py": {"rich"},  # tables
+            "terminal.py": {"rich"},
         },
         inside_functions={"ship/flash.py": {"pyocd"}},
     ),
