@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from runtime.arith import I8, Rounding
+from runtime.cache import cache_folder
 from runtime.engines import ModelFiles
 from runtime.graph_io import graph_arrays, graph_record, pack_arrays
 
 from .errors import ExportError
-from .foreign import COMPLETE, cache_folder
+from .foreign import COMPLETE
 from .programs import last_line, run_program
 
 WHERE = "emulated Raspberry Pi"  # in messages
