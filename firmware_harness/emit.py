@@ -18,12 +18,12 @@ from runtime.cost import graph_cost
 from runtime.graph import OPS, Graph, Tensor, is_conv
 from runtime.plan import ALIGNMENT, Plan
 
+from .c_text import LINE_COLUMNS, comment, constant_array, float_literal, string
 from .errors import FirmwareError
 from .kernel_sets import PORTABLE, KernelSet
-from .records import ByRule, Fields, Macro, Scale, Values
+from .records import ByRule, Fields, Macro, Scale, Values, codes_of
 from .schedule import Call, Optimise, plan_calls, schedule
 
-LINE_COLUMNS = 116
 ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
 
 
@@ -87,7 +87,7 @@ def graph_digest(graph: Graph) -> str:
 
 def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
     source, out = graph.tensors[graph.input], graph.tensors[graph.output]
-    yield f"/* Emitted by tinyscene from graph {_comment(graph.name)}; edit nothing here, emit it again."
+    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}; edit nothing here, emit it again."
     yield " *"
     yield " * Compile every .c file beside this one as C99 with -ffp-contract=off. The fixed-point rounding rule holds"
     yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} the float32 rule (XNNPACK, ONNX Runtime). */"
@@ -103,20 +103,21 @@ def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         yield f"#define TS_MODEL_{name}_ZERO_POINT ({tensor.quant.zero_point})"
     yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* room for the input in the arena */"
     if graph.labels:
-        yield f"#define TS_MODEL_LABELS {{{', '.join(map(_string, graph.labels))}}}"
+        yield f"#define TS_MODEL_LABELS {{{', '.join(map(string, graph.labels))}}}"
     yield '\n#include "ts_invoke.h"\n\n#endif'
 
 
 def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
-    yield f"/* Emitted by tinyscene from graph {_comment(graph.name)}; edit nothing here, emit it again."
+    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}; edit nothing here, emit it again."
     yield f" * Digest {digest}. */"
     yield '#include "model.h"\n#include "ts_model.h"'
     yield from (f'#include "{header}"' for header in sorted({call.layer.header for call in calls}))
     yield "\n/* clang-format off */"
     names = _constant_inputs(graph)
     for tensor_name, c_name in names.items():
-        yield f"\n/* constant {_comment(tensor_name)} {_shape(graph.tensors[tensor_name])} */"
-        yield from _array(c_name, Values("int8_t", tuple(graph.tensors[tensor_name].data.ravel().tolist())))  # type: ignore[union-attr]
+        tensor = graph.tensors[tensor_name]
+        yield f"\n/* constant {comment(tensor_name)} {_shape(tensor)} */"
+        yield from _array(c_name, Values("int8_t", tuple(codes_of(tensor).ravel().tolist())))
     costs = graph_cost(graph, "stored").layers
     for index, call in enumerate(calls):
         yield ""
@@ -129,7 +130,7 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     for index, call in enumerate(calls):
         places = [_place(graph, arena, names, name) for name in (*call.inputs, call.output)]
         scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
-        title = _comment(graph.nodes[call.nodes.stop - 1].name)
+        title = comment(graph.nodes[call.nodes.stop - 1].name)
         yield f"    {call.layer.kernel}(&layer_{index}, {', '.join(places + scratch)}); /* {title} */"
         yield f"    TS_WROTE({index}, {places[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {_place(graph, arena, names, graph.output)};\n}}"
@@ -144,7 +145,7 @@ def _headline(graph: Graph, index: int, macs: int) -> str:
         kernel = f" {height}x{width}"
     counted = f", {macs:,} MACs" if macs else ""
     op = f"{OPS[type(node.op)].name}{kernel}"
-    return f"{index} {_comment(node.name)}: {op}, {' and '.join(ins)} -> {_shape(graph.out(node))}{counted}"
+    return f"{index} {comment(node.name)}: {op}, {' and '.join(ins)} -> {_shape(graph.out(node))}{counted}"
 
 
 def _constant_inputs(graph: Graph) -> dict[str, str]:
@@ -225,38 +226,9 @@ def _value(value: object) -> str:
 
 
 def _array(c_name: str, values: Values) -> Iterator[str]:
-    aligned = "TS_ALIGNED " if values.aligned else ""
-    yield f"static const {aligned}{values.c_type} {c_name}[{len(values.values)}] = {{"
-    line = "   "
-    for value in values.values:
-        item = f" {_value(value)},"
-        if len(line) + len(item) > LINE_COLUMNS:
-            yield line
-            line = "   "
-        line += item
-    yield f"{line}\n}};"
-
-
-def float_literal(value: float) -> str:
-    """Hexadecimal and exact, e.g. 0x1.8p-3f."""
-    mantissa, exponent = float(np.float32(value)).hex().split("p")
-    whole, _, fraction = mantissa.partition(".")
-    fraction = fraction.rstrip("0")
-    return f"{whole}{'.' + fraction if fraction else ''}p{exponent}f"
+    c_type = f"TS_ALIGNED {values.c_type}" if values.aligned else values.c_type
+    yield from constant_array(c_type, c_name, map(_value, values.values))
 
 
 def _shape(tensor: Tensor) -> str:
     return f"({', '.join(map(str, tensor.shape[1:]))})"
-
-
-def _comment(text: str) -> str:
-    """Names as they may stand in a C comment."""
-    return (
-        "".join(c if c.isprintable() and c.isascii() else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
-    )
-
-
-def _string(text: str) -> str:
-    """A C string; what is not plain ASCII as octal UTF-8."""
-    plain = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode())
-    return f'"{plain}"'

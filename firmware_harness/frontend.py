@@ -7,7 +7,7 @@ coefficients of the logarithm. Refuses transforms that the C does not do: n_fft 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,11 @@ from runtime.graph import Quant
 from runtime.smoothing import SMOOTHED_HOPS
 from runtime.spec import FrontendSpec
 
-from .emit import float_literal
+from .c_text import comment, constant_array, float_literal
 from .errors import FirmwareError
 
 FRONTEND_FOLDER = Path(__file__).resolve().parent / "c" / "frontend"
 SCENE_FOLDER = FRONTEND_FOLDER.with_name("scene")
-LINE_COLUMNS = 116
 FFT_LENGTHS = (256, 512, 1024, 2048, 4096)
 LOG_DEGREE = 6
 PCM_FULL_SCALE = 32768.0
@@ -118,7 +117,7 @@ def _refuse_hops(spec: FrontendSpec, hop_samples: int, smoothed_hops: int) -> No
 
 def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: int) -> Iterator[str]:
     first, second = _middle_radices(spec)
-    yield f"/* Emitted by tinyscene from front end {spec.name}; edit nothing here, emit it again. */"
+    yield f"/* Emitted by tinyscene from front end {comment(spec.name)}; edit nothing here, emit it again. */"
     yield "#ifndef FRONTEND_H\n#define FRONTEND_H\n"
     yield f'#define TS_LOGMEL_DIGEST "{spec.digest()}"'
     yield f"#define TS_LOGMEL_SAMPLE_RATE_HZ {spec.sample_rate_hz}"
@@ -154,9 +153,9 @@ def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
     text = "\n".join(
         [
             "/* Half the window, in halves of full scale, and turns as {cosine, sine}: emitted by tinyscene. */",
-            *_array("float", "ts_window", map(float_literal, half_window.tolist())),
-            *(line for name, values in turns.items() for line in _array("TsTurn", name, _pairs(values))),
-            *_array("TsLastTurns", "ts_last_turns", (_last_record(row) for row in last)),
+            *constant_array("float", "ts_window", map(float_literal, half_window.tolist())),
+            *(line for name, values in turns.items() for line in constant_array("TsTurn", name, _pairs(values))),
+            *constant_array("TsLastTurns", "ts_last_turns", (_last_record(row) for row in last)),
         ]
     )
     return text + "\n", half_window.size + 2 * (last.size + sum(values.size for values in turns.values()))
@@ -197,8 +196,8 @@ def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
         f"#define TS_MEL_FIRST_BIN {first_bin}",
         f"#define TS_LOG_OCTAVE {float_literal(scale * np.log(2.0))}",
         *(f"#define TS_LOG_{power} {float_literal(value)}" for power, value in enumerate(coefficients)),
-        *_array("uint16_t", "ts_mel_count", map(str, counts)),
-        *_array("float", "ts_mel_weight", map(float_literal, weights)),
+        *constant_array("uint16_t", "ts_mel_count", map(str, counts)),
+        *constant_array("float", "ts_mel_weight", map(float_literal, weights)),
     ]
     return "\n".join(lines) + "\n", 2 * len(counts) + 4 * len(weights)
 
@@ -222,16 +221,3 @@ def _rising_sides(spec: FrontendSpec) -> tuple[int, list[int], list[float]]:
         where = f"front end '{spec.name}' in C"
         raise FirmwareError(where, "mel bank", expected="triangles that meet in pairs and fill their range")
     return int(used[0]), np.bincount(segment, minlength=spec.n_mels + 1).tolist(), weight.tolist()
-
-
-def _array(c_type: str, name: str, items: Iterable[str]) -> Iterator[str]:
-    """A constant array, as many items on a line as fit."""
-    texts = list(items)
-    yield f"static const {c_type} {name}[{len(texts)}] = {{"
-    line = "   "
-    for text in texts:
-        if len(line) + len(text) + 2 > LINE_COLUMNS:
-            yield line
-            line = "   "
-        line += f" {text},"
-    yield f"{line}\n}};"

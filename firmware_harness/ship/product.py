@@ -18,7 +18,8 @@ from runtime.cost import graph_cost
 from runtime.plan import ALIGNMENT
 from runtime.smoothing import SMOOTHED_HOPS
 
-from ..emit import ROUNDING_MACRO, Emitted, emit, float_literal
+from ..c_text import float_literal
+from ..emit import ROUNDING_MACRO, Emitted, emit
 from ..errors import FirmwareError
 from ..frontend import EmittedFrontend, emit_frontend, frontend_sources, scene_sources
 from ..kernel_sets import kernel_set

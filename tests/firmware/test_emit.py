@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_harness.emit import emit, float_literal
+from firmware_harness.c_text import float_literal
+from firmware_harness.emit import emit
 from firmware_harness.engine import FirmwareEngine
 from firmware_harness.errors import FirmwareError
 from firmware_harness.kernel_sets import C_FOLDER

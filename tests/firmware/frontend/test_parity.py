@@ -103,3 +103,9 @@ def test_the_tables_are_those_of_numpy() -> None:
         emitted = emit_frontend(preset(name), typical_quant(preset(name)))
         assert emitted.constant_bytes < 40_000
         assert all("0x" in text or "#define" in text for text in emitted.headers.values())
+
+
+def test_a_name_does_not_end_its_comment() -> None:
+    spec = replace(preset("cpm23"), name='*/ #error "/*')
+    first = emit_frontend(spec, typical_quant(spec)).headers["frontend.h"].splitlines()[0]
+    assert (first.find("*/"), first.rfind("/*")) == (len(first) - 2, 0)

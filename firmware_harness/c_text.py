@@ -1,0 +1,43 @@
+"""C as text: literals, strings, comments and constant arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+LINE_COLUMNS = 116
+
+
+def float_literal(value: float) -> str:
+    """Hexadecimal and exact, e.g. 0x1.8p-3f."""
+    mantissa, exponent = float(np.float32(value)).hex().split("p")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{whole}{'.' + fraction if fraction else ''}p{exponent}f"
+
+
+def comment(text: str) -> str:
+    """Names as they may stand in a C comment."""
+    return (
+        "".join(c if c.isprintable() and c.isascii() else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
+    )
+
+
+def string(text: str) -> str:
+    """A C string; what is not plain ASCII as octal UTF-8."""
+    plain = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode())
+    return f'"{plain}"'
+
+
+def constant_array(c_type: str, name: str, items: Iterable[str]) -> Iterator[str]:
+    """Lines of a static array, as many items on each as fit."""
+    texts = list(items)
+    yield f"static const {c_type} {name}[{len(texts)}] = {{"
+    line = "   "
+    for text in texts:
+        if len(line) + len(text) + 2 > LINE_COLUMNS:
+            yield line
+            line = "   "
+        line += f" {text},"
+    yield f"{line}\n}};"
