@@ -3,13 +3,15 @@
 ``audio/scene-city-location-segment-sub-device.wav`` with ``evaluation_setup/fold1_train.csv`` and
 ``fold1_evaluate.csv`` (tab separated, columns ``filename`` and ``scene_label``), or ``split_setup/splitN.csv`` for a
 part of the training clips. Everything wrong with a folder is said in one message: missing files and columns,
-duplicates, names that do not parse or contradict their label, scenes of the test part that training has never seen.
+duplicates, names that do not parse or contradict their label, unknown devices, scenes that one part has and another has
+not, and parts of the published set that are not whole.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ from .errors import TrainingError
 
 I16 = npt.NDArray[np.int16]
 VALIDATION_SHARE = 0.15
+DEVICE = re.compile(r"[abc]|s[1-9][0-9]?")
+# Clips of the published parts; whoever has one of these numbers has the published set, and then all must fit.
+PUBLISHED_TEST = 29_680
+PUBLISHED_TRAIN = {5: 6_980, 10: 13_960, 25: 34_900, 50: 69_800, 100: 139_620}
 SHOWN_PROBLEMS = 5
 
 
@@ -96,8 +102,11 @@ class Tau22:
         in_both = {r.filename for r in train} & {r.filename for r in test}
         problems += [f"{name} is in the training and the test part" for name in sorted(in_both)]
         labels = tuple(sorted({r.scene for r in train}))
-        strange = sorted({r.scene for r in test} - set(labels))
-        problems += [f"test scene '{scene}' never occurs in training" for scene in strange]
+        tested = {r.scene for r in test}
+        problems += [f"test scene '{scene}' never occurs in training" for scene in sorted(tested - set(labels))]
+        if test:
+            problems += [f"scene '{scene}' never occurs in the test" for scene in sorted(set(labels) - tested)]
+        problems += _not_whole(len(train), len(test), subset)
         if len(labels) < 2:
             problems.append(f"training needs two scenes or more, found {list(labels)}")
         if problems:
@@ -128,6 +137,8 @@ def parse_filename(filename: str, scene: str) -> Record:
         raise ValueError(f"{filename} is not scene-city-location-segment-sub-device")
     if parts[0] != scene:
         raise ValueError(f"{filename} has the label '{scene}'")
+    if not DEVICE.fullmatch(parts[-1]):
+        raise ValueError(f"{filename} is of an unknown device '{parts[-1]}', known: a, b, c, s1, s2, ...")
     return Record(filename, *parts)
 
 
@@ -185,6 +196,15 @@ def split_validation(train: Sequence[Record]) -> tuple[tuple[Record, ...], tuple
     kept = {r.scene for r in train if r.place not in held}
     held = {place for place in held if all(scene in kept or place not in p for scene, p in by_scene.items())}
     return tuple(r for r in train if r.place not in held), tuple(r for r in train if r.place in held)
+
+
+def _not_whole(train: int, test: int, subset: int) -> list[str]:
+    """What is wrong with the counts, if one of them is that of the published set."""
+    published = PUBLISHED_TRAIN.get(subset)
+    if (test == PUBLISHED_TEST) == (train == published) or published is None:
+        return []
+    wrong, got, right = ("test", test, PUBLISHED_TEST) if train == published else ("training", train, published)
+    return [f"the {wrong} part has {got:,} clips, the published one {right:,}"]
 
 
 def _split_files(folder: Path, subset: int) -> tuple[Path, Path]:

@@ -1,17 +1,23 @@
-"""Decoding of clips: WAV files to int16 at the front end's rate, in parallel, kept on disk.
+"""Decoding of clips: WAV files to int16 at the front end's rate, in parallel, once, kept on disk.
 
-The cache is one memory-mapped .npy, named by a digest of the file names, sizes and the rate, and written to a
-temporary sibling first. Refuses, in one message, files that do not decode, are not one second long, or hold NaN.
+The cache is one memory-mapped .npy beside the checksums of its blocks, named by a digest of the file names, sizes and
+the rate. An interrupted decoding goes on where it stopped, two processes take turns, and every block is checked when
+the cache is opened. Refuses a disk with too little space before the first clip, and, in one message, files that do not
+decode, are not one second long, or hold NaN.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Sequence
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import soundfile
@@ -25,24 +31,25 @@ if TYPE_CHECKING:
 CLIP_SECONDS = 1.0
 TOLERANCE_SECONDS = 0.05
 SHOWN_PROBLEMS = 5
+BLOCK_CLIPS = 256  # decoded, checked and, after an interruption, lost together: 16 MB at 32 kHz
+SPARE_BYTES = 100_000_000  # left free for checkpoints and logs
+
+T = TypeVar("T")
 
 
 def load_waveforms(
     folder: Path, records: Sequence[Record], sample_rate_hz: int, cache_dir: Path, *, progress: bool = True
 ) -> I16:
     """int16 (n, sample_rate_hz) of one-second clips, mixed down and resampled, memory-mapped. Raises TrainingError."""
+    samples = int(sample_rate_hz * CLIP_SECONDS)
     if not records:
-        return np.zeros((0, int(sample_rate_hz * CLIP_SECONDS)), np.int16)
+        return np.zeros((0, samples), np.int16)
     path = cache_dir / f"waveforms-{_digest(folder, records, sample_rate_hz)}.npy"
-    if not path.is_file():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            _decode(folder, records, sample_rate_hz, temporary, progress)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    waveforms: I16 = np.load(path, mmap_mode="r")
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(cache_dir):
+        if not path.is_file():
+            _decode(folder, records, sample_rate_hz, path, progress)
+        waveforms = _checked(path, (len(records), samples), progress)
     return waveforms
 
 
@@ -66,12 +73,11 @@ def read_clip(path: Path, sample_rate_hz: int) -> I16:
     return clip
 
 
-def _decode(folder: Path, records: Sequence[Record], rate: int, out: Path, progress: bool) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
+def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, progress: bool) -> None:
+    """Write the cache block by block, those that an earlier call finished left out; nothing stays if a clip is bad."""
+    part, journal = path.with_suffix(".part"), _checksums(path)
     shape = (len(records), int(rate * CLIP_SECONDS))
-    clips = np.lib.format.open_memmap(out, mode="w+", dtype=np.int16, shape=shape)
+    clips, done = _go_on(part, journal, shape)
     problems: list[str] = []
 
     def decode(index: int) -> None:
@@ -80,19 +86,94 @@ def _decode(folder: Path, records: Sequence[Record], rate: int, out: Path, progr
         except ValueError as error:
             problems.append(f"{records[index].filename} {error}")
 
-    console = Console(stderr=True)
-    with (
-        Progress(console=console, disable=not (progress and console.is_terminal), transient=True) as bar,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        for _ in bar.track(pool.map(decode, range(len(records))), total=len(records), description="Decoding clips"):
-            pass
-    clips.flush()
+    blocks = _blocks(len(records))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, open(journal, "a") as log:
+        for block in _shown(blocks[done:], "Decoding clips", progress):
+            list(pool.map(decode, block))
+            if not problems:
+                clips.flush()
+                print(_checksum(clips, block), file=log, flush=True)
     if problems:
+        part.unlink()
+        journal.unlink()
         shown = "; ".join(sorted(problems)[:SHOWN_PROBLEMS])
         raise TrainingError(
             str(folder), f"{len(problems)} unusable clip(s): {shown}", next_step="replace or remove these files"
         )
+    os.replace(part, path)
+
+
+def _go_on(part: Path, journal: Path, shape: tuple[int, int]) -> tuple[I16, int]:
+    """The array to write and how many of its blocks are there already; raises TrainingError for lack of space."""
+    if part.is_file() and journal.is_file():
+        clips: I16 = np.lib.format.open_memmap(part, mode="r+")
+        noted = journal.read_text().splitlines()
+        found = zip(noted, _blocks(len(clips)), strict=False)
+        done = next((i for i, (sum_, block) in enumerate(found) if sum_ != _checksum(clips, block)), len(noted))
+        journal.write_text("".join(f"{line}\n" for line in noted[:done]))
+        return clips, done
+    needed, free = 2 * shape[0] * shape[1] + SPARE_BYTES, shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise TrainingError(
+            str(part.parent),
+            "not enough space for the decoded clips",
+            expected=f"{needed / 1e9:.1f} GB",
+            got=f"{free / 1e9:.1f} GB free",
+            next_step="make room, or put the run folder on another disk",
+        )
+    clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.int16, shape=shape)
+    journal.write_text("")  # last: a part without its journal is begun anew
+    return clips, 0
+
+
+def _checked(path: Path, shape: tuple[int, int], progress: bool) -> I16:
+    """The finished cache, every block of it compared with its checksum."""
+    damaged = TrainingError(str(path), "the decoded clips are damaged", next_step="remove this file to decode again")
+    try:
+        clips: I16 = np.load(path, mmap_mode="r")
+        noted = _checksums(path).read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise damaged from error
+    blocks = _blocks(shape[0])
+    if clips.shape != shape or clips.dtype != np.int16 or len(noted) != len(blocks):
+        raise damaged
+    for sum_, block in zip(noted, _shown(blocks, "Checking clips", progress), strict=True):
+        if _checksum(clips, block) != sum_:
+            raise damaged
+    return clips
+
+
+def _checksums(path: Path) -> Path:
+    return path.with_suffix(".crc32")
+
+
+def _checksum(clips: I16, block: range) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(clips[block.start : block.stop])):08x}"
+
+
+def _blocks(count: int) -> list[range]:
+    return [range(start, min(start + BLOCK_CLIPS, count)) for start in range(0, count, BLOCK_CLIPS)]
+
+
+def _shown(items: Sequence[T], description: str, progress: bool) -> Iterable[T]:
+    """``items`` with a progress bar on the terminal, if there is one."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    silent = not (progress and console.is_terminal)
+    return track(items, description=description, console=console, transient=True, disable=silent)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time works in this cache folder; the lock dies with its process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _digest(folder: Path, records: Sequence[Record], rate: int) -> str:

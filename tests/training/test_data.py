@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.training.layout import SCENES, write_layout, write_split
-from training.data import Record, Tau22, read_split, split_validation
+from training import waveforms
+from training.data import PUBLISHED_TEST, PUBLISHED_TRAIN, Record, Tau22, read_split, split_validation
 from training.errors import TrainingError
+from training.models.checkpoint import TAU22_LABELS
 from training.waveforms import load_waveforms, read_clip
 
 
@@ -70,6 +74,7 @@ def test_subsets(folder: Path) -> None:
         ("audio/airport-arden-0-0-0-a.wav\tairport", "more than once"),
         ("audio/airport-arden-4-4-0-a.wav\tairport", "training and the test"),
         ("audio/airport-arden-0-0-0-s1.wav\tbus", "has the label 'bus'"),
+        ("audio/airport-arden-0-0-0-d.wav\tairport", "unknown device 'd'"),
         ("audio/airport-0-0-0-a.wav\tairport", "not scene-city-location-segment-sub-device"),
         ("../airport-a-0-0-0-a.wav\tairport", "not audio/NAME.wav"),
         ("audio/airport-arden-0-0-0-a.wav", "1 columns, not 2"),
@@ -77,10 +82,10 @@ def test_subsets(folder: Path) -> None:
 )
 def test_everything_wrong_is_in_one_message(folder: Path, line: str, says: str) -> None:
     with open(folder / "evaluation_setup" / "fold1_train.csv", "a") as file:
-        file.write(f"{line}\naudio/bus-arden-100-0-0-zz.wav\tbus\n")
+        file.write(f"{line}\naudio/bus-arden-100-0-0-s9.wav\tbus\n")
     with pytest.raises(TrainingError, match=re.escape(says)) as refusal:
         Tau22.open(folder)
-    assert "no file audio/bus-arden-100-0-0-zz.wav" in str(refusal.value)
+    assert "no file audio/bus-arden-100-0-0-s9.wav" in str(refusal.value)
     assert "2 problem(s)" in str(refusal.value)
 
 
@@ -94,11 +99,45 @@ def test_other_folders_are_refused(tmp_path: Path, folder: Path) -> None:
         Tau22.open(folder)
 
 
-def test_a_test_scene_never_trained_is_refused(folder: Path) -> None:
-    path = folder / "evaluation_setup" / "fold1_train.csv"
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [("train", "test scene 'park' never occurs in training"), ("evaluate", "scene 'park' never occurs in the test")],
+)
+def test_a_scene_that_only_one_part_has_is_refused(file: str, says: str, folder: Path) -> None:
+    path = folder / "evaluation_setup" / f"fold1_{file}.csv"
     path.write_text("".join(x for x in path.read_text().splitlines(keepends=True) if "/park-" not in x))
-    with pytest.raises(TrainingError, match="test scene 'park' never occurs in training"):
+    with pytest.raises(TrainingError, match=says):
         Tau22.open(folder)
+
+
+@pytest.mark.parametrize("subset", [5, 25])
+def test_the_published_set_opens_whole_or_not_at_all(
+    subset: int, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real split files with Windows line ends; only the audio folder is imagined."""
+    for name, path in (("fold1_evaluate", "evaluation_setup"), (f"split{subset}", "split_setup")):
+        text = (shared_data / "tau22" / f"{name}.csv").read_text()
+        (tmp_path / path).mkdir()
+        (tmp_path / path / f"{name}.csv").write_text(text.replace("\n", "\r\n"), newline="")
+    (tmp_path / "audio").mkdir()
+    names = [
+        Path(line.split()[0]) for p in tmp_path.glob("*/*.csv") for line in p.read_text().splitlines() if "/" in line
+    ]
+    whole_iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda p: iter(names) if p.name == "audio" else whole_iterdir(p))
+    opened = Tau22.open(tmp_path, subset)
+    assert len(opened.train) + len(opened.validation) == PUBLISHED_TRAIN[subset]
+    assert len(opened.test) == PUBLISHED_TEST
+    assert opened.labels == TAU22_LABELS
+    split = tmp_path / "split_setup" / f"split{subset}.csv"
+    split.write_text("\n".join(split.read_text().splitlines()[:-9]))
+    with pytest.raises(TrainingError, match=f"the published one {PUBLISHED_TRAIN[subset]:,}"):
+        Tau22.open(tmp_path, subset)
+
+
+def test_the_splits_are_nested(shared_data: Path) -> None:
+    parts = [{r.filename for r in read_split(shared_data / "tau22" / f"split{n}.csv")} for n in (5, 10, 25, 50)]
+    assert all(small < large for small, large in itertools.pairwise(parts))
 
 
 def test_decoding_is_cached_and_right(folder: Path, tmp_path: Path) -> None:
@@ -112,7 +151,7 @@ def test_decoding_is_cached_and_right(folder: Path, tmp_path: Path) -> None:
         assert 300 * 3**target <= peak_hz <= 300 * 3**target + 31
         assert np.abs(waveform).max() == pytest.approx(0.27 * 32768, rel=0.2)
     names = sorted(p.name for p in (tmp_path / "cache").iterdir())
-    assert len(names) == 3
+    assert [name.partition(".")[2] for name in names] == ["crc32", "npy"] * 3
     (folder / clips.records[0].filename).rename(folder / "away.wav")
     (folder / "away.wav").rename(folder / clips.records[0].filename)
     Tau22.open(folder).load(32_000, tmp_path / "cache", progress=False)
@@ -120,6 +159,54 @@ def test_decoding_is_cached_and_right(folder: Path, tmp_path: Path) -> None:
     soundfile.write(folder / clips.records[0].filename, np.zeros(44_100), 44_100)
     changed = Tau22.open(folder).load(32_000, tmp_path / "cache", progress=False)
     assert not changed.train.waveforms[0].any()
+
+
+def test_an_interrupted_decoding_goes_on_where_it_stopped(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waveforms, "BLOCK_CLIPS", 8)
+    records, cache = Tau22.open(folder).train, tmp_path / "cache"
+    whole = np.array(load_waveforms(folder, records, 8_000, tmp_path / "whole", progress=False))
+    decoded: list[str] = []
+
+    def read(path: Path, rate: int, stop_at: int | None = None) -> np.ndarray:
+        decoded.append(path.name)
+        if len(decoded) == stop_at:
+            raise KeyboardInterrupt
+        return read_clip(path, rate)
+
+    monkeypatch.setattr(waveforms, "read_clip", lambda path, rate: read(path, rate, stop_at=20))
+    with pytest.raises(KeyboardInterrupt):
+        load_waveforms(folder, records, 8_000, cache, progress=False)
+    decoded.clear()
+    [part] = cache.glob("*.part")
+    with open(part, "r+b") as file:  # the second block did not reach the disk
+        file.seek(128 + 10 * 16_000)
+        file.write(b"\xff" * 1000)
+    monkeypatch.setattr(waveforms, "read_clip", read)
+    again = load_waveforms(folder, records, 8_000, cache, progress=False)
+    assert sorted(decoded) == sorted(Path(r.filename).name for r in records[8:])
+    assert np.array_equal(again, whole)
+
+
+def test_a_damaged_cache_is_refused(folder: Path, tmp_path: Path) -> None:
+    records = Tau22.open(folder).train
+    load_waveforms(folder, records, 8_000, tmp_path, progress=False)
+    [path] = tmp_path.glob("*.npy")
+    content = bytearray(path.read_bytes())
+    content[5_000] ^= 1
+    for damaged in (content, content[:-1]):
+        path.write_bytes(damaged)
+        with pytest.raises(TrainingError, match="damaged"):
+            load_waveforms(folder, records, 8_000, tmp_path, progress=False)
+
+
+def test_too_little_space_is_said_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = Tau22.open(folder).train
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**8))
+    monkeypatch.setattr(waveforms, "read_clip", lambda *_: pytest.fail("decoded before the space was checked"))
+    with pytest.raises(TrainingError, match="not enough space"):
+        load_waveforms(folder, records, 32_000, tmp_path, progress=False)
 
 
 def test_stereo_and_other_rates_become_mono_at_the_rate_asked_for(tmp_path: Path) -> None:
