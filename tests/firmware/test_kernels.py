@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from firmware_harness.compare import differences
 from firmware_harness.engine import FirmwareEngine
 from firmware_harness.targets import CORTEX_M4, CORTEX_M55, HOST, RISCV32, Target
 from runtime.arith import Rounding
 from runtime.cost import graph_cost
-from runtime.graph import OPS, Graph, Quant
+from runtime.graph import OPS, Quant
 from runtime.interpreter import run
+from tests.firmware.equality import assert_equal, both_rules
 from tests.firmware.machines import each_kernel_set, everywhere, on_each
 from tests.firmware.random_graphs import convolution, cp_mobile, random_net, tie_net, with_quant
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
-
-ROUNDINGS = get_args(Rounding)
-both_rules = pytest.mark.parametrize("rounding", ROUNDINGS)
-
-
-def assert_equal(target: Target, graph: Graph, codes: Any, rounding: Rounding) -> dict[str, Any]:
-    expected: dict[str, Any] = {}
-    run(graph, codes, rounding=rounding, trace=expected)
-    got = FirmwareEngine(graph, target, rounding).outputs(codes)
-    assert list(got) == [t.name for t in graph.activations()]
-    for i in range(len(codes)):
-        nth_expected = {name: array[i] for name, array in expected.items()}
-        found = differences(graph, nth_expected, {name: array[i] for name, array in got.items()})
-        assert not found, f"vector {i}: {found[0]}"
-    return expected
 
 
 @both_rules
@@ -128,7 +113,7 @@ def test_exact_ties(target: Target) -> None:
     channel = np.arange(-128, 128, dtype=np.int8)
     rng = np.random.default_rng(0)
     codes = np.stack([channel, rng.permutation(channel)], axis=1).reshape(1, 16, 16, 2)
-    double, single = (assert_equal(target, graph, codes, rounding) for rounding in ROUNDINGS)
+    double, single = (assert_equal(target, graph, codes, rounding) for rounding in get_args(Rounding))
     for node in graph.nodes[:5]:
         assert (double[node.output] != single[node.output]).any(), f"{node.name} met no tie"
 

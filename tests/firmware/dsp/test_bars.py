@@ -5,8 +5,6 @@ Instructions are counted by -icount, so that the figures are the same on every m
 
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 
@@ -15,6 +13,7 @@ from firmware_harness.schedule import Optimise
 from firmware_harness.targets import CORTEX_M4, Target
 from runtime.arith import Rounding
 from runtime.interpreter import run
+from tests.firmware.equality import both_rules
 from tests.firmware.machines import on
 from tests.firmware.random_graphs import cp_mobile
 from tests.graphs import random_input
@@ -26,7 +25,7 @@ SLOWER_IN_LESS_MEMORY = 1.12
 
 
 @pytest.mark.parametrize("target", [on(CORTEX_M4)])
-@pytest.mark.parametrize("rounding", get_args(Rounding))
+@both_rules
 @pytest.mark.parametrize("variant", ["dcase25", "cpm23"])
 def test_instructions_memory_and_code(target: Target, variant: str, rounding: Rounding) -> None:
     speed, ram = (_figures(target, variant, rounding, optimise) for optimise in ("speed", "ram"))

@@ -6,48 +6,32 @@ A drawn net has many layers, so that one build and run tests many shapes.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firmware_harness.compare import differences
 from firmware_harness.cpu.dsp_constants import offsets
 from firmware_harness.emit import emit
-from firmware_harness.engine import FirmwareEngine
 from firmware_harness.kernel_sets import kernel_set
 from firmware_harness.schedule import Optimise
 from firmware_harness.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, HOST, Target
 from runtime.arith import Quant, Rescale, Rounding, fixed_point, rescale_double
 from runtime.graph import Graph
-from runtime.interpreter import run
-from tests.firmware.dsp.nets import block, checked, drawn_blocks, drawn_net
+from tests.firmware.drawing import checked
+from tests.firmware.dsp.nets import block, drawn_blocks, drawn_net
+from tests.firmware.equality import assert_equal, both_rules
 from tests.firmware.machines import on
 from tests.firmware.random_graphs import convolution, cp_mobile, unit_weights, with_quant
 from tests.graphs import Builder, random_input
 
 TWINS = replace(HOST, name="host-dsp", cpu="dsp")
-both_rules = pytest.mark.parametrize("rounding", get_args(Rounding))
 machines = pytest.mark.parametrize("target", [on(CORTEX_M4), on(TWINS)])
 m4 = pytest.mark.parametrize("target", [on(CORTEX_M4)])
 drawn = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 seeds = st.integers(0, 2**32 - 1)
-
-
-def assert_equal(
-    target: Target, graph: Graph, codes: Any, rounding: Rounding, optimise: Optimise = "layers"
-) -> FirmwareEngine:
-    expected: dict[str, Any] = {}
-    run(graph, codes, rounding=rounding, trace=expected)
-    engine = FirmwareEngine(graph, target, rounding, optimise=optimise)
-    got = engine.outputs(codes)
-    for i in range(len(codes)):
-        nth_expected = {name: array[i] for name, array in expected.items()}
-        found = differences(graph, nth_expected, {name: array[i] for name, array in got.items()})
-        assert not found, f"vector {i}: {found[0]}"
-    return engine
 
 
 def kernels_of(graph: Graph, optimise: Optimise = "layers") -> list[str]:
@@ -170,11 +154,8 @@ def test_exact_ties(target: Target) -> None:
     assert kernels_of(graph, "speed")[0] == "ts_dsp_block"
     seen = []
     for rounding in get_args(Rounding):
-        for optimise in ("layers", "speed"):
-            assert_equal(target, graph, codes, rounding, optimise)
-        trace: dict[str, Any] = {}
-        run(graph, codes, rounding=rounding, trace=trace)
-        seen.append(trace)
+        assert_equal(target, graph, codes, rounding, "speed")
+        seen.append(assert_equal(target, graph, codes, rounding))
     for name in (wide, product):
         assert (seen[0][name] != seen[1][name]).any(), f"{name} met no tie"
 

@@ -1,38 +1,22 @@
-"""What the tests of the Helium kernels share: comparing a whole run with NumPy's, and GRN as it is exported."""
+"""What the tests of the Helium kernels share: the machine, the kernels of a graph, and GRN as it is exported."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from firmware_harness.compare import differences
 from firmware_harness.emit import emit
-from firmware_harness.engine import FirmwareEngine
 from firmware_harness.kernel_sets import kernel_set
 from firmware_harness.schedule import Optimise
 from firmware_harness.targets import CORTEX_M55
-from runtime.arith import Rounding
 from runtime.graph import DepthwiseConv2D, Graph, Quant
-from runtime.interpreter import run
 from tests.firmware.machines import on
 
-both_rules = pytest.mark.parametrize("rounding", get_args(Rounding))
 m55 = pytest.mark.parametrize("target", [on(CORTEX_M55)])
 drawn = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def assert_equal(graph: Graph, codes: Any, rounding: Rounding, optimise: Optimise = "layers") -> None:
-    expected: dict[str, Any] = {}
-    run(graph, codes, rounding=rounding, trace=expected)
-    got = FirmwareEngine(graph, CORTEX_M55, rounding, optimise=optimise).outputs(codes)
-    for i in range(len(codes)):
-        nth_expected = {name: array[i] for name, array in expected.items()}
-        found = differences(graph, nth_expected, {name: array[i] for name, array in got.items()})
-        assert not found, f"vector {i}: {found[0]}"
 
 
 def kernels_of(graph: Graph, optimise: Optimise = "layers") -> set[str]:
