@@ -6,7 +6,6 @@ Beside it `tinyscene doctor`, which looks at what is installed.
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,20 +14,12 @@ import typer
 from runtime.arith import Rounding
 
 from .errors import FirmwareError
+from .schedule import Mode
 from .ship.images import ImageFormat
 from .targets import TARGETS, Target, target_named
 
 if TYPE_CHECKING:
     from .application import Application, Heard
-
-
-class Mode(StrEnum):
-    """What an image is made for."""
-
-    LAYERS = "layers"
-    SPEED = "speed"
-    RAM = "ram"
-    BALANCED = "balanced"
 
 
 def firmware(
@@ -48,7 +39,7 @@ def firmware(
     rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
     optimise: Annotated[
         Mode, typer.Option(help="layers: one by one; speed; ram; balanced: counted in the emulator.")
-    ] = Mode.LAYERS,
+    ] = "layers",
     image: Annotated[
         list[ImageFormat] | None, typer.Option(help="The image in other formats too; may stand several times.")
     ] = None,
@@ -78,7 +69,7 @@ def firmware(
     if clips or hop is not None:
         raise FirmwareError("arguments", "recordings and --hop belong to --frontend", next_step="add --frontend")
     graph = replace(bundle.graph, labels=bundle.labels)
-    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder, optimise.value)
+    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder, optimise)
     _convert(folder, machine, image)
     if json:
         print(as_json(delivery))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from .cpu import KERNEL_SETS
 from .engine import Figures, FirmwareEngine
 from .errors import FirmwareError
 from .frontend import TABLE_NAMES, frontend_sources, scene_sources
-from .schedule import Optimise
+from .schedule import Mode
 from .targets import Target
 from .terminal import bar
 from .tune import tune
@@ -67,7 +67,7 @@ def deliver(
     target: Target,
     rounding: Rounding,
     folder: Path,
-    optimise: Optimise | Literal["balanced"] = "layers",
+    optimise: Mode = "layers",
 ) -> Delivery:
     """Emit, build, write the folder, and with golden vectors run, compare and count.
 

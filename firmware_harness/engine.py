@@ -86,9 +86,7 @@ class FirmwareEngine:
 
     def output_codes(self, codes: I8) -> I8:
         """The graph's output alone, int8 (batch, ...)."""
-        codes = self._checked(codes)
-        parts = [self._run(codes[at : at + VECTORS_AT_ONCE]) for at in range(0, len(codes), VECTORS_AT_ONCE)]
-        return np.concatenate([part[self.graph.output] for part in parts])
+        return self.outputs(codes)[self.graph.output]
 
     def product_image(self) -> Image | None:
         """The image without observers, as a product would have it; None on this machine, where nothing is measured."""
@@ -98,11 +96,7 @@ class FirmwareEngine:
 
     def static_figures(self) -> Figures:
         """What can be said without running."""
-        image = self.product_image()
-        if image is None:
-            return Figures(self.emitted.plan.arena_bytes)
-        size = sizes(image)
-        return Figures(self.emitted.plan.arena_bytes, size.flash_bytes, size.code_bytes, size.static_ram_bytes)
+        return self._static_figures(self.product_image())
 
     def measure(self, codes: I8) -> Figures:
         """Run the product image on the first of ``codes`` and say what it costs.
@@ -112,14 +106,14 @@ class FirmwareEngine:
         """
         image, emulator = self.product_image(), self.target.emulator
         if image is None or emulator is None:
-            return self.static_figures()
+            return self._static_figures(image)
         codes = self._checked(codes)[:1]
         finished = run_image(image, codes.tobytes(), self._timeout_seconds)
         if finished.result != self.output_codes(codes).tobytes():
             raise FirmwareError(f"engine {self.name}", "the output changes when layers are not observed")
-        instructions = round(int(finished.printed["clocks"]) * emulator.instructions_per_clock)
+        instructions = emulator.instructions(int(finished.printed["clocks"]))
         stack_bytes = int(finished.printed["stack_bytes"])
-        return replace(self.static_figures(), stack_bytes=stack_bytes, instructions=instructions)
+        return replace(self._static_figures(image), stack_bytes=stack_bytes, instructions=instructions)
 
     def profile(self, codes: I8) -> tuple[int, ...]:
         """Instructions of each call (:attr:`Emitted.calls`) in one inference on the first of ``codes``.
@@ -132,14 +126,19 @@ class FirmwareEngine:
             raise FirmwareError(f"profile on {self.target.name}", "no counter", next_step="choose an emulated --target")
         image = build(self.emitted, self.target, self.rounding, program="profile", folder=self._folder)
         finished = run_image(image, self._checked(codes)[:1].tobytes(), self._timeout_seconds)
-        clocks = np.frombuffer(finished.result, "<u4").astype(np.float64)
-        return tuple(np.rint(clocks * emulator.instructions_per_clock).astype(int).tolist())
+        return tuple(map(emulator.instructions, np.frombuffer(finished.result, "<u4").tolist()))
 
     @cached_property
     def figures(self) -> Figures:
         """Measured on the input that is zero everywhere; the data changes the instructions by little."""
         source = self.graph.tensors[self.graph.input]
         return self.measure(np.full(source.shape, source.quant.zero_point, np.int8))
+
+    def _static_figures(self, image: Image | None) -> Figures:
+        if image is None:
+            return Figures(self.emitted.plan.arena_bytes)
+        size = sizes(image)
+        return Figures(self.emitted.plan.arena_bytes, size.flash_bytes, size.code_bytes, size.static_ram_bytes)
 
     def _checked(self, codes: I8) -> I8:
         expected = self.graph.tensors[self.graph.input].shape[1:]

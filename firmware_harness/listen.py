@@ -158,6 +158,4 @@ def _clip_bytes(pieces: Sequence[I16]) -> bytes:
 
 
 def _instructions(target: Target, finished: Finished) -> int | None:
-    if target.emulator is None:
-        return None
-    return round(int(finished.printed["clocks"]) * target.emulator.instructions_per_clock)
+    return None if target.emulator is None else target.emulator.instructions(int(finished.printed["clocks"]))

@@ -18,6 +18,7 @@ from .layers import layer_of
 from .records import Layer
 
 Optimise = Literal["layers", "speed", "ram"]
+Mode = Literal["layers", "speed", "ram", "balanced"]  # balanced: see tune.py
 
 
 @dataclass(frozen=True, eq=False)

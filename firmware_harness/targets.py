@@ -55,6 +55,10 @@ class Emulator:
     instructions_per_clock: float
     options: tuple[str, ...] = ()
 
+    def instructions(self, clocks: int) -> int:
+        """What the machine's counter says, as instructions."""
+        return round(clocks * self.instructions_per_clock)
+
 
 @dataclass(frozen=True)
 class Target:
