@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Golden file -> (our name, seed of the input, frames).
+# Golden file -> (our name, seed of the input, mels, frames).
 GOLDEN = {
-    "cpmobile_grn_8_2.0_2.0": ("cpm23-8", 7, 64),
-    "cpmobile_grn_16_1.5_1.8": ("cpm23-16", 7, 64),
-    "cpmobile_grn_24_1.5_1.9": ("cpm23-24", 7, 64),
-    "cpmobile_grn_32_1.75_1.9": ("cpm23-32s", 7, 64),
-    "cpmobile_grn_32_1.8_2.1": ("cpm23-32m", 7, 64),
-    "cpmobile_grn_32_2.3_3.0": ("cpm23-32l", 7, 64),
-    "baseline25": ("dcase25", 9, 65),
-    "cpresnet_128k": ("cpresnet-128k", 8, 43),
+    "cpmobile_grn_8_2.0_2.0": ("cpm23-8", 7, 256, 64),
+    "cpmobile_grn_16_1.5_1.8": ("cpm23-16", 7, 256, 64),
+    "cpmobile_grn_24_1.5_1.9": ("cpm23-24", 7, 256, 64),
+    "cpmobile_grn_32_1.75_1.9": ("cpm23-32s", 7, 256, 64),
+    "cpmobile_grn_32_1.8_2.1": ("cpm23-32m", 7, 256, 64),
+    "cpmobile_grn_32_2.3_3.0": ("cpm23-32l", 7, 256, 64),
+    "baseline25": ("dcase25", 9, 256, 65),
+    "cpresnet_128k": ("cpresnet-128k", 8, 256, 43),
+    "passt_s": ("passt-s", 10, 128, 100),
 }
 
 
@@ -45,5 +46,5 @@ def golden_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def golden_input(seed: int, frames: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal((2, 1, 256, frames)).astype(np.float32))
+def golden_input(seed: int, mels: int, frames: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((2, 1, mels, frames)).astype(np.float32))

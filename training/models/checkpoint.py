@@ -89,6 +89,22 @@ def load_public_checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     return _public(path, _read(path))
 
 
+def load_pretrained(path: Path, model: nn.Module) -> None:
+    """Start ``model`` from weights trained elsewhere, strictly by name; raises TrainingError.
+
+    PaSST takes a published AudioSet checkpoint, all of it but the heads; any network takes our own of the same net.
+    """
+    from .passt import PaSST, load_audioset
+
+    content = _read(path)
+    if isinstance(model, PaSST) and content.get("format") != FORMAT:
+        state = {str(name): t for name, t in content.items() if isinstance(t, Tensor)}
+        return load_audioset(model, state, str(path))
+    state = dict(_own(path, content).model.state_dict())
+    _require_same(path, state, model.state_dict())
+    model.load_state_dict(state)
+
+
 def load_any(path: Path) -> LoadedModel:
     """Our own or a public checkpoint; a public one gets the front end of its family and, if it has ten classes, the
     TAU22 labels in alphabetical order, which is how both public nets number them."""

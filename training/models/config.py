@@ -1,7 +1,7 @@
 """What a network is: one frozen record, the table of named networks, and the builder.
 
 Refuses unknown names and fields. Sources: the 2023 DCASE Task 1 winner (``cpm23-*``), the DCASE 2024/25 baseline
-(``dcase25``) and the receptive-field-regularised CP-ResNet with 128k parameters.
+(``dcase25``), the receptive-field-regularised CP-ResNet with 128k parameters and wider, and PaSST.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ class ModelConfig(BaseModel):
 
     CP-Mobile uses ``channels_multiplier``, ``expansion_rate``, ``grn``, ``strides`` and ``padding``. CP-ResNet uses
     ``rho`` (receptive field), ``channels_multiplier``, ``blocks_per_stage``, ``groups_s2``, ``cut_channels_s3``.
+    PaSST uses ``embed_dim``, ``depth``, ``heads`` and ``patchout_freq``, rows of patches left out in training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arch: Literal["cp_mobile", "cp_resnet"]
+    arch: Literal["cp_mobile", "cp_resnet", "passt"]
     n_classes: int = Field(default=10, ge=2)
     base_channels: int = Field(default=32, ge=1)
     channels_multiplier: float = Field(default=2.0, gt=0)
@@ -40,6 +41,10 @@ class ModelConfig(BaseModel):
     blocks_per_stage: tuple[int, int, int] = (2, 1, 1)
     groups_s2: int = Field(default=2, ge=1)
     cut_channels_s3: int = Field(default=0, ge=0)
+    embed_dim: int = Field(default=768, ge=1)
+    depth: int = Field(default=12, ge=1)
+    heads: int = Field(default=12, ge=1)
+    patchout_freq: int = Field(default=0, ge=0, lt=12)
 
 
 def _cpm23(base: int, multiplier: float, expansion: float) -> ModelConfig:
@@ -64,7 +69,10 @@ MODELS: dict[str, ModelConfig] = {
         strides=dict(DCASE25_STRIDES),
     ),
     "cpresnet-128k": ModelConfig(arch="cp_resnet", base_channels=32, channels_multiplier=2.0, cut_channels_s3=36),
+    "cpresnet-505k": ModelConfig(arch="cp_resnet", base_channels=64, channels_multiplier=2.0, cut_channels_s3=72),
     "cpresnet-33k": ModelConfig(arch="cp_resnet", base_channels=16, channels_multiplier=2.0, cut_channels_s3=18),
+    "passt-s": ModelConfig(arch="passt", patchout_freq=6),
+    "passt-tiny": ModelConfig(arch="passt", embed_dim=48, depth=2, heads=3, patchout_freq=6),
 }
 
 
@@ -81,6 +89,10 @@ def build_model(config: ModelConfig) -> nn.Module:
         from .cp_mobile import CPMobile
 
         return CPMobile(config)
+    if config.arch == "passt":
+        from .passt import PaSST
+
+        return PaSST(config)
     from .cp_resnet import CPResNet
 
     return CPResNet(config)
