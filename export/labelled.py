@@ -1,12 +1,11 @@
 """The test part of a data set as network inputs, with what the float network answers to the same clips.
 
-From audio, through the runtime's own front end: what is measured is what a user gets. Refuses data whose scenes are not
-the model's.
+From audio, through the runtime's own front end: what is measured is what a user gets. Refuses what
+:mod:`export.labelled_clips` refuses.
 """
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,11 @@ from runtime.audio import mono_float32
 from runtime.bundle import Bundle
 from runtime.frontend import LogMel
 from runtime.spec import FrontendSpec
-from training.data import Clips, Tau22
+from training.data import Clips
 
 from .artefact import network_input
-from .errors import ExportError
 from .float_onnx import FLOAT_MODEL
+from .labelled_clips import labelled_clips, labelled_records
 from .verify import LabelledCodes
 
 F32 = npt.NDArray[np.float32]
@@ -43,18 +42,10 @@ def labelled_codes(bundle: Bundle, data: Path, at_most: int | None = None) -> La
     Raises:
         ExportError: the folder's scenes are not the bundle's labels. TrainingError: the folder cannot be read.
     """
-    opened = Tau22.open(data)
-    unknown = sorted(set(opened.labels) - set(bundle.labels))
-    if unknown:
-        raise ExportError(str(data), "scene is not a label of the model", expected=list(bundle.labels), got=unknown[0])
-    rows = evenly(len(opened.test), at_most)
-    records = tuple(opened.test[i] for i in rows)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
-        from training.waveforms import load_waveforms
-
-        waveforms = load_waveforms(data, records, bundle.frontend.sample_rate_hz, Path(cache))
-        clips = Clips(records, np.array(waveforms), np.array([bundle.labels.index(r.scene) for r in records]))
-    return labelled_from_clips(bundle, clips, f"{len(records)} of {len(opened.test)} test clips of {data.name}")
+    there = labelled_records(data, bundle.labels)
+    records = tuple(there[i] for i in evenly(len(there), at_most))
+    clips = labelled_clips(data, records, bundle.labels, bundle.frontend.sample_rate_hz)
+    return labelled_from_clips(bundle, clips, f"{len(records)} of {len(there)} test clips of {data.name}")
 
 
 def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCodes:
