@@ -1,10 +1,12 @@
 """What training clips go through, in whole batches, each step with its own definition and a seeded generator.
 
-Waveform steps take float32 (batch, samples), spectrogram steps float32 (batch, 1, n_mels, n_frames). Nothing here
-touches labels.
+Waveform steps take float32 (batch, samples), spectrogram steps float32 (batch, 1, n_mels, n_frames). Mixup alone
+concerns the labels too: it says which clips were mixed and how, and the loss is mixed likewise.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,41 @@ from torch import Tensor
 from runtime.spec import FrontendSpec
 
 from .recipe import Augment
+
+FILTER_BANDS = (3, 6)  # corners of a random filter, both ends included
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Clip i is ``weight[i]`` of itself and the rest of clip ``other[i]``; float32 and int64, both (batch,)."""
+
+    weight: Tensor
+    other: Tensor
+
+    def of(self, values: Tensor, partners: Tensor) -> Tensor:
+        """Each clip's value and its partner's, (batch, ...), mixed."""
+        weight = self.weight.view(-1, *[1] * (values.ndim - 1))
+        return weight * values + (1 - weight) * partners
+
+
+def draw_mixing(
+    batch: int, probability: float, alpha: float, generator: torch.Generator, device: torch.device
+) -> Mixing | None:
+    """Mixup with one coin per batch; weights are max(b, 1 - b) for b of Beta(alpha, alpha): the clip outweighs.
+
+    Source: Zhang et al., "mixup: beyond empirical risk minimization" (2018).
+    """
+    if torch.rand(1, generator=generator).item() >= probability:
+        return None
+    other = torch.randperm(batch, generator=generator).to(device)
+    weight = _beta(alpha, batch, generator).float()
+    return Mixing(torch.maximum(weight, 1 - weight).to(device), other)
+
+
+def change_gain(samples: Tensor, max_db: float, generator: torch.Generator) -> Tensor:
+    """Each clip at its own level, uniform in [-max_db, max_db]."""
+    decibels = (2 * torch.rand(len(samples), 1, generator=generator) - 1) * max_db
+    return samples * (10 ** (decibels / 20)).to(samples.device)
 
 
 def roll_time(samples: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
@@ -72,6 +109,31 @@ def mask_frequencies(x: Tensor, max_bins: int, generator: torch.Generator) -> Te
     return torch.where(masked, x.mean(dim=(1, 2, 3), keepdim=True), x)
 
 
+def mask_frames(x: Tensor, max_frames: int, generator: torch.Generator) -> Tensor:
+    """In each clip a random run of up to ``max_frames`` frames is replaced by the clip's mean."""
+    return mask_frequencies(x.transpose(2, 3), max_frames, generator).transpose(2, 3)
+
+
+def filter_bands(x: Tensor, max_db: float, norm_std: float, generator: torch.Generator) -> Tensor:
+    """FilterAugment, linear: a gain over frequency drawn for each clip, straight in decibels between random corners.
+
+    The gain at each corner is uniform in [-max_db, max_db]; ``norm_std`` is the front end's divisor of ln(power).
+    Source: Nam et al., "FilterAugment: an acoustic environmental data augmentation method" (2022).
+    """
+    batch, _, n_mels, _ = x.shape
+    corners = int(torch.randint(FILTER_BANDS[0], FILTER_BANDS[1] + 1, (1,), generator=generator))
+    inner = torch.rand(batch, corners - 2, generator=generator).sort(dim=1).values
+    at = torch.cat([torch.zeros(batch, 1), inner, torch.ones(batch, 1)], dim=1) * (n_mels - 1)
+    decibels = (2 * torch.rand(batch, corners, generator=generator) - 1) * max_db
+    band = torch.arange(n_mels, dtype=torch.float32).expand(batch, -1).contiguous()
+    right = torch.searchsorted(at, band).clamp(1, corners - 1)
+    left_at, right_at = at.gather(1, right - 1), at.gather(1, right)
+    left_db, right_db = decibels.gather(1, right - 1), decibels.gather(1, right)
+    share = (band - left_at) / (right_at - left_at).clamp(min=1e-6)
+    gain = (left_db + share * (right_db - left_db)) * (np.log(10) / 10 / norm_std)
+    return x + gain.to(x.device)[:, None, :, None]
+
+
 def jittered_f_max(spec: FrontendSpec, jitter_hz: int, generator: torch.Generator) -> float:
     """Upper edge of the mel bank for one batch: f_max + jitter/2 - randint(jitter), at most half the sample rate."""
     edge = spec.f_max_hz + jitter_hz / 2 - int(torch.randint(jitter_hz, (1,), generator=generator))
@@ -80,21 +142,30 @@ def jittered_f_max(spec: FrontendSpec, jitter_hz: int, generator: torch.Generato
 
 def augment_waveforms(
     samples: Tensor, settings: Augment, responses: Tensor | None, eligible: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Roll, then device impulse responses on the eligible clips."""
+) -> tuple[Tensor, Mixing | None]:
+    """Roll, device impulse responses on the eligible clips, gain, mixup; and how clips were mixed, if they were."""
     if settings.roll_samples:
         samples = roll_time(samples, settings.roll_samples, generator)
     if settings.device_ir_p and responses is not None:
         samples = convolve_impulse_responses(samples, responses, eligible, settings.device_ir_p, generator)
-    return samples
+    if settings.gain_db:
+        samples = change_gain(samples, settings.gain_db, generator)
+    mixing = None
+    if settings.mixup_p:
+        mixing = draw_mixing(len(samples), settings.mixup_p, settings.mixup_alpha, generator, samples.device)
+    return (samples if mixing is None else mixing.of(samples, samples[mixing.other])), mixing
 
 
-def augment_spectrograms(x: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
-    """Freq-MixStyle, then the frequency mask."""
+def augment_spectrograms(x: Tensor, settings: Augment, norm_std: float, generator: torch.Generator) -> Tensor:
+    """Freq-MixStyle, the random filter, then the masks over frequency and time."""
     if settings.mixstyle_p:
         x = freq_mixstyle(x, settings.mixstyle_p, settings.mixstyle_alpha, generator)
+    if settings.filter_db:
+        x = filter_bands(x, settings.filter_db, norm_std, generator)
     if settings.freq_mask_bins:
         x = mask_frequencies(x, settings.freq_mask_bins, generator)
+    if settings.time_mask_frames:
+        x = mask_frames(x, settings.time_mask_frames, generator)
     return x
 
 

@@ -1,16 +1,21 @@
 """Simulated recording devices: a microphone's band limits and resonances, its level, noise floor and soft clipping.
 
 A device is drawn from its name alone, so that ``s4`` is the same everywhere. Device ``a`` is the reference and changes
-nothing but adds a faint noise floor.
+nothing but adds a faint noise floor. Measured responses can be read from a folder; one without WAV files is refused.
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
+import soxr
+
+from .errors import TrainingError
 
 F32 = npt.NDArray[np.float32]
 TAPS_SECONDS = 0.008
@@ -77,6 +82,33 @@ def impulse_response(unit: Device, sample_rate_hz: int) -> F32:
 def impulse_responses(count: int, sample_rate_hz: int) -> F32:
     """Responses of ``count`` microphones for training, float32 (count, taps); none is a device of the data."""
     return np.stack([impulse_response(device(f"augmentation {i}"), sample_rate_hz) for i in range(count)])
+
+
+def measured_responses(folder: Path, sample_rate_hz: int) -> F32:
+    """Responses of the WAV files in ``folder`` in the order of their names, float32 (count, taps), of unit energy each.
+
+    They are mixed down, resampled, and cut or padded to the longest, at most a tenth of a second. Raises TrainingError.
+    """
+    found = []
+    for path in sorted(folder.glob("*.wav")):
+        try:
+            audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise TrainingError(str(path), "not a readable impulse response", got=error) from error
+        response = soxr.resample(audio.mean(axis=1), rate, sample_rate_hz)[: sample_rate_hz // 10]
+        if not np.isfinite(response).all() or not response.any():
+            raise TrainingError(str(path), "a silent impulse response, or one with NaN", next_step="remove the file")
+        found.append(response / np.sqrt((response**2).sum()))
+    if not found:
+        raise TrainingError(
+            str(folder),
+            "no impulse responses",
+            expected="a folder of WAV files",
+            got="no such folder" if not folder.is_dir() else "no WAV file",
+            next_step="name another in augment.device_irs, or leave it out",
+        )
+    taps = max(len(response) for response in found)
+    return np.stack([np.pad(response, (0, taps - len(response))) for response in found]).astype(np.float32)
 
 
 def record(samples: F32, unit: Device, sample_rate_hz: int, rng: np.random.Generator) -> F32:

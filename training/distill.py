@@ -43,14 +43,15 @@ class SoftTargets:
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, targets: Tensor, settings: Distillation) -> Tensor:
-    """Scalar loss of logits (batch, classes) against teacher logits of the same shape and labels (batch,)."""
+    """Loss of each clip, (batch,): logits (batch, classes) against a teacher's and against the labels (batch,)."""
     t = settings.temperature
     divergence = F.kl_div(
-        F.log_softmax(student / t, dim=1), F.log_softmax(teacher / t, dim=1), reduction="sum", log_target=True
-    )
-    count = len(student) * (student.shape[1] if settings.average == "batch_and_classes" else 1)
-    hard = F.cross_entropy(student, targets)
-    return settings.hard_weight * hard + (1 - settings.hard_weight) * t * t * divergence / count
+        F.log_softmax(student / t, dim=1), F.log_softmax(teacher / t, dim=1), reduction="none", log_target=True
+    ).sum(dim=1)
+    if settings.average == "batch_and_classes":
+        divergence = divergence / student.shape[1]
+    hard = F.cross_entropy(student, targets, reduction="none")
+    return settings.hard_weight * hard + (1 - settings.hard_weight) * t * t * divergence
 
 
 def average_logits(members: Sequence[F32]) -> F32:

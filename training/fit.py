@@ -30,12 +30,13 @@ from torch.utils.data import DataLoader, Sampler
 from runtime.spec import FrontendSpec
 
 from .data import Clips, Dataset
-from .devices import impulse_responses
+from .devices import impulse_responses, measured_responses
 from .distill import SoftTargets
 from .errors import TrainingError
+from .features import FeatureLoss
 from .frontend import TorchLogMel
 from .metrics import Metrics, evaluate
-from .module import SceneModule
+from .module import Objective, SceneModule
 from .recipe import FitSettings
 
 __all__ = ["FitResult", "Metrics", "evaluate", "fit", "predict_logits"]
@@ -71,22 +72,27 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    objective: Objective | None = None,
+    features: FeatureLoss | None = None,
 ) -> FitResult:
     """Train ``model`` (any module from (batch, 1, n_mels, n_frames) to logits) in place by ``recipe``.
 
-    With ``soft_targets`` it learns by the recipe's distillation loss, else by cross-entropy. Raises TrainingError.
+    With ``soft_targets`` it learns by the recipe's distillation loss, else by cross-entropy; ``objective`` replaces
+    both, and ``features`` is added. Raises TrainingError.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = run_dir / CHECKPOINT
-    _same_run(run_dir, _run_record(frontend, recipe, dataset, soft_targets, seed), resume and checkpoint.is_file())
+    _same_run(
+        run_dir, _run_record(frontend, recipe, dataset, soft_targets, seed, features), resume and checkpoint.is_file()
+    )
     if not resume:
         checkpoint.unlink(missing_ok=True)
     torch.manual_seed(seed)
     model.to(memory_format=torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
     microphones = None
     if recipe.augment.device_ir_p:
-        microphones = torch.from_numpy(impulse_responses(AUGMENTATION_MICROPHONES, frontend.sample_rate_hz))
-    module = SceneModule(model, frontend, recipe, seed, microphones)
+        microphones = _microphones(recipe.augment.device_irs, frontend.sample_rate_hz)
+    module = SceneModule(model, frontend, recipe, seed, microphones, objective, features)
     loaders = _loaders(dataset, recipe, soft_targets, seed)
     module.steps_per_epoch = len(loaders[0])
     keeper = _Keeper(run_dir, best=recipe.keep == "best" and loaders[1] is not None)
@@ -200,6 +206,12 @@ class _Keeper(Checkpoint):
         self.accuracy, self.epoch, self.state = state_dict["accuracy"], state_dict["epoch"], state_dict["state"]
 
 
+def _microphones(folder: Path | None, sample_rate_hz: int) -> Tensor:
+    if folder is not None:
+        return torch.from_numpy(measured_responses(folder, sample_rate_hz))
+    return torch.from_numpy(impulse_responses(AUGMENTATION_MICROPHONES, sample_rate_hz))
+
+
 def _loaders(
     dataset: Dataset, recipe: FitSettings, soft_targets: SoftTargets | None, seed: int
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
@@ -241,7 +253,12 @@ def _trainer(
 
 
 def _run_record(
-    frontend: FrontendSpec, recipe: FitSettings, dataset: Dataset, soft_targets: SoftTargets | None, seed: int
+    frontend: FrontendSpec,
+    recipe: FitSettings,
+    dataset: Dataset,
+    soft_targets: SoftTargets | None,
+    seed: int,
+    features: FeatureLoss | None,
 ) -> dict[str, Any]:
     """What a run is; two runs of equal records give equal weights on one machine."""
     clips = hashlib.sha256("\n".join(r.filename for r in dataset.train.records).encode()).hexdigest()
@@ -251,6 +268,7 @@ def _run_record(
         "seed": seed,
         "clips": clips,
         "labels": list(dataset.labels),
+        "features": None if features is None else features.record(),
         "soft_targets": None if soft_targets is None else hashlib.sha256(soft_targets.logits.tobytes()).hexdigest(),
     }
 

@@ -7,6 +7,7 @@ never stopped.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -16,12 +17,15 @@ from torch.nn import functional as F
 
 from runtime.spec import FrontendSpec
 
-from .augment import augment_spectrograms, augment_waveforms, jittered_f_max
+from .augment import Mixing, augment_spectrograms, augment_waveforms, jittered_f_max
 from .distill import distillation_loss
+from .features import FeatureLoss
 from .frontend import TorchLogMel
 from .recipe import FitSettings, Schedule
 
 Batch = dict[str, Tensor]
+# What a network is trained for: its outputs (batch, ...) and the batch to the loss of each clip, (batch,).
+Objective = Callable[[Tensor, Batch], Tensor]
 
 
 def learning_rate_factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
@@ -44,7 +48,10 @@ def learning_rate_factor(schedule: Schedule, step: int, steps_per_epoch: int, ep
 class SceneModule(lightning.LightningModule):
     """Trains ``model``: (batch, 1, n_mels, n_frames) to logits. Batches are dicts of ``waveform`` int16 (batch,
     samples), ``target`` int64 (batch,), ``reference_device`` bool (batch,) and, if distilled, ``teacher`` float32
-    (batch, classes)."""
+    (batch, classes).
+
+    Without an ``objective`` that is distillation from the batch's teacher, or cross-entropy if it has none.
+    ``features`` is added to it, and its projection is trained along."""
 
     def __init__(
         self,
@@ -53,9 +60,13 @@ class SceneModule(lightning.LightningModule):
         settings: FitSettings,
         seed: int,
         impulse_responses: Tensor | None = None,
+        objective: Objective | None = None,
+        features: FeatureLoss | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self.objective = objective or self._labels_and_teacher
+        self.features = features
         self.log_mel = TorchLogMel(frontend)
         self.settings, self.seed = settings, seed
         self.register_buffer("impulse_responses", impulse_responses, persistent=False)
@@ -66,26 +77,41 @@ class SceneModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.random.manual_seed(self.seed * 1_000_003 + self.current_epoch)
-        self._sums = {"train_loss": 0.0, "train_right": 0.0, "train_clips": 0.0}
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)  # for networks that draw lots themselves
+        self._sums = {"train_loss": 0.0, "feature_loss": 0.0, "train_right": 0.0, "train_clips": 0.0}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         augment, random = self.settings.augment, self.random
         with torch.no_grad():
             samples = batch["waveform"].float() / 32768.0
-            samples = augment_waveforms(samples, augment, self.impulse_responses, batch["reference_device"], random)
+            responses, eligible = self.impulse_responses, batch["reference_device"]
+            samples, mixing = augment_waveforms(samples, augment, responses, eligible, random)
             jitter = augment.f_max_jitter_hz
             f_max_hz = jittered_f_max(self.log_mel.spec, jitter, random) if jitter else None
-            x = augment_spectrograms(self.log_mel(samples, f_max_hz), augment, random)
+            x = augment_spectrograms(self.log_mel(samples, f_max_hz), augment, self.log_mel.spec.norm_std, random)
         logits = self.model(x)
-        if "teacher" in batch:
-            loss = distillation_loss(logits, batch["teacher"], batch["target"], self.settings.distillation)
-        else:
-            loss = F.cross_entropy(logits, batch["target"])
+        loss = self._mixed_loss(logits, batch, mixing)
+        if self.features is not None:
+            feature_loss = self.features(samples)
+            self._sums["feature_loss"] += float(feature_loss.detach()) * len(logits)
+            loss = loss + self.features.settings.weight * feature_loss
         count = len(logits)
         self._sums["train_loss"] += float(loss.detach()) * count
         self._sums["train_right"] += float((logits.detach().argmax(1) == batch["target"]).sum())
         self._sums["train_clips"] += count
         return loss
+
+    def _mixed_loss(self, outputs: Tensor, batch: Batch, mixing: Mixing | None) -> Tensor:
+        loss = self.objective(outputs, batch)
+        if mixing is not None:
+            partners = {name: values[mixing.other] for name, values in batch.items()}
+            loss = mixing.of(loss, self.objective(outputs, partners))
+        return loss.mean()
+
+    def _labels_and_teacher(self, logits: Tensor, batch: Batch) -> Tensor:
+        if "teacher" in batch:
+            return distillation_loss(logits, batch["teacher"], batch["target"], self.settings.distillation)
+        return F.cross_entropy(logits, batch["target"], reduction="none")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self.model(self.log_mel(batch["waveform"].float() / 32768.0))
@@ -102,6 +128,8 @@ class SceneModule(lightning.LightningModule):
             "train_accuracy": self._sums["train_right"] / clips,
             "learning_rate": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
         }
+        if self.features is not None:
+            record["feature_loss"] = self._sums["feature_loss"] / clips
         self.log_dict(record)
         for name in ("validation_accuracy", "validation_log_loss"):
             if name in self.trainer.callback_metrics and self._validated():
@@ -115,7 +143,10 @@ class SceneModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         s = self.settings
         kind = torch.optim.Adam if s.optimizer == "adam" else torch.optim.AdamW
-        optimizer = kind(self.model.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay)
+        trained = [*self.model.parameters()]
+        if self.features is not None and self.features.projection is not None:
+            trained += self.features.projection.parameters()
+        optimizer = kind(trained, lr=s.learning_rate, weight_decay=s.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(s.schedule, step, self.steps_per_epoch, s.epochs)
         )

@@ -40,14 +40,23 @@ class Schedule(_Record):
 
 
 class Augment(_Record):
-    """What training clips go through; a zero switches a step off."""
+    """What training clips go through; a zero switches a step off.
+
+    ``device_irs`` is a folder of WAV files with impulse responses; without one they come from a microphone model.
+    """
 
     roll_samples: int = Field(default=0, ge=0)
     device_ir_p: float = Field(default=0.0, ge=0, le=1)
+    device_irs: Path | None = None
+    gain_db: float = Field(default=0.0, ge=0)
+    mixup_p: float = Field(default=0.0, ge=0, le=1)
+    mixup_alpha: float = Field(default=0.3, gt=0)
     f_max_jitter_hz: int = Field(default=0, ge=0)
     mixstyle_p: float = Field(default=0.0, ge=0, le=1)
     mixstyle_alpha: float = Field(default=0.3, gt=0)
+    filter_db: float = Field(default=0.0, ge=0)
     freq_mask_bins: int = Field(default=0, ge=0)
+    time_mask_frames: int = Field(default=0, ge=0)
 
 
 class Distillation(_Record):
@@ -59,6 +68,19 @@ class Distillation(_Record):
     temperature: float = Field(default=2.0, gt=0)
     hard_weight: float = Field(default=0.02, ge=0, le=1)
     average: Literal["batch", "batch_and_classes"] = "batch_and_classes"
+
+
+class FeatureDistillation(_Record):
+    """What is added to the loss: ``weight`` times the distance between a stage of the student and one of a teacher.
+
+    Stages are names of submodules; ``teacher`` counts the recipe's teachers from 0.
+    """
+
+    kind: Literal["projection", "gram"] = "projection"
+    teacher: int = Field(default=0, ge=0)
+    student_stage: str = "stages.s3"
+    teacher_stage: str = "stage3"
+    weight: float = Field(default=1.0, gt=0)
 
 
 class FitSettings(_Record):

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from runtime.spec import preset
 from training.augment import (
     augment_spectrograms,
     augment_waveforms,
+    change_gain,
     convolve_impulse_responses,
+    draw_mixing,
+    filter_bands,
     freq_mixstyle,
     jittered_f_max,
+    mask_frames,
     mask_frequencies,
     roll_time,
 )
+from training.devices import measured_responses
+from training.errors import TrainingError
+from training.frontend import TorchLogMel
 from training.recipe import Augment
 
 
@@ -89,6 +99,88 @@ def test_mask_covers_a_run_of_bands_over_all_frames() -> None:
     assert max(firsts) >= 20
 
 
+def test_mask_covers_a_run_of_frames_over_all_bands() -> None:
+    x = torch.randn(100, 1, 7, 30, generator=random(3))
+    y = mask_frames(x, 5, random())
+    for before, after in zip(x[:, 0], y[:, 0], strict=True):
+        frames = torch.nonzero((before != after).any(dim=0)).flatten().tolist()
+        assert frames == list(range(frames[0], frames[0] + len(frames))) if frames else True
+        assert len(frames) <= 5
+        assert torch.allclose(after[:, frames], before.mean())
+
+
+def test_gain_is_uniform_in_decibels_and_one_per_clip() -> None:
+    x = torch.randn(2000, 8)
+    ratio = change_gain(x, 6.0, random()) / x
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+    decibels = 20 * torch.log10(ratio[:, 0])
+    assert -6 <= float(decibels.min()) < -5.8
+    assert 5.8 < float(decibels.max()) <= 6
+    assert float(decibels.std()) == pytest.approx(12 / 12**0.5, rel=0.05)
+
+
+def test_mixing_is_of_two_clips_and_the_first_outweighs() -> None:
+    mixing = draw_mixing(500, 1.0, 0.4, random(), torch.device("cpu"))
+    assert mixing is not None
+    assert sorted(mixing.other.tolist()) == list(range(500))
+    assert float(mixing.weight.min()) >= 0.5
+    drawn = np.random.default_rng(0).beta(0.4, 0.4, 100_000)
+    assert float(mixing.weight.mean()) == pytest.approx(np.maximum(drawn, 1 - drawn).mean(), abs=0.03)
+    x = torch.randn(500, 3)
+    mixed = mixing.of(x, x[mixing.other])
+    for i in (0, 7, 499):
+        w = mixing.weight[i]
+        torch.testing.assert_close(mixed[i], w * x[i] + (1 - w) * x[mixing.other[i]])
+    coins = random(1)
+    drawn_at_all = [draw_mixing(2, 0.3, 0.4, coins, torch.device("cpu")) is not None for _ in range(200)]
+    assert 35 < sum(drawn_at_all) < 90
+
+
+def test_filter_is_a_gain_over_frequency_alone_within_its_bounds() -> None:
+    spec = preset("cpm23")
+    x = torch.randn(300, 1, 64, 9, generator=random(2))
+    generator = random()
+    bends = set()
+    for _ in range(12):
+        moved = filter_bands(x, 8.0, spec.norm_std, generator) - x
+        torch.testing.assert_close(moved, moved[..., :1].expand_as(moved), atol=1e-5, rtol=0)
+        decibels = moved[:, 0, :, 0] * spec.norm_std * 10 / np.log(10)
+        assert 7.5 < float(decibels.abs().max()) <= 8 + 1e-3
+        assert abs(float(decibels.mean())) < 0.5
+        bend = decibels.diff(dim=1).diff(dim=1).abs() > 1e-2
+        bends.add(int(bend.sum(dim=1).max()))
+    assert max(bends) <= 2 * 4  # a corner between two bands bends at both
+    assert len(bends) > 1
+
+
+def test_filter_is_what_the_same_gain_on_the_waveform_would_be() -> None:
+    """All corners at one level are a change of volume."""
+    spec = preset("cpm23")
+    samples = 0.1 * torch.randn(2, spec.clip_samples, generator=random(4))
+    log_mel = TorchLogMel(spec)
+    louder = log_mel(samples * 10 ** (6 / 20)) - log_mel(samples)
+    assert float(louder.median()) == pytest.approx(6 * np.log(10) / 10 / spec.norm_std, rel=1e-3)
+
+
+def test_measured_responses_have_unit_energy_at_the_rate(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    decay = np.exp(-np.arange(4800) / 300)
+    soundfile.write(tmp_path / "b.wav", 0.5 * rng.standard_normal(4800) * decay, 48_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "a.wav", np.stack([decay[:100], decay[:100]], axis=1), 32_000, subtype="FLOAT")
+    responses = measured_responses(tmp_path, 32_000)
+    assert responses.shape == (2, 3200)
+    assert responses.dtype == np.float32
+    np.testing.assert_allclose((responses**2).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(responses[0, :100], decay[:100] / np.sqrt((decay[:100] ** 2).sum()), rtol=1e-4)
+    for content, says in (("nonsense", "not a readable"), (None, "no impulse responses")):
+        folder = tmp_path / says.replace(" ", "")
+        if content:
+            folder.mkdir()
+            (folder / "x.wav").write_text(content)
+        with pytest.raises(TrainingError, match=says):
+            measured_responses(folder, 32_000)
+
+
 def test_upper_edge_stays_in_its_range() -> None:
     generator = random()
     edges = [jittered_f_max(preset("cpm23"), 1000, generator) for _ in range(500)]
@@ -97,13 +189,23 @@ def test_upper_edge_stays_in_its_range() -> None:
 
 
 def test_equal_seeds_give_equal_batches() -> None:
-    settings = Augment(roll_samples=40, device_ir_p=0.5, mixstyle_p=0.5, freq_mask_bins=8)
+    settings = Augment(
+        roll_samples=40,
+        device_ir_p=0.5,
+        gain_db=3,
+        mixup_p=0.9,
+        mixstyle_p=0.5,
+        filter_db=6,
+        freq_mask_bins=8,
+        time_mask_frames=4,
+    )
     samples, x = torch.randn(8, 400), torch.randn(8, 1, 20, 10)
     responses, eligible = torch.randn(3, 10), torch.ones(8).bool()
 
     def both(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         g = random(seed)
-        return augment_waveforms(samples, settings, responses, eligible, g), augment_spectrograms(x, settings, g)
+        waveforms, _ = augment_waveforms(samples, settings, responses, eligible, g)
+        return waveforms, augment_spectrograms(x, settings, 5.0, g)
 
     first, again, other = both(5), both(5), both(6)
     assert torch.equal(first[0], again[0])
@@ -111,7 +213,7 @@ def test_equal_seeds_give_equal_batches() -> None:
     assert not torch.equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("field", ["device_ir_p", "mixstyle_p"])
+@pytest.mark.parametrize("field", ["device_ir_p", "mixstyle_p", "mixup_p"])
 def test_probabilities_are_checked(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         Augment(**{field: 1.5})
