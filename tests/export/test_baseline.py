@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,31 +15,14 @@ from export.baseline import TOLERANCES, Held, baseline_text, read_baseline
 from export.figures import FIRMWARE, Figure
 from export.to_onnx import to_onnx
 from export.to_tflite import to_tflite
-from runtime.bundle import Bundle, write_bundle
 from runtime.classify import SceneClassifier
+from tests.export.judged import relabelled
 from tests.graphs import small_net
 from tests.training.layout import SCENES, write_layout
 
 METRICS = {"int8": {"clips": 36, "accuracy": 0.75}, "top1_agreement_with_float": 0.9}
 OTHERS = tuple(f"scene_{i}" for i in range(7))
 needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
-
-
-def _bundle(path: Path, source: Bundle, labels: tuple[str, ...], metrics: dict) -> Path:
-    """The network of another bundle, trained as well as any random one."""
-    write_bundle(
-        path,
-        graph=replace(source.graph, labels=()),
-        frontend=source.frontend,
-        labels=labels,
-        tflite=source.file("model.tflite"),
-        onnx=source.file("model.onnx"),
-        golden=source.golden(),
-        metrics=metrics,
-        data="noise",
-        tools={},
-    )
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +46,7 @@ def folder(tmp_path_factory, tiny_bundle, data) -> Path:
         metrics = (
             METRICS if name == "good" else {"int8": {"clips": 36, "accuracy": 0.7}, "top1_agreement_with_float": 0.8}
         )
-        _bundle(folder / name, tiny_bundle, tuple(labels), metrics)
+        relabelled(folder / name, tiny_bundle, tuple(labels), metrics)
     small = small_net(np.random.default_rng(2), grn=False)
     (folder / "small.tflite").write_bytes(to_tflite(small))
     (folder / "small.onnx").write_bytes(to_onnx(small))
@@ -223,7 +205,7 @@ def test_on_other_clips_accuracy_fails(folder, tmp_path, capsys):
 
 
 def test_without_a_manifest_metric_accuracy_fails(folder, data, tiny_bundle, tmp_path, capsys):
-    silent = _bundle(tmp_path / "silent", tiny_bundle, (*OTHERS, *SCENES), {})
+    silent = relabelled(tmp_path / "silent", tiny_bundle, (*OTHERS, *SCENES), {})
     assert _check(silent, "--baseline", folder / "good.json", *_on(data)) == 1
     assert "whose manifest has it" in _failed_in_words(capsys, "agreement")
 

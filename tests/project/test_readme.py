@@ -146,7 +146,9 @@ def test_walk_through(documented, scratch, needs_tool, request):
         text=True,
         check=False,
     )
-    assert answer.returncode == 0, f"README.md:{documented.line}: {documented}\n{answer.stdout[-6000:]}{answer.stderr[-2000:]}"
+    assert answer.returncode == 0, (
+        f"README.md:{documented.line}: {documented}\n{answer.stdout[-6000:]}{answer.stderr[-2000:]}"
+    )
     assert answer.stdout
 
 
