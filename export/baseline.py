@@ -96,15 +96,27 @@ def compare(baseline: Sequence[Held], model: Model) -> tuple[Comparison, ...]:
     return tuple(found)
 
 
-def record(model: Model, rule: Rule, machines: Sequence[str], former: Sequence[Held] = ()) -> tuple[Held, ...]:
-    """All figures of a model and those of a former baseline, which keep their tolerances.
+def record(
+    model: Model, rule: Rule, machines: Sequence[str], former: Sequence[Held] = ()
+) -> tuple[tuple[Held, ...], tuple[str, ...]]:
+    """All figures of a model and those of a former baseline, which keep their tolerances; and what it does not have.
 
     Raises:
-        TinysceneError: one of them cannot be measured; a baseline never loses a figure unsaid.
+        TinysceneError: one that was asked for cannot be measured; a baseline never loses a figure unsaid.
     """
     tolerances = {held.figure: held.tolerance for held in former}
     figures = dict.fromkeys([*tolerances, *model.figures(rule, machines)])
-    return tuple(Held(f, model.measure(f), tolerances.get(f, TOLERANCES.get(f.name, 0.0))) for f in figures)
+    found, without = [], []
+    for figure in figures:
+        try:
+            value = model.measure(figure)
+        except TinysceneError as problem:
+            if figure.name != "arena" or figure in tolerances:
+                raise
+            without.append(f"{figure}: {problem}")  # a float network has none
+        else:
+            found.append(Held(figure, value, tolerances.get(figure, TOLERANCES.get(figure.name, 0.0))))
+    return tuple(found), tuple(without)
 
 
 def baseline_text(model: str, baseline: Sequence[Held]) -> str:

@@ -7,6 +7,7 @@ machines. Exit code 0 within all limits, 1 beyond one, 2 for an artefact that ca
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,15 +53,17 @@ def check(
     counted_by, former = require_rule(rule), read_baseline(baseline) if baseline else ()
     model = Model(artefact, data)
     cost = model.cost(counted_by)
+    if data:
+        _require_use(data, model, former if baseline else None)
     compared = str(baseline) if baseline else None
     report = Report(str(artefact), cost, verdicts(cost, budget), compared, compare(former, model))
-    recorded = _recorded(write_baseline, model, counted_by, measure or []) if write_baseline else ()
+    recorded = _recorded(write_baseline, model, counted_by, measure or []) if write_baseline else []
     for path, write in ((json_file, as_json), (junit_file, as_junit), (markdown_file, as_markdown)):
         if path is not None:
             _write(path, write(report))
     show(report)
-    for held in recorded:
-        typer.echo(f"recorded  {held.figure}: {held.allowed}")
+    for line in recorded:
+        typer.echo(line)
     if not report.passed:
         raise typer.Exit(1)
 
@@ -78,14 +81,25 @@ def _refuse_contradictions(
         raise ExportError("--data", "is for a baseline's accuracy", expected="--baseline or --write-baseline")
 
 
-def _recorded(path: Path, model: Model, rule: Rule, machines: list[str]) -> tuple[Held, ...]:
-    """Write the baseline; one that is there passes its figures and tolerances on, and anything else stays."""
+def _require_use(data: Path, model: Model, baseline: Sequence[Held] | None) -> None:
+    """Clips that cannot be read, or that no figure of a baseline asks for, are an error and not a verdict."""
+    from .errors import ExportError
+
+    if baseline is not None and not any(held.figure.heard for held in baseline):
+        step = "record it with --write-baseline and --data"
+        raise ExportError(str(data), "the baseline holds no accuracy on clips", next_step=step)
+    model.answers()
+
+
+def _recorded(path: Path, model: Model, rule: Rule, machines: list[str]) -> list[str]:
+    """Write the baseline, and say what is in it; one that is there passes its figures and tolerances on."""
     from .baseline import baseline_text, read_baseline, record
 
     former = read_baseline(path) if path.exists() else ()
-    recorded = record(model, rule, machines, former)
+    recorded, without = record(model, rule, machines, former)
     _write(path, baseline_text(str(model.path), recorded))
-    return recorded
+    said = [f"recorded  {held.figure}: {held.allowed}" for held in recorded]
+    return [*said, *(f"not recorded  {words}" for words in without)]
 
 
 def _write(path: Path, text: str) -> None:

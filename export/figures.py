@@ -54,6 +54,11 @@ class Figure:
     def __str__(self) -> str:
         return f"{self.name} ({self.of})"
 
+    @property
+    def heard(self) -> bool:
+        """Whether it was measured on clips, and not taken from a manifest."""
+        return self.name in QUALITIES and not self.of.startswith("manifest: ")
+
 
 class Model:
     """An artefact whose figures are asked for; each is measured once.
@@ -67,14 +72,12 @@ class Model:
         self.path, self.data = path, data
         self._costs: dict[Rule, Cost] = {}
         self._firmware: dict[str, dict[str, int]] = {}
+        self._answers: dict[Figure, float] | None = None
 
     def figures(self, rule: Rule, machines: Sequence[str]) -> list[Figure]:
-        """All there are of this model by one rule and on these machines, without the ones that do not apply to it."""
-        found = [Figure("size", rule), Figure("macs", rule)]
-        if self._holds_graph:
-            found.append(Figure("arena", GRAPH))
-        found += [Figure(name, machine) for machine in machines for name in FIRMWARE]
-        return [*found, *self._answers]
+        """What can be asked of a model by one rule and on these machines; an arena not all have."""
+        firmware = [Figure(name, machine) for machine in machines for name in FIRMWARE]
+        return [Figure("size", rule), Figure("macs", rule), Figure("arena", GRAPH), *firmware, *self.answers()]
 
     def measure(self, figure: Figure) -> float:
         """The value; raises TinysceneError when it cannot be had here, or not of this model."""
@@ -94,10 +97,6 @@ class Model:
             self._costs[rule] = artefact_cost(self.path, rule)
         return self._costs[rule]
 
-    @property
-    def _holds_graph(self) -> bool:
-        return self.path.is_dir() or self.path.suffix.lower() == ".tflite"
-
     @cached_property
     def _bundle(self) -> Bundle:
         from runtime.bundle import read_bundle
@@ -108,7 +107,7 @@ class Model:
     def _graph(self) -> Graph:
         if self.path.is_dir():
             return self._bundle.graph
-        if not self._holds_graph:
+        if self.path.suffix.lower() != ".tflite":
             raise ExportError(str(self.path), "holds no integer graph", expected="a bundle or an int8 .tflite file")
         from .tflite_model import open_tflite
 
@@ -141,22 +140,24 @@ class Model:
             self._firmware[machine] = {"flash": f.flash_bytes, "ram": ram, "instructions": f.instructions}
         return self._firmware[machine]
 
-    @cached_property
-    def _answers(self) -> dict[Figure, float]:
-        """How well a bundle answers: as its manifest has it, and measured on the labelled clips."""
-        if not self.path.is_dir():
-            if self.data is not None:
-                raise ExportError(str(self.data), "only a bundle says how audio becomes its input", got=str(self.path))
-            return {}
-        return {**self._claimed(), **self._measured()}
+    def answers(self) -> dict[Figure, float]:
+        """How well a bundle answers: as its manifest has it, and measured on the labelled clips.
+
+        Raises TinysceneError for data that cannot be read or do not fit the model.
+        """
+        if self.data is not None and not self.path.is_dir():
+            raise ExportError(str(self.data), "only a bundle says how audio becomes its input", got=str(self.path))
+        if self._answers is None:
+            self._answers = {**self._claimed(), **self._measured()} if self.path.is_dir() else {}
+        return self._answers
 
     def _answer(self, figure: Figure) -> float:
-        if figure not in self._answers:
-            there = ", ".join(known.of for known in self._answers if known.name == figure.name)
-            step = "give a bundle whose manifest has it" if figure.of.startswith("manifest: ") else "give --data FOLDER"
+        if figure not in self.answers():
+            there = ", ".join(known.of for known in self.answers() if known.name == figure.name)
+            step = "give --data FOLDER" if figure.heard else "give a bundle whose manifest has it"
             got = there or "none of this artefact"
             raise ExportError(figure.name, "not known", expected=figure.of, got=got, next_step=step)
-        return self._answers[figure]
+        return self.answers()[figure]
 
     def _claimed(self) -> dict[Figure, float]:
         """Of the manifest's metrics those that ``demo`` and ``export`` write."""

@@ -17,6 +17,7 @@ from export.to_onnx import to_onnx
 from export.to_tflite import to_tflite
 from runtime.classify import SceneClassifier
 from tests.export.judged import relabelled
+from tests.export.tflite_models import half_precision
 from tests.graphs import small_net
 from tests.training.layout import SCENES, write_layout
 
@@ -217,6 +218,22 @@ def test_a_float_file_has_no_arena(folder, tmp_path, capsys):
     assert "holds no integer graph" in _failed_in_words(capsys, "arena")
 
 
+def test_a_network_without_an_arena_is_recorded_without_one(folder, tmp_path, capsys):
+    """Found missing: a float .tflite file could not be recorded at all."""
+    budget = tmp_path / "budget.json"
+    (tmp_path / "float.tflite").write_bytes(half_precision())
+    for name in ("float.tflite", "small.onnx"):
+        model = (tmp_path if name == "float.tflite" else folder) / name
+        budget.unlink(missing_ok=True)
+        assert _check(model, "--write-baseline", budget) == 0
+        assert len(_lines(capsys.readouterr().out, "recorded")) == 2
+        assert [held.figure.name for held in read_baseline(budget)] == ["size", "macs"]
+        assert _check(model, "--baseline", budget) == 0
+        capsys.readouterr()
+        assert _check(model, "--write-baseline", budget) == 0
+        assert "not recorded  arena (integer graph): " in capsys.readouterr().out
+
+
 def test_without_a_compiler_instructions_fail(folder, tmp_path, monkeypatch, capsys):
     figure = Figure("instructions", "cortex-m4")
     (tmp_path / "budget.json").write_text(baseline_text("x", [Held(figure, 1, 0.02)]))
@@ -342,11 +359,21 @@ def test_a_baseline_that_is_not_there(folder, tmp_path, capsys):
         (["--data", "scenes"], "is for a baseline's accuracy"),
         (["--write-baseline", "b.json", "--measure", "host"], "nothing is counted there"),
         (["--write-baseline", "b.json", "--data", "scenes"], "only a bundle"),
+        (["--baseline", "small.json", "--data", "scenes"], "holds no accuracy on clips"),
     ],
 )
 def test_options_that_contradict(folder, tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
+    held = Held(Figure("size", "dcase"), 1, 0.0)
+    Path("small.json").write_text(baseline_text("x", [held]))
     assert _check(folder / "small.tflite", *words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["small.json"]
+
+
+def test_clips_that_cannot_be_read_are_an_error(folder, tmp_path, capsys):
+    assert _check(folder / "good", "--baseline", folder / "good.json", *_on(tmp_path / "nowhere")) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "nowhere" in printed.err

@@ -313,3 +313,16 @@ def odd_parts(rng: Rng) -> Made:
 
 
 NETS = {made.__name__: made for made in (ds_cnn, resnet8, mobilenet, autoencoder, tiny_conv, odd_parts)}
+
+
+def half_precision() -> bytes:
+    """A file with one float convolution, its weights stored as float16 behind a DEQUANTIZE."""
+    net = Net(np.random.default_rng(0), (8, 8, 2))
+    stored, bias = net.constant(np.ones((6, 3, 3, 2), np.float16)), net.constant(np.ones(6, np.float32))
+    weight = net.tensor("weight", (6, 3, 3, 2), TYPES.FLOAT32)
+    net.operator(OPS.DEQUANTIZE, [stored], weight, schema.DequantizeOptionsT())
+    options = schema.Conv2DOptionsT()
+    height, width = net.window(options, net.input, (3, 3), (1, 1), "SAME", "NONE")
+    output = net.edge("output", (1, height, width, 6), 1.0, 0)
+    net.apply(OPS.CONV_2D, [net.input.index, weight, bias], output, options)
+    return net.finish(output)
