@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,20 +50,42 @@ class Record:
         return f"{self.city}-{self.location}"
 
 
+class Rows:
+    """Some rows of an int16 (n, samples) array on disk, read when they are asked for."""
+
+    def __init__(self, source: I16 | Rows, rows: npt.NDArray[np.int64]) -> None:
+        self.source: I16 = source.source if isinstance(source, Rows) else source
+        self.rows = source.rows[rows] if isinstance(source, Rows) else rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), self.source.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Any) -> I16:
+        return self.source[self.rows[which]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self.source[self.rows], dtype)
+
+
 @dataclass(frozen=True)
 class Clips:
     """Decoded clips: row i of ``waveforms`` int16 (n, samples) is ``records[i]`` with label index ``targets[i]``."""
 
     records: tuple[Record, ...]
-    waveforms: I16
+    waveforms: I16 | Rows
     targets: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.records)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Clips:
-        """The clips at these row numbers."""
-        return Clips(tuple(self.records[i] for i in rows), self.waveforms[rows], self.targets[rows])
+        """The clips at these row numbers; their waveforms stay where they are until read."""
+        records = tuple(self.records[i] for i in rows)
+        return Clips(records, Rows(self.waveforms, rows), self.targets[rows])
 
 
 @dataclass(frozen=True)
@@ -196,6 +219,23 @@ def split_validation(train: Sequence[Record]) -> tuple[tuple[Record, ...], tuple
     kept = {r.scene for r in train if r.place not in held}
     held = {place for place in held if all(scene in kept or place not in p for scene, p in by_scene.items())}
     return tuple(r for r in train if r.place not in held), tuple(r for r in train if r.place in held)
+
+
+def split_folds(train: Sequence[Record], folds: int) -> npt.NDArray[np.int64]:
+    """The fold of each record, int64 (n,) in [0, folds): places stay together, every scene is spread over all folds.
+
+    Deterministic by the names alone. Raises TrainingError for a scene with fewer than two places.
+    """
+    fold_of: dict[tuple[str, str], int] = {}
+    for scene in sorted({r.scene for r in train}):
+        places = {r.place for r in train if r.scene == scene}
+        if len(places) < 2:
+            raise TrainingError(f"scene '{scene}'", "cannot be split", expected="two places or more", got=len(places))
+        order = sorted(places, key=lambda place: hashlib.sha256(f"fold {scene} {place}".encode()).digest())
+        fold_of |= {(scene, place): i % folds for i, place in enumerate(order)}
+    # One place with several scenes goes where its first scene goes.
+    home = {place: fold for (_, place), fold in reversed(fold_of.items())}
+    return np.array([home[r.place] for r in train], dtype=np.int64)
 
 
 def _not_whole(train: int, test: int, subset: int) -> list[str]:

@@ -23,9 +23,20 @@ from runtime.spec import FrontendSpec
 from .distill import teacher_digest
 from .errors import TrainingError
 from .frontend import TorchLogMel
+from .models.cp_mobile import CPMobile
+from .models.cp_resnet import CPResNet
 from .recipe import FeatureDistillation
 
 EPS = 1e-5
+LAST_STAGES: dict[type[nn.Module], str] = {CPMobile: "stages.s3", CPResNet: "stage3"}
+
+
+def last_stage(model: nn.Module) -> str:
+    """Name of the last stage of a CP-Mobile or CP-ResNet; of others it must be said."""
+    name = LAST_STAGES.get(type(model))
+    if name is None:
+        raise TrainingError(type(model).__name__, "has no stage known to us", next_step="name one in the recipe")
+    return name
 
 
 class StageTap:
@@ -92,8 +103,8 @@ class FeatureLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.teacher = FrozenTeacher(teacher, teacher_frontend, settings.teacher_stage)
-        self._tap = StageTap(student, settings.student_stage)
+        self.teacher = FrozenTeacher(teacher, teacher_frontend, settings.teacher_stage or last_stage(teacher))
+        self._tap = StageTap(student, settings.student_stage or last_stage(student))
         self.projection: nn.Conv2d | None = None
         if settings.kind == "projection":
             taken, given = self._channels(student, student_frontend, teacher_frontend)

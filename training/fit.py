@@ -38,6 +38,7 @@ from .frontend import TorchLogMel
 from .metrics import Metrics, evaluate
 from .module import Objective, SceneModule
 from .recipe import FitSettings
+from .soup import Soup, refresh_batch_norm
 
 __all__ = ["FitResult", "Metrics", "evaluate", "fit", "predict_logits"]
 
@@ -95,7 +96,7 @@ def fit(
     module = SceneModule(model, frontend, recipe, seed, microphones, objective, features)
     loaders = _loaders(dataset, recipe, soft_targets, seed)
     module.steps_per_epoch = len(loaders[0])
-    keeper = _Keeper(run_dir, best=recipe.keep == "best" and loaders[1] is not None)
+    keeper = _Keeper(run_dir, recipe, validated=loaders[1] is not None)
     trainer = _trainer(recipe, run_dir, progress, loaders[1] is not None, [*callbacks, keeper])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -108,7 +109,10 @@ def fit(
         )
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if keeper.state is not None:
+    if keeper.soup.members:
+        model.load_state_dict(keeper.soup.mean(model.state_dict()))
+        refresh_batch_norm(model, _log_mels(frontend, loaders[0], module.device))
+    elif keeper.state is not None:
         model.load_state_dict(keeper.state)
     model.to(memory_format=torch.contiguous_format).eval()
     state = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
@@ -181,10 +185,12 @@ class EpochShuffle(Sampler[int]):
 
 
 class _Keeper(Checkpoint):
-    """A checkpoint after every epoch, and the weights of the best one if asked for."""
+    """A checkpoint after every epoch, and the weights of the best one or the sum of the last ones if asked for."""
 
-    def __init__(self, run_dir: Path, *, best: bool) -> None:
-        self.run_dir, self.best = run_dir, best
+    def __init__(self, run_dir: Path, recipe: FitSettings, *, validated: bool) -> None:
+        self.run_dir, self.best = run_dir, recipe.keep == "best" and validated
+        self.soup = Soup()
+        self.soup_from = recipe.epochs - recipe.soup_epochs if recipe.keep == "soup" else recipe.epochs
         self.accuracy = -1.0
         self.epoch: int | None = None
         self.state: dict[str, Tensor] | None = None
@@ -195,15 +201,27 @@ class _Keeper(Checkpoint):
         if self.best and accuracy is not None and accuracy > self.accuracy:
             self.accuracy, self.epoch = accuracy, trainer.current_epoch
             self.state = {name: t.detach().cpu().clone() for name, t in pl_module.model.state_dict().items()}
+        if trainer.current_epoch >= self.soup_from:
+            self.soup.add(pl_module.model.state_dict())
         temporary = self.run_dir / (CHECKPOINT + ".part")
         trainer.save_checkpoint(temporary)
         os.replace(temporary, self.run_dir / CHECKPOINT)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"accuracy": self.accuracy, "epoch": self.epoch, "state": self.state}
+        soup = {"members": self.soup.members, "sums": self.soup.sums}
+        return {"accuracy": self.accuracy, "epoch": self.epoch, "state": self.state, "soup": soup}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.accuracy, self.epoch, self.state = state_dict["accuracy"], state_dict["epoch"], state_dict["state"]
+        self.soup.members, self.soup.sums = state_dict["soup"]["members"], dict(state_dict["soup"]["sums"])
+
+
+def _log_mels(frontend: FrontendSpec, batches: DataLoader[Any], device: torch.device) -> Iterator[Tensor]:
+    """The training clips as they are, in one order whenever asked, as inputs of the network."""
+    assert isinstance(batches.sampler, EpochShuffle)
+    batches.sampler.set_epoch(0)
+    log_mel = TorchLogMel(frontend).to(device)
+    return (log_mel(batch["waveform"].to(device).float() / 32768.0) for batch in batches)
 
 
 def _microphones(folder: Path | None, sample_rate_hz: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""The order of a distillation: teachers, their cached mean logits, the student; and the student without teachers.
+"""The order of a distillation: teachers, what they say together, the student; and the student without teachers.
 
-Everything is written under one run folder and goes on from there when resumed. All figures are of the test part; no
-choice is made on it.
+Everything is written under one run folder and goes on from there when resumed. Figures are of the test part, but for
+those of fusion, which chooses on the validation part; no choice is made on the test.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from runtime.spec import FrontendSpec, preset
+from runtime.spec import FrontendSpec
 
 from .data import Dataset
-from .distill import SoftTargets, average_logits, load_logits, save_logits, teacher_digest
+from .distill import SoftTargets, average_logits
 from .errors import TrainingError
-from .fit import FitResult, fit, predict_logits
+from .features import FeatureLoss
+from .fit import FitResult, predict_logits
+from .fusion import Fused, learn_fusion
 from .metrics import F32, Metrics, evaluate
 from .models.checkpoint import save_model
-from .models.config import ModelConfig, build_model, named_config, parameter_count
-from .recipe import Recipe, TrainSettings
+from .models.config import ModelConfig, parameter_count
+from .network import FeatureLossOf, Network, train_network
+from .recipe import Recipe
+from .teachers import TrainedTeacher, load_teacher, out_of_fold_logits, train_teacher
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,16 @@ class TeacherResult:
 
 @dataclass(frozen=True)
 class TeacherReport:
-    """Every teacher and the mean of their logits, on the test part."""
+    """Every teacher and what they say together, on the test part.
+
+    ``fusion`` is empty for the mean of their logits, else what each way of weighing them reached on validation, and
+    ``choice`` names the one taken.
+    """
 
     teachers: tuple[TeacherResult, ...]
     ensemble: Metrics
+    choice: str
+    fusion: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,29 +77,60 @@ class StudentResult:
 def train_teachers(
     recipe: Recipe, dataset: Dataset, run_dir: Path, *, seed: int, resume: bool = False, progress: bool = True
 ) -> tuple[SoftTargets, TeacherReport]:
-    """Train the recipe's teachers; their averaged logits on the training clips, and how good they are.
+    """Train the recipe's teachers; their soft targets on the training clips, and how good they are.
 
-    Logits are kept as ``teachers/N-MODEL/logits.npz`` and taken from there if weights, front end and clips are the
-    same. Raises TrainingError if the recipe has no teachers.
+    Soft targets are the mean of the teachers' logits, or fused by learned heads if the recipe says so. Logits are kept
+    beside the teachers and taken from there if weights, front end and clips are the same. Raises TrainingError if the
+    recipe has no teachers.
     """
     if not recipe.teachers:
         raise TrainingError(f"recipe '{recipe.name}'", "has no teachers", next_step="train the student alone")
-    results, on_train, on_test = [], [], []
-    for number, settings in enumerate(recipe.teachers):
-        folder = run_dir / "teachers" / f"{number}-{settings.model}"
-        model, _, frontend, _ = _train(
-            settings, dataset, folder, seed=seed + 1 + number, resume=resume, progress=progress
-        )
-        digest = teacher_digest(model, frontend)
-        on_train.append(_cached_logits(model, frontend, dataset, folder / "logits.npz", digest).logits)
-        logits = predict_logits(model, frontend, dataset.test.waveforms)
-        on_test.append(logits)
-        metrics = evaluate(logits, dataset.test.records, dataset.labels)
-        results.append(TeacherResult(settings.model, parameter_count(model), digest, metrics))
-    names = tuple(r.filename for r in dataset.train.records)
-    report = TeacherReport(tuple(results), evaluate(average_logits(on_test), dataset.test.records, dataset.labels))
+    teachers = [
+        train_teacher(recipe, number, dataset, run_dir, seed=seed, resume=resume, progress=progress)
+        for number in range(len(recipe.teachers))
+    ]
+    results = tuple(_judged(teacher, dataset) for teacher in teachers)
+    choice, reached = "mean", {}
+    if recipe.fusion is None:
+        on_train, on_test = (average_logits([t.logits(dataset, p).logits for t in teachers]) for p in ("train", "test"))
+    else:
+        fused = fused_teachers(recipe, teachers, dataset, run_dir, seed=seed, resume=resume, progress=progress)
+        on_train, on_test, choice, reached = fused.train, fused.test, fused.choice, fused.validation
+    report = TeacherReport(results, evaluate(on_test, dataset.test.records, dataset.labels), choice, reached)
     write_json(run_dir / "teachers" / "metrics.json", report.to_json())
-    return SoftTargets(names, average_logits(on_train)), report
+    return SoftTargets(tuple(r.filename for r in dataset.train.records), on_train), report
+
+
+def fused_teachers(
+    recipe: Recipe,
+    teachers: Sequence[TrainedTeacher],
+    dataset: Dataset,
+    run_dir: Path,
+    *,
+    seed: int,
+    resume: bool,
+    progress: bool,
+) -> Fused:
+    """The teachers weighed by heads that learned from out-of-fold logits; ``recipe.fusion`` must say how."""
+    if recipe.fusion is None:
+        raise TrainingError(f"recipe '{recipe.name}'", "says nothing of fusion", next_step="add a part 'fusion'")
+    folds = recipe.fusion.folds
+    honest = [
+        out_of_fold_logits(recipe, n, dataset, run_dir, folds=folds, seed=seed, resume=resume, progress=progress)
+        for n in range(len(teachers))
+    ]
+    logits = {p: np.stack([t.logits(dataset, p).logits for t in teachers], axis=1) for p in ("train", "test")}
+    return learn_fusion(
+        recipe.fusion,
+        dataset,
+        run_dir / "teachers",
+        out_of_fold=np.stack(honest, axis=1),
+        validation=np.stack([t.logits(dataset, "validation").logits for t in teachers], axis=1),
+        **logits,
+        seed=seed,
+        resume=resume,
+        progress=progress,
+    )
 
 
 def train_student(
@@ -106,9 +147,13 @@ def train_student(
 ) -> StudentResult:
     """Train the recipe's student, by distillation if ``soft_targets`` are given, else by labels alone.
 
-    Writes ``NAME.pt`` and ``NAME_metrics.json`` into ``run_dir``, logs into ``run_dir/NAME``.
+    Feature distillation, if the recipe has it, goes with the soft targets; its teacher is read from ``run_dir``. Writes
+    ``NAME.pt`` and ``NAME_metrics.json`` into ``run_dir``, logs into ``run_dir/NAME``.
     """
-    model, config, frontend, result = _train(
+    features = None
+    if soft_targets is not None and recipe.features is not None:
+        features = _features_of(recipe, run_dir, len(dataset.labels))
+    network, result = train_network(
         recipe,
         dataset,
         run_dir / name,
@@ -117,7 +162,10 @@ def train_student(
         progress=progress,
         soft_targets=soft_targets,
         callbacks=callbacks,
+        feature_loss=features,
     )
+    model, config, frontend = network.model, network.config, network.frontend
+    assert config is not None  # a recipe's student is a named network
     logits = predict_logits(model, frontend, dataset.test.waveforms)
     metrics = evaluate(logits, dataset.test.records, dataset.labels)
     path = run_dir / f"{name}.pt"
@@ -134,50 +182,17 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def _train(
-    settings: TrainSettings,
-    dataset: Dataset,
-    folder: Path,
-    *,
-    seed: int,
-    resume: bool,
-    progress: bool,
-    soft_targets: SoftTargets | None = None,
-    callbacks: Sequence[Callback] = (),
-) -> tuple[nn.Module, ModelConfig, FrontendSpec, FitResult]:
-    frontend = preset(settings.frontend)
-    if frontend.sample_rate_hz != dataset.sample_rate_hz:
-        raise TrainingError(
-            f"front end '{frontend.name}'",
-            "another sample rate",
-            expected=dataset.sample_rate_hz,
-            got=frontend.sample_rate_hz,
-        )
-    config = named_config(settings.model, n_classes=len(dataset.labels), padding=settings.padding)
-    torch.manual_seed(seed)
-    model = build_model(config)
-    result = fit(
-        model,
-        frontend=frontend,
-        recipe=settings,
-        dataset=dataset,
-        run_dir=folder,
-        soft_targets=soft_targets,
-        seed=seed,
-        resume=resume,
-        progress=progress,
-        callbacks=callbacks,
-    )
-    return model, config, frontend, result
+def _judged(teacher: TrainedTeacher, dataset: Dataset) -> TeacherResult:
+    metrics = evaluate(teacher.logits(dataset, "test").logits, dataset.test.records, dataset.labels)
+    return TeacherResult(teacher.name, parameter_count(teacher.model), teacher.digest, metrics)
 
 
-def _cached_logits(model: nn.Module, frontend: FrontendSpec, dataset: Dataset, path: Path, digest: str) -> SoftTargets:
-    """Logits on the training clips, from ``path`` if it is of this teacher and these clips."""
-    names = tuple(r.filename for r in dataset.train.records)
-    if path.is_file():
-        cached = load_logits(path, digest)
-        if cached.names == names:
-            return cached
-    targets = SoftTargets(names, predict_logits(model, frontend, dataset.train.waveforms))
-    save_logits(path, targets, digest)
-    return targets
+def _features_of(recipe: Recipe, run_dir: Path, n_classes: int) -> FeatureLossOf:
+    settings = recipe.features
+    assert settings is not None
+    teacher = load_teacher(recipe, settings.teacher, run_dir, n_classes)
+
+    def feature_loss(student: Network) -> FeatureLoss:
+        return FeatureLoss(student.model, student.frontend, teacher.model, teacher.frontend, settings)
+
+    return feature_loss

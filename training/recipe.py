@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from runtime.spec import PRESETS
 
@@ -73,19 +73,20 @@ class Distillation(_Record):
 class FeatureDistillation(_Record):
     """What is added to the loss: ``weight`` times the distance between a stage of the student and one of a teacher.
 
-    Stages are names of submodules; ``teacher`` counts the recipe's teachers from 0.
+    Stages are names of submodules, the last ones of CP-Mobile and CP-ResNet unless named; ``teacher`` counts the
+    recipe's teachers from 0.
     """
 
     kind: Literal["projection", "gram"] = "projection"
     teacher: int = Field(default=0, ge=0)
-    student_stage: str = "stages.s3"
-    teacher_stage: str = "stage3"
+    student_stage: str | None = None
+    teacher_stage: str | None = None
     weight: float = Field(default=1.0, gt=0)
 
 
 class FitSettings(_Record):
-    """How one network is trained. ``keep`` says which epoch's weights count: the last, or the one with the best
-    accuracy on the validation part (never the test part)."""
+    """How one network is trained. ``keep`` says which epoch's weights count: the last, the one with the best accuracy
+    on the validation part (never the test part), or the mean of the last ``soup_epochs``."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
@@ -95,7 +96,8 @@ class FitSettings(_Record):
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
     distillation: Distillation = Distillation()
-    keep: Literal["last", "best"] = "last"
+    keep: Literal["last", "best", "soup"] = "last"
+    soup_epochs: int = Field(default=5, ge=2)
     validate_every: int = Field(default=1, ge=1)
 
 
@@ -113,16 +115,20 @@ QAT = FitSettings(
 
 
 class TrainSettings(FitSettings):
-    """Which network, what it hears, and how it is trained."""
+    """Which network, what it hears, where it starts from, and how it is trained.
+
+    ``model`` is a name, or ``package.module:function`` for a teacher of one's own, which brings its own front end.
+    """
 
     model: str
     padding: Literal["torch", "same"] = "same"
     frontend: str = "cpm23"
+    pretrained: Path | None = None
 
     @field_validator("model")
     @classmethod
     def _known_model(cls, value: str) -> str:
-        if value not in MODELS:
+        if value not in MODELS and ":" not in value:
             raise ValueError(f"unknown model '{value}', known: {' | '.join(MODELS)}")
         return value
 
@@ -134,13 +140,46 @@ class TrainSettings(FitSettings):
         return value
 
 
+class Fusion(_Record):
+    """Teachers weighed by learned heads instead of averaged: ``listener`` trains z1, the other numbers are those of z2.
+
+    ``folds`` copies of every teacher are trained for the heads; ``soft_targets`` says whether the student then learns
+    from the logits of those copies, which have not met the clip, or from those of the teachers, which have.
+    """
+
+    folds: int = Field(default=3, ge=2)
+    listener: TrainSettings
+    hidden: int = Field(default=32, ge=1)
+    epochs: int = Field(default=50, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    soft_targets: Literal["out_of_fold", "in_fold"] = "out_of_fold"
+
+
 class Recipe(TrainSettings):
-    """A student, the teachers whose averaged logits it learns from, and how it is then trained for int8."""
+    """A student, the teachers it learns from, and how it is then trained for int8.
+
+    Soft targets are the mean of the teachers' logits, or what ``fusion`` makes of them; ``features`` adds a stage of
+    one.
+    """
 
     name: str
     seed: int = 0
     teachers: tuple[TrainSettings, ...] = ()
+    features: FeatureDistillation | None = None
+    fusion: Fusion | None = None
     qat: FitSettings = QAT
+
+    @model_validator(mode="after")
+    def _teachers_are_there(self) -> Recipe:
+        if ":" in self.model:
+            raise ValueError("a student is a named network, for it is lowered to integers")
+        if self.features is not None and self.features.teacher >= len(self.teachers):
+            raise ValueError(f"features.teacher is {self.features.teacher}, but teachers are {len(self.teachers)}")
+        if self.fusion is not None and len(self.teachers) < 2:
+            raise ValueError("fusion needs two teachers or more")
+        return self
 
 
 def known_recipes() -> tuple[str, ...]:
@@ -181,6 +220,6 @@ def _parse(path: Path, defaults: dict[str, str], overrides: dict[str, str] | Non
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise TrainingError(
-            f"{path}, field '{field}'", first["msg"], got=first["input"], next_step="correct this field"
-        ) from error
+        where = f"{path}, field '{field}'" if field else str(path)
+        got = first["input"] if field else None
+        raise TrainingError(where, first["msg"], got=got, next_step="correct this field") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,10 @@ from training.data import Dataset, Tau22
 from training.distill import SoftTargets
 from training.errors import TrainingError
 from training.fit import FitResult, fit, predict_logits
+from training.frontend import TorchLogMel
 from training.metrics import evaluate
-from training.models.checkpoint import load_model
 from training.models.config import build_model, named_config
-from training.pipeline import train_student, train_teachers
-from training.recipe import Augment, Recipe, Schedule, TrainSettings
+from training.recipe import Augment, Schedule, TrainSettings
 
 SETTINGS = TrainSettings(
     model="cpm23-8",
@@ -32,6 +32,10 @@ SETTINGS = TrainSettings(
     schedule=Schedule(kind="cosine", warmup_epochs=0.5),
     augment=Augment(roll_samples=2000, device_ir_p=0.3, mixstyle_p=0.3, freq_mask_bins=8, f_max_jitter_hz=500),
 )
+
+
+# An eighth of the work of cpm23, for tests that need many epochs.
+SMALL = replace(preset("cpm23"), name="small", n_fft=1024, win_length=800, hop_length=1000, n_mels=96)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +91,12 @@ def test_logs(dataset: Dataset, tmp_path: Path) -> None:
 
 def test_it_learns(dataset: Dataset, tmp_path: Path) -> None:
     model, result = train(
-        dataset, tmp_path, recipe=SETTINGS.model_copy(update={"epochs": 25, "batch_size": 8, "augment": Augment()})
+        dataset,
+        tmp_path,
+        recipe=SETTINGS.model_copy(update={"epochs": 25, "batch_size": 8, "augment": Augment(), "validate_every": 25}),
+        frontend=SMALL,
     )
-    logits = predict_logits(model, preset("cpm23"), dataset.test.waveforms)
+    logits = predict_logits(model, SMALL, dataset.test.waveforms)
     assert evaluate(logits, dataset.test.records, dataset.labels).accuracy >= 0.8
     assert result.history[-1]["train_loss"] < 0.5 * result.history[0]["train_loss"]
 
@@ -108,9 +115,9 @@ def test_soft_targets_are_what_is_learned(dataset: Dataset, tmp_path: Path) -> N
     logits = (8 * np.eye(3)[swapped]).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(logits))
     targets = SoftTargets(tuple(dataset.train.records[i].filename for i in order), logits[order])
-    recipe = SETTINGS.model_copy(update={"epochs": 25, "batch_size": 8, "augment": Augment()})
-    model, _ = train(dataset, tmp_path, recipe=recipe, soft_targets=targets)
-    guess = predict_logits(model, preset("cpm23"), dataset.test.waveforms).argmax(axis=1)
+    recipe = SETTINGS.model_copy(update={"epochs": 25, "batch_size": 8, "augment": Augment(), "validate_every": 25})
+    model, _ = train(dataset, tmp_path, recipe=recipe, soft_targets=targets, frontend=SMALL)
+    guess = predict_logits(model, SMALL, dataset.test.waveforms).argmax(axis=1)
     assert (np.array([1, 0, 2])[dataset.test.targets] == guess).mean() >= 0.8
     with pytest.raises(TrainingError, match="no teacher logits"):
         train(dataset, tmp_path / "short", soft_targets=SoftTargets(targets.names[1:], targets.logits[1:]))
@@ -146,7 +153,7 @@ def test_divergence_is_said(dataset: Dataset, tmp_path: Path) -> None:
             next(module.model.parameters()).data.fill_(float("nan"))
 
     with pytest.raises(TrainingError, match="diverged"):
-        train(dataset, tmp_path, callbacks=[Spoil()])
+        train(dataset, tmp_path, callbacks=[Spoil()], recipe=SETTINGS.model_copy(update={"epochs": 1}), frontend=SMALL)
 
 
 def test_prediction_does_not_depend_on_batches(dataset: Dataset) -> None:
@@ -160,33 +167,26 @@ def test_prediction_does_not_depend_on_batches(dataset: Dataset) -> None:
     np.testing.assert_allclose(predict_logits(model, preset("cpm23"), floats), whole, atol=1e-6)
 
 
-def test_teachers_then_student(dataset: Dataset, tmp_path: Path) -> None:
-    few = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
-    recipe = Recipe(
-        name="small",
-        model="cpm23-8",
-        teachers=(
-            TrainSettings(model="cpm23-16", **few),
-            TrainSettings(model="cpresnet-33k", frontend="cpresnet", padding="torch", **few),
-        ),
-        **few,
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_soup_is_the_mean_of_the_last_epochs(dataset: Dataset, tmp_path: Path, epochs: int) -> None:
+    states: list[dict[str, torch.Tensor]] = []
+
+    class Note(Callback):
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            states.append({name: t.clone() for name, t in module.model.state_dict().items()})
+
+    recipe = SETTINGS.model_copy(
+        update={"epochs": epochs, "keep": "soup", "soup_epochs": 3, "batch_size": 18, "augment": Augment()}
     )
-    targets, report = train_teachers(recipe, dataset, tmp_path, seed=0, progress=False)
-    assert targets.names == tuple(r.filename for r in dataset.train.records)
-    assert [t.name for t in report.teachers] == ["cpm23-16", "cpresnet-33k"]
-    caches = sorted(tmp_path.glob("teachers/*/logits.npz"))
-    parts = [np.load(path)["logits"] for path in caches]
-    np.testing.assert_allclose(targets.logits, (parts[0] + parts[1]) / 2, atol=1e-6)
-    written = [path.stat().st_mtime_ns for path in caches]
-    again, _ = train_teachers(recipe, dataset, tmp_path, seed=0, resume=True, progress=False)
-    assert np.array_equal(again.logits, targets.logits)
-    assert [path.stat().st_mtime_ns for path in caches] == written
-    student = train_student(recipe, dataset, tmp_path, soft_targets=targets, seed=0, progress=False)
-    loaded = load_model(student.path)
-    assert loaded.labels == dataset.labels
-    assert loaded.metrics["accuracy"] == student.metrics.accuracy
-    np.testing.assert_allclose(
-        predict_logits(loaded.model, loaded.frontend, dataset.test.waveforms), student.logits, atol=1e-5
-    )
-    with pytest.raises(TrainingError, match="has no teachers"):
-        train_teachers(recipe.model_copy(update={"teachers": ()}), dataset, tmp_path, seed=0)
+    model, result = train(dataset, tmp_path, recipe=recipe, callbacks=[Note()], frontend=SMALL)
+    last = states[-3:]
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, sum(state[name] for state in last) / len(last))
+    # Statistics are those of the training clips under the mean weights, not a mean of statistics.
+    norm = model.in_c[0][1]
+    log_mel = TorchLogMel(SMALL)(torch.from_numpy(np.array(dataset.train.waveforms)).float() / 32768)
+    with torch.no_grad():
+        heard = model.in_c[0][0](log_mel)
+    torch.testing.assert_close(norm.running_mean, heard.mean(dim=(0, 2, 3)), atol=1e-4, rtol=1e-3)
+    _, resumed = train(dataset, tmp_path, recipe=recipe, resume=True, frontend=SMALL)
+    assert all(torch.allclose(resumed.state[name], tensor) for name, tensor in result.state.items())

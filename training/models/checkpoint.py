@@ -100,8 +100,16 @@ def load_pretrained(path: Path, model: nn.Module) -> None:
     if isinstance(model, PaSST) and content.get("format") != FORMAT:
         state = {str(name): t for name, t in content.items() if isinstance(t, Tensor)}
         return load_audioset(model, state, str(path))
-    state = dict(_own(path, content).model.state_dict())
-    _require_same(path, state, model.state_dict())
+    _copy(path, _own(path, content).model.state_dict(), model)
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Read a plain state dict of exactly this network into ``model``; raises TrainingError."""
+    _copy(path, _read(path), model)
+
+
+def _copy(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> None:
+    _require_same(path, state, model.state_dict(), "weights of this very network")
     model.load_state_dict(state)
 
 
@@ -223,24 +231,28 @@ def _infer_config(path: Path, state: Mapping[str, Tensor], grn: bool) -> ModelCo
     )
 
 
-def _require_names(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _require_names(
+    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wanted: str = EXPECTED_NET
+) -> None:
     unexpected = next((name for name in state if name not in expected), None)
     if unexpected is not None:
         raise TrainingError(
             str(path),
             "a checkpoint of another net",
-            expected=EXPECTED_NET,
+            expected=wanted,
             got=f"unexpected tensor '{unexpected}'",
-            next_step="give a CP-Mobile checkpoint",
+            next_step="give another checkpoint",
         )
     missing = next((name for name in expected if name not in state), None)
     if missing is not None:
-        raise TrainingError(str(path), f"tensor '{missing}' is missing", expected=EXPECTED_NET, next_step="save again")
+        raise TrainingError(str(path), f"tensor '{missing}' is missing", expected=wanted, next_step="save again")
 
 
-def _require_same(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _require_same(
+    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wanted: str = EXPECTED_NET
+) -> None:
     """Same names, same shapes, finite values."""
-    _require_names(path, state, expected)
+    _require_names(path, state, expected, wanted)
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
             raise TrainingError(

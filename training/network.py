@@ -1,0 +1,128 @@
+"""A network by its settings: built, started from weights trained elsewhere if wanted, and trained.
+
+Besides the names of ``training.models.config``, a teacher may be any module: ``package.module:function`` names a
+function that takes the number of classes and returns a :class:`Teacher`. Refuses functions that cannot be found or
+return something else, and front ends of another sample rate than the data's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from runtime.spec import FrontendSpec, preset
+
+from .data import Dataset
+from .distill import SoftTargets
+from .errors import TrainingError
+from .features import FeatureLoss
+from .fit import FitResult, Objective, fit
+from .models.checkpoint import load_pretrained
+from .models.config import ModelConfig, build_model, named_config
+from .recipe import TrainSettings
+
+
+class Teacher(Protocol):
+    """What a module of one's own needs to teach, beside being a torch.nn.Module.
+
+    Called with float32 (batch, 1, n_mels, n_frames) of its front end it returns logits (batch, classes); the stages
+    that feature distillation may name are its submodules.
+    """
+
+    frontend: FrontendSpec
+
+    def __call__(self, log_mel: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A module, what it hears, and, unless it is a user's own, what it is."""
+
+    model: nn.Module
+    frontend: FrontendSpec
+    config: ModelConfig | None
+
+
+def build_network(settings: TrainSettings, n_classes: int) -> Network:
+    """The network of ``settings``, freshly initialised or from ``settings.pretrained``; raises TrainingError."""
+    if ":" in settings.model:
+        model = _users_own(settings.model, n_classes)
+        network = Network(model, model.frontend, None)
+    else:
+        config = named_config(settings.model, n_classes=n_classes, padding=settings.padding)
+        network = Network(build_model(config), preset(settings.frontend), config)
+    if settings.pretrained is not None:
+        load_pretrained(settings.pretrained, network.model)
+    return network
+
+
+def train_network(
+    settings: TrainSettings,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    seed: int,
+    resume: bool,
+    progress: bool,
+    n_outputs: int | None = None,
+    soft_targets: SoftTargets | None = None,
+    callbacks: Sequence[Callback] = (),
+    objective: Objective | None = None,
+    feature_loss: FeatureLossOf | None = None,
+) -> tuple[Network, FitResult]:
+    """Build and train in ``folder``; as many outputs as labels unless ``n_outputs`` says otherwise."""
+    torch.manual_seed(seed)
+    network = build_network(settings, n_outputs or len(dataset.labels))
+    rate = network.frontend.sample_rate_hz
+    if rate != dataset.sample_rate_hz:
+        where = f"front end '{network.frontend.name}'"
+        raise TrainingError(where, "another sample rate", expected=dataset.sample_rate_hz, got=rate)
+    features = None if feature_loss is None else feature_loss(network)
+    try:
+        result = fit(
+            network.model,
+            frontend=network.frontend,
+            recipe=settings,
+            dataset=dataset,
+            run_dir=folder,
+            soft_targets=soft_targets,
+            seed=seed,
+            resume=resume,
+            progress=progress,
+            callbacks=callbacks,
+            objective=objective,
+            features=features,
+        )
+    finally:
+        if features is not None:
+            features.remove()
+    return network, result
+
+
+class FeatureLossOf(Protocol):
+    """Makes the feature term for a student once it is built."""
+
+    def __call__(self, student: Network) -> FeatureLoss: ...
+
+
+def _users_own(name: str, n_classes: int) -> Any:
+    module_name, _, function = name.partition(":")
+    try:
+        model = getattr(importlib.import_module(module_name), function)(n_classes)
+    except (ImportError, AttributeError) as error:
+        raise TrainingError(f"model '{name}'", "cannot be found", got=error, next_step="check PYTHONPATH") from error
+    if not isinstance(model, nn.Module) or not isinstance(getattr(model, "frontend", None), FrontendSpec):
+        raise TrainingError(
+            f"model '{name}'",
+            "returned no teacher",
+            expected="a torch.nn.Module with an attribute frontend: FrontendSpec",
+            got=type(model).__name__,
+        )
+    return model
