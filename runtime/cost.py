@@ -293,7 +293,7 @@ def layer_of(
     return Layer(
         name,
         op,
-        "scalar" if depthwise and _alike(channels, weight, bias, scale) else kind,
+        "scalar" if depthwise and _alike(channels, window, weight, bias, scale) else kind,
         output_shape,
         positions=elements // channels,
         weights=0 if weight is None else weight.size,
@@ -306,15 +306,23 @@ def layer_of(
     )
 
 
-def _alike(channels: int, weight: Array | None, bias: Array | None, scale: Array | None) -> bool:
-    """Whether a depthwise convolution does the same in all channels and taps, but for a factor on a whole channel.
+def _alike(channels: int, window: int, weight: Array | None, bias: Array | None, scale: Array | None) -> bool:
+    """Whether a depthwise convolution does the same in all channels and taps, a 1x1 one but for a factor or an offset.
 
-    A factor shows as equal codes under unequal scales. Without a bias each 1x1 kernel would look so: there the scales
-    must be equal too. A single channel cannot be told from an ordinary convolution and counts as one.
+    An offset shows as unequal biases; a factor as equal codes under unequal scales. Without a bias each 1x1 kernel
+    would look like a factor: there the scales must be equal too. A single channel cannot be told from an ordinary
+    convolution and counts as one.
     """
-    may_scale = bias is not None and bool(bias.any())
-    constants = [c for c in (weight, bias, None if may_scale else scale) if c is not None and c.size]
-    return channels > 1 and all(bool((c == c.flat[0]).all()) for c in constants)
+    if channels == 1 or weight is None or not _repeats(weight):
+        return False
+    same_scale, same_bias = scale is None or _repeats(scale), bias is None or _repeats(bias)
+    if window > 1 or (same_scale and same_bias):
+        return same_scale and same_bias
+    return same_scale or (same_bias and bias is not None and bool(bias.any()))
+
+
+def _repeats(array: Array) -> bool:
+    return bool((array == array.flat[:1]).all())
 
 
 def parse_size(text: str) -> int:
