@@ -43,13 +43,23 @@ COMMANDS = (
     Command(
         "data synth", "training.cli:synth", "Write a seeded set of synthetic scenes in the layout of TAU22.", "train"
     ),
+    Command(
+        "train compare",
+        "training.cli:train_compare",
+        "Ways to teach a student in one table, at equal budget and seeds.",
+        "train",
+    ),
     Command("train", "training.cli:train", "Train teachers and distil a student by a recipe.", "train"),
+    Command("teachers train", "training.cli:teachers_train", "Train a recipe's teachers alone.", "train"),
+    Command(
+        "teachers logits", "training.cli:teachers_logits", "Write what trained teachers say of every clip.", "train"
+    ),
     Command("import", "export.cli:import_checkpoint", "Take over a published CP-Mobile checkpoint.", "export"),
     Command("export", "export.cli:export", "Quantise a checkpoint to int8 and write a bundle.", "export"),
     Command(
         "check", "export.check:check", "Hold a model against a budget of bytes and MACs, layer by layer.", "export"
     ),
-    Command("verify", "export.cli:verify", "Prove that every target computes the same as the bundle.", "export"),
+    Command("verify", "export.verify_command:verify", "Prove that every target computes the same.", "export"),
     Command("quality", "export.cli:quality", "What 8 bits cost, activation by activation.", "export"),
     Command("npu", "export.cli:npu", "Estimate cycles and memory on Arm Ethos-U, and what falls to the CPU.", "npu"),
     Command("run", "runtime.cli:run", "Classify audio: files, a pipe, a microphone, or a folder as it fills."),
@@ -83,6 +93,8 @@ GROUPS = {
     "bench": "Measure a bundle.",
     "data": "Make and look at data sets.",
     "firmware": "A model on a microcontroller.",
+    "teachers": "What a student learns from.",
+    "train": "Train networks.",
 }
 
 

@@ -144,8 +144,11 @@ def projection_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of the two matrices of similarities between clips, rows of unit length, over batch squared."""
-    return (_similarities(student) - _similarities(teacher)).square().mean()
+    """Squared distance of a clip's similarities to all clips, of unit length, mean over the batch; between 0 and 4.
+
+    That is the published loss times the batch size, so that its weight need not follow the batch.
+    """
+    return (_similarities(student) - _similarities(teacher)).square().sum(dim=1).mean()
 
 
 def _similarities(x: Tensor) -> Tensor:

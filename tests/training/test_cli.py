@@ -52,6 +52,36 @@ def test_train_writes_a_student_and_resumes(tmp_path: Path, capsys: pytest.Captu
     assert json.loads((out / "student_metrics.json").read_text()) == metrics
 
 
+def test_teachers_then_their_logits_then_the_student(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out, recipe = write_layout(tmp_path / "tau"), tmp_path / "run", tmp_path / "mine.yaml"
+    recipe.write_text(RECIPE.replace("epochs: 2", "epochs: 1"))
+    words = [str(recipe), "--data", str(data), "--out", str(out)]
+    assert tinyscene.main(["teachers", "logits", *words]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert tinyscene.main(["teachers", "train", *words, "--resume"]) == 0
+    assert "teachers together (mean)" in capsys.readouterr().out
+    assert not (out / "student.pt").exists()
+    for path in out.glob("teachers/*/logits-*.npz"):
+        path.unlink()
+    assert tinyscene.main(["teachers", "logits", *words]) == 0
+    assert "logits of 60 clips by cpresnet-33k" in capsys.readouterr().out
+    written = {path.name for path in out.glob("teachers/*/*.npz")}
+    assert written == {"logits-train.npz", "logits-validation.npz", "logits-test.npz"}
+    assert tinyscene.main(["train", *words, "--resume"]) == 0
+    assert "student cpm23-8" in capsys.readouterr().out
+
+
+def test_compare_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, recipe = write_layout(tmp_path / "tau", clips=1), tmp_path / "mine.yaml"
+    recipe.write_text(RECIPE.replace("epochs: 2", "epochs: 1"))
+    words = ["train", "compare", str(recipe), "--data", str(data), "--out", str(tmp_path / "run"), "--seeds", "1"]
+    assert tinyscene.main(words) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("| training | test accuracy")
+    assert "| P1 projection: mean, and a stage of cpresnet-33k |" in out
+    assert "mean, seed 0:" in err
+
+
 @pytest.mark.parametrize(
     ("recipe", "data", "says"),
     [("nonsense", "tau", "cpm23-8"), ("cpm23-8", "nowhere", "TAU22"), ("none.yaml", "tau", "no such recipe")],

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from runtime.spec import preset
-from training.data import Record
 from training.distill import (
     SoftTargets,
     average_logits,
@@ -19,7 +18,6 @@ from training.distill import (
     teacher_digest,
 )
 from training.errors import TrainingError
-from training.metrics import evaluate
 from training.models.config import MODELS, build_model
 from training.recipe import Distillation
 
@@ -83,19 +81,3 @@ def test_cache_is_of_one_teacher(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(TrainingError, match="no readable teacher logits"):
         load_logits(path, digest)
-
-
-def test_metrics_by_hand() -> None:
-    def record(scene: str, device: str) -> Record:
-        return Record(f"audio/{scene}-c-0-0-0-{device}.wav", scene, "c", "0", "0", "0", device)
-
-    records = [record("x", "a"), record("x", "b"), record("y", "a"), record("z", "b")]
-    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.3, 0.5, 0.2], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]], np.float32))
-    metrics = evaluate(logits, records, ("x", "y", "z"))
-    assert metrics.accuracy == 0.75
-    assert metrics.per_device == {"a": 1.0, "b": 0.5}
-    assert metrics.per_class == {"x": 0.5, "y": 1.0, "z": 1.0}
-    assert metrics.confusion == ((1, 1, 0), (0, 1, 0), (0, 0, 1))
-    assert metrics.log_loss == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.6]).mean(), rel=1e-5)
-    with pytest.raises(TrainingError, match="do not fit"):
-        evaluate(logits[:3], records, ("x", "y", "z"))

@@ -67,7 +67,7 @@ def test_gram_loss_by_its_formula() -> None:
         similarities = flat @ flat.T
         return similarities / np.sqrt((similarities**2).sum(axis=1, keepdims=True))
 
-    expected = ((rows(s) - rows(t)) ** 2).sum() / 16
+    expected = ((rows(s) - rows(t)) ** 2).sum() / 4
     assert float(gram_loss(torch.tensor(s), torch.tensor(t))) == pytest.approx(expected)
     assert float(gram_loss(torch.tensor(t), torch.tensor(2 * t))) == pytest.approx(0, abs=1e-9)
 

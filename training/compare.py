@@ -1,0 +1,157 @@
+"""One table of ways to teach a student, at equal budget and equal seeds: what distillation gains, and which of its
+kinds.
+
+The teachers are trained once; every student is the recipe's, told apart by its targets alone. Choices (which single
+teacher, which fusion) are made on the validation part; the test is read at the end. Intervals are from resampling
+places and seeds. Refuses recipes without teachers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .data import Dataset
+from .distill import SoftTargets, average_logits
+from .errors import TrainingError
+from .metrics import bootstrap_interval
+from .pipeline import fused_teachers, train_student, write_json
+from .recipe import FeatureDistillation, Fusion, Recipe, TrainSettings
+from .teachers import TrainedTeacher, train_teacher
+
+BASELINE = "no teacher"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way: accuracies on the test part of each seed, their mean, and its gain over no teacher in points.
+
+    The bounds of both intervals hold with 95 %.
+    """
+
+    name: str
+    note: str
+    accuracies: tuple[float, ...]
+    accuracy: float
+    interval: tuple[float, float]
+    gain: float
+    gain_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Way:
+    """Soft targets and recipe of one row."""
+
+    name: str
+    note: str
+    targets: SoftTargets | None
+    recipe: Recipe
+
+
+def compare(
+    recipe: Recipe,
+    dataset: Dataset,
+    run_dir: Path,
+    *,
+    seeds: Sequence[int],
+    resume: bool = False,
+    progress: bool = True,
+    on_student: Callable[[str, int, float], None] = lambda name, seed, accuracy: None,
+) -> tuple[Row, ...]:
+    """Train every way with every seed into ``run_dir`` and write ``comparison.json``; raises TrainingError."""
+    right: dict[str, np.ndarray] = {}
+    ways = ways_to_teach(recipe, dataset, run_dir, resume=resume, progress=progress)
+    for way in ways:
+        guesses = []
+        for seed in seeds:
+            student = train_student(
+                way.recipe,
+                dataset,
+                run_dir,
+                soft_targets=way.targets,
+                seed=seed,
+                resume=resume,
+                progress=progress,
+                name=f"{way.name.replace(' ', '-')}-{seed}",
+            )
+            guesses.append(student.logits.argmax(axis=1) == dataset.test.targets)
+            on_student(way.name, seed, student.metrics.accuracy)
+        right[way.name] = np.stack(guesses).astype(np.float64)
+    places = np.array([r.place for r in dataset.test.records])
+    rows = tuple(_row(way, right[way.name], right[BASELINE], places) for way in ways)
+    record = {"recipe": recipe.model_dump(mode="json"), "seeds": list(seeds), "rows": [asdict(row) for row in rows]}
+    write_json(run_dir / "comparison.json", record)
+    return rows
+
+
+def ways_to_teach(recipe: Recipe, dataset: Dataset, run_dir: Path, *, resume: bool, progress: bool) -> tuple[Way, ...]:
+    """Train the teachers and, for fusion, their copies; the rows of the table in order."""
+    if not recipe.teachers:
+        raise TrainingError(f"recipe '{recipe.name}'", "has no teachers", next_step="compare a recipe that has")
+    options: dict[str, Any] = {"seed": recipe.seed, "resume": resume, "progress": progress}
+    numbers = range(len(recipe.teachers))
+    teachers = [train_teacher(recipe, number, dataset, run_dir, **options) for number in numbers]
+    names = tuple(r.filename for r in dataset.train.records)
+    plain = recipe.model_copy(update={"features": None, "fusion": None})
+    best = max(teachers, key=lambda teacher: _validated(teacher, dataset))
+    mean = SoftTargets(names, average_logits([t.logits(dataset, "train").logits for t in teachers]))
+    ways = [
+        Way(BASELINE, "labels alone", None, plain),
+        Way("single teacher", best.name, best.logits(dataset, "train"), plain),
+        Way("mean", "equal weights", mean, plain),
+    ]
+    features = recipe.features or FeatureDistillation()
+    for kind in ("projection", "gram"):
+        taught = plain.model_copy(update={"features": features.model_copy(update={"kind": kind})})
+        ways.append(Way(f"P1 {kind}", f"mean, and a stage of {recipe.teachers[features.teacher].model}", mean, taught))
+    if len(teachers) > 1:
+        chosen = recipe.model_copy(update={"fusion": recipe.fusion or default_fusion(recipe)})
+        fused = fused_teachers(chosen, teachers, dataset, run_dir, **options)
+        ways.append(Way("P2 fusion", fused.choice, SoftTargets(names, fused.train), plain))
+    return tuple(ways)
+
+
+def default_fusion(recipe: Recipe) -> Fusion:
+    """Two folds, and a listener like the student, trained half as long."""
+    shared = {name: getattr(recipe, name) for name in TrainSettings.model_fields}
+    return Fusion(folds=2, listener=TrainSettings(**{**shared, "epochs": max(1, recipe.epochs // 2)}))
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The table of ``rows``, percent and points."""
+    lines = [
+        "| training | test accuracy (95 %) | seeds | against no teacher, points (95 %) |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        seeds = ", ".join(f"{100 * a:.1f}" for a in row.accuracies)
+        low, high = (100 * bound for bound in row.interval)
+        gain = f"{100 * row.gain:+.1f} ({100 * row.gain_interval[0]:+.1f} to {100 * row.gain_interval[1]:+.1f})"
+        shown = gain if row.name != BASELINE else ""
+        name = f"{row.name}: {row.note}"
+        lines.append(f"| {name} | {100 * row.accuracy:.1f} ({low:.1f} to {high:.1f}) | {seeds} | {shown} |")
+    return "\n".join(lines)
+
+
+def _validated(teacher: TrainedTeacher, dataset: Dataset) -> float:
+    if not len(dataset.validation):
+        return 0.0  # the first teacher, then
+    logits = teacher.logits(dataset, "validation").logits
+    return float((logits.argmax(axis=1) == dataset.validation.targets).mean())
+
+
+def _row(way: Way, right: np.ndarray, baseline: np.ndarray, places: np.ndarray) -> Row:
+    gain = right - baseline
+    return Row(
+        name=way.name,
+        note=way.note,
+        accuracies=tuple(float(a) for a in right.mean(axis=1)),
+        accuracy=float(right.mean()),
+        interval=bootstrap_interval(right, places),
+        gain=float(gain.mean()),
+        gain_interval=bootstrap_interval(gain, places),
+    )
