@@ -47,12 +47,10 @@ def train(
     student = train_student(settings, dataset, out, soft_targets=soft_targets, seed=chosen_seed, resume=resume)
     metrics = student.metrics
     low, high = metrics.interval
-    typer.echo(
-        f"student {settings.model}: test accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {student.path}"
-    )
-    typer.echo(f"  mean over classes {metrics.class_accuracy:.1%}, calibration error {metrics.calibration_error:.3f}")
+    _tell(f"student {settings.model}: test accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {student.path}")
+    _tell(f"  mean over classes {metrics.class_accuracy:.1%}, calibration error {metrics.calibration_error:.3f}")
     for name, accuracy in metrics.per_device.items():
-        typer.echo(f"  device {name}: {accuracy:.1%}")
+        _tell(f"  device {name}: {accuracy:.1%}")
 
 
 def train_compare(
@@ -73,9 +71,9 @@ def train_compare(
         out,
         seeds=range(first, first + seeds),
         resume=resume,
-        on_student=lambda name, seed, accuracy: typer.echo(f"{name}, seed {seed}: {accuracy:.1%}", err=True),
+        on_student=lambda name, seed, accuracy: _tell(f"{name}, seed {seed}: {accuracy:.1%}", err=True),
     )
-    typer.echo(as_markdown(rows))
+    _tell(as_markdown(rows))
 
 
 def teachers_train(
@@ -102,7 +100,7 @@ def teachers_logits(
     for number in range(len(settings.teachers)):
         teacher = load_teacher(settings, number, out, len(dataset.labels))
         clips = sum(len(teacher.logits(dataset, part).names) for part in PARTS)
-        typer.echo(f"{teacher.folder}: logits of {clips} clips by {teacher.name}, digest {teacher.digest[:12]}")
+        _tell(f"{teacher.folder}: logits of {clips} clips by {teacher.name}, digest {teacher.digest[:12]}")
 
 
 def _opened(
@@ -113,11 +111,12 @@ def _opened(
 
     from .data import Tau22
     from .errors import TrainingError
+    from .processes import is_first
     from .recipe import load_recipe
 
     settings = load_recipe(recipe)
     opened = Tau22.open(data, subset)
-    if out.exists() and any(out.iterdir()) and not resume:
+    if is_first() and out.exists() and any(out.iterdir()) and not resume:
         raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")
     dataset = opened.load(preset(settings.frontend).sample_rate_hz, out / "cache")
     return settings, dataset, settings.seed if seed is None else seed
@@ -125,5 +124,13 @@ def _opened(
 
 def _say(report: TeacherReport) -> None:
     for teacher in report.teachers:
-        typer.echo(f"teacher {teacher.name}: test accuracy {teacher.metrics.accuracy:.1%}")
-    typer.echo(f"teachers together ({report.choice}): test accuracy {report.ensemble.accuracy:.1%}")
+        _tell(f"teacher {teacher.name}: test accuracy {teacher.metrics.accuracy:.1%}")
+    _tell(f"teachers together ({report.choice}): test accuracy {report.ensemble.accuracy:.1%}")
+
+
+def _tell(text: str, *, err: bool = False) -> None:
+    """Print, unless another process that trains along does."""
+    from .processes import is_first
+
+    if is_first():
+        typer.echo(text, err=err)

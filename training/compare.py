@@ -18,8 +18,9 @@ import numpy as np
 from .data import Dataset
 from .distill import SoftTargets, average_logits
 from .errors import TrainingError
+from .files import write_json
 from .metrics import bootstrap_interval
-from .pipeline import fused_teachers, train_student, write_json
+from .pipeline import fused_teachers, train_student
 from .recipe import FeatureDistillation, Fusion, Recipe, TrainSettings
 from .teachers import TrainedTeacher, train_teacher
 

@@ -7,7 +7,6 @@ Source: Hinton et al., "Distilling the knowledge in a neural network" (2015); we
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 from runtime.spec import FrontendSpec
 
 from .errors import TrainingError
+from .files import written_whole
 from .recipe import Distillation
 
 F32 = npt.NDArray[np.float32]
@@ -71,12 +71,9 @@ def teacher_digest(model: nn.Module, frontend: FrontendSpec) -> str:
 
 
 def save_logits(path: Path, targets: SoftTargets, digest: str) -> None:
-    """Write an .npz keyed by clip name and ``digest``, to a temporary sibling that is then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
+    """Write an .npz keyed by clip name and ``digest``."""
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, names=np.array(targets.names), logits=targets.logits, digest=np.array(digest))
-    os.replace(temporary, path)
 
 
 def load_logits(path: Path, digest: str) -> SoftTargets:

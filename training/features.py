@@ -83,7 +83,9 @@ class FrozenTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, samples: Tensor) -> Tensor:
-        self.model(self.log_mel(samples))
+        with torch.autocast(samples.device.type, enabled=False):
+            log_mel = self.log_mel(samples)
+        self.model(log_mel)
         return self._tap.take()
 
 

@@ -37,6 +37,7 @@ from .features import FeatureLoss
 from .frontend import TorchLogMel
 from .metrics import Metrics, evaluate
 from .module import Objective, SceneModule
+from .processes import is_first, per_node, rank, world_size
 from .recipe import FitSettings
 from .soup import Soup, refresh_batch_norm
 
@@ -86,7 +87,7 @@ def fit(
     _same_run(
         run_dir, _run_record(frontend, recipe, dataset, soft_targets, seed, features), resume and checkpoint.is_file()
     )
-    if not resume:
+    if not resume and is_first():
         checkpoint.unlink(missing_ok=True)
     torch.manual_seed(seed)
     model.to(memory_format=torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
@@ -168,20 +169,24 @@ class ClipBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
 
 
 class EpochShuffle(Sampler[int]):
-    """A permutation that depends on (seed, epoch) alone; Lightning says the epoch."""
+    """A permutation that depends on (seed, epoch) alone; Lightning says the epoch.
+
+    Of n processes each takes every n-th row: together their batches are those of one process.
+    """
 
     def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, 0
+        self.count, self.seed, self.epoch = count // world_size() * world_size(), seed, 0
+        self.clips = count
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.count
+        return self.count // world_size()
 
     def __iter__(self) -> Iterator[int]:
-        rows: list[int] = np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist()
-        return iter(rows)
+        rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.clips)[: self.count]
+        return iter(rows[rank() :: world_size()].tolist())
 
 
 class _Keeper(Checkpoint):
@@ -204,8 +209,9 @@ class _Keeper(Checkpoint):
         if trainer.current_epoch >= self.soup_from:
             self.soup.add(pl_module.model.state_dict())
         temporary = self.run_dir / (CHECKPOINT + ".part")
-        trainer.save_checkpoint(temporary)
-        os.replace(temporary, self.run_dir / CHECKPOINT)
+        trainer.save_checkpoint(temporary)  # all processes call it, the first one writes
+        if trainer.is_global_zero:
+            os.replace(temporary, self.run_dir / CHECKPOINT)
 
     def state_dict(self) -> dict[str, Any]:
         soup = {"members": self.soup.members, "sums": self.soup.sums}
@@ -237,9 +243,10 @@ def _loaders(
     teacher = None if soft_targets is None else soft_targets.rows_for([r.filename for r in dataset.train.records])
     shuffle = EpochShuffle(len(dataset.train), seed)
     train = ClipBatches(dataset.train, teacher)
+    batch_size = max(1, recipe.batch_size // world_size())
     # A last batch of one clip has no batch statistics.
-    drop_last = len(train) > recipe.batch_size and len(train) % recipe.batch_size == 1
-    loader = DataLoader(train, recipe.batch_size, sampler=shuffle, collate_fn=_as_is, drop_last=drop_last)
+    drop_last = len(shuffle) > batch_size and len(shuffle) % batch_size == 1
+    loader = DataLoader(train, batch_size, sampler=shuffle, collate_fn=_as_is, drop_last=drop_last)
     if not len(dataset.validation):
         return loader, None
     return loader, DataLoader(ClipBatches(dataset.validation), recipe.batch_size, collate_fn=_as_is)
@@ -258,7 +265,13 @@ def _trainer(
     return lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",
-        devices=1,
+        devices=per_node(),
+        num_nodes=world_size() // per_node(),
+        strategy="ddp" if world_size() > 1 else "auto",
+        sync_batchnorm=world_size() > 1 and torch.cuda.is_available(),  # PyTorch has it for GPUs only
+        use_distributed_sampler=False,  # ours does it
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        gradient_clip_val=recipe.clip_gradient or None,
         logger=[CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard")],
         callbacks=[*callbacks, *bars],
         enable_progress_bar=bar,
@@ -302,4 +315,5 @@ def _same_run(run_dir: Path, record: dict[str, Any], resume: bool) -> None:
                 f"cannot resume, the run there differs in {', '.join(other)}",
                 next_step="use the same recipe, data and seed, or another folder",
             )
-    path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    if is_first():
+        path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

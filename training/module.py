@@ -76,13 +76,14 @@ class SceneModule(lightning.LightningModule):
         self._sums: dict[str, float] = {}
 
     def on_train_epoch_start(self) -> None:
-        self.random.manual_seed(self.seed * 1_000_003 + self.current_epoch)
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)  # for networks that draw lots themselves
+        seed = self.seed * 1_000_003 + self.current_epoch + 500_009 * self.global_rank
+        self.random.manual_seed(seed)
+        torch.manual_seed(seed)  # for networks that draw lots themselves
         self._sums = {"train_loss": 0.0, "feature_loss": 0.0, "train_right": 0.0, "train_clips": 0.0}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         augment, random = self.settings.augment, self.random
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             samples = batch["waveform"].float() / 32768.0
             responses, eligible = self.impulse_responses, batch["reference_device"]
             samples, mixing = augment_waveforms(samples, augment, responses, eligible, random)
@@ -122,19 +123,24 @@ class SceneModule(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Runs after the epoch's validation, if it had one."""
-        clips = max(self._sums["train_clips"], 1.0)
+        sums = {name: self._over_processes(value) for name, value in self._sums.items()}
+        clips = max(sums["train_clips"], 1.0)
         record = {
-            "train_loss": self._sums["train_loss"] / clips,
-            "train_accuracy": self._sums["train_right"] / clips,
+            "train_loss": sums["train_loss"] / clips,
+            "train_accuracy": sums["train_right"] / clips,
             "learning_rate": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
         }
         if self.features is not None:
-            record["feature_loss"] = self._sums["feature_loss"] / clips
+            record["feature_loss"] = sums["feature_loss"] / clips
         self.log_dict(record)
         for name in ("validation_accuracy", "validation_log_loss"):
             if name in self.trainer.callback_metrics and self._validated():
                 record[name] = float(self.trainer.callback_metrics[name])
         self.history.append({"epoch": float(self.current_epoch), **record})
+
+    def _over_processes(self, value: float) -> float:
+        total = torch.tensor(value, dtype=torch.float32 if self.device.type == "mps" else torch.float64)
+        return float(self.trainer.strategy.reduce(total.to(self.device), reduce_op="sum"))
 
     def _validated(self) -> bool:
         every = self.trainer.check_val_every_n_epoch

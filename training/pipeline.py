@@ -6,8 +6,6 @@ those of fusion, which chooses on the validation part; no choice is made on the 
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from .data import Dataset
 from .distill import SoftTargets, average_logits
 from .errors import TrainingError
 from .features import FeatureLoss
+from .files import write_json
 from .fit import FitResult, predict_logits
 from .fusion import Fused, learn_fusion
 from .metrics import F32, Metrics, evaluate
@@ -172,14 +171,6 @@ def train_student(
     save_model(path, model, config, frontend, dataset.labels, metrics.to_json())
     write_json(run_dir / f"{name}_metrics.json", metrics.to_json())
     return StudentResult(model, config, frontend, dataset.labels, metrics, logits, result, path)
-
-
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON file through a temporary sibling."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _judged(teacher: TrainedTeacher, dataset: Dataset) -> TeacherResult:

@@ -86,13 +86,16 @@ class FeatureDistillation(_Record):
 
 class FitSettings(_Record):
     """How one network is trained. ``keep`` says which epoch's weights count: the last, the one with the best accuracy
-    on the validation part (never the test part), or the mean of the last ``soup_epochs``."""
+    on the validation part (never the test part), or the mean of the last ``soup_epochs``. ``clip_gradient`` bounds
+    the norm of the gradient, 0 leaves it; ``bf16`` mixes precisions, but for the log-mel and the weights."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    clip_gradient: float = Field(default=0.0, ge=0)
+    precision: Literal["float32", "bf16"] = "float32"
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
     distillation: Distillation = Distillation()

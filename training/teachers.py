@@ -7,7 +7,6 @@ another teacher. Out-of-fold logits come from copies trained without the places 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from runtime.spec import FrontendSpec
 from .data import Clips, Dataset, split_folds
 from .distill import F32, SoftTargets, load_logits, save_logits, teacher_digest
 from .errors import TrainingError
+from .files import written_whole
 from .fit import predict_logits
 from .models.checkpoint import load_weights
 from .network import build_network, train_network
@@ -61,9 +61,8 @@ def train_teacher(
     folder = _folder(recipe, number, run_dir)
     settings = recipe.teachers[number]
     network, _ = train_network(settings, dataset, folder, seed=seed + 1 + number, resume=resume, progress=progress)
-    temporary = folder / "weights.pt.part"
-    torch.save(network.model.state_dict(), temporary)
-    os.replace(temporary, folder / "weights.pt")
+    with written_whole(folder / "weights.pt") as temporary:
+        torch.save(network.model.state_dict(), temporary)
     return _trained(settings.model, network.model, network.frontend, folder)
 
 

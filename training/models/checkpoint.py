@@ -8,7 +8,6 @@ without for the DCASE 2024/25 baseline.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from runtime.errors import TinysceneError
 from runtime.spec import FrontendSpec, preset
 
 from ..errors import TrainingError
+from ..files import written_whole
 from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, ModelConfig, build_model
 from .cp_mobile import STAGES, CPMobile, make_divisible
 
@@ -62,7 +62,7 @@ def save_model(
     labels: tuple[str, ...],
     metrics: dict[str, Any],
 ) -> None:
-    """Write our own checkpoint: plain tensors and one JSON string, to a temporary sibling that is then renamed."""
+    """Write our own checkpoint: plain tensors and one JSON string."""
     record = {
         "config": config.model_dump(mode="json"),
         "frontend": frontend.to_json(),
@@ -70,10 +70,8 @@ def save_model(
         "metrics": metrics,
     }
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    torch.save({"format": FORMAT, "record": json.dumps(record), "state": state}, temporary)
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        torch.save({"format": FORMAT, "record": json.dumps(record), "state": state}, temporary)
 
 
 def load_model(path: Path) -> LoadedModel:

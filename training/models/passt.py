@@ -92,7 +92,7 @@ class PaSST(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(dim, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n))
-        self.head_dist = nn.Linear(dim, n)  # in the checkpoints, not in use
+        self.head_dist = nn.Linear(dim, n).requires_grad_(False)  # in the checkpoints, not in use
         self._initialise()
 
     def forward(self, x: Tensor) -> Tensor:
