@@ -54,6 +54,9 @@ COMMANDS = (
     Command(
         "teachers logits", "training.cli:teachers_logits", "Write what trained teachers say of every clip.", "train"
     ),
+    Command(
+        "eval", "training.cli:evaluate", "Accuracy of a checkpoint or a bundle, by class, device and city.", "train"
+    ),
     Command("import", "export.cli:import_checkpoint", "Take over a published CP-Mobile checkpoint.", "export"),
     Command("export", "export.cli:export", "Quantise a checkpoint to int8 and write a bundle.", "export"),
     Command(

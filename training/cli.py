@@ -1,4 +1,4 @@
-"""Sub-commands of ``training``: ``tinyscene data synth``, ``tinyscene train`` and ``tinyscene teachers``."""
+"""Sub-commands of ``training``: ``tinyscene data synth``, ``train``, ``teachers`` and ``eval``."""
 
 from __future__ import annotations
 
@@ -101,6 +101,25 @@ def teachers_logits(
         teacher = load_teacher(settings, number, out, len(dataset.labels))
         clips = sum(len(teacher.logits(dataset, part).names) for part in PARTS)
         _tell(f"{teacher.folder}: logits of {clips} clips by {teacher.name}, digest {teacher.digest[:12]}")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Checkpoint or bundle.")],
+    data: Data,
+    engine: Annotated[str, typer.Option(help="Engine of the runtime, for a bundle.")] = "litert",
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write, for later comparisons.")] = None,
+    against: Annotated[Path | None, typer.Option("--against", help="Such a file, to compare with.")] = None,
+) -> None:
+    """Accuracy of a checkpoint or a bundle on the test part of a folder, by class, device and city."""
+    from .evaluation import difference, evaluate_model
+    from .present import evaluation_lines
+
+    found = evaluate_model(model, data, engine=engine)
+    compared = None if against is None else difference(found, against)
+    if out is not None:
+        found.write(out)
+    for line in evaluation_lines(found, compared):
+        typer.echo(line)
 
 
 def _opened(
