@@ -24,6 +24,7 @@ from .targets import C_FLAGS, PORT_FOLDER, Target
 from .tools import compiler_version, run_tool
 
 Program = Literal["verify", "measure", "profile", "logmel", "scenes"]
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 CODE_SECTIONS = (".text",)
 FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".ARM.exidx", ".data")
@@ -170,19 +171,30 @@ def _compile(
 ) -> Path:
     """The object of one source, compiled unless it is there already."""
     version = compiler_version(target)
-    includes = [*kernel_folders, PORT_FOLDER, *target.port_folders]
-    headers = [header.read_text() for where in includes for header in sorted(where.glob("*.h"))]
+    includes = [model, *kernel_folders, PORT_FOLDER, *target.port_folders]
     text = source.read_text()
-    if '"model.h"' in text:
-        headers.append((model / "model.h").read_text())
+    headers = _headers(text, [source.parent, *includes])
     path = folder / "objects" / f"{_digest(version, *flags, text, *headers)}.o"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
-        include_flags = [f"-I{where}" for where in (model, *includes)]
+        include_flags = [f"-I{where}" for where in includes]
         run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
         unfinished.replace(path)
     return path
+
+
+def _headers(text: str, folders: list[Path]) -> list[str]:
+    """The text of every header of ours that a source includes, directly or through another."""
+    found: dict[str, str] = {}
+    waiting = INCLUDE.findall(text)
+    while waiting:
+        name = waiting.pop()
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if path is not None and name not in found:
+            found[name] = path.read_text()
+            waiting += INCLUDE.findall(found[name])
+    return [found[name] for name in sorted(found)]
 
 
 def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, model: str) -> Path:

@@ -16,10 +16,12 @@ import numpy.typing as npt
 
 from runtime.frontend import mel_bank, window
 from runtime.graph import Quant
+from runtime.plan import ALIGNMENT
 from runtime.smoothing import SMOOTHED_HOPS
 from runtime.spec import FrontendSpec
 
 from .c_text import comment, constant_array, float_literal
+from .emit import Emitted
 from .errors import FirmwareError
 
 FRONTEND_FOLDER = Path(__file__).resolve().parent / "c" / "frontend"
@@ -61,6 +63,15 @@ def frontend_sources() -> list[Path]:
 def scene_sources() -> list[Path]:
     """The hand-written C files of the application around front end and network, headers included."""
     return sorted(SCENE_FOLDER.glob("ts_*.[ch]"))
+
+
+def scene_arena_bytes(emitted: Emitted, spec: FrontendSpec, hop_samples: int) -> int:
+    """For the network, and between its runs the spectrum beside its input (TS_SCENE_ARENA_BYTES)."""
+    scratch, offset = 4 * spec.n_fft, 0
+    source, input_offset = emitted.graph.tensors[emitted.graph.input], emitted.plan.offsets[emitted.graph.input]
+    if hop_samples == spec.clip_samples and input_offset < scratch:
+        offset = -(-(input_offset + source.n_bytes) // ALIGNMENT) * ALIGNMENT
+    return max(offset + scratch, emitted.plan.arena_bytes)
 
 
 def emit_frontend(

@@ -21,7 +21,7 @@ from runtime.smoothing import SMOOTHED_HOPS
 from ..c_text import float_literal
 from ..emit import ROUNDING_MACRO, Emitted, emit
 from ..errors import FirmwareError
-from ..frontend import EmittedFrontend, emit_frontend, frontend_sources, scene_sources
+from ..frontend import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
 from ..kernel_sets import kernel_set
 from ..schedule import Optimise
 from .amalgamate import Source, amalgamate, resolve
@@ -103,12 +103,8 @@ class Product:
 
     @property
     def arena_bytes(self) -> int:
-        """For the network, and between its runs the spectrum beside its input (TS_SCENE_ARENA_BYTES)."""
-        scratch, offset = 4 * self.bundle.frontend.n_fft, 0
-        input_offset = self.emitted.plan.offsets[self.graph.input]
-        if self.hop_samples == self.bundle.frontend.clip_samples and input_offset < scratch:
-            offset = -(-(input_offset + self.graph.tensors[self.graph.input].n_bytes) // ALIGNMENT) * ALIGNMENT
-        return max(offset + scratch, self.emitted.plan.arena_bytes)
+        """See :func:`firmware_harness.frontend.scene_arena_bytes`."""
+        return scene_arena_bytes(self.emitted, self.bundle.frontend, self.hop_samples)
 
     @property
     def state_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,11 @@ from firmware_harness.build import build, sizes
 from firmware_harness.emit import emit
 from firmware_harness.engine import FirmwareEngine
 from firmware_harness.errors import FirmwareError
+from firmware_harness.frontend import emit_frontend, scene_arena_bytes
+from firmware_harness.kernel_sets import kernel_set
 from firmware_harness.targets import CORTEX_M4, HOST, SANITIZERS, target_named
+from firmware_harness.tools import run_tool
+from runtime.spec import preset
 from tests.firmware.random_graphs import convolution
 from tests.graphs import small_net
 
@@ -44,6 +49,21 @@ def test_nothing_is_compiled_twice(tmp_path: Path) -> None:
     added = len(list(tmp_path.rglob("*.o"))) - len(objects)
     assert added == 3  # model.c, and ts_invoke.c and verify.c for its sizes
     assert build(emitted, HOST, "single", folder=tmp_path).path != first.path
+
+
+@pytest.mark.needs_tool("arm-none-eabi-gcc")
+def test_the_application_is_compiled_again_for_another_arena(tmp_path: Path) -> None:
+    """Its sources meet model.h through another header only; one left over would bring the other mode's arena."""
+    spec = replace(preset("cpm23"), n_fft=256, win_length=200, hop_length=200, n_mels=20, clip_samples=2800)
+    graph = small_net(np.random.default_rng(3), grn=True, shape=(spec.n_mels, spec.n_frames, 1))
+    frontend = emit_frontend(spec, graph.tensors[graph.input].quant)
+    seen = []
+    for emitted in (emit(graph, kernel_set("dsp"), "ram"), emit(graph, kernel_set("dsp"), "layers")):
+        image = build(emitted, CORTEX_M4, "double", program="scenes", frontend=frontend, folder=tmp_path)
+        listing = run_tool([CORTEX_M4.toolchain.tool("size"), "-A", str(image.path)], CORTEX_M4)
+        seen.append(scene_arena_bytes(emitted, spec, spec.clip_samples))
+        assert re.search(rf"^\.arena +{seen[-1]} ", listing, re.MULTILINE)
+    assert seen[0] < seen[1]
 
 
 @pytest.mark.needs_tool("gcc")
