@@ -23,9 +23,13 @@ from runtime.frontend import LogMel
 from .build import ImageSizes, sizes
 from .deliver import IMAGE_NAME, refuse_foreign, replace_folder
 from .emit import emit
+from .frontend import scene_arena_bytes
 from .kernel_sets import kernel_set
 from .listen import F32, HeardHop, SceneFirmware, pcm16
+from .present import removed_lines, tuning_record
+from .schedule import Mode
 from .targets import Target
+from .tune import chosen_calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +62,11 @@ class Application:
         target: where it runs.
         rounding: the rule compiled in.
         hop_s: seconds from answer to answer; a whole clip by default.
+        optimise: how the network's calls are chosen.
         folder: build folder, see :func:`firmware_harness.build.build`.
 
     Raises:
-        FirmwareError: see :class:`firmware_harness.listen.SceneFirmware`.
+        FirmwareError: see :class:`firmware_harness.listen.SceneFirmware` and :func:`firmware_harness.tune.tune`.
     """
 
     def __init__(
@@ -71,12 +76,15 @@ class Application:
         rounding: Rounding = "double",
         *,
         hop_s: float | None = None,
+        optimise: Mode = "layers",
         folder: Path | None = None,
     ) -> None:
         self.bundle, self.target = bundle, target
         spec = bundle.frontend
         self.hop_samples = spec.clip_samples if hop_s is None else round(hop_s * spec.sample_rate_hz)
-        emitted = emit(replace(bundle.graph, labels=bundle.labels), kernel_set(target.cpu))
+        graph = replace(bundle.graph, labels=bundle.labels)
+        calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
+        emitted = emit(graph, kernel_set(target.cpu), calls=calls)
         self.firmware = SceneFirmware(emitted, spec, target, rounding, hop_samples=self.hop_samples, folder=folder)
         self._classifier = SceneClassifier.open(bundle, f"numpy-{rounding}")
 
@@ -88,6 +96,11 @@ class Application:
         """
         refuse_foreign(folder)
         replace_folder(folder, self._write)
+
+    @property
+    def arena_bytes(self) -> int:
+        """For the network, and between its runs the front end."""
+        return scene_arena_bytes(self.firmware.emitted, self.bundle.frontend, self.hop_samples)
 
     def sizes(self) -> ImageSizes:
         return sizes(self.firmware.image)
@@ -156,7 +169,10 @@ def as_json(application: Application, folder: Path, heard: Sequence[Heard]) -> s
         "frontend": application.bundle.frontend.name,
         "target": application.target.name,
         "hop_samples": application.hop_samples,
+        "constant_channels_removed": application.bundle.constant_channels_removed,
+        "tuning": tuning_record(application.firmware.emitted.graph, application.tuned),
         "folder": str(folder),
+        "arena_bytes": application.arena_bytes,
         "sizes": asdict(application.sizes()),
         "recordings": recordings,
         "match": all(one.equal == len(one.hops) for one in heard) if heard else None,
@@ -185,6 +201,10 @@ def report(application: Application, folder: Path, heard: Sequence[Heard]) -> It
     size = application.sizes()
     if application.target.emulator is not None:
         yield f"flash         {size.flash_bytes:>13,} B, of it code {size.code_bytes:,} B"
+    yield f"RAM arena     {application.arena_bytes:>13,} B"
+    if application.target.emulator is not None:
+        yield f"RAM static    {size.static_ram_bytes:>13,} B"
+    yield from removed_lines(application.bundle.constant_channels_removed)
     yield f"C sources in {folder}"
     n_hops = sum(len(one.hops) for one in heard)
     if heard:

@@ -38,8 +38,11 @@ def firmware(
     out: Annotated[Path | None, typer.Option(help="Folder for the C sources; BUNDLE-firmware by default.")] = None,
     rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
     optimise: Annotated[
-        Mode, typer.Option(help="layers: one by one; speed; ram; balanced: counted in the emulator.")
-    ] = "layers",
+        Mode | None, typer.Option(help="layers: one by one, the default; speed; ram; balanced: by counts, see --tune.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Choose by counting in the emulator (balanced), and show every count.")
+    ] = False,
     image: Annotated[
         list[ImageFormat] | None, typer.Option(help="The image in other formats too; may stand several times.")
     ] = None,
@@ -54,27 +57,32 @@ def firmware(
 
     from .application import Application
     from .deliver import deliver
-    from .present import as_json, show
+    from .present import as_json, show, show_counts
 
     machine = target_named(target)
     if image and machine.emulator is None:
         raise FirmwareError("--image", f"there is no image for {machine.title}", next_step="choose another --target")
-    bundle = read_bundle(model)
+    mode, bundle = _mode(optimise, tune), read_bundle(model)
     folder = out if out is not None else model.resolve().with_name(f"{model.resolve().name}-firmware")
     if frontend:
-        application = Application(bundle, machine, rounding, hop_s=hop)
-        code = _application(application, folder, _recordings(clips, run), json)
+        recordings = _recordings(clips, run)
+        application = Application(bundle, machine, rounding, hop_s=hop, optimise=mode)
+        if tune and not json:
+            show_counts(bundle.graph, application.tuned)
+        code = _application(application, folder, recordings, json)
         _convert(folder, machine, image)
         return code
     if clips or hop is not None:
         raise FirmwareError("arguments", "recordings and --hop belong to --frontend", next_step="add --frontend")
     graph = replace(bundle.graph, labels=bundle.labels)
-    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder, optimise)
+    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder, mode)
     _convert(folder, machine, image)
     if json:
-        print(as_json(delivery))
+        print(as_json(delivery, bundle.constant_channels_removed))
     else:
-        show(delivery)
+        if tune:
+            show_counts(graph, delivery.tuned)
+        show(delivery, bundle.constant_channels_removed)
     return 0 if delivery.matches else 1
 
 
@@ -88,6 +96,13 @@ def doctor(
 
     found = findings()
     print(dumps(as_json(found), indent=1) if json else "\n".join(lines(found)))
+
+
+def _mode(optimise: Mode | None, tune: bool) -> Mode:
+    """What is asked for: layer by layer when nothing is, `balanced` when its counts are to be shown."""
+    if tune and optimise not in (None, "balanced"):
+        raise FirmwareError("--tune", "counts choose", expected="--optimise balanced, or none", got=optimise)
+    return "balanced" if tune else optimise or "layers"
 
 
 def _recordings(clips: list[Path] | None, run: bool) -> list[Path]:

@@ -27,7 +27,7 @@ from .frontend import TABLE_NAMES, frontend_sources, scene_sources
 from .schedule import Mode
 from .targets import Target
 from .terminal import bar
-from .tune import tune
+from .tune import Tuned, chosen_calls
 
 IMAGE_NAME = "firmware.elf"
 CONVERTED_NAMES = ("firmware.bin", "firmware.hex")  # the same image in other formats, see ship/images.py
@@ -48,13 +48,15 @@ class Vectors(Protocol):
 @dataclass(frozen=True, eq=False)
 class Delivery:
     """What was written and what was found. ``vectors`` has one entry per golden vector run, its differing layers;
-    ``profile`` the instructions of each call, empty where nothing was run or counted."""
+    ``profile`` the instructions of each call, empty where nothing was run or counted; ``tuned`` what `balanced` chose
+    from, None in other modes."""
 
     engine: FirmwareEngine
     folder: Path
     figures: Figures
     vectors: tuple[tuple[Difference, ...], ...]
     profile: tuple[int, ...] = ()
+    tuned: Tuned | None = None
 
     @property
     def matches(self) -> bool:
@@ -79,17 +81,14 @@ def deliver(
     """
     refuse_foreign(folder)
     with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
-        if optimise == "balanced":
-            calls = tune(graph, target, rounding).calls
-            engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=Path(build_folder))
-        else:
-            engine = FirmwareEngine(graph, target, rounding, optimise=optimise, folder=Path(build_folder))
+        calls, tuned = chosen_calls(graph, target, rounding, optimise)
+        engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=Path(build_folder))
         replace_folder(folder, partial(_write, engine))
         if golden is None:
-            return Delivery(engine, folder, engine.static_figures(), ())
+            return Delivery(engine, folder, engine.static_figures(), (), tuned=tuned)
         found = _compare(engine, golden)
         profile = engine.profile(golden.inputs) if target.emulator else ()
-        return Delivery(engine, folder, engine.measure(golden.inputs), found, profile)
+        return Delivery(engine, folder, engine.measure(golden.inputs), found, profile, tuned)
 
 
 def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference, ...], ...]:

@@ -1,22 +1,28 @@
-"""A delivery as tables for people, or as one JSON object for programs."""
+"""A delivery, and what was counted to choose its calls, as tables for people or as JSON for programs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from runtime.cost import graph_cost
+from runtime.graph import Graph
 
 from .deliver import Delivery
 from .engine import Figures
 from .terminal import say, wide
+from .tune import Tuned, Way
 
 
-def as_json(delivery: Delivery) -> str:
-    """One object: model, target, figures, layers, vectors, verdict (null when nothing was run)."""
+def as_json(delivery: Delivery, constant_channels_removed: int | None = None) -> str:
+    """One object: model, target, figures, layers, vectors, verdict (null when nothing was run).
+
+    ``constant_channels_removed`` is what :class:`runtime.bundle.Bundle` says of the model.
+    """
     engine = delivery.engine
     layers = [
         {"name": c.name, "op": c.op, "output_shape": c.output_shape[1:], "macs": c.macs}
@@ -33,6 +39,8 @@ def as_json(delivery: Delivery) -> str:
         "target": engine.target.name,
         "rounding": engine.rounding,
         "folder": str(delivery.folder),
+        "constant_channels_removed": constant_channels_removed,
+        "tuning": tuning_record(engine.graph, delivery.tuned),
         "figures": asdict(delivery.figures),
         "layers": layers,
         "calls": calls,
@@ -42,13 +50,13 @@ def as_json(delivery: Delivery) -> str:
     return json.dumps(record, indent=2)
 
 
-def show(delivery: Delivery) -> None:
-    """Print layers, vectors and figures."""
+def show(delivery: Delivery, constant_channels_removed: int | None = None) -> None:
+    """Print layers, vectors and figures; ``constant_channels_removed`` as in :func:`as_json`."""
     console, engine = wide(), delivery.engine
     console.print(_layer_table(delivery))
     for index, found in enumerate(delivery.vectors):
         say(console, f"vector {index}: {f'MISMATCH, {found[0]}' if found else 'match'}")
-    for line in _figure_lines(delivery.figures):
+    for line in (*_figure_lines(delivery.figures), *removed_lines(constant_channels_removed)):
         say(console, line)
     say(console, f"C sources in {delivery.folder}")
     if delivery.vectors:
@@ -59,6 +67,62 @@ def show(delivery: Delivery) -> None:
         rule, n_vectors = engine.rounding, len(delivery.vectors)
         what = f"{engine.target.title}, rounding {rule}, {n_vectors} vectors, {len(calls)} {seen}s, {n_bytes:,} B each"
         say(console, f"{verdict}: {what}")
+
+
+def removed_lines(constant_channels: int | None) -> Iterator[str]:
+    """One line for people, none when nobody said."""
+    if constant_channels is not None:
+        yield f"removed       {constant_channels:>13,} channels that are the same for every input, by export"
+
+
+def tuning_record(graph: Graph, tuned: Tuned | None) -> dict[str, object] | None:
+    """Plain JSON: every way of every stretch of layers, and what each mode costs."""
+    if tuned is None:
+        return None
+    stretches = [
+        {
+            "layers": [graph.nodes[i].name for call in ways[0].calls for i in call.nodes],
+            "ways": [
+                {
+                    "kernels": [call.layer.kernel for call in way.calls],
+                    "scratch_bytes": _scratch_bytes(way),
+                    "arena_bytes": way.arena_bytes,
+                    "instructions": way.instructions,
+                    "chosen": place == chosen,
+                }
+                for place, way in enumerate(ways)
+            ],
+        }
+        for ways, chosen in zip(tuned.ways, tuned.chosen, strict=True)
+    ]
+    return {"stretches": stretches, "modes": {mode: asdict(cost) for mode, cost in tuned.costs.items()}}
+
+
+def show_counts(graph: Graph, tuned: Tuned | None) -> None:
+    """Print every way of every stretch of layers, and what each mode costs; nothing where nothing was counted."""
+    if tuned is None:
+        return
+    console = wide()
+    table = Table(title="counted, * chosen", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("layers", "kernels"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("scratch, B", "arena at least, B", "instructions", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for ways, chosen in zip(tuned.ways, tuned.chosen, strict=True):
+        first, last = ways[0].calls[0].nodes.start, ways[0].calls[-1].nodes.stop - 1
+        name = f"{first} {graph.nodes[first].name}" + (f" to {last} {graph.nodes[last].name}" if last > first else "")
+        for place, way in enumerate(ways):
+            kernels = " + ".join(call.layer.kernel for call in way.calls)
+            sizes = f"{_scratch_bytes(way):,}", f"{way.arena_bytes:,}", f"{way.instructions:,}"
+            table.add_row("" if place else name, kernels, *sizes, "*" if place == chosen else "")
+    console.print(table)
+    for mode, cost in tuned.costs.items():
+        say(console, f"{mode:<13} {cost.instructions:>13,} instructions, arena {cost.arena_bytes:,} B")
+
+
+def _scratch_bytes(way: Way) -> int:
+    """Working memory beside the activations."""
+    return max(call.layer.scratch_bytes for call in way.calls)
 
 
 def _counts(delivery: Delivery) -> tuple[int | None, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 from runtime.graph import OPS, Graph
@@ -44,6 +45,30 @@ def schedule(graph: Graph, kernels: KernelSet, optimise: Optimise) -> tuple[Call
     """
     calls = tuple(_calls(graph, kernels, optimise))
     return _leanest(graph, calls) if optimise == "ram" else calls
+
+
+def stretches(graph: Graph, kernels: KernelSet) -> tuple[tuple[tuple[Call, ...], ...], ...]:
+    """The graph cut wherever `speed` and `ram` both end a call; for each stretch every way to run it.
+
+    The first way is that of `speed`, the last the leanest.
+
+    Raises:
+        FirmwareError: an op without a kernel.
+    """
+    fast, lean = (tuple(_calls(graph, kernels, mode)) for mode in ("speed", "ram"))
+    ends = sorted({call.nodes.stop for call in fast} & {call.nodes.stop for call in lean})
+    found = []
+    for start, stop in zip((0, *ends), ends, strict=False):
+        inside = [[call for call in calls if start <= call.nodes.start < stop] for calls in (fast, lean)]
+        if [call.layer.kernel for call in inside[0]] == [call.layer.kernel for call in inside[1]]:
+            del inside[1]
+        found.append(tuple(way for calls in inside for way in product(*map(_ways, calls))))
+    return tuple(found)
+
+
+def _ways(call: Call) -> list[Call]:
+    """The call in each of its layer's ways, the leanest last."""
+    return [replace(call, layer=replace(layer, leaner=())) for layer in (call.layer, *call.layer.leaner)]
 
 
 def _calls(graph: Graph, kernels: KernelSet, optimise: Optimise) -> Iterator[Call]:
@@ -102,11 +127,11 @@ def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
 
 def _leanest(graph: Graph, calls: tuple[Call, ...]) -> tuple[Call, ...]:
     """The fastest way of each call that fits into the smallest arena there is."""
-    chosen = [replace(call, layer=(call.layer, *call.layer.leaner)[-1]) for call in calls]
+    chosen = [_ways(call)[-1] for call in calls]
     arena_bytes = plan_calls(graph, tuple(chosen)).arena_bytes
     for index, call in enumerate(calls):
-        for layer in (call.layer, *call.layer.leaner):
-            tried = [*chosen[:index], replace(call, layer=layer), *chosen[index + 1 :]]
+        for way in _ways(call):
+            tried = [*chosen[:index], way, *chosen[index + 1 :]]
             if plan_calls(graph, tuple(tried)).arena_bytes <= arena_bytes:
                 chosen = tried
                 break

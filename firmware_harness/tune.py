@@ -1,9 +1,9 @@
-"""Choose between the ways a call can be run by counting their instructions in the emulator.
+"""Choose between the ways a graph can be run by counting their instructions in the emulator.
 
-A call of the schedule may have leaner twins that need less memory and more time (:attr:`Layer.leaner`). Each way of
-each call is counted once and remembered by its shape, so that another model with the same layers is tuned for nothing.
-``balanced`` is the smallest arena whose inference takes at most 5 % more instructions than the fastest.
-Refuses targets without a counter.
+A call may have leaner twins that need less memory and more time (:attr:`Layer.leaner`), and so may several calls in a
+row (:func:`firmware_harness.schedule.stretches`). Each call is counted once and remembered by its shape, so that
+another model with the same layers is tuned for nothing. ``balanced`` is the smallest arena whose inference takes at
+most 5 % more instructions than the fastest. Refuses targets without a counter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,34 +26,59 @@ from .engine import FirmwareEngine
 from .errors import FirmwareError
 from .kernel_sets import KernelSet, kernel_set
 from .records import ByRule, Fields, Layer, Values
-from .schedule import Call, plan_calls, schedule
+from .schedule import Call, Mode, plan_calls, schedule, stretches
 from .targets import Target
 from .tools import compiler_version
 
 SLACK = 0.05  # of the fastest, what `balanced` may spend for memory
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of a whole inference; the few instructions between calls are not counted."""
+
+    instructions: int
+    arena_bytes: int
+
+
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One way to run one call, and what it costs."""
+    """One way to run one stretch: its instructions, and the arena of the whole with all other stretches leanest."""
 
-    layer: Layer
+    calls: tuple[Call, ...]
     instructions: int
+    arena_bytes: int
+
+
+Ways = tuple[tuple[Way, ...], ...]  # of each stretch, the leanest last
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """Calls to emit; ``ways`` has every way of each, in their order, ``chosen`` the place of the chosen one."""
+    """What was counted: ``ways`` of every stretch, the places of the ``chosen`` ones, and what each mode costs."""
 
-    calls: tuple[Call, ...]
-    ways: tuple[tuple[Way, ...], ...]
+    ways: Ways
     chosen: tuple[int, ...]
-    arena_bytes: int
+    costs: Mapping[Mode, Cost]
 
     @property
-    def instructions(self) -> int:
-        """Of one inference, without the few between calls."""
-        return sum(ways[index].instructions for ways, index in zip(self.ways, self.chosen, strict=True))
+    def calls(self) -> tuple[Call, ...]:
+        """To emit."""
+        return _calls(self.ways, self.chosen)
+
+
+def chosen_calls(
+    graph: Graph, target: Target, rounding: Rounding, optimise: Mode
+) -> tuple[tuple[Call, ...], Tuned | None]:
+    """The calls of a mode, and for ``balanced`` what was counted to choose them.
+
+    Raises:
+        FirmwareError: see :func:`tune`; an op without a kernel.
+    """
+    if optimise == "balanced":
+        tuned = tune(graph, target, rounding)
+        return tuned.calls, tuned
+    return schedule(graph, kernel_set(target.cpu), optimise), None
 
 
 def tune(graph: Graph, target: Target, rounding: Rounding, *, slack: float = SLACK, cache: Path | None = None) -> Tuned:
@@ -66,22 +92,23 @@ def tune(graph: Graph, target: Target, rounding: Rounding, *, slack: float = SLA
     """
     if target.emulator is None:
         raise FirmwareError(f"tuning for {target.name}", "no counter", next_step="choose an emulated --target")
-    calls = schedule(graph, kernel_set(target.cpu), "speed")
+    kernels = kernel_set(target.cpu)
     memory = _Memory(cache or cache_folder() / "instructions.json", target, rounding)
-    ways = _counted(graph, target, rounding, calls, memory)
+    options = stretches(graph, kernels)
+    _count(graph, target, rounding, options, memory)
+    ways = _ways(graph, options, memory)
     fastest = tuple(_by_speed(w)[0] for w in ways)
     limit = (1.0 + slack) * _total(ways, fastest)
     best = fastest
-    for arena_bytes in _arenas(graph, calls, ways):
-        chosen = _within(graph, calls, ways, arena_bytes)
+    for arena_bytes in sorted({way.arena_bytes for way in chain(*ways)}):
+        chosen = _within(graph, ways, arena_bytes)
         if chosen is not None and _total(ways, chosen) <= limit:
             best = chosen
             break
-    placed = _with(calls, ways, best)
-    return Tuned(placed, ways, best, plan_calls(graph, placed).arena_bytes)
-
-
-Ways = tuple[tuple[Way, ...], ...]
+    modes: dict[Mode, tuple[Call, ...]] = {"speed": schedule(graph, kernels, "speed")}
+    modes |= {"ram": schedule(graph, kernels, "ram"), "balanced": _calls(ways, best)}
+    costs = {mode: Cost(memory.total(calls), plan_calls(graph, calls).arena_bytes) for mode, calls in modes.items()}
+    return Tuned(ways, best, costs)
 
 
 def _by_speed(ways: tuple[Way, ...]) -> list[int]:
@@ -93,48 +120,57 @@ def _total(ways: Ways, chosen: tuple[int, ...]) -> int:
     return sum(w[index].instructions for w, index in zip(ways, chosen, strict=True))
 
 
-def _with(calls: tuple[Call, ...], ways: Ways, chosen: tuple[int, ...]) -> tuple[Call, ...]:
-    return tuple(replace(call, layer=w[index].layer) for call, w, index in zip(calls, ways, chosen, strict=True))
+def _calls(ways: Ways, chosen: tuple[int, ...]) -> tuple[Call, ...]:
+    return tuple(chain(*(w[index].calls for w, index in zip(ways, chosen, strict=True))))
 
 
-def _arenas(graph: Graph, calls: tuple[Call, ...], ways: Ways) -> list[int]:
-    """Arena sizes worth trying, the smallest first: one call is run in one of its ways, the others in their leanest."""
-    leanest = tuple(len(w) - 1 for w in ways)
-    trials = [leanest]
-    for index, w in enumerate(ways):
-        trials += [(*leanest[:index], other, *leanest[index + 1 :]) for other in range(len(w) - 1)]
-    return sorted({plan_calls(graph, _with(calls, ways, trial)).arena_bytes for trial in trials})
+def _ways(graph: Graph, options: tuple[tuple[tuple[Call, ...], ...], ...], memory: _Memory) -> Ways:
+    """Every option with its count and the arena it asks for."""
+    leanest = [option[-1] for option in options]
+
+    def arena_bytes(index: int, calls: tuple[Call, ...]) -> int:
+        return plan_calls(graph, tuple(chain(*leanest[:index], calls, *leanest[index + 1 :]))).arena_bytes
+
+    return tuple(
+        tuple(Way(calls, memory.total(calls), arena_bytes(index, calls)) for calls in option)
+        for index, option in enumerate(options)
+    )
 
 
-def _within(graph: Graph, calls: tuple[Call, ...], ways: Ways, arena_bytes: int) -> tuple[int, ...] | None:
-    """The fastest way of each call that keeps the arena within ``arena_bytes``, one call after the other."""
+def _within(graph: Graph, ways: Ways, arena_bytes: int) -> tuple[int, ...] | None:
+    """The fastest way of each stretch that keeps the arena within ``arena_bytes``, one stretch after the other."""
     chosen = [len(w) - 1 for w in ways]
-    if plan_calls(graph, _with(calls, ways, tuple(chosen))).arena_bytes > arena_bytes:
+    if plan_calls(graph, _calls(ways, tuple(chosen))).arena_bytes > arena_bytes:
         return None
     for index, w in enumerate(ways):
         for faster in _by_speed(w):
+            if faster == chosen[index]:  # the leanest, which fits
+                break
             trial = (*chosen[:index], faster, *chosen[index + 1 :])
-            if plan_calls(graph, _with(calls, ways, trial)).arena_bytes <= arena_bytes:
+            if plan_calls(graph, _calls(ways, trial)).arena_bytes <= arena_bytes:
                 chosen[index] = faster
                 break
     return tuple(chosen)
 
 
-def _counted(graph: Graph, target: Target, rounding: Rounding, calls: tuple[Call, ...], memory: _Memory) -> Ways:
-    """Every way of every call with its count; one run of the emulator counts one way of each that is not known yet."""
-    options = [(call.layer, *call.layer.leaner) for call in calls]
+def _count(
+    graph: Graph,
+    target: Target,
+    rounding: Rounding,
+    options: tuple[tuple[tuple[Call, ...], ...], ...],
+    memory: _Memory,
+) -> None:
+    """Learn every call; one run of the emulator counts one way of each stretch that is not known yet."""
     rng = np.random.default_rng(0)
     codes = rng.integers(-128, 128, (1, *graph.tensors[graph.input].shape[1:])).astype(np.int8)
-    for turn in range(max(map(len, options))):
-        layers = [o[min(turn, len(o) - 1)] for o in options]
-        if all(memory.knows(layer) for layer in layers):
+    for turn in range(max(map(len, options), default=0)):
+        calls = tuple(chain(*(option[min(turn, len(option) - 1)] for option in options)))
+        if all(memory.knows(call.layer) for call in calls):
             continue
-        placed = tuple(replace(call, layer=layer) for call, layer in zip(calls, layers, strict=True))
-        counts = FirmwareEngine(graph, target, rounding, calls=placed).profile(codes)
-        for layer, count in zip(layers, counts, strict=True):
-            memory.learn(layer, count)
+        counts = FirmwareEngine(graph, target, rounding, calls=calls).profile(codes)
+        for call, count in zip(calls, counts, strict=True):
+            memory.learn(call.layer, count)
     memory.save()
-    return tuple(tuple(Way(layer, memory.count(layer)) for layer in o) for o in options)
 
 
 class _Memory:
@@ -154,8 +190,8 @@ class _Memory:
     def knows(self, layer: Layer) -> bool:
         return self._key(layer) in self._counts
 
-    def count(self, layer: Layer) -> int:
-        return self._counts[self._key(layer)]
+    def total(self, calls: tuple[Call, ...]) -> int:
+        return sum(self._counts[self._key(call.layer)] for call in calls)
 
     def learn(self, layer: Layer, count: int) -> None:
         self._counts[self._key(layer)] = count

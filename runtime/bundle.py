@@ -65,6 +65,12 @@ class Bundle:
     manifest: dict[str, Any]
     _golden: list[Golden] = field(default_factory=list, repr=False)
 
+    @property
+    def constant_channels_removed(self) -> int | None:
+        """Channels that no input changes and that export therefore left out; None when the manifest does not say."""
+        found = self.manifest["metrics"].get("constant_channels_removed")
+        return found if isinstance(found, int) else None
+
     def file(self, name: str) -> bytes:
         """Bytes of one file of the manifest; raises RuntimeFailure if it is not the file that was written."""
         return _verified(self.path, self.manifest, name)

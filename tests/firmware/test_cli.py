@@ -40,7 +40,7 @@ def _bundle(folder: Path, spoil: Callable[[dict[str, Any]], None] | None = None)
         tflite=b"TFL3",
         onnx=b"onnx",
         golden=golden,
-        metrics={},
+        metrics={"constant_channels_removed": 37},
         data="made up",
         tools={},
     )
@@ -54,6 +54,7 @@ def test_m4_run_matches_and_prints_figures(tmp_path: Path, capsys: pytest.Captur
     for i in range(3):
         assert f"vector {i}: match" in shown
     assert "MISMATCH" not in shown
+    assert "removed                  37 channels that are the same for every input, by export" in shown
     for figure in ("flash ", "RAM arena ", "RAM static ", "RAM stack ", "instructions "):
         assert figure in shown
     assert "every byte of every layer matches: Cortex-M4F, QEMU mps2-an386, rounding double, 3 vectors" in shown
@@ -84,6 +85,41 @@ def test_several_layers_in_one_call_match_where_they_can_be_seen(
     record = json.loads(capsys.readouterr().out)
     assert sorted(i for call in record["calls"] for i in call["layers"]) == list(range(len(record["layers"])))
     assert all(call["instructions"] >= 0 for call in record["calls"])
+    assert (record["tuning"] is not None) == (optimise == "balanced")
+
+
+@needs_m4
+def test_tune_shows_every_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way of each stretch with its count, and the modes beside each other; the same as JSON."""
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
+    words = ["firmware", str(_bundle(tmp_path)), "--tune"]
+    assert tinyscene.main([*words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    stretches, modes = record["tuning"]["stretches"], record["tuning"]["modes"]
+    assert [name for stretch in stretches for name in stretch["layers"]] == [row["name"] for row in record["layers"]]
+    chosen = [way for stretch in stretches for way in stretch["ways"] if way["chosen"]]
+    assert len(chosen) == len(stretches) < sum(len(stretch["ways"]) for stretch in stretches)
+    assert sum(way["instructions"] for way in chosen) == modes["balanced"]["instructions"]
+    assert [call["kernel"] for call in record["calls"]] == [kernel for way in chosen for kernel in way["kernels"]]
+    assert record["figures"]["arena_bytes"] == modes["balanced"]["arena_bytes"] >= modes["ram"]["arena_bytes"]
+
+    assert tinyscene.main(words) == 0
+    shown = capsys.readouterr().out
+    rows = [line for line in shown.splitlines() if " ts_" in line]
+    ways = [way for stretch in stretches for way in stretch["ways"]]
+    for row, way in zip(rows, ways, strict=True):
+        assert row.split("ts_", 1)[1].split()[-1] == ("*" if way["chosen"] else f"{way['instructions']:,}")
+        assert f" {way['instructions']:,} " in row
+    for mode, cost in modes.items():
+        assert f"{mode:<13} {cost['instructions']:>13,} instructions, arena {cost['arena_bytes']:,} B" in shown
+
+
+def test_tune_is_no_other_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["firmware", str(_bundle(tmp_path)), "--tune", "--optimise"]
+    assert tinyscene.main([*words, "ram"]) == 2
+    assert "--tune: counts choose; expected --optimise balanced, or none; got ram" in capsys.readouterr().err
 
 
 def test_balanced_needs_a_machine_that_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +156,7 @@ def test_json_says_the_same(rounding: str, tmp_path: Path, capsys: pytest.Captur
     assert all(value > 0 for value in record["figures"].values())
     assert record["figures"]["instructions"] % 40 == 0
     assert record["digest"] in (tmp_path / "c" / "model.h").read_text()
+    assert record["constant_channels_removed"] == 37
 
 
 @needs_host

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ from firmware_harness.emulate import run_image
 from firmware_harness.errors import FirmwareError
 from firmware_harness.frontend import emit_frontend
 from firmware_harness.listen import SceneFirmware, audio_bytes
+from firmware_harness.schedule import Mode
 from firmware_harness.targets import CORTEX_M4, CORTEX_M55, HOST
+from firmware_harness.tools import run_tool
 from runtime.arith import dequantise
 from runtime.classify import softmax
 from runtime.frontend import LogMel
@@ -161,6 +165,30 @@ def test_taipei_from_file_to_label(target, tiny_bundle, shared_data: Path) -> No
 
 
 @needs_arm
+@pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
+def test_every_mode_hears_the_same(target, tiny_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes, scores and labels of each hop; `ram` in less than `layers`, and the arena is the one that is linked."""
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, _recording(70_000), 32_000, subtype="PCM_16")
+    heard, arenas = {}, {}
+    for mode in get_args(Mode):
+        application = Application(tiny_bundle, target, optimise=mode)
+        heard[mode] = application.hear(clip)
+        arenas[mode] = application.firmware.emitted.plan.arena_bytes
+        listing = run_tool([target.toolchain.tool("size"), "-A", str(application.firmware.image.path)], target)
+        assert re.search(rf"^\.arena +{application.arena_bytes} ", listing, re.MULTILINE)
+    for other in heard.values():
+        assert other.equal == len(other.hops) == 2
+        for hop, first in zip(other.hops, heard["layers"].hops, strict=True):
+            assert (hop.label, hop.smoothed_label) == (first.label, first.smoothed_label)
+            assert np.array_equal(hop.codes, first.codes)
+            assert np.array_equal(hop.smoothed, first.smoothed)
+    assert arenas["ram"] <= arenas["balanced"] <= arenas["speed"] <= arenas["layers"]
+    assert arenas["ram"] < 0.9 * arenas["layers"]
+
+
+@needs_arm
 def test_the_command_writes_hears_and_compares(tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, out = tmp_path / "clip.wav", tmp_path / "app"
     soundfile.write(clip, _recording(100_000), 32_000, subtype="PCM_16")
@@ -175,6 +203,24 @@ def test_the_command_writes_hears_and_compares(tiny_bundle, tmp_path: Path, caps
     record = json.loads(capsys.readouterr().out)
     assert record["match"] is True
     assert (record["hop_samples"], len(record["recordings"][0]["hops"])) == (16_000, 5)
+    assert record["constant_channels_removed"] == tiny_bundle.constant_channels_removed
+
+
+@needs_arm
+def test_the_command_chooses_a_mode(
+    tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
+    words = ["firmware", str(tiny_bundle.path), "--frontend", "--out", str(tmp_path / "app")]
+    for mode in ("layers", "ram"):
+        assert tinyscene.main([*words, "--optimise", mode]) == 0
+        application = Application(tiny_bundle, CORTEX_M4, optimise=mode)  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert f"RAM arena     {application.arena_bytes:>13,} B" in shown
+        assert f"removed       {tiny_bundle.constant_channels_removed:>13,} channels" in shown
+        assert (tmp_path / "app" / "model.c").read_text() == application.firmware.emitted.model_c
+    assert tinyscene.main([*words, "--tune"]) == 0
+    assert "balanced " in capsys.readouterr().out
 
 
 def test_the_command_s_refusals_are_one_line(
