@@ -12,13 +12,14 @@ import tinyscene
 from runtime.bundle import Bundle
 
 
-@pytest.mark.needs_tool("arm-none-eabi-gcc", "gcc")
+@pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm", "gcc")
 def test_the_page_works(scenes: Bundle, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (repository / "docs" / "shipping-firmware.md").read_text()
     (tmp_path / "bundle").symlink_to(scenes.path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
     commands = re.findall(r"^\$ tinyscene (.*)$", page, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         assert tinyscene.main(command.split()) == 0
     blocks = re.findall(r"^```c\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
