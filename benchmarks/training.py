@@ -1,7 +1,7 @@
 """What a recipe costs here: clips a second of every network it trains and of reading the data, and hours at full size.
 
 Each network takes a few steps as in training: log-mel, augmentation, forward, backward, optimiser. The pipeline alone
-reads shuffled batches from a memory-mapped file; it should be twice as fast as the fastest step, or the step would wait.
+reads shuffled batches from a memory-mapped file; below twice the fastest step, the step would have to wait.
 
     python benchmarks/training.py [RECIPE] [--clips N] [--steps N] [--batch N]
 """
