@@ -83,6 +83,11 @@ def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
     return Golden.of(graph, np.concatenate([real, noise]))
 
 
+def real_inputs(golden: Golden) -> I8:
+    """Of the inputs that :func:`golden_vectors` chose, those that were audio."""
+    return golden.inputs[:GOLDEN_CLIPS]
+
+
 def export_bundle(
     path: Path,
     export: Export,

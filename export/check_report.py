@@ -18,6 +18,7 @@ from runtime.cost import RULES, Cost, Verdict
 
 from .baseline import Comparison
 from .figures import value_text
+from .markdown import cell
 
 
 @dataclass(frozen=True)
@@ -156,23 +157,18 @@ def as_junit(report: Report) -> str:
 def as_markdown(report: Report) -> str:
     """Verdicts and layers as tables, for a pull request."""
     cost = report.cost
-    lines = [f"### {_cell(report.artefact)}", "", f"{cost.source}; rule `{cost.rule}`: {RULES[cost.rule]}", ""]
+    lines = [f"### {cell(report.artefact)}", "", f"{cost.source}; rule `{cost.rule}`: {RULES[cost.rule]}", ""]
     lines += ["| figure | measured | allowed | verdict |", "|---|---:|---:|---|"]
     for line in report.lines:
         word = "pass" if line.passed else "**FAIL**"
-        lines.append(f"| {_cell(line.name)} | {_cell(line.measured)} | {_cell(line.allowed)} | {word} |")
+        lines.append(f"| {cell(line.name)} | {cell(line.measured)} | {cell(line.allowed)} | {word} |")
     lines += ["", f"| layer | op | output | parameters | MACs ({cost.rule}) | bytes ({cost.rule}) |"]
     lines += ["|---|---|---|---:|---:|---:|"]
     for row in cost.layers:
         shape = "x".join(map(str, row.output_shape))
         figures = f"{row.parameters:,} | {row.macs:,} | {row.n_bytes:,}"
-        lines.append(f"| {_cell(row.name)} | {row.op} | {shape} | {figures} |")
+        lines.append(f"| {cell(row.name)} | {row.op} | {shape} | {figures} |")
     if cost.frame_bytes:
         lines.append(f"| (file structure) | | | | | {cost.frame_bytes:,} |")
     lines.append(f"| **total** | | | {cost.parameters:,} | {cost.macs:,} | {cost.n_bytes:,} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break a Markdown table."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,18 +1,14 @@
-"""Sub-commands of ``export``: import, export, verify and demo. Everything heavy is imported when a command runs."""
+"""Sub-commands of ``export``: import, export, quality, npu, demo. Everything heavy is imported when a command runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from runtime.arith import Rounding
-
-if TYPE_CHECKING:
-    from .verify import Verification
 
 
 def import_checkpoint(
@@ -91,32 +87,6 @@ def export(
     )
 
 
-def verify(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder in TAU22 layout: accuracy on its test part.")
-    ] = None,
-    targets: Annotated[str, typer.Option(help="Comma-separated names, or 'all'.")] = "all",
-    clips: Annotated[int | None, typer.Option(min=1, help="At most so many test clips.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
-) -> None:
-    """Run every target on the bundle's golden vectors, compare every byte, name the first difference.
-
-    A .tflite file of any maker has none: its inputs are random codes.
-    """
-    from .present import print_verification, progress
-    from .targets import TARGETS
-
-    names = tuple(TARGETS) if targets == "all" else tuple(targets.split(","))
-    with progress("verifying", len(names)) as step:
-        result = _verified(model, names, data, clips, step)
-    if as_json:
-        typer.echo(json.dumps(result.to_json(), indent=1))
-    else:
-        print_verification(result)
-    _exit_on_failure(result)
-
-
 def quality(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     recordings: Annotated[Path, typer.Option("--recordings", help="Folder of audio such as the model will hear.")],
@@ -153,44 +123,23 @@ def npu(
 
     Exit code 1 when an NPU takes less than --min-npu-share.
     """
-    from .npu import NPUS, estimate, npu_named, vela_path
+    from .npu import NPUS, Estimates, estimate, npu_named, vela_path
     from .present import print_estimates, progress
 
     vela_path()
     chosen = list(NPUS.values()) if npus == "all" else [npu_named(name) for name in npus.split(",")]
     content = _tflite_of(model)
-    estimates = []
+    rows = []
     with progress("compiling with Vela", len(chosen)) as step:
         for each in chosen:
             step(each.name)
-            estimates.append(estimate(content, each))
+            rows.append(estimate(content, each))
     if as_json:
-        typer.echo(json.dumps([e.to_json() for e in estimates], indent=1))
+        typer.echo(json.dumps([e.to_json() for e in rows], indent=1))
     else:
-        print_estimates(model.name, estimates)
-    if any(100 * e.npu_share < min_npu_share for e in estimates):
+        print_estimates(model.name, Estimates(tuple(rows)))
+    if any(100 * e.npu_share < min_npu_share for e in rows):
         raise typer.Exit(1)
-
-
-def _verified(
-    model: Path, names: tuple[str, ...], data: Path | None, clips: int | None, on_target: Callable[[str], None]
-) -> Verification:
-    """A bundle on its golden vectors and on labelled clips, or a TFLite file on random codes."""
-    from runtime.bundle import read_bundle
-
-    from .errors import ExportError
-    from .labelled import labelled_codes
-    from .tflite_model import open_tflite
-    from .verify import verify, verify_bundle
-
-    if model.suffix != ".tflite":
-        bundle = read_bundle(model)
-        labelled = labelled_codes(bundle, data, clips) if data else None
-        return verify_bundle(bundle, targets=names, labelled=labelled, on_target=on_target)
-    if data is not None:
-        raise ExportError("--data", "a .tflite file says nothing of its front end", expected="a bundle")
-    file = open_tflite(model)
-    return verify(file.graph, file.golden().inputs, targets=names, shipped=file, on_target=on_target)
 
 
 def firmware_of_tflite(
@@ -232,11 +181,6 @@ def _tflite_of(model: Path) -> bytes:
     return model.read_bytes()
 
 
-def _exit_on_failure(result: Verification) -> None:
-    if result.failed:
-        raise typer.Exit(1)
-
-
 def demo(
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder in TAU22 layout; synthetic scenes if left out.")
@@ -248,5 +192,5 @@ def demo(
     """The whole chain: data, teachers, student, QAT, bundle, check, verify on every target, report, closing table."""
     from .demo import run_demo
 
-    result = run_demo(data, out, recipe=recipe, seed=seed)
-    _exit_on_failure(result)
+    if run_demo(data, out, recipe=recipe, seed=seed).failed:
+        raise typer.Exit(1)

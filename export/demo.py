@@ -7,7 +7,7 @@ something else is refused by the stage that meets it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +32,18 @@ from .artefact import (
     int8_logits,
     network_input,
     quantised,
-    tool_versions,
 )
 from .calibration import batches
+from .firmware_cost import MACHINES, firmware_cost
 from .labelled import clip_log_mels, evenly, labelled_from_clips
+from .npu import NPUS, estimate_all
 from .present import print_verification, progress
+from .provenance import provenance
 from .qat import quantise_aware
 from .quality import layer_quality
-from .report.page import AccuracyRow, ReportData, render
+from .report.document import Measured, document, row_of_metrics
+from .report.page import render
+from .report.records import AccuracyRow, Document
 from .targets import CORE_TARGETS
 from .verify import Verification, verify_bundle
 
@@ -74,8 +78,8 @@ def run_demo(data: Path | None, out: Path, *, recipe: str, seed: int) -> Verific
         labelled = labelled_from_clips(bundle, trained.dataset.test, f"{len(trained.dataset.test)} test clips")
         verification = verify_bundle(bundle, targets=tuple(CORE_TARGETS), labelled=labelled, on_target=step)
     with _stage(console, "report"):
-        rows = _accuracy_rows(trained, int8)
-        bundle.add_file("report.html", render(_report(bundle, trained, verification, rows, data, recipe)))
+        page = render(_document(bundle, trained, verification, _accuracy_rows(trained, int8), data, recipe))
+        bundle.add_file("report.html", page)
     print_verification(verification)
     _closing_table(console, bundle, trained, int8, verification, time.perf_counter() - started)
     return verification
@@ -146,37 +150,43 @@ def _command(data: Path | None, recipe: str) -> str:
 
 
 def _accuracy_rows(trained: Trained, int8: Metrics) -> tuple[AccuracyRow, ...]:
-    teachers = [AccuracyRow(f"teacher {t.name}", t.metrics) for t in trained.teachers.teachers]
     return (
-        AccuracyRow("int8", int8),
-        AccuracyRow("float", trained.student.metrics),
-        AccuracyRow("without teachers", trained.alone.metrics),
-        AccuracyRow("teachers together", trained.teachers.ensemble),
-        *teachers,
+        row_of_metrics("int8", int8),
+        row_of_metrics("float", trained.student.metrics),
+        row_of_metrics("without teachers", trained.alone.metrics),
+        row_of_metrics("teachers together", trained.teachers.ensemble),
+        *(row_of_metrics(f"teacher {t.name}", t.metrics) for t in trained.teachers.teachers),
     )
 
 
-def _report(
+def _document(
     bundle: Bundle,
     trained: Trained,
     verification: Verification,
-    accuracy: Sequence[AccuracyRow],
+    accuracy: tuple[AccuracyRow, ...],
     data: Path | None,
     recipe: str,
-) -> ReportData:
+) -> Document:
     test = trained.dataset.test.take(evenly(len(trained.dataset.test), QUALITY_CLIPS))
     log_mels = clip_log_mels(test, bundle.frontend)
     codes = network_input(bundle.graph, log_mels)
-    quality = layer_quality(bundle.graph, codes, float_activations(trained.export, log_mels))
-    provenance = {
-        "command": _command(data, recipe),
-        "data": bundle.manifest["data"],
-        "bundle digest": bundle.manifest["digest"],
-        **{f"version of {name}": version for name, version in tool_versions().items()},
-    }
-    title = f"{bundle.graph.name} on {data.name if data else 'synthetic scenes'}"
-    return ReportData(
-        title, bundle.graph, bundle.labels, bundle.frontend, verification, quality, tuple(accuracy), provenance
+    with progress("measuring firmware", len(MACHINES)) as step:
+        firmware = firmware_cost(bundle.graph, codes, on_machine=step)
+    return document(
+        Measured(
+            title=f"{bundle.graph.name} on {data.name if data else 'synthetic scenes'}",
+            graph=bundle.graph,
+            verification=verification,
+            labels=bundle.labels,
+            frontend=bundle.frontend,
+            budget=DCASE_BUDGET,
+            estimates=estimate_all(bundle.file("model.tflite"), NPUS),
+            firmware=firmware,
+            accuracy=accuracy,
+            quality=layer_quality(bundle.graph, codes, float_activations(trained.export, log_mels)),
+            quality_data=f"measured on {len(test)} test clips, against the network in float",
+            provenance=provenance(_command(data, recipe), bundle, bundle.file("model.tflite")),
+        )
     )
 
 

@@ -14,7 +14,8 @@ import re
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ class Estimate:
         return {**asdict(self), "npu_share": self.npu_share}
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """Of several NPUs. ``left_out``: why nothing is known of one, by its name; a missing Vela among the reasons."""
+
+    rows: tuple[Estimate, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
 def npu_named(name: str) -> Npu:
     """The NPU of that name, or ExportError with the names there are."""
     if name not in NPUS:
@@ -86,7 +95,7 @@ def vela_path() -> Path:
     beside = Path(sys.executable).with_name("vela")
     found = beside if beside.exists() else shutil.which("vela")
     if found is None:
-        raise ExportError("Vela", "is not installed", next_step="pip install 'tinyscene[npu]'")
+        raise ExportError("Vela", "is not installed", next_step="pip install 'tinyscene[npu]'", missing=True)
     return Path(found)
 
 
@@ -118,6 +127,24 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
         flash_bytes=round(1024 * sum(kibibytes[kind] for kind in _MEMORIES if kind != "sram")),
         macs=int(figures["nn_macs"]),
     )
+
+
+def estimate_all(tflite: bytes, names: Iterable[str], on_npu: Callable[[str], None] | None = None) -> Estimates:
+    """An estimate for each NPU of ``names``; where there is none, the reason.
+
+    Raises:
+        ExportError: unknown NPU.
+    """
+    rows: list[Estimate] = []
+    left_out: dict[str, str] = {}
+    for npu in [npu_named(name) for name in names]:
+        if on_npu:
+            on_npu(npu.name)
+        try:
+            rows.append(estimate(tflite, npu))
+        except ExportError as problem:
+            left_out[npu.name] = str(problem)
+    return Estimates(tuple(rows), left_out)
 
 
 def _run_vela(folder: Path, npu: Npu) -> str:

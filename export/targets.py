@@ -6,7 +6,8 @@ Opening one may raise an error with the command that installs what it lacks; tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from firmware_harness.engine import FirmwareEngine
 from firmware_harness.targets import TARGETS as MACHINES
@@ -25,14 +26,18 @@ PI_CLIPS = 500
 EMULATED_CLIPS = 60  # some seconds for a small net, a minute for the largest
 
 
+Means = Literal["executes", "emulates"]
+
+
 @dataclass(frozen=True)
 class TargetRow:
-    """How to open a target, whether it reads a model's files (then it also runs those that ship), and its cap on clips
-    for accuracy."""
+    """How to open a target, whether it reads a model's files (then it also runs those that ship), its cap on clips
+    for accuracy, and whether an emulator stands in for its processor."""
 
     open: Callable[[ModelFiles], Engine]
     reads_files: bool = True
     max_clips: int | None = None
+    means: Means = "executes"
 
 
 class Exposed:
@@ -62,12 +67,12 @@ def _foreign(module: str, kernels: Kernels) -> TargetRow:
 
 
 def _pi(board: str, engine: str) -> TargetRow:
-    return TargetRow(lambda files: PiEngine(files, PROCESSORS[board], engine), max_clips=PI_CLIPS)
+    return TargetRow(lambda files: PiEngine(files, PROCESSORS[board], engine), max_clips=PI_CLIPS, means="emulates")
 
 
 def _firmware(machine: Target, rounding: Rounding) -> TargetRow:
-    clips = HOST_CLIPS if machine.emulator is None else EMULATED_CLIPS
-    return TargetRow(lambda files: FirmwareEngine(files.graph, machine, rounding), reads_files=False, max_clips=clips)
+    row = TargetRow(lambda files: FirmwareEngine(files.graph, machine, rounding), False, HOST_CLIPS)
+    return row if machine.emulator is None else replace(row, max_clips=EMULATED_CLIPS, means="emulates")
 
 
 def _named(machine: str) -> dict[str, TargetRow]:

@@ -11,15 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
-from runtime.graph import OPS, Graph
-from runtime.plan import Plan
-
-from .sections import AccuracyRow, LayerRow, devices
-
-if TYPE_CHECKING:
-    from training.metrics import Metrics
+from ..firmware_cost import Profile
+from .records import AccuracyRow, LayerRow, Memory
+from .sections import devices, heaviest
 
 CHARACTER_WIDTH = 6.2  # of an 11 px figure, widely measured
 LEFT, RIGHT = 52, 10  # room for the labels of the y axis; air
@@ -156,35 +151,67 @@ def _profile_in_words(rows: Sequence[LayerRow]) -> str:
     return text
 
 
-def memory_over_time(graph: Graph, memory: Plan, width: int) -> str:
+def instruction_profile(profiles: Sequence[Profile], rows: Sequence[LayerRow], width: int) -> str:
+    """Instructions of each call, one panel per machine; a bar is as wide as the steps that its call runs."""
+    height, gap, top = 110, 46, 24
+    parts: list[str] = []
+    panel = _panel(width, top, height, len(rows), 1)
+    for i, profile in enumerate(profiles):
+        most = max(call.instructions for call in profile.calls)
+        panel = _panel(width, top + i * (height + gap), height, len(rows), most)
+        title = f"{profile.machine}: {profile.instructions / 1e6:,.2f} M instructions in {len(profile.calls)} calls"
+        parts += _frame(panel, title, amount, 4) + _call_bars(panel, profile, rows)
+    parts += _step_labels(panel)
+    return _svg(width, panel.bottom + 24, _calls_in_words(profiles), parts)
+
+
+def _call_bars(panel: Panel, profile: Profile, rows: Sequence[LayerRow]) -> list[str]:
+    step = panel.width / panel.x_top
+    parts = []
+    for call in profile.calls:
+        x, y = panel.x(call.first) + 0.1 * step, panel.y(call.instructions)
+        wide = panel.x(call.last + 1) - 0.1 * step - x
+        steps = f"step {call.first}" if call.first == call.last else f"steps {call.first} to {call.last}"
+        hint = f"{steps}, {call.kernel}: {call.instructions:,} instructions"
+        kind = f"op-{heaviest(rows, call.first, call.last).op}"
+        parts.append(_rect(x, y, wide, max(panel.bottom - y, 0.4), kind, hint))
+    return parts
+
+
+def _calls_in_words(profiles: Sequence[Profile]) -> str:
+    text = "Instructions of each call."
+    for profile in profiles:
+        most = max(profile.calls, key=lambda call: call.instructions)
+        text += f" {profile.machine}: most in {most.kernel} at step {most.first}, {most.instructions:,}."
+    return text
+
+
+def memory_over_time(memory: Memory, width: int) -> str:
     """Where each activation lives in the arena while it lives, and below it the bytes alive at each step."""
-    alive = memory.live_bytes()
+    alive = memory.live_bytes
     arena = _panel(width, 24, 300, len(alive), memory.arena_bytes)
     live = _panel(width, 24 + 300 + 46, 110, len(alive), memory.arena_bytes)
-    parts = _frame(arena, "Address in the arena, in bytes, at each step", amount, 5) + _residents(graph, memory, arena)
+    parts = _frame(arena, "Address in the arena, in bytes, at each step", amount, 5) + _residents(memory, arena)
     top = arena.y(memory.arena_bytes)
     parts.append(_line(arena.left, top, arena.left + arena.width, top, "limit"))
     parts.append(_text(arena.left + arena.width, top + 15, f"arena {memory.arena_bytes:,} B", "end"))
     parts += _frame(live, "Bytes alive at each step", amount, 3) + _live_bars(live, alive, memory.floor_bytes)
     parts += _step_labels(live)
-    peak = alive.index(memory.floor_bytes)
-    words = f"{len(memory.lifetimes)} activations placed in an arena of {memory.arena_bytes:,} bytes over "
-    words += f"{len(alive)} steps. Most bytes are alive at step {peak}: {memory.floor_bytes:,}."
+    words = f"{len(memory.residents)} activations placed in an arena of {memory.arena_bytes:,} bytes over "
+    words += f"{len(alive)} steps. Most bytes are alive at step {memory.peak_step}: {memory.floor_bytes:,}."
     return _svg(width, live.bottom + 24, words, parts)
 
 
-def _residents(graph: Graph, memory: Plan, panel: Panel) -> list[str]:
+def _residents(memory: Memory, panel: Panel) -> list[str]:
     """One rectangle per activation; its size in bytes where there is room for it."""
-    op_of = {graph.input: "input", **{n.output: OPS[type(n.op)].name for n in graph.nodes}}
     rectangles, labels = [], []
-    for t in memory.lifetimes:
-        offset = memory.offsets[t.name]
-        x, y = panel.x(t.first), panel.y(offset + t.n_bytes)
-        wide, high = panel.x(t.last + 1) - x, panel.y(offset) - y
-        hint = f"{t.name}: {t.n_bytes:,} B at {offset:,}, steps {t.first} to {t.last}"
+    for r in memory.residents:
+        x, y = panel.x(r.first), panel.y(r.offset + r.n_bytes)
+        wide, high = panel.x(r.last + 1) - x, panel.y(r.offset) - y
+        hint = f"{r.name}: {r.n_bytes:,} B at {r.offset:,}, steps {r.first} to {r.last}"
         visible = max(high - 0.5, 0.8)
-        rectangles.append(_rect(x, y, max(wide - 0.5, 0.8), visible, f"resident op-{op_of[t.name]}", hint))
-        label = amount(t.n_bytes)
+        rectangles.append(_rect(x, y, max(wide - 0.5, 0.8), visible, f"resident op-{r.op}", hint))
+        label = amount(r.n_bytes)
         long = CHARACTER_WIDTH * len(label) + 6
         middle_x, middle_y = x + wide / 2, y + high / 2
         if wide > long and high > 13:
@@ -212,7 +239,7 @@ def _live_bars(panel: Panel, alive: Sequence[int], peak: int) -> list[str]:
 def accuracy_by_device(rows: Sequence[AccuracyRow], width: int) -> str:
     """One line per device, one mark per model."""
     names = devices(rows)
-    low = min((a for row in rows for a in row.metrics.per_device.values()), default=0.0)
+    low = min((a for row in rows for a in row.per_device.values()), default=0.0)
     start = max(0, math.floor(10 * low - 0.2) * 10)
     left = 16 + CHARACTER_WIDTH * max(map(len, names), default=0)
     panel = Panel(left, 4, width - left - 20, 27 * len(names), 100 - start, 1)
@@ -223,7 +250,7 @@ def accuracy_by_device(rows: Sequence[AccuracyRow], width: int) -> str:
         parts.append(_text(x, panel.bottom + 16, f"{start + value:g} %", "middle"))
     for i, device in enumerate(names):
         y = panel.top + 27 * (i + 0.5)
-        marks = [(100 * row.metrics.per_device[device], row) for row in rows if device in row.metrics.per_device]
+        marks = [(100 * row.per_device[device], row) for row in rows if device in row.per_device]
         reach = [value for value, _ in marks]
         parts.append(_text(panel.left - 9, y + 4, device, "end"))
         parts.append(_line(panel.x(min(reach) - start), y, panel.x(max(reach) - start), y, "reach"))
@@ -254,11 +281,11 @@ def legend_mark(model: int) -> str:
 
 
 def _devices_in_words(rows: Sequence[AccuracyRow]) -> str:
-    return "Accuracy per device. " + " ".join(f"{row.name}: {_extremes(row.metrics)}." for row in rows)
+    return "Accuracy per device. " + " ".join(f"{row.name}: {_extremes(row)}." for row in rows)
 
 
-def _extremes(metrics: Metrics) -> str:
-    if not metrics.per_device:
+def _extremes(row: AccuracyRow) -> str:
+    if not row.per_device:
         return "no devices"
-    worst, best = (choose(metrics.per_device.items(), key=lambda item: item[1]) for choose in (min, max))
+    worst, best = (choose(row.per_device.items(), key=lambda item: item[1]) for choose in (min, max))
     return f"from {worst[1]:.1%} on {worst[0]} to {best[1]:.1%} on {best[0]}"

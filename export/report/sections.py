@@ -1,44 +1,23 @@
-"""What each section of the report says, worked out from the inputs; the template only sets it out.
+"""What each section of the report says, worked out from its record; the template only sets it out.
 
 Refuses nothing: a section without data says so. A target that was skipped is never counted as one that agrees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
-from runtime.cost import RULES, Cost, Verdict
-from runtime.graph import OPS, Graph
-from runtime.plan import Plan
+from firmware_harness.engine import Figures
+from runtime.cost import Verdict
 
-if TYPE_CHECKING:
-    from firmware_harness.engine import Figures
-    from training.metrics import Metrics
+from ..firmware_cost import FirmwareCost, Profile
+from ..npu import Estimate, Estimates
+from ..verify import TargetResult, Verification
+from .records import AccuracyRow, Document, LayerRow, Line, State
 
-    from ..quality import LayerQuality
-    from ..verify import TargetResult, Verification
-
-State = Literal["pass", "warn", "skip", "fail"]
 ACCURACY_MARGIN = 0.01  # what 8 bits may cost before the page calls it a warning
 INT8 = "int8"  # the accuracy row of the model that ships
-
-
-@dataclass(frozen=True, eq=False)
-class AccuracyRow:
-    """One model on the labelled clips: ``float``, ``int8``, ``no teacher``, a teacher."""
-
-    name: str
-    metrics: Metrics
-
-
-@dataclass(frozen=True)
-class Line:
-    """One sentence of the verdict."""
-
-    state: State
-    text: str
 
 
 @dataclass(frozen=True)
@@ -51,20 +30,6 @@ class Tile:
     notes: tuple[str, ...]
     state: State | None = None
     share: float | None = None
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One step of the network; step 0 is the input. ``quality`` where the float network shows this activation too."""
-
-    step: int
-    name: str
-    op: str
-    shape: tuple[int, ...]
-    parameters: int
-    n_bytes: int
-    macs: int
-    quality: LayerQuality | None
 
 
 @dataclass(frozen=True)
@@ -86,10 +51,14 @@ def headline(lines: Sequence[Line]) -> Line:
 
 
 def verdict_lines(
-    verification: Verification, budget: Sequence[Verdict], accuracy: Sequence[AccuracyRow]
+    verification: Verification,
+    estimates: Estimates,
+    firmware: FirmwareCost,
+    budget: Sequence[Verdict],
+    accuracy: Sequence[AccuracyRow],
 ) -> tuple[Line, ...]:
     """Targets, limits and the cost of 8 bits, each with its state."""
-    lines = [*_target_lines(verification), *map(_budget_line, budget)]
+    lines = [*_target_lines(verification), *_npu_lines(estimates), *map(_budget_line, budget)]
     both = float_and_int8(accuracy)
     if both:
         before, after = both
@@ -97,6 +66,8 @@ def verdict_lines(
         text = f"int8 answers {after.accuracy:.1%} of {after.clips:,} clips rightly, float {before.accuracy:.1%}: "
         text += f"{_points(before, after)}"
         lines.append(Line("pass" if fits else "warn", text if fits else f"{text}, more than 1 point lost"))
+    if firmware.left_out:
+        lines.append(Line("skip", f"Cost as firmware is not known: {', '.join(firmware.left_out)}"))
     return tuple(lines)
 
 
@@ -120,6 +91,18 @@ def _target_lines(verification: Verification) -> list[Line]:
     return lines or [Line("skip", "No target was run")]
 
 
+def _npu_lines(estimates: Estimates) -> Iterator[Line]:
+    """What Vela says is an estimate, and a warning at worst: an op on the CPU is slow, not wrong."""
+    whole = [e.npu for e in estimates.rows if not e.ops_on_cpu]
+    if whole:
+        yield Line("pass", f"Every op runs on the NPU, as Vela estimates: {', '.join(whole)}")
+    for e in estimates.rows:
+        if e.ops_on_cpu:
+            yield Line("warn", f"{e.npu} leaves {e.ops_on_cpu} of {e.ops_on_npu + e.ops_on_cpu} ops to the CPU")
+    if estimates.left_out:
+        yield Line("skip", f"{len(estimates.left_out)} NPUs were not estimated: {', '.join(estimates.left_out)}")
+
+
 def _first_at(result: TargetResult) -> str:
     first = result.first_difference
     return f", first in layer {first.layer} '{first.name}' ({first.op})" if first else ""
@@ -132,62 +115,70 @@ def _budget_line(verdict: Verdict) -> Line:
     return Line("pass", text) if verdict.passed else Line("fail", f"{text}: {over:,} {verdict.unit} too many")
 
 
-def float_and_int8(accuracy: Sequence[AccuracyRow]) -> tuple[Metrics, Metrics] | None:
-    """Metrics of the float model and of the int8 one, if both were measured."""
-    by_name = {row.name: row.metrics for row in accuracy}
+def float_and_int8(accuracy: Sequence[AccuracyRow]) -> tuple[AccuracyRow, AccuracyRow] | None:
+    """The float model and the int8 one, if both were measured."""
+    by_name = {row.name: row for row in accuracy}
     return (by_name["float"], by_name[INT8]) if {"float", INT8} <= by_name.keys() else None
 
 
-def _points(before: Metrics, after: Metrics) -> str:
+def _points(before: AccuracyRow, after: AccuracyRow) -> str:
     lost = 100 * (after.accuracy - before.accuracy)
     return f"{lost:+.1f} points".replace("-", "−")
 
 
-def tiles(
-    verification: Verification, budget: Sequence[Verdict], accuracy: Sequence[AccuracyRow], memory: Plan
-) -> tuple[Tile, ...]:
+def tiles(document: Document) -> tuple[Tile, ...]:
     """The key figures at the top."""
-    size, macs = budget
+    cost, limits = document.cost, {verdict.limit_name: verdict for verdict in document.cost.limits}
     return (
-        _accuracy_tile(accuracy),
-        _budget_tile("Parameters", size, f"{size.measured:,}"),
-        _budget_tile("MACs per clip", macs, f"{macs.measured:,}"),
-        Tile(
-            "Activation RAM",
-            f"{memory.arena_bytes:,}",
-            "B",
-            (f"arena as planned; at most {memory.floor_bytes:,} B are alive at once",),
-        ),
-        _instruction_tile(verification),
-        _targets_tile(verification),
+        _accuracy_tile(document.accuracy),
+        _budget_tile("Parameters", cost.n_bytes, "B", limits.get("size")),
+        _budget_tile("MACs per clip", cost.macs, "", limits.get("macs")),
+        _memory_tile(document),
+        _instruction_tile(document.firmware),
+        _targets_tile(document.verification),
     )
 
 
 def _accuracy_tile(accuracy: Sequence[AccuracyRow]) -> Tile:
     row = shipped_row(accuracy)
     if row is None:
-        return Tile("Accuracy", "–", "", ("no answers on labelled clips were given",))
+        return Tile("Accuracy", "–", "", ("no labelled clips were given",))
     both = float_and_int8(accuracy)
     notes = (f"float {both[0].accuracy:.1%}, so {_points(*both)}",) if both else ()
-    return Tile(
-        f"Accuracy, {row.name}", f"{100 * row.metrics.accuracy:.1f}", "%", (*notes, f"of {row.metrics.clips:,} clips")
-    )
+    of = f"of {row.clips:,} clips; 95 %: {interval_text(row.interval)}"
+    return Tile(f"Accuracy, {row.name}", f"{100 * row.accuracy:.1f}", "%", (*notes, of))
 
 
-def _budget_tile(label: str, verdict: Verdict, value: str) -> Tile:
+def interval_text(interval: tuple[float, float]) -> str:
+    """Both ends in percent."""
+    return f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f} %"
+
+
+def _budget_tile(label: str, measured: int, unit: str, verdict: Verdict | None) -> Tile:
+    if verdict is None:
+        return Tile(label, f"{measured:,}", unit, ("no limit was set",))
     share = verdict.measured / verdict.limit
     notes = (f"{share:.1%} of {verdict.limit:,} {verdict.unit}",)
-    unit = verdict.unit if verdict.unit == "B" else ""
-    return Tile(label, value, unit, notes, "pass" if verdict.passed else "fail", min(share, 1.0))
+    return Tile(label, f"{measured:,}", unit, notes, "pass" if verdict.passed else "fail", min(share, 1.0))
 
 
-def _instruction_tile(verification: Verification) -> Tile:
-    measured = [(r, r.figures.instructions) for r in verification.results if r.figures and r.figures.instructions]
-    if not measured:
-        return Tile("Instructions per clip", "–", "", ("no emulated target ran",))
-    first, instructions = measured[0]
-    notes = [first.target] + [f"{r.target} {count / 1e6:,.1f} M" for r, count in measured[1:]]
-    return Tile("Instructions per clip", f"{instructions / 1e6:,.1f}", "M", tuple(notes))
+def _memory_tile(document: Document) -> Tile:
+    """The smallest arena that was measured as firmware; the plan's if none was."""
+    planned = document.memory.arena_bytes
+    smallest = min(document.firmware.ways, key=lambda way: way.figures.arena_bytes, default=None)
+    if smallest is None or smallest.figures.arena_bytes >= planned:
+        return Tile("Activation RAM", f"{planned:,}", "B", ("arena as planned, layer by layer",))
+    notes = (f"{smallest.machine}, {smallest.optimise}", f"{planned:,} B layer by layer")
+    return Tile("Activation RAM", f"{smallest.figures.arena_bytes:,}", "B", notes)
+
+
+def _instruction_tile(firmware: FirmwareCost) -> Tile:
+    profiles = firmware.profiles
+    if not profiles:
+        return Tile("Instructions per clip", "–", "", ("no emulated target was measured",))
+    first, *others = profiles
+    notes = [f"{first.machine}, {first.optimise}", *(f"{p.machine} {p.instructions / 1e6:,.1f} M" for p in others)]
+    return Tile("Instructions per clip", f"{first.instructions / 1e6:,.1f}", "M", tuple(notes))
 
 
 def _targets_tile(verification: Verification) -> Tile:
@@ -215,34 +206,47 @@ def shipped_row(accuracy: Sequence[AccuracyRow]) -> AccuracyRow | None:
 
 def devices(accuracy: Sequence[AccuracyRow]) -> tuple[str, ...]:
     """Every device that any model was measured on, sorted."""
-    return tuple(sorted({device for row in accuracy for device in row.metrics.per_device}))
+    return tuple(sorted({device for row in accuracy for device in row.per_device}))
 
 
-def confusion_cells(metrics: Metrics) -> tuple[tuple[ConfusionCell, ...], ...]:
+def confusion_cells(row: AccuracyRow) -> tuple[tuple[ConfusionCell, ...], ...]:
     """Counts and shares; one row per true label, one column per answer."""
     return tuple(
-        tuple(ConfusionCell(count, count / sum(row) if sum(row) else None) for count in row)
-        for row in metrics.confusion
+        tuple(ConfusionCell(count, count / sum(counts) if sum(counts) else None) for count in counts)
+        for counts in row.confusion
     )
 
 
-def layer_rows(graph: Graph, cost: Cost, quality: Sequence[LayerQuality]) -> tuple[LayerRow, ...]:
-    """The input and every node, with what it costs and what its activation lost to 8 bits."""
-    by_tensor = {q.name: q for q in quality}
-    source = graph.tensors[graph.input]
-    rows = [LayerRow(0, source.name, "input", source.shape[1:], 0, 0, 0, by_tensor.get(source.name))]
-    for step, (node, layer) in enumerate(zip(graph.nodes, cost.layers, strict=True), start=1):
-        op, shape = OPS[type(node.op)].name, graph.out(node).shape[1:]
-        quality_here = by_tensor.get(node.output)
-        rows.append(LayerRow(step, node.name, op, shape, layer.parameters, layer.n_bytes, layer.macs, quality_here))
-    return tuple(rows)
+def target_devices(verification: Verification) -> tuple[str, ...]:
+    """Every device that any target was measured on, sorted."""
+    return tuple(sorted({device for r in verification.results for device in r.accuracy_by_device or {}}))
 
 
-def peak_step(memory: Plan) -> int:
-    """The first step at which most bytes are alive."""
-    return memory.live_bytes().index(memory.floor_bytes)
+@dataclass(frozen=True)
+class KernelShare:
+    """All calls of one kernel in one inference."""
+
+    kernel: str
+    calls: int
+    instructions: int
+    share: float
 
 
-def rule_text(cost: Cost) -> str:
-    """The counting rule in words."""
-    return RULES[cost.rule]
+def kernel_shares(profile: Profile) -> tuple[KernelShare, ...]:
+    """Where the instructions go, the most first."""
+    total = max(profile.instructions, 1)
+    counts: dict[str, list[int]] = {}
+    for call in profile.calls:
+        counts.setdefault(call.kernel, []).append(call.instructions)
+    rows = [KernelShare(name, len(each), sum(each), sum(each) / total) for name, each in counts.items()]
+    return tuple(sorted(rows, key=lambda row: (-row.instructions, row.kernel)))
+
+
+def heaviest(layers: Sequence[LayerRow], first: int, last: int) -> LayerRow:
+    """The layer with most MACs of those that one call runs; a fused call is painted as that one."""
+    return max(layers[first : last + 1], key=lambda row: row.macs)
+
+
+def npu_share_text(estimate: Estimate) -> str:
+    """How much of the network an NPU takes."""
+    return f"{estimate.npu_share:.0%} on NPU".replace("%", " %")

@@ -139,7 +139,7 @@ def test_import_export_verify_on_the_command_line(shared_data: Path, tmp_path: P
     assert read_bundle(bundle).labels == load_any(checkpoint).labels
     capsys.readouterr()
     assert tinyscene.main(["verify", str(bundle), "--json"]) == 0
-    results = json.loads(capsys.readouterr().out)["results"]
+    results = json.loads(capsys.readouterr().out)["verification"]["results"]
     assert {r["status"] for r in results} <= {"equal", "named exception", "skipped"}
     skipped = {r["target"] for r in results if r["status"] == "skipped"}
     assert {name.split("-")[0] for name in skipped} <= {"pi3", "pi4", "tensorflow"}, "set-up brings all others"

@@ -9,7 +9,7 @@ from export.compare import EXCEPTIONS, compare
 from export.targets import CORE_TARGETS
 from export.verify import LabelledCodes, verify
 from runtime.errors import TinysceneError
-from runtime.graph import Add, Graph
+from runtime.graph import Add, Graph, Mul, Node, Quant, Tensor
 from runtime.interpreter import run
 from tests.graphs import random_input, small_net
 
@@ -140,3 +140,44 @@ def test_a_target_that_does_not_build_has_failed_and_the_others_go_on(
     assert (host.status, numpy.status) == ("failed", "equal")
     assert "gcc failed" in host.note
     assert not host.passed
+
+
+@pytest.fixture
+def tie() -> tuple[Graph, np.ndarray]:
+    """A square that comes out as one code or the next, as its scales are multiplied in double or in float32."""
+    shape, tensors = (1, 1, 1, 4), {}
+    for name, scale in (("x", "0x1.79702ep-4"), ("y", "0x1.90b352p+1")):
+        tensors[name] = Tensor(name, shape, "int8", Quant.per_tensor(float.fromhex(scale), -128))
+    graph = Graph("square", tensors, (Node("square", Mul(), ("x", "x"), "y"),), "x", "y").check()
+    return graph, np.array([72, 10, 20, 30], np.int8).reshape(shape)
+
+
+@pytest.mark.needs_module("ai_edge_litert", "tflite_micro")
+def test_products_of_the_reference_kernels_part_at_a_tie(tie: tuple[Graph, np.ndarray]) -> None:
+    graph, codes = tie
+    micro, reference = verify(graph, codes, targets=("tflm", "litert-reference")).results
+    assert micro.status == "equal"
+    assert (reference.status, reference.bytes_different, reference.max_lsb) == ("named exception", 1, 1)
+    assert "float32" in reference.exceptions[0]
+
+
+@pytest.mark.needs_module("ai_edge_litert")
+def test_clips_that_answer_otherwise_are_compared_in_full(tie: tuple[Graph, np.ndarray]) -> None:
+    """The scores of a clip were off while every golden vector was equal, and nothing said why."""
+    graph, codes = tie
+    golden, labels = np.zeros_like(codes), np.zeros(3, np.int64)
+    clips = LabelledCodes(np.concatenate([golden, codes, golden]), labels, labels, np.full(3, "a"), "one tie")
+    (result,) = verify(graph, golden, targets=("litert-reference",), labelled=clips).results
+    assert (result.status, result.scores_different) == ("named exception", 1)
+    assert (result.vectors, result.bytes_different) == (2, 1)
+
+
+def test_clips_without_labels_tell_how_often_a_target_agrees(graph: Graph, x: np.ndarray) -> None:
+    codes = random_input(np.random.default_rng(0), graph, 6)
+    clips = LabelledCodes(codes, None, np.zeros(6, np.int64), np.full(6, "a"), "noise")
+    verification = verify(graph, x, targets=("numpy-double",), labelled=clips)
+    (result,) = verification.results
+    assert (verification.float_accuracy, result.accuracy, result.accuracy_interval) == (None, None, None)
+    assert (result.accuracy_clips, result.scores_different) == (6, 0)
+    answers = clips.oracle(graph, "double").reshape(6, -1).argmax(axis=1)
+    assert result.float_agreement == np.mean(answers == 0)

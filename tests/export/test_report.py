@@ -1,159 +1,45 @@
-"""The report: well-formed, self-contained, escaped, and every figure on it equal to what it was given."""
+"""The page: well-formed, self-contained, escaped, and every figure on it equal to what it was given."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from export.compare import compare
-from export.quality import layer_quality
+from export.firmware_cost import FirmwareCost
+from export.npu import Estimates
 from export.report import figures
-from export.report.page import NARROW, WIDE, AccuracyRow, ReportData, render
-from export.report.sections import confusion_cells, headline, layer_rows, verdict_lines
-from export.verify import TargetResult, Verification, verify
-from firmware_harness.engine import Figures
-from runtime.arith import dequantise
+from export.report.document import Measured, document, layer_rows, memory, row_of_metrics
+from export.report.page import NARROW, WIDE, render
+from export.report.sections import confusion_cells, headline, verdict_lines
+from export.verify import Verification
 from runtime.cost import graph_cost, verdicts
-from runtime.interpreter import run
-from runtime.plan import plan
-from runtime.spec import Budget, preset
-from tests.graphs import Builder, random_input, small_net
-from training.data import Record
-from training.metrics import evaluate
-
-LABELS = ("airport", "bus", "metro", "metro_station", "park", '<plaza> & "mall"', "shop", "street", "traffic", "tram")
-VOID = {"meta", "link", "br", "wbr"}
-
-
-class Page(HTMLParser):
-    """Checks that every tag is closed in order, and collects tables, attributes and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.captions: list[str] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.rows = self.tables.setdefault(dict(attrs)["class"].split()[-1], [])
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag == "caption":
-            self.captions.append("")
-
-    def handle_startendtag(self, tag, attrs):
-        self.attributes += [(tag, name, value) for name, value in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag, f"</{tag}> in line {self.getpos()[0]} closes another tag"
-
-    def handle_data(self, data):
-        if "style" in self.open or "title" in self.open:
-            return
-        self.text += data
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
-        if "caption" in self.open:
-            self.captions[-1] += data
-
-    def row(self, table: str, head: str) -> list[str]:
-        """The cells of the row of that head (second column in the table of layers), spaces squeezed."""
-        rows = [[" ".join(cell.split()) for cell in row] for row in self.tables[table]]
-        (found,) = [row for row in rows if row[1 if table == "layers" else 0] == head]
-        return found
-
-
-def metrics(seed: int, skill: float):
-    rng = np.random.default_rng(seed)
-    devices = ("a", "b", "s1")
-    records = [Record(f"{i}.wav", LABELS[i % 10], "lyon", "7", "0", str(i), devices[i % 3]) for i in range(240)]
-    logits = rng.normal(size=(240, 10)).astype(np.float32)
-    logits[np.arange(240), np.arange(240) % 10] += skill
-    return evaluate(logits, records, LABELS)
-
-
-@dataclass(frozen=True)
-class Made:
-    data: ReportData
-    inputs: np.ndarray
+from runtime.spec import Budget
+from tests.export.reported import (
+    LABELS,
+    SKIPPED,
+    Made,
+    Page,
+    make,
+    metrics,
+    page,
+    with_results,
+    wrong_target,
+)
+from tests.graphs import Builder
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "grn"])
 def made(request) -> Made:
-    rng = np.random.default_rng(7)
-    graph = small_net(rng, grn=request.param)
-    inputs = random_input(rng, graph, batch=2)
-    trace: dict = {}
-    run(graph, inputs, trace=trace)
-    reference = {
-        t.name: dequantise(trace[t.name], t.quant) + rng.normal(scale=t.quant.scale[0], size=trace[t.name].shape)
-        for t in list(graph.activations())[1:-1]
-    }
-    accuracy = tuple(
-        AccuracyRow(name, metrics(seed, skill))
-        for seed, (name, skill) in enumerate([("float", 2.0), ("int8", 1.9), ("no teacher", 1.0), ("teacher <T>", 3.0)])
-    )
-    return Made(
-        ReportData(
-            title="small <net> & friends",
-            graph=graph,
-            labels=LABELS,
-            frontend=preset("cpm23"),
-            verification=verify(graph, inputs, targets=("numpy-double", "numpy-single")),
-            quality=layer_quality(graph, inputs, reference),
-            accuracy=accuracy,
-            provenance={"command": "tinyscene demo --seed 1 > log", "data": "synthetic & small"},
-        ),
-        inputs,
-    )
-
-
-def page(data: ReportData) -> Page:
-    return Page(render(data).decode())
-
-
-def with_results(data: ReportData, *results: TargetResult) -> ReportData:
-    return replace(data, verification=replace(data.verification, results=(*data.verification.results, *results)))
-
-
-def wrong_target(made: Made) -> TargetResult:
-    """A target whose third activation has one wrong byte, judged by the real comparison."""
-    graph = made.data.graph
-    shown: dict = {}
-    run(graph, made.inputs, trace=shown)
-    shown[graph.nodes[2].output] = shown[graph.nodes[2].output].copy()
-    shown[graph.nodes[2].output].flat[5] ^= 1
-    comparison = compare("c-cortex-m4", "double", graph, made.inputs, shown)
-    measured = Figures(
-        2048, flash_bytes=34_567, code_bytes=5000, static_ram_bytes=16, stack_bytes=204, instructions=7_654_321
-    )
-    return TargetResult("c-cortex-m4", "double", "different", vectors=2, **vars(comparison), figures=measured)
-
-
-SKIPPED = TargetResult("tflm", None, "skipped", note="engine tflm: not installed (<needs> x86-64 & Linux)")
+    return make(grn=request.param)
 
 
 def test_the_page_stands_alone(made):
-    html = render(made.data).decode()
+    html = render(document(made.data)).decode()
     found = Page(html)
     assert html.startswith("<!DOCTYPE html>")
     assert not re.search(r"https?://|//[a-z]|url\(|@import|<script", html)
@@ -175,14 +61,14 @@ def test_anchors_and_labels_lead_somewhere(made):
 
 def test_what_others_wrote_is_escaped(made):
     data = with_results(made.data, SKIPPED)
-    html = render(data).decode()
+    html = render(document(data)).decode()
     for text in ("<net>", "<plaza>", "<T>", "<needs>", "& friends", "--seed 1 > log"):
         assert text not in html
         assert text in page(data).text
 
 
 def test_the_same_data_give_the_same_bytes(made):
-    assert render(made.data) == render(made.data)
+    assert render(document(made.data)) == render(document(made.data))
 
 
 def test_layers_are_those_of_the_cost_table(made):
@@ -203,9 +89,9 @@ def test_accuracy_and_confusion_are_those_given(made):
     found = page(made.data)
     rows = made.data.accuracy
     for device in ("a", "b", "s1"):
-        assert found.row("accuracy", device)[1:] == [f"{row.metrics.per_device[device]:.1%}" for row in rows]
-    assert found.row("accuracy", "all clips")[1:] == [f"{row.metrics.accuracy:.1%}" for row in rows]
-    int8 = rows[1].metrics
+        assert found.row("accuracy", device)[1:] == [f"{row.per_device[device]:.1%}" for row in rows]
+    assert found.row("accuracy", "all clips")[1:] == [f"{row.accuracy:.1%}" for row in rows]
+    int8 = rows[1]
     for i, label in enumerate(LABELS):
         cells = found.row("confusion", label)[1:]
         total = sum(int8.confusion[i])
@@ -213,10 +99,10 @@ def test_accuracy_and_confusion_are_those_given(made):
 
 
 def test_a_label_without_clips_has_no_percentages(made):
-    int8 = made.data.accuracy[1].metrics
+    int8 = made.data.accuracy[1]
     empty = replace(int8, confusion=((0,) * 10, *int8.confusion[1:]))
     assert {cell.share for cell in confusion_cells(empty)[0]} == {None}
-    data = replace(made.data, accuracy=(AccuracyRow("int8", empty),))
+    data = replace(made.data, accuracy=(empty,))
     assert page(data).row("confusion", "airport")[1:] == ["0– %"] * 10
 
 
@@ -228,15 +114,15 @@ def test_a_difference_is_written_out_in_full(made):
     assert "First difference of c-cortex-m4" in text
     assert "fail: c-cortex-m4 differs in" in text
     cells = found.row("parity", "c-cortex-m4")
-    assert cells[2] == "different"
-    assert cells[3] == f"{wrong.bytes_different:,} of {wrong.bytes_compared:,}"
-    assert cells[7:] == ["34,567", f"{2048 + 16 + 204:,}", "204", "7.7 M"]
+    assert cells[1:4] == ["executes", "double", "different"]
+    assert cells[4] == f"{wrong.bytes_different:,} of {wrong.bytes_compared:,}, by {wrong.max_lsb} LSB"
+    assert cells[5:] == ["34,567", f"{2048 + 16 + 204:,} stack 204", "7.7 M instructions"]
 
 
 def test_a_skipped_target_never_counts_as_one_that_agrees(made):
     data = with_results(made.data, SKIPPED)
     found = page(data)
-    assert found.row("parity", "tflm")[1:] == ["–", "skipped", *["–"] * 8]
+    assert found.row("parity", "tflm")[1:] == ["executes", "–", "skipped", *["–"] * 4]
     text = " ".join(found.text.split())
     assert SKIPPED.note in text
     assert "2 of 3 targets agree" in text
@@ -247,8 +133,9 @@ def test_the_headline_is_as_bad_as_the_worst_line(made):
     data = replace(made.data, accuracy=())
     cost = graph_cost(data.graph, "dcase")
 
-    def said(checked: ReportData, budget: Budget | None = None, accuracy=()) -> str:
-        return headline(verdict_lines(checked.verification, verdicts(cost, budget or Budget()), accuracy)).state
+    def said(checked: Measured, budget: Budget | None = None, accuracy=()) -> str:
+        limits = verdicts(cost, budget or Budget())
+        return headline(verdict_lines(checked.verification, Estimates(), FirmwareCost(), limits, accuracy)).state
 
     assert said(data) == "pass"
     assert said(with_results(data, SKIPPED)) == "skip"
@@ -256,14 +143,16 @@ def test_the_headline_is_as_bad_as_the_worst_line(made):
     assert said(data, Budget(max_bytes=cost.n_bytes - 1)) == "fail"
     assert said(data, Budget(max_macs=cost.macs)) == "pass"
     assert said(replace(data, verification=Verification("none", ()))) == "skip"
-    good, bad = AccuracyRow("float", metrics(0, 3.0)), AccuracyRow("int8", metrics(0, 0.5))
+    good, bad = row_of_metrics("float", metrics(0, 3.0)), row_of_metrics("int8", metrics(0, 0.5))
     assert said(data, accuracy=(good, bad)) == "warn"
-    assert said(data, accuracy=(good, replace(bad, metrics=good.metrics))) == "pass"
+    assert said(data, accuracy=(good, replace(good, name="int8"))) == "pass"
 
 
 def test_without_labelled_clips_the_page_says_so(made):
-    found = page(replace(made.data, accuracy=(), quality=(), provenance={}))
-    assert found.text.count("Not measured") == 2
+    bare = replace(made.data, accuracy=(), quality=(), provenance={}, firmware=FirmwareCost(), estimates=Estimates())
+    found = page(bare)
+    assert found.text.count("Not measured") == 3
+    assert found.text.count("Not estimated") == 1
     assert "confusion" not in found.tables
     assert "accuracy" not in found.tables
     assert found.row("layers", "total")
@@ -272,7 +161,9 @@ def test_without_labelled_clips_the_page_says_so(made):
 def test_a_budget_that_is_broken_says_by_how_much():
     graph = large_net()
     cost = graph_cost(graph, "dcase")
-    lines = verdict_lines(Verification(graph.name, ()), verdicts(cost, Budget(max_macs=cost.macs - 1234)), ())
+    lines = verdict_lines(
+        Verification(graph.name, ()), Estimates(), FirmwareCost(), verdicts(cost, Budget(max_macs=cost.macs - 1234)), ()
+    )
     assert any(line.state == "fail" and line.text.endswith("1,234 MAC too many") for line in lines)
 
 
@@ -283,7 +174,8 @@ def test_drawings_are_xml_inside_their_frame_with_words_for_them(made, width):
     drawings = (
         figures.layer_profile(layers, width),
         figures.layer_profile(layer_rows(data.graph, graph_cost(data.graph, "dcase"), ()), width),
-        figures.memory_over_time(data.graph, plan(data.graph), width),
+        figures.memory_over_time(memory(data.graph), width),
+        figures.instruction_profile(data.firmware.profiles, layers, width),
         figures.accuracy_by_device(data.accuracy, width),
     )
     for drawing in drawings:
@@ -302,16 +194,16 @@ def test_drawings_are_xml_inside_their_frame_with_words_for_them(made, width):
 
 def test_the_arena_is_drawn_to_scale_and_nothing_overlaps(made):
     graph = made.data.graph
-    memory = plan(graph)
-    root = ElementTree.fromstring(figures.memory_over_time(graph, memory, WIDE))
+    planned = memory(graph)
+    root = ElementTree.fromstring(figures.memory_over_time(planned, WIDE))
     drawn = [rect for rect in root.iter("rect") if rect.attrib["class"].startswith("resident")]
-    assert len(drawn) == len(memory.lifetimes)
+    assert len(drawn) == len(planned.residents)
     boxes = [tuple(float(rect.attrib[name]) for name in ("x", "y", "width", "height")) for rect in drawn]
     for a, b in combinations(boxes, 2):
         apart = a[0] + a[2] <= b[0] + 0.2 or b[0] + b[2] <= a[0] + 0.2
         # The thinnest activations are drawn 0.8 px high to be seen at all.
         assert apart or a[1] + a[3] <= b[1] + 1.0 or b[1] + b[3] <= a[1] + 1.0
-    by_size = sorted(zip(memory.lifetimes, boxes, strict=True), key=lambda pair: pair[0].n_bytes)
+    by_size = sorted(zip(planned.residents, boxes, strict=True), key=lambda pair: pair[0].n_bytes)
     smaller, larger = by_size[-2], by_size[-1]
     assert (larger[1][3] + 0.5) / (smaller[1][3] + 0.5) == pytest.approx(
         larger[0].n_bytes / smaller[0].n_bytes, rel=0.01
@@ -340,4 +232,4 @@ def large_net():
 def test_a_page_of_ninety_layers_stays_small(made):
     graph = large_net()
     assert len(graph.nodes) >= 90
-    assert len(render(replace(made.data, graph=graph))) < 1_500_000
+    assert len(render(document(replace(made.data, graph=graph)))) < 1_500_000

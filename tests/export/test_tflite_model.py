@@ -45,7 +45,7 @@ def test_check_counts_the_file(keywords, capfd):
 def test_verify_runs_the_file_as_it_was_made(keywords, capfd):
     targets = "numpy-double,ort,litert,litert-reference,tflm,c-host,c-host-single"
     assert tinyscene.main(["verify", str(keywords), "--targets", targets, "--json"]) == 0
-    result = json.loads(capfd.readouterr().out)
+    result = json.loads(capfd.readouterr().out)["verification"]
     assert [row["status"] for row in result["results"]] == ["equal"] * 7
     assert all(row["vectors"] == 8 for row in result["results"])
 
