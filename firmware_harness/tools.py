@@ -77,8 +77,8 @@ def compiler_version(target: Target) -> str:
 
 
 @lru_cache(maxsize=32)
-def _answer(compiler: str, question: str) -> str:
-    return subprocess.run([compiler, question], capture_output=True, text=True, check=True).stdout
+def _answer(tool: str, question: str) -> str:
+    return subprocess.run([tool, question], capture_output=True, text=True, check=True).stdout
 
 
 def emulator_command(emulator: Emulator) -> list[str]:
@@ -89,3 +89,12 @@ def emulator_command(emulator: Emulator) -> list[str]:
     """
     path = installed(emulator.command, emulator.package, f"machine {emulator.machine}")
     return [path, "-M", emulator.machine, *emulator.options, "-display", "none", "-monitor", "none"]
+
+
+def emulator_version(emulator: Emulator) -> str:
+    """The emulator as it names itself.
+
+    Raises:
+        FirmwareError: it is not installed.
+    """
+    return _answer(installed(emulator.command, emulator.package, f"machine {emulator.machine}"), "--version")
