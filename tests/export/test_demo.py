@@ -46,7 +46,8 @@ def test_the_whole_chain(scratch: Path, capsys: pytest.CaptureFixture[str], need
         assert said in out, said
     bundle = read_bundle(scratch / "out" / "bundle")
     page = bundle.file("report.html").decode()
-    assert "c-cortex-m4" in page
+    for shown in ("c-cortex-m4", "What it costs as firmware", "Calls of one inference on cortex-m55", "ethos-u55-128"):
+        assert shown in page, shown
     metrics = bundle.manifest["metrics"]
     assert metrics["int8"]["clips"] == metrics["float"]["clips"] > 0
     assert f"{metrics['int8']['accuracy']:.1%}" in out

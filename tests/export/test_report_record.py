@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import tinyscene
 from export.errors import ExportError
 from export.report import figures
 from export.report.document import document, layer_rows
@@ -17,6 +18,7 @@ from export.report.page import WIDE, render
 from export.report.records import from_json, schema
 from export.report.sections import kernel_shares
 from export.report.summary import as_markdown
+from runtime.bundle import Bundle
 from runtime.cost import graph_cost
 from tests.export.reported import (
     SKIPPED,
@@ -107,3 +109,23 @@ def test_the_summary_holds_its_tables_together(made):
     assert str(wrong.first_difference).split(",")[0].replace("|", "\\|") in text
     for said in ("**FAIL**", "**different**", "| cortex-m4 | double | ram | 9,000 |", "92 % on NPU", SKIPPED.note):
         assert said in text
+
+
+def test_the_command_writes_the_same_record_three_times(tiny_bundle: Bundle, tmp_path: Path, capfd):
+    html, summary = tmp_path / "report.html", tmp_path / "summary.md"
+    words = ["verify", str(tiny_bundle.path), "--targets", "numpy-double,numpy-single,ethos-u55-128", "--json"]
+    assert tinyscene.main([*words, "--report", str(html), "--markdown", str(summary)]) == 0
+    record = from_json(capfd.readouterr().out)
+    assert html.read_bytes() == render(record)
+    assert summary.read_text() == as_markdown(record)
+    assert [r.target for r in record.verification.results] == ["numpy-double", "numpy-single"]
+    assert [e.npu for e in record.estimates.rows] + list(record.estimates.left_out) == ["ethos-u55-128"]
+    assert any(row.quality for row in record.layers)
+    assert record.provenance["bundle digest"] == tiny_bundle.manifest["digest"]
+    assert str(tmp_path) not in html.read_text()
+
+
+def test_a_page_that_cannot_be_written_is_a_line(tiny_bundle: Bundle, tmp_path: Path, capfd):
+    words = ["verify", str(tiny_bundle.path), "--targets", "numpy-double", "--report", str(tmp_path / "no" / "r.html")]
+    assert tinyscene.main(words) == 2
+    assert "cannot be written" in capfd.readouterr().err
