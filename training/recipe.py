@@ -157,7 +157,7 @@ class Fusion(_Record):
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    soft_targets: Literal["out_of_fold", "in_fold"] = "out_of_fold"
+    soft_targets: Literal["out_of_fold", "in_fold"] = "in_fold"
 
 
 class Recipe(TrainSettings):
