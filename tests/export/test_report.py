@@ -115,7 +115,7 @@ def test_a_difference_is_written_out_in_full(made):
     assert "fail: c-cortex-m4 differs in" in text
     cells = found.row("parity", "c-cortex-m4")
     assert cells[1:4] == ["executes", "double", "different"]
-    assert cells[4] == f"{wrong.bytes_different:,} of {wrong.bytes_compared:,}, by {wrong.max_lsb} LSB"
+    assert cells[4] == f"{wrong.bytes_different:,} of {wrong.bytes_compared:,} by {wrong.max_lsb} LSB"
     assert cells[5:] == ["34,567", f"{2048 + 16 + 204:,} stack 204", "7.7 M instructions"]
 
 
