@@ -1,0 +1,182 @@
+"""The published CP-Mobile on every target, with real audio: the whole matrix, written as a Markdown page.
+
+The checkpoint is quantised after training on every other recording of one city, without labels. The other recordings
+of that city, and sounds of another kind, are what the targets are asked about. Neither is part of the project.
+
+    python benchmarks/verify.py --shared DIR [--clips N] [--out docs/results-verify.md] [--reports DIR] [TARGET...]
+
+DIR holds cpm23/cpm23.ckpt, and in taipei/ and esc10/ recordings with their list, segments.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from export.artefact import export_bundle
+from export.labelled import evenly, labelled_from_clips
+from export.npu import NPUS, estimate_all
+from export.quantise import after_training
+from export.report.page import render
+from export.report.summary import as_markdown
+from export.targets import TARGETS
+from export.verify import LabelledCodes, Verification, verify
+from export.verify_command import Subject, documented
+from runtime.arith import I8
+from runtime.audio import read_audio
+from runtime.bundle import Bundle
+from training.data import Clips, Record
+from training.models.checkpoint import load_any
+
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-verify.md"
+CALIBRATION_CLIPS = 200
+REAL_VECTORS = 6
+TITLE = """# The published CP-Mobile on every target
+
+Written by `python benchmarks/verify.py --shared DIR`; do not edit. The network is the checkpoint of the 2023 winner
+(32 channels, 2.3, 3.0, with GRN), quantised after training on {calibration} seconds of {recordings} recordings of one
+city, without labels. `taipei` are the other recordings of that city, as far as they show a scene of the model; it was
+trained on cities of another continent. `esc10` are environmental sounds (ESC-10), which show none of its scenes: only
+the agreement is measured. On every target and for each set, the activations of {vectors} inputs are compared byte by
+byte: {real} clips, silence, both ends of the range everywhere, and random codes. Scores of all clips are compared too;
+emulated and sanitised targets answer a sample, and of the clips whose scores differ, the first four are compared byte by
+byte as well.
+
+Targets with an unexplained difference: **{differences}**, of {compared} bytes compared in {minutes} minutes on {cores}
+cores.
+"""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One second of a recording."""
+
+    path: Path
+    label: str
+    recording: str
+    start_s: float
+
+
+def segments(folder: Path) -> list[Segment]:
+    with (folder / "segments.csv").open(newline="") as file:
+        rows = csv.DictReader(file)
+        return [Segment(folder / r["path"], r["label"], r["recording_id"], float(r["start"])) for r in rows]
+
+
+def made_bundle(shared: Path, scratch: Path) -> tuple[Bundle, set[str]]:
+    """The checkpoint as a bundle, and the names of the recordings it was calibrated on."""
+    names = sorted({segment.recording for segment in segments(shared / "taipei")})[::2]
+    links = scratch / "calibration"
+    links.mkdir()
+    for path in {s.path for s in segments(shared / "taipei") if s.recording in names}:
+        (links / path.name).symlink_to(path.resolve())
+    loaded = load_any(shared / "cpm23" / "cpm23.ckpt")
+    made, log_mels = after_training(loaded, "cpm23", links, CALIBRATION_CLIPS)
+    bundle = export_bundle(
+        scratch / "cpm23",
+        made,
+        golden_log_mels=log_mels,
+        metrics={},
+        data=f"{len(log_mels)} seconds of every other recording of taipei",
+        rebuild="python benchmarks/verify.py --shared DIR",
+    )
+    return bundle, set(names)
+
+
+def answered(bundle: Bundle, chosen: list[Segment], at_most: int | None, name: str) -> LabelledCodes:
+    """Evenly spread seconds as network inputs; without labels where none of theirs is one of the model's."""
+    chosen = [chosen[i] for i in evenly(len(chosen), at_most)]
+    rate_hz, samples = bundle.frontend.sample_rate_hz, bundle.frontend.clip_samples
+    decoded = {path: read_audio(path, rate_hz) for path in {segment.path for segment in chosen}}
+    waveforms = np.zeros((len(chosen), samples), np.int16)
+    for waveform, segment in zip(waveforms, chosen, strict=True):
+        second = decoded[segment.path][round(segment.start_s * rate_hz) :][:samples]
+        waveform[: len(second)] = np.clip(np.round(32768 * second), -32768, 32767)
+    known = all(segment.label in bundle.labels for segment in chosen)
+    targets = np.array([bundle.labels.index(s.label) if known else 0 for s in chosen])
+    records = tuple(Record(s.path.name, s.label, name, s.recording, "0", "0", "a") for s in chosen)
+    labelled = labelled_from_clips(bundle, Clips(records, waveforms, targets), f"{len(chosen)} seconds of {name}")
+    return labelled if known else replace(labelled, labels=None)
+
+
+def vectors(labelled: LabelledCodes) -> I8:
+    """Inputs to compare every activation on: real clips, silence, both ends, noise."""
+    real = labelled.codes[evenly(len(labelled.codes), REAL_VECTORS)]
+    constant = [np.full_like(real[:1], code) for code in (labelled.codes.min(), -128, 127)]
+    noise = np.random.default_rng(0).integers(-128, 128, real[:1].shape).astype(np.int8)
+    return np.concatenate([real, *constant, noise])
+
+
+def sets(
+    shared: Path, bundle: Bundle, calibrated: set[str], at_most: int | None
+) -> Iterator[tuple[str, LabelledCodes]]:
+    others = [s for s in segments(shared / "taipei") if s.recording not in calibrated and s.label in bundle.labels]
+    yield "taipei", answered(bundle, others, at_most, "taipei")
+    yield "esc10", answered(bundle, segments(shared / "esc10"), at_most, "esc10")
+
+
+def unexplained(verification: Verification) -> int:
+    """Targets with a difference that no named exception excuses, and those that failed."""
+    assert not any(r.scores_different for r in verification.results if r.status == "equal")
+    return len(verification.failed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", default=[*TARGETS, *NPUS])
+    parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--clips", type=int, default=200, metavar="N", help="at most so many seconds of each set")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--reports", type=Path, metavar="DIR", help="write NAME.html and NAME.json there as well")
+    a = parser.parse_args()
+    started, parts, wrong, compared = time.perf_counter(), [], 0, 0
+    with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
+        bundle, calibrated = made_bundle(a.shared, Path(scratch))
+        executed = tuple(name for name in a.targets if name not in NPUS)
+        estimates = estimate_all(bundle.file("model.tflite"), [name for name in a.targets if name in NPUS])
+        for name, labelled in sets(a.shared, bundle, calibrated, a.clips):
+            inputs = vectors(labelled)
+            result = verify(
+                bundle.graph,
+                inputs,
+                targets=executed,
+                labelled=labelled,
+                shipped=bundle,
+                on_target=partial(print, name),
+            )
+            subject = Subject(name, bundle, inputs, bundle, labelled)
+            document = documented(subject, result, estimates, tuple(a.targets), bundle.manifest["rebuild"])
+            wrong, compared = wrong + unexplained(result), compared + sum(r.bytes_compared for r in result.results)
+            parts.append(as_markdown(document))
+            if a.reports:
+                (a.reports / f"{name}.html").write_bytes(render(document))
+                (a.reports / f"{name}.json").write_text(document.to_json())
+    said = TITLE.format(
+        calibration=CALIBRATION_CLIPS,
+        recordings=len(calibrated),
+        vectors=len(inputs),
+        real=REAL_VECTORS,
+        differences=wrong,
+        compared=f"{compared:,}",
+        minutes=round((time.perf_counter() - started) / 60),
+        cores=os.cpu_count(),
+    )
+    a.out.write_text("\n".join([said, *parts]))
+    if wrong:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
