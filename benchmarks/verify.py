@@ -51,8 +51,8 @@ city, without labels. `taipei` are the other recordings of that city, as far as 
 trained on cities of another continent. `esc10` are environmental sounds (ESC-10), which show none of its scenes: only
 the agreement is measured. On every target and for each set, the activations of {vectors} inputs are compared byte by
 byte: {real} clips, silence, both ends of the range everywhere, and random codes. Scores of all clips are compared too;
-emulated and sanitised targets answer a sample, and of the clips whose scores differ, the first four are compared byte by
-byte as well.
+emulated and sanitised targets answer a sample, and of the clips whose scores differ, the first four are compared byte
+by byte as well.
 
 Targets with an unexplained difference: **{differences}**, of {compared} bytes compared in {minutes} minutes on {cores}
 cores.
