@@ -47,7 +47,8 @@ def verify(
     from .report.summary import as_markdown
     from .targets import TARGETS
 
-    names = (*TARGETS, *NPUS) if targets == "all" else tuple(targets.split(","))
+    names = _known_names(targets, (*TARGETS, *NPUS))
+    _require_folders(report, markdown)
     subject = open_subject(model, data, clips)
     with progress("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
@@ -168,6 +169,25 @@ def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
         return (), f"not measured: {problem}"
     how = f"measured on {len(codes)} {what}, against the same weights without rounding"
     return layer_quality(graph, codes, reference), how
+
+
+def _known_names(targets: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    from .errors import ExportError
+
+    names = known if targets == "all" else tuple(targets.split(","))
+    for name in names:
+        if name not in known:
+            raise ExportError(f"target '{name}'", "unknown", expected=" | ".join(known))
+    return names
+
+
+def _require_folders(*files: Path | None) -> None:
+    """Before the minutes of work, not after them."""
+    from .errors import ExportError
+
+    for path in files:
+        if path is not None and not path.parent.is_dir():
+            raise ExportError(str(path), "cannot be written", got="no such folder", next_step=f"make {path.parent}")
 
 
 def _write(path: Path, content: bytes) -> None:

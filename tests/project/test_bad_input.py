@@ -152,3 +152,12 @@ def test_export_wants_one_way_to_int8(tmp_path: Path, capfd) -> None:
 def test_export_does_not_replace_what_is_there(tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
     line = failure(["export", "a.pt", "--ptq", str(tmp_path), "--out", str(tiny_bundle.path)], capfd)
     assert "--overwrite" in line
+
+
+def test_verify_knows_what_it_cannot_do_before_it_works(tmp_path, tiny_bundle, capfd):
+    """The names of NPUs were missing from the list, and a report into no folder failed after minutes of work."""
+    line = failure(["verify", str(tiny_bundle.path), "--targets", "numpy-double,ethos-u99"], capfd)
+    assert "target 'ethos-u99': unknown" in line
+    assert "ethos-u55-128" in line
+    line = failure(["verify", str(tiny_bundle.path), "--report", str(tmp_path / "nowhere" / "report.html")], capfd)
+    assert "no such folder" in line
