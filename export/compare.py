@@ -28,7 +28,8 @@ class Tolerance:
     reason: str
 
 
-# (target, op) -> what may differ. Every other pair must agree in every byte.
+# (target, op) -> what may differ. Every other pair must agree in every byte. Shares hold for clips that are looked at
+# because their scores differ, too, where a near tie is several times as frequent as elsewhere.
 EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
     ("tensorflow", Mean): Tolerance(
         1, 0.2, "the XNNPACK inside TensorFlow 2.21 is older and rounds means in another order: they part at near ties"
@@ -40,7 +41,7 @@ EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
         1, 1.0, "tflite-runtime's optimised mean over space rounds the zero points' part to a whole code by itself"
     ),
     ("ort", Add): Tolerance(
-        1, 1e-4, "ONNX Runtime sums in float32, XNNPACK in 21-bit fixed point: they part at near ties"
+        1, 1e-3, "ONNX Runtime sums in float32, XNNPACK in 21-bit fixed point: they part at near ties"
     ),
     ("ort", Sub): Tolerance(
         1, 1e-3, "ONNX Runtime subtracts real values, XNNPACK in 21-bit fixed point: they part at near ties"
@@ -76,7 +77,7 @@ EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
         for target in ("litert-reference", "tensorflow-reference")
     },
     ("ort", Mean): Tolerance(
-        1, 1e-4, "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: they part at near ties"
+        1, 1e-2, "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: they part at near ties"
     ),
     ("ort", Mul): Tolerance(
         1,
