@@ -6,7 +6,6 @@ machines. Exit code 0 within all limits, 1 beyond one, 2 for an artefact that ca
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,8 +46,10 @@ def check(
     from .baseline import compare, read_baseline
     from .check_report import Report, as_json, as_junit, as_markdown, show
     from .figures import Model
+    from .written import require_folders, write_file
 
     _refuse_contradictions(baseline, write_baseline, measure, data)
+    require_folders(write_baseline, json_file, junit_file, markdown_file)
     budget = Budget(max_bytes=parse_size(max_size), max_macs=parse_count(max_macs))
     counted_by, former = require_rule(rule), read_baseline(baseline) if baseline else ()
     model = Model(artefact, data)
@@ -60,7 +61,7 @@ def check(
     recorded = _recorded(write_baseline, model, counted_by, measure or []) if write_baseline else []
     for path, write in ((json_file, as_json), (junit_file, as_junit), (markdown_file, as_markdown)):
         if path is not None:
-            _write(path, write(report))
+            write_file(path, write(report).encode())
     show(report)
     for line in recorded:
         typer.echo(line)
@@ -94,16 +95,10 @@ def _require_use(data: Path, model: Model, baseline: Sequence[Held] | None) -> N
 def _recorded(path: Path, model: Model, rule: Rule, machines: list[str]) -> list[str]:
     """Write the baseline, and say what is in it; one that is there passes its figures and tolerances on."""
     from .baseline import baseline_text, read_baseline, record
+    from .written import write_file
 
     former = read_baseline(path) if path.exists() else ()
     recorded, without = record(model, rule, machines, former)
-    _write(path, baseline_text(str(model.path), recorded))
+    write_file(path, baseline_text(str(model.path), recorded).encode())
     said = [f"recorded  {held.figure}: {held.allowed}" for held in recorded]
     return [*said, *(f"not recorded  {words}" for words in without)]
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

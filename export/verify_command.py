@@ -46,9 +46,10 @@ def verify(
     from .report.page import render
     from .report.summary import as_markdown
     from .targets import TARGETS
+    from .written import require_folders, write_file
 
     names = _known_names(targets, (*TARGETS, *NPUS))
-    _require_folders(report, markdown)
+    require_folders(report, markdown)
     subject = open_subject(model, data, clips)
     with progress("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
@@ -58,7 +59,7 @@ def verify(
         document = documented(subject, result, estimates, names, command)
         for path, content in ((report, render), (markdown, lambda record: as_markdown(record).encode())):
             if path is not None:
-                _write(path, content(document))
+                write_file(path, content(document))
         if as_json:
             typer.echo(document.to_json(), nl=False)
     if not as_json:
@@ -179,21 +180,3 @@ def _known_names(targets: str, known: tuple[str, ...]) -> tuple[str, ...]:
         if name not in known:
             raise ExportError(f"target '{name}'", "unknown", expected=" | ".join(known))
     return names
-
-
-def _require_folders(*files: Path | None) -> None:
-    """Before the minutes of work, not after them."""
-    from .errors import ExportError
-
-    for path in files:
-        if path is not None and not path.parent.is_dir():
-            raise ExportError(str(path), "cannot be written", got="no such folder", next_step=f"make {path.parent}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    from .errors import ExportError
-
-    try:
-        path.write_bytes(content)
-    except OSError as problem:
-        raise ExportError(str(path), "cannot be written", got=problem.strerror or type(problem).__name__) from None
