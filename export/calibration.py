@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from runtime.audio import read_audio
 from runtime.frontend import LogMel
 from runtime.spec import FrontendSpec
+from runtime.terminal import bar
 
 from .errors import ExportError
 
@@ -52,9 +51,8 @@ def calibration_log_mels(folder: Path, frontend: FrontendSpec, clips: int) -> F3
         paths = [paths[i] for i in np.linspace(0, len(paths) - 1, clips).astype(int)]
     per_file = -(-clips // len(paths))
     log_mel = LogMel(frontend)
-    console = Console(stderr=True)
     windows = []
-    for path in track(paths, "reading calibration audio", console=console, disable=not console.is_terminal):
+    for path in bar(paths, "reading audio"):
         windows += [log_mel(window) for window in _windows(path, frontend, per_file)]
     if not windows:
         raise ExportError(

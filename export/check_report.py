@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 from rich import box
 from rich.table import Table
 
-from firmware_harness.terminal import say, wide
 from runtime.cost import RULES, Cost, Verdict
+from runtime.terminal import say, wide
 
 from .baseline import Comparison
 from .figures import value_text

@@ -98,14 +98,15 @@ def quality(
     from dataclasses import asdict
 
     from runtime.bundle import read_bundle
+    from runtime.terminal import steps
 
     from .calibration import calibration_log_mels
-    from .present import print_ranking, progress
+    from .present import print_ranking
     from .quality import rank_layers
 
     opened = read_bundle(bundle)
     log_mels = calibration_log_mels(recordings, opened.frontend, clips)
-    with progress("restoring", len(list(opened.graph.activations()))) as step:
+    with steps("restoring", len(list(opened.graph.activations()))) as step:
         ranking = rank_layers(opened.graph, log_mels, lambda done, total: step(f"{done} of {total}"))
     if as_json:
         typer.echo(json.dumps({**asdict(ranking), "advice": ranking.advice()}, indent=1))
@@ -123,14 +124,16 @@ def npu(
 
     Exit code 1 when an NPU takes less than --min-npu-share.
     """
+    from runtime.terminal import steps
+
     from .npu import NPUS, Estimates, estimate, npu_named, vela_path
-    from .present import print_estimates, progress
+    from .present import print_estimates
 
     vela_path()
     chosen = list(NPUS.values()) if npus == "all" else [npu_named(name) for name in npus.split(",")]
     content = _tflite_of(model)
     rows = []
-    with progress("compiling with Vela", len(chosen)) as step:
+    with steps("compiling with Vela", len(chosen)) as step:
         for each in chosen:
             step(each.name)
             rows.append(estimate(content, each))

@@ -18,6 +18,7 @@ from rich.table import Table
 from runtime.bundle import Bundle
 from runtime.cost import graph_cost, verdicts
 from runtime.spec import DCASE_BUDGET, preset
+from runtime.terminal import steps
 from training.data import Dataset, Tau22
 from training.metrics import Metrics, evaluate
 from training.models.checkpoint import LoadedModel
@@ -37,7 +38,7 @@ from .calibration import batches
 from .firmware_cost import MACHINES, firmware_cost
 from .labelled import clip_log_mels, evenly, labelled_from_clips
 from .npu import NPUS, estimate_all
-from .present import print_verification, progress
+from .present import print_verification
 from .provenance import provenance
 from .qat import quantise_aware
 from .quality import layer_quality
@@ -74,7 +75,7 @@ def run_demo(data: Path | None, out: Path, *, recipe: str, seed: int) -> Verific
     trained = _train(console, data, out, settings, seed)
     with _stage(console, "bundle"):
         bundle, int8 = _bundle(out / "bundle", trained, data, recipe)
-    with _stage(console, "verify"), progress("verifying", len(CORE_TARGETS)) as step:
+    with _stage(console, "verify"), steps("verifying", len(CORE_TARGETS)) as step:
         labelled = labelled_from_clips(bundle, trained.dataset.test, f"{len(trained.dataset.test)} test clips")
         verification = verify_bundle(bundle, targets=tuple(CORE_TARGETS), labelled=labelled, on_target=step)
     with _stage(console, "report"):
@@ -170,7 +171,7 @@ def _document(
     test = trained.dataset.test.take(evenly(len(trained.dataset.test), QUALITY_CLIPS))
     log_mels = clip_log_mels(test, bundle.frontend)
     codes = network_input(bundle.graph, log_mels)
-    with progress("measuring firmware", len(MACHINES)) as step:
+    with steps("measuring firmware", len(MACHINES)) as step:
         firmware = firmware_cost(bundle.graph, codes, on_machine=step)
     return document(
         Measured(

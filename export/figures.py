@@ -124,7 +124,7 @@ class Model:
         """Emulated with calls chosen for speed, as ``firmware export`` ships them."""
         from firmware_harness.engine import FirmwareEngine
         from firmware_harness.targets import TARGETS, target_named
-        from firmware_harness.terminal import bar
+        from runtime.terminal import bar
 
         if machine not in self._firmware:
             if target_named(machine).emulator is None:
@@ -174,8 +174,8 @@ class Model:
         """The share of test clips to which ``tinyscene run`` gives the right label first."""
         if self.data is None:
             return {}
-        from firmware_harness.terminal import bar
         from runtime.classify import SceneClassifier
+        from runtime.terminal import bar
 
         from .labelled_clips import labelled_clips, labelled_records
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from firmware_harness.terminal import say, wide
+from runtime.terminal import say, wide
 
 from .npu import Estimates
 from .quality import Ranking
@@ -38,23 +35,6 @@ COLUMNS = (
     "RAM B",
     "instructions",
 )
-
-
-@contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error; calling what it gives names the next step. Silent when not a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=total)
-        started = False
-
-        def step(name: str) -> None:
-            nonlocal started
-            bar.update(task, description=f"{title}: {name}", advance=1 if started else 0)
-            started = True
-
-        yield step
 
 
 def matrix_row(result: TargetResult) -> tuple[str, ...]:

@@ -41,8 +41,10 @@ def verify(
 
     NPUs are estimated, not run. A .tflite file of any maker has no golden vectors: its inputs are random codes.
     """
+    from runtime.terminal import steps
+
     from .npu import NPUS, estimate_all
-    from .present import print_estimates, print_verification, progress
+    from .present import print_estimates, print_verification
     from .report.page import render
     from .report.summary import as_markdown
     from .targets import TARGETS
@@ -51,7 +53,7 @@ def verify(
     names = _known_names(targets, (*TARGETS, *NPUS))
     require_folders(report, markdown)
     subject = open_subject(model, data, clips)
-    with progress("verifying", len(names)) as step:
+    with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
         estimates = estimate_all(subject.files.file("model.tflite"), [name for name in names if name in NPUS], step)
     if as_json or report or markdown:
@@ -116,15 +118,15 @@ def documented(
 ) -> Document:
     """The whole report; firmware is measured for those of ``names`` that run it."""
     from runtime.spec import DCASE_BUDGET
+    from runtime.terminal import steps
 
     from .firmware_cost import MACHINES, firmware_cost
-    from .present import progress
     from .provenance import provenance
     from .report.document import Measured, document, rows_of_labelled
 
     graph, bundle, labelled = subject.files.graph, subject.bundle, subject.labelled
     machines = [machine for machine in MACHINES if f"c-{machine.name}" in names]
-    with progress("measuring firmware", len(machines)) as step:
+    with steps("measuring firmware", len(machines)) as step:
         firmware = firmware_cost(graph, subject.inputs, machines, on_machine=step)
     labels = bundle.labels if bundle else graph.labels
     quality, quality_data = _quality(subject)

@@ -124,8 +124,9 @@ def _convert(folder: Path, machine: Target, formats: list[ImageFormat] | None) -
 
 def _application(application: Application, folder: Path, clips: list[Path], json: bool) -> int:
     """Write the application, let it hear the clips, and say what it said."""
+    from runtime.terminal import bar
+
     from .application import as_json, report
-    from .terminal import bar
 
     application.write(folder)
     heard: list[Heard] = [application.hear(clip) for clip in bar(clips, f"listening on {application.target.name}")]

@@ -18,6 +18,7 @@ import numpy as np
 
 from runtime.arith import I8, Rounding
 from runtime.graph import Graph
+from runtime.terminal import bar
 
 from .compare import Difference, differences
 from .cpu import KERNEL_SETS
@@ -26,7 +27,6 @@ from .errors import FirmwareError
 from .frontend import TABLE_NAMES, frontend_sources, scene_sources
 from .schedule import Mode
 from .targets import Target
-from .terminal import bar
 from .tune import Tuned, chosen_calls
 
 IMAGE_NAME = "firmware.elf"

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from runtime.cost import graph_cost
 from runtime.graph import Graph
+from runtime.terminal import say, wide
 
 from .deliver import Delivery
 from .engine import Figures
-from .terminal import say, wide
 from .tune import Tuned, Way
 
 

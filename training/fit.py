@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from runtime.spec import FrontendSpec
+from runtime.terminal import shows_bars
 
 from .data import Clips, Dataset
 from .devices import impulse_responses, measured_responses
@@ -260,7 +260,7 @@ def _trainer(
     recipe: FitSettings, run_dir: Path, progress: bool, validate: bool, callbacks: Sequence[Callback]
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    bar = progress and sys.stderr.isatty()
+    bar = progress and shows_bars()
     bars: list[Callback] = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if bar else []
     return lightning.Trainer(
         max_epochs=recipe.epochs,

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from runtime.terminal import bar
+
 from .devices import device, record
 from .errors import TrainingError
 from .scenes import SCENES, record_place
@@ -99,17 +101,10 @@ def _record_all(
     progress: bool,
     workers: int | None,
 ) -> list[tuple[Place, list[Row]]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
     rows: dict[Place, list[Row]] = {}
-    with (
-        Progress(console=console, disable=not (progress and console.is_terminal), transient=True) as bar,
-        ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool,
-    ):
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
         jobs = {pool.submit(record_clips, out, p, test_devices if p.test else train_devices): p for p in places}
-        for job in bar.track(as_completed(jobs), total=len(jobs), description="Recording scenes"):
+        for job in bar(as_completed(jobs), "recording scenes", total=len(jobs), shown=progress):
             rows[jobs[job]] = job.result()
     return [(place, rows[place]) for place in places]
 

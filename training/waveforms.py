@@ -13,15 +13,17 @@ import hashlib
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 import soxr
+
+from runtime.terminal import bar
 
 from .errors import TrainingError
 
@@ -33,8 +35,6 @@ TOLERANCE_SECONDS = 0.05
 SHOWN_PROBLEMS = 5
 BLOCK_CLIPS = 256  # decoded, checked and, after an interruption, lost together: 16 MB at 32 kHz
 SPARE_BYTES = 100_000_000  # left free for checkpoints and logs
-
-T = TypeVar("T")
 
 
 def load_waveforms(
@@ -88,7 +88,7 @@ def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, prog
 
     blocks = _blocks(len(records))
     with ThreadPoolExecutor(os.cpu_count()) as pool, open(journal, "a") as log:
-        for block in _shown(blocks[done:], "Decoding clips", progress):
+        for block in bar(blocks[done:], "decoding clips", shown=progress):
             list(pool.map(decode, block))
             if not problems:
                 clips.flush()
@@ -137,7 +137,7 @@ def _checked(path: Path, shape: tuple[int, int], progress: bool) -> I16:
     blocks = _blocks(shape[0])
     if clips.shape != shape or clips.dtype != np.int16 or len(noted) != len(blocks):
         raise damaged
-    for sum_, block in zip(noted, _shown(blocks, "Checking clips", progress), strict=True):
+    for sum_, block in zip(noted, bar(blocks, "checking clips", shown=progress), strict=True):
         if _checksum(clips, block) != sum_:
             raise damaged
     return clips
@@ -153,16 +153,6 @@ def _checksum(clips: I16, block: range) -> str:
 
 def _blocks(count: int) -> list[range]:
     return [range(start, min(start + BLOCK_CLIPS, count)) for start in range(0, count, BLOCK_CLIPS)]
-
-
-def _shown(items: Sequence[T], description: str, progress: bool) -> Iterable[T]:
-    """``items`` with a progress bar on the terminal, if there is one."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    silent = not (progress and console.is_terminal)
-    return track(items, description=description, console=console, transient=True, disable=silent)
 
 
 @contextmanager

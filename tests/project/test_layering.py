@@ -30,7 +30,7 @@ class Arrows:
 ARROWS = {
     "runtime": Arrows(
         frozenset({"numpy", "soundfile", "soxr"}),
-        in_file={"cli.py": COMMAND_LINE},
+        in_file={"cli.py": COMMAND_LINE, "options.py": {"typer"}, "terminal.py": {"rich"}},
         inside_functions={"engines.py": ENGINES},
     ),
     "firmware_harness": Arrows(
@@ -39,7 +39,6 @@ ARROWS = {
             "cli.py": COMMAND_LINE,
             "ship/cli.py": COMMAND_LINE,
             "present.py": {"rich"},  # tables
-            "terminal.py": {"rich"},
         },
         inside_functions={"ship/flash.py": {"pyocd"}},
     ),
