@@ -4,12 +4,13 @@ A package is imported only when its own sub-command is called (or asked for its 
 `tinyscene --help` starts at once and a machine without PyTorch can still run a model.
 
 What it refuses: a failure never ends in a traceback, unless `--debug` is given. It ends in one line on
-standard error and exit code 2; an interrupted command ends in 130.
+standard error and exit code 2; an interrupted command ends in 130, one whose reader went away in 141.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,11 +20,15 @@ from typing import Annotated, Any
 import typer
 
 from runtime.errors import TinysceneError
+from runtime.terminal import set_quiet
 
 __version__ = "0.1.0"
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+READER_GONE = 141  # as a shell reports a program that SIGPIPE ended
+COMPLETING = "_TINYSCENE_COMPLETE"  # set by the shell's completion script
+HELP = {"help_option_names": ["-h", "--help"]}
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ COMMANDS = (
     ),
     Command("verify", "export.verify_command:verify", "Prove that every target computes the same.", "export"),
     Command("quality", "export.cli:quality", "What 8 bits cost, activation by activation.", "export"),
-    Command("npu", "export.cli:npu", "Estimate cycles and memory on Arm Ethos-U, and what falls to the CPU.", "npu"),
-    Command("run", "runtime.cli:run", "Classify audio: files, a pipe, a microphone, or a folder as it fills."),
+    Command("npu", "export.cli:npu", "Estimate cycles and memory on Arm Ethos-U.", "npu"),
+    Command("run", "runtime.cli:run", "Classify audio: files, a pipe, a microphone, a folder."),
     Command(
         "bench compare", "runtime.cli:bench_compare", "Tell two benchmark records apart, or say that noise forbids it."
     ),
@@ -85,7 +90,7 @@ COMMANDS = (
     Command(
         "firmware",
         "firmware_harness.cli:firmware",
-        "Emit C for a bundle or an int8 .tflite, build it, run it, compare it.",
+        "C for a model: emitted, built, run and compared.",
         "firmware",
         tflite="export.cli:firmware_of_tflite",
     ),
@@ -108,29 +113,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the command's name; those of the process by default.
 
     Returns:
-        What the sub-command said (0, or 1 for a failed verdict), 2 for an error, 130 when interrupted.
+        What the sub-command said (0, or 1 for a failed verdict), 2 for an error, 130 when interrupted, 141 when
+        nobody reads the output any more.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # wherever it stands: it says how to fail, not what to do
     words = [word for word in words if word != "--debug"]
-    named = [word for word in words if not word.startswith("-")]
+    completing = COMPLETING in os.environ
+    named = [word for word in (_typed() if completing else words) if not word.startswith("-")]
     command = _called(named)
     if command is not None and command.tflite and any(word.endswith(".tflite") for word in named):
         command = replace(command, target=command.tflite, extra="export")
     if not words or (len(words) == 1 and words[0] in GROUPS and command is None):
         words.append("--help")
+    set_quiet(False)
     try:
         result = typer.main.get_command(_application(command)).main(
             args=words, prog_name="tinyscene", standalone_mode=False
         )
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        result = INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+    except SystemExit as ended:  # Typer's own end for a broken pipe, and for completion
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
     except Exception as failure:
         if debug:
             traceback.print_exc()
-        print(f"error: {_one_line(failure, command)}", file=sys.stderr)
+        if not completing or debug:  # nothing may appear on a line that is being typed
+            print(f"error: {_one_line(failure, command)}", file=sys.stderr)
         return USAGE_ERROR
+    if result == INTERRUPTED:
+        print("interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0
+
+
+def _typed() -> list[str]:
+    """The words that a shell wants completed, as bash or as the other shells hand them over."""
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+
+
+def _reader_gone() -> int:
+    """What is still to be flushed goes nowhere, so that Python says nothing of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return READER_GONE
 
 
 def _called(named: Sequence[str]) -> Command | None:
@@ -142,8 +171,8 @@ def _application(called: Command | None) -> typer.Typer:
     """Compose the Typer application; only the called command's package is imported."""
     application = typer.Typer(
         help="Acoustic scene classifiers from training to a flashed microcontroller.",
-        add_completion=False,
         rich_markup_mode=None,
+        context_settings=HELP,
         callback=_global_options,
     )
     groups = {name: typer.Typer(help=summary, rich_markup_mode=None) for name, summary in GROUPS.items()}
@@ -152,7 +181,7 @@ def _application(called: Command | None) -> typer.Typer:
         *group, name = row.name.split()
         parent = groups[group[0]] if group else application
         if called is not None and row.name == called.name:
-            parent.command(name, epilog=_members(name))(_load(called.target))
+            parent.command(name, epilog=_members(row.name))(_load(called.target))
         elif row.name != open_group:
             parent.command(name, help=row.summary)(_not_called)
     commands = {row.name for row in COMMANDS} - {open_group}
@@ -164,8 +193,8 @@ def _application(called: Command | None) -> typer.Typer:
 
 def _members(group: str) -> str | None:
     """What the help of a command that is a group too says of the others."""
-    others = [row for row in COMMANDS if row.name.startswith(f"{group} ")]
-    return "\n\n".join(f"tinyscene {row.name}: {row.summary}" for row in others) or None
+    others = [f"tinyscene {row.name}" for row in COMMANDS if row.name.startswith(f"{group} ")]
+    return f"There are also: {', '.join(others)}." if others else None
 
 
 def _load(target: str) -> Callable[..., Any]:

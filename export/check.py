@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from firmware_harness.targets import TARGETS as MACHINES
+from runtime.options import AsJson, Quiet, RecordFile, one_of, some_of
+
+RULES = ("dcase", "torchinfo", "nessi", "stored")  # of runtime.cost, which imports NumPy
+
 if TYPE_CHECKING:
     from runtime.cost import Rule
 
@@ -20,64 +25,80 @@ if TYPE_CHECKING:
 
 
 def check(
-    artefact: Annotated[
-        Path, typer.Argument(help="A checkpoint, .onnx, .tflite or a bundle folder.", show_default=False)
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A bundle folder, .tflite, .onnx or a checkpoint.", show_default=False),
     ],
-    max_size: Annotated[str, typer.Option(help="Most bytes: 128kB (1000 B each), 125KiB, 128000.")] = "128kB",
-    max_macs: Annotated[str, typer.Option(help="Most MACs per clip: 30M, 29.4e6.")] = "30M",
-    rule: Annotated[str, typer.Option(help="How to count: dcase, torchinfo, nessi or stored.")] = "dcase",
-    baseline: Annotated[Path | None, typer.Option(help="Fail when a figure of this file got worse.")] = None,
-    write_baseline: Annotated[Path | None, typer.Option(help="Record the figures in such a file.")] = None,
-    measure: Annotated[
-        list[str] | None, typer.Option(help="Record firmware too: cortex-m4, ...; may stand several times.")
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="128kB (1000 B each), 125KiB, 128000.")] = "128kB",
+    max_macs: Annotated[str, typer.Option(metavar="COUNT", help="Per clip: 30M, 29.4e6.")] = "30M",
+    rule: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Counting: dcase, torchinfo, nessi, stored.", autocompletion=one_of(RULES)),
+    ] = "dcase",
+    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Fail when a figure of it got worse.")] = None,
+    write_baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the figures.")] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Record firmware of these too.", autocompletion=some_of(MACHINES)),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder in TAU22 layout, for the baseline's accuracy.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.")] = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write a report in Markdown.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="TAU22 layout, for the accuracy.")] = None,
+    out: RecordFile = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.")
+    ] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a report in Markdown.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Count a model's bytes and MACs by a published rule and hold them against limits.
+    """Count a model's bytes and MACs by a published rule and hold them against limits, or against a baseline.
 
-    A baseline holds what a model cost before, on firmware targets too, and how well it answered.
+    Exit code 1 beyond a limit, or worse than the baseline.
     """
     from runtime.cost import parse_count, parse_size, require_rule, verdicts
     from runtime.spec import Budget
 
     from .baseline import compare, read_baseline
-    from .check_report import Report, as_json, as_junit, as_markdown, show
+    from .check_report import Report, as_junit, as_markdown, show
+    from .check_report import as_json as report_json
     from .figures import Model
     from .written import require_folders, write_file
 
-    _refuse_contradictions(baseline, write_baseline, measure, data)
-    require_folders(write_baseline, json_file, junit_file, markdown_file)
+    machines = targets.split(",") if targets else []
+    _refuse_contradictions(baseline, write_baseline, machines, data)
+    require_folders(write_baseline, out, junit_file, markdown_file)
     budget = Budget(max_bytes=parse_size(max_size), max_macs=parse_count(max_macs))
     counted_by, former = require_rule(rule), read_baseline(baseline) if baseline else ()
-    model = Model(artefact, data)
-    cost = model.cost(counted_by)
+    counted = Model(model, data)
+    cost = counted.cost(counted_by)
     if data:
-        _require_use(data, model, former if baseline else None)
+        _require_use(data, counted, former if baseline else None)
     compared = str(baseline) if baseline else None
-    report = Report(str(artefact), cost, verdicts(cost, budget), compared, compare(former, model))
-    recorded = _recorded(write_baseline, model, counted_by, measure or []) if write_baseline else []
-    for path, write in ((json_file, as_json), (junit_file, as_junit), (markdown_file, as_markdown)):
+    report = Report(str(model), cost, verdicts(cost, budget), compared, compare(former, counted))
+    recorded = _recorded(write_baseline, counted, counted_by, machines) if write_baseline else []
+    for path, write in ((out, report_json), (junit_file, as_junit), (markdown_file, as_markdown)):
         if path is not None:
             write_file(path, write(report).encode())
-    show(report)
-    for line in recorded:
-        typer.echo(line)
+    if as_json:
+        typer.echo(report_json(report), nl=False)
+    else:
+        show(report)
+        for line in recorded:
+            typer.echo(line)
     if not report.passed:
         raise typer.Exit(1)
 
 
 def _refuse_contradictions(
-    baseline: Path | None, write_baseline: Path | None, measure: list[str] | None, data: Path | None
+    baseline: Path | None, write_baseline: Path | None, machines: list[str], data: Path | None
 ) -> None:
     from .errors import ExportError
 
     if baseline and write_baseline:
         raise ExportError("check", "compares with a baseline or records one", expected="one of the two", got="both")
-    if measure and not write_baseline:
-        raise ExportError("--measure", "is for recording", expected="--write-baseline; --baseline's file names its own")
+    if machines and not write_baseline:
+        raise ExportError("--targets", "is for recording", expected="--write-baseline; --baseline's file names its own")
     if data and not (baseline or write_baseline):
         raise ExportError("--data", "is for a baseline's accuracy", expected="--baseline or --write-baseline")
 

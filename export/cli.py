@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runtime.arith import Rounding
+from firmware_harness.options import Calls, Images, RoundingRule, Sources, TargetName, Tune
+from runtime.options import AsJson, BundleFolder, Overwrite, Quiet, some_of
 
 
 def import_checkpoint(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Lightning checkpoint of the 2023 winner or the 2024/25 baseline.")
+        Path, typer.Argument(metavar="CHECKPOINT", help="Of the 2023 winner or the 2024/25 baseline.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Our checkpoint; CHECKPOINT with suffix .pt if left out.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Our checkpoint; CHECKPOINT as .pt by default.")
     ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take over a published CP-Mobile checkpoint: read it safely, infer its sizes, write our own form."""
     from training.models.checkpoint import load_any, save_model
@@ -27,26 +31,36 @@ def import_checkpoint(
 
     loaded = load_any(checkpoint)
     target = out or checkpoint.with_suffix(".pt")
-    if target.exists():
-        raise ExportError(str(target), "is there already", next_step="remove it or give another --out")
+    if target.exists() and not overwrite:
+        raise ExportError(str(target), "is there already", next_step="give --overwrite or another --out")
     save_model(target, loaded.model, loaded.config, loaded.frontend, loaded.labels, loaded.metrics)
-    c = loaded.config
+    c, parameters = loaded.config, parameter_count(loaded.model)
+    if as_json:
+        made = {"path": str(target), "model": asdict(c), "parameters": parameters}
+        typer.echo(json.dumps({**made, "frontend": loaded.frontend.name, "labels": loaded.labels}, indent=1))
+        return
     typer.echo(
         f"{target}: CP-Mobile base {c.base_channels}, multiplier {c.channels_multiplier:g}, expansion "
-        f"{c.expansion_rate:g}, {'with' if c.grn else 'without'} GRN, {parameter_count(loaded.model):,} parameters, "
+        f"{c.expansion_rate:g}, {'with' if c.grn else 'without'} GRN, {parameters:,} parameters, "
         f"front end {loaded.frontend.name}, {len(loaded.labels)} labels"
     )
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of ours or a published one.")],
-    out: Annotated[Path, typer.Option("--out", help="Bundle folder to write.")],
-    ptq: Annotated[Path | None, typer.Option("--ptq", help="Recordings to calibrate on; labels not needed.")] = None,
-    qat: Annotated[Path | None, typer.Option("--qat", help="Folder in TAU22 layout to go on training with.")] = None,
-    clips: Annotated[int, typer.Option(min=1, help="One-second clips to calibrate on.")] = 200,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of --qat; the recipe's if left out.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of --qat.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Of ours or a published one.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Bundle folder to write.")],
+    ptq: Annotated[
+        Path | None, typer.Option("--ptq", metavar="DIR", help="Recordings to calibrate on; labels not needed.")
+    ] = None,
+    qat: Annotated[
+        Path | None, typer.Option("--qat", metavar="DIR", help="Folder in TAU22 layout to go on training with.")
+    ] = None,
+    clips: Annotated[int, typer.Option(metavar="N", min=1, help="One-second clips to calibrate on.")] = 200,
+    epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Of --qat; the recipe's by default.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of --qat.")] = 0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Quantise a checkpoint to int8, after training (--ptq) or by training on (--qat), and write a bundle."""
     from training.models.checkpoint import load_any
@@ -79,24 +93,27 @@ def export(
         rebuild=f"tinyscene export {checkpoint.name} {flag} {source.name} --out {out.name}",
         overwrite=overwrite,
     )
-    cost = bundle.manifest["cost"]
+    cost, removed = bundle.manifest["cost"], made.pruned.removed
+    if as_json:
+        record = {"bundle": str(out), "cost": cost, "constant_channels_removed": removed, "clips": len(log_mels)}
+        typer.echo(json.dumps({**record, "top1_agreement_with_float": agreement}, indent=1))
+        return
     typer.echo(
         f"{out}: {cost['bytes']:,} B of parameters, {cost['macs']:,} MACs (rule {cost['rule']}); "
-        f"{made.pruned.removed} constant channels removed; "
+        f"{removed} constant channels removed; "
         f"int8 and float agree on {agreement:.1%} of {len(log_mels)} clips of {source.name}"
     )
 
 
 def quality(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
-    recordings: Annotated[Path, typer.Option("--recordings", help="Folder of audio such as the model will hear.")],
-    clips: Annotated[int, typer.Option(min=1, help="One-second clips to look at.")] = 32,
-    rows: Annotated[int, typer.Option(min=1, help="Activations to show, the costliest first.")] = 15,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    bundle: BundleFolder,
+    recordings: Annotated[Path, typer.Option("--recordings", metavar="DIR", help="Audio such as the model will hear.")],
+    clips: Annotated[int, typer.Option(metavar="N", min=1, help="One-second clips to look at.")] = 32,
+    rows: Annotated[int, typer.Option(metavar="N", min=1, help="Activations to show, the costliest first.")] = 15,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """What 8 bits cost: error and saturation of each activation, ranked by what restoring it to float would gain."""
-    from dataclasses import asdict
-
     from runtime.bundle import read_bundle
     from runtime.terminal import steps
 
@@ -114,11 +131,22 @@ def quality(
         print_ranking(opened.graph.name, ranking, rows)
 
 
+def _npus(incomplete: str) -> list[str]:
+    from .npu import NPUS
+
+    return some_of(NPUS)(incomplete)
+
+
 def npu(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
-    npus: Annotated[str, typer.Option("--npu", help="Comma-separated names, or 'all'.")] = "all",
-    min_npu_share: Annotated[float, typer.Option(min=0, max=100, help="Percent of the ops each NPU must take.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    targets: Annotated[
+        str, typer.Option(metavar="NAMES", help="With commas between, or all.", autocompletion=_npus)
+    ] = "all",
+    min_npu_share: Annotated[
+        float, typer.Option(metavar="PERCENT", min=0, max=100, help="Of the ops each NPU must take.")
+    ] = 0.0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate cycles and memory on Arm Ethos-U with Vela, and say which ops would fall back to the CPU.
 
@@ -130,7 +158,7 @@ def npu(
     from .present import print_estimates
 
     vela_path()
-    chosen = list(NPUS.values()) if npus == "all" else [npu_named(name) for name in npus.split(",")]
+    chosen = list(NPUS.values()) if targets == "all" else [npu_named(name) for name in targets.split(",")]
     content = _tflite_of(model)
     rows = []
     with steps("compiling with Vela", len(chosen)) as step:
@@ -147,28 +175,25 @@ def npu(
 
 def firmware_of_tflite(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite file.")],
-    target: Annotated[str, typer.Option(help="A machine's name, as in tinyscene firmware --help.")] = "cortex-m4",
+    target: TargetName = "cortex-m4",
     run: Annotated[bool, typer.Option("--run", help="Run random codes and compare every byte.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the C sources; MODEL-firmware by default.")] = None,
-    rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    out: Sources = None,
+    rounding: RoundingRule = "double",
+    optimise: Calls = None,
+    tune: Tune = False,
+    image: Images = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> int:
-    """Emit C for an int8 TFLite file of any maker, build it, run it, compare it."""
-    from firmware_harness.deliver import deliver
-    from firmware_harness.present import as_json as delivery_json
-    from firmware_harness.present import show
-    from firmware_harness.targets import target_named
+    """Emit C for an int8 TFLite file of any maker, build it, run it, compare it. Exit code 1 when a byte differs."""
+    from firmware_harness.cli import deliver_and_show
 
     from .tflite_model import open_tflite
 
-    machine, file = target_named(target), open_tflite(model)
+    file = open_tflite(model)
     folder = out if out is not None else model.resolve().with_name(f"{model.stem}-firmware")
-    delivery = deliver(file.graph, file.golden() if run else None, machine, rounding, folder)
-    if as_json:
-        typer.echo(delivery_json(delivery))
-    else:
-        show(delivery)
-    return 0 if delivery.matches else 1
+    golden = file.golden() if run else None
+    return deliver_and_show(file.graph, golden, target, rounding, folder, optimise, tune, image, as_json=as_json)
 
 
 def _tflite_of(model: Path) -> bytes:
@@ -186,14 +211,16 @@ def _tflite_of(model: Path) -> bytes:
 
 def demo(
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder in TAU22 layout; synthetic scenes if left out.")
+        Path | None, typer.Option("--data", metavar="DIR", help="Folder in TAU22 layout; synthetic scenes by default.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = Path("demo-out"),
-    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "demo",
-    seed: Annotated[int, typer.Option(help="Seed of data and training.")] = 0,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="For everything that is made.")] = Path("demo-out"),
+    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="By name, or a YAML file.")] = "demo",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of data and training.")] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """The whole chain: data, teachers, student, QAT, bundle, check, verify on every target, report, closing table."""
     from .demo import run_demo
 
-    if run_demo(data, out, recipe=recipe, seed=seed).failed:
+    if run_demo(data, out, recipe=recipe, seed=seed, as_json=as_json).failed:
         raise typer.Exit(1)

@@ -18,7 +18,7 @@ from rich.table import Table
 from runtime.bundle import Bundle
 from runtime.cost import graph_cost, verdicts
 from runtime.spec import DCASE_BUDGET, preset
-from runtime.terminal import steps
+from runtime.terminal import is_quiet, steps
 from training.data import Dataset, Tau22
 from training.metrics import Metrics, evaluate
 from training.models.checkpoint import LoadedModel
@@ -63,13 +63,15 @@ class Trained:
     export: Export
 
 
-def run_demo(data: Path | None, out: Path, *, recipe: str, seed: int) -> Verification:
+def run_demo(data: Path | None, out: Path, *, recipe: str, seed: int, as_json: bool = False) -> Verification:
     """Run the chain into ``out``; the bundle is ``out/bundle`` with ``report.html`` in it.
+
+    What is being done goes to standard error; the closing tables, or the record as JSON, to standard output.
 
     Raises:
         TinysceneError: of the stage that cannot go on.
     """
-    console = Console()
+    console = Console(stderr=True, quiet=is_quiet())
     started = time.perf_counter()
     settings = load_recipe(recipe)
     trained = _train(console, data, out, settings, seed)
@@ -79,10 +81,13 @@ def run_demo(data: Path | None, out: Path, *, recipe: str, seed: int) -> Verific
         labelled = labelled_from_clips(bundle, trained.dataset.test, f"{len(trained.dataset.test)} test clips")
         verification = verify_bundle(bundle, targets=tuple(CORE_TARGETS), labelled=labelled, on_target=step)
     with _stage(console, "report"):
-        page = render(_document(bundle, trained, verification, _accuracy_rows(trained, int8), data, recipe))
-        bundle.add_file("report.html", page)
+        record = _document(bundle, trained, verification, _accuracy_rows(trained, int8), data, recipe)
+        bundle.add_file("report.html", render(record))
+    if as_json:
+        print(record.to_json(), end="")
+        return verification
     print_verification(verification)
-    _closing_table(console, bundle, trained, int8, verification, time.perf_counter() - started)
+    _closing_table(Console(), bundle, trained, int8, verification, time.perf_counter() - started)
     return verification
 
 

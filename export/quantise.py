@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from runtime.terminal import waiting
 from training.models.checkpoint import LoadedModel
 
 from .artefact import Export, quantised
@@ -29,7 +30,8 @@ def after_training(source: LoadedModel, name: str, recordings: Path, clips: int)
     """Calibrate on at most ``clips`` seconds of a folder; the export and the log-mels it was calibrated on."""
     log_mels = calibration_log_mels(recordings, source.frontend, clips)
     net = QuantNet(fold(source.model, (source.frontend.n_mels, source.frontend.n_frames)))
-    calibrate(net, batches(log_mels), floor=source.frontend.floor)
+    with waiting("calibrating"):
+        calibrate(net, batches(log_mels), floor=source.frontend.floor)
     return quantised(source, net, name), log_mels
 
 

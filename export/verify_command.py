@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runtime.options import AsJson, Quiet, RecordFile, some_of
+
 if TYPE_CHECKING:
     from runtime.arith import I8
     from runtime.bundle import Bundle
@@ -26,20 +28,32 @@ if TYPE_CHECKING:
 QUALITY_CLIPS = 32
 
 
+def _targets(incomplete: str) -> list[str]:
+    from .npu import NPUS
+    from .targets import TARGETS
+
+    return some_of((*TARGETS, *NPUS))(incomplete)
+
+
 def verify(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder in TAU22 layout: accuracy on its test part.")
+        Path | None, typer.Option("--data", metavar="DIR", help="TAU22 layout: accuracy on its test part.")
     ] = None,
-    targets: Annotated[str, typer.Option(help="Comma-separated names, or 'all'.")] = "all",
-    clips: Annotated[int | None, typer.Option(min=1, help="At most so many test clips.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    targets: Annotated[
+        str, typer.Option(metavar="NAMES", help="With commas between, or all.", autocompletion=_targets)
+    ] = "all",
+    clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many test clips.")] = None,
+    out: RecordFile = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write one page with everything.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write a summary in Markdown.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a summary in Markdown.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run every target on the bundle's golden vectors, compare every byte, name the first difference.
 
-    NPUs are estimated, not run. A .tflite file of any maker has no golden vectors: its inputs are random codes.
+    NPUs are estimated, not run. A .tflite file has no golden vectors: its inputs are random codes. Exit code 1 for a
+    difference or a target that failed.
     """
     from runtime.terminal import steps
 
@@ -51,15 +65,20 @@ def verify(
     from .written import require_folders, write_file
 
     names = _known_names(targets, (*TARGETS, *NPUS))
-    require_folders(report, markdown)
+    require_folders(out, report, markdown)
     subject = open_subject(model, data, clips)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
         estimates = estimate_all(subject.files.file("model.tflite"), [name for name in names if name in NPUS], step)
-    if as_json or report or markdown:
+    if as_json or out or report or markdown:
         command = " ".join(["tinyscene verify", model.name, *([f"--data {data.name}"] if data else [])])
         document = documented(subject, result, estimates, names, command)
-        for path, content in ((report, render), (markdown, lambda record: as_markdown(record).encode())):
+        forms = (
+            (out, lambda record: record.to_json().encode()),
+            (report, render),
+            (markdown, lambda record: as_markdown(record).encode()),
+        )
+        for path, content in forms:
             if path is not None:
                 write_file(path, content(document))
         if as_json:

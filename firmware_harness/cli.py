@@ -11,91 +11,131 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.arith import Rounding
+from runtime.options import AsJson, Quiet, one_of
 
 from .errors import FirmwareError
+from .options import Calls, Hop, Images, RoundingRule, Sources, TargetName, Tune
 from .schedule import Mode
 from .ship.images import ImageFormat
-from .targets import TARGETS, Target, target_named
+from .targets import Target, target_named
 
 if TYPE_CHECKING:
+    from runtime.arith import Rounding
+    from runtime.graph import Graph
+
     from .application import Application, Heard
+    from .deliver import Vectors
 
 
 def firmware(
-    model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundle folder, or an int8 .tflite file.",
+            autocompletion=one_of(("export", "serial")),
+        ),
+    ],
     clips: Annotated[
-        list[Path] | None, typer.Argument(metavar="[CLIP]...", help="With --frontend --run: recordings to hear.")
+        list[Path] | None, typer.Argument(metavar="CLIP", help="With --frontend --run: recordings to hear.")
     ] = None,
-    target: Annotated[str, typer.Option(help=f"{', '.join(TARGETS)}.")] = "cortex-m4",
+    target: TargetName = "cortex-m4",
     run: Annotated[bool, typer.Option("--run", help="Run the golden vectors and compare every byte.")] = False,
-    frontend: Annotated[
-        bool, typer.Option("--frontend", help="The whole application, from samples to smoothed labels.")
-    ] = False,
-    hop: Annotated[
-        float | None, typer.Option(help="With --frontend: seconds from answer to answer; a clip by default.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the C sources; BUNDLE-firmware by default.")] = None,
-    rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
-    optimise: Annotated[
-        Mode | None, typer.Option(help="layers: one by one, the default; speed; ram; balanced: by counts, see --tune.")
-    ] = None,
-    tune: Annotated[
-        bool, typer.Option("--tune", help="Choose by counting in the emulator (balanced), and show every count.")
-    ] = False,
-    image: Annotated[
-        list[ImageFormat] | None, typer.Option(help="The image in other formats too; may stand several times.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    frontend: Annotated[bool, typer.Option("--frontend", help="The application, from samples to labels.")] = False,
+    hop: Hop = None,
+    out: Sources = None,
+    rounding: RoundingRule = "double",
+    optimise: Calls = None,
+    tune: Tune = False,
+    image: Images = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> int:
     """Emit C for a bundle, build it, run it, compare it.
 
-    With --frontend the C takes audio, and --run CLIP... compares the label of each hop with Python's.
-    Exit code 0 when everything that was run matches, 1 when a byte or a label differs, 2 for an error.
+    With --frontend, --run CLIP... compares labels with Python's. Exit code 1 when anything differs.
     """
     from runtime.bundle import read_bundle
 
     from .application import Application
-    from .deliver import deliver
-    from .present import as_json, show, show_counts
+    from .present import show_counts
 
-    machine = target_named(target)
-    if image and machine.emulator is None:
-        raise FirmwareError("--image", f"there is no image for {machine.title}", next_step="choose another --target")
-    mode, bundle = _mode(optimise, tune), read_bundle(model)
+    bundle = read_bundle(model)
     folder = out if out is not None else model.resolve().with_name(f"{model.resolve().name}-firmware")
     if frontend:
-        recordings = _recordings(clips, run)
-        application = Application(bundle, machine, rounding, hop_s=hop, optimise=mode)
-        if tune and not json:
+        machine, recordings = _machine(target, image), _recordings(clips, run)
+        application = Application(bundle, machine, rounding, hop_s=hop, optimise=_mode(optimise, tune))
+        if tune and not as_json:
             show_counts(bundle.graph, application.tuned)
-        code = _application(application, folder, recordings, json)
+        code = _application(application, folder, recordings, as_json)
         _convert(folder, machine, image)
         return code
     if clips or hop is not None:
         raise FirmwareError("arguments", "recordings and --hop belong to --frontend", next_step="add --frontend")
-    graph = replace(bundle.graph, labels=bundle.labels)
-    delivery = deliver(graph, bundle.golden() if run else None, machine, rounding, folder, mode)
+    return deliver_and_show(
+        replace(bundle.graph, labels=bundle.labels),
+        bundle.golden() if run else None,
+        target,
+        rounding,
+        folder,
+        optimise,
+        tune,
+        image,
+        constant_channels_removed=bundle.constant_channels_removed,
+        as_json=as_json,
+    )
+
+
+def deliver_and_show(
+    graph: Graph,
+    golden: Vectors | None,
+    target: str,
+    rounding: Rounding,
+    folder: Path,
+    optimise: Mode | None,
+    tune: bool,
+    image: list[ImageFormat] | None,
+    *,
+    constant_channels_removed: int | None = None,
+    as_json: bool,
+) -> int:
+    """What ``tinyscene firmware`` does with a graph, whatever it was read from; returns the exit code.
+
+    Raises:
+        FirmwareError: options that contradict each other, and see :func:`firmware_harness.deliver.deliver`.
+    """
+    from .deliver import deliver
+    from .present import as_json as delivery_json
+    from .present import show, show_counts
+
+    machine = _machine(target, image)
+    delivery = deliver(graph, golden, machine, rounding, folder, _mode(optimise, tune))
     _convert(folder, machine, image)
-    if json:
-        print(as_json(delivery, bundle.constant_channels_removed))
+    if as_json:
+        print(delivery_json(delivery, constant_channels_removed))
     else:
         if tune:
             show_counts(graph, delivery.tuned)
-        show(delivery, bundle.constant_channels_removed)
+        show(delivery, constant_channels_removed)
     return 0 if delivery.matches else 1
 
 
-def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
-) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Say which engines, extras and targets work here, and what to install for the rest."""
-    from json import dumps
+    import json
 
-    from .doctor import as_json, findings, lines
+    from .doctor import as_json as record
+    from .doctor import findings, lines
 
     found = findings()
-    print(dumps(as_json(found), indent=1) if json else "\n".join(lines(found)))
+    print(json.dumps(record(found), indent=1) if as_json else "\n".join(lines(found)))
+
+
+def _machine(name: str, image: list[ImageFormat] | None) -> Target:
+    machine = target_named(name)
+    if image and machine.emulator is None:
+        raise FirmwareError("--image", f"there is no image for {machine.title}", next_step="choose another --target")
+    return machine
 
 
 def _mode(optimise: Mode | None, tune: bool) -> Mode:
@@ -122,13 +162,14 @@ def _convert(folder: Path, machine: Target, formats: list[ImageFormat] | None) -
         convert(folder / IMAGE_NAME, machine, form, (folder / IMAGE_NAME).with_suffix(f".{form}"))
 
 
-def _application(application: Application, folder: Path, clips: list[Path], json: bool) -> int:
+def _application(application: Application, folder: Path, clips: list[Path], as_json: bool) -> int:
     """Write the application, let it hear the clips, and say what it said."""
     from runtime.terminal import bar
 
-    from .application import as_json, report
+    from .application import as_json as heard_json
+    from .application import report
 
     application.write(folder)
     heard: list[Heard] = [application.hear(clip) for clip in bar(clips, f"listening on {application.target.name}")]
-    print(as_json(application, folder, heard) if json else "\n".join(report(application, folder, heard)))
+    print(heard_json(application, folder, heard) if as_json else "\n".join(report(application, folder, heard)))
     return 0 if all(one.equal == len(one.hops) for one in heard) else 1

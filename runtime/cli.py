@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import AsJson, BundleFolder, Engine, Quiet, RecordFile, one_of, quietened
+from .terminal import bars, notes
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -23,26 +26,35 @@ if TYPE_CHECKING:
     from .stream import Gap, SceneStream
 
 STANDARD_INPUT = Path("-")
-ENGINE_HELP = "litert, litert-reference, ort, tflm, numpy-double or numpy-single."
+Threads = Annotated[int, typer.Option(metavar="N", help="Of the engine, where it can use several.")]
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder.", show_default=False)],
+    bundle: BundleFolder,
     clips: Annotated[
         list[Path] | None,
-        typer.Argument(help="Audio files: WAV, FLAC or OGG, any rate; - for raw samples.", show_default=False),
+        typer.Argument(metavar="CLIP", help="Audio files, WAV, FLAC or OGG; - for raw samples.", show_default=False),
     ] = None,
     mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
     watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify files as they come in.")] = None,
-    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "litert",
-    threads: Annotated[int, typer.Option(help="Of the engine, where it can use several.")] = 1,
-    hop: Annotated[float | None, typer.Option(help="With - or --mic: seconds from answer to answer.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="With -, --mic or --watch: stop after so many.")] = None,
-    rate: Annotated[int | None, typer.Option(help="Hertz of raw samples or the microphone.")] = None,
-    channels: Annotated[int, typer.Option(help="Of raw samples, interleaved.")] = 1,
-    encoding: Annotated[str, typer.Option(help="Of raw samples, little-endian: s16 or f32.")] = "s16",
-    device: Annotated[str | None, typer.Option(help="Microphone: number or part of its name.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="A line per file or change of scene, no notes.")] = False,
+    engine: Engine = "litert",
+    threads: Threads = 1,
+    hop: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="With - or --mic: from answer to answer.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="With -, --mic or --watch: when to stop.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(metavar="HZ", help="Of raw samples or the microphone.")] = None,
+    channels: Annotated[int, typer.Option(metavar="N", help="Of raw samples, interleaved.")] = 1,
+    encoding: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Of raw samples: s16 or f32.", autocompletion=one_of(("s16", "f32"))),
+    ] = "s16",
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="Microphone: number or part of its name.")] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="A line per file or change of scene, no notes.", callback=quietened)
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document; with -, --mic, --watch one a line.")
     ] = False,
@@ -61,7 +73,7 @@ def run(
         raise RuntimeFailure("run", "--hop and --seconds are for audio without an end", next_step="leave them out")
     classifier = SceneClassifier.open(bundle, engine, threads)
     shown = Shown(classifier, quiet=quiet, as_json=as_json)
-    shown.notes(engine, classifier.engine.notes)
+    notes(engine, classifier.engine.notes)
     if piped:
         _listen_to_pipe(shown, rate or classifier.frontend.sample_rate_hz, channels, encoding, hop, seconds)
     elif mic:
@@ -82,10 +94,6 @@ class Shown:
     def as_lines(self) -> bool:
         return not self.quiet and not self.as_json
 
-    def notes(self, where: str, notes: Iterable[str]) -> None:
-        for note in () if self.quiet else notes:
-            print(f"note: {where}: {note}", file=sys.stderr)
-
     def classified(self, clip: Path, progress: Progress) -> dict[str, Any]:
         """Answer one clip; return its JSON record, or one that holds the error."""
         from .audio import AudioReader
@@ -96,7 +104,7 @@ class Shown:
         labels = self.classifier.labels
         try:
             with AudioReader(clip, self.classifier.frontend.sample_rate_hz) as reader:
-                self.notes(str(clip), reader.notes)
+                notes(str(clip), reader.notes)
                 total = self.classifier.n_hops(reader.info.seconds)
                 task = progress.add_task(clip.name, total=total, visible=total > 1)
                 hops: list[Hop] = []
@@ -134,7 +142,7 @@ class Shown:
 
 
 def _classify_files(shown: Shown, clips: list[Path], bundle: str, engine: str) -> None:
-    with _progress() as progress:
+    with bars() as progress:
         records = [shown.classified(clip, progress) for clip in clips]
     if shown.as_json:
         notes = list(shown.classifier.engine.notes)
@@ -147,7 +155,7 @@ def _watch(shown: Shown, folder: Path, seconds: float | None) -> None:
     from .incoming import arriving_files
 
     failed = False
-    with _progress() as progress:
+    with bars() as progress:
         for clip in arriving_files(folder, seconds):
             record = shown.classified(clip, progress)
             failed |= "error" in record
@@ -167,9 +175,9 @@ def _listen_to_pipe(
     stream = shown.classifier.stream(rate_hz, hop_s)
     pcm = RawPcm(sys.stdin.buffer, rate_hz, channels, encoding)
     shown.events(stream, pcm.pieces(seconds))
-    shown.notes("-", pcm.notes)
+    notes("-", pcm.notes)
     health = stream.health
-    shown.notes("-", _silence(health.silent_hops))
+    notes("-", _silence(health.silent_hops))
     if health.hops + health.silent_hops == 0:
         raise RuntimeFailure(
             "raw samples",
@@ -187,12 +195,12 @@ def _listen_to_microphone(
 
     microphone = Microphone(rate_hz, device)
     stream = shown.classifier.stream(microphone.rate_hz, hop_s)
-    shown.notes(microphone.name, [f"{microphone.rate_hz:,} Hz; stop with Ctrl-C"])
+    notes(microphone.name, [f"{microphone.rate_hz:,} Hz; stop with Ctrl-C"])
     try:
         with microphone:
             shown.events(stream, microphone.pieces(seconds), microphone.clock)
     finally:
-        shown.notes(microphone.name, [*_lost(microphone.health), *_silence(stream.health.silent_hops)])
+        notes(microphone.name, [*_lost(microphone.health), *_silence(stream.health.silent_hops)])
 
 
 def _silence(hops: int) -> list[str]:
@@ -208,29 +216,14 @@ def _lost(health: LiveHealth) -> list[str]:
     return ["; ".join(said)]
 
 
-def _progress() -> Progress:
-    """A bar on standard error, only where that is a terminal; it must not take over a piped standard output."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
-    )
-
-
 def bench(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder.", show_default=False)],
-    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "litert",
-    threads: Annotated[int, typer.Option(help="Of the engine, where it can use several.")] = 1,
-    seconds: Annotated[float, typer.Option(help="How long to measure, after half a second of warm-up.")] = 5.0,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON record to a file too.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON record instead of a table.")] = False,
+    bundle: BundleFolder,
+    engine: Engine = "litert",
+    threads: Threads = 1,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long, after half a second of warm-up.")] = 5.0,
+    out: RecordFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a bundle here: latency, throughput, memory, clock, heat, energy."""
     from .bench import BLOCKS, lines
@@ -238,22 +231,21 @@ def bench(
     from .bundle import read_bundle
 
     opened = read_bundle(bundle)
-    with _progress() as progress:
+    with bars() as progress:
         task = progress.add_task("measuring", total=BLOCKS)
         result = measure(opened, engine, threads, seconds, lambda: progress.advance(task))
     record = json.dumps(result.to_json(), indent=1)
-    for note in result.notes:
-        print(f"note: {engine}: {note}", file=sys.stderr)
+    notes(engine, result.notes)
     if out is not None:
         out.write_text(record + "\n")
     print(record if as_json else "\n".join(lines(result)))
 
 
 def bench_compare(
-    a: Annotated[Path, typer.Argument(help="A record of tinyscene bench.", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="The record to hold against it.", show_default=False)],
-    tolerance: Annotated[float, typer.Option(help="A smaller difference counts as none.")] = 0.03,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="What tinyscene bench --out wrote.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="The record to hold against it.", show_default=False)],
+    tolerance: Annotated[float, typer.Option(metavar="SHARE", help="A smaller difference counts as none.")] = 0.03,
+    as_json: AsJson = False,
 ) -> None:
     """Tell two benchmark records apart, or say that noise forbids it. Exit code 1 when the second is slower."""
     from .bench_compare import compare, lines, read_record

@@ -27,6 +27,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Whether only answers are wanted."""
+    return _quiet
+
+
 def shows_bars() -> bool:
     """Whether somebody watches: standard error is a terminal, and nobody asked for quiet."""
     return not _quiet and sys.stderr.isatty()

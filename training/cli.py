@@ -7,45 +7,76 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runtime.options import AsJson, Engine, Quiet, RecordFile
+
 if TYPE_CHECKING:
     from .data import Dataset
     from .pipeline import TeacherReport
     from .recipe import Recipe
 
-RecipeName = Annotated[str, typer.Argument(help="Name of a recipe or of a CP-Mobile size, or a YAML file.")]
-Data = Annotated[Path, typer.Option("--data", help="Folder in TAU22 layout.")]
-Out = Annotated[Path, typer.Option("--out", help="Run folder.")]
-Seed = Annotated[int | None, typer.Option(help="Seed; the recipe's if not given.")]
-Subset = Annotated[int, typer.Option(help="Percentage of the training clips: 100, or N of splitN.csv.")]
+
+def _recipes(incomplete: str) -> list[str]:
+    """For completion: the recipes by name, and what else may stand there."""
+    names = [path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml")]
+    return [name for name in ("compare", *sorted(names)) if name.startswith(incomplete)]
+
+
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe or a CP-Mobile size by name, or a YAML file.", autocompletion=_recipes
+    ),
+]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder in TAU22 layout.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="The recipe's if not given.")]
+Subset = Annotated[int, typer.Option(metavar="PERCENT", help="Of the training clips: 100, or N of splitN.csv.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the run folder.")]
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
-    seed: Annotated[int, typer.Option(help="Seed of every place and sound.")] = 0,
-    locations: Annotated[int, typer.Option(min=4, help="Places per scene; a quarter of them is for the test.")] = 20,
-    clips: Annotated[int, typer.Option(min=1, help="One-second clips per place.")] = 6,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; it must not exist.")],
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of every place and sound.")] = 0,
+    locations: Annotated[int, typer.Option(metavar="N", min=4, help="Places per scene, a quarter for the test.")] = 20,
+    clips: Annotated[int, typer.Option(metavar="N", min=1, help="One-second clips per place.")] = 6,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write synthetic scenes of ten classes and nine devices in the layout of TAU22."""
     from .synth import write_tau22_layout
 
     counts = write_tau22_layout(out, seed=seed, locations_per_class=locations, clips_per_location=clips)
-    typer.echo(f"{out}: {counts.train} clips for training, {counts.test} for the test, 10 scenes")
+    if as_json:
+        _tell_json({"folder": str(out), "scenes": 10, "train_clips": counts.train, "test_clips": counts.test})
+    else:
+        _tell(f"{out}: {counts.train} clips for training, {counts.test} for the test, 10 scenes")
 
 
 def train(
-    recipe: RecipeName, data: Data, out: Out, seed: Seed = None, subset: Subset = 100, resume: Resume = False
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    seed: Seed = None,
+    subset: Subset = 100,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train the teachers of a recipe and, distilled from them, its student."""
     from .pipeline import train_student, train_teachers
 
     settings, dataset, chosen_seed = _opened(recipe, data, out, seed, subset, resume)
-    soft_targets = None
+    soft_targets, report = None, None
     if settings.teachers:
         soft_targets, report = train_teachers(settings, dataset, out, seed=chosen_seed, resume=resume)
-        _say(report)
+        if not as_json:
+            _say(report)
     student = train_student(settings, dataset, out, soft_targets=soft_targets, seed=chosen_seed, resume=resume)
     metrics = student.metrics
+    if as_json:
+        taught = {"model": settings.model, "path": str(student.path), "metrics": metrics.to_json()}
+        _tell_json({"teachers": report and report.to_json(), "student": taught})
+        return
     low, high = metrics.interval
     _tell(f"student {settings.model}: test accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {student.path}")
     _tell(f"  mean over classes {metrics.class_accuracy:.1%}, calibration error {metrics.calibration_error:.3f}")
@@ -57,60 +88,93 @@ def train_compare(
     recipe: RecipeName,
     data: Data,
     out: Out,
-    seeds: Annotated[int, typer.Option(min=1, help="Students per way to teach, each with its own seed.")] = 3,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Students per way, each with its own seed.")] = 3,
     subset: Subset = 100,
     resume: Resume = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """No teacher, one, their mean, a teacher's features, learned fusion: one table at equal budget and seeds."""
+    from dataclasses import asdict
+
     from .compare import as_markdown, compare
 
     settings, dataset, first = _opened(recipe, data, out, None, subset, resume)
-    rows = compare(
-        settings,
-        dataset,
-        out,
-        seeds=range(first, first + seeds),
-        resume=resume,
-        on_student=lambda name, seed, accuracy: _tell(f"{name}, seed {seed}: {accuracy:.1%}", err=True),
-    )
-    _tell(as_markdown(rows))
+
+    def on_student(name: str, number: int, accuracy: float) -> None:
+        if not quiet:
+            _tell(f"{name}, seed {number}: {accuracy:.1%}", err=True)
+
+    numbers = range(first, first + seeds)
+    rows = compare(settings, dataset, out, seeds=numbers, resume=resume, on_student=on_student)
+    if as_json:
+        _tell_json([asdict(row) for row in rows])
+    else:
+        _tell(as_markdown(rows))
 
 
 def teachers_train(
-    recipe: RecipeName, data: Data, out: Out, seed: Seed = None, subset: Subset = 100, resume: Resume = False
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    seed: Seed = None,
+    subset: Subset = 100,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train the teachers of a recipe and keep weights and logits; 'train --resume' there goes on with the student."""
     from .pipeline import train_teachers
 
     settings, dataset, chosen_seed = _opened(recipe, data, out, seed, subset, resume)
     _, report = train_teachers(settings, dataset, out, seed=chosen_seed, resume=resume)
-    _say(report)
+    if as_json:
+        _tell_json(report.to_json())
+    else:
+        _say(report)
 
 
 def teachers_logits(
     recipe: RecipeName,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Run folder that holds the trained teachers.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder that holds the trained teachers.")],
     subset: Subset = 100,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write what the trained teachers in a run folder say of every clip, for students trained elsewhere."""
+    from runtime.terminal import bar
+
     from .teachers import PARTS, load_teacher
 
     settings, dataset, _ = _opened(recipe, data, out, None, subset, resume=True)
-    for number in range(len(settings.teachers)):
+    written = []
+    for number in bar(range(len(settings.teachers)), "asking teachers"):
         teacher = load_teacher(settings, number, out, len(dataset.labels))
         clips = sum(len(teacher.logits(dataset, part).names) for part in PARTS)
-        _tell(f"{teacher.folder}: logits of {clips} clips by {teacher.name}, digest {teacher.digest[:12]}")
+        if not as_json:
+            _tell(f"{teacher.folder}: logits of {clips} clips by {teacher.name}, digest {teacher.digest[:12]}")
+        written.append(
+            {"folder": str(teacher.folder), "teacher": teacher.name, "digest": teacher.digest, "clips": clips}
+        )
+    if as_json:
+        _tell_json(written)
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Checkpoint or bundle.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a bundle folder.")],
     data: Data,
-    engine: Annotated[str, typer.Option(help="Engine of the runtime, for a bundle.")] = "litert",
-    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write, for later comparisons.")] = None,
-    against: Annotated[Path | None, typer.Option("--against", help="Such a file, to compare with.")] = None,
+    engine: Engine = "litert",
+    out: RecordFile = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="Such a file, to compare with.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Accuracy of a checkpoint or a bundle on the test part of a folder, by class, device and city."""
+    from dataclasses import asdict
+
     from .evaluation import difference, evaluate_model
     from .present import evaluation_lines
 
@@ -118,8 +182,11 @@ def evaluate(
     compared = None if against is None else difference(found, against)
     if out is not None:
         found.write(out)
+    if as_json:
+        _tell_json({**asdict(found), "against": compared and asdict(compared)})
+        return
     for line in evaluation_lines(found, compared):
-        typer.echo(line)
+        _tell(line)
 
 
 def _opened(
@@ -153,3 +220,9 @@ def _tell(text: str, *, err: bool = False) -> None:
 
     if is_first():
         typer.echo(text, err=err)
+
+
+def _tell_json(record: object) -> None:
+    import json
+
+    _tell(json.dumps(record, indent=1))

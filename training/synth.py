@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -102,10 +103,16 @@ def _record_all(
     workers: int | None,
 ) -> list[tuple[Place, list[Row]]]:
     rows: dict[Place, list[Row]] = {}
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    # Ctrl-C reaches every process of a terminal: this one says so, the workers keep silent and end with their scene.
+    alone = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn"), **alone) as pool:
         jobs = {pool.submit(record_clips, out, p, test_devices if p.test else train_devices): p for p in places}
-        for job in bar(as_completed(jobs), "recording scenes", total=len(jobs), shown=progress):
-            rows[jobs[job]] = job.result()
+        try:
+            for job in bar(as_completed(jobs), "recording scenes", total=len(jobs), shown=progress):
+                rows[jobs[job]] = job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or leaving the block would wait for every scene still to come
+            raise
     return [(place, rows[place]) for place in places]
 
 

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.arith import Rounding
+from runtime.options import AsJson, BundleFolder, Quiet, one_of
+from runtime.terminal import waiting
 
 from ..errors import FirmwareError
-from ..schedule import Optimise
+from ..options import Hop, RoundingRule, ShippedCalls, TargetName
 
 if TYPE_CHECKING:
     from ..engine import Figures
     from .product import Product
 
-FORMAT_NAMES = "cmake, makefile, arduino, zephyr, cmsis-pack or platformio"
+FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio")
+FORMAT_NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 CPU_NAMES = "c99 (any), dsp (Cortex-M4, M7, M33) or mve (Cortex-M55)"
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
-    form: Annotated[str, typer.Option("--as", help=f"{FORMAT_NAMES}.")],
-    out: Annotated[Path | None, typer.Option(help="The new folder; BUNDLE-FORMAT by default.")] = None,
-    cpu: Annotated[str, typer.Option(help=f"Kernels: {CPU_NAMES}.")] = "c99",
-    optimise: Annotated[Optimise, typer.Option(help="layers: one call for each layer; speed, ram: fused.")] = "speed",
-    rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
-    prefix: Annotated[str, typer.Option(help="What the public names begin with, a C identifier.")] = "scene",
-    release: Annotated[str, typer.Option(help="Version of the model, three numbers.")] = "1.0.0",
-    hop: Annotated[float | None, typer.Option(help="Seconds from answer to answer; a clip by default.")] = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Emulate the network for the README's figures.")] = False,
+    bundle: BundleFolder,
+    form: Annotated[
+        str, typer.Option("--as", metavar="FORMAT", help=f"{FORMAT_NAMES}.", autocompletion=one_of(FORMATS))
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="New; BUNDLE-FORMAT by default.")] = None,
+    cpu: Annotated[
+        str,
+        typer.Option(metavar="KERNELS", help=f"{CPU_NAMES}.", autocompletion=one_of(("c99", "dsp", "mve"))),
+    ] = "c99",
+    optimise: ShippedCalls = "speed",
+    rounding: RoundingRule = "double",
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="What the public C names begin with.")] = "scene",
+    release: Annotated[str, typer.Option(metavar="VERSION", help="Of the model, three numbers.")] = "1.0.0",
+    hop: Hop = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Emulate, for the README's figures.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a bundle as a folder for a project of your own: two files of C, an example, a README."""
     from runtime.bundle import read_bundle
@@ -41,9 +51,13 @@ def export(
 
     chosen = format_named(form)
     options = Options(cpu, optimise, rounding, prefix, release, hop)
-    product = Product(read_bundle(model), options, _generator())
-    folder = out if out is not None else model.resolve().with_name(f"{model.resolve().name}-{form}")
+    product = Product(read_bundle(bundle), options, _generator())
+    folder = out if out is not None else bundle.resolve().with_name(f"{bundle.resolve().name}-{form}")
     write(product, chosen, folder, _figures(product) if measure else None)
+    sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
+    if as_json:
+        print(json.dumps({"folder": str(folder), "format": form, "kernels": cpu, **sizes}, indent=1))
+        return
     print(
         f"{folder}: {form}, kernels {cpu}, constants {product.constant_bytes:,} B, arena {product.arena_bytes:,} B, "
         f"state {product.state_bytes:,} B; begin with its README.md"
@@ -51,10 +65,10 @@ def export(
 
 
 def serial(
-    model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
-    target: Annotated[str, typer.Option(help="A machine with a serial port.")] = "cortex-m4",
-    optimise: Annotated[Optimise, typer.Option(help="layers: one call for each layer; speed, ram: fused.")] = "speed",
-    rounding: Annotated[Rounding, typer.Option(help="double as TFLite Micro, single as XNNPACK.")] = "double",
+    bundle: BundleFolder,
+    target: TargetName = "cortex-m4",
+    optimise: ShippedCalls = "speed",
+    rounding: RoundingRule = "double",
 ) -> None:
     """Emulate a board that speaks the serial protocol of the MLPerf Tiny runner, until interrupted."""
     import tempfile
@@ -66,7 +80,7 @@ def serial(
     from .serial_board import SerialBoard, build_serial
 
     machine = target_named(target)
-    product = Product(read_bundle(model), Options(machine.cpu, optimise, rounding), _generator())
+    product = Product(read_bundle(bundle), Options(machine.cpu, optimise, rounding), _generator())
     with tempfile.TemporaryDirectory(prefix="tinyscene-serial-") as folder:
         image = build_serial(product, machine, Path(folder))
         with SerialBoard(image, machine) as board:
@@ -79,12 +93,14 @@ def serial(
 
 def flash(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="ELF, Intel HEX, or bare bytes (.bin).")],
-    chip: Annotated[str, typer.Option(help="The board's chip, as 'pyocd list --targets' names it.")],
-    probe: Annotated[str | None, typer.Option(help="Number of the debug probe, or a part of it.")] = None,
-    address: Annotated[str | None, typer.Option(help="Where bare bytes go, such as 0x08000000.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything that needs no board, write nothing.")
-    ] = False,
+    chip: Annotated[str, typer.Option(metavar="NAME", help="As 'pyocd list --targets' names it.")],
+    probe: Annotated[str | None, typer.Option(metavar="ID", help="Number of the probe, or a part of it.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where bare bytes go, such as 0x08000000.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check what needs no board; write nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write an image into a board's flash through pyOCD and a debug probe."""
     from .flash import refuse_unless_inside, write_flash
@@ -92,12 +108,20 @@ def flash(
 
     parts = read_image(image, None if address is None else _address(address))
     refuse_unless_inside(parts, chip)
-    for part in parts:
-        print(f"{part.address:#010x}-{part.end - 1:#010x}  {len(part.data):,} B")
-    if dry_run:
+    if not as_json:
+        for part in parts:
+            print(f"{part.address:#010x}-{part.end - 1:#010x}  {len(part.data):,} B")
+    written = None
+    if not dry_run:
+        with waiting(f"writing to {chip}"):
+            written = write_flash(parts, chip, probe)
+    if as_json:
+        ranges = [{"address": part.address, "bytes": len(part.data)} for part in parts]
+        print(json.dumps({"chip": chip, "parts": ranges, "written_through": written}, indent=1))
+    elif written is None:
         print(f"dry run: nothing was written to {chip}")
-        return
-    print(f"written, read back and started: {chip}, {write_flash(parts, chip, probe)}")
+    else:
+        print(f"written, read back and started: {chip}, {written}")
 
 
 def _address(text: str) -> int:
@@ -128,4 +152,5 @@ def _figures(product: Product) -> Figures:
     cpu = product.options.cpu
     machine = next(target for target in TARGETS.values() if target.cpu == cpu and target.emulator is not None)
     engine = FirmwareEngine(product.graph, machine, product.options.rounding, optimise=product.options.optimise)
-    return engine.measure(golden_input(product.graph))
+    with waiting(f"emulating {machine.name}"):
+        return engine.measure(golden_input(product.graph))

@@ -113,7 +113,7 @@ def test_a_baseline_is_one_line_a_figure(folder):
 @needs_m4
 def test_firmware_is_recorded_and_measured_again(folder, tmp_path, capsys):
     budget = tmp_path / "budget.json"
-    assert _check(folder / "small.tflite", "--write-baseline", budget, "--measure", "cortex-m4") == 0
+    assert _check(folder / "small.tflite", "--write-baseline", budget, "--targets", "cortex-m4") == 0
     by_name = {held.figure.name: held for held in read_baseline(budget) if held.figure.of == "cortex-m4"}
     assert tuple(by_name) == FIRMWARE
     assert all(held.recorded > 0 and held.tolerance == TOLERANCES[name] for name, held in by_name.items())
@@ -354,10 +354,10 @@ def test_a_baseline_that_is_not_there(folder, tmp_path, capsys):
     ("words", "said"),
     [
         (["--baseline", "a.json", "--write-baseline", "b.json"], "one of the two"),
-        (["--measure", "cortex-m4"], "is for recording"),
-        (["--measure", "cortex-m4", "--baseline", "a.json"], "is for recording"),
+        (["--targets", "cortex-m4"], "is for recording"),
+        (["--targets", "cortex-m4", "--baseline", "a.json"], "is for recording"),
         (["--data", "scenes"], "is for a baseline's accuracy"),
-        (["--write-baseline", "b.json", "--measure", "host"], "nothing is counted there"),
+        (["--write-baseline", "b.json", "--targets", "host"], "nothing is counted there"),
         (["--write-baseline", "b.json", "--data", "scenes"], "only a bundle"),
         (["--baseline", "small.json", "--data", "scenes"], "holds no accuracy on clips"),
     ],

@@ -209,10 +209,10 @@ def test_every_form_by_every_rule(artefacts, capsys, form, rule):
 
 def test_the_same_figures_in_every_file(artefacts, capsys, tmp_path):
     _, _, params, _, macs = PUBLISHED["cpm23-8"]
-    out = {kind: tmp_path / f"check.{kind}" for kind in ("json", "junit", "markdown")}
+    out = {kind: tmp_path / f"check.{kind}" for kind in ("out", "junit", "markdown")}
     words = [word for kind, path in out.items() for word in (f"--{kind}", str(path))]
     assert tinyscene.main(["check", str(artefacts / "net.tflite"), "--max-macs", "1.5M", *words]) == 1
-    record = json.loads(out["json"].read_text())
+    record = json.loads(out["out"].read_text())
     assert (record["parameters"], record["macs"], record["rule"], record["passed"]) == (params, macs, "dcase", False)
     assert record["rule_text"] == RULES["dcase"]
     assert sum(layer["macs"] for layer in record["layers"]) == macs
@@ -236,6 +236,8 @@ def test_the_same_figures_in_every_file(artefacts, capsys, tmp_path):
     printed = capsys.readouterr().out
     assert f"FAIL  macs: {macs:,} MAC > 1,500,000 MAC (105.5 %, rule dcase)" in printed
     assert f"{macs:,}" in next(line for line in printed.splitlines() if line.strip().startswith("total"))
+    assert tinyscene.main(["check", str(artefacts / "net.tflite"), "--max-macs", "1.5M", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == record
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ UNUSABLE = (
 @pytest.mark.parametrize("kind", UNUSABLE)
 def test_what_cannot_be_counted_is_one_line_and_exit_2(artefacts, tmp_path, capfd, kind):
     path, report = _unusable(kind, tmp_path, artefacts), tmp_path / "report.json"
-    assert tinyscene.main(["check", str(path), "--json", str(report)]) == 2
+    assert tinyscene.main(["check", str(path), "--out", str(report)]) == 2
     printed = capfd.readouterr()
     assert printed.out == ""
     (line,) = printed.err.splitlines()

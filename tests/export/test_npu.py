@@ -49,7 +49,7 @@ def test_an_op_left_to_the_cpu_is_named_with_its_reason(strided: Path) -> None:
 
 
 def test_the_command_fails_below_the_wanted_share(strided: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["npu", str(strided), "--npu", "ethos-u55-128"]
+    words = ["npu", str(strided), "--targets", "ethos-u55-128"]
     assert tinyscene.main(words) == 0
     assert "stride" in capsys.readouterr().out
     assert tinyscene.main([*words, "--min-npu-share", "100"]) == 1
@@ -66,7 +66,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"no model at all")
     for path, words in ((broken, "refuses the file"), (tmp_path / "none.tflite", "no such file")):
-        assert tinyscene.main(["npu", str(path), "--npu", "ethos-u55-128"]) == 2
+        assert tinyscene.main(["npu", str(path), "--targets", "ethos-u55-128"]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert words in lines[0]

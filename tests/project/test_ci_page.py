@@ -243,7 +243,7 @@ def test_the_github_workflow(scratch, hosted, tmp_path):
     (workflow,) = [block for block in _blocks("yaml") if "runs-on" in block]
     (job,) = yaml.safe_load(workflow)["jobs"].values()
     model = ["check", str(scratch / "scene.tflite"), "--write-baseline", str(scratch / "budget.json")]
-    assert tinyscene.main([*model, "--measure", "cortex-m4"]) == 0
+    assert tinyscene.main([*model, "--targets", "cortex-m4"]) == 0
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "sudo").write_text(f'#!/bin/sh\necho "$@" >"{tmp_path}/sudo"\n')

@@ -111,10 +111,10 @@ def test_debug_shows_the_traceback_wherever_it_stands(words, monkeypatch, capsys
     assert printed.endswith("error: clip.wav: is empty\n")
 
 
-def test_interruption_is_silent(monkeypatch, capsys):
+def test_interruption_is_one_line(monkeypatch, capsys):
     _failing_with(KeyboardInterrupt(), monkeypatch)
     assert tinyscene.main(["run"]) == 130
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])

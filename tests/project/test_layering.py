@@ -38,6 +38,7 @@ ARROWS = {
         in_file={
             "cli.py": COMMAND_LINE,
             "ship/cli.py": COMMAND_LINE,
+            "options.py": COMMAND_LINE,
             "present.py": {"rich"},  # tables
         },
         inside_functions={"ship/flash.py": {"pyocd"}},

@@ -24,7 +24,7 @@ teachers:
 
 def test_synth_then_a_second_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "scenes"
-    arguments = ["data", "synth", str(out), "--locations", "4", "--clips", "1", "--seed", "3"]
+    arguments = ["data", "synth", "--out", str(out), "--locations", "4", "--clips", "1", "--seed", "3"]
     assert tinyscene.main(arguments) == 0
     assert len(Tau22.open(out).labels) == 10
     capsys.readouterr()

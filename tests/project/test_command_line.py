@@ -1,0 +1,264 @@
+"""What all commands have in common: help of one screen, the same words for the same thing, exit codes, completion.
+
+`docs/commands.md` says the same to a reader, and its tables are compared with the commands here.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+import tinyscene
+from export.to_tflite import to_tflite
+from tests.graphs import small_net
+
+ROOT = Path(tinyscene.__file__).parent
+PAGE = (ROOT / "docs" / "commands.md").read_text()
+SCREEN_LINES, SCREEN_COLUMNS = 30, 80
+NO_RESULT = {"firmware serial"}  # serves until it is interrupted
+NO_CHATTER = {"doctor", "import", "bench compare", "firmware serial"}  # done at once, or a server
+COMMAND = [sys.executable, "-m", "tinyscene"]
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **more}
+
+
+def _options(row: tinyscene.Command) -> dict[str, typer.models.ParameterInfo]:
+    """The command's options by their long name."""
+    made = typer.main.get_command(tinyscene._application(row))
+    for word in row.name.split():
+        made = made.commands[word]
+    return {option.opts[0]: option for option in made.params if option.opts[0].startswith("--")}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "scene.tflite"
+    path.write_bytes(to_tflite(small_net(np.random.default_rng(2), grn=True)))
+    return path
+
+
+# --- help
+
+
+@pytest.mark.parametrize("row", [None, *tinyscene.COMMANDS], ids=lambda row: row.name if row else "tinyscene")
+def test_help_fits_one_screen(row, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(SCREEN_COLUMNS))
+    assert tinyscene.main([*(row.name.split() if row else []), "-h"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= SCREEN_LINES, len(lines)
+    assert max(map(len, lines)) <= SCREEN_COLUMNS
+    assert not [line for line in lines[1:] if line.endswith("...")], "a summary is cut off"
+
+
+def test_the_help_of_a_command_names_those_below_it_and_no_others(capsys):
+    for words, named in ((["firmware"], ["export", "serial"]), (["teachers", "train"], [])):
+        assert tinyscene.main([*words, "--help"]) == 0
+        assert re.findall(r"tinyscene firmware (\w+)", capsys.readouterr().out) == named
+
+
+# --- the same words
+
+
+@pytest.mark.parametrize("row", tinyscene.COMMANDS, ids=lambda row: row.name)
+def test_results_as_json_and_chatter_left_out(row):
+    options = _options(row)
+    assert ("--json" in options) == (row.name not in NO_RESULT)
+    assert ("--quiet" in options) == (row.name not in NO_CHATTER)
+    for flag in {"--json", "--quiet", "--overwrite", "--resume"} & set(options):
+        assert options[flag].is_flag
+
+
+def test_one_name_has_one_meaning():
+    """The same option takes the same kind of value wherever it stands."""
+    kinds = defaultdict(set)
+    for row in tinyscene.COMMANDS:
+        for name, option in _options(row).items():
+            kinds[name].add((option.metavar, option.is_flag, option.multiple))
+    assert {name for name, kind in kinds.items() if len(kind) > 1} == {"--out"}  # a file or a folder, as is made
+
+
+def test_the_page_names_every_option_that_commands_share():
+    shared = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)
+    counts = defaultdict(int)
+    for row in tinyscene.COMMANDS:
+        for name in _options(row):
+            counts[name] += 1
+    assert {name for name, count in counts.items() if count > 2} - {"--help"} <= set(shared)
+    assert set(shared) <= set(counts) | {"--debug"}
+
+
+@pytest.mark.parametrize(
+    ("words", "suggested"),
+    [
+        (["frimware", "x"], "firmware"),
+        (["chek"], "check"),
+        (["data", "synht"], "synth"),
+        (["check", "x.tflite", "--max-sise", "1kB"], "--max-size"),
+        (["run", "bundle", "--enigne", "ort"], "--engine"),
+    ],
+)
+def test_a_misspelt_word_is_answered_by_the_nearest(words, suggested, capsys):
+    assert tinyscene.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert suggested in line
+
+
+def test_quiet_lasts_for_one_call(model, capsys):
+    from runtime.terminal import is_quiet
+
+    assert tinyscene.main(["check", str(model), "--quiet"]) == 0
+    assert is_quiet()
+    assert tinyscene.main(["check", str(model)]) == 0
+    assert not is_quiet()
+
+
+# --- exit codes
+
+
+def test_the_page_lists_the_exit_codes():
+    listed = [int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)]
+    assert listed == [0, 1, tinyscene.USAGE_ERROR, tinyscene.INTERRUPTED, tinyscene.READER_GONE]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [([], 0), (["--max-size", "1kB"], 1), (["--max-size", "much"], 2), (["--rule", "guess"], 2)]
+)
+def test_a_verdict_and_an_error_have_codes_of_their_own(words, code, model):
+    ran = subprocess.run(
+        [*COMMAND, "check", str(model), *words], env=_environment(), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == code
+    assert ran.stderr.count("\n") == (code == 2)
+
+
+def test_interrupting_ends_with_one_line(tmp_path):
+    (tmp_path / "incoming").mkdir()
+    words = ["data", "synth", "--out", str(tmp_path / "scenes"), "--locations", "200"]
+    begun = subprocess.Popen(
+        [*COMMAND, *words], env=_environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("scenes.*.part/audio/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(begun.pid, signal.SIGINT)  # as a terminal does
+    _, said = begun.communicate(timeout=60)
+    assert begun.returncode == tinyscene.INTERRUPTED
+    assert said == "interrupted\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["check", "MODEL"], ["check", "MODEL", "--json"], ["doctor"]])
+def test_nobody_reading_is_no_error(words, model):
+    """`| head -1` closes the pipe early; so early here that nothing is read at all."""
+    words = [str(model) if word == "MODEL" else word for word in words]
+    read, write = os.pipe()
+    os.close(read)
+    ran = subprocess.run(
+        [*COMMAND, *words], env=_environment(), stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (tinyscene.READER_GONE, "")
+
+
+# --- colour and bars
+
+
+def _on_a_terminal(words: list[str], **environment: str) -> str:
+    """What a command writes to a terminal, standard error included."""
+    master, slave = pty.openpty()
+    begun = subprocess.Popen(
+        [*COMMAND, *words], env=_environment(TERM="xterm", **environment), stdout=slave, stderr=slave, close_fds=True
+    )
+    os.close(slave)
+    written = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # Linux says so at the end
+            break
+        written += piece
+    assert begun.wait(timeout=60) == 0
+    os.close(master)
+    return written.decode()
+
+
+def test_colours_are_for_terminals_and_for_those_who_want_them(model):
+    colour = re.compile(r"\x1b\[[0-9;]*3[0-7][0-9;]*m")
+    assert colour.search(_on_a_terminal(["check", str(model)]))
+    assert not colour.search(_on_a_terminal(["check", str(model)], NO_COLOR="1"))
+    piped = subprocess.run(
+        [*COMMAND, "check", str(model)], env=_environment(), capture_output=True, text=True, check=True
+    )
+    assert "\x1b" not in piped.stdout + piped.stderr
+
+
+def test_a_bar_moves_on_a_terminal_unless_quiet(model):
+    words = ["verify", str(model), "--targets", "numpy-double,numpy-single"]
+    assert "verifying" in _on_a_terminal(words)
+    assert "verifying" not in _on_a_terminal([*words, "--quiet"])
+
+
+# --- completion
+
+
+def _completed(*words: str) -> list[str]:
+    """What bash would offer for the last word."""
+    typed = ["tinyscene", *words]
+    asked = {"COMP_WORDS": "\n".join(typed), "COMP_CWORD": str(len(words)), tinyscene.COMPLETING: "complete_bash"}
+    ran = subprocess.run(COMMAND, env=_environment(**asked), capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    return ran.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["fi"], ["firmware"]),
+        (["data", "s"], ["synth"]),
+        (["firmware", "ser"], ["serial"]),
+        (["firmware", "bundle", "--target", "cortex-m5"], ["cortex-m55"]),
+        (["firmware", "bundle", "--opt"], ["--optimise"]),
+        (["firmware", "export", "bundle", "--as", "cm"], ["cmake", "cmsis-pack"]),
+        (["verify", "bundle", "--targets", "litert,numpy-s"], ["litert,numpy-single"]),
+        (["check", "m.tflite", "--targets", "cortex-m4,cortex-m5"], ["cortex-m4,cortex-m55"]),
+        (["npu", "bundle", "--targets", "ethos-u8"], ["ethos-u85-256"]),
+        (["run", "bundle", "--engine", "ort"], ["ort"]),
+        (["train", "p2"], ["p2-ensemble"]),
+        (["train", "comp"], ["compare"]),
+        (["nonsense", "x"], []),
+    ],
+    ids=" ".join,
+)
+def test_bash_completes(words, offered):
+    assert _completed(*words) == offered
+
+
+def test_bash_itself_completes(tmp_path):
+    """The script of --show-completion, read by a real bash that asks the command."""
+    command = tmp_path / "tinyscene"
+    command.write_text(f'#!/bin/sh\nexec env PYTHONPATH="{ROOT}" "{sys.executable}" -m tinyscene "$@"\n')
+    command.chmod(0o755)
+    script = (
+        "source <(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 tinyscene --show-completion bash)\n"
+        "COMP_WORDS=(tinyscene firmware bundle --target cortex-m3); COMP_CWORD=4\n"
+        '_tinyscene_completion tinyscene; echo "${COMPREPLY[@]}"\n'
+    )
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["bash", "--norc", "-c", script], env=_environment(PATH=path), capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["cortex-m33"]
+    assert ran.stderr == ""
