@@ -2,6 +2,7 @@
 
 Noise whose loudness changes every second is pushed in pieces of irregular length, as fast as it goes or at the pace of
 real time. Beside it each second is classified offline and smoothed by the same rule; every event must be the same.
+Exit code 1 when one differs, memory grows, the clock drifts, or a column of the log-mel is made twice or never.
 
     python benchmarks/runtime_stream.py BUNDLE [--hours 6]
     python benchmarks/runtime_stream.py BUNDLE --hours 0.1667 --paced
@@ -24,6 +25,7 @@ from runtime.host import Sensors
 from runtime.smoothing import Smoother, Smoothing
 from runtime.stream import SceneEvent
 
+GROWTH_MB = 2.0  # of memory, at most
 SETTLED_SHARE = 0.05  # memory is compared with what it was after this share of the run
 
 
@@ -76,12 +78,15 @@ def main() -> None:
     print(f"{clips * spec.clip_samples / spec.sample_rate_hz / 3600:.2f} h of audio in {took:.0f} s, offline included")
     print(f"{heard} events of {clips}, {unequal} of them unlike the offline result")
     print(f"clock: the last event is at {latest.time_s:.6f} s, {pushed / spec.sample_rate_hz:.6f} s were pushed")
-    print(f"columns: {stream.health.columns:,} made, {clips * spec.n_frames:,} wanted")
+    columns = clips * spec.n_frames
+    print(f"columns: {stream.health.columns:,} made, {columns:,} wanted")
     print(f"memory: grown by {grown:.2f} MB since the first {100 * SETTLED_SHARE:g} %")
     if options.paced:
         milliseconds = 1e3 * np.percentile(late, [50, 99, 100])
         print("events after their last sample: median {:.1f}, p99 {:.1f}, at most {:.1f} ms".format(*milliseconds))
-    sys.exit(0 if heard == clips and unequal == 0 and grown < 2 else 1)
+    drift = abs(latest.time_s - pushed / spec.sample_rate_hz)
+    wrong = (heard != clips, unequal, stream.health.columns != columns, drift > 1e-6, grown >= GROWTH_MB)
+    sys.exit(any(wrong))
 
 
 def matches(event: SceneEvent, smoother: Smoother, scores: np.ndarray, classifier: SceneClassifier) -> bool:
