@@ -48,6 +48,7 @@ COMMANDS = (
     Command(
         "data synth", "training.cli:synth", "Write a seeded set of synthetic scenes in the layout of TAU22.", "train"
     ),
+    Command("data cut", "training.cli:cut", "Your own recordings, cut into clips in the layout of TAU22.", "train"),
     Command(
         "train compare",
         "training.cli:train_compare",

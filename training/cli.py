@@ -1,4 +1,4 @@
-"""Sub-commands of ``training``: ``tinyscene data synth``, ``train``, ``teachers`` and ``eval``."""
+"""Sub-commands of ``training``: ``tinyscene data``, ``train``, ``teachers`` and ``eval``."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ def synth(
         _tell_json({"folder": str(out), "scenes": 10, "train_clips": counts.train, "test_clips": counts.test})
     else:
         _tell(f"{out}: {counts.train} clips for training, {counts.test} for the test, 10 scenes")
+
+
+def cut(
+    recordings: Annotated[
+        Path, typer.Argument(metavar="RECORDINGS", help="A folder with one folder of audio for each scene.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; it must not exist.")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cut your own recordings, SCENE/NAME.wav, into one-second clips in the layout of TAU22.
+
+    All clips of a recording go to training, or all to the test.
+    """
+    from .cut import cut_recordings
+
+    counts = cut_recordings(recordings, out)
+    if as_json:
+        _tell_json({"folder": str(out), "train_clips": counts.train, "test_clips": counts.test})
+    else:
+        _tell(f"{out}: {counts.train} clips for training, {counts.test} for the test")
 
 
 def train(

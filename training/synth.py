@@ -6,7 +6,6 @@ name and renamed when complete; an existing folder is refused.
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import signal
@@ -23,21 +22,13 @@ from runtime.terminal import bar
 
 from .devices import device, record
 from .errors import TrainingError
+from .layout import ClipCounts, Row, write_tables
 from .scenes import SCENES, record_place
 from .sounds import RATE_HZ
 
 CITIES = ("arden", "belmont", "corvin", "dunmore")
 TRAIN_DEVICES = ("a", "b", "c", "s1", "s2", "s3")
 TEST_DEVICES = (*TRAIN_DEVICES, "s4", "s5", "s6")
-Row = tuple[str, str, str, str]  # filename, scene, place, device
-
-
-@dataclass(frozen=True)
-class ClipCounts:
-    """How many clips a folder has."""
-
-    train: int
-    test: int
 
 
 @dataclass(frozen=True)
@@ -87,11 +78,11 @@ def write_tau22_layout(
         rows = _record_all(temporary, places, tuple(train_devices), tuple(test_devices), progress, workers)
         train = [r for place, part in rows for r in part if not place.test]
         test = [r for place, part in rows for r in part if place.test]
-        _write_tables(temporary, train, test)
+        counts = write_tables(temporary, train, test)
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return ClipCounts(len(train), len(test))
+    return counts
 
 
 def _record_all(
@@ -130,22 +121,3 @@ def record_clips(out: Path, place: Place, devices: tuple[str, ...]) -> list[Row]
             soundfile.write(out / filename, clip, RATE_HZ, subtype="PCM_24")
             rows.append((filename, place.scene, f"{place.city}-{place.number}", name))
     return rows
-
-
-def _write_tables(out: Path, train: list[Row], test: list[Row]) -> None:
-    two = ("filename", "scene_label")
-    _write_table(out / "meta.csv", (*two, "identifier", "source_label"), [*train, *test])
-    _write_table(out / "evaluation_setup" / "fold1_train.csv", two, [r[:2] for r in train])
-    _write_table(out / "evaluation_setup" / "fold1_evaluate.csv", two, [r[:2] for r in test])
-    _write_table(out / "evaluation_setup" / "fold1_test.csv", two[:1], [r[:1] for r in test])
-    _write_table(out / "split_setup" / "test.csv", two, [r[:2] for r in test])
-    order = np.random.default_rng(0).permutation(len(train)).tolist()
-    for percent in (5, 10, 25, 50):  # nested, as the real ones are
-        chosen = sorted(order[: len(train) * percent // 100])
-        _write_table(out / "split_setup" / f"split{percent}.csv", two, [train[i][:2] for i in chosen])
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([header, *rows])

@@ -118,7 +118,7 @@ def test_nothing_half_written(tmp_path: Path, folder: Path, monkeypatch: pytest.
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(synth, "_write_tables", full_disk)
+    monkeypatch.setattr(synth, "write_tables", full_disk)
     with pytest.raises(OSError, match="no space"):
         write_tau22_layout(
             tmp_path / "x", seed=1, locations_per_class=4, clips_per_location=1, clips_per_device=1, progress=False
