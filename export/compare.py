@@ -13,7 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.arith import I8, Rounding
-from runtime.graph import OPS, Add, Conv2D, FullyConnected, Graph, Lookup, Mean, Mul, Node, Pool2D, Sub
+from runtime.graph import (
+    OPS,
+    Add,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Lookup,
+    Mean,
+    Mul,
+    Node,
+    Pool2D,
+    Softmax,
+    Sub,
+)
 from runtime.kernels import KERNELS
 
 from .diagnose import Arrays, Suspect, accumulator, diagnose
@@ -76,6 +90,20 @@ EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
         )
         for target in ("litert-reference", "tensorflow-reference")
     },
+    **{
+        ("hexagon", op): Tolerance(
+            1,
+            share,
+            "Hexagon keeps fewer bits below a code: 0.6 of one from the exact value at most, it parts near ties",
+        )
+        for op, share in (
+            *((Conv2D, 5e-2), (DepthwiseConv2D, 0.1), (FullyConnected, 5e-2), (Softmax, 5e-2)),
+            *((Add, 5e-2), (Sub, 5e-2), (Mul, 0.15), (Mean, 1e-2)),
+        )
+    },
+    ("hexagon", Pool2D): Tolerance(
+        1, 0.5, "Hexagon rounds an average half up, TFLite half away from zero: they part at ties"
+    ),
     ("ort", Mean): Tolerance(
         1, 1e-2, "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: they part at near ties"
     ),

@@ -1,10 +1,11 @@
 """Programs that work for us in a process of their own, run to their end.
 
-One that fails or does not end is an ExportError, whose reason is the last line that the program said.
+One that fails, crashes or does not end is an ExportError, whose reason is the last line that the program said.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise ExportError(where, f"ran longer than {timeout_seconds} s") from None
     if done.returncode:
-        raise ExportError(where, fault, got=last_line(done.stderr or done.stdout), next_step=next_step, missing=missing)
+        said = last_line(done.stderr or done.stdout)
+        got = said if done.returncode > 0 else f"{signal.Signals(-done.returncode).name}, having said: {said}"
+        raise ExportError(where, fault, got=got, next_step=next_step, missing=missing)
     return done
 
 

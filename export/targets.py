@@ -17,6 +17,7 @@ from runtime.engines import ENGINES, Engine, ModelFiles, open_engine
 from runtime.graph import Graph
 
 from .foreign import ForeignTflite, Kernels
+from .hexagon import HexagonEngine
 from .pi import MODEL_OF, PROCESSORS, PiEngine
 from .to_onnx import to_onnx
 from .to_tflite import to_tflite
@@ -93,5 +94,6 @@ TARGETS: dict[str, TargetRow] = {
     **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},
     "tensorflow": _foreign("tensorflow", "default"),
     "tensorflow-reference": _foreign("tensorflow", "reference"),
+    "hexagon": TargetRow(HexagonEngine, means="emulates"),
     **{name: row for machine in MACHINES for name, row in _named(machine).items() if name not in CORE_TARGETS},
 }

@@ -114,6 +114,12 @@ class _Writer:
         name = codes.removesuffix("_codes")
         self.emit("QuantizeLinear", [real, *self.parameters(name)], codes)
 
+    def moved(self, name: str, kind: str, inputs: Sequence[str], codes: str, **attributes: Any) -> str:
+        """Codes of tensor ``name`` that only change place, between DQ and Q as Hexagon wants it; ORT drops the pair."""
+        first = self.emit("DequantizeLinear", [inputs[0], *self.parameters(name)], f"{codes}_before")
+        real = self.emit(kind, [first, *inputs[1:]], f"{codes}_moved", **attributes)
+        return self.emit("QuantizeLinear", [real, *self.parameters(name)], codes)
+
     def real(self, node: Node, index: int, codes: str | None = None) -> str:
         """Dequantised activation input, one DQ per use so that each op fuses by itself."""
         name = node.inputs[index]
@@ -179,15 +185,16 @@ def _mean(w: _Writer, node: Node) -> None:
     if op.over == "channels":
         _, height, width, channels = x.shape
         rows = w.constant(f"{node.name}_rows", np.array([1, channels, height * width, 1], np.int64))
-        flat = w.emit("Reshape", [codes, rows], f"{node.name}_flat")
-        codes = w.emit("Transpose", [flat], f"{node.name}_turned", perm=[0, 2, 1, 3])
+        flat = w.moved(x.name, "Reshape", [codes, rows], f"{node.name}_flat")
+        codes = w.moved(x.name, "Transpose", [flat], f"{node.name}_turned", perm=[0, 2, 1, 3])
     pooled = w.emit("GlobalAveragePool", [w.real(node, 0, codes)], f"{node.name}_real")
     out = w.graph.out(node)
-    shape = nchw(out.shape)
-    mean = f"{node.name}_mean"
-    w.emit("QuantizeLinear", [pooled, *w.parameters(out.name)], mean)
-    target = w.constant(f"{node.name}_shape", np.array(shape, np.int64))
-    w.emit("Reshape", [mean, target], w.codes(out.name))
+    if op.over == "space" and op.keep_dims:  # as pooled; Hexagon takes no Reshape that changes nothing
+        w.quantize(pooled, w.codes(out.name), out.quant)
+        return
+    mean = w.emit("QuantizeLinear", [pooled, *w.parameters(out.name)], f"{node.name}_mean")
+    target = w.constant(f"{node.name}_shape", np.array(nchw(out.shape), np.int64))
+    w.moved(out.name, "Reshape", [mean, target], w.codes(out.name))
 
 
 def _fully_connected(w: _Writer, node: Node) -> None:
@@ -202,7 +209,7 @@ def _pool2d(w: _Writer, node: Node) -> None:
     assert isinstance(op, Pool2D)
     window = {"kernel_shape": op.kernel, "strides": op.stride, "pads": op.pads}
     if op.kind == "max":
-        w.emit("MaxPool", [w.codes(node.inputs[0])], w.codes(node.output), **window)
+        w.moved(node.output, "MaxPool", [w.codes(node.inputs[0])], w.codes(node.output), **window)
     else:
         w.result(node, w.emit("AveragePool", [w.real(node, 0)], f"{node.name}_real", **window))
 
@@ -218,9 +225,15 @@ def _lookup(w: _Writer, node: Node) -> None:
 
 
 def _table(w: _Writer, node: Node, table: I8) -> None:
-    codes = (table.astype(np.int16) + 128).astype(np.uint8)
-    index = w.emit("Cast", [w.codes(node.inputs[0])], f"{node.name}_index", to=TensorProto.INT32)
-    w.emit("Gather", [w.constant(f"{node.name}_table", codes), index], w.codes(node.output), axis=0)
+    """Codes as indices; flat, because Hexagon takes a tensor for codes or for indices, not for both."""
+    source, out = node.inputs[0], w.graph.out(node)
+    flat = w.constant(f"{node.name}_length", np.array([-1], np.int64))
+    codes = w.moved(source, "Reshape", [w.codes(source), flat], f"{node.name}_flat")
+    index = w.emit("Cast", [codes], f"{node.name}_index", to=TensorProto.INT32)
+    values = w.constant(f"{node.name}_table", (table.astype(np.int16) + 128).astype(np.uint8))
+    found = w.moved(out.name, "Gather", [values, index], f"{node.name}_found", axis=0)
+    shape = w.constant(f"{node.name}_shape", np.array(nchw(out.shape), np.int64))
+    w.moved(out.name, "Reshape", [found, shape], w.codes(out.name))
 
 
 def _softmax(w: _Writer, node: Node) -> None:
@@ -232,21 +245,22 @@ def _reshape(w: _Writer, node: Node) -> None:
     """The order of elements is that of NHWC, so four axes are turned before and after."""
     op, codes = node.op, w.codes(node.inputs[0])
     assert isinstance(op, Reshape)
+    name = node.output
     if len(w.graph.ins(node)[0].shape) == 4:
-        codes = w.emit("Transpose", [codes], f"{node.name}_turned", perm=[0, 2, 3, 1])
+        codes = w.moved(name, "Transpose", [codes], f"{node.name}_turned", perm=[0, 2, 3, 1])
     shape = w.constant(f"{node.name}_shape", np.array(op.shape, np.int64))
     if len(op.shape) != 4:
-        w.emit("Reshape", [codes, shape], w.codes(node.output))
+        w.moved(name, "Reshape", [codes, shape], w.codes(name))
         return
-    w.emit("Reshape", [codes, shape], f"{node.name}_nhwc")
-    w.emit("Transpose", [f"{node.name}_nhwc"], w.codes(node.output), perm=[0, 3, 1, 2])
+    w.moved(name, "Reshape", [codes, shape], f"{node.name}_nhwc")
+    w.moved(name, "Transpose", [f"{node.name}_nhwc"], w.codes(name), perm=[0, 3, 1, 2])
 
 
 def _concat(w: _Writer, node: Node) -> None:
     op = node.op
     assert isinstance(op, Concat)
     axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
-    w.emit("Concat", [w.codes(name) for name in node.inputs], w.codes(node.output), axis=axis)
+    w.result(node, w.emit("Concat", [w.real(node, i) for i in range(len(node.inputs))], f"{node.name}_real", axis=axis))
 
 
 EMITTERS: dict[type, Callable[[_Writer, Node], None]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -124,20 +124,33 @@ class OrtEngine(_OneByOne):
         self._require("input name", graph.input, file_input.name)
         self._require("input shape", _nchw(source.shape), tuple(file_input.shape))
         self._names = [output.name for output in self._session.get_outputs()]
-        self._twin = f"{graph.output}_codes"  # the uint8 twin of the float output
-        self._require_outputs([name for name in self._names if name != self._twin])
+        self._require_outputs([name for name in self._names if name != _twin(graph)])
 
     def _run(self, codes: I8) -> dict[str, I8]:
-        real = dequantise(codes, self.graph.tensors[self.graph.input].quant)
-        arrays = self._session.run(None, {self.graph.input: np.ascontiguousarray(_to_nchw(real))})
-        named = dict(zip(self._names, arrays, strict=True))
-        return {name: self._codes(name, array) for name, array in named.items() if name != self._twin}
+        arrays = self._session.run(None, {self.graph.input: to_onnx_input(self.graph, codes)})
+        return from_onnx_outputs(self.graph, dict(zip(self._names, arrays, strict=True)))
 
-    def _codes(self, name: str, array: npt.NDArray[Any]) -> I8:
-        values = np.moveaxis(array, 1, 3) if array.ndim == 4 else array
-        if values.dtype == np.uint8:
-            return np.ascontiguousarray((values.astype(np.int16) - 128).astype(np.int8))
-        return quantise(values, self.graph.tensors[name].quant)
+
+def to_onnx_input(graph: Graph, codes: I8) -> npt.NDArray[np.float32]:
+    """What the ONNX file takes, float32 (batch, C, H, W), for codes (batch, H, W, C); exact."""
+    return np.ascontiguousarray(_to_nchw(dequantise(codes, graph.tensors[graph.input].quant)))
+
+
+def from_onnx_outputs(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, I8]:
+    """Codes by the graph's names and in its layout, of what the ONNX file gives: uint8, or float32 at the end."""
+    return {name: _codes(graph, name, array) for name, array in arrays.items() if name != _twin(graph)}
+
+
+def _twin(graph: Graph) -> str:
+    """The uint8 twin of the float output, which a file that shows everything has."""
+    return f"{graph.output}_codes"
+
+
+def _codes(graph: Graph, name: str, array: npt.NDArray[Any]) -> I8:
+    values = np.moveaxis(array, 1, 3) if array.ndim == 4 else array
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray((values.astype(np.int16) - 128).astype(np.int8))
+    return quantise(values, graph.tensors[name].quant)
 
 
 class LiteRTEngine(_OneByOne):
