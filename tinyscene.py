@@ -9,6 +9,7 @@ standard error and exit code 2; an interrupted command ends in 130, one whose re
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -129,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words.append("--help")
     set_quiet(False)
     try:
+        _refuse_misspelt(named)
         result = typer.main.get_command(_application(command)).main(
             args=words, prog_name="tinyscene", standalone_mode=False
         )
@@ -150,6 +152,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if result == INTERRUPTED:
         print("interrupted", file=sys.stderr)
     return result if isinstance(result, int) else 0
+
+
+def _refuse_misspelt(named: Sequence[str]) -> None:
+    """A command that is a group too would take a misspelt member for its first argument, and look for such a file."""
+    group, word = (*named, "", "")[:2]
+    members = [row.name for row in COMMANDS if row.name.startswith(f"{group} ")]
+    near = difflib.get_close_matches(f"{group} {word}", members, n=1, cutoff=0.85)
+    if near and _called([group]) and f"{group} {word}" not in members and not os.path.exists(word):
+        raise TinysceneError(f"{group} {word}", "no such command", expected=near[0], next_step="tinyscene --help")
 
 
 def _typed() -> list[str]:
@@ -229,7 +240,8 @@ def _one_line(failure: Exception, command: Command | None) -> str:
         return str(failure)
     name = f"tinyscene {command.name}" if command else "tinyscene"
     if isinstance(failure, typer.TyperException):
-        return f"{' '.join(failure.format_message().split())} next: {name} --help"
+        what = " ".join(failure.format_message().replace("Value error, ", "").split())
+        return f"{what.removesuffix('.')}; next: {name} --help"
     if isinstance(failure, ModuleNotFoundError) and failure.name and not _is_ours(failure.name):
         wanted = f"tinyscene[{command.extra}]" if command and command.extra else "tinyscene"
         return f"{name}: needs the Python package {failure.name}, not installed here; next: pip install '{wanted}'"

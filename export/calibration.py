@@ -35,7 +35,7 @@ def recordings(folder: Path) -> list[Path]:
             str(folder),
             "no audio to calibrate on",
             expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
-            next_step="give --ptq a folder of recordings of the kind the model will hear",
+            next_step="give a folder of recordings of the kind the model will hear",
         )
     return found
 

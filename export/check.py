@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from firmware_harness.targets import TARGETS as MACHINES
-from runtime.options import AsJson, Quiet, RecordFile, one_of, some_of
+from runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, in_a_folder, one_of, some_of
 
 RULES = ("dcase", "torchinfo", "nessi", "stored")  # of runtime.cost, which imports NumPy
 
@@ -36,19 +36,20 @@ def check(
         typer.Option(metavar="NAME", help="Counting: dcase, torchinfo, nessi, stored.", autocompletion=one_of(RULES)),
     ] = "dcase",
     baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Fail when a figure of it got worse.")] = None,
-    write_baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the figures.")] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record the figures.", callback=in_a_folder)
+    ] = None,
     targets: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Record firmware of these too.", autocompletion=some_of(MACHINES)),
     ] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="TAU22 layout, for the accuracy.")] = None,
     out: RecordFile = None,
-    junit_file: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.")
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.", callback=in_a_folder),
     ] = None,
-    markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a report in Markdown.")
-    ] = None,
+    markdown: MarkdownFile = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -63,11 +64,10 @@ def check(
     from .check_report import Report, as_junit, as_markdown, show
     from .check_report import as_json as report_json
     from .figures import Model
-    from .written import require_folders, write_file
+    from .written import write_file
 
     machines = targets.split(",") if targets else []
     _refuse_contradictions(baseline, write_baseline, machines, data)
-    require_folders(write_baseline, out, junit_file, markdown_file)
     budget = Budget(max_bytes=parse_size(max_size), max_macs=parse_count(max_macs))
     counted_by, former = require_rule(rule), read_baseline(baseline) if baseline else ()
     counted = Model(model, data)
@@ -77,7 +77,7 @@ def check(
     compared = str(baseline) if baseline else None
     report = Report(str(model), cost, verdicts(cost, budget), compared, compare(former, counted))
     recorded = _recorded(write_baseline, counted, counted_by, machines) if write_baseline else []
-    for path, write in ((out, report_json), (junit_file, as_junit), (markdown_file, as_markdown)):
+    for path, write in ((out, report_json), (junit, as_junit), (markdown, as_markdown)):
         if path is not None:
             write_file(path, write(report).encode())
     if as_json:

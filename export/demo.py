@@ -74,7 +74,8 @@ def run_demo(data: Path | None, out: Path, *, recipe: str, seed: int, as_json: b
     console = Console(stderr=True, quiet=is_quiet())
     started = time.perf_counter()
     settings = load_recipe(recipe)
-    trained = _train(console, data, out, settings, seed)
+    opened = None if data is None else Tau22.open(data)  # refused before anything is said
+    trained = _train(console, opened, out, settings, seed)
     with _stage(console, "bundle"):
         bundle, int8 = _bundle(out / "bundle", trained, data, recipe)
     with _stage(console, "verify"), steps("verifying", len(CORE_TARGETS)) as step:
@@ -99,12 +100,14 @@ def _stage(console: Console, name: str) -> Iterator[None]:
     console.print(f"  {name}: {time.perf_counter() - start:.1f} s", highlight=False)
 
 
-def _train(console: Console, data: Path | None, out: Path, recipe: Recipe, seed: int) -> Trained:
-    folder = data or out / "data"
+def _train(console: Console, opened: Tau22 | None, out: Path, recipe: Recipe, seed: int) -> Trained:
+    folder = out / "data" if opened is None else opened.folder
     with _stage(console, "data"):
-        if data is None and not folder.exists():
-            write_tau22_layout(folder, seed=seed)
-        dataset = Tau22.open(folder).load(preset(recipe.frontend).sample_rate_hz, out / "cache")
+        if opened is None:
+            if not folder.exists():
+                write_tau22_layout(folder, seed=seed)
+            opened = Tau22.open(folder)
+        dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / "cache")
         counts = f"{len(dataset.train)} training, {len(dataset.validation)} validation, {len(dataset.test)} test"
         console.print(f"  {folder}: {counts} clips, {len(dataset.labels)} scenes", highlight=False)
     run = out / "run"

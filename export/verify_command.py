@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.options import AsJson, Quiet, RecordFile, some_of
+from runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, in_a_folder, some_of
 
 if TYPE_CHECKING:
     from runtime.arith import I8
@@ -45,8 +45,11 @@ def verify(
     ] = "all",
     clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many test clips.")] = None,
     out: RecordFile = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write one page with everything.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a summary in Markdown.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write one page with everything.", callback=in_a_folder),
+    ] = None,
+    markdown: MarkdownFile = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -62,10 +65,9 @@ def verify(
     from .report.page import render
     from .report.summary import as_markdown
     from .targets import TARGETS
-    from .written import require_folders, write_file
+    from .written import write_file
 
     names = _known_names(targets, (*TARGETS, *NPUS))
-    require_folders(out, report, markdown)
     subject = open_subject(model, data, clips)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)

@@ -84,7 +84,7 @@ def read_record(path: Path) -> dict[str, Any]:
     return dict(record)
 
 
-_MAKE = "make one with 'tinyscene bench BUNDLE --json > FILE'"
+_MAKE = "make one with 'tinyscene bench BUNDLE --out FILE'"
 
 
 def lines(comparison: Comparison) -> Iterator[str]:

@@ -75,7 +75,9 @@ def run(
     shown = Shown(classifier, quiet=quiet, as_json=as_json)
     notes(engine, classifier.engine.notes)
     if piped:
-        _listen_to_pipe(shown, rate or classifier.frontend.sample_rate_hz, channels, encoding, hop, seconds)
+        _listen_to_pipe(
+            shown, classifier.frontend.sample_rate_hz if rate is None else rate, channels, encoding, hop, seconds
+        )
     elif mic:
         _listen_to_microphone(shown, rate, device, hop, seconds)
     elif watch is not None:
@@ -172,8 +174,8 @@ def _listen_to_pipe(
     from .errors import RuntimeFailure
     from .incoming import RawPcm
 
-    stream = shown.classifier.stream(rate_hz, hop_s)
     pcm = RawPcm(sys.stdin.buffer, rate_hz, channels, encoding)
+    stream = shown.classifier.stream(rate_hz, hop_s)
     shown.events(stream, pcm.pieces(seconds))
     notes("-", pcm.notes)
     health = stream.health

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from .errors import RuntimeFailure
 from .terminal import set_quiet
 
 ENGINE_NAMES = ("litert", "litert-reference", "ort", "tflm", "numpy-double", "numpy-single")
@@ -45,6 +46,17 @@ def quietened(quiet: bool) -> bool:
     return quiet
 
 
+def in_a_folder(path: Path | None) -> Path | None:
+    """The callback of options that name a file to write: refused before minutes of work, not after them.
+
+    Raises:
+        RuntimeFailure: its folder is not there.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise RuntimeFailure(str(path), "cannot be written", got="no such folder", next_step=f"make {path.parent}")
+    return path
+
+
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.", callback=quietened)]
@@ -53,4 +65,11 @@ Engine = Annotated[
     str,
     typer.Option(metavar="NAME", help=f"{', '.join(ENGINE_NAMES)}.", autocompletion=one_of(ENGINE_NAMES)),
 ]
-RecordFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the JSON document to a file.")]
+RecordFile = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write the JSON document to a file.", callback=in_a_folder),
+]
+MarkdownFile = Annotated[
+    Path | None,
+    typer.Option("--markdown", metavar="FILE", help="Write a summary in Markdown.", callback=in_a_folder),
+]

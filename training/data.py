@@ -261,7 +261,7 @@ def _split_files(folder: Path, subset: int) -> tuple[Path, Path]:
                 "not a folder in TAU22 layout",
                 expected=f"{paths[0].relative_to(folder)}, tab separated",
                 got="no such folder" if not folder.is_dir() else "no such file",
-                next_step="give the dataset's folder, or make one with 'tinyscene data synth'",
+                next_step="give the dataset's folder, or make one with 'tinyscene data cut' or 'data synth'",
             )
     return found[0], found[1]  # type: ignore[return-value]
 

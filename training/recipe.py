@@ -221,8 +221,15 @@ def _parse(path: Path, defaults: dict[str, str], overrides: dict[str, str] | Non
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TrainingError(str(path), "not YAML", got=str(error).splitlines()[0]) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        where = f"{path}, field '{field}'" if field else str(path)
-        got = first["input"] if field else None
-        raise TrainingError(where, first["msg"], got=got, next_step="correct this field") from error
+        raise _wrong_field(path, error) from error
+
+
+def _wrong_field(path: Path, error: ValidationError) -> TrainingError:
+    """The most telling problem: a field that is misspelt, before the one that is missing for it."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    field = ".".join(str(part) for part in first["loc"])
+    where = f"{path}, field '{field}'" if field else str(path)
+    if first["type"] == "extra_forbidden":
+        return TrainingError(where, "no such field", next_step="training/recipe.py lists the fields")
+    got = first["input"] if field and first["type"] != "missing" else None
+    return TrainingError(where, first["msg"].removeprefix("Value error, "), got=got, next_step="correct this field")

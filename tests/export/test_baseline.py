@@ -135,14 +135,14 @@ def test_each_figure_alone_fails_the_check(folder, data, tmp_path, capsys, name)
     recorded = {held.figure.name: held.recorded for held in read_baseline(folder / "good.json")}[name]
     worse = recorded + 0.05 if name in ("accuracy", "agreement") else recorded - 1
     budget = _edited(folder / "good.json", tmp_path / "budget.json", name, recorded=worse)
-    reports = {kind: tmp_path / f"check.{kind}" for kind in ("json", "junit", "markdown")}
+    reports = {kind: tmp_path / f"check.{kind}" for kind in ("out", "junit", "markdown")}
     words = [word for kind, path in reports.items() for word in (f"--{kind}", path)]
     if name == "accuracy":  # the first is the manifest's, 0.75
         _edited(budget, budget, name, recorded=0.80)
     assert _check(folder / "good", "--baseline", budget, *_on(data), *words) == 1
     (failed,) = _lines(capsys.readouterr().out, "FAIL")
     assert failed.startswith(f"{name} (")
-    record = json.loads(reports["json"].read_text())
+    record = json.loads(reports["out"].read_text())
     assert (record["passed"], record["baseline"]) == (False, str(budget))
     assert [c["name"] for c in record["comparisons"] if not c["passed"]] == [name]
     suite = ElementTree.parse(reports["junit"]).getroot()

@@ -161,3 +161,39 @@ def test_verify_knows_what_it_cannot_do_before_it_works(tmp_path, tiny_bundle, c
     assert "ethos-u55-128" in line
     line = failure(["verify", str(tiny_bundle.path), "--report", str(tmp_path / "nowhere" / "report.html")], capfd)
     assert "no such folder" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bench", "BUNDLE", "--out", "FOLDER/nowhere/b.json"], "no such folder"),
+        (["eval", "BUNDLE", "--data", "FOLDER", "--out", "FOLDER/nowhere/e.json"], "no such folder"),
+        (["check", "BUNDLE", "--junit", "FOLDER/nowhere/c.xml"], "no such folder"),
+        (["run", "BUNDLE", "-", "--rate", "0"], "hertz, 1 or more; got 0"),
+        (["firmware", "exprt", "BUNDLE"], "expected firmware export"),
+        (["bench", "comapre", "a.json", "b.json"], "expected bench compare"),
+        (["firmware", "BUNDLE", "--optimise", "small"], "'small' is not one of 'layers'"),
+        (["quality", "BUNDLE", "--recordings", "FOLDER/nowhere"], "give a folder of recordings"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_words_that_cannot_be_meant(words, said, tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
+    """A file that could not be written failed after the work, a rate of 0 was taken for the default, and a misspelt
+    command for a bundle."""
+    given = [word.replace("BUNDLE", str(tiny_bundle.path)).replace("FOLDER", str(tmp_path)) for word in words]
+    assert said in failure(given, capfd)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("model: cpm23-8\nepoch: 1\nlearning_rate: 0.1\n", "field 'epoch': no such field"),
+        ("model: cpm23-8\nlearning_rate: 0.1\n", "field 'epochs': Field required; next"),
+        ("model: foo\nepochs: 1\nlearning_rate: 0.1\n", "field 'model': unknown model 'foo'"),
+    ],
+    ids=["misspelt", "missing", "unknown"],
+)
+def test_a_recipe_names_the_field_that_is_wrong(recipe: str, said: str, tmp_path: Path, capfd) -> None:
+    (tmp_path / "r.yaml").write_text(recipe)
+    assert said in failure(["train", str(tmp_path / "r.yaml"), "--data", str(tmp_path), "--out", "run"], capfd)

@@ -267,9 +267,9 @@ def test_refusals_are_one_line_and_two(scenes: Bundle, tmp_path: Path, capsys) -
 def test_firmware_is_a_command_and_a_group(scenes: Bundle, tmp_path: Path, capsys) -> None:
     assert tinyscene.main(["firmware", "--help"]) == 0
     said = capsys.readouterr().out
-    assert "BUNDLE" in said
-    assert "tinyscene firmware export: " in said
+    assert "MODEL" in said
+    assert "tinyscene firmware export, tinyscene firmware serial" in said
     assert tinyscene.main(["firmware", "export", "--help"]) == 0
     assert "--as" in capsys.readouterr().out
     assert tinyscene.main(["firmware", "exprot"]) == 2
-    assert "no such bundle" in capsys.readouterr().err
+    assert "firmware exprot: no such command; expected firmware export" in capsys.readouterr().err
