@@ -11,6 +11,8 @@ import pytest
 LONGEST_FILE_LINES = 400
 TOP_LEVEL = {"export", "firmware_harness", "runtime", "training", "tests", "docker", "docs", "benchmarks"}
 TOP_LEVEL_FILES = {"LICENSE", "Makefile", "README.md", "pyproject.toml", "tinyscene.py"}
+# Where GitHub and its readers look for them: the links on the first page, and "Cite this repository".
+TOP_LEVEL_FILES |= {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}
 TOP_LEVEL_FILES |= {"action.yml"}  # `uses: OWNER/tinyscene@v0.1.0` in a workflow looks for it there and nowhere else
 # Models, images and recordings are made, never kept; frozen vectors are the one exception.
 BINARY = {".npz": "tests/vectors/", ".png": "docs/"}
@@ -20,6 +22,7 @@ TEXT = {
     *{".ino", ".properties", ".yml", ".pdsc"},  # what other build systems want
     *{".j2", ".html", ".css", ".js"},  # the report
     *{"", ".sh", ".cmake", ".mk", ".conf", ".cfg"},  # scripts and images
+    ".cff",  # how to cite
 }
 # Put together from halves so that this file does not hold what it looks for.
 FORBIDDEN = [

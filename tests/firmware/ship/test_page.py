@@ -18,7 +18,8 @@ def test_the_page_works(scenes: Bundle, repository: Path, tmp_path: Path, monkey
     (tmp_path / "bundle").symlink_to(scenes.path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
-    commands = re.findall(r"^\$ tinyscene (.*)$", page, re.MULTILINE)
+    run = re.sub(r"^<!-- not run: .*? -->\n```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"^\$ tinyscene (.*)$", run, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
         assert tinyscene.main(command.split()) == 0

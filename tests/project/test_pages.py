@@ -1,0 +1,205 @@
+"""The pages are walked through: each command they show runs, in one scratch folder, on what those before made.
+
+A command that several pages show runs once. A block that is not run says why, in a comment right above it; a block that
+does neither is refused. Two pages have tests of their own. Files that a page shows (`quick.yaml`) are written as shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import tinyscene
+from export.to_tflite import to_tflite
+from tests.graphs import small_net
+
+ROOT = Path(tinyscene.__file__).parent
+WALKED_ELSEWHERE = {
+    "docs/ci.md": "tests/project/test_ci_page.py",
+    "docs/shipping-firmware.md": "tests/firmware/ship/test_page.py",
+}
+FIRST = ("README.md", "docs/tutorial.md")  # what they make, later pages use
+DOCS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))
+PAGES = [*FIRST, *(page for page in DOCS if page not in FIRST), "CONTRIBUTING.md"]
+BLOCK = re.compile(
+    r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<kind>console|sh|bash|shell)\n(?P<text>.*?)^```$", re.M | re.S
+)
+FILE = re.compile(r"`(?P<name>[\w-]+\.(?:py|yaml))`[^\n`]*:\n\n```(?:python|yaml)\n(?P<text>.*?)^```$", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A command as a page shows it, with the number of its line there, and why it is not run, if so."""
+
+    page: str
+    line: int
+    command: str
+    why_not: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}: {self.command}"
+
+    @property
+    def words(self) -> list[str]:
+        return self.command.split()
+
+
+def _shown(page: str, text: str) -> Iterator[Shown]:
+    for block in BLOCK.finditer(text):
+        first_line = text.count("\n", 0, block.start("text")) + 1
+        for offset, line in enumerate(block["text"].splitlines()):
+            assert (block["kind"], line[:2]) == ("console", "$ "), f"{page}:{first_line + offset}: no '$ '"
+            yield Shown(page, first_line + offset, line.removeprefix("$ "), block["why"] or "")
+
+
+SHOWN = [found for page in PAGES if page not in WALKED_ELSEWHERE for found in _shown(page, (ROOT / page).read_text())]
+FIRST_SHOWN = {found.command: found for found in reversed(SHOWN) if not found.why_not}
+WALK = [found for found in SHOWN if FIRST_SHOWN.get(found.command) is found]
+NOT_RUN = [found for found in SHOWN if found.why_not]
+
+
+def _row(shown: Shown) -> tinyscene.Command:
+    said = shown.words[shown.words.index("tinyscene") + 1 :]
+    return next(row for row in tinyscene.COMMANDS if said[: len(row.name.split())] == row.name.split())
+
+
+def _noise(path: Path, seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(str(path)))
+    soundfile.write(path, rng.normal(0.0, 0.1, int(seconds * 44_100)), 44_100, subtype="PCM_16")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory) -> Path:
+    """The folder a reader would stand in: files as the pages show them, one epoch long, and recordings of his own."""
+    folder = tmp_path_factory.mktemp("pages")
+    for page in PAGES:
+        for found in FILE.finditer((ROOT / page).read_text()):
+            text = re.sub(r"epochs: \d+", "epochs: 1", found["text"])
+            path = folder / found["name"]
+            assert not path.exists() or path.read_text() == text, f"{page}: another {found['name']} than before"
+            path.write_text(text)
+    _noise(folder / "clip.wav", 2.0)
+    for scene in ("kitchen", "street"):
+        for name in ("monday.wav", "tuesday.wav"):
+            _noise(folder / "recordings" / scene / name, 2.0)
+    (folder / "model.tflite").write_bytes(to_tflite(small_net(np.random.default_rng(2), grn=False)))
+    programs = folder / ".bin"
+    programs.mkdir()
+    python = f'exec env PYTHONPATH="{ROOT}:$PYTHONPATH" "{sys.executable}"'
+    for name, call in {"tinyscene": f"{python} -m tinyscene", "python3": python}.items():
+        (programs / name).write_text(f'#!/bin/sh\n{call} "$@"\n')
+        (programs / name).chmod(0o755)
+    return folder
+
+
+# --- what the pages hold
+
+
+def test_commands_are_found_with_their_lines():
+    text = (
+        "a\n```console\n$ tinyscene run x\n```\n<!-- not run: no board -->\n```console\n$ b\n```\n```python\nno\n```\n"
+    )
+    found = list(_shown("p", text))
+    assert [(each.line, each.command, each.why_not) for each in found] == [
+        (3, "tinyscene run x", ""),
+        (7, "b", "no board"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["```sh\ntinyscene run x\n```\n", "```console\n$ run\nits output\n```\n"])
+def test_a_block_that_could_not_be_run_as_it_stands_is_refused(text):
+    with pytest.raises(AssertionError, match="p:"):
+        list(_shown("p", text))
+
+
+@pytest.mark.parametrize("page", WALKED_ELSEWHERE)
+def test_pages_with_tests_of_their_own(page):
+    assert f'"{Path(page).name}"' in (ROOT / WALKED_ELSEWHERE[page]).read_text()
+
+
+def test_every_command_is_on_the_first_page():
+    named = {_row(each).name for each in SHOWN if each.page == "README.md" and each.words[0] == "tinyscene"}
+    assert named == {row.name for row in tinyscene.COMMANDS}
+
+
+def test_every_page_is_on_the_index():
+    linked = set(re.findall(r"\]\(([\w.-]+\.md)\)", (ROOT / "docs" / "index.md").read_text()))
+    assert linked == {path.name for path in ROOT.glob("docs/*.md")} - {"index.md"}
+
+
+def _anchors(text: str) -> set[str]:
+    """What the headings are called in links, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    for name, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.exists(), f"{page}: {name}"
+        assert not anchor or anchor in _anchors(target.read_text()), f"{page}: {name}#{anchor}"
+
+
+# --- what is not run
+
+
+@pytest.mark.parametrize("shown", [s for s in NOT_RUN if "tinyscene" in s.words], ids=str)
+def test_a_command_that_is_not_run_takes_these_options(shown, repository):
+    row = _row(shown)
+    ran = subprocess.run(
+        [sys.executable, "-m", "tinyscene", *row.name.split(), "--help"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for word in shown.words[shown.words.index("tinyscene") :]:
+        if word.startswith("--"):
+            assert re.search(rf"(?<!\S){re.escape(word)}(?![\w-])", ran.stdout), f"{shown}: {word}"
+
+
+@pytest.mark.parametrize("target", sorted({s.words[1] for s in SHOWN if s.words[0] == "make"}))
+def test_make_targets(target, repository):
+    """These tests are themselves run by make, so a target is only expanded: its recipe must exist and call us."""
+    # Make runs a line that holds $(MAKE) or starts with + even when dry, and here that would start this test again.
+    assert not re.search(r"^\t.*\$[({]MAKE[)}]|^\t[@-]*\+", (repository / "Makefile").read_text(), re.MULTILINE)
+    ran = subprocess.run(
+        ["make", "--dry-run", target], cwd=repository, capture_output=True, text=True, check=True, timeout=20
+    )
+    assert ".ci/setup" in ran.stdout
+    assert {"demo": "tinyscene demo", "test": "-m pytest"}[target] in ran.stdout
+
+
+# --- the walk
+
+
+@pytest.mark.parametrize("shown", WALK, ids=str)
+def test_walk(shown, scratch, needs_tool, request):
+    if re.search(r"cortex|--tune", shown.command) or "tinyscene firmware" in shown.command:
+        needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    if "cpm23.ckpt" in shown.words and not (scratch / "cpm23.ckpt").exists():
+        shutil.copy(request.getfixturevalue("shared_data") / "cpm23" / "cpm23.ckpt", scratch)
+    path = f"{scratch / '.bin'}:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{shown.command}\nexit $?"],  # a last line, or bash becomes the command
+        cwd=scratch,
+        env={**os.environ, "PATH": path, "TINYSCENE_CACHE": str(scratch / ".cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{shown}\n{ran.stdout[-6000:]}{ran.stderr[-2000:]}"
+    assert ran.stdout
