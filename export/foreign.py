@@ -33,7 +33,6 @@ PACKAGES = {  # of the environments in the cache
 TIMEOUT_SECONDS = 900
 COMPLETE = "complete"  # a mark in an environment that was made to its end
 Kernels = Literal["default", "reference"]
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}
 
 
 class ForeignTflite:
@@ -64,9 +63,8 @@ class ForeignTflite:
             np.save(folder / "inputs.npy", codes)
             words = (self._module, self._kernels, "model.tflite", "inputs.npy", "outputs.npz")
             command = [str(self._python), str(WORKER), *words]
-            environment = {**os.environ, **_QUIET}
             done = run_program(
-                command, self.name, folder=folder, environment=environment, timeout_seconds=TIMEOUT_SECONDS
+                command, self.name, folder=folder, environment=quiet_environment(), timeout_seconds=TIMEOUT_SECONDS
             )
             self.notes = (f"version {last_line(done.stdout)}",)
             with np.load(folder / "outputs.npz") as found:
@@ -77,6 +75,17 @@ class ForeignTflite:
         return self.outputs(codes)[self.graph.output]
 
 
+def quiet_environment() -> dict[str, str]:
+    """Our environment, in which TensorFlow leaves log and accelerators alone."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def is_there(module: str) -> bool:
+    """Whether the package can be used without making an environment first."""
+    own = module == "tensorflow" and importlib.util.find_spec(module) is not None
+    return own or (_home(module) / COMPLETE).exists()
+
+
 def tensorflow_python() -> Path:
     """This Python, if it has TensorFlow, or that of the cache.
 
@@ -85,12 +94,14 @@ def tensorflow_python() -> Path:
     """
     if importlib.util.find_spec("tensorflow") is not None:
         return Path(sys.executable)
-    home = _home("tensorflow")
-    if not (home / COMPLETE).exists():
+    if not is_there("tensorflow"):
         raise ExportError(
-            "TensorFlow", "is not installed", next_step="pip install 'tinyscene[tensorflow]'", missing=True
+            "TensorFlow",
+            "is not installed",
+            next_step="python -m export.foreign tensorflow (2 GB in the cache), or pip install 'tinyscene[tensorflow]'",
+            missing=True,
         )
-    return home / "bin" / "python"
+    return _home("tensorflow") / "bin" / "python"
 
 
 def tflite_runtime_python() -> Path:

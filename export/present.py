@@ -16,6 +16,7 @@ from .verify import TargetResult, Verification
 STYLES = {
     "equal": "green",
     "named exception": "yellow",
+    "converted": "cyan",
     "different": "bold red",
     "failed": "bold red",
     "skipped": "dim",

@@ -1,4 +1,4 @@
-"""Every target that executes the graph, by name, behind the engine interface.
+"""Every target by name: those that execute the graph, behind the engine interface, and those that convert it.
 
 Opening one may raise an error with the command that installs what it lacks; that is a named skip, never a pass.
 """
@@ -12,10 +12,13 @@ from typing import Literal
 from firmware_harness.engine import FirmwareEngine
 from firmware_harness.targets import TARGETS as MACHINES
 from firmware_harness.targets import Target
-from runtime.arith import Rounding
+from runtime.arith import I8, Rounding
 from runtime.engines import ENGINES, Engine, ModelFiles, open_engine
 from runtime.graph import Graph
 
+from .conversion import Conversion
+from .converter import converted_by_tensorflow
+from .coreml import converted_for_coreml
 from .foreign import ForeignTflite, Kernels
 from .hexagon import HexagonEngine
 from .pi import MODEL_OF, PROCESSORS, PiEngine
@@ -27,7 +30,7 @@ PI_CLIPS = 500
 EMULATED_CLIPS = 60  # some seconds for a small net, a minute for the largest
 
 
-Means = Literal["executes", "emulates"]
+Means = Literal["executes", "emulates", "converts"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ class TargetRow:
     reads_files: bool = True
     max_clips: int | None = None
     means: Means = "executes"
+
+
+@dataclass(frozen=True)
+class ConverterRow:
+    """How to have another maker's converter take the network, and compare what it wrote, for inputs (n, H, W, C)."""
+
+    convert: Callable[[ModelFiles, I8], Conversion]
+    means: Means = "converts"
 
 
 class Exposed:
@@ -87,13 +98,15 @@ CORE_TARGETS: dict[str, TargetRow] = {
     **_named("host"),
     **_named("cortex-m4"),
 }
-TARGETS: dict[str, TargetRow] = {
+TARGETS: dict[str, TargetRow | ConverterRow] = {
     **CORE_TARGETS,
     "tflite-runtime": _foreign("tflite_runtime", "default"),
     "tflite-runtime-reference": _foreign("tflite_runtime", "reference"),
     **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},
     "tensorflow": _foreign("tensorflow", "default"),
     "tensorflow-reference": _foreign("tensorflow", "reference"),
+    "tensorflow-converter": ConverterRow(converted_by_tensorflow),
+    "coreml": ConverterRow(converted_for_coreml),
     "hexagon": TargetRow(HexagonEngine, means="emulates"),
     **{name: row for machine in MACHINES for name, row in _named(machine).items() if name not in CORE_TARGETS},
 }

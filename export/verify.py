@@ -23,12 +23,13 @@ from runtime.interpreter import run
 from runtime.plan import plan
 
 from .compare import Comparison, Difference, compare
+from .conversion import Conversion
 from .errors import ExportError
 from .statistics import mcnemar_p, wilson_interval
-from .targets import TARGETS, Exposed, Means, TargetRow
+from .targets import TARGETS, ConverterRow, Exposed, Means, TargetRow
 
 EXPLAINED_CLIPS = 4  # of those whose scores are not the graph's
-Status = Literal["equal", "named exception", "different", "failed", "skipped"]
+Status = Literal["equal", "named exception", "converted", "different", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class TargetResult:
     """What one target did. ``bytes_*`` count op outputs over all vectors, the first few clips whose scores are not the
     graph's among them; ``exceptions`` name tolerated ops.
 
-    ``means`` says whether it executes on this machine's processor or an emulator stands in for its own.
+    ``means`` says whether it executes on this machine's processor, an emulator stands in for its own, or the network
+    is converted for it. ``converted`` is the status of what was written and compared, but could not be run here.
 
     ``accuracy`` and ``float_accuracy``, that of the float network, are on the same ``accuracy_clips`` clips;
     ``accuracy_interval`` holds with 95 %, ``differs_from_float_p`` is McNemar's; ``scores_different`` counts the output
@@ -195,6 +197,8 @@ def _run_target(
     start = time.perf_counter()
     row = TARGETS[name]
     try:
+        if isinstance(row, ConverterRow):
+            return _converted(name, row.convert(files, inputs), len(inputs), start)
         engine = row.open(files)
     except TinysceneError as problem:
         return TargetResult(name, None, "skipped" if problem.missing else "failed", note=str(problem))
@@ -202,6 +206,21 @@ def _run_target(
         return _compared(name, row, engine, files, inputs, labelled, shipped, start)
     except TinysceneError as problem:  # the other targets still have their say
         return TargetResult(name, engine.rounding, "skipped" if problem.missing else "failed", note=str(problem))
+
+
+def _converted(name: str, found: Conversion, vectors: int, start: float) -> TargetResult:
+    return TargetResult(
+        name,
+        None,
+        found.status,
+        note="; ".join(filter(None, (found.fault, found.note))),
+        vectors=vectors,
+        bytes_compared=found.bytes_compared,
+        bytes_different=found.bytes_different,
+        max_lsb=found.max_lsb,
+        exceptions=found.exceptions,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _compared(

@@ -59,11 +59,22 @@ def _require_modules(*names: str) -> None:
             _absent(f"Python package {name}")
 
 
+def _require_environment(module: str, asked_for: bool) -> None:
+    """Whoever asks for these tests alone, as `.ci/run` does in its last stage, has made the environments before."""
+    from export.foreign import is_there
+
+    if not is_there(module):
+        what = f"{module}'s environment (python -m export.foreign {module})"
+        _absent(what) if asked_for else pytest.skip(f"{what} is missing")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs_tool"):
         _require_tools(*marker.args)
     for marker in item.iter_markers("needs_module"):
         _require_modules(*marker.args)
+    for marker in item.iter_markers("foreign"):
+        _require_environment(marker.args[0], asked_for=item.config.getoption("-m") == "foreign")
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,8 @@ def verdict_lines(
 
 
 def _target_lines(verification: Verification) -> list[Line]:
-    results = verification.results
+    written = [r.target for r in verification.results if r.status == "converted"]
+    results = [r for r in verification.results if r.status != "converted"]
     agree = [r for r in results if r.passed]
     named = [r.target for r in agree if r.status == "named exception"]
     lines = [
@@ -85,6 +86,8 @@ def _target_lines(verification: Verification) -> list[Line]:
         text = f"{len(agree)} of {len(results)} targets agree with the integer graph, op by op"
         text += f"; of these {', '.join(named)} with named exceptions" if named else ", in every byte"
         lines.append(Line("pass", text))
+    if written:
+        lines.append(Line("pass", f"Converted, and what was written read back, but not run: {', '.join(written)}"))
     if verification.skipped:
         names = ", ".join(r.target for r in verification.skipped)
         lines.append(Line("skip", f"{len(verification.skipped)} of {len(results)} targets did not run: {names}"))
@@ -182,7 +185,7 @@ def _instruction_tile(firmware: FirmwareCost) -> Tile:
 
 
 def _targets_tile(verification: Verification) -> Tile:
-    results = verification.results
+    results = [r for r in verification.results if r.status != "converted"]
     counts = {status: sum(r.status == status for r in results) for status in ("equal", "named exception")}
     agree = sum(counts.values())
     others = {"different": len(verification.failed), "skipped": len(verification.skipped), **counts}

@@ -16,15 +16,6 @@ from export.verify import verify
 from tests.graphs import random_input, small_net
 
 
-@pytest.fixture(scope="module")
-def tensorflow_there() -> None:
-    """A skip by name where nobody put the two gigabytes; `.ci/run` does."""
-    try:
-        foreign.tensorflow_python()
-    except ExportError as problem:
-        pytest.skip(str(problem))
-
-
 def _compared(module: str, kernels: foreign.Kernels, *, grn: bool) -> Comparison:
     graph = small_net(np.random.default_rng(3), grn=grn)
     x = random_input(np.random.default_rng(4), graph, 4)
@@ -32,6 +23,7 @@ def _compared(module: str, kernels: foreign.Kernels, *, grn: bool) -> Comparison
     return compare(engine.name, engine.rounding, graph, x, engine.outputs(x))
 
 
+@pytest.mark.foreign("tflite_runtime")
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
 def test_tflite_runtime(grn: bool) -> None:
     exact = _compared("tflite_runtime", "reference", grn=grn)
@@ -42,7 +34,7 @@ def test_tflite_runtime(grn: bool) -> None:
     assert optimised.exceptions
 
 
-@pytest.mark.usefixtures("tensorflow_there")
+@pytest.mark.foreign("tensorflow")
 @pytest.mark.parametrize("kernels", ["default", "reference"])
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
 def test_tensorflow(grn: bool, kernels: foreign.Kernels) -> None:
@@ -64,6 +56,7 @@ def test_what_is_missing_is_a_named_skip(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert not list(tmp_path.glob("*/complete"))
 
 
+@pytest.mark.foreign("tflite_runtime")
 def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
     graph = small_net(np.random.default_rng(3), grn=False)
     engine = ForeignTflite(graph, b"no model", "tflite_runtime", "default")

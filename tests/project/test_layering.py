@@ -52,7 +52,8 @@ ARROWS = {
         frozenset({"runtime", "training", "firmware_harness", "numpy", "torch", "lightning", "rich"})
         | {"onnx", "onnxsim", "onnxruntime", "flatbuffers", "ai_edge_litert", "jinja2"},
         in_file={"cli.py": COMMAND_LINE, "check.py": COMMAND_LINE, "verify_command.py": COMMAND_LINE}
-        | {"hexagon_worker.py": {"onnxruntime_qnn"}},  # programs of their own, which no other module imports
+        | {"hexagon_worker.py": {"onnxruntime_qnn"}, "coreml_worker.py": {"coremltools"}}
+        | {"converter_worker.py": {"tensorflow"}},  # programs of their own, which no other module imports
         inside_functions={"report/records.py": {"pydantic"}},  # for the schema of the report
     ),
 }
