@@ -13,8 +13,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from runtime.arith import I8, Rounding
-from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node, Op, Quant
-from runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator
+from runtime.graph import (
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Node,
+    Op,
+    Quant,
+    Reshape,
+    has_weight,
+    is_conv,
+)
+from runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -35,17 +46,13 @@ class Suspect:
         """The output with something changed; ``quants`` by role: ``x``, ``weight`` or ``out``."""
         tensors = dict(self.graph.tensors)
         names = {"x": self.node.inputs[0], "out": self.node.output}
-        if self.convolves:
+        if has_weight(self.node.op):
             names["weight"] = self.node.inputs[1]
         for role, quant in quants.items():
             tensors[names[role]] = replace(tensors[names[role]], quant=quant)
         node = self.node if op is None else replace(self.node, op=op)
         graph = replace(self.graph, tensors=tensors)
         return KERNELS[type(node.op)](graph, node, arrays or self.arrays, rounding or self.rounding)
-
-    @property
-    def convolves(self) -> bool:
-        return isinstance(self.node.op, Conv2D | DepthwiseConv2D)
 
     def quant(self, index: int) -> Quant:
         return self.graph.ins(self.node)[index].quant
@@ -64,11 +71,13 @@ def diagnose(suspect: Suspect, expected: I8) -> str:
 
 
 def accumulator(graph: Graph, node: Node, arrays: Arrays, at: tuple[int, ...]) -> int | None:
-    """The int32 accumulator behind one output element of a convolution, bias included; None for other ops."""
+    """The int32 accumulator behind one output element of an op with a weight, bias included; None for other ops."""
     if isinstance(node.op, Conv2D):
         return int(conv2d_accumulator(graph, node, arrays)[at])
     if isinstance(node.op, DepthwiseConv2D):
         return int(depthwise_accumulator(graph, node, arrays)[at])
+    if isinstance(node.op, FullyConnected):
+        return int(fully_connected_accumulator(graph, node, arrays)[at])
     return None
 
 
@@ -107,7 +116,7 @@ def _layouts(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
         n, h, w, c = x.shape
         read = np.ascontiguousarray(x).reshape(n, c, h, w).transpose(0, 2, 3, 1)
         yield "the input was read as channels first (NCHW)", s.again(arrays=(read, *s.arrays[1:]))
-    if s.convolves:
+    if is_conv(s.node.op):
         weight = s.arrays[1]
         if weight.shape[1] == weight.shape[2]:
             turned = weight.transpose(0, 2, 1, 3)
@@ -116,6 +125,8 @@ def _layouts(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
         yield "the kernel is flipped (convolution for correlation)", s.again(arrays=(x, flipped, *s.arrays[2:]))
         mixed = np.ascontiguousarray(weight).reshape(weight.shape[0], weight.shape[3], *weight.shape[1:3])
         yield "the kernel was read as channels first", s.again(arrays=(x, mixed.transpose(0, 2, 3, 1), *s.arrays[2:]))
+    if isinstance(s.node.op, FullyConnected):
+        yield from _flat_layouts(s)
     plain = s.again()
     if plain.ndim == 4:
         n, h, w, c = plain.shape
@@ -123,8 +134,20 @@ def _layouts(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
         yield "the output is stored channels first (NCHW)", stored
 
 
+def _flat_layouts(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
+    """Of a matrix, and of the map that was made into a row before it."""
+    x, weight, bias = s.arrays
+    turned = np.ascontiguousarray(weight).reshape(weight.shape[::-1]).T
+    yield "the weight was read transposed (inputs first)", s.again(arrays=(x, turned, bias))
+    for node in s.graph.nodes:
+        shape = s.graph.ins(node)[0].shape
+        if node.output == s.node.inputs[0] and isinstance(node.op, Reshape) and len(shape) == 4:
+            rows = x.reshape(-1, *shape[1:]).transpose(0, 3, 1, 2).reshape(x.shape)
+            yield "the input was flattened channels first (NCHW)", s.again(arrays=(rows, weight, bias))
+
+
 def _biases(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    if not s.convolves:
+    if not has_weight(s.node.op):
         return
     x, weight, bias = s.arrays
     for bits in (8, 16, 24):
@@ -141,7 +164,7 @@ def _quants(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
     x, out = s.quant(0), s.graph.out(s.node).quant
     yield "the input's zero point is taken as 0", s.again(x=replace(x, zero_point=0))
     yield "the output's zero point is taken as 0", s.again(out=replace(out, zero_point=0))
-    if s.convolves:
+    if has_weight(s.node.op):
         weight = s.quant(1)
         first = replace(weight, scale=(weight.scale[0],) * len(weight.scale))
         yield "one weight scale for all channels, the first one's", s.again(weight=first)

@@ -162,6 +162,48 @@ def test_an_input_read_channels_first_is_named(graph: Graph, x: np.ndarray) -> N
     )
 
 
+@pytest.fixture(scope="module")
+def dense() -> Graph:
+    """A matrix product over a flattened map, with a scale per output; biases of 18 bits."""
+    b = Builder(np.random.default_rng(8), "dense", (4, 4, 6))
+    source = b.graph(b.fully_connected(b.reshape(b.input, (1, 96)), 12, per_channel=True))
+    bias = source.tensors[source.nodes[LAYER].inputs[2]]
+    large = np.linspace(-90_000, 90_000, bias.data.size).astype(np.int32)
+    return replace(source, tensors={**source.tensors, bias.name: replace(bias, data=large)}).check()
+
+
+IN_THE_MATRIX = {
+    **{name: IN_THE_GRAPH[name] for name in ("bias of 16 bits", "bias cut", "no bias", "negated bias")},
+    **{name: IN_THE_GRAPH[name] for name in ("an extra ReLU", "scale per tensor")},
+    "read transposed": (
+        _data("weight", lambda w: np.ascontiguousarray(w).reshape(w.shape[::-1]).T),
+        "the weight was read transposed",
+    ),
+    "flattened channels first": (
+        _data("weight", lambda w: w.reshape(-1, 6, 4, 4).transpose(0, 2, 3, 1).reshape(w.shape)),
+        "the input was flattened channels first (NCHW)",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", IN_THE_MATRIX)
+def test_a_fault_planted_in_a_matrix_product_is_named(fault: str, dense: Graph) -> None:
+    plant, words = IN_THE_MATRIX[fault]
+    x = random_input(np.random.default_rng(1), dense, 16)
+    assert words in _found(dense, x, _numpy(plant(dense), x)).explanation
+
+
+@pytest.mark.parametrize("name", ["graph", "dense"])
+def test_the_other_rounding_rule_is_named(name: str, request: pytest.FixtureRequest) -> None:
+    subject = request.getfixturevalue(name)
+    x = random_input(np.random.default_rng(1), subject, 512)
+    shown, node = _numpy(subject, x), subject.nodes[LAYER]
+    arrays = tuple(shown.get(i, subject.tensors[i].data) for i in node.inputs)
+    once = KERNELS[type(node.op)](subject, node, arrays, "single")
+    found = _found(subject, x, _again(subject, shown, LAYER + 1, **{node.output: once}))
+    assert "the 'single' rounding rule gives exactly what was got" in found.explanation
+
+
 def test_what_no_fault_explains_is_described(graph: Graph, x: np.ndarray) -> None:
     shown, name = _numpy(graph, x), graph.nodes[LAYER].output
     wrong = shown[name].copy()
