@@ -130,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words.append("--help")
     set_quiet(False)
     try:
-        _refuse_misspelt(named)
+        if not completing:
+            _refuse_misspelt(named)
         result = typer.main.get_command(_application(command)).main(
             args=words, prog_name="tinyscene", standalone_mode=False
         )
