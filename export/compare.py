@@ -112,7 +112,9 @@ EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
         for board in PROCESSORS
     },
     ("ort", Mean): Tolerance(
-        1, 1e-2, "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: they part at near ties"
+        1,
+        0.25,  # where the scales are as 1 to 2 every 256th sum is a tie, and small sums crowd there: 6 of 48 were seen
+        "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: they part at near ties",
     ),
     ("ort", Mul): Tolerance(
         1,
