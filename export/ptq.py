@@ -2,12 +2,15 @@
 
 Layer by layer, each on what the rounded layers before it really deliver: weights are rounded so that their errors
 cancel on the calibration clips, the bias takes up the mean difference that is left, and the output gets the range of
-least error. No labels, no gradients.
+least error. No labels, no gradients. Each of these ways has a plainer one beside it (:class:`Ways`), so that its worth
+can be measured: `benchmarks/int8.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,13 +18,38 @@ from torch import Tensor
 from .equalise import equalise
 from .errors import ExportError
 from .fold import GrnStep, Step
-from .quantnet import QuantConv, QuantGRN, QuantNet
-from .ranges import BEYOND, least_error_range, range_on_floor, ranges_around_beta, rounded, set_statistics_ranges
+from .quantnet import QuantConv, QuantGRN, QuantNet, nearest_scale
+from .ranges import (
+    BEYOND,
+    PLAIN_RANGES,
+    least_error_range,
+    range_on_floor,
+    ranges_around_beta,
+    rounded,
+    set_statistics_ranges,
+)
 from .rounding import compensated, covariance
 
 GRN_CLIPS = 24
 STATISTICS_CLIPS = 48
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How calibration chooses. The defaults are what an export takes; the others are there to be compared with them.
+
+    ``weights``: ``compensated`` (:mod:`export.rounding`), each to its ``nearest`` code, or ``free``: BatchNorm stays
+    apart and weights keep their values, as training wants them. ``corrected_bias`` needs weights that are not free.
+    """
+
+    equalised: bool = True
+    ranges: Literal["least error", "percentile", "extremes"] = "least error"
+    weights: Literal["compensated", "nearest", "free"] = "compensated"
+    corrected_bias: bool = True
+
+
+FOR_EXPORT, FOR_TRAINING = Ways(), Ways(weights="free")
 
 
 @torch.no_grad()
@@ -30,13 +58,12 @@ def calibrate(
     batches: Iterable[Tensor],
     *,
     floor: float | None = None,
-    weights: bool = True,
+    ways: Ways = FOR_EXPORT,
     progress: Progress | None = None,
 ) -> None:
-    """Set every range, and with ``weights`` every weight and bias, from float32 ``batches`` (batch, 1, mel, time).
+    """Set every range, weight and bias in the given ``ways`` from float32 ``batches`` (batch, 1, mel, time).
 
-    Leaves ``net`` frozen, in evaluation mode, ready to lower. Without ``weights`` BatchNorm stays apart and weights
-    keep their values, as training wants them. All clips are kept in memory: some 150 to 250 are enough.
+    Leaves ``net`` frozen, in evaluation mode, ready to lower. All clips are kept in memory: some 150 to 250 are enough.
     ``floor`` is the smallest value the input can take (:attr:`runtime.spec.FrontendSpec.floor`), if there is one.
 
     Raises:
@@ -50,9 +77,12 @@ def calibrate(
         raise ExportError("calibration", "clips hold values that are not finite", next_step="check the audio")
     net.eval()
     net.freeze()
-    equalise(net, x[:: max(1, len(x) // 64)])
+    if ways.equalised:
+        equalise(net, x[:: max(1, len(x) // 64)])
+    else:
+        net.round(False)
     _set_input_range(net, x, floor)
-    _Walk(net, weights).over(x, progress)
+    _Walk(net, ways).over(x, progress)
     net.round(True)
 
 
@@ -70,8 +100,9 @@ def _set_input_range(net: QuantNet, x: Tensor, floor: float | None) -> None:
 class _Walk:
     """Takes the float and the rounded values of every tensor through the network side by side."""
 
-    def __init__(self, net: QuantNet, weights: bool) -> None:
-        self.net, self.weights = net, weights
+    def __init__(self, net: QuantNet, ways: Ways) -> None:
+        self.net, self.ways = net, ways
+        self.plain_range = PLAIN_RANGES.get(ways.ranges)  # None: of least error
         self.exact: dict[str, Tensor] = {}
         self.rounded: dict[str, Tensor] = {}
 
@@ -96,7 +127,7 @@ class _Walk:
         if isinstance(layer, QuantConv):
             layer.rounding = False
             target = layer(exact[0])
-            if self.weights:
+            if self.ways.weights != "free":
                 self.fix_weights(layer, exact[0], rounded[0])
             layer.rounding = True
             self.keep(step.name, target, layer(rounded[0]))
@@ -108,7 +139,9 @@ class _Walk:
         r = self.net.range_of(name)
         readers = [s for s in self.net.folded.steps if name in s.inputs]
         grn = next((s for s in readers if isinstance(s, GrnStep)), None)
-        if grn is not None:
+        if self.plain_range is not None:
+            r.set(*self.plain_range(raw))
+        elif grn is not None:
             r.set(*self.range_before(grn, raw))
         else:
             r.set(*least_error_range(raw))
@@ -131,11 +164,13 @@ class _Walk:
         power = layer.power(exact)
         wanted = layer.statistics(power)["gain"]
         self.exact[step.name] = layer(exact)
-        every = max(1, len(x) // STATISTICS_CLIPS)
-        set_statistics_ranges(layer, x[::every], wanted[::every], power[::every])
+        self.choose_statistics_ranges(layer, x, wanted, power)
         gain = layer.statistics(layer.power(x))["gain"]
         scaled = layer.scaled(x, gain)
-        if layer.step.relu:
+        if self.plain_range is not None:
+            layer.ranges["scaled"].set(*self.plain_range(scaled))
+            self.net.range_of(step.name).set(*self.plain_range(self.exact[step.name]))
+        elif layer.step.relu:
             beta = (layer.grn.beta * layer.factor).flatten()
             ends = ranges_around_beta(scaled, float(beta[beta.abs().argmax()]))
             layer.ranges["scaled"].set(*ends[0])
@@ -147,12 +182,30 @@ class _Walk:
         self.net.range_of(step.name).rounding = True
         self.rounded[step.name] = self.net.range_of(step.name)(layer(x))
 
+    def choose_statistics_ranges(self, layer: QuantGRN, x: Tensor, gain: Tensor, power: Tensor) -> None:
+        if self.plain_range is None:
+            every = max(1, len(x) // STATISTICS_CLIPS)
+            set_statistics_ranges(layer, x[::every], gain[::every], power[::every])
+            return
+        layer.ranges["square"].set(*self.plain_range(x * x))
+        for stage, values in layer.statistics(layer.power(x)).items():
+            layer.ranges[stage].set(*self.plain_range(values))
+        layer_rounding(layer, True)
+
     def fix_weights(self, layer: QuantConv, exact: Tensor, x: Tensor) -> None:
         """Rounded weights, and the bias that gives each channel its exact mean."""
         weight, bias = layer.folded()
-        codes, scale = compensated(weight, covariance(layer, x))
-        mean = layer.convolve(exact, weight).mean(dim=(0, 2, 3)) - layer.convolve(x, codes).mean(dim=(0, 2, 3))
-        layer.fix(codes, bias + mean, scale)
+        if self.ways.weights == "compensated":
+            codes, scale = compensated(weight, covariance(layer, x))
+        else:
+            scale = nearest_scale(weight)
+            along = scale.view(-1, 1, 1, 1)
+            codes = (weight / along).round() * along
+        if self.ways.corrected_bias:
+            bias = (
+                bias + layer.convolve(exact, weight).mean(dim=(0, 2, 3)) - layer.convolve(x, codes).mean(dim=(0, 2, 3))
+            )
+        layer.fix(codes, bias, scale)
 
 
 def layer_rounding(layer: QuantGRN, rounding: bool) -> None:

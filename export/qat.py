@@ -18,7 +18,7 @@ from runtime.spec import FrontendSpec
 from training.recipe import FitSettings
 
 from .fold import fold
-from .ptq import calibrate
+from .ptq import FOR_TRAINING, calibrate
 from .quantnet import QuantNet
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def quantise_aware(
     from training.fit import fit
 
     net = QuantNet(fold(model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, calibration, floor=frontend.floor, weights=False)
+    calibrate(net, calibration, floor=frontend.floor, ways=FOR_TRAINING)
     net.freeze(False)
     fit(
         net,

@@ -74,6 +74,21 @@ def least_error_range(
     return max(low * MARGIN, low_most * BEYOND), min(high * MARGIN, high_most * BEYOND)
 
 
+_PERCENTILE = 0.0001  # of the values that are cut at each end
+
+
+def _extremes(values: Tensor) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _percentile(values: Tensor) -> tuple[float, float]:
+    ends = torch.quantile(sample(values), torch.tensor([_PERCENTILE, 1.0 - _PERCENTILE]))
+    return float(ends[0]), float(ends[1])
+
+
+PLAIN_RANGES: dict[str, Callable[[Tensor], tuple[float, float]]] = {"extremes": _extremes, "percentile": _percentile}
+
+
 def range_on_floor(floor: float, high: float) -> tuple[float, float]:
     """A range from ``floor`` to ``high`` or a little more, on whose grid both 0 and ``floor`` lie exactly."""
     below = math.floor(-floor / (high - floor) * LEVELS) if floor < high else 0

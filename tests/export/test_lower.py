@@ -8,20 +8,20 @@ import torch
 
 from export.errors import ExportError
 from export.fold import GrnStep, fold
-from export.lower import lower
-from export.ptq import calibrate
+from export.lower import apart_from_ties, lower
+from export.ptq import FOR_EXPORT, FOR_TRAINING, Ways, calibrate
 from export.quantnet import QuantConv, QuantGRN, QuantNet
-from runtime.arith import dequantise, quantise
-from runtime.graph import Graph
+from runtime.arith import conv_rescale, dequantise, quantise, requantise, rescale_cut
+from runtime.graph import Graph, Quant
 from runtime.interpreter import run
 from tests.export.tiny import SHAPE, inputs, tiny_net
 
 LABELS = tuple("abcde")
 
 
-def _calibrated(*, grn: bool = True, padding: str = "same", weights: bool = True) -> QuantNet:
+def _calibrated(*, grn: bool = True, padding: str = "same", ways: Ways = FOR_EXPORT) -> QuantNet:
     net = QuantNet(fold(tiny_net(grn=grn, padding=padding), SHAPE))
-    calibrate(net, [inputs(24)], weights=weights)
+    calibrate(net, [inputs(24)], ways=ways)
     return net
 
 
@@ -30,12 +30,12 @@ def _codes(x: torch.Tensor, graph: Graph, name: str) -> np.ndarray:
     return quantise(nhwc.detach().numpy(), graph.tensors[name].quant)
 
 
-@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("ways", [FOR_EXPORT, FOR_TRAINING], ids=["fixed", "free"])
 @pytest.mark.parametrize(("grn", "padding"), [(True, "same"), (True, "torch"), (False, "same"), (False, "torch")])
 @torch.no_grad()
-def test_every_layer_equals_the_fake_quantised_one(grn: bool, padding: str, weights: bool) -> None:
+def test_every_layer_equals_the_fake_quantised_one(grn: bool, padding: str, ways: Ways) -> None:
     """Each layer gets the graph's own inputs and its rule of one rounding: halves may move a code by one, no more."""
-    net = _calibrated(grn=grn, padding=padding, weights=weights)
+    net = _calibrated(grn=grn, padding=padding, ways=ways)
     graph = lower(net, name="tiny", labels=LABELS)
     trace: dict[str, np.ndarray] = {}
     run(graph, _codes(inputs(4, seed=3), graph, graph.input), rounding="single", trace=trace)
@@ -49,6 +49,22 @@ def test_every_layer_equals_the_fake_quantised_one(grn: bool, padding: str, weig
         most = 3 if isinstance(layer, QuantGRN) else 1  # a code of the statistics moves many of the output
         assert difference.max() <= most, step.name
         assert (difference == 0).mean() > (0.6 if isinstance(layer, QuantGRN) else 0.95), step.name
+
+
+def test_a_product_has_the_same_code_in_float32_and_in_fixed_point() -> None:
+    """76.5000023, met on the published network: 76.5 in float32, hence 76; 77 in fixed point."""
+    a, b, out = Quant.per_tensor(1.0, 3), Quant.per_tensor(1.0, -5), Quant.per_tensor(15498 / 76.5000023, 0)
+    products = np.multiply.outer(np.arange(-128, 128) - 3, np.arange(-128, 128) + 5)
+
+    def unlike(quant: Quant) -> int:
+        rescale = conv_rescale(a, b, quant)
+        cut = np.clip(rescale_cut(products, rescale.factor), -128, 127)
+        return int((cut != requantise(products, rescale, quant, relu=False, rounding="single")).sum())
+
+    assert unlike(out) > 0
+    moved = apart_from_ties(a, b, out)
+    assert unlike(moved) == 0
+    assert moved.scale[0] == pytest.approx(out.scale[0], rel=1e-6)
 
 
 def test_weights_in_the_graph_are_those_of_the_network() -> None:
@@ -86,7 +102,7 @@ def test_uncalibrated_network_is_refused() -> None:
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
-    net = _calibrated(weights=False)
+    net = _calibrated(ways=FOR_TRAINING)
     next(m for m in net.modules() if isinstance(m, QuantConv)).conv.weight.data[0] = float("nan")
     with pytest.raises(ExportError, match="not finite"):
         lower(net, name="tiny", labels=LABELS)

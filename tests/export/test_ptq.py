@@ -8,9 +8,9 @@ import torch
 from export.equalise import equalise
 from export.errors import ExportError
 from export.fold import fold
-from export.ptq import calibrate
+from export.ptq import FOR_TRAINING, Ways, calibrate
 from export.quantnet import QuantConv, QuantGRN, QuantNet, nearest_scale
-from export.ranges import BEYOND, least_error_range, ranges_around_beta, rounded
+from export.ranges import BEYOND, PLAIN_RANGES, least_error_range, ranges_around_beta, rounded
 from export.rounding import compensated, covariance
 from tests.export.tiny import SHAPE, inputs, tiny_net
 
@@ -104,13 +104,39 @@ def test_calibrated_network_follows_the_float_one(grn: bool) -> None:
         model = tiny_net(grn=grn, seed=seed)
         net, plain = (QuantNet(fold(model, SHAPE)) for _ in range(2))
         calibrate(net, inputs(192).split(16))
-        calibrate(plain, inputs(192).split(16), weights=False)
+        calibrate(plain, inputs(192).split(16), ways=FOR_TRAINING)
         with torch.no_grad():
             wanted = model(x)
             full.append(_snr_db(wanted, net(x)))
             ranges_only.append(_snr_db(wanted, plain(x)))
     assert min(full) > 9
     assert sum(full) > sum(ranges_only)
+
+
+def test_ways_are_what_they_say() -> None:
+    model, x = tiny_net(), inputs(32)
+    plain, corrected = (QuantNet(fold(model, SHAPE)) for _ in range(2))
+    calibrate(plain, [x], ways=Ways(equalised=False, ranges="extremes", weights="nearest", corrected_bias=False))
+    calibrate(corrected, [x], ways=Ways(equalised=False, ranges="extremes", weights="nearest"))
+    for exact, fixed in zip(_convs(QuantNet(fold(model, SHAPE))), _convs(plain), strict=True):
+        weight, bias = exact.folded()
+        step = nearest_scale(weight)[:, None, None, None]
+        assert float(((fixed.conv.weight - weight) / step).abs().max()) <= 0.5001
+        assert torch.equal(fixed.conv.bias, bias)
+    with torch.no_grad():
+        wanted = model(x).mean(dim=0)
+        errors = [float((net(x).mean(dim=0) - wanted).abs().max()) for net in (plain, corrected)]
+    assert errors[1] < errors[0]
+    codes = torch.cat([values.flatten() for values in corrected.activations(x).values()])
+    assert torch.isfinite(codes).all()
+
+
+def test_percentiles_cut_a_lone_outlier() -> None:
+    values = torch.cat([torch.rand(99_999), torch.tensor([1000.0])])
+    low, high = PLAIN_RANGES["percentile"](values)
+    assert 0.0 <= low < 0.01
+    assert 0.99 < high < 1.1
+    assert PLAIN_RANGES["extremes"](values)[1] == 1000.0
 
 
 @pytest.mark.parametrize("floor", [-1.402585, -0.3, -8.0])
@@ -126,7 +152,7 @@ def test_the_input_keeps_zero_and_its_floor_exactly(floor: float) -> None:
 
 def test_weights_are_left_alone_when_training_follows() -> None:
     net = QuantNet(fold(tiny_net(), SHAPE))
-    calibrate(net, [inputs(8)], weights=False)
+    calibrate(net, [inputs(8)], ways=FOR_TRAINING)
     assert all(c.norm is not None and not c.fixed_scale.any() for c in _convs(net))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from export.errors import ExportError
 from export.fold import ConvStep, fold
 from export.lower import lower
-from export.ptq import calibrate
+from export.ptq import FOR_TRAINING, calibrate
 from export.quantnet import QuantConv, QuantNet, Range
 from tests.export.tiny import SHAPE, inputs, tiny_net
 
@@ -66,7 +66,7 @@ def test_no_range_no_rounding() -> None:
 @pytest.fixture(scope="module")
 def calibrated() -> QuantNet:
     net = QuantNet(fold(tiny_net(), SHAPE))
-    calibrate(net, inputs(24).split(8), weights=False)
+    calibrate(net, inputs(24).split(8), ways=FOR_TRAINING)
     return net
 
 
@@ -151,7 +151,7 @@ def test_dead_channels_stay_finite(part: str) -> None:
         for conv, norm in zip(convs[:8], norms[:8], strict=True):
             (conv.weight if part == "weight" else norm.weight)[0] = 1e-40 if part == "weight" else 0.0
     net = QuantNet(fold(model, SHAPE))
-    calibrate(net, [inputs(16)], weights=False)
+    calibrate(net, [inputs(16)], ways=FOR_TRAINING)
     net.train()
     net.freeze(False)
     loss = net(inputs(8)).square().sum()
