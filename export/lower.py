@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from runtime.arith import conv_rescale, requantise, rescale_cut
 from runtime.graph import (
     Add,
     Conv2D,
@@ -144,8 +145,10 @@ class _Lowering:
         per_channel, one = (1, 1, 1, channels), (1, 1, 1, 1)
 
         def append(stage: str, op: Op, *inputs: str, shape: Shape) -> str:
-            name = f"{step.name}.{stage}"
-            return self.node(name, op, inputs, shape, name, layer.ranges[stage].quant())
+            name, quant = f"{step.name}.{stage}", layer.ranges[stage].quant()
+            if isinstance(op, Mul) and inputs[0] != inputs[1]:
+                quant = apart_from_ties(*(self.tensors[name].quant for name in inputs), quant)
+            return self.node(name, op, inputs, shape, name, quant)
 
         square = append("square", Mul(), x, x, shape=self.tensors[x].shape)
         power = append("power", Mean("space"), square, shape=per_channel)
@@ -163,6 +166,24 @@ class _Lowering:
         scaled = append("scaled", Mul(), x, gain, shape=self.tensors[x].shape)
         beta = float(layer.grn.beta) * factor
         self.weighted(step.name, DepthwiseConv2D(relu=step.relu), scaled, identity, beta, output, quant)
+
+
+def apart_from_ties(a: Quant, b: Quant, out: Quant) -> Quant:
+    """The output's range, moved by as few units of float32 as it takes for every product to have one code.
+
+    Else a product so near a tie that float32 takes it for one has another code on arm64, where XNNPACK computes it in
+    fixed point. Squares are tables on either, and need nothing.
+    """
+    codes = np.arange(-128, 128)
+    products = np.multiply.outer(codes - a.zero_point, codes - b.zero_point)
+    scale = np.float32(out.scale[0])
+    while True:
+        moved = Quant.per_tensor(float(scale), out.zero_point)
+        rescale = conv_rescale(a, b, moved)
+        cut = np.clip(rescale_cut(products, rescale.factor) + out.zero_point, -128, 127)
+        if np.array_equal(cut, requantise(products, rescale, moved, relu=False, rounding="single")):
+            return moved
+        scale = np.nextafter(scale, np.float32(np.inf))
 
 
 def _codes_layout(weight: torch.Tensor, step: ConvStep) -> np.ndarray:

@@ -121,6 +121,19 @@ def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:
     return np.rint(product)
 
 
+def rescale_cut(acc: I64, factor: F32) -> I64:
+    """XNNPACK's rule for products on arm64 alone: 31 bits of the float32 factor, cut, and half of what is left goes up.
+
+    It parts from the ``single`` rule where float32 cannot tell a product from a tie.
+    """
+    multiplier, shift = fixed_point(factor.astype(np.float64))
+    bits = np.maximum(-shift, 1)
+    cut = (acc * multiplier << np.maximum(shift + bits, 0)) >> 31
+    halves = np.left_shift(np.int64(1), bits - 1)
+    codes: I64 = (cut + halves) >> bits
+    return codes
+
+
 def requantise(acc: I64, rescale: Rescale, out: Quant, *, relu: bool, rounding: Rounding) -> I8:
     """int32 accumulators (held as int64) to int8 codes; the last axis is the channel axis."""
     low, high = clamp_range(out, relu)

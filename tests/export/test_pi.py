@@ -13,7 +13,7 @@ from export.errors import ExportError
 from export.pi import MODEL_OF, PROCESSORS, PiEngine
 from export.targets import Exposed
 from export.verify import verify
-from runtime.arith import I8
+from runtime.arith import I8, conv_rescale, rescale_cut
 from runtime.graph import Graph
 from runtime.interpreter import run
 from tests.graphs import Builder, random_input, small_net
@@ -69,17 +69,11 @@ def _products(seed: int) -> Graph:
     return b.graph(b.mul(first, second))
 
 
-def _in_fixed_point(graph: Graph, first: I8, second: I8) -> I8:
-    """A product as XNNPACK rescales it on arm64: 31 bits of a factor, cut, and half of what is left rounded up."""
+def _cut(graph: Graph, first: I8, second: I8) -> I8:
     a, b = (graph.tensors[name].quant for name in graph.nodes[-1].inputs)
     out = graph.tensors[graph.output].quant
-    factor = np.float32(a.scale[0]) * np.float32(b.scale[0]) / np.float32(out.scale[0])
-    mantissa, exponent = np.frexp(factor)
-    shift = -int(exponent)
-    assert shift > 0
     products = (first.astype(np.int64) - a.zero_point) * (second.astype(np.int64) - b.zero_point)
-    cut = (products * int(mantissa * 2**31)) >> 31
-    return np.clip(((cut + (1 << (shift - 1))) >> shift) + out.zero_point, -128, 127).astype(np.int8)
+    return np.clip(rescale_cut(products, conv_rescale(a, b, out).factor) + out.zero_point, -128, 127).astype(np.int8)
 
 
 @pytest.mark.slow
@@ -89,7 +83,7 @@ def test_products_are_rescaled_in_fixed_point_on_arm64_and_part_at_near_ties() -
     x = np.stack(np.meshgrid(*2 * [np.arange(-128, 128)]), 2).astype(np.int8)[None]
     shown = PiEngine(Exposed(graph), PROCESSORS["pi4"], "litert").outputs(x)
     first, second = (shown[name] for name in graph.nodes[-1].inputs)
-    assert np.array_equal(shown[graph.output], _in_fixed_point(graph, first, second))
+    assert np.array_equal(shown[graph.output], _cut(graph, first, second))
     result = compare("pi4-litert", "single", graph, x, shown)
     assert 0 < result.bytes_different < 10
     assert result.first_difference is None
