@@ -95,16 +95,18 @@ def weight_rescale(x: Quant, weight: Quant, out: Quant) -> Rescale:
 
 def high_product(a: I64, multiplier: I64) -> I64:
     """(a * multiplier) / 2^31 rounded half up: the saturating doubling high multiply."""
-    product = a * multiplier
-    nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
-    return np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))
+    product: I64 = a * multiplier
+    product += 2**30
+    product >>= 31
+    return product
 
 
 def rounding_shift_right(a: I64, bits: I64) -> I64:
     """a / 2^bits rounded half away from zero."""
-    mask = (np.int64(1) << bits) - 1
-    threshold = (mask >> 1) + (a < 0)
-    return (a >> bits) + ((a & mask) > threshold)
+    half = (np.int64(1) << bits) >> 1
+    nudged: I64 = a - (a < 0) * (bits > 0) + half
+    nudged >>= bits
+    return nudged
 
 
 def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:

@@ -95,17 +95,22 @@ def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
 
 
 def depthwise_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
-    """As conv2d_accumulator, one weight per channel and tap."""
+    """As conv2d_accumulator, one weight per channel and tap; one input after the other, which the cache holds."""
     op, (x_t, _, _) = node.op, graph.ins(node)
     assert isinstance(op, DepthwiseConv2D)
     x, weight, bias = arrays
     _, k_h, k_w, channels = weight.shape
-    values = _centred(x, x_t.quant.zero_point, op.pads, np.int32)
+    dtype = np.float32 if 255 * 127 * k_h * k_w < _EXACT_F32 else np.float64
+    values, taps = _centred(x, x_t.quant.zero_point, op.pads, dtype), weight[0].astype(dtype)
     out_hw = window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
-    acc = np.broadcast_to(bias, (x.shape[0], *out_hw, channels)).astype(np.int32)
-    for i, j, tap in _taps(values, k_h, k_w, op.stride, out_hw):
-        acc += tap * weight[0, i, j].astype(np.int32)
-    return acc.astype(np.int64)
+    acc = np.empty((len(x), *out_hw, channels), np.int64)
+    total, product = np.empty((2, 1, *out_hw, channels), dtype)
+    for n in range(len(x)):
+        total[:] = 0
+        for i, j, tap in _taps(values[n : n + 1], k_h, k_w, op.stride, out_hw):
+            total += np.multiply(tap, taps[i, j], out=product)
+        np.add(total[0], bias, out=acc[n], casting="unsafe")
+    return acc
 
 
 def conv2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
