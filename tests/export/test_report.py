@@ -16,7 +16,7 @@ from export.report import figures
 from export.report.document import Measured, document, layer_rows, memory, row_of_metrics
 from export.report.page import NARROW, WIDE, render
 from export.report.sections import confusion_cells, headline, verdict_lines
-from export.verify import Verification
+from export.verify import TargetResult, Verification
 from runtime.cost import graph_cost, verdicts
 from runtime.spec import Budget
 from tests.export.reported import (
@@ -127,6 +127,16 @@ def test_a_skipped_target_never_counts_as_one_that_agrees(made):
     assert SKIPPED.note in text
     assert "2 of 3 targets agree" in text
     assert "skip: 1 of 3 targets did not run: tflm" in text
+
+
+def test_a_converted_target_is_neither_one_that_agrees_nor_one_that_is_missing(made):
+    written = TargetResult("coreml", None, "converted", note="not run", bytes_compared=9, means="converts")
+    data = with_results(made.data, written)
+    found = page(data)
+    assert found.row("parity", "coreml")[1:5] == ["converts", "–", "converted", "0 of 9"]
+    text = " ".join(found.text.split())
+    assert "2 of 2 targets agree" in text
+    assert "but not run: coreml" in text
 
 
 def test_the_headline_is_as_bad_as_the_worst_line(made):
