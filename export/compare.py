@@ -169,7 +169,7 @@ def compare(name: str, rounding: Rounding, graph: Graph, inputs: I8, shown: Mapp
     values: dict[str, np.ndarray] = {t.name: t.data for t in graph.constants() if t.data is not None}
     values |= {**shown, graph.input: inputs}
     compared = different = max_lsb = 0
-    first, named = None, []
+    first, named = None, dict[str, dict[str, None]]()  # the ops of each reason, in order
     for layer, node in enumerate(graph.nodes):
         got = values[node.output]
         arrays = tuple(values[i] for i in node.inputs)
@@ -181,10 +181,11 @@ def compare(name: str, rounding: Rounding, graph: Graph, inputs: I8, shown: Mapp
             continue
         known = _known(name, type(node.op))
         if known and off.max() <= known.max_lsb and wrong <= max(1.0, known.max_share * off.size):
-            named.append(f"{OPS[type(node.op)].name}: {known.reason}")
+            named.setdefault(known.reason, {})[OPS[type(node.op)].name] = None
         elif first is None:
             first = _difference(graph, layer, node, arrays, expected, got, rounding)
-    return Comparison(compared, different, max_lsb, tuple(dict.fromkeys(named)), first)
+    exceptions = tuple(f"{', '.join(ops)}: {reason}" for reason, ops in named.items())
+    return Comparison(compared, different, max_lsb, exceptions, first)
 
 
 def _difference(
