@@ -56,6 +56,7 @@ def firmware(
     With --frontend, --run CLIP... compares labels with Python's. Exit code 1 when anything differs.
     """
     from runtime.bundle import read_bundle
+    from runtime.terminal import waiting
 
     from .application import Application
     from .present import show_counts
@@ -64,7 +65,8 @@ def firmware(
     folder = out if out is not None else model.resolve().with_name(f"{model.resolve().name}-firmware")
     if frontend:
         machine, recordings = _machine(target, image), _recordings(clips, run)
-        application = Application(bundle, machine, rounding, hop_s=hop, optimise=_mode(optimise, tune))
+        with waiting(f"building for {machine.name}"):
+            application = Application(bundle, machine, rounding, hop_s=hop, optimise=_mode(optimise, tune))
         if tune and not as_json:
             show_counts(bundle.graph, application.tuned)
         code = _application(application, folder, recordings, as_json)

@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.arith import I8, Rounding
 from runtime.graph import Graph
-from runtime.terminal import bar
+from runtime.terminal import bar, waiting
 
 from .compare import Difference, differences
 from .cpu import KERNEL_SETS
@@ -81,14 +81,16 @@ def deliver(
     """
     refuse_foreign(folder)
     with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
-        calls, tuned = chosen_calls(graph, target, rounding, optimise)
-        engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=Path(build_folder))
-        replace_folder(folder, partial(_write, engine))
-        if golden is None:
-            return Delivery(engine, folder, engine.static_figures(), (), tuned=tuned)
+        with waiting(f"building for {target.name}"):
+            calls, tuned = chosen_calls(graph, target, rounding, optimise)
+            engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=Path(build_folder))
+            replace_folder(folder, partial(_write, engine))
+            if golden is None:
+                return Delivery(engine, folder, engine.static_figures(), (), tuned=tuned)
         found = _compare(engine, golden)
-        profile = engine.profile(golden.inputs) if target.emulator else ()
-        return Delivery(engine, folder, engine.measure(golden.inputs), found, profile, tuned)
+        with waiting(f"counting on {target.name}"):
+            profile = engine.profile(golden.inputs) if target.emulator else ()
+            return Delivery(engine, folder, engine.measure(golden.inputs), found, profile, tuned)
 
 
 def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference, ...], ...]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from runtime.audio import mono_float32
 from runtime.classify import SceneClassifier
+from runtime.terminal import bar, waiting
 
 from .data import Record, Tau22
 from .errors import TrainingError
@@ -137,7 +138,8 @@ def _checkpoint_logits(path: Path, opened: Tau22, engine: str, progress: bool) -
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
         rate = loaded.frontend.sample_rate_hz
         waveforms = load_waveforms(opened.folder, opened.test, rate, Path(cache), progress=progress)
-        return predict_logits(loaded.model, loaded.frontend, waveforms), loaded.labels
+        with waiting("classifying"):
+            return predict_logits(loaded.model, loaded.frontend, waveforms), loaded.labels
 
 
 def _bundle_logits(path: Path, opened: Tau22, engine: str, progress: bool) -> tuple[F32, tuple[str, ...]]:
@@ -145,5 +147,6 @@ def _bundle_logits(path: Path, opened: Tau22, engine: str, progress: bool) -> tu
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
         rate = classifier.frontend.sample_rate_hz
         waveforms = load_waveforms(opened.folder, opened.test, rate, Path(cache), progress=progress)
-        scores = np.stack([classifier.scores(classifier.log_mel(mono_float32(w))) for w in waveforms])
+        heard = bar(waveforms, "classifying", total=len(waveforms), shown=progress)
+        scores = np.stack([classifier.scores(classifier.log_mel(mono_float32(w))) for w in heard])
     return np.log(np.maximum(scores, SMALLEST)).astype(np.float32), tuple(classifier.labels)
