@@ -41,8 +41,30 @@ def equalise(net: QuantNet, x: Tensor) -> None:
         if not second.depthwise:
             factor = factor**_DENSE_SHARE
         _scale_outputs(source, factor)
-        shape = (-1, 1, 1, 1) if second.depthwise else (1, -1, 1, 1)
-        sink.conv.weight.div_(factor.view(shape))
+        _unscale_inputs(sink, factor)
+
+
+@torch.no_grad()
+def beta_on_grid(net: QuantNet, grn: GrnStep, code_step: float) -> None:
+    """Shrink the factors of a GRN's channels until each one's beta is a whole number of steps between codes.
+
+    Then adding beta to codes rounds nothing a second time. Channels whose beta is less than a step stay.
+    """
+    layer = net.layer_of(grn)
+    assert isinstance(layer, QuantGRN)
+    if layer.factor.numel() == 1:
+        return
+    steps = (layer.grn.beta * layer.factor).abs() / code_step
+    shrunk = torch.where(steps >= 1.0, (steps + 1e-3).floor() / steps, torch.ones_like(steps)).flatten()
+    _scale_outputs(layer, shrunk)
+    (reader,) = (s for s in net.folded.steps if grn.name in s.inputs)
+    sink = net.layer_of(reader)
+    assert isinstance(sink, QuantConv)
+    _unscale_inputs(sink, shrunk)
+
+
+def _unscale_inputs(layer: QuantConv, factor: Tensor) -> None:
+    layer.conv.weight.div_(factor.view((-1, 1, 1, 1) if layer.step.depthwise else (1, -1, 1, 1)))
 
 
 def _scale_outputs(layer: QuantConv | QuantGRN, factor: Tensor) -> None:

@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .equalise import equalise
+from .equalise import beta_on_grid, equalise
 from .errors import ExportError
 from .fold import GrnStep, Step
-from .quantnet import QuantConv, QuantGRN, QuantNet, nearest_scale
+from .quantnet import LEVELS, QuantConv, QuantGRN, QuantNet, nearest_scale
 from .ranges import (
     BEYOND,
     PLAIN_RANGES,
@@ -159,28 +159,30 @@ class _Walk:
             raw, lambda low, high: float((layer(rounded(some, low, high)) - wanted).square().mean())
         )
 
-    def take_grn(self, step: Step, layer: QuantGRN, exact: Tensor, x: Tensor) -> None:
+    def take_grn(self, step: GrnStep, layer: QuantGRN, exact: Tensor, x: Tensor) -> None:
         layer_rounding(layer, False)
+        scaled_range, output_range = self.grn_ranges(step, layer, x)
         power = layer.power(exact)
         wanted = layer.statistics(power)["gain"]
         self.exact[step.name] = layer(exact)
         self.choose_statistics_ranges(layer, x, wanted, power)
-        gain = layer.statistics(layer.power(x))["gain"]
-        scaled = layer.scaled(x, gain)
-        if self.plain_range is not None:
-            layer.ranges["scaled"].set(*self.plain_range(scaled))
-            self.net.range_of(step.name).set(*self.plain_range(self.exact[step.name]))
-        elif layer.step.relu:
-            beta = (layer.grn.beta * layer.factor).flatten()
-            ends = ranges_around_beta(scaled, float(beta[beta.abs().argmax()]))
-            layer.ranges["scaled"].set(*ends[0])
-            self.net.range_of(step.name).set(*ends[1])
-        else:
-            layer.ranges["scaled"].set(*least_error_range(scaled))
-            self.net.range_of(step.name).set(*least_error_range(scaled + layer.grn.beta))
+        layer.ranges["scaled"].set(*scaled_range)
+        self.net.range_of(step.name).set(*output_range)
         layer_rounding(layer, True)
         self.net.range_of(step.name).rounding = True
         self.rounded[step.name] = self.net.range_of(step.name)(layer(x))
+
+    def grn_ranges(self, step: GrnStep, layer: QuantGRN, x: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Ranges of the product and of the sum with beta. Behind ReLU they share one grid, with every beta on it."""
+        scaled = layer.scaled(x, layer.statistics(layer.power(x))["gain"])
+        if self.plain_range is not None:
+            return self.plain_range(scaled), self.plain_range(layer(x))
+        if not layer.step.relu:
+            return least_error_range(scaled), least_error_range(scaled + layer.grn.beta)
+        beta = (layer.grn.beta * layer.factor).flatten()
+        ends = ranges_around_beta(scaled, float(beta[beta.abs().argmax()]))
+        beta_on_grid(self.net, step, (ends[1][1] - ends[1][0]) / LEVELS)
+        return ends
 
     def choose_statistics_ranges(self, layer: QuantGRN, x: Tensor, gain: Tensor, power: Tensor) -> None:
         if self.plain_range is None:

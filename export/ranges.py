@@ -18,19 +18,19 @@ MARGIN = 1.4
 BEYOND = 1.1  # of the extremes seen: no range is wider
 _SAMPLE = 65536
 _SHARES = torch.logspace(0.0, -1.0, 28, base=4).tolist()  # of the extreme that is kept: 1 ... 1/4
-# What the statistics of GRN get of the largest value seen. A clip louder than all calibration clips must not saturate
-# them, for that changes the whole clip; rounding does them little harm. Squares and inverse norms have long tails of
-# little weight, so several rooms are tried.
+# What the statistics of GRN get of the largest value seen: several rooms are tried. Squares and inverse norms have long
+# tails of little weight, which may be cut. The others keep all that calibration showed, for a statistic that saturates
+# changes a whole clip; how much more than that, depends on how unlike each other the clips are.
 _ROOMS = {
     "square": tuple(1.5 * 0.87**i for i in range(16)),
-    "power": (2.0,),
+    "power": tuple(2.0 * 0.9**i for i in range(7)),
     "inverse_norm": tuple(1.2 * 0.87**i for i in range(24)),
-    "norm": (1.4,),
+    "norm": tuple(1.4 * 0.95**i for i in range(6)),
     "total": (1.4,),
     "inverse_root": (1.2,),
-    "half_ratio": (1.4,),
-    "ratio": (1.4,),
-    "gain": (1.25,),
+    "half_ratio": tuple(1.4 * 0.95**i for i in range(6)),
+    "ratio": tuple(1.4 * 0.95**i for i in range(6)),
+    "gain": tuple(1.4 * 0.95**i for i in range(6)),
 }
 
 

@@ -13,6 +13,7 @@ from export.quantnet import QuantConv, QuantGRN, QuantNet, nearest_scale
 from export.ranges import BEYOND, PLAIN_RANGES, least_error_range, ranges_around_beta, rounded
 from export.rounding import compensated, covariance
 from tests.export.tiny import SHAPE, inputs, tiny_net
+from training.models.layers import GRN
 
 
 def _convs(net: QuantNet) -> list[QuantConv]:
@@ -84,6 +85,27 @@ def test_adding_beta_rounds_nothing_a_second_time(beta: float) -> None:
     inside = summed < after[1]
     tolerance = 1e-5 if abs(beta) > step else step
     assert float((rounded(summed, *after) - summed)[inside].abs().max()) <= tolerance
+
+
+def test_every_beta_behind_a_relu_is_a_whole_number_of_steps() -> None:
+    """Else the product is rounded once by itself and once more with beta: 3 dB."""
+    model = tiny_net()
+    for grn in (m for m in model.modules() if isinstance(m, GRN)):
+        grn.beta.data.fill_(-0.2)
+    net = QuantNet(fold(model, SHAPE))
+    calibrate(net, [inputs(24)])
+    whole = 0
+    for step in net.folded.steps:
+        layer = net.layer_of(step)
+        if isinstance(layer, QuantGRN):
+            code_step, _ = net.range_of(step.name).affine()
+            steps = (layer.grn.beta * layer.factor / code_step).abs()
+            assert torch.allclose(steps, steps.round(), atol=1e-2) or float(steps.min()) < 1
+            whole += int(float(steps.max()) >= 2 and steps.numel() > 1)
+    assert whole
+    net.round(False)
+    with torch.no_grad():
+        assert torch.allclose(net(inputs(4)), model(inputs(4)), atol=0.3)
 
 
 def test_statistics_have_room_for_a_louder_clip() -> None:
