@@ -1,6 +1,7 @@
 # Every target sees to its own set-up first (.ci/setup), which takes no time when there is nothing to do.
 #   make demo       the whole chain on data it makes itself; DEMO="--data DIR" runs it on a TAU22-layout folder
 #   make test       linters and the test suite;  make test-all  with the slow tests too
+#   make test-docker   build the images of docker/ and try each, or IMAGES="pi dev"; takes docker, podman or buildah
 #   make lint       linters only;                make format    rewrite the sources as the linters want them
 
 SHELL := /bin/bash
@@ -8,7 +9,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all lint format setup
+.PHONY: demo test test-all test-docker lint format setup
 
 demo: setup
 	$(BIN)/tinyscene demo $(DEMO)
@@ -19,6 +20,9 @@ test: setup
 
 test-all: setup
 	@.ci/lint; lint=$$?; $(PYTEST) && exit $$lint
+
+test-docker: setup
+	$(BIN)/python docker/build.py $(IMAGES)
 
 lint: setup
 	@.ci/lint

@@ -1,0 +1,39 @@
+# Everything, on the CPU: training, export, firmware of all targets, linters and tests.
+#
+#     docker build -f docker/dev.Dockerfile -t tinyscene-dev .
+#     docker run --rm -v "$PWD:/data" tinyscene-dev check bundle
+#     docker run --rm -v "$PWD:/src" --entrypoint python -w /src tinyscene-dev -m pytest -m "not slow"
+#
+# The sources are installed in place: a clone mounted at /src is what runs. To pin the base by its digest, give
+# --build-arg BASE=debian@sha256:..., as `docker buildx imagetools inspect debian:bookworm-slim` prints it; Python packages
+# are pinned in constraints.txt. --build-arg PIP_EXTRA_INDEX_URL names a package index that has the CPU build of PyTorch;
+# without it the default build is taken, which works as well and is some gigabytes larger.
+ARG BASE=debian:bookworm-slim
+FROM ${BASE}
+LABEL org.opencontainers.image.title="tinyscene-dev" \
+      org.opencontainers.image.description="tinyscene with everything, on the CPU" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        python3 python3-venv git make cmake gcc libc6-dev \
+        qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
+        qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+RUN useradd --create-home --uid 1000 tinyscene && mkdir /data /src && chown tinyscene /data /src
+
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ENV PATH=/opt/tinyscene/bin:$PATH PIP_CONSTRAINT=/opt/tinyscene/constraints.txt TINYSCENE_CACHE=/tmp/tinyscene
+COPY docker/constraints.txt docker/requirements.py pyproject.toml /opt/tinyscene/
+RUN python3 -m venv /opt/tinyscene \
+    && torch=$(sed -n 's/^torch==//p' "$PIP_CONSTRAINT") \
+    && { pip install --no-cache-dir "torch==$torch+cpu" || pip install --no-cache-dir "torch==$torch"; } \
+    && cd /opt/tinyscene && python requirements.py pyproject.toml train export flash npu dev >requirements.txt \
+    && pip install --no-cache-dir --requirement requirements.txt
+
+WORKDIR /src
+COPY --chown=tinyscene . .
+RUN pip install --no-cache-dir --no-deps --editable . && chown -R tinyscene tinyscene.egg-info
+USER tinyscene
+WORKDIR /data
+ENTRYPOINT ["tinyscene"]

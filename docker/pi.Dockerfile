@@ -1,0 +1,40 @@
+# The runtime on a Raspberry Pi (64-bit): `tinyscene run` and `bench` with LiteRT and ONNX Runtime; no PyTorch, no compiler.
+#
+#     docker build --platform linux/arm64 -f docker/pi.Dockerfile -t tinyscene-pi .
+#     docker run --rm -v "$PWD:/data" tinyscene-pi run bundle clip.wav
+#
+# Elsewhere than on arm64, building and running need QEMU's user emulation registered with the kernel (binfmt_misc).
+# A container that hides /sys makes LiteRT leave XNNPACK, and answers then differ by a unit: `verify` and `bench` say so.
+# To pin the base by its digest, give --build-arg BASE=debian@sha256:..., as
+# `docker buildx imagetools inspect debian:bookworm-slim` prints it; Python packages are pinned in constraints.txt.
+ARG BASE=debian:bookworm-slim
+FROM ${BASE} AS python
+RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ENV PATH=/opt/tinyscene/bin:$PATH PIP_CONSTRAINT=/tmp/src/docker/constraints.txt
+WORKDIR /tmp/src
+COPY docker/constraints.txt docker/requirements.py docker/
+COPY pyproject.toml .
+RUN python3 -m venv /opt/tinyscene && python docker/requirements.py pyproject.toml >requirements.txt \
+    && pip install --no-cache-dir --requirement requirements.txt onnxruntime
+COPY README.md LICENSE tinyscene.py ./
+COPY export export
+COPY firmware_harness firmware_harness
+COPY runtime runtime
+COPY training training
+RUN pip install --no-cache-dir --no-deps . && pip uninstall --yes pip setuptools
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="tinyscene-pi" \
+      org.opencontainers.image.description="The runtime of tinyscene for a Raspberry Pi" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN apt-get update && apt-get install -y --no-install-recommends python3 libstdc++6 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+RUN useradd --create-home --uid 1000 tinyscene && mkdir /data && chown tinyscene /data
+COPY --from=python /opt/tinyscene /opt/tinyscene
+ENV PATH=/opt/tinyscene/bin:$PATH
+USER tinyscene
+WORKDIR /data
+ENTRYPOINT ["tinyscene"]
