@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ from .programs import last_line, run_program
 WHERE = "emulated Raspberry Pi"  # in messages
 SUITE = "bookworm"
 SYSTEM_PACKAGES = ("python3", "libstdc++6")  # of Debian arm64
-WHEELS = ("numpy==2.4.6", "ai-edge-litert==2.3.0", "onnxruntime==1.31.1", "soundfile", "soxr")
+WHEELS = ("numpy==2.4.6", "ai-edge-litert==2.3.0", "onnxruntime==1.31.1", "soundfile==0.14.0", "soxr==1.1.0")
 PLATFORMS = tuple(f"manylinux{tag}_aarch64" for tag in ("2014", "_2_17", "_2_26", "_2_27", "_2_28"))
 EMULATOR = "qemu-aarch64-static"
 TOOLS = {"mmdebstrap": "mmdebstrap", EMULATOR: "qemu-user-static", "unshare": "util-linux", "chroot": "coreutils"}
@@ -82,7 +84,7 @@ class PiEngine:
         self.name = f"{next(k for k, p in PROCESSORS.items() if p is processor)}-{engine}"
         self.rounding: Rounding = "double" if engine == "litert-reference" else "single"
         self.notes: tuple[str, ...] = ()
-        self._root = pi_root()
+        pi_root()
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""
@@ -105,25 +107,47 @@ class PiEngine:
         return self.outputs(codes)[self._files.graph.output]
 
     def _run(self, folder: Path) -> str:
-        (folder / "cpuinfo").write_text(self._processor.cpuinfo())
-        inside = f"/usr/bin/{EMULATOR} /usr/bin/python3 /mnt/tinyscene/pi_worker.py {self._engine} /mnt/model"
-        script = _SCRIPT.format(root=self._root, runtime=RUNTIME, worker=WORKER, folder=folder, inside=inside)
-        shown = {"QEMU_CPU": self._processor.name, "PYTHONPATH": "/usr/lib/wheels:/mnt/tinyscene", "LC_ALL": "C.UTF-8"}
-        command, environment = ["unshare", "--mount", "bash", "-euc", script], {"PATH": os.environ["PATH"], **shown}
-        return run_program(command, self.name, environment=environment, timeout_seconds=TIMEOUT_SECONDS).stdout
+        shutil.copy(WORKER, folder)
+        words = ["/usr/bin/python3", f"/mnt/model/{WORKER.name}", self._engine, "/mnt/model"]
+        shown = {"model": folder, "tinyscene/runtime": RUNTIME}
+        return run_on_pi(words, self._processor, shown, python_path="/usr/lib/wheels:/mnt/tinyscene", where=self.name)
+
+
+def run_on_pi(
+    words: Sequence[str], processor: Processor, shown: Mapping[str, Path], *, python_path: str, where: str
+) -> str:
+    """What a program of the arm64 system printed.
+
+    Args:
+        shown: folders of this machine by the place they take below /mnt.
+        where: what messages call the program.
+
+    Raises:
+        ExportError: the system cannot be had, or the program failed.
+    """
+    root = pi_root()
+    with tempfile.NamedTemporaryFile("w", prefix="tinyscene-cpuinfo-") as cpuinfo:
+        cpuinfo.write(processor.cpuinfo())
+        cpuinfo.flush()
+        folders = "\n".join(
+            f"mkdir -p {root}/mnt/{name}\nmount --bind {shlex.quote(str(folder))} {root}/mnt/{name}"
+            for name, folder in shown.items()
+        )
+        inside = shlex.join([f"/usr/bin/{EMULATOR}", *words])
+        script = _SCRIPT.format(root=root, folders=folders, cpuinfo=cpuinfo.name, inside=inside)
+        own = {"QEMU_CPU": processor.name, "PYTHONPATH": python_path, "LC_ALL": "C.UTF-8"}
+        command, environment = ["unshare", "--mount", "bash", "-euc", script], {"PATH": os.environ["PATH"], **own}
+        return run_program(command, where, environment=environment, timeout_seconds=TIMEOUT_SECONDS).stdout
 
 
 # Mounts live in a name space of their own and vanish with it. The root is shared by runs, so its own files stay as they
 # are: what is ours is mounted below /mnt.
 _SCRIPT = """
 mount -t tmpfs none {root}/mnt
-mkdir {root}/mnt/tinyscene {root}/mnt/tinyscene/runtime {root}/mnt/model
-mount --bind {runtime} {root}/mnt/tinyscene/runtime
-cp {worker} {root}/mnt/tinyscene/
-mount --bind {folder} {root}/mnt/model
+{folders}
 mount --bind /proc {root}/proc
 mount --rbind /sys {root}/sys
-mount --bind {folder}/cpuinfo {root}/proc/cpuinfo
+mount --bind {cpuinfo} {root}/proc/cpuinfo
 exec chroot {root} {inside}
 """
 
@@ -166,14 +190,18 @@ def _unpack(root: Path) -> None:
     for folder in ("proc", "sys", "mnt", "usr/lib/wheels"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tinyscene-wheels-") as wheels:
-        tags = [word for tag in PLATFORMS for word in ("--platform", tag)]
-        abis = [word for abi in ("cp311", "abi3", "none") for word in ("--abi", abi)]
-        python = ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", *tags, *abis]
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", wheels, *python, *WHEELS]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", wheels, *pip_options(), *WHEELS]
         _require(command, "the arm64 wheels")
         for wheel in Path(wheels).glob("*.whl"):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(root / "usr/lib/wheels")
+
+
+def pip_options() -> list[str]:
+    """pip's words for the Python of the arm64 system."""
+    tags = [word for tag in PLATFORMS for word in ("--platform", tag)]
+    abis = [word for abi in ("cp311", "abi3", "none") for word in ("--abi", abi)]
+    return ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", *tags, *abis]
 
 
 def _require(command: list[str], what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -34,9 +35,9 @@ def test_importing_the_library_is_quick(repository):
 
 
 @pytest.fixture(scope="module")
-def base(repository, tmp_path_factory) -> Path:
-    """A new environment's bin folder, with the wheel of this tree in it."""
-    folder = tmp_path_factory.mktemp("base")
+def wheel(repository, tmp_path_factory) -> Path:
+    """The wheel of this tree."""
+    folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"
     tree.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "tinyscene.py"):
@@ -45,16 +46,25 @@ def base(repository, tmp_path_factory) -> Path:
         shutil.copytree(repository / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
     build = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, str(folder)], cwd=tree, check=True, capture_output=True)
-    (wheel,) = folder.glob("tinyscene-*.whl")
-    venv.create(folder / "env", with_pip=True)
-    binaries = folder / "env" / "bin"
+    (built,) = folder.glob("tinyscene-*.whl")
+    return built
+
+
+def _installed(python: str | Path, wheel: Path, repository: Path, *options: str) -> None:
     words = ["-m", "pip", "install", "--quiet", "--constraint", str(repository / "docker" / "constraints.txt")]
-    ran = subprocess.run([str(binaries / "python"), *words, str(wheel)], capture_output=True, text=True, check=False)
+    ran = subprocess.run([str(python), *words, *options, str(wheel)], capture_output=True, text=True, check=False)
     if ran.returncode != 0 and "No matching distribution" in ran.stderr:
         pytest.skip("package index is missing")
     assert ran.returncode == 0, ran.stderr
-    shutil.rmtree(tree)
-    return binaries
+
+
+@pytest.fixture(scope="module")
+def base(wheel, repository, tmp_path_factory) -> Path:
+    """A new environment's bin folder, with the wheel in it."""
+    folder = tmp_path_factory.mktemp("base")
+    venv.create(folder / "env", with_pip=True)
+    _installed(folder / "env" / "bin" / "python", wheel, repository)
+    return folder / "env" / "bin"
 
 
 @pytest.mark.slow
@@ -119,3 +129,82 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     print(f"installed {size / 1e6:.0f} MB, peak RSS {peak / 1e6:.0f} MB, {time.perf_counter() - begin:.2f} s")
     assert size < 160e6
     assert peak < 110e6
+
+
+@pytest.fixture
+def heard(bundle, tmp_path) -> Path:
+    """A folder to show to another system: a bundle and a recording of three seconds."""
+    folder = tmp_path / "heard"
+    shutil.copytree(bundle.path, folder / "bundle")
+    soundfile.write(folder / "clip.wav", noise(1, 3 * RATE), RATE, subtype="PCM_16")
+    return folder
+
+
+def _run_words(engine: str) -> list[str]:
+    """`tinyscene run` with the wheel and what it asks for at /mnt/site, and the recording at /mnt/heard."""
+    words = ["run", "/mnt/heard/bundle", "/mnt/heard/clip.wav", "--engine", engine, "--json"]
+    return ["/usr/bin/python3", "-m", "tinyscene", *words]
+
+
+def _scores(printed: str) -> list[list[float]]:
+    (clip,) = json.loads(printed)["clips"]
+    return [hop["scores"] for hop in clip["hops"]]
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_classifies_on_an_emulated_raspberry_pi(wheel, heard, repository, tmp_path):
+    """Debian's Python 3.11 for arm64 with the published wheels, nothing else; LiteRT beside the kernels of NumPy."""
+    from export.errors import ExportError
+    from export.pi import PROCESSORS, pi_root, pip_options, run_on_pi
+
+    try:
+        pi_root()
+    except ExportError as problem:
+        pytest.skip(str(problem))
+    site = tmp_path / "site"
+    _installed(sys.executable, wheel, repository, "--target", str(site), "--no-compile", *pip_options())
+    shown = {"site": site, "heard": heard}
+    answers = {
+        engine: _scores(
+            run_on_pi(_run_words(engine), PROCESSORS["pi4"], shown, python_path="/mnt/site", where="base wheel")
+        )
+        for engine in ("litert", "numpy-single")
+    }
+    assert len(answers["litert"]) == 3
+    assert answers["litert"] == answers["numpy-single"]
+
+
+@pytest.mark.slow
+@pytest.mark.needs_tool("mmdebstrap", "unshare")
+@pytest.mark.skipif(os.geteuid() != 0, reason="changing the root needs root")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the wheels are chosen for x86-64")
+def test_the_wheel_alone_classifies_on_python_3_13(wheel, heard, repository, tmp_path):
+    """Debian 13's Python, unpacked and not installed. No Debian has 3.12."""
+    root, site = tmp_path / "root", tmp_path / "site"
+    packages = "--include=python3,libstdc++6,base-files"
+    made = subprocess.run(["mmdebstrap", "--quiet", "--variant=extract", packages, "trixie", str(root)], check=False)
+    if made.returncode != 0:
+        pytest.skip("Debian 13 packages are missing")
+    tags = [word for tag in ("2014", "_2_17", "_2_27", "_2_28") for word in ("--platform", f"manylinux{tag}_x86_64")]
+    abis = [word for abi in ("cp313", "abi3", "none") for word in ("--abi", abi)]
+    chosen = ["--only-binary=:all:", "--python-version", "3.13", "--implementation", "cp", *tags, *abis]
+    _installed(sys.executable, wheel, repository, "--target", str(site), "--no-compile", *chosen)
+    script = f"""
+mkdir -p {root}/mnt/site {root}/mnt/heard {root}/proc {root}/sys {root}/dev
+mount --bind {site} {root}/mnt/site
+mount --bind {heard} {root}/mnt/heard
+mount --bind /proc {root}/proc
+mount --rbind /sys {root}/sys
+mount --rbind /dev {root}/dev
+exec chroot {root} "$@"
+"""
+    around = ["unshare", "--mount", "bash", "-euc", script, "bash"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "/mnt/site", "LC_ALL": "C.UTF-8"}
+
+    def said(*words: str) -> str:
+        return subprocess.run([*around, *words], env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert said("/usr/bin/python3", "--version").startswith("Python 3.13")
+    answers = {engine: _scores(said(*_run_words(engine))) for engine in ("litert", "numpy-single")}
+    assert len(answers["litert"]) == 3
+    assert answers["litert"] == answers["numpy-single"]

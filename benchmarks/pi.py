@@ -1,0 +1,100 @@
+"""The published CP-Mobile on an emulated Raspberry Pi: are its answers those of this machine, byte for byte?
+
+The bundle and the recordings are those of benchmarks/verify.py. Every second is asked of LiteRT, default and reference,
+and of ONNX Runtime, here and there; the ten int8 scores of each are compared. Exit code 1 when LiteRT's differ.
+
+    python benchmarks/pi.py --shared DIR [--clips N] [--out docs/results-pi.md] [ENGINE...]
+
+DIR is as for benchmarks/verify.py. Needs root, and mmdebstrap and qemu-user-static.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from verify import made_bundle, sets
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from export.pi import PROCESSORS, WHEELS, PiEngine, Processor, pi_root
+from runtime.arith import I8
+from runtime.bundle import Bundle
+from runtime.engines import open_engine
+
+ENGINES = ["litert", "litert-reference", "ort"]
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-pi.md"
+PAGE = """# The published CP-Mobile on an emulated Raspberry Pi
+
+Written by `python benchmarks/pi.py --shared DIR`; do not edit. The network is the checkpoint of the 2023 winner, int8
+with GRN, as in [the results of verify](results-verify.md). Its answers to {clips} seconds ({counts}) are compared with
+those of the same engine on x86-64: ten int8 scores each. On the Pi run Debian's Python and the published arm64 wheels
+({wheels}), under QEMU's user emulation, with the processor's own cpuinfo and with /sys.
+
+{table}
+
+QEMU does not tell how fast a Pi is, so no times are given. ONNX Runtime sums and multiplies real values, on each
+processor in its own way: what parts at near ties is listed in [the numeric
+contract](numeric-contract.md#known-exceptions).
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine on one processor, against itself here."""
+
+    processor: Processor
+    engine: str
+    clips: int
+    clips_different: int
+    largest: int  # units of the int8 scores
+    labels_different: int
+
+    def line(self) -> str:
+        verdict = "equal" if self.clips_different == 0 else f"up to {self.largest} apart"
+        alike, labels = self.clips - self.clips_different, self.clips - self.labels_different
+        name = f"{self.processor.board}, {self.processor.name}"
+        return f"| {name} | {self.engine} | {alike} of {self.clips} | {verdict} | {labels} of {self.clips} |"
+
+
+def compared(bundle: Bundle, processor: Processor, engine: str, codes: I8, here: I8) -> Row:
+    there = PiEngine(bundle, processor, engine).output_codes(codes)
+    difference = np.abs(there.astype(int) - here).reshape(len(codes), -1).max(1)
+    labels = there.reshape(len(codes), -1).argmax(1) != here.reshape(len(codes), -1).argmax(1)
+    return Row(processor, engine, len(codes), int((difference > 0).sum()), int(difference.max()), int(labels.sum()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", default=ENGINES, help=f"of {', '.join(ENGINES)}")
+    parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--clips", type=int, default=250, metavar="N", help="at most so many seconds of each set")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    pi_root()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
+        bundle, calibrated = made_bundle(options.shared, Path(scratch))
+        heard = {name: found.codes for name, found in sets(options.shared, bundle, calibrated, options.clips)}
+        codes = np.concatenate(list(heard.values()))
+        for engine in options.engines:
+            here = open_engine(engine, bundle).output_codes(codes)
+            for processor in PROCESSORS.values():
+                begin = time.perf_counter()
+                rows.append(compared(bundle, processor, engine, codes, here))
+                print(f"{rows[-1].line()}  {time.perf_counter() - begin:.0f} s", flush=True)
+    head = "| processor | engine | clips answered alike | scores | labels alike |\n|---|---|---|---|---|"
+    counts = ", ".join(f"{len(found)} of {name}" for name, found in heard.items())
+    table = "\n".join([head, *(row.line() for row in rows)])
+    wheels = ", ".join(name.replace("==", " ") for name in WHEELS[:3])
+    options.out.write_text(PAGE.format(clips=len(codes), counts=counts, wheels=wheels, table=table))
+    sys.exit(any(row.clips_different for row in rows if row.engine != "ort"))
+
+
+if __name__ == "__main__":
+    main()
