@@ -25,9 +25,9 @@ from engines import ENGINES, Docker, Mounts, call, foreign
 from export.errors import ExportError
 
 ROOT = Path(__file__).resolve().parent.parent
-WITHOUT_TORCH = "import importlib.util as u; assert u.find_spec('torch') is None; print('no torch')"
-WITH_CUDA = "import torch; assert torch.version.cuda; print(f'torch {torch.__version__}, CUDA {torch.version.cuda}')"
-UNPRIVILEGED = ("python", "-c", "import os; assert os.getuid() == 1000; print(f'user {os.getuid()}')")
+WITHOUT_TORCH = 'import importlib.util as u; assert u.find_spec("torch") is None'
+WITH_CUDA = 'import torch; assert torch.version.cuda; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
+UNPRIVILEGED = ("python", "-c", "import os; assert os.getuid() == 1000")
 PYTEST = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/src/pyproject.toml", "--rootdir", "/src")
 TESTS = ("runtime/test_arith.py", "runtime/test_kernels.py", "export/test_to_tflite.py", "firmware/test_build.py")
 RUN = ("tinyscene", "run", "bundle", "clip.wav", "--quiet")
