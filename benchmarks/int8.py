@@ -68,7 +68,8 @@ interval.
 
 ## GRN
 
-Each GRN alone, as `export --ptq` makes it: its float function of the int8 input it gets, against its int8 output on {grn_clips} unheard seconds; and what one rounding of that output would leave.
+Each GRN alone, as `export --ptq` makes it: its float function of the int8 input it gets, against its int8 output on
+{grn_clips} unheard seconds; and what one rounding of that output would leave.
 
 {grns}
 """
