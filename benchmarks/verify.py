@@ -43,6 +43,7 @@ from training.models.checkpoint import load_any
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-verify.md"
 CALIBRATION_CLIPS = 200
 REAL_VECTORS = 6
+SLOWEST = 5  # whose times are printed
 TITLE = """# The published CP-Mobile on every target
 
 Written by `python benchmarks/verify.py --shared DIR`; do not edit. The network is the checkpoint of the 2023 winner
@@ -156,6 +157,8 @@ def main() -> None:
                 shipped=bundle,
                 on_target=partial(print, name),
             )
+            for row in sorted(result.results, key=lambda row: row.seconds, reverse=True)[:SLOWEST]:
+                print(f"{name}, {row.target}: {row.seconds:.0f} s")
             subject = Subject(name, bundle, inputs, bundle, labelled)
             document = documented(subject, result, estimates, tuple(a.targets), bundle.manifest["rebuild"])
             wrong, compared = wrong + unexplained(result), compared + sum(r.bytes_compared for r in result.results)
