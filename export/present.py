@@ -23,6 +23,7 @@ STYLES = {
 }
 COLUMNS = (
     "target",
+    "means",
     "rule",
     "verdict",
     "bytes different",
@@ -44,6 +45,7 @@ def matrix_row(result: TargetResult) -> tuple[str, ...]:
     ram = ram_bytes(f)
     return (
         result.target,
+        result.means,
         result.rounding or "",
         result.status,
         f"{result.bytes_different:,} of {result.bytes_compared:,}" if result.bytes_compared else "",
@@ -73,7 +75,7 @@ def print_verification(verification: Verification) -> None:
     rows = [matrix_row(result) for result in verification.results]
     filled = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]  # without clips there is no accuracy
     columns = [COLUMNS[i] for i in filled]
-    table = _table(f"verification of {verification.graph}", columns, words=("target", "rule", "verdict"))
+    table = _table(f"verification of {verification.graph}", columns, words=("target", "means", "rule", "verdict"))
     for result, row in zip(verification.results, rows, strict=True):
         table.add_row(*(row[i] for i in filled), style=STYLES[result.status])
     console.print(table)
