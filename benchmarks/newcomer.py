@@ -23,7 +23,7 @@ import soundfile
 TREE = Path(__file__).resolve().parent.parent
 RECIPE = """\
 model: cpm23-8
-epochs: 10
+epochs: 5
 batch_size: 32
 learning_rate: 2.0e-3
 """
@@ -50,6 +50,7 @@ class Steps:
         if ran.returncode:
             sys.exit(f"{path}: {title}: exit code {ran.returncode}\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
         self.rows.append((path, title, time.perf_counter() - start))
+        print(f"  {self.rows[-1][2]:.1f} s", file=sys.stderr)
         return ran.stdout
 
 
@@ -73,7 +74,7 @@ def measure(folder: Path, bundle: Path, *, train: bool, cache: bool) -> Steps:
         steps.run(own, ".ci/setup, with PyTorch and all extras", folder / "tinyscene" / ".ci" / "setup")
         tinyscene = folder / "tinyscene" / ".venv" / "bin" / "tinyscene"
         for title, *words in (
-            ("data synth", "--out", "scenes", "--locations", "8", "--clips", "2"),
+            ("data synth", "--out", "scenes", "--locations", "4", "--clips", "1"),
             ("train", "quick.yaml", "--data", "scenes", "--out", "run"),
             ("export", "run/student.pt", "--ptq", "scenes/audio", "--out", "bundle"),
             ("run", "bundle", "clip.wav", "--quiet"),
