@@ -16,7 +16,10 @@ import pytest
 PACKAGES = ("export", "firmware_harness", "runtime", "training")
 
 # Where the name in `import` differs from the name of the distribution.
-DISTRIBUTION_OF = {"yaml": "pyyaml", "ai_edge_litert": "ai-edge-litert", "tflite_micro": "tflite-micro"}
+DISTRIBUTION_OF = {
+    "yaml": "pyyaml",
+    **{name.replace("-", "_"): name for name in ("ai-edge-litert", "onnxruntime-qnn", "tflite-micro")},
+}
 # Accepted when present, never asked for: the predecessor of ai-edge-litert.
 NEVER_DECLARED = {"tflite_runtime"}
 
@@ -84,7 +87,7 @@ def _imported(path: Path) -> set[str]:
         ("runtime", ("dev", "export")),
         ("firmware_harness", ("firmware", "flash")),
         ("training", ("train",)),
-        ("export", ("export",)),
+        ("export", ("export", "npu", "tensorflow")),
     ],
 )
 def test_every_import_is_declared(package, extras, project, repository):
@@ -107,7 +110,7 @@ def test_every_direct_dependency_has_a_tested_version(project, repository):
             pins[name.lower().replace("_", "-")] = version
     optional = project["project"]["optional-dependencies"]
     wanted = _requirement_names(project["project"]["dependencies"])
-    for extra in ("train", "export", "firmware", "flash", "dev"):
+    for extra in ("train", "export", "firmware", "flash", "npu", "dev"):
         wanted |= _requirement_names(optional[extra])
     assert wanted - {"tinyscene"} <= pins.keys()
     set_up = (repository / ".ci" / "setup").read_text()

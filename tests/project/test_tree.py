@@ -22,7 +22,7 @@ TEXT = {
     *{".ino", ".properties", ".yml", ".pdsc"},  # what other build systems want
     *{".j2", ".html", ".css", ".js"},  # the report
     *{"", ".sh", ".cmake", ".mk", ".conf", ".cfg"},  # scripts and images
-    ".cff",  # how to cite
+    *{".cff", ".Dockerfile"},  # how to cite; images
 }
 # Put together from halves so that this file does not hold what it looks for.
 FORBIDDEN = [
