@@ -6,10 +6,12 @@ padding becomes a depthwise convolution of 1/9. The result is checked before it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
-from runtime.arith import conv_rescale, requantise, rescale_cut
+from runtime.arith import conv_rescale, mean_single, requantise, rescale_cut
 from runtime.graph import (
     Add,
     Conv2D,
@@ -84,6 +86,12 @@ class _Lowering:
         return name
 
     def node(self, name: str, op: Op, inputs: tuple[str, ...], shape: Shape, output: str, quant: Quant) -> str:
+        sources = [self.tensors[source] for source in inputs]
+        if isinstance(op, Mul) and inputs[0] != inputs[1]:
+            quant = product_apart_from_ties(sources[0].quant, sources[1].quant, quant)
+        elif isinstance(op, Mean):
+            rows, columns, channels = sources[0].shape[1:]
+            quant = mean_apart_from_ties(sources[0].quant, quant, rows * columns if op.over == "space" else channels)
         self._tensor(output, shape, quant)
         self.nodes.append(Node(name, op, inputs, output))
         return output
@@ -146,8 +154,6 @@ class _Lowering:
 
         def append(stage: str, op: Op, *inputs: str, shape: Shape) -> str:
             name, quant = f"{step.name}.{stage}", layer.ranges[stage].quant()
-            if isinstance(op, Mul) and inputs[0] != inputs[1]:
-                quant = apart_from_ties(*(self.tensors[name].quant for name in inputs), quant)
             return self.node(name, op, inputs, shape, name, quant)
 
         square = append("square", Mul(), x, x, shape=self.tensors[x].shape)
@@ -168,22 +174,40 @@ class _Lowering:
         self.weighted(step.name, DepthwiseConv2D(relu=step.relu), scaled, identity, beta, output, quant)
 
 
-def apart_from_ties(a: Quant, b: Quant, out: Quant) -> Quant:
-    """The output's range, moved by as few units of float32 as it takes for every product to have one code.
+def _apart_from_ties(out: Quant, alike: Callable[[Quant], bool]) -> Quant:
+    """The output's range, moved by as few units of float32 as it takes for LiteRT to give every sum one code.
 
-    Else a product so near a tie that float32 takes it for one has another code on arm64, where XNNPACK computes it in
-    fixed point. Squares are tables on either, and need nothing.
+    Else a value so near a tie that float32 takes it for one has another code on arm64 than on x86-64: XNNPACK rounds
+    products and means on the two in different ways. Squares are tables on either, and need nothing.
     """
+    scale = np.float32(out.scale[0])
+    while not alike(moved := Quant.per_tensor(float(scale), out.zero_point)):
+        scale = np.nextafter(scale, np.float32(np.inf))
+    return moved
+
+
+def product_apart_from_ties(a: Quant, b: Quant, out: Quant) -> Quant:
+    """See :func:`_apart_from_ties`; for every product of two codes."""
     codes = np.arange(-128, 128)
     products = np.multiply.outer(codes - a.zero_point, codes - b.zero_point)
-    scale = np.float32(out.scale[0])
-    while True:
-        moved = Quant.per_tensor(float(scale), out.zero_point)
+
+    def alike(moved: Quant) -> bool:
         rescale = conv_rescale(a, b, moved)
         cut = np.clip(rescale_cut(products, rescale.factor) + out.zero_point, -128, 127)
-        if np.array_equal(cut, requantise(products, rescale, moved, relu=False, rounding="single")):
-            return moved
-        scale = np.nextafter(scale, np.float32(np.inf))
+        return np.array_equal(cut, requantise(products, rescale, moved, relu=False, rounding="single"))
+
+    return _apart_from_ties(out, alike)
+
+
+def mean_apart_from_ties(x: Quant, out: Quant, count: int) -> Quant:
+    """See :func:`_apart_from_ties`; for every sum of ``count`` codes."""
+    totals = np.arange(-128 * count, 127 * count + 1)
+
+    def alike(moved: Quant) -> bool:
+        rule = mean_single(x, moved, count)
+        return np.array_equal(rule.codes(totals), rule.codes_of_one_rounding(totals))
+
+    return _apart_from_ties(out, alike)
 
 
 def _codes_layout(weight: torch.Tensor, step: ConvStep) -> np.ndarray:

@@ -8,10 +8,10 @@ import torch
 
 from export.errors import ExportError
 from export.fold import GrnStep, fold
-from export.lower import apart_from_ties, lower
+from export.lower import lower, mean_apart_from_ties, product_apart_from_ties
 from export.ptq import FOR_EXPORT, FOR_TRAINING, Ways, calibrate
 from export.quantnet import QuantConv, QuantGRN, QuantNet
-from runtime.arith import conv_rescale, dequantise, quantise, requantise, rescale_cut
+from runtime.arith import conv_rescale, dequantise, mean_single, quantise, requantise, rescale_cut
 from runtime.graph import Graph, Quant
 from runtime.interpreter import run
 from tests.export.tiny import SHAPE, inputs, tiny_net
@@ -62,9 +62,20 @@ def test_a_product_has_the_same_code_in_float32_and_in_fixed_point() -> None:
         return int((cut != requantise(products, rescale, quant, relu=False, rounding="single")).sum())
 
     assert unlike(out) > 0
-    moved = apart_from_ties(a, b, out)
+    moved = product_apart_from_ties(a, b, out)
     assert unlike(moved) == 0
     assert moved.scale[0] == pytest.approx(out.scale[0], rel=1e-6)
+
+
+def test_a_mean_has_the_same_code_with_one_rounding_and_with_two() -> None:
+    """-104.500022, met on the published network: -104 with two roundings, -105 with one."""
+    x, out, total = Quant.per_tensor(0.04600103572010994, -128), Quant.per_tensor(0.005149888340383768, -128), -128378
+    rule = mean_single(x, out, 1024)
+    assert (rule.codes(np.array(total)).item(), rule.codes_of_one_rounding(np.array(total)).item()) == (-104, -105)
+    moved = mean_apart_from_ties(x, out, 1024)
+    rule, totals = mean_single(x, moved, 1024), np.arange(-128 * 1024, 127 * 1024)
+    assert np.array_equal(rule.codes(totals), rule.codes_of_one_rounding(totals))
+    assert moved.scale[0] == pytest.approx(out.scale[0], rel=1e-4)
 
 
 def test_weights_in_the_graph_are_those_of_the_network() -> None:
