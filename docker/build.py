@@ -59,14 +59,14 @@ LAST_LINES = 12  # of a command's output, on the page
 
 PAGE = """# The images, built and tried
 
-Written by `python docker/build.py --log docs/results-containers.md`; do not edit. Built by {engine} without caches, and
-each command below ran inside with success, as the image's user, on a folder with a small network that had just been
-trained on synthetic scenes. Sizes are unpacked. {emulated}
+Written by `python docker/build.py --log docs/results-containers.md`. Built by {engine} without caches, and each command
+below ran inside with success, as the image's user, on a folder with a small network that had just been trained on
+synthetic scenes. Sizes are unpacked. {emulated}
 
 {table}
 
 {said}"""
-EMULATED = "The image for arm64 was built and run under QEMU's user emulation, hence its times."
+EMULATED = "The image for arm64 was built and run under\nQEMU's user emulation, hence its times."
 
 
 def materials(folder: Path) -> None:
