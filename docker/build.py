@@ -121,7 +121,7 @@ def built_and_tried(
     minutes = [f"{seconds / 60:.1f} min" for seconds in (built - begin, time.monotonic() - built)]
     minutes[0] = minutes[0] if building else "before"
     row = f"| tinyscene-{image} | {engine.size(image)} | {' | '.join(minutes)} |"
-    return row, f"## tinyscene-{image}\n\n```console\n{''.join(said)}```\n"
+    return row, f"## tinyscene-{image}\n\n```text\n{''.join(said)}```\n"
 
 
 def usable(name: str | None) -> Docker:
