@@ -32,9 +32,10 @@ RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-pi.md"
 PAGE = """# The published CP-Mobile on an emulated Raspberry Pi
 
 Written by `python benchmarks/pi.py --shared DIR`; do not edit. The network is the checkpoint of the 2023 winner, int8
-with GRN, as in [the results of verify](results-verify.md). Its answers to {clips} seconds ({counts}) are compared with
-those of the same engine on x86-64: ten int8 scores each. On the Pi run Debian's Python and the published arm64 wheels
-({wheels}), under QEMU's user emulation, with the processor's own cpuinfo and with /sys.
+with GRN, as in [the results of verify](results-verify.md). Its answers to {clips} seconds ({counts})
+are compared with those of the same engine on x86-64: ten int8 scores each. On the Pi run Debian's Python and the
+published arm64 wheels ({wheels}), under QEMU's
+user emulation, with the processor's own cpuinfo and with /sys.
 
 {table}
 
