@@ -25,6 +25,7 @@ from runtime.graph import (
     Mul,
     Node,
     Pool2D,
+    Rsqrt,
     Softmax,
     Sub,
 )
@@ -54,15 +55,6 @@ EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
     ),
     ("tflite-runtime", Mean): Tolerance(
         1, 1.0, "tflite-runtime's optimised mean over space rounds the zero points' part to a whole code by itself"
-    ),
-    ("ort", Add): Tolerance(
-        1, 1e-3, "ONNX Runtime sums in float32, XNNPACK in 21-bit fixed point: they part at near ties"
-    ),
-    ("ort", Sub): Tolerance(
-        1, 1e-3, "ONNX Runtime subtracts real values, XNNPACK in 21-bit fixed point: they part at near ties"
-    ),
-    ("ort", Pool2D): Tolerance(
-        1, 0.5, "ONNX Runtime rounds an average half to even, TFLite half away from zero: they part at ties"
     ),
     **{
         (target, FullyConnected): Tolerance(
@@ -113,16 +105,28 @@ EXCEPTIONS: dict[tuple[str, type], Tolerance] = {
             (Mean, "rounds a mean's product and its sum on x86-64, only the sum"),
         )
     },
-    ("ort", Mean): Tolerance(
-        1,
-        0.25,  # where the scales are as 1 to 2 every 256th sum is a tie, and small sums crowd there: 6 of 48 were seen
-        "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: they part at near ties",
-    ),
-    ("ort", Mul): Tolerance(
-        1,
-        1e-2,  # a square is one of 256 numbers, so a tie shows as often as its code
-        "ONNX Runtime multiplies real values in another order than XNNPACK: they part at near ties",
-    ),
+    **{
+        (target, op): Tolerance(1, share, f"ONNX Runtime {how}")
+        for target in ("ort", "ort-int8")
+        for op, share, how in (
+            (Add, 1e-3, "sums in float32, XNNPACK in 21-bit fixed point: they part at near ties"),
+            (Sub, 1e-3, "subtracts real values, XNNPACK in 21-bit fixed point: they part at near ties"),
+            (Pool2D, 0.5, "rounds an average half to even, TFLite half away from zero: they part at ties"),
+            # where the scales are as 1 to 2 every 256th sum is a tie, and small sums crowd there: 6 of 48 were seen
+            (Mean, 0.25, "divides by the count, XNNPACK multiplies by its inverse: they part at near ties"),
+            # a square is one of 256 numbers, so a tie shows as often as its code
+            (Mul, 1e-2, "multiplies real values in another order than XNNPACK: they part at near ties"),
+        )
+    },
+    **{
+        ("pytorch", op): Tolerance(1, share, f"PyTorch {how}")
+        for op, share, how in (
+            *((op, 1e-3, "sums products in float32: near ties") for op in (Conv2D, DepthwiseConv2D, FullyConnected)),
+            (Rsqrt, 0.2, "takes the root in float32, the kernels in fixed point: near ties"),
+            (Lookup, 0.2, "requantises by the exact ratio, XNNPACK by one of 8 bits"),
+            (Pool2D, 0.5, "rounds an average half to even, TFLite half away from zero: they part at ties"),
+        )
+    },
 }
 
 

@@ -88,9 +88,6 @@ def rank_layers(graph: Graph, log_mels: F32, progress: Callable[[int, int], None
 
     Args:
         log_mels: float32 (n, mel, time), of the kind the model will hear; 32 clips tell the order.
-
-    Raises:
-        ExportError: an op without a float form.
     """
     names = [t.name for t in graph.activations()]
     reference = simulate(graph, log_mels, names, shown=names)

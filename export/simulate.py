@@ -1,8 +1,8 @@
-"""The integer graph in float32 arithmetic, each activation rounded to its codes or, if restored, left as it is.
+"""The integer graph as PyTorch with fake quantisation: float32 arithmetic, each activation rounded to its codes.
 
-From the graph alone, so that a bundle made elsewhere can be judged too. Weights are the graph's own int8 ones; with
-everything restored this is the network the int8 one tries to be. Not exact: a sum beside a tie may round otherwise than
-in integers.
+From the graph alone, so that a bundle made elsewhere can be judged too. Weights are the graph's own int8 ones. An
+activation may be restored, which leaves it as it is; with everything restored this is the network that the int8 one
+tries to be. Not exact: a sum beside a tie may round otherwise than in integers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Op, Quant, Rsqrt
-
-from .errors import ExportError
+from runtime.arith import I8, Rounding, dequantise, quantise
+from runtime.graph import (
+    Add,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Lookup,
+    Mean,
+    Mul,
+    Node,
+    Op,
+    Pool2D,
+    Quant,
+    Reshape,
+    Rsqrt,
+    Softmax,
+    Sub,
+)
 
 F32 = npt.NDArray[np.float32]
+Row = Callable[[Graph, Node, list[Tensor]], Tensor]
 _SMALLEST = 1e-12  # 1 / sqrt(0) is beyond every range, and must stay finite
 
 
@@ -27,24 +45,18 @@ _SMALLEST = 1e-12  # 1 / sqrt(0) is beyond every range, and must stay finite
 def simulate(
     graph: Graph, log_mels: F32, restored: Collection[str] = (), *, shown: Collection[str], batch: int = 16
 ) -> dict[str, F32]:
-    """The activations named in ``shown``, float32 (n, ...) in the graph's layout, for float32 (n, mel, time).
+    """The activations named in ``shown``, float32 (n, ...) in the graph's layout, for inputs float32: log-mels (n, mel,
+    time), or in the layout of the graph's input.
 
-    Args:
-        restored: names of activations that are not rounded.
-
-    Raises:
-        ExportError: an op without a float form.
+    ``restored`` names the activations that are not rounded.
     """
-    for node in graph.nodes:
-        if type(node.op) not in _ROWS:
-            known = ", ".join(op.__name__ for op in _ROWS)
-            raise ExportError(f"'{node.name}'", "has no float form here", expected=known, got=type(node.op).__name__)
     found: dict[str, list[F32]] = {name: [] for name in shown}
     kept = set(restored)
     for part in torch.from_numpy(log_mels).split(batch):
-        values = {graph.input: _held(part[:, None], graph.tensors[graph.input].quant, graph.input in kept)}
+        image = part[:, None] if part.ndim == 3 else part.permute(0, 3, 1, 2) if part.ndim == 4 else part
+        values = {graph.input: _held(image, graph.tensors[graph.input].quant, graph.input in kept)}
         for node in graph.nodes:
-            y = _ROWS[type(node.op)](graph, node, [_value(graph, values, name) for name in node.inputs])
+            y = ROWS[type(node.op)](graph, node, [_value(graph, values, name) for name in node.inputs])
             values[node.output] = _held(y, graph.tensors[node.output].quant, node.output in kept)
         for name, parts in found.items():
             y = values[name]
@@ -84,14 +96,56 @@ def _conv(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.relu(y) if op.relu else y
 
 
-def _add(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    assert isinstance(node.op, Add)
-    return torch.relu(ins[0] + ins[1]) if node.op.relu else ins[0] + ins[1]
+def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Row:
+    def row(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+        assert isinstance(node.op, Add | Mul | Sub)
+        y = function(*ins)
+        return torch.relu(y) if node.op.relu else y
+
+    return row
 
 
-def _mul(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    assert isinstance(node.op, Mul)
-    return torch.relu(ins[0] * ins[1]) if node.op.relu else ins[0] * ins[1]
+def _fully_connected(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, FullyConnected)
+    y = F.linear(*ins)
+    return torch.relu(y) if node.op.relu else y
+
+
+def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """An average counts no padding."""
+    op, (x,) = node.op, ins
+    assert isinstance(op, Pool2D)
+    top, left, bottom, right = op.pads
+    around = (left, right, top, bottom)
+    if op.kind == "max":
+        return F.max_pool2d(F.pad(x, around, value=-torch.inf), op.kernel, op.stride)
+    inside = F.pad(torch.ones_like(x[:1]), around)
+    return F.avg_pool2d(F.pad(x, around), op.kernel, op.stride) / F.avg_pool2d(inside, op.kernel, op.stride)
+
+
+def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, Lookup)
+    functions = {"logistic": torch.sigmoid, "relu": torch.relu, "relu6": F.relu6}
+    return functions[node.op.function](ins[0]) if node.op.function in functions else ins[0]
+
+
+def _softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    return torch.softmax(ins[0], dim=1 if ins[0].ndim == 4 else -1)
+
+
+def _reshape(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """The order of elements is that of NHWC."""
+    (x,) = ins
+    rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+    y = rows.reshape(len(x), *graph.out(node).shape[1:])
+    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+
+
+def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, Concat)
+    batch = max(len(x) for x in ins)
+    parts = [x.expand(batch, *x.shape[1:]) for x in ins]
+    return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
 
 
 def _mean(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
@@ -105,11 +159,42 @@ def _rsqrt(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.rsqrt(ins[0].clamp(min=_SMALLEST))
 
 
-_ROWS: dict[type[Op], Callable[[Graph, Node, list[Tensor]], Tensor]] = {
+ROWS: dict[type[Op], Row] = {
     Conv2D: _conv,
     DepthwiseConv2D: _conv,
-    Add: _add,
-    Mul: _mul,
+    FullyConnected: _fully_connected,
+    Add: _elementwise(torch.add),
+    Sub: _elementwise(torch.sub),
+    Mul: _elementwise(torch.mul),
     Mean: _mean,
+    Pool2D: _pool2d,
     Rsqrt: _rsqrt,
+    Lookup: _lookup,
+    Softmax: _softmax,
+    Reshape: _reshape,
+    Concat: _concat,
 }
+
+
+class PytorchEngine:
+    """Fake quantisation as an engine (see :class:`runtime.engines.Engine`)."""
+
+    name = "pytorch"
+    rounding: Rounding = "single"
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.notes = (f"version {torch.__version__}",)
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        """Every activation but the input by name, int8 (batch, ...)."""
+        return self._codes(codes, [t.name for t in self._graph.activations() if t.name != self._graph.input])
+
+    def output_codes(self, codes: I8) -> I8:
+        """The graph's output alone, int8 (batch, ...)."""
+        return self._codes(codes, [self._graph.output])[self._graph.output]
+
+    def _codes(self, codes: I8, names: list[str]) -> dict[str, I8]:
+        quants = {name: tensor.quant for name, tensor in self._graph.tensors.items()}
+        found = simulate(self._graph, dequantise(codes, quants[self._graph.input]), shown=names)
+        return {name: quantise(values, quants[name]) for name, values in found.items()}

@@ -13,7 +13,7 @@ from firmware_harness.engine import FirmwareEngine
 from firmware_harness.targets import TARGETS as MACHINES
 from firmware_harness.targets import Target
 from runtime.arith import I8, Rounding
-from runtime.engines import ENGINES, Engine, ModelFiles, open_engine
+from runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine, open_engine
 from runtime.graph import Graph
 
 from .conversion import Conversion
@@ -22,6 +22,7 @@ from .coreml import converted_for_coreml
 from .foreign import ForeignTflite, Kernels
 from .hexagon import HexagonEngine
 from .pi import MODEL_OF, PROCESSORS, PiEngine
+from .simulate import PytorchEngine
 from .to_onnx import to_onnx
 from .to_tflite import to_tflite
 
@@ -74,6 +75,11 @@ def _engine(name: str) -> TargetRow:
     return TargetRow(lambda files: open_engine(name, files))
 
 
+def _ort_int8(files: ModelFiles) -> Engine:
+    """The same file with int8 activations, as models made elsewhere have it; a bundle ships the other."""
+    return OrtEngine(files.graph, to_onnx(files.graph, expose_all=True, codes="int8"), name="ort-int8")
+
+
 def _foreign(module: str, kernels: Kernels) -> TargetRow:
     return TargetRow(lambda files: ForeignTflite(files.graph, files.file("model.tflite"), module, kernels))
 
@@ -100,6 +106,8 @@ CORE_TARGETS: dict[str, TargetRow] = {
 }
 TARGETS: dict[str, TargetRow | ConverterRow] = {
     **CORE_TARGETS,
+    "pytorch": TargetRow(lambda files: PytorchEngine(files.graph), reads_files=False),
+    "ort-int8": TargetRow(_ort_int8, reads_files=False),
     "tflite-runtime": _foreign("tflite_runtime", "default"),
     "tflite-runtime-reference": _foreign("tflite_runtime", "reference"),
     **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},

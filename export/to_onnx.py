@@ -1,14 +1,14 @@
 """Write the integer graph as an ONNX file in QDQ form, with the graph's own quantisation parameters.
 
 Float in, float out: ``log_mel`` (1, 1, mel, time) float32 and scores (1, classes) float32; in between uint8 codes
-(the int8 code + 128), which ONNX Runtime fuses into integer kernels. RSQRT, which ONNX has not as one op, and every
-other function of one code are look-ups of 256 codes. Layout is NCHW, as ONNX convolutions want it.
+(the int8 code + 128), which ONNX Runtime fuses into integer kernels, or int8 codes. RSQRT, which ONNX has not as one
+op, and every other function of one code are look-ups of 256 codes. Layout is NCHW, as ONNX convolutions want it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -40,14 +40,17 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def to_onnx(graph: Graph, *, expose_all: bool = False) -> bytes:
-    """ONNX bytes of a checked graph.
+Codes = Literal["uint8", "int8"]
+
+
+def to_onnx(graph: Graph, *, expose_all: bool = False, codes: Codes = "uint8") -> bytes:
+    """ONNX bytes of a checked graph, its activations of type ``codes``.
 
     Args:
-        expose_all: also give the uint8 codes of every activation, under the graph's tensor names (the codes of the
-            graph's own input and output are called ``<name>_codes``).
+        expose_all: also give the codes of every activation, under the graph's tensor names (the codes of the graph's
+            own input and output are called ``<name>_codes``).
     """
-    return _Writer(graph.check()).finish(expose_all)
+    return _Writer(graph.check(), codes).finish(expose_all)
 
 
 def nchw(shape: Shape) -> Shape:
@@ -56,8 +59,9 @@ def nchw(shape: Shape) -> Shape:
 
 
 class _Writer:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, codes: Codes) -> None:
         self.graph = graph
+        self.dtype = np.dtype(codes)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
 
@@ -71,7 +75,7 @@ class _Writer:
         outputs = [_value(graph.output, TensorProto.FLOAT, nchw(result.shape))]
         if expose_all:
             outputs += [
-                _value(self.codes(t.name), TensorProto.UINT8, nchw(t.shape))
+                _value(self.codes(t.name), helper.np_dtype_to_tensor_dtype(self.dtype), nchw(t.shape))
                 for t in graph.activations()
                 if t.name != graph.input
             ]
@@ -89,7 +93,7 @@ class _Writer:
         return bytes(model.SerializeToString())
 
     def codes(self, name: str) -> str:
-        """Name of the uint8 tensor: the graph's, but for its ends, whose names the float tensors take."""
+        """Name of the tensor of codes: the graph's, but for its ends, whose names the float tensors take."""
         return f"{name}_codes" if name in (self.graph.input, self.graph.output) else name
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
@@ -103,12 +107,17 @@ class _Writer:
         return name
 
     def parameters(self, name: str) -> tuple[str, str]:
-        """Scale and uint8 zero point of an activation."""
+        """Scale and zero point of an activation."""
         quant = self.graph.tensors[name].quant
         return (
             self.constant(f"{name}_scale", np.array(quant.scale[0], np.float32)),
-            self.constant(f"{name}_zero_point", np.array(quant.zero_point + 128, np.uint8)),
+            self.constant(f"{name}_zero_point", np.array(quant.zero_point + self.offset, self.dtype)),
         )
+
+    @property
+    def offset(self) -> int:
+        """What a code is more here than in the graph."""
+        return 128 if self.dtype == np.uint8 else 0
 
     def quantize(self, real: str, codes: str, quant: Quant) -> None:
         name = codes.removesuffix("_codes")
@@ -225,12 +234,14 @@ def _lookup(w: _Writer, node: Node) -> None:
 
 
 def _table(w: _Writer, node: Node, table: I8) -> None:
-    """Codes as indices; flat, because Hexagon takes a tensor for codes or for indices, not for both."""
+    """Codes as indices, those below 0 from the end; flat, because Hexagon takes a tensor for codes or for indices, not
+    for both."""
     source, out = node.inputs[0], w.graph.out(node)
     flat = w.constant(f"{node.name}_length", np.array([-1], np.int64))
     codes = w.moved(source, "Reshape", [w.codes(source), flat], f"{node.name}_flat")
     index = w.emit("Cast", [codes], f"{node.name}_index", to=TensorProto.INT32)
-    values = w.constant(f"{node.name}_table", (table.astype(np.int16) + 128).astype(np.uint8))
+    in_order = np.roll(table.astype(np.int16) + w.offset, 128 + w.offset)
+    values = w.constant(f"{node.name}_table", in_order.astype(w.dtype))
     found = w.moved(out.name, "Gather", [values, index], f"{node.name}_found", axis=0)
     shape = w.constant(f"{node.name}_shape", np.array(nchw(out.shape), np.int64))
     w.moved(out.name, "Reshape", [found, shape], w.codes(out.name))

@@ -104,19 +104,20 @@ class _OneByOne:
 
 
 class OrtEngine(_OneByOne):
-    """ONNX Runtime on the CPU, for the QDQ file of ``export.to_onnx``.
+    """ONNX Runtime on the CPU, for the QDQ file of ``export.to_onnx``, whose activations are uint8 or int8.
 
     The file takes and gives float32; codes go in dequantised, which is exact, and come back as codes.
     """
 
-    def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1) -> None:
-        super().__init__(graph, "ort", "single")
+    def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1, name: str = "ort") -> None:
+        super().__init__(graph, name, "single")
         ort = _package("onnxruntime", "onnxruntime", self.name)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
+        options.add_session_config_entry("session.qdqisint8allowed", "1")  # else int8 activations stay in float
         with _load_errors(self.name):
             self._session = ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
         source = graph.tensors[graph.input]
@@ -137,12 +138,12 @@ def to_onnx_input(graph: Graph, codes: I8) -> npt.NDArray[np.float32]:
 
 
 def from_onnx_outputs(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, I8]:
-    """Codes by the graph's names and in its layout, of what the ONNX file gives: uint8, or float32 at the end."""
+    """Codes by the graph's names and in its layout, of what the ONNX file gives: codes, or float32 at the end."""
     return {name: _codes(graph, name, array) for name, array in arrays.items() if name != _twin(graph)}
 
 
 def _twin(graph: Graph) -> str:
-    """The uint8 twin of the float output, which a file that shows everything has."""
+    """The codes' twin of the float output, which a file that shows everything has."""
     return f"{graph.output}_codes"
 
 
@@ -150,6 +151,8 @@ def _codes(graph: Graph, name: str, array: npt.NDArray[Any]) -> I8:
     values = np.moveaxis(array, 1, 3) if array.ndim == 4 else array
     if values.dtype == np.uint8:
         return np.ascontiguousarray((values.astype(np.int16) - 128).astype(np.int8))
+    if values.dtype == np.int8:
+        return np.ascontiguousarray(values)
     return quantise(values, graph.tensors[name].quant)
 
 

@@ -12,13 +12,14 @@ import soundfile
 
 import tinyscene
 from export.artefact import network_input
+from export.compare import compare
 from export.quality import Ranking, rank_layers
-from export.simulate import simulate
+from export.simulate import PytorchEngine
+from export.targets import TARGETS, Exposed, TargetRow
 from runtime.arith import dequantise
 from runtime.bundle import Bundle
 from runtime.graph import Conv2D, Graph, Quant
-from runtime.interpreter import run
-from tests.graphs import small_net
+from tests.graphs import OP_KINDS, one_op, random_input, small_net
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "grn"])
@@ -33,20 +34,25 @@ def log_mels(graph: Graph) -> np.ndarray:
     return dequantise(codes, source.quant)
 
 
+@pytest.mark.parametrize("target", ["pytorch", "ort-int8"])
+@pytest.mark.parametrize("kind", OP_KINDS)
+def test_every_op_is_the_kernel_s_but_for_its_named_exception(kind: str, target: str) -> None:
+    for seed in range(4):
+        graph = one_op(np.random.default_rng(seed), kind)
+        x = random_input(np.random.default_rng(seed + 100), graph, 2)
+        row = TARGETS[target]
+        assert isinstance(row, TargetRow)
+        engine = row.open(Exposed(graph))
+        assert compare(engine.name, engine.rounding, graph, x, engine.outputs(x)).first_difference is None
+
+
 def test_rounded_everywhere_it_is_the_integer_graph_but_for_ties(graph: Graph, log_mels: np.ndarray) -> None:
-    names = [t.name for t in graph.activations()]
-    found = simulate(graph, log_mels, shown=names)
-    trace: dict[str, np.ndarray] = {}
-    run(graph, network_input(graph, log_mels), rounding="single", trace=trace)
-    first = graph.nodes[0].output
-    off = (
-        np.abs(found[first] - dequantise(trace[first], graph.tensors[first].quant))
-        / graph.tensors[first].quant.scale[0]
-    )
-    assert off.max() < 1.01
-    assert (off > 0.01).mean() < 0.01
-    scores = dequantise(trace[graph.output], graph.tensors[graph.output].quant)
-    assert np.abs(found[graph.output] - scores).max() < 4 * graph.tensors[graph.output].quant.scale[0]
+    x = network_input(graph, log_mels)
+    engine = PytorchEngine(graph)
+    result = compare(engine.name, engine.rounding, graph, x, engine.outputs(x))
+    assert result.first_difference is None
+    assert result.bytes_different < 1e-4 * result.bytes_compared
+    assert np.array_equal(engine.output_codes(x), engine.outputs(x)[graph.output])
 
 
 def _share(ranking: Ranking, name: str) -> float:

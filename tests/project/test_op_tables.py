@@ -6,6 +6,7 @@ import typing
 
 import pytest
 
+from export.simulate import ROWS as PYTORCH_ROWS
 from export.to_onnx import EMITTERS as ONNX_ROWS
 from export.to_tflite import EMITTERS as TFLITE_ROWS
 from firmware_harness.layers import C_ROWS
@@ -13,7 +14,14 @@ from runtime import cost
 from runtime.graph import OPS, Op
 from runtime.kernels import KERNELS
 
-TABLES = {"kernels": KERNELS, "onnx": ONNX_ROWS, "tflite": TFLITE_ROWS, "c": C_ROWS, "cost": cost._KINDS}
+TABLES = {
+    "kernels": KERNELS,
+    "onnx": ONNX_ROWS,
+    "tflite": TFLITE_ROWS,
+    "c": C_ROWS,
+    "pytorch": PYTORCH_ROWS,
+    "cost": cost._KINDS,
+}
 
 
 def test_the_graph_knows_exactly_the_ops_of_its_type() -> None:
