@@ -27,12 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from export.artefact import export_bundle
 from export.labelled import evenly, labelled_from_clips
+from export.labelled_codes import LabelledCodes
 from export.npu import NPUS, estimate_all
 from export.quantise import after_training
 from export.report.page import render
 from export.report.summary import as_markdown
 from export.targets import TARGETS
-from export.verify import LabelledCodes, Verification, verify
+from export.verify import Verification, verify
 from export.verify_command import Subject, documented
 from runtime.arith import I8
 from runtime.audio import read_audio

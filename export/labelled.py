@@ -20,7 +20,7 @@ from training.data import Clips
 from .artefact import network_input
 from .float_onnx import FLOAT_MODEL
 from .labelled_clips import labelled_clips, labelled_records
-from .verify import LabelledCodes
+from .labelled_codes import LabelledCodes, Sounds
 
 F32 = npt.NDArray[np.float32]
 
@@ -53,7 +53,8 @@ def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCode
     log_mels = clip_log_mels(clips, bundle.frontend)
     codes = network_input(bundle.graph, log_mels)
     devices = np.array([record.device for record in clips.records])
-    return LabelledCodes(codes, clips.targets, _float_answers(bundle, log_mels), devices, data)
+    sounds = Sounds(clips.waveforms, bundle.frontend)
+    return LabelledCodes(codes, clips.targets, _float_answers(bundle, log_mels), devices, data, sounds)
 
 
 def _float_answers(bundle: Bundle, log_mels: F32) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ from .conversion import Conversion
 from .converter import converted_by_tensorflow
 from .coreml import converted_for_coreml
 from .foreign import ForeignTflite, Kernels
+from .front_ends import FrontEnd, in_c, in_onnx, in_pytorch
 from .hexagon import HexagonEngine
 from .pi import MODEL_OF, PROCESSORS, PiEngine
 from .simulate import PytorchEngine
@@ -37,12 +38,13 @@ Means = Literal["executes", "emulates", "converts"]
 @dataclass(frozen=True)
 class TargetRow:
     """How to open a target, whether it reads a model's files (then it also runs those that ship), its cap on clips
-    for accuracy, and whether an emulator stands in for its processor."""
+    for accuracy, whether an emulator stands in for its processor, and how it hears if not through the runtime."""
 
     open: Callable[[ModelFiles], Engine]
     reads_files: bool = True
     max_clips: int | None = None
     means: Means = "executes"
+    front_end: FrontEnd | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Exposed:
 
 
 def _engine(name: str) -> TargetRow:
-    return TargetRow(lambda files: open_engine(name, files))
+    return TargetRow(lambda files: open_engine(name, files), front_end=in_onnx if name == "ort" else None)
 
 
 def _ort_int8(files: ModelFiles) -> Engine:
@@ -89,7 +91,9 @@ def _pi(board: str, engine: str) -> TargetRow:
 
 
 def _firmware(machine: Target, rounding: Rounding) -> TargetRow:
-    row = TargetRow(lambda files: FirmwareEngine(files.graph, machine, rounding), False, HOST_CLIPS)
+    row = TargetRow(
+        lambda files: FirmwareEngine(files.graph, machine, rounding), False, HOST_CLIPS, front_end=in_c(machine)
+    )
     return row if machine.emulator is None else replace(row, max_clips=EMULATED_CLIPS, means="emulates")
 
 
@@ -106,8 +110,8 @@ CORE_TARGETS: dict[str, TargetRow] = {
 }
 TARGETS: dict[str, TargetRow | ConverterRow] = {
     **CORE_TARGETS,
-    "pytorch": TargetRow(lambda files: PytorchEngine(files.graph), reads_files=False),
-    "ort-int8": TargetRow(_ort_int8, reads_files=False),
+    "pytorch": TargetRow(lambda files: PytorchEngine(files.graph), reads_files=False, front_end=in_pytorch),
+    "ort-int8": TargetRow(_ort_int8, reads_files=False, front_end=in_onnx),
     "tflite-runtime": _foreign("tflite_runtime", "default"),
     "tflite-runtime-reference": _foreign("tflite_runtime", "reference"),
     **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},

@@ -7,8 +7,8 @@ bundle really ships. A target whose tool is missing is a skip with the command t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ from runtime.plan import plan
 from .compare import Comparison, Difference, compare
 from .conversion import Conversion
 from .errors import ExportError
+from .front_ends import FrontEnd
+from .labelled_codes import LabelledCodes
 from .statistics import mcnemar_p, wilson_interval
 from .targets import TARGETS, ConverterRow, Exposed, Means, TargetRow
 
@@ -42,7 +44,8 @@ class TargetResult:
 
     ``accuracy`` and ``float_accuracy``, that of the float network, are on the same ``accuracy_clips`` clips;
     ``accuracy_interval`` holds with 95 %, ``differs_from_float_p`` is McNemar's; ``scores_different`` counts the output
-    codes of these clips that are not the graph's.
+    codes of these clips that are not the graph's. A target with a front end of its own hears the clips through it;
+    ``front_end_codes_different`` of its codes are not those of the runtime, by ``front_end_max_lsb`` at most.
     """
 
     target: str
@@ -65,6 +68,8 @@ class TargetResult:
     scores_different: int | None = None
     accuracy_clips: int = 0
     float_agreement: float | None = None
+    front_end_codes_different: int | None = None
+    front_end_max_lsb: int | None = None
     means: Means = "executes"
 
     @property
@@ -88,49 +93,6 @@ class Verification:
     @property
     def skipped(self) -> tuple[TargetResult, ...]:
         return tuple(r for r in self.results if r.status == "skipped")
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledCodes:
-    """Network inputs of labelled clips, for accuracy on every target.
-
-    ``codes`` int8 (n, H, W, C); ``labels`` int (n,), or None for clips that show no scene of the model, of which only
-    the agreement is measured; ``float_labels`` int (n,): what the float network answers; ``devices`` str (n,): what
-    each was recorded with.
-    """
-
-    codes: I8
-    labels: np.ndarray | None
-    float_labels: np.ndarray
-    devices: np.ndarray
-    data: str
-    _oracle: dict[Rounding, I8] = field(default_factory=dict)
-
-    def take(self, rows: np.ndarray) -> LabelledCodes:
-        labels = None if self.labels is None else self.labels[rows]
-        oracle = {rounding: scores[rows] for rounding, scores in self._oracle.items()}
-        parts = (self.float_labels[rows], self.devices[rows])
-        return LabelledCodes(self.codes[rows], labels, *parts, self.data, oracle)
-
-    def oracle(self, graph: Graph, rounding: Rounding) -> I8:
-        """The graph's own output codes (n, ...), computed once."""
-        if rounding not in self._oracle:
-            self._oracle[rounding] = NumpyEngine(graph, rounding).output_codes(self.codes)
-        return self._oracle[rounding]
-
-    def sample(self, count: int, seed: int = 0) -> LabelledCodes:
-        """At most ``count`` clips, the same share of every label."""
-        labels = self.float_labels if self.labels is None else self.labels
-        if len(labels) <= count:
-            return self
-        rng = np.random.default_rng(seed)
-        shuffled = rng.permutation(len(labels))
-        rank = np.zeros(len(labels), np.int64)  # how many of its label stand before each clip
-        for label in np.unique(labels):
-            mine = shuffled[labels[shuffled] == label]
-            rank[mine] = np.arange(len(mine))
-        rows = np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:count])
-        return self.take(rows)
 
 
 def verify(
@@ -237,12 +199,14 @@ def _compared(
     measured: dict[str, Any] = {}
     if labelled is not None:  # what the golden vectors do not show is looked at where it shows
         clips = labelled if row.max_clips is None else labelled.sample(row.max_clips)
-        measured, off = _answered(product, clips, files.graph)
+        codes, heard = _heard(row.front_end, clips, files.graph)
+        measured, off = _answered(product, codes, clips, files.graph)
+        measured |= heard
         inputs = np.concatenate([inputs, off[:EXPLAINED_CLIPS]])
     shown = engine.outputs(inputs)
     comparison = compare(name, engine.rounding, files.graph, inputs, shown)
     output_differs = not np.array_equal(product.output_codes(inputs), shown[files.graph.output])
-    notes = list(engine.notes)
+    notes = [*engine.notes, *_front_end_note(measured, labelled)]
     if output_differs:
         notes.append("the shipped file does not answer as the same file with all activations exposed")
     if name.startswith("numpy-"):
@@ -260,6 +224,14 @@ def _compared(
     )
 
 
+def _front_end_note(measured: Mapping[str, Any], labelled: LabelledCodes | None) -> Iterator[str]:
+    off = measured.get("front_end_codes_different")
+    if off is not None and labelled is not None:
+        total = measured["accuracy_clips"] * labelled.codes[0].size
+        largest = measured["front_end_max_lsb"]
+        yield f"hears through its own front end: {off:,} of {total:,} codes are not the runtime's, by {largest} at most"
+
+
 def _status(comparison: Comparison, output_differs: bool) -> Status:
     if comparison.first_difference or (output_differs and not comparison.exceptions):
         return "different"
@@ -275,11 +247,24 @@ def _arena_note(graph: Graph, inputs: I8, rounding: Rounding, separate: I8) -> s
     return f"also inside its planned arena of {arena.arena_bytes:,} B"
 
 
-def _answered(engine: Engine, labelled: LabelledCodes, graph: Graph) -> tuple[dict[str, Any], I8]:
+def _heard(front_end: FrontEnd | None, labelled: LabelledCodes, graph: Graph) -> tuple[I8, dict[str, Any]]:
+    """The network's inputs as a target makes them, and how they part from those that the runtime made."""
+    if front_end is None or labelled.sounds is None:
+        return labelled.codes, {}
+    waveforms = np.asarray(labelled.sounds.waveforms)
+    codes = front_end(labelled.sounds.frontend, graph.tensors[graph.input].quant, waveforms)
+    off = np.abs(codes.astype(np.int16) - labelled.codes)
+    return codes, {"front_end_codes_different": int(np.count_nonzero(off)), "front_end_max_lsb": int(off.max())}
+
+
+def _answered(engine: Engine, codes: I8, labelled: LabelledCodes, graph: Graph) -> tuple[dict[str, Any], I8]:
     """What the clips say of a target, and the codes of those whose scores are not the graph's."""
-    scores, wanted = engine.output_codes(labelled.codes), labelled.oracle(graph, engine.rounding)
+    scores, wanted = engine.output_codes(codes), labelled.oracle(graph, engine.rounding).copy()
+    others = (codes != labelled.codes).reshape(len(codes), -1).any(axis=1)
+    if others.any():
+        wanted[others] = NumpyEngine(graph, engine.rounding).output_codes(codes[others])
     wrong = (scores != wanted).reshape(len(scores), -1)
-    off = labelled.codes[wrong.any(axis=1)]
+    off = codes[wrong.any(axis=1)]
     answers = scores.reshape(len(scores), -1).argmax(axis=1)
     found = {
         "scores_different": int(np.count_nonzero(wrong)),

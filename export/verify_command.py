@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from runtime.arith import I8
     from runtime.bundle import Bundle
 
+    from .labelled_codes import LabelledCodes
     from .npu import Estimates
     from .quality import LayerQuality
     from .report.records import Document
     from .tflite_model import TfliteModel
-    from .verify import LabelledCodes, Verification
+from .verify import Verification
 
 QUALITY_CLIPS = 32
 

@@ -17,9 +17,10 @@ from runtime.plan import plan
 from runtime.spec import Budget, FrontendSpec
 
 from ..firmware_cost import FirmwareCost
+from ..labelled_codes import LabelledCodes
 from ..npu import Estimates
 from ..statistics import wilson_interval
-from ..verify import LabelledCodes, Verification
+from ..verify import Verification
 from .records import AccuracyRow, CostTotal, Document, FrontEnd, LayerRow, Memory, Quality, Resident
 from .sections import INT8, headline, verdict_lines
 

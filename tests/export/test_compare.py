@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from export.compare import EXCEPTIONS, compare
+from export.labelled_codes import LabelledCodes
 from export.targets import CORE_TARGETS
-from export.verify import LabelledCodes, verify
+from export.verify import verify
 from runtime.errors import TinysceneError
 from runtime.graph import Add, Graph, Mul, Node, Quant, Tensor
 from runtime.interpreter import run

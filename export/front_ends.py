@@ -1,0 +1,58 @@
+"""Each target's own way from samples to the network's input, so that its accuracy is that of the whole chain.
+
+Targets that are not here hear through the runtime's log-mel: LiteRT and its kin have none of their own, and on a
+Raspberry Pi it is the same program. Refuses what a target's own cannot do (:mod:`firmware_harness.frontend`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from firmware_harness.listen import LogMelFirmware
+from firmware_harness.targets import Target
+from runtime.arith import I8, quantise
+from runtime.audio import mono_float32
+from runtime.graph import Quant
+from runtime.spec import FrontendSpec
+from training.frontend import TorchLogMel
+
+from .frontend_onnx import frontend_onnx
+from .labelled_codes import I16
+
+FrontEnd = Callable[[FrontendSpec, Quant, I16], I8]  # waveforms (n, samples) to codes (n, mel, time, 1)
+CLIPS_AT_ONCE = 16
+
+
+def in_c(machine: Target) -> FrontEnd:
+    """The front end that firmware has, on the machine that runs the network."""
+
+    def hear(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
+        firmware = LogMelFirmware(spec, quant, machine)
+        parts = [waveforms[at : at + CLIPS_AT_ONCE] for at in range(0, len(waveforms), CLIPS_AT_ONCE)]
+        codes = [code for part in parts for code in firmware.codes([[clip] for clip in part], timeout_seconds=600.0)]
+        return np.stack(codes)[..., None]
+
+    return hear
+
+
+def in_onnx(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
+    """The nodes that a bundle's ``audio_to_scores.onnx`` begins with, in ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    model = frontend_onnx(spec).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (source,) = session.get_inputs()
+    log_mels = [session.run(None, {source.name: mono_float32(clip)[None]})[0][0, 0] for clip in waveforms]
+    return quantise(np.stack(log_mels)[..., None], quant)
+
+
+@torch.no_grad()
+def in_pytorch(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
+    """What training hears."""
+    log_mels = TorchLogMel(spec)(torch.from_numpy(np.stack([mono_float32(clip) for clip in waveforms])))
+    return quantise(log_mels[:, 0, :, :, None].numpy(), quant)

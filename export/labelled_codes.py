@@ -1,0 +1,69 @@
+"""Labelled clips as targets meet them: network inputs, what was said of them, and the sounds they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.arith import I8, Rounding
+from runtime.engines import NumpyEngine
+from runtime.graph import Graph
+from runtime.spec import FrontendSpec
+from training.data import Rows
+
+I16 = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
+class Sounds:
+    """The clips themselves: waveforms int16 (n, samples) at the rate of the front end."""
+
+    waveforms: I16 | Rows
+    frontend: FrontendSpec
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCodes:
+    """Network inputs of labelled clips, for accuracy on every target.
+
+    ``codes`` int8 (n, H, W, C); ``labels`` int (n,), or None for clips that show no scene of the model, of which only
+    the agreement is measured; ``float_labels`` int (n,): what the float network answers; ``devices`` str (n,): what
+    each was recorded with. ``sounds``, where they are at hand, are for targets with a front end of their own.
+    """
+
+    codes: I8
+    labels: np.ndarray | None
+    float_labels: np.ndarray
+    devices: np.ndarray
+    data: str
+    sounds: Sounds | None = None
+    _oracle: dict[Rounding, I8] = field(default_factory=dict)
+
+    def take(self, rows: np.ndarray) -> LabelledCodes:
+        labels = None if self.labels is None else self.labels[rows]
+        oracle = {rounding: scores[rows] for rounding, scores in self._oracle.items()}
+        parts = (self.float_labels[rows], self.devices[rows])
+        sounds = self.sounds and Sounds(Rows(self.sounds.waveforms, rows), self.sounds.frontend)
+        return LabelledCodes(self.codes[rows], labels, *parts, self.data, sounds, oracle)
+
+    def oracle(self, graph: Graph, rounding: Rounding) -> I8:
+        """The graph's own output codes (n, ...), computed once."""
+        if rounding not in self._oracle:
+            self._oracle[rounding] = NumpyEngine(graph, rounding).output_codes(self.codes)
+        return self._oracle[rounding]
+
+    def sample(self, count: int, seed: int = 0) -> LabelledCodes:
+        """At most ``count`` clips, the same share of every label."""
+        labels = self.float_labels if self.labels is None else self.labels
+        if len(labels) <= count:
+            return self
+        rng = np.random.default_rng(seed)
+        shuffled = rng.permutation(len(labels))
+        rank = np.zeros(len(labels), np.int64)  # how many of its label stand before each clip
+        for label in np.unique(labels):
+            mine = shuffled[labels[shuffled] == label]
+            rank[mine] = np.arange(len(mine))
+        rows = np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:count])
+        return self.take(rows)
