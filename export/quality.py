@@ -18,13 +18,15 @@ from runtime.interpreter import run
 from .artefact import network_input
 from .simulate import F32, simulate
 
+BINS = 32
+
 
 @dataclass(frozen=True)
 class LayerQuality:
     """How much an activation lost to its 8 bits, against the float network.
 
     ``saturated_share`` counts both ends, ``top_share`` the highest code alone: the lower end may be cut on purpose,
-    where a ReLU follows.
+    where a ReLU follows. ``histogram`` has the share of the codes from -128 to 127 in each of ``BINS`` equal parts.
     """
 
     name: str
@@ -32,10 +34,11 @@ class LayerQuality:
     sqnr_db: float
     saturated_share: float
     top_share: float = 0.0
+    histogram: tuple[float, ...] = ()
 
 
 def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, np.ndarray]) -> tuple[LayerQuality, ...]:
-    """SQNR in dB and the share of saturated codes of each activation that ``reference`` (float, NHWC) has too."""
+    """What became of each activation that ``reference`` (float, NHWC) has too."""
     trace: dict[str, I8] = {}
     run(graph, codes, trace=trace)
     rows = []
@@ -46,10 +49,17 @@ def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, np.ndarray]) 
         wanted = reference[tensor.name].astype(np.float64)
         got = dequantise(trace[tensor.name], tensor.quant).reshape(wanted.shape)
         sqnr_db = _sqnr_db(wanted, float(np.square(wanted - got).sum()))
-        top = trace[tensor.name] == 127
-        edge = top | (trace[tensor.name] == -128) & (tensor.quant.zero_point > -128)
-        rows.append(LayerQuality(tensor.name, names[tensor.name], sqnr_db, float(edge.mean()), float(top.mean())))
+        found = trace[tensor.name]
+        top = found == 127
+        edge = top | (found == -128) & (tensor.quant.zero_point > -128)
+        cut = float(edge.mean()), float(top.mean())
+        rows.append(LayerQuality(tensor.name, names[tensor.name], sqnr_db, *cut, _histogram(found)))
     return tuple(rows)
+
+
+def _histogram(codes: I8) -> tuple[float, ...]:
+    parts = (codes.astype(np.int64).ravel() + 128) * BINS // 256
+    return tuple((np.bincount(parts, minlength=BINS) / codes.size).tolist())
 
 
 def _sqnr_db(wanted: np.ndarray, error: float) -> float:

@@ -81,7 +81,7 @@ def document(measured: Measured) -> Document:
 
 def layer_rows(graph: Graph, cost: Cost, quality: tuple[LayerQuality, ...]) -> tuple[LayerRow, ...]:
     """The input and every node, with what it costs and what its activation lost to 8 bits."""
-    by_tensor = {q.name: Quality(q.sqnr_db, q.saturated_share) for q in quality}
+    by_tensor = {q.name: Quality(q.sqnr_db, q.saturated_share, q.histogram) for q in quality}
     source = graph.tensors[graph.input]
     rows = [LayerRow(0, source.name, "input", source.shape[1:], 0, 0, 0, by_tensor.get(source.name))]
     for step, (node, layer) in enumerate(zip(graph.nodes, cost.layers, strict=True), start=1):

@@ -151,6 +151,16 @@ def _profile_in_words(rows: Sequence[LayerRow]) -> str:
     return text
 
 
+def histogram(shares: Sequence[float], width: int = 96, height: int = 20) -> str:
+    """Codes from -128 to 127, from left to right; the height is the root of the share, so that rare codes show."""
+    top, wide = max(shares) ** 0.5, width / len(shares)
+    heights = [max(height * share**0.5 / top, 0.6 if share else 0.0) for share in shares]
+    steps = "".join(f"V{height - high:.1f}H{wide * (i + 1):.1f}" for i, high in enumerate(heights))
+    words = f"the lowest and the highest codes hold {shares[0]:.1%} and {shares[-1]:.1%}"
+    path = f'<path d="M0 {height}{steps}V{height}Z"><title>{words}</title></path>'
+    return f'<svg class="codes" role="img" aria-label="{words}" viewBox="0 0 {width} {height}">{path}</svg>'
+
+
 def instruction_profile(profiles: Sequence[Profile], rows: Sequence[LayerRow], width: int) -> str:
     """Instructions of each call, one panel per machine; a bar is as wide as the steps that its call runs."""
     height, gap, top = 110, 46, 24

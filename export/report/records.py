@@ -47,10 +47,11 @@ class AccuracyRow:
 
 @dataclass(frozen=True)
 class Quality:
-    """What an activation lost to its 8 bits."""
+    """What an activation lost to its 8 bits; ``histogram``: the share of its codes, -128 to 127, in equal parts."""
 
     sqnr_db: float
     saturated_share: float
+    histogram: tuple[float, ...]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import soundfile
 import tinyscene
 from export.artefact import network_input
 from export.compare import compare
-from export.quality import Ranking, rank_layers
-from export.simulate import PytorchEngine
+from export.quality import BINS, Ranking, layer_quality, rank_layers
+from export.simulate import PytorchEngine, simulate
 from export.targets import TARGETS, Exposed, TargetRow
 from runtime.arith import dequantise
 from runtime.bundle import Bundle
@@ -53,6 +53,17 @@ def test_rounded_everywhere_it_is_the_integer_graph_but_for_ties(graph: Graph, l
     assert result.first_difference is None
     assert result.bytes_different < 1e-4 * result.bytes_compared
     assert np.array_equal(engine.output_codes(x), engine.outputs(x)[graph.output])
+
+
+def test_histograms_count_every_code(graph: Graph, log_mels: np.ndarray) -> None:
+    names = [t.name for t in graph.activations()]
+    x = network_input(graph, log_mels)
+    rows = layer_quality(graph, x, simulate(graph, log_mels, names, shown=names))
+    for row in rows:
+        assert len(row.histogram) == BINS
+        assert sum(row.histogram) == pytest.approx(1.0)
+    assert rows[0].histogram[0] == pytest.approx(np.mean(x < -128 + 256 // BINS))
+    assert rows[0].histogram[-1] == pytest.approx(np.mean(x >= 128 - 256 // BINS))
 
 
 def _share(ranking: Ranking, name: str) -> float:
