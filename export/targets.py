@@ -30,6 +30,7 @@ from .to_tflite import to_tflite
 HOST_CLIPS = 200  # for accuracy with sanitizers on
 PI_CLIPS = 500
 EMULATED_CLIPS = 60  # some seconds for a small net, a minute for the largest
+SOFT_FLOAT_CLIPS = 8  # there the front end takes longer than the largest net
 
 
 Means = Literal["executes", "emulates", "converts"]
@@ -94,7 +95,9 @@ def _firmware(machine: Target, rounding: Rounding) -> TargetRow:
     row = TargetRow(
         lambda files: FirmwareEngine(files.graph, machine, rounding), False, HOST_CLIPS, front_end=in_c(machine)
     )
-    return row if machine.emulator is None else replace(row, max_clips=EMULATED_CLIPS, means="emulates")
+    if machine.emulator is None:
+        return row
+    return replace(row, max_clips=SOFT_FLOAT_CLIPS if machine.soft_float else EMULATED_CLIPS, means="emulates")
 
 
 def _named(machine: str) -> dict[str, TargetRow]:

@@ -78,6 +78,11 @@ class Target:
     emulator: Emulator | None = None
 
     @property
+    def soft_float(self) -> bool:
+        """Whether float arithmetic is a library's: a front end takes tens of times as long."""
+        return not {"-mfloat-abi=soft", "-mabi=ilp32"}.isdisjoint(self.flags)
+
+    @property
     def compiler(self) -> str:
         return self.toolchain.tool("gcc")
 
