@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from firmware_harness.listen import LogMelFirmware
 from firmware_harness.targets import Target
@@ -17,9 +16,7 @@ from runtime.arith import I8, quantise
 from runtime.audio import mono_float32
 from runtime.graph import Quant
 from runtime.spec import FrontendSpec
-from training.frontend import TorchLogMel
 
-from .frontend_onnx import frontend_onnx
 from .labelled_codes import I16
 
 FrontEnd = Callable[[FrontendSpec, Quant, I16], I8]  # waveforms (n, samples) to codes (n, mel, time, 1)
@@ -42,6 +39,8 @@ def in_onnx(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """The nodes that a bundle's ``audio_to_scores.onnx`` begins with, in ONNX Runtime."""
     import onnxruntime
 
+    from .frontend_onnx import frontend_onnx
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     model = frontend_onnx(spec).SerializeToString()
@@ -51,8 +50,12 @@ def in_onnx(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     return quantise(np.stack(log_mels)[..., None], quant)
 
 
-@torch.no_grad()
 def in_pytorch(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """What training hears."""
-    log_mels = TorchLogMel(spec)(torch.from_numpy(np.stack([mono_float32(clip) for clip in waveforms])))
+    import torch
+
+    from training.frontend import TorchLogMel
+
+    with torch.no_grad():
+        log_mels = TorchLogMel(spec)(torch.from_numpy(np.stack([mono_float32(clip) for clip in waveforms])))
     return quantise(log_mels[:, 0, :, :, None].numpy(), quant)

@@ -23,7 +23,6 @@ from .foreign import ForeignTflite, Kernels
 from .front_ends import FrontEnd, in_c, in_onnx, in_pytorch
 from .hexagon import HexagonEngine
 from .pi import MODEL_OF, PROCESSORS, PiEngine
-from .simulate import PytorchEngine
 from .to_onnx import to_onnx
 from .to_tflite import to_tflite
 
@@ -83,6 +82,12 @@ def _ort_int8(files: ModelFiles) -> Engine:
     return OrtEngine(files.graph, to_onnx(files.graph, expose_all=True, codes="int8"), name="ort-int8")
 
 
+def _pytorch(files: ModelFiles) -> Engine:
+    from .simulate import PytorchEngine  # PyTorch takes a second to import, and completion lists the targets
+
+    return PytorchEngine(files.graph)
+
+
 def _foreign(module: str, kernels: Kernels) -> TargetRow:
     return TargetRow(lambda files: ForeignTflite(files.graph, files.file("model.tflite"), module, kernels))
 
@@ -113,7 +118,7 @@ CORE_TARGETS: dict[str, TargetRow] = {
 }
 TARGETS: dict[str, TargetRow | ConverterRow] = {
     **CORE_TARGETS,
-    "pytorch": TargetRow(lambda files: PytorchEngine(files.graph), reads_files=False, front_end=in_pytorch),
+    "pytorch": TargetRow(_pytorch, reads_files=False, front_end=in_pytorch),
     "ort-int8": TargetRow(_ort_int8, reads_files=False, front_end=in_onnx),
     "tflite-runtime": _foreign("tflite_runtime", "default"),
     "tflite-runtime-reference": _foreign("tflite_runtime", "reference"),

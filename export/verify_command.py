@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .quality import LayerQuality
     from .report.records import Document
     from .tflite_model import TfliteModel
-from .verify import Verification
+    from .verify import Verification
 
 QUALITY_CLIPS = 32
 
