@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", default=[*TARGETS, *NPUS])
     parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--clips", type=int, default=200, metavar="N", help="at most so many seconds of each set")
+    parser.add_argument("--clips", type=int, default=100, metavar="N", help="at most so many seconds of each set")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--reports", type=Path, metavar="DIR", help="write NAME.html and NAME.json there as well")
     a = parser.parse_args()
