@@ -7,7 +7,6 @@ parameter by parameter and activation by activation, and run in LiteRT beside ou
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +16,14 @@ import numpy as np
 from runtime.arith import I8
 from runtime.engines import LiteRTEngine, ModelFiles
 from runtime.graph import Graph
-from runtime.graph_io import graph_arrays, graph_record, pack_arrays
+from runtime.graph_io import write_graph
 
 from .conversion import Conversion, compared
 from .foreign import TIMEOUT_SECONDS, quiet_environment, tensorflow_python
 from .from_tflite import from_tflite
-from .programs import last_line, run_program
+from .programs import RUNTIME, last_line, run_program
 
 WORKER = Path(__file__).with_name("converter_worker.py")
-RUNTIME = Path(__file__).resolve().parents[1] / "runtime"
 
 
 def converted_by_tensorflow(files: ModelFiles, inputs: I8) -> Conversion:
@@ -51,8 +49,7 @@ def tensorflow_file(graph: Graph) -> tuple[bytes, str]:
     python = tensorflow_python()
     with tempfile.TemporaryDirectory(prefix="tinyscene-converter-") as name:
         folder = Path(name)
-        (folder / "graph.json").write_text(json.dumps(graph_record(graph)))
-        (folder / "graph.npz").write_bytes(pack_arrays(graph_arrays(graph)))
+        write_graph(folder, graph)
         (folder / "runtime").symlink_to(RUNTIME)  # this package alone, and nothing else of this environment
         done = run_program(
             [str(python), str(WORKER), name],

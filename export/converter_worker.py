@@ -7,7 +7,6 @@ a scale or a code: it works out both by itself. Prints its version. Refuses what
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +33,7 @@ from runtime.graph import (
     Sub,
     Tensor,
 )
-from runtime.graph_io import graph_from_record, unpack_arrays
+from runtime.graph_io import read_graph
 
 
 def faked(real: Any, tensor: Tensor) -> Any:
@@ -140,8 +139,7 @@ def rebuilt(graph: Graph) -> Any:
 
 
 def main(folder: Path) -> None:
-    record = json.loads((folder / "graph.json").read_text())
-    graph = graph_from_record(record, unpack_arrays((folder / "graph.npz").read_bytes(), "graph.npz"), "graph.json")
+    graph = read_graph(folder)
     function = rebuilt(graph)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

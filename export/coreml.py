@@ -16,14 +16,13 @@ from pathlib import Path
 
 from runtime.arith import I8
 from runtime.engines import ModelFiles
-from runtime.graph_io import graph_arrays, graph_record, pack_arrays
+from runtime.graph_io import write_graph
 
 from .conversion import Conversion
 from .errors import ExportError
-from .programs import last_line, run_program
+from .programs import RUNTIME, last_line, run_program
 
 WORKER = Path(__file__).with_name("coreml_worker.py")
-RUNTIME = Path(__file__).resolve().parents[1] / "runtime"
 TIMEOUT_SECONDS = 600
 
 
@@ -38,8 +37,7 @@ def converted_for_coreml(files: ModelFiles, inputs: I8) -> Conversion:
     graph = files.graph
     with tempfile.TemporaryDirectory(prefix="tinyscene-coreml-") as name:
         folder = Path(name)
-        (folder / "graph.json").write_text(json.dumps(graph_record(graph)))
-        (folder / "graph.npz").write_bytes(pack_arrays(graph_arrays(graph)))
+        write_graph(folder, graph)
         (folder / "runtime").symlink_to(RUNTIME)
         done = run_program(
             [sys.executable, str(WORKER), name],

@@ -37,8 +37,9 @@ from runtime.graph import (
     Softmax,
     Sub,
     Tensor,
+    has_weight,
 )
-from runtime.graph_io import graph_from_record, unpack_arrays
+from runtime.graph_io import read_graph
 
 TARGET = ct.target.iOS17
 TINY = np.float32(1e-12)  # keeps the inverse root of 0 finite; the largest code either way
@@ -169,7 +170,7 @@ def read_back(graph: Graph, operations: list[Any], blob: Path) -> tuple[int, int
     reader = BlobReader(str(blob)) if blob.exists() else None
     total = different = 0
     for node in graph.nodes:
-        if type(node.op) not in (Conv2D, DepthwiseConv2D, FullyConnected):
+        if not has_weight(node.op):
             continue
         wanted = codes_of_weight(graph, node).ravel()
         operation = by_output[safe(node.name)]
@@ -190,8 +191,7 @@ def safe(name: str) -> str:
 
 
 def main(folder: Path) -> None:
-    record = json.loads((folder / "graph.json").read_text())
-    graph = graph_from_record(record, unpack_arrays((folder / "graph.npz").read_bytes(), "graph.npz"), "graph.json")
+    graph = read_graph(folder)
     model = ct.convert(
         program(graph),
         convert_to="mlprogram",

@@ -25,11 +25,11 @@ import numpy as np
 from runtime.arith import I8, Rounding
 from runtime.cache import cache_folder
 from runtime.engines import ModelFiles
-from runtime.graph_io import graph_arrays, graph_record, pack_arrays
+from runtime.graph_io import write_graph
 
 from .errors import ExportError
 from .foreign import COMPLETE
-from .programs import last_line, run_program
+from .programs import RUNTIME, last_line, run_program
 
 WHERE = "emulated Raspberry Pi"  # in messages
 SUITE = "bookworm"
@@ -39,7 +39,6 @@ PLATFORMS = tuple(f"manylinux{tag}_aarch64" for tag in ("2014", "_2_17", "_2_26"
 EMULATOR = "qemu-aarch64-static"
 TOOLS = {"mmdebstrap": "mmdebstrap", EMULATOR: "qemu-user-static", "unshare": "util-linux", "chroot": "coreutils"}
 TIMEOUT_SECONDS = 1800
-RUNTIME = Path(__file__).resolve().parents[1] / "runtime"
 WORKER = Path(__file__).with_name("pi_worker.py")
 MODEL_OF = {"ort": "model.onnx", "litert": "model.tflite", "litert-reference": "model.tflite"}
 
@@ -92,8 +91,7 @@ class PiEngine:
             folder = Path(name)
             model = MODEL_OF[self._engine]
             (folder / model).write_bytes(self._files.file(model))
-            (folder / "graph.json").write_text(json.dumps(graph_record(self._files.graph)))
-            (folder / "graph.npz").write_bytes(pack_arrays(graph_arrays(self._files.graph)))
+            write_graph(folder, self._files.graph)
             np.save(folder / "inputs.npy", codes)
             said = json.loads(last_line(self._run(folder)))
             package = "onnxruntime" if self._engine == "ort" else "ai-edge-litert"

@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.engines import open_engine
 from runtime.graph import Graph
-from runtime.graph_io import graph_from_record, unpack_arrays
+from runtime.graph_io import read_graph
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Files:
 
 
 def main(engine: str, folder: Path) -> None:
-    record = json.loads((folder / "graph.json").read_text())
-    graph = graph_from_record(record, unpack_arrays((folder / "graph.npz").read_bytes(), "graph.npz"), "graph.json")
+    graph = read_graph(folder)
     opened = open_engine(engine, Files(graph, folder))
     np.savez(folder / "outputs.npz", **opened.outputs(np.load(folder / "inputs.npy")))
     versions = {name: importlib.metadata.version(name) for name in ("ai-edge-litert", "onnxruntime", "numpy")}

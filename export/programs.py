@@ -12,6 +12,8 @@ from pathlib import Path
 
 from .errors import ExportError
 
+RUNTIME = Path(__file__).resolve().parents[1] / "runtime"  # all of this project that such a program may need
+
 
 def run_program(
     command: Sequence[str],

@@ -7,9 +7,11 @@ bit. Refuses records with unknown ops, missing or unknown fields, and graphs tha
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,3 +132,15 @@ def unpack_arrays(data: bytes, where: str) -> Arrays:
         raise RuntimeFailure(
             where, "not a file of plain arrays", got=str(problem).splitlines()[0], next_step="export it again"
         ) from problem
+
+
+def write_graph(folder: Path, graph: Graph) -> None:
+    """``graph.json`` and ``graph.npz``, to hand a graph to another process."""
+    (folder / "graph.json").write_text(json.dumps(graph_record(graph)))
+    (folder / "graph.npz").write_bytes(pack_arrays(graph_arrays(graph)))
+
+
+def read_graph(folder: Path) -> Graph:
+    """What :func:`write_graph` left in a folder, checked."""
+    arrays = unpack_arrays((folder / "graph.npz").read_bytes(), "graph.npz")
+    return graph_from_record(json.loads((folder / "graph.json").read_text()), arrays, "graph.json")
