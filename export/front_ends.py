@@ -6,8 +6,6 @@ Raspberry Pi it is the same program. Refuses what a target's own cannot do (:mod
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from firmware_harness.listen import LogMelFirmware
@@ -17,9 +15,8 @@ from runtime.audio import mono_float32
 from runtime.graph import Quant
 from runtime.spec import FrontendSpec
 
-from .labelled_codes import I16
+from .labelled_codes import I16, FrontEnd
 
-FrontEnd = Callable[[FrontendSpec, Quant, I16], I8]  # waveforms (n, samples) to codes (n, mel, time, 1)
 CLIPS_AT_ONCE = 16
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,11 +10,12 @@ import numpy.typing as npt
 
 from runtime.arith import I8, Rounding
 from runtime.engines import NumpyEngine
-from runtime.graph import Graph
+from runtime.graph import Graph, Quant
 from runtime.spec import FrontendSpec
 from training.data import Rows
 
 I16 = npt.NDArray[np.int16]
+FrontEnd = Callable[[FrontendSpec, Quant, I16], I8]  # waveforms (n, samples) to codes (n, mel, time, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class LabelledCodes:
     data: str
     sounds: Sounds | None = None
     _oracle: dict[Rounding, I8] = field(default_factory=dict)
+    _samples: dict[tuple[int, int], LabelledCodes] = field(default_factory=dict)
+    _heard: dict[FrontEnd, I8] = field(default_factory=dict)
 
     def take(self, rows: np.ndarray) -> LabelledCodes:
         labels = None if self.labels is None else self.labels[rows]
@@ -54,11 +58,25 @@ class LabelledCodes:
             self._oracle[rounding] = NumpyEngine(graph, rounding).output_codes(self.codes)
         return self._oracle[rounding]
 
+    def heard(self, front_end: FrontEnd | None, graph: Graph) -> I8:
+        """The network's inputs as a target's own front end makes them, computed once; ``codes`` if it has none."""
+        if front_end is None or self.sounds is None:
+            return self.codes
+        if front_end not in self._heard:
+            quant = graph.tensors[graph.input].quant
+            self._heard[front_end] = front_end(self.sounds.frontend, quant, np.asarray(self.sounds.waveforms))
+        return self._heard[front_end]
+
     def sample(self, count: int, seed: int = 0) -> LabelledCodes:
-        """At most ``count`` clips, the same share of every label."""
-        labels = self.float_labels if self.labels is None else self.labels
-        if len(labels) <= count:
+        """At most ``count`` clips, the same share of every label; drawn once, so that what is known of them is kept."""
+        if len(self.codes) <= count:
             return self
+        if (count, seed) not in self._samples:
+            self._samples[count, seed] = self._drawn(count, seed)
+        return self._samples[count, seed]
+
+    def _drawn(self, count: int, seed: int) -> LabelledCodes:
+        labels = self.float_labels if self.labels is None else self.labels
         rng = np.random.default_rng(seed)
         shuffled = rng.permutation(len(labels))
         rank = np.zeros(len(labels), np.int64)  # how many of its label stand before each clip

@@ -20,8 +20,9 @@ from .conversion import Conversion
 from .converter import converted_by_tensorflow
 from .coreml import converted_for_coreml
 from .foreign import ForeignTflite, Kernels
-from .front_ends import FrontEnd, in_c, in_onnx, in_pytorch
+from .front_ends import in_c, in_onnx, in_pytorch
 from .hexagon import HexagonEngine
+from .labelled_codes import FrontEnd
 from .pi import MODEL_OF, PROCESSORS, PiEngine
 from .to_onnx import to_onnx
 from .to_tflite import to_tflite
@@ -96,9 +97,9 @@ def _pi(board: str, engine: str) -> TargetRow:
     return TargetRow(lambda files: PiEngine(files, PROCESSORS[board], engine), max_clips=PI_CLIPS, means="emulates")
 
 
-def _firmware(machine: Target, rounding: Rounding) -> TargetRow:
+def _firmware(machine: Target, rounding: Rounding, front_end: FrontEnd) -> TargetRow:
     row = TargetRow(
-        lambda files: FirmwareEngine(files.graph, machine, rounding), False, HOST_CLIPS, front_end=in_c(machine)
+        lambda files: FirmwareEngine(files.graph, machine, rounding), False, HOST_CLIPS, front_end=front_end
     )
     if machine.emulator is None:
         return row
@@ -107,7 +108,8 @@ def _firmware(machine: Target, rounding: Rounding) -> TargetRow:
 
 def _named(machine: str) -> dict[str, TargetRow]:
     target = MACHINES[machine]
-    return {f"c-{machine}": _firmware(target, "double"), f"c-{machine}-single": _firmware(target, "single")}
+    hear = in_c(target)  # one for both, whose codes are computed once
+    return {f"c-{machine}": _firmware(target, "double", hear), f"c-{machine}-single": _firmware(target, "single", hear)}
 
 
 # What the demonstration shows, and every installation for development has.

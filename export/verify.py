@@ -25,7 +25,6 @@ from runtime.plan import plan
 from .compare import Comparison, Difference, compare
 from .conversion import Conversion
 from .errors import ExportError
-from .front_ends import FrontEnd
 from .labelled_codes import LabelledCodes
 from .statistics import mcnemar_p, wilson_interval
 from .targets import TARGETS, ConverterRow, Exposed, Means, TargetRow
@@ -199,9 +198,10 @@ def _compared(
     measured: dict[str, Any] = {}
     if labelled is not None:  # what the golden vectors do not show is looked at where it shows
         clips = labelled if row.max_clips is None else labelled.sample(row.max_clips)
-        codes, heard = _heard(row.front_end, clips, files.graph)
+        codes = clips.heard(row.front_end, files.graph)
         measured, off = _answered(product, codes, clips, files.graph)
-        measured |= heard
+        if codes is not clips.codes:
+            measured |= _parted(codes, clips.codes)
         inputs = np.concatenate([inputs, off[:EXPLAINED_CLIPS]])
     shown = engine.outputs(inputs)
     comparison = compare(name, engine.rounding, files.graph, inputs, shown)
@@ -247,14 +247,10 @@ def _arena_note(graph: Graph, inputs: I8, rounding: Rounding, separate: I8) -> s
     return f"also inside its planned arena of {arena.arena_bytes:,} B"
 
 
-def _heard(front_end: FrontEnd | None, labelled: LabelledCodes, graph: Graph) -> tuple[I8, dict[str, Any]]:
-    """The network's inputs as a target makes them, and how they part from those that the runtime made."""
-    if front_end is None or labelled.sounds is None:
-        return labelled.codes, {}
-    waveforms = np.asarray(labelled.sounds.waveforms)
-    codes = front_end(labelled.sounds.frontend, graph.tensors[graph.input].quant, waveforms)
-    off = np.abs(codes.astype(np.int16) - labelled.codes)
-    return codes, {"front_end_codes_different": int(np.count_nonzero(off)), "front_end_max_lsb": int(off.max())}
+def _parted(codes: I8, runtimes: I8) -> dict[str, Any]:
+    """How the inputs that a front end made part from those of the runtime's."""
+    off = np.abs(codes.astype(np.int16) - runtimes)
+    return {"front_end_codes_different": int(np.count_nonzero(off)), "front_end_max_lsb": int(off.max())}
 
 
 def _answered(engine: Engine, codes: I8, labelled: LabelledCodes, graph: Graph) -> tuple[dict[str, Any], I8]:
