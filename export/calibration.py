@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from runtime.audio import read_audio
+from runtime.audio import AUDIO_SUFFIXES, read_audio
 from runtime.frontend import LogMel
 from runtime.spec import FrontendSpec
 from runtime.terminal import bar
@@ -21,7 +21,6 @@ from runtime.terminal import bar
 from .errors import ExportError
 
 F32 = npt.NDArray[np.float32]
-SUFFIXES = {".wav", ".flac", ".ogg"}
 BATCH = 8
 
 
@@ -29,12 +28,12 @@ def recordings(folder: Path) -> list[Path]:
     """Audio files below ``folder``, sorted; ``folder`` may also be one file."""
     if folder.is_file():
         return [folder]
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES) if folder.is_dir() else []
     if not found:
         raise ExportError(
             str(folder),
             "no audio to calibrate on",
-            expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
+            expected=f"files ending in {', '.join(sorted(AUDIO_SUFFIXES))}",
             next_step="give a folder of recordings of the kind the model will hear",
         )
     return found

@@ -46,9 +46,9 @@ class Conversion:
 
 def compared(ours: Graph, theirs: Graph, inputs: I8, note: str) -> Conversion:
     """Both graphs: every op with its attributes and constants, then every activation for ``inputs`` (n, H, W, C)."""
-    twins, other = matched(ours, theirs)
-    if other:
-        return Conversion(f"{note}; {other}: only scores are compared", False, 0)
+    twins, unmatched = matched(ours, theirs)
+    if unmatched:
+        return Conversion(f"{note}; {unmatched}: only scores are compared", False, 0)
     fault = ""
     total = different = scales = steps_off = 0
     for mine, other in twins:

@@ -153,8 +153,8 @@ class _Lowering:
         per_channel, one = (1, 1, 1, channels), (1, 1, 1, 1)
 
         def append(stage: str, op: Op, *inputs: str, shape: Shape) -> str:
-            name, quant = f"{step.name}.{stage}", layer.ranges[stage].quant()
-            return self.node(name, op, inputs, shape, name, quant)
+            name = f"{step.name}.{stage}"
+            return self.node(name, op, inputs, shape, name, layer.ranges[stage].quant())
 
         square = append("square", Mul(), x, x, shape=self.tensors[x].shape)
         power = append("power", Mean("space"), square, shape=per_channel)

@@ -23,6 +23,7 @@ from .errors import RuntimeFailure
 F32 = npt.NDArray[np.float32]
 Samples = npt.NDArray[np.floating[Any]] | npt.NDArray[np.int16]
 
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 RESAMPLER_QUALITY = "HQ"
 _STREAMED_BYTES = 0x7FFFF000  # a WAV header claiming this much or more was written before the length was known
 _CHANNEL_NAMES = {2: "stereo"}

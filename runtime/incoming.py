@@ -12,13 +12,12 @@ from typing import IO, Literal, get_args
 
 import numpy as np
 
-from .audio import Samples
+from .audio import AUDIO_SUFFIXES, Samples
 from .errors import RuntimeFailure
 
 Encoding = Literal["s16", "f32"]
 
 PIECE_S = 0.05
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 POLL_S = 0.5
 _DTYPES = {"s16": "<i2", "f32": "<f4"}
 _HEADERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG"}

@@ -9,54 +9,45 @@ at all.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from pathlib import Path
 
 import soundfile
 
-from runtime.audio import read_audio
+from runtime.audio import AUDIO_SUFFIXES, read_audio
 from runtime.terminal import bar
 
 from .errors import TrainingError
+from .files import folder_whole
 from .layout import ClipCounts, Row, write_tables
 
 RATE_HZ = 44_100
 TEST_SHARE = 0.25
-SUFFIXES = {".wav", ".flac", ".ogg"}
 CITY = "here"
 
 
 def cut_recordings(recordings: Path, out: Path, *, progress: bool = True) -> ClipCounts:
     """Cut ``recordings/SCENE/NAME.wav`` (any rate, channels mixed down) into ``out``; raises TinysceneError."""
-    if out.exists():
-        raise TrainingError(str(out), "already exists", next_step="remove it or give another folder")
     scenes = _recordings(recordings)
     numbered = [(scene, path, test) for scene, paths in scenes.items() for path, test in _parted(paths)]
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
-        (temporary / "audio").mkdir(parents=True)
+    with folder_whole(out) as temporary:
+        (temporary / "audio").mkdir()
         train: list[Row] = []
         held: list[Row] = []
         for number, (scene, path, test) in enumerate(bar(numbered, "cutting", shown=progress)):
             (held if test else train).extend(_cut(path, scene, number, temporary))
-        counts = write_tables(temporary, train, held)
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return counts
+        return write_tables(temporary, train, held)
 
 
 def _recordings(folder: Path) -> dict[str, list[Path]]:
     """Audio files by scene, both in alphabetical order."""
     below = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {s.name: sorted(p for p in s.rglob("*") if p.suffix.lower() in SUFFIXES) for s in below if s.is_dir()}
+    found = {s.name: sorted(p for p in s.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES) for s in below if s.is_dir()}
     scenes = {scene: paths for scene, paths in found.items() if paths}
     if len(scenes) < 2:
         raise TrainingError(
             str(folder),
             "holds no recordings of two scenes or more",
-            expected=f"folders named as scenes, with files ending in {', '.join(sorted(SUFFIXES))}",
+            expected=f"folders named as scenes, with files ending in {', '.join(sorted(AUDIO_SUFFIXES))}",
             got=", ".join(scenes) or "none",
         )
     for scene, paths in scenes.items():

@@ -7,7 +7,6 @@ name and renamed when complete; an existing folder is refused.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,7 +20,7 @@ import soundfile
 from runtime.terminal import bar
 
 from .devices import device, record
-from .errors import TrainingError
+from .files import folder_whole
 from .layout import ClipCounts, Row, write_tables
 from .scenes import SCENES, record_place
 from .sounds import RATE_HZ
@@ -64,25 +63,18 @@ def write_tau22_layout(
     In training, device ``a`` has all clips of a place and every other device ``clips_per_device`` of them; in the test
     every device, ``a`` too, has ``clips_per_device``. Raises TrainingError if ``out`` exists.
     """
-    if out.exists():
-        raise TrainingError(str(out), "already exists", next_step="remove it or give another folder")
     held = max(1, locations_per_class // 4)
     places = [
         Place(scene, number * locations_per_class + i, i < held, seed, clips_per_location, clips_per_device)
         for number, scene in enumerate(SCENES)
         for i in range(locations_per_class)
     ]
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
-        (temporary / "audio").mkdir(parents=True)
+    with folder_whole(out) as temporary:
+        (temporary / "audio").mkdir()
         rows = _record_all(temporary, places, tuple(train_devices), tuple(test_devices), progress, workers)
         train = [r for place, part in rows for r in part if not place.test]
         test = [r for place, part in rows for r in part if place.test]
-        counts = write_tables(temporary, train, test)
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return counts
+        return write_tables(temporary, train, test)
 
 
 def _record_all(
