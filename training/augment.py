@@ -1,12 +1,11 @@
-"""What training clips go through, in whole batches, each step with its own definition and a seeded generator.
+"""What training clips go through, in whole batches, each step with its own definition.
 
-Waveform steps take float32 (batch, samples), spectrogram steps float32 (batch, 1, n_mels, n_frames). Mixup alone
-concerns the labels too: it says which clips were mixed and how, and the loss is mixed likewise.
+Waveform steps take float32 (batch, samples) and lots drawn by ``training.views``; spectrogram steps take float32
+(batch, 1, n_mels, n_frames) and a seeded generator. Mixing two clips alone concerns the labels too: the loss is mixed
+likewise.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,61 +19,28 @@ from .recipe import Augment
 FILTER_BANDS = (3, 6)  # corners of a random filter, both ends included
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """Clip i is ``weight[i]`` of itself and the rest of clip ``other[i]``; float32 and int64, both (batch,)."""
-
-    weight: Tensor
-    other: Tensor
-
-    def of(self, values: Tensor, partners: Tensor) -> Tensor:
-        """Each clip's value and its partner's, (batch, ...), mixed."""
-        weight = self.weight.view(-1, *[1] * (values.ndim - 1))
-        return weight * values + (1 - weight) * partners
+def change_gain(samples: Tensor, decibels: Tensor) -> Tensor:
+    """Each clip at its own level; ``decibels`` is (batch,)."""
+    return samples * (10 ** (decibels[:, None] / 20))
 
 
-def draw_mixing(
-    batch: int, probability: float, alpha: float, generator: torch.Generator, device: torch.device
-) -> Mixing | None:
-    """Mixup with one coin per batch; weights are max(b, 1 - b) for b of Beta(alpha, alpha): the clip outweighs.
-
-    Source: Zhang et al., "mixup: beyond empirical risk minimization" (2018).
-    """
-    if torch.rand(1, generator=generator).item() >= probability:
-        return None
-    other = torch.randperm(batch, generator=generator).to(device)
-    weight = _beta(alpha, batch, generator).float()
-    return Mixing(torch.maximum(weight, 1 - weight).to(device), other)
-
-
-def change_gain(samples: Tensor, max_db: float, generator: torch.Generator) -> Tensor:
-    """Each clip at its own level, uniform in [-max_db, max_db]."""
-    decibels = (2 * torch.rand(len(samples), 1, generator=generator) - 1) * max_db
-    return samples * (10 ** (decibels / 20)).to(samples.device)
-
-
-def roll_time(samples: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
-    """Each clip rotated in time by its own whole number of samples in [-max_shift, max_shift]."""
-    batch, length = samples.shape
-    shift = torch.randint(-max_shift, max_shift + 1, (batch, 1), generator=generator).to(samples.device)
-    index = (torch.arange(length, device=samples.device)[None] - shift) % length
+def roll_time(samples: Tensor, shift: Tensor) -> Tensor:
+    """Each clip rotated in time by its own whole number of samples, int64 (batch,)."""
+    length = samples.shape[1]
+    index = (torch.arange(length, device=samples.device)[None] - shift[:, None]) % length
     return samples.gather(1, index)
 
 
-def convolve_impulse_responses(
-    samples: Tensor, responses: Tensor, eligible: Tensor, probability: float, generator: torch.Generator
-) -> Tensor:
-    """Clips that are ``eligible`` (bool, (batch,)) pass, with ``probability``, through a random row of ``responses``.
+def convolve_impulse_responses(samples: Tensor, responses: Tensor, which: Tensor) -> Tensor:
+    """Each clip through the row ``which``, int64 (batch,), of ``responses``; -1 leaves it as it is.
 
     ``responses`` is float32 (count, taps); the result keeps the length of the clip and the causal part only.
     """
-    batch, length = samples.shape
-    chosen = (torch.rand(batch, generator=generator) < probability).to(samples.device) & eligible
-    which = torch.randint(len(responses), (batch,), generator=generator).to(samples.device)
+    chosen = which >= 0
     if not bool(chosen.any()):
         return samples
-    size = length + responses.shape[1] - 1
-    size = 1 << (size - 1).bit_length()
+    length = samples.shape[1]
+    size = 1 << (length + responses.shape[1] - 2).bit_length()
     spectrum = torch.fft.rfft(samples[chosen], size) * torch.fft.rfft(responses[which[chosen]], size)
     result = samples.clone()
     result[chosen] = torch.fft.irfft(spectrum, size)[:, :length]
@@ -140,20 +106,27 @@ def jittered_f_max(spec: FrontendSpec, jitter_hz: int, generator: torch.Generato
     return min(edge, spec.sample_rate_hz / 2)
 
 
-def augment_waveforms(
-    samples: Tensor, settings: Augment, responses: Tensor | None, eligible: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Mixing | None]:
-    """Roll, device impulse responses on the eligible clips, gain, mixup; and how clips were mixed, if they were."""
-    if settings.roll_samples:
-        samples = roll_time(samples, settings.roll_samples, generator)
-    if settings.device_ir_p and responses is not None:
-        samples = convolve_impulse_responses(samples, responses, eligible, settings.device_ir_p, generator)
-    if settings.gain_db:
-        samples = change_gain(samples, settings.gain_db, generator)
-    mixing = None
-    if settings.mixup_p:
-        mixing = draw_mixing(len(samples), settings.mixup_p, settings.mixup_alpha, generator, samples.device)
-    return (samples if mixing is None else mixing.of(samples, samples[mixing.other])), mixing
+def augment_waveforms(batch: dict[str, Tensor], responses: Tensor | None) -> Tensor:
+    """Clips as a view has them, float32 (batch, samples): rolled, through a microphone, at a level, mixed.
+
+    ``batch`` is of :meth:`training.views.View.batch`; steps it has no lots for are left out.
+    """
+    samples = _alone(batch, "", responses)
+    if "share" not in batch:
+        return samples
+    share = batch["share"][:, None]
+    return share * samples + (1 - share) * _alone(batch, "partner_", responses)
+
+
+def _alone(batch: dict[str, Tensor], prefix: str, responses: Tensor | None) -> Tensor:
+    samples = batch[prefix + "waveform"].float() / 32768.0
+    if prefix + "shift" in batch:
+        samples = roll_time(samples, batch[prefix + "shift"])
+    if prefix + "microphone" in batch and responses is not None:
+        samples = convolve_impulse_responses(samples, responses, batch[prefix + "microphone"])
+    if prefix + "gain_db" in batch:
+        samples = change_gain(samples, batch[prefix + "gain_db"])
+    return samples
 
 
 def augment_spectrograms(x: Tensor, settings: Augment, norm_std: float, generator: torch.Generator) -> Tensor:

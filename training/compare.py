@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from .data import Dataset
-from .distill import SoftTargets, average_logits
+from .distill import SoftTargets
+from .ensemble import averaged, fused, views_of
 from .errors import TrainingError
 from .files import write_json
 from .metrics import bootstrap_interval
-from .pipeline import fused_teachers, train_student
+from .pipeline import train_student
 from .recipe import FeatureDistillation, Fusion, Recipe, TrainSettings
 from .teachers import TrainedTeacher, train_teacher
 
@@ -96,13 +97,13 @@ def ways_to_teach(recipe: Recipe, dataset: Dataset, run_dir: Path, *, resume: bo
     options: dict[str, Any] = {"seed": recipe.seed, "resume": resume, "progress": progress}
     numbers = range(len(recipe.teachers))
     teachers = [train_teacher(recipe, number, dataset, run_dir, **options) for number in numbers]
-    names = tuple(r.filename for r in dataset.train.records)
+    views = views_of(recipe, recipe.seed)
     plain = recipe.model_copy(update={"features": None, "fusion": None})
     best = max(teachers, key=lambda teacher: _validated(teacher, dataset))
-    mean = SoftTargets(names, average_logits([t.logits(dataset, "train").logits for t in teachers]))
+    mean = averaged(teachers, dataset, views).train
     ways = [
         Way(BASELINE, "labels alone", None, plain),
-        Way("single teacher", best.name, best.logits(dataset, "train"), plain),
+        Way("single teacher", best.name, best.logits(dataset, "train", views), plain),
         Way("mean", "equal weights", mean, plain),
     ]
     features = recipe.features or FeatureDistillation()
@@ -111,8 +112,8 @@ def ways_to_teach(recipe: Recipe, dataset: Dataset, run_dir: Path, *, resume: bo
         ways.append(Way(f"P1 {kind}", f"mean, and a stage of {recipe.teachers[features.teacher].model}", mean, taught))
     if len(teachers) > 1:
         chosen = recipe.model_copy(update={"fusion": recipe.fusion or default_fusion(recipe)})
-        fused = fused_teachers(chosen, teachers, dataset, run_dir, **options)
-        ways.append(Way("P2 fusion", fused.choice, SoftTargets(names, fused.train), plain))
+        together = fused(chosen, teachers, dataset, run_dir, **options)
+        ways.append(Way("P2 fusion", together.choice, together.train, plain))
     return tuple(ways)
 
 

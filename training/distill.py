@@ -1,6 +1,7 @@
 """Knowledge distillation: the loss, the average of teachers, and their logits kept on disk.
 
-A cache of logits belongs to the exact teacher weights, front end and clips it was made from; any other is refused.
+A cache of logits belongs to the exact teacher weights, front end, clips and views it was made from; any other is
+refused.
 Source: Hinton et al., "Distilling the knowledge in a neural network" (2015); weights as in the 2023 CP-Mobile code.
 """
 
@@ -22,16 +23,26 @@ from runtime.spec import FrontendSpec
 from .errors import TrainingError
 from .files import written_whole
 from .recipe import Distillation
+from .views import Views
 
 F32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """Teacher logits: row ``i`` of ``logits`` float32 (n, classes) belongs to the clip ``names[i]``."""
+    """Teacher logits: row ``i`` of ``logits`` belongs to the clip ``names[i]``.
+
+    float32 (n, classes) of the clips as they are, or (n, views, classes) of what they sound like in each of ``views``.
+    """
 
     names: tuple[str, ...]
     logits: F32
+    views: Views | None = None
+
+    def digest(self) -> str:
+        """SHA-256 of the logits and of the views they are of."""
+        views = "" if self.views is None else self.views.digest(self.names)
+        return hashlib.sha256(views.encode() + self.logits.tobytes()).hexdigest()
 
     def rows_for(self, names: Sequence[str]) -> F32:
         """Logits in the order of ``names``; raises TrainingError if a clip has none."""
@@ -70,25 +81,30 @@ def teacher_digest(model: nn.Module, frontend: FrontendSpec) -> str:
     return digest.hexdigest()
 
 
-def save_logits(path: Path, targets: SoftTargets, digest: str) -> None:
-    """Write an .npz keyed by clip name and ``digest``."""
+def save_logits(path: Path, targets: SoftTargets, teacher: str) -> None:
+    """Write an .npz keyed by clip name, the digest of the ``teacher`` and that of the views."""
+    views = "" if targets.views is None else targets.views.digest(targets.names)
     with written_whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, names=np.array(targets.names), logits=targets.logits, digest=np.array(digest))
+        np.savez(file, names=np.array(targets.names), logits=targets.logits, teacher=np.array(teacher), views=views)
 
 
-def load_logits(path: Path, digest: str) -> SoftTargets:
-    """Read what :func:`save_logits` wrote; raises TrainingError if it is damaged or of another teacher."""
+def load_logits(path: Path, teacher: str, views: Views | None = None) -> SoftTargets:
+    """Read what :func:`save_logits` wrote; raises TrainingError if it is damaged, of another teacher or other views."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            names, logits, found = archive["names"], archive["logits"], str(archive["digest"])
+            names, logits = archive["names"], archive["logits"]
+            found = {"teacher or front end": str(archive["teacher"]), "views": str(archive["views"])}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(str(path), "no readable teacher logits", got=error, next_step="remove it") from error
-    if found != digest:
-        raise TrainingError(
-            str(path),
-            "logits of another teacher or front end",
-            expected=digest[:12],
-            got=found[:12],
-            next_step="remove this file to compute them again",
-        )
-    return SoftTargets(tuple(str(n) for n in names), logits.astype(np.float32))
+    clips = tuple(str(n) for n in names)
+    wanted = {"teacher or front end": teacher, "views": "" if views is None else views.digest(clips)}
+    for what in wanted:
+        if found[what] != wanted[what]:
+            raise TrainingError(
+                str(path),
+                f"logits of another {what}" if what != "views" else "logits of other views",
+                expected=wanted[what][:12] or "clips as they are",
+                got=found[what][:12] or "clips as they are",
+                next_step="remove this file to compute them again",
+            )
+    return SoftTargets(clips, logits.astype(np.float32), views)

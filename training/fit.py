@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,7 @@ from torch.utils.data import DataLoader, Sampler
 from runtime.spec import FrontendSpec
 from runtime.terminal import shows_bars
 
-from .data import Clips, Dataset
-from .devices import impulse_responses, measured_responses
+from .data import Clips, Dataset, Rows
 from .distill import SoftTargets
 from .errors import TrainingError
 from .features import FeatureLoss
@@ -40,12 +39,12 @@ from .module import Objective, SceneModule
 from .processes import is_first, per_node, rank, world_size
 from .recipe import FitSettings
 from .soup import Soup, refresh_batch_norm
+from .views import PARTNER, View, Views
 
 __all__ = ["FitResult", "Metrics", "evaluate", "fit", "predict_logits"]
 
 F32 = npt.NDArray[np.float32]
 CHECKPOINT = "last.ckpt"
-AUGMENTATION_MICROPHONES = 40
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,8 @@ def fit(
         checkpoint.unlink(missing_ok=True)
     torch.manual_seed(seed)
     model.to(memory_format=torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
-    microphones = None
-    if recipe.augment.device_ir_p:
-        microphones = _microphones(recipe.augment.device_irs, frontend.sample_rate_hz)
-    module = SceneModule(model, frontend, recipe, seed, microphones, objective, features)
     loaders = _loaders(dataset, recipe, soft_targets, seed)
+    module = SceneModule(model, frontend, recipe, seed, loaders[0].dataset.responses, objective, features)
     module.steps_per_epoch = len(loaders[0])
     keeper = _Keeper(run_dir, recipe, validated=loaders[1] is not None)
     trainer = _trainer(recipe, run_dir, progress, loaders[1] is not None, [*callbacks, keeper])
@@ -125,7 +121,9 @@ def fit(
     return FitResult(state, epoch, tuple(module.history))
 
 
-def predict_logits(model: nn.Module, frontend: FrontendSpec, waveforms: npt.NDArray[Any], batch_size: int = 64) -> F32:
+def predict_logits(
+    model: nn.Module, frontend: FrontendSpec, waveforms: npt.NDArray[Any] | Rows | View, batch_size: int = 64
+) -> F32:
     """Logits float32 (n, classes) of clips (n, samples), int16 or float32 in [-1, 1], in evaluation mode.
 
     Runs on the device of the model's parameters and leaves the model's mode as it was.
@@ -147,36 +145,67 @@ def predict_logits(model: nn.Module, frontend: FrontendSpec, waveforms: npt.NDAr
     return logits
 
 
-class ClipBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """Clips fetched a batch at a time from the memory-mapped array."""
+class TrainingBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """Training clips fetched a batch at a time from the memory-mapped array, as the epoch's view has them.
 
-    def __init__(self, clips: Clips, teacher: F32 | None = None) -> None:
-        self.clips, self.teacher = clips, teacher
-        self.reference = np.array([r.device == "a" for r in clips.records])
+    With ``soft_targets`` each has its ``teacher``: of this very view if the teachers heard it, else of the clip as it
+    is, and then a clip mixed in has its own.
+    """
+
+    def __init__(self, clips: Clips, views: Views, sample_rate_hz: int, soft_targets: SoftTargets | None) -> None:
+        self.clips, self.views = clips, views
+        self.responses = views.responses(sample_rate_hz)
+        self.teacher: F32 | None = None
+        if soft_targets is not None:
+            self.teacher = soft_targets.rows_for([r.filename for r in clips.records])
+        self.hears_views = soft_targets is not None and soft_targets.views is not None
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """What is fetched from now on is of this epoch."""
+        self.number = self.views.number(epoch)
+        self.view = View(self.clips, self.views, self.number, self.responses)
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
-        batch = {
-            "waveform": torch.from_numpy(np.array(self.clips.waveforms[rows])),
-            "target": torch.from_numpy(self.clips.targets[rows]),
-            "reference_device": torch.from_numpy(self.reference[rows]),
-        }
-        if self.teacher is not None:
-            batch["teacher"] = torch.from_numpy(self.teacher[rows])
-        return batch
+        which = np.array(rows)
+        batch = self.view.batch(which)
+        if self.teacher is None:
+            return batch
+        partners = self.view.drawn.get("partner")
+        if self.hears_views:
+            said = own = torch.from_numpy(self.teacher[which, self.number])
+        else:
+            own = torch.from_numpy(self.teacher[which])
+            said = own if partners is None else torch.from_numpy(self.teacher[partners[which]])
+        return batch | {"teacher": own} | ({} if partners is None else {PARTNER + "teacher": said})
+
+
+class ValidationBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """Clips as they are, fetched a batch at a time."""
+
+    def __init__(self, clips: Clips) -> None:
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
+        waveforms = torch.from_numpy(np.array(self.clips.waveforms[rows]))
+        return {"waveform": waveforms, "target": torch.from_numpy(self.clips.targets[rows])}
 
 
 class EpochShuffle(Sampler[int]):
-    """A permutation that depends on (seed, epoch) alone; Lightning says the epoch.
+    """A permutation that depends on (seed, epoch) alone; Lightning says the epoch, and ``on_epoch`` is told it.
 
     Of n processes each takes every n-th row: together their batches are those of one process.
     """
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(self, count: int, seed: int, on_epoch: Callable[[int], None] = lambda epoch: None) -> None:
         self.count, self.seed, self.epoch = count // world_size() * world_size(), seed, 0
-        self.clips = count
+        self.clips, self.on_epoch = count, on_epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -185,6 +214,7 @@ class EpochShuffle(Sampler[int]):
         return self.count // world_size()
 
     def __iter__(self) -> Iterator[int]:
+        self.on_epoch(self.epoch)
         rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.clips)[: self.count]
         return iter(rows[rank() :: world_size()].tolist())
 
@@ -230,26 +260,23 @@ def _log_mels(frontend: FrontendSpec, batches: DataLoader[Any], device: torch.de
     return (log_mel(batch["waveform"].to(device).float() / 32768.0) for batch in batches)
 
 
-def _microphones(folder: Path | None, sample_rate_hz: int) -> Tensor:
-    if folder is not None:
-        return torch.from_numpy(measured_responses(folder, sample_rate_hz))
-    return torch.from_numpy(impulse_responses(AUGMENTATION_MICROPHONES, sample_rate_hz))
-
-
 def _loaders(
     dataset: Dataset, recipe: FitSettings, soft_targets: SoftTargets | None, seed: int
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
-    """Training batches, and validation batches if the folder has places to spare for them."""
-    teacher = None if soft_targets is None else soft_targets.rows_for([r.filename for r in dataset.train.records])
-    shuffle = EpochShuffle(len(dataset.train), seed)
-    train = ClipBatches(dataset.train, teacher)
+    """Training batches, and validation batches if the folder has places to spare for them.
+
+    If the soft targets are of certain views, those are heard, whatever the recipe says of waveforms.
+    """
+    views = (soft_targets and soft_targets.views) or Views(recipe.augment, seed)
+    train = TrainingBatches(dataset.train, views, dataset.sample_rate_hz, soft_targets)
+    shuffle = EpochShuffle(len(train), seed, train.begin)
     batch_size = max(1, recipe.batch_size // world_size())
     # A last batch of one clip has no batch statistics.
     drop_last = len(shuffle) > batch_size and len(shuffle) % batch_size == 1
     loader = DataLoader(train, batch_size, sampler=shuffle, collate_fn=_as_is, drop_last=drop_last)
     if not len(dataset.validation):
         return loader, None
-    return loader, DataLoader(ClipBatches(dataset.validation), recipe.batch_size, collate_fn=_as_is)
+    return loader, DataLoader(ValidationBatches(dataset.validation), recipe.batch_size, collate_fn=_as_is)
 
 
 def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -300,7 +327,7 @@ def _run_record(
         "clips": clips,
         "labels": list(dataset.labels),
         "features": None if features is None else features.record(),
-        "soft_targets": None if soft_targets is None else hashlib.sha256(soft_targets.logits.tobytes()).hexdigest(),
+        "soft_targets": None if soft_targets is None else soft_targets.digest(),
     }
 
 

@@ -29,12 +29,15 @@ Weigher = Callable[[Clips, F32], F32]
 
 @dataclass(frozen=True)
 class Fused:
-    """The head chosen, what every candidate reached on validation (log loss in nats), and fused logits (n, classes)."""
+    """The head chosen and what every candidate reached on validation (log loss in nats)."""
 
     choice: str
     validation: dict[str, dict[str, float]]
-    train: F32
-    test: F32
+    weigher: Weigher
+
+    def fuse(self, clips: Clips, logits: F32) -> F32:
+        """Logits (n, teachers, classes) of ``clips`` to fused ones (n, classes)."""
+        return _fused(self.weigher, clips, logits)
 
 
 def fuse(weights: Tensor, logits: Tensor) -> Tensor:
@@ -65,17 +68,14 @@ def learn_fusion(
     run_dir: Path,
     *,
     out_of_fold: F32,
-    train: F32,
     validation: F32,
-    test: F32,
     seed: int,
     resume: bool,
     progress: bool,
 ) -> Fused:
-    """Train both heads and choose; all logits are float32 (clips, teachers, classes) of the part they are named after.
+    """Train both heads on ``out_of_fold`` logits of the training clips and choose on those of ``validation``.
 
-    ``train`` are the logits of the teachers that know the training clips, ``out_of_fold`` those of their copies that do
-    not; ``settings.soft_targets`` says which of them are fused for the student.
+    Both are float32 (clips, teachers, classes).
     """
     if not len(dataset.validation):
         raise TrainingError("fusion", "no validation part to choose on", next_step="use data with more places")
@@ -92,9 +92,7 @@ def learn_fusion(
         for name, weigher in {"equal": equal, **weighers}.items()
     }
     choice = min(weighers, key=lambda name: reached[name]["log_loss"])
-    taught = out_of_fold if settings.soft_targets == "out_of_fold" else train
-    fused_train = _fused(weighers[choice], dataset.train, taught)
-    return Fused(choice, reached, fused_train, _fused(weighers[choice], dataset.test, test))
+    return Fused(choice, reached, weighers[choice])
 
 
 def train_z2(settings: Fusion, logits: F32, targets: np.ndarray, seed: int) -> LogitsWeigher:

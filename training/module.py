@@ -17,11 +17,12 @@ from torch.nn import functional as F
 
 from runtime.spec import FrontendSpec
 
-from .augment import Mixing, augment_spectrograms, augment_waveforms, jittered_f_max
+from .augment import augment_spectrograms, augment_waveforms, jittered_f_max
 from .distill import distillation_loss
 from .features import FeatureLoss
 from .frontend import TorchLogMel
 from .recipe import FitSettings, Schedule
+from .views import PARTNER
 
 Batch = dict[str, Tensor]
 # What a network is trained for: its outputs (batch, ...) and the batch to the loss of each clip, (batch,).
@@ -46,9 +47,8 @@ def learning_rate_factor(schedule: Schedule, step: int, steps_per_epoch: int, ep
 
 
 class SceneModule(lightning.LightningModule):
-    """Trains ``model``: (batch, 1, n_mels, n_frames) to logits. Batches are dicts of ``waveform`` int16 (batch,
-    samples), ``target`` int64 (batch,), ``reference_device`` bool (batch,) and, if distilled, ``teacher`` float32
-    (batch, classes).
+    """Trains ``model``: (batch, 1, n_mels, n_frames) to logits. Batches are of a view (``training.views``) and, if
+    distilled, have a ``teacher``, float32 (batch, classes).
 
     Without an ``objective`` that is distillation from the batch's teacher, or cross-entropy if it has none.
     ``features`` is added to it, and its projection is trained along."""
@@ -84,14 +84,12 @@ class SceneModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         augment, random = self.settings.augment, self.random
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            samples = batch["waveform"].float() / 32768.0
-            responses, eligible = self.impulse_responses, batch["reference_device"]
-            samples, mixing = augment_waveforms(samples, augment, responses, eligible, random)
+            samples = augment_waveforms(batch, self.impulse_responses)
             jitter = augment.f_max_jitter_hz
             f_max_hz = jittered_f_max(self.log_mel.spec, jitter, random) if jitter else None
             x = augment_spectrograms(self.log_mel(samples, f_max_hz), augment, self.log_mel.spec.norm_std, random)
         logits = self.model(x)
-        loss = self._mixed_loss(logits, batch, mixing)
+        loss = self._mixed_loss(logits, batch)
         if self.features is not None:
             feature_loss = self.features(samples)
             self._sums["feature_loss"] += float(feature_loss.detach()) * len(logits)
@@ -102,11 +100,11 @@ class SceneModule(lightning.LightningModule):
         self._sums["train_clips"] += count
         return loss
 
-    def _mixed_loss(self, outputs: Tensor, batch: Batch, mixing: Mixing | None) -> Tensor:
+    def _mixed_loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         loss = self.objective(outputs, batch)
-        if mixing is not None:
-            partners = {name: values[mixing.other] for name, values in batch.items()}
-            loss = mixing.of(loss, self.objective(outputs, partners))
+        if "share" in batch:
+            partners = {name.removeprefix(PARTNER): v for name, v in batch.items() if name.startswith(PARTNER)}
+            loss = batch["share"] * loss + (1 - batch["share"]) * self.objective(outputs, partners)
         return loss.mean()
 
     def _labels_and_teacher(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -11,25 +11,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from runtime.spec import FrontendSpec
 
 from .data import Dataset
-from .distill import SoftTargets, average_logits
+from .distill import SoftTargets
+from .ensemble import averaged, fused, views_of
 from .errors import TrainingError
 from .features import FeatureLoss
 from .files import write_json
 from .fit import FitResult, predict_logits
-from .fusion import Fused, learn_fusion
 from .metrics import F32, Metrics, evaluate
 from .models.checkpoint import save_model
 from .models.config import ModelConfig, parameter_count
 from .network import FeatureLossOf, Network, train_network
 from .recipe import Recipe
-from .teachers import TrainedTeacher, load_teacher, out_of_fold_logits, train_teacher
+from .teachers import TrainedTeacher, load_teacher, train_teacher
 
 
 @dataclass(frozen=True)
@@ -89,47 +88,14 @@ def train_teachers(
         for number in range(len(recipe.teachers))
     ]
     results = tuple(_judged(teacher, dataset) for teacher in teachers)
-    choice, reached = "mean", {}
     if recipe.fusion is None:
-        on_train, on_test = (average_logits([t.logits(dataset, p).logits for t in teachers]) for p in ("train", "test"))
+        together = averaged(teachers, dataset, views_of(recipe, seed))
     else:
-        fused = fused_teachers(recipe, teachers, dataset, run_dir, seed=seed, resume=resume, progress=progress)
-        on_train, on_test, choice, reached = fused.train, fused.test, fused.choice, fused.validation
-    report = TeacherReport(results, evaluate(on_test, dataset.test.records, dataset.labels), choice, reached)
+        together = fused(recipe, teachers, dataset, run_dir, seed=seed, resume=resume, progress=progress)
+    metrics = evaluate(together.test, dataset.test.records, dataset.labels)
+    report = TeacherReport(results, metrics, together.choice, together.validation)
     write_json(run_dir / "teachers" / "metrics.json", report.to_json())
-    return SoftTargets(tuple(r.filename for r in dataset.train.records), on_train), report
-
-
-def fused_teachers(
-    recipe: Recipe,
-    teachers: Sequence[TrainedTeacher],
-    dataset: Dataset,
-    run_dir: Path,
-    *,
-    seed: int,
-    resume: bool,
-    progress: bool,
-) -> Fused:
-    """The teachers weighed by heads that learned from out-of-fold logits; ``recipe.fusion`` must say how."""
-    if recipe.fusion is None:
-        raise TrainingError(f"recipe '{recipe.name}'", "says nothing of fusion", next_step="add a part 'fusion'")
-    folds = recipe.fusion.folds
-    honest = [
-        out_of_fold_logits(recipe, n, dataset, run_dir, folds=folds, seed=seed, resume=resume, progress=progress)
-        for n in range(len(teachers))
-    ]
-    logits = {p: np.stack([t.logits(dataset, p).logits for t in teachers], axis=1) for p in ("train", "test")}
-    return learn_fusion(
-        recipe.fusion,
-        dataset,
-        run_dir / "teachers",
-        out_of_fold=np.stack(honest, axis=1),
-        validation=np.stack([t.logits(dataset, "validation").logits for t in teachers], axis=1),
-        **logits,
-        seed=seed,
-        resume=resume,
-        progress=progress,
-    )
+    return together.train, report
 
 
 def train_student(

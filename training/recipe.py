@@ -43,6 +43,7 @@ class Augment(_Record):
     """What training clips go through; a zero switches a step off.
 
     ``device_irs`` is a folder of WAV files with impulse responses; without one they come from a microphone model.
+    ``mixup_p`` is the share of clips that are mixed with another.
     """
 
     roll_samples: int = Field(default=0, ge=0)
@@ -164,13 +165,15 @@ class Recipe(TrainSettings):
     """A student, the teachers it learns from, and how it is then trained for int8.
 
     Soft targets are the mean of the teachers' logits, or what ``fusion`` makes of them; ``features`` adds a stage of
-    one.
+    one. The teachers answer the training clips as they are, or, with ``views``, so many augmented versions of each,
+    and then the student hears these in turn, one an epoch.
     """
 
     name: str
     seed: int = 0
     teachers: tuple[TrainSettings, ...] = ()
     features: FeatureDistillation | None = None
+    views: int = Field(default=0, ge=0)
     fusion: Fusion | None = None
     qat: FitSettings = QAT
 
@@ -182,6 +185,10 @@ class Recipe(TrainSettings):
             raise ValueError(f"features.teacher is {self.features.teacher}, but teachers are {len(self.teachers)}")
         if self.fusion is not None and len(self.teachers) < 2:
             raise ValueError("fusion needs two teachers or more")
+        if self.views and self.fusion is not None and self.fusion.soft_targets == "out_of_fold":
+            raise ValueError(
+                "views are answered by the teachers themselves, not by copies: soft_targets must be in_fold"
+            )
         return self
 
 

@@ -1,8 +1,9 @@
 """Teachers on disk: trained once per run folder, their weights and their logits kept, and folds for honest logits.
 
 ``teachers/N-MODEL/weights.pt`` holds the weights, ``logits-PART.npz`` what the teacher says of that part of the data
-set, keyed by clip name and by the digest of weights and front end. Refuses weights of another network and logits of
-another teacher. Out-of-fold logits come from copies trained without the places they judge.
+set and ``logits-train-views.npz`` what it says of augmented views of it, keyed by clip name, by the digest of weights
+and front end, and by that of the views. Refuses weights of another network, logits of another teacher or other views.
+Out-of-fold logits come from copies trained without the places they judge.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .fit import predict_logits
 from .models.checkpoint import load_weights
 from .network import build_network, train_network
 from .recipe import Recipe
+from .views import View, Views
 
 PARTS = ("train", "validation", "test")
 
@@ -38,20 +40,30 @@ class TrainedTeacher:
     folder: Path
     digest: str
 
-    def logits(self, dataset: Dataset, part: str) -> SoftTargets:
-        """What it says of ``part`` ("train", "validation" or "test"), from its folder if kept there."""
+    def logits(self, dataset: Dataset, part: str, views: Views | None = None) -> SoftTargets:
+        """What it says of ``part`` ("train", "validation" or "test"), from its folder if kept there.
+
+        Of every one of ``views`` if they are given, else of the clips as they are.
+        """
         clips: Clips = getattr(dataset, part)
         names = tuple(r.filename for r in clips.records)
-        path = self.folder / f"logits-{part}.npz"
+        path = self.folder / f"logits-{part}{'' if views is None else '-views'}.npz"
         if path.is_file():
-            cached = load_logits(path, self.digest)
+            cached = load_logits(path, self.digest, views)
             if cached.names == names:
                 return cached
-        logits = np.zeros((0, len(dataset.labels)), np.float32)
-        if names:
-            logits = predict_logits(self.model, self.frontend, clips.waveforms)
-        save_logits(path, SoftTargets(names, logits), self.digest)
-        return SoftTargets(names, logits)
+        logits = self._asked(dataset, clips, views)
+        save_logits(path, SoftTargets(names, logits, views), self.digest)
+        return SoftTargets(names, logits, views)
+
+    def _asked(self, dataset: Dataset, clips: Clips, views: Views | None) -> F32:
+        if not len(clips):
+            return np.zeros((0, len(dataset.labels)), np.float32)
+        if views is None:
+            return predict_logits(self.model, self.frontend, clips.waveforms)
+        responses = views.responses(dataset.sample_rate_hz)
+        heard = (View(clips, views, number, responses) for number in range(views.count))
+        return np.stack([predict_logits(self.model, self.frontend, view) for view in heard], axis=1)
 
 
 def train_teacher(

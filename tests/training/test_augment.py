@@ -12,10 +12,8 @@ import torch
 from runtime.spec import preset
 from training.augment import (
     augment_spectrograms,
-    augment_waveforms,
     change_gain,
     convolve_impulse_responses,
-    draw_mixing,
     filter_bands,
     freq_mixstyle,
     jittered_f_max,
@@ -34,29 +32,21 @@ def random(seed: int = 0) -> torch.Generator:
 
 
 def test_roll_rotates_each_clip_by_its_own_shift() -> None:
-    x = torch.arange(50.0).repeat(64, 1)
-    rolled = roll_time(x, 5, random())
-    shifts = rolled.argmin(dim=1)
-    assert set(shifts.tolist()) == {0, 1, 2, 3, 4, 5, 45, 46, 47, 48, 49}
-    for row, shift in zip(rolled, shifts.tolist(), strict=True):
+    x = torch.arange(50.0).repeat(11, 1)
+    shifts = torch.arange(-5, 6)
+    for row, shift in zip(roll_time(x, shifts), shifts.tolist(), strict=True):
         assert torch.equal(row, torch.roll(x[0], shift))
 
 
-def test_impulse_responses_reach_eligible_clips_only() -> None:
+def test_each_clip_is_heard_through_its_microphone() -> None:
     x = torch.from_numpy(np.random.default_rng(1).standard_normal((40, 300))).float()
     responses = torch.tensor([[0.0, 1.0, 0.5], [2.0, 0.0, -1.0]])
-    eligible = torch.arange(40) % 2 == 0
-    y = convolve_impulse_responses(x, responses, eligible, 1.0, random())
-    assert torch.equal(y[1::2], x[1::2])
-    used = set()
-    for before, after in zip(x[::2], y[::2], strict=True):
-        fits = [i for i, r in enumerate(responses) if np.allclose(np.convolve(before, r)[:300], after, atol=1e-4)]
-        assert len(fits) == 1
-        used.update(fits)
-    assert used == {0, 1}
-    changed = (convolve_impulse_responses(x, responses, torch.ones(40).bool(), 0.5, random()) != x).any(dim=1)
-    assert 5 < int(changed.sum()) < 35
-    assert convolve_impulse_responses(x, responses, eligible, 0.0, random()) is x
+    which = torch.arange(40) % 3 - 1
+    y = convolve_impulse_responses(x, responses, which)
+    for before, after, i in zip(x, y, which.tolist(), strict=True):
+        expected = before if i < 0 else np.convolve(before, responses[i])[:300]
+        np.testing.assert_allclose(after, expected, atol=1e-4)
+    assert convolve_impulse_responses(x, responses, torch.full((40,), -1)) is x
 
 
 def test_mixstyle_moves_statistics_between_clips_and_keeps_their_pattern() -> None:
@@ -109,31 +99,10 @@ def test_mask_covers_a_run_of_frames_over_all_bands() -> None:
         assert torch.allclose(after[:, frames], before.mean())
 
 
-def test_gain_is_uniform_in_decibels_and_one_per_clip() -> None:
-    x = torch.randn(2000, 8)
-    ratio = change_gain(x, 6.0, random()) / x
-    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
-    decibels = 20 * torch.log10(ratio[:, 0])
-    assert -6 <= float(decibels.min()) < -5.8
-    assert 5.8 < float(decibels.max()) <= 6
-    assert float(decibels.std()) == pytest.approx(12 / 12**0.5, rel=0.05)
-
-
-def test_mixing_is_of_two_clips_and_the_first_outweighs() -> None:
-    mixing = draw_mixing(500, 1.0, 0.4, random(), torch.device("cpu"))
-    assert mixing is not None
-    assert sorted(mixing.other.tolist()) == list(range(500))
-    assert float(mixing.weight.min()) >= 0.5
-    drawn = np.random.default_rng(0).beta(0.4, 0.4, 100_000)
-    assert float(mixing.weight.mean()) == pytest.approx(np.maximum(drawn, 1 - drawn).mean(), abs=0.03)
-    x = torch.randn(500, 3)
-    mixed = mixing.of(x, x[mixing.other])
-    for i in (0, 7, 499):
-        w = mixing.weight[i]
-        torch.testing.assert_close(mixed[i], w * x[i] + (1 - w) * x[mixing.other[i]])
-    coins = random(1)
-    drawn_at_all = [draw_mixing(2, 0.3, 0.4, coins, torch.device("cpu")) is not None for _ in range(200)]
-    assert 35 < sum(drawn_at_all) < 90
+def test_gain_is_in_decibels_and_one_per_clip() -> None:
+    x = torch.randn(3, 8)
+    louder = change_gain(x, torch.tensor([0.0, 20.0, -6.0]))
+    torch.testing.assert_close(louder, x * torch.tensor([[1.0], [10.0], [0.50119]]))
 
 
 def test_filter_is_a_gain_over_frequency_alone_within_its_bounds() -> None:
@@ -188,29 +157,12 @@ def test_upper_edge_stays_in_its_range() -> None:
     assert 15_950 < max(edges) <= 16_000
 
 
-def test_equal_seeds_give_equal_batches() -> None:
-    settings = Augment(
-        roll_samples=40,
-        device_ir_p=0.5,
-        gain_db=3,
-        mixup_p=0.9,
-        mixstyle_p=0.5,
-        filter_db=6,
-        freq_mask_bins=8,
-        time_mask_frames=4,
-    )
-    samples, x = torch.randn(8, 400), torch.randn(8, 1, 20, 10)
-    responses, eligible = torch.randn(3, 10), torch.ones(8).bool()
-
-    def both(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        g = random(seed)
-        waveforms, _ = augment_waveforms(samples, settings, responses, eligible, g)
-        return waveforms, augment_spectrograms(x, settings, 5.0, g)
-
-    first, again, other = both(5), both(5), both(6)
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    assert not torch.equal(first[0], other[0])
+def test_equal_seeds_give_equal_spectrograms() -> None:
+    settings = Augment(mixstyle_p=0.5, filter_db=6, freq_mask_bins=8, time_mask_frames=4)
+    x = torch.randn(8, 1, 20, 10)
+    first, again, other = (augment_spectrograms(x, settings, 5.0, random(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("field", ["device_ir_p", "mixstyle_p", "mixup_p"])

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from runtime.spec import preset
-from training.augment import Mixing
 from training.errors import TrainingError
 from training.features import FeatureLoss, StageTap, gram_loss, projection_loss
 from training.models.config import build_model, named_config
@@ -38,7 +37,6 @@ def batch(clips: int = 6) -> dict[str, torch.Tensor]:
     return {
         "waveform": (level * torch.randn(clips, STUDENT.clip_samples, generator=g)).to(torch.int16),
         "target": torch.arange(clips) % 3,
-        "reference_device": torch.ones(clips, dtype=torch.bool),
     }
 
 
@@ -144,8 +142,8 @@ def test_mixed_clips_have_mixed_losses(teacher: nn.Module) -> None:
     student, _ = feature_loss(teacher)
     module = SceneModule(student, STUDENT, FitSettings(epochs=1, learning_rate=0.01), 0)
     logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
-    mixing = Mixing(torch.tensor([0.9, 0.5, 0.7, 1.0]), torch.tensor([1, 3, 0, 2]))
-    one_hot = nn.functional.one_hot(labels, 3).float()
-    soft = mixing.of(one_hot, one_hot[mixing.other])
-    got = module._mixed_loss(logits, {"target": labels}, mixing)
+    share, others = torch.tensor([0.9, 0.5, 0.7, 1.0]), labels[[1, 3, 0, 2]]
+    one_hot, other = (nn.functional.one_hot(x, 3).float() for x in (labels, others))
+    soft = share[:, None] * one_hot + (1 - share[:, None]) * other
+    got = module._mixed_loss(logits, {"target": labels, "share": share, "partner_target": others})
     torch.testing.assert_close(got, nn.functional.cross_entropy(logits, soft))
