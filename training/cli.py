@@ -110,6 +110,9 @@ def train_compare(
     data: Data,
     out: Out,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Students per way, each with its own seed.")] = 3,
+    ways: Annotated[
+        str, typer.Option(metavar="LIST", help="Which to train beside no teacher.")
+    ] = "single,mean,projection,gram,fusion",
     subset: Subset = 100,
     resume: Resume = False,
     quiet: Quiet = False,
@@ -127,7 +130,8 @@ def train_compare(
             _tell(f"{name}, seed {number}: {accuracy:.1%}", err=True)
 
     numbers = range(first, first + seeds)
-    rows = compare(settings, dataset, out, seeds=numbers, resume=resume, on_student=on_student)
+    names = ways.split(",")
+    rows = compare(settings, dataset, out, seeds=numbers, names=names, resume=resume, on_student=on_student)
     if as_json:
         _tell_json([asdict(row) for row in rows])
     else:

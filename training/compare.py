@@ -26,6 +26,7 @@ from .recipe import FeatureDistillation, Fusion, Recipe, TrainSettings
 from .teachers import TrainedTeacher, train_teacher
 
 BASELINE = "no teacher"
+WAYS = ("single", "mean", "projection", "gram", "fusion")  # beside the baseline, which is always there
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,17 @@ def compare(
     run_dir: Path,
     *,
     seeds: Sequence[int],
+    names: Sequence[str] = WAYS,
     resume: bool = False,
     progress: bool = True,
     on_student: Callable[[str, int, float], None] = lambda name, seed, accuracy: None,
 ) -> tuple[Row, ...]:
-    """Train every way with every seed into ``run_dir`` and write ``comparison.json``; raises TrainingError."""
+    """Train every way of ``names`` with every seed into ``run_dir`` and write ``comparison.json``.
+
+    Raises TrainingError, for ways it does not know too.
+    """
     right: dict[str, np.ndarray] = {}
-    ways = ways_to_teach(recipe, dataset, run_dir, resume=resume, progress=progress)
+    ways = ways_to_teach(recipe, dataset, run_dir, names=names, resume=resume, progress=progress)
     for way in ways:
         guesses = []
         for seed in seeds:
@@ -90,27 +95,34 @@ def compare(
     return rows
 
 
-def ways_to_teach(recipe: Recipe, dataset: Dataset, run_dir: Path, *, resume: bool, progress: bool) -> tuple[Way, ...]:
-    """Train the teachers and, for fusion, their copies; the rows of the table in order."""
+def ways_to_teach(
+    recipe: Recipe, dataset: Dataset, run_dir: Path, *, names: Sequence[str] = WAYS, resume: bool, progress: bool
+) -> tuple[Way, ...]:
+    """Train the teachers and, for fusion, their copies; the rows of the table in order, labels alone first."""
     if not recipe.teachers:
         raise TrainingError(f"recipe '{recipe.name}'", "has no teachers", next_step="compare a recipe that has")
+    unknown = sorted(set(names) - set(WAYS))
+    if unknown:
+        raise TrainingError(f"way '{unknown[0]}'", "unknown", expected=" | ".join(WAYS), next_step="name some of these")
     options: dict[str, Any] = {"seed": recipe.seed, "resume": resume, "progress": progress}
     numbers = range(len(recipe.teachers))
     teachers = [train_teacher(recipe, number, dataset, run_dir, **options) for number in numbers]
-    views = views_of(recipe, recipe.seed)
     plain = recipe.model_copy(update={"features": None, "fusion": None})
-    best = max(teachers, key=lambda teacher: _validated(teacher, dataset))
+    ways = [Way(BASELINE, "labels alone", None, plain)]
+    views = views_of(recipe, recipe.seed)
+    if "single" in names:
+        best = max(teachers, key=lambda teacher: _validated(teacher, dataset))
+        ways.append(Way("single teacher", best.name, best.logits(dataset, "train", views), plain))
     mean = averaged(teachers, dataset, views).train
-    ways = [
-        Way(BASELINE, "labels alone", None, plain),
-        Way("single teacher", best.name, best.logits(dataset, "train", views), plain),
-        Way("mean", "equal weights", mean, plain),
-    ]
+    if "mean" in names:
+        ways.append(Way("mean", "equal weights", mean, plain))
     features = recipe.features or FeatureDistillation()
     for kind in ("projection", "gram"):
-        taught = plain.model_copy(update={"features": features.model_copy(update={"kind": kind})})
-        ways.append(Way(f"P1 {kind}", f"mean, and a stage of {recipe.teachers[features.teacher].model}", mean, taught))
-    if len(teachers) > 1:
+        if kind in names:
+            taught = plain.model_copy(update={"features": features.model_copy(update={"kind": kind})})
+            note = f"mean, and a stage of {recipe.teachers[features.teacher].model}"
+            ways.append(Way(f"P1 {kind}", note, mean, taught))
+    if "fusion" in names and len(teachers) > 1:
         chosen = recipe.model_copy(update={"fusion": recipe.fusion or default_fusion(recipe)})
         together = fused(chosen, teachers, dataset, run_dir, **options)
         ways.append(Way("P2 fusion", together.choice, together.train, plain))

@@ -71,6 +71,14 @@ def test_one_teacher_is_not_fused_and_none_is_refused(dataset: Dataset, tmp_path
         compare(RECIPE.model_copy(update={"teachers": ()}), dataset, tmp_path / "x", seeds=(0,), progress=False)
 
 
+def test_only_the_ways_named_are_trained(dataset: Dataset, tmp_path: Path) -> None:
+    rows = compare(RECIPE, dataset, tmp_path, seeds=(0,), names=("mean",), progress=False)
+    assert [row.name for row in rows] == [BASELINE, "mean"]
+    assert not list(tmp_path.glob("teachers/*/fold-*"))
+    with pytest.raises(TrainingError, match="way 'best': unknown"):
+        compare(RECIPE, dataset, tmp_path, seeds=(0,), names=("mean", "best"), resume=True, progress=False)
+
+
 def test_gains_are_paired() -> None:
     """Places differ far more than ways do; pairing takes that out."""
     rng = np.random.default_rng(0)
