@@ -35,13 +35,13 @@ WAYS = {
 }
 
 
-def right_of(recipe: Recipe, dataset: Dataset, out: Path, way: str, seeds: range, resume: bool) -> np.ndarray:
+def right_of(recipe: Recipe, dataset: Dataset, out: Path, way: str, seeds: range) -> np.ndarray:
     """float64 (seeds, test clips): 1 where the student was right."""
     augment = recipe.augment.model_copy(update=WAYS[way])
     taught = recipe.model_copy(update={"augment": augment, "teachers": (), "features": None, "fusion": None})
     rows = []
     for seed in seeds:
-        student = train_student(taught, dataset, out, seed=seed, resume=resume, name=f"{way}-{seed}")
+        student = train_student(taught, dataset, out, seed=seed, resume=True, name=f"{way}-{seed}")
         rows.append(student.logits.argmax(axis=1) == dataset.test.targets)
         print(f"{way}, seed {seed}: {rows[-1].mean():.1%}", file=sys.stderr)
     return np.stack(rows).astype(np.float64)
@@ -70,10 +70,7 @@ def main() -> None:
         raise TrainingError(str(given.data), "every device of the test is met in training", got=sorted(met))
     places = np.array([r.place for r in dataset.test.records])
     ways = given.ways.split(",")
-    right = {
-        way: right_of(recipe, dataset, given.out, way, range(given.seeds), (given.out / f"{way}-0").is_dir())
-        for way in ways
-    }
+    right = {way: right_of(recipe, dataset, given.out, way, range(given.seeds)) for way in ways}
     devices = sorted({r.device for r, new in zip(dataset.test.records, unknown, strict=True) if new})
     print(f"| augmentation | known devices (95 %) | unknown: {' '.join(devices)} (95 %) | gain there, points (95 %) |")
     print("|---|---|---|---|")
