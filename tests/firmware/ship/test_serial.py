@@ -147,12 +147,15 @@ def test_the_command_serves_until_interrupted(scenes: Bundle) -> None:
     words = [sys.executable, "-m", "tinyscene", "firmware", "serial", str(scenes.path), "--target", "cortex-m55"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout is not None
-        path, _, rest = served.stdout.readline().partition(": ")
-        assert "Cortex-M55" in rest
-        with Runner(path) as runner:
-            assert runner.command("name") == ["m-name-dut-[tinyscene]"]
-        served.send_signal(signal.SIGINT)
-        assert served.wait(timeout=30) == 130
+        try:
+            path, _, rest = served.stdout.readline().partition(": ")
+            assert "Cortex-M55" in rest
+            with Runner(path) as runner:
+                assert runner.command("name") == ["m-name-dut-[tinyscene]"]
+            served.send_signal(signal.SIGINT)
+            assert served.wait(timeout=30) == 130
+        finally:
+            served.kill()  # or leaving the block would wait for ever
     assert not os.path.exists(path)
 
 
