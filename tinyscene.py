@@ -56,6 +56,12 @@ COMMANDS = (
         "Ways to teach a student in one table, at equal budget and seeds.",
         "train",
     ),
+    Command(
+        "train devices",
+        "training.cli:train_devices",
+        "Train a student on for each device of the training part.",
+        "train",
+    ),
     Command("train", "training.cli:train", "Train teachers and distil a student by a recipe.", "train"),
     Command("teachers train", "training.cli:teachers_train", "Train a recipe's teachers alone.", "train"),
     Command(

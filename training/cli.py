@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _recipes(incomplete: str) -> list[str]:
     """For completion: the recipes by name, and what else may stand there."""
     names = [path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml")]
-    return [name for name in ("compare", *sorted(names)) if name.startswith(incomplete)]
+    return [name for name in ("compare", "devices", *sorted(names)) if name.startswith(incomplete)]
 
 
 RecipeName = Annotated[
@@ -136,6 +136,41 @@ def train_compare(
         _tell_json([asdict(row) for row in rows])
     else:
         _tell(as_markdown(rows))
+
+
+def train_devices(
+    recipe: RecipeName,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder of 'train', with its student.")],
+    seed: Seed = None,
+    subset: Subset = 100,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a student on for each device of the training part; other devices keep the general network.
+
+    A device keeps it too unless its own is better on the validation part. Writes devices/NAME.pt and devices.json.
+    """
+    from .device_models import FOLDER, general_model
+    from .device_models import train_devices as train_on
+    from .errors import TrainingError
+    from .pipeline import train_teachers
+    from .present import device_lines
+
+    if (out / FOLDER).exists() and not resume:
+        raise TrainingError(str(out / FOLDER), "is there already", next_step="give --resume, or remove it")
+    settings, dataset, chosen_seed = _opened(recipe, data, out, seed, subset, resume=True)
+    general_model(out, dataset)  # refused before teachers are looked for
+    soft_targets = None
+    if settings.teachers:
+        soft_targets, _ = train_teachers(settings, dataset, out, seed=chosen_seed, resume=True)
+    report = train_on(settings, dataset, out, soft_targets=soft_targets, seed=chosen_seed, resume=resume)
+    if as_json:
+        _tell_json(report.to_json())
+        return
+    for line in device_lines(report):
+        _tell(line)
 
 
 def teachers_train(

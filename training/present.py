@@ -1,9 +1,10 @@
-"""An evaluation as lines of text."""
+"""Evaluations as lines of text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .device_models import DeviceModel, DeviceReport, OnTest
 from .evaluation import Difference, Evaluation
 
 
@@ -21,9 +22,40 @@ def evaluation_lines(found: Evaluation, compared: Difference | None) -> Iterator
         yield f"  by {title}: " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in part.items())
     yield f"  most often confused: {_confused(found)}"
     if compared is not None:
-        gain = f"{100 * compared.gain:+.1f} points ({_bounds(compared.interval)})"
         only = f"{compared.only_this} clips only here, {compared.only_other} only there"
-        yield f"  against the other: {gain}, {only}, McNemar p = {compared.p:.2g}"
+        yield f"  against the other: {_gain(compared)}, {only}, McNemar p = {compared.p:.2g}"
+
+
+def device_lines(report: DeviceReport) -> Iterator[str]:
+    """What ``tinyscene train devices`` prints: every device, the test clips together, and the limits."""
+    for found in report.devices:
+        yield f"device {found.device}: {found.checkpoint}, {_judged(found)}"
+        if found.test is not None:
+            yield f"  test: {_tested(found.test)}"
+    if report.together is not None:
+        yield f"together, by device: {_tested(report.together)}"
+    for verdict in report.limits:
+        sign, held = ("<=", "within the limit") if verdict.passed else (">", "beyond the limit before export")
+        measured = f"{verdict.measured:,} {verdict.unit} {sign} {verdict.limit:,} {verdict.unit}"
+        yield f"each network by itself, {verdict.limit_name}: {measured}, {held} (int8, rule {verdict.rule})"
+
+
+def _judged(found: DeviceModel) -> str:
+    if found.validation is None:
+        return found.why
+    general, own = found.validation
+    clips = f"{found.validation_clips} clips, general {general:.1%}, own {own:.1%}"
+    return f"{found.why} ({clips}); {found.train_clips} training clips"
+
+
+def _tested(test: OnTest) -> str:
+    gain = f"{_gain(test.difference)}, McNemar p = {test.difference.p:.2g}"
+    accuracy = f"{test.chosen.accuracy:.1%} ({_bounds(test.chosen.interval)}), {test.clips} clips"
+    return f"{accuracy}; against the general network's {test.general.accuracy:.1%}: {gain}"
+
+
+def _gain(compared: Difference) -> str:
+    return f"{100 * compared.gain:+.1f} points ({_bounds(compared.interval)})"
 
 
 def _confused(found: Evaluation) -> str:

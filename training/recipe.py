@@ -162,11 +162,11 @@ class Fusion(_Record):
 
 
 class Recipe(TrainSettings):
-    """A student, the teachers it learns from, and how it is then trained for int8.
+    """A student, the teachers it learns from, how it is then trained for int8, and how for single devices.
 
     Soft targets are the mean of the teachers' logits, or what ``fusion`` makes of them; ``features`` adds a stage of
     one. The teachers answer the training clips as they are, or, with ``views``, so many augmented versions of each,
-    and then the student hears these in turn, one an epoch.
+    and then the student hears these in turn, one an epoch. Without ``per_device`` see :meth:`device_settings`.
     """
 
     name: str
@@ -176,6 +176,7 @@ class Recipe(TrainSettings):
     views: int = Field(default=0, ge=0)
     fusion: Fusion | None = None
     qat: FitSettings = QAT
+    per_device: FitSettings | None = None
 
     @model_validator(mode="after")
     def _teachers_are_there(self) -> Recipe:
@@ -190,6 +191,24 @@ class Recipe(TrainSettings):
                 "views are answered by the teachers themselves, not by copies: soft_targets must be in_fold"
             )
         return self
+
+    def device_settings(self) -> FitSettings:
+        """``per_device``, or else the recipe's own settings as the DCASE 2025 baseline changes them for one device.
+
+        A third of the epochs at a tenth of the learning rate, and nothing that simulates other devices. The last
+        epoch counts, for the validation part is to judge between this network and the general one.
+        """
+        if self.per_device is not None:
+            return self.per_device
+        own = {name: getattr(self, name) for name in FitSettings.model_fields}
+        changed = {
+            "epochs": max(1, round(self.epochs / 3)),
+            "learning_rate": self.learning_rate / 10,
+            "schedule": Schedule(kind="cosine", warmup_epochs=min(1.0, self.epochs / 10)),
+            "augment": self.augment.model_copy(update={"mixstyle_p": 0.0, "device_ir_p": 0.0}),
+            "keep": "last",
+        }
+        return FitSettings(**{**own, **changed})
 
 
 def known_recipes() -> tuple[str, ...]:

@@ -238,6 +238,7 @@ def _completed(*words: str) -> list[str]:
         (["run", "bundle", "--engine", "ort"], ["ort"]),
         (["train", "p2"], ["p2-ensemble"]),
         (["train", "comp"], ["compare"]),
+        (["train", "dev"], ["devices"]),
         (["nonsense", "x"], []),
     ],
     ids=" ".join,

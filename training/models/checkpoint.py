@@ -22,8 +22,9 @@ from runtime.spec import FrontendSpec, preset
 
 from ..errors import TrainingError
 from ..files import written_whole
-from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, ModelConfig, build_model
-from .cp_mobile import STAGES, CPMobile, make_divisible
+from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, STAGES, ModelConfig, build_model
+from .cp_mobile import CPMobile
+from .sizes import make_divisible
 
 FORMAT = "tinyscene checkpoint 1"
 TAU22_LABELS = (

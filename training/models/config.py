@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import TrainingError
 
 if TYPE_CHECKING:
     from torch import nn
 
+STAGES = {"s1": ("b1", "b2", "b3"), "s2": ("b4", "b5"), "s3": ("b6",)}  # blocks of CP-Mobile
 CPM23_STRIDES = {"b2": (2, 2), "b4": (2, 1)}
 DCASE25_STRIDES = {"b3": (1, 2), "b4": (2, 1)}
 
@@ -45,6 +46,23 @@ class ModelConfig(BaseModel):
     depth: int = Field(default=12, ge=1)
     heads: int = Field(default=12, ge=1)
     patchout_freq: int = Field(default=0, ge=0, lt=12)
+
+    @field_validator("strides")
+    @classmethod
+    def _strides_of_blocks(cls, value: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        known = [block for blocks in STAGES.values() for block in blocks]
+        for block, stride in value.items():
+            if block not in known:
+                raise ValueError(f"unknown block '{block}', known: {' | '.join(known)}")
+            if min(stride) < 1:
+                raise ValueError(f"a stride of {block} is below 1")
+        return value
+
+    @property
+    def name(self) -> str:
+        """What a network without a name of its own is called."""
+        sizes = (self.base_channels, self.channels_multiplier, self.expansion_rate)
+        return "-".join([self.arch.replace("_", "-"), *(f"{size:g}" for size in sizes)])
 
 
 def _cpm23(base: int, multiplier: float, expansion: float) -> ModelConfig:

@@ -10,24 +10,9 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from ..errors import TrainingError
-from .config import ModelConfig
+from .config import STAGES, ModelConfig
 from .layers import GRN, AvgPool3x3, ConvPadded
-
-STAGES = {"s1": ("b1", "b2", "b3"), "s2": ("b4", "b5"), "s3": ("b6",)}
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """``value`` rounded to a multiple of ``divisor``, at least one of it and not below 90 % of ``value``."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-def stage_channels(config: ModelConfig) -> tuple[int, int, int, int]:
-    """Channels after the stem and after each of the three stages."""
-    base, mult = config.base_channels, config.channels_multiplier
-    s1, s2, s3 = (make_divisible(base * mult**i) for i in range(3))
-    return make_divisible(base), s1, s2, s3
+from .sizes import make_divisible, stage_channels
 
 
 def _conv_norm(conv: ConvPadded, *, activation: bool = True) -> nn.Sequential:
@@ -64,17 +49,10 @@ class Block(nn.Module):
 
 
 class CPMobile(nn.Module):
-    """float32 (batch, 1, n_mels, n_frames) to logits (batch, n_classes).
-
-    Raises TrainingError if ``config.strides`` names a block that does not exist.
-    """
+    """float32 (batch, 1, n_mels, n_frames) to logits (batch, n_classes)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        names = [block for blocks in STAGES.values() for block in blocks]
-        unknown = sorted(set(config.strides) - set(names))
-        if unknown:
-            raise TrainingError("model config, strides", "unknown block", expected=" | ".join(names), got=unknown[0])
         stem, *stages = stage_channels(config)
         self.in_c = nn.Sequential(
             _conv_norm(ConvPadded(1, stem // 4, 3, 2, padding=config.padding)),

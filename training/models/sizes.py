@@ -1,0 +1,107 @@
+"""Widths and maps of CP-Mobile, and what the int8 network they make costs: by formula, without building it.
+
+Counted as ``tinyscene check`` counts a bundle by the rule ``dcase``: BatchNorm folded; weights 1 B and biases 4 B each,
+those of GRN and of strided shortcuts, which are depthwise convolutions there, too; MACs of a convolution are its
+weights and biases times its output positions. Channels that turn out constant in training are removed on export, so
+that a bundle may be smaller. Works on many networks at once and needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.spec import FrontendSpec
+
+from .config import STAGES, ModelConfig
+
+I64 = npt.NDArray[np.int64]
+BLOCKS = tuple(block for blocks in STAGES.values() for block in blocks)
+TAPS = 9  # of every convolution that is not 1x1
+BIAS_BYTES = 4
+Strides = Mapping[str, tuple[int, int]]  # (freq, time) of a block
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """``value`` rounded to a multiple of ``divisor``, at least one of it and not below 90 % of ``value``."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def stage_channels(config: ModelConfig) -> tuple[int, int, int, int]:
+    """Channels after the stem and after each of the three stages."""
+    base, mult = config.base_channels, config.channels_multiplier
+    s1, s2, s3 = (make_divisible(base * mult**i) for i in range(3))
+    return make_divisible(base), s1, s2, s3
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """Channels of n networks: after the stem and each block, int64 (n, 7), and between expansion and projection of
+    each block, int64 (n, 6)."""
+
+    channels: I64
+    expanded: I64
+
+    @classmethod
+    def of(cls, configs: Sequence[ModelConfig]) -> Widths:
+        rows, wide = [], []
+        for config in configs:
+            stem, *stages = stage_channels(config)
+            after = [out for out, blocks in zip(stages, STAGES.values(), strict=True) for _ in blocks]
+            rows.append([stem, *after])
+            wide.append([make_divisible(c * config.expansion_rate) for c in rows[-1][:-1]])
+        return cls(np.array(rows, np.int64), np.array(wide, np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What m ways to place strides make of an input: positions after each of the two stem convolutions and each block,
+    int64 (8, m), and which blocks have a stride, bool (6, m)."""
+
+    positions: I64
+    strided: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, ways: Sequence[Strides], frontend: FrontendSpec) -> Maps:
+        columns = []
+        for strides in ways:
+            freq, time = frontend.n_mels, frontend.n_frames
+            column = []
+            for stride in ((2, 2), (2, 2), *(strides.get(block, (1, 1)) for block in BLOCKS)):
+                freq, time = -(-freq // stride[0]), -(-time // stride[1])  # either placement of the padding
+                column.append(freq * time)
+            columns.append(column)
+        strided = [[max(strides.get(block, (1, 1))) > 1 for block in BLOCKS] for strides in ways]
+        return cls(np.array(columns, np.int64).T, np.array(strided).T)
+
+
+def int8_costs(widths: Widths, maps: Maps, *, grn: bool, n_classes: int) -> tuple[I64, I64]:
+    """Parameter bytes and MACs of every width with every map: int64 (n, m) each."""
+    into, out, wide = widths.channels[:, :-1], widths.channels[:, 1:], widths.expanded
+    stem, last = widths.channels[:, 0], widths.channels[:, -1]
+    weights, biases = np.zeros((2, len(stem), 8), np.int64)  # by the map they are applied on
+    biases[:, 0], biases[:, 1] = stem // 4, stem
+    weights[:, 0], weights[:, 1] = TAPS * (stem // 4), TAPS * (stem // 4) * stem
+    weights[:, 1:7] += into * wide
+    biases[:, 1:7] += wide
+    weights[:, 2:] += TAPS * wide + wide * out
+    biases[:, 2:] += wide + out
+    weights[:, 7] += last * n_classes
+    biases[:, 7] += n_classes
+    macs = (weights + biases) @ maps.positions
+    n_bytes = (weights + BIAS_BYTES * biases).sum(axis=1)
+    if grn:  # gamma and beta, each as weights and biases of a 1x1 depthwise convolution
+        n_bytes += 2 * (1 + BIAS_BYTES) * out.sum(axis=1)
+    shortcut = np.where(into == out, (TAPS + BIAS_BYTES) * out, 0)
+    return n_bytes[:, None] + shortcut @ maps.strided.astype(np.int64), macs
+
+
+def int8_cost(config: ModelConfig, frontend: FrontendSpec) -> tuple[int, int]:
+    """Parameter bytes and MACs of one CP-Mobile."""
+    widths, maps = Widths.of([config]), Maps.of([config.strides], frontend)
+    n_bytes, macs = int8_costs(widths, maps, grn=config.grn, n_classes=config.n_classes)
+    return int(n_bytes[0, 0]), int(macs[0, 0])
