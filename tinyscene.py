@@ -63,6 +63,7 @@ COMMANDS = (
         "train",
     ),
     Command("train", "training.cli:train", "Train teachers and distil a student by a recipe.", "train"),
+    Command("recipe fit", "training.recipe_command:fit", "Sizes of a student that fill a budget.", "train"),
     Command("teachers train", "training.cli:teachers_train", "Train a recipe's teachers alone.", "train"),
     Command(
         "teachers logits", "training.cli:teachers_logits", "Write what trained teachers say of every clip.", "train"
@@ -109,6 +110,7 @@ GROUPS = {
     "bench": "Measure a bundle.",
     "data": "Make and look at data sets.",
     "firmware": "A model on a microcontroller.",
+    "recipe": "What a training run is made of.",
     "teachers": "What a student learns from.",
     "train": "Train networks.",
 }

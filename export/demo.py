@@ -116,10 +116,10 @@ def _train(console: Console, opened: Tau22 | None, out: Path, recipe: Recipe, se
         console.print(f"  together {teachers.ensemble.accuracy:.1%}", highlight=False)
     with _stage(console, "student"):
         student = train_student(recipe, dataset, run, soft_targets=targets, seed=seed, resume=True)
-        console.print(f"  {recipe.model}, distilled: {student.metrics.accuracy:.1%}", highlight=False)
+        console.print(f"  {recipe.network}, distilled: {student.metrics.accuracy:.1%}", highlight=False)
     with _stage(console, "student without teachers"):
         alone = train_student(recipe, dataset, run, seed=seed, resume=True, name="no-teacher")
-        console.print(f"  {recipe.model}, labels alone: {alone.metrics.accuracy:.1%}", highlight=False)
+        console.print(f"  {recipe.network}, labels alone: {alone.metrics.accuracy:.1%}", highlight=False)
     with _stage(console, "quantisation-aware training"):
         source = LoadedModel(student.model, student.config, student.frontend, student.labels)
         rows = evenly(len(dataset.train), CALIBRATION_CLIPS)
@@ -134,7 +134,7 @@ def _train(console: Console, opened: Tau22 | None, out: Path, recipe: Recipe, se
             calibration=batches(clip_log_mels(dataset.train.take(rows), student.frontend)),
             resume=True,
         )
-    return Trained(dataset, teachers, student, alone, quantised(source, net, recipe.model))
+    return Trained(dataset, teachers, student, alone, quantised(source, net, recipe.network))
 
 
 def _bundle(path: Path, trained: Trained, data: Path | None, recipe: str) -> tuple[Bundle, Metrics]:

@@ -15,16 +15,23 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 
-def _recipes(incomplete: str) -> list[str]:
-    """For completion: the recipes by name, and what else may stand there."""
+def named_recipes(incomplete: str) -> list[str]:
+    """For completion: the recipes by name."""
     names = [path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml")]
-    return [name for name in ("compare", "devices", *sorted(names)) if name.startswith(incomplete)]
+    return [name for name in sorted(names) if name.startswith(incomplete)]
+
+
+def _recipes_and_members(incomplete: str) -> list[str]:
+    members = [name for name in ("compare", "devices") if name.startswith(incomplete)]
+    return [*members, *named_recipes(incomplete)]
 
 
 RecipeName = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", help="A recipe or a CP-Mobile size by name, or a YAML file.", autocompletion=_recipes
+        metavar="RECIPE",
+        help="A recipe or a CP-Mobile size by name, or a YAML file.",
+        autocompletion=_recipes_and_members,
     ),
 ]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder in TAU22 layout.")]
@@ -95,11 +102,11 @@ def train(
     student = train_student(settings, dataset, out, soft_targets=soft_targets, seed=chosen_seed, resume=resume)
     metrics = student.metrics
     if as_json:
-        taught = {"model": settings.model, "path": str(student.path), "metrics": metrics.to_json()}
+        taught = {"model": settings.network, "path": str(student.path), "metrics": metrics.to_json()}
         _tell_json({"teachers": report and report.to_json(), "student": taught})
         return
     low, high = metrics.interval
-    _tell(f"student {settings.model}: test accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {student.path}")
+    _tell(f"student {settings.network}: test accuracy {metrics.accuracy:.1%} ({low:.1%} to {high:.1%}), {student.path}")
     _tell(f"  mean over classes {metrics.class_accuracy:.1%}, calibration error {metrics.calibration_error:.3f}")
     for name, accuracy in metrics.per_device.items():
         _tell(f"  device {name}: {accuracy:.1%}")

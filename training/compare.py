@@ -120,7 +120,7 @@ def ways_to_teach(
     for kind in ("projection", "gram"):
         if kind in names:
             taught = plain.model_copy(update={"features": features.model_copy(update={"kind": kind})})
-            note = f"mean, and a stage of {recipe.teachers[features.teacher].model}"
+            note = f"mean, and a stage of {recipe.teachers[features.teacher].network}"
             ways.append(Way(f"P1 {kind}", note, mean, taught))
     if "fusion" in names and len(teachers) > 1:
         chosen = recipe.model_copy(update={"fusion": recipe.fusion or default_fusion(recipe)})

@@ -25,7 +25,7 @@ from .errors import TrainingError
 from .features import FeatureLoss
 from .fit import FitResult, Objective, fit
 from .models.checkpoint import load_pretrained
-from .models.config import ModelConfig, build_model, named_config
+from .models.config import ModelConfig, build_model
 from .recipe import TrainSettings
 
 
@@ -52,11 +52,12 @@ class Network:
 
 def build_network(settings: TrainSettings, n_classes: int) -> Network:
     """The network of ``settings``, freshly initialised or from ``settings.pretrained``; raises TrainingError."""
-    if ":" in settings.model:
-        model = _users_own(settings.model, n_classes)
+    sizes = settings.sizes()
+    if sizes is None:
+        model = _users_own(settings.network, n_classes)
         network = Network(model, model.frontend, None)
     else:
-        config = named_config(settings.model, n_classes=n_classes, padding=settings.padding)
+        config = sizes.model_copy(update={"n_classes": n_classes, "padding": settings.padding})
         network = Network(build_model(config), preset(settings.frontend), config)
     if settings.pretrained is not None:
         load_pretrained(settings.pretrained, network.model)

@@ -8,7 +8,7 @@ naming the field.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from runtime.spec import PRESETS
 
 from .errors import TrainingError
-from .models.config import MODELS
+from .models.config import MODELS, ModelConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -121,20 +121,35 @@ QAT = FitSettings(
 class TrainSettings(FitSettings):
     """Which network, what it hears, where it starts from, and how it is trained.
 
-    ``model`` is a name, or ``package.module:function`` for a teacher of one's own, which brings its own front end.
+    ``model`` is a name, or the sizes of a CP-Mobile, ``{base_channels: 24, channels_multiplier: 1.8, ...}`` by the
+    fields of :class:`ModelConfig`, or ``package.module:function`` for a teacher of one's own, which brings its own
+    front end.
     """
 
-    model: str
+    model: str | ModelConfig
     padding: Literal["torch", "same"] = "same"
     frontend: str = "cpm23"
     pretrained: Path | None = None
 
-    @field_validator("model")
+    @field_validator("model", mode="before")
     @classmethod
-    def _known_model(cls, value: str) -> str:
-        if value not in MODELS and ":" not in value:
+    def _known_model(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return _sizes(value)
+        if not isinstance(value, str | ModelConfig):
+            raise ValueError("neither a name nor sizes")
+        if isinstance(value, str) and value not in MODELS and ":" not in value:
             raise ValueError(f"unknown model '{value}', known: {' | '.join(MODELS)}")
         return value
+
+    def sizes(self) -> ModelConfig | None:
+        """What the network is; None for one of a user's own."""
+        return MODELS.get(self.model) if isinstance(self.model, str) else self.model
+
+    @property
+    def network(self) -> str:
+        """The network in a word, for people and for folders."""
+        return self.model if isinstance(self.model, str) else self.model.name
 
     @field_validator("frontend")
     @classmethod
@@ -142,6 +157,19 @@ class TrainSettings(FitSettings):
         if value not in PRESETS:
             raise ValueError(f"unknown front end '{value}', known: {' | '.join(PRESETS)}")
         return value
+
+
+def _sizes(fields: dict[str, Any]) -> ModelConfig:
+    """Sizes as a recipe has them; raises ValueError naming the one that is wrong."""
+    elsewhere = sorted({"n_classes", "padding"} & set(fields))
+    if elsewhere:
+        raise ValueError(f"{elsewhere[0]} is no size: classes are those of the data, padding stands beside model")
+    try:
+        return ModelConfig.model_validate({"arch": "cp_mobile", **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{'.'.join(str(part) for part in first['loc'])}: {what}") from error
 
 
 class Fusion(_Record):
@@ -180,7 +208,7 @@ class Recipe(TrainSettings):
 
     @model_validator(mode="after")
     def _teachers_are_there(self) -> Recipe:
-        if ":" in self.model:
+        if self.sizes() is None:
             raise ValueError("a student is a named network, for it is lowered to integers")
         if self.features is not None and self.features.teacher >= len(self.teachers):
             raise ValueError(f"features.teacher is {self.features.teacher}, but teachers are {len(self.teachers)}")

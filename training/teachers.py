@@ -75,7 +75,7 @@ def train_teacher(
     network, _ = train_network(settings, dataset, folder, seed=seed + 1 + number, resume=resume, progress=progress)
     with written_whole(folder / "weights.pt") as temporary:
         torch.save(network.model.state_dict(), temporary)
-    return _trained(settings.model, network.model, network.frontend, folder)
+    return _trained(settings.network, network.model, network.frontend, folder)
 
 
 def load_teacher(recipe: Recipe, number: int, run_dir: Path, n_classes: int) -> TrainedTeacher:
@@ -84,7 +84,7 @@ def load_teacher(recipe: Recipe, number: int, run_dir: Path, n_classes: int) -> 
     folder = _folder(recipe, number, run_dir)
     network = build_network(settings, n_classes)
     load_weights(folder / "weights.pt", network.model)
-    return _trained(settings.model, network.model, network.frontend, folder)
+    return _trained(settings.network, network.model, network.frontend, folder)
 
 
 def out_of_fold_logits(
@@ -115,4 +115,4 @@ def _trained(name: str, model: nn.Module, frontend: FrontendSpec, folder: Path) 
 def _folder(recipe: Recipe, number: int, run_dir: Path) -> Path:
     if number >= len(recipe.teachers):
         raise TrainingError(f"recipe '{recipe.name}'", f"has no teacher {number}", got=len(recipe.teachers))
-    return run_dir / "teachers" / f"{number}-{recipe.teachers[number].model.replace(':', '.')}"
+    return run_dir / "teachers" / f"{number}-{recipe.teachers[number].network.replace(':', '.')}"

@@ -45,7 +45,7 @@ ARROWS = {
     ),
     "training": Arrows(
         frozenset({"runtime", "numpy", "soundfile", "soxr", "torch", "lightning", "pydantic", "yaml", "rich"}),
-        in_file={"cli.py": COMMAND_LINE},
+        in_file={"cli.py": COMMAND_LINE, "recipe_command.py": {"typer"}},
         inside_functions={},
     ),
     "export": Arrows(

@@ -1,4 +1,4 @@
-"""One network for each device: chosen on validation alone, routed by device, compared on the test with the general one."""
+"""One network for each device: chosen on validation alone, routed by device, compared with the general one."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import pytest
 from training.errors import TrainingError
 from training.models.config import MODELS
 from training.module import learning_rate_factor
-from training.recipe import RECIPES, Schedule, known_recipes, load_recipe
+from training.network import build_network
+from training.recipe import RECIPES, Recipe, Schedule, known_recipes, load_recipe
 
 
 @pytest.mark.parametrize("name", known_recipes())
@@ -43,6 +44,10 @@ def test_teachers_of_the_demo_are_a_wider_cp_mobile_and_a_cp_resnet() -> None:
         ("epochs: many", "field 'epochs'"),
         ("bach_size: 3", "field 'bach_size'"),
         ("model: cpm24", "cpm23-8"),
+        ("model: {base_channel: 8}", "field 'model': base_channel: Extra"),
+        ("model: {strides: {b9: [1, 2]}}", "field 'model': strides: unknown block 'b9'"),
+        ("model: {padding: same}", "padding is no size"),
+        ("model: 8", "field 'model'"),
         ("frontend: mfcc", "dcase25"),
         ("augment: {mixstyle_p: 2}", "field 'augment.mixstyle_p'"),
         ("teachers: [{model: cpm23-8, epochs: 1}]", "field 'teachers.0.learning_rate'"),
@@ -72,6 +77,18 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text((RECIPES / "demo.yaml").read_text())
     assert load_recipe(str(path)).model_copy(update={"name": "demo"}) == load_recipe("demo")
+
+
+def test_a_model_by_its_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: {base_channels: 16, strides: {b3: [1, 2]}, grn: false}\nepochs: 2\nlearning_rate: 0.001\n")
+    recipe = load_recipe(str(path))
+    assert (recipe.network, recipe.sizes()) == ("cp-mobile-16-2-2", recipe.model)
+    network = build_network(recipe, 4)
+    assert network.config is not None
+    assert (network.config.n_classes, network.config.padding) == (4, "same")
+    assert network.config.strides == {"b3": (1, 2)}
+    assert Recipe.model_validate(recipe.model_dump(exclude_unset=True)) == recipe
 
 
 def test_published_ramp() -> None:

@@ -59,24 +59,23 @@ class Widths:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What m ways to place strides make of an input: positions after each of the two stem convolutions and each block,
-    int64 (8, m), and which blocks have a stride, bool (6, m)."""
+    """What m ways to place strides make of an input: bins and frames after each of the two stem convolutions and each
+    block, int64 (8, m) each, and which blocks have a stride, bool (6, m)."""
 
-    positions: I64
+    freq: I64
+    time: I64
     strided: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, ways: Sequence[Strides], frontend: FrontendSpec) -> Maps:
-        columns = []
-        for strides in ways:
-            freq, time = frontend.n_mels, frontend.n_frames
-            column = []
-            for stride in ((2, 2), (2, 2), *(strides.get(block, (1, 1)) for block in BLOCKS)):
-                freq, time = -(-freq // stride[0]), -(-time // stride[1])  # either placement of the padding
-                column.append(freq * time)
-            columns.append(column)
-        strided = [[max(strides.get(block, (1, 1))) > 1 for block in BLOCKS] for strides in ways]
-        return cls(np.array(columns, np.int64).T, np.array(strided).T)
+        sizes = np.empty((2, 8, len(ways)), np.int64)
+        for way, strides in enumerate(ways):
+            size = (frontend.n_mels, frontend.n_frames)
+            for at, stride in enumerate(((2, 2), (2, 2), *(strides.get(block, (1, 1)) for block in BLOCKS))):
+                size = (-(-size[0] // stride[0]), -(-size[1] // stride[1]))  # either placement of the padding
+                sizes[:, at, way] = size
+        strided = [[max(strides.get(block, (1, 1))) > 1 for strides in ways] for block in BLOCKS]
+        return cls(*sizes, np.array(strided))
 
 
 def int8_costs(widths: Widths, maps: Maps, *, grn: bool, n_classes: int) -> tuple[I64, I64]:
@@ -92,7 +91,7 @@ def int8_costs(widths: Widths, maps: Maps, *, grn: bool, n_classes: int) -> tupl
     biases[:, 2:] += wide + out
     weights[:, 7] += last * n_classes
     biases[:, 7] += n_classes
-    macs = (weights + biases) @ maps.positions
+    macs = (weights + biases) @ (maps.freq * maps.time)
     n_bytes = (weights + BIAS_BYTES * biases).sum(axis=1)
     if grn:  # gamma and beta, each as weights and biases of a 1x1 depthwise convolution
         n_bytes += 2 * (1 + BIAS_BYTES) * out.sum(axis=1)
