@@ -164,14 +164,16 @@ def train_devices(
     from .errors import TrainingError
     from .pipeline import train_teachers
     from .present import device_lines
+    from .processes import is_first
 
-    if (out / FOLDER).exists() and not resume:
+    if is_first() and (out / FOLDER).exists() and not resume:
         raise TrainingError(str(out / FOLDER), "is there already", next_step="give --resume, or remove it")
     settings, dataset, chosen_seed = _opened(recipe, data, out, seed, subset, resume=True)
     general_model(out, dataset)  # refused before teachers are looked for
     soft_targets = None
     if settings.teachers:
-        soft_targets, _ = train_teachers(settings, dataset, out, seed=chosen_seed, resume=True)
+        as_they_are = settings.model_copy(update={"views": 0})
+        soft_targets, _ = train_teachers(as_they_are, dataset, out, seed=chosen_seed, resume=True)
     report = train_on(settings, dataset, out, soft_targets=soft_targets, seed=chosen_seed, resume=resume)
     if as_json:
         _tell_json(report.to_json())

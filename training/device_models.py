@@ -117,9 +117,12 @@ def train_devices(
 ) -> DeviceReport:
     """Train the student in ``run_dir`` on for every device of the training part, towards the same soft targets.
 
+    These must be of the clips as they are: views are drawn for all of the training part, and hold other microphones.
     Writes ``devices/NAME.pt`` for the devices whose own network is better on validation, and ``devices.json``. Raises
     TrainingError.
     """
+    if soft_targets is not None and soft_targets.views is not None:
+        raise TrainingError("soft targets", "are of views", expected="of the clips of a device as they are")
     general = general_model(run_dir, dataset)
     test = predicted(general, dataset.test)
     chosen = test.copy()

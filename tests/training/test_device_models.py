@@ -20,6 +20,7 @@ from training.errors import TrainingError
 from training.models.checkpoint import load_model, save_model
 from training.models.config import build_model, named_config
 from training.recipe import FitSettings, Recipe, load_recipe
+from training.views import Views
 
 QUICK = FitSettings(epochs=12, batch_size=8, learning_rate=5e-3)
 RECIPE = Recipe(name="small", model="cpm23-8", epochs=1, batch_size=8, learning_rate=1e-3, per_device=QUICK)
@@ -115,6 +116,10 @@ def test_what_is_refused(dataset: Dataset, run_dir: Path, tmp_path: Path) -> Non
         general_model(run_dir, replace(dataset, labels=("x", "y", "z")))
     with pytest.raises(TrainingError, match="another rate"):
         general_model(run_dir, replace(dataset, sample_rate_hz=16_000))
+    names = tuple(r.filename for r in dataset.train.records)
+    heard = SoftTargets(names, np.zeros((len(names), 2, 3), np.float32), Views(RECIPE.augment, seed=0, count=2))
+    with pytest.raises(TrainingError, match="are of views"):
+        train_devices(RECIPE, dataset, run_dir, soft_targets=heard, seed=0, progress=False)
 
 
 def test_the_default_is_what_the_published_baseline_did() -> None:
