@@ -63,6 +63,9 @@ COMMANDS = (
         "train",
     ),
     Command("train", "training.cli:train", "Train teachers and distil a student by a recipe.", "train"),
+    Command(
+        "recipe dry-run", "export.cli:dry_run", "Try every stage of a recipe, and say what it costs on TAU22.", "export"
+    ),
     Command("recipe fit", "training.recipe_command:fit", "Sizes of a student that fill a budget.", "train"),
     Command("teachers train", "training.cli:teachers_train", "Train a recipe's teachers alone.", "train"),
     Command(

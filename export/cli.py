@@ -11,6 +11,7 @@ import typer
 
 from firmware_harness.options import Calls, Images, RoundingRule, Sources, TargetName, Tune
 from runtime.options import AsJson, BundleFolder, Overwrite, Quiet, some_of
+from training.cli import Subset, named_recipes
 
 
 def import_checkpoint(
@@ -103,6 +104,40 @@ def export(
         f"{removed} constant channels removed; "
         f"int8 and float agree on {agreement:.1%} of {len(log_mels)} clips of {source.name}"
     )
+
+
+def dry_run(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="By name, or a YAML file.", autocompletion=named_recipes)
+    ],
+    subset: Subset = 100,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try a recipe out on a few made-up clips, every stage of it, and estimate what it costs on all of TAU22.
+
+    Nothing but epochs, views, clips and batches is cut.
+    """
+    import tempfile
+
+    from training.data import PUBLISHED_TRAIN
+    from training.recipe import load_recipe
+
+    from .dry_run import dry_run as tried
+    from .dry_run import dry_run_lines
+    from .errors import ExportError
+
+    settings = load_recipe(recipe)
+    if subset not in PUBLISHED_TRAIN:
+        known = " | ".join(map(str, PUBLISHED_TRAIN))
+        raise ExportError(f"--subset {subset}", "no part of TAU22", expected=known)
+    with tempfile.TemporaryDirectory(prefix="tinyscene-") as folder:
+        found = tried(settings, Path(folder), subset=subset)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+        return
+    for line in dry_run_lines(found):
+        typer.echo(line)
 
 
 def quality(

@@ -90,7 +90,7 @@ def fit(
         checkpoint.unlink(missing_ok=True)
     torch.manual_seed(seed)
     model.to(memory_format=torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
-    loaders = _loaders(dataset, recipe, soft_targets, seed)
+    loaders = loaders_of(dataset, recipe, soft_targets, seed)
     module = SceneModule(model, frontend, recipe, seed, loaders[0].dataset.responses, objective, features)
     module.steps_per_epoch = len(loaders[0])
     keeper = _Keeper(run_dir, recipe, validated=loaders[1] is not None)
@@ -260,7 +260,7 @@ def _log_mels(frontend: FrontendSpec, batches: DataLoader[Any], device: torch.de
     return (log_mel(batch["waveform"].to(device).float() / 32768.0) for batch in batches)
 
 
-def _loaders(
+def loaders_of(
     dataset: Dataset, recipe: FitSettings, soft_targets: SoftTargets | None, seed: int
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
     """Training batches, and validation batches if the folder has places to spare for them.

@@ -262,7 +262,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     path = RECIPES / f"{name_or_path}.yaml"
     if path.is_file():
         return _parse(path, {"name": name_or_path})
-    family = "cpm23" if MODELS[name_or_path].grn else "dcase25"
+    family = "cpm23" if MODELS[name_or_path].grn else "dcase25-baseline"
     return _parse(RECIPES / f"{family}.yaml", {"name": name_or_path}, {"model": name_or_path})
 
 

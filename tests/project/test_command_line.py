@@ -239,6 +239,7 @@ def _completed(*words: str) -> list[str]:
         (["train", "p2"], ["p2-ensemble"]),
         (["train", "comp"], ["compare"]),
         (["train", "dev"], ["devices"]),
+        (["recipe", "dry-run", "dcase25-b"], ["dcase25-baseline"]),
         (["nonsense", "x"], []),
     ],
     ids=" ".join,

@@ -1,4 +1,7 @@
-"""The recipes for the real data run from end to end on a tiny folder, as they are but for length and sizes."""
+"""The recipes for the real data run on a tiny folder, as they are but for length and sizes.
+
+At full size they are tried out by tests/export/test_dry_run.py, among the slow tests.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def shortened(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-@pytest.mark.parametrize("name", ["cpm23", "dcase25", "p1-dfm", "p1-ssfm", "p2-ensemble"])
+@pytest.mark.parametrize("name", ["cpm23", "dcase25-baseline", "p1-dfm", "p1-ssfm", "p2-ensemble"])
 def test_every_stage_runs(name: str, dataset: Dataset, tmp_path: Path) -> None:
     recipe = shortened(load_recipe(name))
     targets = None

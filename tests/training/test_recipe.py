@@ -28,6 +28,12 @@ def test_every_cp_mobile_size_and_the_demo_are_known() -> None:
     assert sizes | {"demo"} <= set(known_recipes())
 
 
+def test_a_size_is_trained_by_the_recipe_of_its_family() -> None:
+    for size, family in (("dcase25", "dcase25-baseline"), ("cpm23-32l", "cpm23")):
+        assert load_recipe(size).model_copy(update={"name": family}) == load_recipe(family)
+    assert load_recipe("cpm23-8").teachers == load_recipe("cpm23").teachers
+
+
 def test_teachers_of_the_demo_are_a_wider_cp_mobile_and_a_cp_resnet() -> None:
     recipe = load_recipe("demo")
     archs = sorted(MODELS[t.model].arch for t in recipe.teachers)
