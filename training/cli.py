@@ -207,25 +207,35 @@ def teachers_logits(
     recipe: RecipeName,
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder that holds the trained teachers.")],
+    seed: Seed = None,
     subset: Subset = 100,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write what the trained teachers in a run folder say of every clip, for students trained elsewhere."""
+    """Write what the trained teachers in a run folder say of every clip, and of every view, if the recipe has some.
+
+    For students trained elsewhere.
+    """
     from runtime.terminal import bar
 
+    from .ensemble import views_of
     from .teachers import PARTS, load_teacher
 
-    settings, dataset, _ = _opened(recipe, data, out, None, subset, resume=True)
+    settings, dataset, chosen_seed = _opened(recipe, data, out, seed, subset, resume=True)
+    views = views_of(settings, chosen_seed)
     written = []
     for number in bar(range(len(settings.teachers)), "asking teachers"):
         teacher = load_teacher(settings, number, out, len(dataset.labels))
         clips = sum(len(teacher.logits(dataset, part).names) for part in PARTS)
+        if views is not None:
+            teacher.logits(dataset, "train", views)
         if not as_json:
-            _tell(f"{teacher.folder}: logits of {clips} clips by {teacher.name}, digest {teacher.digest[:12]}")
-        written.append(
-            {"folder": str(teacher.folder), "teacher": teacher.name, "digest": teacher.digest, "clips": clips}
-        )
+            of_views = f", and of {settings.views} views of those for training" if settings.views else ""
+            _tell(
+                f"{teacher.folder}: logits of {clips} clips{of_views} by {teacher.name}, digest {teacher.digest[:12]}"
+            )
+        found = {"teacher": teacher.name, "digest": teacher.digest, "clips": clips, "views": settings.views}
+        written.append({"folder": str(teacher.folder), **found})
     if as_json:
         _tell_json(written)
 

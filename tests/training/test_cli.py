@@ -54,7 +54,7 @@ def test_train_writes_a_student_and_resumes(tmp_path: Path, capsys: pytest.Captu
 
 def test_teachers_then_their_logits_then_the_student(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out, recipe = write_layout(tmp_path / "tau"), tmp_path / "run", tmp_path / "mine.yaml"
-    recipe.write_text(RECIPE.replace("epochs: 2", "epochs: 1"))
+    recipe.write_text(RECIPE.replace("epochs: 2", "epochs: 1\nviews: 2"))
     words = [str(recipe), "--data", str(data), "--out", str(out)]
     assert tinyscene.main(["teachers", "logits", *words]) == 2
     assert "no such file" in capsys.readouterr().err
@@ -64,9 +64,9 @@ def test_teachers_then_their_logits_then_the_student(tmp_path: Path, capsys: pyt
     for path in out.glob("teachers/*/logits-*.npz"):
         path.unlink()
     assert tinyscene.main(["teachers", "logits", *words]) == 0
-    assert "logits of 60 clips by cpresnet-33k" in capsys.readouterr().out
+    assert "logits of 60 clips, and of 2 views of those for training by cpresnet-33k" in capsys.readouterr().out
     written = {path.name for path in out.glob("teachers/*/*.npz")}
-    assert written == {"logits-train.npz", "logits-validation.npz", "logits-test.npz"}
+    assert written == {f"logits-{part}.npz" for part in ("train", "train-views", "validation", "test")}
     assert tinyscene.main(["train", *words, "--resume"]) == 0
     assert "student cpm23-8" in capsys.readouterr().out
 
