@@ -50,6 +50,7 @@ COMMANDS = (
         "data synth", "training.cli:synth", "Write a seeded set of synthetic scenes in the layout of TAU22.", "train"
     ),
     Command("data cut", "training.cli:cut", "Your own recordings, cut into clips in the layout of TAU22.", "train"),
+    Command("data check", "training.cli:check", "Everything that is wrong with a folder of clips.", "train"),
     Command(
         "train compare",
         "training.cli:train_compare",

@@ -38,10 +38,11 @@ from runtime.audio import read_audio
 from runtime.frontend import LogMel
 from runtime.graph import Graph
 from runtime.interpreter import run
-from training.data import Clips, Dataset, Record
+from training.data import Clips, Dataset
 from training.distill import SoftTargets
 from training.models.checkpoint import LoadedModel, load_any
 from training.recipe import QAT
+from training.tables import Record
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-int8.md"
 SETS = ("taipei", "esc10")

@@ -19,10 +19,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from training.data import Clips, Dataset, Record
+from training.data import Clips, Dataset
 from training.models.config import parameter_count
 from training.network import build_network
 from training.recipe import load_recipe
+from training.tables import Record
 from training.throughput import reading_rate, training_rate
 
 LABELS = tuple(f"scene_{i}" for i in range(10))

@@ -38,8 +38,9 @@ from export.verify_command import Subject, documented
 from runtime.arith import I8
 from runtime.audio import read_audio
 from runtime.bundle import Bundle
-from training.data import Clips, Record
+from training.data import Clips
 from training.models.checkpoint import load_any
+from training.tables import Record
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-verify.md"
 CALIBRATION_CLIPS = 200

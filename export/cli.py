@@ -120,8 +120,8 @@ def dry_run(
     """
     import tempfile
 
-    from training.data import PUBLISHED_TRAIN
     from training.recipe import load_recipe
+    from training.tables import PUBLISHED_TRAIN
 
     from .dry_run import dry_run as tried
     from .dry_run import dry_run_lines

@@ -19,6 +19,7 @@ from runtime.bundle import Bundle
 from runtime.cost import graph_cost, verdicts
 from runtime.spec import DCASE_BUDGET, preset
 from runtime.terminal import is_quiet, steps
+from training.caches import CLIPS
 from training.data import Dataset, Tau22
 from training.metrics import Metrics, evaluate
 from training.models.checkpoint import LoadedModel
@@ -107,7 +108,7 @@ def _train(console: Console, opened: Tau22 | None, out: Path, recipe: Recipe, se
             if not folder.exists():
                 write_tau22_layout(folder, seed=seed)
             opened = Tau22.open(folder)
-        dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / "cache")
+        dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
         counts = f"{len(dataset.train)} training, {len(dataset.validation)} validation, {len(dataset.test)} test"
         console.print(f"  {folder}: {counts} clips, {len(dataset.labels)} scenes", highlight=False)
     run = out / "run"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import Clips, Record, Tau22
+from training.data import Clips, Tau22
+from training.tables import Record
 from training.waveforms import load_waveforms
 
 from .errors import ExportError

@@ -80,6 +80,31 @@ def cut(
         _tell(f"{out}: {counts.train} clips for training, {counts.test} for the test")
 
 
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder in TAU22 layout.", show_default=False)],
+    subset: Subset = 100,
+    run_folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A run to go on with: are its caches of these clips?")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Everything that is wrong with a folder of clips, or what it holds if nothing is.
+
+    Training refuses a folder with any of it before the first step. Ends in 2 if there is any.
+    """
+    from .data import inspect
+    from .present import inspection_lines, inspection_record
+
+    found = inspect(folder, subset, run_folder)
+    if as_json:
+        _tell_json({"folder": str(folder), "subset": subset, **inspection_record(found)})
+    else:
+        for line in inspection_lines(folder, found):
+            _tell(line)
+    return 2 if found.faults else 0
+
+
 def train(
     recipe: RecipeName,
     data: Data,
@@ -274,16 +299,17 @@ def _opened(
     """Recipe, decoded data and seed; refuses a run folder with something in it unless resumed."""
     from runtime.spec import preset
 
+    from .caches import CLIPS
     from .data import Tau22
     from .errors import TrainingError
     from .processes import is_first
     from .recipe import load_recipe
 
     settings = load_recipe(recipe)
-    opened = Tau22.open(data, subset)
+    opened = Tau22.open(data, subset, out if resume else None)
     if is_first() and out.exists() and any(out.iterdir()) and not resume:
         raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")
-    dataset = opened.load(preset(settings.frontend).sample_rate_hz, out / "cache")
+    dataset = opened.load(preset(settings.frontend).sample_rate_hz, out / CLIPS)
     return settings, dataset, settings.seed if seed is None else seed
 
 

@@ -19,12 +19,13 @@ from runtime.audio import mono_float32
 from runtime.classify import SceneClassifier
 from runtime.terminal import bar, waiting
 
-from .data import Record, Tau22
+from .data import Tau22
 from .errors import TrainingError
 from .files import write_json
 from .fit import predict_logits
 from .metrics import F32, Metrics, bootstrap_interval, evaluate
 from .models.checkpoint import load_any
+from .tables import Record
 from .waveforms import load_waveforms
 
 SMALLEST = 1e-7  # of a bundle's probabilities, whose codes reach 0

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .data import PUBLISHED_TRAIN, VALIDATION_SHARE
+from .data import VALIDATION_SHARE
 from .recipe import Recipe
+from .tables import PUBLISHED_TRAIN
 
 ASKED_AT_ONCE = 64  # clips, as predict_logits takes them
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .data import Record
 from .errors import TrainingError
+from .tables import Record
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

@@ -1,11 +1,51 @@
-"""Evaluations as lines of text."""
+"""What a folder of clips holds, evaluations, and networks of single devices, as lines of text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .device_models import DeviceModel, DeviceReport, OnTest
-from .evaluation import Difference, Evaluation
+from .faults import by_kind
+
+if TYPE_CHECKING:
+    from .data import Inspection
+    from .device_models import DeviceModel, DeviceReport, OnTest
+    from .evaluation import Difference, Evaluation
+
+COLUMNS = ("clips", "scenes", "devices", "cities", "places", "hours")
+
+
+def inspection_record(found: Inspection) -> dict[str, Any]:
+    """The faults by kind, and what each part holds, for ``tinyscene data check --json``."""
+    parts = {"training": found.train, "validation": found.validation, "test": found.test}
+    counts = {
+        name: {
+            "clips": len(records),
+            "scenes": len({r.scene for r in records}),
+            "devices": len({r.device for r in records}),
+            "cities": len({r.city for r in records}),
+            "places": len({r.place for r in records}),
+            "hours": len(records) / 3600,
+        }
+        for name, records in parts.items()
+    }
+    return {"faults": by_kind(found.faults), "parts": counts}
+
+
+def inspection_lines(folder: Path, found: Inspection) -> Iterator[str]:
+    """Every fault in a line of its own below its kind; or a table of the parts if there is none."""
+    if found.faults:
+        yield f"{folder}: {len(found.faults):,} fault{'s' if len(found.faults) > 1 else ''}"
+        for kind, lines in by_kind(found.faults).items():
+            yield f"{kind}: {len(lines):,}"
+            yield from (f"  {line}" for line in lines)
+        return
+    yield f"{folder}: nothing is wrong"
+    yield f"{'':10}" + "".join(f"{name:>9}" for name in COLUMNS)
+    for name, counts in inspection_record(found)["parts"].items():
+        cells = [f"{n:9.2f}" if column == "hours" else f"{n:9,}" for column, n in counts.items()]
+        yield f"{name:10}" + "".join(cells)
 
 
 def evaluation_lines(found: Evaluation, compared: Difference | None) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Decoding of clips: WAV files to int16 at the front end's rate, in parallel, once, kept on disk.
 
-The cache is one memory-mapped .npy beside the checksums of its blocks, named by a digest of the file names, sizes and
-the rate. An interrupted decoding goes on where it stopped, two processes take turns, and every block is checked when
-the cache is opened. Refuses a disk with too little space before the first clip, and, in one message, files that do not
-decode, are not one second long, or hold NaN.
+The cache is one memory-mapped .npy beside the checksums of its blocks, named by the rate and a digest of the files'
+names, sizes and times. An interrupted decoding goes on where it stopped, two processes take turns, and every block is
+checked when the cache is opened. Refuses, before the first clip is decoded, a disk with too little space, and, in one
+message, files that do not decode, are not one second long, hold NaN, or have another rate than the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,13 +27,15 @@ import soxr
 from runtime.terminal import bar
 
 from .errors import TrainingError
+from .faults import Fault, refusal
 
 if TYPE_CHECKING:
-    from .data import I16, Record
+    from .data import I16
+    from .tables import Record
 
 CLIP_SECONDS = 1.0
 TOLERANCE_SECONDS = 0.05
-SHOWN_PROBLEMS = 5
+PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"}  # can hold no NaN, and no code that does not decode
 BLOCK_CLIPS = 256  # decoded, checked and, after an interruption, lost together: 16 MB at 32 kHz
 SPARE_BYTES = 100_000_000  # left free for checkpoints and logs
 
@@ -44,27 +47,66 @@ def load_waveforms(
     samples = int(sample_rate_hz * CLIP_SECONDS)
     if not records:
         return np.zeros((0, samples), np.int16)
-    path = cache_dir / f"waveforms-{_digest(folder, records, sample_rate_hz)}.npy"
+    path = cache_dir / cache_name(folder, records, sample_rate_hz)
     cache_dir.mkdir(parents=True, exist_ok=True)
     with _alone(cache_dir):
         if not path.is_file():
+            _refuse_small_disk(path, (len(records), samples))
+            faults = clip_faults(folder, records, progress=progress)
+            if faults:
+                raise refusal(folder, faults)
             _decode(folder, records, sample_rate_hz, path, progress)
         waveforms = _checked(path, (len(records), samples), progress)
     return waveforms
 
 
+def clip_faults(folder: Path, records: Sequence[Record], *, progress: bool = True) -> list[Fault]:
+    """What is wrong with files that are there, by their headers; those of unusual coding are decoded."""
+    faults: list[Fault] = []
+    rates: dict[str, int] = {}
+
+    def look(record: Record) -> None:
+        rate, found = _look(folder / record.filename)
+        if rate is not None:
+            rates[record.filename] = rate
+        if found is not None:
+            faults.append(Fault(found.kind, f"{record.filename} {found.what}"))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for block in bar(_blocks(len(records)), "reading headers", shown=progress):
+            list(pool.map(look, records[block.start : block.stop]))
+    common = Counter(rates.values()).most_common(1)
+    faults += [
+        Fault("sample rate", f"{name} has {rate:,} Hz, the others have {common[0][0]:,} Hz")
+        for name, rate in rates.items()
+        if rate != common[0][0]
+    ]
+    return sorted(faults, key=lambda fault: fault.what)
+
+
+def _look(path: Path) -> tuple[int | None, Fault | None]:
+    """The sample rate of a file, if it has any, and what is wrong with it by itself."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, frames = file.samplerate, file.frames
+            audio = None if file.subtype in PLAIN else file.read(dtype="float32")
+    except (soundfile.LibsndfileError, OSError) as error:
+        return None, Fault("not decodable", f"cannot be decoded ({str(error).rpartition(': ')[2].rstrip('.')})")
+    seconds = (frames if audio is None else len(audio)) / rate
+    if abs(seconds - CLIP_SECONDS) > TOLERANCE_SECONDS:
+        return rate, Fault("not one second", f"is {seconds:.2f} s long, not {CLIP_SECONDS:g} s")
+    if audio is not None and not np.isfinite(audio).all():
+        return rate, Fault("not finite", "holds NaN or infinity")
+    return rate, None
+
+
 def read_clip(path: Path, sample_rate_hz: int) -> I16:
-    """One clip, int16 (samples,); raises ValueError saying what is wrong with the file."""
+    """One clip, int16 (samples,), cut or padded to one second; raises TrainingError if it does not decode any more."""
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise ValueError(f"cannot be decoded ({error})") from error
-    seconds = len(audio) / rate
-    if abs(seconds - CLIP_SECONDS) > TOLERANCE_SECONDS:
-        raise ValueError(f"{seconds:.2f} s long, not {CLIP_SECONDS:g} s")
+        raise TrainingError(str(path), "cannot be decoded", got=error, next_step="'tinyscene data check'") from error
     mono = audio.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise ValueError("holds NaN or infinity")
     if rate != sample_rate_hz:
         mono = soxr.resample(mono, rate, sample_rate_hz)
     samples = int(sample_rate_hz * CLIP_SECONDS)
@@ -74,37 +116,24 @@ def read_clip(path: Path, sample_rate_hz: int) -> I16:
 
 
 def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, progress: bool) -> None:
-    """Write the cache block by block, those that an earlier call finished left out; nothing stays if a clip is bad."""
+    """Write the cache block by block, those that an earlier call finished left out."""
     part, journal = path.with_suffix(".part"), _checksums(path)
-    shape = (len(records), int(rate * CLIP_SECONDS))
-    clips, done = _go_on(part, journal, shape)
-    problems: list[str] = []
+    clips, done = _go_on(part, journal, (len(records), int(rate * CLIP_SECONDS)))
 
     def decode(index: int) -> None:
-        try:
-            clips[index] = read_clip(folder / records[index].filename, rate)
-        except ValueError as error:
-            problems.append(f"{records[index].filename} {error}")
+        clips[index] = read_clip(folder / records[index].filename, rate)
 
     blocks = _blocks(len(records))
     with ThreadPoolExecutor(os.cpu_count()) as pool, open(journal, "a") as log:
         for block in bar(blocks[done:], "decoding clips", shown=progress):
             list(pool.map(decode, block))
-            if not problems:
-                clips.flush()
-                print(_checksum(clips, block), file=log, flush=True)
-    if problems:
-        part.unlink()
-        journal.unlink()
-        shown = "; ".join(sorted(problems)[:SHOWN_PROBLEMS])
-        raise TrainingError(
-            str(folder), f"{len(problems)} unusable clip(s): {shown}", next_step="replace or remove these files"
-        )
+            clips.flush()
+            print(_checksum(clips, block), file=log, flush=True)
     os.replace(part, path)
 
 
 def _go_on(part: Path, journal: Path, shape: tuple[int, int]) -> tuple[I16, int]:
-    """The array to write and how many of its blocks are there already; raises TrainingError for lack of space."""
+    """The array to write and how many of its blocks are there already."""
     if part.is_file() and journal.is_file():
         clips: I16 = np.lib.format.open_memmap(part, mode="r+")
         noted = journal.read_text().splitlines()
@@ -112,18 +141,22 @@ def _go_on(part: Path, journal: Path, shape: tuple[int, int]) -> tuple[I16, int]
         done = next((i for i, (sum_, block) in enumerate(found) if sum_ != _checksum(clips, block)), len(noted))
         journal.write_text("".join(f"{line}\n" for line in noted[:done]))
         return clips, done
-    needed, free = 2 * shape[0] * shape[1] + SPARE_BYTES, shutil.disk_usage(part.parent).free
-    if needed > free:
+    clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.int16, shape=shape)
+    journal.write_text("")  # last: a part without its journal is begun anew
+    return clips, 0
+
+
+def _refuse_small_disk(path: Path, shape: tuple[int, int]) -> None:
+    """Raises TrainingError for lack of space, unless a decoding that was interrupted has taken it already."""
+    needed, free = 2 * shape[0] * shape[1] + SPARE_BYTES, shutil.disk_usage(path.parent).free
+    if needed > free and not path.with_suffix(".part").is_file():
         raise TrainingError(
-            str(part.parent),
+            str(path.parent),
             "not enough space for the decoded clips",
             expected=f"{needed / 1e9:.1f} GB",
             got=f"{free / 1e9:.1f} GB free",
             next_step="make room, or put the run folder on another disk",
         )
-    clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.int16, shape=shape)
-    journal.write_text("")  # last: a part without its journal is begun anew
-    return clips, 0
 
 
 def _checked(path: Path, shape: tuple[int, int], progress: bool) -> I16:
@@ -166,12 +199,13 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _digest(folder: Path, records: Sequence[Record], rate: int) -> str:
+def cache_name(folder: Path, records: Sequence[Record], rate: int) -> str:
+    """The name of the cache of these clips at this rate; files that are not there count too."""
     digest = hashlib.sha256(f"{folder.resolve()} {rate}".encode())
     for r in records:
         try:
             stat = (folder / r.filename).stat()
-        except OSError as error:
-            raise TrainingError(str(folder / r.filename), "cannot be read", next_step="repair the folder") from error
-        digest.update(f"{r.filename} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:20]
+            digest.update(f"{r.filename} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{r.filename} is not there\n".encode())
+    return f"waveforms-{rate}-{digest.hexdigest()[:20]}.npy"

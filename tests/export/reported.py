@@ -19,8 +19,8 @@ from runtime.arith import dequantise
 from runtime.interpreter import run
 from runtime.spec import Budget, preset
 from tests.graphs import random_input, small_net
-from training.data import Record
 from training.metrics import evaluate
+from training.tables import Record
 
 LABELS = ("airport", "bus", "metro", "metro_station", "park", '<plaza> & "mall"', "shop", "street", "traffic", "tram")
 VOID = {"meta", "link", "br", "wbr"}

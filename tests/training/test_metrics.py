@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.data import Record
 from training.errors import TrainingError
 from training.metrics import bootstrap_interval, evaluate
+from training.tables import Record
 
 
 def record(scene: str, device: str, city: str = "c", location: str = "0") -> Record:
