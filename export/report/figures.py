@@ -1,54 +1,22 @@
-"""The report's drawings as SVG text: one function each, in the width asked for.
-
-A drawing carries no colour of its own: its classes are painted by style.css, so that it follows light, dark and
-print. Its text is drawn at its real size, therefore a phone gets a narrower drawing and not a shrunken one. Every
-drawing is one image to a screen reader, with a sentence instead; the tables beside it hold the same figures.
+"""The report's drawings as SVG text, of the parts in :mod:`training.page.drawing`: one function each, in the width
+asked for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from html import escape
+
+from training.page.drawing import CHARACTER_WIDTH, Panel, frame, line, rect, svg, text, ticks
 
 from ..firmware_cost import Profile
 from .records import AccuracyRow, LayerRow, Memory
 from .sections import devices, heaviest
 
-CHARACTER_WIDTH = 6.2  # of an 11 px figure, widely measured
 LEFT, RIGHT = 52, 10  # room for the labels of the y axis; air
 SQNR_TOP_DB = 60.0  # 8 bits seldom leave more; a higher value touches the edge
 MARKS = 6  # shapes in `mark`
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A plot area in pixels, with linear axes from 0 (bottom, left) to ``x_top`` and ``y_top``."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-    x_top: float
-    y_top: float
-
-    def x(self, value: float) -> float:
-        return self.left + self.width * value / self.x_top
-
-    def y(self, value: float) -> float:
-        return self.top + self.height * (1 - min(max(value / self.y_top, 0.0), 1.0))
-
-    @property
-    def bottom(self) -> float:
-        return self.top + self.height
-
-
-def ticks(top: float, at_most: int) -> list[float]:
-    """Round values from 0 up to ``top``, no more than ``at_most`` steps of 1, 2 or 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(top / at_most))
-    step = next(factor * power for factor in (1, 2, 5, 10) if top / (factor * power) <= at_most)
-    return [step * i for i in range(int(top / step + 1e-9) + 1)]
 
 
 def amount(value: float) -> str:
@@ -59,39 +27,10 @@ def amount(value: float) -> str:
     return f"{value:g}"
 
 
-def _svg(width: float, height: float, description: str, parts: Iterable[str]) -> str:
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
-    return "\n".join((head, *parts, "</svg>"))
-
-
-def _text(x: float, y: float, text: str, kind: str = "", turn: bool = False) -> str:
-    turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{turned}>{escape(text)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _rect(x: float, y: float, width: float, height: float, kind: str, hint: str) -> str:
-    where = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect class="{kind}" {where}><title>{escape(hint)}</title></rect>'
-
-
-def _frame(panel: Panel, title: str, unit: Callable[[float], str], lines: int) -> list[str]:
-    """Title, horizontal grid and its labels."""
-    parts = [_text(0, panel.top - 9, title, "title")]
-    for value in ticks(panel.y_top, lines):
-        y = panel.y(value)
-        parts.append(_line(panel.left, y, panel.left + panel.width, y, "grid" if value else "axis"))
-        parts.append(_text(panel.left - 7, y + 4, unit(value), "end"))
-    return parts
-
-
 def _step_labels(panel: Panel) -> list[str]:
     """Numbers of the steps below a panel whose x axis counts steps."""
     steps = [s for s in ticks(panel.x_top, 10 if panel.width > 500 else 5) if s < panel.x_top]
-    return [_text(panel.x(s + 0.5), panel.bottom + 16, f"{s:g}", "middle") for s in steps if s == int(s)]
+    return [text(panel.x(s + 0.5), panel.bottom + 16, f"{s:g}", "middle") for s in steps if s == int(s)]
 
 
 def layer_profile(rows: Sequence[LayerRow], width: int) -> str:
@@ -99,13 +38,13 @@ def layer_profile(rows: Sequence[LayerRow], width: int) -> str:
     height, gap, top = 92, 46, 24
     parts: list[str] = []
     panel = _panel(width, top, height, len(rows), max(r.macs for r in rows))
-    parts += _frame(panel, "MACs", amount, 4) + _bars(panel, rows, lambda r: r.macs, "MAC")
+    parts += frame(panel, "MACs", amount, 4) + _bars(panel, rows, lambda r: r.macs, "MAC")
     panel = _panel(width, top + height + gap, height, len(rows), max(r.n_bytes for r in rows))
-    parts += _frame(panel, "Bytes", amount, 4) + _bars(panel, rows, lambda r: r.n_bytes, "B")
+    parts += frame(panel, "Bytes", amount, 4) + _bars(panel, rows, lambda r: r.n_bytes, "B")
     panel = _panel(width, top + 2 * (height + gap), height, len(rows), SQNR_TOP_DB)
-    parts += _frame(panel, "SQNR in dB, higher is better", lambda v: f"{v:g}", 4) + _sqnr_dots(panel, rows)
+    parts += frame(panel, "SQNR in dB, higher is better", lambda v: f"{v:g}", 4) + _sqnr_dots(panel, rows)
     parts += _step_labels(panel)
-    return _svg(width, panel.bottom + 24, _profile_in_words(rows), parts)
+    return svg(width, panel.bottom + 24, _profile_in_words(rows), parts)
 
 
 def _panel(width: int, top: float, height: float, steps: int, largest: float) -> Panel:
@@ -115,7 +54,7 @@ def _panel(width: int, top: float, height: float, steps: int, largest: float) ->
 def _bars(panel: Panel, rows: Sequence[LayerRow], value: Callable[[LayerRow], int], unit: str) -> list[str]:
     wide = panel.width / panel.x_top
     return [
-        _rect(
+        rect(
             panel.x(r.step) + 0.1 * wide,
             panel.y(value(r)),
             0.8 * wide,
@@ -133,10 +72,10 @@ def _sqnr_dots(panel: Panel, rows: Sequence[LayerRow]) -> list[str]:
     for r in rows:
         if r.quality:
             x, y = panel.x(r.step + 0.5), panel.y(r.quality.sqnr_db)
-            parts.append(_line(x, panel.bottom, x, y, f"stem op-{r.op}"))
+            parts.append(line(x, panel.bottom, x, y, f"stem op-{r.op}"))
             hint = escape(f"{r.step} {r.name}: {r.quality.sqnr_db:.1f} dB")
             parts.append(f'<circle class="op-{r.op}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{hint}</title></circle>')
-    return parts or [_text(panel.left + 8, panel.y(panel.y_top / 2), "not measured", "quiet")]
+    return parts or [text(panel.left + 8, panel.y(panel.y_top / 2), "not measured", "quiet")]
 
 
 def _profile_in_words(rows: Sequence[LayerRow]) -> str:
@@ -170,9 +109,9 @@ def instruction_profile(profiles: Sequence[Profile], rows: Sequence[LayerRow], w
         most = max(call.instructions for call in profile.calls)
         panel = _panel(width, top + i * (height + gap), height, len(rows), most)
         title = f"{profile.machine}: {profile.instructions / 1e6:,.2f} M instructions in {len(profile.calls)} calls"
-        parts += _frame(panel, title, amount, 4) + _call_bars(panel, profile, rows)
+        parts += frame(panel, title, amount, 4) + _call_bars(panel, profile, rows)
     parts += _step_labels(panel)
-    return _svg(width, panel.bottom + 24, _calls_in_words(profiles), parts)
+    return svg(width, panel.bottom + 24, _calls_in_words(profiles), parts)
 
 
 def _call_bars(panel: Panel, profile: Profile, rows: Sequence[LayerRow]) -> list[str]:
@@ -184,7 +123,7 @@ def _call_bars(panel: Panel, profile: Profile, rows: Sequence[LayerRow]) -> list
         steps = f"step {call.first}" if call.first == call.last else f"steps {call.first} to {call.last}"
         hint = f"{steps}, {call.kernel}: {call.instructions:,} instructions"
         kind = f"op-{heaviest(rows, call.first, call.last).op}"
-        parts.append(_rect(x, y, wide, max(panel.bottom - y, 0.4), kind, hint))
+        parts.append(rect(x, y, wide, max(panel.bottom - y, 0.4), kind, hint))
     return parts
 
 
@@ -201,15 +140,15 @@ def memory_over_time(memory: Memory, width: int) -> str:
     alive = memory.live_bytes
     arena = _panel(width, 24, 300, len(alive), memory.arena_bytes)
     live = _panel(width, 24 + 300 + 46, 110, len(alive), memory.arena_bytes)
-    parts = _frame(arena, "Address in the arena, in bytes, at each step", amount, 5) + _residents(memory, arena)
+    parts = frame(arena, "Address in the arena, in bytes, at each step", amount, 5) + _residents(memory, arena)
     top = arena.y(memory.arena_bytes)
-    parts.append(_line(arena.left, top, arena.left + arena.width, top, "limit"))
-    parts.append(_text(arena.left + arena.width, top + 15, f"arena {memory.arena_bytes:,} B", "end"))
-    parts += _frame(live, "Bytes alive at each step", amount, 3) + _live_bars(live, alive, memory.floor_bytes)
+    parts.append(line(arena.left, top, arena.left + arena.width, top, "limit"))
+    parts.append(text(arena.left + arena.width, top + 15, f"arena {memory.arena_bytes:,} B", "end"))
+    parts += frame(live, "Bytes alive at each step", amount, 3) + _live_bars(live, alive, memory.floor_bytes)
     parts += _step_labels(live)
     words = f"{len(memory.residents)} activations placed in an arena of {memory.arena_bytes:,} bytes over "
     words += f"{len(alive)} steps. Most bytes are alive at step {memory.peak_step}: {memory.floor_bytes:,}."
-    return _svg(width, live.bottom + 24, words, parts)
+    return svg(width, live.bottom + 24, words, parts)
 
 
 def _residents(memory: Memory, panel: Panel) -> list[str]:
@@ -220,21 +159,21 @@ def _residents(memory: Memory, panel: Panel) -> list[str]:
         wide, high = panel.x(r.last + 1) - x, panel.y(r.offset) - y
         hint = f"{r.name}: {r.n_bytes:,} B at {r.offset:,}, steps {r.first} to {r.last}"
         visible = max(high - 0.5, 0.8)
-        rectangles.append(_rect(x, y, max(wide - 0.5, 0.8), visible, f"resident op-{r.op}", hint))
+        rectangles.append(rect(x, y, max(wide - 0.5, 0.8), visible, f"resident op-{r.op}", hint))
         label = amount(r.n_bytes)
         long = CHARACTER_WIDTH * len(label) + 6
         middle_x, middle_y = x + wide / 2, y + high / 2
         if wide > long and high > 13:
-            labels.append(_text(middle_x, middle_y + 4, label, "inside middle"))
+            labels.append(text(middle_x, middle_y + 4, label, "inside middle"))
         elif wide > 13 and high > long:
-            labels.append(_text(middle_x + 4, middle_y, label, "inside middle", turn=True))
+            labels.append(text(middle_x + 4, middle_y, label, "inside middle", turn=True))
     return rectangles + labels
 
 
 def _live_bars(panel: Panel, alive: Sequence[int], peak: int) -> list[str]:
     wide = panel.width / panel.x_top
     return [
-        _rect(
+        rect(
             panel.x(step),
             panel.y(n_bytes),
             max(wide - 0.5, 0.8),
@@ -256,18 +195,18 @@ def accuracy_by_device(rows: Sequence[AccuracyRow], width: int) -> str:
     parts = []
     for value in ticks(100 - start, 10 if width > 500 else 5):
         x = panel.x(value)
-        parts.append(_line(x, panel.top, x, panel.bottom, "grid"))
-        parts.append(_text(x, panel.bottom + 16, f"{start + value:g} %", "middle"))
+        parts.append(line(x, panel.top, x, panel.bottom, "grid"))
+        parts.append(text(x, panel.bottom + 16, f"{start + value:g} %", "middle"))
     for i, device in enumerate(names):
         y = panel.top + 27 * (i + 0.5)
         marks = [(100 * row.per_device[device], row) for row in rows if device in row.per_device]
         reach = [value for value, _ in marks]
-        parts.append(_text(panel.left - 9, y + 4, device, "end"))
-        parts.append(_line(panel.x(min(reach) - start), y, panel.x(max(reach) - start), y, "reach"))
+        parts.append(text(panel.left - 9, y + 4, device, "end"))
+        parts.append(line(panel.x(min(reach) - start), y, panel.x(max(reach) - start), y, "reach"))
         for value, row in reversed(marks):
             hint = f"{device}, {row.name}: {value:.1f} %"
             parts.append(mark(list(rows).index(row), panel.x(value - start), y, hint))
-    return _svg(width, panel.bottom + 24, _devices_in_words(rows), parts)
+    return svg(width, panel.bottom + 24, _devices_in_words(rows), parts)
 
 
 def mark(model: int, x: float, y: float, hint: str = "") -> str:

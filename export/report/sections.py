@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from firmware_harness.engine import Figures
 from runtime.cost import Verdict
+from training.page.house import Tile, interval_text
 
 from ..firmware_cost import FirmwareCost, Profile
 from ..npu import Estimate, Estimates
@@ -18,26 +19,6 @@ from .records import AccuracyRow, Document, LayerRow, Line, State
 
 ACCURACY_MARGIN = 0.01  # what 8 bits may cost before the page calls it a warning
 INT8 = "int8"  # the accuracy row of the model that ships
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One key figure; ``share`` in [0, 1] of its limit draws a gauge."""
-
-    label: str
-    value: str
-    unit: str
-    notes: tuple[str, ...]
-    state: State | None = None
-    share: float | None = None
-
-
-@dataclass(frozen=True)
-class ConfusionCell:
-    """Clips of one label that got one answer, and their share of that label's clips (None if it has none)."""
-
-    count: int
-    share: float | None
 
 
 def headline(lines: Sequence[Line]) -> Line:
@@ -152,11 +133,6 @@ def _accuracy_tile(accuracy: Sequence[AccuracyRow]) -> Tile:
     return Tile(f"Accuracy, {row.name}", f"{100 * row.accuracy:.1f}", "%", (*notes, of))
 
 
-def interval_text(interval: tuple[float, float]) -> str:
-    """Both ends in percent."""
-    return f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f} %"
-
-
 def _budget_tile(label: str, measured: int, unit: str, verdict: Verdict | None) -> Tile:
     if verdict is None:
         return Tile(label, f"{measured:,}", unit, ("no limit was set",))
@@ -210,14 +186,6 @@ def shipped_row(accuracy: Sequence[AccuracyRow]) -> AccuracyRow | None:
 def devices(accuracy: Sequence[AccuracyRow]) -> tuple[str, ...]:
     """Every device that any model was measured on, sorted."""
     return tuple(sorted({device for row in accuracy for device in row.per_device}))
-
-
-def confusion_cells(row: AccuracyRow) -> tuple[tuple[ConfusionCell, ...], ...]:
-    """Counts and shares; one row per true label, one column per answer."""
-    return tuple(
-        tuple(ConfusionCell(count, count / sum(counts) if sum(counts) else None) for count in counts)
-        for counts in row.confusion
-    )
 
 
 def target_devices(verification: Verification) -> tuple[str, ...]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from training.page.house import interval_text
+
 from ..markdown import cell, table
 from ..npu import Estimate
 from ..verify import TargetResult
 from .records import Document
-from .sections import interval_text, npu_share_text, ram_bytes
+from .sections import npu_share_text, ram_bytes
 
 MATRIX = ("target", "means", "rule", "verdict", "bytes different")
 ANSWERED = ("accuracy", "95 %", "as float", "p", "scores off", "clips")

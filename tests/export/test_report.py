@@ -14,8 +14,8 @@ from export.firmware_cost import FirmwareCost
 from export.npu import Estimates
 from export.report import figures
 from export.report.document import Measured, document, layer_rows, memory, row_of_metrics
-from export.report.page import NARROW, WIDE, render
-from export.report.sections import confusion_cells, headline, verdict_lines
+from export.report.page import render
+from export.report.sections import headline, verdict_lines
 from export.verify import TargetResult, Verification
 from runtime.cost import graph_cost, verdicts
 from runtime.spec import Budget
@@ -31,6 +31,7 @@ from tests.export.reported import (
     wrong_target,
 )
 from tests.graphs import Builder
+from training.page.drawing import NARROW, WIDE, ticks
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "grn"])
@@ -101,7 +102,6 @@ def test_accuracy_and_confusion_are_those_given(made):
 def test_a_label_without_clips_has_no_percentages(made):
     int8 = made.data.accuracy[1]
     empty = replace(int8, confusion=((0,) * 10, *int8.confusion[1:]))
-    assert {cell.share for cell in confusion_cells(empty)[0]} == {None}
     data = replace(made.data, accuracy=(empty,))
     assert page(data).row("confusion", "airport")[1:] == ["0– %"] * 10
 
@@ -221,10 +221,10 @@ def test_the_arena_is_drawn_to_scale_and_nothing_overlaps(made):
 
 
 def test_ticks_are_round_and_few():
-    assert figures.ticks(229_376, 5) == [0, 50_000, 100_000, 150_000, 200_000]
-    assert figures.ticks(60, 4) == [0, 20, 40, 60]
+    assert ticks(229_376, 5) == [0, 50_000, 100_000, 150_000, 200_000]
+    assert ticks(60, 4) == [0, 20, 40, 60]
     for top in (1, 7, 93, 1040, 4.7e6):
-        values = figures.ticks(top, 5)
+        values = ticks(top, 5)
         assert 2 < len(values) <= 6
         assert values[-1] <= top
 

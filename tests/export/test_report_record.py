@@ -14,7 +14,7 @@ import tinyscene
 from export.errors import ExportError
 from export.report import figures
 from export.report.document import document, layer_rows
-from export.report.page import WIDE, render
+from export.report.page import render
 from export.report.records import from_json, schema
 from export.report.sections import kernel_shares
 from export.report.summary import as_markdown
@@ -28,6 +28,7 @@ from tests.export.reported import (
     with_results,
     wrong_target,
 )
+from training.page.drawing import WIDE
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "grn"])

@@ -45,7 +45,7 @@ ARROWS = {
     ),
     "training": Arrows(
         frozenset({"runtime", "numpy", "soundfile", "soxr", "torch", "lightning", "pydantic", "yaml", "rich"}),
-        in_file={"cli.py": COMMAND_LINE, "recipe_command.py": {"typer"}},
+        in_file={"cli.py": COMMAND_LINE, "recipe_command.py": {"typer"}, "page/house.py": {"jinja2"}},
         inside_functions={},
     ),
     "export": Arrows(
