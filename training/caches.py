@@ -31,7 +31,7 @@ def caches_of_others(run_folder: Path, folder: Path, parts: Mapping[str, Sequenc
         if not rate.isdecimal() or path.stem != Path(cache_name(folder, records, int(rate))).stem:
             found.append(path)
     for path in sorted(run_folder.glob("teachers/*/logits-*.npz")):
-        part = path.stem.removeprefix("logits-")
+        part = path.stem.removeprefix("logits-").removesuffix("-views")
         names = _names(path)
         if names is not None and names != [r.filename for r in parts.get(part, ())]:
             found.append(path)
