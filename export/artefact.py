@@ -6,7 +6,6 @@ nothing.
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from runtime.arith import I8, dequantise, quantise
 from runtime.bundle import Bundle, Golden, write_bundle
 from runtime.engines import NumpyEngine
 from runtime.graph import Graph
+from runtime.host import versions
 from training.models.checkpoint import LoadedModel
 
 from .float_onnx import FLOAT_MODEL, float_onnx
@@ -121,13 +121,7 @@ def export_bundle(
 
 def tool_versions() -> dict[str, str]:
     """Versions of what took part, by package name."""
-    versions = {"python": platform.python_version()}
-    for name in TOOLS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    return {"python": platform.python_version(), **versions(*TOOLS)}
 
 
 @torch.no_grad()

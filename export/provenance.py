@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import platform
 
 from firmware_harness.targets import CORTEX_M4
 from firmware_harness.tools import compiler_version, emulator_version
 from runtime.bundle import Bundle
 from runtime.errors import TinysceneError
+from runtime.host import versions
 
 from .artefact import tool_versions
 
@@ -28,12 +28,7 @@ def provenance(command: str, bundle: Bundle | None, tflite: bytes) -> dict[str, 
 
 
 def _versions() -> dict[str, str]:
-    versions = tool_versions()
-    for name in ENGINES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    found = tool_versions() | versions(*ENGINES)
     emulator = CORTEX_M4.emulator
     assert emulator is not None
     for name, said in (
@@ -41,7 +36,7 @@ def _versions() -> dict[str, str]:
         (emulator.command, lambda: emulator_version(emulator)),
     ):
         try:
-            versions[name] = said().partition("\n")[0]
+            found[name] = said().partition("\n")[0]
         except TinysceneError:
             continue
-    return versions
+    return found

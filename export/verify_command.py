@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, in_a_folder, some_of
+from runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
 
 if TYPE_CHECKING:
     from runtime.arith import I8
@@ -46,10 +46,7 @@ def verify(
     ] = "all",
     clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many test clips.")] = None,
     out: RecordFile = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Write one page with everything.", callback=in_a_folder),
-    ] = None,
+    report: ReportFile = None,
     markdown: MarkdownFile = None,
     quiet: Quiet = False,
     as_json: AsJson = False,

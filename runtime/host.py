@@ -97,7 +97,7 @@ class Sensors:
             governor=_text(self._sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             system=f"{platform.system()} {platform.release()}",
             python=platform.python_version(),
-            packages=dict(_versions("numpy", "soxr", *ENGINE_PACKAGES)),
+            packages=versions("numpy", "soxr", *ENGINE_PACKAGES),
         )
 
     def read(self) -> Reading:
@@ -167,7 +167,10 @@ def _numbers(paths: Iterator[Path] | list[Path]) -> list[int]:
     return [int(text) for text in texts if text is not None and re.fullmatch(r"-?\d+", text)]
 
 
-def _versions(*names: str) -> Iterator[tuple[str, str]]:
+def versions(*names: str) -> dict[str, str]:
+    """Of those of these packages that are installed, in this order."""
+    found = {}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
-            yield name, metadata.version(name)
+            found[name] = metadata.version(name)
+    return found

@@ -69,6 +69,10 @@ RecordFile = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Write the JSON document to a file.", callback=in_a_folder),
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE.html", help="Write one page with everything.", callback=in_a_folder),
+]
 MarkdownFile = Annotated[
     Path | None,
     typer.Option("--markdown", metavar="FILE", help="Write a summary in Markdown.", callback=in_a_folder),

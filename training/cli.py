@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.options import AsJson, Engine, Quiet, RecordFile
+from runtime.options import AsJson, Engine, Quiet, RecordFile, ReportFile
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -273,6 +273,7 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option("--against", metavar="FILE", help="Such a file, to compare with.")
     ] = None,
+    report: ReportFile = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -286,6 +287,12 @@ def evaluate(
     compared = None if against is None else difference(found, against)
     if out is not None:
         found.write(out)
+    if report is not None:
+        from .files import written_whole
+        from .page.evaluation import render
+
+        with written_whole(report) as temporary:
+            temporary.write_bytes(render(found, compared))
     if as_json:
         _tell_json({**asdict(found), "against": compared and asdict(compared)})
         return

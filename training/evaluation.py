@@ -6,8 +6,10 @@ folders with scenes the model does not know, and comparisons of evaluations that
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import platform
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +18,16 @@ from typing import Any
 import numpy as np
 
 from runtime.audio import mono_float32
+from runtime.bundle import read_bundle
 from runtime.classify import SceneClassifier
+from runtime.host import ENGINE_PACKAGES, versions
 from runtime.terminal import bar, waiting
 
 from .data import Tau22
 from .errors import TrainingError
 from .files import write_json
 from .fit import predict_logits
-from .metrics import F32, Metrics, bootstrap_interval, evaluate
+from .metrics import F32, Bin, Metrics, bootstrap_interval, evaluate, reliability
 from .models.checkpoint import load_any
 from .tables import Record
 from .waveforms import load_waveforms
@@ -33,19 +37,25 @@ SMALLEST = 1e-7  # of a bundle's probabilities, whose codes reach 0
 
 @dataclass(frozen=True)
 class Group:
-    """Accuracy on the clips of some devices, with its 95 % interval."""
+    """Accuracy on some of the clips, and the devices that recorded them.
 
+    ``interval`` holds it with 95 %, places resampled; None where all clips are of one place, which says nothing of
+    others.
+    """
+
+    name: str
     devices: tuple[str, ...]
     clips: int
     accuracy: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Figures of one model on one test part. ``right[i]`` says whether the clip ``names[i]`` was told rightly.
 
-    ``seen`` are the devices of the training part, ``unseen`` the others, where there are any.
+    ``seen`` are the devices of the training part, ``unseen`` the others, where there are any; ``classes``, ``devices``
+    and ``cities`` are in the order of their names. ``provenance`` is shown as it is.
     """
 
     model: str
@@ -54,6 +64,11 @@ class Evaluation:
     metrics: Metrics
     seen: Group | None
     unseen: Group | None
+    classes: tuple[Group, ...]
+    devices: tuple[Group, ...]
+    cities: tuple[Group, ...]
+    reliability: tuple[Bin, ...]
+    provenance: dict[str, str]
     names: tuple[str, ...]
     places: tuple[str, ...]
     right: tuple[bool, ...]
@@ -66,9 +81,11 @@ class Evaluation:
 class Difference:
     """How much better one evaluation is than another, as a share of the clips, with its 95 % interval over places.
 
-    ``only_this`` and ``only_other`` count clips that only one of them told rightly; ``p`` is McNemar's exact test.
+    ``other`` names the model compared with; ``only_this`` and ``only_other`` count clips that only one of them told
+    rightly; ``p`` is McNemar's exact test.
     """
 
+    other: str
     gain: float
     interval: tuple[float, float]
     only_this: int
@@ -84,20 +101,33 @@ def evaluate_model(model: Path, data: Path, *, engine: str = "litert", progress:
     unknown = sorted(set(opened.labels) - set(labels))
     if unknown:
         raise TrainingError(str(data), "scene is not a label of the model", expected=list(labels), got=unknown[0])
+    return judged(logits, labels, opened, model.name, engine if bundle else "torch", _provenance(model, opened, engine))
+
+
+def judged(
+    logits: F32, labels: tuple[str, ...], opened: Tau22, model: str, engine: str, provenance: dict[str, str]
+) -> Evaluation:
+    """Figures of logits float32 (n, labels) of the test part."""
     metrics = evaluate(logits, opened.test, labels)
     truth = np.array([labels.index(r.scene) for r in opened.test])
     right = logits.argmax(axis=1) == truth
     known = {r.device for r in (*opened.train, *opened.validation)}
+    heard = _groups(opened.test, right, ["seen" if r.device in known else "unseen" for r in opened.test])
     return Evaluation(
-        model.name,
-        engine if bundle else "torch",
-        labels,
-        metrics,
-        _group(opened.test, right, known, inside=True),
-        _group(opened.test, right, known, inside=False),
-        tuple(r.filename for r in opened.test),
-        tuple(r.place for r in opened.test),
-        tuple(bool(x) for x in right),
+        model=model,
+        engine=engine,
+        labels=labels,
+        metrics=metrics,
+        seen=next((group for group in heard if group.name == "seen"), None),
+        unseen=next((group for group in heard if group.name == "unseen"), None),
+        classes=_groups(opened.test, right, [r.scene for r in opened.test]),
+        devices=_groups(opened.test, right, [r.device for r in opened.test]),
+        cities=_groups(opened.test, right, [r.city for r in opened.test]),
+        reliability=reliability(logits, right),
+        provenance=provenance,
+        names=tuple(r.filename for r in opened.test),
+        places=tuple(r.place for r in opened.test),
+        right=tuple(bool(x) for x in right),
     )
 
 
@@ -105,7 +135,7 @@ def difference(this: Evaluation, other: Path) -> Difference:
     """``this`` against an evaluation written earlier; raises TrainingError unless it is of the same clips."""
     try:
         record: dict[str, Any] = json.loads(other.read_text(encoding="utf-8"))
-        row = dict(zip(record["names"], record["right"], strict=True))
+        row, name = dict(zip(record["names"], record["right"], strict=True)), str(record["model"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(str(other), "no evaluation", got=error, next_step="write one with 'eval --out'") from error
     if set(row) != set(this.names):
@@ -114,7 +144,7 @@ def difference(this: Evaluation, other: Path) -> Difference:
     gain = mine - np.array([row[name] for name in this.names], dtype=np.float64)
     only_this, only_other = int((gain > 0).sum()), int((gain < 0).sum())
     interval = bootstrap_interval(gain[None], np.array(this.places))
-    return Difference(float(gain.mean()), interval, only_this, only_other, sign_test(only_this, only_other))
+    return Difference(name, float(gain.mean()), interval, only_this, only_other, sign_test(only_this, only_other))
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -124,14 +154,34 @@ def sign_test(wins: int, losses: int) -> float:
     return min(1.0, 2 * tail / 2**n)
 
 
-def _group(records: tuple[Record, ...], right: np.ndarray, known: set[str], *, inside: bool) -> Group | None:
-    rows = np.array([(r.device in known) == inside for r in records])
-    if not rows.any():
-        return None
-    chosen = [r for r, row in zip(records, rows, strict=True) if row]
-    interval = bootstrap_interval(right[rows][None].astype(np.float64), np.array([r.place for r in chosen]))
-    devices = tuple(sorted({r.device for r in chosen}))
-    return Group(devices, len(chosen), float(right[rows].mean()), interval)
+def _groups(records: tuple[Record, ...], right: np.ndarray, names: list[str]) -> tuple[Group, ...]:
+    """Accuracy on the clips that share a name, names in order."""
+    places, devices, name_of = (np.array(x) for x in ([r.place for r in records], [r.device for r in records], names))
+    found = []
+    for name in sorted(set(names)):
+        rows = name_of == name
+        single = len(set(places[rows])) == 1
+        interval = None if single else bootstrap_interval(right[rows][None].astype(np.float64), places[rows])
+        heard_by = tuple(sorted({str(device) for device in devices[rows]}))
+        found.append(Group(name, heard_by, int(rows.sum()), float(right[rows].mean()), interval))
+    return tuple(found)
+
+
+def _provenance(model: Path, opened: Tau22, engine: str) -> dict[str, str]:
+    """What was asked, of which files, by which versions; names no folder above those given."""
+    bundle = model.is_dir()
+    digest = read_bundle(model).manifest["digest"] if bundle else hashlib.sha256(model.read_bytes()).hexdigest()
+    rows = "".join(f"{r.filename}\t{r.scene}\n" for r in opened.test)
+    chosen = f" --engine {engine}" if bundle else ""
+    found = {
+        "command": f"tinyscene eval {model.name} --data {opened.folder.resolve().name}{chosen}",
+        f"digest of the {'bundle' if bundle else 'checkpoint'}": digest,
+        "SHA-256 of the test rows": hashlib.sha256(rows.encode()).hexdigest(),
+        "measured on": f"{platform.system()} {platform.machine()}",
+        "version of python": platform.python_version(),
+    }
+    used = versions("tinyscene", "numpy", *(ENGINE_PACKAGES if bundle else ("torch", "lightning")))
+    return found | {f"version of {name}": version for name, version in used.items()}
 
 
 def _checkpoint_logits(path: Path, opened: Tau22, engine: str, progress: bool) -> tuple[F32, tuple[str, ...]]:

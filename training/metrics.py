@@ -16,8 +16,17 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 
-BINS = 15  # of the calibration error
+BINS = 15  # of confidence
 DRAWS = 2000  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Clips of like confidence: how many, their mean confidence, and how many of them were told rightly, as a share."""
+
+    clips: int
+    confidence: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,7 @@ def evaluate(logits: F32, records: Sequence[Record], labels: tuple[str, ...]) ->
     right = truth == guess
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (truth, guess), 1)
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_probability = _log_softmax(logits)
     per_class = {label: float(right[truth == i].mean()) for i, label in enumerate(labels) if (truth == i).any()}
     return Metrics(
         clips=len(records),
@@ -69,7 +77,7 @@ def evaluate(logits: F32, records: Sequence[Record], labels: tuple[str, ...]) ->
         per_city=_means(right, [r.city for r in records]),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         log_loss=float(-log_probability[np.arange(len(truth)), truth].mean()),
-        calibration_error=_calibration_error(np.exp(log_probability.max(axis=1)), right),
+        calibration_error=calibration_error(reliability(logits, right)),
     )
 
 
@@ -94,7 +102,24 @@ def _means(right: npt.NDArray[np.bool_], keys: Sequence[str]) -> dict[str, float
     return {k: float(right[key == k].mean()) for k in sorted(set(keys))}
 
 
-def _calibration_error(confidence: F64, right: npt.NDArray[np.bool_]) -> float:
+def reliability(logits: F32, right: npt.NDArray[np.bool_]) -> tuple[Bin, ...]:
+    """Clips by the confidence of their answer in 15 equal parts of [0, 1], those that hold none left out.
+
+    Of float (n, classes) logits; ``right`` bool (n,) says which answers are. Source: Guo et al., "On Calibration of
+    Modern Neural Networks" (2017).
+    """
+    confidence = np.exp(_log_softmax(logits).max(axis=1))
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - right, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(right))
+    filled = [bins == i for i in np.unique(bins)]
+    return tuple(Bin(int(b.sum()), float(confidence[b].mean()), float(right[b].mean())) for b in filled)
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Mean distance of confidence and accuracy over all clips."""
+    return sum(b.clips * abs(b.confidence - b.accuracy) for b in bins) / sum(b.clips for b in bins)
+
+
+def _log_softmax(logits: F32) -> F64:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    found: F64 = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return found

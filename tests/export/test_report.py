@@ -23,7 +23,6 @@ from tests.export.reported import (
     LABELS,
     SKIPPED,
     Made,
-    Page,
     make,
     metrics,
     page,
@@ -31,6 +30,7 @@ from tests.export.reported import (
     wrong_target,
 )
 from tests.graphs import Builder
+from tests.pages import Page
 from training.page.drawing import NARROW, WIDE, ticks
 
 

@@ -12,6 +12,7 @@ import torch
 
 import tinyscene
 from runtime.bundle import Bundle
+from runtime.engines import ENGINES, available_engines
 from runtime.spec import preset
 from tests.training import layout
 from training.errors import TrainingError
@@ -58,6 +59,40 @@ def test_a_bundle_answers_through_its_engine(
     confusion = tuple(tuple(7 * (i == 1 and j == 8) for j in range(10)) for i in range(10))
     lines = evaluation_lines(replace(found, metrics=replace(found.metrics, confusion=confusion)), None)
     assert "  most often confused: scene_1 for scene_8 (7)" in list(lines)
+
+
+@pytest.fixture(scope="module")
+def ten_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "SCENES", tuple(f"scene_{i}" for i in range(4)))
+        return layout.write_layout(tmp_path_factory.mktemp("ten") / "tau", places=1, clips=2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_tells_what_the_specification_tells(engine: str, tiny_bundle: Bundle, ten_scenes: Path) -> None:
+    if available_engines()[engine]:
+        pytest.skip(available_engines()[engine])
+    rule = "single" if engine in ("ort", "litert") else "double"
+    found = evaluate_model(tiny_bundle.path, ten_scenes, engine=engine, progress=False)
+    expected = evaluate_model(tiny_bundle.path, ten_scenes, engine=f"numpy-{rule}", progress=False)
+    assert found.engine == engine
+    assert found.provenance["command"].endswith(f"--engine {engine}")
+    assert found.metrics.confusion == expected.metrics.confusion
+    assert found.metrics.log_loss == pytest.approx(expected.metrics.log_loss, abs=0.05)
+
+
+def test_groups_add_up_and_one_place_has_no_interval(data: Path, tmp_path: Path) -> None:
+    found = evaluate_model(checkpoint(tmp_path / "x.pt"), data, progress=False)
+    for groups in (found.classes, found.devices, found.cities):
+        assert sum(group.clips for group in groups) == found.metrics.clips
+        right = sum(group.clips * group.accuracy for group in groups)
+        assert right == pytest.approx(sum(found.right))
+    assert {group.name: group.accuracy for group in found.devices} == found.metrics.per_device
+    assert {group.name: group.accuracy for group in found.cities} == found.metrics.per_city
+    assert all(group.interval is None for group in found.classes)  # a single place each
+    for group in (*found.devices, *found.cities):
+        assert group.interval is not None
+        assert group.interval[0] <= group.accuracy <= group.interval[1]
 
 
 def test_difference_is_paired(data: Path, tmp_path: Path) -> None:
