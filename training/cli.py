@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.options import AsJson, Engine, Quiet, RecordFile, ReportFile
+from runtime.options import AsJson, Engine, Quiet, RecordFile, ReportFile, some_of
+
+from .loggers import SERVICES, log_to
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -38,6 +40,10 @@ Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder in TAU
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder.")]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="The recipe's if not given.")]
 Subset = Annotated[int, typer.Option(metavar="PERCENT", help="Of the training clips: 100, or N of splitN.csv.")]
+Log = Annotated[
+    str,
+    typer.Option(metavar="NAMES", help="Log to wandb, mlflow too.", callback=log_to, autocompletion=some_of(SERVICES)),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the run folder.")]
 
 
@@ -112,6 +118,7 @@ def train(
     seed: Seed = None,
     subset: Subset = 100,
     resume: Resume = False,
+    log: Log = "",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -147,6 +154,7 @@ def train_compare(
     ] = "single,mean,projection,gram,fusion",
     subset: Subset = 100,
     resume: Resume = False,
+    log: Log = "",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -214,6 +222,7 @@ def teachers_train(
     seed: Seed = None,
     subset: Subset = 100,
     resume: Resume = False,
+    log: Log = "",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

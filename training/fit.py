@@ -1,7 +1,8 @@
 """``fit``: one network, one recipe, one run folder, by Lightning; and prediction with the result.
 
 The run folder gets CSV and TensorBoard logs and a checkpoint after every epoch, replaced in one step; ``resume`` goes
-on from it. Refuses to resume a run of other settings, data or seed, and logits that are not finite.
+on from it. ``run.json`` says what the run is and how fast it was. Refuses to resume a run of other settings, data or
+seed, and logits that are not finite.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.progress import RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
@@ -34,17 +35,20 @@ from .distill import SoftTargets
 from .errors import TrainingError
 from .features import FeatureLoss
 from .frontend import TorchLogMel
+from .loggers import open_loggers
 from .metrics import Metrics, evaluate
 from .module import Objective, SceneModule
 from .processes import is_first, per_node, rank, world_size
 from .recipe import FitSettings
 from .soup import Soup, refresh_batch_norm
+from .speed import Speed
 from .views import PARTNER, View, Views
 
 __all__ = ["FitResult", "Metrics", "evaluate", "fit", "predict_logits"]
 
 F32 = npt.NDArray[np.float32]
 CHECKPOINT = "last.ckpt"
+RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ def fit(
     module = SceneModule(model, frontend, recipe, seed, loaders[0].dataset.responses, objective, features)
     module.steps_per_epoch = len(loaders[0])
     keeper = _Keeper(run_dir, recipe, validated=loaders[1] is not None)
-    trainer = _trainer(recipe, run_dir, progress, loaders[1] is not None, [*callbacks, keeper])
-    with warnings.catch_warnings():
+    speed = Speed()
+    with open_loggers(run_dir, recipe.model_dump(mode="json")) as loggers, warnings.catch_warnings():
+        trainer = _trainer(recipe, loggers, progress, loaders[1] is not None, [*callbacks, speed, keeper])
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(
@@ -117,6 +122,7 @@ def fit(
         raise TrainingError(
             str(run_dir), "training diverged", got="weights that are not finite", next_step="lower learning_rate"
         )
+    speed.keep(run_dir / RUN, said=progress)
     epoch = recipe.epochs - 1 if keeper.epoch is None else keeper.epoch
     return FitResult(state, epoch, tuple(module.history))
 
@@ -284,7 +290,7 @@ def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _trainer(
-    recipe: FitSettings, run_dir: Path, progress: bool, validate: bool, callbacks: Sequence[Callback]
+    recipe: FitSettings, loggers: list[Logger], progress: bool, validate: bool, callbacks: Sequence[Callback]
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     bar = progress and shows_bars()
@@ -299,7 +305,7 @@ def _trainer(
         use_distributed_sampler=False,  # ours does it
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         gradient_clip_val=recipe.clip_gradient or None,
-        logger=[CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard")],
+        logger=loggers,
         callbacks=[*callbacks, *bars],
         enable_progress_bar=bar,
         enable_model_summary=False,
@@ -332,7 +338,8 @@ def _run_record(
 
 
 def _same_run(run_dir: Path, record: dict[str, Any], resume: bool) -> None:
-    path = run_dir / "run.json"
+    path = run_dir / RUN
+    found: dict[str, Any] = {}
     if resume:
         found = json.loads(path.read_text()) if path.is_file() else {}
         other = sorted(key for key in record if found.get(key) != record[key])
@@ -343,4 +350,4 @@ def _same_run(run_dir: Path, record: dict[str, Any], resume: bool) -> None:
                 next_step="use the same recipe, data and seed, or another folder",
             )
     if is_first():
-        path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        path.write_text(json.dumps({**found, **record}, indent=1, sort_keys=True) + "\n")

@@ -46,7 +46,7 @@ ARROWS = {
     "training": Arrows(
         frozenset({"runtime", "numpy", "soundfile", "soxr", "torch", "lightning", "pydantic", "yaml", "rich"}),
         in_file={"cli.py": COMMAND_LINE, "recipe_command.py": {"typer"}, "page/house.py": {"jinja2"}},
-        inside_functions={},
+        inside_functions={"loggers.py": {"mlflow", "wandb"}},
     ),
     "export": Arrows(
         frozenset({"runtime", "training", "firmware_harness", "numpy", "torch", "lightning", "rich"})
