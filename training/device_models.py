@@ -222,7 +222,7 @@ def _tested(clips: Clips, general: F32, chosen: F32, device: str | None = None) 
     gain = after - before
     wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
     interval = bootstrap_interval(gain[None], places)
-    difference = Difference(float(gain.mean()), interval, wins, losses, sign_test(wins, losses))
+    difference = Difference("general", float(gain.mean()), interval, wins, losses, sign_test(wins, losses))
     shares = (Share(float(x.mean()), bootstrap_interval(x[None], places)) for x in (before, after))
     return OnTest(int(rows.sum()), *shares, difference)
 
