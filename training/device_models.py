@@ -1,8 +1,8 @@
 """One network for each recording device, trained on from the general one, which answers for all other devices.
 
 A device keeps the general network unless its own is better on its clips of the validation part; the test part is read
-once, at the end. Source: the two steps of the DCASE 2025 Task 1 baseline. Refuses a run folder without a student, and
-one whose student has other labels or another front end than the data.
+once, at the end. Source: the two steps of the DCASE 2025 Task 1 baseline. Refuses a run folder without a student, one
+whose student has other labels or another sample rate than the data, and students that are no CP-Mobile.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def train_devices(
     if soft_targets is not None and soft_targets.views is not None:
         raise TrainingError("soft targets", "are of views", expected="of the clips of a device as they are")
     general = general_model(run_dir, dataset)
+    n_bytes, macs = int8_cost(general.config, general.frontend)
     test = predicted(general, dataset.test)
     chosen = test.copy()
     models = []
@@ -141,7 +142,6 @@ def train_devices(
     unknown = sorted({r.device for r in dataset.test.records} - {model.device for model in models})
     models += [DeviceModel(device, GENERAL, "not in the training part", 0, 0, None, test=None) for device in unknown]
     models = [replace(model, test=_tested(dataset.test, test, chosen, model.device)) for model in models]
-    n_bytes, macs = int8_cost(general.config, general.frontend)
     report = DeviceReport(GENERAL, tuple(models), _tested(dataset.test, test, chosen), n_bytes, macs)
     write_json(run_dir / MAP, report.to_json())
     return report

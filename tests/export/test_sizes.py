@@ -12,6 +12,7 @@ from export.ptq import calibrate
 from export.quantnet import QuantNet
 from runtime.cost import graph_cost
 from runtime.spec import PRESETS
+from training.errors import TrainingError
 from training.models.config import MODELS, ModelConfig, build_model
 from training.models.layers import GRN
 from training.models.sizes import int8_cost
@@ -32,6 +33,11 @@ def drawn(seed: int) -> tuple[ModelConfig, str]:
         padding=str(rng.choice(["same", "torch"])),
     )
     return config, str(rng.choice(["cpm23", "dcase25", "cpresnet"]))
+
+
+def test_other_networks_are_refused() -> None:
+    with pytest.raises(TrainingError, match="CP-Mobile"):
+        int8_cost(MODELS["cpresnet-33k"], PRESETS["cpresnet"])
 
 
 @pytest.mark.parametrize("case", ["cpm23-16", "dcase25", *range(6)])

@@ -3,7 +3,7 @@
 Counted as ``tinyscene check`` counts a bundle by the rule ``dcase``: BatchNorm folded; weights 1 B and biases 4 B each,
 those of GRN and of strided shortcuts, which are depthwise convolutions there, too; MACs of a convolution are its
 weights and biases times its output positions. Channels that turn out constant in training are removed on export, so
-that a bundle may be smaller. Works on many networks at once and needs no PyTorch.
+that a bundle may be smaller. Works on many networks at once and needs no PyTorch. Refuses other networks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from runtime.spec import FrontendSpec
 
+from ..errors import TrainingError
 from .config import STAGES, ModelConfig
 
 I64 = npt.NDArray[np.int64]
@@ -100,7 +101,9 @@ def int8_costs(widths: Widths, maps: Maps, *, grn: bool, n_classes: int) -> tupl
 
 
 def int8_cost(config: ModelConfig, frontend: FrontendSpec) -> tuple[int, int]:
-    """Parameter bytes and MACs of one CP-Mobile."""
+    """Parameter bytes and MACs of one CP-Mobile; raises TrainingError for another network."""
+    if config.arch != "cp_mobile":
+        raise TrainingError(f"network '{config.name}'", "is not counted by formula", expected="a CP-Mobile")
     widths, maps = Widths.of([config]), Maps.of([config.strides], frontend)
     n_bytes, macs = int8_costs(widths, maps, grn=config.grn, n_classes=config.n_classes)
     return int(n_bytes[0, 0]), int(macs[0, 0])
