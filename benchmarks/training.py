@@ -4,7 +4,7 @@ Each student of a batch size takes a few steps as in training, on the GPU if the
 shuffled batches from a memory-mapped file. Below twice the step, the step would have to wait. What a whole recipe costs
 is said by `tinyscene recipe dry-run`.
 
-    python benchmarks/training.py [RECIPE] [--steps N] [--batch N]
+    python benchmarks/training.py [RECIPE] [--steps N] [--batch N] [--compile]
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("recipe", nargs="?", default="p1-dfm")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--batch", type=int, default=0, help="clips a step; the recipe's by default")
+    parser.add_argument("--compile", action="store_true", help="the step compiled, too")
     given = parser.parse_args()
     recipe = load_recipe(given.recipe)
     settings = recipe.model_copy(update={"batch_size": given.batch or recipe.batch_size, "pretrained": None})
@@ -56,9 +57,14 @@ def main() -> None:
         dataset = noise(Path(scratch), max(512, settings.batch_size), network.frontend.sample_rate_hz)
         step = training_rate(network.model, network.frontend, settings, dataset, steps=given.steps)
         pipeline = reading_rate(dataset, settings, 8 * given.steps)
+        if given.compile:
+            fresh, compiled = build_network(settings, len(LABELS)), settings.model_copy(update={"compile": True})
+            fast = training_rate(fresh.model, fresh.frontend, compiled, dataset, steps=given.steps)
     parameters = parameter_count(network.model)
     print(f"student {recipe.network}, {parameters:,} parameters, batches of {settings.batch_size}, {device}")
     print(f"step {step:,.1f} clips/s, pipeline alone {pipeline:,.0f} clips/s: {pipeline / step:.1f} times the step")
+    if given.compile:
+        print(f"compiled step {fast:,.1f} clips/s: {fast / step:.2f} times the step as it is")
 
 
 if __name__ == "__main__":

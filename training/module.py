@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from runtime.spec import FrontendSpec
 
 from .augment import augment_spectrograms, augment_waveforms, jittered_f_max
+from .compiled import compiled
 from .distill import distillation_loss
 from .features import FeatureLoss
 from .frontend import TorchLogMel
@@ -65,6 +66,7 @@ class SceneModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
+        self._step = compiled(model) if settings.compile else model.__call__  # no second module: its weights are one's
         self.objective = objective or self._labels_and_teacher
         self.features = features
         self.log_mel = TorchLogMel(frontend)
@@ -88,7 +90,7 @@ class SceneModule(lightning.LightningModule):
             jitter = augment.f_max_jitter_hz
             f_max_hz = jittered_f_max(self.log_mel.spec, jitter, random) if jitter else None
             x = augment_spectrograms(self.log_mel(samples, f_max_hz), augment, self.log_mel.spec.norm_std, random)
-        logits = self.model(x)
+        logits = self._step(x)
         loss = self._mixed_loss(logits, batch)
         if self.features is not None:
             feature_loss = self.features(samples)

@@ -88,7 +88,8 @@ class FeatureDistillation(_Record):
 class FitSettings(_Record):
     """How one network is trained. ``keep`` says which epoch's weights count: the last, the one with the best accuracy
     on the validation part (never the test part), or the mean of the last ``soup_epochs``. ``clip_gradient`` bounds
-    the norm of the gradient, 0 leaves it; ``bf16`` mixes precisions, but for the log-mel and the weights."""
+    the norm of the gradient, 0 leaves it; ``bf16`` mixes precisions, but for the log-mel and the weights;
+    ``compile`` compiles the network's step, which pays in long runs."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
@@ -97,6 +98,7 @@ class FitSettings(_Record):
     weight_decay: float = Field(default=0.0, ge=0)
     clip_gradient: float = Field(default=0.0, ge=0)
     precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
     distillation: Distillation = Distillation()
