@@ -86,7 +86,7 @@ def _imported(path: Path) -> set[str]:
     [
         ("runtime", ("dev", "export")),
         ("firmware_harness", ("firmware", "flash")),
-        ("training", ("train",)),
+        ("training", ("train", "wandb", "mlflow")),
         ("export", ("export", "npu", "tensorflow")),
     ],
 )
