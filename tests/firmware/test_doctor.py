@@ -69,7 +69,7 @@ def test_every_extra_is_there_and_missing_packages_are_named(requirements, repos
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     filled = {name for name, wanted in project["optional-dependencies"].items() if wanted}
     assert set(found) == filled
-    assert found["train"].detail == "without tensorboard, pydantic, pyyaml"
+    assert found["train"].detail == "without tensorboard, pydantic, pyyaml, jinja2"
     assert found["train"].install == "pip install 'tinyscene[train]'"
     assert "tensorboard" in found["export"].detail  # which takes train in
     assert "torch" not in found["export"].detail
