@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What Freq-MixStyle and simulated microphones gain on devices that training has not met.
 
 Trains a recipe's student without both, with each alone if asked, and with both, several seeds each, and prints its
