@@ -1,8 +1,8 @@
 """How fast a recipe's student trains here, and whether its data come fast enough.
 
-Each student of a batch size takes a few steps as in training, on the GPU if there is one; the pipeline alone reads
-shuffled batches from a memory-mapped file. Below twice the step, the step would have to wait. What a whole recipe costs
-is said by `tinyscene recipe dry-run`.
+The student takes a few steps, on the GPU if there is one; the pipeline alone reads shuffled batches from a
+memory-mapped file. Below twice the step, the step would have to wait. What a whole recipe costs is said by
+`tinyscene recipe dry-run`.
 
     python benchmarks/training.py [RECIPE] [--steps N] [--batch N] [--compile]
 """
@@ -45,7 +45,7 @@ def noise(folder: Path, clips: int, rate_hz: int) -> Dataset:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", nargs="?", default="p1-dfm")
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3, help="an epoch, of three epochs")
     parser.add_argument("--batch", type=int, default=0, help="clips a step; the recipe's by default")
     parser.add_argument("--compile", action="store_true", help="the step compiled, too")
     given = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
     network = build_network(settings, len(LABELS))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     with tempfile.TemporaryDirectory() as scratch:
-        dataset = noise(Path(scratch), max(512, settings.batch_size), network.frontend.sample_rate_hz)
+        dataset = noise(Path(scratch), given.steps * settings.batch_size, network.frontend.sample_rate_hz)
         step = training_rate(network.model, network.frontend, settings, dataset, steps=given.steps)
         pipeline = reading_rate(dataset, settings, 8 * given.steps)
         if given.compile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -58,15 +59,17 @@ def test_full_size_is_what_validation_leaves() -> None:
 
 
 def test_rates_are_of_the_clips_that_went_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock that moves one second a step."""
+    """With a clock that moves one second whenever it is asked."""
     dataset = Tau22.open(write_layout(tmp_path / "tau")).load(32_000, tmp_path / "cache", progress=False)
     model, frontend = build_model(named_config("cpm23-8", n_classes=3)), preset("cpm23")
     before = {name: t.clone() for name, t in model.state_dict().items()}
     ticks = iter(range(1000))
-    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    for module in ("speed", "throughput"):
+        monkeypatch.setattr(f"training.{module}.time", clock)
     settings = FitSettings(epochs=1, batch_size=5, learning_rate=1e-2)
-    # Begun at 0; asked after each of two steps, 1 and 2, and at the end, 3.
-    assert training_rate(model, frontend, settings, dataset, steps=2) == pytest.approx(2 * 5 / 3)
+    # In each epoch it is asked at the begin and after both steps.
+    assert training_rate(model, frontend, settings, dataset, steps=2) == pytest.approx(2 * 5 / 2)
     assert any(not torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert answering_rate(model, frontend, dataset, 8) == pytest.approx(8)
     assert reading_rate(dataset, settings, 3) == pytest.approx(3 * 5)
