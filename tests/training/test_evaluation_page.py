@@ -102,8 +102,8 @@ def test_every_figure_is_that_of_the_evaluation(found: Evaluation) -> None:
         assert cells == [f"{n}{100 * n / sum(m.confusion[i]):.0f} %" for n in m.confusion[i]]
     for b in found.reliability:
         assert page.row("bins", f"{b.confidence:.1%}")[1:] == [str(b.clips), f"{b.accuracy:.1%}"]
-    assert page.row("pairs", "only a <net>.pt")[1:] == ["17"]
-    assert page.row("pairs", "only other <net>")[1:] == ["9"]
+    assert page.row("pairs", "only this, a <net>.pt")[1:] == ["17"]
+    assert page.row("pairs", "only the other, other <net>")[1:] == ["9"]
     assert page.row("record", "command")[1:] == ["tinyscene eval & more"]
 
 
@@ -168,5 +168,5 @@ def test_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert page.row("record", "command")[1:] == ["tinyscene eval x.pt --data tau"]
     assert len(page.row("record", "digest of the checkpoint")[1]) == 64
     assert tinyscene.main([*words, "--against", str(tmp_path / "x.json"), "--report", str(tmp_path / "y.html")]) == 0
-    assert "Against x.pt" in (tmp_path / "y.html").read_text()
+    assert "Against the other, x.pt" in (tmp_path / "y.html").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tau", "x.html", "x.json", "x.pt", "y.html"]

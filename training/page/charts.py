@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from ..metrics import BINS
 from .drawing import CHARACTER_WIDTH, Panel, frame, line, rect, svg, text, ticks
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..metrics import Bin
 
 ROW = 26  # px from one bar to the next
-VALUE_WIDTH = 44  # px for a figure behind its bar
+VALUE_WIDTH = 52  # px for a figure behind its bar
 WHISKER = 4  # px, half the height of an interval's end
 
 
@@ -52,13 +53,11 @@ def reliability(bins: Sequence[Bin], width: int) -> str:
         parts.append(f'<circle class="share" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{hint}</title></circle>')
     below = Panel(52, panel.bottom + 46, width - 72, 70, 100, 1.04 * max(b.clips for b in bins))
     parts += frame(below, "Clips of that confidence", lambda v: f"{v:,.0f}", 3)
-    wide = below.width / 22
     for b in bins:
-        x, y = below.x(100 * b.confidence), below.y(b.clips)
+        number = min(int(b.confidence * BINS), BINS - 1)
+        x, y = below.x(100 * number / BINS), below.y(b.clips)
         hint = f"{b.clips:,} clips confident to {b.confidence:.1%}"
-        parts.append(
-            rect(min(max(x - wide / 2, below.left), below.x(100) - wide), y, wide, below.bottom - y, "share", hint)
-        )
+        parts.append(rect(x + 1, y, below.width / BINS - 2, below.bottom - y, "share", hint))
     parts += [text(below.x(v), below.bottom + 16, f"{v:g} %", "middle") for v in ticks(100, 5)]
     parts.append(text(below.x(50), below.bottom + 34, "confidence of the answer", "middle"))
     worst = max(bins, key=lambda b: b.clips * abs(b.confidence - b.accuracy))
