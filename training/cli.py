@@ -192,7 +192,7 @@ def train_devices(
 
     A device keeps it too unless its own is better on the validation part. Writes devices/NAME.pt and devices.json.
     """
-    from .device_models import FOLDER, general_model
+    from .device_models import FOLDER, general_model, read_general
     from .device_models import train_devices as train_on
     from .errors import TrainingError
     from .pipeline import train_teachers
@@ -201,6 +201,7 @@ def train_devices(
 
     if is_first() and (out / FOLDER).exists() and not resume:
         raise TrainingError(str(out / FOLDER), "is there already", next_step="give --resume, or remove it")
+    read_general(out)  # refused before the clips are decoded
     settings, dataset, chosen_seed = _opened(recipe, data, out, seed, subset, resume=True)
     general_model(out, dataset)  # refused before teachers are looked for
     soft_targets = None

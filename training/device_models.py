@@ -147,14 +147,19 @@ def train_devices(
     return report
 
 
-def general_model(run_dir: Path, dataset: Dataset) -> LoadedModel:
-    """The student that ``train`` left in ``run_dir``; raises TrainingError unless it fits the data."""
+def read_general(run_dir: Path) -> LoadedModel:
+    """The student that ``train`` left in ``run_dir``; raises TrainingError if there is none."""
     path = run_dir / GENERAL
     if not path.is_file():
         raise TrainingError(
             str(path), "no general network to go on from", next_step="run 'tinyscene train' there first"
         )
-    general = load_model(path)
+    return load_model(path)
+
+
+def general_model(run_dir: Path, dataset: Dataset) -> LoadedModel:
+    """The student in ``run_dir``; raises TrainingError unless it fits the data."""
+    general, path = read_general(run_dir), run_dir / GENERAL
     if general.labels != dataset.labels:
         raise TrainingError(str(path), "a network of other labels", expected=dataset.labels, got=general.labels)
     if general.frontend.sample_rate_hz != dataset.sample_rate_hz:

@@ -143,7 +143,8 @@ def test_the_command_goes_on_from_a_run_and_not_twice(tmp_path: Path, capsys: py
     words = [str(recipe), "--data", str(data), "--out", str(out)]
     assert tinyscene.main(["train", "devices", *words]) == 2
     assert "run 'tinyscene train' there first" in capsys.readouterr().err
-    assert tinyscene.main(["train", *words, "--resume"]) == 0
+    assert not out.exists()  # nothing was decoded first
+    assert tinyscene.main(["train", *words]) == 0
     assert tinyscene.main(["train", "devices", *words]) == 0
     said = capsys.readouterr().out
     assert "device s4: student.pt, not in the training part" in said
