@@ -200,8 +200,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def cache_name(folder: Path, records: Sequence[Record], rate: int) -> str:
-    """The name of the cache of these clips at this rate; files that are not there count too."""
-    digest = hashlib.sha256(f"{folder.resolve()} {rate}".encode())
+    """The name of the cache of these clips at this rate, wherever they lie; files that are not there count too."""
+    digest = hashlib.sha256()
     for r in records:
         try:
             stat = (folder / r.filename).stat()

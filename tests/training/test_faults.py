@@ -151,6 +151,12 @@ def test_caches_of_other_clips_are_found_with_the_rest(
     assert "cache of other clips: 2" in capsys.readouterr().out
 
 
+def test_a_folder_that_was_moved_keeps_its_caches(folder: Path, tmp_path: Path) -> None:
+    Tau22.open(folder).load(8_000, tmp_path / "run/cache", progress=False)
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert inspect(moved, run_folder=tmp_path / "run", progress=False).faults == ()
+
+
 def test_unusual_codings_are_decoded_and_may_be_right(folder: Path) -> None:
     for number, subtype in enumerate(("FLOAT", "DOUBLE", "ULAW", "PCM_U8", "PCM_32")):
         soundfile.write(clip(folder, number), 0.1 * np.ones(RATE_HZ), RATE_HZ, subtype=subtype)
