@@ -17,10 +17,11 @@ from torch import nn
 
 from runtime.spec import FrontendSpec
 
+from .batches import loaders_of
 from .data import Dataset
 from .distill import SoftTargets
 from .features import FeatureLoss
-from .fit import RUN, fit, loaders_of, predict_logits
+from .fit import RUN, fit, predict_logits
 from .module import Batch
 from .recipe import FitSettings
 from .speed import FIGURE

@@ -14,7 +14,7 @@ import torch
 
 from runtime.spec import preset
 from tests.training.layout import write_layout
-from training.fit import EpochShuffle
+from training.batches import EpochShuffle
 from training.frontend import TorchLogMel
 from training.models.config import build_model, named_config
 from training.module import SceneModule

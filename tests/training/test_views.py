@@ -12,11 +12,12 @@ from torch import nn
 
 from runtime.spec import preset
 from tests.training.layout import write_layout
+from training.batches import TrainingBatches
 from training.data import Dataset, Tau22
 from training.distill import SoftTargets
 from training.ensemble import averaged, fused, views_of
 from training.errors import TrainingError
-from training.fit import TrainingBatches, predict_logits
+from training.fit import predict_logits
 from training.fusion import LogitsWeigher
 from training.recipe import Augment, Fusion, Recipe, TrainSettings
 from training.teachers import TrainedTeacher
