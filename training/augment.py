@@ -16,6 +16,7 @@ from runtime.spec import FrontendSpec
 
 from .recipe import Augment
 
+PARTNER = "partner_"  # before the names of what belongs to the clip that is mixed in
 FILTER_BANDS = (3, 6)  # corners of a random filter, both ends included
 
 
@@ -115,7 +116,7 @@ def augment_waveforms(batch: dict[str, Tensor], responses: Tensor | None) -> Ten
     if "share" not in batch:
         return samples
     share = batch["share"][:, None]
-    return share * samples + (1 - share) * _alone(batch, "partner_", responses)
+    return share * samples + (1 - share) * _alone(batch, PARTNER, responses)
 
 
 def _alone(batch: dict[str, Tensor], prefix: str, responses: Tensor | None) -> Tensor:

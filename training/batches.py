@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from .augment import PARTNER
 from .data import Clips, Dataset
 from .distill import F32, SoftTargets
 from .processes import rank, world_size
 from .recipe import FitSettings
-from .views import PARTNER, View, Views
+from .views import View, Views
 
 
 class TrainingBatches(torch.utils.data.Dataset[dict[str, Tensor]]):

@@ -20,7 +20,7 @@ from runtime.spec import DCASE_BUDGET
 from .data import Clips, Dataset
 from .distill import SoftTargets
 from .errors import TrainingError
-from .evaluation import Difference, sign_test
+from .evaluation import Difference, paired
 from .files import write_json
 from .fit import fit, predict_logits
 from .metrics import F32, bootstrap_interval, evaluate
@@ -223,12 +223,9 @@ def _tested(clips: Clips, general: F32, chosen: F32, device: str | None = None) 
     if not rows.any():
         return None
     places = np.array([r.place for r, mine in zip(clips.records, rows, strict=True) if mine])
-    before, after = (_right(logits, clips)[rows].astype(np.float64) for logits in (general, chosen))
-    gain = after - before
-    wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
-    interval = bootstrap_interval(gain[None], places)
-    difference = Difference("general", float(gain.mean()), interval, wins, losses, sign_test(wins, losses))
-    shares = (Share(float(x.mean()), bootstrap_interval(x[None], places)) for x in (before, after))
+    before, after = (_right(logits, clips)[rows] for logits in (general, chosen))
+    difference = paired("general", after, before, places)
+    shares = (Share(float(x.mean()), bootstrap_interval(x[None].astype(np.float64), places)) for x in (before, after))
     return OnTest(int(rows.sum()), *shares, difference)
 
 

@@ -140,11 +140,16 @@ def difference(this: Evaluation, other: Path) -> Difference:
         raise TrainingError(str(other), "no evaluation", got=error, next_step="write one with 'eval --out'") from error
     if set(row) != set(this.names):
         raise TrainingError(str(other), "an evaluation of other clips", next_step="evaluate both on one folder")
-    mine = np.array(this.right, dtype=np.float64)
-    gain = mine - np.array([row[name] for name in this.names], dtype=np.float64)
+    others = np.array([row[clip] for clip in this.names])
+    return paired(name, np.array(this.right), others, np.array(this.places))
+
+
+def paired(other: str, this_right: np.ndarray, other_right: np.ndarray, places: np.ndarray) -> Difference:
+    """How much better this is than what is called ``other``: bool (n,) each of the same clips, and their places."""
+    gain = this_right.astype(np.float64) - other_right.astype(np.float64)
     only_this, only_other = int((gain > 0).sum()), int((gain < 0).sum())
-    interval = bootstrap_interval(gain[None], np.array(this.places))
-    return Difference(name, float(gain.mean()), interval, only_this, only_other, sign_test(only_this, only_other))
+    interval = bootstrap_interval(gain[None], places)
+    return Difference(other, float(gain.mean()), interval, only_this, only_other, sign_test(only_this, only_other))
 
 
 def sign_test(wins: int, losses: int) -> float:

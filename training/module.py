@@ -17,13 +17,12 @@ from torch.nn import functional as F
 
 from runtime.spec import FrontendSpec
 
-from .augment import augment_spectrograms, augment_waveforms, jittered_f_max
+from .augment import PARTNER, augment_spectrograms, augment_waveforms, jittered_f_max
 from .compiled import compiled
 from .distill import distillation_loss
 from .features import FeatureLoss
 from .frontend import TorchLogMel
 from .recipe import FitSettings, Schedule
-from .views import PARTNER
 
 Batch = dict[str, Tensor]
 # What a network is trained for: its outputs (batch, ...) and the batch to the loss of each clip, (batch,).

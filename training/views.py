@@ -19,14 +19,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .augment import augment_waveforms
+from .augment import PARTNER, augment_waveforms
 from .data import Clips
 from .devices import impulse_responses, measured_responses
 from .recipe import Augment
 
 F32 = npt.NDArray[np.float32]
 MICROPHONES = 40  # modelled ones, where no folder of measured ones is given
-PARTNER = "partner_"  # before the names of what belongs to the clip that is mixed in
 
 
 @dataclass(frozen=True)

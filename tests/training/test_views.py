@@ -12,6 +12,7 @@ from torch import nn
 
 from runtime.spec import preset
 from tests.training.layout import write_layout
+from training.augment import PARTNER
 from training.batches import TrainingBatches
 from training.data import Dataset, Tau22
 from training.distill import SoftTargets
@@ -21,7 +22,7 @@ from training.fit import predict_logits
 from training.fusion import LogitsWeigher
 from training.recipe import Augment, Fusion, Recipe, TrainSettings
 from training.teachers import TrainedTeacher
-from training.views import PARTNER, View, Views
+from training.views import View, Views
 
 ALL = Augment(roll_samples=40, device_ir_p=0.6, gain_db=6, mixup_p=0.5, mixup_alpha=0.4)
 REFERENCE = np.arange(2000) % 2 == 0
