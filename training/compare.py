@@ -21,6 +21,7 @@ from .ensemble import averaged, fused, views_of
 from .errors import TrainingError
 from .files import write_json
 from .metrics import bootstrap_interval
+from .network import require_networks
 from .pipeline import train_student
 from .recipe import FeatureDistillation, Fusion, Recipe, TrainSettings
 from .teachers import TrainedTeacher, train_teacher
@@ -104,6 +105,8 @@ def ways_to_teach(
     unknown = sorted(set(names) - set(WAYS))
     if unknown:
         raise TrainingError(f"way '{unknown[0]}'", "unknown", expected=" | ".join(WAYS), next_step="name some of these")
+    features = recipe.features or FeatureDistillation()
+    require_networks(recipe, dataset, features if {"projection", "gram"} & set(names) else None)
     options: dict[str, Any] = {"seed": recipe.seed, "resume": resume, "progress": progress}
     numbers = range(len(recipe.teachers))
     teachers = [train_teacher(recipe, number, dataset, run_dir, **options) for number in numbers]
@@ -117,7 +120,6 @@ def ways_to_teach(
     mean = averaged(teachers, dataset, views).train if {"mean", "projection", "gram"} & set(names) else None
     if "mean" in names:
         ways.append(Way("mean", "equal weights", mean, plain))
-    features = recipe.features or FeatureDistillation()
     for kind in ("projection", "gram"):
         if kind in names:
             taught = plain.model_copy(update={"features": features.model_copy(update={"kind": kind})})

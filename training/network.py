@@ -26,7 +26,7 @@ from .features import FeatureLoss
 from .fit import FitResult, Objective, fit
 from .models.checkpoint import load_pretrained
 from .models.config import ModelConfig, build_model
-from .recipe import TrainSettings
+from .recipe import FeatureDistillation, Recipe, TrainSettings
 
 
 class Teacher(Protocol):
@@ -81,10 +81,7 @@ def train_network(
     """Build and train in ``folder``; as many outputs as labels unless ``n_outputs`` says otherwise."""
     torch.manual_seed(seed)
     network = build_network(settings, n_outputs or len(dataset.labels))
-    rate = network.frontend.sample_rate_hz
-    if rate != dataset.sample_rate_hz:
-        where = f"front end '{network.frontend.name}'"
-        raise TrainingError(where, "another sample rate", expected=dataset.sample_rate_hz, got=rate)
+    _require_rate(network, dataset)
     features = None if feature_loss is None else feature_loss(network)
     try:
         result = fit(
@@ -107,10 +104,32 @@ def train_network(
     return network, result
 
 
+def require_networks(recipe: Recipe, dataset: Dataset, features: FeatureDistillation | None) -> None:
+    """Build every network of ``recipe`` once, and the term of ``features``.
+
+    What cannot be built, such as a stage that does not exist or a checkpoint of another network, is said before the
+    first teacher has trained for hours. Raises TrainingError.
+    """
+    student = build_network(recipe, len(dataset.labels))
+    _require_rate(student, dataset)
+    for number, settings in enumerate(recipe.teachers):
+        teacher = build_network(settings, len(dataset.labels))
+        _require_rate(teacher, dataset)
+        if features is not None and number == features.teacher:
+            FeatureLoss(student.model, student.frontend, teacher.model, teacher.frontend, features)
+
+
 class FeatureLossOf(Protocol):
     """Makes the feature term for a student once it is built."""
 
     def __call__(self, student: Network) -> FeatureLoss: ...
+
+
+def _require_rate(network: Network, dataset: Dataset) -> None:
+    rate = network.frontend.sample_rate_hz
+    if rate != dataset.sample_rate_hz:
+        where = f"front end '{network.frontend.name}'"
+        raise TrainingError(where, "another sample rate", expected=dataset.sample_rate_hz, got=rate)
 
 
 def _users_own(name: str, n_classes: int) -> Any:

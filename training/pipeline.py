@@ -26,7 +26,7 @@ from .fit import FitResult, predict_logits
 from .metrics import F32, Metrics, evaluate
 from .models.checkpoint import save_model
 from .models.config import ModelConfig, parameter_count
-from .network import FeatureLossOf, Network, train_network
+from .network import FeatureLossOf, Network, require_networks, train_network
 from .recipe import Recipe
 from .teachers import TrainedTeacher, load_teacher, train_teacher
 
@@ -83,6 +83,7 @@ def train_teachers(
     """
     if not recipe.teachers:
         raise TrainingError(f"recipe '{recipe.name}'", "has no teachers", next_step="train the student alone")
+    require_networks(recipe, dataset, recipe.features)
     teachers = [
         train_teacher(recipe, number, dataset, run_dir, seed=seed, resume=resume, progress=progress)
         for number in range(len(recipe.teachers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 
 from runtime.spec import preset
 from tests.training.layout import write_layout
+from training.compare import compare
 from training.data import Dataset, Tau22, split_folds
 from training.errors import TrainingError
 from training.fit import predict_logits
@@ -79,6 +81,28 @@ def test_teachers_then_student(dataset: Dataset, tmp_path: Path) -> None:
         train_student(other, dataset, tmp_path, soft_targets=targets, seed=0, resume=True, progress=False)
     with pytest.raises(TrainingError, match="has no teachers"):
         train_teachers(recipe.model_copy(update={"teachers": ()}), dataset, tmp_path, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"features": FeatureDistillation(student_stage="stages.s9")}, "stage 'stages.s9': unknown"),
+        ({"features": FeatureDistillation(teacher=1)}, "has no stage known to us"),
+        (
+            {"teachers": (RECIPE.teachers[0], TrainSettings(model=MINE, pretrained="absent.pt", **FEW))},
+            "absent.pt: no such file",
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_said_before_a_teacher_trains(
+    change: dict[str, Any], says: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    recipe = Recipe.model_validate(RECIPE.model_copy(update=change).model_dump())
+    with pytest.raises(TrainingError, match=re.escape(says)):
+        train_teachers(recipe, dataset, tmp_path, seed=0, progress=False)
+    with pytest.raises(TrainingError, match=re.escape(says)):
+        compare(recipe, dataset, tmp_path, seeds=[0], names=["projection"], progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_logits_of_a_teacher_since_changed_are_refused(dataset: Dataset, tmp_path: Path) -> None:
