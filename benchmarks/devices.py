@@ -17,13 +17,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from runtime.spec import preset
-from training.data import Dataset, Tau22
-from training.errors import TrainingError
-from training.files import write_json
-from training.metrics import bootstrap_interval
-from training.pipeline import train_student
-from training.recipe import Recipe, load_recipe
+from tinyscene.runtime.files import write_json
+from tinyscene.runtime.spec import preset
+from tinyscene.training.data.tau22 import Dataset, Tau22
+from tinyscene.training.errors import TrainingError
+from tinyscene.training.pipeline import train_student
+from tinyscene.training.recipe import Recipe, load_recipe
+from tinyscene.training.statistics import bootstrap_interval
 
 OFF = {"mixstyle_p": 0.0, "device_ir_p": 0.0}
 WAYS = {

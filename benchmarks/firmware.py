@@ -19,19 +19,19 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from firmware_harness.compare import differences
-from firmware_harness.engine import FirmwareEngine
-from firmware_harness.frontend import PCM_FULL_SCALE
-from firmware_harness.listen import LogMelFirmware
-from firmware_harness.schedule import Optimise
-from firmware_harness.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, Target, target_named
-from runtime.arith import Rounding
-from runtime.cost import graph_cost
-from runtime.graph import Graph, Quant
-from runtime.interpreter import run
-from runtime.spec import PRESETS, FrontendSpec
-from tests.firmware.random_graphs import CP_MOBILE, cp_mobile
+from tests.firmware_harness.random_graphs import CP_MOBILE, cp_mobile
 from tests.graphs import random_input
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, Target, target_named
+from tinyscene.firmware_harness.emit.log_mel import PCM_FULL_SCALE
+from tinyscene.firmware_harness.emit.schedule import Optimise
+from tinyscene.firmware_harness.run.audio import LogMelFirmware
+from tinyscene.firmware_harness.run.differences import differences
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.cost import graph_cost
+from tinyscene.runtime.graph import Graph, Quant
+from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.spec import PRESETS, FrontendSpec
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-firmware.md"
 DEFAULT_TARGETS = (CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55)

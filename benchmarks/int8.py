@@ -24,25 +24,25 @@ from verify import segments
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from export.artefact import float_logits, int8_logits, network_input
-from export.calibration import batches
-from export.fold import GrnStep, fold
-from export.lower import lower
-from export.markdown import table
-from export.ptq import FOR_EXPORT, Ways, calibrate
-from export.qat import quantise_aware
-from export.quantnet import QuantGRN, QuantNet
-from export.statistics import wilson_interval
-from runtime.arith import dequantise
-from runtime.audio import read_audio
-from runtime.frontend import LogMel
-from runtime.graph import Graph
-from runtime.interpreter import run
-from training.data import Clips, Dataset
-from training.distill import SoftTargets
-from training.models.checkpoint import LoadedModel, load_any
-from training.recipe import QAT
-from training.tables import Record
+from tinyscene.export.quantise.calibration import batches
+from tinyscene.export.quantise.export import float_logits, int8_logits, network_input
+from tinyscene.export.quantise.fake_quant import QuantGRN, QuantNet
+from tinyscene.export.quantise.fold import GrnStep, fold
+from tinyscene.export.quantise.lower import lower
+from tinyscene.export.quantise.ptq import FOR_EXPORT, Ways, calibrate
+from tinyscene.export.quantise.qat import quantise_aware
+from tinyscene.runtime.arith import dequantise
+from tinyscene.runtime.audio import read_audio
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.markdown import table
+from tinyscene.training.data.split_files import Record
+from tinyscene.training.data.tau22 import Clips, Dataset
+from tinyscene.training.distillation.soft_targets import SoftTargets
+from tinyscene.training.models.checkpoint import LoadedModel, load_any
+from tinyscene.training.recipe import QAT
+from tinyscene.training.statistics import wilson_interval
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-int8.md"
 SETS = ("taipei", "esc10")

@@ -19,21 +19,22 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from export.artefact import quantised
-from export.calibration import batches
-from export.fold import fold
-from export.markdown import table
-from export.npu import NPUS, Estimate, estimate
-from export.ptq import calibrate
-from export.quantnet import QuantNet
-from export.to_tflite import to_tflite
-from runtime.cost import graph_cost
-from runtime.frontend import LogMel
-from runtime.graph import Graph
-from runtime.spec import preset
-from training.models.checkpoint import LoadedModel
-from training.models.config import MODELS, build_model, named_config
-from training.models.layers import GRN
+from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.export.quantise.calibration import batches
+from tinyscene.export.quantise.export import quantised
+from tinyscene.export.quantise.fake_quant import QuantNet
+from tinyscene.export.quantise.fold import fold
+from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.targets.ethos_u import NPUS, Estimate, estimate
+from tinyscene.runtime.cost import graph_cost
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.markdown import table
+from tinyscene.runtime.spec import preset
+from tinyscene.training.models.build import build_model
+from tinyscene.training.models.checkpoint import LoadedModel
+from tinyscene.training.models.config import MODELS, named_config
+from tinyscene.training.models.layers import GRN
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-npu.md"
 NETWORKS = tuple(name for name, config in MODELS.items() if config.arch == "cp_mobile")

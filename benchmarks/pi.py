@@ -22,10 +22,10 @@ from verify import made_bundle, sets
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from export.pi import PROCESSORS, WHEELS, PiEngine, Processor, pi_root
-from runtime.arith import I8
-from runtime.bundle import Bundle
-from runtime.engines import open_engine
+from tinyscene.export.targets.raspberry_pi import PROCESSORS, WHEELS, PiEngine, Processor, pi_root
+from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.engines import open_engine
 
 ENGINES = ["litert", "litert-reference", "ort"]
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-pi.md"

@@ -26,9 +26,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from runtime.classify import SceneClassifier
-from runtime.frontend import LogMel
-from runtime.spec import preset
+from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.spec import preset
 
 SPEC = preset("dcase25")
 

@@ -20,10 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from runtime.classify import SceneClassifier
-from runtime.host import Sensors
-from runtime.smoothing import Smoother, Smoothing
-from runtime.stream import SceneEvent
+from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.host import Sensors
+from tinyscene.runtime.smoothing import Smoother, Smoothing
+from tinyscene.runtime.stream import SceneEvent
 
 GROWTH_MB = 2.0  # of memory, at most
 SETTLED_SHARE = 0.05  # memory is compared with what it was after this share of the run

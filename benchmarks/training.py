@@ -19,12 +19,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from training.data import Clips, Dataset
-from training.models.config import parameter_count
-from training.network import build_network
-from training.recipe import load_recipe
-from training.tables import Record
-from training.throughput import reading_rate, training_rate
+from tinyscene.training.data.split_files import Record
+from tinyscene.training.data.tau22 import Clips, Dataset
+from tinyscene.training.fit.network import build_network
+from tinyscene.training.models.config import parameter_count
+from tinyscene.training.planning.throughput import reading_rate, training_rate
+from tinyscene.training.recipe import load_recipe
 
 LABELS = tuple(f"scene_{i}" for i in range(10))
 

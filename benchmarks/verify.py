@@ -25,22 +25,23 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from export.artefact import export_bundle
-from export.labelled import evenly, labelled_from_clips
-from export.labelled_codes import LabelledCodes
-from export.npu import NPUS, estimate_all
-from export.quantise import after_training
-from export.report.page import render
-from export.report.summary import as_markdown
-from export.targets import TARGETS
-from export.verify import Verification, verify
-from export.verify_command import Subject, documented
-from runtime.arith import I8
-from runtime.audio import read_audio
-from runtime.bundle import Bundle
-from training.data import Clips
-from training.models.checkpoint import load_any
-from training.tables import Record
+from tinyscene.export.commands.verify import Subject, documented
+from tinyscene.export.labelled.codes import LabelledCodes
+from tinyscene.export.labelled.inputs import labelled_from_clips
+from tinyscene.export.quantise.calibration import evenly
+from tinyscene.export.quantise.methods import after_training
+from tinyscene.export.report.page import render
+from tinyscene.export.report.summary import as_markdown
+from tinyscene.export.targets.ethos_u import NPUS, estimate_all
+from tinyscene.export.targets.table import TARGETS
+from tinyscene.export.verify.verify import Verification, verify
+from tinyscene.export.write_bundle import export_bundle
+from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.audio import read_audio
+from tinyscene.runtime.bundle import Bundle
+from tinyscene.training.data.split_files import Record
+from tinyscene.training.data.tau22 import Clips
+from tinyscene.training.models.checkpoint import load_any
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-verify.md"
 CALIBRATION_CLIPS = 200

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from engines import ENGINES, Docker, Mounts, call, foreign
 
-from export.errors import ExportError
+from tinyscene.export.errors import ExportError
 
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_TORCH = 'import importlib.util as u; assert u.find_spec("torch") is None'
@@ -77,7 +77,7 @@ def materials(folder: Path) -> None:
         ("train", "two-steps.yaml", "--data", "scenes", "--out", "run"),
         ("export", "run/student.pt", "--ptq", "scenes/audio", "--clips", "20", "--out", "bundle"),
     ):
-        call([sys.executable, str(ROOT / "tinyscene.py"), *words], " ".join(words[:2]), folder=folder)
+        call([sys.executable, "-m", "tinyscene", *words], " ".join(words[:2]), folder=folder)
     shutil.copy(min((folder / "scenes" / "audio").glob("*-a.wav")), folder / "clip.wav")
     folder.chmod(0o777)
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from export.errors import ExportError
-from export.pi import PROCESSORS
-from export.programs import last_line
+from tinyscene.export.errors import ExportError
+from tinyscene.export.targets.raspberry_pi import PROCESSORS
+from tinyscene.export.targets.subprocesses import last_line
 
 BASE = "debian:bookworm-slim"  # as the Dockerfiles say
 LEFT_OUT = ("doc", "man", "locale", "info")  # of /usr/share, as in the published image

@@ -19,7 +19,8 @@ COPY docker/constraints.txt docker/requirements.py docker/
 COPY pyproject.toml .
 RUN python3 -m venv /opt/tinyscene && python docker/requirements.py pyproject.toml >requirements.txt \
     && pip install --no-cache-dir --requirement requirements.txt onnxruntime
-COPY README.md LICENSE tinyscene.py ./
+COPY README.md LICENSE ./
+COPY tinyscene tinyscene
 COPY export export
 COPY firmware_harness firmware_harness
 COPY runtime runtime

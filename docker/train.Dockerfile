@@ -27,7 +27,8 @@ RUN python3 -m venv /opt/tinyscene && cd /opt/tinyscene \
     && pip install --no-cache-dir --requirement requirements.txt
 
 WORKDIR /tmp/src
-COPY pyproject.toml README.md LICENSE tinyscene.py ./
+COPY pyproject.toml README.md LICENSE ./
+COPY tinyscene tinyscene
 COPY export export
 COPY firmware_harness firmware_harness
 COPY runtime runtime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.errors import TinysceneError
+from tinyscene.runtime.errors import TinysceneError
 
 
 class ExportError(TinysceneError):
@@ -15,3 +15,9 @@ def unreadable(where: str, kind: str, n_bytes: int, problem: Exception) -> Expor
     return ExportError(
         where, f"not a readable {kind} file", got=f"{n_bytes:,} bytes, {reason}", next_step="export it again"
     )
+
+
+def require_counted(where: str, name: str, op: str, uncounted: set[str]) -> None:
+    """Refuse operators for which the published rules have no row, instead of counting them as nothing."""
+    if op in uncounted:
+        raise ExportError(f"{where}, '{name}'", f"{op} has no counting rule", next_step="count this model by hand")

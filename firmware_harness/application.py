@@ -1,7 +1,7 @@
 """The whole application for a bundle: samples in, labels out, built for a target and heard beside `tinyscene run`.
 
 A recording is brought to the front end's rate and to 16 bits, as a microphone would give it. Refuses recordings that
-:mod:`runtime.audio` refuses and those shorter than one clip.
+:mod:`tinyscene.runtime.audio` refuses and those shorter than one clip.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arith import Rounding
-from runtime.audio import read_audio
-from runtime.bundle import Bundle
-from runtime.classify import SceneClassifier
-from runtime.frontend import LogMel
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.audio import read_audio
+from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.log_mel import LogMel
 
-from .build import ImageSizes, sizes
-from .deliver import IMAGE_NAME, refuse_foreign, replace_folder
-from .emit import emit
-from .frontend import scene_arena_bytes
-from .kernel_sets import kernel_set
-from .listen import F32, HeardHop, SceneFirmware, pcm16
-from .present import removed_lines, tuning_record
-from .schedule import Mode
-from .targets import Target
-from .tune import chosen_calls
+from .build.image import ImageSizes, sizes
+from .build.targets import Target
+from .commands.output import removed_lines, tuning_record
+from .cpu import kernel_set
+from .emit.log_mel import scene_arena_bytes
+from .emit.model import emit
+from .emit.schedule import Mode
+from .firmware_folder import IMAGE_NAME, refuse_foreign, replace_folder
+from .run.audio import HeardHop, SceneFirmware, pcm16
+from .run.tune import chosen_calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +64,10 @@ class Application:
         rounding: the rule compiled in.
         hop_s: seconds from answer to answer; a whole clip by default.
         optimise: how the network's calls are chosen.
-        folder: build folder, see :func:`firmware_harness.build.build`.
+        folder: build folder, see :func:`tinyscene.firmware_harness.build.image.build`.
 
     Raises:
-        FirmwareError: see :class:`firmware_harness.listen.SceneFirmware` and :func:`firmware_harness.tune.tune`.
+        FirmwareError: see :class:`tinyscene.firmware_harness.run.audio.SceneFirmware` and :func:`tinyscene.firmware_harness.run.tune.tune`.
     """
 
     def __init__(

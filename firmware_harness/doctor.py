@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-from runtime.engines import available_engines
+from tinyscene.runtime.engines import available_engines
 
-from .targets import TARGETS, Target, Toolchain
+from .build.targets import TARGETS, Target, Toolchain
 
 DETAIL_COLUMNS = 80
 Kind = Literal["machine", "engine", "extra", "target"]

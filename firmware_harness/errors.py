@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.errors import TinysceneError
+from tinyscene.runtime.errors import TinysceneError
 
 
 class FirmwareError(TinysceneError):

@@ -1,4 +1,4 @@
-"""Quantise and requantise: where rounding is written down (for functions of one code see :mod:`runtime.tables`).
+"""Quantise and requantise: where rounding is written down (for functions of one code see :mod:`tinyscene.runtime.lookup_tables`).
 
 Two rules exist in the world, and a run picks one:
 
@@ -22,12 +22,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import F32, I8, I64
 from .graph import Quant
 
 Rounding = Literal["double", "single"]
-I64 = npt.NDArray[np.int64]
-I8 = npt.NDArray[np.int8]
-F32 = npt.NDArray[np.float32]
 
 ADD_HEADROOM_BITS = 20  # the fixed-point sum keeps this many fractional bits (TFLite int8 ADD)
 

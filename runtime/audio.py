@@ -18,9 +18,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from .arrays import F32
 from .errors import RuntimeFailure
 
-F32 = npt.NDArray[np.float32]
 Samples = npt.NDArray[np.floating[Any]] | npt.NDArray[np.int16]
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg"})

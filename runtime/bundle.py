@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .arith import I8, Rounding
+from .arith import Rounding
+from .arrays import I8
 from .cost import graph_cost, verdicts
 from .errors import RuntimeFailure
 from .graph import Graph

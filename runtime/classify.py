@@ -1,7 +1,7 @@
 """Audio to scene: a bundle and an engine, hop by hop, with the time each stage takes.
 
 A hop is one network input of audio, without overlap; what is left at the end of a recording is covered by one more hop
-that ends with it. Audio without an end is :mod:`runtime.stream`'s. The same audio gets the same answers, always.
+that ends with it. Audio without an end is :mod:`tinyscene.runtime.stream`'s. The same audio gets the same answers, always.
 Refuses audio shorter than one network input.
 """
 
@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .arith import I8, dequantise, quantise
-from .audio import F32, AudioReader, Samples, mono_float32, resample
+from .arith import dequantise, quantise
+from .arrays import F32, I8
+from .audio import AudioReader, Samples, mono_float32, resample
 from .bundle import Bundle, read_bundle
 from .engines import Engine, open_engine
 from .errors import RuntimeFailure
-from .frontend import LogMel
+from .log_mel import LogMel
 from .smoothing import Smoothing
 from .stream import SceneStream
 
@@ -122,7 +123,7 @@ class SceneClassifier:
 
         Args:
             hop_s: seconds from event to event; a clip by default, or a multiple of the front end's hop below that.
-            smoothing: how steady the label is; :class:`runtime.smoothing.Smoothing`'s values by default.
+            smoothing: how steady the label is; :class:`tinyscene.runtime.smoothing.Smoothing`'s values by default.
 
         Raises RuntimeFailure for a hop that is neither.
         """
@@ -131,7 +132,7 @@ class SceneClassifier:
     def classify_file(self, reader: AudioReader | Path) -> Iterator[Hop]:
         """Hops of an audio file, as they are computed, in constant memory.
 
-        Raises RuntimeFailure for what :mod:`runtime.audio` refuses and for files shorter than one network input.
+        Raises RuntimeFailure for what :mod:`tinyscene.runtime.audio` refuses and for files shorter than one network input.
         """
         if isinstance(reader, Path):
             with AudioReader(reader, self.frontend.sample_rate_hz) as opened:

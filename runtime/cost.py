@@ -16,25 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from . import ops
 from .errors import RuntimeFailure
-from .graph import (
-    Add,
-    Concat,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    Lookup,
-    Mean,
-    Mul,
-    Node,
-    Pool2D,
-    Reshape,
-    Rsqrt,
-    Softmax,
-    Sub,
-    has_weight,
-)
+from .graph import Graph, Node
 from .spec import Budget
 
 Rule = Literal["dcase", "torchinfo", "nessi", "stored"]
@@ -221,21 +205,21 @@ def graph_layers(graph: Graph) -> list[Layer]:
 
 
 _KINDS: dict[type, Kind] = {
-    Conv2D: "conv",
-    DepthwiseConv2D: "conv",
-    FullyConnected: "linear",
-    Add: "add",
-    Sub: "add",
-    Mul: "mul",
-    Mean: "mean",
-    Pool2D: "pool",
-    Rsqrt: "other",
-    Lookup: "other",
-    Softmax: "other",
-    Reshape: "other",
-    Concat: "other",
+    ops.Conv2D: "conv",
+    ops.DepthwiseConv2D: "conv",
+    ops.FullyConnected: "linear",
+    ops.Add: "add",
+    ops.Sub: "add",
+    ops.Mul: "mul",
+    ops.Mean: "mean",
+    ops.Pool2D: "pool",
+    ops.Rsqrt: "other",
+    ops.Lookup: "other",
+    ops.Softmax: "other",
+    ops.Reshape: "other",
+    ops.Concat: "other",
 }
-_TABLE_BYTES: dict[type, int] = {Rsqrt: 256, Lookup: 256, Softmax: 1024}
+_TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Softmax: 1024}
 _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
 
@@ -243,8 +227,8 @@ def _graph_layer(graph: Graph, node: Node) -> Layer:
     ins, out = graph.ins(node), graph.out(node)
     extra = _ACTIVATION_QUANT_BYTES + _TABLE_BYTES.get(type(node.op), 0)
     name, kind = type(node.op).__name__, _KINDS[type(node.op)]
-    if not has_weight(node.op):
-        window = int(np.prod(node.op.kernel)) if isinstance(node.op, Pool2D) else 1
+    if not ops.has_weight(node.op):
+        window = int(np.prod(node.op.kernel)) if isinstance(node.op, ops.Pool2D) else 1
         return layer_of(node.name, name, kind, out.shape, input_shape=ins[0].shape, window=window, extra_bytes=extra)
     weight, bias, scale = ins[1].data, ins[2].data, np.asarray(ins[1].quant.scale, np.float32)
     assert weight is not None
@@ -257,7 +241,7 @@ def _graph_layer(graph: Graph, node: Node) -> Layer:
         weight=weight,
         bias=bias,
         scale=scale,
-        depthwise=isinstance(node.op, DepthwiseConv2D),
+        depthwise=isinstance(node.op, ops.DepthwiseConv2D),
         window=int(np.prod(weight.shape[1:3])),
         extra_bytes=extra + scale.nbytes,
     )

@@ -18,9 +18,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .arith import I8, Rounding, dequantise, quantise
+from . import ops
+from .arith import Rounding, dequantise, quantise
+from .arrays import I8
 from .errors import RuntimeFailure
-from .graph import Graph, is_conv
+from .graph import Graph
 from .interpreter import run
 
 CODES_AT_ONCE = 16  # inputs the NumPy engine runs together: enough for the matrix products, little memory
@@ -104,7 +106,7 @@ class _OneByOne:
 
 
 class OrtEngine(_OneByOne):
-    """ONNX Runtime on the CPU, for the QDQ file of ``export.to_onnx``, whose activations are uint8 or int8.
+    """ONNX Runtime on the CPU, for the QDQ file of ``tinyscene.export.formats.onnx_write``, whose activations are uint8 or int8.
 
     The file takes and gives float32; codes go in dequantised, which is exact, and come back as codes.
     """
@@ -194,7 +196,7 @@ class LiteRTEngine(_OneByOne):
         Older packages do not tell; then it is taken for granted.
         """
         details = getattr(self._interpreter, "_get_ops_details", None)
-        if details is None or not any(is_conv(node.op) for node in self.graph.nodes):
+        if details is None or not any(ops.is_conv(node.op) for node in self.graph.nodes):
             return True
         return any(op["op_name"] == "DELEGATE" for op in details())
 
@@ -227,7 +229,7 @@ class TFLMEngine(_OneByOne):
 
 
 class ModelFiles(Protocol):
-    """What an engine is opened from; :class:`runtime.bundle.Bundle` is one."""
+    """What an engine is opened from; :class:`tinyscene.runtime.bundle.Bundle` is one."""
 
     @property
     def graph(self) -> Graph: ...

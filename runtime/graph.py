@@ -1,7 +1,7 @@
 """The integer graph: the one form every file format and every line of firmware is emitted from.
 
 Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
-The ops are those of :mod:`runtime.ops`, which this module passes on. :meth:`Graph.check` is called at every border and
+The ops are those of :mod:`tinyscene.runtime.ops`, which this module passes on. :meth:`Graph.check` is called at every border and
 refuses what the tables would get wrong.
 """
 
@@ -15,27 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import RuntimeFailure
-from .ops import OPS as OPS
-from .ops import Add as Add
-from .ops import Concat as Concat
-from .ops import Conv2D as Conv2D
-from .ops import DepthwiseConv2D as DepthwiseConv2D
-from .ops import FullyConnected as FullyConnected
-from .ops import Lookup as Lookup
-from .ops import Mean as Mean
-from .ops import Mul as Mul
-from .ops import Op as Op
-from .ops import OpRow as OpRow
-from .ops import Pads as Pads
-from .ops import Pool2D as Pool2D
-from .ops import Reshape as Reshape
-from .ops import Rsqrt as Rsqrt
-from .ops import Shape as Shape
-from .ops import Softmax as Softmax
-from .ops import Sub as Sub
-from .ops import has_weight as has_weight
-from .ops import is_conv as is_conv
-from .ops import window_output as window_output
+from . import ops
+from .ops import Shape
 
 Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
@@ -81,7 +62,7 @@ class Node:
     """One op applied to named tensors, writing one tensor."""
 
     name: str
-    op: Op
+    op: ops.Op
     inputs: tuple[str, ...]
     output: str
 
@@ -163,9 +144,9 @@ def _check_tensors(graph: Graph) -> None:
 
 
 def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
-    row = OPS.get(type(node.op))
+    row = ops.OPS.get(type(node.op))
     if row is None:
-        graph.refuse(node.name, "op not in the op table", expected=[r.name for r in OPS.values()], got=node.op)
+        graph.refuse(node.name, "op not in the op table", expected=[r.name for r in ops.OPS.values()], got=node.op)
         return
     for name in (*node.inputs, node.output):
         if name not in graph.tensors:
@@ -183,21 +164,21 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
         return
     if shape != out.shape:
         graph.refuse(node.name, "output shape", expected=shape, got=out.shape)
-    if has_weight(node.op):
+    if ops.has_weight(node.op):
         _check_weight(graph, node)
     _check_codes(graph, node)
     _check_factor(graph, node)
-    if isinstance(node.op, Rsqrt) and ins[0].quant.zero_point != -128:
+    if isinstance(node.op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
         graph.refuse(node.name, "input may be negative", expected="zero point -128", got=ins[0].quant.zero_point)
 
 
 def _check_codes(graph: Graph, node: Node) -> None:
     """Ops that keep their input's scale and zero point, and those that always write the same."""
-    function = node.op.function if isinstance(node.op, Lookup) else None
+    function = node.op.function if isinstance(node.op, ops.Lookup) else None
     got = graph.out(node).quant
-    if isinstance(node.op, Softmax) or function == "logistic":
+    if isinstance(node.op, ops.Softmax) or function == "logistic":
         allowed = [PROBABILITY]
-    elif isinstance(node.op, Pool2D | Reshape | Concat) or function == "relu6":
+    elif isinstance(node.op, ops.Pool2D | ops.Reshape | ops.Concat) or function == "relu6":
         allowed = [tensor.quant for tensor in graph.ins(node)]
     else:
         return
@@ -210,15 +191,15 @@ def _check_factor(graph: Graph, node: Node) -> None:
     """Input-to-output scale ratios that every engine accepts (XNNPACK's bounds are the narrowest)."""
     ins, out_scale = graph.ins(node), graph.out(node).quant.scale[0]
     first, high = np.asarray(ins[0].quant.scale), 256.0
-    if isinstance(node.op, Rsqrt | Softmax | Pool2D | Reshape | Concat):
+    if isinstance(node.op, ops.Rsqrt | ops.Softmax | ops.Pool2D | ops.Reshape | ops.Concat):
         return
-    if isinstance(node.op, Add | Sub):
+    if isinstance(node.op, ops.Add | ops.Sub):
         low, factors = 2.0**-10, np.array([t.quant.scale[0] / out_scale for t in ins])
-    elif isinstance(node.op, Lookup) and node.op.function == "logistic":
+    elif isinstance(node.op, ops.Lookup) and node.op.function == "logistic":
         low, high, factors = 2.0**-20, 16.0, first  # fixed point with 4 bits before the point holds these
-    elif isinstance(node.op, Lookup):
+    elif isinstance(node.op, ops.Lookup):
         low, high, factors = 2.0**-8, 128.0, first / out_scale
-    elif isinstance(node.op, Mean):
+    elif isinstance(node.op, ops.Mean):
         low, factors = 2.0**-32, first / out_scale
     else:
         low, factors = 2.0**-32, first * np.asarray(ins[1].quant.scale) / out_scale
@@ -232,8 +213,8 @@ def _check_weight(graph: Graph, node: Node) -> None:
     if weight.data is None or bias.data is None or weight.dtype != "int8" or bias.dtype != "int32":
         graph.refuse(node.name, "weight and bias must be int8 and int32 constants")
         return
-    channel_axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
-    axes = (channel_axis, None) if isinstance(node.op, FullyConnected) else (channel_axis,)
+    channel_axis = 3 if isinstance(node.op, ops.DepthwiseConv2D) else 0
+    axes = (channel_axis, None) if isinstance(node.op, ops.FullyConnected) else (channel_axis,)
     if weight.quant.zero_point != 0 or weight.quant.axis not in axes or weight.data.min() < -127:
         graph.refuse(node.name, "weight not symmetric per output channel in [-127, 127]")
     expected = np.float32(x.quant.scale[0]) * np.asarray(weight.quant.scale, np.float32)

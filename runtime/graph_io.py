@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import ops
 from .errors import RuntimeFailure
-from .graph import OPS, Graph, Node, Op, Quant, Tensor
+from .graph import Graph, Node, Quant, Tensor
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip file can state
-_OPS_BY_NAME = {row.name: kind for kind, row in OPS.items()}
+_OPS_BY_NAME = {row.name: kind for kind, row in ops.OPS.items()}
 
 
 def graph_record(graph: Graph) -> dict[str, Any]:
@@ -35,7 +36,13 @@ def graph_record(graph: Graph) -> dict[str, Any]:
         "labels": list(graph.labels),
         "tensors": [_tensor_record(t) for t in graph.tensors.values()],
         "nodes": [
-            {"name": n.name, "op": OPS[type(n.op)].name, **asdict(n.op), "inputs": list(n.inputs), "output": n.output}
+            {
+                "name": n.name,
+                "op": ops.OPS[type(n.op)].name,
+                **asdict(n.op),
+                "inputs": list(n.inputs),
+                "output": n.output,
+            }
             for n in graph.nodes
         ],
     }
@@ -106,7 +113,7 @@ def _node(record: Mapping[str, Any]) -> Node:
     if found != names:
         raise ValueError(f"op {record['op']} has fields {sorted(found)}, expected {sorted(names)}")
     values = {name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in names}
-    op: Op = kind(**values)
+    op: ops.Op = kind(**values)
     return Node(record["name"], op, tuple(record["inputs"]), record["output"])
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arith import I8, Rounding
+from .arith import Rounding
+from .arrays import I8
 from .errors import RuntimeFailure
 from .graph import Graph
 from .kernels import KERNELS
@@ -32,7 +33,7 @@ def run(
 
     Args:
         x: int8 (batch, *graph input shape without its leading 1).
-        rounding: which family of engines to equal, see :mod:`runtime.arith`.
+        rounding: which family of engines to equal, see :mod:`tinyscene.runtime.arith`.
         trace: filled with every activation by name, input and output included.
         arena: keep activations in one buffer at this plan's offsets, poisoned where nothing lives.
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import ops
 from .arith import (
     ADD_HEADROOM_BITS,
-    I8,
-    I64,
     Rounding,
     add_double,
     add_single,
@@ -31,27 +30,9 @@ from .arith import (
     sub_single,
     weight_rescale,
 )
-from .graph import (
-    Add,
-    Concat,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    Lookup,
-    Mean,
-    Mul,
-    Node,
-    Pads,
-    Pool2D,
-    Reshape,
-    Rsqrt,
-    Softmax,
-    Sub,
-    accumulator_bound,
-    window_output,
-)
-from .tables import exponentials_double, exponentials_single, function_table, softmax_double, softmax_single
+from .arrays import I8, I64
+from .graph import Graph, Node, accumulator_bound
+from .lookup_tables import exponentials_double, exponentials_single, function_table, softmax_double, softmax_single
 
 Arrays = tuple[npt.NDArray[Any], ...]
 Kernel = Callable[[Graph, Node, Arrays, Rounding], I8]
@@ -59,7 +40,7 @@ Kernel = Callable[[Graph, Node, Arrays, Rounding], I8]
 _EXACT_F32 = 2**24  # integers below this are exact in float32, and so are sums that stay below it
 
 
-def _centred(x: I8, zero_point: int, pads: Pads, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def _centred(x: I8, zero_point: int, pads: ops.Pads, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Codes minus zero point, padded with zeros (the code of real 0)."""
     values = x.astype(dtype)
     if zero_point:
@@ -81,12 +62,12 @@ def _taps(x: npt.NDArray[Any], k_h: int, k_w: int, stride: tuple[int, int], out_
 def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
     """bias + sum over taps of (x - zero_point) * weight, int64 (N, H, W, O); fits int32 by Graph.check."""
     op, (x_t, weight_t, bias_t) = node.op, graph.ins(node)
-    assert isinstance(op, Conv2D)
+    assert isinstance(op, ops.Conv2D)
     x, weight, bias = arrays
     dtype = np.float32 if accumulator_bound(x_t, weight_t, bias_t, 0) < _EXACT_F32 else np.float64
     out_c, k_h, k_w, in_c = weight.shape
     values = _centred(x, x_t.quant.zero_point, op.pads, dtype)
-    out_hw = window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
+    out_hw = ops.window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
     columns = [tap for _, _, tap in _taps(values, k_h, k_w, op.stride, out_hw)]
     patches = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=3)
     flat = np.ascontiguousarray(patches).reshape(-1, k_h * k_w * in_c) @ weight.reshape(out_c, -1).T.astype(dtype)
@@ -97,12 +78,12 @@ def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
 def depthwise_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
     """As conv2d_accumulator, one weight per channel and tap; one input after the other, which the cache holds."""
     op, (x_t, _, _) = node.op, graph.ins(node)
-    assert isinstance(op, DepthwiseConv2D)
+    assert isinstance(op, ops.DepthwiseConv2D)
     x, weight, bias = arrays
     _, k_h, k_w, channels = weight.shape
     dtype = np.float32 if 255 * 127 * k_h * k_w < _EXACT_F32 else np.float64
     values, taps = _centred(x, x_t.quant.zero_point, op.pads, dtype), weight[0].astype(dtype)
-    out_hw = window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
+    out_hw = ops.window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
     acc = np.empty((len(x), *out_hw, channels), np.int64)
     total, product = np.empty((2, 1, *out_hw, channels), dtype)
     for n in range(len(x)):
@@ -139,13 +120,13 @@ def _requantised(graph: Graph, node: Node, acc: I64, rounding: Rounding) -> I8:
     a, b, *_ = graph.ins(node)
     out = graph.out(node).quant
     relu = bool(getattr(node.op, "relu", False))
-    one_product = isinstance(node.op, FullyConnected)
+    one_product = isinstance(node.op, ops.FullyConnected)
     rescale = weight_rescale(a.quant, b.quant, out) if one_product else conv_rescale(a.quant, b.quant, out)
     return requantise(acc, rescale, out, relu=relu, rounding=rounding)
 
 
 def mul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
-    assert isinstance(node.op, Mul)
+    assert isinstance(node.op, ops.Mul)
     a, b = graph.ins(node)
     if node.inputs[0] == node.inputs[1]:
         table = square_table(a.quant, graph.out(node).quant, relu=node.op.relu, rounding=rounding)
@@ -156,10 +137,10 @@ def mul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """A sum, and a difference, which is a sum with the second factor negative."""
-    assert isinstance(node.op, Add | Sub)
+    assert isinstance(node.op, ops.Add | ops.Sub)
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
     x, y = arrays[0].astype(np.int64), arrays[1].astype(np.int64)
-    minus = isinstance(node.op, Sub)
+    minus = isinstance(node.op, ops.Sub)
     if rounding == "double":
         d = add_double(a, b, out)
         scaled_x = rescale_double((x - a.zero_point) << ADD_HEADROOM_BITS, _i64(d.multiplier_a), _i64(d.shift_a))
@@ -174,7 +155,7 @@ def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 def mean(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     op = node.op
-    assert isinstance(op, Mean)
+    assert isinstance(op, ops.Mean)
     x, out = graph.ins(node)[0].quant, graph.out(node).quant
     axes = (1, 2) if op.over == "space" else (3,)
     count = int(np.prod([arrays[0].shape[a] for a in axes]))
@@ -193,12 +174,12 @@ def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """Both rules alike. The average of the codes is rounded half away from zero, the zero point left in."""
     op, (x,) = node.op, arrays
-    assert isinstance(op, Pool2D)
+    assert isinstance(op, ops.Pool2D)
     top, left, bottom, right = op.pads
     margin = ((0, 0), (top, bottom), (left, right), (0, 0))
     inside = np.pad(np.ones_like(x[:1], np.int64), margin)
     values = np.pad(x.astype(np.int64), margin, constant_values=-128 if op.kind == "max" else 0)
-    out_hw = window_output(x.shape[1:3], op.kernel, op.stride, op.pads)
+    out_hw = ops.window_output(x.shape[1:3], op.kernel, op.stride, op.pads)
     windows = [tap for _, _, tap in _taps(values, *op.kernel, op.stride, out_hw)]
     if op.kind == "max":
         largest: I8 = np.maximum.reduce(windows).astype(np.int8)
@@ -211,7 +192,7 @@ def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 
 def lookup(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
-    assert isinstance(node.op, Lookup)
+    assert isinstance(node.op, ops.Lookup)
     table = function_table(node.op.function, graph.ins(node)[0].quant, graph.out(node).quant, rounding)
     codes: I8 = table[arrays[0].astype(np.int64) + 128]
     return codes
@@ -232,7 +213,7 @@ def reshape(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 def concat(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """A constant part is repeated for each entry of the batch."""
-    assert isinstance(node.op, Concat)
+    assert isinstance(node.op, ops.Concat)
     batch = max(len(array) for array in arrays)
     parts = [np.broadcast_to(array, (batch, *array.shape[1:])) for array in arrays]
     codes: I8 = np.concatenate(parts, axis=node.op.axis)
@@ -244,17 +225,17 @@ def _i64(value: int) -> I64:
 
 
 KERNELS: dict[type, Kernel] = {
-    Conv2D: conv2d,
-    DepthwiseConv2D: depthwise_conv2d,
-    FullyConnected: fully_connected,
-    Add: add,
-    Sub: add,
-    Mul: mul,
-    Mean: mean,
-    Pool2D: pool2d,
-    Rsqrt: rsqrt,
-    Lookup: lookup,
-    Softmax: softmax,
-    Reshape: reshape,
-    Concat: concat,
+    ops.Conv2D: conv2d,
+    ops.DepthwiseConv2D: depthwise_conv2d,
+    ops.FullyConnected: fully_connected,
+    ops.Add: add,
+    ops.Sub: add,
+    ops.Mul: mul,
+    ops.Mean: mean,
+    ops.Pool2D: pool2d,
+    ops.Rsqrt: rsqrt,
+    ops.Lookup: lookup,
+    ops.Softmax: softmax,
+    ops.Reshape: reshape,
+    ops.Concat: concat,
 }

@@ -17,13 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from .arrays import I16
 from .errors import RuntimeFailure
 from .stream import Gap
-
-I16 = npt.NDArray[np.int16]
 
 BLOCK_S = 0.05
 QUEUE_S = 5.0

@@ -12,11 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import F32
 from .errors import RuntimeFailure
-
-F32 = npt.NDArray[np.float32]
 
 SMOOTHED_HOPS = 10
 

@@ -2,7 +2,7 @@
 
 However the audio is cut, the events are the same, and each log-mel column is computed once. As in firmware
 (``firmware_harness/c/scene/ts_scene.h``): with a hop as long as the clip that the network sees, each clip stands for
-itself, mirrored at both ends, as :meth:`runtime.classify.SceneClassifier.classify` does it; with a shorter hop, clips
+itself, mirrored at both ends, as :meth:`tinyscene.runtime.classify.SceneClassifier.classify` does it; with a shorter hop, clips
 overlap and share their columns, only the first is mirrored at its start, and an answer comes half a window later.
 
 Time is counted in samples and in what :meth:`SceneStream.gap` is told, so it does not drift in hours. A hop of digital
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio import F32, Samples, mono_float32, resampler
+from .arrays import F32
+from .audio import Samples, mono_float32, resampler
 from .errors import RuntimeFailure
 from .smoothing import Smoother, Smoothing
 
@@ -63,7 +64,7 @@ class StreamHealth:
 
 
 class SceneStream:
-    """One listener on a classifier; made by :meth:`runtime.classify.SceneClassifier.stream`.
+    """One listener on a classifier; made by :meth:`tinyscene.runtime.classify.SceneClassifier.stream`.
 
     Several streams may share a classifier, also from several threads; one stream belongs to one thread at a time.
     Memory is constant: one network input, one window, and the piece at hand.

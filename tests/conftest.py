@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from runtime.bundle import Bundle
+    from tinyscene.runtime.bundle import Bundle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -65,10 +65,10 @@ def _require_modules(*names: str) -> None:
 
 def _require_environment(module: str, asked_for: bool) -> None:
     """Whoever asks for these tests alone, as `.ci/run` does in its last stage, has made the environments before."""
-    from export.foreign import is_there
+    from tinyscene.export.targets.other_tflite import is_there
 
     if not is_there(module):
-        what = f"{module}'s environment (python -m export.foreign {module})"
+        what = f"{module}'s environment (python -m tinyscene.export.targets.other_tflite {module})"
         _absent(what) if asked_for else pytest.skip(f"{what} is missing")
 
 
@@ -115,15 +115,17 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     import numpy as np
     import torch
 
-    from export.artefact import export_bundle, quantised
-    from export.calibration import batches
-    from export.fold import fold
-    from export.ptq import calibrate
-    from export.quantnet import QuantNet
-    from runtime.frontend import LogMel
-    from runtime.spec import preset
-    from training.models.checkpoint import LoadedModel
-    from training.models.config import build_model, named_config
+    from tinyscene.export.quantise.calibration import batches
+    from tinyscene.export.quantise.export import quantised
+    from tinyscene.export.quantise.fake_quant import QuantNet
+    from tinyscene.export.quantise.fold import fold
+    from tinyscene.export.quantise.ptq import calibrate
+    from tinyscene.export.write_bundle import export_bundle
+    from tinyscene.runtime.log_mel import LogMel
+    from tinyscene.runtime.spec import preset
+    from tinyscene.training.models.build import build_model
+    from tinyscene.training.models.checkpoint import LoadedModel
+    from tinyscene.training.models.config import named_config
 
     torch.manual_seed(0)
     config, frontend = named_config("cpm23-8", padding="same"), preset("cpm23")

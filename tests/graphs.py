@@ -10,31 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runtime.arith import dequantise
-from runtime.graph import (
-    PROBABILITY,
-    Add,
-    Concat,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    Lookup,
-    Mean,
-    Mul,
-    Node,
-    Op,
-    Pads,
-    Pool2D,
-    Quant,
-    Reshape,
-    Rsqrt,
-    Softmax,
-    Sub,
-    Tensor,
-    window_output,
-)
-from runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import dequantise
+from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
+from tinyscene.runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
 
 Rng = np.random.Generator
 
@@ -57,7 +36,7 @@ class Builder:
         self.tensors[name] = Tensor(name, shape, dtype, quant, data)
         return name
 
-    def node(self, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], quant: Quant | None = None) -> str:
+    def node(self, op: ops.Op, inputs: tuple[str, ...], shape: tuple[int, ...], quant: Quant | None = None) -> str:
         """Append a node; its output range is what the sample really reaches, cut or widened a little, or ``quant``."""
         name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
         node = Node(name, op, inputs, f"{name}_out")
@@ -74,7 +53,7 @@ class Builder:
         if getattr(node.op, "relu", False):
             low = 0.0
         scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
-        if isinstance(node.op, Add | Sub):  # a sum much coarser than a summand is refused
+        if isinstance(node.op, ops.Add | ops.Sub):  # a sum much coarser than a summand is refused
             scale = min(scale, 1000 * min(self.tensors[name].quant.scale[0] for name in node.inputs))
         return Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
@@ -85,22 +64,22 @@ class Builder:
         """What the op gives on the sample before its output is quantised, in real terms."""
         arrays, quants = self._arrays(node), [self.tensors[name].quant for name in node.inputs]
         graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
-        if isinstance(node.op, Conv2D | DepthwiseConv2D):
-            accumulate = conv2d_accumulator if isinstance(node.op, Conv2D) else depthwise_accumulator
+        if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D):
+            accumulate = conv2d_accumulator if isinstance(node.op, ops.Conv2D) else depthwise_accumulator
             return accumulate(graph, node, arrays) * quants[0].scale[0] * np.asarray(quants[1].scale)
-        if isinstance(node.op, FullyConnected):
+        if isinstance(node.op, ops.FullyConnected):
             acc = fully_connected_accumulator(graph, node, arrays)
             return acc * quants[0].scale[0] * np.asarray(quants[1].scale)
         real = [dequantise(array, quant) for array, quant in zip(arrays, quants, strict=True)]
-        if isinstance(node.op, Mean):
+        if isinstance(node.op, ops.Mean):
             return real[0].mean(axis=(1, 2) if node.op.over == "space" else 3)
-        if isinstance(node.op, Rsqrt):
+        if isinstance(node.op, ops.Rsqrt):
             return 1.0 / np.sqrt(np.maximum(real[0], quants[0].scale[0]))
-        if isinstance(node.op, Lookup):
+        if isinstance(node.op, ops.Lookup):
             return real[0]
-        if isinstance(node.op, Sub):
+        if isinstance(node.op, ops.Sub):
             return real[0] - real[1]
-        return real[0] + real[1] if isinstance(node.op, Add) else real[0] * real[1]
+        return real[0] + real[1] if isinstance(node.op, ops.Add) else real[0] * real[1]
 
     def conv(
         self,
@@ -109,7 +88,7 @@ class Builder:
         *,
         channels: int | None = None,
         stride: tuple[int, int] = (1, 1),
-        pads: Pads = (0, 0, 0, 0),
+        pads: ops.Pads = (0, 0, 0, 0),
         relu: bool = False,
     ) -> str:
         """A convolution to ``channels``, or a depthwise one if that is None."""
@@ -124,15 +103,15 @@ class Builder:
         w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if channels else 3), weight)
         bias_scale = np.float32(t.quant.scale[0]) * scale
         b = self._tensor(f"bias_{tag}", (out_c,), Quant.per_channel(bias_scale, 0), bias)
-        op: Op = Conv2D(stride, pads, relu) if channels else DepthwiseConv2D(stride, pads, relu)
-        out_hw = window_output((t.shape[1], t.shape[2]), kernel, stride, pads)
+        op: ops.Op = ops.Conv2D(stride, pads, relu) if channels else ops.DepthwiseConv2D(stride, pads, relu)
+        out_hw = ops.window_output((t.shape[1], t.shape[2]), kernel, stride, pads)
         return self.node(op, (x, w, b), (1, *out_hw, out_c))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
-        return self.node(Add(relu), (a, b), self.tensors[a].shape)
+        return self.node(ops.Add(relu), (a, b), self.tensors[a].shape)
 
     def mul(self, a: str, b: str) -> str:
-        return self.node(Mul(), (a, b), self.tensors[a].shape)
+        return self.node(ops.Mul(), (a, b), self.tensors[a].shape)
 
     def mean(self, x: str, over: str = "space", keep_dims: bool = True) -> str:
         shape = self.tensors[x].shape
@@ -140,13 +119,13 @@ class Builder:
             new = (1, 1, 1, shape[3]) if keep_dims else (1, shape[3])
         else:
             new = (*shape[:3], 1) if keep_dims else shape[:3]
-        return self.node(Mean("space" if over == "space" else "channels", keep_dims), (x,), new)
+        return self.node(ops.Mean("space" if over == "space" else "channels", keep_dims), (x,), new)
 
     def rsqrt(self, x: str) -> str:
-        return self.node(Rsqrt(), (x,), self.tensors[x].shape)
+        return self.node(ops.Rsqrt(), (x,), self.tensors[x].shape)
 
     def sub(self, a: str, b: str, relu: bool = False) -> str:
-        return self.node(Sub(relu), (a, b), self.tensors[a].shape)
+        return self.node(ops.Sub(relu), (a, b), self.tensors[a].shape)
 
     def fully_connected(self, x: str, outputs: int, *, relu: bool = False, per_channel: bool = False) -> str:
         """Of a tensor of shape (1, K)."""
@@ -158,7 +137,7 @@ class Builder:
         bias = rng.integers(-2000, 2001, outputs, dtype=np.int32)
         w = self._tensor(f"weight_{tag}", weight.shape, quants[0], weight)
         b = self._tensor(f"bias_{tag}", bias.shape, quants[1], bias)
-        return self.node(FullyConnected(relu), (x, w, b), (1, outputs))
+        return self.node(ops.FullyConnected(relu), (x, w, b), (1, outputs))
 
     def pool(
         self, x: str, kind: str, kernel: tuple[int, int], *, stride: tuple[int, int] = (1, 1), same: bool = False
@@ -168,24 +147,24 @@ class Builder:
         size = (t.shape[1], t.shape[2])
         total = [max((-(-n // s) - 1) * s + k - n, 0) * same for n, k, s in zip(size, kernel, stride, strict=True)]
         pads = (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
-        op = Pool2D("max" if kind == "max" else "average", kernel, stride, pads)
-        return self.node(op, (x,), (1, *window_output(size, kernel, stride, pads), t.shape[3]), t.quant)
+        op = ops.Pool2D("max" if kind == "max" else "average", kernel, stride, pads)
+        return self.node(op, (x,), (1, *ops.window_output(size, kernel, stride, pads), t.shape[3]), t.quant)
 
     def lookup(self, x: str, function: Any) -> str:
         t = self.tensors[x]
         fixed = {"logistic": PROBABILITY, "relu6": t.quant}
-        return self.node(Lookup(function), (x,), t.shape, fixed.get(function))
+        return self.node(ops.Lookup(function), (x,), t.shape, fixed.get(function))
 
     def softmax(self, x: str) -> str:
-        return self.node(Softmax(), (x,), self.tensors[x].shape, PROBABILITY)
+        return self.node(ops.Softmax(), (x,), self.tensors[x].shape, PROBABILITY)
 
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
-        return self.node(Reshape(shape), (x,), shape, self.tensors[x].quant)
+        return self.node(ops.Reshape(shape), (x,), shape, self.tensors[x].quant)
 
     def concat(self, a: str, b: str, axis: int) -> str:
         shape = list(self.tensors[a].shape)
         shape[axis] += self.tensors[b].shape[axis]
-        return self.node(Concat(axis), (a, b), tuple(shape), self.tensors[a].quant)
+        return self.node(ops.Concat(axis), (a, b), tuple(shape), self.tensors[a].quant)
 
     def grn(self, x: str) -> str:
         """Global response normalisation as int8 ops: x * (1 + gamma n) + beta, then ReLU."""
@@ -200,7 +179,7 @@ class Builder:
         return Graph(self.name, self.tensors, tuple(self.nodes), self.input, output).check()
 
 
-def random_pads(rng: Rng, kernel: tuple[int, int]) -> Pads:
+def random_pads(rng: Rng, kernel: tuple[int, int]) -> ops.Pads:
     """Any four pads smaller than the kernel."""
     top, bottom = (int(v) for v in rng.integers(0, kernel[0], 2))
     left, right = (int(v) for v in rng.integers(0, kernel[1], 2))

@@ -14,19 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from runtime.cost import Verdict
-from runtime.spec import DCASE_BUDGET
+from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.cost import Verdict
+from tinyscene.runtime.files import write_json
+from tinyscene.runtime.spec import DCASE_BUDGET
 
-from .data import Clips, Dataset
-from .distill import SoftTargets
+from .data.tau22 import Clips, Dataset
+from .distillation.soft_targets import SoftTargets
 from .errors import TrainingError
-from .evaluation import Difference, paired
-from .files import write_json
-from .fit import fit, predict_logits
-from .metrics import F32, bootstrap_interval, evaluate
+from .evaluation.evaluation import Difference, paired
+from .evaluation.metrics import evaluate
+from .fit.fit import fit, predict_logits
 from .models.checkpoint import LoadedModel, load_model, save_model
 from .models.sizes import int8_cost
 from .recipe import FitSettings, Recipe
+from .statistics import bootstrap_interval
 
 GENERAL = "student.pt"
 FOLDER, MAP = "devices", "devices.json"

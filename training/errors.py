@@ -1,8 +1,8 @@
-"""The one failure of the ``training`` package; see ``runtime.errors`` for its form."""
+"""The one failure of the ``training`` package; see ``tinyscene.runtime.errors`` for its form."""
 
 from __future__ import annotations
 
-from runtime.errors import TinysceneError
+from tinyscene.runtime.errors import TinysceneError
 
 
 class TrainingError(TinysceneError):

@@ -14,21 +14,22 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from runtime.spec import FrontendSpec
+from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.files import write_json
+from tinyscene.runtime.spec import FrontendSpec
 
-from .data import Dataset
-from .distill import SoftTargets
-from .ensemble import averaged, fused, views_of
+from .data.tau22 import Dataset
+from .distillation.features import FeatureLoss
+from .distillation.soft_targets import SoftTargets
 from .errors import TrainingError
-from .features import FeatureLoss
-from .files import write_json
-from .fit import FitResult, predict_logits
-from .metrics import F32, Metrics, evaluate
+from .evaluation.metrics import Metrics, evaluate
+from .fit.fit import FitResult, predict_logits
+from .fit.network import FeatureLossOf, Network, require_networks, train_network
 from .models.checkpoint import save_model
 from .models.config import ModelConfig, parameter_count
-from .network import FeatureLossOf, Network, require_networks, train_network
 from .recipe import Recipe
-from .teachers import TrainedTeacher, load_teacher, train_teacher
+from .teachers.ensemble import averaged, fused, views_of
+from .teachers.teacher import TrainedTeacher, load_teacher, train_teacher
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Recipes: every number of a training run, typed, from YAML.
 
-``load_recipe`` knows the files of ``training/recipes`` by name, every CP-Mobile size of ``training.models.config``
+``load_recipe`` knows the files of ``training/recipes`` by name, every CP-Mobile size of ``tinyscene.training.models.config``
 (trained by the recipe of its family), and paths of one's own. Refuses unknown names, fields and impossible values,
 naming the field.
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from runtime.spec import PRESETS
+from tinyscene.runtime.spec import PRESETS
 
 from .errors import TrainingError
 from .models.config import MODELS, ModelConfig

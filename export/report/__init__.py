@@ -1,1 +1,1 @@
-"""The one self-contained HTML page about a model: :mod:`export.report.page` renders it, the rest are its parts."""
+"""The one self-contained HTML page about a model: :mod:`tinyscene.export.report.page` renders it, the rest are its parts."""

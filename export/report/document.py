@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime.cost import RULES, Cost, graph_cost, verdicts
-from runtime.graph import OPS, Graph
-from runtime.plan import plan
-from runtime.spec import Budget, FrontendSpec
+from tinyscene.runtime import ops
+from tinyscene.runtime.cost import RULES, Cost, graph_cost, verdicts
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.plan import plan
+from tinyscene.runtime.spec import Budget, FrontendSpec
+from tinyscene.training.statistics import wilson_interval
 
-from ..firmware_cost import FirmwareCost
-from ..labelled_codes import LabelledCodes
-from ..npu import Estimates
-from ..statistics import wilson_interval
-from ..verify import Verification
+from ..labelled.codes import LabelledCodes
+from ..targets.ethos_u import Estimates
+from ..verify.verify import Verification
+from .firmware_cost import FirmwareCost
 from .records import AccuracyRow, CostTotal, Document, FrontEnd, LayerRow, Memory, Quality, Resident
 from .sections import INT8, headline, verdict_lines
 
 if TYPE_CHECKING:
-    from training.metrics import Metrics
+    from tinyscene.training.evaluation.metrics import Metrics
 
-    from ..quality import LayerQuality
+    from ..quantise.quality import LayerQuality
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def layer_rows(graph: Graph, cost: Cost, quality: tuple[LayerQuality, ...]) -> t
     source = graph.tensors[graph.input]
     rows = [LayerRow(0, source.name, "input", source.shape[1:], 0, 0, 0, by_tensor.get(source.name))]
     for step, (node, layer) in enumerate(zip(graph.nodes, cost.layers, strict=True), start=1):
-        op, shape = OPS[type(node.op)].name, graph.out(node).shape[1:]
+        op, shape = ops.OPS[type(node.op)].name, graph.out(node).shape[1:]
         here = by_tensor.get(node.output)
         rows.append(LayerRow(step, node.name, op, shape, layer.parameters, layer.n_bytes, layer.macs, here))
     return tuple(rows)
@@ -94,7 +95,7 @@ def layer_rows(graph: Graph, cost: Cost, quality: tuple[LayerQuality, ...]) -> t
 def memory(graph: Graph) -> Memory:
     """The arena as planned for running layer by layer."""
     planned = plan(graph)
-    op_of = {graph.input: "input", **{n.output: OPS[type(n.op)].name for n in graph.nodes}}
+    op_of = {graph.input: "input", **{n.output: ops.OPS[type(n.op)].name for n in graph.nodes}}
     residents = tuple(
         Resident(t.name, op_of[t.name], t.n_bytes, planned.offsets[t.name], t.first, t.last) for t in planned.lifetimes
     )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from jinja2 import Environment
 
-from training.page.house import templates
+from tinyscene.training.page.template import templates
 
-from . import figures, sections
+from . import drawings as figures
+from . import sections
 from .records import Document
 
 
@@ -33,7 +34,7 @@ def render(document: Document) -> bytes:
 
 
 def _environment() -> Environment:
-    environment = templates("export.report")
+    environment = templates("tinyscene.export.report")
     environment.filters |= {"mega": _mega, "shape": _shape, "ram": sections.ram_bytes}
     environment.globals |= {"figures": figures, "sections": sections}
     return environment

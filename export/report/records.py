@@ -10,12 +10,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from runtime.cost import Rule, Verdict
+from tinyscene.runtime.cost import Rule, Verdict
 
 from ..errors import ExportError
-from ..firmware_cost import FirmwareCost
-from ..npu import Estimates
-from ..verify import Verification
+from ..targets.ethos_u import Estimates
+from ..verify.verify import Verification
+from .firmware_cost import FirmwareCost
 
 State = Literal["pass", "warn", "skip", "fail"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from firmware_harness.engine import Figures
-from runtime.cost import Verdict
-from training.page.house import Tile, interval_text
+from tinyscene.firmware_harness.run.engine import Figures
+from tinyscene.runtime.cost import Verdict
+from tinyscene.training.page.template import Tile, interval_text
 
-from ..firmware_cost import FirmwareCost, Profile
-from ..npu import Estimate, Estimates
-from ..verify import TargetResult, Verification
+from ..targets.ethos_u import Estimate, Estimates
+from ..verify.verify import TargetResult, Verification
+from .firmware_cost import FirmwareCost, Profile
 from .records import AccuracyRow, Document, LayerRow, Line, State
 
 ACCURACY_MARGIN = 0.01  # what 8 bits may cost before the page calls it a warning

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from training.page.house import interval_text
+from tinyscene.runtime.markdown import cell, table
+from tinyscene.training.page.template import interval_text
 
-from ..markdown import cell, table
-from ..npu import Estimate
-from ..verify import TargetResult
+from ..targets.ethos_u import Estimate
+from ..verify.verify import TargetResult
 from .records import Document
 from .sections import npu_share_text, ram_bytes
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, FullyConnected, Mul
+from tinyscene.runtime import ops
 
-from ..kernel_sets import C_FOLDER, KernelSet
+from ..emit.kernel_set import C_FOLDER, KernelSet
 from .dsp_blocks import inverted_residual
 from .dsp_grn import gain, square_mean
 from .dsp_rows import add, conv2d, depthwise, fully_connected, mul
@@ -12,6 +12,12 @@ from .dsp_rows import add, conv2d, depthwise, fully_connected, mul
 DSP = KernelSet(
     "dsp",
     C_FOLDER / "dsp",
-    rows={Conv2D: conv2d, DepthwiseConv2D: depthwise, Add: add, Mul: mul, FullyConnected: fully_connected},
+    rows={
+        ops.Conv2D: conv2d,
+        ops.DepthwiseConv2D: depthwise,
+        ops.Add: add,
+        ops.Mul: mul,
+        ops.FullyConnected: fully_connected,
+    },
     fusers=(inverted_residual, square_mean, gain),
 )

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate, product
 
-from runtime.arith import I64
-from runtime.graph import DepthwiseConv2D, Graph, Node
-from runtime.plan import Lead
+from tinyscene.runtime import ops
+from tinyscene.runtime.arrays import I64
+from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.plan import Lead
 
-from ..kernel_sets import Fused
-from ..records import Fields, Layer, codes_of, window_fields
+from ..emit.kernel_set import Fused
+from ..emit.records import Fields, Layer, codes_of, window_fields
 from .dsp_constants import (
     GROUP,
     LOWEST_CODE,
@@ -167,7 +168,7 @@ def _total(graph: Graph, block: Residual) -> Fields | None:
 
 def _window(graph: Graph, node: Node) -> Fields | None:
     """Of a depthwise convolution that planes can do."""
-    assert isinstance(node.op, DepthwiseConv2D)
+    assert isinstance(node.op, ops.DepthwiseConv2D)
     kernel = graph.ins(node)[1].shape[1:3]
     return window_fields(graph, node, node.op, kernel) if kernel == (3, 3) and node.op.stride[1] <= 2 else None
 
@@ -175,5 +176,5 @@ def _window(graph: Graph, node: Node) -> Fields | None:
 def _by_channel(graph: Graph, node: Node) -> I64:
     """Weights (output channels, taps)."""
     weight = codes_of(graph.ins(node)[1])
-    depthwise = isinstance(node.op, DepthwiseConv2D)
+    depthwise = isinstance(node.op, ops.DepthwiseConv2D)
     return weight.reshape(-1, weight.shape[3]).T if depthwise else weight.reshape(len(weight), -1)

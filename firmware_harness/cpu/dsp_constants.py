@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.arith import (
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import (
     ADD_HEADROOM_BITS,
-    I64,
     Rescale,
     add_double,
     add_single,
@@ -21,9 +21,10 @@ from runtime.arith import (
     rescale_double,
     weight_rescale,
 )
-from runtime.graph import FullyConnected, Graph, Node, Quant
+from tinyscene.runtime.arrays import I64
+from tinyscene.runtime.graph import Graph, Node, Quant
 
-from ..records import LARGEST_STEP, ByRule, Fields, Macro, Values, codes_of, relu_of
+from ..emit.records import LARGEST_STEP, ByRule, Fields, Macro, Values, codes_of, relu_of
 
 GROUP = 4  # inputs, or channels of a depthwise convolution
 BLOCK_GROUPS = 32  # of the unrolled block in ts_dsp_tiles.c
@@ -78,7 +79,7 @@ def folded(
 def _rescale(graph: Graph, node: Node) -> Rescale:
     """One factor for each channel."""
     x, weight, _ = graph.ins(node)
-    if not isinstance(node.op, FullyConnected):
+    if not isinstance(node.op, ops.FullyConnected):
         return conv_rescale(x.quant, weight.quant, graph.out(node).quant)
     one = weight_rescale(x.quant, weight.quant, graph.out(node).quant)
     each = np.zeros(weight.shape[0], np.int64) if len(one.shift) == 1 else np.arange(weight.shape[0])

@@ -6,13 +6,13 @@ that the fixed-point kernels refuse.
 
 from __future__ import annotations
 
-from runtime.arith import square_table
-from runtime.graph import Graph
-from runtime.plan import Lead
+from tinyscene.runtime.arith import square_table
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.plan import Lead
 
-from ..kernel_sets import Fused
-from ..layers import layer_of
-from ..records import Fields, Layer, Macro, Values, codes_of, relu_of, table_by_rule
+from ..emit.kernel_set import Fused
+from ..emit.layers import layer_of
+from ..emit.records import Fields, Layer, Macro, Values, codes_of, relu_of, table_by_rule
 from .dsp_constants import folded, low_code, product_rescale
 from .dsp_rows import HEADER
 from .patterns import mean_of_squares, scaled_affine

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mul, Node
-from runtime.plan import Lead
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.plan import Lead
 
-from ..layers import layer_of
-from ..records import Fields, Layer, codes_of, window_fields
+from ..emit.layers import layer_of
+from ..emit.records import Fields, Layer, codes_of, window_fields
 from .dsp_constants import (
     GROUP,
     GROUP_BYTES,
@@ -36,7 +37,7 @@ LONGEST_ROW = 64  # pixels of a 1x1 convolution done at once
 def conv2d(graph: Graph, node: Node) -> Layer | None:
     """Any convolution with two outputs or more."""
     op, (_, weight_t, _) = node.op, graph.ins(node)
-    assert isinstance(op, Conv2D)
+    assert isinstance(op, ops.Conv2D)
     channels, height, width, in_channels = weight_t.shape
     constants = folded(graph, node, codes_of(weight_t).reshape(channels, -1))
     window = _flattened(window_fields(graph, node, op, (height, width)))
@@ -122,7 +123,7 @@ def row_lead(window: Fields, in_channels: int, channels: int, free: list[int]) -
 def depthwise(graph: Graph, node: Node) -> Layer | None:
     """A 3x3 depthwise convolution with column strides of one or two."""
     op, (x, weight_t, _) = node.op, graph.ins(node)
-    assert isinstance(op, DepthwiseConv2D)
+    assert isinstance(op, ops.DepthwiseConv2D)
     _, height, width, channels = weight_t.shape
     if (height, width) != (3, 3) or op.stride[1] > 2:
         return None
@@ -151,7 +152,7 @@ def columns_of(window: Fields) -> int:
 def add(graph: Graph, node: Node) -> Layer | None:
     """A sum of two tensors."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
-    assert isinstance(op, Add)
+    assert isinstance(op, ops.Add)
     found = summed(a.quant, b.quant, out.quant)
     if found is None:
         return None
@@ -163,7 +164,7 @@ def add(graph: Graph, node: Node) -> Layer | None:
 def mul(graph: Graph, node: Node) -> Layer | None:
     """A product of two tensors that are not the same."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
-    assert isinstance(op, Mul)
+    assert isinstance(op, ops.Mul)
     rescale = product_rescale(a.quant, b.quant, out.quant)
     if node.inputs[0] == node.inputs[1] or rescale is None:
         return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node, Rsqrt
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
 
-from ..kernel_sets import C_FOLDER, KernelSet
-from ..records import Layer
+from ..emit.kernel_set import C_FOLDER, KernelSet
+from ..emit.records import Layer
 from .mve_block import lean_block
 from .mve_elements import add, affine, lookup, mean, mul, scaled, square_mean
 from .mve_windows import conv2d, depthwise
@@ -19,7 +20,14 @@ def _depthwise(graph: Graph, node: Node) -> Layer | None:
 MVE = KernelSet(
     "mve",
     C_FOLDER / "mve",
-    rows={Conv2D: conv2d, DepthwiseConv2D: _depthwise, Add: add, Mul: mul, Mean: mean, Rsqrt: lookup},
+    rows={
+        ops.Conv2D: conv2d,
+        ops.DepthwiseConv2D: _depthwise,
+        ops.Add: add,
+        ops.Mul: mul,
+        ops.Mean: mean,
+        ops.Rsqrt: lookup,
+    },
     fusers=(square_mean, scaled),
     lean_fusers=(lean_block,),
 )

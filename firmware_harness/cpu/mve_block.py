@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from runtime.graph import DepthwiseConv2D, Graph, Node
-from runtime.plan import Lead
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.plan import Lead
 
-from ..kernel_sets import Fused
-from ..records import Fields, Layer
+from ..emit.kernel_set import Fused
+from ..emit.records import Fields, Layer
 from .mve_elements import add
 from .mve_windows import HEADER, LANES, PIXELS, WINDOWS_BYTES, conv2d, depthwise
 from .patterns import ADD_INPUT, Residual, is_one_by_one, longest_residual
@@ -72,7 +73,7 @@ def _parts(graph: Graph, block: Residual) -> Fields | None:
 
 
 def _stride_of_rows(node: Node) -> int:
-    assert isinstance(node.op, DepthwiseConv2D)
+    assert isinstance(node.op, ops.DepthwiseConv2D)
     return node.op.stride[0]
 
 
@@ -116,5 +117,5 @@ def _first_needed(block: Residual, at: int, rows: int) -> int:
 
 
 def _top_pad(node: Node) -> int:
-    assert isinstance(node.op, DepthwiseConv2D)
+    assert isinstance(node.op, ops.DepthwiseConv2D)
     return node.op.pads[0]

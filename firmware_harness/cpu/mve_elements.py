@@ -10,13 +10,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.arith import I8, Rounding, add_double, add_single, clamp_range, conv_rescale, requantise, square_table
-from runtime.graph import Add, DepthwiseConv2D, Graph, Mean, Node, Tensor
-from runtime.plan import Lead
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import (
+    Rounding,
+    add_double,
+    add_single,
+    clamp_range,
+    conv_rescale,
+    requantise,
+    square_table,
+)
+from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.graph import Graph, Node, Tensor
+from tinyscene.runtime.plan import Lead
 
-from ..kernel_sets import Fused
-from ..layers import layer_of
-from ..records import (
+from ..emit.kernel_set import Fused
+from ..emit.layers import layer_of
+from ..emit.records import (
     ByRule,
     Fields,
     Layer,
@@ -43,7 +53,7 @@ def in_place(out: Tensor) -> Lead:
 
 def add(graph: Graph, node: Node) -> Layer:
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
-    assert isinstance(op, Add)
+    assert isinstance(op, ops.Add)
     swapped = b.quant.scale[0] > a.quant.scale[0]
     coarse, other = (b, a) if swapped else (a, b)
     d = add_double(coarse.quant, other.quant, out.quant)
@@ -83,7 +93,7 @@ def mul(graph: Graph, node: Node) -> Layer | None:
 
 
 def mean(graph: Graph, node: Node) -> Layer | None:
-    assert isinstance(node.op, Mean)
+    assert isinstance(node.op, ops.Mean)
     kernel = "ts_mve_mean" if node.op.over == "space" else "ts_mve_mean_of_channels"
     layer = replace(layer_of(graph, node), kernel=kernel, header=HEADER)
     by_rule = layer.fields["by_rule"]
@@ -101,7 +111,7 @@ def lookup(graph: Graph, node: Node) -> Layer:
 def affine(graph: Graph, node: Node) -> Layer | None:
     """A depthwise convolution of kernel 1x1: a table where all channels are alike."""
     op, (x, weight, bias), out = node.op, graph.ins(node), graph.out(node)
-    assert isinstance(op, DepthwiseConv2D)
+    assert isinstance(op, ops.DepthwiseConv2D)
     rescale = conv_rescale(x.quant, weight.quant, out.quant)
     if _alike(graph, node):
         table = lookup_layer(out, lambda rule: _affine_table(graph, node, rule))

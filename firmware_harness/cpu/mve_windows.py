@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from runtime.arith import I64, Rescale, conv_rescale
-from runtime.graph import Conv2D, DepthwiseConv2D, Graph, Node
-from runtime.plan import Lead
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import Rescale, conv_rescale
+from tinyscene.runtime.arrays import I64
+from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.plan import Lead
 
-from ..records import ByRule, Fields, Layer, Values, codes_of, output_fields, window_fields
+from ..emit.records import ByRule, Fields, Layer, Values, codes_of, output_fields, window_fields
 from .patterns import is_one_by_one
 
 HEADER = "ts_mve.h"
@@ -28,7 +30,7 @@ WINDOWS_BYTES = PIXELS * MOST_PIECES * LANES
 
 def conv2d(graph: Graph, node: Node) -> Layer | None:
     op, (x, weight, bias) = node.op, graph.ins(node)
-    assert isinstance(op, Conv2D)
+    assert isinstance(op, ops.Conv2D)
     rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
     out_channels, height, width, in_channels = weight.shape
     pieces = -(-height * width * in_channels // LANES)
@@ -49,7 +51,7 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
     return Layer("ts_mve_conv2d", "TsMveConv2D", fields, scratch_bytes, HEADER, lead=_conv_lead(graph, node, op))
 
 
-def _conv_lead(graph: Graph, node: Node, op: Conv2D) -> Lead:
+def _conv_lead(graph: Graph, node: Node, op: ops.Conv2D) -> Lead:
     """Before outputs are written, the windows of four of them have been copied, and none of later ones."""
     (_, _, in_width, in_channels), (_, height, width, channels) = (
         graph.ins(node)[0].shape,
@@ -65,7 +67,7 @@ def _conv_lead(graph: Graph, node: Node, op: Conv2D) -> Lead:
 def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
     """Kernels up to 3x3; strips go along rows if told so, else the way that takes fewer steps."""
     op, (x, weight, bias) = node.op, graph.ins(node)
-    assert isinstance(op, DepthwiseConv2D)
+    assert isinstance(op, ops.DepthwiseConv2D)
     rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
     _, height, width, channels = weight.shape
     rows, columns = _axes(graph, node, op)
@@ -154,7 +156,7 @@ class _Strip:
         return -(-self.across.out_size // self.across.per_patch) * -(-self.along.out_size // self.step)
 
 
-def _axes(graph: Graph, node: Node, op: DepthwiseConv2D) -> tuple[_Axis, _Axis]:
+def _axes(graph: Graph, node: Node, op: ops.DepthwiseConv2D) -> tuple[_Axis, _Axis]:
     """Rows and columns."""
     (_, in_rows, in_columns, channels), (_, out_rows, out_columns, _) = graph.ins(node)[0].shape, graph.out(node).shape
     rows = _Axis(in_rows, out_rows, in_columns * channels, out_columns * channels, op.stride[0], op.pads[0])

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from runtime.graph import Add, Conv2D, DepthwiseConv2D, Graph, Mean, Mul, Node
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
 
-from ..kernel_sets import Fused
-from ..records import Layer
+from ..emit.kernel_set import Fused
+from ..emit.records import Layer
 
 ADD_NOTHING, ADD_INPUT, ADD_SIDE = range(3)
 
@@ -59,7 +60,7 @@ def _residual(nodes: tuple[Node, ...]) -> Residual | None:
     """The parts that all of these nodes play together, in whatever order they come."""
     writers = {node.output: node for node in nodes}
     last = nodes[-1]
-    if not isinstance(last.op, Add):
+    if not isinstance(last.op, ops.Add):
         chain = _chain(writers, last)
         return chain if chain is not None and chain.count == len(nodes) else None
     for name, other in (last.inputs, last.inputs[::-1]):
@@ -67,7 +68,7 @@ def _residual(nodes: tuple[Node, ...]) -> Residual | None:
         if chain is None:
             continue
         side = None if other == chain.x else writers.get(other)
-        if side is not None and not (isinstance(side.op, DepthwiseConv2D) and side.inputs[0] == chain.x):
+        if side is not None and not (isinstance(side.op, ops.DepthwiseConv2D) and side.inputs[0] == chain.x):
             continue
         found = replace(chain, side=side, total=last)
         if found.count == len(nodes) and (side is not None or other == chain.x):
@@ -76,9 +77,9 @@ def _residual(nodes: tuple[Node, ...]) -> Residual | None:
 
 
 def _chain(writers: dict[str, Node], project: Node | None) -> Residual | None:
-    depthwise = writers.get(project.inputs[0]) if project and isinstance(project.op, Conv2D) else None
-    expand = writers.get(depthwise.inputs[0]) if depthwise and isinstance(depthwise.op, DepthwiseConv2D) else None
-    if project is None or depthwise is None or expand is None or not isinstance(expand.op, Conv2D):
+    depthwise = writers.get(project.inputs[0]) if project and isinstance(project.op, ops.Conv2D) else None
+    expand = writers.get(depthwise.inputs[0]) if depthwise and isinstance(depthwise.op, ops.DepthwiseConv2D) else None
+    if project is None or depthwise is None or expand is None or not isinstance(expand.op, ops.Conv2D):
         return None
     return Residual(expand.inputs[0], expand, depthwise, project)
 
@@ -86,13 +87,13 @@ def _chain(writers: dict[str, Node], project: Node | None) -> Residual | None:
 def is_one_by_one(graph: Graph, node: Node) -> bool:
     """A convolution, dense or depthwise, whose window is the pixel itself."""
     op = node.op
-    assert isinstance(op, Conv2D | DepthwiseConv2D)
+    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
     return graph.ins(node)[1].shape[1:3] == (1, 1) and op.stride == (1, 1) and not any(op.pads)
 
 
 def is_affine(graph: Graph, node: Node) -> bool:
     """One factor and one summand for each channel."""
-    return isinstance(node.op, DepthwiseConv2D) and is_one_by_one(graph, node)
+    return isinstance(node.op, ops.DepthwiseConv2D) and is_one_by_one(graph, node)
 
 
 def mean_of_squares(graph: Graph, at: int) -> tuple[Node, Node] | None:
@@ -100,8 +101,8 @@ def mean_of_squares(graph: Graph, at: int) -> tuple[Node, Node] | None:
     if at + 2 > len(graph.nodes):
         return None
     square, mean = graph.nodes[at : at + 2]
-    squared = isinstance(square.op, Mul) and square.inputs[0] == square.inputs[1]
-    averaged = isinstance(mean.op, Mean) and mean.op.over == "space" and mean.inputs == (square.output,)
+    squared = isinstance(square.op, ops.Mul) and square.inputs[0] == square.inputs[1]
+    averaged = isinstance(mean.op, ops.Mean) and mean.op.over == "space" and mean.inputs == (square.output,)
     return (square, mean) if squared and averaged else None
 
 
@@ -110,5 +111,5 @@ def scaled_affine(graph: Graph, at: int) -> tuple[Node, Node] | None:
     if at + 2 > len(graph.nodes):
         return None
     product, then = graph.nodes[at : at + 2]
-    fits = isinstance(product.op, Mul) and is_affine(graph, then) and then.inputs[0] == product.output
+    fits = isinstance(product.op, ops.Mul) and is_affine(graph, then) and then.inputs[0] == product.output
     return (product, then) if fits else None

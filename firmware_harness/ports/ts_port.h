@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Exit codes of a test program; firmware_harness/emulate.py knows them by number. */
+/* Exit codes of a test program; firmware_harness/run/emulate.py knows them by number. */
 enum {
     TS_EXIT_OK = 0,
     TS_EXIT_FILE = 10,   /* a file could not be opened, read or written */

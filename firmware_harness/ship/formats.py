@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.plan import ALIGNMENT
+from tinyscene.runtime.plan import ALIGNMENT
 
-from ..deliver import replace_folder
-from ..engine import Figures
 from ..errors import FirmwareError
+from ..firmware_folder import replace_folder
+from ..run.engine import Figures
 from .product import C_FOLDER, Product
 
 FORMAT_FOLDER = Path(__file__).resolve().parent / "formats"

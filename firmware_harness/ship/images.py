@@ -13,9 +13,9 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
+from ..build.targets import Target
+from ..build.tools import run_tool
 from ..errors import FirmwareError
-from ..targets import Target
-from ..tools import run_tool
 
 LARGEST_GAP_BYTES = 1 << 20
 _OBJCOPY = {"bin": "binary", "hex": "ihex"}

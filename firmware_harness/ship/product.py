@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from runtime.arith import Rounding
-from runtime.bundle import Bundle
-from runtime.cost import graph_cost
-from runtime.plan import ALIGNMENT
-from runtime.smoothing import SMOOTHED_HOPS
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.cost import graph_cost
+from tinyscene.runtime.plan import ALIGNMENT
+from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 
-from ..c_text import float_literal
-from ..emit import ROUNDING_MACRO, Emitted, emit
+from ..cpu import kernel_set
+from ..emit.c_text import float_literal
+from ..emit.log_mel import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
+from ..emit.model import ROUNDING_MACRO, Emitted, emit
+from ..emit.schedule import Optimise
 from ..errors import FirmwareError
-from ..frontend import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
-from ..kernel_sets import kernel_set
-from ..schedule import Optimise
 from .amalgamate import Source, amalgamate, resolve
 from .constants import ConstantArray, constant_arrays
 from .self_test import checksum, self_test_header
@@ -103,7 +103,7 @@ class Product:
 
     @property
     def arena_bytes(self) -> int:
-        """See :func:`firmware_harness.frontend.scene_arena_bytes`."""
+        """See :func:`tinyscene.firmware_harness.emit.log_mel.scene_arena_bytes`."""
         return scene_arena_bytes(self.emitted, self.bundle.frontend, self.hop_samples)
 
     @property

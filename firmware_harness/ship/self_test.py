@@ -6,9 +6,10 @@ import zlib
 
 import numpy as np
 
-from runtime.arith import I8, Rounding
-from runtime.graph import Graph
-from runtime.interpreter import run
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.interpreter import run
 
 from .constants import ConstantArray
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from ..build.targets import C_FLAGS, Target
+from ..build.tools import emulator_command, run_tool
 from ..errors import FirmwareError
-from ..targets import C_FLAGS, Target
-from ..tools import emulator_command, run_tool
 from .product import C_FOLDER, Product
 
 START_UP_SECONDS = 20.0

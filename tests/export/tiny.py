@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.models.config import build_model, named_config
-from training.models.layers import GRN
+from tinyscene.training.models.build import build_model
+from tinyscene.training.models.config import named_config
+from tinyscene.training.models.layers import GRN
 
 SHAPE = (32, 16)
 

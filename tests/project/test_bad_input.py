@@ -10,8 +10,8 @@ import pytest
 import soundfile as sf
 import torch
 
-import tinyscene
-from runtime.bundle import Bundle
+from tinyscene import command_line
+from tinyscene.runtime.bundle import Bundle
 
 RATE_HZ = 32_000
 
@@ -23,7 +23,7 @@ def noise(seconds: float, channels: int = 1) -> np.ndarray:
 
 def failure(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     """The one line the command ends with; it must be the only one, and the exit code 2."""
-    code = tinyscene.main(words)
+    code = command_line.main(words)
     err = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
     assert code == 2, err
     assert len(err) == 1, err
@@ -85,7 +85,7 @@ def test_usable_audio_is_answered_and_what_was_done_to_it_is_said(
     channels: int, rate_hz: int, note: str, tiny_bundle: Bundle, tmp_path: Path, capfd
 ) -> None:
     sf.write(tmp_path / "clip.wav", noise(2.0, channels), rate_hz)
-    assert tinyscene.main(["run", str(tiny_bundle.path), str(tmp_path / "clip.wav")]) == 0
+    assert command_line.main(["run", str(tiny_bundle.path), str(tmp_path / "clip.wav")]) == 0
     out, err = capfd.readouterr()
     assert "0.00 s" in out
     assert note in err

@@ -19,14 +19,15 @@ import pytest
 import yaml
 
 import tinyscene
-from export.to_tflite import to_tflite
-from firmware_harness.targets import CORTEX_M4
-from tests.export.judged import relabelled
+from tests.export.check.judged import relabelled
 from tests.graphs import small_net
 from tests.project.workflow import Outcome, Runner, outside_environment
 from tests.training.layout import SCENES, write_layout
+from tinyscene import command_line
+from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.firmware_harness.build.targets import CORTEX_M4
 
-ROOT = Path(tinyscene.__file__).parent
+ROOT = Path(tinyscene.__file__).parent.parent
 PAGE = (ROOT / "docs" / "ci.md").read_text()
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 SETUP_PYTHON = "actions/setup-python@v5"
@@ -198,7 +199,7 @@ def test_a_model_beyond_a_limit(check_action):
 
 def test_a_model_worse_than_its_baseline(check_action, scratch):
     words = ["check", str(scratch / "bundle"), "--data", str(scratch / "scenes")]
-    assert tinyscene.main([*words, "--write-baseline", str(scratch / "budget.json")]) == 0
+    assert command_line.main([*words, "--write-baseline", str(scratch / "budget.json")]) == 0
     given = {"model": "bundle", "baseline": "budget.json"}
     assert check_action(**given, data="scenes").outputs["verdict"] == "pass"
     outcome = check_action(**given)
@@ -243,7 +244,7 @@ def test_the_github_workflow(scratch, hosted, tmp_path):
     (workflow,) = [block for block in _blocks("yaml") if "runs-on" in block]
     (job,) = yaml.safe_load(workflow)["jobs"].values()
     model = ["check", str(scratch / "scene.tflite"), "--write-baseline", str(scratch / "budget.json")]
-    assert tinyscene.main([*model, "--targets", "cortex-m4"]) == 0
+    assert command_line.main([*model, "--targets", "cortex-m4"]) == 0
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "sudo").write_text(f'#!/bin/sh\necho "$@" >"{tmp_path}/sudo"\n')

@@ -13,7 +13,8 @@ import pytest
 import typer
 
 import tinyscene
-from runtime.errors import TinysceneError
+from tinyscene import command_line
+from tinyscene.runtime.errors import TinysceneError
 
 HEAVY = {"torch", "lightning", "onnx", "onnxruntime", "tensorflow", "matplotlib", "ai_edge_litert", "scipy", "numba"}
 START_UP_SECONDS = 0.3
@@ -25,7 +26,7 @@ def _run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        cwd=Path(tinyscene.__file__).parent,
+        cwd=Path(tinyscene.__file__).parent.parent,
         check=False,
     )
 
@@ -36,18 +37,18 @@ def _failing_with(failure: BaseException, monkeypatch: pytest.MonkeyPatch) -> No
     def run() -> None:
         raise failure
 
-    monkeypatch.setattr(tinyscene, "_load", lambda _target: run)
+    monkeypatch.setattr(command_line, "_load", lambda _target: run)
 
 
 def _skip_if_unwritten(module: str) -> None:
-    if not Path(tinyscene.__file__).parent.joinpath(*module.split(".")).with_suffix(".py").exists():
+    if not Path(tinyscene.__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py").exists():
         pytest.skip(f"{module} is not written yet")
 
 
 def test_help_names_every_command():
     result = _run("--help")
     assert result.returncode == 0
-    for name in {row.name.split()[0] for row in tinyscene.COMMANDS}:
+    for name in {row.name.split()[0] for row in command_line.COMMANDS}:
         assert f"  {name} " in result.stdout
     assert "\x1b" not in result.stdout
 
@@ -75,7 +76,7 @@ def test_a_misspelt_command_is_one_line_and_exit_2(words):
 
 def test_a_known_failure_is_its_own_line(monkeypatch, capsys):
     _failing_with(TinysceneError("clip.wav", "is empty", expected="audio", next_step="record again"), monkeypatch)
-    assert tinyscene.main(["run"]) == 2
+    assert command_line.main(["run"]) == 2
     assert capsys.readouterr().err == "error: clip.wav: is empty; expected audio; next: record again\n"
 
 
@@ -90,7 +91,7 @@ def test_a_known_failure_is_its_own_line(monkeypatch, capsys):
 )
 def test_any_other_failure_is_one_line_too(failure, expected, monkeypatch, capsys):
     _failing_with(failure, monkeypatch)
-    assert tinyscene.main(["run"]) == 2
+    assert command_line.main(["run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert expected in line
@@ -98,14 +99,14 @@ def test_any_other_failure_is_one_line_too(failure, expected, monkeypatch, capsy
 
 def test_a_missing_package_names_the_extra(monkeypatch, capsys):
     _failing_with(ModuleNotFoundError("No module named 'torch'", name="torch"), monkeypatch)
-    assert tinyscene.main(["train"]) == 2
+    assert command_line.main(["train"]) == 2
     assert capsys.readouterr().err.endswith("next: pip install 'tinyscene[train]'\n")
 
 
 @pytest.mark.parametrize("words", [["--debug", "run"], ["run", "--debug"]])
 def test_debug_shows_the_traceback_wherever_it_stands(words, monkeypatch, capsys):
     _failing_with(TinysceneError("clip.wav", "is empty"), monkeypatch)
-    assert tinyscene.main(words) == 2
+    assert command_line.main(words) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("Traceback")
     assert printed.endswith("error: clip.wav: is empty\n")
@@ -113,24 +114,24 @@ def test_debug_shows_the_traceback_wherever_it_stands(words, monkeypatch, capsys
 
 def test_interruption_is_one_line(monkeypatch, capsys):
     _failing_with(KeyboardInterrupt(), monkeypatch)
-    assert tinyscene.main(["run"]) == 130
+    assert command_line.main(["run"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])
 def test_a_verdict_is_the_exit_code(code, monkeypatch):
     _failing_with(typer.Exit(code), monkeypatch)
-    assert tinyscene.main(["check"]) == code
+    assert command_line.main(["check"]) == code
 
 
 def test_only_the_called_package_is_loaded(monkeypatch):
     loaded = []
-    monkeypatch.setattr(tinyscene, "_load", lambda target: loaded.append(target) or (lambda: None))
-    assert tinyscene.main(["data", "synth"]) == 0
-    assert loaded == ["training.cli:synth"]
+    monkeypatch.setattr(command_line, "_load", lambda target: loaded.append(target) or (lambda: None))
+    assert command_line.main(["data", "synth"]) == 0
+    assert loaded == ["tinyscene.training.commands.train:synth"]
 
 
-@pytest.mark.parametrize("row", tinyscene.COMMANDS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", command_line.COMMANDS, ids=lambda row: row.name)
 def test_every_row_names_a_function_that_explains_itself(row):
     module, _, function = row.target.partition(":")
     _skip_if_unwritten(module)
@@ -138,7 +139,7 @@ def test_every_row_names_a_function_that_explains_itself(row):
 
 
 def _modules_loaded_by(*words: str) -> set[str]:
-    code = "import sys, tinyscene; tinyscene.main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    code = "import sys, tinyscene; command_line.main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     return {module.partition(".")[0] for module in result.stderr.split()}
 
@@ -149,7 +150,7 @@ def test_help_imports_nothing_heavy():
     assert not loaded & (HEAVY | {"numpy", "training", "export", "firmware_harness"})
 
 
-@pytest.mark.parametrize("row", tinyscene.COMMANDS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", command_line.COMMANDS, ids=lambda row: row.name)
 def test_help_of_a_command_imports_nothing_heavy(row):
     module = row.target.partition(":")[0]
     _skip_if_unwritten(module)

@@ -20,10 +20,11 @@ import pytest
 import typer
 
 import tinyscene
-from export.to_tflite import to_tflite
 from tests.graphs import small_net
+from tinyscene import command_line
+from tinyscene.export.formats.tflite_write import to_tflite
 
-ROOT = Path(tinyscene.__file__).parent
+ROOT = Path(tinyscene.__file__).parent.parent
 PAGE = (ROOT / "docs" / "commands.md").read_text()
 SCREEN_LINES, SCREEN_COLUMNS = 30, 80
 NO_RESULT = {"firmware serial"}  # serves until it is interrupted
@@ -35,9 +36,9 @@ def _environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **more}
 
 
-def _options(row: tinyscene.Command) -> dict[str, typer.models.ParameterInfo]:
+def _options(row: command_line.Command) -> dict[str, typer.models.ParameterInfo]:
     """The command's options by their long name."""
-    made = typer.main.get_command(tinyscene._application(row))
+    made = typer.main.get_command(command_line._application(row))
     for word in row.name.split():
         made = made.commands[word]
     return {option.opts[0]: option for option in made.params if option.opts[0].startswith("--")}
@@ -53,10 +54,10 @@ def model(tmp_path_factory) -> Path:
 # --- help
 
 
-@pytest.mark.parametrize("row", [None, *tinyscene.COMMANDS], ids=lambda row: row.name if row else "tinyscene")
+@pytest.mark.parametrize("row", [None, *command_line.COMMANDS], ids=lambda row: row.name if row else "tinyscene")
 def test_help_fits_one_screen(row, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(SCREEN_COLUMNS))
-    assert tinyscene.main([*(row.name.split() if row else []), "-h"]) == 0
+    assert command_line.main([*(row.name.split() if row else []), "-h"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= SCREEN_LINES, len(lines)
     assert max(map(len, lines)) <= SCREEN_COLUMNS
@@ -65,14 +66,14 @@ def test_help_fits_one_screen(row, capsys, monkeypatch):
 
 def test_the_help_of_a_command_names_those_below_it_and_no_others(capsys):
     for words, named in ((["firmware"], ["export", "serial"]), (["teachers", "train"], [])):
-        assert tinyscene.main([*words, "--help"]) == 0
+        assert command_line.main([*words, "--help"]) == 0
         assert re.findall(r"tinyscene firmware (\w+)", capsys.readouterr().out) == named
 
 
 # --- the same words
 
 
-@pytest.mark.parametrize("row", tinyscene.COMMANDS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", command_line.COMMANDS, ids=lambda row: row.name)
 def test_results_as_json_and_chatter_left_out(row):
     options = _options(row)
     assert ("--json" in options) == (row.name not in NO_RESULT)
@@ -84,7 +85,7 @@ def test_results_as_json_and_chatter_left_out(row):
 def test_one_name_has_one_meaning():
     """The same option takes the same kind of value wherever it stands."""
     kinds = defaultdict(set)
-    for row in tinyscene.COMMANDS:
+    for row in command_line.COMMANDS:
         for name, option in _options(row).items():
             kinds[name].add((option.metavar, option.is_flag, option.multiple))
     assert {name for name, kind in kinds.items() if len(kind) > 1} == {"--out"}  # a file or a folder, as is made
@@ -93,7 +94,7 @@ def test_one_name_has_one_meaning():
 def test_the_page_names_every_option_that_commands_share():
     shared = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)
     counts = defaultdict(int)
-    for row in tinyscene.COMMANDS:
+    for row in command_line.COMMANDS:
         for name in _options(row):
             counts[name] += 1
     assert {name for name, count in counts.items() if count > 2} - {"--help"} <= set(shared)
@@ -111,17 +112,17 @@ def test_the_page_names_every_option_that_commands_share():
     ],
 )
 def test_a_misspelt_word_is_answered_by_the_nearest(words, suggested, capsys):
-    assert tinyscene.main(words) == 2
+    assert command_line.main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert suggested in line
 
 
 def test_quiet_lasts_for_one_call(model, capsys):
-    from runtime.terminal import is_quiet
+    from tinyscene.runtime.terminal import is_quiet
 
-    assert tinyscene.main(["check", str(model), "--quiet"]) == 0
+    assert command_line.main(["check", str(model), "--quiet"]) == 0
     assert is_quiet()
-    assert tinyscene.main(["check", str(model)]) == 0
+    assert command_line.main(["check", str(model)]) == 0
     assert not is_quiet()
 
 
@@ -130,7 +131,7 @@ def test_quiet_lasts_for_one_call(model, capsys):
 
 def test_the_page_lists_the_exit_codes():
     listed = [int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)]
-    assert listed == [0, 1, tinyscene.USAGE_ERROR, tinyscene.INTERRUPTED, tinyscene.READER_GONE]
+    assert listed == [0, 1, command_line.USAGE_ERROR, command_line.INTERRUPTED, command_line.READER_GONE]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_interrupting_ends_with_one_line(tmp_path):
         time.sleep(0.1)
     os.killpg(begun.pid, signal.SIGINT)  # as a terminal does
     _, said = begun.communicate(timeout=60)
-    assert begun.returncode == tinyscene.INTERRUPTED
+    assert begun.returncode == command_line.INTERRUPTED
     assert said == "interrupted\n"
     assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
 
@@ -170,7 +171,7 @@ def test_nobody_reading_is_no_error(words, model):
         [*COMMAND, *words], env=_environment(), stdout=write, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(write)
-    assert (ran.returncode, ran.stderr) == (tinyscene.READER_GONE, "")
+    assert (ran.returncode, ran.stderr) == (command_line.READER_GONE, "")
 
 
 # --- colour and bars
@@ -217,7 +218,7 @@ def test_a_bar_moves_on_a_terminal_unless_quiet(model):
 def _completed(*words: str) -> list[str]:
     """What bash would offer for the last word."""
     typed = ["tinyscene", *words]
-    asked = {"COMP_WORDS": "\n".join(typed), "COMP_CWORD": str(len(words)), tinyscene.COMPLETING: "complete_bash"}
+    asked = {"COMP_WORDS": "\n".join(typed), "COMP_CWORD": str(len(words)), command_line.COMPLETING: "complete_bash"}
     ran = subprocess.run(COMMAND, env=_environment(**asked), capture_output=True, text=True, check=False)
     assert ran.stderr == ""
     return ran.stdout.split()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from export.pi import SYSTEM_PACKAGES, WHEELS
+from tinyscene.export.targets.raspberry_pi import SYSTEM_PACKAGES, WHEELS
 
 IMAGES = ("dev", "train", "firmware", "pi")
 

@@ -6,13 +6,12 @@ import typing
 
 import pytest
 
-from export.simulate import ROWS as PYTORCH_ROWS
-from export.to_onnx import EMITTERS as ONNX_ROWS
-from export.to_tflite import EMITTERS as TFLITE_ROWS
-from firmware_harness.layers import C_ROWS
-from runtime import cost
-from runtime.graph import OPS, Op
-from runtime.kernels import KERNELS
+from tinyscene.export.formats.onnx_write import EMITTERS as ONNX_ROWS
+from tinyscene.export.formats.tflite_write import EMITTERS as TFLITE_ROWS
+from tinyscene.export.quantise.simulate import ROWS as PYTORCH_ROWS
+from tinyscene.firmware_harness.emit.layers import C_ROWS
+from tinyscene.runtime import cost, ops
+from tinyscene.runtime.kernels import KERNELS
 
 TABLES = {
     "kernels": KERNELS,
@@ -25,9 +24,9 @@ TABLES = {
 
 
 def test_the_graph_knows_exactly_the_ops_of_its_type() -> None:
-    assert set(OPS) == set(typing.get_args(Op))
+    assert set(ops.OPS) == set(typing.get_args(ops.Op))
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_op_has_a_row(table: str) -> None:
-    assert set(TABLES[table]) == set(OPS)
+    assert set(TABLES[table]) == set(ops.OPS)

@@ -59,11 +59,11 @@ def test_every_folder_with_python_is_a_package(repository):
 def test_the_wheel_holds_every_source_file(repository, tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "tinyscene.py"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "tinyscene/command_line.py"):
         shutil.copy(repository / name, tree)
     for package in PACKAGES:
         shutil.copytree(repository / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
-    expected = {str(path.relative_to(tree)) for path in _sources(tree)} | {"tinyscene.py"}
+    expected = {str(path.relative_to(tree)) for path in _sources(tree)} | {"tinyscene/command_line.py"}
     code = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=tree, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("tinyscene-*.whl")

@@ -20,13 +20,14 @@ import pytest
 import soundfile
 
 import tinyscene
-from export.to_tflite import to_tflite
 from tests.graphs import small_net
+from tinyscene import command_line
+from tinyscene.export.formats.tflite_write import to_tflite
 
-ROOT = Path(tinyscene.__file__).parent
+ROOT = Path(tinyscene.__file__).parent.parent
 WALKED_ELSEWHERE = {
     "docs/ci.md": "tests/project/test_ci_page.py",
-    "docs/shipping-firmware.md": "tests/firmware/ship/test_page.py",
+    "docs/shipping-firmware.md": "tests/firmware_harness/ship/test_page.py",
 }
 FIRST = ("README.md", "docs/tutorial.md")  # what they make, later pages use
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))
@@ -68,9 +69,9 @@ WALK = [found for found in SHOWN if FIRST_SHOWN.get(found.command) is found]
 NOT_RUN = [found for found in SHOWN if found.why_not]
 
 
-def _row(shown: Shown) -> tinyscene.Command:
+def _row(shown: Shown) -> command_line.Command:
     said = shown.words[shown.words.index("tinyscene") + 1 :]
-    return next(row for row in tinyscene.COMMANDS if said[: len(row.name.split())] == row.name.split())
+    return next(row for row in command_line.COMMANDS if said[: len(row.name.split())] == row.name.split())
 
 
 def _noise(path: Path, seconds: float) -> None:
@@ -130,7 +131,7 @@ def test_pages_with_tests_of_their_own(page):
 
 def test_every_command_is_on_the_first_page():
     named = {_row(each).name for each in SHOWN if each.page == "README.md" and each.words[0] == "tinyscene"}
-    assert named == {row.name for row in tinyscene.COMMANDS}
+    assert named == {row.name for row in command_line.COMMANDS}
 
 
 def test_every_page_is_on_the_index():

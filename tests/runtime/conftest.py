@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from runtime.bundle import Golden, write_bundle
 from tests.graphs import random_input, small_net
 from tests.runtime.listening import FRONTEND, LABELS, RATE
+from tinyscene.runtime.bundle import Golden, write_bundle
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +16,8 @@ def bundle(tmp_path_factory):
     """A real bundle of a small random net; its TFLite and ONNX files are the graph's own."""
     pytest.importorskip("onnx")
     pytest.importorskip("ai_edge_litert")
-    from export.to_onnx import to_onnx
-    from export.to_tflite import to_tflite
+    from tinyscene.export.formats.onnx_write import to_onnx
+    from tinyscene.export.formats.tflite_write import to_tflite
 
     rng = np.random.default_rng(11)
     graph = small_net(rng, grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.spec import preset
+from tinyscene.runtime.spec import preset
 
 RATE = 32_000
 LABELS = tuple(f"scene_{i}" for i in range(10))

@@ -10,24 +10,8 @@ import itertools
 import math
 from fractions import Fraction
 
-from runtime.graph import (
-    Add,
-    Concat,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    Lookup,
-    Mean,
-    Mul,
-    Node,
-    Pool2D,
-    Quant,
-    Reshape,
-    Rsqrt,
-    Softmax,
-    Sub,
-)
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node, Quant
 
 HALF = Fraction(1, 2)
 
@@ -101,7 +85,7 @@ def _conv(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     x_t, w_t, _ = graph.ins(node)
     x, weight, bias = arrays
     n, row, column, channel = at
-    op, depthwise = node.op, isinstance(node.op, DepthwiseConv2D)
+    op, depthwise = node.op, isinstance(node.op, ops.DepthwiseConv2D)
     k_h, k_w = weight.shape[1:3]
     acc = int(bias[channel])
     for i, j in itertools.product(range(k_h), range(k_w)):
@@ -132,7 +116,7 @@ def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
     x, y = int(arrays[0][at]), int(arrays[1][at])
-    sign = -1 if isinstance(node.op, Sub) else 1
+    sign = -1 if isinstance(node.op, ops.Sub) else 1
     if rounding == "double":
         common = 2.0 * max(a.scale[0], b.scale[0])
         terms = [
@@ -236,19 +220,19 @@ def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 
 _ELEMENT = {
-    Conv2D: _conv,
-    DepthwiseConv2D: _conv,
-    FullyConnected: _fully_connected,
-    Mul: _mul,
-    Add: _add,
-    Sub: _add,
-    Mean: _mean,
-    Pool2D: _pool,
-    Rsqrt: _rsqrt,
-    Lookup: _lookup,
-    Softmax: _softmax,
-    Reshape: _reshape,
-    Concat: _concat,
+    ops.Conv2D: _conv,
+    ops.DepthwiseConv2D: _conv,
+    ops.FullyConnected: _fully_connected,
+    ops.Mul: _mul,
+    ops.Add: _add,
+    ops.Sub: _add,
+    ops.Mean: _mean,
+    ops.Pool2D: _pool,
+    ops.Rsqrt: _rsqrt,
+    ops.Lookup: _lookup,
+    ops.Softmax: _softmax,
+    ops.Reshape: _reshape,
+    ops.Concat: _concat,
 }
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.arith import (
+from tests.runtime import oracle
+from tinyscene.runtime.arith import (
     Rescale,
     clamp_range,
     dequantise,
@@ -23,9 +24,7 @@ from runtime.arith import (
     rounding_shift_right,
     rsqrt_table,
 )
-from runtime.graph import Quant
-
-from . import oracle
+from tinyscene.runtime.graph import Quant
 
 ACCUMULATORS = st.integers(-(2**31) + 1, 2**31 - 1) | st.integers(-300, 300)
 MULTIPLIERS = st.integers(2**30, 2**31 - 1) | st.just(2**30)

@@ -11,8 +11,8 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.audio import AudioReader, mix_down, read_audio, resample
-from runtime.errors import RuntimeFailure
+from tinyscene.runtime.audio import AudioReader, mix_down, read_audio, resample
+from tinyscene.runtime.errors import RuntimeFailure
 
 RATE = 32_000
 

@@ -28,9 +28,9 @@ def _python(executable: str | Path, code: str, **options) -> str:
 
 def test_importing_the_library_is_quick(repository):
     """CPU time, the best of several: a busy machine should not decide."""
-    code = "import time; begin = time.process_time(); import runtime.classify; print(time.process_time() - begin)"
+    code = "import time; begin = time.process_time(); import tinyscene.runtime.classify; print(time.process_time() - begin)"
     seconds = min(float(_python(sys.executable, code, cwd=repository)) for _ in range(10))
-    print(f"import runtime.classify: {1e3 * seconds:.0f} ms")
+    print(f"import tinyscene.runtime.classify: {1e3 * seconds:.0f} ms")
     assert seconds < IMPORT_S
 
 
@@ -40,7 +40,7 @@ def wheel(repository, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"
     tree.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "tinyscene.py"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "tinyscene/command_line.py"):
         shutil.copy(repository / name, tree)
     for package in ("export", "firmware_harness", "runtime", "training"):
         shutil.copytree(repository / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -119,7 +119,7 @@ def test_its_size_and_memory_are_as_the_readme_says(base, bundle, tmp_path, repo
     )
     code = f"""
 import json, resource, numpy as np
-from runtime.classify import SceneClassifier
+from tinyscene.runtime.classify import SceneClassifier
 classifier = SceneClassifier.open({str(bundle.path)!r})
 classifier.classify(np.random.default_rng(0).normal(0.0, 0.1, 320_000), 32_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -154,8 +154,8 @@ def _scores(printed: str) -> list[list[float]]:
 @pytest.mark.slow
 def test_the_wheel_alone_classifies_on_an_emulated_raspberry_pi(wheel, heard, repository, tmp_path):
     """Debian's Python 3.11 for arm64 with the published wheels, nothing else; LiteRT beside the kernels of NumPy."""
-    from export.errors import ExportError
-    from export.pi import PROCESSORS, pi_root, pip_options, run_on_pi
+    from tinyscene.export.errors import ExportError
+    from tinyscene.export.targets.raspberry_pi import PROCESSORS, pi_root, pip_options, run_on_pi
 
     try:
         pi_root()

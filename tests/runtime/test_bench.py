@@ -8,12 +8,12 @@ import os
 import numpy as np
 import pytest
 
-import tinyscene
-from runtime.bench import BLOCKS, STAGES, bench, lines
-from runtime.bench_compare import compare
-from runtime.errors import RuntimeFailure
-from runtime.host import Sensors
 from tests.runtime.listening import FRONTEND
+from tinyscene import command_line
+from tinyscene.runtime.bench import BLOCKS, STAGES, bench, lines
+from tinyscene.runtime.bench_compare import compare
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.host import Sensors
 
 
 @pytest.fixture
@@ -197,16 +197,16 @@ def test_what_is_not_alike_is_said():
 
 def test_the_commands(bundle, tmp_path, capsys):
     fast, slow = tmp_path / "litert.json", tmp_path / "numpy.json"
-    assert tinyscene.main(["bench", str(bundle.path), "--seconds", "0.6", "--out", str(fast)]) == 0
+    assert command_line.main(["bench", str(bundle.path), "--seconds", "0.6", "--out", str(fast)]) == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[1].split() == ["ms", "per", "clip", "min", "median", "p95", "p99"]
     words = ["bench", str(bundle.path), "--engine", "numpy-single", "--seconds", "0.6", "--json"]
-    assert tinyscene.main(words) == 0
+    assert command_line.main(words) == 0
     slow.write_text(capsys.readouterr().out)
     assert json.loads(slow.read_text())["engine"] == "numpy-single"
-    assert tinyscene.main(["bench", "compare", str(slow), str(fast)]) == 0
+    assert command_line.main(["bench", "compare", str(slow), str(fast)]) == 0
     assert "B is faster than A" in capsys.readouterr().out
-    assert tinyscene.main(["bench", "compare", str(fast), str(slow), "--json"]) == 1
+    assert command_line.main(["bench", "compare", str(fast), str(slow), "--json"]) == 1
     record = json.loads(capsys.readouterr().out)
     assert record["verdict"] == "slower"
     assert "engine: litert and numpy-single" in record["differences"]
@@ -217,7 +217,7 @@ def test_files_that_are_no_records_are_refused(text, tmp_path, capsys):
     path = tmp_path / "a.json"
     path.write_text(text)
     for words in ([str(path), str(path)], [str(tmp_path / "gone.json"), str(path)]):
-        assert tinyscene.main(["bench", "compare", *words]) == 2
+        assert command_line.main(["bench", "compare", *words]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ")
         assert "next: " in line

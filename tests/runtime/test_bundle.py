@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime import bundle as bundle_module
-from runtime.bundle import CORE_FILES, MANIFEST, REBUILD, Golden, read_bundle, write_bundle
-from runtime.engines import open_engine
-from runtime.errors import RuntimeFailure
-from runtime.graph_io import graph_arrays, graph_from_record, graph_record, pack_arrays, unpack_arrays
-from runtime.spec import preset
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
+from tinyscene.runtime import bundle as bundle_module
+from tinyscene.runtime.bundle import CORE_FILES, MANIFEST, REBUILD, Golden, read_bundle, write_bundle
+from tinyscene.runtime.engines import open_engine
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph_io import graph_arrays, graph_from_record, graph_record, pack_arrays, unpack_arrays
+from tinyscene.runtime.spec import preset
 
 LABELS = tuple(f"scene_{i}" for i in range(10))
 FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400, clip_samples=32_001)

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
-import tinyscene
-from runtime.arith import dequantise, quantise
-from runtime.classify import SceneClassifier, softmax
-from runtime.errors import RuntimeFailure
-from runtime.frontend import LogMel
-from runtime.interpreter import run
 from tests.runtime.listening import FRONTEND, LABELS, RATE, noise
+from tinyscene import command_line
+from tinyscene.runtime.arith import dequantise, quantise
+from tinyscene.runtime.classify import SceneClassifier, softmax
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.log_mel import LogMel
 
 
 def _by_hand(bundle, clip_samples, rounding):
@@ -81,7 +81,7 @@ def test_softmax_of_large_logits():
 def test_run_prints_a_line_per_hop(bundle, clip, capsys):
     long = clip("long.wav", noise(6, 3 * RATE), subtype="PCM_16")
     narrow = clip("narrow.flac", np.stack([noise(7, 8000)] * 2, axis=1), 8000, "PCM_16")
-    assert tinyscene.main(["run", str(bundle.path), str(long), str(narrow)]) == 0
+    assert command_line.main(["run", str(bundle.path), str(long), str(narrow)]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert lines[0] == f"{long}  3.00 s, 32,000 Hz, WAV PCM_16"
@@ -100,7 +100,7 @@ def test_run_prints_a_line_per_hop(bundle, clip, capsys):
 
 def test_run_as_json_is_one_document_of_the_same_answers(bundle, clip, capsys):
     path = clip("stereo.wav", np.stack([noise(8, 2 * RATE)] * 2, axis=1))
-    assert tinyscene.main(["run", "--json", str(bundle.path), str(path), "--engine", "numpy-double"]) == 0
+    assert command_line.main(["run", "--json", str(bundle.path), str(path), "--engine", "numpy-double"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["engine"], record["notes"]) == ("numpy-double", [])
     (answer,) = record["clips"]
@@ -120,7 +120,9 @@ def test_one_bad_clip_costs_a_line_and_exit_2_but_not_the_others(bundle, clip, t
     (tmp_path / "bad.wav").write_text("no audio")
     gone = tmp_path / "gone.wav"
     for extra in ([], ["--json"]):
-        assert tinyscene.main(["run", str(bundle.path), str(tmp_path / "bad.wav"), str(good), str(gone), *extra]) == 2
+        assert (
+            command_line.main(["run", str(bundle.path), str(tmp_path / "bad.wav"), str(good), str(gone), *extra]) == 2
+        )
         printed = capsys.readouterr()
         errors = printed.err.splitlines()
         assert [line.split(": ")[:2] for line in errors] == [
@@ -136,7 +138,7 @@ def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip,
     audio = noise(10, 3 * RATE)
     audio[int(2.5 * RATE)] = np.nan
     path = clip("late.wav", audio)
-    assert tinyscene.main(["run", "--json", str(bundle.path), str(path)]) == 2
+    assert command_line.main(["run", "--json", str(bundle.path), str(path)]) == 2
     (answer,) = json.loads(capsys.readouterr().out)["clips"]
     assert set(answer) == {"path", "error"}
     assert "sample 80,000 (2.500 s) is not a number" in answer["error"]
@@ -152,7 +154,7 @@ def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip,
 def test_what_cannot_start_is_one_line(bundle, clip, capsys, words, complaint):
     words = [str(bundle.path) if word == "BUNDLE" else word for word in words]
     path = clip("a.wav", noise(1, RATE))
-    assert tinyscene.main(["run", words[0], str(path), *words[1:]]) == 2
+    assert command_line.main(["run", words[0], str(path), *words[1:]]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     (line,) = printed.err.splitlines()

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.cost import (
+from tests.graphs import Builder, small_net
+from tinyscene.runtime import ops
+from tinyscene.runtime.cost import (
     RULES,
     Layer,
     count,
@@ -21,10 +23,8 @@ from runtime.cost import (
     require_rule,
     verdicts,
 )
-from runtime.errors import RuntimeFailure
-from runtime.graph import Conv2D, DepthwiseConv2D
-from runtime.spec import Budget
-from tests.graphs import Builder, small_net
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.spec import Budget
 
 RULE_NAMES = tuple(RULES)
 
@@ -108,7 +108,7 @@ def test_a_convolution_is_not_taken_for_a_pool(change):
 def test_rules_hang_together(seed, grn):
     graph = small_net(np.random.default_rng(seed), grn=grn, shape=(12, 10, 1))
     cost = {rule: graph_cost(graph, rule) for rule in RULE_NAMES}
-    convs = [n for n in graph.nodes if isinstance(n.op, Conv2D | DepthwiseConv2D)]
+    convs = [n for n in graph.nodes if isinstance(n.op, ops.Conv2D | ops.DepthwiseConv2D)]
     positions = [int(np.prod(graph.out(n).shape[1:3])) for n in convs]
     weights = [graph.ins(n)[1].data.size for n in convs]
     biases = [graph.ins(n)[2].data.size for n in convs]

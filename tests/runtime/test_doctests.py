@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.parametrize("module", ["runtime.classify", "runtime.smoothing"])
+@pytest.mark.parametrize("module", ["tinyscene.runtime.classify", "tinyscene.runtime.smoothing"])
 def test_examples(module, bundle):
     found = doctest.testmod(importlib.import_module(module), extraglobs={"bundle": bundle.path, "np": np})
     assert found.attempted > 2

@@ -18,8 +18,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from runtime import engines
-from runtime.engines import (
+from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
+from tinyscene.runtime import engines
+from tinyscene.runtime.engines import (
     ENGINES,
     LiteRTEngine,
     NumpyEngine,
@@ -28,9 +29,8 @@ from runtime.engines import (
     available_engines,
     open_engine,
 )
-from runtime.errors import RuntimeFailure
-from runtime.graph import Graph, Quant
-from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph import Graph, Quant
 
 SEEDS = range(60)
 # Share of elements that may be one off where an engine is known to round an op otherwise.
@@ -49,8 +49,8 @@ def _packages(needs_module):
 @pytest.fixture
 def write():
     """Functions of export that write the files; imported late, for their packages may be missing."""
-    from export.to_onnx import to_onnx
-    from export.to_tflite import to_tflite
+    from tinyscene.export.formats.onnx_write import to_onnx
+    from tinyscene.export.formats.tflite_write import to_tflite
 
     return to_tflite, to_onnx
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import RuntimeFailure
-from runtime.graph import OPS, Add, Mean, Mul, Op, Quant, Rsqrt, Tensor, accumulator_bound
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
+from tinyscene.runtime import ops
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph import Quant, Tensor, accumulator_bound
 
 
 @pytest.fixture
@@ -89,23 +90,23 @@ FAULTS = {
     "op outside the table": (lambda g: _with_node(g, 0, op="softmax"), "not in the op table"),
     "labels not one per score": (lambda g: replace(g, labels=("a", "b")), "not one per output"),
     "sum of unlike shapes": (
-        lambda g: _with_node(g, _first(g, Add), inputs=(g.nodes[_first(g, Add)].inputs[0], FIRST_OUT)),
+        lambda g: _with_node(g, _first(g, ops.Add), inputs=(g.nodes[_first(g, ops.Add)].inputs[0], FIRST_OUT)),
         "second operand",
     ),
     "product of unlike shapes": (
-        lambda g: _with_node(g, _first(g, Mul), inputs=(g.nodes[_first(g, Mul)].inputs[0], FIRST_OUT)),
+        lambda g: _with_node(g, _first(g, ops.Mul), inputs=(g.nodes[_first(g, ops.Mul)].inputs[0], FIRST_OUT)),
         "second factor",
     ),
     "root of what may be negative": (
         lambda g: _with_tensor(
             g,
-            g.nodes[_first(g, Rsqrt)].inputs[0],
-            **_quant(g, g.nodes[_first(g, Rsqrt)].inputs[0], zero_point=-100),
+            g.nodes[_first(g, ops.Rsqrt)].inputs[0],
+            **_quant(g, g.nodes[_first(g, ops.Rsqrt)].inputs[0], zero_point=-100),
         ),
         "may be negative",
     ),
     "mean of another rank": (
-        lambda g: _with_node(g, _first(g, Mean), op=Mean("space", keep_dims=False)),
+        lambda g: _with_node(g, _first(g, ops.Mean), op=ops.Mean("space", keep_dims=False)),
         "output shape",
     ),
 }
@@ -128,8 +129,8 @@ def test_what_is_sound_passes(kind):
 
 
 def test_every_op_of_the_union_is_in_the_table():
-    assert set(get_args(Op)) == set(OPS)
-    assert len({row.name for row in OPS.values()}) == len(OPS)
+    assert set(get_args(ops.Op)) == set(ops.OPS)
+    assert len({row.name for row in ops.OPS.values()}) == len(ops.OPS)
 
 
 @given(zero_point=st.integers(-128, 127), sign=st.sampled_from([1, -1]), seed=st.integers(0, 99))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import RuntimeFailure
-from runtime.interpreter import run
-from runtime.plan import Plan, plan
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.plan import Plan, plan
 
 
 @given(seed=st.integers(0, 10_000), grn=st.booleans(), rounding=st.sampled_from(["double", "single"]))

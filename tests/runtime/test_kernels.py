@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.graph import OPS
-from runtime.interpreter import run
-from runtime.kernels import KERNELS
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
-
-from . import oracle
+from tests.runtime import oracle
+from tinyscene.runtime import ops
+from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.kernels import KERNELS
 
 SEEDS, ELEMENTS = range(15), 25
 
@@ -45,12 +44,13 @@ def test_small_net(grn, rounding):
 
 
 def test_every_op_has_a_kernel():
-    assert set(KERNELS) == set(OPS)
+    assert set(KERNELS) == set(ops.OPS)
 
 
 def test_large_sums_stay_exact():
     """Accumulators beyond float32's integers take the float64 path; the oracle knows no such border."""
-    from runtime.graph import Conv2D, Graph, Node, Quant, Tensor
+    from tinyscene.runtime import ops
+    from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
     channels = 4096
     weight = np.full((1, 1, 1, channels), 127, np.int8)
@@ -62,7 +62,7 @@ def test_large_sums_stay_exact():
         "b": Tensor("b", (1,), "int32", Quant.per_channel([0.125], 0), np.array([-99_000_001], np.int32)),
         "y": Tensor("y", (1, 1, 1, 1), "int8", Quant.per_tensor(2.0**14, 0)),
     }
-    graph = Graph("wide", tensors, (Node("conv", Conv2D(), ("x", "w", "b"), "y"),), "x", "y").check()
+    graph = Graph("wide", tensors, (Node("conv", ops.Conv2D(), ("x", "w", "b"), "y"),), "x", "y").check()
     for seed in range(20):
         x = np.random.default_rng(seed).integers(-128, 128, (1, 1, 1, channels)).astype(np.int8)
         arrays = (x, weight, tensors["b"].data)

@@ -16,13 +16,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import tinyscene
-from runtime import microphone as microphone_module
-from runtime.classify import SceneClassifier
-from runtime.errors import RuntimeFailure
-from runtime.microphone import BLOCK_S, LiveClock, Microphone
-from runtime.stream import Gap
 from tests.runtime.listening import RATE, noise
+from tinyscene import command_line
+from tinyscene.runtime import microphone as microphone_module
+from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.microphone import BLOCK_S, LiveClock, Microphone
+from tinyscene.runtime.stream import Gap
 
 
 def _captured(clock, seconds, *, drift_ppm=0.0, wavering_s=0.0, lost=None, seed=0):
@@ -158,7 +158,7 @@ def test_a_device_that_falls_silent_is_said(device, monkeypatch):
 def test_run_listens(bundle, device, capsys):
     samples = _recording(4)
     device(samples, skip={30, 31})
-    assert tinyscene.main(["run", str(bundle.path), "--mic", "--seconds", "3.5", "--json"]) == 0
+    assert command_line.main(["run", str(bundle.path), "--mic", "--seconds", "3.5", "--json"]) == 0
     printed = capsys.readouterr()
     records = [json.loads(line) for line in printed.out.splitlines()]
     block = round(BLOCK_S * RATE)
@@ -178,7 +178,7 @@ def test_run_listens(bundle, device, capsys):
 )
 def test_devices_that_cannot_be_opened_cost_one_line(bundle, device, capsys, words, complaint):
     device(_recording(1))
-    assert tinyscene.main(["run", str(bundle.path), "--mic", "--quiet", *words]) == 2
+    assert command_line.main(["run", str(bundle.path), "--mic", "--quiet", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: microphone: cannot be opened")
     assert complaint in line
@@ -188,6 +188,6 @@ def test_devices_that_cannot_be_opened_cost_one_line(bundle, device, capsys, wor
 def test_without_sounddevice_it_says_what_to_install(bundle, monkeypatch, capsys):
     if importlib.util.find_spec("sounddevice") is not None:
         monkeypatch.setitem(sys.modules, "sounddevice", None)  # as if it were not there
-    assert tinyscene.main(["run", str(bundle.path), "--mic"]) == 2
+    assert command_line.main(["run", str(bundle.path), "--mic"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == ("error: microphone: the package sounddevice is not installed; next: pip install 'tinyscene[mic]'")

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.plan import ALIGNMENT, lifetimes, plan
 from tests.graphs import Builder, small_net
+from tinyscene.runtime.plan import ALIGNMENT, lifetimes, plan
 
 
 def _random_graph(seed, n_nodes):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from firmware_harness.emit import emit
-from firmware_harness.listen import SceneFirmware
-from firmware_harness.targets import HOST
-from runtime.errors import RuntimeFailure
-from runtime.smoothing import SMOOTHED_HOPS, Smoother, Smoothing
 from tests.graphs import small_net
 from tests.runtime.listening import FRONTEND, RATE, noise
+from tinyscene.firmware_harness.build.targets import HOST
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.run.audio import SceneFirmware
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.smoothing import SMOOTHED_HOPS, Smoother, Smoothing
 
 
 def _random_scores(n, labels=5):

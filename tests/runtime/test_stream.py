@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.audio import resample
-from runtime.classify import SceneClassifier
-from runtime.errors import RuntimeFailure
-from runtime.smoothing import Smoother, Smoothing
-from runtime.stream import Gap
 from tests.runtime.listening import FRONTEND, LABELS, RATE, noise
+from tinyscene.runtime.audio import resample
+from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.smoothing import Smoother, Smoothing
+from tinyscene.runtime.stream import Gap
 
 NONE = Smoothing(hops=1, margin=0.0)
 OVERLAP_S = 2 * FRONTEND.hop_length / RATE

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-import tinyscene
-from runtime.spec import preset
 from tests.training.layout import write_layout
-from training.data import Dataset, Tau22
-from training.device_models import general_model, of_device, predicted, train_devices
-from training.distill import SoftTargets
-from training.errors import TrainingError
-from training.models.checkpoint import load_model, save_model
-from training.models.config import build_model, named_config
-from training.recipe import FitSettings, Recipe, load_recipe
-from training.views import Views
+from tinyscene import command_line
+from tinyscene.runtime.spec import preset
+from tinyscene.training.data.tau22 import Dataset, Tau22
+from tinyscene.training.device_models import general_model, of_device, predicted, train_devices
+from tinyscene.training.distillation.soft_targets import SoftTargets
+from tinyscene.training.distillation.views import Views
+from tinyscene.training.errors import TrainingError
+from tinyscene.training.models.build import build_model
+from tinyscene.training.models.checkpoint import load_model, save_model
+from tinyscene.training.models.config import named_config
+from tinyscene.training.recipe import FitSettings, Recipe, load_recipe
 
 QUICK = FitSettings(epochs=12, batch_size=8, learning_rate=5e-3)
 RECIPE = Recipe(name="small", model="cpm23-8", epochs=1, batch_size=8, learning_rate=1e-3, per_device=QUICK)
@@ -141,16 +142,16 @@ def test_the_command_goes_on_from_a_run_and_not_twice(tmp_path: Path, capsys: py
     student = few.replace(", ", "\n")
     recipe.write_text(f"model: cpm23-8\n{student}\nper_device: {{{few}}}\nteachers:\n  - {{model: cpm23-8, {few}}}\n")
     words = [str(recipe), "--data", str(data), "--out", str(out)]
-    assert tinyscene.main(["train", "devices", *words]) == 2
+    assert command_line.main(["train", "devices", *words]) == 2
     assert "run 'tinyscene train' there first" in capsys.readouterr().err
     assert not out.exists()  # nothing was decoded first
-    assert tinyscene.main(["train", *words]) == 0
-    assert tinyscene.main(["train", "devices", *words]) == 0
+    assert command_line.main(["train", *words]) == 0
+    assert command_line.main(["train", "devices", *words]) == 0
     said = capsys.readouterr().out
     assert "device s4: student.pt, not in the training part" in said
     assert "together, by device:" in said
     assert "size: 7,534 B <= 128,000 B" in said  # of three classes
-    assert tinyscene.main(["train", "devices", *words]) == 2
+    assert command_line.main(["train", "devices", *words]) == 2
     assert "is there already" in capsys.readouterr().err
-    assert tinyscene.main(["train", "devices", *words, "--resume", "--json"]) == 0
+    assert command_line.main(["train", "devices", *words, "--resume", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fall_back"] == "student.pt"

@@ -1,6 +1,6 @@
 """The recipes for the real data run on a tiny folder, as they are but for length and sizes.
 
-At full size they are tried out by tests/export/test_dry_run.py, among the slow tests.
+At full size they are tried out by tests/export/commands/test_dry_run.py, among the slow tests.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.training.layout import write_layout
-from training.data import Dataset, Tau22
-from training.pipeline import train_student, train_teachers
-from training.recipe import Recipe, TrainSettings, load_recipe
+from tinyscene.training.data.tau22 import Dataset, Tau22
+from tinyscene.training.pipeline import train_student, train_teachers
+from tinyscene.training.recipe import Recipe, TrainSettings, load_recipe
 
 
 @pytest.fixture(scope="module")

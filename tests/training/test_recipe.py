@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from training.errors import TrainingError
-from training.models.config import MODELS
-from training.module import learning_rate_factor
-from training.network import build_network
-from training.recipe import RECIPES, Recipe, Schedule, known_recipes, load_recipe
+from tinyscene.training.errors import TrainingError
+from tinyscene.training.fit.module import learning_rate_factor
+from tinyscene.training.fit.network import build_network
+from tinyscene.training.models.config import MODELS
+from tinyscene.training.recipe import RECIPES, Recipe, Schedule, known_recipes, load_recipe
 
 
 @pytest.mark.parametrize("name", known_recipes())

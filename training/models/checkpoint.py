@@ -17,12 +17,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from runtime.errors import TinysceneError
-from runtime.spec import FrontendSpec, preset
+from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.files import written_whole
+from tinyscene.runtime.spec import FrontendSpec, preset
 
 from ..errors import TrainingError
-from ..files import written_whole
-from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, STAGES, ModelConfig, build_model
+from .build import build_model
+from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, STAGES, ModelConfig
 from .cp_mobile import CPMobile
 from .sizes import make_divisible
 

@@ -101,21 +101,6 @@ def named_config(name: str, *, n_classes: int = 10, padding: Literal["torch", "s
     return MODELS[name].model_copy(update={"n_classes": n_classes, "padding": padding})
 
 
-def build_model(config: ModelConfig) -> nn.Module:
-    """A freshly initialised network: float32 (batch, 1, n_mels, n_frames) to logits (batch, n_classes)."""
-    if config.arch == "cp_mobile":
-        from .cp_mobile import CPMobile
-
-        return CPMobile(config)
-    if config.arch == "passt":
-        from .passt import PaSST
-
-        return PaSST(config)
-    from .cp_resnet import CPResNet
-
-    return CPResNet(config)
-
-
 def parameter_count(model: nn.Module) -> int:
     """Trainable and frozen parameters, BatchNorm statistics not counted."""
     return sum(p.numel() for p in model.parameters())

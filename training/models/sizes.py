@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.spec import FrontendSpec
+from tinyscene.runtime.arrays import I64
+from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import TrainingError
 from .config import STAGES, ModelConfig
 
-I64 = npt.NDArray[np.int64]
 BLOCKS = tuple(block for blocks in STAGES.values() for block in blocks)
 TAPS = 9  # of every convolution that is not 1x1
 BIAS_BYTES = 4

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..metrics import BINS
-from .drawing import CHARACTER_WIDTH, Panel, frame, line, rect, svg, text, ticks
+from ..evaluation.metrics import BINS
+from .svg import CHARACTER_WIDTH, Panel, frame, line, rect, svg, text, ticks
 
 if TYPE_CHECKING:
-    from ..evaluation import Difference, Group
-    from ..metrics import Bin
+    from ..evaluation.evaluation import Difference, Group
+    from ..evaluation.metrics import Bin
 
 ROW = 26  # px from one bar to the next
 VALUE_WIDTH = 52  # px for a figure behind its bar

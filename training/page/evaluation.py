@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
-from ..evaluation import Difference, Evaluation, Group
+from ..evaluation.evaluation import Difference, Evaluation, Group
 from . import charts
-from .house import Tile, interval_text, templates
+from .template import Tile, interval_text, templates
 
 
 def render(found: Evaluation, compared: Difference | None = None) -> bytes:

@@ -1,0 +1,1 @@
+"""Budgets: layers counted by published rules, baselines, and what `tinyscene check` prints."""

@@ -1,0 +1,144 @@
+"""Read the layers of a network from whatever holds it, so that one set of rules counts them all.
+
+A checkpoint is traced unfused, with BatchNorm as layers of its own; ONNX and TFLite files may be float or quantised and
+need not be made here; a bundle is its integer graph, or its TFLite file under the rules that are about files.
+Refuses what cannot be read, and layers with parameters that no rule counts.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinyscene.runtime.bundle import read_bundle
+from tinyscene.runtime.cost import Cost, Kind, Layer, Rule, count, graph_layers
+
+from ..errors import ExportError
+
+if TYPE_CHECKING:
+    from torch import fx, nn
+
+EXPECTED = ".ckpt .pt .pth (checkpoint), .onnx, .tflite, or a bundle folder"
+_FILE_RULES: tuple[Rule, ...] = ("nessi", "stored")
+
+
+def artefact_cost(path: Path, rule: Rule) -> Cost:
+    """Cost of a checkpoint, ONNX or TFLite file or bundle by a rule.
+
+    Raises:
+        TinysceneError: the artefact is missing, of another kind, damaged, or holds a layer without a counting rule.
+    """
+    if path.is_dir():
+        return _bundle_cost(path, rule)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        what = "not a kind of artefact that can be counted" if path.exists() else "no such file or folder"
+        raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
+    if not path.is_file():
+        raise ExportError(str(path), "no such file", expected=EXPECTED, next_step="check the path")
+    source, layers = reader(path)
+    return count(layers, rule, source=source, file_bytes=path.stat().st_size)
+
+
+def _bundle_cost(path: Path, rule: Rule) -> Cost:
+    from .count_tflite import tflite_layers
+
+    bundle = read_bundle(path)
+    if rule not in _FILE_RULES:
+        return count(graph_layers(bundle.graph), rule, source="bundle, integer graph with BatchNorm folded")
+    data = bundle.file("model.tflite")
+    layers = tflite_layers(data, path / "model.tflite")
+    return count(layers, rule, source="bundle, its model.tflite", file_bytes=len(data))
+
+
+def _checkpoint(path: Path) -> tuple[str, list[Layer]]:
+    from tinyscene.training.models.checkpoint import load_any
+
+    loaded = load_any(path)
+    shape = (loaded.frontend.n_mels, loaded.frontend.n_frames)
+    return f"checkpoint, unfused float32, input {shape[0]}x{shape[1]}", module_layers(loaded.model, shape)
+
+
+def _onnx(path: Path) -> tuple[str, list[Layer]]:
+    from .count_onnx import onnx_layers
+
+    return "ONNX file", onnx_layers(path.read_bytes(), path)
+
+
+def _tflite(path: Path) -> tuple[str, list[Layer]]:
+    from .count_tflite import tflite_layers
+
+    return "TFLite file", tflite_layers(path.read_bytes(), path)
+
+
+_READERS: dict[str, Callable[[Path], tuple[str, list[Layer]]]] = {
+    ".ckpt": _checkpoint,
+    ".pt": _checkpoint,
+    ".pth": _checkpoint,
+    ".onnx": _onnx,
+    ".tflite": _tflite,
+}
+
+
+def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]:
+    """Layers of a float network for one input (1, 1, *input_shape), functional sums included.
+
+    Raises:
+        ExportError: a module with parameters has no counting rule.
+    """
+    import torch
+    from torch import fx
+    from torch.fx.passes.shape_prop import ShapeProp
+
+    from tinyscene.training.models.layers import LEAF_TYPES
+
+    class Tracer(fx.Tracer):
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return isinstance(m, LEAF_TYPES) or super().is_leaf_module(m, module_qualified_name)
+
+    model = model.eval()
+    traced = fx.GraphModule(model, Tracer().trace(model))
+    with torch.no_grad():
+        ShapeProp(traced).propagate(torch.zeros(1, 1, *input_shape))
+    nodes = traced.graph.nodes
+    return [
+        _module_layer(traced, n) for n in nodes if n.op == "call_module" or n.target in (operator.add, operator.iadd)
+    ]
+
+
+def _module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
+    from torch import nn
+
+    from tinyscene.training.models.layers import GRN, AvgPool3x3
+
+    shape = tuple(node.meta["tensor_meta"].shape)
+    sizes = {
+        "output_elements": int(np.prod(shape)),
+        "input_elements": int(np.prod(node.all_input_nodes[0].meta["tensor_meta"].shape)),
+        "positions": int(np.prod(shape[2:])),
+    }
+    if node.op == "call_function":
+        return Layer(node.name, "add", "add", shape, **sizes)
+    module: Any = traced.get_submodule(str(node.target))
+    kinds: dict[type, Kind] = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm2d: "norm", GRN: "mul"}
+    kinds |= {AvgPool3x3: "pool", nn.AdaptiveAvgPool2d: "mean"}
+    kind = next((k for t, k in kinds.items() if isinstance(module, t)), "other")
+    parameters, buffers = list(module.parameters()), list(module.buffers())
+    if kind == "other" and parameters:
+        raise ExportError(f"network, '{node.target}'", f"{type(module).__name__} with parameters has no counting rule")
+    return Layer(
+        str(node.target),
+        type(module).__name__,
+        kind,
+        shape,
+        weights=parameters[0].numel() if parameters else 0,
+        biases=sum(p.numel() for p in parameters[1:]),
+        constant_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        extra_bytes=sum(b.numel() * b.element_size() for b in buffers),
+        window=9 if kind == "pool" else 1,
+        **sizes,
+    )

@@ -1,0 +1,150 @@
+"""The layers of an ONNX file, float or with quantise/dequantise pairs, for the counting rules.
+
+Refuses what onnx itself refuses, shapes that are not fixed (the batch may vary), and operators with parameters that
+no published rule counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from tinyscene.runtime.cost import Kind, Layer, layer_of
+
+from ..errors import ExportError, require_counted, unreadable
+
+_UNCOUNTED = {"ConvTranspose", "ConvInteger", "DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
+_SEEN_THROUGH = {"QuantizeLinear", "DequantizeLinear", "Identity"}
+_KINDS: dict[str, Kind] = {
+    "Conv": "conv",
+    "QLinearConv": "conv",
+    "Gemm": "linear",
+    "MatMul": "linear",
+    "QLinearMatMul": "linear",
+    "BatchNormalization": "norm",
+    "Add": "add",
+    "Mul": "mul",
+    "GlobalAveragePool": "mean",
+    "ReduceMean": "mean",
+    "AveragePool": "pool",
+    "MaxPool": "pool",
+}
+# Positions of weight and bias among the inputs; of MatMul, Add and Mul the constant one is taken, whichever it is.
+_ROLES = {
+    "Conv": (1, 2),
+    "Gemm": (1, 2),
+    "QLinearConv": (3, 8),
+    "QLinearMatMul": (3, None),
+    "BatchNormalization": (1, 2),
+}
+
+
+def onnx_layers(data: bytes, path: Path) -> list[Layer]:
+    """One layer per operator; ``path`` is for messages only.
+
+    Raises:
+        ExportError: unreadable, shapes unknown, or an operator without a counting rule.
+    """
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    except Exception as problem:  # protobuf, checker and inference each raise their own
+        raise unreadable(str(path), "ONNX", len(data), problem) from problem
+    source = _Source(model.graph, path)
+    return [source.layer(node) for node in model.graph.node if node.op_type not in _SEEN_THROUGH | {"Constant"}]
+
+
+class _Source:
+    """Shapes and constants of an ONNX graph by tensor name."""
+
+    def __init__(self, graph: onnx.GraphProto, path: Path) -> None:
+        self.path = path
+        self.producers = {name: node for node in graph.node for name in node.output}
+        self.constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        self.shapes = {v.name: _sizes(v) for v in [*graph.value_info, *graph.input, *graph.output]}
+
+    def layer(self, node: onnx.NodeProto) -> Layer:
+        name, op = node.name or node.output[0], node.op_type
+        require_counted(str(self.path), name, op, _UNCOUNTED)
+        kind, stored = _KINDS.get(op, "other"), self.stored(node)
+        if kind == "other" and any(c.ndim >= 2 for c in stored.values()):
+            raise ExportError(f"{self.path}, '{name}'", f"{op} with parameters has no counting rule")
+        data_input = next((n for n in node.input if n and n not in stored), "")
+        weight, bias = self.roles(node, stored)
+        if op == "Add" and bias and self.made_by(data_input) == "MatMul":
+            kind = "linear"  # the bias of the product before it
+        shape, kernel = self.shape(node.output[0]), stored.get(weight)
+        return layer_of(
+            name,
+            op,
+            kind,
+            shape,
+            input_shape=self.shape(data_input) if data_input else (),
+            channel_axis=1 if len(shape) > 2 else -1,
+            weight=kernel,
+            bias=stored.get(bias),
+            scale=self.scale(weight),
+            depthwise=kind == "conv" and kernel is not None and kernel.shape[1] == 1 and shape[1] > 1,
+            window=_window(node, kernel),
+            constant_bytes=sum(c.nbytes for c in stored.values()),
+        )
+
+    def stored(self, node: onnx.NodeProto) -> dict[str, np.ndarray]:
+        """The inputs that are constants."""
+        found = {name: self.constant(name) for name in node.input if name}
+        return {name: array for name, array in found.items() if array is not None}
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The stored array behind a name, looked for through quantise, dequantise and identity."""
+        if name in self.constants:
+            return self.constants[name]
+        return self.constant(self.producers[name].input[0]) if self.made_by(name) in _SEEN_THROUGH else None
+
+    def scale(self, name: str) -> np.ndarray | None:
+        return self.constants.get(self.producers[name].input[1]) if self.made_by(name) == "DequantizeLinear" else None
+
+    def made_by(self, name: str) -> str:
+        return self.producers[name].op_type if name in self.producers else ""
+
+    def roles(self, node: onnx.NodeProto, stored: dict[str, np.ndarray]) -> tuple[str, str]:
+        """Names of weight and bias among the inputs, empty where there is none."""
+        if node.op_type in _ROLES:
+            inputs = dict(enumerate(node.input))
+            weight, bias = _ROLES[node.op_type]
+            return inputs.get(weight, ""), inputs.get(bias, "") if bias is not None else ""
+        # A constant without dimensions is a literal of the formula (an epsilon, a one), not a parameter.
+        one = next((name for name, array in stored.items() if array.ndim), "")
+        if node.op_type in ("MatMul", "Mul"):
+            return one, ""
+        return ("", one) if node.op_type == "Add" else ("", "")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        sizes = self.shapes.get(name)
+        if sizes is None or None in sizes:
+            raise ExportError(
+                f"{self.path}, tensor '{name}'",
+                "its shape is not known",
+                expected="fixed sizes (the batch may vary)",
+                got=sizes,
+                next_step="export the model with fixed input sizes",
+            )
+        return tuple(int(size) for size in sizes if size is not None)
+
+
+def _sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    """Sizes, None where unknown; a batch of any size counts as one clip."""
+    sizes = [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
+    return tuple(1 if at == 0 else size for at, size in enumerate(sizes))
+
+
+def _window(node: onnx.NodeProto, kernel: np.ndarray | None) -> int:
+    if kernel is not None:
+        return int(np.prod(kernel.shape[2:]))
+    return next((int(np.prod(a.ints)) for a in node.attribute if a.name == "kernel_shape"), 1)

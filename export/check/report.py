@@ -1,0 +1,174 @@
+"""What ``tinyscene check`` found, for people on a terminal, for programs, for a job's test page and for a pull request.
+
+One line per limit and per figure of a baseline; the forms differ in their setting only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from rich import box
+from rich.table import Table
+
+from tinyscene.runtime.cost import RULES, Cost, Verdict
+from tinyscene.runtime.markdown import cell
+from tinyscene.runtime.terminal import say, wide
+
+from .baseline import Comparison
+from .model_figures import value_text
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was held against something else, in words."""
+
+    passed: bool
+    name: str
+    measured: str
+    allowed: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """``limits`` are those of the command line; ``comparisons`` those with the ``baseline`` file, if there is one."""
+
+    artefact: str
+    cost: Cost
+    limits: tuple[Verdict, ...]
+    baseline: str | None = None
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(line.passed for line in self.lines)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return (*map(_limit_line, self.limits), *map(_comparison_line, self.comparisons))
+
+
+def _limit_line(verdict: Verdict) -> Line:
+    sign = "<=" if verdict.passed else ">"
+    share = 100 * verdict.measured / verdict.limit
+    measured, limit = (f"{value:,} {verdict.unit}" for value in (verdict.measured, verdict.limit))
+    said = f"{verdict.limit_name}: {measured} {sign} {limit} ({share:.1f} %, rule {verdict.rule})"
+    return _line(verdict.passed, f"{verdict.limit_name} ({verdict.rule})", measured, limit, said)
+
+
+def _comparison_line(comparison: Comparison) -> Line:
+    held, name = comparison.held, f"{comparison.held.figure}, baseline"
+    if comparison.measured is None:
+        said = f"{held.figure}: not known, recorded {held.allowed}: {comparison.problem}"
+        return _line(False, name, f"not known: {comparison.problem}", held.allowed, said)
+    measured = f"{value_text(held.figure.name, comparison.measured)}, {comparison.change}"
+    said = f"{held.figure}: {measured}, recorded {held.allowed}"
+    return _line(comparison.passed, name, measured, held.allowed, said)
+
+
+def _line(passed: bool, name: str, measured: str, allowed: str, said: str) -> Line:
+    return Line(passed, name, measured, allowed, f"{'pass' if passed else 'FAIL'}  {said}")
+
+
+def show(report: Report) -> None:
+    """Print the table of layers that cost something, the rule, and the lines."""
+    console, cost = wide(), report.cost
+    table = Table(
+        title=f"{report.artefact}: {cost.source}", title_justify="left", box=box.SIMPLE_HEAD, show_footer=True
+    )
+    table.add_column("layer", "total", overflow="fold")
+    table.add_column("op")
+    table.add_column("output")
+    figures = (
+        ("parameters", cost.parameters),
+        (f"MACs ({cost.rule})", cost.macs),
+        (f"bytes ({cost.rule})", cost.n_bytes),
+    )
+    for heading, total in figures:
+        table.add_column(heading, f"{total:,}", justify="right")
+    costly = [row for row in cost.layers if row.parameters or row.macs or row.n_bytes]
+    for row in costly:
+        shape = "x".join(map(str, row.output_shape))
+        table.add_row(row.name, row.op, shape, f"{row.parameters:,}", f"{row.macs:,}", f"{row.n_bytes:,}")
+    if cost.frame_bytes:
+        table.add_row("(file structure)", "", "", "", "", f"{cost.frame_bytes:,}")
+    console.print(table)
+    free = len(cost.layers) - len(costly)
+    if free:
+        say(console, f"{free} layers that cost nothing by this rule are not listed.")
+    say(console, f"rule {cost.rule}: {RULES[cost.rule]}")
+    for line in report.lines:
+        style = "green" if line.passed else "bold red"
+        console.print(line.sentence, style=style, highlight=False, soft_wrap=True)
+
+
+def as_json(report: Report) -> str:
+    """All figures, for programs."""
+    cost = report.cost
+    record: dict[str, Any] = {
+        "artefact": report.artefact,
+        "source": cost.source,
+        "rule": cost.rule,
+        "rule_text": RULES[cost.rule],
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "bytes": cost.n_bytes,
+        "file_structure_bytes": cost.frame_bytes,
+        "passed": report.passed,
+        "verdicts": [
+            {"name": v.limit_name, "limit": v.limit, "measured": v.measured, "unit": v.unit, "passed": v.passed}
+            for v in report.limits
+        ],
+        "baseline": report.baseline,
+        "comparisons": [comparison.to_json() for comparison in report.comparisons],
+        "layers": [
+            {
+                "name": row.name,
+                "op": row.op,
+                "output_shape": list(row.output_shape),
+                "parameters": row.parameters,
+                "macs": row.macs,
+                "bytes": row.n_bytes,
+            }
+            for row in cost.layers
+        ],
+    }
+    return json.dumps(record, indent=1) + "\n"
+
+
+def as_junit(report: Report) -> str:
+    """One test case per line."""
+    failures = sum(not line.passed for line in report.lines)
+    suite = ElementTree.Element(
+        "testsuite", name="tinyscene check", tests=str(len(report.lines)), failures=str(failures), errors="0"
+    )
+    for line in report.lines:
+        case = ElementTree.SubElement(suite, "testcase", classname=report.artefact, name=line.name)
+        if not line.passed:
+            ElementTree.SubElement(case, "failure", message=line.sentence)
+        ElementTree.SubElement(case, "system-out").text = f"{line.sentence}; {report.cost.source}"
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def as_markdown(report: Report) -> str:
+    """Verdicts and layers as tables, for a pull request."""
+    cost = report.cost
+    lines = [f"### {cell(report.artefact)}", "", f"{cost.source}; rule `{cost.rule}`: {RULES[cost.rule]}", ""]
+    lines += ["| figure | measured | allowed | verdict |", "|---|---:|---:|---|"]
+    for line in report.lines:
+        word = "pass" if line.passed else "**FAIL**"
+        lines.append(f"| {cell(line.name)} | {cell(line.measured)} | {cell(line.allowed)} | {word} |")
+    lines += ["", f"| layer | op | output | parameters | MACs ({cost.rule}) | bytes ({cost.rule}) |"]
+    lines += ["|---|---|---|---:|---:|---:|"]
+    for row in cost.layers:
+        shape = "x".join(map(str, row.output_shape))
+        figures = f"{row.parameters:,} | {row.macs:,} | {row.n_bytes:,}"
+        lines.append(f"| {cell(row.name)} | {row.op} | {shape} | {figures} |")
+    if cost.frame_bytes:
+        lines.append(f"| (file structure) | | | | | {cost.frame_bytes:,} |")
+    lines.append(f"| **total** | | | {cost.parameters:,} | {cost.macs:,} | {cost.n_bytes:,} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,126 @@
+"""``tinyscene check``: hold a model against a budget of bytes and MACs, layer by layer, and against a baseline.
+
+The figures go to standard output, with the counting rule beside each; JSON, JUnit and Markdown files are written for
+machines. Exit code 0 within all limits, 1 beyond one, 2 for an artefact that cannot be counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinyscene.firmware_harness.build.targets import TARGETS as MACHINES
+from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, in_a_folder, one_of, some_of
+
+RULES = ("dcase", "torchinfo", "nessi", "stored")  # of tinyscene.runtime.cost, which imports NumPy
+
+if TYPE_CHECKING:
+    from tinyscene.runtime.cost import Rule
+
+    from ..check.baseline import Held
+    from ..check.model_figures import Model
+
+
+def check(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A bundle folder, .tflite, .onnx or a checkpoint.", show_default=False),
+    ],
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="128kB (1000 B each), 125KiB, 128000.")] = "128kB",
+    max_macs: Annotated[str, typer.Option(metavar="COUNT", help="Per clip: 30M, 29.4e6.")] = "30M",
+    rule: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Counting: dcase, torchinfo, nessi, stored.", autocompletion=one_of(RULES)),
+    ] = "dcase",
+    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Fail when a figure of it got worse.")] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record the figures.", callback=in_a_folder)
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Record firmware of these too.", autocompletion=some_of(MACHINES)),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="TAU22 layout, for the accuracy.")] = None,
+    out: RecordFile = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.", callback=in_a_folder),
+    ] = None,
+    markdown: MarkdownFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count a model's bytes and MACs by a published rule and hold them against limits, or against a baseline.
+
+    Exit code 1 beyond a limit, or worse than the baseline.
+    """
+    from tinyscene.runtime.cost import parse_count, parse_size, require_rule, verdicts
+    from tinyscene.runtime.files import write_file
+    from tinyscene.runtime.spec import Budget
+
+    from ..check.baseline import compare, read_baseline
+    from ..check.model_figures import Model
+    from ..check.report import Report, as_junit, as_markdown, show
+    from ..check.report import as_json as report_json
+
+    machines = targets.split(",") if targets else []
+    _refuse_contradictions(baseline, write_baseline, machines, data)
+    budget = Budget(max_bytes=parse_size(max_size), max_macs=parse_count(max_macs))
+    counted_by, former = require_rule(rule), read_baseline(baseline) if baseline else ()
+    counted = Model(model, data)
+    cost = counted.cost(counted_by)
+    if data:
+        _require_use(data, counted, former if baseline else None)
+    compared = str(baseline) if baseline else None
+    report = Report(str(model), cost, verdicts(cost, budget), compared, compare(former, counted))
+    recorded = _recorded(write_baseline, counted, counted_by, machines) if write_baseline else []
+    for path, write in ((out, report_json), (junit, as_junit), (markdown, as_markdown)):
+        if path is not None:
+            write_file(path, write(report).encode())
+    if as_json:
+        typer.echo(report_json(report), nl=False)
+    else:
+        show(report)
+        for line in recorded:
+            typer.echo(line)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _refuse_contradictions(
+    baseline: Path | None, write_baseline: Path | None, machines: list[str], data: Path | None
+) -> None:
+    from ..errors import ExportError
+
+    if baseline and write_baseline:
+        raise ExportError("check", "compares with a baseline or records one", expected="one of the two", got="both")
+    if machines and not write_baseline:
+        raise ExportError("--targets", "is for recording", expected="--write-baseline; --baseline's file names its own")
+    if data and not (baseline or write_baseline):
+        raise ExportError("--data", "is for a baseline's accuracy", expected="--baseline or --write-baseline")
+
+
+def _require_use(data: Path, model: Model, baseline: Sequence[Held] | None) -> None:
+    """Clips that cannot be read, or that no figure of a baseline asks for, are an error and not a verdict."""
+    from ..errors import ExportError
+
+    if baseline is not None and not any(held.figure.heard for held in baseline):
+        step = "record it with --write-baseline and --data"
+        raise ExportError(str(data), "the baseline holds no accuracy on clips", next_step=step)
+    model.answers()
+
+
+def _recorded(path: Path, model: Model, rule: Rule, machines: list[str]) -> list[str]:
+    """Write the baseline, and say what is in it; one that is there passes its figures and tolerances on."""
+    from tinyscene.runtime.files import write_file
+
+    from ..check.baseline import baseline_text, read_baseline, record
+
+    former = read_baseline(path) if path.exists() else ()
+    recorded, without = record(model, rule, machines, former)
+    write_file(path, baseline_text(str(model.path), recorded).encode())
+    said = [f"recorded  {held.figure}: {held.allowed}" for held in recorded]
+    return [*said, *(f"not recorded  {words}" for words in without)]

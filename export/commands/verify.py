@@ -1,0 +1,203 @@
+"""``tinyscene verify``: every target against the graph, as a table, and on demand as JSON, a page, or Markdown.
+
+The last three show more: firmware in each way of running it and its calls, the quality of every layer, memory. Exit
+code 0 when nothing differs, 1 for a difference or a target that failed, 2 for a model that cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
+
+if TYPE_CHECKING:
+    from tinyscene.runtime.arrays import I8
+    from tinyscene.runtime.bundle import Bundle
+
+    from ..formats.tflite_model import TfliteModel
+    from ..labelled.codes import LabelledCodes
+    from ..quantise.quality import LayerQuality
+    from ..report.records import Document
+    from ..targets.ethos_u import Estimates
+    from ..verify.verify import Verification
+
+QUALITY_CLIPS = 32
+
+
+def _targets(incomplete: str) -> list[str]:
+    from ..targets.ethos_u import NPUS
+    from ..targets.table import TARGETS
+
+    return some_of((*TARGETS, *NPUS))(incomplete)
+
+
+def verify(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="TAU22 layout: accuracy on its test part.")
+    ] = None,
+    targets: Annotated[
+        str, typer.Option(metavar="NAMES", help="With commas between, or all.", autocompletion=_targets)
+    ] = "all",
+    clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many test clips.")] = None,
+    out: RecordFile = None,
+    report: ReportFile = None,
+    markdown: MarkdownFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run every target on the bundle's golden vectors, compare every byte, name the first difference.
+
+    NPUs are estimated, not run. A .tflite file has no golden vectors: its inputs are random codes. Exit code 1 for a
+    difference or a target that failed.
+    """
+    from tinyscene.runtime.files import write_file
+    from tinyscene.runtime.terminal import steps
+
+    from ..report.page import render
+    from ..report.summary import as_markdown
+    from ..targets.ethos_u import NPUS, estimate_all
+    from ..targets.table import TARGETS
+    from .output import print_estimates, print_verification
+
+    names = _known_names(targets, (*TARGETS, *NPUS))
+    subject = open_subject(model, data, clips)
+    with steps("verifying", len(names)) as step:
+        result = subject.verified(tuple(name for name in names if name not in NPUS), step)
+        estimates = estimate_all(subject.files.file("model.tflite"), [name for name in names if name in NPUS], step)
+    if as_json or out or report or markdown:
+        command = " ".join(["tinyscene verify", model.name, *([f"--data {data.name}"] if data else [])])
+        document = documented(subject, result, estimates, names, command)
+        forms = (
+            (out, lambda record: record.to_json().encode()),
+            (report, render),
+            (markdown, lambda record: as_markdown(record).encode()),
+        )
+        for path, content in forms:
+            if path is not None:
+                write_file(path, content(document))
+        if as_json:
+            typer.echo(document.to_json(), nl=False)
+    if not as_json:
+        print_verification(result)
+        if estimates.rows or estimates.left_out:
+            print_estimates(model.name, estimates)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is verified: ``inputs`` int8 (n, H, W, C); ``bundle`` is None for a TFLite file."""
+
+    name: str
+    files: Bundle | TfliteModel
+    inputs: I8
+    bundle: Bundle | None = None
+    labelled: LabelledCodes | None = None
+
+    def verified(self, names: tuple[str, ...], on_target: Callable[[str], None]) -> Verification:
+        """A bundle on its golden vectors and on labelled clips, or a TFLite file on random codes."""
+        from ..verify.verify import verify, verify_bundle
+
+        if self.bundle is not None:
+            return verify_bundle(self.bundle, targets=names, labelled=self.labelled, on_target=on_target)
+        return verify(self.files.graph, self.inputs, targets=names, shipped=self.files, on_target=on_target)
+
+
+def open_subject(model: Path, data: Path | None, clips: int | None) -> Subject:
+    """Read a bundle or a TFLite file, and the labelled clips.
+
+    Raises:
+        TinysceneError: one of them cannot be read, or a file is given labelled clips, but says nothing of a front end.
+    """
+    from tinyscene.runtime.bundle import read_bundle
+
+    from ..errors import ExportError
+    from ..formats.tflite_model import open_tflite
+    from ..labelled.inputs import labelled_codes
+
+    if model.suffix != ".tflite":
+        bundle = read_bundle(model)
+        labelled = labelled_codes(bundle, data, clips) if data else None
+        return Subject(model.resolve().name, bundle, bundle.golden().inputs, bundle, labelled)
+    if data is not None:
+        raise ExportError("--data", "a .tflite file says nothing of its front end", expected="a bundle")
+    file = open_tflite(model)
+    return Subject(model.name, file, file.golden().inputs)
+
+
+def documented(
+    subject: Subject, verification: Verification, estimates: Estimates, names: tuple[str, ...], command: str
+) -> Document:
+    """The whole report; firmware is measured for those of ``names`` that run it."""
+    from tinyscene.runtime.spec import DCASE_BUDGET
+    from tinyscene.runtime.terminal import steps
+
+    from ..report.document import Measured, document, rows_of_labelled
+    from ..report.firmware_cost import MACHINES, firmware_cost
+    from ..report.provenance import provenance
+
+    graph, bundle, labelled = subject.files.graph, subject.bundle, subject.labelled
+    machines = [machine for machine in MACHINES if f"c-{machine.name}" in names]
+    with steps("measuring firmware", len(machines)) as step:
+        firmware = firmware_cost(graph, subject.inputs, machines, on_machine=step)
+    labels = bundle.labels if bundle else graph.labels
+    quality, quality_data = _quality(subject)
+    return document(
+        Measured(
+            title=f"{graph.name}, {subject.name}",
+            graph=graph,
+            verification=verification,
+            labels=labels,
+            frontend=bundle.frontend if bundle else None,
+            budget=DCASE_BUDGET if bundle else None,
+            estimates=estimates,
+            firmware=firmware,
+            accuracy=rows_of_labelled(graph, labels, labelled) if labelled else (),
+            quality=quality,
+            quality_data=quality_data,
+            provenance=provenance(command, bundle, subject.files.file("model.tflite")),
+        )
+    )
+
+
+def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
+    """Every activation against the same network without rounding, and on what, or why not."""
+    from tinyscene.runtime.arith import dequantise
+
+    from ..errors import ExportError
+    from ..quantise.quality import layer_quality
+    from ..quantise.simulate import simulate
+    from ..write_bundle import real_inputs
+
+    if subject.bundle is None:
+        return (), "not measured, for random codes are not what the network will hear"
+    graph = subject.files.graph
+    if subject.labelled:
+        codes, what = subject.labelled.sample(QUALITY_CLIPS).codes, "clips of the data"
+    else:
+        codes, what = real_inputs(subject.bundle.golden()), "clips of the golden vectors"
+    names = [node.output for node in graph.nodes]
+    try:
+        real = dequantise(codes, graph.tensors[graph.input].quant)[..., 0]
+        reference = simulate(graph, real, names, shown=names)
+    except ExportError as problem:
+        return (), f"not measured: {problem}"
+    how = f"measured on {len(codes)} {what}, against the same weights without rounding"
+    return layer_quality(graph, codes, reference), how
+
+
+def _known_names(targets: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    from ..errors import ExportError
+
+    names = known if targets == "all" else tuple(targets.split(","))
+    for name in names:
+        if name not in known:
+            raise ExportError(f"target '{name}'", "unknown", expected=" | ".join(known))
+    return names

@@ -1,0 +1,1 @@
+"""Readers and writers of file formats: ONNX and TFLite, between files and the integer graph."""

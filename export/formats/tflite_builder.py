@@ -1,0 +1,118 @@
+"""Tensors and nodes of the integer graph, collected operator by operator from a TFLite file."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.ops import Shape
+
+from ..errors import ExportError
+from .tflite_file import Int8File, Operator
+
+
+class Importer:
+    """Collects tensors and nodes; the readers of :mod:`tinyscene.export.formats.tflite_operators` call it."""
+
+    def __init__(self, file: Int8File) -> None:
+        self.file = file
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and node name
+
+    def graph(self, name: str | None) -> Graph:
+        own = self.file.graph.name
+        title = name or (own.decode(errors="replace") if isinstance(own, bytes) else own) or "tflite"
+        output = self.activation(self.file.outputs[0])
+        graph = Graph(title, self.tensors, tuple(self.nodes), self.file.names[self.file.inputs[0]], output.name)
+        try:
+            return graph.check()
+        except RuntimeFailure as problem:
+            raise ExportError(
+                self.file.where, "outside of what every target can run", got=str(problem), next_step="train it again"
+            ) from problem
+
+    def refusal(self, operator: Operator, what: str, *, expected: object = None, got: object = None) -> ExportError:
+        where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
+        return ExportError(where, what, expected=expected, got=got)
+
+    def activation(self, index: int) -> Tensor:
+        """The int8 tensor of that number, a constant included."""
+        if index in self.padded:
+            where = self.file.tensor_place(index)
+            raise ExportError(where, "PAD is only supported before a convolution", expected="a convolution as reader")
+        name = self.file.names[index]
+        if name not in self.tensors:
+            quant = self.file.quant(index)
+            if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
+                where, got = self.file.tensor_place(index), f"{self.file.type(index)}, {quant}"
+                next_step = "convert the model with full integer quantisation"
+                raise ExportError(
+                    where, "not an int8 activation", expected="int8, one scale", got=got, next_step=next_step
+                )
+            self.add(Tensor(name, self.file.shape(index), "int8", quant, self.file.constant(index)))
+        return self.tensors[name]
+
+    def add(self, tensor: Tensor) -> str:
+        self.tensors[tensor.name] = tensor
+        return tensor.name
+
+    def node(self, op: ops.Op, inputs: tuple[str, ...], output: Tensor, name: str | None = None) -> None:
+        """Append a node. TFLite has no names for operators: it is called after what it writes."""
+        self.nodes.append(Node(name or output.name.removesuffix("_out"), op, inputs, output.name))
+
+    def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
+        """An activation that the file does not have, quantised as another."""
+        tensor = Tensor(f"{like.name}_{suffix}", shape or like.shape, "int8", like.quant)
+        self.add(tensor)
+        return tensor
+
+    def weight_and_bias(
+        self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None
+    ) -> tuple[str, str]:
+        """Names of the constants of a layer, quantised per output channel, or with one scale for ``None``.
+
+        ``weight``: in the layout of the graph, with output channels on ``channel_axis``, or first.
+        """
+        file, index = self.file, operator.inputs[1]
+        channels = weight.shape[channel_axis or 0]
+        scales = 1 if channel_axis is None else channels
+        quant = file.quant(index)
+        if quant is None or quant.zero_point != 0 or len(quant.scale) not in (1, channels):
+            raise self.refusal(operator, "weight is not symmetric per tensor or output channel", got=quant)
+        scale = np.broadcast_to(np.asarray(quant.scale, np.float32), scales)
+        has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        bias = self.constant(operator, 2, np.int32) if has_bias else np.zeros(channels, np.int32)
+        stored = file.quant(operator.inputs[2]) if has_bias else None
+        bias_scale = np.float32(x.quant.scale[0]) * scale
+        fits = stored is not None and len(stored.scale) in (1, scales)
+        if stored is not None and fits and np.allclose(stored.scale, bias_scale, rtol=1e-6, atol=0.0):
+            bias_scale = np.broadcast_to(np.asarray(stored.scale, np.float32), scales)  # to the last bit
+        bias_axis = None if channel_axis is None else 0
+        bias_name = file.names[operator.inputs[2]] if has_bias else f"{file.names[index]}_bias"
+        return (
+            self._stored(file.names[index], "int8", Quant(tuple(scale.tolist()), 0, channel_axis), weight),
+            self._stored(bias_name, "int32", Quant(tuple(bias_scale.tolist()), 0, bias_axis), bias),
+        )
+
+    def _stored(self, name: str, dtype: Literal["int8", "int32"], quant: Quant, data: npt.NDArray[Any]) -> str:
+        """Add a constant; one that two layers read in different terms becomes two."""
+        tensor = Tensor(name, data.shape, dtype, quant, data)
+        there = self.tensors.get(name)
+        if there is not None and (there.quant != quant or not np.array_equal(there.data, data)):  # type: ignore[arg-type]
+            return self._stored(f"{name}_{len(self.nodes)}", dtype, quant, data)
+        return self.add(tensor)
+
+    def constant(self, operator: Operator, position: int, dtype: type[np.generic]) -> npt.NDArray[Any]:
+        """A constant input of that type."""
+        values = self.file.constant(operator.inputs[position])
+        if values is None or values.dtype != dtype:
+            got = self.file.type(operator.inputs[position])
+            expected = f"a constant of {np.dtype(dtype).name}"
+            raise self.refusal(operator, f"input {position}", expected=expected, got=got)
+        return values

@@ -1,0 +1,1 @@
+"""Labelled clips as inputs for the targets that are compared."""

@@ -1,0 +1,39 @@
+"""The labelled clips that a model is judged on: the test part of a folder in the layout of TAU22, decoded.
+
+Needs no PyTorch, so that a machine which only checks models can measure accuracy too. Refuses data whose scenes are
+not the model's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinyscene.training.data.decode import load_waveforms
+from tinyscene.training.data.split_files import Record
+from tinyscene.training.data.tau22 import Clips, Tau22
+
+from ..errors import ExportError
+
+
+def labelled_records(data: Path, labels: Sequence[str]) -> tuple[Record, ...]:
+    """The test clips of a folder for a model with these labels.
+
+    Raises:
+        ExportError: the folder's scenes are not the model's labels. TrainingError: the folder cannot be read.
+    """
+    opened = Tau22.open(data)
+    unknown = sorted(set(opened.labels) - set(labels))
+    if unknown:
+        raise ExportError(str(data), "scene is not a label of the model", expected=list(labels), got=unknown[0])
+    return opened.test
+
+
+def labelled_clips(data: Path, records: tuple[Record, ...], labels: Sequence[str], sample_rate_hz: int) -> Clips:
+    """Waveforms of these clips at a rate; targets are places in ``labels``. Raises TrainingError."""
+    with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
+        waveforms = load_waveforms(data, records, sample_rate_hz, Path(cache))
+        return Clips(records, np.array(waveforms), np.array([labels.index(r.scene) for r in records], dtype=np.int64))

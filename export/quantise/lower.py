@@ -1,0 +1,204 @@
+"""From the fake-quantised network to the integer graph: the ranges become scales, the weights become codes.
+
+BatchNorm goes into the weights with its running statistics; GRN becomes eleven int8 ops; a 3x3 mean that counts its
+padding becomes a depthwise convolution of 1/9. The result is checked before it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import conv_rescale, mean_single, requantise, rescale_cut
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.ops import Shape
+
+from ..errors import ExportError
+from .fake_quant import SMALLEST_SCALE, QuantConv, QuantGRN, QuantNet
+from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step
+
+_BIAS_LIMIT = 2**30  # codes; leaves the accumulator as much again
+
+
+def lower(net: QuantNet, *, name: str, labels: tuple[str, ...], output_name: str = "scores") -> Graph:
+    """The checked integer graph of a calibrated or trained network.
+
+    Raises:
+        ExportError: an activation has no range. RuntimeFailure: the graph is refused by its own check.
+    """
+    return _Lowering(net.eval(), output_name).graph(name, labels)
+
+
+class _Lowering:
+    def __init__(self, net: QuantNet, output_name: str) -> None:
+        self.net = net
+        self.output_name = output_name
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        source = net.folded.input_name
+        self._tensor(source, (1, *net.folded.input_shape, 1), net.range_of(source).quant())
+
+    @torch.no_grad()
+    def graph(self, name: str, labels: tuple[str, ...]) -> Graph:
+        for step in self.net.folded.steps:
+            self.step(step)
+        source = self.net.folded.input_name
+        return Graph(name, self.tensors, tuple(self.nodes), source, self.output_name, labels).check()
+
+    def step(self, step: Step) -> None:
+        inputs = tuple(self.tensor_name(name) for name in step.inputs)
+        output, quant = self.tensor_name(step.name), self.net.range_of(step.name).quant()
+        if isinstance(step, ConvStep):
+            self.conv(step, inputs[0], output, quant)
+        elif isinstance(step, PoolStep):
+            ninth = np.full((1, 3, 3, step.channels), 1 / 9, np.float32)
+            op = ops.DepthwiseConv2D(step.stride, step.pads)
+            self.weighted(step.name, op, inputs[0], ninth, np.zeros(step.channels, np.float32), output, quant)
+        elif isinstance(step, AddStep):
+            self.node(step.name, ops.Add(step.relu), inputs, self.tensors[inputs[0]].shape, output, quant)
+        elif isinstance(step, GrnStep):
+            self.grn(step, inputs[0], output, quant)
+        elif isinstance(step, MeanStep):
+            shape = (1, self.tensors[inputs[0]].shape[3])
+            self.node(step.name, ops.Mean("space", keep_dims=False), inputs, shape, output, quant)
+
+    def tensor_name(self, name: str) -> str:
+        return self.output_name if name == self.net.folded.output_name else name
+
+    def _tensor(self, name: str, shape: Shape, quant: Quant, data: np.ndarray | None = None) -> str:
+        is_bias = data is not None and data.dtype == np.int32
+        self.tensors[name] = Tensor(name, shape, "int32" if is_bias else "int8", quant, data)
+        return name
+
+    def node(self, name: str, op: ops.Op, inputs: tuple[str, ...], shape: Shape, output: str, quant: Quant) -> str:
+        sources = [self.tensors[source] for source in inputs]
+        if isinstance(op, ops.Mul) and inputs[0] != inputs[1]:
+            quant = product_apart_from_ties(sources[0].quant, sources[1].quant, quant)
+        elif isinstance(op, ops.Mean):
+            rows, columns, channels = sources[0].shape[1:]
+            quant = mean_apart_from_ties(sources[0].quant, quant, rows * columns if op.over == "space" else channels)
+        self._tensor(output, shape, quant)
+        self.nodes.append(Node(name, op, inputs, output))
+        return output
+
+    def conv(self, step: ConvStep, x: str, output: str, quant: Quant) -> str:
+        layer = self.net.layer_of(step)
+        assert isinstance(layer, QuantConv)
+        weight, bias = layer.folded()
+        stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
+        op = (ops.DepthwiseConv2D if step.depthwise else ops.Conv2D)(stride, step.pads, step.relu)
+        scale = layer.scale(weight).cpu().numpy()
+        return self.weighted(
+            step.name, op, x, _codes_layout(weight, step), bias.cpu().numpy(), output, quant, scale=scale
+        )
+
+    def weighted(
+        self,
+        name: str,
+        op: ops.Conv2D | ops.DepthwiseConv2D,
+        x: str,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        output: str,
+        quant: Quant,
+        scale: np.ndarray | None = None,
+        factor: np.ndarray | None = None,
+    ) -> str:
+        """Quantise weight (OHWI or 1HWC) and bias per output channel and append the convolution.
+
+        Without ``scale`` (O,) the largest magnitude of a channel gets code 127. ``factor`` (O,) multiplies the channels
+        of weight and bias by way of their scales, so that channels alike keep codes alike.
+        """
+        axis = 0 if isinstance(op, ops.Conv2D) else 3
+        source = self.tensors[x]
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise ExportError(f"layer '{name}'", "weights are not finite", next_step="train again with a lower rate")
+        others = tuple(a for a in range(4) if a != axis)
+        s_x = np.float32(source.quant.scale[0])
+        # A channel whose weights vanish beside its bias takes its scale from the bias, which must fit int32.
+        wanted = np.abs(weight).max(axis=others) / 127 if scale is None else scale
+        scale = np.maximum(wanted, np.abs(bias) / (s_x * np.float32(_BIAS_LIMIT)))
+        scale = np.maximum(scale, np.float32(SMALLEST_SCALE)).astype(np.float32)
+        along = scale[:, None, None, None] if axis == 0 else scale
+        codes = np.clip(np.rint(weight / along), -127, 127).astype(np.int8)
+        bias_codes = np.rint(bias.astype(np.float64) / (s_x * scale)).astype(np.int32)
+        if factor is not None:
+            scale = np.maximum(scale * factor, np.float32(SMALLEST_SCALE)).astype(np.float32)
+        bias_scale = s_x * scale
+        w = self._tensor(f"{name}.weight", codes.shape, Quant.per_channel(scale, axis), codes)
+        b = self._tensor(f"{name}.bias", bias_codes.shape, Quant.per_channel(bias_scale, 0), bias_codes)
+        kernel = (codes.shape[1], codes.shape[2])
+        out_hw = ops.window_output((source.shape[1], source.shape[2]), kernel, op.stride, op.pads)
+        return self.node(name, op, (x, w, b), (1, *out_hw, len(scale)), output, quant)
+
+    def grn(self, step: GrnStep, x: str, output: str, quant: Quant) -> None:
+        layer = self.net.layer_of(step)
+        assert isinstance(layer, QuantGRN)
+        channels = self.tensors[x].shape[3]
+        per_channel, one = (1, 1, 1, channels), (1, 1, 1, 1)
+
+        def append(stage: str, op: ops.Op, *inputs: str, shape: Shape) -> str:
+            name = f"{step.name}.{stage}"
+            return self.node(name, op, inputs, shape, name, layer.ranges[stage].quant())
+
+        square = append("square", ops.Mul(), x, x, shape=self.tensors[x].shape)
+        power = append("power", ops.Mean("space"), square, shape=per_channel)
+        inverse_norm = append("inverse_norm", ops.Rsqrt(), power, shape=per_channel)
+        norm = append("norm", ops.Mul(), power, inverse_norm, shape=per_channel)
+        total = append("total", ops.Mean("channels"), norm, shape=one)
+        inverse_root = append("inverse_root", ops.Rsqrt(), total, shape=one)
+        half_ratio = append("half_ratio", ops.Mul(), norm, inverse_root, shape=per_channel)
+        ratio = append("ratio", ops.Mul(), half_ratio, inverse_root, shape=per_channel)
+        factor = np.broadcast_to(layer.factor.flatten().cpu().numpy(), channels)
+        identity, ones = np.ones(per_channel, np.float32), np.ones(channels, np.float32)
+        gamma, gain_name = float(layer.grn.gamma) * identity, f"{step.name}.gain"
+        gain_quant = layer.ranges["gain"].quant()
+        gain = self.weighted(gain_name, ops.DepthwiseConv2D(), ratio, gamma, ones, gain_name, gain_quant, factor=factor)
+        scaled = append("scaled", ops.Mul(), x, gain, shape=self.tensors[x].shape)
+        beta = float(layer.grn.beta) * factor
+        self.weighted(step.name, ops.DepthwiseConv2D(relu=step.relu), scaled, identity, beta, output, quant)
+
+
+def _apart_from_ties(out: Quant, alike: Callable[[Quant], bool]) -> Quant:
+    """The output's range, moved by as few units of float32 as it takes for LiteRT to give every sum one code.
+
+    Else a value so near a tie that float32 takes it for one has another code on arm64 than on x86-64: XNNPACK rounds
+    products and means on the two in different ways. Squares are tables on either, and need nothing.
+    """
+    scale = np.float32(out.scale[0])
+    while not alike(moved := Quant.per_tensor(float(scale), out.zero_point)):
+        scale = np.nextafter(scale, np.float32(np.inf))
+    return moved
+
+
+def product_apart_from_ties(a: Quant, b: Quant, out: Quant) -> Quant:
+    """See :func:`_apart_from_ties`; for every product of two codes."""
+    codes = np.arange(-128, 128)
+    products = np.multiply.outer(codes - a.zero_point, codes - b.zero_point)
+
+    def alike(moved: Quant) -> bool:
+        rescale = conv_rescale(a, b, moved)
+        cut = np.clip(rescale_cut(products, rescale.factor) + out.zero_point, -128, 127)
+        return np.array_equal(cut, requantise(products, rescale, moved, relu=False, rounding="single"))
+
+    return _apart_from_ties(out, alike)
+
+
+def mean_apart_from_ties(x: Quant, out: Quant, count: int) -> Quant:
+    """See :func:`_apart_from_ties`; for every sum of ``count`` codes."""
+    totals = np.arange(-128 * count, 127 * count + 1)
+
+    def alike(moved: Quant) -> bool:
+        rule = mean_single(x, moved, count)
+        return np.array_equal(rule.codes(totals), rule.codes_of_one_rounding(totals))
+
+    return _apart_from_ties(out, alike)
+
+
+def _codes_layout(weight: torch.Tensor, step: ConvStep) -> np.ndarray:
+    """(O, I, kH, kW) to OHWI, or to 1HWC for a depthwise convolution, float32."""
+    array = weight.detach().cpu().float().numpy()
+    return np.ascontiguousarray(array.transpose(1, 2, 3, 0) if step.depthwise else array.transpose(0, 2, 3, 1))

@@ -1,0 +1,182 @@
+"""The integer graph as PyTorch with fake quantisation: float32 arithmetic, each activation rounded to its codes.
+
+From the graph alone, so that a bundle made elsewhere can be judged too. Weights are the graph's own int8 ones. An
+activation may be restored, which leaves it as it is; with everything restored this is the network that the int8 one
+tries to be. Not exact: a sum beside a tie may round otherwise than in integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import Rounding, dequantise, quantise
+from tinyscene.runtime.arrays import F32, I8
+from tinyscene.runtime.graph import Graph, Node, Quant
+
+Row = Callable[[Graph, Node, list[Tensor]], Tensor]
+_SMALLEST = 1e-12  # 1 / sqrt(0) is beyond every range, and must stay finite
+
+
+@torch.no_grad()
+def simulate(
+    graph: Graph, log_mels: F32, restored: Collection[str] = (), *, shown: Collection[str], batch: int = 16
+) -> dict[str, F32]:
+    """The activations named in ``shown``, float32 (n, ...) in the graph's layout, for inputs float32: log-mels (n, mel,
+    time), or in the layout of the graph's input.
+
+    ``restored`` names the activations that are not rounded.
+    """
+    found: dict[str, list[F32]] = {name: [] for name in shown}
+    kept = set(restored)
+    for part in torch.from_numpy(log_mels).split(batch):
+        image = part[:, None] if part.ndim == 3 else part.permute(0, 3, 1, 2) if part.ndim == 4 else part
+        values = {graph.input: _held(image, graph.tensors[graph.input].quant, graph.input in kept)}
+        for node in graph.nodes:
+            y = ROWS[type(node.op)](graph, node, [_value(graph, values, name) for name in node.inputs])
+            values[node.output] = _held(y, graph.tensors[node.output].quant, node.output in kept)
+        for name, parts in found.items():
+            y = values[name]
+            parts.append((y.permute(0, 2, 3, 1) if y.ndim == 4 else y).numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _held(y: Tensor, quant: Quant, restored: bool) -> Tensor:
+    if restored:
+        return y
+    return torch.fake_quantize_per_tensor_affine(y, quant.scale[0], quant.zero_point, -128, 127)
+
+
+def _value(graph: Graph, values: dict[str, Tensor], name: str) -> Tensor:
+    """An activation (n, C, H, W), or a constant in the layout torch wants: weights OIHW, biases (O,)."""
+    if name in values:
+        return values[name]
+    tensor = graph.tensors[name]
+    assert tensor.data is not None
+    scale = np.asarray(tensor.quant.scale, np.float32)
+    if tensor.quant.axis is not None:
+        shape = [1] * tensor.data.ndim
+        shape[tensor.quant.axis] = -1
+        scale = scale.reshape(shape)
+    real = torch.from_numpy((tensor.data.astype(np.float32) - np.float32(tensor.quant.zero_point)) * scale)
+    if real.ndim != 4:
+        return real
+    return real.permute(0, 3, 1, 2) if tensor.quant.axis != 3 else real.permute(3, 0, 1, 2)
+
+
+def _conv(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, (x, weight, bias) = node.op, ins
+    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
+    top, left, bottom, right = op.pads
+    groups = x.shape[1] if isinstance(op, ops.DepthwiseConv2D) else 1
+    y = F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, op.stride, groups=groups)
+    return torch.relu(y) if op.relu else y
+
+
+def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Row:
+    def row(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+        assert isinstance(node.op, ops.Add | ops.Mul | ops.Sub)
+        y = function(*ins)
+        return torch.relu(y) if node.op.relu else y
+
+    return row
+
+
+def _fully_connected(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.FullyConnected)
+    y = F.linear(*ins)
+    return torch.relu(y) if node.op.relu else y
+
+
+def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """An average counts no padding."""
+    op, (x,) = node.op, ins
+    assert isinstance(op, ops.Pool2D)
+    top, left, bottom, right = op.pads
+    around = (left, right, top, bottom)
+    if op.kind == "max":
+        return F.max_pool2d(F.pad(x, around, value=-torch.inf), op.kernel, op.stride)
+    inside = F.pad(torch.ones_like(x[:1]), around)
+    return F.avg_pool2d(F.pad(x, around), op.kernel, op.stride) / F.avg_pool2d(inside, op.kernel, op.stride)
+
+
+def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Lookup)
+    functions = {"logistic": torch.sigmoid, "relu": torch.relu, "relu6": F.relu6}
+    return functions[node.op.function](ins[0]) if node.op.function in functions else ins[0]
+
+
+def _softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    return torch.softmax(ins[0], dim=1 if ins[0].ndim == 4 else -1)
+
+
+def _reshape(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """The order of elements is that of NHWC."""
+    (x,) = ins
+    rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+    y = rows.reshape(len(x), *graph.out(node).shape[1:])
+    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+
+
+def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Concat)
+    batch = max(len(x) for x in ins)
+    parts = [x.expand(batch, *x.shape[1:]) for x in ins]
+    return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
+
+
+def _mean(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Mean)
+    if node.op.over == "space":
+        return ins[0].mean(dim=(2, 3), keepdim=node.op.keep_dims)
+    return ins[0].mean(dim=1, keepdim=True)
+
+
+def _rsqrt(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    return torch.rsqrt(ins[0].clamp(min=_SMALLEST))
+
+
+ROWS: dict[type[ops.Op], Row] = {
+    ops.Conv2D: _conv,
+    ops.DepthwiseConv2D: _conv,
+    ops.FullyConnected: _fully_connected,
+    ops.Add: _elementwise(torch.add),
+    ops.Sub: _elementwise(torch.sub),
+    ops.Mul: _elementwise(torch.mul),
+    ops.Mean: _mean,
+    ops.Pool2D: _pool2d,
+    ops.Rsqrt: _rsqrt,
+    ops.Lookup: _lookup,
+    ops.Softmax: _softmax,
+    ops.Reshape: _reshape,
+    ops.Concat: _concat,
+}
+
+
+class PytorchEngine:
+    """Fake quantisation as an engine (see :class:`tinyscene.runtime.engines.Engine`)."""
+
+    name = "pytorch"
+    rounding: Rounding = "single"
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.notes = (f"version {torch.__version__}",)
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        """Every activation but the input by name, int8 (batch, ...)."""
+        return self._codes(codes, [t.name for t in self._graph.activations() if t.name != self._graph.input])
+
+    def output_codes(self, codes: I8) -> I8:
+        """The graph's output alone, int8 (batch, ...)."""
+        return self._codes(codes, [self._graph.output])[self._graph.output]
+
+    def _codes(self, codes: I8, names: list[str]) -> dict[str, I8]:
+        quants = {name: tensor.quant for name, tensor in self._graph.tensors.items()}
+        found = simulate(self._graph, dequantise(codes, quants[self._graph.input]), shown=names)
+        return {name: quantise(values, quants[name]) for name, values in found.items()}

@@ -1,0 +1,109 @@
+"""What a network costs as firmware in each way of running it, and how many instructions each call takes.
+
+Measured on the product's own image under emulation, after its output was compared with that of the observed one. A
+machine whose compiler or emulator is missing, or that the model does not fit, is left out by name, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, Target
+from tinyscene.firmware_harness.emit.schedule import Optimise
+from tinyscene.firmware_harness.run.engine import Figures, FirmwareEngine
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.graph import Graph
+
+MACHINES = (CORTEX_M4, CORTEX_M55)  # without and with vector instructions
+PROFILED: Optimise = "speed"  # the way whose calls are counted one by one
+
+
+@dataclass(frozen=True)
+class Way:
+    """One image; ``figures`` are of one inference."""
+
+    machine: str
+    rounding: Rounding
+    optimise: Optimise
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class CallCost:
+    """One call of a kernel. It runs the network's steps ``first`` to ``last``, counted from 1."""
+
+    kernel: str
+    first: int
+    last: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """All calls of one inference, in their order."""
+
+    machine: str
+    rounding: Rounding
+    optimise: Optimise
+    calls: tuple[CallCost, ...]
+
+    @property
+    def instructions(self) -> int:
+        return sum(call.instructions for call in self.calls)
+
+
+@dataclass(frozen=True)
+class FirmwareCost:
+    """``left_out``: why nothing is known of a machine, by its name."""
+
+    ways: tuple[Way, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def firmware_cost(
+    graph: Graph,
+    inputs: I8,
+    machines: Sequence[Target] = MACHINES,
+    rounding: Rounding = "double",
+    on_machine: Callable[[str], None] | None = None,
+) -> FirmwareCost:
+    """Measure every way of running ``graph`` on the first of ``inputs``, int8 (n, H, W, C).
+
+    Args:
+        machines: emulated ones; this machine counts no instructions.
+        on_machine: told the name of each machine before it is measured.
+    """
+    ways: list[Way] = []
+    profiles: list[Profile] = []
+    left_out: dict[str, str] = {}
+    for machine in machines:
+        if on_machine:
+            on_machine(machine.name)
+        try:
+            found, profile = _measured(graph, inputs, machine, rounding)
+        except TinysceneError as problem:
+            left_out[machine.name] = str(problem)
+            continue
+        ways += found
+        profiles.append(profile)
+    return FirmwareCost(tuple(ways), tuple(profiles), left_out)
+
+
+def _measured(graph: Graph, inputs: I8, machine: Target, rounding: Rounding) -> tuple[list[Way], Profile]:
+    ways = []
+    calls: tuple[CallCost, ...] = ()
+    for optimise in get_args(Optimise):
+        engine = FirmwareEngine(graph, machine, rounding, optimise=optimise)
+        ways.append(Way(machine.name, rounding, optimise, engine.measure(inputs)))
+        if optimise == PROFILED:
+            counts = engine.profile(inputs)
+            calls = tuple(
+                CallCost(call.layer.kernel, call.nodes.start + 1, call.nodes.stop, count)
+                for call, count in zip(engine.emitted.calls, counts, strict=True)
+            )
+    return ways, Profile(machine.name, rounding, PROFILED, calls)

@@ -1,0 +1,1 @@
+"""Targets that `verify` compares with the integer graph, and converters of other makers."""

@@ -1,0 +1,1 @@
+"""Programs that run in a process, and often a Python, of their own; nothing imports them."""

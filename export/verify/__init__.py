@@ -1,0 +1,1 @@
+"""Comparison of every target with the integer graph, op by op."""

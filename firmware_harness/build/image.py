@@ -1,0 +1,218 @@
+"""Compile an emitted model, the kernels and a test program into an image.
+
+Objects and images are named by a digest of everything that goes into them, so that nothing is compiled twice in one
+build folder. Refuses a model that does not fit into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from tinyscene.runtime.arith import Rounding
+
+from ..emit.model import ROUNDING_MACRO, Emitted
+from ..errors import FirmwareError
+from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
+from .targets import C_FLAGS, PORT_FOLDER, Target
+from .tools import compiler_version, run_tool
+
+Program = Literal["verify", "measure", "profile", "logmel", "scenes"]
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
+CODE_SECTIONS = (".text",)
+FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".ARM.exidx", ".data")
+STATIC_RAM_SECTIONS = (".data", ".bss")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked program."""
+
+    path: Path
+    target: Target
+    program: Program
+    rounding: Rounding
+
+
+@dataclass(frozen=True)
+class ImageSizes:
+    """Bytes of an image, test program and start-up code (some 1.5 kB) included.
+
+    ``flash_bytes`` is code, constants and initial data; ``code_bytes`` the code alone; ``static_ram_bytes`` variables
+    other than arena and stack.
+    """
+
+    flash_bytes: int
+    code_bytes: int
+    static_ram_bytes: int
+
+
+def build(
+    emitted: Emitted,
+    target: Target,
+    rounding: Rounding,
+    *,
+    program: Program = "verify",
+    frontend: EmittedFrontend | None = None,
+    folder: Path | None = None,
+) -> Image:
+    """Compile and link ``program`` around the model.
+
+    Args:
+        emitted: the model's C.
+        target: machine to build for.
+        rounding: the rule compiled in.
+        program: ``verify`` dumps every layer, with sanitizers where the target has them; ``measure`` is the image as a
+            product would have it, for targets with a counter, and ``profile`` counts each call there; ``scenes`` is the
+            application from audio to label.
+        frontend: for ``scenes``, its log-mel.
+        folder: where objects and images go and are found again; by default a folder that lives as long as the process.
+
+    Raises:
+        FirmwareError: the model does not fit the target, a tool is missing, or the compiler refuses.
+    """
+    target.refuse_unless_fits(emitted.graph.name, emitted.constant_bytes, emitted.plan.arena_bytes)
+    folder = _process_folder() if folder is None else folder
+    flags = _flags(target, program)
+    if rounding == "single":
+        flags.append(f"-D{ROUNDING_MACRO}")
+    if program in ("verify", "profile"):
+        flags.append("-DTS_OBSERVE")
+    model = folder / "models" / _digest(emitted.model_c, emitted.model_h)
+    _write_model(model, emitted)
+    sources = [
+        model / "model.c",
+        *emitted.kernels.sources(),
+        PORT_FOLDER / f"{program}.c",
+        *(path for port in target.port_folders for path in port.iterdir()),
+    ]
+    headers = emitted.kernels.folders()
+    if frontend is not None:
+        sources += [*frontend_sources(), *scene_sources()]
+        headers = [*headers, FRONTEND_FOLDER, SCENE_FOLDER, _write_frontend(folder, frontend)]
+    objects = [
+        _compile(source, model, headers, flags, target, folder) for source in sorted(sources) if source.suffix == ".c"
+    ]
+    return Image(_link(objects, flags, target, folder, emitted.graph.name), target, program, rounding)
+
+
+def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | None = None) -> Image:
+    """Compile and link a log-mel front end alone, as program ``logmel``.
+
+    Raises:
+        FirmwareError: a tool is missing, or the compiler refuses.
+    """
+    folder = _process_folder() if folder is None else folder
+    flags, tables = _flags(target, "logmel"), _write_frontend(folder, frontend)
+    ports = [path for port in target.port_folders for path in port.iterdir()]
+    sources = sorted([*frontend_sources(), PORT_FOLDER / "logmel.c", *ports])
+    headers = [FRONTEND_FOLDER, tables]
+    objects = [_compile(source, tables, headers, flags, target, folder) for source in sources if source.suffix == ".c"]
+    return Image(_link(objects, flags, target, folder, frontend.spec.name), target, "logmel", "double")
+
+
+def sizes(image: Image) -> ImageSizes:
+    """Section sizes of a linked image, by the target's ``size``."""
+    listing = run_tool([image.target.toolchain.tool("size"), "-A", str(image.path)], image.target)
+    rows = [line.split() for line in listing.splitlines()]
+    bytes_of = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
+
+    def total(names: tuple[str, ...]) -> int:
+        return sum(bytes_of.get(name, 0) for name in names)
+
+    return ImageSizes(total(FLASH_SECTIONS), total(CODE_SECTIONS), total(STATIC_RAM_SECTIONS))
+
+
+@lru_cache(maxsize=1)
+def _process_folder_handle() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="tinyscene-firmware-")
+
+
+def _process_folder() -> Path:
+    return Path(_process_folder_handle().name)
+
+
+def _digest(*parts: str) -> str:
+    record = hashlib.sha256()
+    for part in parts:
+        record.update(f"{len(part)}:{part}".encode())
+    return record.hexdigest()[:32]
+
+
+def _flags(target: Target, program: Program) -> list[str]:
+    """Sanitizers wherever bytes are compared, a counter where audio is heard and the machine has one."""
+    compared = target.verify_flags if program != "measure" else ()
+    counted = ["-DTS_COUNT"] if program in ("logmel", "scenes") and target.emulator is not None else []
+    return [*C_FLAGS, *target.compile_flags, *compared, *counted]
+
+
+def _write_frontend(folder: Path, frontend: EmittedFrontend) -> Path:
+    """Where the tables of a front end lie."""
+    tables = folder / "frontends" / _digest(*frontend.headers.values())
+    frontend.write_tables(tables)
+    return tables
+
+
+def _write_model(folder: Path, emitted: Emitted) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.c").write_text(emitted.model_c)
+    (folder / "model.h").write_text(emitted.model_h)
+
+
+def _compile(
+    source: Path, model: Path, kernel_folders: list[Path], flags: list[str], target: Target, folder: Path
+) -> Path:
+    """The object of one source, compiled unless it is there already."""
+    version = compiler_version(target)
+    includes = [model, *kernel_folders, PORT_FOLDER, *target.port_folders]
+    text = source.read_text()
+    headers = _headers(text, [source.parent, *includes])
+    path = folder / "objects" / f"{_digest(version, *flags, text, *headers)}.o"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        include_flags = [f"-I{where}" for where in includes]
+        run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
+        unfinished.replace(path)
+    return path
+
+
+def _headers(text: str, folders: list[Path]) -> list[str]:
+    """The text of every header of ours that a source includes, directly or through another."""
+    found: dict[str, str] = {}
+    waiting = INCLUDE.findall(text)
+    while waiting:
+        name = waiting.pop()
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if path is not None and name not in found:
+            found[name] = path.read_text()
+            waiting += INCLUDE.findall(found[name])
+    return [found[name] for name in sorted(found)]
+
+
+def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, model: str) -> Path:
+    used = [script for port in target.port_folders for script in sorted(port.glob("*.ld"))]
+    scripts = [script.read_text() for script in (*used, *([target.linker_script] if target.linker_script else []))]
+    names = [path.name for path in objects]
+    version = compiler_version(target)
+    path = folder / "images" / f"{_digest(version, *flags, *target.link_flags, *scripts, *names)}.elf"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        try:
+            run_tool([target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target)
+        except FirmwareError as error:
+            found = OVERFLOW.search(str(error))
+            if found is None:
+                raise
+            there = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[found[1]]
+            raise target.too_large(model, f"{found[1]} contents", there + int(found[2]), there) from None
+        unfinished.replace(path)
+    return path

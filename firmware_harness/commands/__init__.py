@@ -1,0 +1,1 @@
+"""Sub-commands that make, run and ship firmware."""

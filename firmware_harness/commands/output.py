@@ -1,0 +1,173 @@
+"""A delivery, and what was counted to choose its calls, as tables for people or as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from tinyscene.runtime.cost import graph_cost
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.terminal import say, wide
+
+from ..firmware_folder import Delivery
+from ..run.engine import Figures
+from ..run.tune import Tuned, Way
+
+
+def as_json(delivery: Delivery, constant_channels_removed: int | None = None) -> str:
+    """One object: model, target, figures, layers, vectors, verdict (null when nothing was run).
+
+    ``constant_channels_removed`` is what :class:`tinyscene.runtime.bundle.Bundle` says of the model.
+    """
+    engine = delivery.engine
+    layers = [
+        {"name": c.name, "op": c.op, "output_shape": c.output_shape[1:], "macs": c.macs}
+        for c in graph_cost(engine.graph, "stored").layers
+    ]
+    calls = [
+        {"kernel": call.layer.kernel, "layers": list(call.nodes), "instructions": count}
+        for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True)
+    ]
+    vectors = [{"match": not found, "differences": [asdict(d) for d in found]} for found in delivery.vectors]
+    record = {
+        "model": engine.graph.name,
+        "digest": engine.emitted.digest,
+        "target": engine.target.name,
+        "rounding": engine.rounding,
+        "folder": str(delivery.folder),
+        "constant_channels_removed": constant_channels_removed,
+        "tuning": tuning_record(engine.graph, delivery.tuned),
+        "figures": asdict(delivery.figures),
+        "layers": layers,
+        "calls": calls,
+        "vectors": vectors,
+        "match": delivery.matches if vectors else None,
+    }
+    return json.dumps(record, indent=2)
+
+
+def show(delivery: Delivery, constant_channels_removed: int | None = None) -> None:
+    """Print layers, vectors and figures; ``constant_channels_removed`` as in :func:`as_json`."""
+    console, engine = wide(), delivery.engine
+    console.print(_layer_table(delivery))
+    for index, found in enumerate(delivery.vectors):
+        say(console, f"vector {index}: {f'MISMATCH, {found[0]}' if found else 'match'}")
+    for line in (*_figure_lines(delivery.figures), *removed_lines(constant_channels_removed)):
+        say(console, line)
+    say(console, f"C sources in {delivery.folder}")
+    if delivery.vectors:
+        calls = engine.emitted.calls
+        n_bytes = sum(engine.graph.tensors[call.output].n_bytes for call in calls)
+        seen = "layer" if len(calls) == len(engine.graph.nodes) else "call"
+        verdict = f"every byte of every {seen} matches" if delivery.matches else "MISMATCH"
+        rule, n_vectors = engine.rounding, len(delivery.vectors)
+        what = f"{engine.target.title}, rounding {rule}, {n_vectors} vectors, {len(calls)} {seen}s, {n_bytes:,} B each"
+        say(console, f"{verdict}: {what}")
+
+
+def removed_lines(constant_channels: int | None) -> Iterator[str]:
+    """One line for people, none when nobody said."""
+    if constant_channels is not None:
+        yield f"removed       {constant_channels:>13,} channels that are the same for every input, by export"
+
+
+def tuning_record(graph: Graph, tuned: Tuned | None) -> dict[str, object] | None:
+    """Plain JSON: every way of every stretch of layers, and what each mode costs."""
+    if tuned is None:
+        return None
+    stretches = [
+        {
+            "layers": [graph.nodes[i].name for call in ways[0].calls for i in call.nodes],
+            "ways": [
+                {
+                    "kernels": [call.layer.kernel for call in way.calls],
+                    "scratch_bytes": _scratch_bytes(way),
+                    "arena_bytes": way.arena_bytes,
+                    "instructions": way.instructions,
+                    "chosen": place == chosen,
+                }
+                for place, way in enumerate(ways)
+            ],
+        }
+        for ways, chosen in zip(tuned.ways, tuned.chosen, strict=True)
+    ]
+    return {"stretches": stretches, "modes": {mode: asdict(cost) for mode, cost in tuned.costs.items()}}
+
+
+def show_counts(graph: Graph, tuned: Tuned | None) -> None:
+    """Print every way of every stretch of layers, and what each mode costs; nothing where nothing was counted."""
+    if tuned is None:
+        return
+    console = wide()
+    table = Table(title="counted, * chosen", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("layers", "kernels"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("scratch, B", "arena at least, B", "instructions", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for ways, chosen in zip(tuned.ways, tuned.chosen, strict=True):
+        first, last = ways[0].calls[0].nodes.start, ways[0].calls[-1].nodes.stop - 1
+        name = f"{first} {graph.nodes[first].name}" + (f" to {last} {graph.nodes[last].name}" if last > first else "")
+        for place, way in enumerate(ways):
+            kernels = " + ".join(call.layer.kernel for call in way.calls)
+            sizes = f"{_scratch_bytes(way):,}", f"{way.arena_bytes:,}", f"{way.instructions:,}"
+            table.add_row("" if place else name, kernels, *sizes, "*" if place == chosen else "")
+    console.print(table)
+    for mode, cost in tuned.costs.items():
+        say(console, f"{mode:<13} {cost.instructions:>13,} instructions, arena {cost.arena_bytes:,} B")
+
+
+def _scratch_bytes(way: Way) -> int:
+    """Working memory beside the activations."""
+    return max(call.layer.scratch_bytes for call in way.calls)
+
+
+def _counts(delivery: Delivery) -> tuple[int | None, ...]:
+    """Instructions of each call, None where nothing was counted."""
+    return delivery.profile or (None,) * len(delivery.engine.emitted.calls)
+
+
+def _layer_table(delivery: Delivery) -> Table:
+    """One row per layer; a call that runs several shows what it costs, and the vectors that agree, beside the last."""
+    engine, n_vectors = delivery.engine, len(delivery.vectors)
+    table = Table(title=f"{engine.graph.name} on {engine.target.title}", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("layer", overflow="fold")
+    for heading in ("op", "output"):
+        table.add_column(heading, no_wrap=True)
+    counted = ["instructions"] if delivery.profile else []
+    for heading in ("MACs", "bytes", *counted, *(["equal"] if n_vectors else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    wrong = [{d.layer for d in found} for found in delivery.vectors]
+    costs = graph_cost(engine.graph, "stored").layers
+    for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True):
+        for index in call.nodes:
+            last = index == call.nodes.stop - 1
+            node, out = engine.graph.nodes[index], engine.graph.out(engine.graph.nodes[index])
+            equal = n_vectors - sum(index in layers for layers in wrong)
+            verdict = f"{'' if equal == n_vectors else 'MISMATCH '}{equal}/{n_vectors}"
+            cells = [f"{index} {node.name}", costs[index].op, "x".join(map(str, out.shape[1:]))]
+            cells += [f"{costs[index].macs:,}", f"{out.n_bytes:,}"]
+            cells += [f"{count:,}" if last and count is not None else "+"] * bool(delivery.profile)
+            cells += [verdict if last else "+"] * bool(n_vectors)
+            table.add_row(*cells)
+    return table
+
+
+def _figure_lines(figures: Figures) -> list[str]:
+    lines = []
+    if figures.flash_bytes is not None:
+        lines.append(f"flash         {figures.flash_bytes:>13,} B, of it code {figures.code_bytes:,} B")
+    lines.append(f"RAM arena     {figures.arena_bytes:>13,} B")
+    if figures.static_ram_bytes is not None:
+        lines.append(f"RAM static    {figures.static_ram_bytes:>13,} B")
+    if figures.stack_bytes is not None:
+        lines.append(f"RAM stack     {figures.stack_bytes:>13,} B, high-water mark of one inference")
+    if figures.static_ram_bytes is not None and figures.stack_bytes is not None:
+        total = figures.arena_bytes + figures.static_ram_bytes + figures.stack_bytes
+        lines.append(f"RAM together  {total:>13,} B")
+    if figures.instructions is not None:
+        lines.append(f"instructions  {figures.instructions:>13,} for one inference")
+    return lines

@@ -1,0 +1,156 @@
+"""`tinyscene firmware export`, `tinyscene firmware serial` and `tinyscene flash`: a model on its way to a board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinyscene.runtime.options import AsJson, BundleFolder, Quiet, one_of
+from tinyscene.runtime.terminal import waiting
+
+from ..errors import FirmwareError
+from .options import Hop, RoundingRule, ShippedCalls, TargetName
+
+if TYPE_CHECKING:
+    from ..run.engine import Figures
+    from ..ship.product import Product
+
+FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio")
+FORMAT_NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+CPU_NAMES = "c99 (any), dsp (Cortex-M4, M7, M33) or mve (Cortex-M55)"
+
+
+def export(
+    bundle: BundleFolder,
+    form: Annotated[
+        str, typer.Option("--as", metavar="FORMAT", help=f"{FORMAT_NAMES}.", autocompletion=one_of(FORMATS))
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="New; BUNDLE-FORMAT by default.")] = None,
+    cpu: Annotated[
+        str,
+        typer.Option(metavar="KERNELS", help=f"{CPU_NAMES}.", autocompletion=one_of(("c99", "dsp", "mve"))),
+    ] = "c99",
+    optimise: ShippedCalls = "speed",
+    rounding: RoundingRule = "double",
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="What the public C names begin with.")] = "scene",
+    release: Annotated[str, typer.Option(metavar="VERSION", help="Of the model, three numbers.")] = "1.0.0",
+    hop: Hop = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Emulate, for the README's figures.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a bundle as a folder for a project of your own: two files of C, an example, a README."""
+    from tinyscene.runtime.bundle import read_bundle
+
+    from ..ship.formats import export as write
+    from ..ship.formats import format_named
+    from ..ship.product import Options, Product
+
+    chosen = format_named(form)
+    options = Options(cpu, optimise, rounding, prefix, release, hop)
+    product = Product(read_bundle(bundle), options, _generator())
+    folder = out if out is not None else bundle.resolve().with_name(f"{bundle.resolve().name}-{form}")
+    write(product, chosen, folder, _figures(product) if measure else None)
+    sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
+    if as_json:
+        print(json.dumps({"folder": str(folder), "format": form, "kernels": cpu, **sizes}, indent=1))
+        return
+    print(
+        f"{folder}: {form}, kernels {cpu}, constants {product.constant_bytes:,} B, arena {product.arena_bytes:,} B, "
+        f"state {product.state_bytes:,} B; begin with its README.md"
+    )
+
+
+def serial(
+    bundle: BundleFolder,
+    target: TargetName = "cortex-m4",
+    optimise: ShippedCalls = "speed",
+    rounding: RoundingRule = "double",
+) -> None:
+    """Emulate a board that speaks the serial protocol of the MLPerf Tiny runner, until interrupted."""
+    import tempfile
+
+    from tinyscene.runtime.bundle import read_bundle
+
+    from ..build.targets import target_named
+    from ..ship.product import Options, Product
+    from ..ship.serial_board import SerialBoard, build_serial
+
+    machine = target_named(target)
+    product = Product(read_bundle(bundle), Options(machine.cpu, optimise, rounding), _generator())
+    with tempfile.TemporaryDirectory(prefix="tinyscene-serial-") as folder:
+        image = build_serial(product, machine, Path(folder))
+        with SerialBoard(image, machine) as board:
+            print(
+                f"{board.path}: {machine.title}, {product.graph.name}; a microsecond is 1,000 instructions", flush=True
+            )
+            code = board.wait()
+    raise FirmwareError(f"emulating {machine.name}", f"the board stopped with code {code}")
+
+
+def flash(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="ELF, Intel HEX, or bare bytes (.bin).")],
+    chip: Annotated[str, typer.Option(metavar="NAME", help="As 'pyocd list --targets' names it.")],
+    probe: Annotated[str | None, typer.Option(metavar="ID", help="Number of the probe, or a part of it.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where bare bytes go, such as 0x08000000.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check what needs no board; write nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write an image into a board's flash through pyOCD and a debug probe."""
+    from ..ship.flash import refuse_unless_inside, write_flash
+    from ..ship.images import read_image
+
+    parts = read_image(image, None if address is None else _address(address))
+    refuse_unless_inside(parts, chip)
+    if not as_json:
+        for part in parts:
+            print(f"{part.address:#010x}-{part.end - 1:#010x}  {len(part.data):,} B")
+    written = None
+    if not dry_run:
+        with waiting(f"writing to {chip}"):
+            written = write_flash(parts, chip, probe)
+    if as_json:
+        ranges = [{"address": part.address, "bytes": len(part.data)} for part in parts]
+        print(json.dumps({"chip": chip, "parts": ranges, "written_through": written}, indent=1))
+    elif written is None:
+        print(f"dry run: nothing was written to {chip}")
+    else:
+        print(f"written, read back and started: {chip}, {written}")
+
+
+def _address(text: str) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**32:
+        raise FirmwareError("--address", "no address", expected="a number of 32 bits, such as 0x08000000", got=text)
+    return value
+
+
+def _generator() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"tinyscene {version('tinyscene')}"
+    except PackageNotFoundError:  # run from a clone that was never installed
+        return "tinyscene"
+
+
+def _figures(product: Product) -> Figures:
+    """The network alone, on the emulated machine that has the product's kernels."""
+    from ..build.targets import TARGETS
+    from ..run.engine import FirmwareEngine
+    from ..ship.self_test import golden_input
+
+    cpu = product.options.cpu
+    machine = next(target for target in TARGETS.values() if target.cpu == cpu and target.emulator is not None)
+    engine = FirmwareEngine(product.graph, machine, product.options.rounding, optimise=product.options.optimise)
+    with waiting(f"emulating {machine.name}"):
+        return engine.measure(golden_input(product.graph))

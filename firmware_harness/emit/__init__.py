@@ -1,0 +1,1 @@
+"""The integer graph and the front end as C data and calls."""

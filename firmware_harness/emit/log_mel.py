@@ -1,0 +1,233 @@
+"""FrontendSpec -> frontend.h and the tables of the log-mel in C: data only, the code is hand-written in c/frontend/.
+
+The mel weights are those of runtime/log_mel.py. Normalisation and the network's input scale are multiplied into the
+coefficients of the logarithm. Refuses transforms that the C does not do: n_fft other than a power of two from 256 to
+4096, an odd window, a hop longer than the window, a mel bank whose triangles do not meet in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyscene.runtime.arrays import F64
+from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.log_mel import mel_bank, window
+from tinyscene.runtime.plan import ALIGNMENT
+from tinyscene.runtime.smoothing import SMOOTHED_HOPS
+from tinyscene.runtime.spec import FrontendSpec
+
+from ..errors import FirmwareError
+from .c_text import comment, constant_array, float_literal
+from .model import Emitted
+
+FRONTEND_FOLDER = Path(__file__).resolve().parents[1] / "c" / "frontend"
+SCENE_FOLDER = FRONTEND_FOLDER.with_name("scene")
+FFT_LENGTHS = (256, 512, 1024, 2048, 4096)
+LOG_DEGREE = 6
+PCM_FULL_SCALE = 32768.0
+TABLE_NAMES = ("frontend.h", "frontend_spectrum.h", "frontend_mel.h")
+
+
+@dataclass(frozen=True)
+class EmittedFrontend:
+    """Three headers: sizes, and the tables of the two C files that have some. ``constant_bytes`` counts the tables."""
+
+    spec: FrontendSpec
+    quant: Quant
+    headers: dict[str, str]
+    constant_bytes: int
+
+    def write(self, folder: Path) -> None:
+        """Write the tables and all of the application's C beside a model."""
+        self.write_tables(folder)
+        for source in (*frontend_sources(), *scene_sources()):
+            (folder / source.name).write_text(source.read_text())
+
+    def write_tables(self, folder: Path) -> None:
+        """Write the three headers."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in self.headers.items():
+            (folder / name).write_text(text)
+
+
+def frontend_sources() -> list[Path]:
+    """The hand-written C files of the front end, headers included, in a fixed order."""
+    return sorted(FRONTEND_FOLDER.glob("ts_*.[ch]"))
+
+
+def scene_sources() -> list[Path]:
+    """The hand-written C files of the application around front end and network, headers included."""
+    return sorted(SCENE_FOLDER.glob("ts_*.[ch]"))
+
+
+def scene_arena_bytes(emitted: Emitted, spec: FrontendSpec, hop_samples: int) -> int:
+    """For the network, and between its runs the spectrum beside its input (TS_SCENE_ARENA_BYTES)."""
+    scratch, offset = 4 * spec.n_fft, 0
+    source, input_offset = emitted.graph.tensors[emitted.graph.input], emitted.plan.offsets[emitted.graph.input]
+    if hop_samples == spec.clip_samples and input_offset < scratch:
+        offset = -(-(input_offset + source.n_bytes) // ALIGNMENT) * ALIGNMENT
+    return max(offset + scratch, emitted.plan.arena_bytes)
+
+
+def emit_frontend(
+    spec: FrontendSpec, quant: Quant, *, hop_samples: int | None = None, smoothed_hops: int = SMOOTHED_HOPS
+) -> EmittedFrontend:
+    """The C form of a front end that ends in codes of ``quant``, the network's input.
+
+    Args:
+        spec: what to compute.
+        quant: the network's input.
+        hop_samples: from one answer of the application to the next; a whole clip by default, or a multiple of the
+            front end's hop below that, and then clips overlap.
+        smoothed_hops: how many answers are averaged.
+
+    Raises:
+        FirmwareError: see the module's refusals.
+    """
+    hop_samples = spec.clip_samples if hop_samples is None else hop_samples
+    _refuse(spec, quant)
+    _refuse_hops(spec, hop_samples, smoothed_hops)
+    spectrum, spectrum_floats = _spectrum_tables(spec)
+    mel, mel_bytes = _mel_tables(spec, quant)
+    sizes = "\n".join(_sizes(spec, quant, hop_samples, smoothed_hops)) + "\n"
+    headers = dict(zip(TABLE_NAMES, (sizes, spectrum, mel), strict=True))
+    return EmittedFrontend(spec, quant, headers, 4 * spectrum_floats + mel_bytes)
+
+
+def _refuse(spec: FrontendSpec, quant: Quant) -> None:
+    where = f"front end '{spec.name}' in C"
+    if spec.n_fft not in FFT_LENGTHS:
+        raise FirmwareError(where, "n_fft", expected=" | ".join(map(str, FFT_LENGTHS)), got=spec.n_fft)
+    if spec.win_length % 2:
+        raise FirmwareError(where, "win_length", expected="an even number", got=spec.win_length)
+    if spec.hop_length > spec.win_length:
+        expected = f"at most win_length = {spec.win_length}"
+        raise FirmwareError(where, "hop_length", expected=expected, got=spec.hop_length)
+    if spec.n_mels < 2:
+        raise FirmwareError(where, "n_mels", expected="2 or more", got=spec.n_mels)
+    loudest = 2.0 * spec.win_length * spec.win_length
+    reach = max(abs(spec.floor), abs(np.log(loudest) - spec.norm_mean) / spec.norm_std) / quant.scale[0]
+    if reach >= 2**21:
+        raise FirmwareError(where, "input scale too fine to round in float32", expected=">= 1e-5", got=quant.scale[0])
+
+
+def _refuse_hops(spec: FrontendSpec, hop_samples: int, smoothed_hops: int) -> None:
+    where = f"application with front end '{spec.name}'"
+    shorter = 0 < hop_samples < spec.clip_samples and hop_samples % spec.hop_length == 0
+    if not shorter and hop_samples != spec.clip_samples:
+        expected = f"{spec.clip_samples}, or a multiple of {spec.hop_length} below"
+        raise FirmwareError(where, "samples from answer to answer", expected=expected, got=hop_samples)
+    if smoothed_hops < 1:
+        raise FirmwareError(where, "answers to average", expected="1 or more", got=smoothed_hops)
+
+
+def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: int) -> Iterator[str]:
+    first, second = _middle_radices(spec)
+    yield f"/* Emitted by tinyscene from front end {comment(spec.name)}; edit nothing here, emit it again. */"
+    yield "#ifndef FRONTEND_H\n#define FRONTEND_H\n"
+    yield f'#define TS_LOGMEL_DIGEST "{spec.digest()}"'
+    yield f"#define TS_LOGMEL_SAMPLE_RATE_HZ {spec.sample_rate_hz}"
+    yield f"#define TS_LOGMEL_CLIP_SAMPLES {spec.clip_samples} /* that one network input covers */"
+    yield f"#define TS_LOGMEL_MIN_SAMPLES {spec.min_samples}"
+    for name in ("n_fft", "win_length", "hop_length", "n_mels", "n_frames"):
+        yield f"#define TS_LOGMEL_{name.upper()} {getattr(spec, name)}"
+    if spec.pre_emphasis:
+        yield f"#define TS_LOGMEL_PRE_EMPHASIS {float_literal(spec.pre_emphasis)}"
+    mirror = spec.win_length - (1 if spec.window == "hann_symmetric" else 0)
+    yield f"#define TS_LOGMEL_WINDOW_MIRROR {mirror} /* window[i] = window[this - i] */"
+    yield f"#define TS_LOGMEL_LOG_OFFSET {float_literal(spec.log_offset)}"
+    yield f"#define TS_LOGMEL_ZERO_POINT ({quant.zero_point})"
+    yield f"\n#define TS_SCENE_HOP_SAMPLES {hop_samples} /* from one answer to the next */"
+    yield f"#define TS_SCENE_SMOOTHED_HOPS {smoothed_hops}"
+    yield "\n/* the transform of n_fft / 2 points in steps of 8, these two, and 4 */"
+    yield f"#define TS_FFT_FIRST {first}\n#define TS_FFT_SECOND {second}\n\n#endif"
+
+
+def _middle_radices(spec: FrontendSpec) -> tuple[int, int]:
+    """Steps of eight or four between the first, of eight, and the last, of four."""
+    return {256: (4, 1), 512: (8, 1), 1024: (4, 4), 2048: (8, 4), 4096: (8, 8)}[spec.n_fft]
+
+
+def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
+    """Half the window and the turns of each step, and how many floats they are."""
+    first, second = _middle_radices(spec)
+    half_window = window(spec)[: spec.win_length // 2 + 1].astype(np.float64) / (2.0 * PCM_FULL_SCALE)
+    turns = {"ts_first_turns": _step_turns(first, 8)}
+    if second > 1:
+        turns["ts_second_turns"] = _step_turns(second, 8 * first)
+    last = _last_turns(spec.n_fft // 2)
+    text = "\n".join(
+        [
+            "/* Half the window, in halves of full scale, and turns as {cosine, sine}: emitted by tinyscene. */",
+            *constant_array("float", "ts_window", map(float_literal, half_window.tolist())),
+            *(line for name, values in turns.items() for line in constant_array("TsTurn", name, _pairs(values))),
+            *constant_array("TsLastTurns", "ts_last_turns", (_last_record(row) for row in last)),
+        ]
+    )
+    return text + "\n", half_window.size + 2 * (last.size + sum(values.size for values in turns.values()))
+
+
+def _step_turns(radix: int, length: int) -> F64:
+    """Angles (length, radix - 1) of a step that combines ``radix`` transforms of ``length`` points."""
+    angle = 2.0 * np.pi * np.arange(length) / (radix * length)
+    return np.outer(angle, np.arange(1, radix))
+
+
+def _last_turns(points: int) -> F64:
+    """Angles (points / 8 + 1, 5) of the columns of the last step, of four, up to their mirror, and of their split."""
+    angle = 2.0 * np.pi * np.arange(points // 8 + 1) / points
+    return np.stack([angle, 2 * angle, 3 * angle, angle / 2, angle / 2 + np.pi / 4], axis=1)
+
+
+def _last_record(angles: F64) -> str:
+    pairs = _pairs(angles)
+    return f"{{{{{', '.join(pairs[:3])}}}, {{{', '.join(pairs[3:])}}}}}"
+
+
+def _pairs(angles: F64) -> list[str]:
+    return [f"{{{float_literal(np.cos(a))}, {float_literal(np.sin(a))}}}" for a in angles.ravel()]
+
+
+def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
+    """The bank as rising sides alone, the logarithm's coefficients, and how many bytes the tables are."""
+    first_bin, counts, weights = _rising_sides(spec)
+    scale = 1.0 / (spec.norm_std * float(np.float32(quant.scale[0])))
+    offset = -spec.norm_mean * scale
+    octave = np.sqrt([0.5, 2.0]) - 1.0
+    logarithm = np.polynomial.Chebyshev.interpolate(np.log1p, LOG_DEGREE, domain=octave)
+    coefficients = scale * np.asarray(logarithm.convert(kind=np.polynomial.Polynomial).coef, np.float64)
+    coefficients[0] += offset
+    lines = [
+        "/* Weights of the rising sides, and a polynomial that ends in the network's codes: emitted by tinyscene. */",
+        f"#define TS_MEL_FIRST_BIN {first_bin}",
+        f"#define TS_LOG_OCTAVE {float_literal(scale * np.log(2.0))}",
+        *(f"#define TS_LOG_{power} {float_literal(value)}" for power, value in enumerate(coefficients)),
+        *constant_array("uint16_t", "ts_mel_count", map(str, counts)),
+        *constant_array("float", "ts_mel_weight", map(float_literal, weights)),
+    ]
+    return "\n".join(lines) + "\n", 2 * len(counts) + 4 * len(weights)
+
+
+def _rising_sides(spec: FrontendSpec) -> tuple[int, list[int], list[float]]:
+    """First bin used, bins between each pair of neighbouring centres, and what the upper band takes of each.
+
+    Segment s lies between the centres of bands s - 1 and s; the lower band takes the rest, 1 - weight.
+    """
+    bank = mel_bank(spec).astype(np.float64)[:, :-1]  # no triangle reaches above its end, which is Nyquist at most
+    used = np.flatnonzero(bank.any(axis=0))
+    last, columns = spec.n_mels - 1, np.arange(len(used))
+    part = bank[:, used]
+    segment = np.where(part.astype(bool), np.arange(spec.n_mels)[:, None], -1).max(axis=0)  # the band that rises
+    weight = part[segment, columns]
+    falling = (segment == last) & (np.count_nonzero(part, axis=0) == 1)
+    segment, weight = np.where(falling, last + 1, segment), np.where(falling, 1.0 - weight, weight)
+    rebuilt = np.zeros((spec.n_mels + 2, len(used)))
+    rebuilt[segment + 1, columns], rebuilt[segment, columns] = weight, 1.0 - weight
+    if np.any(np.diff(used) != 1) or np.any(np.diff(segment) < 0) or np.abs(rebuilt[1:-1] - part).max() > 1e-6:
+        where = f"front end '{spec.name}' in C"
+        raise FirmwareError(where, "mel bank", expected="triangles that meet in pairs and fill their range")
+    return int(used[0]), np.bincount(segment, minlength=spec.n_mels + 1).tolist(), weight.tolist()

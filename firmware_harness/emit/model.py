@@ -1,0 +1,235 @@
+"""Graph -> model.c and model.h: constant data and the list of calls, nothing else; the code is hand-written in c/.
+
+Both rounding rules' constants are in the file, a macro of the build picks one. Refuses a graph without layers, ops
+without a C row, and constant inputs that are not int8 with one scale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.cost import graph_cost
+from tinyscene.runtime.graph import Graph, Tensor
+from tinyscene.runtime.plan import ALIGNMENT, Plan
+
+from ..errors import FirmwareError
+from .c_text import LINE_COLUMNS, comment, constant_array, float_literal, string
+from .kernel_set import PORTABLE, KernelSet
+from .records import ByRule, Fields, Macro, Scale, Values, codes_of
+from .schedule import Call, Optimise, plan_calls, schedule
+
+ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
+
+
+@dataclass(frozen=True, eq=False)
+class Emitted:
+    """The two files of one graph for one kernel set, and what they will occupy."""
+
+    graph: Graph
+    kernels: KernelSet
+    calls: tuple[Call, ...]
+    plan: Plan
+    model_c: str
+    model_h: str
+    digest: str
+
+    @property
+    def constant_bytes(self) -> int:
+        """Constant arrays of the layers; their records and constant activations come on top."""
+        return sum(array.n_bytes for call in self.calls for array in call.layer.arrays())
+
+    def write(self, folder: Path) -> None:
+        """Write model.c, model.h and the kernels they need."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in self.kernels.sources():
+            (folder / source.name).write_text(source.read_text())
+        (folder / "model.c").write_text(self.model_c)
+        (folder / "model.h").write_text(self.model_h)
+
+
+def emit(
+    graph: Graph,
+    kernels: KernelSet = PORTABLE,
+    optimise: Optimise = "layers",
+    calls: tuple[Call, ...] | None = None,
+) -> Emitted:
+    """The C form of a graph, with ``calls`` if they are chosen already (:mod:`tinyscene.firmware_harness.run.tune`).
+
+    Raises:
+        RuntimeFailure: the graph is not consistent.
+        FirmwareError: see the module's refusals.
+    """
+    graph.check()
+    if not graph.nodes:
+        raise FirmwareError(f"graph '{graph.name}'", "has no layers to run")
+    calls = schedule(graph, kernels, optimise) if calls is None else calls
+    arena, digest = plan_calls(graph, calls), graph_digest(graph)
+    model_c = "\n".join(_model_c(graph, arena, calls, digest)) + "\n"
+    model_h = "\n".join(_model_h(graph, arena, calls, digest)) + "\n"
+    return Emitted(graph, kernels, calls, arena, model_c, model_h, digest)
+
+
+def graph_digest(graph: Graph) -> str:
+    """SHA-256 over everything that decides what the model computes, and its labels."""
+    record = hashlib.sha256(repr((graph.input, graph.output, graph.labels, graph.nodes)).encode())
+    for tensor in (*graph.activations(), *graph.constants()):
+        record.update(repr((tensor.name, tensor.shape, tensor.dtype, tensor.quant)).encode())
+        if tensor.data is not None:
+            record.update(np.ascontiguousarray(tensor.data, tensor.data.dtype.newbyteorder("<")).tobytes())
+    return record.hexdigest()
+
+
+def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
+    source, out = graph.tensors[graph.input], graph.tensors[graph.output]
+    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}; edit nothing here, emit it again."
+    yield " *"
+    yield " * Compile every .c file beside this one as C99 with -ffp-contract=off. The fixed-point rounding rule holds"
+    yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} the float32 rule (XNNPACK, ONNX Runtime). */"
+    yield "#ifndef MODEL_H\n#define MODEL_H\n"
+    yield f'#define TS_MODEL_DIGEST "{digest}"'
+    yield f"#define TS_MODEL_LAYERS {len(calls)}"
+    yield f"#define TS_MODEL_ARENA_BYTES {arena.arena_bytes}"
+    yield f"#define TS_MODEL_ARENA_ALIGNMENT {ALIGNMENT}"
+    yield f"\n/* real value = scale * (code - zero point); input {_shape(source)}, output {_shape(out)} */"
+    for name, tensor in (("INPUT", source), ("OUTPUT", out)):
+        yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
+        yield f"#define TS_MODEL_{name}_SCALE {float_literal(tensor.quant.scale[0])}"
+        yield f"#define TS_MODEL_{name}_ZERO_POINT ({tensor.quant.zero_point})"
+    yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* room for the input in the arena */"
+    if graph.labels:
+        yield f"#define TS_MODEL_LABELS {{{', '.join(map(string, graph.labels))}}}"
+    yield '\n#include "ts_invoke.h"\n\n#endif'
+
+
+def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
+    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}; edit nothing here, emit it again."
+    yield f" * Digest {digest}. */"
+    yield '#include "model.h"\n#include "ts_model.h"'
+    yield from (f'#include "{header}"' for header in sorted({call.layer.header for call in calls}))
+    yield "\n/* clang-format off */"
+    names = _constant_inputs(graph)
+    for tensor_name, c_name in names.items():
+        tensor = graph.tensors[tensor_name]
+        yield f"\n/* constant {comment(tensor_name)} {_shape(tensor)} */"
+        yield from _array(c_name, Values("int8_t", tuple(codes_of(tensor).ravel().tolist())))
+    costs = graph_cost(graph, "stored").layers
+    for index, call in enumerate(calls):
+        yield ""
+        yield from (f"/* {_headline(graph, at, costs[at].macs)} */" for at in call.nodes)
+        yield from _declared(f"layer_{index}", call.layer.fields)
+        yield f"static const {call.layer.record} layer_{index} = {{"
+        yield from _initialised(f"layer_{index}", call.layer.fields, "    ")
+        yield "};"
+    yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
+    for index, call in enumerate(calls):
+        places = [_place(graph, arena, names, name) for name in (*call.inputs, call.output)]
+        scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
+        title = comment(graph.nodes[call.nodes.stop - 1].name)
+        yield f"    {call.layer.kernel}(&layer_{index}, {', '.join(places + scratch)}); /* {title} */"
+        yield f"    TS_WROTE({index}, {places[-1]}, {graph.tensors[call.output].n_bytes});"
+    yield f"    return {_place(graph, arena, names, graph.output)};\n}}"
+
+
+def _headline(graph: Graph, index: int, macs: int) -> str:
+    node = graph.nodes[index]
+    ins = [_shape(t) for t in graph.ins(node)[: ops.OPS[type(node.op)].n_activations]]
+    kernel = ""
+    if ops.is_conv(node.op):
+        _, height, width, _ = graph.ins(node)[1].shape
+        kernel = f" {height}x{width}"
+    counted = f", {macs:,} MACs" if macs else ""
+    op = f"{ops.OPS[type(node.op)].name}{kernel}"
+    return f"{index} {comment(node.name)}: {op}, {' and '.join(ins)} -> {_shape(graph.out(node))}{counted}"
+
+
+def _constant_inputs(graph: Graph) -> dict[str, str]:
+    """C names of constants that stand where an activation could, such as a summand."""
+    names: dict[str, str] = {}
+    for node in graph.nodes:
+        for tensor in graph.ins(node)[: ops.OPS[type(node.op)].n_activations]:
+            if tensor.data is None:
+                continue
+            if tensor.dtype != "int8" or tensor.quant.axis is not None:
+                where = f"graph '{graph.name}', {node.name}"
+                got = f"{tensor.dtype}, axis {tensor.quant.axis}"
+                raise FirmwareError(where, f"constant input '{tensor.name}'", expected="int8 with one scale", got=got)
+            names.setdefault(tensor.name, f"constant_{len(names)}")
+    return names
+
+
+def _place(graph: Graph, arena: Plan, constants: dict[str, str], name: str) -> str:
+    if name in constants:
+        return constants[name]
+    return "input" if name == graph.input else f"arena + {arena.offsets[name]}"
+
+
+def _declared(name: str, fields: Fields) -> Iterator[str]:
+    """The arrays that a record points to, those of records inside it included."""
+    for field, value in fields.items():
+        if isinstance(value, Values):
+            yield from _array(f"{name}_{field}", value)
+        elif isinstance(value, dict):
+            yield from _declared(f"{name}_{field}", value)
+        elif isinstance(value, ByRule) and any(isinstance(v, Values) for v in value.double.values()):
+            yield from _by_rule(_declared(name, value.single), _declared(name, value.double))
+
+
+def _initialised(name: str, fields: Fields, indent: str) -> Iterator[str]:
+    """The record's fields, one after the other."""
+    for field, value in fields.items():
+        if isinstance(value, ByRule):
+            yield from _by_rule(_initialised(name, value.single, indent), _initialised(name, value.double, indent))
+        elif isinstance(value, dict) and any(isinstance(v, dict | Values | ByRule) for v in value.values()):
+            yield f"{indent}.{field} = {{"
+            yield from _initialised(f"{name}_{field}", value, indent + "    ")
+            yield f"{indent}}},"
+        else:
+            text = f"{name}_{field}" if isinstance(value, Values) else _value(value)
+            yield from _wrapped(f".{field} = {text},", indent)
+
+
+def _by_rule(single: Iterator[str], double: Iterator[str]) -> Iterator[str]:
+    yield f"#ifdef {ROUNDING_MACRO}"
+    yield from single
+    yield "#else"
+    yield from double
+    yield "#endif"
+
+
+def _wrapped(line: str, indent: str) -> list[str]:
+    """Lines broken between fields only."""
+    whole = line.replace(", ", ",\0").replace(" = ", "\0=\0").replace(",\0.", ", .")
+    lines = textwrap.wrap(
+        whole, LINE_COLUMNS, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False
+    )
+    return [broken.replace("\0", " ") for broken in lines]
+
+
+def _fields(fields: Fields) -> str:
+    return ", ".join(f".{field} = {_value(value)}" for field, value in fields.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{_fields(value)}}}"
+    if isinstance(value, Scale):
+        return f"TS_RESCALE({value.multiplier}, {value.shift}, {float_literal(value.factor)})"
+    if isinstance(value, Macro):
+        return f"{value.name}({', '.join(map(_value, value.arguments))})"
+    return float_literal(value) if isinstance(value, float) else str(value)
+
+
+def _array(c_name: str, values: Values) -> Iterator[str]:
+    c_type = f"TS_ALIGNED {values.c_type}" if values.aligned else values.c_type
+    yield from constant_array(c_type, c_name, map(_value, values.values))
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape[1:]))})"

@@ -1,0 +1,161 @@
+"""What one call in C is made of: its record, the fields of that and the constant arrays behind them.
+
+Kernels of different CPUs share some fields; what makes those from a graph stands here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import Rescale, Rounding, clamp_range
+from tinyscene.runtime.arrays import I8, I64
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.plan import Lead
+
+LARGEST_STEP = 255  # the largest code minus zero point
+
+BYTES_OF = {
+    "int8_t": 1,
+    "int16_t": 2,
+    "int32_t": 4,
+    "TsRescale": 8,
+    "TsDspRescale": 12,
+    "TsDspPair": 32,
+    "TsDspChannel": 40,
+}
+
+Fields = dict[str, object]  # C field name -> int, float, Scale, Macro, Values, ByRule, or nested Fields
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One factor, both rules' terms: emitted as TS_RESCALE(multiplier, shift, factor).
+
+    Graph.check bounds the ratios of scales, so that shifts lie in -31..8.
+    """
+
+    multiplier: int
+    shift: int
+    factor: float = 0.0  # a fixed-point step that the other rule has no use for
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A C macro of a kernel set's header with its arguments, which picks what the rounding rule needs."""
+
+    name: str
+    arguments: tuple[int | float, ...]
+
+
+@dataclass(frozen=True)
+class ByRule:
+    """Fields, and arrays for them, that exist under one rounding rule only."""
+
+    double: Fields
+    single: Fields
+
+
+@dataclass(frozen=True)
+class Values:
+    """A constant array of a C type that :data:`BYTES_OF` knows; ``aligned``: to a word, for wide loads."""
+
+    c_type: str
+    values: tuple[int, ...] | tuple[float, ...] | tuple[Scale, ...] | tuple[Macro, ...]
+    aligned: bool = False
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.values) * BYTES_OF[self.c_type]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One call: kernel(&record, inputs..., output), and the record's fields.
+
+    A kernel with ``scratch_bytes`` gets that much of the arena as one more argument. ``leaner``: the same call in other
+    ways that need less of it and more instructions, the fastest first.
+    """
+
+    kernel: str
+    record: str
+    fields: Fields
+    scratch_bytes: int = 0
+    header: str = "ts_kernels.h"
+    n_inputs: int | None = None  # activations it reads, if not all of the node's
+    lead: Lead | None = None  # how the output may lie over the first input; None: not at all
+    leaner: tuple[Layer, ...] = ()
+
+    def arrays(self) -> Iterator[Values]:
+        """Every constant array of the record, those of nested records included."""
+        return _arrays(self.fields)
+
+
+def _arrays(fields: Fields) -> Iterator[Values]:
+    for value in fields.values():
+        if isinstance(value, Values):
+            yield value
+        elif isinstance(value, dict):
+            yield from _arrays(value)
+        elif isinstance(value, ByRule):  # one of the two is compiled; they are of one size
+            yield from _arrays(value.double)
+
+
+def window_fields(
+    graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D, kernel: tuple[int, ...]
+) -> Fields:
+    """The record TsWindow."""
+    x, out = graph.ins(node)[0], graph.out(node)
+    return {
+        "in_height": x.shape[1],
+        "in_width": x.shape[2],
+        "out_height": out.shape[1],
+        "out_width": out.shape[2],
+        "kernel_height": kernel[0],
+        "kernel_width": kernel[1],
+        "stride_height": op.stride[0],
+        "stride_width": op.stride[1],
+        "pad_top": op.pads[0],
+        "pad_left": op.pads[1],
+    }
+
+
+def output_fields(quant: Quant, relu: bool) -> Fields:
+    """The record TsOutput."""
+    low, high = clamp_range(quant, relu)
+    return {"zero_point": quant.zero_point, "low": low - quant.zero_point, "high": high - quant.zero_point}
+
+
+def relu_of(node: Node) -> bool:
+    """Whether the op ends in ReLU."""
+    return bool(getattr(node.op, "relu", False))
+
+
+def table_by_rule(table: Callable[[Rounding], I8]) -> ByRule:
+    """The field ``table``, which each rounding rule fills in its own way."""
+    double, single = (Values("int8_t", tuple(table(rule).tolist())) for rule in ("double", "single"))
+    return ByRule({"table": double}, {"table": single})
+
+
+def lookup_layer(out: Tensor, table: Callable[[Rounding], I8]) -> Layer:
+    """A table with one code for each input code; it is there once where both rules agree."""
+    by_rule = table_by_rule(table)
+    same = by_rule.double == by_rule.single
+    fields: Fields = {"size": out.n_bytes, "table": by_rule.double["table"] if same else by_rule}
+    return Layer("ts_lookup", "TsLookup", fields, n_inputs=1)
+
+
+def codes_of(tensor: Tensor) -> I64:
+    """A constant's codes, int64 in its shape."""
+    assert tensor.data is not None
+    codes: I64 = tensor.data.astype(np.int64)
+    return codes
+
+
+def scales_of(rescale: Rescale) -> tuple[Scale, ...]:
+    """One for each entry."""
+    entries = zip(rescale.multiplier.tolist(), rescale.shift.tolist(), rescale.factor.tolist(), strict=True)
+    return tuple(Scale(*entry) for entry in entries)

@@ -1,0 +1,139 @@
+"""A graph as the calls that run it on one kind of CPU, and the arena they need.
+
+`layers` runs node by node, so that every activation can be seen; `speed` and `ram` let several nodes run as one call
+where the CPU's kernels can, and differ in which of two ways they take when one is faster and the other smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.plan import Lifetime, Plan, place
+
+from .kernel_set import Fused, KernelSet
+from .layers import layer_of
+from .records import Layer
+
+Optimise = Literal["layers", "speed", "ram"]
+Mode = Literal["layers", "speed", "ram", "balanced"]  # balanced: see tune.py
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One kernel call. ``nodes``: positions in the graph of the nodes it runs."""
+
+    nodes: range
+    inputs: tuple[str, ...]
+    output: str
+    layer: Layer
+
+    @property
+    def scratch(self) -> str:
+        """The name of its working memory in the plan."""
+        return f"scratch of call {self.nodes.start}"
+
+
+def schedule(graph: Graph, kernels: KernelSet, optimise: Optimise) -> tuple[Call, ...]:
+    """Calls in the order of the graph's nodes.
+
+    Raises:
+        FirmwareError: an op without a kernel.
+    """
+    calls = tuple(_calls(graph, kernels, optimise))
+    return _leanest(graph, calls) if optimise == "ram" else calls
+
+
+def stretches(graph: Graph, kernels: KernelSet) -> tuple[tuple[tuple[Call, ...], ...], ...]:
+    """The graph cut wherever `speed` and `ram` both end a call; for each stretch every way to run it.
+
+    The first way is that of `speed`, the last the leanest.
+
+    Raises:
+        FirmwareError: an op without a kernel.
+    """
+    fast, lean = (tuple(_calls(graph, kernels, mode)) for mode in ("speed", "ram"))
+    ends = sorted({call.nodes.stop for call in fast} & {call.nodes.stop for call in lean})
+    found = []
+    for start, stop in zip((0, *ends), ends, strict=False):
+        inside = [[call for call in calls if start <= call.nodes.start < stop] for calls in (fast, lean)]
+        if [call.layer.kernel for call in inside[0]] == [call.layer.kernel for call in inside[1]]:
+            del inside[1]
+        found.append(tuple(way for calls in inside for way in product(*map(_ways, calls))))
+    return tuple(found)
+
+
+def _ways(call: Call) -> list[Call]:
+    """The call in each of its layer's ways, the leanest last."""
+    return [replace(call, layer=replace(layer, leaner=())) for layer in (call.layer, *call.layer.leaner)]
+
+
+def _calls(graph: Graph, kernels: KernelSet, optimise: Optimise) -> Iterator[Call]:
+    at = 0
+    while at < len(graph.nodes):
+        fused = _fused(graph, at, kernels, optimise)
+        if fused is not None:
+            yield Call(range(at, at + fused.count), fused.inputs, fused.output, fused.layer)
+            at += fused.count
+            continue
+        node = graph.nodes[at]
+        row = kernels.rows.get(type(node.op))
+        layer = (row(graph, node) if row else None) or layer_of(graph, node)
+        inputs = tuple(t.name for t in graph.ins(node)[: ops.OPS[type(node.op)].n_activations])
+        yield Call(range(at, at + 1), inputs[: layer.n_inputs], node.output, layer)
+        at += 1
+
+
+def _fused(graph: Graph, at: int, kernels: KernelSet, optimise: Optimise) -> Fused | None:
+    """The fused call that takes the most nodes, if its inner activations are nobody else's business."""
+    fusers = {"layers": (), "speed": kernels.fusers, "ram": kernels.fusers + kernels.lean_fusers}[optimise]
+    found = [f for fuser in fusers if (f := fuser(graph, at)) is not None and _closed(graph, at, f)]
+    return max(found, key=lambda f: f.count, default=None)
+
+
+def _closed(graph: Graph, at: int, fused: Fused) -> bool:
+    inside = graph.nodes[at : at + fused.count]
+    inner = {node.output for node in inside} - {fused.output}
+    outside = [*graph.nodes[:at], *graph.nodes[at + fused.count :]]
+    return graph.output not in inner and not any(inner & set(node.inputs) for node in outside)
+
+
+def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
+    """Offsets of every activation that exists between calls, and of each call's working memory.
+
+    An output lies over its call's first input where the kernel can do that and nothing reads the input later.
+    """
+    first, last = {graph.input: 0}, {graph.input: 0}
+    scratch = []
+    for step, call in enumerate(calls, start=1):
+        first[call.output] = last[call.output] = step
+        for name in call.inputs:
+            if name in last:
+                last[name] = step
+        if call.layer.scratch_bytes:
+            scratch.append(Lifetime(call.scratch, call.layer.scratch_bytes, step, step))
+    last[graph.output] = len(calls)
+    tensors = [Lifetime(name, graph.tensors[name].n_bytes, first[name], last[name]) for name in first]
+    leads = {
+        (call.output, call.inputs[0]): call.layer.lead
+        for step, call in enumerate(calls, start=1)
+        if call.layer.lead is not None and last.get(call.inputs[0]) == step
+    }
+    return place((*tensors, *scratch), leads)
+
+
+def _leanest(graph: Graph, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """The fastest way of each call that fits into the smallest arena there is."""
+    chosen = [_ways(call)[-1] for call in calls]
+    arena_bytes = plan_calls(graph, tuple(chosen)).arena_bytes
+    for index, call in enumerate(calls):
+        for way in _ways(call):
+            tried = [*chosen[:index], way, *chosen[index + 1 :]]
+            if plan_calls(graph, tuple(tried)).arena_bytes <= arena_bytes:
+                chosen = tried
+                break
+    return tuple(chosen)

@@ -1,0 +1,1 @@
+"""Images run on this machine or in an emulator, and their output compared."""

@@ -1,0 +1,167 @@
+"""Firmware behind the engine interface: int8 codes in, every activation out.
+
+On this machine it runs with address and undefined-behaviour sanitizers, on others under emulation. It compiles when it
+is made, so that a missing tool or a model too large shows at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.graph import Graph
+
+from ..build.image import Image, build, sizes
+from ..build.targets import Target
+from ..cpu import kernel_set
+from ..emit.model import emit
+from ..emit.schedule import Call, Optimise
+from ..errors import FirmwareError
+from .emulate import run_image
+
+VECTORS_AT_ONCE = 16  # per run, so that the file of layers stays small
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What an image costs, in bytes and instructions of one inference; None where the target cannot tell.
+
+    RAM in use is ``arena_bytes + static_ram_bytes + stack_bytes``.
+    """
+
+    arena_bytes: int
+    flash_bytes: int | None = None
+    code_bytes: int | None = None
+    static_ram_bytes: int | None = None
+    stack_bytes: int | None = None
+    instructions: int | None = None
+
+
+class FirmwareEngine:
+    """A graph as compiled C on one target (see :class:`tinyscene.runtime.engines.Engine`).
+
+    Args:
+        graph: the model.
+        target: where it runs.
+        rounding: the rule compiled in.
+        optimise: ``layers`` shows every activation; the others may run several layers in one call.
+        calls: the calls themselves, in place of those that ``optimise`` stands for.
+        folder: build folder, see :func:`tinyscene.firmware_harness.build.image.build`.
+        timeout_seconds: for one run of at most 16 vectors.
+
+    Raises:
+        FirmwareError: the graph cannot be emitted or does not fit, or a tool is missing.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: Target,
+        rounding: Rounding = "double",
+        *,
+        optimise: Optimise = "layers",
+        calls: tuple[Call, ...] | None = None,
+        folder: Path | None = None,
+        timeout_seconds: float = 600.0,
+    ) -> None:
+        self.graph, self.target, self.rounding = graph, target, rounding
+        self.name = f"c-{target.name}-{rounding}"
+        self.emitted = emit(graph, kernel_set(target.cpu), optimise, calls)
+        self.notes: tuple[str, ...] = ()
+        self._folder, self._timeout_seconds = folder, timeout_seconds
+        self._verify = self._build_verify()
+
+    def _build_verify(self) -> Image:
+        return build(self.emitted, self.target, self.rounding, folder=self._folder)
+
+    def outputs(self, codes: I8) -> dict[str, I8]:
+        """Every activation there is between calls by name, int8 (batch, ...), the input as it was given included."""
+        codes = self._checked(codes)
+        parts = [self._run(codes[at : at + VECTORS_AT_ONCE]) for at in range(0, len(codes), VECTORS_AT_ONCE)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def output_codes(self, codes: I8) -> I8:
+        """The graph's output alone, int8 (batch, ...)."""
+        return self.outputs(codes)[self.graph.output]
+
+    def product_image(self) -> Image | None:
+        """The image without observers, as a product would have it; None on this machine, where nothing is measured."""
+        if self.target.emulator is None:
+            return None
+        return build(self.emitted, self.target, self.rounding, program="measure", folder=self._folder)
+
+    def static_figures(self) -> Figures:
+        """What can be said without running."""
+        return self._static_figures(self.product_image())
+
+    def measure(self, codes: I8) -> Figures:
+        """Run the product image on the first of ``codes`` and say what it costs.
+
+        Raises:
+            FirmwareError: also when its output differs from that of the observed image.
+        """
+        image, emulator = self.product_image(), self.target.emulator
+        if image is None or emulator is None:
+            return self._static_figures(image)
+        codes = self._checked(codes)[:1]
+        finished = run_image(image, codes.tobytes(), self._timeout_seconds)
+        if finished.result != self.output_codes(codes).tobytes():
+            raise FirmwareError(f"engine {self.name}", "the output changes when layers are not observed")
+        instructions = emulator.instructions(int(finished.printed["clocks"]))
+        stack_bytes = int(finished.printed["stack_bytes"])
+        return replace(self._static_figures(image), stack_bytes=stack_bytes, instructions=instructions)
+
+    def profile(self, codes: I8) -> tuple[int, ...]:
+        """Instructions of each call (:attr:`Emitted.calls`) in one inference on the first of ``codes``.
+
+        Raises:
+            FirmwareError: this machine, which has no such counter.
+        """
+        emulator = self.target.emulator
+        if emulator is None:
+            raise FirmwareError(f"profile on {self.target.name}", "no counter", next_step="choose an emulated --target")
+        image = build(self.emitted, self.target, self.rounding, program="profile", folder=self._folder)
+        finished = run_image(image, self._checked(codes)[:1].tobytes(), self._timeout_seconds)
+        return tuple(map(emulator.instructions, np.frombuffer(finished.result, "<u4").tolist()))
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Measured on the input that is zero everywhere; the data changes the instructions by little."""
+        source = self.graph.tensors[self.graph.input]
+        return self.measure(np.full(source.shape, source.quant.zero_point, np.int8))
+
+    def _static_figures(self, image: Image | None) -> Figures:
+        if image is None:
+            return Figures(self.emitted.plan.arena_bytes)
+        size = sizes(image)
+        return Figures(self.emitted.plan.arena_bytes, size.flash_bytes, size.code_bytes, size.static_ram_bytes)
+
+    def _checked(self, codes: I8) -> I8:
+        expected = self.graph.tensors[self.graph.input].shape[1:]
+        if codes.dtype != np.int8 or codes.shape[1:] != expected or len(codes) == 0:
+            wanted = f"int8 (batch, {', '.join(map(str, expected))})"
+            got = f"{codes.dtype} {codes.shape}"
+            raise FirmwareError(f"engine {self.name}, input", "wrong shape or type", expected=wanted, got=got)
+        return codes
+
+    def _run(self, codes: I8) -> dict[str, I8]:
+        """One run of the verify image: its file holds, for each vector, every layer and the output once more."""
+        finished = run_image(self._verify, codes.tobytes(), self._timeout_seconds)
+        tensors = [self.graph.tensors[call.output] for call in self.emitted.calls]
+        n_bytes = [tensor.n_bytes for tensor in tensors] + [self.graph.tensors[self.graph.output].n_bytes]
+        dump = np.frombuffer(finished.result, np.int8)
+        if dump.size != len(codes) * sum(n_bytes):
+            expected = len(codes) * sum(n_bytes)
+            raise FirmwareError(f"engine {self.name}", "bytes in the dump", expected=expected, got=dump.size)
+        *pieces, handed_over = np.split(dump.reshape(len(codes), -1), np.cumsum(n_bytes)[:-1], axis=1)
+        found = {self.graph.input: codes}
+        for tensor, piece in zip(tensors, pieces, strict=True):
+            found[tensor.name] = piece.reshape(len(codes), *tensor.shape[1:])
+        if not np.array_equal(handed_over, found[self.graph.output].reshape(len(codes), -1)):
+            raise FirmwareError(f"engine {self.name}", "the output handed over is not the output layer's")
+        return found

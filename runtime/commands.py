@@ -1,0 +1,258 @@
+"""The runtime's sub-commands: ``tinyscene run`` and ``tinyscene bench``.
+
+Answers go to standard output, notes, errors and the progress bar to standard error. A clip that cannot be used costs
+one line there and exit code 2; the other clips are still answered.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import AsJson, BundleFolder, Engine, Quiet, RecordFile, one_of, quietened
+from .terminal import bars, notes
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from .audio import Samples
+    from .classify import Hop, SceneClassifier
+    from .microphone import LiveClock, LiveHealth
+    from .stream import Gap, SceneStream
+
+STANDARD_INPUT = Path("-")
+Threads = Annotated[int, typer.Option(metavar="N", help="Of the engine, where it can use several.")]
+
+
+def run(
+    bundle: BundleFolder,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="CLIP", help="Audio files, WAV, FLAC or OGG; - for raw samples.", show_default=False),
+    ] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
+    watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify files as they come in.")] = None,
+    engine: Engine = "litert",
+    threads: Threads = 1,
+    hop: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="With - or --mic: from answer to answer.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="With -, --mic or --watch: when to stop.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(metavar="HZ", help="Of raw samples or the microphone.")] = None,
+    channels: Annotated[int, typer.Option(metavar="N", help="Of raw samples, interleaved.")] = 1,
+    encoding: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Of raw samples: s16 or f32.", autocompletion=one_of(("s16", "f32"))),
+    ] = "s16",
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="Microphone: number or part of its name.")] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="A line per file or change of scene, no notes.", callback=quietened)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document; with -, --mic, --watch one a line.")
+    ] = False,
+) -> None:
+    """Classify audio: files, raw samples from a pipe, a microphone, or a folder that files come into."""
+    from .classify import SceneClassifier
+    from .errors import RuntimeFailure
+
+    files = clips or []
+    piped = files == [STANDARD_INPUT]
+    if sum([bool(files), mic, watch is not None]) != 1 or (STANDARD_INPUT in files and not piped):
+        raise RuntimeFailure(
+            "run", "expected files, or - alone, or --mic, or --watch DIR", next_step="give one of them"
+        )
+    if (hop is not None and not (piped or mic)) or (seconds is not None and bool(files) and not piped):
+        raise RuntimeFailure("run", "--hop and --seconds are for audio without an end", next_step="leave them out")
+    classifier = SceneClassifier.open(bundle, engine, threads)
+    shown = Shown(classifier, quiet=quiet, as_json=as_json)
+    notes(engine, classifier.engine.notes)
+    if piped:
+        _listen_to_pipe(
+            shown, classifier.frontend.sample_rate_hz if rate is None else rate, channels, encoding, hop, seconds
+        )
+    elif mic:
+        _listen_to_microphone(shown, rate, device, hop, seconds)
+    elif watch is not None:
+        _watch(shown, watch, seconds)
+    else:
+        _classify_files(shown, files, str(bundle), engine)
+
+
+class Shown:
+    """How answers are shown: as lines, as few of them (``quiet``), or as JSON."""
+
+    def __init__(self, classifier: SceneClassifier, *, quiet: bool, as_json: bool) -> None:
+        self.classifier, self.quiet, self.as_json = classifier, quiet, as_json
+
+    @property
+    def as_lines(self) -> bool:
+        return not self.quiet and not self.as_json
+
+    def classified(self, clip: Path, progress: Progress) -> dict[str, Any]:
+        """Answer one clip; return its JSON record, or one that holds the error."""
+        from .audio import AudioReader
+        from .classify import Classification
+        from .errors import RuntimeFailure
+        from .run_output import clip_record, headline, hop_line, mean_line, quiet_line
+
+        labels = self.classifier.labels
+        try:
+            with AudioReader(clip, self.classifier.frontend.sample_rate_hz) as reader:
+                notes(str(clip), reader.notes)
+                total = self.classifier.n_hops(reader.info.seconds)
+                task = progress.add_task(clip.name, total=total, visible=total > 1)
+                hops: list[Hop] = []
+                for hop in self.classifier.classify_file(reader):
+                    if self.as_lines and not hops:
+                        print(headline(reader.info))
+                    if self.as_lines:
+                        print(hop_line(labels, hop))
+                    hops.append(hop)
+                    progress.advance(task)
+                progress.remove_task(task)
+        except RuntimeFailure as failure:
+            print(f"error: {failure}", file=sys.stderr)
+            return {"path": str(clip), "error": str(failure)}
+        whole = Classification.of(labels, hops)
+        if self.as_lines and len(hops) > 1:
+            print(mean_line(labels, whole))
+        elif self.quiet and not self.as_json:
+            print(quiet_line(clip, whole))
+        return clip_record(labels, reader.info, reader.notes, whole)
+
+    def events(self, stream: SceneStream, pieces: Iterable[Samples | Gap], clock: LiveClock | None = None) -> None:
+        """Answer audio without an end, each event as soon as it is there."""
+        from .run_output import event_line, event_record, quiet_event_line
+
+        labels = self.classifier.labels
+        for event in stream.events(pieces):
+            wall_s = event.time_s if clock is None else clock.wall_s(event.time_s)
+            if self.as_json:
+                print(json.dumps(event_record(labels, event)), flush=True)
+            elif not self.quiet:
+                print(event_line(labels, event, wall_s), flush=True)
+            elif event.changed:
+                print(quiet_event_line(event, wall_s), flush=True)
+
+
+def _classify_files(shown: Shown, clips: list[Path], bundle: str, engine: str) -> None:
+    with bars() as progress:
+        records = [shown.classified(clip, progress) for clip in clips]
+    if shown.as_json:
+        notes = list(shown.classifier.engine.notes)
+        print(json.dumps({"bundle": bundle, "engine": engine, "notes": notes, "clips": records}, indent=1))
+    if any("error" in record for record in records):
+        raise typer.Exit(2)
+
+
+def _watch(shown: Shown, folder: Path, seconds: float | None) -> None:
+    from .incoming_audio import arriving_files
+
+    failed = False
+    with bars() as progress:
+        for clip in arriving_files(folder, seconds):
+            record = shown.classified(clip, progress)
+            failed |= "error" in record
+            if shown.as_json:
+                print(json.dumps(record))
+            sys.stdout.flush()
+    if failed:
+        raise typer.Exit(2)
+
+
+def _listen_to_pipe(
+    shown: Shown, rate_hz: int, channels: int, encoding: str, hop_s: float | None, seconds: float | None
+) -> None:
+    from .errors import RuntimeFailure
+    from .incoming_audio import RawPcm
+
+    pcm = RawPcm(sys.stdin.buffer, rate_hz, channels, encoding)
+    stream = shown.classifier.stream(rate_hz, hop_s)
+    shown.events(stream, pcm.pieces(seconds))
+    notes("-", pcm.notes)
+    health = stream.health
+    notes("-", _silence(health.silent_hops))
+    if health.hops + health.silent_hops == 0:
+        raise RuntimeFailure(
+            "raw samples",
+            "too short for this model",
+            expected=f"at least {stream.first_event_s:g} s",
+            got=f"{health.samples / shown.classifier.frontend.sample_rate_hz:g} s",
+            next_step="send more, or check --rate, --channels and --encoding",
+        )
+
+
+def _listen_to_microphone(
+    shown: Shown, rate_hz: int | None, device: str | None, hop_s: float | None, seconds: float | None
+) -> None:
+    from .microphone import Microphone
+
+    microphone = Microphone(rate_hz, device)
+    stream = shown.classifier.stream(microphone.rate_hz, hop_s)
+    notes(microphone.name, [f"{microphone.rate_hz:,} Hz; stop with Ctrl-C"])
+    try:
+        with microphone:
+            shown.events(stream, microphone.pieces(seconds), microphone.clock)
+    finally:
+        notes(microphone.name, [*_lost(microphone.health), *_silence(stream.health.silent_hops)])
+
+
+def _silence(hops: int) -> list[str]:
+    return [f"{hops} hops were silent and have no scene"] if hops else []
+
+
+def _lost(health: LiveHealth) -> list[str]:
+    said = [f"{health.captured_s:.1f} s captured"]
+    if health.overruns or health.gaps:
+        said.append(f"{health.overruns} overruns, {health.gaps} gaps, {health.lost_s:.2f} s lost")
+    if health.drift_ppm is not None:
+        said.append(f"its clock is {abs(health.drift_ppm):.0f} ppm {'slow' if health.drift_ppm > 0 else 'fast'}")
+    return ["; ".join(said)]
+
+
+def bench(
+    bundle: BundleFolder,
+    engine: Engine = "litert",
+    threads: Threads = 1,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long, after half a second of warm-up.")] = 5.0,
+    out: RecordFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a bundle here: latency, throughput, memory, clock, heat, energy."""
+    from .bench import BLOCKS, lines
+    from .bench import bench as measure
+    from .bundle import read_bundle
+
+    opened = read_bundle(bundle)
+    with bars() as progress:
+        task = progress.add_task("measuring", total=BLOCKS)
+        result = measure(opened, engine, threads, seconds, lambda: progress.advance(task))
+    record = json.dumps(result.to_json(), indent=1)
+    notes(engine, result.notes)
+    if out is not None:
+        out.write_text(record + "\n")
+    print(record if as_json else "\n".join(lines(result)))
+
+
+def bench_compare(
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="What tinyscene bench --out wrote.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="The record to hold against it.", show_default=False)],
+    tolerance: Annotated[float, typer.Option(metavar="SHARE", help="A smaller difference counts as none.")] = 0.03,
+    as_json: AsJson = False,
+) -> None:
+    """Tell two benchmark records apart, or say that noise forbids it. Exit code 1 when the second is slower."""
+    from .bench_compare import compare, lines, read_record
+
+    comparison = compare(read_record(a), read_record(b), tolerance)
+    print(json.dumps(comparison.to_json(), indent=1) if as_json else "\n".join(lines(comparison)))
+    if comparison.verdict == "slower":
+        raise typer.Exit(1)

@@ -1,0 +1,110 @@
+"""What functions of one code look up: 256 output codes, or the exponentials of a softmax.
+
+Under ``single`` they are what LiteRT's default kernels compute, which is XNNPACK for ``logistic`` and ``requantise``
+and float arithmetic of its own for softmax. TFLite's reference kernel of ``logistic`` is float too and rounds in
+another place: beside ties it differs by one from TFLite Micro, which ``double`` follows.
+Found by comparing bytes beside ties (tests/runtime/test_engines.py).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from . import fixed_point as fixed
+from .arith import Rounding, rescale_double
+from .arith import fixed_point as as_fixed_point
+from .arrays import F32, I8, I64
+from .graph import Quant
+
+Function = Literal["relu", "relu6", "logistic", "requantise"]
+
+_CODES = np.arange(-128, 128, dtype=np.int64)
+_SOFTMAX_INTEGER_BITS, _LOGISTIC_INTEGER_BITS, _SUM_INTEGER_BITS = 5, 4, 12
+
+
+def function_table(function: Function, x: Quant, out: Quant, rounding: Rounding) -> I8:
+    """int8 (256,): the output code for each input code -128..127."""
+    if function == "logistic":
+        return _logistic_double(x) if rounding == "double" else _logistic_single(x)
+    if function == "relu6":
+        high = out.zero_point + int(np.floor(np.float32(6) / np.float32(out.scale[0]) + 0.5))
+        return np.clip(_CODES, max(-128, out.zero_point), min(127, high)).astype(np.int8)
+    if function == "requantise" and rounding == "single":
+        factor = int(np.rint(np.float32(256) * (np.float32(x.scale[0]) / np.float32(out.scale[0]))))
+        return _int8((((_CODES - x.zero_point) * factor + 128) >> 8) + out.zero_point)
+    multiplier, shift = as_fixed_point(np.array([x.scale[0] / out.scale[0]]))
+    codes = rescale_double(_CODES - x.zero_point, multiplier, shift) + out.zero_point
+    return _int8(np.maximum(codes, out.zero_point) if function == "relu" else codes)
+
+
+def _logistic_double(x: Quant) -> I8:
+    multiplier, shift = fixed.widened(x.scale[0] * 2.0 ** (31 - _LOGISTIC_INTEGER_BITS))
+    radius = fixed.input_radius(_LOGISTIC_INTEGER_BITS, shift)
+
+    def code(distance: int) -> int:
+        if abs(distance) >= radius:
+            return 127 if distance > 0 else -128
+        wide = fixed.high_product(distance << max(shift, 0), multiplier)
+        inside = fixed.rounding_shift_right(wide, max(-shift, 0))
+        return fixed.rounding_shift_right(fixed.logistic(inside), 23) - 128
+
+    return _int8(np.array([code(distance) for distance in (_CODES - x.zero_point).tolist()]))
+
+
+def _logistic_single(x: Quant) -> I8:
+    real = ((_CODES - x.zero_point).astype(np.float32) * np.float32(x.scale[0])).astype(np.float64)
+    with np.errstate(over="ignore"):
+        share = (1.0 / (1.0 + np.exp(-real))).astype(np.float32)
+    return _int8(np.rint(share * np.float32(256) + np.float32(-128)))
+
+
+def exponentials_double(x: Quant) -> I64:
+    """int64 (256,): exp(-s d) in Q0.31 for a code d below the row's largest; 0 where it is too far below to count."""
+    wide = min(x.scale[0] * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS), 2.0**31 - 1)
+    multiplier, shift = fixed.widened(wide)
+    radius = fixed.input_radius(_SOFTMAX_INTEGER_BITS, shift)
+
+    def one(distance: int) -> int:
+        if distance > radius:
+            return 0
+        inside = fixed.high_product(-distance << shift, multiplier)
+        return fixed.exp_of_negative(inside, _SOFTMAX_INTEGER_BITS)
+
+    return np.array([one(distance) for distance in range(256)], np.int64)
+
+
+def exponentials_single(x: Quant) -> F32:
+    """float32 (256,): exp(-s d) for a code d below the row's largest."""
+    exponents = np.float32(-x.scale[0]) * np.arange(256, dtype=np.float32)
+    return np.exp(exponents.astype(np.float64)).astype(np.float32)
+
+
+def softmax_double(distances: I64, exponentials: I64) -> I8:
+    """Codes of rows given as distances from their largest code, int64 (rows, n)."""
+    terms = exponentials[distances]
+    rounded = (exponentials + (1 << (_SUM_INTEGER_BITS - 1))) >> _SUM_INTEGER_BITS
+    totals = rounded[distances].sum(axis=1)
+    codes = np.empty(distances.shape, np.int64)
+    for row, total in enumerate(totals.tolist()):
+        headroom = 32 - total.bit_length()
+        inverse = fixed.inverse_of_one_plus((total << headroom) - 2**31)
+        product = (terms[row] * inverse + 2**30) >> 31
+        bits = _SUM_INTEGER_BITS - headroom + 23
+        codes[row] = (product + (1 << (bits - 1))) >> bits
+    return _int8(codes - 128)
+
+
+def softmax_single(distances: I64, exponentials: F32) -> I8:
+    """As softmax_double. The sum runs from the first element to the last in float32."""
+    terms = exponentials[distances]
+    totals = np.cumsum(terms, axis=1, dtype=np.float32)[:, -1:]
+    inverse = np.float32(1) / (totals * np.float32(1 / 256))
+    scaled: F32 = terms * inverse
+    return _int8(np.floor(scaled.astype(np.float64) + 0.5) - 128)
+
+
+def _int8(codes: np.ndarray) -> I8:
+    saturated: I8 = np.clip(codes, -128, 127).astype(np.int8)
+    return saturated

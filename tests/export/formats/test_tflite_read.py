@@ -1,0 +1,177 @@
+"""Files into graphs: our own come back to the byte, and what cannot be read is refused by name."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.export.formats.tflite_models import NETS, Net, ds_cnn, odd_parts
+from tests.firmware_harness.random_graphs import cp_mobile, random_net
+from tests.graphs import OP_KINDS, one_op, random_input, small_net
+from tinyscene.export.errors import ExportError
+from tinyscene.export.formats.tflite_file import Int8File
+from tinyscene.export.formats.tflite_read import from_tflite
+from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.export.verify.op_comparison import compare
+from tinyscene.firmware_harness.build.targets import HOST
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.engines import LiteRTEngine, NumpyEngine, TFLMEngine
+from tinyscene.runtime.interpreter import run
+
+
+@pytest.mark.parametrize("kind", OP_KINDS)
+def test_every_op_comes_back_to_the_byte(kind):
+    for seed in range(20):
+        graph = one_op(np.random.default_rng(seed), kind)
+        data = to_tflite(graph)
+        read = from_tflite(data)
+        assert to_tflite(read) == data
+        x = random_input(np.random.default_rng(seed), graph)
+        for rounding in ("double", "single"):
+            assert np.array_equal(run(read, x, rounding=rounding), run(graph, x, rounding=rounding))
+
+
+@pytest.mark.parametrize("grn", [False, True])
+def test_nets_come_back_to_the_byte(grn):
+    rng = np.random.default_rng(3)
+    nets = [small_net(rng, grn=grn), cp_mobile(rng, "cpm23" if grn else "dcase25"), random_net(rng)]
+    for graph in nets:
+        data = to_tflite(graph)
+        read = from_tflite(data)
+        assert to_tflite(read) == data
+        assert read.nodes == graph.nodes
+
+
+@settings(max_examples=150, deadline=None)
+@given(position=st.integers(0, 20_000), byte=st.integers(0, 255), cut=st.booleans())
+def test_damaged_files_are_refused_in_words_or_read(position, byte, cut):
+    data = bytearray(to_tflite(small_net(np.random.default_rng(0), grn=False)))
+    position %= len(data)
+    if cut:
+        del data[position:]
+    else:
+        data[position] = byte
+    with contextlib.suppress(ExportError):  # and nothing else
+        from_tflite(bytes(data), where="model.tflite")
+
+
+@pytest.fixture(scope="module")
+def nets():
+    """Each net of another maker: its file, the same with every activation as an output, and what we read."""
+    made = {}
+    for name, build in NETS.items():
+        net, output = build(np.random.default_rng(12))
+        data = net.finish(output)
+        made[name] = data, net.finish(output, expose_all=True), from_tflite(data, where=name)
+    return made
+
+
+@pytest.mark.needs_module("tflite_micro")
+@pytest.mark.parametrize("name", NETS)
+def test_nets_made_elsewhere_compute_as_their_own_engines(name, nets):
+    """Every activation of the file as it was made, byte for byte."""
+    data, exposed, graph = nets[name]
+    x = random_input(np.random.default_rng(1), graph, 3)
+    for kind in (LiteRTEngine, TFLMEngine):
+        engine = kind(graph, exposed)
+        expected, shown = NumpyEngine(graph, engine.rounding).outputs(x), engine.outputs(x)
+        assert len(shown) > 3
+        for tensor, got in shown.items():
+            assert np.array_equal(got, expected[tensor]), (engine.name, tensor)
+            assert len(np.unique(got)) > min(8, got.size // 30), f"{tensor} says little"
+        assert np.array_equal(kind(graph, data).output_codes(x), expected[graph.output]), engine.name
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_nets_made_elsewhere_on_reference_kernels(name, nets):
+    """In our own file, whose every op can be judged by itself: two of them are known to part from TFLite Micro's."""
+    graph = nets[name][2]
+    x = random_input(np.random.default_rng(1), graph, 3)
+    shown = LiteRTEngine(graph, to_tflite(graph, expose_all=True), "reference").outputs(x)
+    found = compare("litert-reference", "double", graph, x, shown)
+    assert found.first_difference is None, str(found.first_difference)
+
+
+@pytest.mark.needs_tool("gcc")
+@pytest.mark.parametrize("rounding", ["double", "single"])
+@pytest.mark.parametrize("name", NETS)
+def test_nets_made_elsewhere_compile(name, rounding, nets):
+    graph = nets[name][2]
+    x = random_input(np.random.default_rng(2), graph, 2)
+    expected = NumpyEngine(graph, rounding).outputs(x)
+    got = FirmwareEngine(graph, HOST, rounding).outputs(x)
+    assert set(got) == set(expected)
+    for tensor, codes in got.items():
+        assert np.array_equal(codes, expected[tensor]), tensor
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_what_was_read_comes_back_from_our_own_file(name, nets):
+    graph = nets[name][2]
+    data = to_tflite(graph)
+    again = from_tflite(data)
+    assert to_tflite(again) == data
+    x = random_input(np.random.default_rng(3), graph)
+    for rounding in ("double", "single"):
+        assert np.array_equal(run(again, x, rounding=rounding), run(graph, x, rounding=rounding))
+
+
+@pytest.mark.parametrize("ends", ["float32", "uint8"])
+def test_ends_are_cut_to_int8(ends):
+    net, output = odd_parts(np.random.default_rng(4))
+    plain, wrapped = net.finish(output), net.finish(output, ends=ends)
+    graph = from_tflite(plain)
+    assert to_tflite(from_tflite(wrapped)) == to_tflite(graph)
+    x = random_input(np.random.default_rng(5), graph, 2)
+    cut = Int8File(wrapped, "net").int8_bytes(wrapped)
+    wanted = NumpyEngine(graph, "single").output_codes(x)
+    assert np.array_equal(LiteRTEngine(graph, cut).output_codes(x), wanted)
+    assert Int8File(plain, "net").int8_bytes(plain) is plain
+
+
+def _with(change):
+    net, output = ds_cnn(np.random.default_rng(0))
+    change(net)
+    return net.finish(output)
+
+
+def _operator(net: Net, index: int):
+    return net.operators[index]
+
+
+REFUSED = {
+    "unknown op": (
+        lambda n: n.codes.__setitem__(0, 109),
+        r"operator 0 \(.*\): not supported; expected ADD, AVERAGE_POOL",
+    ),
+    "stride of 0": (lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0), "CONV_2D.: not understood"),
+    "dilation": (lambda n: setattr(_operator(n, 0).builtinOptions, "dilationHFactor", 2), "CONV_2D.: dilation"),
+    "fused tanh": (lambda n: setattr(_operator(n, 0).builtinOptions, "fusedActivationFunction", 4), "got TANH"),
+    "float weight": (lambda n: setattr(n.tensors[1], "type", 0), "tensor 1 '.*': constant of another type or size"),
+    "weight without scales": (lambda n: setattr(n.tensors[1], "quantization", None), "not symmetric"),
+    "float activation": (lambda n: setattr(n.tensors[3], "type", 0), "full integer quantisation"),
+    "softmax of another beta": (lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 2.0), "another beta"),
+    "weight of -128": (
+        lambda n: setattr(n.buffers[1], "data", np.full(2560, 128, np.uint8)),
+        "outside of what every target can run; got .*not symmetric",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_what_cannot_be_read_is_refused_by_name(fault):
+    change, message = REFUSED[fault]
+    with pytest.raises(ExportError, match=f"^model.tflite.*{message}"):
+        from_tflite(_with(change), where="model.tflite")
+
+
+def test_what_is_no_single_graph_is_refused():
+    net, output = ds_cnn(np.random.default_rng(0))
+    with pytest.raises(ExportError, match="1 inputs and 13 outputs"):
+        from_tflite(net.finish(output, expose_all=True))
+    with pytest.raises(ExportError, match="no TFL3 mark"):
+        from_tflite(b"PK" * 50)

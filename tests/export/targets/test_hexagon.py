@@ -1,0 +1,77 @@
+"""Qualcomm's Hexagon, simulated: nothing is left to the CPU, every op within its named exception, crashes named."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.graphs import OP_KINDS, one_op, random_input, small_net
+from tinyscene.export.errors import ExportError
+from tinyscene.export.targets import hexagon
+from tinyscene.export.targets.hexagon import HexagonEngine
+from tinyscene.export.targets.table import Exposed
+from tinyscene.export.verify.op_comparison import compare
+from tinyscene.export.verify.verify import verify
+
+
+@pytest.mark.needs_module("onnxruntime_qnn")
+@pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
+def test_a_small_net_compiles_whole_and_answers_within_the_exceptions(grn: bool) -> None:
+    graph = small_net(np.random.default_rng(3), grn=grn)
+    x = random_input(np.random.default_rng(4), graph, 4)
+    engine = HexagonEngine(Exposed(graph))
+    result = compare(engine.name, engine.rounding, graph, x, engine.outputs(x))
+    assert result.first_difference is None
+    assert result.max_lsb == 1
+    (note,) = engine.notes
+    assert "every op on Hexagon v73, compiled to " in note
+
+
+@pytest.mark.needs_module("onnxruntime_qnn")
+@pytest.mark.parametrize("kind", OP_KINDS)
+def test_every_op_of_the_graph_is_taken(kind: str) -> None:
+    graph = one_op(np.random.default_rng(1), kind)
+    x = random_input(np.random.default_rng(2), graph, 2)
+    assert compare("hexagon", "single", graph, x, HexagonEngine(Exposed(graph)).outputs(x)).first_difference is None
+
+
+@pytest.mark.needs_module("onnxruntime_qnn")
+def test_what_the_cpu_would_run_is_named() -> None:
+    import onnx
+
+    graph = small_net(np.random.default_rng(3), grn=False)
+
+    class WithRound(Exposed):
+        """The file with an op at its end that Hexagon has not got."""
+
+        def file(self, name: str) -> bytes:
+            model = onnx.load_from_string(super().file(name))
+            (output,) = [o for o in model.graph.output if o.name == graph.output]
+            model.graph.node.append(onnx.helper.make_node("Erf", [output.name], ["odd"], name="Odd"))
+            output.name = "odd"
+            return bytes(model.SerializeToString())
+
+    with pytest.raises(ExportError, match=r"left to the CPU: .*Erf 'Odd'"):
+        HexagonEngine(WithRound(graph)).outputs(random_input(np.random.default_rng(4), graph))
+
+
+def test_without_the_package_the_install_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hexagon.importlib.util, "find_spec", lambda _: None)
+    graph = small_net(np.random.default_rng(3), grn=False)
+    (result,) = verify(graph, random_input(np.random.default_rng(4), graph), targets=("hexagon",)).results
+    assert result.status == "skipped"
+    assert "pip install 'tinyscene[npu]'" in result.note
+
+
+def test_a_crash_of_the_library_is_a_failure_with_its_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text("import os, sys\nprint('compiling', file=sys.stderr, flush=True)\nos.abort()\n")
+    monkeypatch.setattr(hexagon, "WORKER", worker)
+    monkeypatch.setattr(hexagon.importlib.util, "find_spec", lambda _: sys)
+    graph = small_net(np.random.default_rng(3), grn=False)
+    (result,) = verify(graph, random_input(np.random.default_rng(4), graph), targets=("hexagon",)).results
+    assert result.status == "failed"
+    assert "SIGABRT, having said: compiling" in result.note

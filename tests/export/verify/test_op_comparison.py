@@ -1,0 +1,185 @@
+"""What verify says of a target that is right, nearly right, and wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.graphs import random_input, small_net
+from tinyscene.export.labelled.codes import LabelledCodes
+from tinyscene.export.targets.table import CORE_TARGETS
+from tinyscene.export.verify.op_comparison import EXCEPTIONS, compare
+from tinyscene.export.verify.verify import verify
+from tinyscene.runtime import ops
+from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.interpreter import run
+
+
+def shown_by(graph: Graph, x: np.ndarray, rounding: str = "double") -> dict[str, np.ndarray]:
+    trace: dict[str, np.ndarray] = {}
+    run(graph, x, rounding=rounding, trace=trace)
+    return trace
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return small_net(np.random.default_rng(3), grn=True)
+
+
+@pytest.fixture
+def x(graph: Graph) -> np.ndarray:
+    return random_input(np.random.default_rng(4), graph, 2)
+
+
+@pytest.mark.parametrize("rounding", ["double", "single"])
+def test_the_graph_equals_itself(graph: Graph, x: np.ndarray, rounding: str) -> None:
+    result = compare("target", rounding, graph, x, shown_by(graph, x, rounding))
+    assert result.first_difference is None
+    assert result.bytes_different == 0
+    assert result.bytes_compared == 2 * sum(t.n_bytes for t in graph.activations() if t.name != graph.input)
+
+
+@pytest.mark.parametrize("layer", [0, 3, 9, 20])
+def test_one_wrong_byte_is_charged_to_its_own_layer(graph: Graph, x: np.ndarray, layer: int) -> None:
+    shown = shown_by(graph, x)
+    node = graph.nodes[layer]
+    wrong = shown[node.output].copy()
+    at = tuple(s - 1 for s in wrong.shape)
+    wrong[at] ^= 1
+    # What follows is computed from the wrong byte, as a real target would.
+    values = {**shown, node.output: wrong}
+    from tinyscene.runtime.kernels import KERNELS
+
+    for later in graph.nodes[layer + 1 :]:
+        arrays = tuple(values[i] if i in values else graph.tensors[i].data for i in later.inputs)
+        values[later.output] = KERNELS[type(later.op)](graph, later, arrays, "double")
+    result = compare("target", "double", graph, x, values)
+    found = result.first_difference
+    assert found is not None
+    assert (found.layer, found.name, found.element, found.n_different) == (layer, node.name, at, 1)
+    assert result.bytes_different == 1
+
+
+def test_the_other_rounding_rule_is_recognised(graph: Graph, x: np.ndarray) -> None:
+    single = shown_by(graph, x, "single")
+    result = compare("target", "double", graph, x, single)
+    assert result.first_difference is not None
+    assert "'single' rounding rule gives exactly" in str(result.first_difference)
+
+
+def test_an_exception_is_named_and_bounded(graph: Graph, x: np.ndarray) -> None:
+    tolerance = EXCEPTIONS["ort", ops.Add]
+    node = next(n for n in graph.nodes if isinstance(n.op, ops.Add))
+    shown = shown_by(graph, x, "single")
+    for size, excused in ((1, True), (2, False)):
+        changed = {name: codes.copy() for name, codes in shown.items()}
+        flat = changed[node.output].reshape(-1)
+        flat[0] += size if flat[0] < 100 else -size
+        only_add = Graph("add", graph.tensors, (node,), graph.input, node.output)
+        result = compare("ort", "single", only_add, x, changed)
+        assert (result.first_difference is None) == excused
+        assert bool(result.exceptions) == excused
+    assert (
+        tolerance.reason
+        in compare("ort", "single", only_add, x, shown | {node.output: _bumped(shown, node)}).exceptions[0]
+    )
+
+
+def _bumped(shown: dict[str, np.ndarray], node: object) -> np.ndarray:
+    codes = shown[node.output].copy()  # type: ignore[attr-defined]
+    codes.reshape(-1)[0] += 1 if codes.reshape(-1)[0] < 100 else -1
+    return codes
+
+
+def test_every_target_equals_the_graph(graph: Graph, x: np.ndarray, needs_tool: object, needs_module: object) -> None:
+    needs_tool("gcc", "arm-none-eabi-gcc", "qemu-system-arm")  # type: ignore[operator]
+    needs_module("tflite_micro", "onnxruntime", "ai_edge_litert")  # type: ignore[operator]
+    labels = np.arange(6) % 2
+    clips = LabelledCodes(
+        random_input(np.random.default_rng(0), graph, 6), labels, labels, np.array(list("aabbcc")), "noise"
+    )
+    result = verify(graph, x, targets=tuple(CORE_TARGETS), labelled=clips)
+    assert [r.target for r in result.results] == list(CORE_TARGETS)
+    assert {r.target: str(r.first_difference) for r in result.results if not r.passed} == {}
+    first = result.results[0]
+    assert {r.accuracy for r in result.results if r.rounding == "double"} == {first.accuracy}
+    assert first.accuracy_interval is not None
+    assert first.accuracy is not None
+    assert first.accuracy_interval[0] <= first.accuracy <= first.accuracy_interval[1]
+    assert first.accuracy_by_device is not None
+    assert np.mean(list(first.accuracy_by_device.values())) == pytest.approx(first.accuracy)  # two clips of each
+    assert first.float_accuracy == 1.0  # its answers were taken for labels
+
+
+def test_an_unknown_target_is_refused_with_the_known_ones(graph: Graph, x: np.ndarray) -> None:
+    with pytest.raises(TinysceneError, match="numpy-double"):
+        verify(graph, x, targets=("tricorder",))
+
+
+def test_a_missing_tool_is_a_named_skip(graph: Graph, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    (result,) = verify(graph, x, targets=("c-cortex-m4",)).results
+    assert result.status == "skipped"
+    assert "apt-get install" in result.note
+
+
+def test_a_sample_of_labelled_clips_is_stratified() -> None:
+    labels = np.repeat(np.arange(5), [100, 20, 20, 20, 20])
+    clips = LabelledCodes(np.zeros((180, 1, 1, 1), np.int8), labels, labels, np.full(180, "a"), "")
+    sample = clips.sample(25)
+    assert np.bincount(sample.labels).tolist() == [5] * 5
+
+
+@pytest.mark.needs_tool("gcc")
+def test_a_target_that_does_not_build_has_failed_and_the_others_go_on(
+    graph: Graph, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinyscene.firmware_harness.build import image as build
+
+    monkeypatch.setattr(build, "C_FLAGS", (*build.C_FLAGS, "-DTS_KERNELS_H"))
+    host, numpy = verify(graph, x, targets=("c-host", "numpy-double")).results
+    assert (host.status, numpy.status) == ("failed", "equal")
+    assert "gcc failed" in host.note
+    assert not host.passed
+
+
+@pytest.fixture
+def tie() -> tuple[Graph, np.ndarray]:
+    """A square that comes out as one code or the next, as its scales are multiplied in double or in float32."""
+    shape, tensors = (1, 1, 1, 4), {}
+    for name, scale in (("x", "0x1.79702ep-4"), ("y", "0x1.90b352p+1")):
+        tensors[name] = Tensor(name, shape, "int8", Quant.per_tensor(float.fromhex(scale), -128))
+    graph = Graph("square", tensors, (Node("square", ops.Mul(), ("x", "x"), "y"),), "x", "y").check()
+    return graph, np.array([72, 10, 20, 30], np.int8).reshape(shape)
+
+
+@pytest.mark.needs_module("ai_edge_litert", "tflite_micro")
+def test_products_of_the_reference_kernels_part_at_a_tie(tie: tuple[Graph, np.ndarray]) -> None:
+    graph, codes = tie
+    micro, reference = verify(graph, codes, targets=("tflm", "litert-reference")).results
+    assert micro.status == "equal"
+    assert (reference.status, reference.bytes_different, reference.max_lsb) == ("named exception", 1, 1)
+    assert "float32" in reference.exceptions[0]
+
+
+@pytest.mark.needs_module("ai_edge_litert")
+def test_clips_that_answer_otherwise_are_compared_in_full(tie: tuple[Graph, np.ndarray]) -> None:
+    """The scores of a clip were off while every golden vector was equal, and nothing said why."""
+    graph, codes = tie
+    golden, labels = np.zeros_like(codes), np.zeros(3, np.int64)
+    clips = LabelledCodes(np.concatenate([golden, codes, golden]), labels, labels, np.full(3, "a"), "one tie")
+    (result,) = verify(graph, golden, targets=("litert-reference",), labelled=clips).results
+    assert (result.status, result.scores_different) == ("named exception", 1)
+    assert (result.vectors, result.bytes_different) == (2, 1)
+
+
+def test_clips_without_labels_tell_how_often_a_target_agrees(graph: Graph, x: np.ndarray) -> None:
+    codes = random_input(np.random.default_rng(0), graph, 6)
+    clips = LabelledCodes(codes, None, np.zeros(6, np.int64), np.full(6, "a"), "noise")
+    verification = verify(graph, x, targets=("numpy-double",), labelled=clips)
+    (result,) = verification.results
+    assert (verification.float_accuracy, result.accuracy, result.accuracy_interval) == (None, None, None)
+    assert (result.accuracy_clips, result.scores_different) == (6, 0)
+    answers = clips.oracle(graph, "double").reshape(6, -1).argmax(axis=1)
+    assert result.float_agreement == np.mean(answers == 0)

@@ -1,0 +1,103 @@
+"""Building: missing tools, models too large, what is not compiled twice; and the C interface as a user calls it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyscene.firmware_harness.build.image import build, sizes
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
+from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.runtime.spec import preset
+from tests.firmware_harness.random_graphs import convolution
+from tests.graphs import small_net
+
+HERE = Path(__file__).resolve().parent
+needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+
+
+def test_an_unknown_target_lists_the_known_ones() -> None:
+    with pytest.raises(FirmwareError, match=r"expected host or cortex-m0plus or cortex-m4 or .*; got cortex-m3"):
+        target_named("cortex-m3")
+
+
+def test_too_many_constants_are_refused_before_compiling() -> None:
+    graph = convolution(np.random.default_rng(0), (3, 3, 700), (3, 3), channels=700)
+    with pytest.raises(FirmwareError, match=r"on cortex-m4: constants do not fit into memory; expected.*got 4,4"):
+        FirmwareEngine(graph, CORTEX_M4)
+
+
+@pytest.mark.needs_tool("gcc")
+def test_nothing_is_compiled_twice(tmp_path: Path) -> None:
+    emitted = emit(small_net(np.random.default_rng(0), grn=False))
+    first = build(emitted, HOST, "double", folder=tmp_path)
+    objects = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.o")}
+    assert build(emitted, HOST, "double", folder=tmp_path).path == first.path
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.o")} == objects
+    other = build(emit(small_net(np.random.default_rng(1), grn=False)), HOST, "double", folder=tmp_path)
+    assert other.path != first.path
+    added = len(list(tmp_path.rglob("*.o"))) - len(objects)
+    assert added == 3  # model.c, and ts_invoke.c and verify.c for its sizes
+    assert build(emitted, HOST, "single", folder=tmp_path).path != first.path
+
+
+@pytest.mark.needs_tool("arm-none-eabi-gcc")
+def test_the_application_is_compiled_again_for_another_arena(tmp_path: Path) -> None:
+    """Its sources meet model.h through another header only; one left over would bring the other mode's arena."""
+    spec = replace(preset("cpm23"), n_fft=256, win_length=200, hop_length=200, n_mels=20, clip_samples=2800)
+    graph = small_net(np.random.default_rng(3), grn=True, shape=(spec.n_mels, spec.n_frames, 1))
+    frontend = emit_frontend(spec, graph.tensors[graph.input].quant)
+    seen = []
+    for emitted in (emit(graph, kernel_set("dsp"), "ram"), emit(graph, kernel_set("dsp"), "layers")):
+        image = build(emitted, CORTEX_M4, "double", program="scenes", frontend=frontend, folder=tmp_path)
+        listing = run_tool([CORTEX_M4.toolchain.tool("size"), "-A", str(image.path)], CORTEX_M4)
+        seen.append(scene_arena_bytes(emitted, spec, spec.clip_samples))
+        assert re.search(rf"^\.arena +{seen[-1]} ", listing, re.MULTILINE)
+    assert seen[0] < seen[1]
+
+
+@pytest.mark.needs_tool("gcc")
+def test_a_compiler_error_is_shown_with_its_line(tmp_path: Path) -> None:
+    emitted = emit(small_net(np.random.default_rng(0), grn=False))
+    broken = replace(emitted, model_c=emitted.model_c.replace("return arena", "retrun arena"))
+    with pytest.raises(FirmwareError, match=r"gcc failed: .*model.c:\d+:\d+: error: .*retrun.*next: run it by hand"):
+        build(broken, HOST, "double", folder=tmp_path)
+    assert not list(tmp_path.rglob("*.elf"))
+
+
+@pytest.mark.needs_tool("gcc")
+@pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
+def test_the_call_refuses_bad_memory_and_keeps_the_input(grn: bool, tmp_path: Path) -> None:
+    emit(small_net(np.random.default_rng(3), grn=grn)).write(tmp_path)
+    sources = [str(HERE / "invoke_check.c"), *map(str, tmp_path.glob("*.c"))]
+    program = tmp_path / "check"
+    subprocess.run(["gcc", "-std=c99", *SANITIZERS, f"-I{tmp_path}", *sources, "-o", str(program)], check=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"line {done.returncode}: {done.stderr[:500]}"
+
+
+@needs_m4
+def test_figures_add_up(tmp_path: Path) -> None:
+    graph = small_net(np.random.default_rng(3), grn=True)
+    engine = FirmwareEngine(graph, CORTEX_M4, folder=tmp_path)
+    figures = engine.figures
+    assert figures.arena_bytes == engine.emitted.plan.arena_bytes
+    assert figures.flash_bytes > figures.code_bytes + engine.emitted.constant_bytes
+    assert figures.flash_bytes < figures.code_bytes + engine.emitted.constant_bytes + 4000
+    assert 0 < figures.static_ram_bytes < 200
+    assert 64 < figures.stack_bytes < 1024
+    assert engine.measure(np.zeros((1, 20, 14, 1), np.int8)) == engine.measure(np.zeros((2, 20, 14, 1), np.int8))
+    image = engine.product_image()
+    assert image is not None
+    assert sizes(image).flash_bytes == figures.flash_bytes
+    assert FirmwareEngine(graph, HOST).figures.instructions is None

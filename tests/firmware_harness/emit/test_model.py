@@ -1,0 +1,145 @@
+"""What is emitted, and what is refused."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.firmware_harness.random_graphs import convolution, random_net, with_quant
+from tests.graphs import one_op, random_input, small_net
+from tinyscene.firmware_harness.build.targets import C_FLAGS, HOST, TARGETS
+from tinyscene.firmware_harness.emit.c_text import float_literal
+from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
+from tinyscene.firmware_harness.emit.layers import C_ROWS, layer_of
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime import ops
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.interpreter import run
+
+
+def test_every_op_has_a_row() -> None:
+    assert set(C_ROWS) == set(ops.OPS)
+
+
+def test_every_kernel_is_used_by_an_emitted_net() -> None:
+    text = emit(random_net(np.random.default_rng(0))).model_c
+    declared = re.findall(r"^void (ts_\w+)\(", (C_FOLDER / "ts_kernels.h").read_text(), re.MULTILINE)
+    assert declared
+    assert all(f"{name}(&layer_" in text for name in declared)
+
+
+def test_an_op_without_a_row_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(C_ROWS, ops.Add)
+    graph = one_op(np.random.default_rng(1), "add")
+    node = next(node for node in graph.nodes if isinstance(node.op, ops.Add))
+    with pytest.raises(FirmwareError, match=rf"'add', {node.name}: no C kernel for this op; expected Conv2D.*got Add"):
+        layer_of(graph, node)
+
+
+def test_a_graph_without_layers_is_refused() -> None:
+    quant = Quant.per_tensor(1.0, 0)
+    graph = Graph("empty", {"x": Tensor("x", (1, 2, 2, 1), "int8", quant)}, (), "x", "x")
+    with pytest.raises(FirmwareError, match="'empty': has no layers"):
+        emit(graph)
+
+
+def test_an_inconsistent_graph_is_refused() -> None:
+    graph = one_op(np.random.default_rng(1), "conv2d")
+    with pytest.raises(RuntimeFailure, match="never written"):
+        emit(replace(graph, output="weight_0"))
+
+
+def test_a_mean_over_too_much_is_refused() -> None:
+    quant = Quant.per_tensor(0.1, 0)
+    tensors = {
+        name: Tensor(name, shape, "int8", quant) for name, shape in (("x", (1, 3000, 3000, 1)), ("y", (1, 1, 1, 1)))
+    }
+    graph = Graph("wide", tensors, (Node("mean", ops.Mean(), ("x",), "y"),), "x", "y")
+    with pytest.raises(
+        FirmwareError, match=r"mean: too many elements for an int32 sum; expected at most 8,421,504; got 9,"
+    ):
+        emit(graph)
+
+
+def _with_constant_summand(dtype: str) -> Graph:
+    rng = np.random.default_rng(4)
+    data = rng.integers(-128, 128, (1, 3, 2, 5)).astype(dtype)
+    tensors = [
+        Tensor("x", data.shape, "int8", Quant.per_tensor(0.1, 1)),
+        Tensor("k", data.shape, "int8" if dtype == "int8" else "int32", Quant.per_tensor(0.2, -5), data),
+        Tensor("y", data.shape, "int8", Quant.per_tensor(0.2, 0)),
+    ]
+    return Graph("constant", {t.name: t for t in tensors}, (Node("sum", ops.Add(), ("x", "k"), "y"),), "x", "y")
+
+
+@pytest.mark.needs_tool("gcc")
+def test_a_constant_summand_is_compiled_in() -> None:
+    graph = _with_constant_summand("int8")
+    codes = random_input(np.random.default_rng(0), graph, 3)
+    assert np.array_equal(FirmwareEngine(graph, HOST).output_codes(codes), run(graph, codes))
+
+
+def test_a_constant_summand_of_another_type_is_refused() -> None:
+    with pytest.raises(FirmwareError, match=r"sum: constant input 'k'; expected int8 with one scale; got int32"):
+        emit(_with_constant_summand("int32"))
+
+
+def test_the_digest_follows_weights_and_scales() -> None:
+    graph = small_net(np.random.default_rng(1), grn=False)
+    weight = graph.tensors["weight_0"]
+    assert weight.data is not None
+    changed = weight.data.copy()
+    changed.flat[0] ^= 1
+    other = replace(graph, tensors={**graph.tensors, "weight_0": replace(weight, data=changed)})
+    scaled = with_quant(graph, {graph.output: Quant.per_tensor(0.5, 0)})
+    digests = {emit(g).digest for g in (graph, other, scaled, replace(graph, labels=tuple("abcdefghij")))}
+    assert len(digests) == 4
+    assert f'TS_MODEL_DIGEST "{emit(graph).digest}"' in emit(graph).model_h
+    assert emit(graph).model_c == emit(small_net(np.random.default_rng(1), grn=False)).model_c
+
+
+def test_float_literals_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 0x7F800000, 2000, dtype=np.uint32).view(np.float32)
+    for value in [np.float32(1), np.float32(0.1), *values]:
+        assert np.float32(float.fromhex(float_literal(float(value)).removesuffix("f"))) == value
+
+
+COMPILERS = [pytest.param(t, id=t.name, marks=pytest.mark.needs_tool(t.compiler)) for t in TARGETS.values()]
+
+
+@pytest.mark.parametrize("target", COMPILERS)
+@pytest.mark.parametrize("macros", [(), ("-DTS_ROUNDING_SINGLE",), ("-DTS_OBSERVE", "-DTS_ROUNDING_SINGLE")])
+def test_the_folder_compiles_without_warnings(target, macros: tuple[str, ...], tmp_path: Path) -> None:
+    """As a user would, in the written folder alone, with hostile names, and pedantic on top of the house's flags."""
+    graph = random_net(np.random.default_rng(6))
+    hostile = replace(graph.nodes[0], name='/* "evil" */ \\\n ü ??/')
+    labels = ('tram "7"', "a\\b", "Geräusch", "??/")[: graph.tensors[graph.output].shape[-1]]
+    fits = labels if len(labels) == graph.tensors[graph.output].shape[-1] else ()
+    emit(replace(graph, nodes=(hostile, *graph.nodes[1:]), labels=fits)).write(tmp_path)
+    assert {"-Wall", "-Wextra", "-Werror", "-Wconversion"} < set(C_FLAGS)
+    sources = [path.name for path in tmp_path.glob("*.c")]
+    command = [target.compiler, *C_FLAGS, *target.compile_flags, "-Wpedantic", *macros, "-c", *sources]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:2000]
+
+
+@pytest.mark.needs_tool("gcc")
+def test_labels_survive_as_c_strings(tmp_path: Path) -> None:
+    labels = ('tram "7"', "a\\b", "Geräusch", "??/ %s", "new\nline")
+    graph = convolution(np.random.default_rng(0), (2, 2, 1), (1, 1), channels=5)
+    emit(replace(graph, labels=labels)).write(tmp_path)
+    program = '#include <stdio.h>\n#include "model.h"\nint main(void) { const char* const l[] = TS_MODEL_LABELS; '
+    program = program + "for (int i = 0; i < 5; ++i) puts(l[i]); return 0; }\n"
+    (tmp_path / "main.c").write_text(program)
+    subprocess.run(["gcc", "-std=c99", "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    printed = subprocess.run(["./main"], cwd=tmp_path, capture_output=True, check=True).stdout.decode()
+    assert printed == "".join(f"{label}\n" for label in labels)

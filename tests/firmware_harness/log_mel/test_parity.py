@@ -1,0 +1,111 @@
+"""Log-mel in C against NumPy, in steps of the network's int8 input; processors with floats agree to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.firmware_harness.log_mel.signals import distance, expected_codes, recorded, synthetic, typical_quant
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, TARGETS
+from tinyscene.firmware_harness.emit.log_mel import emit_frontend
+from tinyscene.firmware_harness.run.audio import LogMelFirmware
+from tinyscene.runtime.spec import PRESETS, preset
+
+EQUAL = 0.999
+M4_INSTRUCTIONS = {"cpm23": 10_000_000, "dcase25": 10_000_000, "cpresnet": 6_800_000, "passt": 4_500_000}  # per clip
+TOOLS = {
+    "host": ("gcc",),
+    "riscv32": ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"),
+    **{name: ("arm-none-eabi-gcc", "qemu-system-arm") for name in TARGETS if name.startswith("cortex")},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("frontends")
+
+
+def _compare(firmware: LogMelFirmware, clips, quant) -> None:
+    for (name, samples), codes in zip(clips.items(), firmware.codes([[s] for s in clips.values()]), strict=True):
+        equal, apart = distance(codes, expected_codes(firmware.spec, quant, samples))
+        assert apart <= 1, f"{firmware.spec.name}, {name}"
+        assert equal >= EQUAL, f"{firmware.spec.name}, {name}: {equal:.4%} equal"
+
+
+@pytest.mark.needs_tool("gcc", "arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_on_host_and_m4(name: str, folder: Path) -> None:
+    spec, quant = preset(name), typical_quant(preset(name))
+    clips = synthetic(spec)
+    host, m4 = (LogMelFirmware(spec, quant, target, folder=folder) for target in (HOST, CORTEX_M4))
+    _compare(host, clips, quant)
+    pieces = [[samples] for samples in clips.values()]
+    for on_host, on_m4 in zip(host.codes(pieces), m4.codes(pieces), strict=True):
+        assert np.array_equal(on_host, on_m4)
+    assert m4.instructions is not None
+    assert m4.instructions <= M4_INSTRUCTIONS[name]
+
+
+@pytest.mark.needs_tool("gcc")
+@pytest.mark.parametrize("name", PRESETS)
+def test_recordings(name: str, folder: Path, shared_data: Path) -> None:
+    spec, quant = preset(name), typical_quant(preset(name))
+    clips = recorded(spec, shared_data)
+    assert len(clips) >= 15
+    _compare(LogMelFirmware(spec, quant, HOST, folder=folder), clips, quant)
+
+
+@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32"])
+def test_other_processors(name: str, folder: Path, needs_tool) -> None:
+    """With a float unit the same bytes as the host; without one a fused step rounds twice."""
+    needs_tool("gcc", *TOOLS[name])
+    spec = preset("passt")
+    quant = typical_quant(spec)
+    clips = {key: clip[:8000] for key, clip in synthetic(spec).items() if key in ("chirp", "noise -40 dB")}
+    pieces = [[samples] for samples in clips.values()]
+    firmware = LogMelFirmware(spec, quant, TARGETS[name], folder=folder)
+    if name in ("cortex-m0plus", "riscv32"):
+        _compare(firmware, clips, quant)
+        return
+    for here, there in zip(
+        LogMelFirmware(spec, quant, HOST, folder=folder).codes(pieces), firmware.codes(pieces), strict=True
+    ):
+        assert np.array_equal(here, there)
+
+
+@pytest.mark.needs_tool("gcc")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_fft": 256, "win_length": 256, "hop_length": 256, "n_mels": 20},
+        {"n_fft": 512, "win_length": 34, "hop_length": 7, "n_mels": 40, "window": "hann_periodic"},
+        {"n_fft": 1024, "win_length": 1022, "hop_length": 1000, "n_mels": 64, "mel_scale": "htk"},
+        {"n_fft": 2048, "win_length": 1538, "hop_length": 512, "f_min_hz": 300.0, "f_max_hz": 3800.0, "n_mels": 32},
+        {"n_fft": 4096, "win_length": 4096, "hop_length": 640, "n_mels": 2, "norm_mean": 3.0, "norm_std": 0.5},
+        {"sample_rate_hz": 8000, "f_max_hz": 4000.0, "n_fft": 512, "win_length": 200, "hop_length": 80, "n_mels": 30},
+    ],
+    ids=lambda change: str(change["n_fft"]),
+)
+def test_other_sizes(change: dict, folder: Path) -> None:
+    """Every length of the transform, windows that end anywhere, banks that begin and end anywhere."""
+    spec = replace(preset("dcase25"), name="other", clip_samples=8000, **change)
+    quant = typical_quant(spec)
+    clips = {key: clip for key, clip in synthetic(spec).items() if key != "chirp"}
+    _compare(LogMelFirmware(spec, quant, HOST, folder=folder), clips, quant)
+
+
+def test_the_tables_are_those_of_numpy() -> None:
+    """Half a window and one weight a bin are all there is: less than 40 kB at the largest."""
+    for name in PRESETS:
+        emitted = emit_frontend(preset(name), typical_quant(preset(name)))
+        assert emitted.constant_bytes < 40_000
+        assert all("0x" in text or "#define" in text for text in emitted.headers.values())
+
+
+def test_a_name_does_not_end_its_comment() -> None:
+    spec = replace(preset("cpm23"), name='*/ #error "/*')
+    first = emit_frontend(spec, typical_quant(spec)).headers["frontend.h"].splitlines()[0]
+    assert (first.find("*/"), first.rfind("/*")) == (len(first) - 2, 0)

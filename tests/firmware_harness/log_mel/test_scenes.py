@@ -1,0 +1,249 @@
+"""The application from samples to labels: against Python, hop by hop; audio that ends early; the command."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.firmware_harness.log_mel.signals import distance, expected_codes, typical_quant
+from tests.graphs import small_net
+from tinyscene import command_line
+from tinyscene.firmware_harness.application import Application
+from tinyscene.firmware_harness.build.image import build
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.firmware_harness.emit.log_mel import emit_frontend
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.emit.schedule import Mode
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.audio import SceneFirmware, audio_bytes
+from tinyscene.firmware_harness.run.emulate import run_image
+from tinyscene.runtime.arith import dequantise
+from tinyscene.runtime.classify import softmax
+from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.spec import preset
+
+FRONTEND = replace(
+    preset("cpm23"), name="small", n_fft=1024, win_length=800, hop_length=400, n_mels=20, clip_samples=8000
+)
+needs_host = pytest.mark.needs_tool("gcc")
+needs_arm = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+
+
+def _graph(seed: int):
+    """A net whose input is the front end's, and whose answers move with it."""
+    return small_net(np.random.default_rng(seed), grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
+
+
+def _recording(n: int):
+    rng = np.random.default_rng(n)
+    loudness = np.repeat(10 ** rng.uniform(0.5, 4, n // 3000 + 1), 3000)[:n]
+    return np.clip(rng.standard_normal(n) * loudness, -32768, 32767).astype("<i2")
+
+
+def _answers(graph, columns, rounding):
+    """Codes and scores for codes of the input (n_mels, n_frames)."""
+    codes = run(graph, columns[None, :, :, None], rounding=rounding).reshape(-1)
+    return codes, softmax(dequantise(codes, graph.tensors[graph.output].quant))
+
+
+@needs_host
+@pytest.mark.parametrize("rounding", ["double", "single"])
+@pytest.mark.parametrize("hop_samples", [8000, 2000])
+def test_every_hop_is_python_s(hop_samples: int, rounding: str) -> None:
+    graph = _graph(1)
+    quant = graph.tensors[graph.input].quant
+    firmware = SceneFirmware(emit(graph), FRONTEND, HOST, rounding, hop_samples=hop_samples, smoothed_hops=3)
+    recording = _recording(41_111)
+    hops = firmware.hear(recording)
+    audio = recording.astype(np.float32) / np.float32(32768)
+    if hop_samples == FRONTEND.clip_samples:
+        images = [expected_codes(FRONTEND, quant, recording[at : at + 8000]) for at in range(0, 40_000, 8000)]
+    else:
+        from tinyscene.runtime.arith import quantise
+
+        endless = quantise(LogMel(FRONTEND).stream().push(audio), quant)
+        n_hops = 1 + (endless.shape[1] - FRONTEND.n_frames) // 5
+        images = [endless[:, 5 * i : 5 * i + FRONTEND.n_frames] for i in range(n_hops)]
+    assert len(hops) == len(images)
+    mean = np.zeros(graph.tensors[graph.output].n_bytes)
+    seen = set()
+    for i, (hop, image) in enumerate(zip(hops, images, strict=True)):
+        codes, scores = _answers(graph, image, rounding)
+        assert np.array_equal(hop.codes, codes)
+        np.testing.assert_allclose(hop.scores, scores, atol=2e-6)
+        mean += (scores - mean) / min(i + 1, 3)
+        np.testing.assert_allclose(hop.smoothed, mean, atol=5e-6)
+        assert hop.label == np.argmax(hop.codes)
+        assert hop.smoothed_label == np.argmax(hop.smoothed)
+        seen.add(codes.tobytes())
+    assert len(seen) > 2
+
+
+@needs_host
+def test_the_smoothed_score_of_a_short_file_is_the_mean() -> None:
+    firmware = SceneFirmware(emit(_graph(2)), FRONTEND, HOST)
+    hops = firmware.hear(_recording(40_000))
+    np.testing.assert_allclose(hops[-1].smoothed, np.mean([hop.scores for hop in hops], axis=0), atol=1e-6)
+
+
+@needs_arm
+@needs_host
+@pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
+def test_emulated_targets_hear_what_the_host_hears(target) -> None:
+    graph, recording = _graph(3), _recording(24_000)
+    here = SceneFirmware(emit(graph), FRONTEND, HOST).hear(recording)
+    firmware = SceneFirmware(emit(graph), FRONTEND, target)
+    there = firmware.hear(recording)
+    assert [hop.codes.tolist() for hop in there] == [hop.codes.tolist() for hop in here]
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_allclose(a.smoothed, b.smoothed, atol=1e-6)
+    assert firmware.instructions is not None
+    assert 500_000 < firmware.instructions < 30_000_000
+    assert firmware.stack_bytes is not None
+    assert 256 < firmware.stack_bytes < 2048
+
+
+@pytest.mark.parametrize("target", [HOST, CORTEX_M4], ids=lambda target: target.name)
+@pytest.mark.parametrize(
+    ("audio", "complaint"),
+    [
+        (audio_bytes(_recording(7999)), "the audio ended before it was whole"),
+        (audio_bytes(_recording(20_000))[:-2], "the audio ended before it was whole"),
+        (audio_bytes(_recording(20_000))[:-1], "the audio ended before it was whole"),
+        (b"\x01\x02", "could not read the vectors"),
+    ],
+    ids=["less than a clip", "a sample missing", "half a sample", "no count"],
+)
+def test_audio_that_ends_early_is_said(target, audio: bytes, complaint: str, needs_tool, tmp_path: Path) -> None:
+    needs_tool("gcc") if target is HOST else needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    graph = _graph(3)
+    frontend = emit_frontend(FRONTEND, graph.tensors[graph.input].quant)
+    image = build(emit(graph), target, "double", program="scenes", frontend=frontend)
+    with pytest.raises(FirmwareError, match=f"running on {target.name}: {complaint}"):
+        run_image(image, audio, 60.0)
+
+
+def test_a_front_end_for_another_input_is_refused() -> None:
+    graph = small_net(np.random.default_rng(0), grn=False)
+    with pytest.raises(FirmwareError, match=r"input: not a log-mel; expected \(20, 20, 1\), what front end 'small'"):
+        SceneFirmware(emit(graph), FRONTEND, HOST)
+
+
+@needs_host
+def test_the_codes_alone_agree_too() -> None:
+    """What the application feeds the network is the front end's parity, not luck of the labels."""
+    from tinyscene.firmware_harness.run.audio import LogMelFirmware
+
+    quant, clip = typical_quant(FRONTEND), _recording(8000)
+    (codes,) = LogMelFirmware(FRONTEND, quant, HOST).codes([[clip]])
+    assert distance(codes, expected_codes(FRONTEND, quant, clip))[0] >= 0.999
+
+
+@needs_arm
+@pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
+def test_taipei_from_file_to_label(target, tiny_bundle, shared_data: Path) -> None:
+    """At least 99.5 % of the labels are those of `tinyscene run`; others are near ties."""
+    application = Application(tiny_bundle, target)
+    recordings = sorted((shared_data / "taipei" / "audio").rglob("*.flac"))[::12]
+    n_hops = n_equal = 0
+    for path in recordings:
+        heard = application.hear(path)
+        n_hops, n_equal = n_hops + len(heard.hops), n_equal + heard.equal
+        for hop, scores in zip(heard.hops, heard.expected, strict=True):
+            assert scores.max() - scores[hop.label] < 0.05
+    assert n_hops >= 50
+    assert n_equal >= 0.995 * n_hops
+
+
+@needs_arm
+@pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
+def test_every_mode_hears_the_same(target, tiny_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes, scores and labels of each hop; `ram` in less than `layers`, and the arena is the one that is linked."""
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, _recording(70_000), 32_000, subtype="PCM_16")
+    heard, arenas = {}, {}
+    for mode in get_args(Mode):
+        application = Application(tiny_bundle, target, optimise=mode)
+        heard[mode] = application.hear(clip)
+        arenas[mode] = application.firmware.emitted.plan.arena_bytes
+        listing = run_tool([target.toolchain.tool("size"), "-A", str(application.firmware.image.path)], target)
+        assert re.search(rf"^\.arena +{application.arena_bytes} ", listing, re.MULTILINE)
+    for other in heard.values():
+        assert other.equal == len(other.hops) == 2
+        for hop, first in zip(other.hops, heard["layers"].hops, strict=True):
+            assert (hop.label, hop.smoothed_label) == (first.label, first.smoothed_label)
+            assert np.array_equal(hop.codes, first.codes)
+            assert np.array_equal(hop.smoothed, first.smoothed)
+    assert arenas["ram"] <= arenas["balanced"] <= arenas["speed"] <= arenas["layers"]
+    assert arenas["ram"] < 0.9 * arenas["layers"]
+
+
+@needs_arm
+def test_the_command_writes_hears_and_compares(tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip, out = tmp_path / "clip.wav", tmp_path / "app"
+    soundfile.write(clip, _recording(100_000), 32_000, subtype="PCM_16")
+    words = ["firmware", str(tiny_bundle.path), "--frontend", "--out", str(out)]
+    assert command_line.main([*words, "--run", str(clip)]) == 0
+    shown = capsys.readouterr().out
+    assert "3 of 3 labels are those of tinyscene run: Cortex-M4F" in shown
+    assert "instructions " in shown
+    names = {path.name for path in out.iterdir()}
+    assert {"model.c", "frontend.h", "ts_scene.h", "ts_logmel.c", "ts_mel.c", "firmware.elf"} <= names
+    assert command_line.main([*words, "--run", str(clip), "--hop", "0.5", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["match"] is True
+    assert (record["hop_samples"], len(record["recordings"][0]["hops"])) == (16_000, 5)
+    assert record["constant_channels_removed"] == tiny_bundle.constant_channels_removed
+
+
+@needs_arm
+def test_the_command_chooses_a_mode(
+    tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
+    words = ["firmware", str(tiny_bundle.path), "--frontend", "--out", str(tmp_path / "app")]
+    for mode in ("layers", "ram"):
+        assert command_line.main([*words, "--optimise", mode]) == 0
+        application = Application(tiny_bundle, CORTEX_M4, optimise=mode)  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert f"RAM arena     {application.arena_bytes:>13,} B" in shown
+        assert f"removed       {tiny_bundle.constant_channels_removed:>13,} channels" in shown
+        assert (tmp_path / "app" / "model.c").read_text() == application.firmware.emitted.model_c
+    assert command_line.main([*words, "--tune"]) == 0
+    assert "balanced " in capsys.readouterr().out
+
+
+def test_the_command_s_refusals_are_one_line(
+    tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], needs_tool
+) -> None:
+    needs_tool("gcc")
+    short = tmp_path / "short.wav"
+    soundfile.write(short, _recording(20_000), 32_000, subtype="PCM_16")
+    cut = tmp_path / "cut.wav"
+    soundfile.write(cut, _recording(70_000), 32_000, subtype="PCM_16")
+    cut.write_bytes(cut.read_bytes()[:-4001])
+    bundle = ["firmware", str(tiny_bundle.path), "--target", "host", "--out", str(tmp_path / "app")]
+    for words, complaint in [
+        (["--frontend", "--run"], "--frontend hears recordings"),
+        (["--frontend", str(short)], "--frontend hears recordings"),
+        (["--run", str(short)], "belong to --frontend"),
+        (["--hop", "0.5"], "belong to --frontend"),
+        (["--frontend", "--hop", "0.3333"], "samples from answer to answer"),
+        (["--frontend", "--run", str(short)], "the audio ended before it was whole"),
+        (["--frontend", "--run", str(cut)], "truncated audio file"),
+        (["--frontend", "--run", str(tmp_path / "none.wav")], "no such file"),
+    ]:
+        assert command_line.main([*bundle, *words]) == 2
+        error = capsys.readouterr().err
+        assert complaint in error
+        assert error.count("\n") == 1

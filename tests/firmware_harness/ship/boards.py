@@ -1,0 +1,51 @@
+"""Programs around an exported folder, linked for a machine of the harness and run there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyscene.firmware_harness.build.targets import C_FLAGS, PORT_FOLDER, Target
+
+HEAR = Path(__file__).with_name("hear.c")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Exit code, and what was printed, line by line."""
+
+    code: int
+    lines: list[str]
+
+
+def link(target: Target, inputs: Sequence[Path], includes: Sequence[Path], image: Path, *flags: str) -> Path:
+    """C files, objects and libraries into one image, with the machine's start-up code."""
+    ports = [source for folder in target.port_folders for source in sorted(folder.glob("*.c"))]
+    searched = [f"-I{folder}" for folder in (*includes, *target.port_folders, PORT_FOLDER)]
+    subprocess.run(
+        [
+            *(target.compiler, *C_FLAGS, *flags, *target.compile_flags, *searched, *map(str, [*ports, *inputs])),
+            *(*target.link_flags, "-lm", "-o", str(image)),
+        ],
+        check=True,
+    )
+    return image
+
+
+def run(target: Target, image: Path) -> Ran:
+    """Run an image in the folder it lies in; the console of an emulated one goes to standard error."""
+    command = [str(image)]
+    if target.emulator is not None:
+        command = [
+            *(target.emulator.command, "-M", target.emulator.machine, *target.emulator.options, "-display", "none"),
+            *("-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"),
+            *("-kernel", str(image)),
+        ]
+    done = subprocess.run(
+        command, cwd=image.parent, capture_output=True, text=True, timeout=60, check=False,
+        stdin=subprocess.DEVNULL, env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"},
+    )  # fmt: skip
+    return Ran(done.returncode, (done.stdout + done.stderr).splitlines())

@@ -1,0 +1,133 @@
+"""Each kind of folder against the published rules of its kind."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tinyscene.firmware_harness.ship.formats import FORMATS, contents
+from tinyscene.firmware_harness.ship.product import Options, Product
+from tinyscene.runtime.bundle import Bundle
+
+SEMANTIC_VERSION = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+ARDUINO_CATEGORIES = {
+    "Display", "Communication", "Signal Input/Output", "Sensors", "Device Control", "Timing", "Data Storage",
+    "Data Processing", "Other",
+}  # fmt: skip
+
+
+def _files(bundle: Bundle, form: str, cpu: str = "c99") -> dict[str, bytes]:
+    return contents(Product(bundle, Options(cpu=cpu, prefix="asc", release="1.2.3"), "tinyscene"), FORMATS[form])
+
+
+def test_arduino(scenes: Bundle) -> None:
+    """Arduino library specification 1.5, rev. 2.2: fields, layout, names."""
+    files = _files(scenes, "arduino")
+    lines = files["library.properties"].decode().splitlines()
+    fields = dict(line.split("=", 1) for line in lines)
+    assert len(fields) == len(lines)
+    required = {"name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures"}
+    assert required <= fields.keys()
+    assert all(fields.values())
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.\-]{0,62}", fields["name"])
+    assert re.fullmatch(SEMANTIC_VERSION, fields["version"])
+    assert fields["category"] in ARDUINO_CATEGORIES
+    assert f"src/{fields['includes']}" in files
+    for name in files:  # sources below src only, each sketch in a folder of its name
+        if name.endswith((".c", ".cpp")):
+            assert name.startswith(("src/", "extras/"))
+        if name.endswith(".ino"):
+            *_, folder, sketch = name.split("/")
+            assert name.startswith("examples/")
+            assert sketch == f"{folder}.ino"
+
+
+@pytest.mark.needs_module("kconfiglib")
+def test_zephyr(scenes: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zephyr's module.yml (scripts/zephyr_module.py), Kconfig as Kconfiglib reads it, and the paths they name."""
+
+    import kconfiglib
+
+    files = _files(scenes, "zephyr")
+    module = yaml.safe_load(files["zephyr/module.yml"])
+    assert set(module) <= {"name", "build", "samples", "tests", "boards", "blobs", "security", "package-managers"}
+    assert set(module["build"]) <= {"cmake", "kconfig", "depends", "settings"}
+    assert f"{module['build']['cmake']}/CMakeLists.txt" in files
+    assert module["build"]["kconfig"] in files
+    assert all(any(name.startswith(f"{folder}/") for name in files) for folder in module["samples"])
+    (tmp_path / "Module").write_bytes(files["zephyr/Kconfig"])
+    top = (
+        'config CPU_HAS_FPU\n\tdef_bool y\nconfig FPU\n\tbool "f"\n\tdepends on CPU_HAS_FPU\nsource "$(HERE)/Module"\n'
+    )
+    (tmp_path / "Kconfig").write_text(top)
+    (tmp_path / "prj.conf").write_bytes(files["samples/listen/prj.conf"])
+    monkeypatch.setenv("HERE", str(tmp_path))
+    config = kconfiglib.Kconfig(str(tmp_path / "Kconfig"), warn_to_stderr=False)
+    assert [config.syms[name].str_value for name in ("ASC", "FPU")] == ["n", "n"]
+    config.load_config(str(tmp_path / "prj.conf"))
+    assert [config.syms[name].str_value for name in ("ASC", "FPU")] == ["y", "y"]
+    assert not [warning for warning in config.warnings if "ASC" in warning]
+    cmake = files["zephyr/CMakeLists.txt"].decode()
+    assert "if(CONFIG_ASC)" in cmake
+    for path in re.findall(r"\.\./(src/[\w.]+)", cmake):
+        assert path in files
+    sample = yaml.safe_load(files["samples/listen/sample.yaml"])
+    assert sample["sample"]["name"]
+    assert sample["tests"]
+
+
+@pytest.mark.parametrize(("cpu", "cores"), [("c99", set()), ("dsp", {"Cortex-M4", "Cortex-M7", "Cortex-M33"})])
+def test_cmsis_pack(cpu: str, cores: set[str], scenes: Bundle) -> None:
+    """Open-CMSIS-Pack's PACK.xsd: required elements and attributes, unique names, files that exist."""
+    files = _files(scenes, "cmsis-pack", cpu)
+    (name,) = [name for name in files if name.endswith(".pdsc")]
+    package = ET.fromstring(files[name])
+    assert package.tag == "package"
+    assert re.fullmatch(r"\d+\.\d+(\.\d+)?", package.attrib["schemaVersion"])
+    children = [child.tag for child in package]
+    assert len(set(children)) == len(children)
+    assert {"name", "vendor", "description", "url", "releases"} <= set(children)
+    known = {"license", "keywords", "taxonomy", "conditions", "components"}
+    assert set(children) <= {"name", "vendor", "description", "url", "releases"} | known
+    vendor, pack = package.findtext("vendor"), package.findtext("name")
+    for word in (vendor, pack):
+        assert re.fullmatch(r"[\-_A-Za-z0-9]+", word or "")
+    assert name == f"{vendor}.{pack}.pdsc"
+    releases = package.findall("releases/release")
+    assert [release.attrib["version"] for release in releases] == ["1.2.3"]
+    assert package.findtext("license") in files
+    conditions = {condition.attrib["id"]: condition for condition in package.findall("conditions/condition")}
+    for component in package.findall("components/component"):
+        assert {"Cclass", "Cgroup", "Cversion"} <= component.attrib.keys()
+        assert component.findtext("description")
+        assert {component.attrib["condition"]} <= conditions.keys() if cores else "condition" not in component.attrib
+        for file in component.findall("files/file"):
+            assert file.attrib["name"] in files
+            assert file.attrib["category"] in {"doc", "header", "source", "sourceC", "include", "library", "other"}
+    assert {accept.attrib["Dcore"] for c in conditions.values() for accept in c.findall("accept")} == cores
+    packed = zipfile.ZipFile(BytesIO(files[f"{vendor}.{pack}.1.2.3.pack"]))
+    assert packed.testzip() is None
+    assert {entry: packed.read(entry) for entry in packed.namelist()} == {
+        entry: data for entry, data in files.items() if not entry.endswith(".pack")
+    }
+
+
+def test_platformio(scenes: Bundle) -> None:
+    """PlatformIO's library.json: required fields, lengths, and files that exist."""
+    files = _files(scenes, "platformio")
+    library = json.loads(files["library.json"])
+    assert {"name", "version"} <= library.keys()
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,49}", library["name"])
+    assert re.fullmatch(SEMANTIC_VERSION, library["version"])
+    assert len(library["description"]) <= 255
+    assert f"{library['build']['includeDir']}/{library['headers']}" in files
+    assert any(name.startswith(f"{library['build']['srcDir']}/") for name in files)
+    for example in library["examples"]:
+        assert all(f"{example['base']}/{name}" in files for name in example["files"])

@@ -1,0 +1,78 @@
+"""Recordings of one's own become a folder that training reads: whole recordings on one side, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tinyscene import command_line
+from tinyscene.training.data.tau22 import Tau22
+
+RATE_HZ = 16_000
+
+
+def _record(path: Path, seconds: float, channels: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(path.name)).normal(0.0, 0.1, (int(seconds * RATE_HZ), channels))
+    soundfile.write(path, noise, RATE_HZ)
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    for scene in ("kitchen", "city_street"):
+        for name in ("one.wav", "two.flac", "deep/three.ogg", "four.WAV", "five.wav"):
+            _record(tmp_path / "recordings" / scene / name, 3.4, channels=2 if name == "one.wav" else 1)
+    (tmp_path / "recordings" / "notes.txt").write_text("where and when")
+    return tmp_path / "recordings"
+
+
+def test_training_reads_what_was_cut(recordings, tmp_path, capsys):
+    out = tmp_path / "scenes"
+    assert command_line.main(["data", "cut", str(recordings), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"folder": str(out), "train_clips": 24, "test_clips": 6}
+    opened = Tau22.open(out)
+    assert opened.labels == ("city_street", "kitchen")
+    parts = [{r.place for r in part} for part in (opened.train, opened.validation, opened.test)]
+    assert not parts[0] & parts[2]
+    assert not parts[0] & parts[1]
+    assert {soundfile.info(path).frames for path in (out / "audio").iterdir()} == {44_100}
+
+
+def test_the_name_of_a_recording_decides_its_part(recordings, tmp_path):
+    """More of another scene moves none: its recordings are counted first, as bus comes before city_street."""
+    assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "a")]) == 0
+    for name in ("x.wav", "y.wav"):
+        _record(recordings / "bus" / name, 1.5)
+    assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "b")]) == 0
+    (before,), (after,) = (
+        {int(r.location) for r in Tau22.open(tmp_path / name).test if r.scene == "city_street"} for name in "ab"
+    )
+    assert after == before + 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: _record(folder / "kitchen" / "short.wav", 0.3), "short.wav: shorter than a clip"),
+        (lambda folder: (folder / "kitchen" / "bad.wav").write_text("no audio"), "bad.wav"),
+        (lambda folder: _record(folder / "bus" / "only.wav", 2.0), "bus: too few recordings"),
+    ],
+    ids=["short", "unreadable", "alone"],
+)
+def test_what_cannot_be_used_is_named_and_nothing_is_left(spoil, said, recordings, tmp_path, capsys):
+    spoil(recordings)
+    assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "scenes")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
+
+
+def test_a_folder_that_holds_no_scenes(tmp_path, capsys):
+    _record(tmp_path / "loose.wav", 2.0)
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert command_line.main(["data", "cut", str(folder), "--out", str(tmp_path / "scenes")]) == 2
+        assert "holds no recordings of two scenes" in capsys.readouterr().err

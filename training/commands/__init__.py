@@ -1,0 +1,1 @@
+"""Sub-commands that make data and train and evaluate networks."""

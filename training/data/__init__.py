@@ -1,0 +1,1 @@
+"""Folders in the layout of TAU Urban Acoustic Scenes 2022 Mobile: read, checked, decoded, written."""

@@ -1,0 +1,134 @@
+"""Simulated recording devices: a microphone's band limits and resonances, its level, noise floor and soft clipping.
+
+A device is drawn from its name alone, so that ``s4`` is the same everywhere. Device ``a`` is the reference and changes
+nothing but adds a faint noise floor. Measured responses can be read from a folder; one without WAV files is refused.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from tinyscene.runtime.arrays import F32
+
+from ..errors import TrainingError
+
+TAPS_SECONDS = 0.008
+
+
+@dataclass(frozen=True)
+class Device:
+    """Parameters of one device; levels in dB relative to full scale."""
+
+    name: str
+    low_hz: float
+    high_hz: float
+    tilt_db_per_octave: float
+    resonances: tuple[tuple[float, float, float], ...]  # (centre in Hz, gain in dB, width in octaves)
+    gain_db: float
+    noise_db: float
+    drive: float  # 0: linear; larger: earlier soft clipping
+
+
+def device(name: str) -> Device:
+    """The device of that name."""
+    if name == "a":
+        return Device("a", 20.0, 20_000.0, 0.0, (), 0.0, -82.0, 0.0)
+    rng = np.random.default_rng(zlib.crc32(f"tinyscene device {name}".encode()))
+    count = int(rng.integers(2, 5))
+    resonances = tuple(
+        (
+            float(np.exp(rng.uniform(np.log(150), np.log(9_000)))),
+            float(rng.uniform(-7, 7)),
+            float(rng.uniform(0.2, 1.0)),
+        )
+        for _ in range(count)
+    )
+    return Device(
+        name,
+        low_hz=float(np.exp(rng.uniform(np.log(50), np.log(250)))),
+        high_hz=float(np.exp(rng.uniform(np.log(8_000), np.log(16_000)))),
+        tilt_db_per_octave=float(rng.uniform(-1.5, 1.5)),
+        resonances=resonances,
+        gain_db=float(rng.uniform(-8, 4)),
+        noise_db=float(rng.uniform(-76, -60)),
+        drive=float(rng.uniform(0.0, 1.5)),
+    )
+
+
+def impulse_response(unit: Device, sample_rate_hz: int) -> F32:
+    """Minimum-phase FIR of the device, float32 (taps,), unit energy: band limits, tilt and resonances, no gain."""
+    n_fft = 8192
+    hz = np.fft.rfftfreq(n_fft, 1 / sample_rate_hz)
+    octaves = np.log2(np.maximum(hz, 10.0) / 1000.0)
+    db = unit.tilt_db_per_octave * octaves
+    db -= 10 * np.log10(1 + (unit.low_hz / np.maximum(hz, 1.0)) ** 4)
+    db -= 10 * np.log10(1 + (hz / unit.high_hz) ** 12)
+    for centre, gain, width in unit.resonances:
+        db += gain * np.exp(-0.5 * ((octaves - np.log2(centre / 1000.0)) / (width / 2)) ** 2)
+    response = _minimum_phase(np.maximum(db, -80.0) * np.log(10) / 20, n_fft)
+    taps = int(TAPS_SECONDS * sample_rate_hz)
+    fade = np.ones(taps)
+    fade[taps // 2 :] = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, taps - taps // 2))
+    response = response[:taps] * fade
+    return (response / np.sqrt((response**2).sum())).astype(np.float32)
+
+
+def impulse_responses(count: int, sample_rate_hz: int) -> F32:
+    """Responses of ``count`` microphones for training, float32 (count, taps); none is a device of the data."""
+    return np.stack([impulse_response(device(f"augmentation {i}"), sample_rate_hz) for i in range(count)])
+
+
+def measured_responses(folder: Path, sample_rate_hz: int) -> F32:
+    """Responses of the WAV files in ``folder`` in the order of their names, float32 (count, taps), of unit energy each.
+
+    They are mixed down, resampled, and cut or padded to the longest, at most a tenth of a second. Raises TrainingError.
+    """
+    found = []
+    for path in sorted(folder.glob("*.wav")):
+        try:
+            audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise TrainingError(str(path), "not a readable impulse response", got=error) from error
+        response = soxr.resample(audio.mean(axis=1), rate, sample_rate_hz)[: sample_rate_hz // 10]
+        if not np.isfinite(response).all() or not response.any():
+            raise TrainingError(str(path), "a silent impulse response, or one with NaN", next_step="remove the file")
+        found.append(response / np.sqrt((response**2).sum()))
+    if not found:
+        raise TrainingError(
+            str(folder),
+            "no impulse responses",
+            expected="a folder of WAV files",
+            got="no such folder" if not folder.is_dir() else "no WAV file",
+            next_step="name another in augment.device_irs, or leave it out",
+        )
+    taps = max(len(response) for response in found)
+    return np.stack([np.pad(response, (0, taps - len(response))) for response in found]).astype(np.float32)
+
+
+def record(samples: F32, unit: Device, sample_rate_hz: int, rng: np.random.Generator) -> F32:
+    """``samples`` (n,) in [-1, 1] as ``unit`` would have recorded them, same length, within [-1, 1]."""
+    taps = impulse_response(unit, sample_rate_hz)
+    if unit.name == "a":
+        taps = np.ones(1, np.float32)
+    size = 1 << (len(samples) + len(taps) - 2).bit_length()
+    heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(taps, size), size)[: len(samples)]
+    heard = heard * 10 ** (unit.gain_db / 20)
+    if unit.drive:
+        heard = np.tanh(heard * (1 + unit.drive)) / (1 + unit.drive)
+    heard = heard + 10 ** (unit.noise_db / 20) * rng.standard_normal(len(samples))
+    return np.clip(heard, -1.0, 1.0).astype(np.float32)
+
+
+def _minimum_phase(log_magnitude: npt.NDArray[np.float64], n_fft: int) -> npt.NDArray[np.float64]:
+    """Impulse response of that natural-log magnitude with all energy as early as possible (folded cepstrum)."""
+    cepstrum = np.fft.irfft(log_magnitude, n_fft)
+    cepstrum[1 : n_fft // 2] *= 2
+    cepstrum[n_fft // 2 + 1 :] = 0
+    return np.fft.irfft(np.exp(np.fft.rfft(cepstrum)), n_fft)

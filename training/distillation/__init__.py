@@ -1,0 +1,1 @@
+"""What a student learns from teachers: soft targets, features, augmented views."""

@@ -1,0 +1,108 @@
+"""Knowledge distillation: the loss, the average of teachers, and their logits kept on disk.
+
+A cache of logits belongs to the exact teacher weights, front end, clips and views it was made from; any other is
+refused.
+Source: Hinton et al., "Distilling the knowledge in a neural network" (2015); weights as in the 2023 CP-Mobile code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.files import written_whole
+from tinyscene.runtime.spec import FrontendSpec
+
+from ..errors import TrainingError
+from ..recipe import Distillation
+from .views import Views
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """Teacher logits: row ``i`` of ``logits`` belongs to the clip ``names[i]``.
+
+    float32 (n, classes) of the clips as they are, or (n, views, classes) of what they sound like in each of ``views``.
+    """
+
+    names: tuple[str, ...]
+    logits: F32
+    views: Views | None = None
+
+    def digest(self) -> str:
+        """SHA-256 of the logits and of the views they are of."""
+        views = "" if self.views is None else self.views.digest(self.names)
+        return hashlib.sha256(views.encode() + self.logits.tobytes()).hexdigest()
+
+    def rows_for(self, names: Sequence[str]) -> F32:
+        """Logits in the order of ``names``; raises TrainingError if a clip has none."""
+        row = {name: i for i, name in enumerate(self.names)}
+        missing = next((name for name in names if name not in row), None)
+        if missing is not None:
+            raise TrainingError("soft targets", f"no teacher logits for {missing}", next_step="run the teachers again")
+        return self.logits[[row[name] for name in names]]
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, targets: Tensor, settings: Distillation) -> Tensor:
+    """Loss of each clip, (batch,): logits (batch, classes) against a teacher's and against the labels (batch,)."""
+    t = settings.temperature
+    divergence = F.kl_div(
+        F.log_softmax(student / t, dim=1), F.log_softmax(teacher / t, dim=1), reduction="none", log_target=True
+    ).sum(dim=1)
+    if settings.average == "batch_and_classes":
+        divergence = divergence / student.shape[1]
+    hard = F.cross_entropy(student, targets, reduction="none")
+    return settings.hard_weight * hard + (1 - settings.hard_weight) * t * t * divergence
+
+
+def average_logits(members: Sequence[F32]) -> F32:
+    """Mean of several teachers' logits (n, classes); raises TrainingError if there are none or shapes differ."""
+    if not members or len({m.shape for m in members}) != 1:
+        raise TrainingError("teachers", "logits cannot be averaged", got=[m.shape for m in members])
+    return np.mean(np.stack(members), axis=0, dtype=np.float64).astype(np.float32)
+
+
+def teacher_digest(model: nn.Module, frontend: FrontendSpec) -> str:
+    """SHA-256 over every tensor of the teacher, by name, and its front end."""
+    digest = hashlib.sha256(frontend.digest().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def save_logits(path: Path, targets: SoftTargets, teacher: str) -> None:
+    """Write an .npz keyed by clip name, the digest of the ``teacher`` and that of the views."""
+    views = "" if targets.views is None else targets.views.digest(targets.names)
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, names=np.array(targets.names), logits=targets.logits, teacher=np.array(teacher), views=views)
+
+
+def load_logits(path: Path, teacher: str, views: Views | None = None) -> SoftTargets:
+    """Read what :func:`save_logits` wrote; raises TrainingError if it is damaged, of another teacher or other views."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names, logits = archive["names"], archive["logits"]
+            found = {"teacher or front end": str(archive["teacher"]), "views": str(archive["views"])}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainingError(str(path), "no readable teacher logits", got=error, next_step="remove it") from error
+    clips = tuple(str(n) for n in names)
+    wanted = {"teacher or front end": teacher, "views": "" if views is None else views.digest(clips)}
+    for what in wanted:
+        if found[what] != wanted[what]:
+            raise TrainingError(
+                str(path),
+                f"logits of another {what}" if what != "views" else "logits of other views",
+                expected=wanted[what][:12] or "clips as they are",
+                got=found[what][:12] or "clips as they are",
+                next_step="remove this file to compute them again",
+            )
+    return SoftTargets(clips, logits.astype(np.float32), views)

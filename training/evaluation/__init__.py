@@ -1,0 +1,1 @@
+"""Accuracy of a checkpoint or a bundle on labelled clips."""

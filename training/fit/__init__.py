@@ -1,0 +1,1 @@
+"""Training of one network: batches, augmentation, log-mel, optimiser, logs."""

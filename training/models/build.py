@@ -1,0 +1,22 @@
+"""Networks from their configurations."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .config import ModelConfig
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """A freshly initialised network: float32 (batch, 1, n_mels, n_frames) to logits (batch, n_classes)."""
+    if config.arch == "cp_mobile":
+        from .cp_mobile import CPMobile
+
+        return CPMobile(config)
+    if config.arch == "passt":
+        from .passt import PaSST
+
+        return PaSST(config)
+    from .cp_resnet import CPResNet
+
+    return CPResNet(config)

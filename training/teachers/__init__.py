@@ -1,0 +1,1 @@
+"""Teachers of a recipe, and how their logits are combined."""
