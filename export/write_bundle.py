@@ -1,7 +1,7 @@
 """From a quantised network to a bundle on disk: graph, files, golden vectors, provenance.
 
-Nothing is written before the graph, both files and the budget figures exist; :mod:`tinyscene.runtime.bundle` then writes all or
-nothing.
+Nothing is written before the graph, both files and the budget figures exist; :mod:`tinyscene.runtime.bundle` then
+writes all or nothing.
 """
 
 from __future__ import annotations

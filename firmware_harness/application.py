@@ -67,7 +67,8 @@ class Application:
         folder: build folder, see :func:`tinyscene.firmware_harness.build.image.build`.
 
     Raises:
-        FirmwareError: see :class:`tinyscene.firmware_harness.run.audio.SceneFirmware` and :func:`tinyscene.firmware_harness.run.tune.tune`.
+        FirmwareError: see :class:`tinyscene.firmware_harness.run.audio.SceneFirmware` and
+        :func:`tinyscene.firmware_harness.run.tune.tune`.
     """
 
     def __init__(

@@ -77,7 +77,8 @@ def deliver(
     ``balanced`` is chosen by counting in the emulator (:mod:`tinyscene.firmware_harness.run.tune`).
 
     Raises:
-        FirmwareError: see :func:`tinyscene.firmware_harness.build.image.build` and :func:`tinyscene.firmware_harness.run.emulate.run_image`; also
+        FirmwareError: see :func:`tinyscene.firmware_harness.build.image.build` and
+        :func:`tinyscene.firmware_harness.run.emulate.run_image`; also
             when ``folder`` is something else already.
     """
     refuse_foreign(folder)

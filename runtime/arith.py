@@ -1,4 +1,5 @@
-"""Quantise and requantise: where rounding is written down (for functions of one code see :mod:`tinyscene.runtime.lookup_tables`).
+"""Quantise and requantise: where rounding is written down (for functions of one code see
+:mod:`tinyscene.runtime.lookup_tables`).
 
 Two rules exist in the world, and a run picks one:
 

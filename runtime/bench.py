@@ -1,8 +1,8 @@
 """How fast a bundle is here: latency of each stage, throughput, memory, heat and energy, as one JSON record.
 
 After a warm-up, noise of one clip's length goes through log-mel and network again and again. The run is cut into
-blocks, whose medians and minima :mod:`tinyscene.runtime.bench_compare` needs to tell a difference from noise; sensors are read
-between blocks, never inside. Refuses runs too short for that.
+blocks, whose medians and minima :mod:`tinyscene.runtime.bench_compare` needs to tell a difference from noise; sensors
+are read between blocks, never inside. Refuses runs too short for that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Audio to scene: a bundle and an engine, hop by hop, with the time each stage takes.
 
 A hop is one network input of audio, without overlap; what is left at the end of a recording is covered by one more hop
-that ends with it. Audio without an end is :mod:`tinyscene.runtime.stream`'s. The same audio gets the same answers, always.
-Refuses audio shorter than one network input.
+that ends with it. Audio without an end is :mod:`tinyscene.runtime.stream`'s. The same audio gets the same answers,
+always. Refuses audio shorter than one network input.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ class SceneClassifier:
     def classify_file(self, reader: AudioReader | Path) -> Iterator[Hop]:
         """Hops of an audio file, as they are computed, in constant memory.
 
-        Raises RuntimeFailure for what :mod:`tinyscene.runtime.audio` refuses and for files shorter than one network input.
+        Raises RuntimeFailure for what :mod:`tinyscene.runtime.audio` refuses and for files shorter than one network
+        input.
         """
         if isinstance(reader, Path):
             with AudioReader(reader, self.frontend.sample_rate_hz) as opened:

@@ -106,7 +106,8 @@ class _OneByOne:
 
 
 class OrtEngine(_OneByOne):
-    """ONNX Runtime on the CPU, for the QDQ file of ``tinyscene.export.formats.onnx_write``, whose activations are uint8 or int8.
+    """ONNX Runtime on the CPU, for the QDQ file of ``tinyscene.export.formats.onnx_write``, whose activations are uint8
+    or int8.
 
     The file takes and gives float32; codes go in dequantised, which is exact, and come back as codes.
     """

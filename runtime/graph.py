@@ -1,8 +1,8 @@
 """The integer graph: the one form every file format and every line of firmware is emitted from.
 
 Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
-The ops are those of :mod:`tinyscene.runtime.ops`, which this module passes on. :meth:`Graph.check` is called at every border and
-refuses what the tables would get wrong.
+The ops are those of :mod:`tinyscene.runtime.ops`, which this module passes on. :meth:`Graph.check` is called at every
+border and refuses what the tables would get wrong.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .errors import RuntimeFailure
 from . import ops
+from .errors import RuntimeFailure
 from .ops import Shape
 
 Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]

@@ -2,8 +2,9 @@
 
 However the audio is cut, the events are the same, and each log-mel column is computed once. As in firmware
 (``firmware_harness/c/scene/ts_scene.h``): with a hop as long as the clip that the network sees, each clip stands for
-itself, mirrored at both ends, as :meth:`tinyscene.runtime.classify.SceneClassifier.classify` does it; with a shorter hop, clips
-overlap and share their columns, only the first is mirrored at its start, and an answer comes half a window later.
+itself, mirrored at both ends, as :meth:`tinyscene.runtime.classify.SceneClassifier.classify` does it; with a shorter
+hop, clips overlap and share their columns, only the first is mirrored at its start, and an answer comes half a window
+later.
 
 Time is counted in samples and in what :meth:`SceneStream.gap` is told, so it does not drift in hours. A hop of digital
 silence, as from a muted microphone, has no scene: it is counted and gives no event.

@@ -1,8 +1,8 @@
 """Recipes: every number of a training run, typed, from YAML.
 
-``load_recipe`` knows the files of ``training/recipes`` by name, every CP-Mobile size of ``tinyscene.training.models.config``
-(trained by the recipe of its family), and paths of one's own. Refuses unknown names, fields and impossible values,
-naming the field.
+``load_recipe`` knows the files of ``training/recipes`` by name, every CP-Mobile size of
+``tinyscene.training.models.config`` (trained by the recipe of its family), and paths of one's own. Refuses unknown
+names, fields and impossible values, naming the field.
 """
 
 from __future__ import annotations

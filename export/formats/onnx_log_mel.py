@@ -1,7 +1,7 @@
 """The front end as ONNX nodes, so that one file takes a clip of samples and gives scores.
 
-Written from the tables of :mod:`tinyscene.runtime.log_mel`; parity is stated in codes of the network's int8 input. Takes a
-network whose first input is a float32 log-mel (1, 1, mel, time); refuses any other.
+Written from the tables of :mod:`tinyscene.runtime.log_mel`; parity is stated in codes of the network's int8 input.
+Takes a network whose first input is a float32 log-mel (1, 1, mel, time); refuses any other.
 """
 
 from __future__ import annotations

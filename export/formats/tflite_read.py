@@ -2,7 +2,8 @@
 
 What a file may hold beyond the op set is lowered to it exactly, byte for byte as TFLite's kernels compute it: a PAD
 goes into the pads of the convolution behind it, one scale for a whole weight becomes one per channel, a missing bias
-becomes zeros. Refuses operators that :mod:`tinyscene.export.formats.tflite_operators` has no row for, with their number and name.
+becomes zeros. Refuses operators that :mod:`tinyscene.export.formats.tflite_operators` has no row for, with their number
+and name.
 """
 
 from __future__ import annotations

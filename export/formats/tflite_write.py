@@ -1,8 +1,8 @@
 """Write the integer graph as a TFLite file, op for op, with the graph's own quantisation parameters.
 
-No converter stands between: what :mod:`tinyscene.runtime.interpreter` computes under ``double`` is what the reference kernels
-compute on this file. Padding that is neither SAME nor VALID becomes a PAD op. Constant data is 16-byte aligned, so that
-a microcontroller can read it in place.
+No converter stands between: what :mod:`tinyscene.runtime.interpreter` computes under ``double`` is what the reference
+kernels compute on this file. Padding that is neither SAME nor VALID becomes a PAD op. Constant data is 16-byte aligned,
+so that a microcontroller can read it in place.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The fake-quantised network: float arithmetic with every rounding the integer graph will make.
 
-One class serves both ways to int8, :func:`tinyscene.export.quantise.ptq.calibrate` and :func:`tinyscene.export.quantise.qat.quantise_aware`. Weights are
-rounded per output channel after BatchNorm is folded into them, inside the forward pass, so that training sees the
-folded rounding. The network owns copies of the folded modules: the float network it came from stays as it is.
-Refuses to round an activation whose range was never set.
+One class serves both ways to int8, :func:`tinyscene.export.quantise.ptq.calibrate` and
+:func:`tinyscene.export.quantise.qat.quantise_aware`. Weights are rounded per output channel after BatchNorm is folded
+into them, inside the forward pass, so that training sees the folded rounding. The network owns copies of the folded
+modules: the float network it came from stays as it is. Refuses to round an activation whose range was never set.
 """
 
 from __future__ import annotations

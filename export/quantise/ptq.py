@@ -39,8 +39,9 @@ Progress = Callable[[int, int], None]
 class Ways:
     """How calibration chooses. The defaults are what an export takes; the others are there to be compared with them.
 
-    ``weights``: ``compensated`` (:mod:`tinyscene.export.quantise.weight_rounding`), each to its ``nearest`` code, or ``free``: BatchNorm stays
-    apart and weights keep their values, as training wants them. ``corrected_bias`` needs weights that are not free.
+    ``weights``: ``compensated`` (:mod:`tinyscene.export.quantise.weight_rounding`), each to its ``nearest`` code, or
+    ``free``: BatchNorm stays apart and weights keep their values, as training wants them. ``corrected_bias`` needs
+    weights that are not free.
     """
 
     equalised: bool = True
@@ -64,7 +65,8 @@ def calibrate(
     """Set every range, weight and bias in the given ``ways`` from float32 ``batches`` (batch, 1, mel, time).
 
     Leaves ``net`` frozen, in evaluation mode, ready to lower. All clips are kept in memory: some 150 to 250 are enough.
-    ``floor`` is the smallest value the input can take (:attr:`tinyscene.runtime.spec.FrontendSpec.floor`), if there is one.
+    ``floor`` is the smallest value the input can take (:attr:`tinyscene.runtime.spec.FrontendSpec.floor`), if there is
+    one.
 
     Raises:
         ExportError: there are no clips, or a value is not finite.

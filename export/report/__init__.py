@@ -1,1 +1,1 @@
-"""The one self-contained HTML page about a model: :mod:`tinyscene.export.report.page` renders it, the rest are its parts."""
+"""One self-contained HTML page about a model: :mod:`tinyscene.export.report.page` renders it from its parts."""

@@ -1,5 +1,5 @@
-"""The report's drawings as SVG text, of the parts in :mod:`tinyscene.training.page.svg`: one function each, in the width
-asked for.
+"""The report's drawings as SVG text, of the parts in :mod:`tinyscene.training.page.svg`: one function each, in the
+width asked for.
 """
 
 from __future__ import annotations

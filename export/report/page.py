@@ -9,8 +9,7 @@ from jinja2 import Environment
 
 from tinyscene.training.page.template import templates
 
-from . import drawings as figures
-from . import sections
+from . import drawings, sections
 from .records import Document
 
 
@@ -36,7 +35,7 @@ def render(document: Document) -> bytes:
 def _environment() -> Environment:
     environment = templates("tinyscene.export.report")
     environment.filters |= {"mega": _mega, "shape": _shape, "ram": sections.ram_bytes}
-    environment.globals |= {"figures": figures, "sections": sections}
+    environment.globals |= {"drawings": drawings, "sections": sections}
     return environment
 
 

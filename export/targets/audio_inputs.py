@@ -1,7 +1,8 @@
 """Each target's own way from samples to the network's input, so that its accuracy is that of the whole chain.
 
 Targets that are not here hear through the runtime's log-mel: LiteRT and its kin have none of their own, and on a
-Raspberry Pi it is the same program. Refuses what a target's own cannot do (:mod:`tinyscene.firmware_harness.emit.log_mel`).
+Raspberry Pi it is the same program. Refuses what a target's own cannot do
+(:mod:`tinyscene.firmware_harness.emit.log_mel`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from tinyscene.runtime.graph_io import write_graph
 
 from ..errors import ExportError
 from .conversion import Conversion
-from .subprocesses import WORKERS, place_runtime, last_line, run_program
+from .subprocesses import WORKERS, last_line, place_runtime, run_program
 
 WORKER = WORKERS / "coreml.py"
 TIMEOUT_SECONDS = 600

@@ -27,7 +27,8 @@ TIMEOUT_SECONDS = 900
 
 
 class HexagonEngine:
-    """``model.onnx`` on a simulated Hexagon (see :class:`tinyscene.runtime.engines.Engine`); each output of the file is shown.
+    """``model.onnx`` on a simulated Hexagon (see :class:`tinyscene.runtime.engines.Engine`); each output of the file is
+    shown.
 
     Raises:
         ExportError: onnxruntime-qnn is not installed.

@@ -37,7 +37,8 @@ Kernels = Literal["default", "reference"]
 
 
 class ForeignTflite:
-    """A .tflite file in another process (see :class:`tinyscene.runtime.engines.Engine`); every output of the file is shown.
+    """A .tflite file in another process (see :class:`tinyscene.runtime.engines.Engine`); every output of the file is
+    shown.
 
     Args:
         module: ``tflite_runtime`` or ``tensorflow``.
@@ -99,7 +100,7 @@ def tensorflow_python() -> Path:
         raise ExportError(
             "TensorFlow",
             "is not installed",
-            next_step="python -m tinyscene.export.targets.other_tflite tensorflow (2 GB in the cache), or pip install 'tinyscene[tensorflow]'",
+            next_step="python -m tinyscene.export.targets.other_tflite tensorflow (2 GB in the cache)",
             missing=True,
         )
     return _home("tensorflow") / "bin" / "python"

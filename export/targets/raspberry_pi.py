@@ -30,7 +30,7 @@ from tinyscene.runtime.graph_io import write_graph
 
 from ..errors import ExportError
 from .other_tflite import COMPLETE
-from .subprocesses import WORKERS, place_runtime, last_line, run_program
+from .subprocesses import WORKERS, last_line, place_runtime, run_program
 
 WHERE = "emulated Raspberry Pi"  # in messages
 SUITE = "bookworm"

@@ -58,7 +58,7 @@ class ConverterRow:
 
 
 class Exposed:
-    """A graph as :class:`tinyscene.runtime.engines.ModelFiles`, every activation an output; files are written on demand."""
+    """A graph as :class:`~tinyscene.runtime.engines.ModelFiles`, every activation an output."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph

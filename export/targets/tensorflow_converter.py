@@ -1,8 +1,9 @@
 """TensorFlow as an independent converter: it is told our ranges and real weights, and its file is compared with ours.
 
 TensorFlow builds the network from its own float ops and its own fake quantisation, works out scales, codes and biases
-by itself, and writes a .tflite file; nothing of :mod:`tinyscene.export.formats.tflite_write` takes part. That file is read, compared
-parameter by parameter and activation by activation, and run in LiteRT beside ours. Refuses what TensorFlow refuses.
+by itself, and writes a .tflite file; nothing of :mod:`tinyscene.export.formats.tflite_write` takes part. That file is
+read, compared parameter by parameter and activation by activation, and run in LiteRT beside ours. Refuses what
+TensorFlow refuses.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tinyscene.runtime.graph_io import write_graph
 from ..formats.tflite_read import from_tflite
 from .conversion import Conversion, compared
 from .other_tflite import TIMEOUT_SECONDS, quiet_environment, tensorflow_python
-from .subprocesses import WORKERS, place_runtime, last_line, run_program
+from .subprocesses import WORKERS, last_line, place_runtime, run_program
 
 WORKER = WORKERS / "tensorflow_converter.py"
 

@@ -1,7 +1,8 @@
 """Prove that every target computes what the integer graph means, and measure the accuracy each one has.
 
-Each target shows all its activations for the golden inputs (:mod:`tinyscene.export.verify.op_comparison`), and then runs the file that the
-bundle really ships. A target whose tool is missing is a skip with the command that installs it, never a pass.
+Each target shows all its activations for the golden inputs (:mod:`tinyscene.export.verify.op_comparison`), and then
+runs the file that the bundle really ships. A target whose tool is missing is a skip with the command that installs it,
+never a pass.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ def deliver_and_show(
     """What ``tinyscene firmware`` does with a graph, whatever it was read from; returns the exit code.
 
     Raises:
-        FirmwareError: options that contradict each other, and see :func:`tinyscene.firmware_harness.firmware_folder.deliver`.
+        FirmwareError: options that contradict each other, and see
+        :func:`tinyscene.firmware_harness.firmware_folder.deliver`.
     """
     from ..firmware_folder import deliver
     from .output import as_json as delivery_json

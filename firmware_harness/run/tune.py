@@ -1,9 +1,9 @@
 """Choose between the ways a graph can be run by counting their instructions in the emulator.
 
 A call may have leaner twins that need less memory and more time (:attr:`Layer.leaner`), and so may several calls in a
-row (:func:`tinyscene.firmware_harness.emit.schedule.stretches`). Each call is counted once and remembered by its shape, so that
-another model with the same layers is tuned for nothing. ``balanced`` is the smallest arena whose inference takes at
-most 5 % more instructions than the fastest. Refuses targets without a counter.
+row (:func:`tinyscene.firmware_harness.emit.schedule.stretches`). Each call is counted once and remembered by its shape,
+so that another model with the same layers is tuned for nothing. ``balanced`` is the smallest arena whose inference
+takes at most 5 % more instructions than the fastest. Refuses targets without a counter.
 """
 
 from __future__ import annotations

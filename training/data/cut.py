@@ -2,8 +2,8 @@
 
 A recording is taken for a place: all its clips go to training, or all to the test, a quarter of each scene's recordings
 by their names alone. Every clip is of device ``a``. Refuses fewer than two scenes, scenes of fewer than two recordings,
-and what :mod:`tinyscene.runtime.audio` refuses; recordings shorter than a second are refused too. The folder appears whole or not
-at all.
+and what :mod:`tinyscene.runtime.audio` refuses; recordings shorter than a second are refused too. The folder appears
+whole or not at all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What is wrong with a data set: found before the first step, and all of it said together.
 
-:mod:`tinyscene.training.data.split_files` finds what is wrong with the split files, :mod:`tinyscene.training.data.decode` with the clips,
-:mod:`tinyscene.training.data.caches` with what a run folder kept of other clips; :func:`tinyscene.training.data.tau22.inspect` puts it into one list.
+:mod:`tinyscene.training.data.split_files` finds what is wrong with the split files,
+:mod:`tinyscene.training.data.decode` with the clips, :mod:`tinyscene.training.data.caches` with what a run folder kept
+of other clips; :func:`tinyscene.training.data.tau22.inspect` puts it into one list.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The one reader of data: a folder in the layout of TAU Urban Acoustic Scenes 2022 Mobile, split and decoded.
 
-Refuses, in one message, a folder with anything wrong: what :mod:`tinyscene.training.data.split_files` says of its split files,
-:mod:`tinyscene.training.data.decode` of its clips, and :mod:`tinyscene.training.data.caches` of what an earlier run kept.
+Refuses, in one message, a folder with anything wrong: what :mod:`tinyscene.training.data.split_files` says of its split
+files, :mod:`tinyscene.training.data.decode` of its clips, and :mod:`tinyscene.training.data.caches` of what an earlier
+run kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What training clips go through, in whole batches, each step with its own definition.
 
-Waveform steps take float32 (batch, samples) and lots drawn by ``tinyscene.training.distillation.views``; spectrogram steps take float32
-(batch, 1, n_mels, n_frames) and a seeded generator. Mixing two clips alone concerns the labels too: the loss is mixed
-likewise.
+Waveform steps take float32 (batch, samples) and lots drawn by ``tinyscene.training.distillation.views``; spectrogram
+steps take float32 (batch, 1, n_mels, n_frames) and a seeded generator. Mixing two clips alone concerns the labels too:
+the loss is mixed likewise.
 """
 
 from __future__ import annotations

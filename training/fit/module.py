@@ -47,8 +47,8 @@ def learning_rate_factor(schedule: Schedule, step: int, steps_per_epoch: int, ep
 
 
 class SceneModule(lightning.LightningModule):
-    """Trains ``model``: (batch, 1, n_mels, n_frames) to logits. Batches are of a view (``tinyscene.training.distillation.views``) and, if
-    distilled, have a ``teacher``, float32 (batch, classes).
+    """Trains ``model``: (batch, 1, n_mels, n_frames) to logits. Batches are of a view
+    (``tinyscene.training.distillation.views``) and, if distilled, have a ``teacher``, float32 (batch, classes).
 
     Without an ``objective`` that is distillation from the batch's teacher, or cross-entropy if it has none.
     ``features`` is added to it, and its projection is trained along."""

@@ -1,8 +1,8 @@
 """A network by its settings: built, started from weights trained elsewhere if wanted, and trained.
 
-Besides the names of ``tinyscene.training.models.config``, a teacher may be any module: ``package.module:function`` names a
-function that takes the number of classes and returns a :class:`Teacher`. Refuses functions that cannot be found or
-return something else, and front ends of another sample rate than the data's.
+Besides the names of ``tinyscene.training.models.config``, a teacher may be any module: ``package.module:function``
+names a function that takes the number of classes and returns a :class:`Teacher`. Refuses functions that cannot be found
+or return something else, and front ends of another sample rate than the data's.
 """
 
 from __future__ import annotations

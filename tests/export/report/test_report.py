@@ -13,7 +13,7 @@ import pytest
 from tests.export.report.reported import LABELS, SKIPPED, Made, make, metrics, page, with_results, wrong_target
 from tests.graphs import Builder
 from tests.pages import Page
-from tinyscene.export.report import drawings as figures
+from tinyscene.export.report import drawings
 from tinyscene.export.report.document import Measured, document, layer_rows, memory, row_of_metrics
 from tinyscene.export.report.firmware_cost import FirmwareCost
 from tinyscene.export.report.page import render
@@ -172,14 +172,14 @@ def test_a_budget_that_is_broken_says_by_how_much():
 def test_drawings_are_xml_inside_their_frame_with_words_for_them(made, width):
     data = made.data
     layers = layer_rows(data.graph, graph_cost(data.graph, "dcase"), data.quality)
-    drawings = (
-        figures.layer_profile(layers, width),
-        figures.layer_profile(layer_rows(data.graph, graph_cost(data.graph, "dcase"), ()), width),
-        figures.memory_over_time(memory(data.graph), width),
-        figures.instruction_profile(data.firmware.profiles, layers, width),
-        figures.accuracy_by_device(data.accuracy, width),
+    pictures = (
+        drawings.layer_profile(layers, width),
+        drawings.layer_profile(layer_rows(data.graph, graph_cost(data.graph, "dcase"), ()), width),
+        drawings.memory_over_time(memory(data.graph), width),
+        drawings.instruction_profile(data.firmware.profiles, layers, width),
+        drawings.accuracy_by_device(data.accuracy, width),
     )
-    for drawing in drawings:
+    for drawing in pictures:
         root = ElementTree.fromstring(drawing)
         assert len(root.attrib["aria-label"]) > 40
         right, bottom = (float(v) for v in root.attrib["viewBox"].split()[2:])
@@ -196,7 +196,7 @@ def test_drawings_are_xml_inside_their_frame_with_words_for_them(made, width):
 def test_the_arena_is_drawn_to_scale_and_nothing_overlaps(made):
     graph = made.data.graph
     planned = memory(graph)
-    root = ElementTree.fromstring(figures.memory_over_time(planned, WIDE))
+    root = ElementTree.fromstring(drawings.memory_over_time(planned, WIDE))
     drawn = [rect for rect in root.iter("rect") if rect.attrib["class"].startswith("resident")]
     assert len(drawn) == len(planned.residents)
     boxes = [tuple(float(rect.attrib[name]) for name in ("x", "y", "width", "height")) for rect in drawn]

@@ -13,7 +13,7 @@ import pytest
 from tests.export.report.reported import SKIPPED, Made, make, page, with_results, wrong_target
 from tinyscene import command_line
 from tinyscene.export.errors import ExportError
-from tinyscene.export.report import drawings as figures
+from tinyscene.export.report import drawings
 from tinyscene.export.report.document import document, layer_rows
 from tinyscene.export.report.page import render
 from tinyscene.export.report.records import from_json, schema
@@ -72,7 +72,7 @@ def test_firmware_is_shown_as_measured(made):
 
 def test_a_bar_spans_the_steps_of_its_call(made):
     layers = layer_rows(made.data.graph, graph_cost(made.data.graph, "dcase"), ())
-    root = ElementTree.fromstring(figures.instruction_profile(made.data.firmware.profiles, layers, WIDE))
+    root = ElementTree.fromstring(drawings.instruction_profile(made.data.firmware.profiles, layers, WIDE))
     wide = [float(rect.attrib["width"]) for rect in root.iter("rect")]
     assert len(wide) == len(made.data.firmware.profiles[0].calls)
     assert wide[0] > 1.8 * wide[1]

@@ -12,8 +12,7 @@ import pytest
 
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene.export.errors import ExportError
-from tinyscene.export.targets import coreml
-from tinyscene.export.targets import other_tflite as foreign
+from tinyscene.export.targets import coreml, other_tflite
 from tinyscene.export.targets.conversion import compared
 from tinyscene.export.targets.coreml import converted_for_coreml
 from tinyscene.export.targets.table import Exposed
@@ -146,7 +145,7 @@ def test_a_package_with_other_weights_or_lost_quantisers_fails(monkeypatch: pyte
 
 def test_without_the_tools_both_are_named_skips(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path))
-    monkeypatch.setattr(foreign.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(other_tflite.importlib.util, "find_spec", lambda _: None)
     graph, x = _net()
     results = verify(graph, x, targets=("tensorflow-converter", "coreml")).results
     assert [r.status for r in results] == ["skipped", "skipped"]

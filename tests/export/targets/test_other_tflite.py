@@ -9,14 +9,14 @@ import pytest
 
 from tests.graphs import random_input, small_net
 from tinyscene.export.errors import ExportError
-from tinyscene.export.targets import other_tflite as foreign
+from tinyscene.export.targets import other_tflite
 from tinyscene.export.targets.other_tflite import ForeignTflite
 from tinyscene.export.targets.table import Exposed
 from tinyscene.export.verify.op_comparison import Comparison, compare
 from tinyscene.export.verify.verify import verify
 
 
-def _compared(module: str, kernels: foreign.Kernels, *, grn: bool) -> Comparison:
+def _compared(module: str, kernels: other_tflite.Kernels, *, grn: bool) -> Comparison:
     graph = small_net(np.random.default_rng(3), grn=grn)
     x = random_input(np.random.default_rng(4), graph, 4)
     engine = ForeignTflite(graph, Exposed(graph).file("model.tflite"), module, kernels)
@@ -37,7 +37,7 @@ def test_tflite_runtime(grn: bool) -> None:
 @pytest.mark.foreign("tensorflow")
 @pytest.mark.parametrize("kernels", ["default", "reference"])
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
-def test_tensorflow(grn: bool, kernels: foreign.Kernels) -> None:
+def test_tensorflow(grn: bool, kernels: other_tflite.Kernels) -> None:
     result = _compared("tensorflow", kernels, grn=grn)
     assert result.first_difference is None
     assert result.bytes_different <= (2 if kernels == "default" else 0)  # means beside ties
@@ -45,8 +45,10 @@ def test_tensorflow(grn: bool, kernels: foreign.Kernels) -> None:
 
 def test_what_is_missing_is_a_named_skip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path))
-    monkeypatch.setattr(foreign.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(foreign, "PACKAGES", {**foreign.PACKAGES, "tflite_runtime": ("no-such-package-anywhere==0",)})
+    monkeypatch.setattr(other_tflite.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(
+        other_tflite, "PACKAGES", {**other_tflite.PACKAGES, "tflite_runtime": ("no-such-package-anywhere==0",)}
+    )
     graph = small_net(np.random.default_rng(3), grn=False)
     x = random_input(np.random.default_rng(4), graph)
     results = verify(graph, x, targets=("tensorflow", "tflite-runtime")).results

@@ -9,7 +9,7 @@ import pytest
 
 from tests.graphs import Builder, random_input, small_net
 from tinyscene.export.errors import ExportError
-from tinyscene.export.targets import raspberry_pi as pi
+from tinyscene.export.targets import raspberry_pi
 from tinyscene.export.targets.raspberry_pi import MODEL_OF, PROCESSORS, PiEngine
 from tinyscene.export.targets.table import Exposed
 from tinyscene.export.verify.op_comparison import compare
@@ -25,7 +25,7 @@ from tinyscene.runtime.interpreter import run
 def emulated_pi() -> None:
     """A skip by name where the arm64 system cannot be had: no root, no tools, no network."""
     try:
-        pi.pi_root()
+        raspberry_pi.pi_root()
     except ExportError as problem:
         pytest.skip(str(problem))
 
@@ -56,7 +56,7 @@ def test_a_raspberry_pi_3_gives_the_shipped_answer() -> None:
 
 def test_what_is_missing_is_a_named_skip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path))
-    monkeypatch.setattr(pi.shutil, "which", lambda _: None)
+    monkeypatch.setattr(raspberry_pi.shutil, "which", lambda _: None)
     graph = small_net(np.random.default_rng(3), grn=False)
     (result,) = verify(graph, random_input(np.random.default_rng(4), graph), targets=("pi4-litert",)).results
     assert result.status == "skipped"

@@ -135,9 +135,9 @@ def test_a_sample_of_labelled_clips_is_stratified() -> None:
 def test_a_target_that_does_not_build_has_failed_and_the_others_go_on(
     graph: Graph, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinyscene.firmware_harness.build import image as build
+    from tinyscene.firmware_harness.build import image
 
-    monkeypatch.setattr(build, "C_FLAGS", (*build.C_FLAGS, "-DTS_KERNELS_H"))
+    monkeypatch.setattr(image, "C_FLAGS", (*image.C_FLAGS, "-DTS_KERNELS_H"))
     host, numpy = verify(graph, x, targets=("c-host", "numpy-double")).results
     assert (host.status, numpy.status) == ("failed", "equal")
     assert "gcc failed" in host.note

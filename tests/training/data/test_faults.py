@@ -13,7 +13,7 @@ import soundfile
 
 from tests.training.layout import write_layout
 from tinyscene import command_line
-from tinyscene.training.data import decode as waveforms
+from tinyscene.training.data import decode
 from tinyscene.training.data.faults import KINDS, by_kind
 from tinyscene.training.data.tau22 import Inspection, Tau22, inspect
 from tinyscene.training.distillation.soft_targets import SoftTargets, save_logits
@@ -111,7 +111,7 @@ def test_all_faults_are_in_one_answer(folder: Path, capsys: pytest.CaptureFixtur
 def test_training_refuses_by_the_same_list_before_the_first_step(
     name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waveforms, "read_clip", lambda *_: pytest.fail("decoded before the faults were said"))
+    monkeypatch.setattr(decode, "read_clip", lambda *_: pytest.fail("decoded before the faults were said"))
     PLANTED[name][1](folder)
     PLANTED["NaN"][1](folder)
     (tmp_path / "mine.yaml").write_text(RECIPE)
@@ -165,7 +165,7 @@ def test_unusual_codings_are_decoded_and_may_be_right(folder: Path) -> None:
 
 def test_a_clip_that_vanishes_while_decoding_is_named(folder: Path, tmp_path: Path) -> None:
     opened = Tau22.open(folder)
-    whole = waveforms.clip_faults
+    whole = decode.clip_faults
 
     def then_lost(*args: object, **named: object) -> list[object]:
         found = whole(*args, **named)
@@ -173,6 +173,6 @@ def test_a_clip_that_vanishes_while_decoding_is_named(folder: Path, tmp_path: Pa
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(waveforms, "clip_faults", then_lost)
+        patch.setattr(decode, "clip_faults", then_lost)
         with pytest.raises(TrainingError, match=r"airport-arden-0-0-0-a\.wav: cannot be decoded"):
             opened.load(8_000, tmp_path / "cache", progress=False)

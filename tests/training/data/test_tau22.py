@@ -14,8 +14,7 @@ import pytest
 import soundfile
 
 from tests.training.layout import SCENES, write_layout, write_split
-from tinyscene.training.data import decode as waveforms
-from tinyscene.training.data import split_files as tables
+from tinyscene.training.data import decode, split_files
 from tinyscene.training.data.decode import load_waveforms, read_clip
 from tinyscene.training.data.faults import Fault
 from tinyscene.training.data.split_files import PUBLISHED_TEST, PUBLISHED_TRAIN, Record
@@ -27,7 +26,7 @@ from tinyscene.training.models.checkpoint import TAU22_LABELS
 def read_split(path: Path) -> tuple[Record, ...]:
     """A split file in which nothing may be wrong."""
     faults: list[Fault] = []
-    records = tables.read_split(path, faults)
+    records = split_files.read_split(path, faults)
     assert not faults
     return records
 
@@ -175,7 +174,7 @@ def test_decoding_is_cached_and_right(folder: Path, tmp_path: Path) -> None:
 def test_an_interrupted_decoding_goes_on_where_it_stopped(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waveforms, "BLOCK_CLIPS", 8)
+    monkeypatch.setattr(decode, "BLOCK_CLIPS", 8)
     records, cache = Tau22.open(folder).train, tmp_path / "cache"
     whole = np.array(load_waveforms(folder, records, 8_000, tmp_path / "whole", progress=False))
     decoded: list[str] = []
@@ -186,7 +185,7 @@ def test_an_interrupted_decoding_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return read_clip(path, rate)
 
-    monkeypatch.setattr(waveforms, "read_clip", lambda path, rate: read(path, rate, stop_at=20))
+    monkeypatch.setattr(decode, "read_clip", lambda path, rate: read(path, rate, stop_at=20))
     with pytest.raises(KeyboardInterrupt):
         load_waveforms(folder, records, 8_000, cache, progress=False)
     decoded.clear()
@@ -194,7 +193,7 @@ def test_an_interrupted_decoding_goes_on_where_it_stopped(
     with open(part, "r+b") as file:  # the second block did not reach the disk
         file.seek(128 + 10 * 16_000)
         file.write(b"\xff" * 1000)
-    monkeypatch.setattr(waveforms, "read_clip", read)
+    monkeypatch.setattr(decode, "read_clip", read)
     again = load_waveforms(folder, records, 8_000, cache, progress=False)
     assert sorted(decoded) == sorted(Path(r.filename).name for r in records[8:])
     assert np.array_equal(again, whole)
@@ -215,7 +214,7 @@ def test_a_damaged_cache_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_too_little_space_is_said_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = Tau22.open(folder).train
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**8))
-    monkeypatch.setattr(waveforms, "read_clip", lambda *_: pytest.fail("decoded before the space was checked"))
+    monkeypatch.setattr(decode, "read_clip", lambda *_: pytest.fail("decoded before the space was checked"))
     with pytest.raises(TrainingError, match="not enough space"):
         load_waveforms(folder, records, 32_000, tmp_path, progress=False)
 

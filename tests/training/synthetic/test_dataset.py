@@ -13,7 +13,7 @@ import soundfile
 from tinyscene.training.data.microphones import device, impulse_response, impulse_responses, record
 from tinyscene.training.data.tau22 import Tau22
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.synthetic import dataset as synth
+from tinyscene.training.synthetic import dataset
 from tinyscene.training.synthetic.dataset import TEST_DEVICES, TRAIN_DEVICES, write_tau22_layout
 from tinyscene.training.synthetic.scenes import SCENES, record_place
 from tinyscene.training.synthetic.sounds import RATE_HZ, SOUNDS
@@ -118,7 +118,7 @@ def test_nothing_half_written(tmp_path: Path, folder: Path, monkeypatch: pytest.
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(synth, "write_tables", full_disk)
+    monkeypatch.setattr(dataset, "write_tables", full_disk)
     with pytest.raises(OSError, match="no space"):
         write_tau22_layout(
             tmp_path / "x", seed=1, locations_per_class=4, clips_per_location=1, clips_per_device=1, progress=False
