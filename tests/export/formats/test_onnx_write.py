@@ -27,7 +27,7 @@ def test_float_in_float_out_equals_the_graph(grn: bool) -> None:
     (got,) = session.run(None, {graph.input: real})
     out = graph.tensors[graph.output].quant
     expected = dequantise(run(graph, x, rounding="single"), out)
-    # Sums and products of ONNX Runtime may differ by one code at near-ties (EXCEPTIONS in export/verify/op_comparison.py).
+    # Sums and products of ONNX Runtime may differ by one code at near-ties: EXCEPTIONS of op_comparison.py
     assert np.abs(got - expected).max() <= 2.01 * out.scale[0]
 
 
