@@ -20,11 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tinyscene.export.formats.tflite_write import to_tflite
-from tinyscene.export.quantise.calibration import batches
-from tinyscene.export.quantise.export import quantised
-from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.targets.ethos_u import NPUS, Estimate, estimate
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph
@@ -75,9 +71,7 @@ def graph_of(name: str, *, grn: bool) -> Graph:
             torch.nn.init.constant_(module.gamma, GAMMA)
     noise = np.random.default_rng(0).normal(0.0, 0.1, (CLIPS, frontend.clip_samples)).astype(np.float32)
     log_mels = np.stack([LogMel(frontend)(clip) for clip in noise])
-    net = QuantNet(fold(model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, batches(log_mels), floor=frontend.floor)
-    return quantised(LoadedModel(model, config, frontend, tuple("abcdefghij")), net, name).graph
+    return quantise_post_training(LoadedModel(model, config, frontend, tuple("abcdefghij")), name, log_mels).graph
 
 
 def measured(names: tuple[str, ...]) -> list[Measured]:

@@ -29,13 +29,13 @@ from tinyscene.export.commands.verify import Subject, documented
 from tinyscene.export.labelled.codes import LabelledCodes
 from tinyscene.export.labelled.inputs import labelled_from_clips
 from tinyscene.export.quantise.calibration import evenly
-from tinyscene.export.quantise.methods import after_training
+from tinyscene.export.quantise.methods import post_training_from_recordings
 from tinyscene.export.report.page import render
 from tinyscene.export.report.summary import as_markdown
 from tinyscene.export.targets.ethos_u import NPUS, estimate_all
 from tinyscene.export.targets.table import TARGETS
 from tinyscene.export.verify.verify import Verification, verify
-from tinyscene.export.write_bundle import export_bundle
+from tinyscene.export.write_bundle import BundleRecord, export_bundle
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.bundle import Bundle
@@ -87,16 +87,10 @@ def made_bundle(shared: Path, scratch: Path) -> tuple[Bundle, set[str]]:
     for path in {s.path for s in segments(shared / "taipei") if s.recording in names}:
         (links / path.name).symlink_to(path.resolve())
     loaded = load_any(shared / "cpm23" / "cpm23.ckpt")
-    made, log_mels = after_training(loaded, "cpm23", links, CALIBRATION_CLIPS)
-    bundle = export_bundle(
-        scratch / "cpm23",
-        made,
-        golden_log_mels=log_mels,
-        metrics={},
-        data=f"{len(log_mels)} seconds of every other recording of taipei",
-        rebuild="python benchmarks/verify.py --shared DIR",
-    )
-    return bundle, set(names)
+    model, log_mels = post_training_from_recordings(loaded, "cpm23", links, CALIBRATION_CLIPS)
+    data = f"{len(log_mels)} seconds of every other recording of taipei"
+    record = BundleRecord(data, "python benchmarks/verify.py --shared DIR", metrics={})
+    return export_bundle(scratch / "cpm23", model, log_mels, record), set(names)
 
 
 def answered(bundle: Bundle, chosen: list[Segment], at_most: int | None, name: str) -> LabelledCodes:

@@ -24,7 +24,7 @@ COMMANDS = (
     ),
     Command(
         "demo",
-        "export.commands.models:demo",
+        "export.commands.demo:demo",
         "The whole chain on made-up data, or on yours with --data.",
         "export",
     ),
@@ -61,7 +61,7 @@ COMMANDS = (
     Command("train", "training.commands.train:train", "Train teachers and distil a student by a recipe.", "train"),
     Command(
         "recipe dry-run",
-        "export.commands.models:dry_run",
+        "export.commands.recipe:dry_run",
         "Try every stage of a recipe, and say what it costs on TAU22.",
         "export",
     ),
@@ -86,13 +86,13 @@ COMMANDS = (
     ),
     Command(
         "import",
-        "export.commands.models:import_checkpoint",
+        "export.commands.import_model:import_checkpoint",
         "Take over a published CP-Mobile checkpoint.",
         "export",
     ),
     Command(
         "export",
-        "export.commands.models:export",
+        "export.commands.export_model:export",
         "Quantise a checkpoint to int8 and write a bundle.",
         "export",
     ),
@@ -103,7 +103,7 @@ COMMANDS = (
         "export",
     ),
     Command("verify", "export.commands.verify:verify", "Prove that every target computes the same.", "export"),
-    Command("quality", "export.commands.models:quality", "What 8 bits cost, activation by activation.", "export"),
+    Command("quality", "export.commands.quality:quality", "What 8 bits cost, activation by activation.", "export"),
     Command("npu", "export.commands.models:npu", "Estimate cycles and memory on Arm Ethos-U.", "npu"),
     Command("run", "runtime.commands:run", "Classify audio: files, a pipe, a microphone, a folder."),
     Command(

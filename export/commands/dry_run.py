@@ -34,11 +34,11 @@ from tinyscene.training.synthetic.dataset import write_tau22_layout
 from tinyscene.training.teachers.teacher import load_teacher
 
 from ..check.count import artefact_cost
-from ..quantise.calibration import batches, clip_log_mels
-from ..quantise.export import quantised
+from ..quantise.calibration import clip_log_mels
 from ..quantise.fake_quant import QuantNet
-from ..quantise.qat import quantise_aware
-from ..write_bundle import export_bundle
+from ..quantise.methods import quantise_aware
+from ..quantise.qat import QatTraining
+from ..write_bundle import BundleRecord, export_bundle
 
 PLACES = 5  # of each scene: one for the test, one for validation, and one for each of three folds
 PLACES_PER_FOLD = 2  # where there are more
@@ -135,28 +135,14 @@ def _all_stages(recipe: Recipe, folder: Path, seen: list[Stage]) -> tuple[_Made,
     source = LoadedModel(student.model, student.config, student.frontend, student.labels)
     log_mels = clip_log_mels(dataset.train, student.frontend)
     with _stage("quantisation-aware training", seen):
-        net = quantise_aware(
-            student.model,
-            frontend=student.frontend,
-            settings=recipe.qat,
-            dataset=dataset,
-            soft_targets=targets,
-            run_dir=folder / "run" / "qat",
-            seed=recipe.seed,
-            calibration=batches(log_mels),
-        )
+        training = QatTraining(student.frontend, recipe.qat, dataset, folder / "run" / "qat", recipe.seed, targets)
+        model = quantise_aware(source, recipe.network, log_mels, training)
     with _stage("bundle", seen):
-        export_bundle(
-            folder / "bundle",
-            quantised(source, net, recipe.network),
-            golden_log_mels=log_mels,
-            metrics={},
-            data="a dry run",
-            rebuild=f"tinyscene recipe dry-run {recipe.name}",
-        )
+        record = BundleRecord("a dry run", f"tinyscene recipe dry-run {recipe.name}", metrics={})
+        export_bundle(folder / "bundle", model, log_mels, record)
     with _stage("check", seen):
         limits = verdicts(artefact_cost(folder / "bundle", "dcase"), DCASE_BUDGET)
-    return _Made(dataset, folder / "run", targets, student, net), limits
+    return _Made(dataset, folder / "run", targets, student, model.net), limits
 
 
 def _measured(recipe: Recipe, made: _Made, passes: Passes) -> tuple[int, float]:

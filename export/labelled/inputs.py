@@ -17,7 +17,7 @@ from tinyscene.training.data.tau22 import Clips
 
 from ..formats.onnx_float import FLOAT_MODEL
 from ..quantise.calibration import clip_log_mels, evenly
-from ..quantise.export import network_input
+from ..quantise.quantised_model import network_input
 from .clips import labelled_clips, labelled_records
 from .codes import LabelledCodes, Sounds
 

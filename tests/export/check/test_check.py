@@ -26,10 +26,7 @@ from tinyscene.export.check.count_tflite import tflite_layers
 from tinyscene.export.formats.onnx_float import float_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
-from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.lower import lower
-from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.runtime.bundle import Golden, write_bundle
 from tinyscene.runtime.cost import RULES, count, graph_cost
 from tinyscene.runtime.errors import TinysceneError
@@ -70,9 +67,7 @@ def _integer_graph(name, frames):
     for grn in (m for m in model.modules() if isinstance(m, GRN)):  # as trained: zeros would look alike everywhere
         torch.nn.init.constant_(grn.gamma, 0.7)
         torch.nn.init.constant_(grn.beta, 0.3)
-    net = QuantNet(fold(model, (256, frames)))
-    calibrate(net, [torch.randn(1, 1, 256, frames)])
-    return lower(net, name=name, labels=())
+    return run_steps(POST_TRAINING, Work(model, torch.randn(1, 1, 256, frames), name=name)).graph
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.lower import lower
-from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.spec import PRESETS
 from tinyscene.training.errors import TrainingError
@@ -53,7 +50,8 @@ def test_the_formula_is_the_count_of_the_graph(case: str | int) -> None:
     for grn in (m for m in model.modules() if isinstance(m, GRN)):  # as trained
         torch.nn.init.constant_(grn.gamma, 0.7)
         torch.nn.init.constant_(grn.beta, 0.3)
-    net = QuantNet(fold(model.eval(), (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, [torch.randn(1, 1, frontend.n_mels, frontend.n_frames)])
-    cost = graph_cost(lower(net, name="drawn", labels=()), "dcase")
+    work = Work(model, torch.randn(1, 1, frontend.n_mels, frontend.n_frames))
+    graph = run_steps(POST_TRAINING, work).graph
+    assert graph is not None
+    cost = graph_cost(graph, "dcase")
     assert int8_cost(config, frontend) == (cost.n_bytes, cost.macs)

@@ -10,16 +10,13 @@ import pytest
 import torch
 
 from tinyscene import command_line
-from tinyscene.export.quantise.calibration import batches
-from tinyscene.export.quantise.export import Export, float_activations, int8_logits, network_input, quantised
-from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.quantise.quality import layer_quality
+from tinyscene.export.quantise.quantised_model import float_activations, int8_logits, network_input
 from tinyscene.export.targets.table import CORE_TARGETS
 from tinyscene.export.verify.op_comparison import EXCEPTIONS
 from tinyscene.export.verify.verify import verify_bundle
-from tinyscene.export.write_bundle import export_bundle
+from tinyscene.export.write_bundle import BundleRecord, export_bundle
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.bundle import Bundle, read_bundle
 from tinyscene.runtime.cost import graph_cost, verdicts
@@ -39,15 +36,9 @@ def log_mels_of(clips: np.ndarray, name: str) -> np.ndarray:
     return np.stack([log_mel(clip.astype(np.float32)) for clip in clips])
 
 
-def after_training(source: LoadedModel, log_mels: np.ndarray, name: str) -> Export:
-    net = QuantNet(fold(source.model, (source.frontend.n_mels, source.frontend.n_frames)))
-    calibrate(net, batches(log_mels), floor=source.frontend.floor)
-    return quantised(source, net, name)
-
-
 def bundled(source: LoadedModel, log_mels: np.ndarray, path: Path) -> Bundle:
-    export = after_training(source, log_mels, path.name)
-    return export_bundle(path, export, golden_log_mels=log_mels, metrics={}, data="test", rebuild="pytest")
+    model = quantise_post_training(source, path.name, log_mels)
+    return export_bundle(path, model, log_mels, BundleRecord("test", "pytest", metrics={}))
 
 
 def untrained(name: str, padding: str, frontend: str) -> LoadedModel:
@@ -122,13 +113,13 @@ def test_the_real_checkpoint_answers_as_published(real: LoadedModel, golden: dic
 
 def test_quality_covers_every_activation_of_the_real_net(real: LoadedModel, golden: dict[str, np.ndarray]) -> None:
     log_mels = golden["log_mel"]
-    export = after_training(real, log_mels, "cpm23")
-    rows = layer_quality(export.graph, network_input(export.graph, log_mels), float_activations(export, log_mels))
-    assert [row.name for row in rows] == [t.name for t in export.graph.activations()]
+    model = quantise_post_training(real, "cpm23", log_mels)
+    rows = layer_quality(model.graph, network_input(model.graph, log_mels), float_activations(model, log_mels))
+    assert [row.name for row in rows] == [t.name for t in model.graph.activations()]
     # Squares lose their small values and `scaled` what the ReLU behind it cuts; neither reaches the answer.
     assert rows[-1].sqnr_db > 20
     assert min(row.sqnr_db for row in rows if row.op == "conv2d") > 15
-    assert int8_logits(export.graph, log_mels).shape == (7, 10)
+    assert int8_logits(model.graph, log_mels).shape == (7, 10)
 
 
 def test_import_export_verify_on_the_command_line(shared_data: Path, tmp_path: Path, capsys, needs_tool) -> None:
@@ -164,11 +155,11 @@ def test_the_real_checkpoint_in_int8_agrees_with_float(real: LoadedModel, shared
         starts = [(s, at) for s in samples for at in range(0, len(s) - length + 1, length * every)]
         return np.stack([log_mel(s[at : at + length]) for s, at in starts])
 
-    export = after_training(real, seconds_of(recordings[::2], every=4), "cpm23")
+    model = quantise_post_training(real, "cpm23", seconds_of(recordings[::2], every=4))
     unheard = seconds_of(recordings[1::2])
     with torch.no_grad():
         wanted = np.concatenate([real.model(x[:, None]).numpy() for x in torch.from_numpy(unheard).split(16)])
-    got = int8_logits(export.graph, unheard)
+    got = int8_logits(model.graph, unheard)
     sqnr_db = 10 * np.log10(np.square(wanted).sum() / np.square(wanted - got).sum())
     agreement = (wanted.argmax(axis=1) == got.argmax(axis=1)).mean()
     print(f"{len(unheard)} segments: {sqnr_db:.1f} dB, {agreement:.1%} agree")
