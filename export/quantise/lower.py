@@ -158,13 +158,13 @@ class _Lowering:
         inverse_root = append("inverse_root", ops.Rsqrt(), total, shape=one)
         half_ratio = append("half_ratio", ops.Mul(), norm, inverse_root, shape=per_channel)
         ratio = append("ratio", ops.Mul(), half_ratio, inverse_root, shape=per_channel)
-        factor = np.broadcast_to(layer.factor.flatten().cpu().numpy(), channels)
+        factor: F32 = np.broadcast_to(layer.factor.flatten().cpu().numpy(), channels)
         identity, ones = np.ones(per_channel, np.float32), np.ones(channels, np.float32)
-        gamma, gain_name = float(layer.grn.gamma) * identity, f"{step.name}.gain"
+        gamma, gain_name = np.float32(float(layer.grn.gamma)) * identity, f"{step.name}.gain"
         gain_weights, gain_quant = _Weights(gamma, ones, factor=factor), layer.range_of("gain").quant()
         gain = self.weighted(gain_name, ops.DepthwiseConv2D(), ratio, gain_weights, gain_name, gain_quant)
         scaled = append("scaled", ops.Mul(), x, gain, shape=self.tensors[x].shape)
-        beta = _Weights(identity, float(layer.grn.beta) * factor)
+        beta = _Weights(identity, np.float32(float(layer.grn.beta)) * factor)
         self.weighted(step.name, ops.DepthwiseConv2D(relu=step.relu), scaled, beta, output, quant)
 
 

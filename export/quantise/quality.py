@@ -17,7 +17,7 @@ from tinyscene.runtime.arrays import F32, F64, I8
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
 
-from .export import network_input
+from .quantised_model import network_input
 from .simulate import simulate
 
 BINS = 32
