@@ -62,7 +62,9 @@ class GraphBuilder:
                 raise ExportError(
                     where, "not an int8 activation", expected="int8, one scale", got=got, next_step=RECONVERT
                 )
-            self.add(Tensor(name, self.file.shape(index), "int8", quant, self.file.constant(index)))
+            data = self.file.constant(index)
+            codes = None if data is None else data.astype(np.int8, copy=False)
+            self.add(Tensor(name, self.file.shape(index), "int8", quant, codes))
         return self.tensors[name]
 
     def add(self, tensor: Tensor) -> str:

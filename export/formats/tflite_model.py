@@ -1,7 +1,7 @@
 """An int8 TFLite file used like a bundle: its graph, its model files, and golden vectors computed on demand.
 
-Such a file has no front end and no labels, so the vectors are random codes over the whole range, including its extremes.
-Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses.
+Such a file has no front end and no labels, so the vectors are random codes over the whole range, with its
+extremes. Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses.
 """
 
 from __future__ import annotations

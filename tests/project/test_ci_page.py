@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import tinyscene
-from tests.export.check.judged import relabelled
+from tests.export.check.relabelled import relabelled
 from tests.graphs import small_net
 from tests.project.workflow import Outcome, Runner, outside_environment
 from tests.training.layout import SCENES, write_layout

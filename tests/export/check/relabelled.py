@@ -1,16 +1,15 @@
-"""Bundles that differ in their labels and metrics alone, so that accuracy is what a test wants it to be."""
+"""Bundles that differ only in their labels and metrics, so that a test can choose their accuracy."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tinyscene.runtime.bundle import Bundle, write_bundle
 
 
-def relabelled(path: Path, source: Bundle, labels: tuple[str, ...], metrics: dict[str, Any]) -> Path:
-    """The network of another bundle under other labels; returns ``path``."""
+def relabelled(path: Path, source: Bundle, labels: tuple[str, ...], metrics: dict[str, object]) -> Path:
+    """Write the network of another bundle with other labels; returns ``path``."""
     write_bundle(
         path,
         graph=replace(source.graph, labels=()),
