@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import rsqrt_table
-from tinyscene.runtime.arrays import I8, I32
+from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.lookup_tables import function_table
 from tinyscene.runtime.ops import Shape
@@ -140,7 +140,7 @@ class _Writer:
             real = self.emit("Relu", [real], f"{node.name}_relu")
         self.quantize(real, self.codes(node.output), quant)
 
-    def weight(self, node: Node, data: I8 | I32) -> tuple[str, str]:
+    def weight(self, node: Node, data: npt.NDArray[np.generic]) -> tuple[str, str]:
         """Dequantised weight (``data`` has output channels first) and bias, per output channel."""
         _, weight, bias = self.graph.ins(node)
         assert bias.data is not None

@@ -33,7 +33,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_bundle, data) -> Path:
-    """``good`` classifies some clips correctly, ``bad`` none; a small and a larger ``.tflite``; ``good.json`` for all."""
+    """``good`` classifies some clips correctly, ``bad`` none; two sizes of ``.tflite``; ``good.json`` for all."""
     folder = tmp_path_factory.mktemp("baseline")
     classifier = SceneClassifier.open(tiny_bundle)
     (label,) = {hop.label for hop in classifier.classify_file(next(data.glob("audio/airport-*-s4.wav")))}
@@ -120,9 +120,9 @@ def test_a_baseline_is_one_line_a_figure(folder):
 def test_firmware_is_recorded_and_measured_again(folder, tmp_path, capsys):
     budget = tmp_path / "budget.json"
     assert _check(folder / "small.tflite", "--write-baseline", budget, "--targets", "cortex-m4") == 0
-    by_name = {entry.figure.name: held for entry in read_baseline(budget) if entry.figure.of == "cortex-m4"}
+    by_name = {entry.figure.name: entry for entry in read_baseline(budget) if entry.figure.of == "cortex-m4"}
     assert tuple(by_name) == FIRMWARE
-    assert all(entry.recorded > 0 and entry.tolerance == TOLERANCES[name] for name, held in by_name.items())
+    assert all(entry.recorded > 0 and entry.tolerance == TOLERANCES[name] for name, entry in by_name.items())
     capsys.readouterr()
     assert _check(folder / "small.tflite", "--baseline", budget) == 0
     assert len(_lines(capsys.readouterr().out, "pass")) == 2 + 6
