@@ -1,6 +1,6 @@
 """The artefact: one folder with the graph, the files made from it, golden vectors and a manifest of digests.
 
-Written to a temporary sibling and renamed, so that a bundle is there whole or not at all. A reader believes nothing:
+A bundle appears whole or not at all. A reader believes nothing:
 it refuses an unknown format version, a missing, added or changed file (a single byte, the manifest's own included),
 and says how to build the bundle again. Nothing in it is pickled.
 """
@@ -10,10 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +21,7 @@ from .arith import Rounding
 from .arrays import I8
 from .cost import graph_cost, verdicts
 from .errors import RuntimeFailure
+from .files import replaced_folder
 from .graph import Graph
 from .graph_io import graph_arrays, graph_from_record, graph_record, pack_arrays, unpack_arrays
 from .interpreter import run
@@ -185,27 +183,15 @@ def _require_fit(path: Path, graph: Graph, frontend: FrontendSpec, labels: tuple
 
 
 def _publish(path: Path, record: Mapping[str, Any], files: Mapping[str, bytes], *, overwrite: bool) -> None:
-    """Write the folder beside its place, then rename it there."""
     odd = [name for name in files if name == MANIFEST or Path(name).name != name or name.startswith(".")]
     if odd:
         raise RuntimeFailure(f"{path}, {odd[0]!r}", "not a plain file name for a bundle")
     _require_place(path, overwrite)
     entries = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in sorted(files.items())}
     manifest = _manifest_bytes({**record, "files": entries})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    try:
-        temporary.chmod(0o755)
+    with replaced_folder(path) as folder:
         for name, data in {**files, MANIFEST: manifest}.items():
-            with open(temporary / name, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-        _sync_folder(temporary)
-        _swap_in(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _sync_folder(path.parent)
+            (folder / name).write_bytes(data)
 
 
 def _require_place(path: Path, overwrite: bool) -> None:
@@ -215,30 +201,6 @@ def _require_place(path: Path, overwrite: bool) -> None:
         raise RuntimeFailure(str(path), "exists and is no bundle", next_step="give another path; it was not touched")
     if not overwrite:
         raise RuntimeFailure(str(path), "a bundle is already there", next_step="give another path, or --overwrite")
-
-
-def _swap_in(temporary: Path, path: Path) -> None:
-    """Rename into place; an old bundle steps aside first and comes back if that fails."""
-    if not path.exists():
-        temporary.rename(path)
-        return
-    aside = temporary.with_suffix(".old")
-    path.rename(aside)
-    try:
-        temporary.rename(path)
-    except OSError:
-        aside.rename(path)
-        raise
-    shutil.rmtree(aside)
-
-
-def _sync_folder(path: Path) -> None:
-    with suppress(OSError):  # some file systems cannot sync a folder; its files are synced already
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _json(record: Any) -> bytes:
