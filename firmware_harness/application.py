@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,7 @@ class Application:
         self.bundle, self.target = bundle, target
         spec = bundle.frontend
         self.hop_samples = spec.clip_samples if hop_s is None else round(hop_s * spec.sample_rate_hz)
-        graph = replace(bundle.graph, labels=bundle.labels)
+        graph = bundle.graph
         calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
         emitted = emit(graph, kernel_set(target.cpu), calls=calls)
         self.firmware = SceneFirmware(emitted, spec, target, rounding, hop_samples=self.hop_samples, folder=folder)
