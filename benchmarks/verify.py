@@ -35,7 +35,7 @@ from tinyscene.export.report.summary import as_markdown
 from tinyscene.export.targets.ethos_u import NPUS, estimate_all
 from tinyscene.export.targets.table import TARGETS
 from tinyscene.export.verify.verify import Verification, verify
-from tinyscene.export.write_bundle import BundleRecord, export_bundle
+from tinyscene.export.write_bundle import bundle_provenance, export_bundle
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.bundle import Bundle
@@ -89,8 +89,8 @@ def made_bundle(shared: Path, scratch: Path) -> tuple[Bundle, set[str]]:
     loaded = load_any(shared / "cpm23" / "cpm23.ckpt")
     model, log_mels = post_training_from_recordings(loaded, "cpm23", links, CALIBRATION_CLIPS)
     data = f"{len(log_mels)} seconds of every other recording of taipei"
-    record = BundleRecord(data, "python benchmarks/verify.py --shared DIR", metrics={})
-    return export_bundle(scratch / "cpm23", model, log_mels, record), set(names)
+    provenance = bundle_provenance(data, "python benchmarks/verify.py --shared DIR")
+    return export_bundle(scratch / "cpm23", model, log_mels, provenance), set(names)
 
 
 def answered(bundle: Bundle, chosen: list[Segment], at_most: int | None, name: str) -> LabelledCodes:
@@ -157,7 +157,7 @@ def main() -> None:
             for row in sorted(result.results, key=lambda row: row.seconds, reverse=True)[:SLOWEST]:
                 print(f"{name}, {row.target}: {row.seconds:.0f} s")
             subject = Subject(name, bundle, inputs, bundle, labelled)
-            document = documented(subject, result, estimates, tuple(a.targets), bundle.manifest["rebuild"])
+            document = documented(subject, result, estimates, tuple(a.targets), bundle.manifest.rebuild)
             wrong, compared = wrong + unexplained(result), compared + sum(r.bytes_compared for r in result.results)
             parts.append(as_markdown(document))
             if a.reports:

@@ -7,42 +7,26 @@ files or none. Refuses what the writers of the formats refuse.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tinyscene.runtime.arrays import F32, I8
-from tinyscene.runtime.bundle import Bundle, Golden, write_bundle
+from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, write_bundle
+from tinyscene.runtime.file_names import AUDIO_FLOAT_ONNX_MODEL, AUDIO_ONNX_MODEL, FLOAT_ONNX_MODEL
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.host import versions
+from tinyscene.runtime.manifest import Metrics, Provenance
 
-from .formats.onnx_float import FLOAT_MODEL, float_onnx
+from .formats.onnx_float import float_onnx
 from .formats.onnx_log_mel import with_frontend
 from .formats.onnx_write import to_onnx
 from .formats.tflite_write import to_tflite
 from .quantise.quantised_model import QuantisedModel, network_input
 
-AUDIO_MODEL = "audio_to_scores.onnx"  # int8, with the front end as its first nodes
-AUDIO_FLOAT_MODEL = "audio_to_scores_float.onnx"
 GOLDEN_CLIPS = 2
 TOOLS = ("tinyscene", "torch", "numpy", "onnx", "onnxsim", "onnxruntime", "ai-edge-litert")
-
-
-@dataclass(frozen=True, eq=False)
-class BundleRecord:
-    """What a bundle's manifest records about its origin.
-
-    Attributes:
-        data: description of the clips that ``metrics`` were measured on.
-        rebuild: the command that writes this bundle.
-        metrics: plain JSON values.
-    """
-
-    data: str
-    rebuild: str
-    metrics: Mapping[str, object]
 
 
 def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
@@ -60,12 +44,13 @@ def real_inputs(golden: Golden) -> I8:
 
 
 def export_bundle(
-    path: Path, model: QuantisedModel, golden_log_mels: F32, record: BundleRecord, *, overwrite: bool = False
+    path: Path, model: QuantisedModel, golden_log_mels: F32, provenance: Provenance, *, overwrite: bool = False
 ) -> Bundle:
     """Write the bundle of a quantised model.
 
     Args:
         golden_log_mels: float32 (n, mel, time), from which the golden vectors are chosen.
+        provenance: the number of removed channels is added to its metrics.
         overwrite: replace an existing bundle.
 
     Raises:
@@ -73,26 +58,32 @@ def export_bundle(
     """
     graph, frontend = model.graph, model.source.frontend
     shape = graph.tensors[graph.input].shape
-    int8_model, float_model = to_onnx(graph), float_onnx(model.source.model, (shape[1], shape[2]))
-    return write_bundle(
-        path,
+    onnx, float_model = to_onnx(graph), float_onnx(model.source.model, (shape[1], shape[2]))
+    content = BundleContent(
         graph=graph,
         frontend=frontend,
-        labels=model.source.labels,
         tflite=to_tflite(graph),
-        onnx=int8_model,
+        onnx=onnx,
         golden=golden_vectors(graph, golden_log_mels),
-        metrics={**record.metrics, "constant_channels_removed": model.pruned.removed},
-        data=record.data,
-        tools=tool_versions(),
         extra_files={
-            FLOAT_MODEL: float_model,
-            AUDIO_MODEL: with_frontend(int8_model, frontend),
-            AUDIO_FLOAT_MODEL: with_frontend(float_model, frontend),
+            FLOAT_ONNX_MODEL: float_model,
+            AUDIO_ONNX_MODEL: with_frontend(onnx, frontend),
+            AUDIO_FLOAT_ONNX_MODEL: with_frontend(float_model, frontend),
         },
-        rebuild=record.rebuild,
-        overwrite=overwrite,
     )
+    metrics = {**provenance.metrics, "constant_channels_removed": model.pruned.removed}
+    provenance = replace(provenance, metrics=metrics)
+    return write_bundle(path, content, provenance, overwrite=overwrite)
+
+
+def bundle_provenance(data: str, rebuild: str, metrics: Metrics | None = None) -> Provenance:
+    """Provenance of a bundle that is written here, with the versions of the packages in use.
+
+    Args:
+        data: description of the clips that ``metrics`` were measured on.
+        rebuild: the command that writes the bundle.
+    """
+    return Provenance(data, tool_versions(), metrics or {}, rebuild)
 
 
 def tool_versions() -> dict[str, str]:

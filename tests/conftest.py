@@ -116,7 +116,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     import torch
 
     from tinyscene.export.quantise.methods import quantise_post_training
-    from tinyscene.export.write_bundle import BundleRecord, export_bundle
+    from tinyscene.export.write_bundle import bundle_provenance, export_bundle
     from tinyscene.runtime.log_mel import LogMel
     from tinyscene.runtime.spec import preset
     from tinyscene.training.models.build import build_model
@@ -130,8 +130,8 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     clips = [rng.normal(0.0, 0.1, frontend.clip_samples).astype(np.float32) for _ in range(8)]
     log_mels = np.stack([LogMel(frontend)(clip) for clip in clips])
     model = quantise_post_training(source, "tiny", log_mels)
-    record = BundleRecord("noise", "tinyscene export tiny.pt --ptq noise --out bundle", metrics={})
-    return export_bundle(tmp_path_factory.mktemp("tiny") / "bundle", model, log_mels, record)
+    provenance = bundle_provenance("noise", "tinyscene export tiny.pt --ptq noise --out bundle")
+    return export_bundle(tmp_path_factory.mktemp("tiny") / "bundle", model, log_mels, provenance)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

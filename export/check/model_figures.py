@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,13 +162,14 @@ class Model:
 
     def _from_manifest(self) -> dict[Figure, float]:
         """The manifest's metrics that ``demo`` and ``export`` write."""
-        metrics, data = self._bundle.manifest["metrics"], self._bundle.manifest["data"]
-        int8, agreement = metrics.get("int8"), metrics.get("top1_agreement_with_float")
+        manifest = self._bundle.manifest
+        accuracy, agreement = manifest.metric("int8", "accuracy"), manifest.metric("top1_agreement_with_float")
         figures: dict[Figure, float] = {}
-        if isinstance(int8, dict) and isinstance(int8.get("accuracy"), Real):
-            figures[Figure("accuracy", f"manifest: {int8.get('clips')} clips, {data}")] = int8["accuracy"]
-        if isinstance(agreement, Real):
-            figures[Figure("agreement", f"manifest: {data}")] = float(agreement)
+        if accuracy is not None:
+            clips = manifest.metric("int8", "clips")
+            figures[Figure("accuracy", f"manifest: {clips} clips, {manifest.data}")] = accuracy
+        if agreement is not None:
+            figures[Figure("agreement", f"manifest: {manifest.data}")] = float(agreement)
         return figures
 
     def _from_clips(self) -> dict[Figure, float]:

@@ -41,7 +41,7 @@ from ..report.records import AccuracyRow, Document
 from ..targets.ethos_u import NPUS, estimate_all
 from ..targets.table import CORE_TARGETS
 from ..verify.verify import Verification, verify_bundle
-from ..write_bundle import BundleRecord, export_bundle
+from ..write_bundle import bundle_provenance, export_bundle
 from .output import print_verification
 
 CALIBRATION_CLIPS = 64
@@ -151,12 +151,12 @@ def _bundle(trained: Trained, settings: DemoSettings) -> tuple[Bundle, Metrics]:
     test = trained.dataset.test
     log_mels = clip_log_mels(test, trained.student.frontend)
     int8 = evaluate(int8_logits(trained.model.graph, log_mels), test.records, trained.dataset.labels)
-    record = BundleRecord(
+    provenance = bundle_provenance(
         data=f"test part of {settings.data_name}",
         rebuild=settings.command,
         metrics={"float": trained.student.metrics.to_json(), "int8": int8.to_json()},
     )
-    return export_bundle(settings.out / "bundle", trained.model, log_mels, record, overwrite=True), int8
+    return export_bundle(settings.out / "bundle", trained.model, log_mels, provenance, overwrite=True), int8
 
 
 def _accuracy_rows(trained: Trained, int8: Metrics) -> tuple[AccuracyRow, ...]:

@@ -38,7 +38,7 @@ from ..quantise.calibration import clip_log_mels
 from ..quantise.fake_quant import QuantNet
 from ..quantise.methods import quantise_aware
 from ..quantise.qat import QatTraining
-from ..write_bundle import BundleRecord, export_bundle
+from ..write_bundle import bundle_provenance, export_bundle
 
 PLACES = 5  # of each scene: one for the test, one for validation, and one for each of three folds
 PLACES_PER_FOLD = 2  # where there are more
@@ -138,8 +138,8 @@ def _all_stages(recipe: Recipe, folder: Path, seen: list[Stage]) -> tuple[_Made,
         training = QatTraining(student.frontend, recipe.qat, dataset, folder / "run" / "qat", recipe.seed, targets)
         model = quantise_aware(source, recipe.network, log_mels, training)
     with _stage("bundle", seen):
-        record = BundleRecord("a dry run", f"tinyscene recipe dry-run {recipe.name}", metrics={})
-        export_bundle(folder / "bundle", model, log_mels, record)
+        provenance = bundle_provenance("a dry run", f"tinyscene recipe dry-run {recipe.name}")
+        export_bundle(folder / "bundle", model, log_mels, provenance)
     with _stage("check", seen):
         limits = verdicts(artefact_cost(folder / "bundle", "dcase"), DCASE_BUDGET)
     return _Made(dataset, folder / "run", targets, student, model.net), limits

@@ -8,6 +8,7 @@ the command runs.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +46,7 @@ def export(
     from ..errors import ExportError
     from ..quantise.methods import post_training_from_recordings, quantise_aware_from_folder
     from ..quantise.quantised_model import float_logits, int8_logits
-    from ..write_bundle import BundleRecord, export_bundle
+    from ..write_bundle import bundle_provenance, export_bundle
 
     if out.exists() and not overwrite:
         raise ExportError(str(out), "already exists", next_step="give --overwrite or another --out")
@@ -63,19 +64,19 @@ def export(
         raise ExportError("export", "exactly one of --ptq and --qat is required", got="both" if ptq else "neither")
     predictions = float_logits(loaded.model, log_mels).argmax(1), int8_logits(model.graph, log_mels).argmax(1)
     agreement = float((predictions[0] == predictions[1]).mean())
-    record = BundleRecord(
+    provenance = bundle_provenance(
         data=f"{len(log_mels)} clips of {source.name}",
         rebuild=f"tinyscene export {checkpoint.name} {flag} {source.name} --out {out.name}",
         metrics={"top1_agreement_with_float": agreement},
     )
-    bundle = export_bundle(out, model, log_mels, record, overwrite=overwrite)
-    typer.echo(_as_json(bundle, len(log_mels), agreement) if as_json else _summary(bundle, record.data, agreement))
+    bundle = export_bundle(out, model, log_mels, provenance, overwrite=overwrite)
+    typer.echo(_as_json(bundle, len(log_mels), agreement) if as_json else _summary(bundle, provenance.data, agreement))
 
 
 def _as_json(bundle: Bundle, clips: int, agreement: float) -> str:
     record = {
         "bundle": str(bundle.path),
-        "cost": bundle.manifest["cost"],
+        "cost": asdict(bundle.manifest.cost),
         "constant_channels_removed": bundle.constant_channels_removed,
         "clips": clips,
         "top1_agreement_with_float": agreement,
@@ -84,9 +85,9 @@ def _as_json(bundle: Bundle, clips: int, agreement: float) -> str:
 
 
 def _summary(bundle: Bundle, data: str, agreement: float) -> str:
-    cost = bundle.manifest["cost"]
+    cost = bundle.manifest.cost
     return (
-        f"{bundle.path}: {cost['bytes']:,} B of parameters, {cost['macs']:,} MACs (rule {cost['rule']}); "
+        f"{bundle.path}: {cost.bytes:,} B of parameters, {cost.macs:,} MACs (rule {cost.rule}); "
         f"{bundle.constant_channels_removed} constant channels removed; "
         f"int8 and float predictions agree on {agreement:.1%} of {data}"
     )

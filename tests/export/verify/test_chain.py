@@ -16,7 +16,7 @@ from tinyscene.export.quantise.quantised_model import float_activations, int8_lo
 from tinyscene.export.targets.table import CORE_TARGETS
 from tinyscene.export.verify.op_comparison import EXCEPTIONS
 from tinyscene.export.verify.verify import verify_bundle
-from tinyscene.export.write_bundle import BundleRecord, export_bundle
+from tinyscene.export.write_bundle import bundle_provenance, export_bundle
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.bundle import Bundle, read_bundle
 from tinyscene.runtime.cost import graph_cost, verdicts
@@ -38,7 +38,7 @@ def log_mels_of(clips: np.ndarray, name: str) -> np.ndarray:
 
 def bundled(source: LoadedModel, log_mels: np.ndarray, path: Path) -> Bundle:
     model = quantise_post_training(source, path.name, log_mels)
-    return export_bundle(path, model, log_mels, BundleRecord("test", "pytest", metrics={}))
+    return export_bundle(path, model, log_mels, bundle_provenance("test", "pytest"))
 
 
 def untrained(name: str, padding: str, frontend: str) -> LoadedModel:
