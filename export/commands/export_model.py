@@ -8,34 +8,43 @@ the command runs.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from tinyscene.runtime.bundle import Bundle
 
 
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """The quantisation method and its data."""
+
+    ptq: Annotated[
+        Path | None, typer.Option("--ptq", metavar="DIR", help="Recordings for calibration; no labels needed.")
+    ] = None
+    qat: Annotated[
+        Path | None, typer.Option("--qat", metavar="DIR", help="Folder in TAU22 layout for fine-tuning.")
+    ] = None
+    clips: Annotated[int, typer.Option(metavar="N", min=1, help="Number of one-second calibration clips.")] = 200
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Epochs of --qat; the recipe's by default.")
+    ] = None
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of --qat.")] = 0
+
+
+@grouped
 def export(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A tinyscene or a published checkpoint.", show_default=False)
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Bundle folder to write.")],
-    ptq: Annotated[
-        Path | None, typer.Option("--ptq", metavar="DIR", help="Recordings for calibration; no labels needed.")
-    ] = None,
-    qat: Annotated[
-        Path | None, typer.Option("--qat", metavar="DIR", help="Folder in TAU22 layout for fine-tuning.")
-    ] = None,
-    clips: Annotated[int, typer.Option(metavar="N", min=1, help="Number of one-second calibration clips.")] = 200,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Epochs of --qat; the recipe's by default.")
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of --qat.")] = 0,
+    method: MethodOptions,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -50,18 +59,19 @@ def export(
 
     if out.exists() and not overwrite:
         raise ExportError(str(out), "already exists", next_step="give --overwrite or another --out")
-    if ptq is not None and qat is None:
-        flag, source = "--ptq", ptq
-        loaded = load_any(checkpoint)
-        model, log_mels = post_training_from_recordings(loaded, checkpoint.stem, ptq, clips)
-    elif qat is not None and ptq is None:
-        flag, source = "--qat", qat
-        loaded = load_any(checkpoint)
-        model, log_mels = quantise_aware_from_folder(
-            loaded, checkpoint.stem, qat, clips=clips, epochs=epochs, seed=seed
-        )
+    if (method.ptq is None) == (method.qat is None):
+        got = "both" if method.ptq else "neither"
+        raise ExportError("export", "exactly one of --ptq and --qat is required", got=got)
+    loaded = load_any(checkpoint)
+    if method.ptq is not None:
+        flag, source = "--ptq", method.ptq
+        model, log_mels = post_training_from_recordings(loaded, checkpoint.stem, method.ptq, method.clips)
     else:
-        raise ExportError("export", "exactly one of --ptq and --qat is required", got="both" if ptq else "neither")
+        assert method.qat is not None
+        flag, source = "--qat", method.qat
+        model, log_mels = quantise_aware_from_folder(
+            loaded, checkpoint.stem, method.qat, clips=method.clips, epochs=method.epochs, seed=method.seed
+        )
     predictions = float_logits(loaded.model, log_mels).argmax(1), int8_logits(model.graph, log_mels).argmax(1)
     agreement = float((predictions[0] == predictions[1]).mean())
     provenance = bundle_provenance(
