@@ -1,8 +1,8 @@
 """Compare the speed of log-mel in NumPy and librosa, and time a clip from samples to label, on one thread.
 
-Both have the same front end. They alternate, round by round, so that load affects them equally. Ratios within a round are
-compared; the median and the middle half are printed. librosa is timed twice: by its usual call, and with a precomputed
-mel bank, which it otherwise computes for every clip.
+Both have the same front end. They alternate, round by round, so that load affects them equally. Ratios within a round
+are compared; the median and the middle half are printed. librosa is timed twice: by its usual call, and with a
+precomputed mel bank, which it otherwise computes for every clip.
 
     python benchmarks/runtime_logmel.py [BUNDLE] [--rounds N]
 """

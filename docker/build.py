@@ -2,9 +2,9 @@
 
     python docker/build.py [IMAGE...] [--engine docker|podman|buildah] [--built] [--log FILE.md]
 
-Without --engine the first available engine is used. Builds use this machine's package settings, and no image keeps them:
-podman and buildah mount pip's configuration, docker passes the index variables of the environment. The exit code is 1
-when a build or a command in an image fails.
+Without --engine the first available engine is used. Builds use this machine's package settings, and no image keeps
+them: podman and buildah mount pip's configuration, docker passes the index variables of the environment. The exit code
+is 1 when a build or a command in an image fails.
 """
 
 from __future__ import annotations

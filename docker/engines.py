@@ -1,7 +1,7 @@
 """Container engines that build and run images: docker, podman, or buildah, which needs no running service.
 
-Buildah works in a changed root (``--isolation chroot``) and as root. If no registry is reachable it builds the base image
-from Debian's packages with mmdebstrap. A failed command raises an error, with its whole output on standard error.
+Buildah works in a changed root (``--isolation chroot``) and as root. If no registry is reachable it builds the base
+image from Debian's packages with mmdebstrap. A failed command raises an error, with its output on standard error.
 """
 
 from __future__ import annotations

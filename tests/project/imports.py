@@ -7,6 +7,7 @@ table, the face of the library, the engines and the microphone load by name.
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,12 @@ class Import:
 
 def imports_of(path: Path, package: tuple[str, ...]) -> Iterator[Import]:
     """Yield the imports of a file that lies in ``package``, such as ``("tinyscene", "export", "verify")``."""
-    for node, in_function in _statements(ast.parse(path.read_text(), str(path)), in_function=False):
+    yield from imports_in(path.read_text(), package)
+
+
+def imports_in(source: str, package: tuple[str, ...] = ()) -> Iterator[Import]:
+    """Yield the imports of a source text; ``package`` is what its relative imports start from."""
+    for node, in_function in _statements(ast.parse(source), in_function=False):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, (), node.lineno, relative=False, in_function=in_function)
@@ -96,3 +102,27 @@ def _reachable(start: str, after: Mapping[str, set[str]]) -> set[str]:
             seen.add(module)
             waiting.extend(after[module])
     return seen
+
+
+def unresolved(source: str) -> list[str]:
+    """Return the names that a source text imports from this project and that do not exist."""
+    problems = []
+    for found in imports_in(source):
+        if found.module.partition(".")[0] != PROJECT:
+            continue
+        try:
+            module = importlib.import_module(found.module)
+        except ModuleNotFoundError as failure:
+            problems.append(f"line {found.line}: {failure}")
+            continue
+        missing = [n for n in found.names if not hasattr(module, n) and not _importable(f"{found.module}.{n}")]
+        problems += [f"line {found.line}: {found.module} has no {name}" for name in missing]
+    return problems
+
+
+def _importable(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError:
+        return False
+    return True
