@@ -1,8 +1,8 @@
 """docs/ci.md works: its commands, its Makefile, and its workflows in a scratch repository.
 
 The steps of the action and of the workflow are executed as on a hosted runner (:mod:`tests.project.workflow`), without
-Python's set-up. The quick tests use the current environment in place of the one that the action installs; the slow tests
-install tinyscene from a local copy of the tree that stands in for the address on the page.
+Python's set-up. The quick tests use the current environment in place of the one that the action installs; the slow
+tests install tinyscene from a local copy of the tree in place of the address on the page.
 """
 
 from __future__ import annotations
@@ -100,15 +100,15 @@ def programs(tmp_path) -> Path:
 def check_action(scratch, programs, tmp_path, repository):
     """A function that runs the action's steps with the given inputs, in the current environment."""
 
+    use_current = f'mkdir -p "$RUNNER_TEMP/tinyscene"; ln -sfn {programs} "$RUNNER_TEMP/tinyscene/bin"'
+
     def run(**inputs: str) -> Outcome:
         runner = Runner(
             scratch,
             tmp_path,
             outside_environment(tmp_path),
             stubs={SETUP_PYTHON: {"python-path": str(programs / "python")}},
-            replaced={
-                "Install tinyscene": f'mkdir -p "$RUNNER_TEMP/tinyscene"; ln -sfn {programs} "$RUNNER_TEMP/tinyscene/bin"'
-            },
+            replaced={"Install tinyscene": use_current},
         )
         return runner.action(repository, {name.replace("_", "-"): value for name, value in inputs.items()})
 
