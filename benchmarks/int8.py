@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from verify import segments
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.quantise.calibration import batches
 from tinyscene.export.quantise.export import float_logits, int8_logits, network_input

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.quantise.calibration import batches

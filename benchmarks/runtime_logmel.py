@@ -24,7 +24,7 @@ os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.log_mel import LogMel
