@@ -7,6 +7,7 @@ are written as shown. Python blocks and file names are checked too: imports reso
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -167,6 +168,18 @@ def test_links_have_targets(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page):
     assert [name for name in NAMED.findall((ROOT / page).read_text()) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("shown", NOT_RUN, ids=str)
+def test_tests_that_a_reason_names_exist(shown):
+    names = re.findall(r"\btests/[\w/]+(?:\.py)?", shown.why_not)
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ".ci/run", "Makefile", "action.yml"])
+def test_modules_that_a_page_runs_exist(page):
+    modules = re.findall(r"python -m (tinyscene[\w.]*)", (ROOT / page).read_text())
+    assert [module for module in modules if importlib.util.find_spec(module) is None] == []
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if PYTHON.search((ROOT / page).read_text())])
