@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from verify import segments
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.quantise.fake_quant import QuantGRN
 from tinyscene.export.quantise.fold import GrnStep

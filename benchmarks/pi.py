@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from verify import made_bundle, sets
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.targets.raspberry_pi import PROCESSORS, WHEELS, PiEngine, Processor, pi_root
 from tinyscene.runtime.arrays import I8
