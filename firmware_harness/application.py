@@ -24,7 +24,7 @@ from tinyscene.runtime.log_mel import LogMel
 from .build.image import ImageSizes, sizes
 from .build.targets import Target
 from .commands.output import removed_lines, tuning_record
-from .cpu import kernel_set
+from .cpu.kernel_sets import kernel_set_named
 from .emit.log_mel import scene_arena_bytes
 from .emit.model import emit
 from .emit.schedule import Mode
@@ -86,7 +86,7 @@ class Application:
         self.hop_samples = spec.clip_samples if hop_s is None else round(hop_s * spec.sample_rate_hz)
         graph = replace(bundle.graph, labels=bundle.labels)
         calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
-        emitted = emit(graph, kernel_set(target.cpu), calls=calls)
+        emitted = emit(graph, kernel_set_named(target.cpu), calls=calls)
         self.firmware = SceneFirmware(emitted, spec, target, rounding, hop_samples=self.hop_samples, folder=folder)
         self._classifier = SceneClassifier.open(bundle, f"numpy-{rounding}")
 

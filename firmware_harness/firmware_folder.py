@@ -22,7 +22,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.terminal import bar, waiting
 
 from .build.targets import Target
-from .cpu import KERNEL_SETS
+from .cpu.kernel_sets import KERNEL_SETS
 from .emit.log_mel import TABLE_NAMES, frontend_sources, scene_sources
 from .emit.schedule import Mode
 from .errors import FirmwareError

@@ -18,7 +18,7 @@ from tinyscene.runtime.graph import Graph
 
 from ..build.image import Image, build, sizes
 from ..build.targets import Target
-from ..cpu import kernel_set
+from ..cpu.kernel_sets import kernel_set_named
 from ..emit.model import emit
 from ..emit.schedule import Call, Optimise
 from ..errors import FirmwareError
@@ -71,7 +71,7 @@ class FirmwareEngine:
     ) -> None:
         self.graph, self.target, self.rounding = graph, target, rounding
         self.name = f"c-{target.name}-{rounding}"
-        self.emitted = emit(graph, kernel_set(target.cpu), optimise, calls)
+        self.emitted = emit(graph, kernel_set_named(target.cpu), optimise, calls)
         self.notes: tuple[str, ...] = ()
         self._folder, self._timeout_seconds = folder, timeout_seconds
         self._verify = self._build_verify()

@@ -24,7 +24,7 @@ from tinyscene.runtime.graph import Graph
 
 from ..build.targets import Target
 from ..build.tools import compiler_version
-from ..cpu import kernel_set
+from ..cpu.kernel_sets import kernel_set_named
 from ..emit.kernel_set import KernelSet
 from ..emit.records import ByRule, Fields, Layer, Values
 from ..emit.schedule import Call, Mode, plan_calls, schedule, stretches
@@ -79,7 +79,7 @@ def chosen_calls(
     if optimise == "balanced":
         tuned = tune(graph, target, rounding)
         return tuned.calls, tuned
-    return schedule(graph, kernel_set(target.cpu), optimise), None
+    return schedule(graph, kernel_set_named(target.cpu), optimise), None
 
 
 def tune(graph: Graph, target: Target, rounding: Rounding, *, slack: float = SLACK, cache: Path | None = None) -> Tuned:
@@ -93,7 +93,7 @@ def tune(graph: Graph, target: Target, rounding: Rounding, *, slack: float = SLA
     """
     if target.emulator is None:
         raise FirmwareError(f"tuning for {target.name}", "no counter", next_step="choose an emulated --target")
-    kernels = kernel_set(target.cpu)
+    kernels = kernel_set_named(target.cpu)
     memory = _Memory(cache or cache_folder() / "instructions.json", target, rounding)
     options = stretches(graph, kernels)
     _count(graph, target, rounding, options, memory)
@@ -179,7 +179,7 @@ class _Memory:
 
     def __init__(self, path: Path, target: Target, rounding: Rounding) -> None:
         self._path = path
-        kernels: KernelSet = kernel_set(target.cpu)
+        kernels: KernelSet = kernel_set_named(target.cpu)
         sources = "".join(source.read_text() for source in kernels.sources())
         words = (target.name, rounding, repr(target.compile_flags), compiler_version(target), sources)
         self._machine = hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]

@@ -18,7 +18,7 @@ from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.plan import ALIGNMENT
 from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 
-from ..cpu import kernel_set
+from ..cpu.kernel_sets import kernel_set_named
 from ..emit.c_text import float_literal
 from ..emit.log_mel import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
 from ..emit.model import ROUNDING_MACRO, Emitted, emit
@@ -80,7 +80,7 @@ class Product:
         spec = bundle.frontend
         hop_samples = None if options.hop_s is None else round(options.hop_s * spec.sample_rate_hz)
         self.graph = replace(bundle.graph, labels=bundle.labels)
-        self.emitted: Emitted = emit(self.graph, kernel_set(options.cpu), options.optimise)
+        self.emitted: Emitted = emit(self.graph, kernel_set_named(options.cpu), options.optimise)
         quant = self.graph.tensors[self.graph.input].quant
         self.frontend: EmittedFrontend = emit_frontend(spec, quant, hop_samples=hop_samples)
         self.hop_samples = spec.clip_samples if hop_samples is None else hop_samples

@@ -15,7 +15,7 @@ from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
 from tinyscene.firmware_harness.build.tools import run_tool
 from tinyscene.runtime.spec import preset
@@ -58,7 +58,7 @@ def test_the_application_is_compiled_again_for_another_arena(tmp_path: Path) -> 
     graph = small_net(np.random.default_rng(3), grn=True, shape=(spec.n_mels, spec.n_frames, 1))
     frontend = emit_frontend(spec, graph.tensors[graph.input].quant)
     seen = []
-    for emitted in (emit(graph, kernel_set("dsp"), "ram"), emit(graph, kernel_set("dsp"), "layers")):
+    for emitted in (emit(graph, kernel_set_named("dsp"), "ram"), emit(graph, kernel_set_named("dsp"), "layers")):
         image = build(emitted, CORTEX_M4, "double", program="scenes", frontend=frontend, folder=tmp_path)
         listing = run_tool([CORTEX_M4.toolchain.tool("size"), "-A", str(image.path)], CORTEX_M4)
         seen.append(scene_arena_bytes(emitted, spec, spec.clip_samples))

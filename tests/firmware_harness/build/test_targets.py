@@ -191,7 +191,7 @@ def test_what_only_the_linker_finds_too_large_is_as_clear(target: Target, region
 
 
 def _documented(language: str) -> str:
-    text = (HERE.parent.parent / "docs" / "adding-a-target.md").read_text()
+    text = (HERE.parents[2] / "docs" / "adding-a-target.md").read_text()
     (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return block
 

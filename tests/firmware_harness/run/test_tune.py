@@ -11,7 +11,7 @@ import pytest
 from tests.firmware_harness.random_graphs import cp_mobile
 from tests.graphs import random_input, small_net
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.schedule import plan_calls, schedule, stretches
 from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.run import tune as module
@@ -29,16 +29,16 @@ def graph() -> Graph:
 
 
 def _arena(graph: Graph, optimise: str) -> int:
-    return plan_calls(graph, schedule(graph, kernel_set("dsp"), optimise)).arena_bytes  # type: ignore[arg-type]
+    return plan_calls(graph, schedule(graph, kernel_set_named("dsp"), optimise)).arena_bytes  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kernels", ["c99", "dsp", "mve"])
 def test_stretches_begin_as_speed_and_end_as_ram(kernels: str, graph: Graph) -> None:
     """In between, each way runs its stretch from end to end."""
-    ways = stretches(graph, kernel_set(kernels))
+    ways = stretches(graph, kernel_set_named(kernels))
     for mode, place in (("speed", 0), ("ram", -1)):
         whole = [call.nodes for way in ways for call in way[place]]
-        assert whole == [call.nodes for call in schedule(graph, kernel_set(kernels), mode)]  # type: ignore[arg-type]
+        assert whole == [call.nodes for call in schedule(graph, kernel_set_named(kernels), mode)]  # type: ignore[arg-type]
     for stretch in ways:
         assert {(calls[0].nodes.start, calls[-1].nodes.stop) for calls in stretch} == {
             (stretch[0][0].nodes.start, stretch[0][-1].nodes.stop)

@@ -15,7 +15,7 @@ from tests.firmware_harness.machines import on
 from tests.firmware_harness.ship.boards import HEAR, Ran, link, run
 from tinyscene import command_line
 from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M4, CORTEX_M55, HOST, Target
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.run.audio import SceneFirmware
 from tinyscene.firmware_harness.ship.formats import FORMATS, contents, export
@@ -117,7 +117,7 @@ def test_the_example_on_this_machine_hears_as_the_harness_does(
     said = subprocess.run([tmp_path / "b" / "asc_example"], input=samples.tobytes(), capture_output=True, check=True)
     hop_samples = None if hop_s is None else round(hop_s * scenes.frontend.sample_rate_hz)
     firmware = SceneFirmware(
-        emit(scenes.graph, kernel_set("c99")), scenes.frontend, HOST, "single", hop_samples=hop_samples
+        emit(scenes.graph, kernel_set_named("c99")), scenes.frontend, HOST, "single", hop_samples=hop_samples
     )
     lines = said.stdout.decode().splitlines()
     assert lines[0] == "self-test 0"

@@ -20,8 +20,8 @@ from tests.firmware_harness.machines import on
 from tests.firmware_harness.random_graphs import convolution, cp_mobile, unit_weights, with_quant
 from tests.graphs import Builder, random_input
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, HOST, Target
-from tinyscene.firmware_harness.cpu import kernel_set
 from tinyscene.firmware_harness.cpu.dsp_constants import offsets
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.arith import Quant, Rescale, Rounding, fixed_point, rescale_double
@@ -35,7 +35,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def kernels_of(graph: Graph, optimise: Optimise = "layers") -> list[str]:
-    return [call.layer.kernel for call in emit(graph, kernel_set("dsp"), optimise).calls]
+    return [call.layer.kernel for call in emit(graph, kernel_set_named("dsp"), optimise).calls]
 
 
 @both_rules
@@ -88,7 +88,7 @@ def test_more_inputs_than_one_pass_takes(target: Target, rounding: Rounding) -> 
     x = b.conv(b.input, (1, 1), channels=400)
     x = b.conv(b.conv(x, (1, 1), channels=13), (3, 4), channels=6, pads=(1, 1, 1, 1))
     graph = checked(b, x)
-    assert [emit(graph, kernel_set("dsp")).calls[i].layer.fields["pointwise"]["passes"] for i in (0, 1)] == [2, 4]  # type: ignore[index]
+    assert [emit(graph, kernel_set_named("dsp")).calls[i].layer.fields["pointwise"]["passes"] for i in (0, 1)] == [2, 4]  # type: ignore[index]
     assert_equal(target, graph, random_input(rng, graph, 2), rounding)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.firmware_harness.random_graphs import cp_mobile
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.runtime.plan import ALIGNMENT, Lead, Lifetime, place
 
@@ -50,7 +50,7 @@ def _led(offsets: dict[str, int], leads: dict[tuple[str, str], Lead], output: Li
 def test_least_memory_is_less_than_what_speed_takes() -> None:
     """`ram` stays below 48 KiB, and keeps widened weights where they are for nothing."""
     graph = cp_mobile(np.random.default_rng(40), "dcase25")
-    ram, speed = (emit(graph, kernel_set("dsp"), optimise) for optimise in ("ram", "speed"))
+    ram, speed = (emit(graph, kernel_set_named("dsp"), optimise) for optimise in ("ram", "speed"))
     assert ram.plan.arena_bytes <= 48 << 10 < speed.plan.arena_bytes
     kept = [call.layer.fields["pointwise"]["kept"] for call in ram.calls if "pointwise" in call.layer.fields]  # type: ignore[index]
     assert kept == [1, 1, 1]

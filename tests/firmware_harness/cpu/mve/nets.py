@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.firmware_harness.machines import on
 from tinyscene.firmware_harness.build.targets import CORTEX_M55
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime import ops
@@ -21,7 +21,7 @@ drawn = settings(max_examples=5, deadline=None, suppress_health_check=list(Healt
 
 
 def kernels_of(graph: Graph, optimise: Optimise = "layers") -> set[str]:
-    return {call.layer.kernel for call in emit(graph, kernel_set("mve"), optimise).calls}
+    return {call.layer.kernel for call in emit(graph, kernel_set_named("mve"), optimise).calls}
 
 
 def alike(graph: Graph, bias: bool = False) -> Graph:
