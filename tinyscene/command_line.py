@@ -15,7 +15,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -48,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     completing = COMPLETING in os.environ
     named = [word for word in (_typed() if completing else words) if not word.startswith("-")]
     command = _called(named)
-    if command is not None and command.tflite and any(word.endswith(".tflite") for word in named):
-        command = replace(command, target=command.tflite, extra="export")
     if not words or (len(words) == 1 and words[0] in GROUPS and command is None):
         words.append("--help")
     set_quiet(False)

@@ -13,13 +13,12 @@ class Command:
     target: str  # "module:function"
     summary: str
     extra: str = ""  # the optional dependencies of pyproject.toml, as pip takes them
-    tflite: str = ""  # "module:function" that takes over when the model is a .tflite file
 
 
 COMMANDS = (
     Command(
         "doctor",
-        "firmware_harness.commands.firmware:doctor",
+        "firmware_harness.commands.doctor:doctor",
         "Say what works here, and what to install for the rest.",
     ),
     Command(
@@ -126,10 +125,9 @@ COMMANDS = (
     ),
     Command(
         "firmware",
-        "firmware_harness.commands.firmware:firmware",
+        "export.commands.firmware:firmware",
         "C for a model: emitted, built, run and compared.",
         "firmware",
-        tflite="export.commands.models:firmware_of_tflite",
     ),
     Command(
         "flash",

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from tinyscene.firmware_harness.commands.options import Calls, Images, RoundingRule, Sources, TargetName, Tune
 from tinyscene.runtime.options import AsJson, BundleFolder, Overwrite, Quiet, some_of
 from tinyscene.training.commands.train import Subset, named_recipes
 
@@ -207,29 +206,6 @@ def npu(
         print_estimates(model.name, Estimates(tuple(rows)))
     if any(100 * e.npu_share < min_npu_share for e in rows):
         raise typer.Exit(1)
-
-
-def firmware_of_tflite(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite file.")],
-    target: TargetName = "cortex-m4",
-    run: Annotated[bool, typer.Option("--run", help="Run random codes and compare every byte.")] = False,
-    out: Sources = None,
-    rounding: RoundingRule = "double",
-    optimise: Calls = None,
-    tune: Tune = False,
-    image: Images = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> int:
-    """Emit C for an int8 TFLite file of any maker, build it, run it, compare it. Exit code 1 when a byte differs."""
-    from tinyscene.firmware_harness.commands.firmware import deliver_and_show
-
-    from ..formats.tflite_model import open_tflite
-
-    file = open_tflite(model)
-    folder = out if out is not None else model.resolve().with_name(f"{model.stem}-firmware")
-    golden = file.golden() if run else None
-    return deliver_and_show(file.graph, golden, target, rounding, folder, optimise, tune, image, as_json=as_json)
 
 
 def _tflite_of(model: Path) -> bytes:

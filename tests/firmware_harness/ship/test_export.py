@@ -122,7 +122,7 @@ def test_the_example_on_this_machine_hears_as_the_harness_does(
     lines = said.stdout.decode().splitlines()
     assert lines[0] == "self-test 0"
     labels = scenes.labels
-    expected = [f"{labels[hop.label]}, smoothed {labels[hop.smoothed_label]}" for hop in firmware.hear(samples)]
+    expected = [f"{labels[hop.label]}, smoothed {labels[hop.smoothed_label]}" for hop in firmware.classify(samples)]
     assert [re.sub(r"hop \d+: (.*) \d+ %", r"\1", line) for line in lines[1:]] == expected
     assert len(expected) == (3 if hop_s is None else 8)
 
