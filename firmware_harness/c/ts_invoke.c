@@ -4,6 +4,12 @@
 #include "model.h"
 #include "ts_model.h"
 
+#if TS_MODEL_TINYSCENE_VERSION_MAJOR != TINYSCENE_VERSION_MAJOR ||                                                     \
+    TS_MODEL_TINYSCENE_VERSION_MINOR != TINYSCENE_VERSION_MINOR ||                                                     \
+    TS_MODEL_TINYSCENE_VERSION_PATCH != TINYSCENE_VERSION_PATCH
+#error "model.h and the ts_ files come from different versions of tinyscene: emit the model again, with its kernels"
+#endif
+
 static int overlaps(const void* data, size_t size, const void* arena) {
     const uintptr_t begin = (uintptr_t)data;
     const uintptr_t arena_begin = (uintptr_t)arena;

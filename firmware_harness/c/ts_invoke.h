@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ts_version.h"
+
 enum {
     TS_OK = 0,
     TS_ERROR_NULL = -1,    /* a pointer is null */

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyscene import __version__
 from tinyscene.runtime.options import AsJson, BundleFolder, Quiet, one_of
 from tinyscene.runtime.terminal import waiting
 
@@ -51,7 +52,7 @@ def export(
 
     chosen = format_named(form)
     options = Options(cpu, optimise, rounding, prefix, release, hop)
-    product = Product(read_bundle(bundle), options, _generator())
+    product = Product(read_bundle(bundle), options, f"tinyscene {__version__}")
     folder = out if out is not None else bundle.resolve().with_name(f"{bundle.resolve().name}-{form}")
     write(product, chosen, folder, _figures(product) if measure else None)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
@@ -80,7 +81,7 @@ def serial(
     from ..ship.serial_board import SerialBoard, build_serial
 
     machine = target_named(target)
-    product = Product(read_bundle(bundle), Options(machine.cpu, optimise, rounding), _generator())
+    product = Product(read_bundle(bundle), Options(machine.cpu, optimise, rounding), f"tinyscene {__version__}")
     with tempfile.TemporaryDirectory(prefix="tinyscene-serial-") as folder:
         image = build_serial(product, machine, Path(folder))
         with SerialBoard(image, machine) as board:
@@ -132,15 +133,6 @@ def _address(text: str) -> int:
     if not 0 <= value < 2**32:
         raise FirmwareError("--address", "no address", expected="a number of 32 bits, such as 0x08000000", got=text)
     return value
-
-
-def _generator() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"tinyscene {version('tinyscene')}"
-    except PackageNotFoundError:  # run from a clone that was never installed
-        return "tinyscene"
 
 
 def _figures(product: Product) -> Figures:

@@ -24,6 +24,7 @@ from .c_text import LINE_COLUMNS, comment, constant_array, float_literal, string
 from .kernel_set import PORTABLE, KernelSet
 from .records import ByRule, Fields, Macro, Scale, Values, codes_of
 from .schedule import Call, Optimise, plan_calls, schedule
+from .version import version_macros
 
 ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
 
@@ -94,6 +95,7 @@ def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} the float32 rule (XNNPACK, ONNX Runtime). */"
     yield "#ifndef MODEL_H\n#define MODEL_H\n"
     yield f'#define TS_MODEL_DIGEST "{digest}"'
+    yield from (f"#define {name} {value}" for name, value in version_macros("TS_MODEL_"))
     yield f"#define TS_MODEL_LAYERS {len(calls)}"
     yield f"#define TS_MODEL_ARENA_BYTES {arena.arena_bytes}"
     yield f"#define TS_MODEL_ARENA_ALIGNMENT {ALIGNMENT}"

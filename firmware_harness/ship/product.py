@@ -23,6 +23,7 @@ from ..emit.c_text import float_literal
 from ..emit.log_mel import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
 from ..emit.model import ROUNDING_MACRO, Emitted, emit
 from ..emit.schedule import Optimise
+from ..emit.version import version_macros
 from ..errors import FirmwareError
 from .amalgamate import Source, amalgamate, resolve
 from .constants import ConstantArray, constant_arrays
@@ -176,6 +177,7 @@ class Product:
             ("DIGEST", f'"{self.emitted.digest}"'),
             ("CONSTANTS_CRC32", f"0x{checksum(self.arrays):08x}u"),
             ("GENERATOR", f'"{self.generator}"'),
+            *version_macros(""),
             ("ARENA_BYTES", self.arena_bytes),
             ("ARENA_ALIGNMENT", ALIGNMENT),
             ("STATE_BYTES", self.state_bytes),

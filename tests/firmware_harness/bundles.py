@@ -1,4 +1,4 @@
-"""One small bundle for tests of firmware: a network with GRN, a short front end, golden vectors of both rounding rules."""
+"""One small bundle for tests of firmware: a network with GRN, a short front end, golden vectors."""
 
 from __future__ import annotations
 

@@ -6,6 +6,12 @@
 #include "product_self_test.h"
 #include "ts_scene.h"
 
+#if PRODUCT_TINYSCENE_VERSION_MAJOR != TINYSCENE_VERSION_MAJOR ||                                                      \
+    PRODUCT_TINYSCENE_VERSION_MINOR != TINYSCENE_VERSION_MINOR ||                                                      \
+    PRODUCT_TINYSCENE_VERSION_PATCH != TINYSCENE_VERSION_PATCH
+#error "product.h and product.c come from different versions of tinyscene: export both again"
+#endif
+
 typedef struct {
     TsScene scene;
     product_callback callback;

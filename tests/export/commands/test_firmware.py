@@ -208,7 +208,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFix
 @needs_host
 def test_a_bundle_needs_no_extra(tmp_path: Path, repository: Path) -> None:
     """The base install has none of these packages."""
-    extras = ("torch", "lightning", "onnx", "onnxruntime", "pydantic", "jinja2", "elftools", "intelhex", "flatbuffers")
+    extras = ("torch", "lightning", "onnx", "onnxruntime", "jinja2", "elftools", "intelhex", "flatbuffers")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({extras}))\n"
         "from tinyscene.command_line import main\nsys.exit(main(sys.argv[1:]))"

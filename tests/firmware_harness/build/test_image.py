@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinyscene
 from tinyscene.firmware_harness.build.image import build, sizes
+from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.firmware_harness.errors import FirmwareError
@@ -101,3 +103,25 @@ def test_figures_add_up(tmp_path: Path) -> None:
     assert image is not None
     assert sizes(image).flash_bytes == figures.flash_bytes
     assert FirmwareEngine(graph, HOST).figures.instructions is None
+
+
+def test_headers_carry_the_version_of_the_package() -> None:
+    model_h = emit(small_net(np.random.default_rng(0), grn=False)).model_h
+    for text, prefix in (((C_FOLDER / "ts_version.h").read_text(), ""), (model_h, "TS_MODEL_")):
+        macros = dict(re.findall(rf"^#define {prefix}TINYSCENE_VERSION(\w*) (.+)$", text, re.MULTILINE))
+        assert macros[""] == f'"{tinyscene.__version__}"'
+        numbers = ".".join(macros[part] for part in ("_MAJOR", "_MINOR", "_PATCH"))
+        assert tinyscene.__version__.startswith(numbers)
+
+
+@pytest.mark.needs_tool("gcc")
+def test_a_model_of_another_version_stops_with_one_error(tmp_path: Path) -> None:
+    emit(small_net(np.random.default_rng(3), grn=False)).write(tmp_path)
+    header = tmp_path / "model.h"
+    other, changes = re.subn(r"(TINYSCENE_VERSION_PATCH) (\d+)", r"\1 1\2", header.read_text())
+    assert changes == 1
+    header.write_text(other)
+    sources = list(map(str, tmp_path.glob("*.c")))
+    done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", f"-I{tmp_path}", *sources], capture_output=True, text=True)
+    (error,) = [line for line in done.stderr.splitlines() if "error" in line and "|" not in line]
+    assert "model.h and the ts_ files come from different versions of tinyscene" in error

@@ -212,6 +212,7 @@ def test_readme_says_what_the_header_says(scenes: Bundle) -> None:
     header, readme = files["include/asc.h"].decode(), files["README.md"].decode()
     sizes = dict(re.findall(r"^#define ASC_(\w+) (.*)$", header, re.MULTILINE))
     assert sizes["VERSION"] == '"2.3.4"'
+    assert sizes["TINYSCENE_VERSION"] == f'"{tinyscene.__version__}"'
     assert sizes["DIGEST"].strip('"') == product.emitted.digest
     assert product.emitted.digest in readme
     assert "# asc 2.3.4" in readme
