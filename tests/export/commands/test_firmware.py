@@ -101,7 +101,7 @@ def test_tune_is_no_other_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_balanced_needs_a_machine_that_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["firmware", str(small_bundle(tmp_path)), "--target", "host", "--optimise", "balanced"]
     assert command_line.main(words) == 2
-    assert "no counter" in capsys.readouterr().err
+    assert "no instruction counter" in capsys.readouterr().err
 
 
 @on_each([CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32])

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 import tinyscene
-from tinyscene.firmware_harness.build.image import build, sizes
-from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
-from tinyscene.firmware_harness.emit.model import emit
-from tinyscene.firmware_harness.run.engine import FirmwareEngine
-from tinyscene.firmware_harness.errors import FirmwareError
-from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
-from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
-from tinyscene.firmware_harness.build.tools import run_tool
-from tinyscene.runtime.spec import preset
 from tests.firmware_harness.random_graphs import convolution
 from tests.graphs import small_net
+from tinyscene.firmware_harness.build.image import build, sizes
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
+from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
+from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.spec import preset
 
 HERE = Path(__file__).resolve().parent
 needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
@@ -122,6 +122,8 @@ def test_a_model_of_another_version_stops_with_one_error(tmp_path: Path) -> None
     assert changes == 1
     header.write_text(other)
     sources = list(map(str, tmp_path.glob("*.c")))
-    done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", f"-I{tmp_path}", *sources], capture_output=True, text=True)
+    done = subprocess.run(
+        ["gcc", "-std=c99", "-fsyntax-only", f"-I{tmp_path}", *sources], capture_output=True, text=True
+    )
     (error,) = [line for line in done.stderr.splitlines() if "error" in line and "|" not in line]
     assert "model.h and the ts_ files come from different versions of tinyscene" in error

@@ -10,18 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyscene.firmware_harness.build.image import Image, build
-from tinyscene.firmware_harness.emit.model import emit
-from tinyscene.firmware_harness.run.emulate import Finished, run_image
-from tinyscene.firmware_harness.run.engine import FirmwareEngine
-from tinyscene.firmware_harness.errors import FirmwareError
-from tinyscene.firmware_harness.build.targets import C_FLAGS, CORTEX_M0PLUS, CORTEX_M4, CORTEX_M55, HOST, PORT_FOLDER, RISCV32, TARGETS, Target
-from tinyscene.firmware_harness.build.tools import run_tool
-from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.interpreter import run
 from tests.firmware_harness.machines import EMULATED, emulated, on_each
 from tests.firmware_harness.random_graphs import convolution, cp_mobile
 from tests.graphs import random_input, small_net
+from tinyscene.firmware_harness.build.image import Image, build
+from tinyscene.firmware_harness.build.targets import (
+    C_FLAGS,
+    CORTEX_M0PLUS,
+    CORTEX_M4,
+    CORTEX_M55,
+    HOST,
+    PORT_FOLDER,
+    RISCV32,
+    TARGETS,
+    Target,
+)
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.emulate import Finished, run_image
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.interpreter import run
 
 HERE = Path(__file__).resolve().parent
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
@@ -66,7 +76,7 @@ def test_a_stack_that_runs_over_is_named(target: Target, way: str, tmp_path: Pat
         f"int main(void);\nstatic int deep(int n) {{ {OVERRUNS[way]} }}\nint main(void) {{ return deep(0); }}\n"
     )
     with pytest.raises(
-        FirmwareError, match=rf"running on {target.name}: the stack ran over: status 0x.*more than the 16,384 B"
+        FirmwareError, match=rf"running on {target.name}: the stack overflowed: status 0x.*more than the 16,384 B"
     ):
         _run_program(target, source, tmp_path)
 
@@ -75,7 +85,7 @@ def test_a_stack_that_runs_over_is_named(target: Target, way: str, tmp_path: Pat
 def test_a_fault_is_reported_with_its_address(target: Target, tmp_path: Path) -> None:
     source = tmp_path / "fault.c"
     source.write_text("int main(void);\nint main(void) { return *(volatile int*)0xf0000000u; }\n")
-    with pytest.raises(FirmwareError, match=r"the processor took a fault: status 0x[0-9a-f]+, .*pc 0x[0-9a-f]+"):
+    with pytest.raises(FirmwareError, match=r"the processor raised a fault: status 0x[0-9a-f]+, .*pc 0x[0-9a-f]+"):
         _run_program(target, source, tmp_path)
 
 
@@ -83,7 +93,7 @@ def test_a_fault_is_reported_with_its_address(target: Target, tmp_path: Path) ->
 def test_the_machine_of_m0plus_refuses_unaligned_words_as_that_does(target: Target, tmp_path: Path) -> None:
     source = tmp_path / "unaligned.c"
     source.write_text("int main(void);\nint main(void) { int* volatile odd = (int*)0x20000101u; return *odd; }\n")
-    with pytest.raises(FirmwareError, match="the processor took a fault: status 0x1000000"):
+    with pytest.raises(FirmwareError, match="the processor raised a fault: status 0x1000000"):
         _run_program(target, source, tmp_path)
 
 
@@ -246,5 +256,5 @@ def test_a_profile_adds_up_to_what_was_measured(target: Target) -> None:
 
 def test_this_machine_has_no_profile() -> None:
     graph = _small()
-    with pytest.raises(FirmwareError, match="no counter"):
+    with pytest.raises(FirmwareError, match="no instruction counter"):
         FirmwareEngine(graph, HOST).profile(random_input(np.random.default_rng(0), graph))

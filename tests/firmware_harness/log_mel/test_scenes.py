@@ -116,9 +116,9 @@ def test_emulated_targets_hear_what_the_host_hears(target) -> None:
 @pytest.mark.parametrize(
     ("audio", "complaint"),
     [
-        (audio_bytes(_recording(7999)), "the audio ended before it was whole"),
-        (audio_bytes(_recording(20_000))[:-2], "the audio ended before it was whole"),
-        (audio_bytes(_recording(20_000))[:-1], "the audio ended before it was whole"),
+        (audio_bytes(_recording(7999)), "the audio is truncated or shorter than one clip"),
+        (audio_bytes(_recording(20_000))[:-2], "the audio is truncated or shorter than one clip"),
+        (audio_bytes(_recording(20_000))[:-1], "the audio is truncated or shorter than one clip"),
         (b"\x01\x02", "could not read the vectors"),
     ],
     ids=["less than a clip", "a sample missing", "half a sample", "no count"],
@@ -238,8 +238,8 @@ def test_the_command_s_refusals_are_one_line(
         (["--frontend", str(short)], "--run needs recordings, and recordings need --run"),
         (["--run", str(short)], "belong to --frontend"),
         (["--hop", "0.5"], "belong to --frontend"),
-        (["--frontend", "--hop", "0.3333"], "samples from answer to answer"),
-        (["--frontend", "--run", str(short)], "the audio ended before it was whole"),
+        (["--frontend", "--hop", "0.3333"], "samples between results"),
+        (["--frontend", "--run", str(short)], "the audio is truncated or shorter than one clip"),
         (["--frontend", "--run", str(cut)], "truncated audio file"),
         (["--frontend", "--run", str(tmp_path / "none.wav")], "no such file"),
     ]:

@@ -252,7 +252,7 @@ def test_refusals_are_one_line_and_two(scenes: Bundle, tmp_path: Path, capsys) -
         ([good, "--as", "cmake", "--prefix", "string"], "prefix: is taken by the C library"),
         ([good, "--as", "cmake", "--release", "1.0"], "release: unusable; expected three numbers"),
         ([good, "--as", "cmake", "--cpu", "avx"], "kernel set: unknown; expected c99"),
-        ([good, "--as", "cmake", "--hop", "0.0001"], "samples from answer to answer"),
+        ([good, "--as", "cmake", "--hop", "0.0001"], "samples between results"),
         ([good, "--as", "cmake", "--optimise", "most"], "most"),
         ([str(tmp_path / "none"), "--as", "cmake"], "no such bundle"),
     ):

@@ -1,0 +1,1 @@
+"""Building: targets, their tools, and images compiled from emitted models."""
