@@ -2,7 +2,7 @@
 
 The mel weights are those of runtime/log_mel.py. Normalisation and the network's input scale are multiplied into the
 coefficients of the logarithm. Refuses front ends that the C code does not support: n_fft other than a power of two from
-256 to 4096, an odd win_length, a hop longer than the window, a mel bank whose neighbouring triangles do not add up to 1.
+256 to 4096, an odd win_length, a hop longer than the window, mel banks whose neighbouring triangles do not sum to 1.
 """
 
 from __future__ import annotations

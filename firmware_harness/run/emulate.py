@@ -1,7 +1,7 @@
 """Run an image, on this machine or under QEMU, in a temporary folder and with a timeout.
 
-A failed run is a FirmwareError with its cause: a fault and its address, a sanitizer's report, a byte written outside the
-arena, a timeout. No process outlives the call.
+A failed run is a FirmwareError with its cause: a fault and its address, a sanitizer's report, a byte written outside
+the arena, a timeout. No process outlives the call.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Choose between the variants of a graph's calls by counting their instructions in the emulator.
 
 A call may have leaner variants with less memory and more instructions (:attr:`Layer.leaner`), and so may a segment of
-several calls (:func:`tinyscene.firmware_harness.emit.schedule.segments`). Each call is counted once and its count cached
-by shape, so that another model with the same layers needs no new count. ``balanced`` is the smallest arena whose
+several calls (:func:`tinyscene.firmware_harness.emit.schedule.segments`). Counts are cached by the call's shape, so
+that another model with the same layers needs no new count. ``balanced`` is the smallest arena whose
 inference takes at most 5 % more instructions than the fastest. Refuses targets without a counter.
 """
 

@@ -226,7 +226,7 @@ def test_readme_says_what_the_header_says(scenes: Bundle) -> None:
 def test_measured_figures_are_in_the_readme(scenes: Bundle, tmp_path: Path, capsys) -> None:
     words = ["firmware", "export", str(scenes.path), "--as", "zephyr", "--cpu", "mve", "--measure"]
     assert command_line.main([*words, "--out", str(tmp_path / "z")]) == 0
-    assert "begin with its README.md" in capsys.readouterr().out
+    assert "next: read its README.md" in capsys.readouterr().out
     readme = (tmp_path / "z" / "README.md").read_text()
     for words in ("flash: code of the network", "RAM: stack of one inference", "instructions of one inference"):
         assert re.search(rf"\| {words} \| [\d,]+", readme)
@@ -247,10 +247,10 @@ def test_refusals_are_one_line_and_two(scenes: Bundle, tmp_path: Path, capsys) -
         ([good, "--as", "cmake", "--out", str(other)], "holds something else; expected a new folder"),
         ([good, "--as", "cmake", "--out", str(tmp_path / "no" / "where")], "its parent folder does not exist"),
         ([str(changed), "--as", "cmake"], "graph.npz: changed since the bundle was written"),
-        ([good, "--as", "cmake", "--prefix", "2fast"], "prefix: unusable; expected a C identifier"),
-        ([good, "--as", "cmake", "--prefix", "a-b"], "prefix: unusable; expected a C identifier"),
-        ([good, "--as", "cmake", "--prefix", "string"], "prefix: is taken by the C library"),
-        ([good, "--as", "cmake", "--release", "1.0"], "release: unusable; expected three numbers"),
+        ([good, "--as", "cmake", "--prefix", "2fast"], "prefix: invalid; expected a C identifier"),
+        ([good, "--as", "cmake", "--prefix", "a-b"], "prefix: invalid; expected a C identifier"),
+        ([good, "--as", "cmake", "--prefix", "string"], "prefix: already used by the C library"),
+        ([good, "--as", "cmake", "--release", "1.0"], "release: invalid; expected three numbers"),
         ([good, "--as", "cmake", "--cpu", "avx"], "kernel set: unknown; expected c99"),
         ([good, "--as", "cmake", "--hop", "0.0001"], "samples between results"),
         ([good, "--as", "cmake", "--optimise", "most"], "most"),

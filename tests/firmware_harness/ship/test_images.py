@@ -149,10 +149,10 @@ def test_a_dry_run_checks_the_image_against_the_chip(tmp_path: Path, capsys) -> 
     bare.write_bytes(bytes(100))
     assert command_line.main(["flash", str(bare), "--chip", CHIP.upper(), "--address", "0x08001000", "--dry-run"]) == 0
     for words, expected in (
-        ([str(bare), "--chip", CHIP, "--address", "0x20000000"], "does not lie in the flash of stm32l475xg"),
+        ([str(bare), "--chip", CHIP, "--address", "0x20000000"], "outside of the flash of stm32l475xg"),
         ([str(bare), "--chip", CHIP, "--address", "0x080fffff"], "expected 0x08000000-0x080fffff"),
-        ([str(bare), "--chip", CHIP, "--address", "flash"], "--address: no address"),
-        ([str(bare), "--chip", "stm32l475xy", "--address", "0"], "not known to pyOCD; expected stm32l475"),
+        ([str(bare), "--chip", CHIP, "--address", "flash"], "--address: not an address"),
+        ([str(bare), "--chip", "stm32l475xy", "--address", "0"], "unknown to pyOCD; expected stm32l475"),
         ([str(bare), "--chip", CHIP], "give --address"),
         ([str(tmp_path / "none.elf"), "--chip", CHIP], "none.elf: No such file"),
     ):
@@ -169,7 +169,7 @@ def test_no_probe_is_one_line(tmp_path: Path, capsys) -> None:
     assert command_line.main(["flash", str(image), "--chip", CHIP, "--probe", "tinyscene-has-no-such-probe"]) == 2
     said = capsys.readouterr().err
     assert said == (
-        "error: debug probe: none with 'tinyscene-has-no-such-probe' in its number is connected; "
+        "error: debug probe: none with 'tinyscene-has-no-such-probe' in its serial number is connected; "
         "next: connect one; --dry-run needs none\n"
     )
 

@@ -52,10 +52,10 @@ def test_constants_are_read_as_c_means_them() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("static const Padded a[1] = {\n    {1, 2},\n};", "no known bytes"),
+        ("static const Padded a[1] = {\n    {1, 2},\n};", "unsupported type"),
         ("static const int8_t a[1] = {\n    SIZE(3),\n};", "unknown macro"),
-        ("static const int8_t a[1] = {\n    size,\n};", "cannot be read"),
-        ("static const Nested a[1] = {\n    {0x1p0f, 0x1p1f},\n};", "values in each element"),
+        ("static const int8_t a[1] = {\n    size,\n};", "unsupported value"),
+        ("static const Nested a[1] = {\n    {0x1p0f, 0x1p1f},\n};", "values per element"),
     ],
 )
 def test_constants_that_cannot_be_read_are_refused(text: str, complaint: str) -> None:

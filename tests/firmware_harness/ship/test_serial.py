@@ -161,4 +161,4 @@ def test_the_command_serves_until_interrupted(scenes: Bundle) -> None:
 
 def test_a_machine_without_a_known_port_is_refused(scenes: Bundle, capsys) -> None:
     assert command_line.main(["firmware", "serial", str(scenes.path), "--target", "riscv32"]) == 2
-    assert "serial port of riscv32: not known; expected cortex-m0plus or" in capsys.readouterr().err
+    assert "serial port of riscv32: unknown; expected cortex-m0plus or" in capsys.readouterr().err
