@@ -1,4 +1,4 @@
-/* Checks what the caller passes, runs the emitted layers, hands the output over. */
+/* Checks the caller's arguments, runs the emitted layers, copies the output. */
 #include <string.h>
 
 #include "model.h"
