@@ -34,7 +34,7 @@ def small_bundle(folder: Path, alter: Callable[[dict[str, Any]], None] | None = 
         onnx=b"onnx",
         golden=golden,
         metrics={"constant_channels_removed": 37},
-        data="made up",
+        data="synthetic",
         tools={},
     )
     return path

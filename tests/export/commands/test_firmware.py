@@ -46,7 +46,7 @@ def test_m4_run_matches_and_prints_figures(tmp_path: Path, capsys: pytest.Captur
 
 @needs_m4
 @pytest.mark.parametrize("optimise", ["speed", "ram", "balanced"])
-def test_several_layers_in_one_call_match_where_they_can_be_seen(
+def test_fused_calls_match(
     optimise: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
@@ -66,31 +66,33 @@ def test_several_layers_in_one_call_match_where_they_can_be_seen(
 def test_tune_shows_every_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each way of each stretch with its count, and the modes beside each other; the same as JSON."""
+    """Every variant of every segment with its count, and every mode; the same as JSON."""
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
     words = ["firmware", str(small_bundle(tmp_path)), "--tune"]
     assert command_line.main([*words, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    stretches, modes = record["tuning"]["stretches"], record["tuning"]["modes"]
-    assert [name for stretch in stretches for name in stretch["layers"]] == [row["name"] for row in record["layers"]]
-    chosen = [way for stretch in stretches for way in stretch["ways"] if way["chosen"]]
-    assert len(chosen) == len(stretches) < sum(len(stretch["ways"]) for stretch in stretches)
-    assert sum(way["instructions"] for way in chosen) == modes["balanced"]["instructions"]
-    assert [call["kernel"] for call in record["calls"]] == [kernel for way in chosen for kernel in way["kernels"]]
+    segments, modes = record["tuning"]["stretches"], record["tuning"]["modes"]
+    assert [name for segment in segments for name in segment["layers"]] == [row["name"] for row in record["layers"]]
+    chosen = [variant for segment in segments for variant in segment["ways"] if variant["chosen"]]
+    assert len(chosen) == len(segments) < sum(len(segment["ways"]) for segment in segments)
+    assert sum(variant["instructions"] for variant in chosen) == modes["balanced"]["instructions"]
+    assert [call["kernel"] for call in record["calls"]] == [
+        kernel for variant in chosen for kernel in variant["kernels"]
+    ]
     assert record["figures"]["arena_bytes"] == modes["balanced"]["arena_bytes"] >= modes["ram"]["arena_bytes"]
 
     assert command_line.main(words) == 0
     shown = capsys.readouterr().out
     rows = [line for line in shown.splitlines() if " ts_" in line]
-    ways = [way for stretch in stretches for way in stretch["ways"]]
-    for row, way in zip(rows, ways, strict=True):
-        assert row.split("ts_", 1)[1].split()[-1] == ("*" if way["chosen"] else f"{way['instructions']:,}")
-        assert f" {way['instructions']:,} " in row
+    variants = [variant for segment in segments for variant in segment["ways"]]
+    for row, variant in zip(rows, variants, strict=True):
+        assert row.split("ts_", 1)[1].split()[-1] == ("*" if variant["chosen"] else f"{variant['instructions']:,}")
+        assert f" {variant['instructions']:,} " in row
     for mode, cost in modes.items():
         assert f"{mode:<13} {cost['instructions']:>13,} instructions, arena {cost['arena_bytes']:,} B" in shown
 
 
-def test_tune_is_no_other_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tune_conflicts_with_other_modes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["firmware", str(small_bundle(tmp_path)), "--tune", "--optimise"]
     assert command_line.main([*words, "ram"]) == 2
     assert (
@@ -98,7 +100,7 @@ def test_tune_is_no_other_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str
     )
 
 
-def test_balanced_needs_a_machine_that_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_balanced_needs_a_counter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["firmware", str(small_bundle(tmp_path)), "--target", "host", "--optimise", "balanced"]
     assert command_line.main(words) == 2
     assert "no instruction counter" in capsys.readouterr().err
@@ -113,7 +115,7 @@ def test_other_targets_match_too(target, tmp_path: Path, capsys: pytest.CaptureF
 
 @needs_m4
 @pytest.mark.parametrize("rounding", ["double", "single"])
-def test_json_says_the_same(rounding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output(rounding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "firmware",
         str(small_bundle(tmp_path)),
@@ -136,7 +138,7 @@ def test_json_says_the_same(rounding: str, tmp_path: Path, capsys: pytest.Captur
 
 
 @needs_host
-def test_a_mismatch_is_named_and_answers_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mismatch_is_named_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def alter(activations: dict[str, Any]) -> None:
         changed = activations["double"]["add_5_out"].copy()
         changed[1, 2, 3, 4] ^= 1
@@ -152,7 +154,7 @@ def test_a_mismatch_is_named_and_answers_one(tmp_path: Path, capsys: pytest.Capt
 
 
 @needs_host
-def test_a_second_call_replaces_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_call_replaces_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = small_bundle(tmp_path), tmp_path / "out"
     out.mkdir()
     for _ in range(2):
@@ -169,7 +171,7 @@ def test_brackets_in_names_are_text(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @needs_host
-def test_what_is_not_ours_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_files_are_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = small_bundle(tmp_path), tmp_path / "src"
     assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 0
     (out / "main.c").write_text("int main(void) { return 0; }\n")
@@ -181,7 +183,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path, capsys: pytest.Captu
     assert "its parent folder does not exist" in capsys.readouterr().err
 
 
-def test_bad_words_are_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = small_bundle(tmp_path)
     for words, expected in (
         ([str(path), "--target", "cortex-m99"], "or cortex-m55 or riscv32; got cortex-m99"),
@@ -189,10 +191,10 @@ def test_bad_words_are_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFi
         ([str(path), "--rounding", "triple"], "triple"),
     ):
         assert command_line.main(["firmware", *words]) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("error: ")
-        assert said.count("\n") == 1
-        assert expected in said
+        message = capsys.readouterr().err
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
+        assert expected in message
     assert [entry.name for entry in tmp_path.iterdir()] == ["scenes"]
 
 

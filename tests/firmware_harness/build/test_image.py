@@ -1,4 +1,4 @@
-"""Building: missing tools, models too large, what is not compiled twice; and the C interface as a user calls it."""
+"""Building: missing tools, models that are too large, cached objects; and the C interface as a user calls it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_nothing_is_compiled_twice(tmp_path: Path) -> None:
 
 @pytest.mark.needs_tool("arm-none-eabi-gcc")
 def test_the_application_is_compiled_again_for_another_arena(tmp_path: Path) -> None:
-    """Its sources meet model.h through another header only; one left over would bring the other mode's arena."""
+    """Its sources include model.h through another header only; a stale object would have the other mode's arena."""
     spec = replace(preset("cpm23"), n_fft=256, win_length=200, hop_length=200, n_mels=20, clip_samples=2800)
     graph = small_net(np.random.default_rng(3), grn=True, shape=(spec.n_mels, spec.n_frames, 1))
     frontend = emit_frontend(spec, graph.tensors[graph.input].quant)
@@ -79,7 +79,7 @@ def test_a_compiler_error_is_shown_with_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.needs_tool("gcc")
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
-def test_the_call_refuses_bad_memory_and_keeps_the_input(grn: bool, tmp_path: Path) -> None:
+def test_the_call_refuses_invalid_memory_and_keeps_the_input(grn: bool, tmp_path: Path) -> None:
     emit(small_net(np.random.default_rng(3), grn=grn)).write(tmp_path)
     sources = [str(HERE / "invoke_check.c"), *map(str, tmp_path.glob("*.c"))]
     program = tmp_path / "check"

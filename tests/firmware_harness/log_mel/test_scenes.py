@@ -1,4 +1,4 @@
-"""The application from samples to labels: against Python, hop by hop; audio that ends early; the command."""
+"""The application from samples to labels: compared with Python hop by hop, truncated audio, and the command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ needs_arm = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
 
 
 def _graph(seed: int):
-    """A net whose input is the front end's, and whose answers move with it."""
+    """A network on the front end's output whose result depends on it."""
     return small_net(np.random.default_rng(seed), grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
 
 
@@ -58,7 +58,7 @@ def _answers(graph, columns, rounding):
 @needs_host
 @pytest.mark.parametrize("rounding", ["double", "single"])
 @pytest.mark.parametrize("hop_samples", [8000, 2000])
-def test_every_hop_is_python_s(hop_samples: int, rounding: str) -> None:
+def test_every_hop_equals_python(hop_samples: int, rounding: str) -> None:
     graph = _graph(1)
     quant = graph.tensors[graph.input].quant
     firmware = SceneFirmware(emit(graph), FRONTEND, HOST, rounding, hop_samples=hop_samples, smoothed_hops=3)
@@ -98,13 +98,13 @@ def test_the_smoothed_score_of_a_short_file_is_the_mean() -> None:
 @needs_arm
 @needs_host
 @pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
-def test_emulated_targets_hear_what_the_host_hears(target) -> None:
+def test_emulated_targets_give_the_results_of_the_host(target) -> None:
     graph, recording = _graph(3), _recording(24_000)
-    here = SceneFirmware(emit(graph), FRONTEND, HOST).classify(recording)
+    on_host = SceneFirmware(emit(graph), FRONTEND, HOST).classify(recording)
     firmware = SceneFirmware(emit(graph), FRONTEND, target)
-    there = firmware.classify(recording)
-    assert [hop.codes.tolist() for hop in there] == [hop.codes.tolist() for hop in here]
-    for a, b in zip(here, there, strict=True):
+    on_target = firmware.classify(recording)
+    assert [hop.codes.tolist() for hop in on_target] == [hop.codes.tolist() for hop in on_host]
+    for a, b in zip(on_host, on_target, strict=True):
         np.testing.assert_allclose(a.smoothed, b.smoothed, atol=1e-6)
     assert firmware.instructions is not None
     assert 500_000 < firmware.instructions < 30_000_000
@@ -123,7 +123,7 @@ def test_emulated_targets_hear_what_the_host_hears(target) -> None:
     ],
     ids=["less than a clip", "a sample missing", "half a sample", "no count"],
 )
-def test_audio_that_ends_early_is_said(target, audio: bytes, complaint: str, needs_tool, tmp_path: Path) -> None:
+def test_truncated_audio_is_refused(target, audio: bytes, complaint: str, needs_tool, tmp_path: Path) -> None:
     needs_tool("gcc") if target is HOST else needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
     graph = _graph(3)
     frontend = emit_frontend(FRONTEND, graph.tensors[graph.input].quant)
@@ -139,8 +139,8 @@ def test_a_front_end_for_another_input_is_refused() -> None:
 
 
 @needs_host
-def test_the_codes_alone_agree_too() -> None:
-    """What the application feeds the network is the front end's parity, not luck of the labels."""
+def test_the_input_codes_agree_too() -> None:
+    """The network's input agrees with Python, not only the labels."""
     from tinyscene.firmware_harness.run.audio import LogMelFirmware
 
     quant, clip = typical_quant(FRONTEND), _recording(8000)
@@ -166,8 +166,10 @@ def test_taipei_from_file_to_label(target, tiny_bundle, shared_data: Path) -> No
 
 @needs_arm
 @pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
-def test_every_mode_hears_the_same(target, tiny_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes, scores and labels of each hop; `ram` in less than `layers`, and the arena is the one that is linked."""
+def test_every_mode_gives_the_same_results(
+    target, tiny_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes, scores and labels of each hop; `ram` needs less memory than `layers`; the arena is the linked one."""
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
     clip = tmp_path / "clip.wav"
     soundfile.write(clip, _recording(70_000), 32_000, subtype="PCM_16")
@@ -189,7 +191,7 @@ def test_every_mode_hears_the_same(target, tiny_bundle, tmp_path: Path, monkeypa
 
 
 @needs_arm
-def test_the_command_writes_hears_and_compares(tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_runs_and_compares(tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, out = tmp_path / "clip.wav", tmp_path / "app"
     soundfile.write(clip, _recording(100_000), 32_000, subtype="PCM_16")
     words = ["firmware", str(tiny_bundle.path), "--frontend", "--out", str(out)]
@@ -223,7 +225,7 @@ def test_the_command_chooses_a_mode(
     assert "balanced " in capsys.readouterr().out
 
 
-def test_the_command_s_refusals_are_one_line(
+def test_refusals_of_the_command_are_one_line(
     tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], needs_tool
 ) -> None:
     needs_tool("gcc")

@@ -1,4 +1,4 @@
-"""Choosing by counted instructions: never slower than allowed, never larger than needed, and remembered."""
+"""Choosing by counted instructions: at most as slow as allowed, no larger than needed, and cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image formats hold the same bytes, and `tinyscene flash` refuses what would not run before it touches a board."""
+"""Image formats contain the same bytes, and `tinyscene flash` refuses invalid images before it accesses a board."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def _same_but_for_padding(elf: list[Segment], other: list[Segment]) -> bool:
 
 
 @pytest.mark.parametrize("target", [on(CORTEX_M4), on(CORTEX_M55)])
-def test_formats_hold_the_same_bytes(target: Target, scenes: Bundle, tmp_path: Path) -> None:
+def test_formats_contain_the_same_bytes(target: Target, scenes: Bundle, tmp_path: Path) -> None:
     elf, as_hex, as_bin = _image(scenes, target, tmp_path), tmp_path / "f.hex", tmp_path / "f.bin"
     convert(elf, target, ImageFormat.HEX, as_hex)
     parts = read_image(elf)
     assert _same_but_for_padding(parts, read_image(as_hex))
-    if target is CORTEX_M55:  # vectors in tightly coupled memory, code in DRAM
+    if target is CORTEX_M55:  # vectors are in tightly coupled memory, code in DRAM
         with pytest.raises(FirmwareError, match=r"lie far apart.*; expected .*; got .*; next: use --image hex"):
             convert(elf, target, ImageFormat.BIN, as_bin)
         return
@@ -92,8 +92,8 @@ def _elf(*headers: tuple[int, bytes]) -> bytes:
     table, body = b"", b""
     for address, data in headers:
         at = 52 + 32 * len(headers) + len(body)
-        words = (1, at, address, address, len(data), len(data), 5, 4)
-        table += b"".join(word.to_bytes(4, "little") for word in words)
+        fields = (1, at, address, address, len(data), len(data), 5, 4)
+        table += b"".join(field.to_bytes(4, "little") for field in fields)
         body += data
     head = b"\x7fELF\x01\x01\x01" + bytes(9) + bytes(12) + (52).to_bytes(4, "little") + bytes(10)
     head += (32).to_bytes(2, "little") + len(headers).to_bytes(2, "little") + bytes(6)
@@ -142,9 +142,9 @@ def test_a_dry_run_checks_the_image_against_the_chip(tmp_path: Path, capsys) -> 
     image = tmp_path / "board.elf"
     image.write_bytes(_elf((0x08000000, bytes(300)), (0x0800012C, b"rest")))
     assert command_line.main(["flash", str(image), "--chip", CHIP, "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "0x08000000-0x0800012f  304 B" in said
-    assert f"dry run: nothing was written to {CHIP}" in said
+    output = capsys.readouterr().out
+    assert "0x08000000-0x0800012f  304 B" in output
+    assert f"dry run: nothing was written to {CHIP}" in output
     bare = tmp_path / "board.bin"
     bare.write_bytes(bytes(100))
     assert command_line.main(["flash", str(bare), "--chip", CHIP.upper(), "--address", "0x08001000", "--dry-run"]) == 0
@@ -157,9 +157,9 @@ def test_a_dry_run_checks_the_image_against_the_chip(tmp_path: Path, capsys) -> 
         ([str(tmp_path / "none.elf"), "--chip", CHIP], "none.elf: No such file"),
     ):
         assert command_line.main(["flash", *words, "--dry-run"]) == 2
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        assert expected in said
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1
+        assert expected in message
 
 
 @needs_pyocd
@@ -167,8 +167,8 @@ def test_no_probe_is_one_line(tmp_path: Path, capsys) -> None:
     image = tmp_path / "board.elf"
     image.write_bytes(_elf((0x08000000, bytes(64))))
     assert command_line.main(["flash", str(image), "--chip", CHIP, "--probe", "tinyscene-has-no-such-probe"]) == 2
-    said = capsys.readouterr().err
-    assert said == (
+    message = capsys.readouterr().err
+    assert message == (
         "error: debug probe: none with 'tinyscene-has-no-such-probe' in its serial number is connected; "
         "next: connect one; --dry-run needs none\n"
     )
@@ -181,6 +181,6 @@ def test_without_pyocd_the_package_is_named(tmp_path: Path, capsys, monkeypatch:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyocd", None)
     assert command_line.main(["flash", str(image), "--chip", CHIP, "--dry-run"]) == 2
-    said = capsys.readouterr().err
-    assert "needs the Python package pyocd" in said
-    assert "next: pip install 'tinyscene[flash]'" in said
+    message = capsys.readouterr().err
+    assert "needs the Python package pyocd" in message
+    assert "next: pip install 'tinyscene[flash]'" in message

@@ -1,4 +1,4 @@
-"""What the tests of the Helium kernels share: the machine, the kernels of a graph, and GRN as it is exported."""
+"""Helpers of the tests of Helium kernels: the target, the kernels of a graph, and GRN as exported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def kernels_of(graph: Graph, optimise: Optimise = "layers") -> set[str]:
 
 
 def alike(graph: Graph, bias: bool = False) -> Graph:
-    """GRN's 1x1 depthwise convolutions with one weight for all channels, as it is exported, or also with one bias."""
+    """GRN's 1x1 depthwise convolutions with one weight for all channels, as exported, or also with one bias."""
     tensors = dict(graph.tensors)
     for node in graph.nodes:
         if isinstance(node.op, ops.DepthwiseConv2D) and graph.ins(node)[1].shape[1:3] == (1, 1):
