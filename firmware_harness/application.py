@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.files import replaced_folder
 from tinyscene.runtime.log_mel import LogMel
 
 from .build.image import ImageSizes, sizes
@@ -26,7 +27,7 @@ from .cpu.kernel_sets import kernel_set_named
 from .emit.log_mel import scene_arena_bytes
 from .emit.model import emit
 from .emit.schedule import Mode
-from .firmware_folder import IMAGE_NAME, refuse_foreign, replace_folder
+from .firmware_folder import IMAGE_NAME, refuse_foreign
 from .run.audio import HopResult, SceneFirmware, pcm16
 from .run.tune import chosen_calls
 
@@ -89,7 +90,7 @@ class Application:
         self.bundle, self.target = bundle, target
         spec = bundle.frontend
         self.hop_samples = spec.clip_samples if hop_s is None else round(hop_s * spec.sample_rate_hz)
-        graph = replace(bundle.graph, labels=bundle.labels)
+        graph = bundle.graph
         calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
         emitted = emit(graph, kernel_set_named(target.cpu), calls=calls)
         self.firmware = SceneFirmware(emitted, spec, target, rounding, hop_samples=self.hop_samples, folder=folder)
@@ -99,10 +100,11 @@ class Application:
         """Write the C sources and, for an emulated target, the image; an interrupted call leaves no partial folder.
 
         Raises:
-            FirmwareError: ``folder`` contains other files.
+            RuntimeFailure: ``folder`` contains other files.
         """
         refuse_foreign(folder)
-        replace_folder(folder, self._write)
+        with replaced_folder(folder) as unfinished:
+            self._write(unfinished)
 
     @property
     def arena_bytes(self) -> int:

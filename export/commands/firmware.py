@@ -8,7 +8,7 @@ without a front end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,7 +124,7 @@ def _read_model(path: Path) -> _Model:
     from tinyscene.runtime.bundle import read_bundle
 
     bundle = read_bundle(path)
-    return _Model(path, replace(bundle.graph, labels=bundle.labels), bundle.golden, bundle)
+    return _Model(path, bundle.graph, bundle.golden, bundle)
 
 
 def _is_tflite(path: Path) -> bool:

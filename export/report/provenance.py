@@ -20,8 +20,8 @@ def provenance(command: str, bundle: Bundle | None, tflite: bytes) -> dict[str, 
     """By name, in the order to be shown; what is not installed has no line."""
     found = {"command": command}
     if bundle is not None:
-        found |= {"data": bundle.manifest["data"], "made by": bundle.manifest["rebuild"]}
-        found |= {"bundle digest": bundle.manifest["digest"]}
+        found |= {"data": bundle.manifest.data, "made by": bundle.manifest.rebuild}
+        found |= {"bundle digest": bundle.manifest.digest}
     found |= {"SHA-256 of model.tflite": hashlib.sha256(tflite).hexdigest()}
     found |= {"measured on": f"{platform.system()} {platform.machine()}"}
     return found | {f"version of {name}": version for name, version in _versions().items()}

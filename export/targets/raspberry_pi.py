@@ -26,6 +26,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.cache import cache_folder
 from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.files import replaced_folder
 from tinyscene.runtime.graph_io import write_graph
 
 from ..errors import ExportError
@@ -169,14 +170,10 @@ def pi_root() -> Path:
     root = cache_folder() / f"raspberry-pi-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if (root / COMPLETE).exists():
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-pi-", dir=root.parent) as name:
-        unfinished = Path(name) / "root"
+    with replaced_folder(root) as unfinished:
         _unpack(unfinished)
         shutil.copy(emulator, unfinished / "usr/bin")
         (unfinished / COMPLETE).touch()
-        shutil.rmtree(root, ignore_errors=True)
-        unfinished.rename(root)
     return root
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinyscene.firmware_harness.run.engine import Figures
+from tinyscene.firmware_harness.run.engine import Figures, FirmwareEngine
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.bundle import Bundle, Golden
@@ -149,7 +149,7 @@ def verify_bundle(
                 raise ExportError(
                     f"{bundle.path}, golden.npz, {rounding}/{name}",
                     "is not what this version computes",
-                    next_step=bundle.manifest["rebuild"],
+                    next_step=bundle.manifest.rebuild,
                 )
     return verify(bundle.graph, golden.inputs, targets=targets, labelled=labelled, shipped=bundle, on_target=on_target)
 
@@ -211,7 +211,7 @@ def _compared(
     notes = [*engine.notes, *_front_end_note(measured, labelled)]
     if output_differs:
         notes.append("the shipped file does not answer as the same file with all activations exposed")
-    if name.startswith("numpy-"):
+    if isinstance(engine, NumpyEngine):
         notes.append(_arena_note(files.graph, inputs, engine.rounding, shown[files.graph.output]))
     return TargetResult(
         name,
@@ -220,7 +220,7 @@ def _compared(
         note="; ".join(notes),
         vectors=len(inputs),
         **vars(comparison),
-        figures=getattr(engine, "figures", None),
+        figures=engine.figures if isinstance(engine, FirmwareEngine) else None,
         seconds=time.perf_counter() - start,
         **measured,
     )
