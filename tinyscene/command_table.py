@@ -104,7 +104,7 @@ COMMANDS = (
     ),
     Command("verify", "export.commands.verify:verify", "Prove that every target computes the same.", "export"),
     Command("quality", "export.commands.models:quality", "What 8 bits cost, activation by activation.", "export"),
-    Command("npu", "export.commands.models:npu", "Estimate cycles and memory on Arm Ethos-U.", "npu"),
+    Command("npu", "export.commands.npu:npu", "Estimate cycles and memory on Arm Ethos-U.", "npu"),
     Command("run", "runtime.commands:run", "Classify audio: files, a pipe, a microphone, a folder."),
     Command(
         "bench compare",
