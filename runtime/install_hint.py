@@ -28,13 +28,12 @@ def install_hint(extra: str = BASE) -> str:
     Raises:
         KeyError: no such extra.
     """
-    clone = clone_folder()
-    if clone is not None:
-        return f"pip install -e {shlex.quote(f'{clone}[{extra}]' if extra else str(clone))}"
     extras = declared_extras()
     if not extras:  # the folder was copied to a path by hand, as for worker processes
         return f"install the packages of the extra '{extra}' in tinyscene's pyproject.toml"
-    requirements = extra_requirements(extra, extras)
+    requirements, clone = extra_requirements(extra, extras), clone_folder()
+    if clone is not None:
+        return f"pip install -e {shlex.quote(f'{clone}[{extra}]' if extra else str(clone))}"
     missing = [each for each in requirements if installed_version(distribution_name(each)) is None]
     return f"pip install {shlex.join(missing or requirements)}"
 

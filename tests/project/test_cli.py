@@ -15,7 +15,7 @@ import typer
 import tinyscene
 from tinyscene import command_line
 from tinyscene.runtime.errors import TinysceneError
-from tinyscene.runtime.install_hint import install_hint
+from tinyscene.runtime.install_hint import declared_extras, install_hint
 
 ROOT = Path(tinyscene.__file__).parents[1]
 HEAVY = {"torch", "lightning", "onnx", "onnxruntime", "tensorflow", "matplotlib", "ai_edge_litert", "scipy", "numba"}
@@ -99,6 +99,10 @@ def test_a_missing_package_names_the_extra(monkeypatch, capsys):
     _failing_with(ModuleNotFoundError("No module named 'torch'", name="torch"), monkeypatch)
     assert command_line.main(["train"]) == 2
     assert capsys.readouterr().err.endswith(f"next: {install_hint('train')}\n")
+
+
+def test_every_extra_of_the_table_is_declared():
+    assert {row.extra for row in command_line.COMMANDS} <= set(declared_extras())
 
 
 @pytest.mark.parametrize("words", [["--debug", "run"], ["run", "--debug"]])
