@@ -1,1 +1,1 @@
-"""Building: targets, their tools, and images compiled from emitted models."""
+"""Toolchains, targets and images: from emitted C to a linked program."""
