@@ -87,10 +87,11 @@ def firmware(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Emit C for a model, build it, and with --run compare every byte with the interpreter.
+    """Emit C for a model, build it and, with --run, compare every byte.
 
-    With --frontend, --run CLIP... compares labels with those of `tinyscene run`. A .tflite file has no golden vectors;
-    --run draws random ones. Exit code 1 when anything differs.
+    With --frontend, --run CLIP... compares labels with those of `tinyscene
+    run`. A .tflite file has no golden vectors; --run draws random inputs.
+    Exit code 1 when anything differs.
     """
     build = _Build(
         target=_target(target, image),
