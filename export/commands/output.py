@@ -1,4 +1,4 @@
-"""Verification, NPU estimates and progress on a terminal: the matrix, what differs, what was skipped and why."""
+"""Verification and progress on a terminal: the matrix, what differs, what was skipped and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tinyscene.runtime.terminal import say, wide
 
 from ..quantise.quality import Ranking
 from ..report.sections import ram_bytes
-from ..targets.ethos_u import Estimates
 from ..verify.verify import TargetResult, Verification
 
 STYLES = {
@@ -86,22 +85,6 @@ def print_verification(verification: Verification) -> None:
         for text in (*result.exceptions, result.note, str(result.first_difference or "")):
             if text:
                 say(console, f"{result.target}: {text}")
-
-
-def print_estimates(model: str, estimates: Estimates) -> None:
-    """Vela's estimates side by side, then every op an NPU would leave to the CPU and what was left out."""
-    console = wide()
-    columns = ("NPU", "ops on NPU", "cycles", "ms", "SRAM B", "flash B")
-    table = _table(f"{model} on Ethos-U, estimated by Vela", columns, words=("NPU",))
-    for e in estimates.rows:
-        share = f"{e.ops_on_npu} of {e.ops_on_npu + e.ops_on_cpu} ({e.npu_share:.0%})"
-        table.add_row(e.npu, share, f"{e.cycles:,}", f"{e.milliseconds:.2f}", f"{e.sram_bytes:,}", f"{e.flash_bytes:,}")
-    console.print(table)
-    for e in estimates.rows:
-        for refused in e.refused:
-            say(console, f"{e.npu}: to the CPU: {refused}")
-    for name, reason in estimates.left_out.items():
-        say(console, f"{name}: skipped: {reason}")
 
 
 def print_ranking(model: str, ranking: Ranking, rows: int) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.graph_io import write_graph
+from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
 from .conversion import Conversion
@@ -33,7 +34,7 @@ def converted_for_coreml(files: ModelFiles, inputs: I8) -> Conversion:
         ExportError: coremltools is not installed, or refuses the network.
     """
     if importlib.util.find_spec("coremltools") is None:
-        raise ExportError("coremltools", "is not installed", next_step="pip install 'tinyscene[npu]'", missing=True)
+        raise ExportError("coremltools", "is not installed", next_step=install_hint("npu"), missing=True)
     graph = files.graph
     with tempfile.TemporaryDirectory(prefix="tinyscene-coreml-") as name:
         folder = Path(name)

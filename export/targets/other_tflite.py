@@ -20,7 +20,7 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.cache import cache_folder
+from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, environment_folder
 from tinyscene.runtime.graph import Graph
 
 from ..errors import ExportError
@@ -32,7 +32,6 @@ PACKAGES = {  # of the environments in the cache
     "tensorflow": ("tensorflow==2.21.0",),
 }
 TIMEOUT_SECONDS = 900
-COMPLETE = "complete"  # a mark in an environment that was made to its end
 Kernels = Literal["default", "reference"]
 
 
@@ -85,7 +84,7 @@ def quiet_environment() -> dict[str, str]:
 def is_there(module: str) -> bool:
     """Whether the package can be used without making an environment first."""
     own = module == "tensorflow" and importlib.util.find_spec(module) is not None
-    return own or (_home(module) / COMPLETE).exists()
+    return own or (_home(module) / ENVIRONMENT_COMPLETE).exists()
 
 
 def tensorflow_python() -> Path:
@@ -131,7 +130,7 @@ def environment(module: str, base: str = sys.executable) -> Path:
     """
     home, packages = _home(module), PACKAGES[module]
     python = home / "bin" / "python"
-    if (home / COMPLETE).exists():
+    if (home / ENVIRONMENT_COMPLETE).exists():
         return python
     home.parent.mkdir(parents=True, exist_ok=True)
     by_hand = f"{base} -m venv {home} && {python} -m pip install {' '.join(packages)}"
@@ -140,12 +139,12 @@ def environment(module: str, base: str = sys.executable) -> Path:
         [str(python), "-m", "pip", "install", "--quiet", *packages],
     ):
         run_program(command, module, "its environment cannot be made", next_step=by_hand, missing=True)
-    (home / COMPLETE).touch()
+    (home / ENVIRONMENT_COMPLETE).touch()
     return python
 
 
 def _home(module: str) -> Path:
-    return cache_folder() / PACKAGES[module][0].replace("==", "-")
+    return environment_folder(PACKAGES[module][0])
 
 
 if __name__ == "__main__":

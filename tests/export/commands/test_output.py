@@ -13,7 +13,7 @@ from tinyscene.export.verify.verify import TargetResult, Verification
 
 def test_brackets_in_a_note_are_text(capsys):
     """Rich took [tensorflow] for a style, and the command that was printed installed nothing."""
-    note = "TensorFlow: is not installed; next: pip install 'tinyscene[tensorflow]'"
+    note = "TensorFlow: is not installed; next: pip install '.[tensorflow]'"
     result = TargetResult("tensorflow", None, "skipped", note=note)
     print_verification(Verification("net[1]", (result,)))
     shown = capsys.readouterr().out

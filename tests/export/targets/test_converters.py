@@ -19,6 +19,7 @@ from tinyscene.export.targets.table import Exposed
 from tinyscene.export.targets.tensorflow_converter import converted_by_tensorflow, tensorflow_file
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.graph import Graph, Quant
+from tinyscene.runtime.install_hint import install_hint
 
 OTHER_KINDS = OP_KINDS[6:]  # which the small net has not got
 
@@ -150,7 +151,7 @@ def test_without_the_tools_both_are_named_skips(monkeypatch: pytest.MonkeyPatch,
     results = verify(graph, x, targets=("tensorflow-converter", "coreml")).results
     assert [r.status for r in results] == ["skipped", "skipped"]
     assert "python -m tinyscene.export.targets.other_tflite tensorflow" in results[0].note
-    assert "pip install 'tinyscene[npu]'" in results[1].note
+    assert install_hint("npu") in results[1].note
 
 
 @pytest.mark.foreign("tensorflow")

@@ -53,7 +53,7 @@ def test_what_is_missing_is_a_named_skip(monkeypatch: pytest.MonkeyPatch, tmp_pa
     x = random_input(np.random.default_rng(4), graph)
     results = verify(graph, x, targets=("tensorflow", "tflite-runtime")).results
     assert [r.status for r in results] == ["skipped", "skipped"]
-    assert "pip install 'tinyscene[tensorflow]'" in results[0].note
+    assert "python -m tinyscene.export.targets.other_tflite tensorflow" in results[0].note
     assert "no-such-package-anywhere==0" in results[1].note
     assert not list(tmp_path.glob("*/complete"))
 

@@ -1,46 +1,29 @@
-"""`tinyscene firmware` on a bundle: what it writes, prints, answers and refuses."""
+"""`tinyscene firmware`: files, output, exit codes and refusals, for a bundle and for a TFLite file."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
-from dataclasses import replace
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from tests.firmware_harness.bundles import small_bundle
 from tests.firmware_harness.machines import on_each
-from tests.graphs import random_input, small_net
 from tinyscene import command_line
+from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32
-from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
-from tinyscene.runtime.manifest import Provenance
-from tinyscene.runtime.spec import preset
+from tinyscene.runtime.bundle import read_bundle
 
-LABELS = tuple(f"scene_{i}" for i in range(10))
-FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400, clip_samples=32_001)
 needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
 needs_host = pytest.mark.needs_tool("gcc")
 
 
-def _bundle(folder: Path, spoil: Callable[[dict[str, Any]], None] | None = None) -> Path:
-    graph = replace(small_net(np.random.default_rng(3), grn=True), labels=LABELS)
-    codes = random_input(np.random.default_rng(4), graph, 3)
-    golden = Golden.of(graph, codes)
-    if spoil:
-        spoil(golden.activations)
-    path = folder / "scenes"
-    provenance = Provenance("made up", {}, {"constant_channels_removed": 37})
-    write_bundle(path, BundleContent(graph, FRONTEND, b"TFL3", b"onnx", golden), provenance)
-    return path
-
-
 @needs_m4
 def test_m4_run_matches_and_prints_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line.main(["firmware", str(_bundle(tmp_path)), "--target", "cortex-m4", "--run"]) == 0
+    assert command_line.main(["firmware", str(small_bundle(tmp_path)), "--target", "cortex-m4", "--run"]) == 0
     shown = capsys.readouterr().out
     for i in range(3):
         assert f"vector {i}: match" in shown
@@ -63,11 +46,11 @@ def test_m4_run_matches_and_prints_figures(tmp_path: Path, capsys: pytest.Captur
 
 @needs_m4
 @pytest.mark.parametrize("optimise", ["speed", "ram", "balanced"])
-def test_several_layers_in_one_call_match_where_they_can_be_seen(
+def test_fused_calls_match(
     optimise: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
-    words = ["firmware", str(_bundle(tmp_path)), "--run", "--optimise", optimise]
+    words = ["firmware", str(small_bundle(tmp_path)), "--run", "--optimise", optimise]
     assert command_line.main(words) == 0
     shown = capsys.readouterr().out
     assert "every byte of every call matches" in shown
@@ -83,55 +66,59 @@ def test_several_layers_in_one_call_match_where_they_can_be_seen(
 def test_tune_shows_every_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each way of each stretch with its count, and the modes beside each other; the same as JSON."""
+    """Every variant of every segment with its count, and every mode; the same as JSON."""
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
-    words = ["firmware", str(_bundle(tmp_path)), "--tune"]
+    words = ["firmware", str(small_bundle(tmp_path)), "--tune"]
     assert command_line.main([*words, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    stretches, modes = record["tuning"]["stretches"], record["tuning"]["modes"]
-    assert [name for stretch in stretches for name in stretch["layers"]] == [row["name"] for row in record["layers"]]
-    chosen = [way for stretch in stretches for way in stretch["ways"] if way["chosen"]]
-    assert len(chosen) == len(stretches) < sum(len(stretch["ways"]) for stretch in stretches)
-    assert sum(way["instructions"] for way in chosen) == modes["balanced"]["instructions"]
-    assert [call["kernel"] for call in record["calls"]] == [kernel for way in chosen for kernel in way["kernels"]]
+    segments, modes = record["tuning"]["stretches"], record["tuning"]["modes"]
+    assert [name for segment in segments for name in segment["layers"]] == [row["name"] for row in record["layers"]]
+    chosen = [variant for segment in segments for variant in segment["ways"] if variant["chosen"]]
+    assert len(chosen) == len(segments) < sum(len(segment["ways"]) for segment in segments)
+    assert sum(variant["instructions"] for variant in chosen) == modes["balanced"]["instructions"]
+    assert [call["kernel"] for call in record["calls"]] == [
+        kernel for variant in chosen for kernel in variant["kernels"]
+    ]
     assert record["figures"]["arena_bytes"] == modes["balanced"]["arena_bytes"] >= modes["ram"]["arena_bytes"]
 
     assert command_line.main(words) == 0
     shown = capsys.readouterr().out
     rows = [line for line in shown.splitlines() if " ts_" in line]
-    ways = [way for stretch in stretches for way in stretch["ways"]]
-    for row, way in zip(rows, ways, strict=True):
-        assert row.split("ts_", 1)[1].split()[-1] == ("*" if way["chosen"] else f"{way['instructions']:,}")
-        assert f" {way['instructions']:,} " in row
+    variants = [variant for segment in segments for variant in segment["ways"]]
+    for row, variant in zip(rows, variants, strict=True):
+        assert row.split("ts_", 1)[1].split()[-1] == ("*" if variant["chosen"] else f"{variant['instructions']:,}")
+        assert f" {variant['instructions']:,} " in row
     for mode, cost in modes.items():
         assert f"{mode:<13} {cost['instructions']:>13,} instructions, arena {cost['arena_bytes']:,} B" in shown
 
 
-def test_tune_is_no_other_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["firmware", str(_bundle(tmp_path)), "--tune", "--optimise"]
+def test_tune_conflicts_with_other_modes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["firmware", str(small_bundle(tmp_path)), "--tune", "--optimise"]
     assert command_line.main([*words, "ram"]) == 2
-    assert "--tune: counts choose; expected --optimise balanced, or none; got ram" in capsys.readouterr().err
+    assert (
+        "--tune: chooses by counts; expected --optimise balanced, or no --optimise; got ram" in capsys.readouterr().err
+    )
 
 
-def test_balanced_needs_a_machine_that_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["firmware", str(_bundle(tmp_path)), "--target", "host", "--optimise", "balanced"]
+def test_balanced_needs_a_counter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["firmware", str(small_bundle(tmp_path)), "--target", "host", "--optimise", "balanced"]
     assert command_line.main(words) == 2
-    assert "no counter" in capsys.readouterr().err
+    assert "no instruction counter" in capsys.readouterr().err
 
 
 @on_each([CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32])
 def test_other_targets_match_too(target, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line.main(["firmware", str(_bundle(tmp_path)), "--target", target.name, "--run"]) == 0
+    assert command_line.main(["firmware", str(small_bundle(tmp_path)), "--target", target.name, "--run"]) == 0
     shown = capsys.readouterr().out
     assert f"every byte of every layer matches: {target.title}, rounding double, 3 vectors" in shown
 
 
 @needs_m4
 @pytest.mark.parametrize("rounding", ["double", "single"])
-def test_json_says_the_same(rounding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output(rounding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "firmware",
-        str(_bundle(tmp_path)),
+        str(small_bundle(tmp_path)),
         "--run",
         "--json",
         "--rounding",
@@ -151,13 +138,13 @@ def test_json_says_the_same(rounding: str, tmp_path: Path, capsys: pytest.Captur
 
 
 @needs_host
-def test_a_mismatch_is_named_and_answers_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def spoil(activations: dict[str, Any]) -> None:
+def test_a_mismatch_is_named_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def alter(activations: dict[str, Any]) -> None:
         changed = activations["double"]["add_5_out"].copy()
         changed[1, 2, 3, 4] ^= 1
         activations["double"]["add_5_out"] = changed
 
-    assert command_line.main(["firmware", str(_bundle(tmp_path, spoil)), "--target", "host", "--run"]) == 1
+    assert command_line.main(["firmware", str(small_bundle(tmp_path, alter)), "--target", "host", "--run"]) == 1
     shown = capsys.readouterr().out
     assert "vector 0: match" in shown
     assert "vector 1: MISMATCH, layer 5 add_5, element (2, 3, 4): expected " in shown
@@ -167,8 +154,8 @@ def test_a_mismatch_is_named_and_answers_one(tmp_path: Path, capsys: pytest.Capt
 
 
 @needs_host
-def test_a_second_call_replaces_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, out = _bundle(tmp_path), tmp_path / "out"
+def test_a_second_call_replaces_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = small_bundle(tmp_path), tmp_path / "out"
     out.mkdir()
     for _ in range(2):
         assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 0
@@ -179,13 +166,13 @@ def test_a_second_call_replaces_the_first(tmp_path: Path, capsys: pytest.Capture
 @needs_host
 def test_brackets_in_names_are_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out[bold]"
-    assert command_line.main(["firmware", str(_bundle(tmp_path)), "--target", "host", "--out", str(out)]) == 0
+    assert command_line.main(["firmware", str(small_bundle(tmp_path)), "--target", "host", "--out", str(out)]) == 0
     assert f"C sources in {out}" in capsys.readouterr().out
 
 
 @needs_host
-def test_what_is_not_ours_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, out = _bundle(tmp_path), tmp_path / "src"
+def test_other_files_are_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = small_bundle(tmp_path), tmp_path / "src"
     assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 0
     (out / "main.c").write_text("int main(void) { return 0; }\n")
     assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 2
@@ -196,25 +183,56 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path, capsys: pytest.Captu
     assert "its parent folder does not exist" in capsys.readouterr().err
 
 
-def test_bad_words_are_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = _bundle(tmp_path)
+def test_invalid_arguments_are_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = small_bundle(tmp_path)
     for words, expected in (
         ([str(path), "--target", "cortex-m99"], "or cortex-m55 or riscv32; got cortex-m99"),
         ([str(tmp_path / "nothing")], "nothing"),
         ([str(path), "--rounding", "triple"], "triple"),
     ):
         assert command_line.main(["firmware", *words]) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("error: ")
-        assert said.count("\n") == 1
-        assert expected in said
+        message = capsys.readouterr().err
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
+        assert expected in message
     assert [entry.name for entry in tmp_path.iterdir()] == ["scenes"]
 
 
 @needs_host
 def test_a_failed_build_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    path = _bundle(tmp_path)
+    path = small_bundle(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert command_line.main(["firmware", str(path)]) == 2
     assert "arm-none-eabi-gcc is not installed; next: apt-get install" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == ["scenes"]
+
+
+@needs_host
+def test_a_bundle_needs_no_extra(tmp_path: Path, repository: Path) -> None:
+    """The base install has none of these packages."""
+    extras = ("torch", "lightning", "onnx", "onnxruntime", "jinja2", "elftools", "intelhex", "flatbuffers")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({extras}))\n"
+        "from tinyscene.command_line import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    words = ["firmware", str(small_bundle(tmp_path)), "--target", "host", "--out", str(tmp_path / "out")]
+    ran = subprocess.run([sys.executable, "-c", code, *words], cwd=repository, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "out" / "model.c").is_file()
+
+
+@needs_host
+def test_the_model_is_read_by_its_content(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a folder's name nor the name of another argument selects the reader."""
+    bundle = small_bundle(tmp_path).rename(tmp_path / "bundle.tflite")
+    words = ["--target", "host", "--json"]
+    assert command_line.main(["firmware", str(bundle), "--out", str(tmp_path / "out.tflite"), *words]) == 0
+    assert json.loads(capsys.readouterr().out)["constant_channels_removed"] == 37
+    file = tmp_path / "model.bin"
+    file.write_bytes(to_tflite(read_bundle(bundle).graph))
+    assert command_line.main(["firmware", str(file), "--run", *words]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["match"], record["constant_channels_removed"]) == (True, None)
+    assert Path(record["folder"]).name == "model.bin-firmware"
+    assert command_line.main(["firmware", str(file), "--frontend", *words]) == 2
+    assert "a TFLite file has no front end and no labels; expected a bundle folder" in capsys.readouterr().err

@@ -1,5 +1,5 @@
-/* Test program for an exported product under the prefix `asc`: what the callback says, as text. Noise in pieces of
- * uneven length is what it hears; then one network run on codes. Ends with the status of the self-test, negated. */
+/* Test program for an exported product with the prefix `asc`: prints the callback's reports for noise in pieces of
+ * uneven length, then runs the network once on codes. Exits with the negated status of the self-test. */
 #include "asc.h"
 #include "ts_port.h"
 
