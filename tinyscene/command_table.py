@@ -102,6 +102,12 @@ COMMANDS = (
         "Hold a model against a budget of bytes and MACs, layer by layer.",
         "export",
     ),
+    Command(
+        "inspect",
+        "export.commands.inspect:inspect",
+        "Show a model layer by layer, as a table, JSON or a picture.",
+        "export",
+    ),
     Command("verify", "export.commands.verify:verify", "Prove that every target computes the same.", "export"),
     Command("quality", "export.commands.models:quality", "What 8 bits cost, activation by activation.", "export"),
     Command("npu", "export.commands.models:npu", "Estimate cycles and memory on Arm Ethos-U.", "npu"),

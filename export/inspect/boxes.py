@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Literal
 
 from .records import Inspection, NodeRow, Shape, TensorRow, printable
@@ -59,7 +58,7 @@ _WORDS: tuple[tuple[str, Kind], ...] = (
     ("split", "shape"),
     ("pack", "shape"),
 )
-_TABLES = ("relu", "sqrt", "lookup", "softmax", "logistic", "sigmoid", "tanh", "swish", "pow", "exp", "log", "clip")
+_TABLES = ("relu", "sqrt", "lookup", "softmax", "logistic", "sigmoid", "tanh", "swish", "clip")
 _GRN = (
     *("Mul", "Mean", "Rsqrt", "Mul", "Mean", "Rsqrt", "Mul", "Mul"),
     *("DepthwiseConv2D", "Mul", "DepthwiseConv2D"),
@@ -69,7 +68,7 @@ _GRN_PARTS = (
     *("gain", "scaled", "affine"),
 )
 _TIMES = "\N{MULTIPLICATION SIGN}"
-_SEPARATORS, _ENDS = r"[./_:;]", "./_:;"
+_ENDS = "./_:;"
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def kind_of(op: str) -> Kind:
     word = op.lower().replace("_", "")
     if word.endswith("relu") or word.startswith("relu"):
         return "table"
-    if any(table in word for table in _TABLES):
+    if word in ("exp", "log", "pow") or any(table in word for table in _TABLES):
         return "table"
     return next((kind for part, kind in _WORDS if part in word), "other")
 
@@ -173,7 +172,7 @@ def _box(node: NodeRow) -> Box:
 
 
 def _group(nodes: tuple[NodeRow, ...]) -> Box:
-    name = commonprefix([node.name for node in nodes]).rstrip(_ENDS)
+    name = _common([node.name for node in nodes]).rstrip(_ENDS)
     return Box(
         f"group-{nodes[0].number}",
         "norm",
@@ -214,6 +213,8 @@ def _codes(tensor: TensorRow) -> str:
 
 def picture_shape(shape: Shape) -> str:
     """``64 x 16 x 32`` with multiplication signs; a batch of one is left out."""
+    if shape is None:
+        return "shape unknown"
     inner = shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
     return _TIMES.join("?" if size is None else str(size) for size in inner) or "scalar"
 
@@ -246,7 +247,7 @@ def block_names(boxes: Sequence[Box], segments: Sequence[Sequence[int]]) -> list
     templates = set()
     for number, segment in enumerate(segments, start=1):
         prefix = _prefix([boxes[at].name for at in segment])
-        if re.search(r"\d", prefix):
+        if prefix:
             templates.add(re.sub(r"\d+", r"\\d+", re.escape(prefix)))
         else:
             prefix = f"block {number}"
@@ -260,8 +261,19 @@ def block_names(boxes: Sequence[Box], segments: Sequence[Sequence[int]]) -> list
 
 
 def _prefix(names: Sequence[str]) -> str:
-    """The common start of the names, up to a separator; names without a path do not count where others have one."""
+    """The common start of the names, up to the separator behind its last number, which is the block's.
+
+    Names without a path do not count where others have one.
+    """
     paths = [name for name in names if re.search(r"[./:]", name)]
-    common = commonprefix(paths or list(names))
-    ends = [match.end() for match in re.finditer(_SEPARATORS, common)]
+    common = _common(paths or names)
+    ends = [match.end() for match in re.finditer(r"\d[./_:;]", common)]
     return common[: ends[-1]] if ends else ""
+
+
+def _common(names: Sequence[str]) -> str:
+    """The characters with which all names start."""
+    shortest, last = min(names), max(names)
+    return shortest[
+        : next((at for at, (a, b) in enumerate(zip(shortest, last, strict=False)) if a != b), len(shortest))
+    ]

@@ -13,7 +13,7 @@ from tinyscene.runtime.spec import FrontendSpec
 
 from ..check.count import is_layer, module_layer, trace
 from ..errors import ExportError
-from .records import FrontEndRow, Listing, NodeRow, TensorRow, layer_cost
+from .records import FrontEndRow, Listing, NodeRow, TensorRow, costs_of
 
 if TYPE_CHECKING:
     from torch import fx
@@ -64,26 +64,20 @@ def front_end_row(frontend: FrontendSpec) -> FrontEndRow:
 
 
 def _row(traced: fx.GraphModule, number: int, node: fx.Node) -> NodeRow:
-    try:
-        layer = module_layer(traced, node)
-    except ExportError:  # no counting rule
-        layer = None
-    cost = layer_cost(layer) if layer is not None else None
+    costs = costs_of(lambda: module_layer(traced, node))
     module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
     window = getattr(module, "kernel_size", None)
     return NodeRow(
         number,
-        layer.name if layer is not None else str(node.target),
-        layer.op if layer is not None else type(module).__name__,
+        str(node.target) if module is not None else node.name,
+        type(module).__name__ if module is not None else "add",
         tuple(dict.fromkeys(_layer_before(other).name for other in node.all_input_nodes)),
         (_tensor(node),),
         _pair(window),
         _pair(getattr(module, "stride", None)) if window is not None else None,
         _groups(module),
         None,
-        None if cost is None else cost.parameters,
-        None if cost is None else cost.n_bytes,
-        None if cost is None else cost.macs,
+        **vars(costs),
     )
 
 

@@ -80,18 +80,23 @@ def _title(model: Inspection) -> str:
 
 
 def _totals(model: Inspection) -> list[str]:
-    counted = f"{len(model.nodes)} nodes, {model.parameters:,} parameters in {model.parameter_bytes:,} B, "
+    counted = f"{_plural(len(model.nodes), 'node')}, {model.parameters:,} parameters in {model.parameter_bytes:,} B, "
     counted += f"{model.macs:,} MACs ({model.rule} rule)"
     if model.uncounted:
-        counted += f", {len(model.uncounted)} nodes not counted"
+        counted += f", {_plural(len(model.uncounted), 'node')} not counted"
     ends = [f"input {shape_text(tensor.shape)} {tensor.dtype}" for tensor in model.inputs]
     if model.labels:
-        ends.append(f"{len(model.labels)} labels")
+        ends.append(_plural(len(model.labels), "label"))
     if model.arena_bytes is not None:
         ends.append(f"arena {model.arena_bytes:,} B node by node")
     if model.firmware is not None:
-        ends.append(f"{model.firmware.arena_bytes:,} B in {model.firmware.calls} calls ({model.firmware.cpu} kernels)")
+        calls = f"{_plural(model.firmware.calls, 'call')} ({model.firmware.cpu} kernels)"
+        ends.append(f"{model.firmware.arena_bytes:,} B in {calls}")
     return [counted, ", ".join(ends)]
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _legend(boxes: tuple[Box, ...], width: float) -> tuple[list[str], float]:
@@ -204,5 +209,3 @@ def _fit(text: str, width: float, size: float, em: float) -> str:
 def _text(text: str) -> str:
     """Text for XML: control characters made visible, markup escaped."""
     return escape(printable(text))
-
-

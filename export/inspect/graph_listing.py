@@ -7,7 +7,6 @@ emitted from; nothing is computed a second way. A graph that the firmware refuse
 from __future__ import annotations
 
 from tinyscene.firmware_harness.cpu import kernel_set
-from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
 from tinyscene.firmware_harness.emit.records import Layer as CLayer
 from tinyscene.firmware_harness.emit.schedule import Optimise, plan_calls, schedule
 from tinyscene.firmware_harness.errors import FirmwareError
@@ -16,7 +15,7 @@ from tinyscene.runtime.cost import Layer, graph_layers
 from tinyscene.runtime.graph import Graph, Node, Tensor
 from tinyscene.runtime.plan import plan
 
-from .records import Firmware, KernelCall, Listing, NodeRow, TensorRow, layer_cost, weight_scales
+from .records import Firmware, KernelCall, Listing, NodeRow, TensorRow, costs_of, weight_scales
 
 PORTABLE_HEADER = CLayer("", "", {}).header
 
@@ -48,8 +47,6 @@ def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Li
         portable = sum(call.layer.header == PORTABLE_HEADER for call in scheduled)
         arena_bytes = plan_calls(graph, scheduled).arena_bytes
         firmware = Firmware(cpu, optimise, len(scheduled), portable, arena_bytes)
-        if portable and kernels.name != PORTABLE.name:
-            notes = (f"{portable} of {len(scheduled)} calls on {cpu} use the portable kernels (marked *)",)
     layers = zip(graph.nodes, graph_layers(graph), strict=True)
     return Listing(
         source=source,
@@ -75,7 +72,6 @@ def _row(graph: Graph, at: int, node: Node, layer: Layer, call: KernelCall | Non
         window, stride = (ins[1].shape[1], ins[1].shape[2]), op.stride
     elif isinstance(op, ops.Pool2D):
         window, stride = op.kernel, op.stride
-    cost = layer_cost(layer)
     return NodeRow(
         at + 1,
         node.name,
@@ -86,10 +82,8 @@ def _row(graph: Graph, at: int, node: Node, layer: Layer, call: KernelCall | Non
         stride,
         _detail(op, node),
         weight_scales(ins[1].quant.scale) if ops.has_weight(op) else None,
-        cost.parameters,
-        cost.n_bytes,
-        cost.macs,
-        call,
+        **vars(costs_of(lambda: layer)),
+        call=call,
     )
 
 

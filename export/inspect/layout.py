@@ -247,7 +247,9 @@ class _Column:
         placed: dict[Wire, float] = {}
         for target in {wire.target for wire in wires}:
             arriving = {wire: self._down_x(wire) for wire in wires if wire.target == target}
-            placed |= ports(arriving, self.track_x(self.grid.tracks[target]), BOX_WIDTH / 2 - 12)
+            track, above = self.grid.tracks[target], self.grid.rows[target] - self.rows.start - 1
+            free = (above, track) not in self.channels.boxes and (above >= 0 or track > 0)
+            placed |= ports(arriving, self.track_x(track), BOX_WIDTH / 2 - 12, free=free)
         return placed
 
     def _gaps(self, boxes: Sequence[Box], wires: list[Wire]) -> tuple[dict[tuple[Wire, int], float], list[float]]:
@@ -303,5 +305,14 @@ class _Column:
             left = self.x if self.channels.lanes else min(box.x for box in inside) - FRAME_PAD
             top = min(box.y for box in inside) - ARROW - LABEL + 4
             right, bottom = max(box.x + box.width for box in inside), max(box.bottom for box in inside)
-            found.append(Frame(name, min(box.x for box in inside), left, top, right + FRAME_PAD - left, bottom + FRAME_PAD - 3 - top))
+            found.append(
+                Frame(
+                    name,
+                    min(box.x for box in inside),
+                    left,
+                    top,
+                    right + FRAME_PAD - left,
+                    bottom + FRAME_PAD - 3 - top,
+                )
+            )
         return found

@@ -6,21 +6,24 @@ that no counting rule covers, or whose shape is not fixed, are listed without MA
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from ..check.count_onnx import SEEN_THROUGH, OnnxLayers
-from ..errors import ExportError, unreadable
-from .records import Listing, NodeRow, Shape, TensorRow, finite, layer_cost, weight_scales
+from ..errors import unreadable
+from .records import Listing, NodeRow, Shape, TensorRow, costs_of, finite, weight_scales
 
 # Positions of the output's scale and zero point among the inputs of operators on codes.
 _OUTPUT_SCALE = {
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (6, 7)),
     **dict.fromkeys(("QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearSigmoid", "QLinearLeakyRelu"), (3, 4)),
 }
+NOTE = "not an integer graph: only bundles and int8 .tflite files become one"
 _DTYPES = {code: name.lower() for name, code in onnx.TensorProto.DataType.items()}
+_DTYPES |= {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
 
 
 def onnx_listing(path: Path) -> Listing:
@@ -42,9 +45,9 @@ def onnx_listing(path: Path) -> Listing:
     stored = {initializer.name for initializer in model.graph.initializer}
     inputs = tuple(reader.tensor(value.name) for value in model.graph.input if value.name not in stored)
     outputs = tuple(reader.tensor(reader.activation(value.name), value.name) for value in model.graph.output)
-    quantised = any(node.op_type == "QuantizeLinear" or "QLinear" in node.op_type for node in model.graph.node)
+    quantised = any(re.search("Quant|QLinear|Integer", node.op_type) for node in model.graph.node)
     source = "quantised ONNX file" if quantised else "float ONNX file"
-    return Listing(f"{source}, node by node", inputs, outputs, rows, notes=("not an integer graph", *note))
+    return Listing(f"{source}, node by node", inputs, outputs, rows, notes=(NOTE, *note))
 
 
 def _inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -62,15 +65,13 @@ class _Reader(OnnxLayers):
     def __init__(self, graph: onnx.GraphProto, path: Path) -> None:
         super().__init__(graph, path)
         values = [*graph.value_info, *graph.input, *graph.output]
+        self.whole_shapes = {v.name: _shape(v) for v in values}
         self.dtypes = {v.name: _DTYPES.get(v.type.tensor_type.elem_type, "unknown") for v in values}
         self.quantisers = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
 
     def row(self, number: int, node: onnx.NodeProto) -> NodeRow:
         """One line of the table."""
-        try:
-            cost = layer_cost(self.layer(node))
-        except ExportError:  # no counting rule, or unknown shapes
-            cost = None
+        costs = costs_of(lambda: self.layer(node))
         constants = self.stored(node)
         weight, _ = self.roles(node, constants)
         scales = self.scale(weight)
@@ -82,14 +83,12 @@ class _Reader(OnnxLayers):
             node.name or node.output[0],
             node.op_type,
             tuple(dict.fromkeys(self.activation(n) for n in node.input if n and n not in constants)),
-            tuple(self.tensor(name) for name in node.output if name) or (TensorRow("", (), "unknown"),),
+            tuple(self.tensor(name) for name in node.output if name) or (TensorRow("", None, "unknown"),),
             _pair(attributes.get("kernel_shape", taps)),
             _pair(attributes.get("strides", (1,) * len(taps))),
             _detail(node),
             None if scales is None else weight_scales(np.ravel(scales).tolist()),
-            None if cost is None else cost.parameters,
-            None if cost is None else cost.n_bytes,
-            None if cost is None else cost.macs,
+            **vars(costs),
         )
 
     def activation(self, name: str) -> str:
@@ -101,8 +100,7 @@ class _Reader(OnnxLayers):
     def tensor(self, name: str, shown_as: str = "") -> TensorRow:
         """An activation, with the scale of the codes that it becomes."""
         scale, zero_point = self.codes(name)
-        shape: Shape = self.shapes.get(name) or ()
-        return TensorRow(shown_as or name, shape, self.dtypes.get(name, "unknown"), scale, zero_point)
+        return TensorRow(shown_as or name, self.whole_shapes.get(name), self.dtypes.get(name, "unknown"), scale, zero_point)
 
     def codes(self, name: str) -> tuple[float | None, int | None]:
         """Scale and zero point of an activation's codes, None where it has none or one per channel."""
@@ -120,6 +118,13 @@ class _Reader(OnnxLayers):
         """A constant input of one element; None for others."""
         values = self.constants.get(node.input[position]) if position < len(node.input) else None
         return float(values.ravel()[0]) if values is not None and values.size == 1 else None
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape:
+    """Every size as the file has it; the counts take one clip of a batch instead."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim)
 
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int] | None:

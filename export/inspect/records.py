@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
-from tinyscene.runtime.cost import Layer, LayerCost, Rule, count
+from tinyscene.runtime.cost import Layer, Rule, count
 
-FORMAT = 1
+from ..errors import ExportError
+
+FORMAT: Literal[1] = 1
 RULE: Rule = "dcase"
 
-Shape = tuple[int | None, ...]  # None: not fixed
+Shape = tuple[int | None, ...] | None  # a size that is not fixed, or a shape that the file does not have, is None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class NodeRow:
 
     ``window`` and ``stride`` are (height, width) of convolutions and pools; ``detail`` is what else distinguishes the
     operation, such as an activation function. ``parameters``, ``parameter_bytes`` and ``macs`` (per clip) follow the
-    ``dcase`` rule and are None where no rule counts the operation.
+    ``dcase`` rule and are None where it is not counted, for the reason in ``not_counted``.
     """
 
     number: int  # from 1, in execution order
@@ -75,6 +77,7 @@ class NodeRow:
     parameters: int | None = None
     parameter_bytes: int | None = None
     macs: int | None = None
+    not_counted: str = ""
     call: KernelCall | None = None
 
     @property
@@ -173,10 +176,23 @@ class Listing:
         )
 
 
-def layer_cost(layer: Layer) -> LayerCost:
-    """Cost of one layer by :data:`RULE`."""
-    (row,) = count([layer], RULE, source="").layers
-    return row
+@dataclass(frozen=True)
+class Costs:
+    """Costs of one node by :data:`RULE`, or why it is not counted."""
+
+    parameters: int | None = None
+    parameter_bytes: int | None = None
+    macs: int | None = None
+    not_counted: str = ""
+
+
+def costs_of(read: Callable[[], Layer]) -> Costs:
+    """Costs of the layer that ``read`` returns; it raises ExportError where no rule counts the layer."""
+    try:
+        (row,) = count([read()], RULE, source="").layers
+    except ExportError as problem:
+        return Costs(not_counted=problem.what)
+    return Costs(row.parameters, row.n_bytes, row.macs)
 
 
 def finite(value: float) -> float | None:
@@ -199,4 +215,6 @@ def printable(text: str) -> str:
 
 def shape_text(shape: Shape) -> str:
     """``1x64x16x32``; a question mark for a size that is not fixed."""
+    if shape is None:
+        return "unknown"
     return "x".join("?" if size is None else str(size) for size in shape) or "scalar"

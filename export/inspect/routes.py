@@ -1,8 +1,8 @@
 """The ways of the edges through one column of the picture.
 
-Boxes stand in rows and tracks with gaps between the rows. An edge leaves the middle of a box, runs across in a gap, down
-a lane that is free of boxes, and across in the gap above its target: so no edge crosses a box. Edges of one source may
-share their way; edges of different sources never run on top of each other in a lane or a gap.
+Boxes are in rows and tracks with gaps between the rows. An edge leaves the middle of a box, runs across in a gap, down
+a lane that is free of boxes, and across in the gap above its target, so that no edge crosses a box. Edges of one source
+may share their way; edges of different sources never run on top of each other in a lane or a gap.
 """
 
 from __future__ import annotations
@@ -82,9 +82,12 @@ def levels(crossings: Iterable[Crossing]) -> tuple[dict[tuple[Wire, int], int], 
     return chosen, 1 + max(chosen.values(), default=-1)
 
 
-def ports(approaches: dict[Wire, float], middle: float, half_width: float) -> dict[Wire, float]:
-    """Where each edge enters its box: one from above in the middle, others left and right of it in their order."""
-    if len(approaches) == 1:
+def ports(approaches: dict[Wire, float], middle: float, half_width: float, *, free: bool) -> dict[Wire, float]:
+    """Where each edge enters its box: one from above in the middle, others left and right of it in their order.
+
+    ``free``: no edge of a box right above runs in the middle, so that one from the side may.
+    """
+    if len(approaches) == 1 and free:
         return dict.fromkeys(approaches, middle)
     straight = next((wire for wire, x in approaches.items() if x == middle), None)
     left = sorted((w for w, x in approaches.items() if x <= middle and w != straight), key=lambda w: -approaches[w])

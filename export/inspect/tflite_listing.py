@@ -20,7 +20,7 @@ from ..errors import ExportError, unreadable
 from ..formats.tflite_file import DAMAGE, Operator
 from ..formats.tflite_read import from_tflite
 from .graph_listing import graph_listing
-from .records import RULE, Listing, NodeRow, TensorRow, finite, layer_cost, weight_scales
+from .records import RULE, Listing, NodeRow, TensorRow, costs_of, finite, weight_scales
 
 _ACTIVATIONS = {code: name.lower() for name, code in vars(schema.ActivationFunctionType).items() if name[0] != "_"}
 _WITH_WEIGHT = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
@@ -63,15 +63,20 @@ def _operators(data: bytes, path: Path, reason: ExportError) -> Listing:
         rows = tuple(_row(file, number, op) for number, op in enumerate(nodes, start=1))
     except DAMAGE as problem:
         raise unreadable(str(path), "TFLite", len(data), problem) from problem
-    note = "not an integer graph" if kind.startswith("float") else f"not an integer graph: {reason}"
+    note = "not an integer graph" if kind.startswith("float") else f"not an integer graph: {_reason(reason, path)}"
     return Listing(f"{kind}, operator by operator", ends[0], ends[1], rows, notes=(note,))
 
 
+def _reason(problem: ExportError, path: Path) -> str:
+    """Why the file does not become a graph, without its name and without advice, which is for other commands."""
+    where = problem.where.removeprefix(str(path)).strip(", ")
+    return " ".join(
+        f"{where}{': ' if where else ''}{problem.what}{f'; got {problem.got}' if problem.got else ''}".split()
+    )
+
+
 def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:
-    try:
-        cost = layer_cost(file.layer(operator))
-    except ExportError:  # no counting rule, or a constant of a type that the reader does not take
-        cost = None
+    costs = costs_of(lambda: file.layer(operator))
     window, stride = _window(file, operator)
     weight = operator.inputs[1] if operator.kind in _WITH_WEIGHT and len(operator.inputs) > 1 else -1
     scales = file.scales(weight) if weight >= 0 else None
@@ -85,9 +90,7 @@ def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:
         stride,
         _activation(operator),
         None if scales is None else weight_scales(scales.tolist()),
-        None if cost is None else cost.parameters,
-        None if cost is None else cost.n_bytes,
-        None if cost is None else cost.macs,
+        **vars(costs),
     )
 
 
