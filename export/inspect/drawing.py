@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from ..errors import ExportError
 from .boxes import KINDS, Box, Kind, boxes_of, edges_of
-from .layout import BOX_WIDTH, Frame, Layout, Placed, Route, lay_out
+from .columns import BOX_WIDTH
+from .layout import Frame, Layout, Placed, Route, lay_out
 from .records import Inspection, printable, shape_text
 
 MARGIN, RADIUS, STRIPE = 26, 5, 6
 TITLE_HEIGHT, LEGEND_ROW = 58, 20
+MOST_NODES = 2000
 LEAST_WIDTH = 560  # room for the title
 # Widths of characters in em, on the wide side: fonts differ from reader to reader.
 MONO, SANS = 0.62, 0.58
@@ -42,7 +45,13 @@ STYLE = (
 
 
 def to_svg(model: Inspection) -> str:
-    """The picture as SVG text."""
+    """The picture as SVG text; raises ExportError for a model of more nodes than a picture can show."""
+    if len(model.nodes) > MOST_NODES:
+        next_step = "use the table or --json"
+        expected = f"at most {MOST_NODES:,} nodes"
+        raise ExportError(
+            model.model, "too large for a picture", expected=expected, got=f"{len(model.nodes):,}", next_step=next_step
+        )
     boxes = boxes_of(model)
     layout = lay_out(boxes, edges_of(boxes))
     inner = max(layout.width, LEAST_WIDTH)

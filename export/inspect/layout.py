@@ -1,24 +1,28 @@
-"""Where everything is drawn: boxes in columns as wide as tall, edges between them, frames around blocks, in pixels.
-
-A network is a long chain, a sheet is not: the chain is cut into columns where one tensor alone passes, preferably not
-inside a block, so that the picture has about the shape of a sheet of paper in landscape.
-"""
+"""Where everything is drawn, in pixels: boxes in their columns, edges between them, frames around blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .boxes import Box, Edge, block_names
+from .boxes import Box, Edge
+from .columns import (
+    ARROW,
+    BOX_WIDTH,
+    COLUMN_GAP,
+    FRAME_PAD,
+    LABEL,
+    LANE,
+    LEVEL,
+    STUB,
+    TRACK_GAP,
+    Blocks,
+    column_rows,
+    height_of,
+    row_heights,
+)
 from .routes import ENTRY, Channels, Crossing, Wire, levels, ports
 from .rows import Grid, grid_of
-
-BOX_WIDTH, BOX_HEIGHT, END_HEIGHT, GROUP_HEIGHT = 250, 54, 40, 84
-TRACK_GAP, LANE, LEVEL = 34, 15, 9
-ARROW, STUB, LABEL, FRAME_PAD = 14, 8, 20, 10
-COLUMN_GAP = 58  # between columns; the edge to the next one runs up there
-ASPECT = 1.45  # width to height of the whole
-MOST_COLUMNS = 9
 
 Point = tuple[float, float]
 
@@ -76,10 +80,10 @@ class Layout:
 def lay_out(boxes: Sequence[Box], edges: Sequence[Edge]) -> Layout:
     """Places for all boxes, in the order of ``boxes``, and ways for all edges, in the order of ``edges``."""
     grid = grid_of(len(boxes), edges)
-    blocks = _Blocks(boxes, grid)
+    blocks = Blocks(boxes, grid)
     columns: list[_Column] = []
     x = 0.0
-    for rows in _columns(boxes, grid, blocks):
+    for rows in column_rows(boxes, grid, blocks):
         columns.append(_Column(boxes, grid, blocks, rows, x))
         x = columns[-1].right + COLUMN_GAP
     placed = {at: box for column in columns for at, box in column.placed.items()}
@@ -94,83 +98,6 @@ def lay_out(boxes: Sequence[Box], edges: Sequence[Edge]) -> Layout:
     frames = tuple(frame for column in columns for frame in column.frames())
     width = columns[-1].right if columns else 0.0
     return Layout(width, height, tuple(placed[at] for at in range(len(boxes))), tuple(routes), frames)
-
-
-def height_of(box: Box) -> int:
-    """Pixels; a group lists its nodes, an input has one line less."""
-    return GROUP_HEIGHT if box.parts else END_HEIGHT if box.kind == "end" else BOX_HEIGHT
-
-
-class _Blocks:
-    """Which rows belong to a block, and its name."""
-
-    def __init__(self, boxes: Sequence[Box], grid: Grid) -> None:
-        names = block_names(boxes, grid.segments())
-        members: dict[str, list[int]] = {}
-        for at, name in enumerate(names):
-            if name and boxes[at].kind != "end":
-                members.setdefault(name, []).append(at)
-        nodes = sum(box.kind != "end" for box in boxes)
-        self.members: dict[str, list[int]] = {}
-        self.rows: dict[str, range] = {}
-        for name, inside in members.items():
-            rows = range(min(grid.rows[at] for at in inside), 1 + max(grid.rows[at] for at in inside))
-            alone = all((grid.rows[at] in rows) == (at in inside) for at in range(len(boxes)))
-            if 1 < len(inside) < nodes and alone:
-                self.members[name], self.rows[name] = inside, rows
-
-    def starting_at(self, row: int) -> str:
-        return next((name for name, rows in self.rows.items() if rows.start == row), "")
-
-    def ending_at(self, row: int) -> bool:
-        return any(rows.stop == row + 1 for rows in self.rows.values())
-
-    def cut_by(self, gap: int) -> bool:
-        return any(rows.start <= gap < rows.stop - 1 for rows in self.rows.values())
-
-
-def _columns(boxes: Sequence[Box], grid: Grid, blocks: _Blocks) -> list[range]:
-    """The rows of each column."""
-    row_heights = [
-        max(height_of(box) for at, box in enumerate(boxes) if grid.rows[at] == row) + STUB + ARROW + LEVEL
-        for row in range(grid.n_rows)
-    ]
-    necks = [gap for gap in range(grid.n_rows - 1) if grid.is_neck(gap)]
-    cuts = [gap for gap in necks if not blocks.cut_by(gap)] or necks
-    ends = [gap + 1 for gap in cuts] + [grid.n_rows]
-    parts = [range(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
-    heights = [sum(row_heights[row] for row in part) for part in parts]
-    tracks = 1 + max(grid.tracks, default=0)
-    column_width = tracks * (BOX_WIDTH + TRACK_GAP) + COLUMN_GAP
-    best: tuple[float, list[range]] = (float("inf"), [])
-    for count in range(1, min(MOST_COLUMNS, len(parts)) + 1):
-        filled = _fill(parts, heights, count)
-        tallest = max(sum(row_heights[row] for row in rows) for rows in filled)
-        ratio = len(filled) * column_width / tallest / ASPECT
-        best = min(best, (max(ratio, 1 / ratio), filled), key=lambda choice: choice[0])
-    return best[1]
-
-
-def _fill(parts: list[range], heights: list[int], count: int) -> list[range]:
-    """The parts in at most ``count`` columns whose tallest is as low as possible."""
-    low, high = max(heights), sum(heights)
-    while low < high:
-        limit = (low + high) // 2
-        low, high = (low, limit) if len(_filled(parts, heights, limit)) <= count else (limit + 1, high)
-    return _filled(parts, heights, low)
-
-
-def _filled(parts: list[range], heights: list[int], limit: int) -> list[range]:
-    columns: list[range] = []
-    used = limit + 1
-    for part, height in zip(parts, heights, strict=True):
-        if used + height > limit:
-            columns.append(part)
-            used = height
-        else:
-            columns[-1] = range(columns[-1].start, part.stop)
-            used += height
-    return columns
 
 
 def _to_next_column(column: _Column, source: Placed) -> list[Point]:
@@ -195,7 +122,7 @@ def _without_repeats(points: list[Point]) -> list[Point]:
 class _Column:
     """One column: the boxes of some rows, and the ways between them. ``x``: its left end."""
 
-    def __init__(self, boxes: Sequence[Box], grid: Grid, blocks: _Blocks, rows: range, x: float) -> None:
+    def __init__(self, boxes: Sequence[Box], grid: Grid, blocks: Blocks, rows: range, x: float) -> None:
         self.grid, self.blocks, self.rows, self.x = grid, blocks, rows, x
         members = [at for at, row in enumerate(grid.rows) if row in rows]
         self.channels = Channels({(grid.rows[at] - rows.start, grid.tracks[at]): at for at in members})
@@ -256,12 +183,13 @@ class _Column:
         """Heights of the horizontal parts, by wire and phase, and of the rows."""
         at_y: dict[tuple[Wire, int], float] = {}
         tops: list[float] = []
+        heights = row_heights(boxes, self.grid)
         y = 0.0
         for gap in range(-1, len(self.rows)):
             chosen, count = levels(self._crossings(gap, wires))
             row = self.rows.start + gap
             if gap >= 0:
-                y = tops[-1] + max(height_of(b) for at, b in enumerate(boxes) if self.grid.rows[at] == row)
+                y = tops[-1] + heights[row]
             start = y + STUB + (FRAME_PAD if gap >= 0 and self.blocks.ending_at(row) else 0)
             if gap < 0 and self.rows.start:
                 start += STUB  # the edge from the column before runs here

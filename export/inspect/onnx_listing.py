@@ -100,7 +100,9 @@ class _Reader(OnnxLayers):
     def tensor(self, name: str, shown_as: str = "") -> TensorRow:
         """An activation, with the scale of the codes that it becomes."""
         scale, zero_point = self.codes(name)
-        return TensorRow(shown_as or name, self.whole_shapes.get(name), self.dtypes.get(name, "unknown"), scale, zero_point)
+        return TensorRow(
+            shown_as or name, self.whole_shapes.get(name), self.dtypes.get(name, "unknown"), scale, zero_point
+        )
 
     def codes(self, name: str) -> tuple[float | None, int | None]:
         """Scale and zero point of an activation's codes, None where it has none or one per channel."""

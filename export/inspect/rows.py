@@ -9,8 +9,11 @@ the package index either need the Graphviz program (pydot, pygraphviz) or have n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 from .boxes import Edge
 
@@ -27,24 +30,31 @@ class Grid:
     def n_rows(self) -> int:
         return 1 + max(self.rows, default=-1)
 
-    def crossing(self, gap: int) -> list[Edge]:
-        """The edges that pass the gap below row ``gap``."""
-        return [edge for edge in self.edges if self.rows[edge.source] <= gap < self.rows[edge.target]]
-
-    def is_neck(self, gap: int) -> bool:
-        """Whether nothing passes the gap but the output of one box right above it."""
-        sources = {edge.source for edge in self.crossing(gap)}
-        return len(sources) == 1 and self.rows[next(iter(sources))] == gap
+    @cached_property
+    def necks(self) -> frozenset[int]:
+        """Gaps (each below the row of its number) that nothing passes but the output of one box right above it."""
+        last_readers: dict[int, int] = {}
+        for edge in self.edges:
+            last_readers[edge.source] = max(last_readers.get(edge.source, 0), self.rows[edge.target])
+        changes, written = Counter[int](), Counter[int]()
+        for source, last in last_readers.items():
+            changes[self.rows[source]] += 1
+            changes[last] -= 1
+            written[self.rows[source]] += 1
+        passing = accumulate(changes[row] for row in range(self.n_rows - 1))
+        return frozenset(gap for gap, count in enumerate(passing) if count == 1 and written[gap] == 1)
 
     def segments(self) -> list[list[int]]:
         """Boxes between a fork and its join, both necks, where several boxes lie between them."""
-        necks = [gap for gap in range(self.n_rows - 1) if self.is_neck(gap)]
+        arrivals = Counter(edge.target for edge in self.edges)
+        in_row: dict[int, list[int]] = {}
+        for box, row in enumerate(self.rows):
+            in_row.setdefault(row, []).append(box)
         found = []
+        necks = sorted(self.necks)
         for above, below in zip([-1, *necks], necks, strict=False):
-            inside = [box for box, row in enumerate(self.rows) if above < row <= below]
-            joins = {edge.target for edge in self.edges} & set(inside)
-            joins = {box for box in joins if sum(edge.target == box for edge in self.edges) > 1}
-            if len(inside) > 1 and joins:
+            inside = [box for row in range(above + 1, below + 1) for box in in_row.get(row, [])]
+            if len(inside) > 1 and any(arrivals[box] > 1 for box in inside):
                 found.append(inside)
         return found
 
