@@ -234,9 +234,17 @@ def test_what_is_no_model_is_one_error(name, content, tmp_path):
         inspect_model(path.with_name("missing.onnx"))
 
 
+def test_an_input_that_the_file_does_not_have_is_a_damaged_file(tmp_path):
+    net = Net(np.random.default_rng(0), (4, 4, 2))
+    output = net.conv(net.input, 3)
+    net.input = replace(net.input, index=99)
+    with pytest.raises(TinysceneError, match="not a readable TFLite file"):
+        inspect_model(_file(tmp_path, "m.tflite", net.finish(output)))
+
+
 def test_an_unknown_kernel_set_is_refused():
     with pytest.raises(TinysceneError, match="c99 or dsp or mve"):
-        graph_listing(replace(GRAPH), "graph", "avx", "speed")
+        graph_listing(GRAPH, "graph", "avx", "speed")
 
 
 def test_onnx_files_are_checked_before_they_are_listed(tmp_path):
