@@ -102,6 +102,12 @@ COMMANDS = (
         "export",
     ),
     Command(
+        "inspect",
+        "export.commands.inspect:inspect",
+        "Show a model layer by layer, as a table, JSON or a picture.",
+        "export",
+    ),
+    Command(
         "verify",
         "export.commands.verify:verify",
         "Compare the outputs of every target with the integer graph.",

@@ -90,6 +90,12 @@ def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]
     Raises:
         ExportError: a module with parameters has no counting rule.
     """
+    traced = trace(model, input_shape)
+    return [module_layer(traced, node) for node in traced.graph.nodes if is_layer(node)]
+
+
+def trace(model: nn.Module, input_shape: tuple[int, int]) -> fx.GraphModule:
+    """The network as a graph of its modules, in evaluation mode; each node has its output's shape for one input."""
     import torch
     from torch import fx
     from torch.fx.passes.shape_prop import ShapeProp
@@ -104,13 +110,16 @@ def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]
     traced = fx.GraphModule(model, Tracer().trace(model))
     with torch.no_grad():
         ShapeProp(traced).propagate(torch.zeros(1, 1, *input_shape))
-    nodes = traced.graph.nodes
-    return [
-        _module_layer(traced, n) for n in nodes if n.op == "call_module" or n.target in (operator.add, operator.iadd)
-    ]
+    return traced
 
 
-def _module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
+def is_layer(node: fx.Node) -> bool:
+    """Whether a traced node is a layer: a module or a sum, not a view."""
+    return node.op == "call_module" or node.target in (operator.add, operator.iadd)
+
+
+def module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
+    """One traced layer for the counting rules; raises ExportError if no rule counts it."""
     shape = tuple(node.meta["tensor_meta"].shape)
     sizes = {
         "output_elements": int(np.prod(shape)),

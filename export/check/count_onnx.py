@@ -17,7 +17,7 @@ from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
 from ..errors import ExportError, require_counted, unreadable
 
 _UNCOUNTED = {"ConvTranspose", "ConvInteger", "DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
-_TRANSPARENT = {"QuantizeLinear", "DequantizeLinear", "Identity"}
+TRANSPARENT = {"QuantizeLinear", "DequantizeLinear", "Identity"}
 _KINDS: dict[str, Kind] = {
     "Conv": "conv",
     "QLinearConv": "conv",
@@ -54,12 +54,12 @@ def onnx_layers(data: bytes, path: Path) -> list[Layer]:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except Exception as problem:  # protobuf, checker and shape inference raise different types
         raise unreadable(str(path), "ONNX", len(data), problem) from problem
-    source = _Source(model.graph, path)
-    return [source.layer(node) for node in model.graph.node if node.op_type not in _TRANSPARENT | {"Constant"}]
+    source = OnnxLayers(model.graph, path)
+    return [source.layer(node) for node in model.graph.node if node.op_type not in TRANSPARENT | {"Constant"}]
 
 
-class _Source:
-    """Shapes and constants of an ONNX graph by tensor name."""
+class OnnxLayers:
+    """Shapes and constants of an ONNX graph by tensor name, and its nodes in the terms of the counting rules."""
 
     def __init__(self, graph: onnx.GraphProto, path: Path) -> None:
         self.path = path
@@ -71,6 +71,7 @@ class _Source:
         self.shapes = {v.name: _sizes(v) for v in [*graph.value_info, *graph.input, *graph.output]}
 
     def layer(self, node: onnx.NodeProto) -> Layer:
+        """Raises ExportError where no rule counts the node, or its shape is unknown."""
         name, op = node.name or node.output[0], node.op_type
         require_counted(str(self.path), name, op, _UNCOUNTED)
         kind, stored = _KINDS.get(op, "other"), self.stored(node)
@@ -105,7 +106,7 @@ class _Source:
         """The stored array of a name, also through quantise, dequantise and identity nodes."""
         if name in self.constants:
             return self.constants[name]
-        return self.constant(self.producers[name].input[0]) if self.made_by(name) in _TRANSPARENT else None
+        return self.constant(self.producers[name].input[0]) if self.made_by(name) in TRANSPARENT else None
 
     def scale(self, name: str) -> Array | None:
         return self.constants.get(self.producers[name].input[1]) if self.made_by(name) == "DequantizeLinear" else None

@@ -37,17 +37,18 @@ def tflite_layers(data: bytes, path: Path) -> list[Layer]:
     Raises:
         ExportError: the file is unreadable, has several graphs, or an operator has no counting rule.
     """
-    source = _Source(data, str(path))
+    source = TfliteLayers(data, str(path))
     try:
         return [source.layer(operator) for operator in source.operators if not source.unpacks(operator)]
     except DAMAGE as problem:
         raise unreadable(str(path), "TFLite", len(data), problem) from problem
 
 
-class _Source(TfliteFile):
+class TfliteLayers(TfliteFile):
     """A file in which weights may be float16 constants that a DEQUANTIZE reads."""
 
     def layer(self, operator: Operator) -> Layer:
+        """The operator in the terms of the counting rules; raises ExportError where no rule counts it."""
         op, inputs, name = operator.kind, operator.inputs, self.names[operator.output]
         require_counted(self.where, name, op, _UNCOUNTED)
         stored = {i: array for i in inputs if i >= 0 and (array := self.stored(i)) is not None}

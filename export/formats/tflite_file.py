@@ -72,6 +72,9 @@ class TfliteFile:
             raise ValueError(f"{len(self.model.subgraphs)} graphs instead of one")
         (self.graph,) = self.model.subgraphs
         self.names = _unique([_text(tensor.name) for tensor in self.graph.tensors])
+        for ends in (self.graph.inputs, self.graph.outputs):
+            for number in [] if ends is None else ends:
+                self.graph.tensors[number]  # an index beyond the list is a damaged file
         self.operators = [self._operator(index, raw) for index, raw in enumerate(self.graph.operators)]
 
     def _operator(self, index: int, raw: Any) -> Operator:
@@ -83,8 +86,9 @@ class TfliteFile:
         return Operator(index, kind, inputs, outputs, raw.builtinOptions)
 
     def type(self, index: int) -> str:
-        """Element type in lower case, such as ``int8``."""
-        return _TYPE_NAMES[self.graph.tensors[index].type]
+        """Element type in lower case, such as ``int8``; ``type N`` for a number that the schema does not define."""
+        code = self.graph.tensors[index].type
+        return _TYPE_NAMES.get(code, f"type {code}")
 
     def shape(self, index: int) -> tuple[int, ...]:
         shape = self.graph.tensors[index].shape
