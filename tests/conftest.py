@@ -65,10 +65,10 @@ def _require_modules(*names: str) -> None:
 
 def _require_environment(module: str, asked_for: bool) -> None:
     """Whoever asks for these tests alone, as `.ci/run` does in its last stage, has made the environments before."""
-    from tinyscene.export.targets.other_tflite import is_there
+    from tinyscene.export.targets.environments import is_available
 
-    if not is_there(module):
-        what = f"{module}'s environment (python -m tinyscene.export.targets.other_tflite {module})"
+    if not is_available(module):
+        what = f"{module}'s environment (python -m tinyscene.export.targets.environments {module})"
         _absent(what) if asked_for else pytest.skip(f"{what} is missing")
 
 

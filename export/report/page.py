@@ -1,6 +1,6 @@
-"""Render the report's record: one HTML page that needs nothing but itself, and says what was measured and what not.
+"""Render the report's record as one self-contained HTML page; what was not measured is shown as such.
 
-Skipped targets are shown as skipped with their reason.
+Skipped targets are shown as skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def render(document: Document) -> bytes:
         shipped=sections.shipped_row(document.accuracy),
         devices=sections.devices(document.accuracy),
         target_devices=sections.target_devices(document.verification),
-        alive_at_peak=[r for r in memory.residents if r.first <= peak <= r.last],
+        live_at_peak=[r for r in memory.residents if r.first <= peak <= r.last],
         most_macs=max(row.macs for row in layers) or 1,
         most_bytes=max(row.n_bytes for row in layers) or 1,
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExportError
-from .subprocesses import last_line, run_program
+from .subprocesses import Failure, last_line, run_program
 
 VELA_TIMEOUT_SECONDS = 600
 _OPERATORS = re.compile(r"(CPU|NPU) operators = (\d+)")
@@ -153,8 +153,8 @@ def _run_vela(folder: Path, npu: Npu) -> str:
         *("--accelerator-config", npu.name, "--config", "Arm/vela.ini"),
         *("--system-config", npu.system_config, "--memory-mode", npu.memory_mode),
     ]
-    where = f"Vela for {npu.name}"
-    done = run_program(command, where, "refuses the file", folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
+    failure = Failure(f"Vela for {npu.name}", "refuses the file")
+    done = run_program(command, failure, folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
     return done.stdout + done.stderr
 
 

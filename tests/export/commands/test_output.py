@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from tinyscene.export.commands.output import print_verification
-from tinyscene.export.verify.verify import TargetResult, Verification
+from tinyscene.export.verify.results import TargetResult, Verification
 
 
 def test_brackets_in_a_note_are_text(capsys):
