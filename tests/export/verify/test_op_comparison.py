@@ -145,7 +145,7 @@ def test_a_target_that_does_not_build_fails_and_the_others_run(
 
 @pytest.fixture
 def tie() -> tuple[Graph, np.ndarray]:
-    """A square that rounds to one code or the next, depending on whether its scales are multiplied in double or float32."""
+    """A square at a tie: its code depends on whether the scales are multiplied in double or in float32."""
     shape, tensors = (1, 1, 1, 4), {}
     for name, scale in (("x", "0x1.79702ep-4"), ("y", "0x1.90b352p+1")):
         tensors[name] = Tensor(name, shape, "int8", Quant.per_tensor(float.fromhex(scale), -128))
