@@ -7,18 +7,18 @@ writes all or nothing.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tinyscene.runtime.arrays import F32, I8
-from tinyscene.runtime.bundle import Bundle, Golden, write_bundle
+from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, write_bundle
+from tinyscene.runtime.file_names import AUDIO_FLOAT_ONNX_MODEL, AUDIO_ONNX_MODEL, FLOAT_ONNX_MODEL
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.host import versions
+from tinyscene.runtime.manifest import Metrics, Provenance
 
-from .formats.onnx_float import FLOAT_MODEL, float_onnx
+from .formats.onnx_float import float_onnx
 from .formats.onnx_log_mel import with_frontend
 from .formats.onnx_write import to_onnx
 from .formats.tflite_write import to_tflite
@@ -46,30 +46,29 @@ def export_bundle(
     export: Export,
     *,
     golden_log_mels: F32,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     data: str,
     rebuild: str,
     overwrite: bool = False,
 ) -> Bundle:
     """Write the bundle of an export; see :func:`tinyscene.runtime.bundle.write_bundle` for what is refused."""
     shape, frontend = export.graph.tensors[export.graph.input].shape, export.source.frontend
-    networks = {"model.onnx": to_onnx(export.graph), FLOAT_MODEL: float_onnx(export.source.model, (shape[1], shape[2]))}
-    from_audio = {f"audio_to_scores{name[5:]}": with_frontend(onnx, frontend) for name, onnx in networks.items()}
-    return write_bundle(
-        path,
+    onnx, as_float = to_onnx(export.graph), float_onnx(export.source.model, (shape[1], shape[2]))
+    content = BundleContent(
         graph=export.graph,
         frontend=frontend,
-        labels=export.source.labels,
         tflite=to_tflite(export.graph),
-        onnx=networks["model.onnx"],
+        onnx=onnx,
         golden=golden_vectors(export.graph, golden_log_mels),
-        metrics={**metrics, "constant_channels_removed": export.pruned.removed},
-        data=data,
-        tools=tool_versions(),
-        extra_files={FLOAT_MODEL: networks[FLOAT_MODEL], **from_audio},
-        rebuild=rebuild,
-        overwrite=overwrite,
+        extra_files={
+            FLOAT_ONNX_MODEL: as_float,
+            AUDIO_ONNX_MODEL: with_frontend(onnx, frontend),
+            AUDIO_FLOAT_ONNX_MODEL: with_frontend(as_float, frontend),
+        },
     )
+    removed = {"constant_channels_removed": export.pruned.removed}
+    provenance = Provenance(data, tool_versions(), {**metrics, **removed}, rebuild)
+    return write_bundle(path, content, provenance, overwrite=overwrite)
 
 
 def tool_versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.files import replaced_folder
 from tinyscene.runtime.log_mel import LogMel
 
 from .build.image import ImageSizes, sizes
@@ -28,7 +29,7 @@ from .cpu import kernel_set
 from .emit.log_mel import scene_arena_bytes
 from .emit.model import emit
 from .emit.schedule import Mode
-from .firmware_folder import IMAGE_NAME, refuse_foreign, replace_folder
+from .firmware_folder import IMAGE_NAME, refuse_foreign
 from .run.audio import HeardHop, SceneFirmware, pcm16
 from .run.tune import chosen_calls
 
@@ -84,7 +85,7 @@ class Application:
         self.bundle, self.target = bundle, target
         spec = bundle.frontend
         self.hop_samples = spec.clip_samples if hop_s is None else round(hop_s * spec.sample_rate_hz)
-        graph = replace(bundle.graph, labels=bundle.labels)
+        graph = bundle.graph
         calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
         emitted = emit(graph, kernel_set(target.cpu), calls=calls)
         self.firmware = SceneFirmware(emitted, spec, target, rounding, hop_samples=self.hop_samples, folder=folder)
@@ -94,10 +95,11 @@ class Application:
         """Write the C sources and, for an emulated target, the image; the folder appears whole or not at all.
 
         Raises:
-            FirmwareError: ``folder`` holds something else.
+            RuntimeFailure: ``folder`` holds something else.
         """
         refuse_foreign(folder)
-        replace_folder(folder, self._write)
+        with replaced_folder(folder) as unfinished:
+            self._write(unfinished)
 
     @property
     def arena_bytes(self) -> int:

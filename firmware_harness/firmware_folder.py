@@ -1,16 +1,14 @@
 """From a graph to a folder of C sources with a built image, and to a verdict over the golden vectors.
 
-The folder appears whole or not at all: it is written under a temporary name beside its place and renamed. Refuses to
-replace a folder that is not firmware of an earlier call.
+The folder appears whole or not at all. Refuses to replace a folder that is not firmware of an earlier call.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.files import replaced_folder, require_own_files
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.terminal import bar, waiting
 
@@ -25,7 +24,6 @@ from .build.targets import Target
 from .cpu import KERNEL_SETS
 from .emit.log_mel import TABLE_NAMES, frontend_sources, scene_sources
 from .emit.schedule import Mode
-from .errors import FirmwareError
 from .run.differences import Difference, differences
 from .run.engine import Figures, FirmwareEngine
 from .run.tune import Tuned, chosen_calls
@@ -78,15 +76,16 @@ def deliver(
 
     Raises:
         FirmwareError: see :func:`tinyscene.firmware_harness.build.image.build` and
-        :func:`tinyscene.firmware_harness.run.emulate.run_image`; also
-            when ``folder`` is something else already.
+        :func:`tinyscene.firmware_harness.run.emulate.run_image`.
+        RuntimeFailure: ``folder`` is something else already.
     """
     refuse_foreign(folder)
     with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
         with waiting(f"building for {target.name}"):
             calls, tuned = chosen_calls(graph, target, rounding, optimise)
             engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=Path(build_folder))
-            replace_folder(folder, partial(_write, engine))
+            with replaced_folder(folder) as unfinished:
+                _write(engine, unfinished)
             if golden is None:
                 return Delivery(engine, folder, engine.static_figures(), (), tuned=tuned)
         found = _compare(engine, golden)
@@ -122,29 +121,4 @@ def refuse_foreign(folder: Path) -> None:
     ours = {"model.c", "model.h", IMAGE_NAME, *CONVERTED_NAMES, *TABLE_NAMES}
     ours |= {source.name for kernels in KERNEL_SETS.values() for source in kernels.sources()}
     ours |= {source.name for source in (*frontend_sources(), *scene_sources())}
-    if folder.is_dir():
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in ours)
-    else:
-        foreign = [folder.name] if folder.exists() else []
-    if foreign:
-        raise FirmwareError(
-            str(folder),
-            "exists and holds something else",
-            expected="a new folder, or one with nothing but firmware",
-            got=foreign[0],
-            next_step="choose another folder with --out",
-        )
-    if not folder.absolute().parent.is_dir():
-        raise FirmwareError(
-            str(folder), "its parent folder does not exist", next_step="make it, or choose another --out"
-        )
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """What ``write`` puts into the folder it is given, under the final name only when complete."""
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.absolute().parent) as name:
-        unfinished, former = Path(name) / "new", Path(name) / "old"
-        write(unfinished)
-        if folder.exists():
-            folder.rename(former)
-        unfinished.rename(folder)
+    require_own_files(folder, ours, "a new folder, or one with nothing but firmware")

@@ -231,6 +231,7 @@ def bench(
     from .bench import BLOCKS, lines
     from .bench import bench as measure
     from .bundle import read_bundle
+    from .files import write_file
 
     opened = read_bundle(bundle)
     with bars() as progress:
@@ -239,7 +240,7 @@ def bench(
     record = json.dumps(result.to_json(), indent=1)
     notes(engine, result.notes)
     if out is not None:
-        out.write_text(record + "\n")
+        write_file(out, (record + "\n").encode())
     print(record if as_json else "\n".join(lines(result)))
 
 

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,13 +160,14 @@ class Model:
 
     def _claimed(self) -> dict[Figure, float]:
         """Of the manifest's metrics those that ``demo`` and ``export`` write."""
-        metrics, data = self._bundle.manifest["metrics"], self._bundle.manifest["data"]
-        int8, agreement = metrics.get("int8"), metrics.get("top1_agreement_with_float")
+        manifest = self._bundle.manifest
+        accuracy, agreement = manifest.metric("int8", "accuracy"), manifest.metric("top1_agreement_with_float")
         found: dict[Figure, float] = {}
-        if isinstance(int8, dict) and isinstance(int8.get("accuracy"), Real):
-            found[Figure("accuracy", f"manifest: {int8.get('clips')} clips, {data}")] = int8["accuracy"]
-        if isinstance(agreement, Real):
-            found[Figure("agreement", f"manifest: {data}")] = float(agreement)
+        if accuracy is not None:
+            clips = manifest.metric("int8", "clips")
+            found[Figure("accuracy", f"manifest: {clips} clips, {manifest.data}")] = accuracy
+        if agreement is not None:
+            found[Figure("agreement", f"manifest: {manifest.data}")] = float(agreement)
         return found
 
     def _measured(self) -> dict[Figure, float]:

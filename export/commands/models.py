@@ -95,13 +95,19 @@ def export(
         rebuild=f"tinyscene export {checkpoint.name} {flag} {source.name} --out {out.name}",
         overwrite=overwrite,
     )
-    cost, removed = bundle.manifest["cost"], made.pruned.removed
+    cost, removed = bundle.manifest.cost, made.pruned.removed
     if as_json:
-        record = {"bundle": str(out), "cost": cost, "constant_channels_removed": removed, "clips": len(log_mels)}
-        typer.echo(json.dumps({**record, "top1_agreement_with_float": agreement}, indent=1))
+        record = {
+            "bundle": str(out),
+            "cost": asdict(cost),
+            "constant_channels_removed": removed,
+            "clips": len(log_mels),
+        }
+        record |= {"clips": len(log_mels), "top1_agreement_with_float": agreement}
+        typer.echo(json.dumps(record, indent=1))
         return
     typer.echo(
-        f"{out}: {cost['bytes']:,} B of parameters, {cost['macs']:,} MACs (rule {cost['rule']}); "
+        f"{out}: {cost.bytes:,} B of parameters, {cost.macs:,} MACs (rule {cost.rule}); "
         f"{removed} constant channels removed; "
         f"int8 and float agree on {agreement:.1%} of {len(log_mels)} clips of {source.name}"
     )

@@ -15,7 +15,6 @@ from torch import nn
 from ..errors import ExportError
 
 OPSET = 18
-FLOAT_MODEL = "model_float.onnx"  # in a bundle
 TOLERANCE = 1e-4  # of the logits, absolute and relative; float32 sums in another order
 
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.file_names import FLOAT_ONNX_MODEL
 from tinyscene.training.data.tau22 import Clips
 
-from ..formats.onnx_float import FLOAT_MODEL
 from ..quantise.calibration import clip_log_mels, evenly
 from ..quantise.export import network_input
 from .clips import labelled_clips, labelled_records
@@ -46,7 +46,7 @@ def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCode
 def _float_answers(bundle: Bundle, log_mels: F32) -> npt.NDArray[np.int64]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(bundle.file(FLOAT_MODEL), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(bundle.file(FLOAT_ONNX_MODEL), providers=["CPUExecutionProvider"])
     logits = [session.run(None, {"log_mel": x[None, None]})[0] for x in log_mels]
     answers: npt.NDArray[np.int64] = np.concatenate(logits).argmax(axis=1)
     return answers

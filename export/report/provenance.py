@@ -22,8 +22,8 @@ def provenance(command: str, bundle: Bundle | None, tflite: bytes) -> dict[str, 
     """Name and value, in display order; tools that are not installed are left out."""
     rows = {"command": command}
     if bundle is not None:
-        rows |= {"data": bundle.manifest["data"], "made by": bundle.manifest["rebuild"]}
-        rows |= {"bundle digest": bundle.manifest["digest"]}
+        rows |= {"data": bundle.manifest.data, "made by": bundle.manifest.rebuild}
+        rows |= {"bundle digest": bundle.manifest.digest}
     rows |= {"SHA-256 of model.tflite": hashlib.sha256(tflite).hexdigest()}
     rows |= {"measured on": f"{platform.system()} {platform.machine()}"}
     return rows | {f"version of {name}": version for name, version in _versions().items()}

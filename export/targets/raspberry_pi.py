@@ -24,6 +24,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.cache import cache_folder
 from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.files import replaced_folder
 
 from ..errors import ExportError
 from .environments import COMPLETE
@@ -186,14 +187,10 @@ def pi_root() -> Path:
     root = cache_folder() / f"raspberry-pi-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if (root / COMPLETE).exists():
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-pi-", dir=root.parent) as name:
-        unfinished = Path(name) / "root"
+    with replaced_folder(root) as unfinished:
         _unpack(unfinished)
         shutil.copy(emulator, unfinished / "usr/bin")
         (unfinished / COMPLETE).touch()
-        shutil.rmtree(root, ignore_errors=True)
-        unfinished.rename(root)
     return root
 
 

@@ -8,6 +8,7 @@ other fields is refused.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ import numpy.typing as npt
 import tinyscene
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.graph_io import Arrays, unpack_arrays, write_graph
+from tinyscene.runtime.records import read_record
 
 from ..errors import ExportError
 from .subprocesses import Failure, run_program
@@ -108,7 +110,7 @@ class Worker(Generic[R]):
         """Run the program on one job.
 
         Raises:
-            ExportError: it failed, ran too long, or did not write the record.
+            TinysceneError: it failed, ran too long, or did not write the record.
         """
         with tempfile.TemporaryDirectory(prefix="tinyscene-worker-") as name:
             folder = Path(name)
@@ -121,14 +123,12 @@ class Worker(Generic[R]):
         return JobOutput(self._read_record(files.pop(RECORD, b"")), arrays, files)
 
     def _read_record(self, text: bytes) -> R:
-        from pydantic import TypeAdapter, ValidationError
-
+        where = f"{self.failure.where}, {RECORD}"
         try:
-            return TypeAdapter(self.record).validate_json(text, strict=True)
-        except ValidationError as problem:
-            first = problem.errors()[0]
-            where = ".".join((RECORD, *map(str, first["loc"])))
-            raise ExportError(f"{self.failure.where}, {where}", "not valid", got=first["msg"]) from None
+            value: object = json.loads(text)
+        except ValueError:
+            raise ExportError(where, "not written, or not JSON", got=text[:80].decode(errors="replace")) from None
+        return read_record(self.record, value, where)
 
 
 def copy_modules(folder: Path) -> None:

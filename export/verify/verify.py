@@ -88,7 +88,7 @@ def verify_bundle(
                 raise ExportError(
                     f"{bundle.path}, golden.npz, {rounding}/{name}",
                     "is not what this version computes",
-                    next_step=bundle.manifest["rebuild"],
+                    next_step=bundle.manifest.rebuild,
                 )
     return verify(bundle.graph, golden.inputs, targets=targets, labelled=labelled, shipped=bundle, on_target=on_target)
 

@@ -5,7 +5,6 @@ Beside it `tinyscene doctor`, which looks at what is installed.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +74,7 @@ def firmware(
     if clips or hop is not None:
         raise FirmwareError("arguments", "recordings and --hop belong to --frontend", next_step="add --frontend")
     return deliver_and_show(
-        replace(bundle.graph, labels=bundle.labels),
+        bundle.graph,
         bundle.golden() if run else None,
         target,
         rounding,

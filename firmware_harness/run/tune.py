@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +19,7 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.cache import cache_folder
+from tinyscene.runtime.files import write_file
 from tinyscene.runtime.graph import Graph
 
 from ..build.targets import Target
@@ -198,11 +198,7 @@ class _Memory:
         self._counts[self._key(layer)] = count
 
     def save(self) -> None:
-        """Written beside and renamed, so that a reader never meets half a file."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(self._counts, indent=0, sort_keys=True))
-        unfinished.replace(self._path)
+        write_file(self._path, json.dumps(self._counts, indent=0, sort_keys=True).encode())
 
     def _key(self, layer: Layer) -> str:
         shape = f"{layer.kernel} {layer.scratch_bytes} {sorted(_shape(layer.fields).items())}"

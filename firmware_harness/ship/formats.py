@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyscene.runtime.files import replaced_folder, require_own_files
 from tinyscene.runtime.plan import ALIGNMENT
 
 from ..errors import FirmwareError
-from ..firmware_folder import replace_folder
 from ..run.engine import Figures
 from .product import C_FOLDER, Product
 
@@ -115,18 +115,15 @@ def export(product: Product, form: Format, folder: Path, figures: Figures | None
         figures: measured ones for README.md, if there are.
 
     Raises:
-        FirmwareError: see the module's refusals.
+        RuntimeFailure: ``folder`` holds something else.
     """
     files = contents(product, form, figures)
-    _refuse_foreign(folder, set(files))
-
-    def write(unfinished: Path) -> None:
+    require_own_files(folder, files, "a new folder, or one of an earlier export of this kind")
+    with replaced_folder(folder) as unfinished:
         for name, data in files.items():
             path = unfinished / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-
-    replace_folder(folder, write)
 
 
 def contents(product: Product, form: Format, figures: Figures | None = None) -> dict[str, bytes]:
@@ -215,23 +212,3 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
         for name, data in files.items():
             pack.writestr(zipfile.ZipInfo(name, _PACK_TIME), data, zipfile.ZIP_DEFLATED)
     return target.getvalue()
-
-
-def _refuse_foreign(folder: Path, ours: set[str]) -> None:
-    if folder.is_dir():
-        there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if not path.is_dir())
-        foreign = next((name for name in there if name not in ours), None)
-    else:
-        foreign = folder.name if folder.exists() else None
-    if foreign is not None:
-        raise FirmwareError(
-            str(folder),
-            "exists and holds something else",
-            expected="a new folder, or one of an earlier export of this kind",
-            got=foreign,
-            next_step="choose another folder with --out",
-        )
-    if not folder.absolute().parent.is_dir():
-        raise FirmwareError(
-            str(folder), "its parent folder does not exist", next_step="make it, or choose another --out"
-        )

@@ -8,7 +8,7 @@ release that is not three numbers.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class Product:
         self.bundle, self.options, self.generator = bundle, options, generator
         spec = bundle.frontend
         hop_samples = None if options.hop_s is None else round(options.hop_s * spec.sample_rate_hz)
-        self.graph = replace(bundle.graph, labels=bundle.labels)
+        self.graph = bundle.graph
         self.emitted: Emitted = emit(self.graph, kernel_set(options.cpu), options.optimise)
         quant = self.graph.tensors[self.graph.input].quant
         self.frontend: EmittedFrontend = emit_frontend(spec, quant, hop_samples=hop_samples)

@@ -111,10 +111,10 @@ def _strides(strides: dict[str, tuple[int, int]]) -> str:
 def _write(path: Path, recipe: Recipe, best: Candidate, command: str) -> None:
     import yaml
 
-    from tinyscene.runtime.files import written_whole
+    from tinyscene.runtime.files import atomic_file
 
     rest = recipe.model_dump(mode="json", exclude_unset=True, exclude={"name", "model"})
     text = yaml.safe_dump({"model": model_of(best), **rest}, sort_keys=False, default_flow_style=None, width=110)
     head = f"# Sizes by `{command}`:\n# {best.n_bytes:,} B and {best.macs:,} MACs as int8 (rule dcase).\n"
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(head + text, encoding="utf-8")

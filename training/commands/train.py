@@ -298,12 +298,11 @@ def evaluate(
     if out is not None:
         found.write(out)
     if report is not None:
-        from tinyscene.runtime.files import written_whole
+        from tinyscene.runtime.files import write_file
 
         from ..page.evaluation import render
 
-        with written_whole(report) as temporary:
-            temporary.write_bytes(render(found, compared))
+        write_file(report, render(found, compared))
     if as_json:
         _tell_json({**asdict(found), "against": compared and asdict(compared)})
         return

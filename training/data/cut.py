@@ -14,7 +14,7 @@ from pathlib import Path
 import soundfile
 
 from tinyscene.runtime.audio import AUDIO_SUFFIXES, read_audio
-from tinyscene.runtime.files import folder_whole
+from tinyscene.runtime.files import new_folder
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
@@ -29,7 +29,7 @@ def cut_recordings(recordings: Path, out: Path, *, progress: bool = True) -> Cli
     """Cut ``recordings/SCENE/NAME.wav`` (any rate, channels mixed down) into ``out``; raises TinysceneError."""
     scenes = _recordings(recordings)
     numbered = [(scene, path, test) for scene, paths in scenes.items() for path, test in _parted(paths)]
-    with folder_whole(out) as temporary:
+    with new_folder(out) as temporary:
         (temporary / "audio").mkdir()
         train: list[Row] = []
         held: list[Row] = []

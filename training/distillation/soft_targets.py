@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.files import written_whole
+from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import TrainingError
@@ -82,7 +82,7 @@ def teacher_digest(model: nn.Module, frontend: FrontendSpec) -> str:
 def save_logits(path: Path, targets: SoftTargets, teacher: str) -> None:
     """Write an .npz keyed by clip name, the digest of the ``teacher`` and that of the views."""
     views = "" if targets.views is None else targets.views.digest(targets.names)
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, names=np.array(targets.names), logits=targets.logits, teacher=np.array(teacher), views=views)
 
 

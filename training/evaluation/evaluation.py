@@ -169,7 +169,7 @@ def _groups(records: tuple[Record, ...], right: np.ndarray, names: list[str]) ->
 def _provenance(model: Path, opened: Tau22, engine: str) -> dict[str, str]:
     """What was asked, of which files, by which versions; names no folder above those given."""
     bundle = model.is_dir()
-    digest = read_bundle(model).manifest["digest"] if bundle else hashlib.sha256(model.read_bytes()).hexdigest()
+    digest = read_bundle(model).manifest.digest if bundle else hashlib.sha256(model.read_bytes()).hexdigest()
     rows = "".join(f"{r.filename}\t{r.scene}\n" for r in opened.test)
     chosen = f" --engine {engine}" if bundle else ""
     found = {

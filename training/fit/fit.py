@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.terminal import shows_bars
 
@@ -168,10 +169,9 @@ class _Keeper(Checkpoint):
             self.state = {name: t.detach().cpu().clone() for name, t in pl_module.model.state_dict().items()}
         if trainer.current_epoch >= self.soup_from:
             self.soup.add(pl_module.model.state_dict())
-        temporary = self.run_dir / (CHECKPOINT + ".part")
-        trainer.save_checkpoint(temporary)  # all processes call it, the first one writes
-        if trainer.is_global_zero:
-            os.replace(temporary, self.run_dir / CHECKPOINT)
+        path = self.run_dir / CHECKPOINT
+        with atomic_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
+            trainer.save_checkpoint(temporary)  # all processes call it, the first one writes
 
     def state_dict(self) -> dict[str, Any]:
         soup = {"members": self.soup.members, "sums": self.soup.sums}

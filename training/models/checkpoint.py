@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tinyscene.runtime.errors import TinysceneError
-from tinyscene.runtime.files import written_whole
+from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec, preset
 
 from ..errors import TrainingError
@@ -72,7 +72,7 @@ def save_model(
         "metrics": metrics,
     }
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         torch.save({"format": FORMAT, "record": json.dumps(record), "state": state}, temporary)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tinyscene.runtime.files import folder_whole
+from tinyscene.runtime.files import new_folder
 from tinyscene.runtime.terminal import bar
 
 from ..data.microphones import device, record
@@ -69,7 +69,7 @@ def write_tau22_layout(
         for number, scene in enumerate(SCENES)
         for i in range(locations_per_class)
     ]
-    with folder_whole(out) as temporary:
+    with new_folder(out) as temporary:
         (temporary / "audio").mkdir()
         rows = _record_all(temporary, places, tuple(train_devices), tuple(test_devices), progress, workers)
         train = [r for place, part in rows for r in part if not place.test]

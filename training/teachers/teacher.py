@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.files import written_whole
+from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..data.tau22 import Clips, Dataset, split_folds
@@ -74,7 +74,7 @@ def train_teacher(
     folder = _folder(recipe, number, run_dir)
     settings = recipe.teachers[number]
     network, _ = train_network(settings, dataset, folder, seed=seed + 1 + number, resume=resume, progress=progress)
-    with written_whole(folder / "weights.pt") as temporary:
+    with atomic_file(folder / "weights.pt") as temporary:
         torch.save(network.model.state_dict(), temporary)
     return _trained(settings.network, network.model, network.frontend, folder)
 

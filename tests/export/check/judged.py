@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from tinyscene.runtime.bundle import Bundle, write_bundle
+from tinyscene.runtime.bundle import Bundle, BundleContent, write_bundle
+from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
+from tinyscene.runtime.manifest import Metrics, Provenance
 
 
-def relabelled(path: Path, source: Bundle, labels: tuple[str, ...], metrics: dict[str, Any]) -> Path:
+def relabelled(path: Path, source: Bundle, labels: tuple[str, ...], metrics: Metrics) -> Path:
     """The network of another bundle under other labels; returns ``path``."""
-    write_bundle(
-        path,
-        graph=replace(source.graph, labels=()),
-        frontend=source.frontend,
-        labels=labels,
-        tflite=source.file("model.tflite"),
-        onnx=source.file("model.onnx"),
-        golden=source.golden(),
-        metrics=metrics,
-        data="noise",
-        tools={},
-    )
+    graph, tflite, onnx = replace(source.graph, labels=labels), source.file(TFLITE_MODEL), source.file(ONNX_MODEL)
+    content = BundleContent(graph, source.frontend, tflite, onnx, source.golden())
+    write_bundle(path, content, Provenance("noise", {}, metrics))
     return path

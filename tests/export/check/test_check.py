@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,10 +31,10 @@ from tinyscene.export.quantise.fake_quant import QuantNet
 from tinyscene.export.quantise.fold import fold
 from tinyscene.export.quantise.lower import lower
 from tinyscene.export.quantise.ptq import calibrate
-from tinyscene.runtime.bundle import Golden, write_bundle
+from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
 from tinyscene.runtime.cost import RULES, count, graph_cost
 from tinyscene.runtime.errors import TinysceneError
-from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.spec import preset
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import save_model
@@ -172,21 +173,10 @@ def artefacts(tmp_path_factory):
     graph = _integer_graph(name, 64)
     (folder / "net.tflite").write_bytes(to_tflite(graph))
     (folder / "net.onnx").write_bytes(to_onnx(graph))
-    codes, activations = random_input(np.random.default_rng(0), graph, 1), {}
-    for rounding in ("double", "single"):
-        run(graph, codes, rounding=rounding, trace=activations.setdefault(rounding, {}))
-    write_bundle(
-        folder / "bundle",
-        graph=graph,
-        frontend=preset("cpm23"),
-        labels=tuple("abcdefghij"),
-        tflite=to_tflite(graph),
-        onnx=to_onnx(graph),
-        golden=Golden(codes, activations),
-        metrics={},
-        data="none",
-        tools={},
-    )
+    graph = replace(graph, labels=tuple("abcdefghij"))
+    golden = Golden.of(graph, random_input(np.random.default_rng(0), graph, 1))
+    content = BundleContent(graph, preset("cpm23"), to_tflite(graph), to_onnx(graph), golden)
+    write_bundle(folder / "bundle", content, Provenance("none", {}))
     return folder
 
 

@@ -48,9 +48,12 @@ def test_the_whole_chain(scratch: Path, capsys: pytest.CaptureFixture[str], need
     page = bundle.file("report.html").decode()
     for shown in ("c-cortex-m4", "What it costs as firmware", "Calls of one inference on cortex-m55", "ethos-u55-128"):
         assert shown in page, shown
-    metrics = bundle.manifest["metrics"]
-    assert metrics["int8"]["clips"] == metrics["float"]["clips"] > 0
-    assert f"{metrics['int8']['accuracy']:.1%}" in out
+    metric = bundle.manifest.metric
+    clips = metric("int8", "clips")
+    assert clips is not None
+    assert clips == metric("float", "clips")
+    assert clips > 0
+    assert f"{metric('int8', 'accuracy'):.1%}" in out
 
     # A second run finds its training done and ends with the same model.
     digest = (scratch / "out" / "bundle" / "model.tflite").read_bytes()

@@ -115,7 +115,7 @@ def test_the_command_writes_the_same_record_three_times(tiny_bundle: Bundle, tmp
     assert [r.target for r in record.verification.results] == ["numpy-double", "numpy-single"]
     assert [e.npu for e in record.estimates.rows] + list(record.estimates.left_out) == ["ethos-u55-128"]
     assert any(row.quality for row in record.layers)
-    assert record.provenance["bundle digest"] == tiny_bundle.manifest["digest"]
+    assert record.provenance["bundle digest"] == tiny_bundle.manifest.digest
     assert str(tmp_path) not in html.read_text()
 
 

@@ -16,7 +16,8 @@ from tests.firmware_harness.machines import on_each
 from tests.graphs import random_input, small_net
 from tinyscene import command_line
 from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32
-from tinyscene.runtime.bundle import Golden, write_bundle
+from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
+from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.spec import preset
 
 LABELS = tuple(f"scene_{i}" for i in range(10))
@@ -26,24 +27,14 @@ needs_host = pytest.mark.needs_tool("gcc")
 
 
 def _bundle(folder: Path, spoil: Callable[[dict[str, Any]], None] | None = None) -> Path:
-    graph = small_net(np.random.default_rng(3), grn=True)
+    graph = replace(small_net(np.random.default_rng(3), grn=True), labels=LABELS)
     codes = random_input(np.random.default_rng(4), graph, 3)
     golden = Golden.of(graph, codes)
     if spoil:
         spoil(golden.activations)
     path = folder / "scenes"
-    write_bundle(
-        path,
-        graph=graph,
-        frontend=FRONTEND,
-        labels=LABELS,
-        tflite=b"TFL3",
-        onnx=b"onnx",
-        golden=golden,
-        metrics={"constant_channels_removed": 37},
-        data="made up",
-        tools={},
-    )
+    provenance = Provenance("made up", {}, {"constant_channels_removed": 37})
+    write_bundle(path, BundleContent(graph, FRONTEND, b"TFL3", b"onnx", golden), provenance)
     return path
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.training.data.microphones import device, impulse_response, impulse_responses, record
 from tinyscene.training.data.tau22 import Tau22
-from tinyscene.training.errors import TrainingError
 from tinyscene.training.synthetic import dataset
 from tinyscene.training.synthetic.dataset import TEST_DEVICES, TRAIN_DEVICES, write_tau22_layout
 from tinyscene.training.synthetic.scenes import SCENES, record_place
@@ -112,7 +112,7 @@ def test_recording_by_the_reference_changes_nothing_but_faint_noise() -> None:
 
 
 def test_nothing_half_written(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TrainingError, match="already exists"):
+    with pytest.raises(RuntimeFailure, match="already exists"):
         write_tau22_layout(folder, seed=1)
 
     def full_disk(*_: object) -> None:
