@@ -1,25 +1,16 @@
 """Verification, NPU estimates and quantisation quality on a terminal: the deciding columns first, then notes as lines.
 
-Tables fit a terminal of 80 columns; ``--wide`` prints every column, however wide. The report has them all.
+The table of targets fits a terminal of 80 columns; ``--wide`` prints every column, however long the lines become.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
-
-from rich import box
-from rich.table import Table
-
-from tinyscene.runtime.terminal import say, wide
+from tinyscene.runtime.terminal import Column, print_table, say, wide
 
 from ..quantise.quality import Ranking
 from ..report.sections import ram_bytes
 from ..targets.ethos_u import Estimates
 from ..verify.results import TargetResult, Verification
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 STYLES = {
     "equal": "green",
@@ -29,12 +20,20 @@ STYLES = {
     "failed": "bold red",
     "skipped": "dim",
 }
-TEXT_COLUMNS = ("target", "means", "rule", "verdict", "NPU", "activation", "op")
-COLUMNS = ("target", "rule", "verdict", "bytes", "different", "LSB", "accuracy")
+COLUMNS = (
+    Column("target"),
+    Column("rule", priority=2),
+    Column("verdict"),
+    Column("bytes", right=True, priority=1),
+    Column("different", right=True),
+    Column("LSB", right=True, priority=3),
+    Column("accuracy", right=True),
+)
 WIDE_COLUMNS = (
-    *("target", "means", "rule", "verdict", "bytes compared", "bytes different", "largest LSB"),
-    *("accuracy", "95 %", "float accuracy", "agrees with float", "p", "clips", "scores different"),
-    *("flash B", "RAM B", "instructions"),
+    *(Column(heading) for heading in ("target", "means", "rule", "verdict")),
+    *(Column(heading, right=True) for heading in ("bytes compared", "bytes different", "largest LSB")),
+    *(Column(heading, right=True) for heading in ("accuracy", "95 %", "float accuracy", "agrees with float", "p")),
+    *(Column(heading, right=True) for heading in ("clips", "scores different", "flash B", "RAM B", "instructions")),
 )
 
 
@@ -83,27 +82,32 @@ def _short_bytes(count: int) -> str:
 
 
 def print_verification(verification: Verification, *, all_columns: bool = False) -> None:
-    """The matrix, then every difference, exception, note and skip as a line."""
+    """Print the matrix, then every difference, exception, note and skip as a line."""
+    results = verification.results
+    print_table(
+        f"verification of {verification.graph}",
+        WIDE_COLUMNS if all_columns else COLUMNS,
+        [wide_row(result) if all_columns else matrix_row(result) for result in results],
+        styles=[STYLES[result.status] for result in results],
+        every_column=all_columns,
+        advice="--wide shows all",
+    )
     console = wide()
-    columns, row_of = (WIDE_COLUMNS, wide_row) if all_columns else (COLUMNS, matrix_row)
-    rows = [row_of(result) for result in verification.results]
-    filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]  # without clips there is no accuracy
-    table = _table(f"verification of {verification.graph}", [columns[i] for i in filled])
-    for result, row in zip(verification.results, rows, strict=True):
-        table.add_row(*(row[i] for i in filled), style=STYLES[result.status])
-    _print(console, table, all_columns)
     if verification.float_accuracy is not None:
         say(console, f"float accuracy {verification.float_accuracy:.1%} on {verification.data}")
-    if all_columns and "p" in [columns[i] for i in filled]:
+    if all_columns and any(result.accuracy for result in results):
         say(console, "p: probability of so many differently classified clips by chance alone (McNemar)")
-    for result in verification.results:
+    for result in results:
         for text in result.remarks():
             say(console, f"{result.target}: {text}")
 
 
 def print_estimates(model: str, estimates: Estimates) -> None:
-    """Vela's estimates side by side, then every op that an NPU leaves to the CPU, and what was left out."""
-    console = wide()
+    """Print Vela's estimates side by side, then every op that an NPU leaves to the CPU, and what was left out."""
+    columns = (
+        *(Column("NPU"), Column("ops on NPU", right=True), Column("cycles", right=True), Column("ms", right=True)),
+        *(Column("SRAM B", right=True, priority=1), Column("flash B", right=True, priority=1)),
+    )
     rows = [
         (
             *(e.npu, f"{e.ops_on_npu} of {e.ops_on_npu + e.ops_on_cpu}", f"{e.cycles:,}", f"{e.milliseconds:.2f}"),
@@ -111,8 +115,8 @@ def print_estimates(model: str, estimates: Estimates) -> None:
         )
         for e in estimates.rows
     ]
-    columns = ("NPU", "ops on NPU", "cycles", "ms", "SRAM B", "flash B")
-    _print(console, _table(f"{model} on Ethos-U, estimated by Vela", columns, rows))
+    print_table(f"{model} on Ethos-U, estimated by Vela", columns, rows)
+    console = wide()
     for e in estimates.rows:
         for refused in e.refused:
             say(console, f"{e.npu}: left to the CPU: {refused}")
@@ -120,36 +124,26 @@ def print_estimates(model: str, estimates: Estimates) -> None:
         say(console, f"{name}: skipped: {reason}")
 
 
-def print_ranking(model: str, ranking: Ranking, rows: int) -> None:
-    """The activations with the largest share of the error, then advice."""
-    console = wide()
+def print_ranking(model: str, ranking: Ranking, count: int) -> None:
+    """Print the ``count`` activations with the largest share of the error, then advice."""
+    columns = (
+        *(Column("activation"), Column("op", priority=2), Column("SQNR dB", right=True)),
+        *(Column("saturated", right=True, priority=1), Column("share of error", right=True)),
+        Column("agreement gained", right=True),
+    )
+    rows = [
+        (
+            *(cost.quality.name, cost.quality.op, f"{cost.quality.sqnr_db:.1f}"),
+            *(f"{cost.quality.saturated_share:.2%}", f"{cost.error_share:.1%}"),
+            f"{100 * cost.agreement_gain:+.1f} points",
+        )
+        for cost in ranking.rows[:count]
+    ]
     title = (
         f"{model}: scores at {ranking.scores_sqnr_db:.1f} dB, "
         f"{ranking.agreement:.1%} of {ranking.clips} clips have the float network's label"
     )
-    columns = ("activation", "op", "SQNR dB", "saturated", "share of error", "agreement gained")
-    table = _table(title, columns)
-    for cost in ranking.rows[:rows]:
-        quality = cost.quality
-        cells = (f"{quality.sqnr_db:.1f}", f"{quality.saturated_share:.2%}", f"{cost.error_share:.1%}")
-        table.add_row(quality.name, quality.op, *cells, f"{100 * cost.agreement_gain:+.1f} points")
-    _print(console, table)
+    print_table(title, columns, rows)
+    console = wide()
     for text in ranking.advice():
         say(console, text)
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Collection[str]] = ()) -> Table:
-    """Text to the left, numbers to the right; a name is never broken."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for name in columns:
-        text = name in TEXT_COLUMNS
-        table.add_column(name, justify="left" if text else "right", no_wrap=text)
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _print(console: Console, table: Table, all_columns: bool = False) -> None:
-    if all_columns:
-        console.width = max(console.width, console.measure(table).maximum)
-    console.print(table)

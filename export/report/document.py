@@ -70,7 +70,7 @@ def document(measured: Measured) -> Document:
         headline=headline(lines),
         lines=lines,
         labels=m.labels,
-        front_end=FrontEnd(spec.name, spec.digest(), spec.to_json()) if spec else None,
+        front_end=FrontEnd(spec.name, spec.digest(), spec) if spec else None,
         verification=m.verification,
         estimates=m.estimates,
         accuracy=m.accuracy,

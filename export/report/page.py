@@ -5,6 +5,8 @@ Skipped targets are shown as skipped, with the reason.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from jinja2 import Environment
 
 from tinyscene.training.page.template import templates
@@ -26,6 +28,7 @@ def render(document: Document) -> bytes:
         devices=sections.devices(document.accuracy),
         target_devices=sections.target_devices(document.verification),
         live_at_peak=[r for r in memory.residents if r.first <= peak <= r.last],
+        front_end_settings=asdict(document.front_end.settings) if document.front_end else {},
         most_macs=max(row.macs for row in layers) or 1,
         most_bytes=max(row.n_bytes for row in layers) or 1,
     )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tinyscene.runtime.cost import Rule, Verdict
+from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import ExportError
 from ..targets.ethos_u import Estimates
@@ -117,7 +118,7 @@ class FrontEnd:
 
     name: str
     sha256: str
-    settings: dict[str, str | int | float]
+    settings: FrontendSpec
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ import pytest
 from tinyscene.export.errors import ExportError
 from tinyscene.export.targets.subprocesses import Failure, run_program
 
+WORKER = Failure("worker")
 
-def _python(code: str, failure: Failure = Failure("worker"), timeout_seconds: float | None = None) -> str:
+
+def _python(code: str, failure: Failure = WORKER, timeout_seconds: float | None = None) -> str:
     return run_program([sys.executable, "-c", code], failure, timeout_seconds=timeout_seconds).stdout
 
 
