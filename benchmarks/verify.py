@@ -134,7 +134,8 @@ def sets(
 
 def unexplained(verification: Verification) -> int:
     """Number of targets with a difference that no named exception covers, or that failed."""
-    assert not any(r.answers and r.answers.scores_different for r in verification.results if r.status == "equal")
+    equal = [result for result in verification.results if result.status == "equal"]
+    assert not any(result.predictions and result.predictions.scores_different for result in equal)
     return len(verification.failed)
 
 

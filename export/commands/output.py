@@ -53,7 +53,7 @@ def matrix_row(result: TargetResult) -> tuple[str, ...]:
 
 def wide_row(result: TargetResult) -> tuple[str, ...]:
     """One target as text, below :data:`WIDE_COLUMNS`."""
-    compared, answers, accuracy, cost = result.comparison, result.answers, result.accuracy, result.cost
+    compared, predictions, accuracy, cost = result.comparison, result.predictions, result.accuracy, result.cost
     ram = ram_bytes(cost)
     return (
         *(result.target, result.means, result.rounding or "", result.status),
@@ -63,10 +63,10 @@ def wide_row(result: TargetResult) -> tuple[str, ...]:
         f"{accuracy.share:.1%}" if accuracy else "",
         "{:.0%}-{:.0%}".format(*accuracy.interval) if accuracy else "",
         f"{accuracy.float_share:.1%}" if accuracy else "",
-        f"{answers.float_agreement:.1%}" if answers else "",
+        f"{predictions.float_agreement:.1%}" if predictions else "",
         f"{accuracy.mcnemar_p:.2f}" if accuracy else "",
-        f"{answers.clips:,}" if answers else "",
-        f"{answers.scores_different:,}" if answers else "",
+        f"{predictions.clips:,}" if predictions else "",
+        f"{predictions.scores_different:,}" if predictions else "",
         f"{cost.flash_bytes:,}" if cost and cost.flash_bytes else "",
         f"{ram:,}" if ram else "",
         f"{cost.instructions / 1e6:,.1f} M" if cost and cost.instructions else "",

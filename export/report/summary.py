@@ -32,27 +32,27 @@ def as_markdown(document: Document) -> str:
 
 
 def _matrix(document: Document) -> Iterator[str]:
-    answered = any(result.answers for result in document.verification.results)
-    head = (*MATRIX, *(CLIP_COLUMNS if answered else ()), *COSTS)
-    rows = [_target_row(result, answered) for result in document.verification.results]
-    rows += [_npu_row(estimate, answered) for estimate in document.estimates.rows]
+    has_clips = any(result.predictions for result in document.verification.results)
+    head = (*MATRIX, *(CLIP_COLUMNS if has_clips else ()), *COSTS)
+    rows = [_target_row(result, has_clips) for result in document.verification.results]
+    rows += [_npu_row(estimate, has_clips) for estimate in document.estimates.rows]
     empty = [""] * (len(head) - 4)
     rows += [(name, "estimates", "", "skipped", *empty) for name in document.estimates.left_out]
     yield from table(head, rows, numbers=len(head) - 4)
-    if answered:
+    if has_clips:
         share = document.verification.float_accuracy
         yield ""
         text = f"Clips: {cell(document.verification.data)}"
         yield f"{text}." if share is None else f"{text}; the float network classifies {share:.1%} correctly."
 
 
-def _target_row(result: TargetResult, answered: bool) -> tuple[str, ...]:
+def _target_row(result: TargetResult, has_clips: bool) -> tuple[str, ...]:
     cost, comparison = result.cost, result.comparison
     verdict = f"**{result.status}**" if result.status in ("different", "failed") else result.status
     different = f"{comparison.bytes_different:,} of {comparison.bytes_compared:,}" if comparison else ""
     return (
         *(result.target, result.means, result.rounding or "", verdict, different),
-        *(_clip_cells(result) if answered else ()),
+        *(_clip_cells(result) if has_clips else ()),
         f"{cost.flash_bytes:,}" if cost and cost.flash_bytes else "",
         f"{ram_bytes(cost):,}" if cost else "",
         f"{cost.instructions / 1e6:,.1f} M instructions" if cost and cost.instructions else "",
@@ -61,24 +61,24 @@ def _target_row(result: TargetResult, answered: bool) -> tuple[str, ...]:
 
 def _clip_cells(result: TargetResult) -> tuple[str, ...]:
     """The cells below :data:`CLIP_COLUMNS`."""
-    answers, accuracy = result.answers, result.accuracy
-    if answers is None:
+    predictions, accuracy = result.predictions, result.accuracy
+    if predictions is None:
         return ("",) * len(CLIP_COLUMNS)
     return (
         f"{accuracy.share:.1%}" if accuracy else "",
         interval_text(accuracy.interval) if accuracy else "",
-        f"{answers.float_agreement:.1%}",
+        f"{predictions.float_agreement:.1%}",
         f"{accuracy.mcnemar_p:.2f}" if accuracy else "",
-        f"{answers.scores_different:,}",
-        f"{answers.clips:,}",
+        f"{predictions.scores_different:,}",
+        f"{predictions.clips:,}",
     )
 
 
-def _npu_row(estimate: Estimate, answered: bool) -> tuple[str, ...]:
+def _npu_row(estimate: Estimate, has_clips: bool) -> tuple[str, ...]:
     e = estimate
-    answers = ("",) * (len(CLIP_COLUMNS) if answered else 0)
+    predictions = ("",) * (len(CLIP_COLUMNS) if has_clips else 0)
     costs = (f"{e.flash_bytes:,}", f"{e.sram_bytes:,}", f"{e.cycles / 1e6:,.2f} M cycles")
-    return (e.npu, "estimates", "", npu_share_text(e), "", *answers, *costs)
+    return (e.npu, "estimates", "", npu_share_text(e), "", *predictions, *costs)
 
 
 def _remarks(document: Document) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What verification found, as frozen records: one :class:`TargetResult` per target.
+"""The results of verification as frozen records: one :class:`TargetResult` per target.
 
 ``verify --json`` writes them, reports and tables read them.
 """
@@ -33,8 +33,8 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A target's output for the clips of the data.
+class Predictions:
+    """A target's scores on the clips of the data, compared with the graph's and the float network's.
 
     ``scores_different`` counts output codes that are not the graph's, ``float_agreement`` is the share of clips with
     the float network's label. ``accuracy`` is None for clips without labels.
@@ -61,7 +61,7 @@ class TargetResult:
 
     ``means`` says whether the target executes on this machine's processor, an emulator replaces its own, or the
     network is converted for it. The status ``converted`` means: written and compared, but not run. A member is None
-    where nothing was measured: ``comparison`` of every op's output, ``answers`` to the clips of the data,
+    where nothing was measured: ``comparison`` of every op's output, ``predictions`` on the clips of the data,
     ``front_end`` of a target that has its own, ``cost`` as firmware.
     """
 
@@ -72,7 +72,7 @@ class TargetResult:
     means: Means = "executes"
     seconds: float = 0.0
     comparison: Comparison | None = None
-    answers: Answers | None = None
+    predictions: Predictions | None = None
     front_end: FrontEndComparison | None = None
     cost: Figures | None = None
 
@@ -83,7 +83,7 @@ class TargetResult:
     @property
     def accuracy(self) -> Accuracy | None:
         """None without labelled clips."""
-        return self.answers.accuracy if self.answers else None
+        return self.predictions.accuracy if self.predictions else None
 
     def remarks(self) -> tuple[str, ...]:
         """Exceptions, the note, and the first difference, as text."""

@@ -29,7 +29,7 @@ from ..labelled.codes import LabelledCodes
 from ..targets.conversion import Conversion
 from ..targets.table import TARGETS, ConverterRow, Exposed, TargetRow
 from .op_comparison import Comparison, compare
-from .results import Accuracy, Answers, FrontEndComparison, Status, TargetResult, Verification
+from .results import Accuracy, FrontEndComparison, Predictions, Status, TargetResult, Verification
 
 EXPLAINED_CLIPS = 4  # clips whose scores are not the graph's, of which every op is compared
 
@@ -111,7 +111,7 @@ class _Subject:
 class _ClipResults:
     """``unequal``: the codes int8 (n, H, W, C) of clips whose scores are not the graph's."""
 
-    answers: Answers
+    predictions: Predictions
     front_end: FrontEndComparison | None
     unequal: I8
 
@@ -158,7 +158,7 @@ def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> T
         _status(comparison, output_differs),
         note="; ".join(notes),
         comparison=comparison,
-        answers=clips.answers if clips else None,
+        predictions=clips.predictions if clips else None,
         front_end=clips.front_end if clips else None,
         cost=engine.figures if isinstance(engine, FirmwareEngine) else None,
     )
@@ -177,20 +177,20 @@ def _run_clips(row: TargetRow, engine: Engine, labelled: LabelledCodes, graph: G
         if rows.any():  # the network is not charged for what its front end changed
             expected[rows] = NumpyEngine(graph, engine.rounding).output_codes(codes[rows])
     unequal = (scores != expected).reshape(len(scores), -1)
-    predictions = scores.reshape(len(scores), -1).argmax(axis=1)
-    answers = Answers(
-        clips=len(predictions),
+    labels = scores.reshape(len(scores), -1).argmax(axis=1)
+    predictions = Predictions(
+        clips=len(labels),
         scores_different=int(np.count_nonzero(unequal)),
-        float_agreement=float(np.mean(predictions == clips.float_labels)),
-        accuracy=_accuracy(predictions, clips),
+        float_agreement=float(np.mean(labels == clips.float_labels)),
+        accuracy=_accuracy(labels, clips),
     )
-    return _ClipResults(answers, front_end, codes[unequal.any(axis=1)])
+    return _ClipResults(predictions, front_end, codes[unequal.any(axis=1)])
 
 
-def _accuracy(predictions: np.ndarray, clips: LabelledCodes) -> Accuracy | None:
+def _accuracy(labels: np.ndarray, clips: LabelledCodes) -> Accuracy | None:
     if clips.labels is None:
         return None
-    correct, float_correct = predictions == clips.labels, clips.float_labels == clips.labels
+    correct, float_correct = labels == clips.labels, clips.float_labels == clips.labels
     return Accuracy(
         share=float(np.mean(correct)),
         interval=wilson_interval(int(correct.sum()), len(correct)),

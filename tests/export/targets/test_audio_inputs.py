@@ -65,8 +65,8 @@ def test_firmware_uses_its_own_front_end(tiny_bundle: Bundle, waveforms: np.ndar
     labelled = _labelled(tiny_bundle, waveforms).sample(3)
     c, numpy = verify(tiny_bundle.graph, inputs, targets=("c-host", "numpy-double"), labelled=labelled).results
     assert c.status == "equal"
-    assert c.answers is not None
-    assert (c.answers.scores_different, c.answers.clips) == (0, 3)
+    assert c.predictions is not None
+    assert (c.predictions.scores_different, c.predictions.clips) == (0, 3)
     assert c.front_end is not None
     assert c.front_end.codes_compared == labelled.codes.size
     assert c.front_end.max_lsb in (0, 1)
@@ -90,8 +90,8 @@ def test_a_wrong_front_end_is_counted_and_not_charged_to_the_network(
         tiny_bundle.graph, tiny_bundle.golden().inputs, targets=("numpy-double",), labelled=labelled
     ).results
     assert result.status == "equal"
-    assert result.answers is not None
-    assert result.answers.scores_different == 0
+    assert result.predictions is not None
+    assert result.predictions.scores_different == 0
     assert result.front_end is not None
     assert result.front_end.codes_different == np.count_nonzero(labelled.codes[-1, :2] != -128) > 0
     assert result.front_end.max_lsb > 1

@@ -171,8 +171,8 @@ def test_clips_with_other_scores_are_compared_op_by_op(tie: tuple[Graph, np.ndar
     golden, labels = np.zeros_like(codes), np.zeros(3, np.int64)
     clips = LabelledCodes(np.concatenate([golden, codes, golden]), labels, labels, np.full(3, "a"), "one tie")
     (result,) = verify(graph, golden, targets=("litert-reference",), labelled=clips).results
-    assert result.answers is not None
-    assert (result.status, result.answers.scores_different) == ("named exception", 1)
+    assert result.predictions is not None
+    assert (result.status, result.predictions.scores_different) == ("named exception", 1)
     assert result.comparison is not None
     assert (result.comparison.vectors, result.comparison.bytes_different) == (2, 1)
 
@@ -183,7 +183,7 @@ def test_clips_without_labels_give_the_agreement_with_float(graph: Graph, x: np.
     verification = verify(graph, x, targets=("numpy-double",), labelled=clips)
     (result,) = verification.results
     assert (verification.float_accuracy, result.accuracy) == (None, None)
-    assert result.answers is not None
-    assert (result.answers.clips, result.answers.scores_different) == (6, 0)
+    assert result.predictions is not None
+    assert (result.predictions.clips, result.predictions.scores_different) == (6, 0)
     predictions = clips.oracle(graph, "double").reshape(6, -1).argmax(axis=1)
-    assert result.answers.float_agreement == np.mean(predictions == 0)
+    assert result.predictions.float_agreement == np.mean(predictions == 0)
