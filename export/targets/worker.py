@@ -59,7 +59,7 @@ class LocalPython:
         module, *arguments = words
         paths = [str(folder / IMPORTS)]
         if self.python == Path(sys.executable):  # this Python may find packages through PYTHONPATH, another must not
-            paths += filter(None, [os.environ.get("PYTHONPATH")])
+            paths += [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         run_program(
             [str(self.python), "-P", "-m", module, str(folder / JOB), *arguments],
             failure,
