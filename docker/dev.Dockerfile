@@ -33,7 +33,7 @@ RUN python3 -m venv /opt/tinyscene \
 
 WORKDIR /src
 COPY --chown=tinyscene . .
-RUN pip install --no-cache-dir --no-deps --config-settings editable_mode=compat --editable . && chown -R tinyscene tinyscene.egg-info
+RUN pip install --no-cache-dir --no-deps --editable . && chown -R tinyscene tinyscene.egg-info
 USER tinyscene
 WORKDIR /data
 ENTRYPOINT ["tinyscene"]

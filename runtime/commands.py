@@ -219,7 +219,12 @@ def _lost(health: LiveHealth) -> list[str]:
 
 
 def bench(
-    bundle: BundleFolder,
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle folder.", show_default=False, autocompletion=one_of(("compare",))
+        ),
+    ],
     engine: Engine = "litert",
     threads: Threads = 1,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long, after half a second of warm-up.")] = 5.0,

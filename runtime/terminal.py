@@ -66,7 +66,7 @@ def notes(where: str, said: Iterable[str]) -> None:
 
 
 def wide() -> Console:
-    """Standard output; in a log nothing is cut or folded. Brackets are text, as in ``pip install 'tinyscene[npu]'``."""
+    """Standard output; in a log nothing is cut or folded. Brackets are text, as in ``pip install '.[npu]'``."""
     from rich.console import Console
 
     console = Console(markup=False)

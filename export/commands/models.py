@@ -1,4 +1,4 @@
-"""Sub-commands of ``export``: import, export, quality, npu, demo. Everything heavy is imported when a command runs."""
+"""Sub-commands of ``export``: import, export, quality, demo. Everything heavy is imported when a command runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tinyscene.firmware_harness.commands.options import Calls, Images, RoundingRule, Sources, TargetName, Tune
-from tinyscene.runtime.options import AsJson, BundleFolder, Overwrite, Quiet, some_of
+from tinyscene.runtime.options import AsJson, BundleFolder, Overwrite, Quiet
 from tinyscene.training.commands.train import Subset, named_recipes
 
 
@@ -173,48 +173,6 @@ def quality(
         print_ranking(opened.graph.name, ranking, rows)
 
 
-def _npus(incomplete: str) -> list[str]:
-    from ..targets.ethos_u import NPUS
-
-    return some_of(NPUS)(incomplete)
-
-
-def npu(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
-    targets: Annotated[
-        str, typer.Option(metavar="NAMES", help="With commas between, or all.", autocompletion=_npus)
-    ] = "all",
-    min_npu_share: Annotated[
-        float, typer.Option(metavar="PERCENT", min=0, max=100, help="Of the ops each NPU must take.")
-    ] = 0.0,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Estimate cycles and memory on Arm Ethos-U with Vela, and say which ops would fall back to the CPU.
-
-    Exit code 1 when an NPU takes less than --min-npu-share.
-    """
-    from tinyscene.runtime.terminal import steps
-
-    from ..targets.ethos_u import NPUS, Estimates, estimate, npu_named, vela_path
-    from .output import print_estimates
-
-    vela_path()
-    chosen = list(NPUS.values()) if targets == "all" else [npu_named(name) for name in targets.split(",")]
-    content = _tflite_of(model)
-    rows = []
-    with steps("compiling with Vela", len(chosen)) as step:
-        for each in chosen:
-            step(each.name)
-            rows.append(estimate(content, each))
-    if as_json:
-        typer.echo(json.dumps([e.to_json() for e in rows], indent=1))
-    else:
-        print_estimates(model.name, Estimates(tuple(rows)))
-    if any(100 * e.npu_share < min_npu_share for e in rows):
-        raise typer.Exit(1)
-
-
 def firmware_of_tflite(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite file.")],
     target: TargetName = "cortex-m4",
@@ -236,19 +194,6 @@ def firmware_of_tflite(
     folder = out if out is not None else model.resolve().with_name(f"{model.stem}-firmware")
     golden = file.golden() if run else None
     return deliver_and_show(file.graph, golden, target, rounding, folder, optimise, tune, image, as_json=as_json)
-
-
-def _tflite_of(model: Path) -> bytes:
-    """The TFLite file's content, out of a bundle whose digests hold or as it is."""
-    from tinyscene.runtime.bundle import read_bundle
-
-    from ..errors import ExportError
-
-    if model.suffix != ".tflite":
-        return read_bundle(model).file("model.tflite")
-    if not model.is_file():
-        raise ExportError(str(model), "no such file", next_step="check the path")
-    return model.read_bytes()
 
 
 def demo(

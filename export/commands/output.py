@@ -1,4 +1,4 @@
-"""Verification, NPU estimates and quantisation quality on a terminal: the deciding columns first, then notes as lines.
+"""Verification and quantisation quality on a terminal: a table of the deciding columns, then notes as lines.
 
 The table of targets fits a terminal of 80 columns; ``--wide`` prints every column, however long the lines become.
 """
@@ -9,7 +9,6 @@ from tinyscene.runtime.terminal import Column, print_table, say, wide
 
 from ..quantise.quality import Ranking
 from ..report.sections import ram_bytes
-from ..targets.ethos_u import Estimates
 from ..verify.results import TargetResult, Verification
 
 STYLES = {
@@ -100,28 +99,6 @@ def print_verification(verification: Verification, *, all_columns: bool = False)
     for result in results:
         for text in result.remarks():
             say(console, f"{result.target}: {text}")
-
-
-def print_estimates(model: str, estimates: Estimates) -> None:
-    """Print Vela's estimates side by side, then every op that an NPU leaves to the CPU, and what was left out."""
-    columns = (
-        *(Column("NPU"), Column("ops on NPU", right=True), Column("cycles", right=True), Column("ms", right=True)),
-        *(Column("SRAM B", right=True, priority=1), Column("flash B", right=True, priority=1)),
-    )
-    rows = [
-        (
-            *(e.npu, f"{e.ops_on_npu} of {e.ops_on_npu + e.ops_on_cpu}", f"{e.cycles:,}", f"{e.milliseconds:.2f}"),
-            *(f"{e.sram_bytes:,}", f"{e.flash_bytes:,}"),
-        )
-        for e in estimates.rows
-    ]
-    print_table(f"{model} on Ethos-U, estimated by Vela", columns, rows)
-    console = wide()
-    for e in estimates.rows:
-        for refused in e.refused:
-            say(console, f"{e.npu}: left to the CPU: {refused}")
-    for name, reason in estimates.left_out.items():
-        say(console, f"{name}: skipped: {reason}")
 
 
 def print_ranking(model: str, ranking: Ranking, count: int) -> None:

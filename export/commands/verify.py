@@ -61,7 +61,8 @@ def verify(
 
     from ..targets.ethos_u import NPUS, estimate_all
     from ..targets.table import TARGETS
-    from .output import print_estimates, print_verification
+    from .npu import print_estimates
+    from .output import print_verification
 
     names = _known_names(targets, (*TARGETS, *NPUS))
     subject = open_subject(model, data, clips)

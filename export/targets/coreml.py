@@ -11,6 +11,7 @@ import importlib.util
 
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
 from .conversion import Conversion
@@ -30,7 +31,7 @@ def converted_for_coreml(files: ModelFiles, inputs: I8) -> Conversion:
         ExportError: coremltools is not installed, or refuses the network.
     """
     if importlib.util.find_spec("coremltools") is None:
-        raise ExportError("coremltools", "is not installed", next_step="pip install 'tinyscene[npu]'", missing=True)
+        raise ExportError("coremltools", "is not installed", next_step=install_hint("npu"), missing=True)
     graph = files.graph
     record = WORKER.run(JobInput(graph=graph)).record
     note = (

@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tinyscene.runtime.cache import cache_folder
+from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, environment_folder
 
 from ..errors import ExportError
 from .subprocesses import Failure, run_program
@@ -22,13 +22,12 @@ PACKAGES = {
     "tflite_runtime": ("tflite-runtime==2.14.0", "numpy<2"),
     "tensorflow": ("tensorflow==2.21.0",),
 }
-COMPLETE = "complete"  # a marker file in every environment that was created to its end
 
 
 def is_available(module: str) -> bool:
     """Whether ``module`` can be used without creating an environment first."""
     own = module == "tensorflow" and importlib.util.find_spec(module) is not None
-    return own or (_folder(module) / COMPLETE).exists()
+    return own or (_folder(module) / ENVIRONMENT_COMPLETE).exists()
 
 
 def tensorflow_python() -> Path:
@@ -71,19 +70,19 @@ def environment(module: str, base: str = sys.executable) -> Path:
     """
     folder, packages = _folder(module), PACKAGES[module]
     python = folder / "bin" / "python"
-    if (folder / COMPLETE).exists():
+    if (folder / ENVIRONMENT_COMPLETE).exists():
         return python
     folder.parent.mkdir(parents=True, exist_ok=True)
     by_hand = f"{base} -m venv {folder} && {python} -m pip install {' '.join(packages)}"
     failure = Failure(module, "its environment cannot be created", next_step=by_hand, missing=True)
     run_program([base, "-m", "venv", "--clear", str(folder)], failure)
     run_program([str(python), "-m", "pip", "install", "--quiet", *packages], failure)
-    (folder / COMPLETE).touch()
+    (folder / ENVIRONMENT_COMPLETE).touch()
     return python
 
 
 def _folder(module: str) -> Path:
-    return cache_folder() / PACKAGES[module][0].replace("==", "-")
+    return environment_folder(PACKAGES[module][0])
 
 
 if __name__ == "__main__":

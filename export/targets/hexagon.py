@@ -12,6 +12,7 @@ import importlib.util
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ModelFiles, from_onnx_outputs, to_onnx_input
+from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
 from .subprocesses import Failure
@@ -36,9 +37,7 @@ class HexagonEngine:
         self._files = files
         self.notes: tuple[str, ...] = ()
         if importlib.util.find_spec("onnxruntime_qnn") is None:
-            raise ExportError(
-                "onnxruntime-qnn", "is not installed", next_step="pip install 'tinyscene[npu]'", missing=True
-            )
+            raise ExportError("onnxruntime-qnn", "is not installed", next_step=install_hint("npu"), missing=True)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""

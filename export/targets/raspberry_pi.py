@@ -22,12 +22,11 @@ from pathlib import Path
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.cache import cache_folder
+from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, cache_folder
 from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.files import replaced_folder
 
 from ..errors import ExportError
-from .environments import COMPLETE
 from .subprocesses import Failure, run_program
 from .worker import IMPORTS, JOB, JobInput, Worker
 from .workers.records import RaspberryPiRecord
@@ -185,12 +184,12 @@ def pi_root() -> Path:
     assert emulator is not None
     recipe = repr((SUITE, SYSTEM_PACKAGES, WHEELS, Path(emulator).stat().st_size))
     root = cache_folder() / f"raspberry-pi-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    if (root / COMPLETE).exists():
+    if (root / ENVIRONMENT_COMPLETE).exists():
         return root
     with replaced_folder(root) as unfinished:
         _unpack(unfinished)
         shutil.copy(emulator, unfinished / "usr/bin")
-        (unfinished / COMPLETE).touch()
+        (unfinished / ENVIRONMENT_COMPLETE).touch()
     return root
 
 

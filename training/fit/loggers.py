@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinyscene.runtime.install_hint import install_hint
 from tinyscene.runtime.terminal import is_quiet
 
 from ..errors import TrainingError
@@ -37,7 +38,7 @@ def log_to(names: str) -> str:
         if name not in SERVICES:
             raise TrainingError("--log", "unknown", expected=" | ".join(SERVICES), got=name)
         if importlib.util.find_spec(name) is None:
-            step = f"pip install 'tinyscene[{name}]'"
+            step = install_hint(name)
             raise TrainingError(f"--log {name}", "its package is not installed", next_step=step, missing=True)
     _chosen = chosen
     return names

@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from tinyscene.export.commands.output import print_estimates, print_verification
+from tinyscene.export.commands.npu import print_estimates
+from tinyscene.export.commands.output import print_verification
 from tinyscene.export.targets.ethos_u import Estimate, Estimates
 from tinyscene.export.targets.table import TARGETS
 from tinyscene.export.verify.op_comparison import Comparison
@@ -17,7 +18,7 @@ from tinyscene.runtime import terminal
 
 def test_brackets_in_a_note_are_text(capsys: pytest.CaptureFixture[str]) -> None:
     """Rich took [tensorflow] for a style, and the command that was printed installed nothing."""
-    note = "TensorFlow: is not installed; next: pip install 'tinyscene[tensorflow]'"
+    note = "TensorFlow: is not installed; next: pip install '.[tensorflow]'"
     result = TargetResult("tensorflow", None, "skipped", note=note)
     print_verification(Verification("net[1]", (result,)))
     output = capsys.readouterr().out
@@ -67,5 +68,5 @@ def test_estimates_fit_and_what_was_left_out_has_its_reason(capsys: pytest.Captu
     output = capsys.readouterr().out
     assert max(map(len, output.splitlines())) <= 80
     assert "12 of 13" in output
-    assert "ethos-u55-128: left to the CPU: ADD 'sum': unsupported" in output
+    assert "ethos-u55-128: on the CPU: ADD 'sum': unsupported" in output
     assert "ethos-u85-256: skipped: Vela: is not installed" in output

@@ -54,7 +54,7 @@ ESTIMATES = Estimates(
         Estimate("ethos-u55-128", 12, 0, (), 909_946, 1.82, 234_512, 154_560, 27_472_584),
         Estimate("ethos-u65-256", 11, 1, ("ADD 'sum<1>': unsupported",), 614_684, 0.61, 234_512, 172_048, 27_472_584),
     ),
-    {"ethos-u85-256": "Vela: is not installed; next: pip install 'tinyscene[npu]'"},
+    {"ethos-u85-256": "Vela: is not installed; next: pip install 'ethos-u-vela>=5'"},
 )
 
 

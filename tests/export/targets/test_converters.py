@@ -20,6 +20,7 @@ from tinyscene.export.targets.worker import JobOutput
 from tinyscene.export.targets.workers.records import CoremlRecord
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.graph import Graph, Quant
+from tinyscene.runtime.install_hint import install_hint
 
 OTHER_KINDS = OP_KINDS[6:]  # which the small net does not have
 
@@ -151,7 +152,7 @@ def test_without_the_tools_both_are_skipped_by_name(monkeypatch: pytest.MonkeyPa
     results = verify(graph, x, targets=("tensorflow-converter", "coreml")).results
     assert [r.status for r in results] == ["skipped", "skipped"]
     assert "python -m tinyscene.export.targets.environments tensorflow" in results[0].note
-    assert "pip install 'tinyscene[npu]'" in results[1].note
+    assert install_hint("npu") in results[1].note
 
 
 @pytest.mark.foreign("tensorflow")

@@ -17,6 +17,7 @@ from tinyscene.export.targets.table import Exposed
 from tinyscene.export.targets.worker import LocalPython
 from tinyscene.export.verify.op_comparison import compare
 from tinyscene.export.verify.verify import verify
+from tinyscene.runtime.install_hint import install_hint
 
 
 @pytest.mark.needs_module("onnxruntime_qnn")
@@ -65,7 +66,7 @@ def test_without_the_package_the_install_command_is_given(monkeypatch: pytest.Mo
     graph = small_net(np.random.default_rng(3), grn=False)
     (result,) = verify(graph, random_input(np.random.default_rng(4), graph), targets=("hexagon",)).results
     assert result.status == "skipped"
-    assert "pip install 'tinyscene[npu]'" in result.note
+    assert install_hint("npu") in result.note
 
 
 def test_a_crash_of_the_library_is_a_failure_with_its_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyscene.firmware_harness.build.image import build, sizes
-from tinyscene.firmware_harness.emit.model import emit
-from tinyscene.firmware_harness.run.engine import FirmwareEngine
-from tinyscene.firmware_harness.errors import FirmwareError
-from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
-from tinyscene.firmware_harness.cpu import kernel_set
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
-from tinyscene.firmware_harness.build.tools import run_tool
-from tinyscene.runtime.spec import preset
 from tests.firmware_harness.random_graphs import convolution
 from tests.graphs import small_net
+from tinyscene.firmware_harness.build.image import build, sizes
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.spec import preset
 
 HERE = Path(__file__).resolve().parent
 needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")

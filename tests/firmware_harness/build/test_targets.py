@@ -10,18 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyscene.firmware_harness.build.image import Image, build
-from tinyscene.firmware_harness.emit.model import emit
-from tinyscene.firmware_harness.run.emulate import Finished, run_image
-from tinyscene.firmware_harness.run.engine import FirmwareEngine
-from tinyscene.firmware_harness.errors import FirmwareError
-from tinyscene.firmware_harness.build.targets import C_FLAGS, CORTEX_M0PLUS, CORTEX_M4, CORTEX_M55, HOST, PORT_FOLDER, RISCV32, TARGETS, Target
-from tinyscene.firmware_harness.build.tools import run_tool
-from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.interpreter import run
 from tests.firmware_harness.machines import EMULATED, emulated, on_each
 from tests.firmware_harness.random_graphs import convolution, cp_mobile
 from tests.graphs import random_input, small_net
+from tinyscene.firmware_harness.build.image import Image, build
+from tinyscene.firmware_harness.build.targets import (
+    C_FLAGS,
+    CORTEX_M0PLUS,
+    CORTEX_M4,
+    CORTEX_M55,
+    HOST,
+    PORT_FOLDER,
+    RISCV32,
+    TARGETS,
+    Target,
+)
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.emulate import Finished, run_image
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.interpreter import run
 
 HERE = Path(__file__).resolve().parent
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}

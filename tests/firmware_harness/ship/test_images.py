@@ -15,6 +15,7 @@ from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.firmware_harness.ship.images import Segment, convert, read_image
 from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.install_hint import install_hint
 
 CHIP = "stm32l475xg"  # flash 0x08000000-0x080fffff
 needs_pyocd = pytest.mark.needs_module("pyocd")
@@ -178,4 +179,4 @@ def test_without_pyocd_the_package_is_named(tmp_path: Path, capsys, monkeypatch:
     assert command_line.main(["flash", str(image), "--chip", CHIP, "--dry-run"]) == 2
     said = capsys.readouterr().err
     assert "needs the Python package pyocd" in said
-    assert "next: pip install 'tinyscene[flash]'" in said
+    assert f"next: {install_hint('flash')}" in said

@@ -15,6 +15,7 @@ import pytest
 import tinyscene
 from tests.training.layout import write_layout
 from tinyscene import command_line
+from tinyscene.runtime.install_hint import install_hint
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.fit import loggers
 
@@ -72,7 +73,7 @@ def test_a_service_that_is_not_there_is_refused_before_any_work(
     words = [*command, "p1-dfm", "--data", "nowhere", "--out", str(tmp_path / "run"), "--log"]
     assert command_line.main([*words, "wandb"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "error: --log wandb: its package is not installed; next: pip install 'tinyscene[wandb]'"
+    assert line == f"error: --log wandb: its package is not installed; next: {install_hint('wandb')}"
     assert command_line.main([*words, "wanbd"]) == 2
     assert "expected wandb | mlflow; got wanbd" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
