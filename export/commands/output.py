@@ -95,7 +95,7 @@ def print_verification(verification: Verification, *, all_columns: bool = False)
     if verification.float_accuracy is not None:
         say(console, f"float accuracy {verification.float_accuracy:.1%} on {verification.data}")
     if all_columns and any(result.accuracy for result in results):
-        say(console, "p: probability of so many differently classified clips by chance alone (McNemar)")
+        say(console, "p: exact McNemar test of the accuracy against the float network's")
     for result in results:
         for text in result.remarks():
             say(console, f"{result.target}: {text}")

@@ -88,12 +88,12 @@ def _npu_lines(estimates: Estimates) -> Iterator[Line]:
         if e.ops_on_cpu:
             yield Line("warn", f"{e.npu} leaves {e.ops_on_cpu} of {e.ops_on_npu + e.ops_on_cpu} ops to the CPU")
     if estimates.left_out:
-        yield Line("skip", f"{len(estimates.left_out)} NPUs were not estimated: {', '.join(estimates.left_out)}")
+        yield Line("skip", f"NPUs without an estimate: {', '.join(estimates.left_out)}")
 
 
 def _budget_line(verdict: Verdict) -> Line:
-    what = "Parameters take" if verdict.limit_name == "size" else "One clip takes"
-    text = f"{what} {verdict.measured:,} {verdict.unit} of at most {verdict.limit:,} {verdict.unit}"
+    name = "Parameters" if verdict.limit_name == "size" else "MACs per clip"
+    text = f"{name}: {verdict.measured:,} {verdict.unit}, limit {verdict.limit:,} {verdict.unit}"
     over = verdict.measured - verdict.limit
     return Line("pass", text) if verdict.passed else Line("fail", f"{text}: {over:,} {verdict.unit} over the limit")
 

@@ -207,11 +207,11 @@ def _common(o: ObservedOp, expected: I8) -> str:
     parts = ["no known fault explains it"]
     if len(channels) <= max(1, wrong.shape[-1] // 8):
         listed = ", ".join(map(str, channels[:8]))
-        parts.append(f"only channel {listed} of {wrong.shape[-1]}: look at its weights, bias and scale")
+        parts.append(f"only channel {listed} of {wrong.shape[-1]} differs: check its weights, bias and scale")
     if np.abs(off).max() == 1:
-        parts.append("all off by one: rounding")
+        parts.append("every difference is 1: rounding")
     elif (off[wrong] > 0).all() or (off[wrong] < 0).all():
-        parts.append("all in one direction")
+        parts.append("all differences have one sign")
     if not (o.output[wrong] != o.output[wrong][0]).any():
-        parts.append(f"all are {int(o.output[wrong][0])}")
+        parts.append(f"every wrong code is {int(o.output[wrong][0])}")
     return "; ".join(parts)

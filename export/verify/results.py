@@ -22,7 +22,7 @@ class Accuracy:
     """Shares of labelled clips in [0, 1].
 
     ``interval`` holds ``share`` with 95 % (Wilson); ``float_share`` is the float network's on the same clips;
-    ``mcnemar_p`` is the probability of so many differently classified clips by chance alone (McNemar).
+    ``mcnemar_p`` is of McNemar's exact test of the two.
     """
 
     share: float

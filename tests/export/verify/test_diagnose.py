@@ -210,5 +210,5 @@ def test_what_no_fault_explains_is_described(graph: Graph, x: np.ndarray) -> Non
     wrong[..., 5] = np.where(wrong[..., 5] < 100, wrong[..., 5] + 7, wrong[..., 5])
     found = _found(graph, x, _again(graph, shown, LAYER + 1, **{name: wrong}))
     assert "no known fault explains it; only channel 5 of 8" in found.explanation
-    assert "all in one direction" in found.explanation
+    assert "all differences have one sign" in found.explanation
     assert f"(accumulator {found.accumulator:,})" in str(found)
