@@ -71,10 +71,10 @@ def _require_modules(*names: str) -> None:
 
 def _require_environment(module: str, selected: bool) -> None:
     """A missing environment fails the test only when ``-m foreign`` selects these tests, as `.ci/run` does."""
-    from tinyscene.export.targets.other_tflite import is_there
+    from tinyscene.export.targets.environments import is_available
 
-    if not is_there(module):
-        what = f"{module}'s environment (python -m tinyscene.export.targets.other_tflite {module})"
+    if not is_available(module):
+        what = f"{module}'s environment (python -m tinyscene.export.targets.environments {module})"
         _absent(what) if selected else pytest.skip(f"{what} is missing")
 
 

@@ -40,7 +40,8 @@ from ..report.provenance import provenance
 from ..report.records import AccuracyRow, Document
 from ..targets.ethos_u import NPUS, estimate_all
 from ..targets.table import CORE_TARGETS
-from ..verify.verify import Verification, verify_bundle
+from ..verify.results import Verification
+from ..verify.verify import verify_bundle
 from ..write_bundle import bundle_provenance, export_bundle
 from .output import print_verification
 
@@ -213,8 +214,9 @@ def _closing_table(bundle: Bundle, trained: Trained, int8: Metrics, verification
         table.add_row(verdict.limit_name, f"{word}: {verdict.measured:,} of {verdict.limit:,} (rule {cost.rule})")
     ran = [r for r in verification.results if r.status != "skipped"]
     equal = sum(r.passed for r in ran)
-    n_bytes = sum(r.bytes_compared for r in ran)
-    table.add_row("targets equal to the graph", f"{equal} of {len(ran)}, {n_bytes:,} bytes compared")
+    table.add_row(
+        "targets equal to the graph", f"{equal} of {len(ran)}, {verification.bytes_compared:,} bytes compared"
+    )
     for result in verification.skipped:
         table.add_row(f"skipped: {result.target}", result.note)
     table.add_row("report", str(bundle.path / "report.html"))

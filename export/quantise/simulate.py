@@ -167,7 +167,7 @@ class PytorchEngine:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self.notes = (f"version {torch.__version__}",)
+        self.notes: tuple[str, ...] = (f"version {torch.__version__}",)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every activation except the input, by name, int8 (batch, ...)."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
-from .subprocesses import last_line, run_program
+from .subprocesses import Failure, last_line, run_program
 
 VELA_TIMEOUT_SECONDS = 600
 _OPERATORS = re.compile(r"(CPU|NPU) operators = (\d+)")
@@ -163,9 +163,9 @@ def _run_vela(folder: Path, npu: Npu) -> str:
         *("--accelerator-config", npu.name, "--config", "Arm/vela.ini"),
         *("--system-config", npu.system_config, "--memory-mode", npu.memory_mode),
     ]
-    where = f"Vela for {npu.name}"
-    ended = run_program(command, where, "refuses the file", folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
-    return ended.stdout + ended.stderr
+    failure = Failure(f"Vela for {npu.name}", "refuses the file")
+    done = run_program(command, failure, folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
+    return done.stdout + done.stderr
 
 
 def _refused(printed: str) -> tuple[str, ...]:
