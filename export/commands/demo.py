@@ -25,7 +25,8 @@ from tinyscene.training.evaluation.metrics import Metrics, evaluate
 from tinyscene.training.models.checkpoint import LoadedModel
 from tinyscene.training.pipeline import StudentResult, TeacherReport, train_student, train_teachers
 from tinyscene.training.recipe import Recipe, load_recipe
-from tinyscene.training.synthetic.dataset import write_tau22_layout
+from tinyscene.training.run import Run
+from tinyscene.training.synthetic.dataset import SyntheticSettings, write_tau22_layout
 
 from ..labelled.inputs import labelled_from_clips
 from ..quantise.calibration import batches, clip_log_mels, evenly
@@ -100,20 +101,20 @@ def _train(console: Console, opened: Tau22 | None, out: Path, recipe: Recipe, se
     with _stage(console, "data"):
         if opened is None:
             if not folder.exists():
-                write_tau22_layout(folder, seed=seed)
+                write_tau22_layout(folder, SyntheticSettings(seed))
             opened = Tau22.open(folder)
         dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
         counts = f"{len(dataset.train)} training, {len(dataset.validation)} validation, {len(dataset.test)} test"
         console.print(f"  {folder}: {counts} clips, {len(dataset.labels)} scenes", highlight=False)
-    run = out / "run"
+    run = Run(dataset, out / "run", seed, resume=True)
     with _stage(console, "teachers"):
-        targets, teachers = train_teachers(recipe, dataset, run, seed=seed, resume=True)
+        targets, teachers = train_teachers(recipe, run)
         console.print(f"  together {teachers.ensemble.accuracy:.1%}", highlight=False)
     with _stage(console, "student"):
-        student = train_student(recipe, dataset, run, soft_targets=targets, seed=seed, resume=True)
+        student = train_student(recipe, run, soft_targets=targets)
         console.print(f"  {recipe.network}, distilled: {student.metrics.accuracy:.1%}", highlight=False)
     with _stage(console, "student without teachers"):
-        alone = train_student(recipe, dataset, run, seed=seed, resume=True, name="no-teacher")
+        alone = train_student(recipe, run, name="no-teacher")
         console.print(f"  {recipe.network}, labels alone: {alone.metrics.accuracy:.1%}", highlight=False)
     with _stage(console, "quantisation-aware training"):
         source = LoadedModel(student.model, student.config, student.frontend, student.labels)
@@ -124,7 +125,7 @@ def _train(console: Console, opened: Tau22 | None, out: Path, recipe: Recipe, se
             settings=recipe.qat,
             dataset=dataset,
             soft_targets=targets,
-            run_dir=run / "qat",
+            run_dir=run.folder / "qat",
             seed=seed,
             calibration=batches(clip_log_mels(dataset.train.take(rows), student.frontend)),
             resume=True,

@@ -11,7 +11,7 @@ import typer
 
 from tinyscene.firmware_harness.commands.options import Calls, Images, RoundingRule, Sources, TargetName, Tune
 from tinyscene.runtime.options import AsJson, BundleFolder, Overwrite, Quiet, some_of
-from tinyscene.training.commands.train import Subset, named_recipes
+from tinyscene.training.commands.options import Subset, named_recipes
 
 
 def import_checkpoint(

@@ -60,19 +60,17 @@ def quantise_aware(
         ExportError: the network has no integer form. TrainingError: training diverged or its folder is another run's.
     """
     from tinyscene.training.fit.fit import fit
+    from tinyscene.training.models.network import Network
+    from tinyscene.training.run import Run
 
     net = QuantNet(fold(model, (frontend.n_mels, frontend.n_frames)))
     calibrate(net, calibration, floor=frontend.floor, ways=FOR_TRAINING)
     net.freeze(False)
     fit(
-        net,
-        frontend=frontend,
-        recipe=settings,
-        dataset=dataset,
-        run_dir=run_dir,
+        Network(net, frontend),
+        settings,
+        Run(dataset, run_dir, seed, resume),
         soft_targets=soft_targets,
-        seed=seed,
-        resume=resume,
         callbacks=[HoldRanges(net, round(settings.epochs * MOVING_SHARE))],
     )
     net.freeze()

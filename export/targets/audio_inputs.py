@@ -53,7 +53,7 @@ def in_pytorch(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """What training hears."""
     import torch
 
-    from tinyscene.training.fit.log_mel import TorchLogMel
+    from tinyscene.training.transforms.log_mel import TorchLogMel
 
     with torch.no_grad():
         log_mels = TorchLogMel(spec)(torch.from_numpy(np.stack([mono_float32(clip) for clip in waveforms])))

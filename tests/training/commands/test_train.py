@@ -1,4 +1,4 @@
-"""The commands, as a user types them."""
+"""The training commands from the command line."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_train_writes_a_student_and_resumes(tmp_path: Path, capsys: pytest.Captu
     recipe.write_text(RECIPE)
     arguments = ["train", str(recipe), "--data", str(data), "--out", str(out)]
     assert command_line.main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "teacher cpresnet-33k" in said
-    assert "device s4" in said
+    printed = capsys.readouterr().out
+    assert "teacher cpresnet-33k" in printed
+    assert "device s4" in printed
     student = load_any(out / "student.pt")
     assert student.labels == ("airport", "bus", "park")
     metrics = json.loads((out / "student_metrics.json").read_text())
@@ -59,12 +59,12 @@ def test_teachers_then_their_logits_then_the_student(tmp_path: Path, capsys: pyt
     assert command_line.main(["teachers", "logits", *words]) == 2
     assert "no such file" in capsys.readouterr().err
     assert command_line.main(["teachers", "train", *words, "--resume"]) == 0
-    assert "teachers together (mean)" in capsys.readouterr().out
+    assert "teacher ensemble (mean)" in capsys.readouterr().out
     assert not (out / "student.pt").exists()
     for path in out.glob("teachers/*/logits-*.npz"):
         path.unlink()
     assert command_line.main(["teachers", "logits", *words]) == 0
-    assert "logits of 60 clips, and of 2 views of those for training by cpresnet-33k" in capsys.readouterr().out
+    assert "logits of 60 clips, and of 2 views of the training clips, teacher cpresnet-33k" in capsys.readouterr().out
     written = {path.name for path in out.glob("teachers/*/*.npz")}
     assert written == {f"logits-{part}.npz" for part in ("train", "train-views", "validation", "test")}
     assert command_line.main(["train", *words, "--resume"]) == 0
