@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -93,7 +92,7 @@ class DeviceReport:
             Verdict("macs", DCASE_BUDGET.max_macs, self.macs, "MAC", "dcase"),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """With ``checkpoints``, which maps every device of the training part to its file."""
         checkpoints = {d.device: d.checkpoint for d in self.devices if d.train_clips}
         limits = [{**asdict(verdict), "passed": verdict.passed} for verdict in self.limits]

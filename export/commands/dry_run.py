@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -76,7 +75,7 @@ class DryRun:
     def hours(self) -> float:
         return sum(expense.hours for expense in self.expenses)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         limits = [{**asdict(verdict), "passed": verdict.passed} for verdict in self.limits]
         return {**asdict(self), "limits": limits, "hours": self.hours}
 

@@ -152,13 +152,19 @@ def split_validation(train: Sequence[Record]) -> tuple[tuple[Record, ...], tuple
     by_scene: dict[str, set[str]] = {}
     for r in train:
         by_scene.setdefault(r.scene, set()).add(r.place)
-    held: set[str] = set()
+    validation_places: set[str] = set()
     for scene, places in sorted(by_scene.items()):
         order = sorted(places, key=lambda place: hashlib.sha256(f"{scene} {place}".encode()).digest())
-        held |= set(order[: round(VALIDATION_SHARE * len(order)) or int(len(order) >= 3)])
-    kept = {r.scene for r in train if r.place not in held}
-    held = {place for place in held if all(scene in kept or place not in p for scene, p in by_scene.items())}
-    return tuple(r for r in train if r.place not in held), tuple(r for r in train if r.place in held)
+        validation_places |= set(order[: round(VALIDATION_SHARE * len(order)) or int(len(order) >= 3)])
+    remaining_scenes = {r.scene for r in train if r.place not in validation_places}
+    validation_places = {
+        place
+        for place in validation_places
+        if all(scene in remaining_scenes or place not in p for scene, p in by_scene.items())
+    }
+    return tuple(r for r in train if r.place not in validation_places), tuple(
+        r for r in train if r.place in validation_places
+    )
 
 
 def split_folds(train: Sequence[Record], folds: int) -> I64:

@@ -53,7 +53,7 @@ class LoadedModel:
     config: ModelConfig
     frontend: FrontendSpec
     labels: tuple[str, ...]
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, object] = field(default_factory=dict)
 
 
 def save_model(
@@ -62,7 +62,7 @@ def save_model(
     config: ModelConfig,
     frontend: FrontendSpec,
     labels: tuple[str, ...],
-    metrics: dict[str, Any],
+    metrics: dict[str, object],
 ) -> None:
     """Write a tinyscene checkpoint: plain tensors and one JSON string."""
     record = {

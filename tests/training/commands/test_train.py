@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,21 @@ def test_compare_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert out.startswith("| training | test accuracy")
     assert "| P1 projection: mean, and a stage of cpresnet-33k |" in out
     assert "mean, seed 0:" in err
+
+
+def test_help_lists_grouped_options_without_importing_torch() -> None:
+    commands = ["train", "train compare", "train devices", "teachers train", "teachers logits", "eval", "recipe fit"]
+    code = "import sys; from tinyscene import command_line\n"
+    code += "for line in sys.argv[1:]: assert command_line.main([*line.split(), '--help']) == 0\n"
+    code += "assert not {'torch', 'lightning', 'scipy'} & set(sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code, *commands], capture_output=True, text=True, check=True)
+    for option in ("--data", "--subset", "--resume", "--seed", "--seeds", "--against", "--max-macs", "--log"):
+        assert option in process.stdout
+
+
+def test_missing_options_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["train", "cpm23-8", "--data", "tau"]) == 2
+    assert "--out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

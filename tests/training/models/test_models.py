@@ -36,13 +36,13 @@ COUNTS = {
 
 def counted(model: nn.Module, frames: int) -> dict[str, tuple[int, int]]:
     """Parameters and MACs per layer, by hand: convolutions per output position, BatchNorm once."""
-    found: dict[str, tuple[int, int]] = {}
+    costs: dict[str, tuple[int, int]] = {}
 
     def note(name: str):
         def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
             parameters = sum(p.numel() for p in module.parameters())
             places = output.shape[2] * output.shape[3] if isinstance(module, nn.Conv2d) else 1
-            found[name] = (parameters, parameters * places)
+            costs[name] = (parameters, parameters * places)
 
         return hook
 
@@ -55,7 +55,7 @@ def counted(model: nn.Module, frames: int) -> dict[str, tuple[int, int]]:
         model.eval()(torch.zeros(1, 1, 256, frames))
     for handle in handles:
         handle.remove()
-    return found
+    return costs
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -68,15 +68,15 @@ def distance_between(config: ModelConfig, like: ModelConfig, bins: int, frames: 
 def test_no_network_of_the_grid_is_better(like: str, budget: Budget) -> None:
     """Random networks of the grid or one step from the best: none fills more, and no full one is nearer."""
     shape, frontend = MODELS[like], preset("cpm23" if MODELS[like].grn else "dcase25")
-    found = fit_budget(shape, frontend, budget)
-    for each in found:
+    candidates = fit_budget(shape, frontend, budget)
+    for each in candidates:
         assert (each.n_bytes, each.macs) == int8_cost(each.config, frontend)
         assert each.n_bytes <= budget.max_bytes
         assert each.macs <= budget.max_macs
         expected = distance_between(each.config, shape, frontend.n_mels, frontend.n_frames)
         assert each.distance == pytest.approx(expected)
-    assert [each.distance for each in found] == sorted(each.distance for each in found)
-    assert len({str(each.config) for each in found}) == len(found) == 5
+    assert [each.distance for each in candidates] == sorted(each.distance for each in candidates)
+    assert len({str(each.config) for each in candidates}) == len(candidates) == 5
 
     rng, ways, full = np.random.default_rng(0), stride_placements(), 0
     grid = {"base_channels": BASES, "channels_multiplier": MULTIPLIERS, "expansion_rate": EXPANSIONS}
@@ -85,16 +85,16 @@ def test_no_network_of_the_grid_is_better(like: str, budget: Budget) -> None:
         change = {name: grid[name][rng.integers(len(grid[name]))] for name in names if name in grid}
         if "strides" in names:
             change["strides"] = dict(ways[rng.integers(len(ways))])
-        config = found[rng.integers(5)].config.model_copy(update=change)
+        config = candidates[rng.integers(5)].config.model_copy(update=change)
         n_bytes, macs = int8_cost(config, frontend)
         if n_bytes > budget.max_bytes or macs > budget.max_macs:
             continue
         fill = min(n_bytes / budget.max_bytes, macs / budget.max_macs)
-        assert fill <= found[0].fill + FULL
-        if fill >= min(each.fill for each in found):
+        assert fill <= candidates[0].fill + FULL
+        if fill >= min(each.fill for each in candidates):
             full += 1
             distance = distance_between(config, shape, frontend.n_mels, frontend.n_frames)
-            assert distance >= found[0].distance - 1e-9
+            assert distance >= candidates[0].distance - 1e-9
     assert full > 20
 
 

@@ -47,5 +47,5 @@ def test_another_upper_edge_equals_that_front_end() -> None:
 def test_refusals() -> None:
     log_mel = TorchLogMel(preset("cpm23"))
     for samples in (torch.zeros(32_000), torch.zeros(2, 100)):
-        with pytest.raises(TrainingError, match="batch of audio"):
+        with pytest.raises(TrainingError, match="batch of waveforms"):
             log_mel(samples)
