@@ -60,11 +60,8 @@ def fit(
 
     recipe = load_recipe(like)
     budget = Budget(max_bytes=parse_size(limits.max_size), max_macs=parse_count(limits.max_macs))
-    if out is not None and (out.suffix not in (".yaml", ".yml") or (out.exists() and not overwrite)):
-        step = "give --overwrite or another --out" if out.exists() else "use a name that ends in .yaml"
-        raise TrainingError(
-            str(out), "already exists" if out.exists() else "not a file name of a recipe", next_step=step
-        )
+    if out is not None:
+        _require_new_recipe(out, overwrite)
     sizes, frontend = recipe.sizes(), preset(recipe.frontend)
     if sizes is None or sizes.arch != "cp_mobile":
         raise TrainingError(
@@ -87,6 +84,15 @@ def fit(
     typer.echo(f"int8 with BatchNorm folded, rule dcase: {RULES['dcase']}")
     if out is not None:
         typer.echo(f"{out}: recipe '{like}' with the first network")
+
+
+def _require_new_recipe(out: Path, overwrite: bool) -> None:
+    from ..errors import TrainingError
+
+    if out.exists() and not overwrite:
+        raise TrainingError(str(out), "already exists", next_step="give --overwrite or another --out")
+    if out.suffix not in (".yaml", ".yml"):
+        raise TrainingError(str(out), "not a file name of a recipe", next_step="use a name that ends in .yaml")
 
 
 def model_of(candidate: Candidate) -> dict[str, object]:

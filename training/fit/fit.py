@@ -120,12 +120,7 @@ def fit(
     Raises:
         TrainingError: the folder holds another run, a clip has no soft targets, or training diverged.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = run.folder / CHECKPOINT
-    resumed = run.resume and checkpoint.is_file()
-    _write_identity(RunIdentity.of(network.frontend, settings, run, soft_targets, features), run.folder, resumed)
-    if not run.resume and is_first():
-        checkpoint.unlink(missing_ok=True)
+    resume_from = _prepare_folder(RunIdentity.of(network.frontend, settings, run, soft_targets, features), run)
     torch.manual_seed(run.seed)
     model = network.model
     _set_memory_format(model, torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
@@ -134,19 +129,7 @@ def fit(
     module.steps_per_epoch = len(loaders.train)
     keeper = _Keeper(run.folder, settings, validated=loaders.validation is not None)
     throughput = Throughput()
-    with open_loggers(run.folder, settings.model_dump(mode="json")) as loggers, warnings.catch_warnings():
-        trainer = _trainer(settings, loggers, run.progress, loaders, [*callbacks, throughput, keeper])
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(
-            module,
-            loaders.train,
-            loaders.validation,
-            ckpt_path=str(checkpoint) if resumed else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    _run_epochs(module, loaders, run, [*callbacks, throughput, keeper], resume_from)
     keeper.restore(model, lambda: _log_mels(network.frontend, loaders.train, module.device))
     _set_memory_format(model, torch.contiguous_format)
     model.eval()
@@ -241,6 +224,25 @@ def _log_mels(frontend: FrontendSpec, batches: DataLoader[Batch], device: torch.
     return (log_mel(batch["waveform"].to(device).float() / 32768.0) for batch in batches)
 
 
+def _run_epochs(
+    module: SceneModule, loaders: Loaders, run: Run, callbacks: Sequence[Callback], resume_from: Path | None
+) -> None:
+    settings = module.settings
+    with open_loggers(run.folder, settings.model_dump(mode="json")) as loggers, warnings.catch_warnings():
+        trainer = _trainer(settings, loggers, run.progress, loaders, callbacks)
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer.fit(
+            module,
+            loaders.train,
+            loaders.validation,
+            ckpt_path=None if resume_from is None else str(resume_from),
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
 def _trainer(
     settings: FitSettings, loggers: list[Logger], progress: bool, loaders: Loaders, callbacks: Sequence[Callback]
 ) -> lightning.Trainer:
@@ -269,18 +271,27 @@ def _trainer(
     )
 
 
-def _write_identity(identity: RunIdentity, folder: Path, resumed: bool) -> None:
-    """Write ``run.json``; raises TrainingError if a resumed run was of another identity."""
-    path, record = folder / RUN, asdict(identity)
+def _prepare_folder(identity: RunIdentity, run: Run) -> Path | None:
+    """Create the folder and write ``run.json``; returns the checkpoint to resume from, if any.
+
+    Raises TrainingError if the run to resume has another identity.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = run.folder / CHECKPOINT
+    resumed = run.resume and checkpoint.is_file()
+    path, record = run.folder / RUN, asdict(identity)
     previous: dict[str, object] = {}
     if resumed:
         previous = json.loads(path.read_text()) if path.is_file() else {}
         differing = sorted(key for key in record if previous.get(key) != record[key])
         if differing:
             raise TrainingError(
-                str(folder),
-                f"cannot resume, the run there differs in {', '.join(differing)}",
+                str(run.folder),
+                f"cannot resume, the previous run differs in {', '.join(differing)}",
                 next_step="use the same recipe, data and seed, or another folder",
             )
     if is_first():
         path.write_text(json.dumps({**previous, **record}, indent=1, sort_keys=True) + "\n")
+        if not run.resume:
+            checkpoint.unlink(missing_ok=True)
+    return checkpoint if resumed else None
