@@ -23,6 +23,7 @@ from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.pipeline import train_student
 from tinyscene.training.recipe import Recipe, load_recipe
+from tinyscene.training.run import Run
 from tinyscene.training.statistics import bootstrap_interval
 
 OFF = {"mixstyle_p": 0.0, "device_ir_p": 0.0}
@@ -41,7 +42,8 @@ def correct_clips(recipe: Recipe, dataset: Dataset, out: Path, way: str, seeds: 
     student_recipe = recipe.model_copy(update=changed)
     rows = []
     for seed in seeds:
-        student = train_student(student_recipe, dataset, out, seed=seed, resume=True, name=f"{way}-{seed}")
+        run = Run(dataset, out, seed, resume=True)
+        student = train_student(student_recipe, run, name=f"{way}-{seed}")
         rows.append(student.logits.argmax(axis=1) == dataset.test.targets)
         print(f"{way}, seed {seed}: {rows[-1].mean():.1%}", file=sys.stderr)
     return np.stack(rows).astype(np.float64)

@@ -51,6 +51,7 @@ from tinyscene.training.data.tau22 import Clips, Dataset
 from tinyscene.training.distillation.soft_targets import SoftTargets
 from tinyscene.training.models.checkpoint import LoadedModel, load_any
 from tinyscene.training.recipe import QAT
+from tinyscene.training.run import Run
 from tinyscene.training.statistics import wilson_interval
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-int8.md"
@@ -125,7 +126,8 @@ def trained(model: LoadedModel, calibration: list[Audio], log_mels: np.ndarray, 
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
         settings = QAT.model_copy(update={"epochs": epochs, "validate_every": epochs, "learning_rate": 1e-5})
         dataset = Dataset(model.labels, model.frontend.sample_rate_hz, clips, last, last)
-        training = QatTraining(model.frontend, settings, dataset, Path(scratch), 0, SoftTargets(names, logits))
+        run = Run(dataset, Path(scratch), seed=0)
+        training = QatTraining(model.frontend, settings, run, SoftTargets(names, logits))
         return quantise_aware(model, "cpm23", log_mels, training)
 
 

@@ -55,11 +55,11 @@ def main() -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     with tempfile.TemporaryDirectory() as scratch:
         dataset = noise(Path(scratch), options.steps * settings.batch_size, network.frontend.sample_rate_hz)
-        step = training_rate(network.model, network.frontend, settings, dataset, steps=options.steps)
+        step = training_rate(network, settings, dataset, steps=options.steps)
         pipeline = reading_rate(dataset, settings, 8 * options.steps)
         if options.compile:
             fresh, compiled = build_network(settings, len(LABELS)), settings.model_copy(update={"compile": True})
-            fast = training_rate(fresh.model, fresh.frontend, compiled, dataset, steps=options.steps)
+            fast = training_rate(fresh, compiled, dataset, steps=options.steps)
     parameters = parameter_count(network.model)
     print(f"student {recipe.network}, {parameters:,} parameters, batches of {settings.batch_size}, {device}")
     print(f"step {step:,.1f} clips/s, pipeline alone {pipeline:,.0f} clips/s: {pipeline / step:.1f} times the step")

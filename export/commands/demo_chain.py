@@ -25,7 +25,8 @@ from tinyscene.training.evaluation.metrics import Metrics, evaluate
 from tinyscene.training.models.checkpoint import LoadedModel
 from tinyscene.training.pipeline import StudentResult, TeacherReport, train_student, train_teachers
 from tinyscene.training.recipe import Recipe, load_recipe
-from tinyscene.training.synthetic.dataset import write_tau22_layout
+from tinyscene.training.run import Run
+from tinyscene.training.synthetic.dataset import SyntheticSettings, write_tau22_layout
 
 from ..labelled.inputs import labelled_from_clips
 from ..quantise.calibration import clip_log_mels, evenly
@@ -124,25 +125,25 @@ def _train(console: Console, opened: Tau22 | None, settings: DemoSettings, recip
     with _stage(console, "data"):
         if opened is None:
             if not folder.exists():
-                write_tau22_layout(folder, seed=seed)
+                write_tau22_layout(folder, SyntheticSettings(seed))
             opened = Tau22.open(folder)
         dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
         counts = f"{len(dataset.train)} training, {len(dataset.validation)} validation, {len(dataset.test)} test"
         console.print(f"  {folder}: {counts} clips, {len(dataset.labels)} scenes", highlight=False)
-    run = out / "run"
+    run = Run(dataset, out / "run", seed, resume=True)
     with _stage(console, "teachers"):
-        targets, teachers = train_teachers(recipe, dataset, run, seed=seed, resume=True)
+        targets, teachers = train_teachers(recipe, run)
         console.print(f"  ensemble: {teachers.ensemble.accuracy:.1%}", highlight=False)
     with _stage(console, "student"):
-        student = train_student(recipe, dataset, run, soft_targets=targets, seed=seed, resume=True)
+        student = train_student(recipe, run, soft_targets=targets)
         console.print(f"  {recipe.network}, distilled: {student.metrics.accuracy:.1%}", highlight=False)
     with _stage(console, "student without teachers"):
-        without = train_student(recipe, dataset, run, seed=seed, resume=True, name="no-teacher")
+        without = train_student(recipe, run, name="no-teacher")
         console.print(f"  {recipe.network}, labels alone: {without.metrics.accuracy:.1%}", highlight=False)
     with _stage(console, "quantisation-aware training"):
         source = LoadedModel(student.model, student.config, student.frontend, student.labels)
         log_mels = clip_log_mels(dataset.train.take(evenly(len(dataset.train), CALIBRATION_CLIPS)), student.frontend)
-        training = QatTraining(student.frontend, recipe.qat, dataset, run / "qat", seed, targets, resume=True)
+        training = QatTraining(student.frontend, recipe.qat, run.inside("qat"), targets)
         model = quantise_aware(source, recipe.network, log_mels, training)
     return Trained(dataset, teachers, student, without, model)
 

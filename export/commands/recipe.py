@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from tinyscene.runtime.options import AsJson, Quiet
-from tinyscene.training.commands.train import Subset, named_recipes
+from tinyscene.training.commands.options import Subset, named_recipes
 
 
 def dry_run(

@@ -73,6 +73,7 @@ def quantise_aware_from_folder(
     from tinyscene.training.distillation.soft_targets import SoftTargets
     from tinyscene.training.fit.fit import predict_logits
     from tinyscene.training.recipe import QAT
+    from tinyscene.training.run import Run
 
     from .qat import QatTraining
 
@@ -87,5 +88,5 @@ def quantise_aware_from_folder(
         names = tuple(record.filename for record in dataset.train.records)
         targets = SoftTargets(names, predict_logits(source.model, source.frontend, dataset.train.waveforms))
         log_mels = clip_log_mels(dataset.train.take(evenly(len(dataset.train), clips)), source.frontend)
-        training = QatTraining(source.frontend, settings, dataset, Path(scratch) / "qat", seed, targets)
+        training = QatTraining(source.frontend, settings, Run(dataset, Path(scratch) / "qat", seed), targets)
         return quantise_aware(source, name, log_mels, training), log_mels

@@ -7,16 +7,16 @@ the network that is lowered is the network that was trained.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 
 from tinyscene.runtime.spec import FrontendSpec
-from tinyscene.training.data.tau22 import Dataset
 from tinyscene.training.distillation.soft_targets import SoftTargets
 from tinyscene.training.fit.fit import fit
+from tinyscene.training.models.network import Network
 from tinyscene.training.recipe import FitSettings
+from tinyscene.training.run import Run
 
 from .fake_quant import QuantNet
 
@@ -30,20 +30,14 @@ class QatTraining:
     Attributes:
         frontend: of the network.
         settings: epochs, batches and learning rate.
-        dataset: training, validation and test clips.
-        folder: where checkpoints and logs are written.
-        seed: every random draw is derived from it and from the epoch.
+        run: data, folder and seed.
         soft_targets: logits to distil from; labels alone if None.
-        resume: continue from the last checkpoint in ``folder``, where there is one.
     """
 
     frontend: FrontendSpec
     settings: FitSettings
-    dataset: Dataset
-    folder: Path
-    seed: int
+    run: Run
     soft_targets: SoftTargets | None = None
-    resume: bool = False
 
 
 class FreezeRanges(Callback):
@@ -64,14 +58,10 @@ def train_fake_quantised(net: QuantNet, training: QatTraining) -> None:
     """
     net.freeze(False)
     fit(
-        net,
-        frontend=training.frontend,
-        recipe=training.settings,
-        dataset=training.dataset,
-        run_dir=training.folder,
+        Network(net, training.frontend),
+        training.settings,
+        training.run,
         soft_targets=training.soft_targets,
-        seed=training.seed,
-        resume=training.resume,
         callbacks=[FreezeRanges(net, round(training.settings.epochs * MOVING_SHARE))],
     )
     net.freeze()

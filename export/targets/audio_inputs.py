@@ -52,7 +52,7 @@ def pytorch_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """The log-mel of training."""
     import torch
 
-    from tinyscene.training.fit.log_mel import TorchLogMel
+    from tinyscene.training.transforms.log_mel import TorchLogMel
 
     with torch.no_grad():
         log_mels = TorchLogMel(spec)(torch.from_numpy(np.stack([mono_float32(clip) for clip in waveforms])))

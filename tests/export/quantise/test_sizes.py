@@ -14,12 +14,12 @@ from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import MODELS, ModelConfig
 from tinyscene.training.models.layers import GRN
 from tinyscene.training.models.sizes import int8_cost
-from tinyscene.training.planning.width_search import BASES, EXPANSIONS, MULTIPLIERS, stride_ways
+from tinyscene.training.planning.width_search import BASES, EXPANSIONS, MULTIPLIERS, stride_placements
 
 
 def drawn(seed: int) -> tuple[ModelConfig, str]:
     """A network of the grid, not too wide to be built quickly, and its front end."""
-    rng, ways = np.random.default_rng(seed), stride_ways()
+    rng, ways = np.random.default_rng(seed), stride_placements()
     config = ModelConfig(
         arch="cp_mobile",
         n_classes=int(rng.integers(2, 30)),
