@@ -27,7 +27,7 @@ from .cpu.kernel_sets import kernel_set_named
 from .emit.log_mel import scene_arena_bytes
 from .emit.model import emit
 from .emit.schedule import Mode
-from .firmware_folder import IMAGE_NAME, refuse_foreign
+from .firmware_folder import IMAGE_NAME, require_firmware_only
 from .run.audio import HopResult, SceneFirmware, pcm16
 from .run.tune import chosen_calls
 
@@ -102,7 +102,7 @@ class Application:
         Raises:
             RuntimeFailure: ``folder`` contains other files.
         """
-        refuse_foreign(folder)
+        require_firmware_only(folder)
         with replaced_folder(folder) as unfinished:
             self._write(unfinished)
 

@@ -89,7 +89,7 @@ def deliver(
         RuntimeFailure: ``folder`` contains other files.
         FirmwareError: the model does not fit, a tool is missing, the compiler or a run fails.
     """
-    refuse_foreign(folder)
+    require_firmware_only(folder)
     with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
         with waiting(f"building for {target.name}"):
             calls, tuned = chosen_calls(graph, target, rounding, optimise)
@@ -110,7 +110,7 @@ def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference,
     differing = []
     for i in bar(range(len(golden.inputs)), f"running on {engine.target.name}"):
         got = engine.outputs(golden.inputs[i : i + 1])
-        differing.append(differences(engine.graph, _nth(expected, i), _nth(got, 0)))
+        differing.append(differences(engine.graph, _vector(expected, i), _vector(got, 0)))
     return tuple(differing)
 
 
@@ -122,13 +122,18 @@ def _write(engine: FirmwareEngine, folder: Path) -> None:
         shutil.copyfile(image.path, folder / IMAGE_NAME)
 
 
-def _nth(arrays: Mapping[str, I8], index: int) -> dict[str, I8]:
+def _vector(arrays: Mapping[str, I8], index: int) -> dict[str, I8]:
+    """One vector of each array."""
     return {name: np.asarray(array[index]) for name, array in arrays.items()}
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Only a folder of which every file is ours may be replaced."""
-    ours = {"model.c", "model.h", IMAGE_NAME, *CONVERTED_NAMES, *TABLE_NAMES}
-    ours |= {source.name for kernels in KERNEL_SETS.values() for source in kernels.sources()}
-    ours |= {source.name for source in (*frontend_sources(), *scene_sources())}
-    require_own_files(folder, ours, "a new folder, or one with nothing but firmware")
+def require_firmware_only(folder: Path) -> None:
+    """Refuse a folder with other files than firmware of an earlier call.
+
+    Raises:
+        RuntimeFailure: ``folder`` contains other files, or its parent folder is missing.
+    """
+    own = {"model.c", "model.h", IMAGE_NAME, *CONVERTED_NAMES, *TABLE_NAMES}
+    own |= {source.name for kernels in KERNEL_SETS.values() for source in kernels.sources()}
+    own |= {source.name for source in (*frontend_sources(), *scene_sources())}
+    require_own_files(folder, own, "a new folder, or one with nothing but firmware")
