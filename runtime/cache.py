@@ -1,4 +1,4 @@
-"""Where things are kept between runs that can be made again: environments, measured counts."""
+"""The cache folder for data that can be created again: environments, measured instruction counts."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from pathlib import Path
 
 def cache_folder() -> Path:
     """$TINYSCENE_CACHE, or ``tinyscene`` in the user's cache; it need not exist yet."""
-    named = os.environ.get("TINYSCENE_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tinyscene"
+    folder = os.environ.get("TINYSCENE_CACHE")
+    return Path(folder) if folder else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tinyscene"

@@ -50,7 +50,7 @@ class Builder:
         real = self._real(node)
         span = float(np.abs(real).max())
         low, high = min(0.0, float(real.min())), max(float(real.max()), span / 8, 1e-6)
-        if getattr(node.op, "relu", False):
+        if ops.has_relu(node.op):
             low = 0.0
         scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
         if isinstance(node.op, ops.Add | ops.Sub):  # a sum much coarser than a summand is refused

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tinyscene.firmware_harness.commands.options import Calls, Images, RoundingRule, Sources, TargetName, Tune
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.options import AsJson, BundleFolder, Overwrite, Quiet, some_of
 from tinyscene.training.commands.train import Subset, named_recipes
 
@@ -102,8 +103,8 @@ def export(
             "cost": asdict(cost),
             "constant_channels_removed": removed,
             "clips": len(log_mels),
+            "top1_agreement_with_float": agreement,
         }
-        record |= {"clips": len(log_mels), "top1_agreement_with_float": agreement}
         typer.echo(json.dumps(record, indent=1))
         return
     typer.echo(
@@ -245,7 +246,7 @@ def _tflite_of(model: Path) -> bytes:
     from ..errors import ExportError
 
     if model.suffix != ".tflite":
-        return read_bundle(model).file("model.tflite")
+        return read_bundle(model).file(TFLITE_MODEL)
     if not model.is_file():
         raise ExportError(str(model), "no such file", next_step="check the path")
     return model.read_bytes()

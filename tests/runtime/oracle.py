@@ -239,5 +239,5 @@ _ELEMENT = {
 def element(graph: Graph, node: Node, arrays, at: tuple[int, ...], rounding: str) -> int:
     """The output code of ``node`` at one index of its output array."""
     zero_point = graph.out(node).quant.zero_point
-    low = max(-128, zero_point) if getattr(node.op, "relu", False) else -128
+    low = max(-128, zero_point) if ops.has_relu(node.op) else -128
     return saturate(_ELEMENT[type(node.op)](graph, node, arrays, at, rounding), low)

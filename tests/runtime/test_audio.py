@@ -88,9 +88,9 @@ def test_a_second_stays_a_second_and_a_tone_a_tone(tmp_path, rate):
         (RATE, 1, ()),
         (RATE, 2, ("stereo, mixed down to mono",)),
         (RATE, 6, ("6 channels, mixed down to mono",)),
-        (8000, 1, ("8,000 Hz resampled to 32,000 Hz: nothing above 4,000 Hz",)),
+        (8000, 1, ("8,000 Hz resampled to 32,000 Hz: no content above 4,000 Hz",)),
         (44_100, 1, ("44,100 Hz resampled to 32,000 Hz",)),
-        (16_000, 2, ("stereo, mixed down to mono", "16,000 Hz resampled to 32,000 Hz: nothing above 8,000 Hz")),
+        (16_000, 2, ("stereo, mixed down to mono", "16,000 Hz resampled to 32,000 Hz: no content above 8,000 Hz")),
     ],
 )
 def test_what_is_changed_is_said(tmp_path, rate, channels, notes):
@@ -154,11 +154,11 @@ BAD = {
     "header only": "not a readable audio file; expected WAV, FLAC or OGG; got 30 bytes",
     "cut": "truncated audio file; expected 128,000 bytes of samples; got 49,956; next: copy or record it again",
     "cut flac": "truncated or damaged audio file; expected 64,000 samples; got",
-    "cut ogg": "truncated audio file; expected a last page that is whole; got none; next:",
-    "ogg without its end": "truncated audio file; expected a last page that is whole; got none; next:",
-    "nan": "sample 40,000 (1.250 s) is not a number; expected finite samples; got [nan]; next: repair",
-    "infinite": "sample 40,000 (1.250 s) is not a number; expected finite samples; got [inf]; next: repair",
-    "folder": "not a file; expected an audio file; next: name the files in it",
+    "cut ogg": "truncated audio file; expected a complete last page; got none; next:",
+    "ogg without its end": "truncated audio file; expected a complete last page; got none; next:",
+    "nan": "sample 40,000 (1.250 s) is not finite; expected finite samples; got [nan]; next: repair",
+    "infinite": "sample 40,000 (1.250 s) is not finite; expected finite samples; got [inf]; next: repair",
+    "folder": "not a file; expected an audio file; next: give the files in it",
     "raw": "not a readable audio file; expected WAV, FLAC or OGG; got 1,000 bytes",
 }
 

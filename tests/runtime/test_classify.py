@@ -94,7 +94,7 @@ def test_run_prints_a_line_per_hop(bundle, clip, capsys):
     assert len(lines) == 7
     assert printed.err.splitlines() == [
         f"note: {narrow}: stereo, mixed down to mono",
-        f"note: {narrow}: 8,000 Hz resampled to 32,000 Hz: nothing above 4,000 Hz",
+        f"note: {narrow}: 8,000 Hz resampled to 32,000 Hz: no content above 4,000 Hz",
     ]
 
 
@@ -141,7 +141,7 @@ def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip,
     assert command_line.main(["run", "--json", str(bundle.path), str(path)]) == 2
     (answer,) = json.loads(capsys.readouterr().out)["clips"]
     assert set(answer) == {"path", "error"}
-    assert "sample 80,000 (2.500 s) is not a number" in answer["error"]
+    assert "sample 80,000 (2.500 s) is not finite" in answer["error"]
 
 
 @pytest.mark.parametrize(

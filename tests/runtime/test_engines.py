@@ -20,6 +20,7 @@ import pytest
 
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
 from tinyscene.runtime import engines
+from tinyscene.runtime.engine_names import ENGINE_NAMES
 from tinyscene.runtime.engines import (
     ENGINES,
     LiteRTEngine,
@@ -39,6 +40,10 @@ ROUNDS_OTHERWISE = {
     ("ort", "pool2d"): 0.2,
     ("litert-reference", "fully_connected"): 1e-2,
 }
+
+
+def test_the_table_has_every_name():
+    assert set(ENGINES) == set(ENGINE_NAMES)
 
 
 @pytest.fixture(autouse=True)

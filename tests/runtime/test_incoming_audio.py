@@ -37,7 +37,7 @@ def test_samples_come_out_as_they_went_in(encoding, dtype):
     samples = (noise(1, 20_000) * (20_000 if encoding == "s16" else 1)).astype(dtype).reshape(-1, 2)
     pcm = RawPcm(Dribble(samples.tobytes() + b"\x01\x02\x03"), RATE, 2, encoding)
     assert np.array_equal(np.concatenate(list(pcm.pieces())), samples)
-    assert pcm.notes == ("3 bytes at the end are no whole sample and were left out",)
+    assert pcm.notes == ("3 bytes at the end are not a whole sample and were dropped",)
 
 
 def test_only_so_many_seconds_are_read():
@@ -48,9 +48,9 @@ def test_only_so_many_seconds_are_read():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((RATE, 1, "s24"), r"encoding: not possible; expected s16 or f32; got s24"),
-        ((RATE, 0, "s16"), "channels: not possible"),
-        ((0, 1, "s16"), "rate: not possible"),
+        ((RATE, 1, "s24"), r"encoding: invalid value; expected s16 or f32; got s24"),
+        ((RATE, 0, "s16"), "channels: invalid value"),
+        ((0, 1, "s16"), "rate: invalid value"),
     ],
 )
 def test_impossible_pipes_are_refused(arguments, complaint):
@@ -89,7 +89,7 @@ def test_run_hears_a_pipe(bundle, monkeypatch, capsys):
         (bytes(2 * 31_000), [], "got 0.96875 s"),
         (b"RIFF" + bytes(90_000), [], "this is a WAV file"),
         (bytes(100), ["--encoding", "mp3"], "expected s16 or f32"),
-        (bytes(100), ["--hop", "0.5"], "hop_s: not possible"),
+        (bytes(100), ["--hop", "0.5"], "hop_s: invalid value"),
         (bytes(100), ["more.wav"], "or - alone"),
         (bytes(100), ["--mic"], "or - alone"),
     ],

@@ -151,7 +151,7 @@ def test_a_listener_who_is_too_slow_loses_blocks_and_is_told(device):
 def test_a_device_that_falls_silent_is_said(device, monkeypatch):
     monkeypatch.setattr(microphone_module, "QUEUE_S", 0.3)
     device(_recording(0.2))
-    with Microphone() as microphone, pytest.raises(RuntimeFailure, match=r"no sound for 0\.3 s"):
+    with Microphone() as microphone, pytest.raises(RuntimeFailure, match=r"no audio for 0\.3 s"):
         list(microphone.pieces())
 
 
@@ -190,4 +190,4 @@ def test_without_sounddevice_it_says_what_to_install(bundle, monkeypatch, capsys
         monkeypatch.setitem(sys.modules, "sounddevice", None)  # as if it were not there
     assert command_line.main(["run", str(bundle.path), "--mic"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == ("error: microphone: the package sounddevice is not installed; next: pip install 'tinyscene[mic]'")
+    assert line == ("error: microphone: the package sounddevice is not installed; next: pip install sounddevice")

@@ -179,10 +179,10 @@ def test_bad_pieces_are_refused_and_leave_the_stream_as_it_was(classifier):
     stream = classifier.stream(RATE)
     events = stream.push(audio[:20_000])
     for bad, complaint in [
-        (np.array([0.0, np.nan], np.float32), "sample 1 is not a number"),
-        (np.zeros(10, np.int32), "not audio"),
-        (np.zeros((10, 2, 2), np.float32), "not audio"),
-        (np.zeros((10, 0), np.float32), "not audio"),
+        (np.array([0.0, np.nan], np.float32), "sample 1 is not finite"),
+        (np.zeros(10, np.int32), "unsupported type or shape"),
+        (np.zeros((10, 2, 2), np.float32), "unsupported type or shape"),
+        (np.zeros((10, 0), np.float32), "unsupported type or shape"),
     ]:
         with pytest.raises(RuntimeFailure, match=complaint):
             stream.push(bad)
@@ -193,7 +193,7 @@ def test_bad_pieces_are_refused_and_leave_the_stream_as_it_was(classifier):
 
 @pytest.mark.parametrize("hop_s", [0.0, -1.0, 1.5, 0.1, 0.0001])
 def test_impossible_hops_are_refused(classifier, hop_s):
-    with pytest.raises(RuntimeFailure, match=r"hop_s: not possible.*expected 1 s, or a multiple of 0\.075 s"):
+    with pytest.raises(RuntimeFailure, match=r"hop_s: invalid value.*expected 1 s, or a smaller multiple of 0\.075 s"):
         classifier.stream(RATE, hop_s)
 
 
