@@ -178,7 +178,7 @@ def test_other_load_is_not_a_change(load):
 
 
 def test_equal_runs_rarely_differ():
-    """200 pairs from one distribution, and no tolerance to help."""
+    """200 pairs from one distribution, with a tolerance of 0."""
     wrong = sum(
         compare(_result(1e-3, 0.1, 2 * n), _result(1e-3, 0.1, 2 * n + 1), 0.0).verdict in ("faster", "slower")
         for n in range(200)
@@ -208,7 +208,7 @@ def test_different_settings_are_listed():
     )
 
 
-def test_a_result_survives_its_file(bundle, tmp_path):
+def test_a_result_is_read_back_equal(bundle, tmp_path):
     result = bench(bundle, seconds=0.2)
     path = tmp_path / "a.json"
     path.write_text(json.dumps(result.to_json()))
@@ -250,7 +250,7 @@ def test_the_commands(bundle, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"kind": "other"}', '{"kind": "tinyscene bench", "format": 99}'])
-def test_files_that_are_no_records_are_refused(text, tmp_path, capsys):
+def test_other_files_are_refused(text, tmp_path, capsys):
     path = tmp_path / "a.json"
     path.write_text(text)
     for words in ([str(path), str(path)], [str(tmp_path / "gone.json"), str(path)]):
