@@ -1,10 +1,10 @@
 """Files and folders that appear under their name complete or not at all.
 
 Each is written under a temporary name in the same folder and renamed at the end, so that a reader never finds an
-incomplete one, also after an interrupt or on a full disk. An existing folder is replaced by exchanging the two names in one system call
-(``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the name is never missing.
-Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames follow each other and
-the name is missing between them for some microseconds; if the second one fails, the first is undone.
+incomplete one, also after an interrupt or on a full disk. An existing folder is replaced by exchanging the two names in
+one system call (``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the name is
+never missing. Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames follow
+each other and the name is missing between them for some microseconds; if the second one fails, the first is undone.
 Data are not flushed to the disk: a power failure may lose what was written last.
 Refuses to create a folder that exists, and to replace one with files that do not belong to it.
 """
