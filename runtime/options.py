@@ -12,10 +12,9 @@ from typing import Annotated
 
 import typer
 
+from .engine_names import ENGINE_NAMES
 from .errors import RuntimeFailure
 from .terminal import set_quiet
-
-ENGINE_NAMES = ("litert", "litert-reference", "ort", "tflm", "numpy-double", "numpy-single")
 
 
 def one_of(names: Iterable[str]) -> Callable[[str], list[str]]:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.cost import graph_cost, verdicts
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.spec import DCASE_BUDGET, preset
 from tinyscene.runtime.terminal import is_quiet, steps
 from tinyscene.training.data.caches import CLIPS
@@ -184,12 +185,12 @@ def _document(
             labels=bundle.labels,
             frontend=bundle.frontend,
             budget=DCASE_BUDGET,
-            estimates=estimate_all(bundle.file("model.tflite"), NPUS),
+            estimates=estimate_all(bundle.file(TFLITE_MODEL), NPUS),
             firmware=firmware,
             accuracy=accuracy,
             quality=layer_quality(bundle.graph, codes, float_activations(trained.export, log_mels)),
             quality_data=f"measured on {len(test)} test clips, against the network in float",
-            provenance=provenance(_command(data, recipe), bundle, bundle.file("model.tflite")),
+            provenance=provenance(_command(data, recipe), bundle, bundle.file(TFLITE_MODEL)),
         )
     )
 

@@ -101,8 +101,8 @@ def export(
             "cost": asdict(cost),
             "constant_channels_removed": removed,
             "clips": len(log_mels),
+            "top1_agreement_with_float": agreement,
         }
-        record |= {"clips": len(log_mels), "top1_agreement_with_float": agreement}
         typer.echo(json.dumps(record, indent=1))
         return
     typer.echo(

@@ -19,6 +19,7 @@ from tinyscene.runtime.arith import rsqrt_table
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.lookup_tables import function_table
+from tinyscene.runtime.onnx_tensors import CODES_SUFFIX, codes_name, nchw
 from tinyscene.runtime.ops import Shape
 
 OPSET = 17
@@ -36,11 +37,6 @@ def to_onnx(graph: Graph, *, expose_all: bool = False, codes: Codes = "uint8") -
             own input and output are called ``<name>_codes``).
     """
     return _Writer(graph.check(), codes).finish(expose_all)
-
-
-def nchw(shape: Shape) -> Shape:
-    """(1, H, W, C) to (1, C, H, W); other ranks stay."""
-    return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
 
 
 class _Writer:
@@ -79,7 +75,7 @@ class _Writer:
 
     def codes(self, name: str) -> str:
         """Name of the tensor of codes: the graph's, but for its ends, whose names the float tensors take."""
-        return f"{name}_codes" if name in (self.graph.input, self.graph.output) else name
+        return codes_name(self.graph, name)
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         name = f"{kind}:{output}"
@@ -105,7 +101,7 @@ class _Writer:
         return 128 if self.dtype == np.uint8 else 0
 
     def quantize(self, real: str, codes: str, quant: Quant) -> None:
-        name = codes.removesuffix("_codes")
+        name = codes.removesuffix(CODES_SUFFIX)
         self.emit("QuantizeLinear", [real, *self.parameters(name)], codes)
 
     def moved(self, name: str, kind: str, inputs: Sequence[str], codes: str, **attributes: Any) -> str:
@@ -123,7 +119,7 @@ class _Writer:
     def result(self, node: Node, real: str) -> None:
         """ReLU where saturation does not already do it, then the output quantiser."""
         quant = self.graph.out(node).quant
-        if getattr(node.op, "relu", False) and quant.zero_point > -128:
+        if ops.has_relu(node.op) and quant.zero_point > -128:
             real = self.emit("Relu", [real], f"{node.name}_relu")
         self.quantize(real, self.codes(node.output), quant)
 

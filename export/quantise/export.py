@@ -12,7 +12,7 @@ from torch import nn
 from tinyscene.runtime.arith import dequantise, quantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.engines import NumpyEngine
-from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.graph import OUTPUT_NAME, Graph
 from tinyscene.training.models.checkpoint import LoadedModel
 
 from .constant_channels import Pruned, drop_constant_channels
@@ -69,7 +69,7 @@ def float_activations(export: Export, log_mels: F32) -> dict[str, np.ndarray]:
     def watch(name: str) -> Callable[..., None]:
         return lambda _, inputs, __: seen.__setitem__(name, _nhwc(inputs[0]))
 
-    names = {r: "scores" if r.name == net.folded.output_name else r.name for r in net.all_ranges()}
+    names = {r: OUTPUT_NAME if r.name == net.folded.output_name else r.name for r in net.all_ranges()}
     hooks = [r.register_forward_hook(watch(name)) for r, name in names.items()]
     net.eval()
     net.round(False)

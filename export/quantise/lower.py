@@ -13,7 +13,7 @@ import torch
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import conv_rescale, mean_single, requantise, rescale_cut
-from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.graph import OUTPUT_NAME, Graph, Node, Quant, Tensor
 from tinyscene.runtime.ops import Shape
 
 from ..errors import ExportError
@@ -23,7 +23,7 @@ from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step
 _BIAS_LIMIT = 2**30  # codes; leaves the accumulator as much again
 
 
-def lower(net: QuantNet, *, name: str, labels: tuple[str, ...], output_name: str = "scores") -> Graph:
+def lower(net: QuantNet, *, name: str, labels: tuple[str, ...], output_name: str = OUTPUT_NAME) -> Graph:
     """The checked integer graph of a calibrated or trained network.
 
     Raises:

@@ -17,8 +17,10 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.engines import ModelFiles, from_onnx_outputs, to_onnx_input
+from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.install_hint import install_hint
+from tinyscene.runtime.onnx_tensors import from_onnx_outputs, to_onnx_input
 
 from ..errors import ExportError
 from .subprocesses import WORKERS, last_line, run_program
@@ -49,7 +51,7 @@ class HexagonEngine:
         graph = self._files.graph
         with tempfile.TemporaryDirectory(prefix="tinyscene-hexagon-") as name:
             folder = Path(name)
-            (folder / "model.onnx").write_bytes(self._files.file("model.onnx"))
+            (folder / "model.onnx").write_bytes(self._files.file(ONNX_MODEL))
             np.save(folder / "inputs.npy", to_onnx_input(graph, codes))
             command = [sys.executable, str(WORKER), "model.onnx", "inputs.npy", "outputs.npz"]
             done = run_program(command, self.name, folder=folder, timeout_seconds=TIMEOUT_SECONDS)

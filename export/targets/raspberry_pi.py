@@ -26,6 +26,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, cache_folder
 from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.files import replaced_folder
 from tinyscene.runtime.graph_io import write_graph
 
@@ -41,7 +42,7 @@ EMULATOR = "qemu-aarch64-static"
 TOOLS = {"mmdebstrap": "mmdebstrap", EMULATOR: "qemu-user-static", "unshare": "util-linux", "chroot": "coreutils"}
 TIMEOUT_SECONDS = 1800
 WORKER = WORKERS / "raspberry_pi.py"
-MODEL_OF = {"ort": "model.onnx", "litert": "model.tflite", "litert-reference": "model.tflite"}
+MODEL_OF = {"ort": ONNX_MODEL, "litert": TFLITE_MODEL, "litert-reference": TFLITE_MODEL}
 
 
 @dataclass(frozen=True)

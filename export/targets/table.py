@@ -15,6 +15,7 @@ from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine, open_engine
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
 from ..formats.onnx_write import to_onnx
@@ -91,7 +92,7 @@ def _pytorch(files: ModelFiles) -> Engine:
 
 
 def _foreign(module: str, kernels: Kernels) -> TargetRow:
-    return TargetRow(lambda files: ForeignTflite(files.graph, files.file("model.tflite"), module, kernels))
+    return TargetRow(lambda files: ForeignTflite(files.graph, files.file(TFLITE_MODEL), module, kernels))
 
 
 def _pi(board: str, engine: str) -> TargetRow:

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import LiteRTEngine, ModelFiles
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.graph_io import write_graph
 
@@ -37,7 +38,7 @@ def converted_by_tensorflow(files: ModelFiles, inputs: I8) -> Conversion:
     theirs = from_tflite(content, where="TensorFlow's file")
     found = compared(files.graph, theirs, inputs, f"version {version}; {len(content):,} B")
     answers = LiteRTEngine(theirs, content).output_codes(inputs)
-    ours = LiteRTEngine(files.graph, files.file("model.tflite")).output_codes(inputs)
+    ours = LiteRTEngine(files.graph, files.file(TFLITE_MODEL)).output_codes(inputs)
     off = np.abs(answers.astype(np.int16) - ours)
     said = f"run in LiteRT, {np.count_nonzero(off):,} of {off.size:,} scores differ from our file's"
     if off.any():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyscene.runtime.arrays import F64
+from tinyscene.runtime.arrays import F64, INT16_FULL_SCALE
 from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.log_mel import mel_bank, window
 from tinyscene.runtime.plan import ALIGNMENT
@@ -28,7 +28,6 @@ FRONTEND_FOLDER = Path(__file__).resolve().parents[1] / "c" / "frontend"
 SCENE_FOLDER = FRONTEND_FOLDER.with_name("scene")
 FFT_LENGTHS = (256, 512, 1024, 2048, 4096)
 LOG_DEGREE = 6
-PCM_FULL_SCALE = 32768.0
 TABLE_NAMES = ("frontend.h", "frontend_spectrum.h", "frontend_mel.h")
 
 
@@ -155,7 +154,7 @@ def _middle_radices(spec: FrontendSpec) -> tuple[int, int]:
 def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
     """Header with half of the window and the twiddle factors of each step, and the number of floats in it."""
     first, second = _middle_radices(spec)
-    half_window = window(spec)[: spec.win_length // 2 + 1].astype(np.float64) / (2.0 * PCM_FULL_SCALE)
+    half_window = window(spec)[: spec.win_length // 2 + 1].astype(np.float64) / (2.0 * INT16_FULL_SCALE)
     turns = {"ts_first_turns": _step_turns(first, 8)}
     if second > 1:
         turns["ts_second_turns"] = _step_turns(second, 8 * first)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..recipe import Augment
@@ -120,7 +121,7 @@ def augment_waveforms(batch: dict[str, Tensor], responses: Tensor | None) -> Ten
 
 
 def _alone(batch: dict[str, Tensor], prefix: str, responses: Tensor | None) -> Tensor:
-    samples = batch[prefix + "waveform"].float() / 32768.0
+    samples = batch[prefix + "waveform"].float() / INT16_FULL_SCALE
     if prefix + "shift" in batch:
         samples = roll_time(samples, batch[prefix + "shift"])
     if prefix + "microphone" in batch and responses is not None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..distillation.features import FeatureLoss
@@ -114,7 +115,7 @@ class SceneModule(lightning.LightningModule):
         return F.cross_entropy(logits, batch["target"], reduction="none")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self.model(self.log_mel(batch["waveform"].float() / 32768.0))
+        logits = self.model(self.log_mel(batch["waveform"].float() / INT16_FULL_SCALE))
         right = (logits.argmax(1) == batch["target"]).float().mean()
         self.log("validation_accuracy", right, on_epoch=True, prog_bar=True, batch_size=len(logits), sync_dist=True)
         loss = F.cross_entropy(logits, batch["target"])

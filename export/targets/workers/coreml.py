@@ -138,7 +138,7 @@ def program(graph: Graph) -> Any:
             read = [name for name in node.inputs if name in codes]
             reals = [mb.dequantize(input=codes[name], **parameters(graph.tensors[name])) for name in read]
             real = ROWS[type(node.op)](graph, node, *reals)
-            if getattr(node.op, "relu", False):
+            if ops.has_relu(node.op):
                 real = mb.relu(x=real)
             codes[node.output] = mb.quantize(input=real, output_dtype="int8", **parameters(graph.out(node)))
         return mb.dequantize(input=codes[graph.output], **parameters(graph.tensors[graph.output]), name=graph.output)

@@ -114,7 +114,7 @@ def rebuilt(graph: Graph) -> Any:
         values = {graph.input: faked(x, graph.tensors[graph.input])}
         for node in graph.nodes:
             real = ROWS[type(node.op)](graph, node, *(values[name] for name in node.inputs if name in values))
-            if getattr(node.op, "relu", False):
+            if ops.has_relu(node.op):
                 real = tf.nn.relu(real)
             values[node.output] = faked(real, graph.out(node))
         return values[graph.output]
