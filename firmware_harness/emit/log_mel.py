@@ -161,7 +161,7 @@ def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
     last = _last_turns(spec.n_fft // 2)
     text = "\n".join(
         [
-            "/* Emitted by tinyscene: half the window, in halves of full scale, and twiddle factors as {cosine, sine}. */",
+            "/* Emitted by tinyscene: half the window, in halves of full scale; twiddle factors, {cosine, sine}. */",
             *constant_array("float", "ts_window", map(float_literal, half_window.tolist())),
             *(line for name, values in turns.items() for line in constant_array("TsTurn", name, _pairs(values))),
             *constant_array("TsLastTurns", "ts_last_turns", (_last_record(row) for row in last)),
@@ -201,7 +201,7 @@ def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
     coefficients = scale * np.asarray(logarithm.convert(kind=np.polynomial.Polynomial).coef, np.float64)
     coefficients[0] += offset
     lines = [
-        "/* Emitted by tinyscene: weights of the rising sides, and a polynomial with results in the network's codes. */",
+        "/* Emitted by tinyscene: weights of the rising sides; a polynomial with results in the network's codes. */",
         f"#define TS_MEL_FIRST_BIN {first_bin}",
         f"#define TS_LOG_OCTAVE {float_literal(scale * np.log(2.0))}",
         *(f"#define TS_LOG_{power} {float_literal(value)}" for power, value in enumerate(coefficients)),
