@@ -163,7 +163,7 @@ class Product:
     def _preamble(self) -> str:
         lines = [
             "/* SPDX-License-Identifier: Apache-2.0",
-            f" * Emitted by {self.generator} from model {_plain(self.graph.name)}. Do not edit; export again.",
+            f" * Emitted by {self.generator} from model {_plain(self.graph.name)}. Do not edit it.",
             f" * Digest {self.emitted.digest}.",
             " *",
             " * C99 of GCC or Clang. Everything is static except the functions of the header and functions in assembly. */",
