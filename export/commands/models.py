@@ -172,8 +172,6 @@ def quality(
         print_ranking(opened.graph.name, ranking, rows)
 
 
-
-
 def demo(
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Folder in TAU22 layout; synthetic scenes by default.")
