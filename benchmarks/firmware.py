@@ -22,12 +22,12 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tin
 from tests.firmware_harness.random_graphs import CP_MOBILE, cp_mobile
 from tests.graphs import random_input
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, Target, target_named
-from tinyscene.firmware_harness.emit.log_mel import PCM_FULL_SCALE
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.firmware_harness.run.audio import LogMelFirmware
 from tinyscene.firmware_harness.run.differences import differences
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.interpreter import run
@@ -253,7 +253,7 @@ def log_mels(targets: list[Target]) -> Iterator[LogMelCost]:
     """Every preset on every target."""
     for spec in PRESETS.values():
         quant = Quant.per_tensor((10.0 - spec.norm_mean) / spec.norm_std / 200, 0)
-        noise = np.random.default_rng(0).normal(0.0, 0.05 * PCM_FULL_SCALE, spec.clip_samples).astype("<i2")
+        noise = np.random.default_rng(0).normal(0.0, 0.05 * INT16_FULL_SCALE, spec.clip_samples).astype("<i2")
         for target in targets:
             firmware = LogMelFirmware(spec, quant, target)
             firmware.codes([[noise]])

@@ -41,6 +41,7 @@ from tinyscene.export.quantise.steps import (
     calibrate_with,
 )
 from tinyscene.runtime.arith import dequantise
+from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
@@ -111,8 +112,12 @@ def audio(folder: Path, model: LoadedModel, remainder: int) -> Audio:
         for segment in recording:
             second = samples[round(segment.start_s * rate_hz) :][: model.frontend.clip_samples]
             if len(second) == model.frontend.clip_samples and 10 * np.log10(np.mean(second**2) + 1e-30) > SILENT_DB:
-                waveforms.append(np.clip(np.rint(32768 * second), -32768, 32767).astype(np.int16))
-    return Audio(np.stack(waveforms), np.stack([log_mel(w / np.float32(32768)) for w in waveforms]))
+                waveforms.append(
+                    np.clip(np.rint(INT16_FULL_SCALE * second), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(
+                        np.int16
+                    )
+                )
+    return Audio(np.stack(waveforms), np.stack([log_mel(w / np.float32(INT16_FULL_SCALE)) for w in waveforms]))
 
 
 def trained(model: LoadedModel, calibration: list[Audio], log_mels: np.ndarray, epochs: int) -> QuantisedModel:

@@ -38,8 +38,9 @@ from tinyscene.export.verify.results import Verification
 from tinyscene.export.verify.verify import verify
 from tinyscene.export.write_bundle import bundle_provenance, export_bundle
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.audio import read_audio
+from tinyscene.runtime.audio import read_audio, to_int16
 from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Clips
 from tinyscene.training.models.checkpoint import load_any
@@ -102,7 +103,7 @@ def labelled_inputs(bundle: Bundle, chosen: list[Segment], at_most: int | None, 
     waveforms = np.zeros((len(chosen), samples), np.int16)
     for waveform, segment in zip(waveforms, chosen, strict=True):
         second = decoded[segment.path][round(segment.start_s * rate_hz) :][:samples]
-        waveform[: len(second)] = np.clip(np.round(32768 * second), -32768, 32767)
+        waveform[: len(second)] = to_int16(second)
     known = all(segment.label in bundle.labels for segment in chosen)
     targets = np.array([bundle.labels.index(s.label) if known else 0 for s in chosen])
     records = tuple(Record(s.path.name, s.label, name, s.recording, "0", "0", "a") for s in chosen)
@@ -145,7 +146,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
         bundle, calibrated = quantised_bundle(a.shared, Path(scratch))
         executed = tuple(name for name in a.targets if name not in NPUS)
-        estimates = estimate_all(bundle.file("model.tflite"), [name for name in a.targets if name in NPUS])
+        estimates = estimate_all(bundle.file(TFLITE_MODEL), [name for name in a.targets if name in NPUS])
         for name, labelled in sets(a.shared, bundle, calibrated, a.clips):
             inputs = vectors(labelled)
             result = verify(

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.audio import read_audio
+from tinyscene.runtime.audio import read_audio, to_int16
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.files import replaced_folder
@@ -28,7 +28,7 @@ from .emit.log_mel import scene_arena_bytes
 from .emit.model import emit
 from .emit.schedule import Mode
 from .firmware_folder import IMAGE_NAME, require_firmware_only
-from .run.audio import HopResult, SceneFirmware, pcm16
+from .run.audio import HopResult, SceneFirmware
 from .run.tune import chosen_calls
 
 
@@ -123,7 +123,7 @@ class Application:
             FirmwareError: it is shorter than one clip, or the run failed.
         """
         samples = read_audio(recording, self.bundle.frontend.sample_rate_hz)
-        hops = self.firmware.classify(pcm16(samples))
+        hops = self.firmware.classify(to_int16(samples))
         instructions = self.firmware.instructions
         return RecordingResult(
             recording,

@@ -1,7 +1,7 @@
-"""Quantise and requantise: where rounding is written down (for functions of one code see
+"""Quantisation and requantisation with the two rounding rules (for functions of one code see
 :mod:`tinyscene.runtime.lookup_tables`).
 
-Two rules exist in the world, and a run picks one:
+A run uses one of two rules:
 
 ``double``  fixed point: the high half of a 32x32 product is rounded, then the right shift is rounded
             (TFLite reference kernels, TFLite Micro, CMSIS-NN);
@@ -9,9 +9,9 @@ Two rules exist in the world, and a run picks one:
             (LiteRT's XNNPACK kernels on x86-64 and arm64, ONNX Runtime's fused kernels). The zero point
             is added to the rounded number, but means and squares add it in float32 and round the sum.
 
-A 31-bit integer product with one rounding is *not* the second rule: it misses XNNPACK in about one byte of a million.
-Sources: the TFLite 8-bit quantisation specification; details found by comparing bytes with each engine
-(tests/runtime/test_engines.py keeps the comparison).
+A 31-bit integer product with one rounding is *not* the second rule: it differs from XNNPACK in about one byte of a
+million. Sources: the TFLite 8-bit quantisation specification; for details not specified there, byte-wise comparison
+with each engine (tests/runtime/test_engines.py).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def clamp_range(quant: Quant, relu: bool) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Rescale:
-    """A real factor in both rules' terms: ``multiplier * 2**(shift - 31)`` and float32 ``factor``.
+    """A real factor as both rules use it: ``multiplier * 2**(shift - 31)`` and float32 ``factor``.
 
     ``multiplier`` is in [2^30, 2^31); arrays have one entry, or one per output channel.
     """
@@ -62,7 +62,7 @@ class Rescale:
 
     @staticmethod
     def of(real: npt.ArrayLike, factor: npt.ArrayLike) -> Rescale:
-        """``real``: the factor in float64, for fixed point. ``factor``: the same as float32 arithmetic gives it."""
+        """``real``: the factor in float64, for fixed point. ``factor``: the same computed in float32 arithmetic."""
         multiplier, shift = fixed_point(np.atleast_1d(np.asarray(real, np.float64)))
         return Rescale(multiplier, shift, np.atleast_1d(np.asarray(factor, np.float32)))
 
@@ -86,7 +86,7 @@ def conv_rescale(x: Quant, weight: Quant, out: Quant) -> Rescale:
 
 
 def weight_rescale(x: Quant, weight: Quant, out: Quant) -> Rescale:
-    """The same of a matrix product: with one scale for the whole weight, TFLite multiplies both in float32."""
+    """The factor of a matrix product: with one scale for the whole weight, TFLite multiplies both in float32."""
     if weight.axis is not None:
         return conv_rescale(x, weight, out)
     product = np.float32(x.scale[0]) * np.float32(weight.scale[0])
@@ -112,7 +112,7 @@ def rounding_shift_right(a: I64, bits: I64) -> I64:
 def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:
     """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings."""
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    if left.any():  # what leaves int32 saturates the code anyway, and must not leave int64 in the product
+    if left.any():  # values beyond int32 saturate the code anyway; unclipped, the product could exceed int64
         acc = np.clip(acc << left, -(2**31), 2**31 - 1)
     return rounding_shift_right(high_product(acc, multiplier), right)
 
@@ -124,20 +124,20 @@ def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:
 
 
 def rescale_cut(acc: I64, factor: F32) -> I64:
-    """XNNPACK's rule for products on arm64 alone: 31 bits of the float32 factor, cut, and half of what is left goes up.
+    """XNNPACK's rule for products on arm64: a 31-bit factor, truncated, then a right shift rounded half up.
 
-    It parts from the ``single`` rule where float32 cannot tell a product from a tie.
+    It differs from the ``single`` rule where float32 rounds a product to a tie.
     """
     multiplier, shift = fixed_point(factor.astype(np.float64))
     bits = np.maximum(-shift, 1)
-    cut = (acc * multiplier << np.maximum(shift + bits, 0)) >> 31
+    truncated = (acc * multiplier << np.maximum(shift + bits, 0)) >> 31
     halves = np.left_shift(np.int64(1), bits - 1)
-    codes: I64 = (cut + halves) >> bits
+    codes: I64 = (truncated + halves) >> bits
     return codes
 
 
 def requantise(acc: I64, rescale: Rescale, out: Quant, *, relu: bool, rounding: Rounding) -> I8:
-    """int32 accumulators (held as int64) to int8 codes; the last axis is the channel axis."""
+    """int32 accumulators (stored as int64) to int8 codes; the last axis is the channel axis."""
     low, high = clamp_range(out, relu)
     if rounding == "double":
         codes = rescale_double(acc, rescale.multiplier, rescale.shift)
@@ -178,13 +178,13 @@ class AddSingle:
 
 
 def sub_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
-    """A difference is a sum whose second factor is negative."""
+    """Constants of a difference: a sum whose second factor is negative."""
     s = add_single(a, b, out)
     return AddSingle(s.multiplier_a, -s.multiplier_b, s.bias + 2 * s.multiplier_b * b.zero_point, s.shift)
 
 
 def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
-    """The larger of the two factors gets 21 significant bits; zero points and rounding go into the bias."""
+    """Constants of a sum: the larger factor has 21 significant bits; the bias includes zero points and rounding."""
     factor_a = np.float32(a.scale[0]) / np.float32(out.scale[0])
     factor_b = np.float32(b.scale[0]) / np.float32(out.scale[0])
     _, exponent = np.frexp(max(factor_a, factor_b))
@@ -215,13 +215,13 @@ class MeanSingle:
         return _int8(np.rint(total.astype(np.float32) * self.factor + self.offset), -128, 127)
 
     def codes_of_one_rounding(self, total: I64) -> I8:
-        """The same on arm64, where the product is not rounded before the sum."""
+        """The codes on arm64, where the product is not rounded before the sum."""
         exact = total.astype(np.float64) * np.float64(self.factor) + np.float64(self.offset)
         return _int8(np.rint(exact.astype(np.float32)), -128, 127)
 
 
 def mean_single(x: Quant, out: Quant, count: int) -> MeanSingle:
-    """Both zero points go into the offset. The order of roundings was found by comparing bytes beside ties."""
+    """Constants of XNNPACK's mean; the order of roundings follows from byte-wise comparison at near-ties."""
     factor = np.float32(x.scale[0]) / np.float32(out.scale[0]) * (np.float32(1) / np.float32(count))
     return MeanSingle(factor, np.float32(out.zero_point) - np.float32(x.zero_point * count) * factor)
 
@@ -229,8 +229,8 @@ def mean_single(x: Quant, out: Quant, count: int) -> MeanSingle:
 def square_table(x: Quant, out: Quant, *, relu: bool, rounding: Rounding) -> I8:
     """int8 (256,): the output code of a product of a tensor with itself, for each input code -128..127.
 
-    Under ``single`` it is not what a product of two tensors gives: XNNPACK squares the real value, and rounds the sum
-    of the rescaled square and the zero point.
+    Under ``single`` it differs from a product of two tensors: XNNPACK squares the real value, and rounds the sum of the
+    rescaled square and the zero point.
     """
     codes = np.arange(-128, 128, dtype=np.int64) - x.zero_point
     if rounding == "double":
@@ -241,7 +241,7 @@ def square_table(x: Quant, out: Quant, *, relu: bool, rounding: Rounding) -> I8:
 
 
 def rsqrt_table(x: Quant, out: Quant) -> I8:
-    """int8 (256,): the output code for each input code -128..127, both rules alike.
+    """int8 (256,): the output code for each input code -128..127, the same under both rules.
 
     1/sqrt of the code itself is taken with 20 fractional bits, then rescaled in fixed point by
     1 / (sqrt(s_x) * s_out) (TFLite int8 RSQRT; no engine has a float kernel for it).
@@ -255,7 +255,7 @@ def rsqrt_table(x: Quant, out: Quant) -> I8:
 
 @lru_cache(maxsize=256)
 def inverse_root(value: int) -> int:
-    """2^20 / sqrt(value) for value in 1..255, as TFLite's fixed-point Newton iteration gives it.
+    """2^20 / sqrt(value) for value in 1..255 by TFLite's fixed-point Newton iteration.
 
     Five steps of y <- (3 y - v y^3) / 2 from 1, with 28 fractional bits, where v is the value scaled by a power of 4
     into [1/4, 1). For the values 2, 8 and 131 the result is one below the correctly rounded one.

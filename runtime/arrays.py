@@ -1,4 +1,4 @@
-"""Names of the array types in signatures; shapes are written in the docstrings."""
+"""Array types for signatures, whose docstrings have the shapes; and the scale of 16-bit audio."""
 
 from __future__ import annotations
 
@@ -12,3 +12,5 @@ I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+INT16_FULL_SCALE = 32768  # int16 samples divided by it are floats in [-1, 1)

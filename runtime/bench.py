@@ -1,16 +1,14 @@
-"""How fast a bundle is here: latency of each stage, throughput, memory, heat and energy, as one JSON record.
+"""Benchmark of a bundle: latency of each stage, throughput, memory, temperature and energy, as one JSON record.
 
-After a warm-up, noise of one clip's length goes through log-mel and network again and again. The run is cut into
-blocks, whose medians and minima :mod:`tinyscene.runtime.bench_compare` needs to tell a difference from noise; sensors
-are read between blocks, never inside. Refuses runs too short for that.
+After a warm-up, noise of one clip's length is classified repeatedly. The run is divided into blocks, whose medians and
+minima :mod:`tinyscene.runtime.bench_compare` compares; sensors are read between blocks. Refuses too short runs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +19,7 @@ from .errors import RuntimeFailure
 from .host import EnergyMeter, Host, Reading, Sensors
 
 FORMAT = 1
+KIND = "tinyscene bench"
 BLOCKS = 20
 MIN_SECONDS = 0.2
 WARM_UP_S = 0.5
@@ -30,7 +29,7 @@ _F64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds for one clip. The blocks' medians and minima are in the order of time."""
+    """Seconds per clip. The blocks' medians and minima are in temporal order."""
 
     min_s: float
     median_s: float
@@ -42,22 +41,22 @@ class Latency:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the sensors said during the run; None where there is no sensor."""
+    """Sensor readings of the run; None where there is no sensor."""
 
-    rss_before_bytes: int | None  # with the command loaded and no model yet
+    rss_before_bytes: int | None  # before the model is opened
     rss_bytes: int | None
     peak_rss_bytes: int | None
     frequency_hz: tuple[int, int] | None  # lowest and highest
     temperature_c: tuple[float, float] | None
     throttling: tuple[str, ...] | None
     energy_source: str | None
-    joules_per_clip: float | None  # of all that the meter sees, idle included
-    load: float | None  # processes that wanted to run before the benchmark did, over the last minute
+    joules_per_clip: float | None  # of everything that the meter covers, idle power included
+    load: float | None  # load average over the last minute before the benchmark
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One run. ``real_time_factor`` is the share of the audio's own time that computing takes."""
+    """One run. ``real_time_factor`` is computing time divided by the duration of the audio."""
 
     bundle: str
     digest: str
@@ -69,13 +68,13 @@ class BenchResult:
     open_s: float
     throughput_clips_per_s: float
     real_time_factor: float
-    latency: dict[str, Latency]  # by STAGES; "clip" is from samples to scores
+    latency: Mapping[str, Latency]  # by STAGES; "clip" is from samples to scores
     conditions: Conditions
     host: Host
     notes: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, "kind": "tinyscene bench", **asdict(self)}
+    def to_json(self) -> dict[str, object]:
+        return {"format": FORMAT, "kind": KIND, **asdict(self)}
 
 
 def bench(
@@ -88,10 +87,11 @@ def bench(
 ) -> BenchResult:
     """Measure for about ``seconds`` after the warm-up; ``progress`` is called after each of ``BLOCKS`` blocks.
 
-    Raises RuntimeFailure for an engine that cannot be opened and for less than ``MIN_SECONDS``.
+    Raises:
+        RuntimeFailure: the engine cannot be opened, or ``seconds`` is less than ``MIN_SECONDS``.
     """
     if not seconds >= MIN_SECONDS:
-        raise RuntimeFailure("bench, seconds", "too few to measure", expected=f"{MIN_SECONDS} or more", got=seconds)
+        raise RuntimeFailure("bench, seconds", "too short to measure", expected=f"{MIN_SECONDS} or more", got=seconds)
     machine = sensors or Sensors()
     before, load = machine.read(), machine.load()
     begin = time.perf_counter()
@@ -139,7 +139,7 @@ def bench(
 
 
 def lines(result: BenchResult) -> Iterator[str]:
-    """The result for people."""
+    """The result as text."""
     yield f"{result.bundle} with {result.engine}, {_count(result.threads, 'thread')}, on {result.host.cpu}"
     yield f"  {'ms per clip':<12}{'min':>9}{'median':>9}{'p95':>9}{'p99':>9}"
     for stage, name in zip(STAGES, ("log-mel", "network", "clip"), strict=True):
@@ -147,21 +147,22 @@ def lines(result: BenchResult) -> Iterator[str]:
         numbers = (values.min_s, values.median_s, values.p95_s, values.p99_s)
         yield f"  {name:<12}" + "".join(f"{1e3 * number:9.3f}" for number in numbers)
     speed = 1 / result.real_time_factor
-    yield f"  throughput  {result.throughput_clips_per_s:,.1f} clips/s; {speed:,.0f} times as fast as the audio"
-    seen = result.conditions
-    if seen.load is not None and seen.load > result.host.usable_cores:
-        yield f"  busy        load {seen.load:.1f} on {_count(result.host.usable_cores, 'core')}: go by the minima"
-    if seen.rss_bytes is not None and seen.rss_before_bytes is not None:
-        grown = (seen.rss_bytes - seen.rss_before_bytes) / 1e6
-        yield f"  memory      {seen.rss_bytes / 1e6:.1f} MB resident, {grown:.1f} MB of it since the model was opened"
-    if seen.frequency_hz is not None:
-        yield f"  clock       {seen.frequency_hz[0] / 1e6:,.0f} to {seen.frequency_hz[1] / 1e6:,.0f} MHz"
-    if seen.temperature_c is not None:
-        yield f"  heat        {seen.temperature_c[0]:.1f} to {seen.temperature_c[1]:.1f} °C"
-    if seen.throttling is not None:
-        yield f"  throttling  {', '.join(seen.throttling) or 'none'}"
-    if seen.joules_per_clip is not None:
-        yield f"  energy      {1e3 * seen.joules_per_clip:.2f} mJ per clip, idle included ({seen.energy_source})"
+    yield f"  throughput  {result.throughput_clips_per_s:,.1f} clips/s; {speed:,.0f} times real time"
+    conditions = result.conditions
+    if conditions.load is not None and conditions.load > result.host.usable_cores:
+        yield f"  busy        load {conditions.load:.1f} on {_count(result.host.usable_cores, 'core')}: use the minima"
+    if conditions.rss_bytes is not None and conditions.rss_before_bytes is not None:
+        grown = (conditions.rss_bytes - conditions.rss_before_bytes) / 1e6
+        yield f"  memory      {conditions.rss_bytes / 1e6:.1f} MB resident, {grown:.1f} MB of it for the model"
+    if conditions.frequency_hz is not None:
+        yield f"  clock       {conditions.frequency_hz[0] / 1e6:,.0f} to {conditions.frequency_hz[1] / 1e6:,.0f} MHz"
+    if conditions.temperature_c is not None:
+        yield f"  temperature {conditions.temperature_c[0]:.1f} to {conditions.temperature_c[1]:.1f} °C"
+    if conditions.throttling is not None:
+        yield f"  throttling  {', '.join(conditions.throttling) or 'none'}"
+    if conditions.joules_per_clip is not None:
+        energy_mj = 1e3 * conditions.joules_per_clip
+        yield f"  energy      {energy_mj:.2f} mJ per clip, idle power included ({conditions.energy_source})"
 
 
 def _count(number: int, what: str) -> str:
@@ -169,7 +170,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _block(one: Callable[[], tuple[float, float, float]], seconds: float) -> _F64:
-    """Times of as many clips as fit, one at least: (clips, stages)."""
+    """Times (clips, stages) of as many clips as fit into ``seconds``, at least one."""
     times = [one()]
     until = time.perf_counter() + seconds - times[0][-1]
     while time.perf_counter() < until:
@@ -191,7 +192,7 @@ def _spent(meter: EnergyMeter | None) -> float:
 def _conditions(
     before: Reading, load: float | None, readings: list[Reading], peak: int | None, energy: tuple[str, float] | None
 ) -> Conditions:
-    """``before``, ``load``: ahead of the model; ``energy``: the meter's source and joules per clip."""
+    """``before``, ``load``: before the model is opened; ``energy``: the meter's source and joules per clip."""
     frequencies = [reading.frequency_hz for reading in readings if reading.frequency_hz is not None]
     temperatures = [reading.temperature_c for reading in readings if reading.temperature_c is not None]
     flags = [reading.throttling for reading in readings if reading.throttling is not None]
@@ -201,7 +202,7 @@ def _conditions(
         peak_rss_bytes=peak,
         frequency_hz=(min(frequencies), max(frequencies)) if frequencies else None,
         temperature_c=(min(temperatures), max(temperatures)) if temperatures else None,
-        throttling=tuple(dict.fromkeys(flag for said in flags for flag in said)) if flags else None,
+        throttling=tuple(dict.fromkeys(flag for reading in flags for flag in reading)) if flags else None,
         energy_source=None if energy is None else energy[0],
         joules_per_clip=None if energy is None else energy[1],
         load=load,

@@ -1,27 +1,29 @@
-"""Two benchmark records side by side: faster, slower, the same, or not to be told from noise.
+"""Compare two benchmark records, allowing for noise: faster, slower, the same, or undecided.
 
-Times within a run hang together (a busy neighbour, a warm chip), so single times are not drawn at random: what is
-compared are the run's blocks. Two statistics must agree, each a ratio B over A with a 95 % percentile bootstrap over
-blocks (Efron 1979; ``RESAMPLES`` draws, seeded): of the medians of the blocks' medians, and of the medians of their
-minima. Other load on the machine moves the first from run to run and the second hardly, a real change moves both.
-``faster`` and ``slower`` want both intervals wholly beyond ``tolerance`` on that side, ``same`` wants both within it,
-and everything else is ``undecided``: also a change that only slow times show.
-A change of the machine's clock or heat between two runs still looks like one of the program: make runs alternate.
-Refuses files that are no such records.
+Times within a run are correlated (other load, a warm chip), so the blocks of a run are compared and not single times.
+Two statistics must agree, each a ratio B / A with a 95 % percentile bootstrap interval over blocks (Efron 1979;
+``RESAMPLES`` resamples, fixed seed): of the medians of the blocks' medians, and of the medians of their minima. Other
+load on the machine changes the first from run to run and the second hardly; a change of the program changes both.
+``faster`` and ``slower`` require both intervals entirely beyond ``tolerance``, ``same`` requires both within it;
+everything else is ``undecided``, also a change of slow times only.
+A change of clock frequency or temperature between two runs is not separated from one of the program: alternate runs.
+Written here and not with scipy.stats, which the base install does not have. Refuses files that are not such records.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from .bench import FORMAT, STAGES
+from .bench import FORMAT, KIND, STAGES, BenchResult, Latency
 from .errors import RuntimeFailure
+from .host import Host
+from .records import read_record
 
 RESAMPLES = 4000
 TOLERANCE = 0.03
@@ -30,7 +32,7 @@ Verdict = Literal["faster", "slower", "same", "undecided"]
 
 @dataclass(frozen=True)
 class Ratio:
-    """B over A, and its 95 % interval."""
+    """B / A with its 95 % interval."""
 
     value: float
     low: float
@@ -39,7 +41,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class StageComparison:
-    """One stage: seconds are the medians of the blocks' medians."""
+    """One stage; seconds are medians of the blocks' medians."""
 
     stage: str
     a_s: float
@@ -51,44 +53,48 @@ class StageComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``verdict`` is that of the whole clip; ``differences`` says what else was not alike."""
+    """``verdict`` is that of the whole clip; ``differences`` lists different settings and hosts."""
 
     verdict: Verdict
     tolerance: float
     stages: tuple[StageComparison, ...]
     differences: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
-def compare(a: dict[str, Any], b: dict[str, Any], tolerance: float = TOLERANCE) -> Comparison:
-    """Compare two records as :func:`read_record` gives them."""
+def compare(a: BenchResult, b: BenchResult, tolerance: float = TOLERANCE) -> Comparison:
+    """Compare two results; raises RuntimeFailure for a tolerance outside [0, 1)."""
     if not 0 <= tolerance < 1:
-        raise RuntimeFailure("bench compare, tolerance", "not possible", expected="0 up to below 1", got=tolerance)
-    stages = tuple(_stage(name, a["latency"][name], b["latency"][name], tolerance) for name in STAGES)
+        raise RuntimeFailure("bench compare, tolerance", "invalid value", expected="0 up to below 1", got=tolerance)
+    stages = tuple(_stage(name, a.latency[name], b.latency[name], tolerance) for name in STAGES)
     return Comparison(stages[STAGES.index("clip")].verdict, tolerance, stages, tuple(_differences(a, b)))
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The record that ``tinyscene bench --json`` printed; raises RuntimeFailure for anything else."""
+def read_result(path: Path) -> BenchResult:
+    """The result in a file written by ``tinyscene bench --out``; raises RuntimeFailure for other content."""
     try:
         record = json.loads(path.read_text())
     except FileNotFoundError as problem:
         raise RuntimeFailure(str(path), "no such file", next_step="check the path") from problem
     except (ValueError, OSError) as problem:
         raise RuntimeFailure(str(path), "not a benchmark record", got=str(problem), next_step=_MAKE) from problem
-    known = isinstance(record, dict) and record.get("kind") == "tinyscene bench" and record.get("format") == FORMAT
-    if not known:
+    header = (record.pop("kind", None), record.pop("format", None)) if isinstance(record, dict) else None
+    if header != (KIND, FORMAT):
         raise RuntimeFailure(str(path), "not a benchmark record of this version", next_step=_MAKE)
-    return dict(record)
+    result = read_record(BenchResult, record, str(path), _MAKE)
+    missing = [stage for stage in STAGES if stage not in result.latency]
+    if missing:
+        raise RuntimeFailure(f"{path}, latency", "missing stage", expected=missing[0], next_step=_MAKE)
+    return result
 
 
-_MAKE = "make one with 'tinyscene bench BUNDLE --out FILE'"
+_MAKE = "create one with 'tinyscene bench BUNDLE --out FILE'"
 
 
 def lines(comparison: Comparison) -> Iterator[str]:
-    """The comparison for people."""
+    """The comparison as text."""
     for difference in comparison.differences:
         yield f"differs: {difference}"
     yield f"  {'ms per clip':<12}{'A':>9}{'B':>9}   {'B / A, medians':<26}B / A, minima"
@@ -97,14 +103,14 @@ def lines(comparison: Comparison) -> Iterator[str]:
             f"  {stage.stage.replace('_', '-'):<12}{1e3 * stage.a_s:9.3f}{1e3 * stage.b_s:9.3f}   "
             f"{_ratio(stage.median_ratio):<26}{_ratio(stage.minimum_ratio):<26}{stage.verdict}"
         )
-    yield f"B is {_SAID[comparison.verdict]} (by {100 * comparison.tolerance:g} % or more counts)"
+    yield f"B is {_VERDICTS[comparison.verdict]} (tolerance {100 * comparison.tolerance:g} %)"
 
 
-_SAID: dict[Verdict, str] = {
+_VERDICTS: dict[Verdict, str] = {
     "faster": "faster than A",
     "slower": "slower than A",
     "same": "as fast as A",
-    "undecided": "not to be told from A: measure longer, or on a quieter machine",
+    "undecided": "neither faster nor slower within the noise: measure longer, or on a less busy machine",
 }
 
 
@@ -112,19 +118,19 @@ def _ratio(ratio: Ratio) -> str:
     return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
-def _stage(name: str, a: dict[str, Any], b: dict[str, Any], tolerance: float) -> StageComparison:
-    medians = _bootstrapped(a["block_medians_s"], b["block_medians_s"])
-    minima = _bootstrapped(a["block_minima_s"], b["block_minima_s"])
+def _stage(name: str, a: Latency, b: Latency, tolerance: float) -> StageComparison:
+    medians = _bootstrapped(a.block_medians_s, b.block_medians_s)
+    minima = _bootstrapped(a.block_minima_s, b.block_minima_s)
     verdicts = {_verdict(ratio, tolerance) for ratio in (medians, minima)}
     agreed = verdicts.pop() if len(verdicts) == 1 else "undecided"
-    a_s, b_s = (float(np.median(side["block_medians_s"])) for side in (a, b))
+    a_s, b_s = (float(np.median(side.block_medians_s)) for side in (a, b))
     return StageComparison(name, a_s, b_s, medians, minima, agreed)
 
 
-def _bootstrapped(a: list[float], b: list[float]) -> Ratio:
+def _bootstrapped(a: Sequence[float], b: Sequence[float]) -> Ratio:
     rng = np.random.default_rng(0)
-    drawn = [np.median(rng.choice(np.array(blocks), (RESAMPLES, len(blocks))), axis=1) for blocks in (a, b)]
-    low, high = (float(edge) for edge in np.percentile(drawn[1] / drawn[0], [2.5, 97.5]))
+    resampled = [np.median(rng.choice(np.array(blocks), (RESAMPLES, len(blocks))), axis=1) for blocks in (a, b)]
+    low, high = (float(edge) for edge in np.percentile(resampled[1] / resampled[0], [2.5, 97.5]))
     return Ratio(float(np.median(b) / np.median(a)), low, high)
 
 
@@ -137,20 +143,19 @@ def _verdict(ratio: Ratio, tolerance: float) -> Verdict:
     return "same" if ratio.low >= fastest and ratio.high <= slowest else "undecided"
 
 
-def _differences(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
-    for name in ("digest", "engine", "threads"):
-        if a[name] != b[name]:
-            yield f"{'bundle' if name == 'digest' else name}: {_short(a[name])} and {_short(b[name])}"
-    for name, value in a["host"].items():
-        if value != b["host"].get(name):
-            yield f"{name}: {value} and {b['host'].get(name)}"
-    for side, record in (("A", a), ("B", b)):
-        if record["conditions"]["throttling"]:
-            yield f"{side} was throttled: {', '.join(record['conditions']['throttling'])}"
-        load, cores = record["conditions"]["load"], record["host"]["usable_cores"]
+def _differences(a: BenchResult, b: BenchResult) -> Iterator[str]:
+    settings = (
+        ("bundle", a.digest[:12], b.digest[:12]),
+        ("engine", a.engine, b.engine),
+        ("threads", a.threads, b.threads),
+    )
+    hosts = ((field.name, getattr(a.host, field.name), getattr(b.host, field.name)) for field in fields(Host))
+    for name, of_a, of_b in (*settings, *hosts):
+        if of_a != of_b:
+            yield f"{name}: {of_a} and {of_b}"
+    for side, result in (("A", a), ("B", b)):
+        if result.conditions.throttling:
+            yield f"{side} was throttled: {', '.join(result.conditions.throttling)}"
+        load, cores = result.conditions.load, result.host.usable_cores
         if load is not None and load > cores:
             yield f"{side} ran on a busy machine: load {load:.1f}, cores {cores}"
-
-
-def _short(value: object) -> str:
-    return str(value)[:12]

@@ -1,4 +1,4 @@
-"""The folder of files that can be made again: Python environments for programs of their own, measured counts."""
+"""The cache folder for data that can be created again: environments, measured instruction counts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ENVIRONMENT_COMPLETE = "complete"  # a file in the folder of an environment whos
 
 def cache_folder() -> Path:
     """$TINYSCENE_CACHE, or ``tinyscene`` in the user's cache; it need not exist yet."""
-    named = os.environ.get("TINYSCENE_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tinyscene"
+    folder = os.environ.get("TINYSCENE_CACHE")
+    return Path(folder) if folder else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tinyscene"
 
 
 def environment_folder(requirement: str) -> Path:

@@ -1,8 +1,8 @@
-"""Audio to scene: a bundle and an engine, hop by hop, with the time each stage takes.
+"""Classify recordings with a bundle and an engine, hop by hop, with the time of each stage.
 
-A hop is one network input of audio, without overlap; what is left at the end of a recording is covered by one more hop
-that ends with it. Audio without an end is :mod:`tinyscene.runtime.stream`'s. The same audio gets the same answers,
-always. Refuses audio shorter than one network input.
+A hop is one network input of audio, without overlap; the rest at the end of a recording is covered by one more hop
+that ends with it. :mod:`tinyscene.runtime.stream` classifies continuous audio. Results are deterministic.
+Refuses audio shorter than one network input.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class Hop:
-    """One network input's answer. ``scores`` add up to 1, in the order of the bundle's labels."""
+    """Result for one network input. ``scores`` add up to 1, in the order of the bundle's labels."""
 
     start_s: float
     label: str
@@ -47,7 +47,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a whole recording is: the mean ``scores`` of its hops, in the order of the bundle's labels, and the best."""
+    """Result for a whole recording: mean ``scores`` of its hops, in the order of the bundle's labels, and the best."""
 
     label: str
     probability: float
@@ -56,21 +56,21 @@ class Classification:
 
     @staticmethod
     def of(labels: Sequence[str], hops: Sequence[Hop]) -> Classification:
-        """The classification of a recording by its hops, of which there must be one at least."""
+        """The classification of a recording from its hops, one or more."""
         mean = [sum(column) / len(hops) for column in zip(*(hop.scores for hop in hops), strict=True)]
         return Classification(labels[mean.index(max(mean))], max(mean), tuple(mean), tuple(hops))
 
 
 class SceneClassifier:
-    """A bundle with one engine, ready to listen. May be shared by threads: the engine answers one at a time.
+    """A bundle opened with one engine. Threads may share it: the engine runs one input at a time.
 
     >>> classifier = SceneClassifier.open(bundle)
     >>> samples = np.random.default_rng(0).normal(0.0, 0.1, 88_200)  # two seconds, mono, in [-1, 1]
-    >>> heard = classifier.classify(samples, 44_100)
-    >>> heard.label in classifier.labels, len(heard.hops)
+    >>> result = classifier.classify(samples, 44_100)
+    >>> result.label in classifier.labels, len(result.hops)
     (True, 2)
 
-    A stream takes pieces as they come, here a tenth of a second each, and answers every 0.6 s:
+    A stream takes pieces of audio as they arrive, here a tenth of a second each, and returns an event every 0.6 s:
 
     >>> stream = classifier.stream(44_100, hop_s=0.6)
     >>> for piece in np.split(samples, 20):
@@ -90,23 +90,23 @@ class SceneClassifier:
 
     @staticmethod
     def open(bundle: Path | str | Bundle, engine: str = "litert", threads: int = 1) -> SceneClassifier:
-        """Open a bundle (its folder, or one that is read already) with the engine of that name.
+        """Open a bundle (its folder, or a :class:`Bundle`) with the named engine.
 
-        Raises RuntimeFailure for a bundle that was changed, an unknown engine, or one whose package is not installed.
+        Raises RuntimeFailure for a changed bundle, an unknown engine, or an engine whose package is not installed.
         """
         opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
         return SceneClassifier(opened, open_engine(engine, opened, threads))
 
     def codes(self, log_mel: F32) -> I8:
-        """The network's input for float32 log-mel (n_mels, n_frames): int8 (1, n_mels, n_frames, 1)."""
+        """Network input, int8 (1, n_mels, n_frames, 1), for a float32 log-mel (n_mels, n_frames)."""
         return quantise(log_mel, self._input.quant).reshape(1, *self._input.shape[1:])
 
     def scores(self, log_mel: F32) -> F32:
-        """Softmax over the network's real-valued answer to one log-mel (n_mels, n_frames), float32 (labels,)."""
+        """Softmax of the dequantised network output for one log-mel (n_mels, n_frames), float32 (labels,)."""
         codes = self.codes(log_mel)
         with self._one_at_a_time:
-            answer = self.engine.output_codes(codes)
-        return softmax(dequantise(answer, self._output.quant).reshape(-1))
+            output = self.engine.output_codes(codes)
+        return softmax(dequantise(output, self._output.quant).reshape(-1))
 
     def classify(self, samples: Samples, rate_hz: int) -> Classification:
         """Classify samples, (n,) or (n, channels), floats in [-1, 1] or int16, at any rate.
@@ -119,13 +119,14 @@ class SceneClassifier:
         return Classification.of(self.labels, list(hops))
 
     def stream(self, rate_hz: int, hop_s: float | None = None, smoothing: Smoothing | None = None) -> SceneStream:
-        """A new listener for audio that arrives in pieces at ``rate_hz``.
+        """A new stream for audio that arrives in pieces at ``rate_hz``.
 
         Args:
-            hop_s: seconds from event to event; a clip by default, or a multiple of the front end's hop below that.
-            smoothing: how steady the label is; :class:`tinyscene.runtime.smoothing.Smoothing`'s values by default.
+            hop_s: seconds between events: one clip (the default) or a smaller multiple of the front end's hop.
+            smoothing: the defaults of :class:`tinyscene.runtime.smoothing.Smoothing` if not given.
 
-        Raises RuntimeFailure for a hop that is neither.
+        Raises:
+            RuntimeFailure: any other ``hop_s``.
         """
         return SceneStream(self, rate_hz, hop_s, smoothing)
 
@@ -144,7 +145,7 @@ class SceneClassifier:
         yield from self._hops(reader.blocks(self.frontend.clip_samples), str(reader.path))
 
     def n_hops(self, seconds: float) -> int:
-        """How many hops a recording of that length has."""
+        """Number of hops of a recording of that length."""
         return int(np.ceil(round(seconds * self.frontend.sample_rate_hz) / self.frontend.clip_samples))
 
     @property

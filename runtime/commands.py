@@ -1,7 +1,7 @@
-"""The runtime's sub-commands: ``tinyscene run`` and ``tinyscene bench``.
+"""The runtime's commands: ``tinyscene run`` and ``tinyscene bench``.
 
-Answers go to standard output, notes, errors and the progress bar to standard error. A clip that cannot be used costs
-one line there and exit code 2; the other clips are still answered.
+Results go to standard output, notes, errors and progress bars to standard error. A file that cannot be classified is
+one line there and exit code 2; the other files are still classified.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,40 +26,44 @@ if TYPE_CHECKING:
     from .stream import Gap, SceneStream
 
 STANDARD_INPUT = Path("-")
-Threads = Annotated[int, typer.Option(metavar="N", help="Of the engine, where it can use several.")]
+Threads = Annotated[int, typer.Option(metavar="N", help="Number of engine threads (LiteRT, ONNX Runtime).")]
 
 
 def run(
     bundle: BundleFolder,
     clips: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="CLIP", help="Audio files, WAV, FLAC or OGG; - for raw samples.", show_default=False),
+        typer.Argument(metavar="CLIP", help="Audio files (WAV, FLAC, OGG), or - for raw samples.", show_default=False),
     ] = None,
-    mic: Annotated[bool, typer.Option("--mic", help="Listen to a microphone.")] = False,
-    watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify files as they come in.")] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Classify audio from a microphone.")] = False,
+    watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify new files in a folder.")] = None,
     engine: Engine = "litert",
     threads: Threads = 1,
     hop: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="With - or --mic: from answer to answer.")
+        float | None, typer.Option(metavar="SECONDS", help="Interval between results, with - or --mic.")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="With -, --mic or --watch: when to stop.")
+        float | None, typer.Option(metavar="SECONDS", help="Stop after this time, with -, --mic or --watch.")
     ] = None,
-    rate: Annotated[int | None, typer.Option(metavar="HZ", help="Of raw samples or the microphone.")] = None,
-    channels: Annotated[int, typer.Option(metavar="N", help="Of raw samples, interleaved.")] = 1,
+    rate: Annotated[
+        int | None, typer.Option(metavar="HZ", help="Sampling rate of raw samples or the microphone.")
+    ] = None,
+    channels: Annotated[int, typer.Option(metavar="N", help="Number of interleaved channels of raw samples.")] = 1,
     encoding: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Of raw samples: s16 or f32.", autocompletion=one_of(("s16", "f32"))),
+        typer.Option(metavar="NAME", help="Format of raw samples: s16 or f32.", autocompletion=one_of(("s16", "f32"))),
     ] = "s16",
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="Microphone: number or part of its name.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Microphone, by number or part of its name.")
+    ] = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="A line per file or change of scene, no notes.", callback=quietened)
+        bool, typer.Option("--quiet", help="Print one line per file or scene change, no notes.", callback=quietened)
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document; with -, --mic, --watch one a line.")
+        bool, typer.Option("--json", help="Print JSON; with -, --mic or --watch one object per line.")
     ] = False,
 ) -> None:
-    """Classify audio: files, raw samples from a pipe, a microphone, or a folder that files come into."""
+    """Classify audio: files, raw samples from a pipe, a microphone, or new files in a folder."""
     from .classify import SceneClassifier
     from .errors import RuntimeFailure
 
@@ -67,27 +71,27 @@ def run(
     piped = files == [STANDARD_INPUT]
     if sum([bool(files), mic, watch is not None]) != 1 or (STANDARD_INPUT in files and not piped):
         raise RuntimeFailure(
-            "run", "expected files, or - alone, or --mic, or --watch DIR", next_step="give one of them"
+            "run", "expected files, or - alone, or --mic, or --watch DIR", next_step="give exactly one of them"
         )
     if (hop is not None and not (piped or mic)) or (seconds is not None and bool(files) and not piped):
-        raise RuntimeFailure("run", "--hop and --seconds are for audio without an end", next_step="leave them out")
+        raise RuntimeFailure("run", "--hop and --seconds do not apply to files", next_step="remove them")
     classifier = SceneClassifier.open(bundle, engine, threads)
-    shown = Shown(classifier, quiet=quiet, as_json=as_json)
+    output = Output(classifier, quiet=quiet, as_json=as_json)
     notes(engine, classifier.engine.notes)
     if piped:
-        _listen_to_pipe(
-            shown, classifier.frontend.sample_rate_hz if rate is None else rate, channels, encoding, hop, seconds
+        _classify_pipe(
+            output, classifier.frontend.sample_rate_hz if rate is None else rate, channels, encoding, hop, seconds
         )
     elif mic:
-        _listen_to_microphone(shown, rate, device, hop, seconds)
+        _classify_microphone(output, rate, device, hop, seconds)
     elif watch is not None:
-        _watch(shown, watch, seconds)
+        _watch(output, watch, seconds)
     else:
-        _classify_files(shown, files, str(bundle), engine)
+        _classify_files(output, files, str(bundle), engine)
 
 
-class Shown:
-    """How answers are shown: as lines, as few of them (``quiet``), or as JSON."""
+class Output:
+    """Prints results as lines, as few lines (``quiet``), or as JSON."""
 
     def __init__(self, classifier: SceneClassifier, *, quiet: bool, as_json: bool) -> None:
         self.classifier, self.quiet, self.as_json = classifier, quiet, as_json
@@ -96,8 +100,8 @@ class Shown:
     def as_lines(self) -> bool:
         return not self.quiet and not self.as_json
 
-    def classified(self, clip: Path, progress: Progress) -> dict[str, Any]:
-        """Answer one clip; return its JSON record, or one that holds the error."""
+    def classified(self, clip: Path, progress: Progress) -> dict[str, object]:
+        """Classify one file and print the result; return its JSON record, or one with the error."""
         from .audio import AudioReader
         from .classify import Classification
         from .errors import RuntimeFailure
@@ -129,7 +133,7 @@ class Shown:
         return clip_record(labels, reader.info, reader.notes, whole)
 
     def events(self, stream: SceneStream, pieces: Iterable[Samples | Gap], clock: LiveClock | None = None) -> None:
-        """Answer audio without an end, each event as soon as it is there."""
+        """Print the events of continuous audio as they occur."""
         from .run_output import event_line, event_record, quiet_event_line
 
         labels = self.classifier.labels
@@ -143,40 +147,40 @@ class Shown:
                 print(quiet_event_line(event, wall_s), flush=True)
 
 
-def _classify_files(shown: Shown, clips: list[Path], bundle: str, engine: str) -> None:
+def _classify_files(output: Output, clips: list[Path], bundle: str, engine: str) -> None:
     with bars() as progress:
-        records = [shown.classified(clip, progress) for clip in clips]
-    if shown.as_json:
-        notes = list(shown.classifier.engine.notes)
+        records = [output.classified(clip, progress) for clip in clips]
+    if output.as_json:
+        notes = list(output.classifier.engine.notes)
         print(json.dumps({"bundle": bundle, "engine": engine, "notes": notes, "clips": records}, indent=1))
     if any("error" in record for record in records):
         raise typer.Exit(2)
 
 
-def _watch(shown: Shown, folder: Path, seconds: float | None) -> None:
+def _watch(output: Output, folder: Path, seconds: float | None) -> None:
     from .incoming_audio import arriving_files
 
     failed = False
     with bars() as progress:
         for clip in arriving_files(folder, seconds):
-            record = shown.classified(clip, progress)
+            record = output.classified(clip, progress)
             failed |= "error" in record
-            if shown.as_json:
+            if output.as_json:
                 print(json.dumps(record))
             sys.stdout.flush()
     if failed:
         raise typer.Exit(2)
 
 
-def _listen_to_pipe(
-    shown: Shown, rate_hz: int, channels: int, encoding: str, hop_s: float | None, seconds: float | None
+def _classify_pipe(
+    output: Output, rate_hz: int, channels: int, encoding: str, hop_s: float | None, seconds: float | None
 ) -> None:
     from .errors import RuntimeFailure
     from .incoming_audio import RawPcm
 
     pcm = RawPcm(sys.stdin.buffer, rate_hz, channels, encoding)
-    stream = shown.classifier.stream(rate_hz, hop_s)
-    shown.events(stream, pcm.pieces(seconds))
+    stream = output.classifier.stream(rate_hz, hop_s)
+    output.events(stream, pcm.pieces(seconds))
     notes("-", pcm.notes)
     health = stream.health
     notes("-", _silence(health.silent_hops))
@@ -185,22 +189,22 @@ def _listen_to_pipe(
             "raw samples",
             "too short for this model",
             expected=f"at least {stream.first_event_s:g} s",
-            got=f"{health.samples / shown.classifier.frontend.sample_rate_hz:g} s",
-            next_step="send more, or check --rate, --channels and --encoding",
+            got=f"{health.samples / output.classifier.frontend.sample_rate_hz:g} s",
+            next_step="send more samples, or check --rate, --channels and --encoding",
         )
 
 
-def _listen_to_microphone(
-    shown: Shown, rate_hz: int | None, device: str | None, hop_s: float | None, seconds: float | None
+def _classify_microphone(
+    output: Output, rate_hz: int | None, device: str | None, hop_s: float | None, seconds: float | None
 ) -> None:
     from .microphone import Microphone
 
     microphone = Microphone(rate_hz, device)
-    stream = shown.classifier.stream(microphone.rate_hz, hop_s)
+    stream = output.classifier.stream(microphone.rate_hz, hop_s)
     notes(microphone.name, [f"{microphone.rate_hz:,} Hz; stop with Ctrl-C"])
     try:
         with microphone:
-            shown.events(stream, microphone.pieces(seconds), microphone.clock)
+            output.events(stream, microphone.pieces(seconds), microphone.clock)
     finally:
         notes(microphone.name, [*_lost(microphone.health), *_silence(stream.health.silent_hops)])
 
@@ -210,12 +214,12 @@ def _silence(hops: int) -> list[str]:
 
 
 def _lost(health: LiveHealth) -> list[str]:
-    said = [f"{health.captured_s:.1f} s captured"]
+    parts = [f"{health.captured_s:.1f} s captured"]
     if health.overruns or health.gaps:
-        said.append(f"{health.overruns} overruns, {health.gaps} gaps, {health.lost_s:.2f} s lost")
+        parts.append(f"{health.overruns} overruns, {health.gaps} gaps, {health.lost_s:.2f} s lost")
     if health.drift_ppm is not None:
-        said.append(f"its clock is {abs(health.drift_ppm):.0f} ppm {'slow' if health.drift_ppm > 0 else 'fast'}")
-    return ["; ".join(said)]
+        parts.append(f"its clock is {abs(health.drift_ppm):.0f} ppm {'slow' if health.drift_ppm > 0 else 'fast'}")
+    return ["; ".join(parts)]
 
 
 def bench(
@@ -227,12 +231,14 @@ def bench(
     ],
     engine: Engine = "litert",
     threads: Threads = 1,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long, after half a second of warm-up.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Measuring time, after half a second of warm-up.")
+    ] = 5.0,
     out: RecordFile = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a bundle here: latency, throughput, memory, clock, heat, energy."""
+    """Benchmark a bundle: latency, throughput, memory, clock, temperature, energy."""
     from .bench import BLOCKS, lines
     from .bench import bench as measure
     from .bundle import read_bundle
@@ -250,15 +256,21 @@ def bench(
 
 
 def bench_compare(
-    a: Annotated[Path, typer.Argument(metavar="A.json", help="What tinyscene bench --out wrote.", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="B.json", help="The record to hold against it.", show_default=False)],
-    tolerance: Annotated[float, typer.Option(metavar="SHARE", help="A smaller difference counts as none.")] = 0.03,
+    a: Annotated[
+        Path, typer.Argument(metavar="A.json", help="Benchmark record of tinyscene bench --out.", show_default=False)
+    ],
+    b: Annotated[
+        Path, typer.Argument(metavar="B.json", help="Benchmark record to compare with A.", show_default=False)
+    ],
+    tolerance: Annotated[
+        float, typer.Option(metavar="SHARE", help="Largest relative difference that counts as equal.")
+    ] = 0.03,
     as_json: AsJson = False,
 ) -> None:
-    """Tell two benchmark records apart, or say that noise forbids it. Exit code 1 when the second is slower."""
-    from .bench_compare import compare, lines, read_record
+    """Compare two benchmark records, allowing for noise. Exit code 1 if B is slower."""
+    from .bench_compare import compare, lines, read_result
 
-    comparison = compare(read_record(a), read_record(b), tolerance)
+    comparison = compare(read_result(a), read_result(b), tolerance)
     print(json.dumps(comparison.to_json(), indent=1) if as_json else "\n".join(lines(comparison)))
     if comparison.verdict == "slower":
         raise typer.Exit(1)

@@ -1,8 +1,8 @@
-"""What a network costs: parameters, multiply-accumulates and bytes, layer by layer, by published counting rules.
+"""Cost of a network: parameters, multiply-accumulates and bytes per layer, by published counting rules.
 
-A figure without its rule means nothing: the same network has 29.4 or 30.2 million MACs. Every :class:`Cost` therefore
-carries its rule, and :data:`RULES` says in words what each one counts. Whatever a network is read from (graph,
-checkpoint, ONNX, TFLite) becomes a list of :class:`Layer` first, so that each rule is written down once.
+Counts depend on the rule: the same network has 29.4 or 30.2 million MACs. Every :class:`Cost` therefore has its rule,
+and :data:`RULES` describes them. Every source of a network (graph, checkpoint, ONNX, TFLite) is converted to a list of
+:class:`Layer`, so that each rule is implemented once.
 Refuses unknown rules, limits that are not numbers, and graphs with an op that has no row here.
 """
 
@@ -45,9 +45,9 @@ class Layer:
 
     ``positions`` are the output elements per channel; ``weights`` and ``biases`` count constants, ``constant_bytes``
     their stored bytes, ``extra_bytes`` scales, zero points and tables. ``input_elements`` and ``output_elements`` are
-    for one clip. Kind ``scalar`` is a depthwise convolution that treats all channels and taps alike: a pool, or GRN's
-    gamma and beta in the form integer engines run, a factor per channel (its scale) allowed, since that belongs to the
-    next layer's weights. Rules that take those for free give it no MACs.
+    for one clip. Kind ``scalar`` is a depthwise convolution with equal weights in all channels and taps: a pool, or
+    GRN's gamma and beta as integer engines run them; a scale per channel is allowed, since it belongs to the next
+    layer's weights. Rules that do not count those give it no MACs.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Layer:
     extra_bytes: int = 0
     input_elements: int = 0
     output_elements: int = 0
-    window: int = 1  # elements one output of a pool, or taps one output of a scalar convolution, looks at
+    window: int = 1  # input elements per output of a pool, or taps per output of a scalar convolution
 
     @property
     def parameters(self) -> int:
-        """Independent parameters: a 1x1 scalar convolution holds one (gamma or beta), a pool none."""
+        """Independent parameters: one (gamma or beta) for a 1x1 scalar convolution, none for a pool."""
         if self.kind == "scalar":
             return 1 if self.window == 1 else 0
         return self.weights + self.biases
@@ -85,7 +85,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of all layers by one rule. ``source`` says what was counted, ``frame_bytes`` what belongs to no layer."""
+    """Costs of all layers by one rule. ``source``: what was counted; ``frame_bytes``: bytes that belong to no layer."""
 
     rule: Rule
     source: str
@@ -107,7 +107,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One limit and what was measured against it."""
+    """One limit and the measured value."""
 
     limit_name: Literal["size", "macs"]
     limit: int
@@ -121,12 +121,12 @@ class Verdict:
 
 
 def require_rule(name: str) -> Rule:
-    """The rule of that name; raises RuntimeFailure with the known ones."""
+    """The rule of that name; raises RuntimeFailure with the names of all rules."""
     for rule in RULES:
         if rule == name:
             return rule
     raise RuntimeFailure(
-        f"rule '{name}'", "unknown counting rule", expected=" | ".join(RULES), next_step="pick one of these"
+        f"rule '{name}'", "unknown counting rule", expected=" | ".join(RULES), next_step="choose one of these"
     )
 
 
@@ -134,8 +134,8 @@ def count(layers: Iterable[Layer], rule: Rule, *, source: str, file_bytes: int |
     """Apply a rule to the layers of one network.
 
     Args:
-        source: what was read, for the reader of the figures.
-        file_bytes: size of the file the layers come from; under ``stored`` it is the total.
+        source: description of what was counted.
+        file_bytes: size of the file of the layers; under ``stored`` it is the total.
     """
     rows = tuple(LayerCost(x.name, x.op, x.output_shape, x.parameters, _MACS[rule](x), _BYTES[rule](x)) for x in layers)
     in_layers = sum(row.n_bytes for row in rows)
@@ -263,13 +263,13 @@ def layer_of(
     constant_bytes: int | None = None,
     extra_bytes: int = 0,
 ) -> Layer:
-    """A layer from shapes (of one clip) and constants, which any file format has.
+    """A layer from shapes (of one clip) and constants, for every file format.
 
     Args:
-        channel_axis: where the output shape has its channels.
-        scale: of the weight, where it is quantised.
-        depthwise: a convolution that may turn out to be of kind ``scalar``.
-        constant_bytes: stored bytes, where they are not those of weight and bias.
+        channel_axis: axis of the channels in the output shape.
+        scale: scale of a quantised weight.
+        depthwise: a convolution that may be of kind ``scalar``.
+        constant_bytes: stored bytes, if they differ from those of weight and bias.
     """
     elements = int(np.prod(output_shape))
     channels = output_shape[channel_axis] if output_shape else 1
@@ -291,10 +291,10 @@ def layer_of(
 
 
 def _alike(channels: int, window: int, weight: Array | None, bias: Array | None, scale: Array | None) -> bool:
-    """Whether a depthwise convolution does the same in all channels and taps, a 1x1 one but for a factor or an offset.
+    """Whether a depthwise convolution is equal in all channels and taps; a 1x1 one, except for a factor or an offset.
 
-    An offset shows as unequal biases; a factor as equal codes under unequal scales. Without a bias each 1x1 kernel
-    would look like a factor: there the scales must be equal too. A single channel cannot be told from an ordinary
+    An offset appears as unequal biases, a factor as equal codes with unequal scales. Without a bias every 1x1 kernel
+    would look like a factor: there the scales must be equal too. A single channel is indistinguishable from an ordinary
     convolution and counts as one.
     """
     if channels == 1 or weight is None or not _repeats(weight):
@@ -324,5 +324,5 @@ def _parse(text: str, units: dict[str, int], tail: str, expected: str) -> int:
     match = re.fullmatch(rf"\s*(\d+(?:\.\d*)?(?:e\+?\d+)?)\s*({names}){tail}\s*", text.lower())
     value = float(match[1]) * units[match[2]] if match else 0.0
     if match is None or not 1 <= value < 2**63:
-        raise RuntimeFailure(f"limit '{text}'", "not understood", expected=expected)
+        raise RuntimeFailure(f"limit '{text}'", "invalid value", expected=expected)
     return round(value)

@@ -1,7 +1,7 @@
-"""One face for everything that can run the integer graph: int8 codes in, named int8 codes out.
+"""Engines: one interface to every interpreter of the integer graph, int8 codes in, named int8 codes out.
 
 NumPy (both rounding rules), ONNX Runtime, LiteRT (XNNPACK or reference kernels) and TFLite Micro's Python interpreter.
-Each package is imported only when its engine is opened; a missing one is told with the command that installs it.
+Each package is imported when its engine is opened; the error for a missing one has the command that installs it.
 Refuses model files whose input or outputs are not the graph's, and codes of another shape or type.
 """
 
@@ -10,40 +10,42 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from . import ops
-from .arith import Rounding, dequantise, quantise
+from .arith import Rounding
 from .arrays import I8
+from .engine_names import ENGINE_NAMES, EngineName
 from .errors import RuntimeFailure
+from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
+from .onnx_tensors import codes_name, from_onnx_outputs, nchw, to_onnx_input
 
-CODES_AT_ONCE = 16  # inputs the NumPy engine runs together: enough for the matrix products, little memory
+CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
 
 class Engine(Protocol):
-    """What runs a graph. ``notes`` says what a reader of its numbers should know."""
+    """Runs a graph. ``notes``: sentences about this run that belong beside its results."""
 
     name: str
     rounding: Rounding
     notes: tuple[str, ...]
 
     def outputs(self, codes: I8) -> dict[str, I8]:
-        """Every tensor the engine shows, by the graph's name and in its layout, for int8 codes (batch, H, W, C)."""
+        """Every output of the model file for int8 codes (batch, H, W, C), by the graph's name and in its layout."""
 
     def output_codes(self, codes: I8) -> I8:
         """The graph's output alone, int8 (batch, ...), for any number of inputs (batch, H, W, C)."""
 
 
 class NumpyEngine:
-    """The executable specification; ``outputs`` gives every activation."""
+    """The executable specification; ``outputs`` returns every activation."""
 
     notes: tuple[str, ...] = ()
 
@@ -61,7 +63,7 @@ class NumpyEngine:
 
 
 class _OneByOne:
-    """An engine whose file has batch 1: the batch is a loop here."""
+    """An engine whose model file has batch 1; larger batches are run input by input."""
 
     def __init__(self, graph: Graph, name: str, rounding: Rounding) -> None:
         self.graph, self.name, self.rounding = graph, name, rounding
@@ -93,7 +95,7 @@ class _OneByOne:
         if expected != got:
             raise RuntimeFailure(
                 f"engine {self.name}",
-                f"the file's {what} is not the graph's",
+                f"the model file's {what} differs from the graph's",
                 expected=expected,
                 got=got,
                 next_step="write the file from this graph again with 'tinyscene export'",
@@ -106,10 +108,9 @@ class _OneByOne:
 
 
 class OrtEngine(_OneByOne):
-    """ONNX Runtime on the CPU, for the QDQ file of ``tinyscene.export.formats.onnx_write``, whose activations are uint8
-    or int8.
+    """ONNX Runtime on the CPU, for the QDQ file of :mod:`tinyscene.export.formats.onnx_write` (uint8 or int8).
 
-    The file takes and gives float32; codes go in dequantised, which is exact, and come back as codes.
+    The file's input and output are float32: codes are dequantised before, which is exact, and quantised afterwards.
     """
 
     def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1, name: str = "ort") -> None:
@@ -126,44 +127,20 @@ class OrtEngine(_OneByOne):
         source = graph.tensors[graph.input]
         (file_input, *_) = self._session.get_inputs()
         self._require("input name", graph.input, file_input.name)
-        self._require("input shape", _nchw(source.shape), tuple(file_input.shape))
+        self._require("input shape", nchw(source.shape), tuple(file_input.shape))
         self._names = [output.name for output in self._session.get_outputs()]
-        self._require_outputs([name for name in self._names if name != _twin(graph)])
+        self._require_outputs([name for name in self._names if name != codes_name(graph, graph.output)])
 
     def _run(self, codes: I8) -> dict[str, I8]:
         arrays = self._session.run(None, {self.graph.input: to_onnx_input(self.graph, codes)})
         return from_onnx_outputs(self.graph, dict(zip(self._names, arrays, strict=True)))
 
 
-def to_onnx_input(graph: Graph, codes: I8) -> npt.NDArray[np.float32]:
-    """What the ONNX file takes, float32 (batch, C, H, W), for codes (batch, H, W, C); exact."""
-    return np.ascontiguousarray(_to_nchw(dequantise(codes, graph.tensors[graph.input].quant)))
-
-
-def from_onnx_outputs(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, I8]:
-    """Codes by the graph's names and in its layout, of what the ONNX file gives: codes, or float32 at the end."""
-    return {name: _codes(graph, name, array) for name, array in arrays.items() if name != _twin(graph)}
-
-
-def _twin(graph: Graph) -> str:
-    """The codes' twin of the float output, which a file that shows everything has."""
-    return f"{graph.output}_codes"
-
-
-def _codes(graph: Graph, name: str, array: npt.NDArray[Any]) -> I8:
-    values = np.moveaxis(array, 1, 3) if array.ndim == 4 else array
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray((values.astype(np.int16) - 128).astype(np.int8))
-    if values.dtype == np.int8:
-        return np.ascontiguousarray(values)
-    return quantise(values, graph.tensors[name].quant)
-
-
 class LiteRTEngine(_OneByOne):
     """LiteRT (or tflite-runtime, its predecessor) on the CPU.
 
     ``default`` kernels are XNNPACK's, ``reference`` the plain C++ ones. Where XNNPACK does not start, as in a container
-    without /sys, LiteRT quietly takes a third kind of kernel with other roundings; ``notes`` says so.
+    without /sys, LiteRT silently uses a third set of kernels with another rounding; ``notes`` reports that.
     """
 
     def __init__(
@@ -189,12 +166,14 @@ class LiteRTEngine(_OneByOne):
         self._index = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
         self._require_outputs(list(self._index))
         if not reference and not self._delegated():
-            self.notes = ("LiteRT runs without XNNPACK here (is /sys mounted?): bytes differ from its usual ones",)
+            self.notes = (
+                "LiteRT runs without XNNPACK here (is /sys mounted?): results differ from XNNPACK's by rounding",
+            )
 
     def _delegated(self) -> bool:
-        """Whether XNNPACK took a part of the graph, which it does where there is a convolution.
+        """Whether XNNPACK runs a part of the graph, as it does for every graph with a convolution.
 
-        Older packages do not tell; then it is taken for granted.
+        Assumed with older packages, which do not list delegated ops.
         """
         details = getattr(self._interpreter, "_get_ops_details", None)
         if details is None or not any(ops.is_conv(node.op) for node in self.graph.nodes):
@@ -208,7 +187,7 @@ class LiteRTEngine(_OneByOne):
 
 
 class TFLMEngine(_OneByOne):
-    """TFLite Micro's own Python interpreter, on the host: what a microcontroller with TFLM would answer."""
+    """TFLite Micro's Python interpreter on the host: the same results as TFLM on a microcontroller."""
 
     def __init__(self, graph: Graph, model_bytes: bytes) -> None:
         super().__init__(graph, "tflm", "double")
@@ -230,7 +209,7 @@ class TFLMEngine(_OneByOne):
 
 
 class ModelFiles(Protocol):
-    """What an engine is opened from; :class:`tinyscene.runtime.bundle.Bundle` is one."""
+    """A model to open an engine on, such as a :class:`tinyscene.runtime.bundle.Bundle`."""
 
     @property
     def graph(self) -> Graph: ...
@@ -240,50 +219,59 @@ class ModelFiles(Protocol):
 
 @dataclass(frozen=True)
 class EngineRow:
-    """One engine by name: how to open it, and the import names of which one must be there."""
+    """How to open an engine, given a number of threads; any one of ``modules`` must be importable."""
 
-    open: Callable[[ModelFiles, int], Engine]  # the number is that of threads
+    open: Callable[[ModelFiles, int], Engine]
     modules: tuple[str, ...] = ()
     pip: str = ""
 
 
 _LITERT = (("ai_edge_litert", "tflite_runtime"), "ai-edge-litert")
-ENGINES: dict[str, EngineRow] = {
+ENGINES: dict[EngineName, EngineRow] = {
     "numpy-double": EngineRow(lambda files, _: NumpyEngine(files.graph, "double")),
     "numpy-single": EngineRow(lambda files, _: NumpyEngine(files.graph, "single")),
     "ort": EngineRow(
-        lambda files, threads: OrtEngine(files.graph, files.file("model.onnx"), threads),
+        lambda files, threads: OrtEngine(files.graph, files.file(ONNX_MODEL), threads),
         ("onnxruntime",),
         "onnxruntime",
     ),
     "litert": EngineRow(
-        lambda files, threads: LiteRTEngine(files.graph, files.file("model.tflite"), "default", threads), *_LITERT
+        lambda files, threads: LiteRTEngine(files.graph, files.file(TFLITE_MODEL), "default", threads), *_LITERT
     ),
     "litert-reference": EngineRow(
-        lambda files, threads: LiteRTEngine(files.graph, files.file("model.tflite"), "reference", threads), *_LITERT
+        lambda files, threads: LiteRTEngine(files.graph, files.file(TFLITE_MODEL), "reference", threads), *_LITERT
     ),
     "tflm": EngineRow(
-        lambda files, _: TFLMEngine(files.graph, files.file("model.tflite")), ("tflite_micro",), "--pre tflite-micro"
+        lambda files, _: TFLMEngine(files.graph, files.file(TFLITE_MODEL)), ("tflite_micro",), "--pre tflite-micro"
     ),
 }
 
 
 def open_engine(name: str, files: ModelFiles, threads: int = 1) -> Engine:
-    """The engine of that name over a bundle's files; raises RuntimeFailure for unknown names and missing packages.
+    """Open an engine on a model's files.
 
-    ``threads`` is heeded by ORT and LiteRT; the others run on one, but for NumPy's matrix products.
+    Args:
+        name: one of ``ENGINE_NAMES``.
+        threads: used by ONNX Runtime and LiteRT; the others run on one thread, except for NumPy's matrix products.
+
+    Raises:
+        RuntimeFailure: unknown name, missing package, or a model file that is not the graph's.
     """
-    if name not in ENGINES:
+    row = next((row for known, row in ENGINES.items() if known == name), None)
+    if row is None:
         raise RuntimeFailure(
-            f"engine '{name}'", "unknown", expected=" | ".join(ENGINES), next_step="pick one of these with --engine"
+            f"engine '{name}'",
+            "unknown",
+            expected=" | ".join(ENGINE_NAMES),
+            next_step="pick one of these with --engine",
         )
     if threads < 1:
-        raise RuntimeFailure(f"engine '{name}', threads", "not possible", expected="1 or more", got=threads)
-    return ENGINES[name].open(files, threads)
+        raise RuntimeFailure(f"engine '{name}', threads", "invalid value", expected="1 or more", got=threads)
+    return row.open(files, threads)
 
 
 def available_engines() -> dict[str, str]:
-    """Each engine's name with why it cannot be opened here; an empty string where it can. Imports nothing."""
+    """By engine name, why it cannot be opened here; an empty string if it can. Imports no engine."""
     return {
         name: ""
         if not row.modules or any(importlib.util.find_spec(module) for module in row.modules)
@@ -293,7 +281,7 @@ def available_engines() -> dict[str, str]:
 
 
 def _package(module: str, pip: str, engine: str) -> Any:
-    """Import an engine's package, or say how to install it."""
+    """Import an engine's package; the RuntimeFailure for a missing one has the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as problem:
@@ -307,7 +295,7 @@ def _package(module: str, pip: str, engine: str) -> Any:
 
 
 def _litert(engine: str) -> Any:
-    """ai-edge-litert, or else its predecessor tflite-runtime, whose classes are the same."""
+    """ai-edge-litert, or its predecessor tflite-runtime with the same classes."""
     if importlib.util.find_spec("ai_edge_litert") is None and importlib.util.find_spec("tflite_runtime") is not None:
         return _package("tflite_runtime.interpreter", "ai-edge-litert", engine)
     return _package("ai_edge_litert.interpreter", "ai-edge-litert", engine)
@@ -315,10 +303,10 @@ def _litert(engine: str) -> Any:
 
 @contextmanager
 def _load_errors(engine: str) -> Iterator[None]:
-    """Whatever an engine says about a file it cannot load, as one RuntimeFailure."""
+    """Turn an engine's error about a model file into a RuntimeFailure."""
     try:
         yield
-    except Exception as problem:  # each engine raises its own kinds, down to bare RuntimeError
+    except Exception as problem:  # engines raise their own types, and also RuntimeError and ValueError
         raise RuntimeFailure(
             f"engine {engine}",
             "cannot load the model file",
@@ -329,7 +317,7 @@ def _load_errors(engine: str) -> Iterator[None]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Keep LiteRT's C++ start-up messages off the terminal; its errors come as exceptions as well."""
+    """Keep LiteRT's C++ start-up messages off the terminal; its errors are raised as exceptions as well."""
     saved = os.dup(2)
     try:
         with open(os.devnull, "w") as nowhere:
@@ -338,11 +326,3 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-
-
-def _nchw(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
-
-
-def _to_nchw(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.moveaxis(array, 3, 1) if array.ndim == 4 else array

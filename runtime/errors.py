@@ -1,6 +1,6 @@
-"""The one way a failure is told to a person: where, what, expected, got, and what to do next.
+"""Errors with one form of message: where, what, expected, got, and the next step.
 
-Every package raises its own subclass; the command prints the message as one line and exits 2.
+Every package raises its own subclass; the command line prints the message as one line and exits with code 2.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ class TinysceneError(Exception):
     """A failure the user can act on.
 
     Args:
-        where: the file, layer, field or device concerned.
-        what: what is wrong there, without a trailing full stop.
-        expected: what would have been right, if that helps.
-        got: what was found instead.
-        next_step: what the user can do now.
-        missing: it is a tool or a package that is not there; whoever can go on without it may skip by name.
+        where: the file, layer, field or device.
+        what: what is wrong, without a trailing full stop.
+        expected: a value that would have been accepted, if that helps.
+        got: the actual value.
+        next_step: what the user can do.
+        missing: a tool or a package is not installed; a caller that can continue without it may skip it by name.
     """
 
     def __init__(

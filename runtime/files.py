@@ -1,12 +1,12 @@
 """Files and folders that appear under their name complete or not at all.
 
-Each is written under a temporary name in the same folder and renamed at the end, so a reader, an interrupt or a full
-disk never meets half of one. An existing folder is replaced by exchanging the two names in one system call
-(``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the name is never missing.
-Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames follow each other and
-the name is missing between them for some microseconds; if the second one fails, the first is undone.
+Each is written under a temporary name in the same folder and renamed at the end, so that a reader never finds an
+incomplete one, also after an interrupt or on a full disk. An existing folder is replaced by exchanging the two names in
+one system call (``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the name is
+never missing. Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames follow
+each other and the name is missing between them for some microseconds; if the second one fails, the first is undone.
 Data are not flushed to the disk: a power failure may lose what was written last.
-Refuses to create a folder that exists, and to replace one that holds files of others.
+Refuses to create a folder that exists, and to replace one with files that do not belong to it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
 
 def require_own_files(folder: Path, own: Collection[str], expected: str) -> None:
-    """Refuse to write ``folder`` if somebody else's files would be lost, or if its parent folder is missing.
+    """Refuse to replace ``folder`` if it has other files than ``own``, or if its parent folder is missing.
 
     Args:
         own: names of the files that may be replaced, relative to ``folder``, with ``/`` between folders.
@@ -99,7 +99,7 @@ def require_own_files(folder: Path, own: Collection[str], expected: str) -> None
     if other is not None:
         raise RuntimeFailure(
             str(folder),
-            "exists and holds something else",
+            "exists and has other files",
             expected=expected,
             got=other,
             next_step="choose another folder with --out",

@@ -1,15 +1,15 @@
 """Exponentials and reciprocals in 32-bit fixed point, as TFLite's reference kernels compute them.
 
-Plain Python integers, one number at a time: the results are tables of 256 entries, or one number for each row of a
-softmax. Qm.n has m bits before and n behind the point. Source of the polynomials and of the reciprocal's Newton steps:
-the fixed-point header of gemmlowp, whose roundings are kept.
+Plain Python integers, one number at a time: the results are tables of 256 entries, or one number per row of a softmax.
+Qm.n has m integer and n fractional bits. Source of the polynomials and of the reciprocal's Newton steps, roundings
+included: the fixed-point header of gemmlowp.
 """
 
 from __future__ import annotations
 
 import math
 
-ONE = 2**31 - 1  # the largest Q0.31 stands for 1
+ONE = 2**31 - 1  # the largest Q0.31 represents 1
 
 _QUARTER_POWERS = (
     1672461947,
@@ -26,12 +26,12 @@ _48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540  # in Q2.29
 
 
 def high_product(a: int, b: int) -> int:
-    """a * b / 2^31, half up: the saturating doubling high multiply."""
+    """a * b / 2^31 rounded half up: the saturating doubling high multiply."""
     return min((a * b + 2**30) >> 31, ONE)
 
 
 def rounding_shift_right(a: int, bits: int) -> int:
-    """a / 2^bits, half away from zero."""
+    """a / 2^bits rounded half away from zero."""
     magnitude = (abs(a) + (1 << bits >> 1)) >> bits
     return magnitude if a >= 0 else -magnitude
 
@@ -85,7 +85,7 @@ def logistic(a: int) -> int:
 
 
 def input_radius(integer_bits: int, left_shift: int) -> int:
-    """The first whole distance from the zero point that leaves Q(integer_bits) after a left shift."""
+    """The smallest integer distance from the zero point that exceeds Q(integer_bits) after a left shift."""
     return math.floor(((1 << integer_bits) - 1) * (1 << (31 - integer_bits)) / 2.0**left_shift)
 
 

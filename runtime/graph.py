@@ -1,8 +1,8 @@
-"""The integer graph: the one form every file format and every line of firmware is emitted from.
+"""The integer graph, from which every model file and all firmware is emitted.
 
 Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
-The ops are those of :mod:`tinyscene.runtime.ops`, which this module passes on. :meth:`Graph.check` is called at every
-border and refuses what the tables would get wrong.
+:meth:`Graph.check` is called wherever a graph enters and refuses wrong references, shapes, types and scales, and
+accumulators that can overflow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Quant:
         return Quant(tuple(float(s) for s in np.asarray(scale, np.float32)), 0, axis)
 
 
-PROBABILITY = Quant.per_tensor(1 / 256, -128)  # what softmax and logistic write: 0 to 255/256
+OUTPUT_NAME = "scores"  # output tensor of every graph that is lowered from a network
+PROBABILITY = Quant.per_tensor(1 / 256, -128)  # output of softmax and logistic: 0 to 255/256
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in execution order over named tensors, one int8 input, one int8 output."""
+    """Nodes in execution order over named tensors, one int8 input, one int8 output, and the class labels if known."""
 
     name: str
     tensors: dict[str, Tensor]
@@ -85,7 +86,7 @@ class Graph:
         return self.tensors[node.output]
 
     def activations(self) -> Iterator[Tensor]:
-        """The input, then what each node writes, in order."""
+        """The input, then the output of each node, in order."""
         yield self.tensors[self.input]
         for node in self.nodes:
             yield self.tensors[node.output]
@@ -100,14 +101,14 @@ class Graph:
                     yield tensor
 
     def check(self) -> Graph:
-        """Return self, or raise RuntimeFailure naming the first thing that is wrong."""
+        """Return self, or raise RuntimeFailure for the first error."""
         _check_tensors(self)
         written = {self.input}
         for node in self.nodes:
             _check_node(self, node, written)
             written.add(node.output)
         if self.output not in written:
-            self.refuse(self.output, "the graph's output is never written")
+            self.refuse(self.output, "the graph's output is not written by any node")
         if self.labels and len(self.labels) != self.tensors[self.output].shape[-1]:
             self.refuse(
                 "labels", "not one per output", expected=self.tensors[self.output].shape[-1], got=len(self.labels)
@@ -173,7 +174,7 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
 
 
 def _check_codes(graph: Graph, node: Node) -> None:
-    """Ops that keep their input's scale and zero point, and those that always write the same."""
+    """Scale and zero point of ops that keep their input's and of those with fixed ones."""
     function = node.op.function if isinstance(node.op, ops.Lookup) else None
     got = graph.out(node).quant
     if isinstance(node.op, ops.Softmax) or function == "logistic":
@@ -188,7 +189,7 @@ def _check_codes(graph: Graph, node: Node) -> None:
 
 
 def _check_factor(graph: Graph, node: Node) -> None:
-    """Input-to-output scale ratios that every engine accepts (XNNPACK's bounds are the narrowest)."""
+    """Input-to-output scale ratios within the bounds of every engine (XNNPACK's are the narrowest)."""
     ins, out_scale = graph.ins(node), graph.out(node).quant.scale[0]
     first, high = np.asarray(ins[0].quant.scale), 256.0
     if isinstance(node.op, ops.Rsqrt | ops.Softmax | ops.Pool2D | ops.Reshape | ops.Concat):
@@ -196,7 +197,7 @@ def _check_factor(graph: Graph, node: Node) -> None:
     if isinstance(node.op, ops.Add | ops.Sub):
         low, factors = 2.0**-10, np.array([t.quant.scale[0] / out_scale for t in ins])
     elif isinstance(node.op, ops.Lookup) and node.op.function == "logistic":
-        low, high, factors = 2.0**-20, 16.0, first  # fixed point with 4 bits before the point holds these
+        low, high, factors = 2.0**-20, 16.0, first  # the range of fixed point with 4 integer bits
     elif isinstance(node.op, ops.Lookup):
         low, high, factors = 2.0**-8, 128.0, first / out_scale
     elif isinstance(node.op, ops.Mean):

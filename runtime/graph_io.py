@@ -1,7 +1,7 @@
 """The integer graph as plain data: a JSON record of tensors and nodes, and the constants as named arrays.
 
-Scales are written as shortest decimals that read back to the same float32, so a graph survives the round trip bit for
-bit. Refuses records with unknown ops, missing or unknown fields, and graphs that do not pass their own check.
+Scales are written as the shortest decimals that parse to the same float32, so a graph read back is identical.
+Refuses records with unknown ops, missing or unknown fields, and graphs that fail :meth:`Graph.check`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import numpy.typing as npt
 
 from . import ops
 from .errors import RuntimeFailure
+from .file_names import GRAPH_ARRAYS, GRAPH_RECORD
 from .graph import Graph, Node, Quant, Tensor
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip file can state
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest timestamp of the zip format
 _OPS_BY_NAME = {row.name: kind for kind, row in ops.OPS.items()}
 
 
@@ -60,7 +61,7 @@ def graph_from_record(record: Mapping[str, Any], arrays: Mapping[str, npt.NDArra
         where: the file, for the message when something is wrong.
 
     Raises:
-        RuntimeFailure: the record has another form, or the graph is refused by its own check.
+        RuntimeFailure: the record has another form, or the graph fails its check.
     """
     try:
         tensors = [_tensor(r, arrays) for r in record["tensors"]]
@@ -109,16 +110,16 @@ def _tensor(record: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -
 def _node(record: Mapping[str, Any]) -> Node:
     kind = _OPS_BY_NAME[record["op"]]
     names = {f.name for f in fields(kind)}
-    found = set(record) - {"name", "op", "inputs", "output"}
-    if found != names:
-        raise ValueError(f"op {record['op']} has fields {sorted(found)}, expected {sorted(names)}")
+    parameters = set(record) - {"name", "op", "inputs", "output"}
+    if parameters != names:
+        raise ValueError(f"op {record['op']} has fields {sorted(parameters)}, expected {sorted(names)}")
     values = {name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in names}
     op: ops.Op = kind(**values)
     return Node(record["name"], op, tuple(record["inputs"]), record["output"])
 
 
 def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Arrays as an .npz file whose bytes depend on nothing but names and values."""
+    """Arrays as an .npz file whose bytes depend only on names and values."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, array in arrays.items():
@@ -131,7 +132,7 @@ def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def unpack_arrays(data: bytes, where: str) -> Arrays:
-    """The arrays of an .npz file; never unpickles. Raises RuntimeFailure for anything that is not one."""
+    """The arrays of an .npz file, without unpickling; raises RuntimeFailure for any other content."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -142,12 +143,12 @@ def unpack_arrays(data: bytes, where: str) -> Arrays:
 
 
 def write_graph(folder: Path, graph: Graph) -> None:
-    """``graph.json`` and ``graph.npz``, to hand a graph to another process."""
-    (folder / "graph.json").write_text(json.dumps(graph_record(graph)))
-    (folder / "graph.npz").write_bytes(pack_arrays(graph_arrays(graph)))
+    """Write ``graph.json`` and ``graph.npz``, to pass a graph to another process."""
+    (folder / GRAPH_RECORD).write_text(json.dumps(graph_record(graph)))
+    (folder / GRAPH_ARRAYS).write_bytes(pack_arrays(graph_arrays(graph)))
 
 
 def read_graph(folder: Path) -> Graph:
-    """What :func:`write_graph` left in a folder, checked."""
-    arrays = unpack_arrays((folder / "graph.npz").read_bytes(), "graph.npz")
-    return graph_from_record(json.loads((folder / "graph.json").read_text()), arrays, "graph.json")
+    """Read and check the graph that :func:`write_graph` wrote."""
+    arrays = unpack_arrays((folder / GRAPH_ARRAYS).read_bytes(), GRAPH_ARRAYS)
+    return graph_from_record(json.loads((folder / GRAPH_RECORD).read_text()), arrays, GRAPH_RECORD)

@@ -1,7 +1,7 @@
-"""The machine underneath: what it is, and what its sensors say of memory, clock, heat, throttling and energy.
+"""The host: its hardware and software, and its sensors for memory, clock, temperature, throttling and energy.
 
-Read from Linux's /proc and /sys and from a Raspberry Pi's firmware; what a machine does not tell is None and is left
-out of nothing else. Names no host and no user, so that a record can be published.
+Read from Linux's /proc and /sys and from a Raspberry Pi's firmware; values that a machine does not provide are None.
+Records contain no host name and no user name, so that they can be published.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from importlib import metadata
 from pathlib import Path
 
 ENGINE_PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "tflite-micro")
-# Bits of `vcgencmd get_throttled`; sixteen higher stands for the same since boot.
+# Bits of `vcgencmd get_throttled`; the bit sixteen higher is set if the condition occurred since boot.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 SINCE_BOOT = 16
 
 
 @dataclass(frozen=True)
 class Host:
-    """A machine and what runs on it."""
+    """Hardware and software of a machine."""
 
     cpu: str
     board: str | None
@@ -42,26 +42,26 @@ class Host:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at the sensors. Energy is a counter: only differences mean something."""
+    """One reading of the sensors."""
 
     rss_bytes: int | None
     frequency_hz: int | None  # the fastest core's
     temperature_c: float | None  # the hottest zone's
-    throttling: tuple[str, ...] | None  # what holds now or did since boot; empty when nothing did
+    throttling: tuple[str, ...] | None  # conditions now or since boot; empty if there were none
 
 
 @dataclass
 class EnergyMeter:
-    """Joules between two calls of :meth:`joules`, by a counter (RAPL) or by a power sensor (INA2xx) and the clock."""
+    """Energy between two calls of :meth:`joules`, from a counter (RAPL) or a power sensor (INA2xx) and the clock."""
 
     source: str
-    _counters: list[tuple[Path, int]] = field(default_factory=list)  # and where each wraps, in microjoules
+    _counters: list[tuple[Path, int]] = field(default_factory=list)  # and the value at which each wraps, in microjoules
     _power: Path | None = None
     _last: list[int] = field(default_factory=list)
     _last_s: float = 0.0
 
     def joules(self) -> float:
-        """Energy since the call before; the first one gives 0. With a power sensor, call it often."""
+        """Energy in joules since the previous call, 0 for the first. A power sensor needs frequent calls."""
         now_s = time.monotonic()
         if self._power is not None:
             spent = 1e-6 * int(self._power.read_text()) * (now_s - self._last_s) if self._last_s else 0.0
@@ -75,20 +75,20 @@ class EnergyMeter:
 
 
 class Sensors:
-    """The sensors of the machine whose file tree is at ``root``."""
+    """Sensors of the machine whose file system is at ``root``."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._proc, self._sys = root / "proc", root / "sys"
 
     def host(self) -> Host:
-        """Describe the machine and the packages that matter to speed."""
+        """Describe the machine and the packages that affect speed."""
         info = _text(self._proc / "cpuinfo") or ""
-        named = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", info, re.MULTILINE)
+        model = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", info, re.MULTILINE)
         total = re.search(r"^MemTotal:\s*(\d+) kB", _text(self._proc / "meminfo") or "", re.MULTILINE)
         affinity = getattr(os, "sched_getaffinity", None)
         cores = os.cpu_count() or 1
         return Host(
-            cpu=named[1].strip() if named else platform.processor() or platform.machine(),
+            cpu=model[1].strip() if model else platform.processor() or platform.machine(),
             board=(_text(self._proc / "device-tree" / "model") or "").strip("\0\n") or None,
             architecture=platform.machine(),
             cores=cores,
@@ -111,7 +111,7 @@ class Sensors:
         )
 
     def load(self) -> float | None:
-        """Processes that ran or wanted to, on average over the last minute."""
+        """Load average over the last minute."""
         text = _text(self._proc / "loadavg")
         return float(text.split()[0]) if text else None
 
@@ -119,10 +119,10 @@ class Sensors:
         return self._status_bytes("VmHWM")
 
     def energy_meter(self) -> EnergyMeter | None:
-        """A meter, if the machine has one that may be read; RAPL's packages come before a power sensor."""
+        """An energy meter, if the machine has a readable one; RAPL packages are preferred to a power sensor."""
         counters = []
         for zone in sorted(self._sys.glob("class/powercap/intel-rapl:[0-9]*")):
-            top = zone.name.count(":") == 1  # others are parts of these
+            top = zone.name.count(":") == 1  # other zones are parts of these
             wraps_at = _numbers([zone / "max_energy_range_uj"])
             if top and wraps_at and _numbers([zone / "energy_uj"]):
                 counters.append((zone / "energy_uj", wraps_at[0]))
@@ -135,7 +135,7 @@ class Sensors:
         return None
 
     def _throttling(self) -> tuple[str, ...] | None:
-        """A Raspberry Pi's flags, from sysfs or else from its tool."""
+        """A Raspberry Pi's throttling flags, from sysfs or vcgencmd."""
         text = _text(self._sys / "devices/platform/soc/soc:firmware/get_throttled")
         tool = shutil.which("vcgencmd")
         if text is None and tool is not None:
@@ -150,12 +150,12 @@ class Sensors:
         return (*now, *before)
 
     def _status_bytes(self, name: str) -> int | None:
-        found = re.search(rf"^{name}:\s*(\d+) kB", _text(self._proc / "self" / "status") or "", re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
+        match = re.search(rf"^{name}:\s*(\d+) kB", _text(self._proc / "self" / "status") or "", re.MULTILINE)
+        return int(match[1]) * 1024 if match else None
 
 
 def _text(path: Path) -> str | None:
-    """A small file's text, or None where it is not there or may not be read."""
+    """Text of a small file, or None if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:
@@ -168,9 +168,9 @@ def _numbers(paths: Iterator[Path] | list[Path]) -> list[int]:
 
 
 def versions(*names: str) -> dict[str, str]:
-    """Of those of these packages that are installed, in this order."""
-    found = {}
+    """Versions of the installed ones of these packages, in this order."""
+    installed = {}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            installed[name] = metadata.version(name)
+    return installed

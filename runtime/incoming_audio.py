@@ -1,6 +1,6 @@
-"""Audio that comes in from other programs: raw samples through a pipe, and files that appear in a folder.
+"""Audio from other programs: raw samples through a pipe, and new files in a folder.
 
-Refuses pipes that carry a file with a header instead of raw samples, and folders that are none.
+Refuses pipes with a file that has a header instead of raw samples, and paths that are not folders.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ class RawPcm:
             ("rate", rate_hz >= 1, "hertz, 1 or more", rate_hz),
         ):
             if not fits:
-                raise RuntimeFailure(f"raw samples, {what}", "not possible", expected=expected, got=got)
+                raise RuntimeFailure(f"raw samples, {what}", "invalid value", expected=expected, got=got)
         self._stream, self.rate_hz, self.channels = stream, rate_hz, channels
         self._dtype = np.dtype(_DTYPES[encoding])
         self.notes: tuple[str, ...] = ()
 
     def pieces(self, seconds: float | None = None) -> Iterator[Samples]:
-        """Pieces (n, channels) as soon as they are there, until the stream ends or ``seconds`` are read.
+        """Pieces (n, channels) as they arrive, until the stream ends or ``seconds`` are read.
 
-        Raises RuntimeFailure for what begins as a WAV, FLAC or OGG file does.
+        Raises RuntimeFailure for a stream that starts with a WAV, FLAC or OGG header.
         """
         frame_bytes = self.channels * self._dtype.itemsize
-        wanted = frame_bytes * max(1, round(PIECE_S * self.rate_hz))
+        piece_bytes = frame_bytes * max(1, round(PIECE_S * self.rate_hz))
         left = None if seconds is None else frame_bytes * round(seconds * self.rate_hz)
-        held, first = b"", True
+        pending, first = b"", True
         while left is None or left > 0:
-            read = self._stream.read(wanted if left is None else min(wanted, left))
+            read = self._stream.read(piece_bytes if left is None else min(piece_bytes, left))
             if not read:
                 break
             if first and read[:4] in _HEADERS:
@@ -65,50 +65,50 @@ class RawPcm:
                     expected="samples without a header",
                     next_step="give the file's path instead of -",
                 )
-            first, held = False, held + read
+            first, pending = False, pending + read
             left = None if left is None else left - len(read)
-            whole = len(held) - len(held) % frame_bytes
+            whole = len(pending) - len(pending) % frame_bytes
             if whole:
-                yield np.frombuffer(held[:whole], self._dtype).reshape(-1, self.channels)
-                held = held[whole:]
-        if held:
-            self.notes = (f"{len(held)} bytes at the end are no whole sample and were left out",)
+                yield np.frombuffer(pending[:whole], self._dtype).reshape(-1, self.channels)
+                pending = pending[whole:]
+        if pending:
+            self.notes = (f"{len(pending)} bytes at the end are not a whole sample and were dropped",)
 
 
 def arriving_files(folder: Path, seconds: float | None = None, poll_s: float = POLL_S) -> Iterator[Path]:
-    """Each audio file of a folder once: those that are there, by name, then those that come.
+    """Each audio file of a folder once: existing files by name, then new ones.
 
-    A file counts as there when its size and time of change stood still from one look to the next, ``poll_s`` apart,
-    so that one still being written is waited for. Without an end, unless ``seconds`` says how long to watch.
+    A file is returned when its size and modification time did not change between two polls, ``poll_s`` apart, so that
+    a file that is still being written is not read. Runs for ``seconds``, or without an end.
 
-    Raises RuntimeFailure when the folder is none, also later.
+    Raises RuntimeFailure if the folder does not exist, also later.
     """
     done: set[Path] = set()
-    seen: dict[Path, tuple[int, int]] = {}
-    began = time.monotonic()
+    previous: dict[Path, tuple[int, int]] = {}
+    start_s = time.monotonic()
     while True:
-        now = _audio_files(folder)
-        for path in sorted(now):
-            if path not in done and seen.get(path) == now[path] and now[path][0] > 0:
+        current = _audio_files(folder)
+        for path in sorted(current):
+            if path not in done and previous.get(path) == current[path] and current[path][0] > 0:
                 done.add(path)
                 yield path
-        done &= now.keys()  # a name that went away may come back as another recording
-        seen = now
-        if seconds is not None and time.monotonic() - began >= seconds:
+        done &= current.keys()  # a removed name may return as another recording
+        previous = current
+        if seconds is not None and time.monotonic() - start_s >= seconds:
             return
         time.sleep(poll_s)
 
 
 def _audio_files(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size in bytes and time of change of every audio file directly in the folder, but for hidden ones."""
+    """Size in bytes and modification time (ns) of every audio file directly in the folder, except hidden ones."""
     if not folder.is_dir():
         raise RuntimeFailure(str(folder), "not a folder", expected="a folder to watch", next_step="check the path")
-    found = {}
+    states = {}
     for path in folder.iterdir():
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
             try:
                 status = path.stat()
-            except FileNotFoundError:  # gone since it was listed
+            except FileNotFoundError:  # removed since it was listed
                 continue
-            found[path] = (status.st_size, status.st_mtime_ns)
-    return found
+            states[path] = (status.st_size, status.st_mtime_ns)
+    return states

@@ -1,7 +1,7 @@
-"""Run the integer graph in NumPy: the executable specification everything else is compared with.
+"""Run the integer graph in NumPy: the executable specification that every engine is compared with.
 
-Optionally inside a planned arena that is poisoned before each write and after each last read, so that a
-wrong plan changes the result instead of hiding.
+Optionally in a planned arena that is filled with a poison value at the start and after each last read, so that a wrong
+plan changes the result.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def run(
 
     Args:
         x: int8 (batch, *graph input shape without its leading 1).
-        rounding: which family of engines to equal, see :mod:`tinyscene.runtime.arith`.
+        rounding: rule of :mod:`tinyscene.runtime.arith`, each of which equals a family of engines.
         trace: filled with every activation by name, input and output included.
-        arena: keep activations in one buffer at this plan's offsets, poisoned where nothing lives.
+        arena: keep activations in one buffer at this plan's offsets, poisoned where no activation is alive.
 
     Raises:
         RuntimeFailure: x has another shape or type.

@@ -1,8 +1,8 @@
-"""One NumPy function per op, exact under both rounding rules: what the integer graph means.
+"""Reference kernels: one NumPy function per op, exact under both rounding rules.
 
 Each takes the node's input arrays (any batch) and returns the int8 output. Convolutions run as matrix products in the
-smallest float type in which every partial sum is an exact integer. Nothing here is tuned beyond that; fast code
-elsewhere is compared with it.
+smallest float type in which every partial sum is an exact integer. They are not optimised further; optimised code
+elsewhere is compared with them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _centred(x: I8, zero_point: int, pads: ops.Pads, dtype: npt.DTypeLike) -> np
 
 
 def _taps(x: npt.NDArray[Any], k_h: int, k_w: int, stride: tuple[int, int], out_hw: tuple[int, ...]) -> Any:
-    """Yield (row, column, the strided view of x that kernel tap meets)."""
+    """Yield (row, column, strided view of x) for every kernel tap."""
     for i in range(k_h):
         for j in range(k_w):
             rows = slice(i, i + (out_hw[0] - 1) * stride[0] + 1, stride[0])
@@ -76,7 +76,7 @@ def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
 
 
 def depthwise_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
-    """As conv2d_accumulator, one weight per channel and tap; one input after the other, which the cache holds."""
+    """As conv2d_accumulator, one weight per channel and tap; input by input, so that one fits the cache."""
     op, (x_t, _, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.DepthwiseConv2D)
     x, weight, bias = arrays
@@ -116,10 +116,10 @@ def fully_connected(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding
 
 
 def _requantised(graph: Graph, node: Node, acc: I64, rounding: Rounding) -> I8:
-    """The common end of convolutions and products: by s_a * s_b / s_out to the output's codes."""
+    """Accumulators of convolutions and products times s_a * s_b / s_out, as output codes."""
     a, b, *_ = graph.ins(node)
     out = graph.out(node).quant
-    relu = bool(getattr(node.op, "relu", False))
+    relu = ops.has_relu(node.op)
     one_product = isinstance(node.op, ops.FullyConnected)
     rescale = weight_rescale(a.quant, b.quant, out) if one_product else conv_rescale(a.quant, b.quant, out)
     return requantise(acc, rescale, out, relu=relu, rounding=rounding)
@@ -172,7 +172,7 @@ def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 
 def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
-    """Both rules alike. The average of the codes is rounded half away from zero, the zero point left in."""
+    """The same under both rules: the average of the codes, zero point included, is rounded half away from zero."""
     op, (x,) = node.op, arrays
     assert isinstance(op, ops.Pool2D)
     top, left, bottom, right = op.pads

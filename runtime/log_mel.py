@@ -1,9 +1,9 @@
-"""Log-mel in NumPy float32: the executable definition of every front end in the house.
+"""Log-mel in NumPy float32: the executable specification of the front end.
 
-PyTorch, ONNX and C forms share the tables made here and are compared with the frames made here.
-The window's samples alone are transformed (zero-padded to n_fft at the end): the power spectrum is
-that of the centred window, since a shift changes only the phase.
-Refuses audio that is not one float32 channel, not finite, or too short to pad.
+The PyTorch, ONNX and C implementations use its tables and are compared with its frames.
+Only the window's samples are transformed (zero-padded to n_fft at the end): the power spectrum equals that of the
+centred window, since a shift changes only the phase.
+Refuses audio that is not one float32 channel, not finite, or too short for padding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .arrays import F32, I64
 from .errors import RuntimeFailure
 from .spec import FrontendSpec
 
-FRAMES_AT_ONCE = 32  # their windows and spectra stay in the cache, and hours of audio take little memory
+FRAMES_AT_ONCE = 32  # windows and spectra fit the cache, and memory does not grow with the audio
 
 
 def window(spec: FrontendSpec) -> F32:
@@ -44,8 +44,8 @@ def _hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def mel_bank(spec: FrontendSpec) -> F32:
     """Dense triangular mel bank, float32 ``(n_mels, n_fft // 2 + 1)``, peak 1, not area-normalised.
 
-    ``kaldi`` draws the triangles linear in mel and never uses the Nyquist bin; ``htk`` draws them
-    linear in hertz (torchaudio's MelSpectrogram with ``norm=None``).
+    ``kaldi``: triangles are linear in mel and the Nyquist bin is unused; ``htk``: triangles are linear in hertz
+    (torchaudio's MelSpectrogram with ``norm=None``).
     """
     bins_hz = np.arange(spec.n_fft // 2 + 1, dtype=np.float64) * spec.sample_rate_hz / spec.n_fft
     low, high = _mel(np.array([spec.f_min_hz, spec.f_max_hz], dtype=np.float64), spec)
@@ -66,10 +66,10 @@ def mel_bank(spec: FrontendSpec) -> F32:
 
 @dataclass(frozen=True)
 class SparseMel:
-    """The mel bank as runs: band ``i`` weighs bins ``first[i] : first[i] + length[i]``.
+    """The mel bank as runs of non-zero weights: band ``i`` covers bins ``first[i] : first[i] + length[i]``.
 
-    ``weight`` holds the runs one after another; ``start[i]`` is where run ``i`` begins in it.
-    Every band has at least one entry (a zero weight if no bin falls into its triangle).
+    ``weight`` is the concatenation of the runs; run ``i`` starts at ``start[i]``.
+    Every band has at least one entry (a zero weight if no bin is inside its triangle).
     """
 
     first: I64  # (n_mels,)
@@ -103,7 +103,7 @@ class LogMel:
     """Audio to log-mel for one :class:`FrontendSpec`.
 
     Calling it takes float32 samples ``(samples,)`` in [-1, 1] at ``spec.sample_rate_hz`` and returns
-    float32 ``(n_mels, frames)``. :meth:`stream` gives the same frames, bit for bit, chunk by chunk.
+    float32 ``(n_mels, frames)``. :meth:`stream` returns bit-identical frames, piece by piece.
     """
 
     def __init__(self, spec: FrontendSpec) -> None:
@@ -115,7 +115,7 @@ class LogMel:
         return np.concatenate([stream.push(samples), stream.flush()], axis=1)
 
     def stream(self) -> LogMelStream:
-        """A new stream; it starts and ends as a clip does, with reflect padding."""
+        """A new stream, padded by reflection at its start and end like a clip."""
         return LogMelStream(self)
 
     def frames(self, windows: F32) -> F32:
@@ -128,7 +128,7 @@ class LogMel:
     def _block(self, windows: F32) -> F32:
         """A few windows ``(frames, win_length)``, also overlapping views, to ``(frames, n_mels)``.
 
-        Every step treats each frame alone, so that it gets the same bits whichever block it comes in.
+        Every step treats each frame independently, so its bits do not depend on the block it is in.
         """
         spec = self.spec
         padded = np.zeros((len(windows), spec.n_fft), np.float32)
@@ -149,24 +149,23 @@ class LogMel:
 class LogMelStream:
     """Log-mel frames from audio that arrives in pieces of any length.
 
-    Keeps at most one window plus what was pushed last. Frame ``k`` is centred on sample ``k * hop``
-    and comes out as soon as its last sample is in; :meth:`flush` pads the end by reflection and
-    gives the rest.
+    Keeps at most one window plus the last piece. Frame ``k`` is centred on sample ``k * hop`` and is returned as soon
+    as its last sample has arrived; :meth:`flush` pads the end by reflection and returns the rest.
     """
 
     def __init__(self, log_mel: LogMel) -> None:
         self._log_mel = log_mel
         self._spec = log_mel.spec
-        self._raw = np.zeros(0, np.float32)  # the sample that pre-emphasis still needs
+        self._raw = np.zeros(0, np.float32)  # the last sample, which pre-emphasis needs again
         self._tail = np.zeros(0, np.float32)  # framed samples from self._tail_at on
         self._tail_at = 0  # may be negative: reflected samples before the first
-        self._count = 0  # framed samples seen
+        self._count = 0  # framed samples so far
         self._next_frame = 0
         self._started = False
         self._flushed = False
 
     def push(self, samples: F32) -> F32:
-        """Take float32 samples ``(n,)``; return the frames they complete, ``(n_mels, k)``.
+        """Add float32 samples ``(n,)``; return the frames they complete, ``(n_mels, k)``.
 
         Raises RuntimeFailure for other shapes or types and for NaN or infinity.
         """
@@ -196,7 +195,7 @@ class LogMelStream:
         return self._take(ready=end + half, last_centre=end)
 
     def _emphasised(self, samples: F32) -> F32:
-        """y[t] = x[t+1] - a x[t]; the newest sample waits for its successor."""
+        """y[t] = x[t+1] - a x[t]; the newest sample is kept until its successor arrives."""
         if not self._spec.pre_emphasis:
             return samples
         raw = np.concatenate([self._raw, samples])
@@ -222,7 +221,7 @@ class LogMelStream:
         windows = sliding_window_view(self._tail[offset:], spec.win_length)[:: spec.hop_length][:n]
         result = self._log_mel.frames(windows)
         self._next_frame += n
-        # one sample before the next window stays: a frame centred on the end of the signal mirrors it
+        # keep one sample before the next window: reflection around a frame centred on the end needs it
         drop = max(0, min(offset + n * spec.hop_length - 1, len(self._tail)))
         self._tail, self._tail_at = self._tail[drop:], self._tail_at + drop
         return result
@@ -241,7 +240,7 @@ def _checked(samples: F32) -> F32:
         bad = int(np.flatnonzero(~np.isfinite(samples))[0])
         raise RuntimeFailure(
             "log-mel input",
-            f"sample {bad} is not a number",
+            f"sample {bad} is not finite",
             expected="finite samples",
             got=samples[bad],
             next_step="repair or re-export the recording",

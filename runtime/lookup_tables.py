@@ -1,9 +1,9 @@
-"""What functions of one code look up: 256 output codes, or the exponentials of a softmax.
+"""Tables for functions of one code: 256 output codes, or the exponentials of a softmax.
 
-Under ``single`` they are what LiteRT's default kernels compute, which is XNNPACK for ``logistic`` and ``requantise``
-and float arithmetic of its own for softmax. TFLite's reference kernel of ``logistic`` is float too and rounds in
-another place: beside ties it differs by one from TFLite Micro, which ``double`` follows.
-Found by comparing bytes beside ties (tests/runtime/test_engines.py).
+Under ``single`` they equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float
+arithmetic for softmax. TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties
+it differs by one from TFLite Micro, which ``double`` equals.
+Source: byte-wise comparison at near-ties (tests/runtime/test_engines.py).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _logistic_single(x: Quant) -> I8:
 
 
 def exponentials_double(x: Quant) -> I64:
-    """int64 (256,): exp(-s d) in Q0.31 for a code d below the row's largest; 0 where it is too far below to count."""
+    """int64 (256,): exp(-s d) in Q0.31 for a code d below the row's largest; 0 beyond the range of fixed point."""
     wide = min(x.scale[0] * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS), 2.0**31 - 1)
     multiplier, shift = fixed.widened(wide)
     radius = fixed.input_radius(_SOFTMAX_INTEGER_BITS, shift)

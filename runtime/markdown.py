@@ -1,4 +1,4 @@
-"""Tables in Markdown whose cells cannot break them."""
+"""Tables in Markdown; cell contents are escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def cell(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> list[str]:
-    """Lines of a table; the last ``numbers`` columns stand to the right."""
+    """Lines of a table; the last ``numbers`` columns are right-aligned."""
     rule = ["---"] * (len(head) - numbers) + ["---:"] * numbers
     lines = [f"| {' | '.join(map(cell, head))} |", f"|{'|'.join(rule)}|"]
     return lines + [f"| {' | '.join(map(cell, row))} |" for row in rows]

@@ -1,9 +1,9 @@
-"""A microphone as pieces of audio: what was lost is told as gaps, and the sound card's clock is watched.
+"""Microphone input as pieces of audio, with gaps for lost audio and the drift of the sound card's clock.
 
-Sound arrives in blocks on a thread of the audio library and waits in a queue of a few seconds. Each block carries the
-time at which it was captured, so whatever is lost on the way, by the driver or by a listener who was too slow, shows
-as a jump of that time: :class:`LiveClock` says how much. The sound card's rate is never quite what it says; the
-difference is measured, not corrected, for a ten-thousandth of pitch changes no scene.
+Audio arrives in blocks on a thread of the audio library and is queued for a few seconds. Each block has the time of its
+capture, so audio lost in the driver or by a slow reader is a jump of that time, which :class:`LiveClock` measures. The
+sound card's actual rate differs slightly from its nominal rate; the drift is measured and not corrected, since a
+difference of 0.01 % does not change the scene.
 Needs the package sounddevice (extra ``mic``) and PortAudio. Refuses to start without them or without an input.
 """
 
@@ -24,25 +24,25 @@ from .stream import Gap
 
 BLOCK_S = 0.05
 QUEUE_S = 5.0
-JUMP_S = 0.04  # capture times waver by some milliseconds; what is lost is a block at least
-SETTLE_S = 5.0  # the first capture times say where the clocks' difference is counted from
-KNOWN_S = 30.0  # before that it cannot be told from wavering
-FOLLOW = 0.02  # how much each block's capture time counts for where the next is expected
+JUMP_S = 0.04  # capture times have a jitter of some milliseconds; lost audio is at least one block
+SETTLE_S = 5.0  # drift is measured from here on, after the first capture times have settled
+KNOWN_S = 30.0  # a shorter time does not separate drift from jitter
+FOLLOW = 0.02  # weight of each block's capture time in the expected time of the next
 
 
 @dataclass(frozen=True)
 class LiveHealth:
-    """``drift_ppm``: by how many millionths the sound card is slower than this machine's clock; None if not known."""
+    """State of a microphone. ``drift_ppm``: how much slower the sound card's clock is than this machine's, or None."""
 
     captured_s: float
-    overruns: int  # blocks dropped here because nobody fetched them, and overflows the driver told of
+    overruns: int  # blocks dropped because the queue was full, and overflows reported by the driver
     gaps: int
     lost_s: float
     drift_ppm: float | None
 
 
 class LiveClock:
-    """Capture times of successive blocks against their number of samples."""
+    """Lost audio and drift from the capture times and lengths of successive blocks."""
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
@@ -50,12 +50,12 @@ class LiveClock:
         self.gaps = 0
         self.lost_s = 0.0
         self._first_s = 0.0
-        self._lag_s = 0.0  # capture time minus sample time, followed slowly
+        self._lag_s = 0.0  # capture time minus sample time, smoothed
         self._elapsed_s = 0.0
-        self._base: tuple[float, float] | None = None  # elapsed and lag when it had settled
+        self._base: tuple[float, float] | None = None  # elapsed time and lag after SETTLE_S
 
     def observe(self, samples: int, captured_at_s: float) -> float:
-        """Take the next block's number of samples and when its first was captured; return seconds lost before it."""
+        """Add the next block: its length and the capture time of its first sample; return seconds lost before it."""
         if self.samples == 0:
             self._first_s = captured_at_s
         lag_s = captured_at_s - self._first_s - self.samples / self.rate_hz - self.lost_s
@@ -72,33 +72,33 @@ class LiveClock:
 
     @property
     def drift_ppm(self) -> float | None:
-        """Millionths by which capture time runs ahead of sample time, once enough has been seen."""
+        """Drift of capture time against sample time in parts per million; None before ``KNOWN_S``."""
         if self._base is None or self._elapsed_s < KNOWN_S:
             return None
         return 1e6 * (self._lag_s - self._base[1]) / (self._elapsed_s - self._base[0])
 
     def wall_s(self, stream_s: float) -> float:
-        """Seconds on this machine's clock since the first sample, for a stream's time."""
+        """A stream's time in seconds of this machine's clock since the first sample."""
         return stream_s * (1.0 + (self.drift_ppm or 0.0) / 1e6)
 
 
 class Microphone:
-    """One input, mono, int16; opened on entering and closed on leaving.
+    """One input, mono, int16; a context manager that opens and closes the device.
 
     Args:
-        rate_hz: wanted rate; the device's own by default.
-        device: number or part of a name; the system's input by default.
+        rate_hz: sampling rate; the device's default if not given.
+        device: number or part of a name; the system's default input if not given.
 
     Raises:
-        RuntimeFailure: sounddevice or PortAudio is missing, or there is no such input.
+        RuntimeFailure: sounddevice or PortAudio is missing, or the input does not exist.
     """
 
     def __init__(self, rate_hz: int | None = None, device: str | None = None) -> None:
         self._library = _sounddevice()
         self._device = int(device) if device is not None and device.isdecimal() else device
         with _device_errors(self._library):
-            found = self._library.query_devices(self._device, "input")
-        self.name, self.rate_hz = str(found["name"]), rate_hz or int(found["default_samplerate"])
+            properties = self._library.query_devices(self._device, "input")
+        self.name, self.rate_hz = str(properties["name"]), rate_hz or int(properties["default_samplerate"])
         self.clock = LiveClock(self.rate_hz)
         self.overruns = 0
         self._blocks: queue.Queue[tuple[I16, float]] = queue.Queue(round(QUEUE_S / BLOCK_S))
@@ -126,16 +126,16 @@ class Microphone:
         return LiveHealth(clock.samples / self.rate_hz, self.overruns, clock.gaps, clock.lost_s, clock.drift_ppm)
 
     def pieces(self, seconds: float | None = None) -> Iterator[I16 | Gap]:
-        """Blocks (n,) and, in their places, gaps; without an end unless ``seconds`` says how much audio is wanted.
+        """Blocks (n,) and gaps, for ``seconds`` of audio or without an end.
 
-        Raises RuntimeFailure when nothing arrives any more, as when the device was pulled out.
+        Raises RuntimeFailure if no audio arrives any more, as when the device was unplugged.
         """
         while seconds is None or self.clock.samples < seconds * self.rate_hz:
             try:
                 block, captured_at_s = self._blocks.get(timeout=QUEUE_S)
             except queue.Empty:
                 raise RuntimeFailure(
-                    f"microphone '{self.name}'", f"no sound for {QUEUE_S:g} s", next_step="check that it is plugged in"
+                    f"microphone '{self.name}'", f"no audio for {QUEUE_S:g} s", next_step="check that it is plugged in"
                 ) from None
             lost_s = self.clock.observe(len(block), captured_at_s)
             if lost_s:
@@ -146,7 +146,7 @@ class Microphone:
         """Called by the audio library on its own thread: copy, note, return."""
         self.overruns += bool(status.input_overflow)
         try:
-            # Some drivers do not tell the time of capture; then it is now, less what the block lasts.
+            # Some drivers report no capture time: estimate it as now minus the length of the block.
             captured_at_s = times.inputBufferAdcTime or time.monotonic() - frames / self.rate_hz
             self._blocks.put_nowait((block[:, 0].copy(), captured_at_s))
         except queue.Full:
@@ -163,7 +163,7 @@ def _sounddevice() -> Any:
             next_step=install_hint("mic"),
             missing=True,
         ) from problem
-    except OSError as problem:  # the package is there, the library it wraps is not
+    except OSError as problem:  # the package without the library it wraps
         raise RuntimeFailure(
             "microphone", "the library PortAudio is not installed", next_step="apt install libportaudio2", missing=True
         ) from problem
@@ -171,10 +171,10 @@ def _sounddevice() -> Any:
 
 @contextmanager
 def _device_errors(library: Any) -> Iterator[None]:
-    """What PortAudio says of a device, as one RuntimeFailure."""
+    """Turn PortAudio's errors about a device into RuntimeFailure."""
     try:
         yield
     except (library.PortAudioError, ValueError) as problem:
         raise RuntimeFailure(
-            "microphone", "cannot be opened", got=str(problem), next_step="name another with --device"
+            "microphone", "cannot be opened", got=str(problem), next_step="choose another with --device"
         ) from problem

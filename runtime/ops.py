@@ -1,6 +1,6 @@
-"""The closed op set: an op is a frozen record, its row says its name, its shape rule and how many inputs flow.
+"""The closed op set: an op is a frozen record; the table has its name, shape rule and number of activation inputs.
 
-Every table of the house (kernel, cost, ONNX, TFLite, C) has a row for each op; a test demands it. Shape rules raise
+Every other table (kernels, cost, ONNX, TFLite, C) has a row for each op; a test requires it. Shape rules raise
 ValueError for inputs that do not fit.
 """
 
@@ -38,8 +38,11 @@ class DepthwiseConv2D:
 
 @dataclass(frozen=True)
 class FullyConnected:
-    """Matrix product. Inputs: x (1, K), weight (O, K), bias int32 (O,). The weight may have one scale for all outputs,
-    and then its factor is rounded to float32 on the way, which a 1x1 convolution's is not."""
+    """Matrix product. Inputs: x (1, K), weight (O, K), bias int32 (O,).
+
+    If the weight has one scale for all outputs, the product of input and weight scale is rounded to float32; that of a
+    1x1 convolution is not.
+    """
 
     relu: bool = False
 
@@ -75,7 +78,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Pool2D:
-    """Largest or average code of a window of x NHWC; padding counts for neither. Scale and zero point stay."""
+    """Largest or average code of a window of x NHWC, padding excluded; keeps scale and zero point."""
 
     kind: Literal["max", "average"]
     kernel: tuple[int, int]
@@ -92,7 +95,8 @@ class Rsqrt:
 class Lookup:
     """A function of one element: 256 output codes.
 
-    ``requantise`` changes scale and zero point only; ``relu6`` keeps them; ``logistic`` writes 1/256 and -128.
+    ``requantise`` changes scale and zero point only; ``relu6`` keeps them; ``logistic`` has scale 1/256 and zero point
+    -128.
     """
 
     function: Literal["relu", "relu6", "logistic", "requantise"]
@@ -105,14 +109,14 @@ class Softmax:
 
 @dataclass(frozen=True)
 class Reshape:
-    """The same elements in the same order. ``shape`` has the batch, 1, in front."""
+    """The same elements in the same order. ``shape`` starts with the batch, 1."""
 
     shape: Shape
 
 
 @dataclass(frozen=True)
 class Concat:
-    """Two tensors one after the other along ``axis``; scale and zero point are the same in all three."""
+    """Two tensors concatenated along ``axis``; all three have the same scale and zero point."""
 
     axis: int
 
@@ -136,7 +140,7 @@ WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops wi
 
 
 def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
-    """Height and width a sliding window leaves."""
+    """Output height and width of a sliding window."""
     height = (size[0] + pads[0] + pads[2] - kernel[0]) // stride[0] + 1
     width = (size[1] + pads[1] + pads[3] - kernel[1]) // stride[1] + 1
     return height, width
@@ -216,10 +220,10 @@ def _same(got: object, expected: object, what: str) -> None:
 
 @dataclass(frozen=True)
 class OpRow:
-    """What the graph itself has to know of an op."""
+    """Name and shape rule of an op, as the graph needs them."""
 
     name: str
-    shape: Callable[..., Shape]  # of the op and the shapes of its inputs
+    shape: Callable[..., Shape]  # output shape from the op and its input shapes
     n_activations: int  # leading inputs that are activations; the rest are weight and bias
 
 
@@ -241,10 +245,15 @@ OPS: dict[type, OpRow] = {
 
 
 def is_conv(op: Op) -> bool:
-    """Convolutions, which have a window, a weight and a bias."""
+    """Whether the op is a convolution, with a window, a weight and a bias."""
     return isinstance(op, Conv2D | DepthwiseConv2D)
 
 
+def has_relu(op: Op) -> bool:
+    """Whether a ReLU is fused into the op."""
+    return isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul) and op.relu
+
+
 def has_weight(op: Op) -> bool:
-    """Ops with a weight and a bias."""
+    """Whether the op has a weight and a bias."""
     return is_conv(op) or isinstance(op, FullyConnected)

@@ -1,6 +1,6 @@
-"""Tensor lifetimes to arena offsets: how much RAM an image needs, and where each activation lives in it.
+"""Arena planning: byte offsets of the activations from their lifetimes.
 
-Activations only; constants stay in flash. Each order of placement is a greedy first fit; the smallest arena wins.
+Activations only; constants stay in flash. Several orders are placed by greedy first fit; the smallest arena is used.
 Source of the greedy form: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .graph import Graph
 
-ALIGNMENT = 16  # bytes; what a Helium vector load or a cache line half likes
+ALIGNMENT = 16  # bytes: a Helium vector, half a cache line
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class Lead:
-    """How an op that works row by row may write its output over an input that nothing reads later.
+    """How far an op that works row by row may write its output over an input that no later op reads.
 
-    The output begins at least ``lead_bytes`` before the input (or after it, for a negative number), or, with
-    ``in_place``, exactly where that begins.
+    The output starts at least ``lead_bytes`` before the input (or after it, for a negative number), or, with
+    ``in_place``, at the same offset.
     """
 
     lead_bytes: int
     in_place: bool = False
 
     def permits(self, output_offset: int, input_offset: int) -> bool:
-        """Whether the output may begin there."""
+        """Whether the output may start at this offset."""
         return output_offset + self.lead_bytes <= input_offset or (self.in_place and output_offset == input_offset)
 
 
@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def floor_bytes(self) -> int:
-        """The largest sum of activations alive at once: no plan without recomputation or overlap is smaller."""
+        """The largest sum of activations alive at once, a lower bound for plans without recomputation and overlap."""
         return max(self.live_bytes())
 
     def live_bytes(self) -> list[int]:
@@ -81,10 +81,10 @@ def plan(graph: Graph) -> Plan:
 
 
 def place(alive: tuple[Lifetime, ...], leads: Leads | None = None) -> Plan:
-    """The best of several greedy placements: by size, by start, by length of life times size, from the end on, and
-    what only one step needs last.
+    """The smallest of several greedy placements: by size, by start, by lifetime times size, from the end, and with
+    activations of a single step last.
 
-    ``leads``: pairs of which the output may overlap the input.
+    ``leads``: pairs whose output may overlap the input.
     """
     orders = (
         sorted(alive, key=lambda t: (-t.n_bytes, t.first)),
@@ -101,7 +101,7 @@ def place(alive: tuple[Lifetime, ...], leads: Leads | None = None) -> Plan:
 
 
 def _first_fit(order: list[Lifetime], leads: Leads, downward: bool) -> tuple[dict[str, int], int]:
-    """Each where the whole grows least; ``downward``: an output may also lie before the first one placed."""
+    """Place each where the arena grows least; ``downward``: also at offsets before the first one placed."""
     offsets: dict[str, int] = {}
     done: list[Lifetime] = []
     begin = end = 0
@@ -128,7 +128,7 @@ def _first_fit(order: list[Lifetime], leads: Leads, downward: bool) -> tuple[dic
 
 
 def _compatible(a: Lifetime, a_offset: int, b: Lifetime, b_offset: int, leads: Leads) -> bool:
-    """Whether two tensors that are alive at the same time may lie there."""
+    """Whether two tensors that are alive at the same time may have these offsets."""
     if a_offset + a.n_bytes <= b_offset or b_offset + b.n_bytes <= a_offset:
         return True
     if (a.name, b.name) in leads:

@@ -1,4 +1,4 @@
-"""Frozen typed records from JSON values: the border at which a file's content is validated, once and completely.
+"""Frozen typed records from JSON values: validates the content of a file once and completely.
 
 The schema is the record's own annotations: int, float, str, bool, None, Literal, tuples, mappings from str, other
 dataclasses, unions of these, and :class:`Range` and :class:`Text` inside ``Annotated``. Refuses missing and unknown

@@ -1,9 +1,8 @@
-"""Answers as lines for people and as JSON records, for ``tinyscene run``."""
+"""Text lines and JSON records of results, for ``tinyscene run``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from .audio import AudioInfo
 from .classify import Classification, Hop
@@ -30,12 +29,12 @@ def mean_line(labels: Sequence[str], whole: Classification) -> str:
 
 
 def quiet_line(path: object, whole: Classification) -> str:
-    """One line for a whole recording, its columns parted by tabs."""
+    """One line for a whole recording, tab-separated."""
     return f"{path}\t{whole.label}\t{whole.probability:.3f}"
 
 
 def event_line(labels: Sequence[str], event: SceneEvent, wall_s: float) -> str:
-    """``wall_s`` is the event's time by this machine's clock."""
+    """``wall_s``: the event's time by this machine's clock."""
     sign = ">" if event.changed else " "
     return f"{sign} {wall_s:9.2f} s   {event.label} {event.probability:.3f}   {_best(labels, event.scores)}"
 
@@ -44,8 +43,10 @@ def quiet_event_line(event: SceneEvent, wall_s: float) -> str:
     return f"{wall_s:.2f}\t{event.label}\t{event.probability:.3f}"
 
 
-def clip_record(labels: Sequence[str], info: AudioInfo, notes: Sequence[str], whole: Classification) -> dict[str, Any]:
-    """``scores`` and ``label`` of the whole clip are those of the mean over its hops."""
+def clip_record(
+    labels: Sequence[str], info: AudioInfo, notes: Sequence[str], whole: Classification
+) -> dict[str, object]:
+    """JSON record of a file; ``scores`` and ``label`` are those of the mean over its hops."""
     return {
         "path": str(info.path),
         "seconds": info.seconds,
@@ -68,7 +69,7 @@ def clip_record(labels: Sequence[str], info: AudioInfo, notes: Sequence[str], wh
     }
 
 
-def event_record(labels: Sequence[str], event: SceneEvent) -> dict[str, Any]:
+def event_record(labels: Sequence[str], event: SceneEvent) -> dict[str, object]:
     return {
         "time_s": event.time_s,
         "label": event.label,

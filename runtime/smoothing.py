@@ -1,10 +1,10 @@
-"""The one rule by which answers become a steady label, in Python and in firmware alike.
+"""Smoothing of scores over hops and the choice of the label, by the same rule in Python and in firmware.
 
-Scores: the mean over all answers while they are at most ``SMOOTHED_HOPS``; after that each new one counts for one in
-as many, so that old answers fade and nothing has to be stored. ``firmware_harness/c/scene/ts_scene.c`` computes the
-same in the same order, and a test compares the two. Label: the best smoothed score, but a held label only gives way to
-one that is better by ``margin``. Firmware holds no label: its ``smoothed_label`` is the rule with a margin of 0.
-Refuses impossible settings.
+Scores: the mean over the first ``SMOOTHED_HOPS`` hops, then an exponential moving average with weight
+1 / ``SMOOTHED_HOPS``, which needs no history. ``firmware_harness/c/scene/ts_scene.c`` computes the same in the same
+order, and a test compares the two. Label: the one with the highest smoothed score, with a hysteresis of ``margin``.
+Firmware has no hysteresis: its ``smoothed_label`` is this rule with a margin of 0.
+Refuses settings out of range.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ SMOOTHED_HOPS = 10
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How steady a label is.
+    """Settings of the smoothing.
 
-    ``hops``: answers that are averaged, 1 for none of it. ``margin``: by how much another label's smoothed score must
-    be above the held label's, 0 to 1.
+    Attributes:
+        hops: number of hops that are averaged; 1 turns averaging off.
+        margin: the label changes when another smoothed score exceeds that of the current label by more, 0 to 1.
 
-    A scene that the network is always sure of takes over ``n`` hops after it began, where
-    ``1 - 2 * (1 - 1 / hops) ** n > margin``: 8 hops with the values here, if the one before was held for long.
+    If the network is certain of every hop, the label of a new scene changes after ``n`` hops, where
+    ``1 - 2 * (1 - 1 / hops) ** n > margin``: 8 hops by default, after a long previous scene.
     """
 
     hops: int = SMOOTHED_HOPS
@@ -35,18 +36,18 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         if self.hops < 1:
-            raise RuntimeFailure("smoothing, hops", "not possible", expected="1 or more", got=self.hops)
+            raise RuntimeFailure("smoothing, hops", "invalid value", expected="1 or more", got=self.hops)
         if not 0.0 <= self.margin < 1.0:
-            raise RuntimeFailure("smoothing, margin", "not possible", expected="0 up to below 1", got=self.margin)
+            raise RuntimeFailure("smoothing, margin", "invalid value", expected="0 up to below 1", got=self.margin)
 
 
 class Smoother:
-    """Scores in, steadier scores and a label out. Not for several threads at once.
+    """Smoothed scores and label of a sequence of scores. Not thread-safe.
 
     >>> smoother = Smoother(Smoothing(hops=2, margin=0.1))
     >>> smoother.add(np.array([0.9, 0.1], np.float32))
     0
-    >>> smoother.add(np.array([0.1, 0.9], np.float32))  # the mean is even: the label is held
+    >>> smoother.add(np.array([0.1, 0.9], np.float32))  # the means are equal: the label stays
     0
     >>> smoother.add(np.array([0.1, 0.9], np.float32))
     1
@@ -55,11 +56,11 @@ class Smoother:
     def __init__(self, smoothing: Smoothing) -> None:
         self.smoothing = smoothing
         self.added = 0
-        self.label = 0  # index of the held label; means nothing before the first answer
+        self.label = 0  # index of the current label; undefined before the first scores
         self.scores: F32 = np.zeros(0, np.float32)  # (labels,)
 
     def add(self, scores: F32) -> int:
-        """Take one answer's scores, float32 (labels,); return the index of the label held now."""
+        """Add the scores of one hop, float32 (labels,); return the index of the current label."""
         if self.added == 0:
             self.scores = np.zeros(len(scores), np.float32)
         self.added += 1

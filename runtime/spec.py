@@ -1,7 +1,7 @@
-"""Frozen descriptions that travel with a model: the log-mel front end and the size budget.
+"""Frozen records that are stored with a model: the log-mel front end and the size budget.
 
-Both are plain records with a canonical JSON form, so that their digest names them for ever.
-Unknown presets, unknown fields and impossible values are refused here, before any table is built.
+The canonical JSON form of a front end has a digest that identifies it.
+Refuses unknown presets, unknown fields and values out of range, before any table is built.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Window = Literal["hann_symmetric", "hann_periodic"]
 
 @dataclass(frozen=True)
 class FrontendSpec:
-    """How audio becomes a log-mel image of shape ``(n_mels, n_frames)``.
+    """Parameters of the log-mel of shape ``(n_mels, n_frames)`` of one clip of audio.
 
     Frames are centred with reflect padding; the window of ``win_length`` samples sits in the
     middle of ``n_fft``; the spectrum is a power spectrum. The result is
@@ -39,12 +39,12 @@ class FrontendSpec:
     mel_scale: MelScale
     f_min_hz: float
     f_max_hz: float
-    pre_emphasis: float  # y[t] = x[t+1] - pre_emphasis * x[t]; 0 leaves the signal as it is
+    pre_emphasis: float  # y[t] = x[t+1] - pre_emphasis * x[t]; 0 turns it off
     window: Window
     log_offset: float
     norm_mean: float
     norm_std: float
-    clip_samples: int  # the length of audio one network input covers
+    clip_samples: int  # audio of one network input, in samples
 
     def __post_init__(self) -> None:
         for name in ("sample_rate_hz", "n_fft", "win_length", "hop_length", "n_mels", "clip_samples"):
@@ -63,17 +63,17 @@ class FrontendSpec:
 
     def _refuse(self, field_name: str, expected: str) -> None:
         raise RuntimeFailure(
-            f"front end '{self.name}', {field_name}", "not possible", expected=expected, got=getattr(self, field_name)
+            f"front end '{self.name}', {field_name}", "invalid value", expected=expected, got=getattr(self, field_name)
         )
 
     @property
     def framed_samples(self) -> int:
-        """Samples of one clip left after pre-emphasis, which costs one."""
+        """Samples of one clip after pre-emphasis, which is one sample shorter."""
         return self.clip_samples - (1 if self.pre_emphasis else 0)
 
     @property
     def n_frames(self) -> int:
-        """Frames of one clip: centred frames at 0, hop, 2 hop, ..."""
+        """Frames of one clip, centred at 0, hop, 2 hop, ..."""
         return 1 + self.framed_samples // self.hop_length
 
     @property
@@ -83,12 +83,12 @@ class FrontendSpec:
 
     @property
     def look_ahead_samples(self) -> int:
-        """Samples that a frame needs from its centre on, and the one that pre-emphasis costs."""
+        """Samples that a frame needs after its centre, including one for pre-emphasis."""
         return self.win_length - self.win_length // 2 + (1 if self.pre_emphasis else 0)
 
     @property
     def floor(self) -> float:
-        """The value of digital silence, the smallest there is."""
+        """The log-mel value of digital silence, the smallest possible one."""
         return (math.log(self.log_offset) - self.norm_mean) / self.norm_std
 
     def to_json(self) -> dict[str, object]:
@@ -140,17 +140,17 @@ PRESETS: dict[str, FrontendSpec] = {
 
 
 def preset(name: str) -> FrontendSpec:
-    """The front end of that name; raises RuntimeFailure naming the known ones."""
+    """The front end of that name; raises RuntimeFailure with the names of all presets."""
     if name not in PRESETS:
         raise RuntimeFailure(
-            f"front end '{name}'", "unknown preset", expected=" | ".join(PRESETS), next_step="pick one of these"
+            f"front end '{name}'", "unknown preset", expected=" | ".join(PRESETS), next_step="choose one of these"
         )
     return PRESETS[name]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits a model must keep: parameter bytes (kB = 1000 B) and multiply-accumulates per clip."""
+    """Limits for a model: parameter bytes (kB = 1000 B) and multiply-accumulates per clip."""
 
     max_bytes: int = 128_000
     max_macs: int = 30_000_000

@@ -44,29 +44,29 @@ class Column:
 
 
 def set_quiet(quiet: bool) -> None:
-    """Whether bars and notes are left out from now on."""
+    """Turn bars and notes off or on."""
     global _quiet
     _quiet = quiet
 
 
 def is_quiet() -> bool:
-    """Whether only answers are wanted."""
+    """Whether bars and notes are turned off."""
     return _quiet
 
 
 def shows_bars() -> bool:
-    """Whether somebody watches: standard error is a terminal, and nobody asked for quiet."""
+    """Whether progress bars are drawn: standard error is a terminal, and quiet is off."""
     return not _quiet and sys.stderr.isatty()
 
 
-def notes(where: str, said: Iterable[str]) -> None:
-    """What a reader should know beside the answer, a line each."""
-    for note in () if _quiet else said:
+def notes(where: str, texts: Iterable[str]) -> None:
+    """Print notes about ``where`` to standard error, one line each."""
+    for note in () if _quiet else texts:
         print(f"note: {where}: {note}", file=sys.stderr)
 
 
 def wide() -> Console:
-    """Standard output; in a log nothing is cut or folded. Brackets are text, as in ``pip install '.[npu]'``."""
+    """A console for standard output, ``PIPED_WIDTH`` columns wide in a pipe; brackets are text and not markup."""
     from rich.console import Console
 
     console = Console(markup=False)
@@ -165,12 +165,12 @@ def _smallest(column: Column, cells: Sequence[str]) -> int:
 
 
 def say(console: Console, text: str) -> None:
-    """A line of any length in one colour."""
+    """Print a line of any length without highlighting."""
     console.print(text, highlight=False, soft_wrap=True)
 
 
 def bars() -> Progress:
-    """Bars on standard error while it is entered, gone afterwards; they leave a piped standard output alone."""
+    """Progress bars on standard error, removed at the end; a piped standard output is not affected."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -185,24 +185,24 @@ def bars() -> Progress:
 
 
 def bar(items: Iterable[T], title: str, *, total: int | None = None, shown: bool = True) -> Iterator[T]:
-    """The items, with a bar that moves, unless it is not to be ``shown``; ``total`` where items have no length."""
+    """Iterate with a progress bar, if ``shown``; ``total`` is needed for items without a length."""
     if not (shown and shows_bars()):
         yield from items
         return
-    with bars() as drawn:
-        yield from drawn.track(items, total=total, description=title)
+    with bars() as progress:
+        yield from progress.track(items, total=total, description=title)
 
 
 @contextmanager
 def steps(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar for steps that have names: calling what it gives names the next one."""
-    with bars() as drawn:
-        task = drawn.add_task(title, total=total)
+    """A progress bar for named steps; yields a function that starts the next step."""
+    with bars() as progress:
+        task = progress.add_task(title, total=total)
         started = False
 
         def step(name: str) -> None:
             nonlocal started
-            drawn.update(task, description=f"{title}: {name}", advance=1 if started else 0)
+            progress.update(task, description=f"{title}: {name}", advance=1 if started else 0)
             started = True
 
         yield step
@@ -210,7 +210,7 @@ def steps(title: str, total: int) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def waiting(title: str) -> Iterator[None]:
-    """A sign of life for work that cannot be counted."""
-    with bars() as drawn:
-        drawn.add_task(title, total=None)
+    """A progress bar for work of unknown length."""
+    with bars() as progress:
+        progress.add_task(title, total=None)
         yield

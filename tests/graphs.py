@@ -19,7 +19,7 @@ Rng = np.random.Generator
 
 
 class Builder:
-    """Appends nodes whose output scale is chosen from the reach of their inputs."""
+    """Appends nodes whose output scale follows from the range of a sample."""
 
     def __init__(self, rng: Rng, name: str, shape: tuple[int, int, int], quant: Quant | None = None) -> None:
         self.rng, self.name = rng, name
@@ -37,7 +37,7 @@ class Builder:
         return name
 
     def node(self, op: ops.Op, inputs: tuple[str, ...], shape: tuple[int, ...], quant: Quant | None = None) -> str:
-        """Append a node; its output range is what the sample really reaches, cut or widened a little, or ``quant``."""
+        """Append a node; its output range is that of the sample, slightly narrowed or widened, or ``quant``."""
         name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
         node = Node(name, op, inputs, f"{name}_out")
         self._tensor(node.output, shape, quant or self._reached(node))
@@ -50,10 +50,10 @@ class Builder:
         real = self._real(node)
         span = float(np.abs(real).max())
         low, high = min(0.0, float(real.min())), max(float(real.max()), span / 8, 1e-6)
-        if getattr(node.op, "relu", False):
+        if ops.has_relu(node.op):
             low = 0.0
         scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
-        if isinstance(node.op, ops.Add | ops.Sub):  # a sum much coarser than a summand is refused
+        if isinstance(node.op, ops.Add | ops.Sub):  # an output scale far above an input's is refused
             scale = min(scale, 1000 * min(self.tensors[name].quant.scale[0] for name in node.inputs))
         return Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
@@ -61,7 +61,7 @@ class Builder:
         return tuple(self._sample.get(name, self.tensors[name].data) for name in node.inputs)
 
     def _real(self, node: Node) -> Any:
-        """What the op gives on the sample before its output is quantised, in real terms."""
+        """Real output of the op on the sample before quantisation."""
         arrays, quants = self._arrays(node), [self.tensors[name].quant for name in node.inputs]
         graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
         if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D):
@@ -128,7 +128,7 @@ class Builder:
         return self.node(ops.Sub(relu), (a, b), self.tensors[a].shape)
 
     def fully_connected(self, x: str, outputs: int, *, relu: bool = False, per_channel: bool = False) -> str:
-        """Of a tensor of shape (1, K)."""
+        """A fully connected layer on a tensor of shape (1, K)."""
         t, rng, tag = self.tensors[x], self.rng, f"{len(self.nodes)}"
         scale = rng.uniform(0.001, 0.01, outputs if per_channel else 1).astype(np.float32)
         bias_scale = np.float32(t.quant.scale[0]) * scale
@@ -142,7 +142,7 @@ class Builder:
     def pool(
         self, x: str, kind: str, kernel: tuple[int, int], *, stride: tuple[int, int] = (1, 1), same: bool = False
     ) -> str:
-        """A pool without padding, or with as much as keeps the windows' count."""
+        """A pool without padding, or with padding that keeps the number of windows."""
         t = self.tensors[x]
         size = (t.shape[1], t.shape[2])
         total = [max((-(-n // s) - 1) * s + k - n, 0) * same for n, k, s in zip(size, kernel, stride, strict=True)]
@@ -225,7 +225,7 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "lookup":
         return b.graph(b.lookup(x, str(rng.choice(["relu", "relu6", "logistic", "requantise"]))))
     if kind == "softmax":
-        rows = coin and b.tensors[x].shape[3] > 1  # of one element ONNX Runtime makes 0
+        rows = coin and b.tensors[x].shape[3] > 1  # ONNX Runtime returns 0 for a softmax of one element
         return b.graph(b.softmax(x if rows else b.reshape(x, (1, size))))
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
@@ -236,7 +236,7 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
 
 
 def small_net(rng: Rng, *, grn: bool, shape: tuple[int, int, int] = (20, 14, 1)) -> Graph:
-    """A CP-Mobile in small: stem, inverted residual with shortcut, strided one, optional GRN, head, mean."""
+    """A small CP-Mobile: stem, inverted residual with shortcut, strided one, optional GRN, head, mean."""
     b = Builder(rng, f"small_{'grn' if grn else 'plain'}", shape)
     x = b.conv(b.input, (3, 3), channels=5, stride=(2, 2), pads=(1, 1, 1, 1), relu=True)
     x = b.conv(x, (3, 3), channels=8, stride=(1, 1), pads=(1, 1, 1, 1), relu=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyscene.runtime.bundle import read_bundle
 from tinyscene.runtime.cost import Cost, Kind, Layer, Rule, count, graph_layers
+from tinyscene.runtime.file_names import TFLITE_MODEL
 
 from ..errors import ExportError
 
@@ -50,8 +51,8 @@ def _bundle_cost(path: Path, rule: Rule) -> Cost:
     bundle = read_bundle(path)
     if rule not in _FILE_RULES:
         return count(graph_layers(bundle.graph), rule, source="bundle, integer graph with BatchNorm folded")
-    data = bundle.file("model.tflite")
-    layers = tflite_layers(data, path / "model.tflite")
+    data = bundle.file(TFLITE_MODEL)
+    layers = tflite_layers(data, path / TFLITE_MODEL)
     return count(layers, rule, source="bundle, its model.tflite", file_bytes=len(data))
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.cost import graph_cost, verdicts
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.spec import DCASE_BUDGET, preset
 from tinyscene.runtime.terminal import is_quiet, steps
 from tinyscene.training.data.caches import CLIPS
@@ -187,12 +188,12 @@ def _document(
             labels=bundle.labels,
             frontend=bundle.frontend,
             budget=DCASE_BUDGET,
-            estimates=estimate_all(bundle.file("model.tflite"), NPUS),
+            estimates=estimate_all(bundle.file(TFLITE_MODEL), NPUS),
             firmware=firmware,
             accuracy=_accuracy_rows(trained, int8),
             quality=layer_quality(bundle.graph, codes, float_activations(trained.model, log_mels)),
             quality_data=f"measured on {len(test)} test clips, relative to the float network",
-            provenance=provenance(settings.command, bundle, bundle.file("model.tflite")),
+            provenance=provenance(settings.command, bundle, bundle.file(TFLITE_MODEL)),
         )
     )
 

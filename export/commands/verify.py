@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def verify(
     subject = open_subject(model, data, clips)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
-        estimates = estimate_all(subject.files.file("model.tflite"), [name for name in names if name in NPUS], step)
+        estimates = estimate_all(subject.files.file(TFLITE_MODEL), [name for name in names if name in NPUS], step)
     if as_json or out or report or markdown:
         command = " ".join(["tinyscene verify", model.name, *([f"--data {data.name}"] if data else [])])
         document = documented(subject, result, estimates, names, command)
@@ -169,7 +170,7 @@ def documented(
             accuracy=rows_of_labelled(graph, labels, labelled) if labelled else (),
             quality=quality,
             quality_data=quality_data,
-            provenance=provenance(command, bundle, subject.files.file("model.tflite")),
+            provenance=provenance(command, bundle, subject.files.file(TFLITE_MODEL)),
         )
     )
 

@@ -13,6 +13,8 @@ import onnx
 import torch
 from torch import nn
 
+from tinyscene.runtime.graph import OUTPUT_NAME
+
 from ..errors import ExportError
 
 OPSET = 18
@@ -37,7 +39,7 @@ def float_onnx(model: nn.Module, input_shape: tuple[int, int]) -> bytes:
             dynamo=True,
             opset_version=OPSET,
             input_names=["log_mel"],
-            output_names=["scores"],
+            output_names=[OUTPUT_NAME],
             verbose=False,
         )
     assert program is not None

@@ -21,11 +21,11 @@ from tinyscene.runtime.arith import rsqrt_table
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.lookup_tables import function_table
+from tinyscene.runtime.onnx_tensors import CODES_SUFFIX, codes_name, nchw
 from tinyscene.runtime.ops import Shape
 
 OPSET = 17
 IR_VERSION = 8
-CODES_SUFFIX = "_codes"  # of the tensors of codes at the graph's ends, whose own names are those of the float tensors
 
 Codes = Literal["uint8", "int8"]
 Attribute = int | str | Sequence[int]
@@ -39,11 +39,6 @@ def to_onnx(graph: Graph, *, expose_all: bool = False, codes: Codes = "uint8") -
             input and output are called ``<name>_codes``).
     """
     return _Writer(graph.check(), codes).finish(expose_all)
-
-
-def nchw(shape: Shape) -> Shape:
-    """(1, H, W, C) to (1, C, H, W); other ranks are not changed."""
-    return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
 
 
 def onnx_node(
@@ -93,7 +88,7 @@ class _Writer:
 
     def codes(self, name: str) -> str:
         """Name of the tensor of codes: that of the graph's tensor, with a suffix at the graph's input and output."""
-        return f"{name}{CODES_SUFFIX}" if name in (self.graph.input, self.graph.output) else name
+        return codes_name(self.graph, name)
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
         self.nodes.append(onnx_node(kind, inputs, output, name=f"{kind}:{output}", attributes=attributes))
@@ -136,7 +131,7 @@ class _Writer:
     def result(self, node: Node, real: str) -> None:
         """ReLU, unless saturation has the same effect, then the output quantiser."""
         quant = self.graph.out(node).quant
-        if getattr(node.op, "relu", False) and quant.zero_point > -128:
+        if ops.has_relu(node.op) and quant.zero_point > -128:
             real = self.emit("Relu", [real], f"{node.name}_relu")
         self.quantize(real, self.codes(node.output), quant)
 

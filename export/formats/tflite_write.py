@@ -209,7 +209,7 @@ def _elementwise(name: str) -> Callable[[_Writer, Node], None]:
 
     def emit(w: _Writer, node: Node) -> None:
         options = getattr(schema, f"{name.title()}OptionsT")()
-        options.fusedActivationFunction = _activation_of(bool(getattr(node.op, "relu", False)))
+        options.fusedActivationFunction = _activation_of(ops.has_relu(node.op))
         options.potScaleInt16 = False
         output = w.activation(w.graph.out(node))
         kind = getattr(schema.BuiltinOptions, f"{name.title()}Options")

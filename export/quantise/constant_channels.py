@@ -103,7 +103,7 @@ def _codes_without_input(graph: Graph, node: Node) -> list[int | None]:
     """Output code of each channel if the accumulator is the bias alone; None where the two rounding rules differ."""
     x, weight, bias = graph.ins(node)
     assert bias.data is not None
-    out, relu = graph.out(node).quant, bool(getattr(node.op, "relu", False))
+    out, relu = graph.out(node).quant, ops.has_relu(node.op)
     rescale = conv_rescale(x.quant, weight.quant, out)
     acc = bias.data.astype(np.int64)
     double = requantise(acc, rescale, out, relu=relu, rounding="double")

@@ -16,14 +16,13 @@ import torch
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import conv_rescale, mean_single, requantise, rescale_cut
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.graph import OUTPUT_NAME, Graph, Node, Quant, Tensor
 from tinyscene.runtime.ops import Shape
 
 from ..errors import ExportError
 from .fake_quant import SMALLEST_SCALE, QuantConv, QuantGRN, QuantNet
 from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step
 
-OUTPUT_NAME = "scores"  # the graph's output
 _BIAS_LIMIT = 2**30  # codes; half of int32 is left for the sum of products
 
 

@@ -11,12 +11,11 @@ from torch import nn
 from tinyscene.runtime.arith import dequantise, quantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.engines import NumpyEngine
-from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.graph import OUTPUT_NAME, Graph
 from tinyscene.training.models.checkpoint import LoadedModel
 
 from .constant_channels import Pruned
 from .fake_quant import QuantNet
-from .lower import OUTPUT_NAME
 from .steps import Work
 
 BATCH = 16

@@ -42,7 +42,7 @@ class HexagonEngine:
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""
         graph = self._files.graph
-        files = {"model.onnx": self._files.file("model.onnx")}
+        files = {ONNX_MODEL: self._files.file(ONNX_MODEL)}
         output = WORKER.run(JobInput(inputs=to_onnx_input(graph, codes), files=files))
         record = output.record
         self.notes = (

@@ -39,7 +39,7 @@ PLATFORMS = tuple(f"manylinux{tag}_aarch64" for tag in ("2014", "_2_17", "_2_26"
 EMULATOR = "qemu-aarch64-static"
 TOOLS = {"mmdebstrap": "mmdebstrap", EMULATOR: "qemu-user-static", "unshare": "util-linux", "chroot": "coreutils"}
 TIMEOUT_SECONDS = 1800
-MODEL_OF = {"ort": "model.onnx", "litert": "model.tflite", "litert-reference": "model.tflite"}
+MODEL_OF = {"ort": ONNX_MODEL, "litert": TFLITE_MODEL, "litert-reference": TFLITE_MODEL}
 
 
 @dataclass(frozen=True)

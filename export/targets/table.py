@@ -15,6 +15,7 @@ from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine, open_engine
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
 from ..formats.onnx_write import to_onnx
@@ -96,7 +97,7 @@ def _pytorch(files: ModelFiles) -> Engine:
 
 
 def _other_tflite(module: Module, kernels: Kernels) -> TargetRow:
-    return TargetRow(lambda files: OtherTfliteEngine(files.graph, files.file("model.tflite"), module, kernels))
+    return TargetRow(lambda files: OtherTfliteEngine(files.graph, files.file(TFLITE_MODEL), module, kernels))
 
 
 def _pi(board: str, engine: str) -> TargetRow:

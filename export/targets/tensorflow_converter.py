@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import LiteRTEngine, ModelFiles
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
 from ..formats.tflite_read import from_tflite
@@ -34,7 +35,7 @@ def converted_by_tensorflow(files: ModelFiles, inputs: I8) -> Conversion:
     theirs = from_tflite(content, where="TensorFlow's file")
     conversion = compare_graphs(files.graph, theirs, inputs, f"version {version}; {len(content):,} B")
     scores = LiteRTEngine(theirs, content).output_codes(inputs)
-    our_scores = LiteRTEngine(files.graph, files.file("model.tflite")).output_codes(inputs)
+    our_scores = LiteRTEngine(files.graph, files.file(TFLITE_MODEL)).output_codes(inputs)
     off = np.abs(scores.astype(np.int16) - our_scores)
     text = f"in LiteRT {np.count_nonzero(off):,} of {off.size:,} scores differ from those of our file"
     if off.any():

@@ -144,7 +144,7 @@ def _layer_table(delivery: Delivery) -> Table:
     counted = ["instructions"] if delivery.profile else []
     for heading in ("MACs", "bytes", *counted, *(["equal"] if n_vectors else [])):
         table.add_column(heading, justify="right", no_wrap=True)
-    wrong = [{d.layer for d in found} for found in delivery.vectors]
+    wrong = [{d.layer for d in differing} for differing in delivery.vectors]
     costs = graph_cost(engine.graph, "stored").layers
     for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True):
         for index in call.nodes:

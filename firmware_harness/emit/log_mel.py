@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyscene.runtime.arrays import F64
+from tinyscene.runtime.arrays import F64, INT16_FULL_SCALE
 from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.log_mel import mel_bank, window
 from tinyscene.runtime.plan import ALIGNMENT
@@ -28,7 +28,6 @@ FRONTEND_FOLDER = Path(__file__).resolve().parents[1] / "c" / "frontend"
 SCENE_FOLDER = FRONTEND_FOLDER.with_name("scene")
 FFT_LENGTHS = (256, 512, 1024, 2048, 4096)
 LOG_DEGREE = 6
-PCM_FULL_SCALE = 32768.0
 TABLE_NAMES = ("frontend.h", "frontend_spectrum.h", "frontend_mel.h")
 
 
@@ -127,11 +126,11 @@ def _refuse_hops(spec: FrontendSpec, hop_samples: int, smoothed_hops: int) -> No
 
 def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: int) -> Iterator[str]:
     first, second = _middle_radices(spec)
-    yield f"/* Emitted by tinyscene from front end {comment(spec.name)}; edit nothing here, emit it again. */"
+    yield f"/* Emitted by tinyscene from front end {comment(spec.name)}. Do not edit; emit it again. */"
     yield "#ifndef FRONTEND_H\n#define FRONTEND_H\n"
     yield f'#define TS_LOGMEL_DIGEST "{spec.digest()}"'
     yield f"#define TS_LOGMEL_SAMPLE_RATE_HZ {spec.sample_rate_hz}"
-    yield f"#define TS_LOGMEL_CLIP_SAMPLES {spec.clip_samples} /* that one network input covers */"
+    yield f"#define TS_LOGMEL_CLIP_SAMPLES {spec.clip_samples} /* of one network input */"
     yield f"#define TS_LOGMEL_MIN_SAMPLES {spec.min_samples}"
     for name in ("n_fft", "win_length", "hop_length", "n_mels", "n_frames"):
         yield f"#define TS_LOGMEL_{name.upper()} {getattr(spec, name)}"
@@ -141,9 +140,9 @@ def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: in
     yield f"#define TS_LOGMEL_WINDOW_MIRROR {mirror} /* window[i] = window[this - i] */"
     yield f"#define TS_LOGMEL_LOG_OFFSET {float_literal(spec.log_offset)}"
     yield f"#define TS_LOGMEL_ZERO_POINT ({quant.zero_point})"
-    yield f"\n#define TS_SCENE_HOP_SAMPLES {hop_samples} /* from one answer to the next */"
+    yield f"\n#define TS_SCENE_HOP_SAMPLES {hop_samples} /* between two results */"
     yield f"#define TS_SCENE_SMOOTHED_HOPS {smoothed_hops}"
-    yield "\n/* the transform of n_fft / 2 points in steps of 8, these two, and 4 */"
+    yield "\n/* radices of the FFT of n_fft / 2 points: 8, these two, and 4 */"
     yield f"#define TS_FFT_FIRST {first}\n#define TS_FFT_SECOND {second}\n\n#endif"
 
 
@@ -155,14 +154,14 @@ def _middle_radices(spec: FrontendSpec) -> tuple[int, int]:
 def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
     """Header with half of the window and the twiddle factors of each step, and the number of floats in it."""
     first, second = _middle_radices(spec)
-    half_window = window(spec)[: spec.win_length // 2 + 1].astype(np.float64) / (2.0 * PCM_FULL_SCALE)
+    half_window = window(spec)[: spec.win_length // 2 + 1].astype(np.float64) / (2.0 * INT16_FULL_SCALE)
     turns = {"ts_first_turns": _step_turns(first, 8)}
     if second > 1:
         turns["ts_second_turns"] = _step_turns(second, 8 * first)
     last = _last_turns(spec.n_fft // 2)
     text = "\n".join(
         [
-            "/* Half the window, in halves of full scale, and turns as {cosine, sine}: emitted by tinyscene. */",
+            "/* Emitted by tinyscene: half the window, in halves of full scale; twiddle factors, {cosine, sine}. */",
             *constant_array("float", "ts_window", map(float_literal, half_window.tolist())),
             *(line for name, values in turns.items() for line in constant_array("TsTurn", name, _pairs(values))),
             *constant_array("TsLastTurns", "ts_last_turns", (_last_record(row) for row in last)),
@@ -202,7 +201,7 @@ def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
     coefficients = scale * np.asarray(logarithm.convert(kind=np.polynomial.Polynomial).coef, np.float64)
     coefficients[0] += offset
     lines = [
-        "/* Weights of the rising sides, and a polynomial that ends in the network's codes: emitted by tinyscene. */",
+        "/* Emitted by tinyscene: weights of the rising sides; a polynomial with results in the network's codes. */",
         f"#define TS_MEL_FIRST_BIN {first_bin}",
         f"#define TS_LOG_OCTAVE {float_literal(scale * np.log(2.0))}",
         *(f"#define TS_LOG_{power} {float_literal(value)}" for power, value in enumerate(coefficients)),

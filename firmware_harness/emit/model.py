@@ -95,10 +95,10 @@ def graph_digest(graph: Graph) -> str:
 
 def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
     source, out = graph.tensors[graph.input], graph.tensors[graph.output]
-    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}; edit nothing here, emit it again."
+    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}. Do not edit; emit it again."
     yield " *"
-    yield " * Compile every .c file beside this one as C99 with -ffp-contract=off. The fixed-point rounding rule holds"
-    yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} the float32 rule (XNNPACK, ONNX Runtime). */"
+    yield " * Compile every .c file of this folder as C99 with -ffp-contract=off. The rounding rule is fixed-point"
+    yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} float32 (XNNPACK, ONNX Runtime). */"
     yield "#ifndef MODEL_H\n#define MODEL_H\n"
     yield f'#define TS_MODEL_DIGEST "{digest}"'
     yield from (f"#define {name} {value}" for name, value in version_macros("TS_MODEL_"))
@@ -110,14 +110,14 @@ def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
         yield f"#define TS_MODEL_{name}_SCALE {float_literal(tensor.quant.scale[0])}"
         yield f"#define TS_MODEL_{name}_ZERO_POINT ({tensor.quant.zero_point})"
-    yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* room for the input in the arena */"
+    yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* where the arena has room for the input */"
     if graph.labels:
         yield f"#define TS_MODEL_LABELS {{{', '.join(map(string, graph.labels))}}}"
     yield '\n#include "ts_invoke.h"\n\n#endif'
 
 
 def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
-    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}; edit nothing here, emit it again."
+    yield f"/* Emitted by tinyscene from graph {comment(graph.name)}. Do not edit; emit it again."
     yield f" * Digest {digest}. */"
     yield '#include "model.h"\n#include "ts_model.h"'
     yield from (f'#include "{header}"' for header in sorted({call.layer.header for call in calls}))

@@ -131,7 +131,7 @@ def output_fields(quant: Quant, relu: bool) -> Fields:
 
 def relu_of(node: Node) -> bool:
     """Whether the op ends with a ReLU."""
-    return bool(getattr(node.op, "relu", False))
+    return ops.has_relu(node.op)
 
 
 def table_by_rule(table: Callable[[Rounding], I8]) -> ByRule:

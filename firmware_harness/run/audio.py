@@ -20,18 +20,12 @@ from tinyscene.runtime.spec import FrontendSpec
 
 from ..build.image import Image, build, build_frontend
 from ..build.targets import Target
-from ..emit.log_mel import PCM_FULL_SCALE, EmittedFrontend, emit_frontend
+from ..emit.log_mel import EmittedFrontend, emit_frontend
 from ..emit.model import Emitted
 from ..errors import FirmwareError
 from .emulate import Finished, run_image
 
 END_OF_CLIP, COLUMN, TOO_SHORT = 0, 1, 2  # marks in codes.bin, see ports/logmel.c
-
-
-def pcm16(samples: F32) -> I16:
-    """Samples in [-1, 1] as int16: rounded half to even, clipped at full scale."""
-    codes: I16 = np.clip(np.rint(samples * np.float32(PCM_FULL_SCALE)), -32768, 32767).astype("<i2")
-    return codes
 
 
 class LogMelFirmware:

@@ -115,7 +115,7 @@ def export(product: Product, form: Format, folder: Path, figures: Figures | None
         figures: measured figures for README.md.
 
     Raises:
-        RuntimeFailure: ``folder`` holds something else.
+        RuntimeFailure: ``folder`` contains other files.
     """
     files = contents(product, form, figures)
     require_own_files(folder, files, "a new folder, or one of an earlier export of this kind")

@@ -1,4 +1,4 @@
-"""The op set is closed: every op has a row in every table of the house."""
+"""The op set is closed: every op has a row in every table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TABLES = {
 }
 
 
-def test_the_graph_knows_exactly_the_ops_of_its_type() -> None:
+def test_the_op_table_has_exactly_the_ops_of_the_union() -> None:
     assert set(ops.OPS) == set(typing.get_args(ops.Op))
 
 

@@ -1,4 +1,4 @@
-"""A real bundle that is small, and audio files."""
+"""Fixtures: a small bundle and audio files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinyscene.runtime.manifest import Provenance
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    """A real bundle of a small random net; its TFLite and ONNX files are the graph's own."""
+    """A bundle of a small random net with the TFLite and ONNX files written from its graph."""
     pytest.importorskip("onnx")
     pytest.importorskip("ai_edge_litert")
     from tinyscene.export.formats.onnx_write import to_onnx

@@ -1,4 +1,4 @@
-"""A small front end, its labels, and noise whose loudness changes: what the tests of listening share."""
+"""A small front end, labels, and noise of varying loudness, for the tests of classification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The integer graph once more, one element at a time, in unbounded integers and fractions.
+"""A second implementation of the integer graph, one element at a time, in unbounded integers and fractions.
 
 Written from the rules as they are stated, without NumPy arithmetic: floor, round half up, round half away from zero,
 round half to even, and float32 as a rounding of fractions. Slow on purpose.
@@ -100,8 +100,8 @@ def _conv(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     a, b = (t.quant for t in graph.ins(node))
-    there = tuple(0 if size == 1 else i for i, size in zip(at[1:], arrays[1].shape[1:], strict=True))
-    product = (int(arrays[0][at]) - a.zero_point) * (int(arrays[1][(at[0], *there)]) - b.zero_point)
+    index = tuple(0 if size == 1 else i for i, size in zip(at[1:], arrays[1].shape[1:], strict=True))
+    product = (int(arrays[0][at]) - a.zero_point) * (int(arrays[1][(at[0], *index)]) - b.zero_point)
     out = graph.out(node).quant
     if rounding == "double":
         return _requantised(product, a.scale[0], b.scale[0], out, rounding)
@@ -159,8 +159,8 @@ def _rsqrt(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     value = int(arrays[0][at]) - x.zero_point
     if value <= 0:
         return 127
-    root = half_up(Fraction(math.isqrt(2**140 // value), 2**50))  # 2^20 / sqrt(value), to 50 bits behind the point
-    root -= value in (2, 8, 131)  # where TFLite's iteration ends one short
+    root = half_up(Fraction(math.isqrt(2**140 // value), 2**50))  # 2^20 / sqrt(value) with 50 fractional bits
+    root -= value in (2, 8, 131)  # where TFLite's iteration is one too small
     m, shift = fixed_point(1.0 / (math.sqrt(x.scale[0]) * out.scale[0]))
     return rescale_double(root, m, shift - 20) + out.zero_point
 
@@ -188,7 +188,7 @@ def _pool(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 def _lookup(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     x, out, code = graph.ins(node)[0].quant, graph.out(node).quant, int(arrays[0][at])
     function, value = node.op.function, code - x.zero_point
-    if function == "logistic":  # as it should be: fixed point and float32 are right but for a part in a million
+    if function == "logistic":  # exact values: fixed point and float32 differ from them by about 1e-6
         return half_up(Fraction(256 / (1 + math.exp(-value * x.scale[0])))) - 128
     if function == "relu6":
         return saturate(code, out.zero_point, out.zero_point + half_away(float32(6 / _f32(out.scale[0]))))
@@ -200,7 +200,7 @@ def _lookup(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 
 def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    """As it should be, for the same reason."""
+    """Exact values, for the same reason."""
     scale, row = graph.ins(node)[0].quant.scale[0], arrays[0][at[:-1]].astype(int)
     powers = [math.exp((int(code) - int(row.max())) * scale) for code in row]
     return half_up(Fraction(256 * powers[at[-1]] / sum(powers))) - 128
@@ -239,5 +239,5 @@ _ELEMENT = {
 def element(graph: Graph, node: Node, arrays, at: tuple[int, ...], rounding: str) -> int:
     """The output code of ``node`` at one index of its output array."""
     zero_point = graph.out(node).quant.zero_point
-    low = max(-128, zero_point) if getattr(node.op, "relu", False) else -128
+    low = max(-128, zero_point) if ops.has_relu(node.op) else -128
     return saturate(_ELEMENT[type(node.op)](graph, node, arrays, at, rounding), low)

@@ -1,4 +1,4 @@
-"""Rounding against unbounded integers and fractions: ties, extremes, and everything between."""
+"""Rounding compared with unbounded integers and fractions: ties, extremes and random values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_double_rule(acc, multiplier, shift):
 
 
 @given(acc=ACCUMULATORS, multiplier=MULTIPLIERS, shift=st.integers(1, 31))
-@example(acc=2**24, multiplier=2**30 + 1, shift=7)  # leaves int32 by one
+@example(acc=2**24, multiplier=2**30 + 1, shift=7)  # exceeds int32 by one
 def test_double_rule_with_factors_above_one(acc, multiplier, shift):
     got = rescale_double(_i64(acc), _i64(multiplier), _i64(shift))
     assert int(got) == oracle.rescale_double(acc, multiplier, shift)
@@ -126,8 +126,8 @@ def test_quantise(real, scale, zero_point):
 
 
 @given(scale=SCALES, zero_point=st.integers(-128, 127))
-def test_codes_survive_the_real_numbers(scale, zero_point):
-    """What lets a float-in, float-out engine carry codes exactly."""
+def test_codes_are_unchanged_by_dequantising_and_quantising(scale, zero_point):
+    """The reason why an engine with float input and output can use codes exactly."""
     codes, quant = np.arange(-128, 128).astype(np.int8), Quant.per_tensor(scale, zero_point)
     real = dequantise(codes, quant)
     assert real.dtype == np.float32
@@ -136,7 +136,7 @@ def test_codes_survive_the_real_numbers(scale, zero_point):
     assert real.tolist() == expected
 
 
-def test_inverse_root_is_the_rounded_root_but_for_three_values():
+def test_inverse_root_is_the_rounded_root_except_for_three_values():
     rounded = {value: round(2**20 / value**0.5) for value in range(1, 256)}
     assert {v: inverse_root(v) - r for v, r in rounded.items() if inverse_root(v) != r} == {2: -1, 8: -1, 131: -1}
 

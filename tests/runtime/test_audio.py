@@ -1,4 +1,4 @@
-"""Audio in: widths, rates, channels and length, and each kind of bad file refused in one line."""
+"""Audio input: sample widths, rates, channels and length; every kind of invalid file is refused in one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _tone(rate, seconds=1.0, hz=1000.0):
         ("ogg", "VORBIS", 0.1),
     ],
 )
-def test_every_width_is_read_to_its_step(tmp_path, suffix, subtype, step):
+def test_every_sample_width_is_read_exactly(tmp_path, suffix, subtype, step):
     audio = _tone(RATE)
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, audio, RATE, subtype=subtype)
@@ -59,7 +59,7 @@ def test_every_width_is_read_to_its_step(tmp_path, suffix, subtype, step):
     samples=st.integers(1, 60_000),
     block=st.integers(1, 70_000),
 )
-def test_blocks_are_the_file_resampled_at_once(tmp_path, rate, samples, block):
+def test_blocks_equal_the_whole_file_resampled(tmp_path, rate, samples, block):
     audio = _noise(samples, samples).astype(np.float32)
     path = tmp_path / "noise.wav"
     soundfile.write(path, audio, rate, subtype="FLOAT")
@@ -72,7 +72,7 @@ def test_blocks_are_the_file_resampled_at_once(tmp_path, rate, samples, block):
 
 
 @pytest.mark.parametrize("rate", [8000, 44_100, 48_000, 96_000])
-def test_a_second_stays_a_second_and_a_tone_a_tone(tmp_path, rate):
+def test_resampling_keeps_length_and_frequency(tmp_path, rate):
     path = tmp_path / "tone.wav"
     soundfile.write(path, _tone(rate), rate, subtype="FLOAT")
     got = read_audio(path, RATE)
@@ -88,19 +88,19 @@ def test_a_second_stays_a_second_and_a_tone_a_tone(tmp_path, rate):
         (RATE, 1, ()),
         (RATE, 2, ("stereo, mixed down to mono",)),
         (RATE, 6, ("6 channels, mixed down to mono",)),
-        (8000, 1, ("8,000 Hz resampled to 32,000 Hz: nothing above 4,000 Hz",)),
+        (8000, 1, ("8,000 Hz resampled to 32,000 Hz: no content above 4,000 Hz",)),
         (44_100, 1, ("44,100 Hz resampled to 32,000 Hz",)),
-        (16_000, 2, ("stereo, mixed down to mono", "16,000 Hz resampled to 32,000 Hz: nothing above 8,000 Hz")),
+        (16_000, 2, ("stereo, mixed down to mono", "16,000 Hz resampled to 32,000 Hz: no content above 8,000 Hz")),
     ],
 )
-def test_what_is_changed_is_said(tmp_path, rate, channels, notes):
+def test_notes_list_the_conversions(tmp_path, rate, channels, notes):
     path = tmp_path / "a.wav"
     soundfile.write(path, _noise(1, rate, channels), rate)
     with AudioReader(path, RATE) as reader:
         assert reader.notes == notes
 
 
-def test_channels_become_their_mean(tmp_path):
+def test_channels_are_averaged(tmp_path):
     audio = _noise(2, RATE, 3).astype(np.float32)
     path = tmp_path / "three.wav"
     soundfile.write(path, audio, RATE, subtype="FLOAT")
@@ -115,7 +115,7 @@ def _good(path, subtype="PCM_16", seconds=2):
 
 
 def _bad_file(folder, kind):
-    """Write a file of that kind of badness and return its path."""
+    """Write a file with that fault and return its path."""
     path = folder / f"{kind.replace(' ', '_')}.wav"
     if kind == "empty":
         path.write_bytes(b"")
@@ -154,17 +154,17 @@ BAD = {
     "header only": "not a readable audio file; expected WAV, FLAC or OGG; got 30 bytes",
     "cut": "truncated audio file; expected 128,000 bytes of samples; got 49,956; next: copy or record it again",
     "cut flac": "truncated or damaged audio file; expected 64,000 samples; got",
-    "cut ogg": "truncated audio file; expected a last page that is whole; got none; next:",
-    "ogg without its end": "truncated audio file; expected a last page that is whole; got none; next:",
-    "nan": "sample 40,000 (1.250 s) is not a number; expected finite samples; got [nan]; next: repair",
-    "infinite": "sample 40,000 (1.250 s) is not a number; expected finite samples; got [inf]; next: repair",
-    "folder": "not a file; expected an audio file; next: name the files in it",
+    "cut ogg": "truncated audio file; expected a complete last page; got none; next:",
+    "ogg without its end": "truncated audio file; expected a complete last page; got none; next:",
+    "nan": "sample 40,000 (1.250 s) is not finite; expected finite samples; got [nan]; next: repair",
+    "infinite": "sample 40,000 (1.250 s) is not finite; expected finite samples; got [inf]; next: repair",
+    "folder": "not a file; expected an audio file; next: give the files in it",
     "raw": "not a readable audio file; expected WAV, FLAC or OGG; got 1,000 bytes",
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_file_is_refused_in_one_line(tmp_path, kind):
+def test_an_invalid_file_is_refused_in_one_line(tmp_path, kind):
     path = _bad_file(tmp_path, kind)
     with pytest.raises(RuntimeFailure) as refusal:
         read_audio(path, RATE)
@@ -173,7 +173,7 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, kind):
     assert "\n" not in message
 
 
-def test_a_wav_written_to_a_pipe_is_whole(tmp_path):
+def test_a_wav_written_to_a_pipe_is_read_completely(tmp_path):
     """Its header was written before the length was known: all ones."""
     path = tmp_path / "streamed.wav"
     data = bytearray(_good(path))
@@ -183,7 +183,7 @@ def test_a_wav_written_to_a_pipe_is_whole(tmp_path):
     assert len(read_audio(path, RATE)) == 2 * RATE
 
 
-def test_three_hours_take_the_memory_of_seconds(tmp_path):
+def test_three_hours_are_read_in_constant_memory(tmp_path):
     """As FLAC at 8 kHz and resampled, the worst case for buffers; the length is exact."""
     seconds, rate = 3 * 3600, 8000
     path = tmp_path / "long.flac"

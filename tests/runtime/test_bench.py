@@ -1,24 +1,25 @@
-"""Benchmarks: what a record says, sensors read from a made-up machine, and verdicts that heed noise."""
+"""Benchmarks: the record, sensors read from a simulated machine, and verdicts that allow for noise."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.runtime.listening import FRONTEND
 from tinyscene import command_line
-from tinyscene.runtime.bench import BLOCKS, STAGES, bench, lines
-from tinyscene.runtime.bench_compare import compare
+from tinyscene.runtime.bench import BLOCKS, STAGES, BenchResult, Conditions, Latency, bench, lines
+from tinyscene.runtime.bench_compare import compare, read_result
 from tinyscene.runtime.errors import RuntimeFailure
-from tinyscene.runtime.host import Sensors
+from tinyscene.runtime.host import Host, Sensors
 
 
 @pytest.fixture
 def machine(tmp_path):
-    """Writes files of a made-up /proc and /sys and returns the sensors that read them."""
+    """Writes files of a simulated /proc and /sys and returns the sensors that read them."""
 
     def build(files):
         for name, text in files.items():
@@ -30,7 +31,7 @@ def machine(tmp_path):
     return build
 
 
-def test_a_record_says_what_was_measured(bundle):
+def test_a_result_has_every_measurement(bundle):
     ticks = []
     result = bench(bundle, "litert", seconds=0.4, progress=lambda: ticks.append(1))
     assert len(ticks) == BLOCKS
@@ -54,9 +55,9 @@ def test_a_record_says_what_was_measured(bundle):
 
 
 def test_too_short_a_run_and_unknown_engines_are_refused(bundle):
-    with pytest.raises(RuntimeFailure, match="too few to measure"):
+    with pytest.raises(RuntimeFailure, match="too short to measure"):
         bench(bundle, seconds=0.1)
-    with pytest.raises(RuntimeFailure, match="threads: not possible"):
+    with pytest.raises(RuntimeFailure, match="threads: invalid value"):
         bench(bundle, threads=0, seconds=1)
 
 
@@ -84,9 +85,9 @@ def test_sensors_of_a_raspberry_pi(machine, bundle):
     assert (reading.rss_bytes, reading.frequency_hz, reading.temperature_c) == (51200 * 1024, 1_500_000_000, 61.835)
     assert reading.throttling == ("under-voltage", "throttled", "under-voltage since boot", "throttled since boot")
     result = bench(bundle, seconds=0.4, sensors=sensors)
-    seen = result.conditions
-    assert seen.energy_source == "ina226"
-    assert seen.joules_per_clip == pytest.approx(2.5 * result.seconds / result.clips, rel=0.35)
+    conditions = result.conditions
+    assert conditions.energy_source == "ina226"
+    assert conditions.joules_per_clip == pytest.approx(2.5 * result.seconds / result.clips, rel=0.35)
     printed = "\n".join(lines(result))
     assert "1,500 to 1,500 MHz" in printed
     assert "61.8 to 61.8 °C" in printed
@@ -95,12 +96,14 @@ def test_sensors_of_a_raspberry_pi(machine, bundle):
     assert "busy        load 900.2 on " in printed
 
 
-def test_a_machine_that_tells_nothing(machine, bundle):
+def test_a_machine_without_sensors(machine, bundle):
     sensors = machine({"proc/version": "x"})
     assert sensors.energy_meter() is None
     result = bench(bundle, seconds=0.2, sensors=sensors)
-    seen = result.conditions
-    assert (seen.rss_bytes, seen.frequency_hz, seen.temperature_c, seen.throttling) == (None,) * 4
+    conditions = result.conditions
+    assert (conditions.rss_bytes, conditions.frequency_hz, conditions.temperature_c, conditions.throttling) == (
+        None,
+    ) * 4
     assert len(list(lines(result))) == 6
 
 
@@ -121,25 +124,35 @@ def test_rapl_counts_packages_once_and_wraps(machine, tmp_path):
     assert meter.joules() == pytest.approx(2.5e-3)
 
 
-def _record(median_s, noise=0.0, seed=0, load=1.0, **changes):
-    """A record whose blocks waver by ``noise``; other load on the machine stretches medians and spares minima."""
+HOST = Host("one", None, "x86_64", 2, 2, None, None, "Linux", "3.11", {"numpy": "2"})
+CONDITIONS = Conditions(None, None, None, None, None, None, None, None, 0.5)
+
+
+def _result(median_s, noise=0.0, seed=0, load=1.0, **changes):
+    """A result whose blocks vary by ``noise``; other load on the machine raises medians and not minima."""
     rng = np.random.default_rng(seed)
     medians, minima = (
         load * median_s * np.exp(rng.normal(0.0, noise, 20)),
         median_s * np.exp(rng.normal(0, noise, 20)),
     )
-    blocks = {"block_medians_s": (load * medians).tolist(), "block_minima_s": (0.9 * minima).tolist()}
-    return {
-        "kind": "tinyscene bench",
-        "format": 1,
-        "digest": "0" * 64,
-        "engine": "litert",
-        "threads": 1,
-        "host": {"cpu": "one", "usable_cores": 2},
-        "conditions": {"throttling": None, "load": 0.5},
-        "latency": dict.fromkeys(STAGES, blocks),
-        **changes,
-    }
+    latency = Latency(median_s, median_s, median_s, median_s, tuple((load * medians).tolist()), tuple(0.9 * minima))
+    result = BenchResult(
+        bundle="b",
+        digest="0" * 64,
+        engine="litert",
+        threads=1,
+        clip_s=1.0,
+        clips=100,
+        seconds=1.0,
+        open_s=0.1,
+        throughput_clips_per_s=100.0,
+        real_time_factor=0.01,
+        latency=dict.fromkeys(STAGES, latency),
+        conditions=CONDITIONS,
+        host=HOST,
+        notes=(),
+    )
+    return replace(result, **changes)
 
 
 @pytest.mark.parametrize(
@@ -153,21 +166,21 @@ def _record(median_s, noise=0.0, seed=0, load=1.0, **changes):
         (1.02, 0.001, "same"),
     ],
 )
-def test_verdicts_heed_noise(ratio, noise, verdict):
-    verdicts = [compare(_record(1e-3, noise, 2 * n), _record(ratio * 1e-3, noise, 2 * n + 1)).verdict for n in range(8)]
+def test_verdicts_allow_for_noise(ratio, noise, verdict):
+    verdicts = [compare(_result(1e-3, noise, 2 * n), _result(ratio * 1e-3, noise, 2 * n + 1)).verdict for n in range(8)]
     assert verdicts.count(verdict) >= 7
 
 
 @pytest.mark.parametrize("load", [0.7, 1.5])
-def test_a_busy_neighbour_is_not_taken_for_a_change(load):
-    assert compare(_record(1e-3, 0.01, 1), _record(1e-3, 0.01, 2, load)).verdict == "undecided"
-    assert compare(_record(1e-3, 0.01, 1), _record(1.3e-3, 0.01, 2, max(load, 1.0))).verdict == "slower"
+def test_other_load_is_not_a_change(load):
+    assert compare(_result(1e-3, 0.01, 1), _result(1e-3, 0.01, 2, load)).verdict == "undecided"
+    assert compare(_result(1e-3, 0.01, 1), _result(1.3e-3, 0.01, 2, max(load, 1.0))).verdict == "slower"
 
 
-def test_runs_alike_are_seldom_told_apart():
-    """200 pairs from one distribution, and no tolerance to help."""
+def test_equal_runs_rarely_differ():
+    """200 pairs from one distribution, with a tolerance of 0."""
     wrong = sum(
-        compare(_record(1e-3, 0.1, 2 * n), _record(1e-3, 0.1, 2 * n + 1), 0.0).verdict in ("faster", "slower")
+        compare(_result(1e-3, 0.1, 2 * n), _result(1e-3, 0.1, 2 * n + 1), 0.0).verdict in ("faster", "slower")
         for n in range(200)
     )
     print(f"{wrong} of 200 called different")
@@ -175,24 +188,48 @@ def test_runs_alike_are_seldom_told_apart():
 
 
 def test_a_comparison_is_symmetric_and_repeatable():
-    a, b = _record(1e-3, 0.05, 1), _record(1.2e-3, 0.05, 2)
+    a, b = _result(1e-3, 0.05, 1), _result(1.2e-3, 0.05, 2)
     assert compare(a, b) == compare(a, b)
     assert (compare(a, b).verdict, compare(b, a).verdict) == ("slower", "faster")
 
 
-def test_what_is_not_alike_is_said():
-    b = _record(
+def test_different_settings_are_listed():
+    b = _result(
         1e-3,
         engine="ort",
-        host={"cpu": "other", "usable_cores": 2},
-        conditions={"throttling": ["under-voltage"], "load": 6.44},
+        host=replace(HOST, cpu="other"),
+        conditions=replace(CONDITIONS, throttling=("under-voltage",), load=6.44),
     )
-    assert compare(_record(1e-3), b).differences == (
+    assert compare(_result(1e-3), b).differences == (
         "engine: litert and ort",
         "cpu: one and other",
         "B was throttled: under-voltage",
         "B ran on a busy machine: load 6.4, cores 2",
     )
+
+
+def test_a_result_is_read_back_equal(bundle, tmp_path):
+    result = bench(bundle, seconds=0.2)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(result.to_json()))
+    assert read_result(path) == result
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda r: r.pop("host"), "a.json, host: missing field"),
+        (lambda r: r["latency"]["clip"].update(p95_s="fast"), "a.json, latency.clip.p95_s: wrong type"),
+        (lambda r: r["latency"].pop("clip"), "a.json, latency: missing stage; expected clip"),
+    ],
+)
+def test_a_changed_record_is_refused_with_its_field(tmp_path, change, complaint):
+    record = json.loads(json.dumps(_result(1e-3).to_json()))
+    change(record)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(RuntimeFailure, match=complaint):
+        read_result(path)
 
 
 def test_the_commands(bundle, tmp_path, capsys):
@@ -213,7 +250,7 @@ def test_the_commands(bundle, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"kind": "other"}', '{"kind": "tinyscene bench", "format": 99}'])
-def test_files_that_are_no_records_are_refused(text, tmp_path, capsys):
+def test_other_files_are_refused(text, tmp_path, capsys):
     path = tmp_path / "a.json"
     path.write_text(text)
     for words in ([str(path), str(path)], [str(tmp_path / "gone.json"), str(path)]):

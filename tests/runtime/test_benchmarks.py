@@ -1,4 +1,4 @@
-"""The benchmarks run, and what they say beside their timings is true; the timings are theirs to tell."""
+"""The benchmarks run and their other results are correct; timings are not checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _benchmark(repository, name, *words):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_log_mel_is_librosa_s_and_each_step_is_timed(repository, tiny_bundle, needs_module):
+def test_log_mel_equals_librosa_and_each_step_is_timed(repository, tiny_bundle, needs_module):
     needs_module("librosa")
     printed = _benchmark(repository, "runtime_logmel.py", tiny_bundle.path, "--rounds", 2)
     for name in ("librosa ", "librosa, precomputed bank", "samples to label"):
@@ -22,7 +22,7 @@ def test_log_mel_is_librosa_s_and_each_step_is_timed(repository, tiny_bundle, ne
     assert max(differences) < 1e-3
 
 
-def test_a_stream_of_minutes_keeps_clock_memory_and_the_offline_result(repository, bundle):
+def test_a_long_stream_keeps_time_memory_and_the_offline_result(repository, bundle):
     printed = _benchmark(repository, "runtime_stream.py", bundle.path, "--hours", 0.1)
     assert "360 events of 360, 0 different" in printed
     assert "360.000000 s, 360.000000 s were pushed" in printed

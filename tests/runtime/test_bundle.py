@@ -1,4 +1,4 @@
-"""The bundle: what goes in comes out bit for bit, and nothing changed, missing or foreign is believed."""
+"""The bundle: content is read back bit for bit; a changed, missing or added file is refused."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _same_graph(a, b):
     assert {n: t.quant for n, t in a.tensors.items()} == {n: t.quant for n, t in b.tensors.items()}
 
 
-def test_a_bundle_gives_back_what_went_in(written):
+def test_a_bundle_is_read_back_unchanged(written):
     content = _content()
     bundle = read_bundle(written.path)
     _same_graph(bundle.graph, content.graph)
@@ -131,7 +131,7 @@ def test_an_invalid_manifest_is_refused_with_its_field(copy, change, complaint):
 
 
 @pytest.mark.parametrize("kind", OP_KINDS)
-def test_every_op_survives_the_record(kind):
+def test_every_op_is_read_back_equal(kind):
     for seed in range(8):
         graph = one_op(np.random.default_rng(seed), kind)
         record = json.loads(json.dumps(graph_record(graph)))
@@ -159,7 +159,7 @@ def test_one_changed_byte_is_refused_by_name(written, where):
     finally:
         (written.path / name).write_bytes(original)
     assert name in str(refusal.value)
-    # A manifest that is not JSON any more cannot name its own command; the general one stands in.
+    # If the manifest is not valid JSON, the general command is shown.
     assert "next: build it again with '" in str(refusal.value)
 
 
@@ -176,7 +176,7 @@ def test_an_added_file_is_refused_by_name(copy):
         read_bundle(copy)
 
 
-def test_a_truncated_file_says_its_sizes(copy):
+def test_a_truncated_file_is_refused_with_its_sizes(copy):
     data = (copy / "golden.npz").read_bytes()
     (copy / "golden.npz").write_bytes(data[:100])
     with pytest.raises(RuntimeFailure, match=rf"golden\.npz: changed.*expected {len(data)} bytes; got 100"):
@@ -190,7 +190,7 @@ def test_a_link_is_not_a_file(copy):
         read_bundle(copy)
 
 
-def test_an_unknown_version_is_refused_with_the_rebuilding_command(copy):
+def test_an_unknown_version_is_refused_with_the_rebuild_command(copy):
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps({**manifest, "format": 99, "rebuild": "tinyscene export a.ckpt"}))
     with pytest.raises(
@@ -199,14 +199,14 @@ def test_an_unknown_version_is_refused_with_the_rebuilding_command(copy):
         read_bundle(copy)
 
 
-def test_what_is_no_bundle_is_refused(tmp_path):
+def test_other_paths_are_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     for place, complaint in (("nowhere", "no such bundle"), ("file", "not a bundle"), (".", "not a bundle")):
         with pytest.raises(RuntimeFailure, match=complaint):
             read_bundle(tmp_path / place)
 
 
-def test_a_changed_file_is_noticed_after_opening_too(copy):
+def test_a_file_changed_after_opening_is_refused(copy):
     bundle = read_bundle(copy)
     (copy / "model.tflite").write_bytes(b"TFL3" * 8 + b"TFL4")
     with pytest.raises(RuntimeFailure, match=r"model\.tflite: changed"):
@@ -223,7 +223,7 @@ def test_a_file_can_be_added_and_replaced(copy):
     assert read_bundle(copy).manifest == bundle.manifest
 
 
-def test_a_bundle_is_replaced_only_when_asked(copy):
+def test_a_bundle_is_replaced_only_with_overwrite(copy):
     with pytest.raises(RuntimeFailure, match="already exists"):
         write_bundle(copy, _content(8), PROVENANCE)
     before = read_bundle(copy)
@@ -232,14 +232,14 @@ def test_a_bundle_is_replaced_only_when_asked(copy):
     assert [p.name for p in copy.parent.iterdir()] == ["copy"]
 
 
-def test_a_folder_that_is_no_bundle_is_never_touched(tmp_path):
+def test_a_folder_that_is_not_a_bundle_is_never_touched(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not lose")
     with pytest.raises(RuntimeFailure, match="is not a bundle"):
         write_bundle(tmp_path, _content(), PROVENANCE, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_failure_while_writing_leaves_what_was_there(copy, monkeypatch):
+def test_a_failure_while_writing_leaves_the_former_bundle(copy, monkeypatch):
     def fail(*_arguments):
         raise OSError(28, "No space left on device")
 
@@ -260,7 +260,7 @@ def test_a_failure_while_writing_leaves_what_was_there(copy, monkeypatch):
         (lambda c: replace(c, frontend=preset("cpm23")), "front end"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(tmp_path, change, complaint):
+def test_content_that_does_not_fit_the_graph_is_refused(tmp_path, change, complaint):
     with pytest.raises(RuntimeFailure, match=complaint):
         write_bundle(tmp_path / "b", change(_content()), PROVENANCE)
     assert list(tmp_path.iterdir()) == []

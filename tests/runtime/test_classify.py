@@ -17,7 +17,7 @@ from tinyscene.runtime.log_mel import LogMel
 
 
 def _by_hand(bundle, clip_samples, rounding):
-    """The chain written out: log-mel, codes, graph, real scores, softmax."""
+    """The stages one by one: log-mel, codes, graph, dequantised scores, softmax."""
     graph = bundle.graph
     log_mel = LogMel(FRONTEND)(clip_samples)
     codes = quantise(log_mel[None, :, :, None], graph.tensors[graph.input].quant)
@@ -29,7 +29,7 @@ def _by_hand(bundle, clip_samples, rounding):
     ("engine", "rounding"),
     [("numpy-double", "double"), ("litert-reference", "double"), ("numpy-single", "single"), ("litert", "single")],
 )
-def test_hops_are_the_chain_written_out(bundle, clip, engine, rounding):
+def test_hops_equal_the_separate_stages(bundle, clip, engine, rounding):
     audio = noise(1, 3 * RATE)
     hops = list(SceneClassifier.open(bundle.path, engine).classify_file(clip("a.wav", audio)))
     assert [hop.start_s for hop in hops] == [0.0, 1.0, 2.0]
@@ -52,7 +52,7 @@ def test_a_remainder_gets_a_hop_that_ends_with_the_file(bundle, clip):
     assert classifier.n_hops(2.0) == 2
 
 
-def test_samples_and_files_are_classified_alike(bundle, clip):
+def test_samples_and_files_have_equal_results(bundle, clip):
     classifier = SceneClassifier.open(bundle, "numpy-single")
     stereo = np.stack([noise(3, 44_100 * 2), noise(4, 44_100 * 2)], axis=1)
     from_file = list(classifier.classify_file(clip("a.wav", stereo, 44_100)))
@@ -94,11 +94,11 @@ def test_run_prints_a_line_per_hop(bundle, clip, capsys):
     assert len(lines) == 7
     assert printed.err.splitlines() == [
         f"note: {narrow}: stereo, mixed down to mono",
-        f"note: {narrow}: 8,000 Hz resampled to 32,000 Hz: nothing above 4,000 Hz",
+        f"note: {narrow}: 8,000 Hz resampled to 32,000 Hz: no content above 4,000 Hz",
     ]
 
 
-def test_run_as_json_is_one_document_of_the_same_answers(bundle, clip, capsys):
+def test_run_as_json_is_one_document_with_the_same_results(bundle, clip, capsys):
     path = clip("stereo.wav", np.stack([noise(8, 2 * RATE)] * 2, axis=1))
     assert command_line.main(["run", "--json", str(bundle.path), str(path), "--engine", "numpy-double"]) == 0
     record = json.loads(capsys.readouterr().out)
@@ -115,7 +115,7 @@ def test_run_as_json_is_one_document_of_the_same_answers(bundle, clip, capsys):
     assert answer["label"] == LABELS[int(np.argmax(mean))]
 
 
-def test_one_bad_clip_costs_a_line_and_exit_2_but_not_the_others(bundle, clip, tmp_path, capsys):
+def test_an_invalid_file_is_one_line_and_exit_code_2_and_the_others_are_classified(bundle, clip, tmp_path, capsys):
     good = clip("good.wav", noise(9, RATE))
     (tmp_path / "bad.wav").write_text("no audio")
     gone = tmp_path / "gone.wav"
@@ -134,14 +134,14 @@ def test_one_bad_clip_costs_a_line_and_exit_2_but_not_the_others(bundle, clip, t
     assert ["error" in c for c in record["clips"]] == [True, False, True]
 
 
-def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip, capsys):
+def test_a_sample_that_is_not_finite_late_in_a_file_leaves_no_partial_record(bundle, clip, capsys):
     audio = noise(10, 3 * RATE)
     audio[int(2.5 * RATE)] = np.nan
     path = clip("late.wav", audio)
     assert command_line.main(["run", "--json", str(bundle.path), str(path)]) == 2
     (answer,) = json.loads(capsys.readouterr().out)["clips"]
     assert set(answer) == {"path", "error"}
-    assert "sample 80,000 (2.500 s) is not a number" in answer["error"]
+    assert "sample 80,000 (2.500 s) is not finite" in answer["error"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_number_that_is_none_late_in_a_file_gives_no_half_record(bundle, clip,
         (["BUNDLE", "--engine", "abacus"], "engine 'abacus': unknown"),
     ],
 )
-def test_what_cannot_start_is_one_line(bundle, clip, capsys, words, complaint):
+def test_an_error_before_the_start_is_one_line(bundle, clip, capsys, words, complaint):
     words = [str(bundle.path) if word == "BUNDLE" else word for word in words]
     path = clip("a.wav", noise(1, RATE))
     assert command_line.main(["run", words[0], str(path), *words[1:]]) == 2

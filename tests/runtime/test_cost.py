@@ -1,4 +1,4 @@
-"""Counts by each rule: by hand on small layers, and against the published figures of the nets."""
+"""Counts by each rule: by hand on small layers, and compared with published counts of networks."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_kinds_counted_by_hand(layer, expected):
 
 
 def test_a_pool_as_convolution_is_a_pool():
-    """1/9 in every tap of every channel: no parameter, no MAC by dcase, yet its stored bytes count."""
+    """1/9 in every tap of every channel: no parameter and no MAC by dcase, but stored bytes."""
     ninth, zero = np.full((1, 3, 3, 6), 127, np.int8), np.zeros(6, np.int32)
     scale = np.full(6, 1 / 9 / 127, np.float32)
     pool = layer_of(
@@ -91,7 +91,7 @@ def test_a_pool_as_convolution_is_a_pool():
 
 
 @pytest.mark.parametrize("change", ["tap", "bias", "scale", "one channel"])
-def test_a_convolution_is_not_taken_for_a_pool(change):
+def test_a_convolution_is_not_counted_as_a_pool(change):
     weight, bias = np.full((1, 3, 3, 6), 127, np.int8), np.zeros(6, np.int32)
     scale = np.full(6, 0.01, np.float32)
     if change == "one channel":
@@ -105,7 +105,7 @@ def test_a_convolution_is_not_taken_for_a_pool(change):
 
 
 @given(seed=st.integers(0, 1000), grn=st.booleans())
-def test_rules_hang_together(seed, grn):
+def test_rules_are_consistent(seed, grn):
     graph = small_net(np.random.default_rng(seed), grn=grn, shape=(12, 10, 1))
     cost = {rule: graph_cost(graph, rule) for rule in RULE_NAMES}
     convs = [n for n in graph.nodes if isinstance(n.op, ops.Conv2D | ops.DepthwiseConv2D)]
@@ -120,7 +120,7 @@ def test_rules_hang_together(seed, grn):
         assert cost[rule].macs == sum(row.macs for row in cost[rule].layers)
 
 
-def test_a_file_is_as_large_as_it_is():
+def test_stored_bytes_add_up_to_the_file_size():
     layers = graph_layers(_chain())
     stored = count(layers, "stored", source="file", file_bytes=5000)
     assert stored.n_bytes == 5000
@@ -128,7 +128,7 @@ def test_a_file_is_as_large_as_it_is():
     assert count(layers, "dcase", source="file", file_bytes=5000).n_bytes == 124
 
 
-def test_verdicts_keep_the_limit_inclusive():
+def test_limits_are_inclusive():
     cost = graph_cost(_chain(), "dcase")
     at = Budget(max_bytes=cost.n_bytes, max_macs=cost.macs)
     assert [v.passed for v in verdicts(cost, at)] == [True, True]
@@ -177,12 +177,12 @@ def test_counts(text, macs):
 
 @pytest.mark.parametrize("text", ["", "kB", "-1kB", "128 apples", "nan", "inf", "1e400", "0", "0.2", "12 34", "1,000"])
 @pytest.mark.parametrize("parse", [parse_size, parse_count])
-def test_what_is_no_limit_is_refused(parse, text):
-    with pytest.raises(RuntimeFailure, match="not understood; expected a"):
+def test_an_invalid_limit_is_refused(parse, text):
+    with pytest.raises(RuntimeFailure, match="invalid value; expected a"):
         parse(text)
 
 
-def test_an_unknown_rule_is_refused_with_the_known_ones():
+def test_an_unknown_rule_is_refused_with_the_list_of_rules():
     assert [require_rule(name) for name in RULE_NAMES] == list(RULE_NAMES)
     with pytest.raises(RuntimeFailure, match=r"unknown counting rule; expected dcase \| torchinfo \| nessi \| stored"):
         require_rule("mlperf")

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of `runtime` print what they say."""
+"""The examples in the docstrings of `runtime` are correct."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ import pytest
 
 @pytest.mark.parametrize("module", ["tinyscene.runtime.classify", "tinyscene.runtime.smoothing"])
 def test_examples(module, bundle):
-    found = doctest.testmod(importlib.import_module(module), extraglobs={"bundle": bundle.path, "np": np})
-    assert found.attempted > 2
-    assert found.failed == 0
+    results = doctest.testmod(importlib.import_module(module), extraglobs={"bundle": bundle.path, "np": np})
+    assert results.attempted > 2
+    assert results.failed == 0

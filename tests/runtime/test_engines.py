@@ -3,7 +3,7 @@
 Exact: ``double`` on LiteRT's reference kernels and TFLite Micro; ``single`` on LiteRT's default kernels and, but for
 five ops, on ONNX Runtime. The exceptions are named here: it sums, multiplies and averages in other orders, so ADD, SUB,
 MUL and MEAN may differ by one there beside ties, and average pools at ties, which are many.
-LiteRT's reference kernels compute LOGISTIC in float (see test_logistic_beside_a_tie) and round FULLY_CONNECTED once:
+LiteRT's reference kernels compute LOGISTIC in float (see test_logistic_at_near_ties) and round FULLY_CONNECTED once:
 there ``double`` is TFLite Micro alone.
 """
 
@@ -20,6 +20,7 @@ import pytest
 
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
 from tinyscene.runtime import engines
+from tinyscene.runtime.engine_names import ENGINE_NAMES
 from tinyscene.runtime.engines import (
     ENGINES,
     LiteRTEngine,
@@ -33,12 +34,16 @@ from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Quant
 
 SEEDS = range(60)
-# Share of elements that may be one off where an engine is known to round an op otherwise.
-ROUNDS_OTHERWISE = {
+# Share of elements that may differ by one where an engine rounds an op by another rule.
+OTHER_ROUNDING = {
     **{("ort", kind): 1e-3 for kind in ("add", "sub", "mul", "mean")},
     ("ort", "pool2d"): 0.2,
     ("litert-reference", "fully_connected"): 1e-2,
 }
+
+
+def test_the_table_has_every_name():
+    assert set(ENGINES) == set(ENGINE_NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +53,7 @@ def _packages(needs_module):
 
 @pytest.fixture
 def write():
-    """Functions of export that write the files; imported late, for their packages may be missing."""
+    """Functions of export that write the files; imported late, since their packages may be missing."""
     from tinyscene.export.formats.onnx_write import to_onnx
     from tinyscene.export.formats.tflite_write import to_tflite
 
@@ -84,25 +89,25 @@ def test_one_op(kind, write):
             outputs = engine.outputs(x)
             assert set(outputs) == {node.output for node in graph.nodes}
             for name, got in outputs.items():
-                wanted = expected[engine.rounding][name]
+                reference = expected[engine.rounding][name]
                 assert got.dtype == np.int8
-                assert got.shape == wanted.shape
-                if (engine.name, kind) in ROUNDS_OTHERWISE:
-                    off = np.abs(got.astype(int) - wanted)
+                assert got.shape == reference.shape
+                if (engine.name, kind) in OTHER_ROUNDING:
+                    off = np.abs(got.astype(int) - reference)
                     assert off.max() <= 1
                     odd[engine.name] += int(off.sum())
                     seen[engine.name] += off.size
                 else:
-                    assert np.array_equal(got, wanted), (engine.name, seed, name)
+                    assert np.array_equal(got, reference), (engine.name, seed, name)
     for name, elements in seen.items():
-        assert odd[name] <= ROUNDS_OTHERWISE[name, kind] * elements
+        assert odd[name] <= OTHER_ROUNDING[name, kind] * elements
 
 
 @pytest.mark.parametrize("kind", ["square", "mean"])
-def test_xnnpack_beside_a_tie(kind, write):
-    """Its squares and means add the zero point before they round; the rest does not."""
+def test_xnnpack_at_near_ties(kind, write):
+    """Squares and means add the zero point before rounding; other ops add it afterwards."""
     to_tflite, _ = write
-    told_apart = 0
+    differing = 0
     for ulp in range(-4, 5):
         b = Builder(np.random.default_rng(7), "tie", (5, 3, 256))
         source = b.graph(b.mul(b.input, b.input) if kind == "square" else b.mean(b.input))
@@ -115,14 +120,14 @@ def test_xnnpack_beside_a_tie(kind, write):
             tensors[name] = replace(tensors[name], quant=quant)
         graph = replace(source, tensors=tensors)
         x = np.tile(np.arange(-128, 128).astype(np.int8), (1, 5, 3, 1))
-        wanted = NumpyEngine(graph, "single").output_codes(x)
-        assert np.array_equal(LiteRTEngine(graph, to_tflite(graph)).output_codes(x), wanted), ulp
-        told_apart += not np.array_equal(NumpyEngine(graph, "double").output_codes(x), wanted)
-    assert told_apart
+        reference = NumpyEngine(graph, "single").output_codes(x)
+        assert np.array_equal(LiteRTEngine(graph, to_tflite(graph)).output_codes(x), reference), ulp
+        differing += not np.array_equal(NumpyEngine(graph, "double").output_codes(x), reference)
+    assert differing
 
 
 def _logistic_near_ties(rng):
-    """A graph of one logistic, whose scale puts one code within some float32 steps of a tie."""
+    """A graph of one logistic whose scale puts one code within some float32 steps of a tie."""
     distance, share = int(rng.integers(20, 250)), int(rng.integers(130, 250)) + 0.5
     positive = bool(rng.integers(2))
     scale = np.float32(np.log(share / (256 - share)) / distance)
@@ -132,8 +137,8 @@ def _logistic_near_ties(rng):
 
 
 @pytest.mark.needs_module("tflite_micro")
-def test_logistic_beside_a_tie(write):
-    """Three ways to compute it: fixed point, float64 and float32; the last is in LiteRT's reference kernels only."""
+def test_logistic_at_near_ties(write):
+    """Three implementations: fixed point, float64, and float32 in LiteRT's reference kernels only."""
     to_tflite, _ = write
     x = np.arange(-128, 128).astype(np.int8).reshape(1, 1, 1, 256)
     apart, reference_apart = 0, 0
@@ -152,8 +157,8 @@ def test_logistic_beside_a_tie(write):
 
 
 @pytest.mark.needs_module("tflite_micro")
-def test_softmax_beside_a_tie(write):
-    """Rows of many terms whose largest share lies beside a tie: the order of the float sum shows as well."""
+def test_softmax_at_near_ties(write):
+    """Rows of many terms whose largest output is at a near-tie, where the order of the float sum matters."""
     to_tflite, _ = write
     apart = 0
     for seed in range(60):
@@ -161,10 +166,10 @@ def test_softmax_beside_a_tie(write):
         codes = rng.integers(40, 120, (1, 1, 1, int(rng.integers(2, 60)))).astype(np.int8)
         codes[..., int(rng.integers(codes.shape[3]))] = 120
         below = 120 - codes.astype(np.float64).ravel()
-        wanted, low, high = int(rng.integers(20, 250)) + 0.5, 1e-4, 2.0
+        reference, low, high = int(rng.integers(20, 250)) + 0.5, 1e-4, 2.0
         for _ in range(60):  # the share grows with the scale
             middle = (low + high) / 2
-            low, high = (middle, high) if 256 / np.exp(-middle * below).sum() < wanted else (low, middle)
+            low, high = (middle, high) if 256 / np.exp(-middle * below).sum() < reference else (low, middle)
         scale = np.float32(low)
         scale = np.float32(scale + int(rng.integers(-2, 3)) * np.spacing(scale))
         b = Builder(rng, "tie", (1, 1, codes.shape[3]), Quant.per_tensor(float(scale), 5))
@@ -214,21 +219,21 @@ def files(write):
 
 @pytest.mark.needs_module("tflite_micro")
 @pytest.mark.parametrize("name", ENGINES)
-def test_plain_files_give_the_answer(files, name):
-    """Without exposed activations; the batch is a loop and its order is kept."""
+def test_files_without_exposed_activations(files, name):
+    """A batch is run input by input, in order."""
     x = random_input(np.random.default_rng(5), files.graph, 20)
     engine = open_engine(name, files)
     assert engine.name == name
     got = engine.output_codes(x)
     assert got.shape == (20, 10)
-    wanted = NumpyEngine(files.graph, engine.rounding).outputs(x)[files.graph.output]
-    off = np.abs(got.astype(int) - wanted)
+    reference = NumpyEngine(files.graph, engine.rounding).outputs(x)[files.graph.output]
+    off = np.abs(got.astype(int) - reference)
     assert off.max() <= (2 if name == "ort" else 0)
     assert np.array_equal(got, np.concatenate([engine.output_codes(x[i : i + 1]) for i in range(20)]))
     assert np.array_equal(got, engine.outputs(x)[files.graph.output])
 
 
-def test_results_of_one_call_outlive_the_next(files):
+def test_results_are_not_overwritten_by_the_next_call(files):
     x = random_input(np.random.default_rng(5), files.graph, 2)
     for name, reason in available_engines().items():
         if not reason:
@@ -245,7 +250,7 @@ def test_results_of_one_call_outlive_the_next(files):
     [np.zeros((1, 14, 20, 1), np.int8), np.zeros((1, 20, 14, 1), np.uint8), np.zeros((20, 14, 1), np.int8)],
     ids=["turned", "unsigned", "rank"],
 )
-def test_codes_of_another_form_are_refused(files, name, x):
+def test_codes_of_another_shape_or_type_are_refused(files, name, x):
     if available_engines()[name]:
         pytest.skip(available_engines()[name])
     with pytest.raises(RuntimeFailure, match=r"wrong shape or type; expected int8 \(batch, 20, 14, 1\); got"):
@@ -263,12 +268,12 @@ def test_a_file_of_another_graph_is_refused(files, write):
 
 
 @pytest.mark.parametrize("name", ["ort", "litert", "litert-reference"])
-def test_garbage_is_refused(files, name):
+def test_invalid_model_files_are_refused(files, name):
     with pytest.raises(RuntimeFailure, match=f"engine {name}: cannot load the model file.*tinyscene export"):
         open_engine(name, replace(files, tflite=b"not a model" * 20, onnx=b"not a model" * 20))
 
 
-def test_an_unknown_engine_is_refused_with_the_known_ones(files):
+def test_an_unknown_engine_is_refused_with_the_list_of_engines(files):
     with pytest.raises(RuntimeFailure, match=r"engine 'tensorrt': unknown; expected numpy-double \|.*tflm"):
         open_engine("tensorrt", files)
 
@@ -285,7 +290,7 @@ def test_a_missing_package_names_the_command(files, name, monkeypatch):
     package, command = PACKAGES[name]
     bars = {name for name in sys.modules if name.split(".")[0] == package} | {package}
     for module in bars:
-        monkeypatch.setitem(sys.modules, module, None)  # what bars an import in Python itself
+        monkeypatch.setitem(sys.modules, module, None)  # makes Python refuse the import
     real = importlib.util.find_spec
     gone = (package, "tflite_runtime")
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module in gone else real(module))
@@ -295,8 +300,8 @@ def test_a_missing_package_names_the_command(files, name, monkeypatch):
         open_engine(name, files)
 
 
-def test_running_without_xnnpack_is_said(files, monkeypatch):
-    """Kernels without the delegate stand in for a machine on which XNNPACK does not start."""
+def test_a_note_reports_a_run_without_xnnpack(files, monkeypatch):
+    """Kernels without the delegate simulate a machine on which XNNPACK does not start."""
     from ai_edge_litert import interpreter
 
     plain_kernels = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

@@ -202,9 +202,9 @@ def test_only_a_folder_of_own_files_may_be_replaced(tmp_path: Path) -> None:
     (folder / "src").mkdir(parents=True)
     (folder / "src" / "model.c").write_text("")
     require_own_files(folder, ("src/model.c",), "a new folder")
-    with pytest.raises(RuntimeFailure, match=r"holds something else; expected a new folder; got src/model\.c"):
+    with pytest.raises(RuntimeFailure, match=r"exists and has other files; expected a new folder; got src/model\.c"):
         require_own_files(folder, ("model.c",), "a new folder")
-    with pytest.raises(RuntimeFailure, match=r"holds something else; .*got model\.c"):
+    with pytest.raises(RuntimeFailure, match=r"exists and has other files; .*got model\.c"):
         require_own_files(folder / "src" / "model.c", (), "a new folder")
     with pytest.raises(RuntimeFailure, match="its parent folder does not exist"):
         require_own_files(tmp_path / "no" / "where", (), "a new folder")

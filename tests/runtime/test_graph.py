@@ -1,4 +1,4 @@
-"""Graph.check: every kind of fault is refused by name, and what is sound passes."""
+"""Graph.check: every kind of fault is refused by name, and valid graphs pass."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FAULTS = {
     "writes a constant": (lambda g: _with_node(g, 0, output=FIRST_WEIGHT), "another writer"),
     "reads too early": (lambda g: replace(g, nodes=(g.nodes[1], g.nodes[0], *g.nodes[2:])), "before it is written"),
     "reads nothing": (lambda g: _with_node(g, 0, inputs=("gone", FIRST_WEIGHT, FIRST_BIAS)), "does not exist"),
-    "output never written": (lambda g: replace(g, nodes=g.nodes[:-1]), "never written"),
+    "output never written": (lambda g: replace(g, nodes=g.nodes[:-1]), "not written by any node"),
     "wrong output shape": (lambda g: _with_tensor(g, FIRST_OUT, shape=(1, 10, 7, 6)), "output shape"),
     "batch of two": (lambda g: _with_tensor(g, g.input, shape=(2, 20, 14, 1)), "activation shape"),
     "no columns": (lambda g: _with_tensor(g, g.input, shape=(1, 20, 0, 1)), "activation shape"),
@@ -122,7 +122,7 @@ def test_a_fault_is_refused_by_name(graph, fault):
 
 
 @pytest.mark.parametrize("kind", OP_KINDS)
-def test_what_is_sound_passes(kind):
+def test_valid_graphs_pass(kind):
     for seed in range(5):
         graph = one_op(np.random.default_rng(seed), kind)
         assert graph.check() is graph
@@ -134,8 +134,8 @@ def test_every_op_of_the_union_is_in_the_table():
 
 
 @given(zero_point=st.integers(-128, 127), sign=st.sampled_from([1, -1]), seed=st.integers(0, 99))
-def test_the_accumulator_bound_is_reached_and_not_passed(zero_point, sign, seed):
-    """Weights of one sign meet the bound with the code farthest from the zero point; mixed signs stay below."""
+def test_the_accumulator_bound_is_reached_and_not_exceeded(zero_point, sign, seed):
+    """Weights of one sign reach the bound with the code farthest from the zero point; mixed signs stay below."""
     rng = np.random.default_rng(seed)
     far = 127 if 127 - zero_point >= 128 + zero_point else -128
     weight = rng.integers(1, 128, (3, 2, 2, 5)) * sign
@@ -158,7 +158,7 @@ def test_quant_keeps_float32_exactly():
     assert Quant.per_tensor(0.1, 3).scale == (float(np.float32(0.1)),)
 
 
-def test_activations_and_constants_come_in_order(graph):
+def test_order_of_activations_and_constants(graph):
     names = [t.name for t in graph.activations()]
     assert names == [graph.input, *(n.output for n in graph.nodes)]
     constants = [t.name for t in graph.constants()]

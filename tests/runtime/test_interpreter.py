@@ -1,4 +1,4 @@
-"""The interpreter: trace, batches, refusals, and the poisoned arena that shows a wrong plan."""
+"""The interpreter: trace, batches, refusals, and the poisoned arena that detects a wrong plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinyscene.runtime.plan import Plan, plan
 
 
 @given(seed=st.integers(0, 10_000), grn=st.booleans(), rounding=st.sampled_from(["double", "single"]))
-def test_the_planned_arena_gives_the_same_bytes(seed, grn, rounding):
+def test_the_planned_arena_has_the_same_bytes(seed, grn, rounding):
     rng = np.random.default_rng(seed)
     graph = small_net(rng, grn=grn, shape=(int(rng.integers(6, 14)), int(rng.integers(6, 14)), 1))
     x = random_input(rng, graph, 2)
@@ -40,8 +40,8 @@ def test_the_planned_arena_for_each_op(kind):
 
 
 @given(seed=st.integers(0, 10_000), choice=st.data())
-def test_a_wrong_plan_is_noticed(seed, choice):
-    """Lay one tensor over another that lives at the same time: some activation must change."""
+def test_a_wrong_plan_is_detected(seed, choice):
+    """Place one tensor over another that is alive at the same time: some activation must change."""
     rng = np.random.default_rng(seed)
     graph = small_net(rng, grn=bool(rng.integers(2)), shape=(10, 8, 1))
     right = plan(graph)
@@ -64,8 +64,8 @@ def test_a_wrong_plan_is_noticed(seed, choice):
     assert any(not np.array_equal(expected[name], got[name]) for name in expected)
 
 
-def test_a_tensor_freed_too_early_is_noticed():
-    """Two tensors in one place, the second written before the first is read for the last time."""
+def test_a_tensor_freed_too_early_is_detected():
+    """Two tensors at one offset, the second written before the last read of the first."""
     graph = small_net(np.random.default_rng(2), grn=False)
     right = plan(graph)
     shortcut = next(t for t in right.lifetimes if t.last - t.first > 2)
@@ -76,7 +76,7 @@ def test_a_tensor_freed_too_early_is_noticed():
 
 
 @pytest.mark.parametrize("rounding", ["double", "single"])
-def test_a_batch_is_its_inputs_one_by_one(rounding):
+def test_a_batch_equals_its_inputs_one_by_one(rounding):
     rng = np.random.default_rng(5)
     graph = small_net(rng, grn=True)
     x = random_input(rng, graph, 5)
@@ -84,7 +84,7 @@ def test_a_batch_is_its_inputs_one_by_one(rounding):
     assert np.array_equal(together, np.concatenate([run(graph, x[i : i + 1], rounding=rounding) for i in range(5)]))
 
 
-def test_the_trace_ends_in_the_answer_and_is_no_view():
+def test_the_trace_ends_in_the_output_and_is_a_copy():
     rng = np.random.default_rng(6)
     graph = small_net(rng, grn=False)
     x = random_input(rng, graph)
@@ -100,14 +100,14 @@ def test_the_trace_ends_in_the_answer_and_is_no_view():
     [np.zeros((1, 20, 14, 2), np.int8), np.zeros((20, 14, 1), np.int8), np.zeros((1, 20, 14, 1), np.float32)],
     ids=["channels", "rank", "type"],
 )
-def test_inputs_of_another_form_are_refused(x):
+def test_inputs_of_another_shape_or_type_are_refused(x):
     graph = small_net(np.random.default_rng(0), grn=False)
     with pytest.raises(RuntimeFailure, match=r"input: wrong shape or type; expected int8 \(batch, 20, 14, 1\); got"):
         run(graph, x)
 
 
 def test_the_two_rules_differ_somewhere():
-    """Otherwise the comparison of engines by rule would show nothing."""
+    """Otherwise comparing engines by rule would be meaningless."""
     differing = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Every kernel against the element-by-element oracle, under both rounding rules."""
+"""Every kernel compared with the element-by-element oracle, under both rounding rules."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_op_has_a_kernel():
 
 
 def test_large_sums_stay_exact():
-    """Accumulators beyond float32's integers take the float64 path; the oracle knows no such border."""
+    """Accumulators beyond the exact integers of float32 use float64; the oracle has no such limit."""
     from tinyscene.runtime import ops
     from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 

@@ -1,4 +1,4 @@
-"""A microphone without one: clocks that drift, blocks that get lost, and PortAudio's part played by a stand-in.
+"""The microphone without hardware: drifting clocks, lost blocks, and a simulated PortAudio.
 
 No machine that tests has a sound card, and PortAudio is not installed with the tests: the stand-in has its interface
 and sends blocks from a thread of its own, as PortAudio does.
@@ -26,39 +26,39 @@ from tinyscene.runtime.microphone import BLOCK_S, LiveClock, Microphone
 from tinyscene.runtime.stream import Gap
 
 
-def _captured(clock, seconds, *, drift_ppm=0.0, wavering_s=0.0, lost=None, seed=0):
-    """Feed blocks; ``lost`` maps a block's number to how many are missing before it. Returns what was said of each."""
-    rng, block, sample, said = np.random.default_rng(seed), round(BLOCK_S * clock.rate_hz), 0, []
+def _captured(clock, seconds, *, drift_ppm=0.0, jitter_s=0.0, lost=None, seed=0):
+    """Observe blocks; ``lost``: number of blocks missing before a block. Returns the seconds lost before each."""
+    rng, block, sample, lost_s = np.random.default_rng(seed), round(BLOCK_S * clock.rate_hz), 0, []
     for number in range(round(seconds / BLOCK_S)):
         sample += block * (lost or {}).get(number, 0)
-        at = 100.0 + sample / clock.rate_hz * (1 + drift_ppm / 1e6) + rng.uniform(-wavering_s, wavering_s)
-        said.append(clock.observe(block, at))
+        at = 100.0 + sample / clock.rate_hz * (1 + drift_ppm / 1e6) + rng.uniform(-jitter_s, jitter_s)
+        lost_s.append(clock.observe(block, at))
         sample += block
-    return said
+    return lost_s
 
 
 @pytest.mark.parametrize("drift_ppm", [-300.0, -20.0, 0.0, 80.0, 300.0])
-def test_drift_is_measured_and_no_gap_is_seen(drift_ppm):
+def test_drift_is_measured_and_is_not_a_gap(drift_ppm):
     clock = LiveClock(48_000)
-    assert not any(_captured(clock, 6 * 3600, drift_ppm=drift_ppm, wavering_s=0.004))
+    assert not any(_captured(clock, 6 * 3600, drift_ppm=drift_ppm, jitter_s=0.004))
     assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2)
     assert clock.wall_s(20_000.0) == pytest.approx(20_000.0 * (1 + drift_ppm / 1e6), abs=0.05)
 
 
-def test_drift_is_not_told_before_it_is_known():
+def test_drift_is_none_at_first():
     clock = LiveClock(48_000)
-    _captured(clock, 20, drift_ppm=100, wavering_s=0.004)
+    _captured(clock, 20, drift_ppm=100, jitter_s=0.004)
     assert clock.drift_ppm is None
     assert clock.wall_s(10.0) == 10.0
 
 
 @pytest.mark.parametrize("drift_ppm", [0.0, 200.0, -200.0])
-def test_what_is_lost_is_told_where_it_was(drift_ppm):
+def test_lost_audio_is_reported_at_its_position(drift_ppm):
     clock, lost = LiveClock(44_100), {40: 1, 41: 3, 700: 20, 5000: 200}
-    said = _captured(clock, 600, drift_ppm=drift_ppm, wavering_s=0.003, lost=lost)
-    assert [number for number, seconds in enumerate(said) if seconds] == sorted(lost)
+    lost_s = _captured(clock, 600, drift_ppm=drift_ppm, jitter_s=0.003, lost=lost)
+    assert [number for number, seconds in enumerate(lost_s) if seconds] == sorted(lost)
     for number, blocks in lost.items():
-        assert said[number] == pytest.approx(blocks * BLOCK_S, abs=0.008)
+        assert lost_s[number] == pytest.approx(blocks * BLOCK_S, abs=0.008)
     assert clock.gaps == 4
     assert clock.drift_ppm == pytest.approx(drift_ppm, abs=25)
 
@@ -68,7 +68,7 @@ class PortAudioError(Exception):
 
 
 class StandIn:
-    """What sounddevice offers of PortAudio, with a device that plays samples and then falls silent."""
+    """The part of sounddevice that is used, with a device that plays samples and then stops."""
 
     PortAudioError = PortAudioError
 
@@ -116,47 +116,47 @@ def _recording(seconds, seed=1):
     return (noise(seed, round(seconds * RATE)) * 20_000).astype(np.int16)
 
 
-def test_a_microphone_gives_what_was_played(device):
+def test_a_microphone_returns_the_played_samples(device):
     samples = _recording(2)
     library = device(samples)
     with Microphone() as microphone:
-        heard = list(microphone.pieces(2))
-    assert np.array_equal(np.concatenate(heard), samples)
+        blocks = list(microphone.pieces(2))
+    assert np.array_equal(np.concatenate(blocks), samples)
     assert (microphone.name, microphone.rate_hz, library.closed) == ("a sound card", RATE, True)
     assert microphone.health.captured_s == 2
     assert (microphone.health.overruns, microphone.health.gaps) == (0, 0)
 
 
-def test_lost_blocks_are_gaps_in_their_places(device):
+def test_lost_blocks_are_gaps_at_their_positions(device):
     samples = _recording(3)
     device(samples, skip={10, 11, 12}, overflow={13})
     block = round(BLOCK_S * RATE)
     with Microphone() as microphone:
-        heard = list(microphone.pieces(2.5))
-    assert isinstance(heard[10], Gap)
-    assert heard[10].seconds == pytest.approx(3 * BLOCK_S)
-    assert np.array_equal(heard[11], samples[13 * block : 14 * block])
+        blocks = list(microphone.pieces(2.5))
+    assert isinstance(blocks[10], Gap)
+    assert blocks[10].seconds == pytest.approx(3 * BLOCK_S)
+    assert np.array_equal(blocks[11], samples[13 * block : 14 * block])
     assert (microphone.health.overruns, microphone.health.gaps) == (1, 1)
 
 
-def test_a_listener_who_is_too_slow_loses_blocks_and_is_told(device):
+def test_a_slow_reader_loses_blocks_and_gets_a_gap(device):
     library = device(_recording(8))
     with Microphone() as microphone:
-        library.thread.join()  # nothing is fetched until all was played: the queue holds 5 s
+        library.thread.join()  # nothing is read before everything was played: the queue has 5 s
         pieces = microphone.pieces(5)
-        heard = [next(pieces) for _ in range(100)]
-    assert not any(isinstance(piece, Gap) for piece in heard)
+        blocks = [next(pieces) for _ in range(100)]
+    assert not any(isinstance(piece, Gap) for piece in blocks)
     assert microphone.health.overruns == 60
 
 
-def test_a_device_that_falls_silent_is_said(device, monkeypatch):
+def test_a_device_that_stops_is_an_error(device, monkeypatch):
     monkeypatch.setattr(microphone_module, "QUEUE_S", 0.3)
     device(_recording(0.2))
-    with Microphone() as microphone, pytest.raises(RuntimeFailure, match=r"no sound for 0\.3 s"):
+    with Microphone() as microphone, pytest.raises(RuntimeFailure, match=r"no audio for 0\.3 s"):
         list(microphone.pieces())
 
 
-def test_run_listens(bundle, device, capsys):
+def test_run_classifies_a_microphone(bundle, device, capsys):
     samples = _recording(4)
     device(samples, skip={30, 31})
     assert command_line.main(["run", str(bundle.path), "--mic", "--seconds", "3.5", "--json"]) == 0
@@ -177,7 +177,7 @@ def test_run_listens(bundle, device, capsys):
     ("words", "complaint"),
     [(["--device", "other"], "No input device matching 'other'"), (["--rate", "10"], "Invalid sample rate")],
 )
-def test_devices_that_cannot_be_opened_cost_one_line(bundle, device, capsys, words, complaint):
+def test_a_device_that_cannot_be_opened_is_one_line(bundle, device, capsys, words, complaint):
     device(_recording(1))
     assert command_line.main(["run", str(bundle.path), "--mic", "--quiet", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -186,9 +186,9 @@ def test_devices_that_cannot_be_opened_cost_one_line(bundle, device, capsys, wor
     assert line.endswith("--device")
 
 
-def test_without_sounddevice_it_says_what_to_install(bundle, monkeypatch, capsys):
+def test_a_missing_sounddevice_names_the_package(bundle, monkeypatch, capsys):
     if importlib.util.find_spec("sounddevice") is not None:
-        monkeypatch.setitem(sys.modules, "sounddevice", None)  # as if it were not there
+        monkeypatch.setitem(sys.modules, "sounddevice", None)  # simulates a missing package
     assert command_line.main(["run", str(bundle.path), "--mic"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"error: microphone: the package sounddevice is not installed; next: {install_hint('mic')}"

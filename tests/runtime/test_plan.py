@@ -1,4 +1,4 @@
-"""The arena plan: no two living tensors overlap, nothing lies outside, and no plan beats the floor."""
+"""The arena plan: no overlap of live tensors, no offset outside the arena, no plan below the lower bound."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def _random_graph(seed, n_nodes):
     """Convolutions, sums and means that read any earlier tensor, so lifetimes overlap in many ways."""
     rng = np.random.default_rng(seed)
     b = Builder(rng, "random", (int(rng.integers(2, 7)), int(rng.integers(2, 7)), int(rng.integers(1, 6))))
-    made, x = [b.input], b.input
+    placed, x = [b.input], b.input
     for _ in range(n_nodes):
-        source = made[int(rng.integers(len(made)))]
-        alike = [name for name in made if b.tensors[name].shape == b.tensors[source].shape]
+        source = placed[int(rng.integers(len(placed)))]
+        alike = [name for name in placed if b.tensors[name].shape == b.tensors[source].shape]
         kind = int(rng.integers(3))
         if kind == 0:
             x = b.add(source, alike[int(rng.integers(len(alike)))])
@@ -25,26 +25,26 @@ def _random_graph(seed, n_nodes):
             x = b.conv(source, (1, 1), channels=int(rng.integers(1, 12)))
         else:
             x = b.conv(source, (1, 1))
-        made.append(x)
+        placed.append(x)
     return b.graph(x)
 
 
 @given(seed=st.integers(0, 10_000), n_nodes=st.integers(1, 14))
-def test_living_tensors_never_overlap(seed, n_nodes):
+def test_live_tensors_never_overlap(seed, n_nodes):
     graph = _random_graph(seed, n_nodes)
-    made = plan(graph)
-    alive = made.lifetimes
-    assert {t.name for t in alive} == set(made.offsets) == {t.name for t in graph.activations()}
+    placed = plan(graph)
+    alive = placed.lifetimes
+    assert {t.name for t in alive} == set(placed.offsets) == {t.name for t in graph.activations()}
     for i, a in enumerate(alive):
-        begin, end = made.offsets[a.name], made.offsets[a.name] + a.n_bytes
+        begin, end = placed.offsets[a.name], placed.offsets[a.name] + a.n_bytes
         assert begin >= 0
-        assert end <= made.arena_bytes
+        assert end <= placed.arena_bytes
         assert begin % ALIGNMENT == 0
         for b in alive[i + 1 :]:
             if a.first <= b.last and b.first <= a.last:
-                assert end <= made.offsets[b.name] or made.offsets[b.name] + b.n_bytes <= begin, (a, b)
-    assert max(t.n_bytes for t in alive) <= made.floor_bytes <= made.arena_bytes
-    assert made.arena_bytes <= sum(-(-t.n_bytes // ALIGNMENT) * ALIGNMENT for t in alive)
+                assert end <= placed.offsets[b.name] or placed.offsets[b.name] + b.n_bytes <= begin, (a, b)
+    assert max(t.n_bytes for t in alive) <= placed.floor_bytes <= placed.arena_bytes
+    assert placed.arena_bytes <= sum(-(-t.n_bytes // ALIGNMENT) * ALIGNMENT for t in alive)
 
 
 @given(seed=st.integers(0, 10_000), n_nodes=st.integers(1, 14))
@@ -61,15 +61,15 @@ def test_lifetimes_cover_every_use(seed, n_nodes):
 
 
 def test_a_chain_needs_two_neighbours_at_a_time():
-    """Worked by hand: 4x4x1 -> 4x4x10 -> 4x4x2 -> 4x4x20."""
+    """Computed by hand: 4x4x1 -> 4x4x10 -> 4x4x2 -> 4x4x20."""
     b = Builder(np.random.default_rng(0), "chain", (4, 4, 1))
     x = b.conv(b.conv(b.conv(b.input, (1, 1), channels=10), (1, 1), channels=2), (1, 1), channels=20)
-    made = plan(b.graph(x))
-    assert made.live_bytes() == [16, 176, 192, 352]
-    assert made.floor_bytes == made.arena_bytes == 352
+    placed = plan(b.graph(x))
+    assert placed.live_bytes() == [16, 176, 192, 352]
+    assert placed.floor_bytes == placed.arena_bytes == 352
 
 
 def test_the_arena_is_close_to_the_floor_on_our_nets():
     for grn in (False, True):
-        made = plan(small_net(np.random.default_rng(1), grn=grn, shape=(64, 32, 1)))
-        assert made.arena_bytes <= 1.1 * made.floor_bytes
+        placed = plan(small_net(np.random.default_rng(1), grn=grn, shape=(64, 32, 1)))
+        assert placed.arena_bytes <= 1.1 * placed.floor_bytes

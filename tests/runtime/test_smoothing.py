@@ -1,4 +1,4 @@
-"""The rule of steadiness: written out, its promises, and the same in the firmware's C."""
+"""Smoothing: the rule computed step by step, its properties, and equality with the firmware's C."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _random_scores(n, labels=5):
     return np.random.default_rng(3).dirichlet(np.full(labels, 0.5), n).astype(np.float32)
 
 
-def test_the_first_answers_are_averaged_and_later_ones_fade():
+def test_the_first_hops_are_averaged_and_later_ones_decay():
     scores, smoother = _random_scores(30), Smoother(Smoothing(hops=4, margin=0.0))
     for n, one in enumerate(scores, start=1):
         smoother.add(one)
@@ -32,7 +32,7 @@ def test_the_first_answers_are_averaged_and_later_ones_fade():
 
 
 @pytest.mark.parametrize(("hops", "margin"), [(10, 0.1), (10, 0.0), (4, 0.3), (1, 0.0), (1, 0.5)])
-def test_a_sure_change_of_scene_takes_as_many_hops_as_said(hops, margin):
+def test_a_certain_change_of_scene_takes_the_documented_hops(hops, margin):
     smoother = Smoother(Smoothing(hops, margin))
     one, other = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
     for _ in range(50):
@@ -44,21 +44,21 @@ def test_a_sure_change_of_scene_takes_as_many_hops_as_said(hops, margin):
         assert taken == 8
 
 
-def test_near_ties_do_not_flicker():
+def test_near_ties_do_not_change_the_label():
     smoother = Smoother(Smoothing(hops=2, margin=0.1))
     labels = {smoother.add(np.array([0.5 + s, 0.5 - s], np.float32)) for s in (0.01, -0.04, 0.04, -0.04, -0.04, 0.04)}
     assert labels == {0}
 
 
 @pytest.mark.parametrize("values", [{"hops": 0}, {"margin": -0.1}, {"margin": 1.0}])
-def test_impossible_settings_are_refused(values):
+def test_invalid_settings_are_refused(values):
     with pytest.raises(RuntimeFailure, match="smoothing"):
         Smoothing(**values)
 
 
 @pytest.mark.needs_tool("gcc")
-def test_the_firmware_smooths_alike():
-    """Given the firmware's own scores, its smoothed scores come out bit for bit."""
+def test_the_firmware_smooths_equally():
+    """From the firmware's scores, its smoothed scores are reproduced bit for bit."""
     graph = small_net(np.random.default_rng(5), grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
     firmware = SceneFirmware(emit(graph), FRONTEND, HOST, "single", hop_samples=2 * FRONTEND.hop_length)
     hops = firmware.classify((noise(6, 6 * RATE) * 20_000).astype(np.int16))

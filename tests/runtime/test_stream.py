@@ -1,4 +1,4 @@
-"""Listening without an end: any cut gives the same events, columns once, gaps, silence, latency, threads."""
+"""Continuous audio: events for any pieces, each column once, gaps, silence, latency, threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _events(classifier, audio, *, rate_hz=RATE, hop_s=None, smoothing=None, chun
     return list(stream.events(pieces)), stream
 
 
-def test_clips_without_overlap_are_those_of_the_offline_result(classifier):
+def test_clips_without_overlap_equal_the_offline_result(classifier):
     audio = noise(1, 5 * RATE)
     events, stream = _events(classifier, audio, smoothing=NONE, chunk=777)
     hops = classifier.classify(audio, RATE).hops
@@ -41,7 +41,7 @@ def test_clips_without_overlap_are_those_of_the_offline_result(classifier):
     assert stream.health.columns == 5 * FRONTEND.n_frames
 
 
-def test_overlapping_clips_are_stretches_of_one_long_log_mel(classifier):
+def test_overlapping_clips_are_parts_of_one_long_log_mel(classifier):
     audio = noise(2, 4 * RATE)
     events, stream = _events(classifier, audio, hop_s=OVERLAP_S, smoothing=NONE, chunk=1000)
     columns = classifier.log_mel.stream().push(audio)
@@ -57,7 +57,7 @@ def test_overlapping_clips_are_stretches_of_one_long_log_mel(classifier):
 
 @pytest.mark.parametrize("hop_s", [None, OVERLAP_S])
 def test_work_per_second_of_audio_does_not_depend_on_the_hop(classifier, hop_s):
-    """Every column once: their number follows from the audio's length alone."""
+    """Each column is computed once: their number depends on the length of the audio only."""
     _, stream = _events(classifier, noise(3, 20 * RATE), hop_s=hop_s, chunk=5000)
     per_second = stream.health.columns / 20
     assert per_second == pytest.approx(RATE / FRONTEND.hop_length, rel=0.06)
@@ -69,7 +69,7 @@ def test_work_per_second_of_audio_does_not_depend_on_the_hop(classifier, hop_s):
     hop_s=st.sampled_from([None, OVERLAP_S]),
     rate_hz=st.sampled_from([RATE, 44_100, 8000]),
 )
-def test_however_audio_is_cut_the_events_are_the_same(classifier, cuts, hop_s, rate_hz):
+def test_events_do_not_depend_on_the_pieces(classifier, cuts, hop_s, rate_hz):
     audio = noise(4, 70_000)
     whole, _ = _events(classifier, audio, rate_hz=rate_hz, hop_s=hop_s)
     stream = classifier.stream(rate_hz, hop_s)
@@ -77,7 +77,7 @@ def test_however_audio_is_cut_the_events_are_the_same(classifier, cuts, hop_s, r
     assert whole
 
 
-def test_sixteen_bits_and_channels_are_taken_as_they_come(classifier):
+def test_int16_and_several_channels_are_accepted(classifier):
     audio = noise(5, 2 * RATE)
     integers = (audio * 20_000).astype(np.int16)
     stereo = np.stack([integers, integers], axis=1)
@@ -86,7 +86,7 @@ def test_sixteen_bits_and_channels_are_taken_as_they_come(classifier):
     assert _events(classifier, stereo)[0] == as_floats
 
 
-def test_a_resampled_stream_is_the_resampled_recording(classifier):
+def test_a_resampled_stream_equals_the_resampled_recording(classifier):
     audio = noise(6, 3 * 48_000)
     events, _ = _events(classifier, audio, rate_hz=48_000, smoothing=NONE, chunk=480)
     hops = classifier.classify(resample(audio, 48_000, RATE), RATE).hops
@@ -95,8 +95,8 @@ def test_a_resampled_stream_is_the_resampled_recording(classifier):
 
 
 @pytest.mark.parametrize("hop_s", [None, OVERLAP_S])
-def test_an_event_comes_with_the_last_sample_it_needs(classifier, hop_s):
-    """Latency: no event before that sample, and no sample waits longer than a hop for the first event with it."""
+def test_an_event_is_returned_with_the_last_sample_it_needs(classifier, hop_s):
+    """Latency: no event before that sample, and at most one hop from a sample to the first event with it."""
     audio, stream, pushed, times = noise(7, 3 * RATE), classifier.stream(RATE, hop_s), 0, []
     for at in range(0, len(audio), 100):
         for event in stream.push(audio[at : at + 100]):
@@ -108,7 +108,7 @@ def test_an_event_comes_with_the_last_sample_it_needs(classifier, hop_s):
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 44_100, 48_000, 96_000])
-def test_the_resampler_holds_back_less_than_60_ms(classifier, rate_hz):
+def test_the_resampler_delays_less_than_60_ms(classifier, rate_hz):
     stream, audio, step, pushed = classifier.stream(rate_hz), noise(8, 2 * rate_hz), rate_hz // 500, 0
     while not stream.push(audio[pushed : pushed + step]):
         pushed += step
@@ -117,7 +117,7 @@ def test_the_resampler_holds_back_less_than_60_ms(classifier, rate_hz):
     assert 0 <= delay_s < 0.06
 
 
-def test_a_gap_moves_the_clock_and_no_column_spans_it(classifier):
+def test_a_gap_advances_time_and_no_column_spans_it(classifier):
     before, after = noise(9, int(1.5 * RATE)), noise(10, 2 * RATE)
     stream = classifier.stream(RATE, None, NONE)
     events = list(stream.events([before, Gap(0.75), after]))
@@ -130,7 +130,7 @@ def test_a_gap_moves_the_clock_and_no_column_spans_it(classifier):
         stream.gap(-1.0)
 
 
-def test_gaps_do_not_make_the_clock_drift_where_rates_differ(classifier):
+def test_gaps_cause_no_drift_where_rates_differ(classifier):
     stream = classifier.stream(44_100)
     for seed in range(20):
         stream.push(noise(seed, 44_100 // 2))
@@ -139,7 +139,7 @@ def test_gaps_do_not_make_the_clock_drift_where_rates_differ(classifier):
     assert event.time_s == pytest.approx(21.0, abs=1e-3)
 
 
-def test_smoothing_looks_past_a_short_gap_and_not_past_a_long_one(classifier):
+def test_smoothing_continues_after_a_short_gap_only(classifier):
     first, second = noise(11, RATE), noise(12, RATE)
     smoothing = Smoothing(hops=3, margin=0.0)
     alone = _events(classifier, second, smoothing=NONE)[0][0].scores
@@ -162,7 +162,7 @@ def test_silence_has_no_scene(classifier, hop_s):
     assert nothing == []
 
 
-def test_labels_change_by_the_rule_and_changes_are_told(classifier):
+def test_labels_change_by_the_rule_and_changes_are_marked(classifier):
     events, _ = _events(classifier, noise(14, 12 * RATE), smoothing=Smoothing(hops=4, margin=0.02))
     raw, _ = _events(classifier, noise(14, 12 * RATE), smoothing=NONE)
     smoother, before = Smoother(Smoothing(hops=4, margin=0.02)), ""
@@ -174,15 +174,15 @@ def test_labels_change_by_the_rule_and_changes_are_told(classifier):
         before = label
 
 
-def test_bad_pieces_are_refused_and_leave_the_stream_as_it_was(classifier):
+def test_invalid_pieces_are_refused_and_leave_the_stream_unchanged(classifier):
     audio = noise(15, 2 * RATE)
     stream = classifier.stream(RATE)
     events = stream.push(audio[:20_000])
     for bad, complaint in [
-        (np.array([0.0, np.nan], np.float32), "sample 1 is not a number"),
-        (np.zeros(10, np.int32), "not audio"),
-        (np.zeros((10, 2, 2), np.float32), "not audio"),
-        (np.zeros((10, 0), np.float32), "not audio"),
+        (np.array([0.0, np.nan], np.float32), "sample 1 is not finite"),
+        (np.zeros(10, np.int32), "unsupported type or shape"),
+        (np.zeros((10, 2, 2), np.float32), "unsupported type or shape"),
+        (np.zeros((10, 0), np.float32), "unsupported type or shape"),
     ]:
         with pytest.raises(RuntimeFailure, match=complaint):
             stream.push(bad)
@@ -192,8 +192,8 @@ def test_bad_pieces_are_refused_and_leave_the_stream_as_it_was(classifier):
 
 
 @pytest.mark.parametrize("hop_s", [0.0, -1.0, 1.5, 0.1, 0.0001])
-def test_impossible_hops_are_refused(classifier, hop_s):
-    with pytest.raises(RuntimeFailure, match=r"hop_s: not possible.*expected 1 s, or a multiple of 0\.075 s"):
+def test_invalid_hops_are_refused(classifier, hop_s):
+    with pytest.raises(RuntimeFailure, match=r"hop_s: invalid value.*expected 1 s, or a smaller multiple of 0\.075 s"):
         classifier.stream(RATE, hop_s)
 
 
@@ -202,21 +202,21 @@ def test_streams_in_threads_share_a_classifier(bundle, engine):
     shared = SceneClassifier.open(bundle, engine)
     audio = [noise(seed, 3 * RATE) for seed in range(4)]
     expected = [_events(shared, one)[0] for one in audio]
-    heard: list = [None] * 4
+    results: list = [None] * 4
 
     def listen(index):
-        heard[index] = [_events(shared, audio[index], chunk=4000)[0] for _ in range(5)]
+        results[index] = [_events(shared, audio[index], chunk=4000)[0] for _ in range(5)]
 
     threads = [threading.Thread(target=listen, args=(index,)) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert heard == [[one] * 5 for one in expected]
+    assert results == [[one] * 5 for one in expected]
 
 
 def test_memory_is_constant(classifier):
-    """What a stream keeps after an hour is what it keeps after two seconds."""
+    """A stream keeps as much after an hour as after two seconds."""
     stream = classifier.stream(RATE, OVERLAP_S)
     second = noise(16, RATE)
 

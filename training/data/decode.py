@@ -25,6 +25,7 @@ import soundfile
 import soxr
 
 from tinyscene.runtime.arrays import I16
+from tinyscene.runtime.audio import to_int16
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
@@ -111,8 +112,7 @@ def read_clip(path: Path, sample_rate_hz: int) -> I16:
         mono = soxr.resample(mono, rate, sample_rate_hz)
     samples = int(sample_rate_hz * CLIP_SECONDS)
     mono = np.pad(mono, (0, max(0, samples - len(mono))))[:samples]
-    clip: I16 = np.clip(np.round(mono * 32768.0), -32768, 32767).astype(np.int16)
-    return clip
+    return to_int16(mono)
 
 
 def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, progress: bool) -> None:

@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from tinyscene.runtime.arrays import F32, I16
+from tinyscene.runtime.arrays import F32, I16, INT16_FULL_SCALE
 from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.terminal import shows_bars
@@ -160,7 +160,7 @@ def predict_logits(
     with torch.no_grad():
         for start in range(0, len(waveforms), batch_size):
             part = np.array(waveforms[start : start + batch_size])
-            samples = torch.from_numpy(part).to(device).float() / (32768.0 if part.dtype == np.int16 else 1.0)
+            samples = torch.from_numpy(part).to(device).float() / (INT16_FULL_SCALE if part.dtype == np.int16 else 1.0)
             parts.append(model(log_mel(samples)).float().cpu().numpy())
     model.train(was_training)
     logits: F32 = np.concatenate(parts)
@@ -221,7 +221,7 @@ def _log_mels(frontend: FrontendSpec, batches: DataLoader[Batch], device: torch.
     assert isinstance(batches.sampler, EpochShuffle)
     batches.sampler.set_epoch(0)
     log_mel = TorchLogMel(frontend).to(device)
-    return (log_mel(batch["waveform"].to(device).float() / 32768.0) for batch in batches)
+    return (log_mel(batch["waveform"].to(device).float() / INT16_FULL_SCALE) for batch in batches)
 
 
 def _run_epochs(

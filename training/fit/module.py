@@ -16,6 +16,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinyscene.runtime.arrays import INT16_FULL_SCALE
+
 from ..distillation.features import FeatureLoss
 from ..distillation.soft_targets import distillation_loss
 from ..models.network import Network
@@ -117,7 +119,7 @@ class SceneModule(lightning.LightningModule):
         return F.cross_entropy(logits, batch["target"], reduction="none")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self.model(self.log_mel(batch["waveform"].float() / 32768.0))
+        logits = self.model(self.log_mel(batch["waveform"].float() / INT16_FULL_SCALE))
         accuracy = (logits.argmax(1) == batch["target"]).float().mean()
         self.log("validation_accuracy", accuracy, on_epoch=True, prog_bar=True, batch_size=len(logits), sync_dist=True)
         loss = F.cross_entropy(logits, batch["target"])

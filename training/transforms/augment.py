@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tinyscene.runtime.arrays import F64
+from tinyscene.runtime.arrays import F64, INT16_FULL_SCALE
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..recipe import Augment
@@ -121,7 +121,7 @@ def augment_waveforms(batch: dict[str, Tensor], responses: Tensor | None) -> Ten
 
 
 def _unmixed(batch: dict[str, Tensor], prefix: str, responses: Tensor | None) -> Tensor:
-    samples = batch[prefix + "waveform"].float() / 32768.0
+    samples = batch[prefix + "waveform"].float() / INT16_FULL_SCALE
     if prefix + "shift" in batch:
         samples = roll_time(samples, batch[prefix + "shift"])
     if prefix + "microphone" in batch and responses is not None:

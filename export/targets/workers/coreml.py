@@ -146,7 +146,7 @@ def program(graph: Graph) -> Program:
             activations = [name for name in node.inputs if name in codes]
             reals = [mb.dequantize(input=codes[name], **quant_arguments(graph.tensors[name])) for name in activations]
             real = output_of(graph, node, *reals)
-            if isinstance(node.op, ops.WithRelu) and node.op.relu:
+            if ops.has_relu(node.op):
                 real = mb.relu(x=real)
             codes[node.output] = mb.quantize(input=real, output_dtype="int8", **quant_arguments(graph.out(node)))
         final = quant_arguments(graph.tensors[graph.output])

@@ -122,7 +122,7 @@ def rebuilt(graph: Graph) -> tf.types.experimental.GenericFunction:
         values = {graph.input: fake_quantised(x, graph.tensors[graph.input])}
         for node in graph.nodes:
             real = output_of(graph, node, *(values[name] for name in node.inputs if name in values))
-            if isinstance(node.op, ops.WithRelu) and node.op.relu:
+            if ops.has_relu(node.op):
                 real = tf.nn.relu(real)
             values[node.output] = fake_quantised(real, graph.out(node))
         return values[graph.output]

@@ -176,7 +176,7 @@ def test_other_files_are_never_replaced(tmp_path: Path, capsys: pytest.CaptureFi
     assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 0
     (out / "main.c").write_text("int main(void) { return 0; }\n")
     assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(out)]) == 2
-    assert "holds something else; expected a new folder" in capsys.readouterr().err
+    assert "exists and has other files; expected a new folder" in capsys.readouterr().err
     assert (out / "main.c").is_file()
     assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(path / "graph.json")]) == 2
     assert command_line.main(["firmware", str(path), "--target", "host", "--out", str(tmp_path / "no" / "where")]) == 2

@@ -14,6 +14,7 @@ from tests.graphs import random_input, small_net
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.onnx_tensors import codes_name
 
 
 @pytest.mark.parametrize("grn", [False, True])
@@ -59,5 +60,5 @@ def test_every_activation_can_be_shown() -> None:
     graph = small_net(np.random.default_rng(2), grn=True)
     model = onnx.load_from_string(to_onnx(graph, expose_all=True))
     names = [output.name for output in model.graph.output]
-    shown = [f"{n.output}_codes" if n.output == graph.output else n.output for n in graph.nodes]
+    shown = [codes_name(graph, n.output) for n in graph.nodes]
     assert names == [graph.output, *shown]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tinyscene.firmware_harness.run.audio import pcm16
 from tinyscene.runtime.arith import quantise
-from tinyscene.runtime.arrays import I8, I16
+from tinyscene.runtime.arrays import I8, I16, INT16_FULL_SCALE
+from tinyscene.runtime.audio import to_int16
 from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.spec import FrontendSpec
@@ -38,7 +38,7 @@ def synthetic(spec: FrontendSpec) -> dict[str, I16]:
     }
     for level in NOISE_LEVELS_DB:
         signals[f"noise {level} dB"] = rng.normal(0.0, 0.25 * 10 ** (level / 20), n)
-    return {name: pcm16(samples.astype(np.float32)) for name, samples in signals.items()}
+    return {name: to_int16(samples.astype(np.float32)) for name, samples in signals.items()}
 
 
 def recorded(spec: FrontendSpec, shared_data: Path) -> dict[str, I16]:
@@ -50,13 +50,13 @@ def recorded(spec: FrontendSpec, shared_data: Path) -> dict[str, I16]:
             start = max(0, (len(audio) - spec.clip_samples) // 2)
             clip = audio[start : start + spec.clip_samples, 0]
             if len(clip) == spec.clip_samples:
-                clips[path.stem] = pcm16(clip)
+                clips[path.stem] = to_int16(clip)
     return clips
 
 
 def expected_codes(spec: FrontendSpec, quant: Quant, samples: I16) -> I8:
     """Codes that NumPy computes for the same samples, int8 (n_mels, n)."""
-    return quantise(LogMel(spec)(samples.astype(np.float32) / np.float32(32768)), quant)
+    return quantise(LogMel(spec)(samples.astype(np.float32) / np.float32(INT16_FULL_SCALE)), quant)
 
 
 def distance(codes: I8, expected: I8) -> tuple[float, int]:

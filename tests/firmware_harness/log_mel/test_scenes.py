@@ -26,6 +26,7 @@ from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.run.audio import SceneFirmware, audio_bytes
 from tinyscene.firmware_harness.run.emulate import run_image
 from tinyscene.runtime.arith import dequantise
+from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.classify import softmax
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.log_mel import LogMel
@@ -46,7 +47,7 @@ def _graph(seed: int):
 def _recording(n: int):
     rng = np.random.default_rng(n)
     loudness = np.repeat(10 ** rng.uniform(0.5, 4, n // 3000 + 1), 3000)[:n]
-    return np.clip(rng.standard_normal(n) * loudness, -32768, 32767).astype("<i2")
+    return np.clip(rng.standard_normal(n) * loudness, -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype("<i2")
 
 
 def _answers(graph, columns, rounding):
@@ -64,7 +65,7 @@ def test_every_hop_equals_python(hop_samples: int, rounding: str) -> None:
     firmware = SceneFirmware(emit(graph), FRONTEND, HOST, rounding, hop_samples=hop_samples, smoothed_hops=3)
     recording = _recording(41_111)
     hops = firmware.classify(recording)
-    audio = recording.astype(np.float32) / np.float32(32768)
+    audio = recording.astype(np.float32) / np.float32(INT16_FULL_SCALE)
     if hop_samples == FRONTEND.clip_samples:
         images = [expected_codes(FRONTEND, quant, recording[at : at + 8000]) for at in range(0, 40_000, 8000)]
     else:

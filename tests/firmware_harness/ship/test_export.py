@@ -246,7 +246,7 @@ def test_refusals_are_one_line_and_exit_code_2(scenes: Bundle, tmp_path: Path, c
     good = str(scenes.path)
     for words, expected in (
         ([good, "--as", "keil"], "format: unknown; expected cmake or makefile or arduino or"),
-        ([good, "--as", "cmake", "--out", str(other)], "holds something else; expected a new folder"),
+        ([good, "--as", "cmake", "--out", str(other)], "exists and has other files; expected a new folder"),
         ([good, "--as", "cmake", "--out", str(tmp_path / "no" / "where")], "its parent folder does not exist"),
         ([str(changed), "--as", "cmake"], "graph.npz: changed since the bundle was written"),
         ([good, "--as", "cmake", "--prefix", "2fast"], "prefix: invalid; expected a C identifier"),

@@ -1,0 +1,51 @@
+"""Names and layouts of tensors in the ONNX files that are written from a graph.
+
+The file takes and returns float32 in NCHW, so the graph's names belong to the float tensors there; the int8 or uint8
+codes of input and output have the same names with ``CODES_SUFFIX``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arith import dequantise, quantise
+from .arrays import F32, I8
+from .graph import Graph
+from .ops import Shape
+
+CODES_SUFFIX = "_codes"
+
+
+def codes_name(graph: Graph, name: str) -> str:
+    """Name of the tensor of codes in the ONNX file for the graph's tensor ``name``."""
+    return f"{name}{CODES_SUFFIX}" if name in (graph.input, graph.output) else name
+
+
+def to_onnx_input(graph: Graph, codes: I8) -> F32:
+    """Input of the ONNX file, float32 (batch, C, H, W), for int8 codes (batch, H, W, C); exact."""
+    real = dequantise(codes, graph.tensors[graph.input].quant)
+    return np.ascontiguousarray(np.moveaxis(real, 3, 1) if real.ndim == 4 else real)
+
+
+def from_onnx_outputs(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, I8]:
+    """Codes by the graph's names and in its layout for outputs of the ONNX file: codes, or float32 scores."""
+    duplicate = codes_name(graph, graph.output)
+    return {name: _codes(graph, name, array) for name, array in arrays.items() if name != duplicate}
+
+
+def nchw(shape: Shape) -> Shape:
+    """An NHWC shape as ONNX has it; shapes of other ranks stay as they are."""
+    return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
+
+
+def _codes(graph: Graph, name: str, array: npt.NDArray[Any]) -> I8:
+    values = np.moveaxis(array, 1, 3) if array.ndim == 4 else array
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray((values.astype(np.int16) - 128).astype(np.int8))
+    if values.dtype == np.int8:
+        return np.ascontiguousarray(values)
+    return quantise(values, graph.tensors[name].quant)
