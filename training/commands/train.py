@@ -325,7 +325,9 @@ def _opened(
 
     settings = load_recipe(recipe)
     opened = Tau22.open(data, subset, out if resume else None)
-    if is_first() and out.exists() and any(out.iterdir()) and not resume:
+    # Another process of torchrun may have decoded clips into the folder already, so the clips do not count.
+    is_used = out.exists() and any(entry.name != CLIPS for entry in out.iterdir())
+    if is_first() and is_used and not resume:
         raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")
     dataset = opened.load(preset(settings.frontend).sample_rate_hz, out / CLIPS)
     return settings, dataset, settings.seed if seed is None else seed
