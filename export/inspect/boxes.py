@@ -1,8 +1,9 @@
 """The boxes of the picture: one per node, one for the nodes of a global response norm, one per input and output.
 
-A GRN (ConvNeXt V2, Woo et al. 2023) is eleven elementary nodes of the integer graph that always come in one order; they
-share a box that lists them. Blocks that repeat are found by their joins (a sum or a concatenation and what lies between
-it and the fork): the names of a block's nodes begin alike, and other blocks' names differ from them in digits alone.
+A GRN (ConvNeXt V2, Woo et al. 2023) is eleven elementary nodes of the integer graph always in one order; they
+share a box that lists them. Repeated blocks are identified by their joins (a sum or a concatenation, and the
+nodes between it and the fork): the names of a block's nodes have a common start, which differs from that of other
+blocks in digits only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ KINDS: dict[Kind, str] = {
     "other": "other",
     "end": "input, output",
 }
-# Op names of graph, TFLite, ONNX and PyTorch in lower case without underscores; the first word found decides.
+# Op names of graph, TFLite, ONNX and PyTorch in lower case without underscores; the first match decides.
 _WORDS: tuple[tuple[str, Kind], ...] = (
     ("depthwise", "depthwise"),
     ("conv", "conv"),
@@ -220,7 +221,7 @@ def picture_shape(shape: Shape) -> str:
 
 
 def cost_text(macs: int | None, n_bytes: int | None) -> str:
-    """Short costs; empty where there are none."""
+    """Short costs; empty for none."""
     if macs is None:
         return "not counted"
     parts = [f"{amount(macs)} MAC"] if macs else []
