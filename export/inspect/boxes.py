@@ -1,9 +1,8 @@
 """The boxes of the picture: one per node, one for the nodes of a global response norm, one per input and output.
 
-A GRN (ConvNeXt V2, Woo et al. 2023) is eleven elementary nodes of the integer graph always in one order; they
-share a box that lists them. Repeated blocks are identified by their joins (a sum or a concatenation, and the
-nodes between it and the fork): the names of a block's nodes have a common start, which differs from that of other
-blocks in digits only.
+A GRN (ConvNeXt V2, Woo et al. 2023) is eleven elementary nodes of the integer graph, always in one order; they share a
+box that lists them. Repeated blocks are identified by their joins (a sum or a concatenation, and the nodes between it
+and the fork): the names of a block's nodes have a common start, which differs from that of other blocks in digits only.
 """
 
 from __future__ import annotations
