@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .records import Inspection, NodeRow, Shape, TensorRow, printable
+from .records import Inspection, NodeRow, Shape, TensorRow, printable, short_name
 
 Kind = Literal["conv", "depthwise", "linear", "sum", "product", "mean", "table", "norm", "shape", "end", "other"]
 
@@ -161,7 +161,7 @@ def _box(node: NodeRow) -> Box:
         kind_of(node.op),
         printable(node.op),
         " ".join(part for part in (window, printable(node.detail)) if part),
-        printable(node.name),
+        printable(short_name(node.name)),
         picture_shape(node.output.shape),
         cost_text(node.macs, node.parameter_bytes),
         _hint(node),
@@ -192,7 +192,16 @@ def _group(nodes: tuple[NodeRow, ...]) -> Box:
 def _end(key: str, title: str, tensor: TensorRow, reads: tuple[str, ...] = (), writes: tuple[str, ...] = ()) -> Box:
     hint = f"{title} {printable(tensor.name)}: {picture_shape(tensor.shape)} {tensor.dtype}{_codes(tensor)}"
     return Box(
-        key, "end", title, tensor.dtype, printable(tensor.name), picture_shape(tensor.shape), "", hint, reads, writes
+        key,
+        "end",
+        title,
+        tensor.dtype,
+        printable(short_name(tensor.name)),
+        picture_shape(tensor.shape),
+        "",
+        hint,
+        reads,
+        writes,
     )
 
 

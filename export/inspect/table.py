@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
 
-from .records import Inspection, NodeRow, TensorRow, printable, shape_text
+from .records import Inspection, NodeRow, TensorRow, printable, shape_text, short_name
 
 PIPED_WIDTH = 100
 LEAST_NAME = 14  # characters of a node's name that must be visible before columns are left out
@@ -107,7 +107,7 @@ def _columns(model: Inspection, *, wide: bool) -> list[Column]:
     kernel = column(f"kernel ({cpu})", lambda node: _kernel(node, mark=cpu != PORTABLE.name))
     columns = [
         column("#", lambda node: str(node.number), numeric=True),
-        column("node", lambda node: node.name),
+        column("node", lambda node: node.name if wide else short_name(node.name)),
         column("op", lambda node: node.op),
         column("output", lambda node: shape_text(node.output.shape)),
         *([column("type", lambda node: node.output.dtype)] if wide else []),
