@@ -183,8 +183,7 @@ FORMS = ("net.ckpt", "net.tflite", "net.onnx", "bundle")
 def test_every_form_by_every_rule(artefacts, capsys, form, rule):
     assert command_line.main(["check", str(artefacts / form), "--rule", rule, "--max-size", "10MB"]) == 0
     printed = capsys.readouterr().out
-    assert f"MACs ({rule})" in printed
-    assert f"bytes ({rule})" in printed
+    assert printed.count(f"({rule})") == 2  # in the headings of MACs and bytes, which may take two lines
     assert f"rule {rule}: MACs" in printed
     verdicts = [line for line in printed.splitlines() if line.startswith("pass  ")]
     assert len(verdicts) == 2
