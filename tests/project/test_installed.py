@@ -36,7 +36,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def installed(wheel, tmp_path_factory) -> Path:
-    """The bin folder of a new environment with the wheel; a path file adds the dependencies, but no editable install."""
+    """The bin folder of a new environment with the wheel; a .pth file adds the dependencies, no editable install."""
     home = tmp_path_factory.mktemp("installed") / "env"
     venv.create(home, symlinks=True)
     python = home / "bin" / "python"
@@ -179,9 +179,8 @@ def test_npu_needs_no_pytorch(run, folder, installed):
 
 
 def test_the_library_of_the_wheel(run):
-    code = (
-        f"import tinyscene; print(*(getattr(tinyscene, name).__name__ for name in {FACE!r})); print(tinyscene.__all__)"
-    )
+    names = f"getattr(tinyscene, name).__name__ for name in {FACE!r}"
+    code = f"import tinyscene; print(*({names})); print(tinyscene.__all__)"
     names, exported = run("python", "-c", code).stdout.splitlines()
     assert names.split() == list(FACE)
     assert exported == repr(list(FACE))
