@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from .arrays import F32, I8, I64
 from .graph import Quant
 
 Rounding = Literal["double", "single"]
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 
 ADD_HEADROOM_BITS = 20  # the fixed-point sum keeps this many fractional bits (TFLite int8 ADD)
 

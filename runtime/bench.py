@@ -122,7 +122,7 @@ def bench(
     latency = {stage: _latency([block[:, at] for block in blocks]) for at, stage in enumerate(STAGES)}
     return BenchResult(
         bundle=bundle.path.name,
-        digest=str(bundle.manifest["digest"]),
+        digest=bundle.manifest.digest,
         engine=engine,
         threads=threads,
         clip_s=clip_s,

@@ -219,7 +219,12 @@ def _lost(health: LiveHealth) -> list[str]:
 
 
 def bench(
-    bundle: BundleFolder,
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle folder.", show_default=False, autocompletion=one_of(("compare",))
+        ),
+    ],
     engine: Engine = "litert",
     threads: Threads = 1,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long, after half a second of warm-up.")] = 5.0,
@@ -231,6 +236,7 @@ def bench(
     from .bench import BLOCKS, lines
     from .bench import bench as measure
     from .bundle import read_bundle
+    from .files import write_file
 
     opened = read_bundle(bundle)
     with bars() as progress:
@@ -239,7 +245,7 @@ def bench(
     record = json.dumps(result.to_json(), indent=1)
     notes(engine, result.notes)
     if out is not None:
-        out.write_text(record + "\n")
+        write_file(out, (record + "\n").encode())
     print(record if as_json else "\n".join(lines(result)))
 
 

@@ -1,60 +1,178 @@
-"""Files and folders that are there whole or not at all: made beside their name and renamed, one temporary name per
-process. Refuses to replace a folder.
+"""Files and folders that appear under their name complete or not at all.
+
+Each is written under a temporary name in the same folder and renamed at the end, so a reader, an interrupt or a full
+disk never meets half of one. An existing folder is replaced by exchanging the two names in one system call
+(``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the name is never missing.
+Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames follow each other and
+the name is missing between them for some microseconds; if the second one fails, the first is undone.
+Data are not flushed to the disk: a power failure may lose what was written last.
+Refuses to create a folder that exists, and to replace one that holds files of others.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from .errors import RuntimeFailure
 
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)  # EPERM: a sandbox refuses the call
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yields where to write what becomes ``path`` when the block ends; nothing stays if it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    try:
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield the path to write to; it is renamed to ``path`` when the block ends, replacing an existing file.
+
+    If the block raises, ``path`` stays as it was. Missing parent folders are created.
+
+    Raises:
+        RuntimeFailure: the file cannot be written; other errors of the block pass through.
+    """
+    with _temporary(path) as temporary:
         yield temporary
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def folder_whole(path: Path) -> Iterator[Path]:
-    """Yields where to make the folder that becomes ``path`` when the block ends; raises RuntimeFailure if it exists."""
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it is renamed to ``path`` when the block ends.
+
+    If the block raises, nothing is left. Missing parent folders are created.
+
+    Raises:
+        RuntimeFailure: ``path`` exists or cannot be written; other errors of the block pass through.
+    """
     if path.exists():
         raise RuntimeFailure(str(path), "already exists", next_step="remove it or give another folder")
-    temporary = _beside(path)
-    try:
-        temporary.mkdir(parents=True)
+    with _temporary(path) as temporary:
+        temporary.mkdir()
         yield temporary
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.rename(temporary, path)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{os.getpid()}.part")
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it takes the place of ``path`` when the block ends.
+
+    A folder that exists is replaced as a whole and then removed; see the module for how. Where ``path`` is a link to a
+    folder, the folder is replaced and the link stays. If the block raises, ``path`` stays as it was.
+
+    Raises:
+        RuntimeFailure: ``path`` is a file or cannot be written; other errors of the block pass through.
+    """
+    place = path.resolve()
+    if place.exists() and not place.is_dir():
+        raise RuntimeFailure(str(path), "exists and is not a folder", next_step="give another path")
+    with _temporary(place) as temporary:
+        temporary.mkdir()
+        yield temporary
+        if place.exists():
+            _replace(temporary, place)
+        else:
+            os.rename(temporary, place)
+
+
+def require_own_files(folder: Path, own: Collection[str], expected: str) -> None:
+    """Refuse to write ``folder`` if somebody else's files would be lost, or if its parent folder is missing.
+
+    Args:
+        own: names of the files that may be replaced, relative to ``folder``, with ``/`` between folders.
+        expected: what the folder may be, for the message.
+
+    Raises:
+        RuntimeFailure: ``folder`` is a file, holds another file, or has no parent folder.
+    """
+    other = None if folder.is_dir() or not folder.exists() else folder.name
+    if folder.is_dir():
+        names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
+        other = next((name for name in names if name not in own), None)
+    if other is not None:
+        raise RuntimeFailure(
+            str(folder),
+            "exists and holds something else",
+            expected=expected,
+            got=other,
+            next_step="choose another folder with --out",
+        )
+    if not folder.absolute().parent.is_dir():
+        raise RuntimeFailure(
+            str(folder), "its parent folder does not exist", next_step="make it, or choose another --out"
+        )
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that a command was asked for; raises RuntimeFailure when it cannot be written."""
+    """Write a whole file; raises RuntimeFailure when it cannot be written."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, record: Mapping[str, object]) -> None:
+    """Write a whole JSON file; raises RuntimeFailure when it cannot be written."""
+    write_file(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A free name beside ``path``; whatever is under it afterwards is removed."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with written_whole(path) as temporary:
-            temporary.write_bytes(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise RuntimeFailure(str(path), "cannot be written", got=problem.strerror or type(problem).__name__) from None
+        raise _cannot_be_written(path, problem) from None
+    try:
+        yield temporary
+    except OSError as problem:
+        if problem.errno in _DISK_FAULTS or _names(problem, temporary):
+            raise _cannot_be_written(path, problem) from None
+        raise
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON file."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+def _names(problem: OSError, temporary: Path) -> bool:
+    """Whether the error is about the temporary file or something in the temporary folder."""
+    return isinstance(problem.filename, str | os.PathLike) and Path(problem.filename).is_relative_to(temporary)
+
+
+def _cannot_be_written(path: Path, problem: OSError) -> RuntimeFailure:
+    return RuntimeFailure(str(path), "cannot be written", got=problem.strerror or type(problem).__name__)
+
+
+def _replace(temporary: Path, place: Path) -> None:
+    """Put ``temporary`` under the name of the existing folder ``place``; the former one is removed."""
+    if _exchanged(temporary, place):
+        return  # the former folder is now under the temporary name
+    former = temporary.with_suffix(".former")
+    os.rename(place, former)
+    try:
+        os.rename(temporary, place)
+    except OSError:
+        os.rename(former, place)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False, with nothing changed, where that is not available."""
+    renameat2: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))

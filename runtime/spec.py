@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from .errors import RuntimeFailure
+from .records import read_record
 
 MelScale = Literal["kaldi", "htk"]
 Window = Literal["hann_symmetric", "hann_periodic"]
@@ -90,21 +91,13 @@ class FrontendSpec:
         """The value of digital silence, the smallest there is."""
         return (math.log(self.log_offset) - self.norm_mean) / self.norm_std
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> FrontendSpec:
-        names = {f.name for f in fields(cls)}
-        if set(record) != names:
-            raise RuntimeFailure(
-                "front end record",
-                "its fields are not those of this version",
-                expected=sorted(names),
-                got=sorted(record),
-                next_step="rebuild the bundle with 'tinyscene export'",
-            )
-        return cls(**record)
+    def from_json(cls, record: object) -> FrontendSpec:
+        """The front end of a parsed JSON object; raises RuntimeFailure naming the field that is wrong."""
+        return read_record(cls, record, "front end record", "rebuild the bundle with 'tinyscene export'")
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON form, as hex."""

@@ -1,24 +1,46 @@
-"""Where tables, lines and bars go: answers to standard output; bars, notes and errors to standard error.
+"""Terminal output: results go to standard output; progress bars, notes and errors to standard error.
 
-A log has no width, and sees no bar and no colour; nor does anybody who sets NO_COLOR (rich reads it). How much is said
-is a property of the process, as a log level is: after ``set_quiet(True)``, which is what ``--quiet`` does, there are no
-bars and no notes. rich is imported where something is drawn, so that asking for help stays quick.
+Tables fit the terminal, and ``PIPED_WIDTH`` columns in a pipe or a file. A pipe gets no bars and no colours; NO_COLOR
+turns colours off in a terminal too (rich reads it). ``--quiet`` is a setting of the process, like a log level: after
+``set_quiet(True)`` there are no bars and no notes. rich is imported where something is drawn, so that ``--help`` stays
+quick.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-LOG_WIDTH = 150  # characters
+PIPED_WIDTH = 100  # characters
+GAP = 2  # spaces between two columns of a table
 T = TypeVar("T")
 _quiet = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of :func:`print_table`.
+
+    Attributes:
+        heading: may be broken into lines at its spaces.
+        right: align to the right, for numbers.
+        priority: 0 is always shown; where the table is too wide, the highest numbers are left out first.
+        wraps: cells may be broken into lines at their spaces; otherwise each stays on one line.
+        footer: total below the column.
+    """
+
+    heading: str
+    right: bool = False
+    priority: int = 0
+    wraps: bool = False
+    footer: str = ""
 
 
 def set_quiet(quiet: bool) -> None:
@@ -44,11 +66,102 @@ def notes(where: str, said: Iterable[str]) -> None:
 
 
 def wide() -> Console:
-    """Standard output; in a log nothing is cut or folded. Brackets are text, as in ``pip install 'tinyscene[npu]'``."""
+    """Standard output; in a log nothing is cut or folded. Brackets are text, as in ``pip install '.[npu]'``."""
     from rich.console import Console
 
     console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=LOG_WIDTH)
+    return console if console.is_terminal else Console(markup=False, width=PIPED_WIDTH)
+
+
+def print_table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    styles: Sequence[str] = (),
+    every_column: bool = False,
+    advice: str = "",
+) -> None:
+    """Print a table to standard output, within the width of the terminal or ``PIPED_WIDTH``.
+
+    Columns without any text in ``rows`` are omitted. Where the others do not fit, lines are first broken at spaces
+    (headings, and cells of columns that wrap); then columns are omitted by priority, and the last line names them. A
+    word, such as the name of a target, is never broken: if the columns of priority 0 are too wide, lines are longer.
+
+    Args:
+        rows: one text per column each.
+        styles: rich's style of each row, such as ``"bold red"``; none by default.
+        every_column: omit none and break no cell, however long the lines become.
+        advice: added to the line about omitted columns, such as ``"--wide shows them"``.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = wide()
+    filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    available = sys.maxsize if every_column else console.width
+    shown = _columns_that_fit(filled, columns, rows, available)
+    widths = _column_widths(shown, columns, rows, available)
+    table = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+        show_footer=any(columns[i].footer for i in shown),
+    )
+    for i in shown:
+        column = columns[i]
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(column.heading, column.footer, justify=justify, width=widths[i])
+    for number, row in enumerate(rows):
+        table.add_row(*(row[i] for i in shown), style=styles[number] if styles else "")
+    console.print(title, style="italic", highlight=False, soft_wrap=True)
+    total = sum(widths.values()) + GAP * (len(shown) - 1)
+    if total <= console.width:
+        console.print(table)
+    else:
+        Console(markup=False, width=total).print(table)
+    omitted = [columns[i].heading for i in filled if i not in shown]
+    if omitted:
+        say(console, "; ".join(filter(None, (f"not shown for lack of width: {', '.join(omitted)}", advice))))
+
+
+def _columns_that_fit(
+    filled: Sequence[int], columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int
+) -> list[int]:
+    """Indices of the columns that fit at their smallest widths; the highest priority number is omitted first."""
+    shown = list(filled)
+    while sum(_smallest(columns[i], [row[i] for row in rows]) + GAP for i in shown) - GAP > available:
+        last = max(shown, key=lambda i: (columns[i].priority, i))
+        if columns[last].priority == 0:
+            break
+        shown.remove(last)
+    return shown
+
+
+def _column_widths(
+    shown: Sequence[int], columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int
+) -> dict[int, int]:
+    """Characters per column: what is left over widens the columns from left to right until no line is broken."""
+    from rich.cells import cell_len
+
+    widths = {i: _smallest(columns[i], [row[i] for row in rows]) for i in shown}
+    spare = available - sum(widths.values()) - GAP * (len(shown) - 1)
+    for i in shown:
+        texts = (columns[i].heading, columns[i].footer, *(row[i] for row in rows))
+        wider = max(0, min(max(map(cell_len, texts)) - widths[i], spare))
+        widths[i], spare = widths[i] + wider, spare - wider
+    return widths
+
+
+def _smallest(column: Column, cells: Sequence[str]) -> int:
+    """Width in characters at which no word, and no cell of a column that does not wrap, is broken."""
+    from rich.cells import cell_len
+
+    words = (column.heading, *cells) if column.wraps else (column.heading,)
+    lines = (column.footer,) if column.wraps else (column.footer, *cells)
+    return max(cell_len(text) for text in (*(word for text in words for word in text.split()), *lines))
 
 
 def say(console: Console, text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ..check.count_onnx import SEEN_THROUGH, OnnxLayers
+from ..check.count_onnx import TRANSPARENT, OnnxLayers
 from ..errors import unreadable
 from .records import Listing, NodeRow, Shape, TensorRow, costs_of, finite, weight_scales
 
@@ -38,7 +38,7 @@ def onnx_listing(path: Path) -> Listing:
         onnx.checker.check_model(model)
         model, note = _inferred(model)
         reader = _Reader(model.graph, path)
-        listed = [node for node in model.graph.node if node.op_type not in SEEN_THROUGH | {"Constant"}]
+        listed = [node for node in model.graph.node if node.op_type not in TRANSPARENT | {"Constant"}]
         rows = tuple(reader.row(number, node) for number, node in enumerate(listed, start=1))
     except Exception as problem:  # protobuf, checker, inference and external data each raise their own
         raise unreadable(str(path), "ONNX", len(data), problem) from problem
@@ -93,7 +93,7 @@ class _Reader(OnnxLayers):
 
     def activation(self, name: str) -> str:
         """The tensor behind quantise, dequantise and identity nodes."""
-        while self.made_by(name) in SEEN_THROUGH:
+        while self.made_by(name) in TRANSPARENT:
             name = self.producers[name].input[0]
         return name
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
 
 from tests.graphs import random_input, small_net
 from tests.runtime.listening import FRONTEND, LABELS, RATE
-from tinyscene.runtime.bundle import Golden, write_bundle
+from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
+from tinyscene.runtime.manifest import Provenance
 
 
 @pytest.fixture(scope="session")
@@ -22,18 +25,9 @@ def bundle(tmp_path_factory):
     rng = np.random.default_rng(11)
     graph = small_net(rng, grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
     codes = random_input(rng, graph, 1)
-    return write_bundle(
-        tmp_path_factory.mktemp("bundles") / "small",
-        graph=graph,
-        frontend=FRONTEND,
-        labels=LABELS,
-        tflite=to_tflite(graph),
-        onnx=to_onnx(graph),
-        golden=Golden.of(graph, codes),
-        metrics={},
-        data="none",
-        tools={},
-    )
+    graph = replace(graph, labels=LABELS)
+    content = BundleContent(graph, FRONTEND, to_tflite(graph), to_onnx(graph), Golden.of(graph, codes))
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "small", content, Provenance("none", {}))
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_a_record_says_what_was_measured(bundle):
     assert result.conditions.rss_bytes is not None
     assert 20e6 < result.conditions.rss_bytes <= result.conditions.peak_rss_bytes
     assert result.host.packages["numpy"] == np.__version__
-    assert json.loads(json.dumps(result.to_json()))["digest"] == bundle.manifest["digest"]
+    assert json.loads(json.dumps(result.to_json()))["digest"] == bundle.manifest.digest
     assert os.uname().nodename not in json.dumps(result.to_json())
 
 

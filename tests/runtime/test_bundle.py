@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,37 +15,35 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
-from tinyscene.runtime import bundle as bundle_module
-from tinyscene.runtime.bundle import CORE_FILES, MANIFEST, REBUILD, Golden, read_bundle, write_bundle
+from tinyscene.runtime.bundle import BundleContent, Golden, read_bundle, write_bundle
 from tinyscene.runtime.engines import open_engine
 from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.file_names import CORE_FILES, MANIFEST
 from tinyscene.runtime.graph_io import graph_arrays, graph_from_record, graph_record, pack_arrays, unpack_arrays
+from tinyscene.runtime.manifest import REBUILD, Limit, Provenance, json_bytes
 from tinyscene.runtime.spec import preset
 
 LABELS = tuple(f"scene_{i}" for i in range(10))
 FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400, clip_samples=32_001)
+METRICS = {
+    "top1_agreement_with_float": 1.0,
+    "constant_channels_removed": 0,
+    "int8": {"clips": 36, "accuracy": 0.61, "per_class": {"scene_1": 0.5}, "confusion": ((1, 2), (3, 4))},
+}
+PROVENANCE = Provenance("made up", {"numpy": np.__version__}, METRICS)
 
 
-def _parts(seed=3):
-    graph = small_net(np.random.default_rng(seed), grn=True, shape=(20, 14, 1))
-    codes = random_input(np.random.default_rng(seed + 1), graph, 2)
-    return {
-        "graph": graph,
-        "frontend": FRONTEND,
-        "labels": LABELS,
-        "tflite": b"TFL3" * 9,
-        "onnx": b"onnx" * 7,
-        "golden": Golden.of(graph, codes),
-        "metrics": {"accuracy": 0.61},
-        "data": "made up",
-        "tools": {"numpy": np.__version__},
-    }
+def _content(seed=3):
+    graph = replace(small_net(np.random.default_rng(seed), grn=True, shape=(20, 14, 1)), labels=LABELS)
+    golden = Golden.of(graph, random_input(np.random.default_rng(seed + 1), graph, 2))
+    files = {"notes.txt": b"as it was\n"}
+    return BundleContent(graph, FRONTEND, b"TFL3" * 9, b"onnx" * 7, golden, files)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     path = tmp_path_factory.mktemp("bundles") / "one"
-    return write_bundle(path, **_parts(), extra_files={"notes.txt": b"as it was\n"})
+    return write_bundle(path, _content(), PROVENANCE)
 
 
 @pytest.fixture
@@ -62,18 +62,18 @@ def _same_graph(a, b):
 
 
 def test_a_bundle_gives_back_what_went_in(written):
-    parts = _parts()
+    content = _content()
     bundle = read_bundle(written.path)
-    _same_graph(bundle.graph, parts["graph"])
-    assert bundle.frontend == parts["frontend"]
+    _same_graph(bundle.graph, content.graph)
+    assert bundle.frontend == content.frontend
     assert bundle.labels == LABELS
-    assert bundle.file("model.tflite") == parts["tflite"]
-    assert bundle.file("model.onnx") == parts["onnx"]
+    assert bundle.file("model.tflite") == content.tflite
+    assert bundle.file("model.onnx") == content.onnx
     assert bundle.file("notes.txt") == b"as it was\n"
-    assert bundle.manifest["metrics"] == parts["metrics"]
+    assert bundle.manifest.provenance == PROVENANCE
     golden = bundle.golden()
-    assert np.array_equal(golden.inputs, parts["golden"].inputs)
-    for rounding, activations in parts["golden"].activations.items():
+    assert np.array_equal(golden.inputs, content.golden.inputs)
+    for rounding, activations in content.golden.activations.items():
         assert list(golden.activations[rounding]) == list(activations)
         for name, array in activations.items():
             assert np.array_equal(golden.activations[rounding][name], array)
@@ -82,9 +82,52 @@ def test_a_bundle_gives_back_what_went_in(written):
 
 
 def test_the_manifest_carries_the_budget_with_its_rule(written):
-    cost = written.manifest["cost"]
-    assert cost["rule"] == "dcase"
-    assert written.manifest["budget"]["size"] == {"limit": 128_000, "passed": cost["bytes"] <= 128_000}
+    cost = written.manifest.cost
+    assert cost.rule == "dcase"
+    assert written.manifest.budget["size"] == Limit(128_000, passed=cost.bytes <= 128_000)
+
+
+def test_a_metric_is_found_by_its_path(written):
+    assert written.manifest.metric("int8", "accuracy") == 0.61
+    assert written.manifest.metric("int8", "per_class", "scene_1") == 0.5
+    for path in (("int8",), ("int8", "recall"), ("int8", "accuracy", "x"), ("int8", "confusion")):
+        assert written.manifest.metric(*path) is None
+
+
+def _rewritten(bundle, change):
+    """Apply ``change`` to the manifest's record and give it a valid digest."""
+    record = json.loads((bundle / MANIFEST).read_text())
+    change(record)
+    record.pop("digest")
+    digest = hashlib.sha256(json_bytes(record)).hexdigest()
+    (bundle / MANIFEST).write_bytes(json_bytes({**record, "digest": digest}))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda r: r.pop("cost"), "manifest.json, cost: missing field"),
+        (lambda r: r.pop("labels"), "manifest.json, labels: missing field"),
+        (lambda r: r.update(author="x"), "manifest.json, author: unknown field"),
+        (lambda r: r["cost"].update(macs=1.5), "manifest.json, cost.macs: wrong type; expected an integer; got 1.5"),
+        (lambda r: r["cost"].update(macs=-1), "manifest.json, cost.macs: out of range; expected 0 or more; got -1"),
+        (lambda r: r["cost"].update(rule="weight"), "manifest.json, cost.rule: unknown value; expected 'dcase' or"),
+        (lambda r: r.update(data=7), "manifest.json, data: wrong type; expected text; got 7"),
+        (lambda r: r["tools"].update(numpy=2), "manifest.json, tools.numpy: wrong type"),
+        (lambda r: r["budget"]["size"].update(passed=1), "budget.size.passed: wrong type; expected true or false"),
+        (lambda r: r["files"]["model.onnx"].update(sha256="0" * 63), "files.model.onnx.sha256: invalid text"),
+        (lambda r: r["frontend"].update(window="hamming"), "frontend.window: unknown value; expected 'hann_symmetric'"),
+        (lambda r: r["frontend"].update(n_mels=True), "frontend.n_mels: wrong type; expected an integer; got True"),
+        (lambda r: r.update(metrics={"accuracy": [["x"]]}), r"metrics.accuracy\[0\]\[0\]: wrong type"),
+        (lambda r: r.update(labels=[*LABELS[1:], LABELS[0]]), "manifest.json: its labels are not the graph's"),
+    ],
+)
+def test_an_invalid_manifest_is_refused_with_its_field(copy, change, complaint):
+    _rewritten(copy, lambda record: None)
+    assert read_bundle(copy).labels == LABELS
+    _rewritten(copy, change)
+    with pytest.raises(RuntimeFailure, match=complaint):
+        read_bundle(copy)
 
 
 @pytest.mark.parametrize("kind", OP_KINDS)
@@ -96,7 +139,7 @@ def test_every_op_survives_the_record(kind):
 
 
 def test_equal_content_is_equal_bytes(written, tmp_path):
-    again = write_bundle(tmp_path / "two", **_parts(), extra_files={"notes.txt": b"as it was\n"})
+    again = write_bundle(tmp_path / "two", _content(), PROVENANCE)
     names = [*CORE_FILES, "notes.txt", MANIFEST]
     assert [(again.path / n).read_bytes() for n in names] == [(written.path / n).read_bytes() for n in names]
 
@@ -181,33 +224,29 @@ def test_a_file_can_be_added_and_replaced(copy):
 
 
 def test_a_bundle_is_replaced_only_when_asked(copy):
-    with pytest.raises(RuntimeFailure, match="already there"):
-        write_bundle(copy, **_parts(8))
+    with pytest.raises(RuntimeFailure, match="already exists"):
+        write_bundle(copy, _content(8), PROVENANCE)
     before = read_bundle(copy)
-    after = write_bundle(copy, **_parts(8), overwrite=True)
-    assert after.manifest["files"]["graph.npz"] != before.manifest["files"]["graph.npz"]
+    after = write_bundle(copy, _content(8), PROVENANCE, overwrite=True)
+    assert after.manifest.files["graph.npz"] != before.manifest.files["graph.npz"]
     assert [p.name for p in copy.parent.iterdir()] == ["copy"]
 
 
 def test_a_folder_that_is_no_bundle_is_never_touched(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not lose")
-    with pytest.raises(RuntimeFailure, match="is no bundle"):
-        write_bundle(tmp_path, **_parts(), overwrite=True)
+    with pytest.raises(RuntimeFailure, match="is not a bundle"):
+        write_bundle(tmp_path, _content(), PROVENANCE, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("fails_at", ["fsync", "rename"])
-def test_a_failure_while_writing_leaves_what_was_there(copy, monkeypatch, fails_at):
+def test_a_failure_while_writing_leaves_what_was_there(copy, monkeypatch):
     def fail(*_arguments):
         raise OSError(28, "No space left on device")
 
     before = {p.name: p.read_bytes() for p in copy.iterdir()}
-    if fails_at == "fsync":
-        monkeypatch.setattr(bundle_module.os, "fsync", fail)
-    else:
-        monkeypatch.setattr(bundle_module, "_swap_in", fail)
-    with pytest.raises(OSError, match="No space"):
-        write_bundle(copy, **_parts(8), overwrite=True)
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(RuntimeFailure, match="copy: cannot be written; got No space"):
+        write_bundle(copy, _content(8), PROVENANCE, overwrite=True)
     monkeypatch.undo()
     assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
     assert [p.name for p in copy.parent.iterdir()] == ["copy"]
@@ -216,25 +255,35 @@ def test_a_failure_while_writing_leaves_what_was_there(copy, monkeypatch, fails_
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"labels": LABELS[:9]}, "labels"),
-        ({"frontend": preset("cpm23")}, "front end"),
-        ({"metrics": {"accuracy": float("nan")}}, "plain JSON"),
+        (lambda c: replace(c, graph=replace(c.graph, labels=LABELS[:9])), "labels"),
+        (lambda c: replace(c, graph=replace(c.graph, labels=())), "labels do not fit the graph; expected 10; got 0"),
+        (lambda c: replace(c, frontend=preset("cpm23")), "front end"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(tmp_path, change, complaint):
     with pytest.raises(RuntimeFailure, match=complaint):
-        write_bundle(tmp_path / "b", **{**_parts(), **change})
+        write_bundle(tmp_path / "b", change(_content()), PROVENANCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "complaint"),
+    [({"accuracy": float("nan")}, "plain JSON"), ({"devices": ["a"]}, r"metrics.devices\[0\]: wrong type")],
+)
+def test_metrics_that_a_reader_would_refuse_are_not_written(tmp_path, metrics, complaint):
+    with pytest.raises(RuntimeFailure, match=complaint):
+        write_bundle(tmp_path / "b", _content(), Provenance("made up", {}, metrics))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_golden_vectors_must_be_those_of_the_graph(tmp_path):
-    parts = _parts()
-    golden = parts["golden"]
+    content = _content()
+    golden = content.golden
     cut = {r: {n: a for n, a in acts.items() if n != "conv2d_0_out"} for r, acts in golden.activations.items()}
     with pytest.raises(RuntimeFailure, match="conv2d_0_out"):
-        write_bundle(tmp_path / "b", **{**parts, "golden": Golden(golden.inputs, cut)})
+        write_bundle(tmp_path / "b", replace(content, golden=Golden(golden.inputs, cut)), PROVENANCE)
     with pytest.raises(RuntimeFailure, match="golden"):
-        write_bundle(tmp_path / "b", **{**parts, "golden": Golden(golden.inputs[:1], golden.activations)})
+        write_bundle(tmp_path / "b", replace(content, golden=Golden(golden.inputs[:1], golden.activations)), PROVENANCE)
 
 
 def test_arrays_are_never_unpickled():

@@ -246,5 +246,5 @@ def test_impossible_specs_are_refused(change):
 def test_unknown_presets_and_fields_are_refused():
     with pytest.raises(RuntimeFailure, match=r"'cpm24'.*unknown preset; expected cpm23 \| dcase25"):
         preset("cpm24")
-    with pytest.raises(RuntimeFailure, match="fields are not those"):
+    with pytest.raises(RuntimeFailure, match="front end record, extra: unknown field"):
         FrontendSpec.from_json({**preset("cpm23").to_json(), "extra": 1})

@@ -22,7 +22,7 @@ from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.graph_listing import graph_listing
 from tinyscene.export.inspect.read import inspect_model
 from tinyscene.export.inspect.records import FrontEndRow, Inspection, printable, shape_text
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.runtime import ops
@@ -125,7 +125,7 @@ def test_a_checkpoint_layer_by_layer(tmp_path):
 @pytest.mark.parametrize("cpu", ["c99", "dsp", "mve"])
 def test_kernels_are_those_that_the_emitted_c_calls(cpu):
     model = graph_listing(GRAPH, "graph", cpu, "speed").record("m")
-    emitted = emit(GRAPH, kernel_set(cpu), "speed")
+    emitted = emit(GRAPH, kernel_set_named(cpu), "speed")
     called = re.findall(r"^    (ts_\w+)\(&layer_\d+", emitted.model_c, re.M)
     first_nodes = [node for node in model.nodes if node.call is not None and node.call.first == node.number]
     assert [node.call.kernel for node in first_nodes if node.call] == called
