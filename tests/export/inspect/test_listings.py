@@ -26,9 +26,10 @@ from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.runtime import ops
-from tinyscene.runtime.bundle import Golden, write_bundle
+from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.plan import plan
 from tinyscene.runtime.spec import preset
 from tinyscene.training.models.checkpoint import save_model
@@ -79,18 +80,9 @@ def test_a_bundle_has_arena_labels_and_front_end(tmp_path):
     frontend = replace(preset("cpm23"), name="small", n_mels=20, clip_samples=6501)
     labels = tuple(f"scene_{i}" for i in range(GRAPH.tensors[GRAPH.output].shape[-1]))
     codes = np.zeros((1, *GRAPH.tensors[GRAPH.input].shape[1:]), np.int8)
-    bundle = write_bundle(
-        tmp_path / "bundle",
-        graph=GRAPH,
-        frontend=frontend,
-        labels=labels,
-        tflite=to_tflite(GRAPH),
-        onnx=to_onnx(GRAPH),
-        golden=Golden.of(GRAPH, codes),
-        metrics={},
-        data="nothing",
-        tools={},
-    )
+    graph = replace(GRAPH, labels=labels)
+    content = BundleContent(graph, frontend, to_tflite(graph), to_onnx(graph), Golden.of(graph, codes))
+    bundle = write_bundle(tmp_path / "bundle", content, Provenance("nothing", {}))
     model, checked = inspect_model(bundle.path), artefact_cost(bundle.path, "dcase")
     assert _totals(model) == (checked.parameters, checked.n_bytes, checked.macs)
     assert model.labels == labels
