@@ -186,7 +186,8 @@ class Model:
         clips = labelled_clips(self.data, records, classifier.labels, rate_hz)
         correct = 0
         for i in bar(range(len(clips)), "classifying"):
-            correct += classifier.classify(clips.waveforms[i], rate_hz).label == records[i].scene
+            (waveform,) = clips.waveforms[i : i + 1]
+            correct += classifier.classify(waveform, rate_hz).label == records[i].scene
         names = hashlib.sha256("\n".join(sorted(record.filename for record in records)).encode()).hexdigest()
         return {Figure("accuracy", f"{len(records)} test clips, list {names[:12]}"): correct / len(records)}
 

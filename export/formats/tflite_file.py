@@ -75,6 +75,8 @@ class TfliteFile:
         for ends in (self.graph.inputs, self.graph.outputs):
             for number in [] if ends is None else ends:
                 self.graph.tensors[number]  # an index beyond the list is a damaged file
+        for tensor in self.graph.tensors:
+            self.model.buffers[tensor.buffer]
         self.operators = [self._operator(index, raw) for index, raw in enumerate(self.graph.operators)]
 
     def _operator(self, index: int, raw: Any) -> Operator:

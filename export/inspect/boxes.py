@@ -1,8 +1,8 @@
 """The boxes of the picture: one per node, one for the nodes of a global response norm, one per input and output.
 
-A GRN (ConvNeXt V2, Woo et al. 2023) is eleven elementary nodes of the integer graph that always come in one order; they
-share a box that lists them. Blocks that repeat are found by their joins (a sum or a concatenation and what lies between
-it and the fork): the names of a block's nodes begin alike, and other blocks' names differ from them in digits alone.
+A GRN (ConvNeXt V2, Woo et al. 2023) is eleven elementary nodes of the integer graph, always in one order; they share a
+box that lists them. Repeated blocks are identified by their joins (a sum or a concatenation, and the nodes between it
+and the fork): the names of a block's nodes have a common start, which differs from that of other blocks in digits only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .records import Inspection, NodeRow, Shape, TensorRow, printable
+from .records import Inspection, NodeRow, Shape, TensorRow, printable, short_name
 
 Kind = Literal["conv", "depthwise", "linear", "sum", "product", "mean", "table", "norm", "shape", "end", "other"]
 
@@ -29,7 +29,7 @@ KINDS: dict[Kind, str] = {
     "other": "other",
     "end": "input, output",
 }
-# Op names of graph, TFLite, ONNX and PyTorch in lower case without underscores; the first word found decides.
+# Op names of graph, TFLite, ONNX and PyTorch in lower case without underscores; the first match decides.
 _WORDS: tuple[tuple[str, Kind], ...] = (
     ("depthwise", "depthwise"),
     ("conv", "conv"),
@@ -161,7 +161,7 @@ def _box(node: NodeRow) -> Box:
         kind_of(node.op),
         printable(node.op),
         " ".join(part for part in (window, printable(node.detail)) if part),
-        printable(node.name),
+        printable(short_name(node.name)),
         picture_shape(node.output.shape),
         cost_text(node.macs, node.parameter_bytes),
         _hint(node),
@@ -192,7 +192,16 @@ def _group(nodes: tuple[NodeRow, ...]) -> Box:
 def _end(key: str, title: str, tensor: TensorRow, reads: tuple[str, ...] = (), writes: tuple[str, ...] = ()) -> Box:
     hint = f"{title} {printable(tensor.name)}: {picture_shape(tensor.shape)} {tensor.dtype}{_codes(tensor)}"
     return Box(
-        key, "end", title, tensor.dtype, printable(tensor.name), picture_shape(tensor.shape), "", hint, reads, writes
+        key,
+        "end",
+        title,
+        tensor.dtype,
+        printable(short_name(tensor.name)),
+        picture_shape(tensor.shape),
+        "",
+        hint,
+        reads,
+        writes,
     )
 
 
@@ -220,7 +229,7 @@ def picture_shape(shape: Shape) -> str:
 
 
 def cost_text(macs: int | None, n_bytes: int | None) -> str:
-    """Short costs; empty where there are none."""
+    """Short costs; empty for none."""
     if macs is None:
         return "not counted"
     parts = [f"{amount(macs)} MAC"] if macs else []

@@ -1,7 +1,6 @@
 """How the chain of rows is cut into columns, so that the picture has about the shape of a sheet in landscape.
 
-A network is a long chain, a sheet is not. A cut is made where one tensor alone passes, and not inside a block unless
-there is no other place.
+Cuts are made where a single tensor passes, and inside a block only if no other cut exists.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from .rows import Grid
 BOX_WIDTH, BOX_HEIGHT, END_HEIGHT, GROUP_HEIGHT = 250, 54, 40, 84
 TRACK_GAP, LANE, LEVEL = 34, 15, 9
 ARROW, STUB, LABEL, FRAME_PAD = 14, 8, 20, 10
-COLUMN_GAP = 58  # between columns; the edge to the next one runs up there
+COLUMN_GAP = 58  # between columns; the edge to the next column runs through this gap
 ASPECT = 1.45  # width to height of the whole
 MOST_COLUMNS = 60
 

@@ -6,7 +6,7 @@ emitted from; nothing is computed a second way. A graph that the firmware refuse
 
 from __future__ import annotations
 
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.records import Layer as CLayer
 from tinyscene.firmware_harness.emit.schedule import Optimise, plan_calls, schedule
 from tinyscene.firmware_harness.errors import FirmwareError
@@ -30,7 +30,7 @@ def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Li
     Raises:
         TinysceneError: unknown kernel set, or an op without a row in the cost table.
     """
-    kernels = kernel_set(cpu)
+    kernels = kernel_set_named(cpu)
     calls: dict[int, KernelCall] = {}
     firmware: Firmware | None = None
     notes: tuple[str, ...] = ()

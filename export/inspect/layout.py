@@ -203,14 +203,14 @@ class _Column:
         return at_y, tops
 
     def _crossings(self, gap: int, wires: list[Wire]) -> list[Crossing]:
-        found = []
+        crossings = []
         for wire in wires:
             source_x, down_x, port_x = self.track_x(wire.source_track), self._down_x(wire), self.enter[wire]
             if wire.source_row == gap and source_x != down_x:
-                found.append(Crossing(wire, source_x, down_x, 0))
+                crossings.append(Crossing(wire, source_x, down_x, 0))
             if wire.target_row - 1 == gap and down_x != port_x:
-                found.append(Crossing(wire, down_x, port_x, 1))
-        return found
+                crossings.append(Crossing(wire, down_x, port_x, 1))
+        return crossings
 
     def points(self, edge: Edge) -> list[Point]:
         """The corners inside this column."""
@@ -225,7 +225,7 @@ class _Column:
 
     def frames(self) -> list[Frame]:
         """Around the blocks of this column."""
-        found = []
+        frames = []
         for name, members in self.blocks.members.items():
             inside = [self.placed[at] for at in members if at in self.placed]
             if len(inside) != len(members):
@@ -233,7 +233,7 @@ class _Column:
             left = self.x if self.channels.lanes else min(box.x for box in inside) - FRAME_PAD
             top = min(box.y for box in inside) - ARROW - LABEL + 4
             right, bottom = max(box.x + box.width for box in inside), max(box.bottom for box in inside)
-            found.append(
+            frames.append(
                 Frame(
                     name,
                     min(box.x for box in inside),
@@ -243,4 +243,4 @@ class _Column:
                     bottom + FRAME_PAD - 3 - top,
                 )
             )
-        return found
+        return frames

@@ -31,7 +31,7 @@ class Wire:
 class Channels:
     """Lanes and levels of one column as they are handed out."""
 
-    boxes: dict[tuple[int, int], int]  # (row, track) to the box there
+    boxes: dict[tuple[int, int], int]  # (row, track) to the position of the box
     lanes: list[list[tuple[range, int]]] = field(default_factory=list)  # left of track 0: gaps and source of each user
     tracks: list[tuple[int, range, int]] = field(default_factory=list)  # wires in tracks: track, gaps, source
 

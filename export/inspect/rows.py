@@ -50,13 +50,13 @@ class Grid:
         in_row: dict[int, list[int]] = {}
         for box, row in enumerate(self.rows):
             in_row.setdefault(row, []).append(box)
-        found = []
+        segments = []
         necks = sorted(self.necks)
         for above, below in zip([-1, *necks], necks, strict=False):
             inside = [box for row in range(above + 1, below + 1) for box in in_row.get(row, [])]
             if len(inside) > 1 and any(arrivals[box] > 1 for box in inside):
-                found.append(inside)
-        return found
+                segments.append(inside)
+        return segments
 
 
 def grid_of(n_boxes: int, edges: Sequence[Edge]) -> Grid:

@@ -1,7 +1,8 @@
 """The record on a terminal: one line per node, then totals, ends, labels, front end and notes.
 
 The table fits the terminal, and 100 columns where output is piped: names are cut from the left, and columns that do not
-fit are left out and named below. ``--wide`` shows every column at its full width.
+fit are left out and named below. ``--wide`` shows every column at its full width. The general table of
+:mod:`tinyscene.runtime.terminal` breaks no word, so that long names would leave no room for the other columns.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
+from tinyscene.runtime.terminal import PIPED_WIDTH
 
-from .records import Inspection, NodeRow, TensorRow, printable, shape_text
+from .records import Inspection, NodeRow, TensorRow, printable, shape_text, short_name
 
-PIPED_WIDTH = 100
 LEAST_NAME = 14  # characters of a node's name that must be visible before columns are left out
 MOST_REASONS = 5  # why nodes are not counted
 LEFT_OUT_FIRST = ("zero", "scale", "kernel")
@@ -70,9 +71,9 @@ def fitted(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
     """The columns that fit into ``width`` characters, the names cut to what is left, and the headings left out."""
     left_out: list[str] = []
     for word in ("", *LEFT_OUT_FIRST):
-        gone = [column for column in columns if word and column.heading.partition(" ")[0] == word]
-        left_out += [column.heading for column in gone]
-        columns = [column for column in columns if column not in gone]
+        dropped = [column for column in columns if word and column.heading.partition(" ")[0] == word]
+        left_out += [column.heading for column in dropped]
+        columns = [column for column in columns if column not in dropped]
         room = width - sum(column.width + 1 for column in columns if column.heading != "node")
         if room - 1 >= LEAST_NAME:
             break
@@ -105,9 +106,9 @@ def _columns(model: Inspection, *, wide: bool) -> list[Column]:
     zero = column("zero", lambda node: _count(node.output.zero_point), numeric=True)
     cpu = model.firmware.cpu if model.firmware else ""
     kernel = column(f"kernel ({cpu})", lambda node: _kernel(node, mark=cpu != PORTABLE.name))
-    found = [
+    columns = [
         column("#", lambda node: str(node.number), numeric=True),
-        column("node", lambda node: node.name),
+        column("node", lambda node: node.name if wide else short_name(node.name)),
         column("op", lambda node: node.op),
         column("output", lambda node: shape_text(node.output.shape)),
         *([column("type", lambda node: node.output.dtype)] if wide else []),
@@ -117,7 +118,7 @@ def _columns(model: Inspection, *, wide: bool) -> list[Column]:
         *([kernel] if model.firmware else []),
     ]
     if wide:
-        found += [
+        columns += [
             column("window", lambda node: _pair(node.window)),
             column("stride", lambda node: _pair(node.stride)),
             column("detail", lambda node: node.detail),
@@ -125,7 +126,7 @@ def _columns(model: Inspection, *, wide: bool) -> list[Column]:
             column("parameters", lambda node: _count(node.parameters), numeric=True),
             column("weight scales", _weight_scales),
         ]
-    return found
+    return columns
 
 
 def _count(value: int | None) -> str:

@@ -19,10 +19,10 @@ FrontEnd = Callable[[FrontendSpec, Quant, I16], I8]  # waveforms (n, samples) to
 
 
 @dataclass(frozen=True, eq=False)
-class Sounds:
+class Waveforms:
     """Waveforms int16 (n, samples) at the sample rate of the front end."""
 
-    waveforms: I16 | Rows
+    samples: I16 | Rows
     frontend: FrontendSpec
 
 
@@ -36,7 +36,7 @@ class LabelledCodes:
         float_labels: predictions (n,) of the float network.
         devices: recording device (n,) of each clip.
         data: description of the clips.
-        sounds: the waveforms, if available, for targets with a front end of their own.
+        audio: the waveforms, if available, for targets with a front end of their own.
     """
 
     codes: I8
@@ -44,18 +44,18 @@ class LabelledCodes:
     float_labels: I64
     devices: npt.NDArray[np.str_]
     data: str
-    sounds: Sounds | None = None
+    audio: Waveforms | None = None
     _oracle: dict[Rounding, I8] = field(default_factory=dict)
     _samples: dict[tuple[int, int], LabelledCodes] = field(default_factory=dict)
-    _heard: dict[FrontEnd, I8] = field(default_factory=dict)
+    _target_inputs: dict[FrontEnd, I8] = field(default_factory=dict)
 
     def take(self, rows: I64) -> LabelledCodes:
         """The clips at these row numbers, with the outputs computed so far."""
         labels = None if self.labels is None else self.labels[rows]
         oracle = {rounding: scores[rows] for rounding, scores in self._oracle.items()}
         parts = (self.float_labels[rows], self.devices[rows])
-        sounds = self.sounds and Sounds(Rows(self.sounds.waveforms, rows), self.sounds.frontend)
-        return LabelledCodes(self.codes[rows], labels, *parts, self.data, sounds, oracle)
+        audio = self.audio and Waveforms(Rows(self.audio.samples, rows), self.audio.frontend)
+        return LabelledCodes(self.codes[rows], labels, *parts, self.data, audio, oracle)
 
     def oracle(self, graph: Graph, rounding: Rounding) -> I8:
         """The output codes (n, ...) of the NumPy interpreter, computed once."""
@@ -63,14 +63,14 @@ class LabelledCodes:
             self._oracle[rounding] = NumpyEngine(graph, rounding).output_codes(self.codes)
         return self._oracle[rounding]
 
-    def heard(self, front_end: FrontEnd | None, graph: Graph) -> I8:
+    def inputs_of(self, front_end: FrontEnd | None, graph: Graph) -> I8:
         """The network's inputs computed by a target's own front end, once; ``codes`` if it has none."""
-        if front_end is None or self.sounds is None:
+        if front_end is None or self.audio is None:
             return self.codes
-        if front_end not in self._heard:
+        if front_end not in self._target_inputs:
             quant = graph.tensors[graph.input].quant
-            self._heard[front_end] = front_end(self.sounds.frontend, quant, np.asarray(self.sounds.waveforms))
-        return self._heard[front_end]
+            self._target_inputs[front_end] = front_end(self.audio.frontend, quant, np.asarray(self.audio.samples))
+        return self._target_inputs[front_end]
 
     def sample(self, count: int, seed: int = 0) -> LabelledCodes:
         """At most ``count`` clips, the same share of every label; the sample of a seed is drawn once and reused."""

@@ -18,7 +18,7 @@ from tinyscene.training.data.tau22 import Clips
 from ..quantise.calibration import clip_log_mels, evenly
 from ..quantise.quantised_model import network_input
 from .clips import labelled_clips, labelled_records
-from .codes import LabelledCodes, Sounds
+from .codes import LabelledCodes, Waveforms
 
 
 def labelled_codes(bundle: Bundle, data: Path, at_most: int | None = None) -> LabelledCodes:
@@ -41,8 +41,8 @@ def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCode
     log_mels = clip_log_mels(clips, bundle.frontend)
     codes = network_input(bundle.graph, log_mels)
     devices = np.array([record.device for record in clips.records])
-    sounds = Sounds(clips.waveforms, bundle.frontend)
-    return LabelledCodes(codes, clips.targets, _float_predictions(bundle, log_mels), devices, data, sounds)
+    audio = Waveforms(clips.waveforms, bundle.frontend)
+    return LabelledCodes(codes, clips.targets, _float_predictions(bundle, log_mels), devices, data, audio)
 
 
 def _float_predictions(bundle: Bundle, log_mels: F32) -> I64:

@@ -75,7 +75,7 @@ def network_images(log_mels: F32) -> torch.Tensor:
 def clip_log_mels(clips: Clips, frontend: FrontendSpec) -> F32:
     """Log-mels float32 (n, mel, time) of the clips' int16 waveforms."""
     log_mel = LogMel(frontend)
-    return np.stack([log_mel(mono_float32(clips.waveforms[row])) for row in range(len(clips))])
+    return np.stack([log_mel(mono_float32(clips.waveforms[row : row + 1][0])) for row in range(len(clips))])
 
 
 def evenly(count: int, at_most: int | None) -> npt.NDArray[np.int64]:

@@ -167,7 +167,7 @@ def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> T
 def _run_clips(row: TargetRow, engine: Engine, labelled: LabelledCodes, graph: Graph) -> _ClipResults:
     """Run an engine on labelled clips, through the target's own front end if it has one."""
     clips = labelled if row.max_clips is None else labelled.sample(row.max_clips)
-    codes = clips.heard(row.front_end, graph)
+    codes = clips.inputs_of(row.front_end, graph)
     scores, expected = engine.output_codes(codes), clips.oracle(graph, engine.rounding).copy()
     front_end = None
     if codes is not clips.codes:

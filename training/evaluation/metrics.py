@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from tinyscene.runtime.arrays import F32, F64, Bools
+from tinyscene.runtime.manifest import Measure
 
 from ..data.split_files import Record
 from ..errors import TrainingError
@@ -52,7 +53,7 @@ class Metrics:
     log_loss: float
     calibration_error: float
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Measure]:
         return asdict(self)
 
 

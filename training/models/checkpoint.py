@@ -62,14 +62,14 @@ def save_model(
     config: ModelConfig,
     frontend: FrontendSpec,
     labels: tuple[str, ...],
-    metrics: dict[str, object],
+    metrics: Mapping[str, object],
 ) -> None:
     """Write a tinyscene checkpoint: plain tensors and one JSON string."""
     record = {
         "config": config.model_dump(mode="json"),
         "frontend": frontend.to_json(),
         "labels": list(labels),
-        "metrics": metrics,
+        "metrics": dict(metrics),
     }
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     with atomic_file(path) as temporary:

@@ -73,27 +73,27 @@ def _apart(a: Placed, b: Placed) -> bool:
 
 def _faults(layout: Layout) -> list[str]:
     """Everything that is wrong with a layout."""
-    found = [f"{a.box.key} over {b.box.key}" for a, b in combinations(layout.boxes, 2) if not _apart(a, b)]
+    faults = [f"{a.box.key} over {b.box.key}" for a, b in combinations(layout.boxes, 2) if not _apart(a, b)]
     lines: list[tuple[int, tuple[tuple[float, float], tuple[float, float]]]] = []
     for route in layout.routes:
         source, target = layout.boxes[route.edge.source], layout.boxes[route.edge.target]
         (_, _), (x, y) = route.points[0], route.points[-1]
         if route.points[0] != (source.middle, source.bottom) or y != target.y:
-            found.append(f"{source.box.key} to {target.box.key} does not end at its boxes")
+            faults.append(f"{source.box.key} to {target.box.key} does not end at its boxes")
         if not target.x < x < target.x + target.width:
-            found.append(f"{source.box.key} enters beside {target.box.key}")
+            faults.append(f"{source.box.key} enters beside {target.box.key}")
         lines += [(route.edge.source, part) for part in pairwise(route.points)]
     for _, ((x1, y1), (x2, y2)) in lines:
         left, right, top, bottom = *sorted((x1, x2)), *sorted((y1, y2))
         if left != right and top != bottom:
-            found.append("an edge runs askew")
+            faults.append("an edge is not axis-parallel")
         beside = [box for box in layout.boxes if left < box.x + box.width and box.x < right + (left == right) * 1e-6]
         crossed = [box for box in beside if top < box.bottom and box.y < bottom + (top == bottom) * 1e-6]
-        found += [f"an edge crosses {placed.box.key}" for placed in crossed]
+        faults += [f"an edge crosses {placed.box.key}" for placed in crossed]
     for (a, p), (b, q) in combinations(lines, 2):
         if a != b and _run_together(p, q):
-            found.append(f"edges of boxes {a} and {b} run together")
-    return found
+            faults.append(f"edges of boxes {a} and {b} run together")
+    return faults
 
 
 def _run_together(p, q) -> bool:
@@ -125,7 +125,7 @@ def test_real_networks_have_no_faults(make, tmp_path):
     assert _faults(layout) == []
 
 
-def test_a_fault_is_found():
+def test_a_broken_layout_has_faults():
     boxes = _random_boxes(random.Random(1))
     layout = lay_out(boxes, edges_of(boxes))
     at_one_place = tuple(Placed(p.box, 0, 0, p.width, p.height) for p in layout.boxes)

@@ -41,7 +41,7 @@ def test_no_more_clips_than_asked(tmp_path: Path) -> None:
 
 
 def test_folders_without_audio_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing to hear")
+    (tmp_path / "notes.txt").write_text("no audio")
     with pytest.raises(ExportError, match="no audio to calibrate on"):
         calibration_log_mels(tmp_path, SPEC, 3)
     with pytest.raises(ExportError, match="no audio"):

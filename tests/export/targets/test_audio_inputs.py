@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tinyscene.export.labelled.codes import LabelledCodes, Sounds
+from tinyscene.export.labelled.codes import LabelledCodes, Waveforms
 from tinyscene.export.targets.audio_inputs import FrontEnd, c_front_end, onnx_front_end, pytorch_front_end
 from tinyscene.export.targets.table import TARGETS, TargetRow
 from tinyscene.export.verify.verify import verify
@@ -55,8 +55,8 @@ def test_codes_are_the_runtime_s_except_near_ties(front_end: FrontEnd, name: str
 def _labelled(bundle: Bundle, waveforms: np.ndarray) -> LabelledCodes:
     codes = _codes(bundle.frontend, bundle.graph.tensors[bundle.graph.input].quant, waveforms)
     zeros = np.zeros(CLIPS, np.int64)
-    sounds = Sounds(waveforms, bundle.frontend)
-    return LabelledCodes(codes, zeros, zeros, np.full(CLIPS, "a"), "noise", sounds)
+    audio = Waveforms(waveforms, bundle.frontend)
+    return LabelledCodes(codes, zeros, zeros, np.full(CLIPS, "a"), "noise", audio)
 
 
 @pytest.mark.needs_tool("gcc")
