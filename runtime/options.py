@@ -1,7 +1,6 @@
-"""Options that several commands have: the same thing has the same name, letter for letter, wherever it is asked for.
+"""Options and arguments that several commands share, with their help and shell completion.
 
-``docs/commands.md`` lists them. Names that a shell can complete are held here too, where more than one command takes
-them.
+``docs/commands.md`` lists them. An option that one command alone takes is defined with that command.
 """
 
 from __future__ import annotations
@@ -18,59 +17,59 @@ from .terminal import set_quiet
 
 
 def one_of(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Completes one of these names."""
+    """Shell completion of one of these names."""
     known = list(names)
 
-    def completed(incomplete: str) -> list[str]:
+    def complete(incomplete: str) -> list[str]:
         return [name for name in known if name.startswith(incomplete)]
 
-    return completed
+    return complete
 
 
 def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Completes the last of several names with commas between them."""
+    """Shell completion of the last of several comma-separated names; names that are already given are left out."""
     known = list(names)
 
-    def completed(incomplete: str) -> list[str]:
+    def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
-        taken = before.split(",")
-        return [f"{before}{comma}{name}" for name in known if name.startswith(last) and name not in taken]
+        given = before.split(",")
+        return [f"{before}{comma}{name}" for name in known if name.startswith(last) and name not in given]
 
-    return completed
+    return complete
 
 
 def quietened(quiet: bool) -> bool:
-    """The callback of every ``--quiet``."""
+    """The callback of every ``--quiet``: no progress and no notes in this process."""
     set_quiet(quiet)
     return quiet
 
 
 def in_a_folder(path: Path | None) -> Path | None:
-    """The callback of options that name a file to write: refused before minutes of work, not after them.
+    """The callback of options that name a file to write, which is refused before the work and not after it.
 
     Raises:
-        RuntimeFailure: its folder is not there.
+        RuntimeFailure: the file's folder does not exist.
     """
     if path is not None and not path.parent.is_dir():
-        raise RuntimeFailure(str(path), "cannot be written", got="no such folder", next_step=f"make {path.parent}")
+        raise RuntimeFailure(str(path), "cannot be written", got="no such folder", next_step=f"create {path.parent}")
     return path
 
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.", callback=quietened)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.", callback=quietened)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Engine = Annotated[
     str,
     typer.Option(metavar="NAME", help=f"{', '.join(ENGINE_NAMES)}.", autocompletion=one_of(ENGINE_NAMES)),
 ]
 RecordFile = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="Write the JSON document to a file.", callback=in_a_folder),
+    typer.Option("--out", metavar="FILE", help="Write the JSON document to this file.", callback=in_a_folder),
 ]
 ReportFile = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE.html", help="Write one page with everything.", callback=in_a_folder),
+    typer.Option("--report", metavar="FILE.html", help="Write one self-contained HTML page.", callback=in_a_folder),
 ]
 MarkdownFile = Annotated[
     Path | None,

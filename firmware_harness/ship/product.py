@@ -163,10 +163,10 @@ class Product:
     def _preamble(self) -> str:
         lines = [
             "/* SPDX-License-Identifier: Apache-2.0",
-            f" * Emitted by {self.generator} from model {_plain(self.graph.name)}. Do not edit; export again.",
+            f" * Emitted by {self.generator} from model {_plain(self.graph.name)}. Do not edit it.",
             f" * Digest {self.emitted.digest}.",
             " *",
-            " * C99 of GCC or Clang. Everything is static except the functions of the header and functions in assembly. */",
+            " * C99 of GCC or Clang. Everything is static except the header's functions and those in assembly. */",
             "/* clang-format off */",
         ]
         requirement = C_FOLDER / f"require_{self.options.cpu}.h"

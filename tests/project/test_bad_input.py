@@ -1,4 +1,4 @@
-"""What users really feed it: each wrong input costs one clear line and exit code 2, and leaves nothing half-written."""
+"""Wrong inputs: each gives one line on standard error and exit code 2, and leaves no partial file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def noise(seconds: float, channels: int = 1) -> np.ndarray:
 
 
 def failure(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """The one line the command ends with; it must be the only one, and the exit code 2."""
+    """The single line that a failing command prints; the exit code must be 2."""
     code = command_line.main(words)
     err = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
     assert code == 2, err
@@ -59,7 +59,7 @@ def write_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "expected"),
     [
         (write_missing, "no such file"),
         (write_empty, "empty"),
@@ -70,18 +70,18 @@ def write_short(path: Path) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_unusable_audio(write, said, tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
+def test_unusable_audio(write, expected, tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
     clip = tmp_path / "clip.wav"
     write(clip)
     line = failure(["run", str(tiny_bundle.path), str(clip)], capfd)
     assert "clip.wav" in line
-    assert any(words in line for words in said.split("|")), line
+    assert any(words in line for words in expected.split("|")), line
 
 
 @pytest.mark.parametrize(
     ("channels", "rate_hz", "note"), [(2, RATE_HZ, "mixed down"), (1, 8_000, "8,000 Hz")], ids=["stereo", "8kHz"]
 )
-def test_usable_audio_is_answered_and_what_was_done_to_it_is_said(
+def test_audio_that_is_converted_is_classified_with_a_note(
     channels: int, rate_hz: int, note: str, tiny_bundle: Bundle, tmp_path: Path, capfd
 ) -> None:
     sf.write(tmp_path / "clip.wav", noise(2.0, channels), rate_hz)
@@ -111,7 +111,7 @@ def test_a_bundle_with_one_changed_byte(command: str, name: str, tiny_bundle: Bu
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-def test_a_checkpoint_of_another_net(tmp_path: Path, capfd) -> None:
+def test_a_checkpoint_of_another_network(tmp_path: Path, capfd) -> None:
     torch.save({"state_dict": {"model.resnet.conv1.weight": torch.zeros(8, 3, 7, 7)}}, tmp_path / "other.ckpt")
     for words in (["import"], ["check"], ["export", "--ptq", str(tmp_path), "--out", str(tmp_path / "out")]):
         line = failure([words[0], str(tmp_path / "other.ckpt"), *words[1:]], capfd)
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_net(tmp_path: Path, capfd) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"PK\x03\x04 cut short", b"not a checkpoint at all"], ids=["empty", "cut", "text"]
 )
-def test_a_file_that_is_no_checkpoint(content: bytes, tmp_path: Path, capfd) -> None:
+def test_a_file_that_is_not_a_checkpoint(content: bytes, tmp_path: Path, capfd) -> None:
     (tmp_path / "a.ckpt").write_bytes(content)
     assert "a.ckpt" in failure(["import", str(tmp_path / "a.ckpt")], capfd)
     assert "a.ckpt" in failure(["check", str(tmp_path / "a.ckpt")], capfd)
@@ -136,26 +136,26 @@ def test_an_unknown_preset_names_the_known_ones(tmp_path: Path, capfd) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["r.yaml"]
 
 
-def test_a_data_folder_that_is_none(tmp_path: Path, capfd) -> None:
+def test_a_missing_data_folder(tmp_path: Path, capfd) -> None:
     for words in (["train", "cpm23-8", "--out", "run"], ["demo", "--out", "run"]):
         out = str(tmp_path / "run")
         line = failure([*(out if w == "run" else w for w in words), "--data", str(tmp_path / "nowhere")], capfd)
         assert "nowhere" in line
 
 
-def test_export_wants_one_way_to_int8(tmp_path: Path, capfd) -> None:
+def test_export_requires_exactly_one_of_ptq_and_qat(tmp_path: Path, capfd) -> None:
     line = failure(["export", "a.pt", "--out", str(tmp_path / "b")], capfd)
     assert "--ptq" in line
     assert "--qat" in line
 
 
-def test_export_does_not_replace_what_is_there(tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
+def test_export_replaces_nothing_without_overwrite(tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
     line = failure(["export", "a.pt", "--ptq", str(tmp_path), "--out", str(tiny_bundle.path)], capfd)
     assert "--overwrite" in line
 
 
-def test_verify_knows_what_it_cannot_do_before_it_works(tmp_path, tiny_bundle, capfd):
-    """The names of NPUs were missing from the list, and a report into no folder failed after minutes of work."""
+def test_verify_refuses_unknown_targets_and_folders_before_it_starts(tmp_path, tiny_bundle, capfd):
+    """The list of known targets includes the NPUs, and a report into a missing folder is refused before any work."""
     line = failure(["verify", str(tiny_bundle.path), "--targets", "numpy-double,ethos-u99"], capfd)
     assert "target 'ethos-u99': unknown" in line
     assert "ethos-u55-128" in line
@@ -164,7 +164,7 @@ def test_verify_knows_what_it_cannot_do_before_it_works(tmp_path, tiny_bundle, c
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["bench", "BUNDLE", "--out", "FOLDER/nowhere/b.json"], "no such folder"),
         (["eval", "BUNDLE", "--data", "FOLDER", "--out", "FOLDER/nowhere/e.json"], "no such folder"),
@@ -177,16 +177,15 @@ def test_verify_knows_what_it_cannot_do_before_it_works(tmp_path, tiny_bundle, c
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_words_that_cannot_be_meant(words, said, tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
-    """A file that could not be written failed after the work, a rate of 0 was taken for the default, and a misspelt
-    command for a bundle."""
-    given = [word.replace("BUNDLE", str(tiny_bundle.path)).replace("FOLDER", str(tmp_path)) for word in words]
-    assert said in failure(given, capfd)
+def test_invalid_arguments(words, expected, tiny_bundle: Bundle, tmp_path: Path, capfd) -> None:
+    """Files that cannot be written, a sample rate of 0, misspelt sub-commands: refused before any work."""
+    words = [word.replace("BUNDLE", str(tiny_bundle.path)).replace("FOLDER", str(tmp_path)) for word in words]
+    assert expected in failure(words, capfd)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "expected"),
     [
         ("model: cpm23-8\nepoch: 1\nlearning_rate: 0.1\n", "field 'epoch': no such field"),
         ("model: cpm23-8\nlearning_rate: 0.1\n", "field 'epochs': Field required; next"),
@@ -194,6 +193,6 @@ def test_words_that_cannot_be_meant(words, said, tiny_bundle: Bundle, tmp_path: 
     ],
     ids=["misspelt", "missing", "unknown"],
 )
-def test_a_recipe_names_the_field_that_is_wrong(recipe: str, said: str, tmp_path: Path, capfd) -> None:
+def test_the_error_of_a_recipe_names_its_field(recipe: str, expected: str, tmp_path: Path, capfd) -> None:
     (tmp_path / "r.yaml").write_text(recipe)
-    assert said in failure(["train", str(tmp_path / "r.yaml"), "--data", str(tmp_path), "--out", "run"], capfd)
+    assert expected in failure(["train", str(tmp_path / "r.yaml"), "--data", str(tmp_path), "--out", "run"], capfd)

@@ -1,4 +1,4 @@
-"""tests/conftest.py itself: what is missing is skipped by name and listed, and fails where CI=true."""
+"""tests/conftest.py: a missing tool or package skips the test, listed by name, and fails it when CI=true."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_module():
     pass
 
 @pytest.mark.needs_tool("bash")
-def test_there(needs_module):
+def test_both_exist(needs_module):
     needs_module("numpy")
 
 def test_data(shared_data):
@@ -46,9 +46,9 @@ def suite(tmp_path: Path, repository: Path) -> Path:
 
 
 def _run(suite: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the suite in one worker, as `make test` would, without this run's own settings."""
-    ours = ("PYTEST_", "OMP_", "TINYSCENE_")
-    clean = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith(ours)}
+    """Run the suite in one worker, as `make test` does, without the variables of the surrounding test run."""
+    left_out = ("PYTEST_", "OMP_", "TINYSCENE_")
+    clean = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith(left_out)}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "1", "-p", "no:cacheprovider", "test_suite.py"],
         cwd=suite,
@@ -59,7 +59,7 @@ def _run(suite: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_locally_a_missing_thing_is_a_skip_by_name(suite):
+def test_locally_a_missing_tool_or_package_is_a_skip(suite):
     result = _run(suite)
     assert result.returncode == 0, result.stdout
     assert "skipped, and why" in result.stdout
@@ -69,7 +69,7 @@ def test_locally_a_missing_thing_is_a_skip_by_name(suite):
     assert "2 passed, 4 skipped" in result.stdout
 
 
-def test_in_ci_a_missing_thing_is_a_failure(suite):
+def test_in_ci_a_missing_tool_or_package_is_a_failure(suite):
     result = _run(suite, CI="true")
     assert result.returncode == 1
     assert result.stdout.count("is missing, and CI=true allows no gaps") >= 3
@@ -78,7 +78,7 @@ def test_in_ci_a_missing_thing_is_a_failure(suite):
     assert "failed" in summary or "error" in summary
 
 
-def test_shared_data_is_where_the_variable_says(suite, tmp_path):
+def test_a_variable_names_the_folder_of_shared_data(suite, tmp_path):
     (tmp_path / "elsewhere" / "golden").mkdir(parents=True)
     result = _run(suite, TINYSCENE_SHARED=str(tmp_path / "elsewhere"))
     assert "3 passed, 3 skipped" in result.stdout

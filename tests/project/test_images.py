@@ -1,4 +1,4 @@
-"""The Dockerfiles say what the rest of the tree says; building them is for `make test-docker`."""
+"""The Dockerfiles agree with pyproject.toml, .ci/setup and the tree; `make test-docker` builds them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ IMAGES = ("dev", "train", "firmware", "pi")
 
 
 def _dockerfile(repository: Path, image: str) -> str:
-    """Its instructions, each on one line."""
+    """The instructions of a Dockerfile, each on one line."""
     text = (repository / "docker" / f"{image}.Dockerfile").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return "\n".join(lines).replace("\\\n", " ")
 
 
-def test_there_are_four(repository):
+def test_the_four_dockerfiles_are_in_compose(repository):
     assert {path.stem for path in (repository / "docker").glob("*.Dockerfile")} == set(IMAGES)
     compose = (repository / "docker" / "compose.yaml").read_text()
     assert set(re.findall(r"docker/(\w+)\.Dockerfile", compose)) == set(IMAGES)
@@ -49,25 +49,25 @@ def test_what_it_copies_is_not_ignored(image, repository):
 
 
 @pytest.mark.parametrize("image", ["dev", "firmware"])
-def test_it_has_the_compilers_and_emulators_of_the_set_up(image, repository):
-    wanted = set(re.findall(r"missing\+=\(([^)]+)\)", (repository / ".ci" / "setup").read_text()))
+def test_it_installs_the_compilers_and_emulators_of_the_set_up(image, repository):
+    groups = set(re.findall(r"missing\+=\(([^)]+)\)", (repository / ".ci" / "setup").read_text()))
     words = _dockerfile(repository, image).split()
-    assert {name for group in wanted for name in group.split()} <= set(words)
+    assert {name for group in groups for name in group.split()} <= set(words)
 
 
-def test_the_image_of_the_pi_holds_what_the_emulated_one_does(repository):
+def test_the_pi_image_has_the_packages_of_the_emulated_pi(repository):
     text = _dockerfile(repository, "pi")
     assert set(SYSTEM_PACKAGES) <= set(text.rpartition("FROM ")[2].split())
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    asked = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]} | {"onnxruntime"}
+    required = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]} | {"onnxruntime"}
     assert "requirements.txt onnxruntime" in text
     pins = (repository / "docker" / "constraints.txt").read_text().splitlines()
     for wheel in WHEELS:
         assert wheel in pins
-        assert wheel.partition("==")[0] in asked
+        assert wheel.partition("==")[0] in required
 
 
-def test_requirements_are_those_of_the_project_with_extras_resolved(repository):
+def test_requirements_of_an_image_are_those_of_the_project_with_extras_resolved(repository):
     command = [sys.executable, "docker/requirements.py", "pyproject.toml", "export"]
     printed = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout.splitlines()
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]

@@ -1,4 +1,4 @@
-"""What a small machine gets: the built wheel alone classifies a recording, without PyTorch, a compiler or the tree."""
+"""The base install: the built wheel classifies a recording without PyTorch, a compiler or the source tree."""
 
 from __future__ import annotations
 
@@ -27,27 +27,11 @@ def _python(executable: str | Path, code: str, **options) -> str:
 
 
 def test_importing_the_library_is_quick(repository):
-    """CPU time, the best of several: a busy machine should not decide."""
+    """CPU time, the minimum of several runs: other load on the machine does not count."""
     code = "from time import process_time as t; begin = t(); import tinyscene.runtime.classify; print(t() - begin)"
     seconds = min(float(_python(sys.executable, code, cwd=repository)) for _ in range(10))
     print(f"import tinyscene.runtime.classify: {1e3 * seconds:.0f} ms")
     assert seconds < IMPORT_S
-
-
-@pytest.fixture(scope="module")
-def wheel(repository, tmp_path_factory) -> Path:
-    """The wheel of this tree."""
-    folder = tmp_path_factory.mktemp("wheel")
-    tree = folder / "tree"
-    tree.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "tinyscene/command_line.py"):
-        shutil.copy(repository / name, tree)
-    for package in ("export", "firmware_harness", "runtime", "training"):
-        shutil.copytree(repository / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
-    build = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(folder)], cwd=tree, check=True, capture_output=True)
-    (built,) = folder.glob("tinyscene-*.whl")
-    return built
 
 
 def _installed(python: str | Path, wheel: Path, repository: Path, *options: str) -> None:
@@ -60,7 +44,7 @@ def _installed(python: str | Path, wheel: Path, repository: Path, *options: str)
 
 @pytest.fixture(scope="module")
 def base(wheel, repository, tmp_path_factory) -> Path:
-    """A new environment's bin folder, with the wheel in it."""
+    """The bin folder of a new environment with the wheel and the packages that it requires."""
     folder = tmp_path_factory.mktemp("base")
     venv.create(folder / "env", with_pip=True)
     _installed(folder / "env" / "bin" / "python", wheel, repository)
@@ -71,13 +55,13 @@ def base(wheel, repository, tmp_path_factory) -> Path:
 def test_the_wheel_alone_classifies(base, bundle, tmp_path):
     soundfile.write(tmp_path / "clip.wav", noise(1, 3 * RATE), RATE, subtype="PCM_16")
     environment = {"PATH": str(base), "HOME": str(tmp_path), "LANG": os.environ.get("LANG", "C.UTF-8")}  # no compiler
-    found = _python(
+    not_in_base = _python(
         base / "python",
         f"import importlib.util as u; print([n for n in {NOT_IN_BASE!r} if u.find_spec(n)])",
         cwd=tmp_path,
         env=environment,
     )
-    assert found.strip() == "[]"
+    assert not_in_base.strip() == "[]"
     answers = {}
     for engine in ("litert", "numpy-single"):
         ran = subprocess.run(
@@ -92,7 +76,7 @@ def test_the_wheel_alone_classifies(base, bundle, tmp_path):
         answers[engine] = [hop["scores"] for hop in clip["hops"]]
     assert len(answers["litert"]) == 3
     assert answers["litert"] == answers["numpy-single"]
-    said = json.loads(
+    record = json.loads(
         subprocess.run(
             [str(base / "tinyscene"), "doctor", "--json"],
             cwd=tmp_path,
@@ -102,7 +86,7 @@ def test_the_wheel_alone_classifies(base, bundle, tmp_path):
             check=True,
         ).stdout
     )
-    works = {one["name"]: one["works"] for one in said["findings"]}
+    works = {one["name"]: one["works"] for one in record["findings"]}
     assert works["litert"]
     assert not works["ort"]
     assert not works["train"]
@@ -110,7 +94,7 @@ def test_the_wheel_alone_classifies(base, bundle, tmp_path):
 
 
 @pytest.mark.slow
-def test_its_size_and_memory_are_as_the_readme_says(base, bundle, tmp_path, repository):
+def test_its_size_and_memory_are_those_of_the_readme(base, bundle, tmp_path, repository):
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = Path(_python(base / "python", code, cwd=tmp_path).strip())
     files = [path for path in packages.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
@@ -132,17 +116,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 @pytest.fixture
-def heard(bundle, tmp_path) -> Path:
-    """A folder to show to another system: a bundle and a recording of three seconds."""
-    folder = tmp_path / "heard"
+def recording(bundle, tmp_path) -> Path:
+    """A folder to mount in another system: a bundle and a recording of three seconds."""
+    folder = tmp_path / "recording"
     shutil.copytree(bundle.path, folder / "bundle")
     soundfile.write(folder / "clip.wav", noise(1, 3 * RATE), RATE, subtype="PCM_16")
     return folder
 
 
 def _run_words(engine: str) -> list[str]:
-    """`tinyscene run` with the wheel and what it asks for at /mnt/site, and the recording at /mnt/heard."""
-    words = ["run", "/mnt/heard/bundle", "/mnt/heard/clip.wav", "--engine", engine, "--json"]
+    """`tinyscene run` with the wheel and its requirements at /mnt/site, and the recording at /mnt/recording."""
+    words = ["run", "/mnt/recording/bundle", "/mnt/recording/clip.wav", "--engine", engine, "--json"]
     return ["/usr/bin/python3", "-m", "tinyscene", *words]
 
 
@@ -152,8 +136,8 @@ def _scores(printed: str) -> list[list[float]]:
 
 
 @pytest.mark.slow
-def test_the_wheel_alone_classifies_on_an_emulated_raspberry_pi(wheel, heard, repository, tmp_path):
-    """Debian's Python 3.11 for arm64 with the published wheels, nothing else; LiteRT beside the kernels of NumPy."""
+def test_the_wheel_alone_classifies_on_an_emulated_raspberry_pi(wheel, recording, repository, tmp_path):
+    """Debian's Python 3.11 for arm64 with the published wheels alone; LiteRT and the NumPy kernels agree."""
     from tinyscene.export.errors import ExportError
     from tinyscene.export.targets.raspberry_pi import PROCESSORS, pi_root, pip_options, run_on_pi
 
@@ -163,10 +147,10 @@ def test_the_wheel_alone_classifies_on_an_emulated_raspberry_pi(wheel, heard, re
         pytest.skip(str(problem))
     site = tmp_path / "site"
     _installed(sys.executable, wheel, repository, "--target", str(site), "--no-compile", *pip_options())
-    shown = {"site": site, "heard": heard}
+    mounts = {"site": site, "recording": recording}
     answers = {
         engine: _scores(
-            run_on_pi(_run_words(engine), PROCESSORS["pi4"], shown, python_path="/mnt/site", where="base wheel")
+            run_on_pi(_run_words(engine), PROCESSORS["pi4"], mounts, python_path="/mnt/site", where="base wheel")
         )
         for engine in ("litert", "numpy-single")
     }
@@ -178,21 +162,23 @@ def test_the_wheel_alone_classifies_on_an_emulated_raspberry_pi(wheel, heard, re
 @pytest.mark.needs_tool("mmdebstrap", "unshare")
 @pytest.mark.skipif(os.geteuid() != 0, reason="changing the root needs root")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the wheels are chosen for x86-64")
-def test_the_wheel_alone_classifies_on_python_3_13(wheel, heard, repository, tmp_path):
-    """Debian 13's Python, unpacked and not installed. No Debian has 3.12."""
+def test_the_wheel_alone_classifies_on_python_3_13(wheel, recording, repository, tmp_path):
+    """The Python of Debian 13, unpacked and not installed. No Debian release has 3.12."""
     root, site = tmp_path / "root", tmp_path / "site"
     packages = "--include=python3,libstdc++6,base-files"
-    made = subprocess.run(["mmdebstrap", "--quiet", "--variant=extract", packages, "trixie", str(root)], check=False)
-    if made.returncode != 0:
+    unpacked = subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=extract", packages, "trixie", str(root)], check=False
+    )
+    if unpacked.returncode != 0:
         pytest.skip("Debian 13 packages are missing")
     tags = [word for tag in ("2014", "_2_17", "_2_27", "_2_28") for word in ("--platform", f"manylinux{tag}_x86_64")]
     abis = [word for abi in ("cp313", "abi3", "none") for word in ("--abi", abi)]
     chosen = ["--only-binary=:all:", "--python-version", "3.13", "--implementation", "cp", *tags, *abis]
     _installed(sys.executable, wheel, repository, "--target", str(site), "--no-compile", *chosen)
     script = f"""
-mkdir -p {root}/mnt/site {root}/mnt/heard {root}/proc {root}/sys {root}/dev
+mkdir -p {root}/mnt/site {root}/mnt/recording {root}/proc {root}/sys {root}/dev
 mount --bind {site} {root}/mnt/site
-mount --bind {heard} {root}/mnt/heard
+mount --bind {recording} {root}/mnt/recording
 mount --bind /proc {root}/proc
 mount --rbind /sys {root}/sys
 mount --rbind /dev {root}/dev
@@ -201,10 +187,10 @@ exec chroot {root} "$@"
     around = ["unshare", "--mount", "bash", "-euc", script, "bash"]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "/mnt/site", "LC_ALL": "C.UTF-8"}
 
-    def said(*words: str) -> str:
+    def output(*words: str) -> str:
         return subprocess.run([*around, *words], env=environment, capture_output=True, text=True, check=True).stdout
 
-    assert said("/usr/bin/python3", "--version").startswith("Python 3.13")
-    answers = {engine: _scores(said(*_run_words(engine))) for engine in ("litert", "numpy-single")}
+    assert output("/usr/bin/python3", "--version").startswith("Python 3.13")
+    answers = {engine: _scores(output(*_run_words(engine))) for engine in ("litert", "numpy-single")}
     assert len(answers["litert"]) == 3
     assert answers["litert"] == answers["numpy-single"]
