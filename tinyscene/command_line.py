@@ -8,7 +8,7 @@ The name of a command is the first word, or the first two words where the table 
 `./export`; after an option or `--`, a word is an argument.
 
 Refuses unknown and misspelt names. A failure is one line on standard error and exit code 2, with a traceback only under
-`--debug`; an interrupted command exits with 130, one whose output nobody reads any more with 141.
+`--debug`; an interrupted command exits with 130, one whose output pipe is closed with 141.
 """
 
 from __future__ import annotations
