@@ -152,7 +152,7 @@ def _application(called: Command | None) -> typer.Typer:
 
 
 def _shorten_help(options: Sequence[object]) -> None:
-    """Typer's help for ``--show-completion`` takes two lines, and the list of commands no longer fits one screen."""
+    """Shorten Typer's two lines for ``--show-completion``, so that the list of commands fits one screen."""
     for option in options:
         if isinstance(option, typer.core.TyperOption) and option.name == "show_completion":
             option.help = "Print the completion script of the current shell."
