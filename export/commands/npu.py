@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.options import AsJson, Quiet, some_of
 
 from ..targets.ethos_u import NPUS, Estimates, estimate, npu_named, vela_path
@@ -91,7 +92,7 @@ def _tflite_content(model: Path) -> bytes:
     from ..errors import ExportError
 
     if model.suffix != ".tflite":
-        return read_bundle(model).file("model.tflite")
+        return read_bundle(model).file(TFLITE_MODEL)
     if not model.is_file():
         raise ExportError(str(model), "no such file", next_step="check the path")
     return model.read_bytes()

@@ -100,6 +100,6 @@ def _detail(op: ops.Op, node: Node) -> str:
         parts.append(op.function)
     elif isinstance(op, ops.Concat):
         parts.append(f"axis {op.axis}")
-    if getattr(op, "relu", False):
+    if ops.has_relu(op):
         parts.append("relu")
     return " ".join(parts)

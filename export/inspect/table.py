@@ -1,7 +1,8 @@
 """The record on a terminal: one line per node, then totals, ends, labels, front end and notes.
 
 The table fits the terminal, and 100 columns where output is piped: names are cut from the left, and columns that do not
-fit are left out and named below. ``--wide`` shows every column at its full width.
+fit are left out and named below. ``--wide`` shows every column at its full width. The general table of
+:mod:`tinyscene.runtime.terminal` breaks no word, so that long names would leave no room for the other columns.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
+from tinyscene.runtime.terminal import PIPED_WIDTH
 
 from .records import Inspection, NodeRow, TensorRow, printable, shape_text, short_name
 
-PIPED_WIDTH = 100
 LEAST_NAME = 14  # characters of a node's name that must be visible before columns are left out
 MOST_REASONS = 5  # why nodes are not counted
 LEFT_OUT_FIRST = ("zero", "scale", "kernel")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
@@ -113,7 +114,7 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
     """
     with tempfile.TemporaryDirectory(prefix="tinyscene-vela-") as name:
         folder = Path(name)
-        (folder / "model.tflite").write_bytes(tflite)
+        (folder / TFLITE_MODEL).write_bytes(tflite)
         printed = _run_vela(folder, npu)
         summary = next(folder.glob("*_summary_*.csv"), None)
         if summary is None:
@@ -159,7 +160,7 @@ def estimate_all(tflite: bytes, names: Iterable[str], on_npu: Callable[[str], No
 
 def _run_vela(folder: Path, npu: Npu) -> str:
     command = [
-        *(str(vela_path()), "model.tflite", "--output-dir", "."),
+        *(str(vela_path()), TFLITE_MODEL, "--output-dir", "."),
         *("--accelerator-config", npu.name, "--config", "Arm/vela.ini"),
         *("--system-config", npu.system_config, "--memory-mode", npu.memory_mode),
     ]

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
 from .environments import tensorflow_python, tflite_runtime_python
@@ -47,7 +48,7 @@ class OtherTfliteEngine:
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""
-        job = JobInput(self._arguments, inputs=codes, files={"model.tflite": self._model})
+        job = JobInput(self._arguments, inputs=codes, files={TFLITE_MODEL: self._model})
         output = self._worker.run(job)
         self.notes = (f"version {output.record.version}",)
         return output.arrays

@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from tests.graphs import small_net
 from tinyscene.command_line import main
 from tinyscene.export.formats.tflite_write import to_tflite
-from tinyscene.export.inspect.table import PIPED_WIDTH, Column, fitted
+from tinyscene.export.inspect.table import Column, fitted
+from tinyscene.runtime.terminal import PIPED_WIDTH
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,14 @@ from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.graph_listing import graph_listing
 from tinyscene.export.inspect.read import inspect_model
 from tinyscene.export.inspect.records import FrontEndRow, Inspection, printable, shape_text
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.runtime import ops
-from tinyscene.runtime.bundle import Golden, write_bundle
+from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.plan import plan
 from tinyscene.runtime.spec import preset
 from tinyscene.training.models.checkpoint import save_model
@@ -79,18 +80,9 @@ def test_a_bundle_has_arena_labels_and_front_end(tmp_path):
     frontend = replace(preset("cpm23"), name="small", n_mels=20, clip_samples=6501)
     labels = tuple(f"scene_{i}" for i in range(GRAPH.tensors[GRAPH.output].shape[-1]))
     codes = np.zeros((1, *GRAPH.tensors[GRAPH.input].shape[1:]), np.int8)
-    bundle = write_bundle(
-        tmp_path / "bundle",
-        graph=GRAPH,
-        frontend=frontend,
-        labels=labels,
-        tflite=to_tflite(GRAPH),
-        onnx=to_onnx(GRAPH),
-        golden=Golden.of(GRAPH, codes),
-        metrics={},
-        data="nothing",
-        tools={},
-    )
+    graph = replace(GRAPH, labels=labels)
+    content = BundleContent(graph, frontend, to_tflite(graph), to_onnx(graph), Golden.of(graph, codes))
+    bundle = write_bundle(tmp_path / "bundle", content, Provenance("nothing", {}))
     model, checked = inspect_model(bundle.path), artefact_cost(bundle.path, "dcase")
     assert _totals(model) == (checked.parameters, checked.n_bytes, checked.macs)
     assert model.labels == labels
@@ -125,7 +117,7 @@ def test_a_checkpoint_layer_by_layer(tmp_path):
 @pytest.mark.parametrize("cpu", ["c99", "dsp", "mve"])
 def test_kernels_are_those_that_the_emitted_c_calls(cpu):
     model = graph_listing(GRAPH, "graph", cpu, "speed").record("m")
-    emitted = emit(GRAPH, kernel_set(cpu), "speed")
+    emitted = emit(GRAPH, kernel_set_named(cpu), "speed")
     called = re.findall(r"^    (ts_\w+)\(&layer_\d+", emitted.model_c, re.M)
     first_nodes = [node for node in model.nodes if node.call is not None and node.call.first == node.number]
     assert [node.call.kernel for node in first_nodes if node.call] == called
