@@ -176,7 +176,7 @@ def _entry(where: str, record: object) -> BaselineEntry:
         raise ExportError(where, "unknown name", expected=" | ".join(UNITS), got=got)
     entry = BaselineEntry(Figure(record["name"], str(record.get("of"))), 0.0, 0.0)
     if set(record) != set(_record(entry)) or not isinstance(record["of"], str):
-        raise ExportError(where, "unexpected fields", expected=list(_record(entry)), got=list(record))
+        raise ExportError(where, "wrong fields", expected=list(_record(entry)), got=list(record))
     largest = 1 if entry.figure.name in QUALITIES else LARGEST
     for field, limit in (("recorded", largest), (entry.tolerance_key, 1)):
         value = record[field]

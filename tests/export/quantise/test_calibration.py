@@ -42,7 +42,7 @@ def test_no_more_clips_than_asked(tmp_path: Path) -> None:
 
 def test_folders_without_audio_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no audio")
-    with pytest.raises(ExportError, match="no audio to calibrate on"):
+    with pytest.raises(ExportError, match="no audio files for calibration"):
         calibration_log_mels(tmp_path, SPEC, 3)
     with pytest.raises(ExportError, match="no audio"):
         calibration_log_mels(tmp_path / "missing", SPEC, 3)
