@@ -1,4 +1,4 @@
-"""What the two largest networks and their log-mel cost as firmware, against the bars set for them.
+"""Cost of the two largest networks and their log-mel as firmware, compared with limits.
 
 Weights are random, shapes and rounding are those of the trained networks; instructions are counted by QEMU with -icount
 on one random input, and every activation between two calls is compared with NumPy's. Writes a Markdown page.
@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tests.firmware_harness.random_graphs import CP_MOBILE, cp_mobile
 from tests.graphs import random_input
@@ -37,32 +37,32 @@ RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-firmware.md
 DEFAULT_TARGETS = (CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55)
 SEED = 40
 CPM23_TO_DCASE25_MACS = 29.2 / 29.6
-INSTRUCTION_BARS: tuple[tuple[str, Rounding, float, float], ...] = (  # of dcase25, in millions: bar, stretch
+INSTRUCTION_LIMITS: tuple[tuple[str, Rounding, float, float], ...] = (  # of dcase25, in millions: limit, goal
     ("cortex-m4", "double", 45, 33),
     ("cortex-m4", "single", 42, 31),
     ("cortex-m55", "double", 14, 10),
     ("cortex-m55", "single", 14, 10),
 )
-TITLE = """# What the networks cost as firmware
+TITLE = """# Cost of the networks as firmware
 
 Written by `python benchmarks/firmware.py`; do not edit. The networks are the largest CP-Mobiles: `dcase25` (32
 channels, 1.8, 2.1; {dcase25} MACs) and `cpm23` (32, 2.3, 3.0, with GRN in int8; {cpm23} MACs), with random weights.
 Instructions are counted by QEMU with -icount; it counts instructions, not cycles.
 
-## Against the bars
+## Limits
 
-The bars come from measurements of TFLite Micro with CMSIS-NN, and of CMSIS-DSP for log-mel.
+The limits come from measurements of TFLite Micro with CMSIS-NN, and of CMSIS-DSP for log-mel.
 
-| what | bar | stretch | measured | |
+| figure | limit | goal | measured | |
 |---|---|---|---|---|
 """
 NETWORKS = """
-## Every way on every target
+## Every mode on every target
 
-Of one inference. RAM is arena, variables and the stack's high-water mark; code is without constants, start-up and test
-program (some 1.5 kB) included. `wrong` counts bytes that differ from NumPy's, of all activations that exist between
-calls. `layers` runs node by node, so that every activation can be looked at; `speed` and `ram` run several nodes in one
-call, and `ram` takes the fastest way there is in the smallest arena.
+Figures of one inference. RAM is arena, variables and the stack's high-water mark; code excludes constants and includes
+start-up and test program (about 1.5 kB). `wrong` counts bytes that differ from NumPy's, of all activations between
+calls. `layers` runs node by node, so that every activation can be compared; `speed` and `ram` run several nodes in one
+call, and `ram` uses the fastest calls that fit into the smallest arena.
 
 | model | target | rounding | optimise | instructions | per MAC | arena, B | RAM, B | code, B | flash, B | wrong |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -76,7 +76,7 @@ CODE = """
 KINDS = """
 ## Where the instructions go
 
-With `double` and `speed`, by kind of call. In `cpm23` all but convolutions, blocks and the last mean are GRN.
+With `double` and `speed`, by kernel. In `cpm23` all calls except convolutions, blocks and the last mean belong to GRN.
 
 | model | target | kernel | calls | instructions | share |
 |---|---|---|---|---|---|
@@ -84,7 +84,8 @@ With `double` and `speed`, by kind of call. In `cpm23` all but convolutions, blo
 LOG_MEL = """
 ## Log-mel
 
-Of one clip of noise; the data changes the count by less than 0.1 %. State lives between calls, scratch within one.
+Figures of one clip of noise; the count depends on the data by less than 0.1 %. State is kept between calls, scratch
+memory is used during a call.
 
 | preset | target | instructions per clip | per frame | tables, B | state, B | scratch, B |
 |---|---|---|---|---|---|---|
@@ -93,7 +94,7 @@ Of one clip of noise; the data changes the count by less than 0.1 %. State lives
 
 @dataclass(frozen=True)
 class Network:
-    """One way of running one network, measured."""
+    """Measured figures of one network on one target, in one rounding and mode."""
 
     model: str
     target: str
@@ -168,7 +169,7 @@ def macs(graph: Graph) -> int:
 
 @dataclass(frozen=True)
 class Code:
-    """Bytes of code with the flags that are shipped and with -Os, and what the latter costs."""
+    """Bytes of code with the default flags and with -Os, and instructions with -Os."""
 
     network: Network
     os_bytes: int
@@ -183,7 +184,7 @@ class Code:
 
 
 def codes_of(measured: list[Network], targets: list[Target]) -> Iterator[Code]:
-    """The modes that are shipped, once more with -Os."""
+    """The `ram` mode measured with -Os."""
     small = {target.name: replace(target, flags=(*target.flags, "-Os")) for target in targets}
     for model, graph, codes in models():
         for n in measured:
@@ -212,14 +213,14 @@ class Kind:
 
     @property
     def is_grn(self) -> bool:
-        """Whether the call is part of a GRN; in `cpm23` convolutions, blocks, sums and the one last mean are not."""
+        """Whether the call belongs to a GRN; in `cpm23` convolutions, blocks, sums and the last mean do not."""
         others = ("conv2d", "block", "_add", "mve_depthwise")
         gain = self.kernel == "ts_depthwise_conv2d"
         return self.model == "cpm23" and (gain or not any(name in self.kernel for name in others))
 
 
 def kinds(targets: list[Target]) -> Iterator[Kind]:
-    """What each kind of call takes, of each network on each target."""
+    """Instructions by kernel, for each network on each target."""
     for model, graph, codes in models():
         for target in targets:
             engine = FirmwareEngine(graph, target, "double", optimise="speed")
@@ -262,7 +263,7 @@ def log_mels(targets: list[Target]) -> Iterator[LogMelCost]:
 
 @dataclass(frozen=True)
 class Results:
-    """All that was measured."""
+    """All measurements."""
 
     networks: list[Network]
     codes: list[Code]
@@ -270,26 +271,25 @@ class Results:
     log_mels: list[LogMelCost]
 
     def of(self, model: str, target: str, rounding: Rounding, optimise: Optimise) -> list[Network]:
-        asked = (model, target, rounding, optimise)
-        return [n for n in self.networks if (n.model, n.target, n.rounding, n.optimise) == asked]
+        key = (model, target, rounding, optimise)
+        return [n for n in self.networks if (n.model, n.target, n.rounding, n.optimise) == key]
 
 
-def bars(results: Results) -> Iterator[str]:
-    """A row for each bar that the measured targets have a say in: met, missed, or further than asked for."""
+def limit_rows(results: Results) -> Iterator[str]:
+    """A row for each limit of a measured target: met, missed, or better than the goal."""
 
-    def line(what: str, bar: float, stretch: float | None, measured: float, unit: str) -> str:
-        verdict = "missed" if measured > bar else "met" if stretch is None or measured > stretch else "beyond stretch"
-        further = "" if stretch is None else f"{stretch:,g} {unit}"
-        return f"| {what} | {bar:,g} {unit} | {further} | {measured:,.4g} {unit} | {verdict} |"
+    def line(figure: str, limit: float, goal: float | None, measured: float, unit: str) -> str:
+        verdict = "missed" if measured > limit else "met" if goal is None or measured > goal else "goal met"
+        goal_text = "" if goal is None else f"{goal:,g} {unit}"
+        return f"| {figure} | {limit:,g} {unit} | {goal_text} | {measured:,.4g} {unit} | {verdict} |"
 
     million = 1e6
-    for target, rounding, bar, stretch in INSTRUCTION_BARS:
+    for target, rounding, limit, goal in INSTRUCTION_LIMITS:
         for n in results.of("dcase25", target, rounding, "speed"):
-            yield line(f"dcase25, {target}, {rounding}", bar, stretch, n.instructions / million, "M instructions")
-        in_proportion = CPM23_TO_DCASE25_MACS
+            yield line(f"dcase25, {target}, {rounding}", limit, goal, n.instructions / million, "M instructions")
         for n in results.of("cpm23", target, rounding, "speed"):
             what = f"cpm23 with GRN, {target}, {rounding} (in proportion to MACs)"
-            scaled = round(bar * in_proportion, 1), round(stretch * in_proportion, 1)
+            scaled = round(limit * CPM23_TO_DCASE25_MACS, 1), round(goal * CPM23_TO_DCASE25_MACS, 1)
             yield line(what, *scaled, n.instructions / million, "M instructions")
     for target in ("cortex-m4", "cortex-m55"):
         grn = [k.share for k in results.kinds if k.target == target and k.is_grn]
@@ -300,7 +300,7 @@ def bars(results: Results) -> Iterator[str]:
                 yield line(f"RAM of {model}, `ram`, {target}", 48, 40, n.arena_bytes / 1024, "KiB")
                 (fastest,) = results.of(model, target, "double", "speed")
                 more = 100 * (n.instructions / fastest.instructions - 1)
-                yield line(f"what `ram` takes more than `speed`, {model}, {target}", 15, None, more, "%")
+                yield line(f"instructions of `ram` above `speed`, {model}, {target}", 15, None, more, "%")
     if results.codes:
         largest = max(n.code_bytes for n in results.networks)
         yield line("code without constants, -O2, the largest", 30, 16, largest / 1e3, "kB")
@@ -316,12 +316,12 @@ def bars(results: Results) -> Iterator[str]:
 
 
 def gathered(kind: Iterator[Any]) -> list[Any]:
-    """All of it, each line printed as it comes."""
-    found = []
+    """All items, each printed when it is measured."""
+    items = []
     for item in kind:
         print(item, flush=True)
-        found.append(item)
-    return found
+        items.append(item)
+    return items
 
 
 def main() -> None:
@@ -335,7 +335,7 @@ def main() -> None:
     results = Results(measured, codes, gathered(kinds(targets)), gathered(log_mels(targets)))
     counts = {name: f"{macs(graph) / 1e6:.1f} M" for name, graph, _ in models()}
     sections = (
-        (TITLE.format(**counts), bars(results)),
+        (TITLE.format(**counts), limit_rows(results)),
         (NETWORKS, results.networks),
         (CODE, results.codes),
         (KINDS, results.kinds),

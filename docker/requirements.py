@@ -1,4 +1,4 @@
-"""Prints what pyproject.toml asks for, with the extras named, one requirement a line.
+"""Print the requirements of pyproject.toml and of the given extras, one per line.
 
 An image installs these before it copies the sources, which change more often.
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def requirements(project: dict, extras: list[str]) -> Iterator[str]:
-    """The base requirements, then those of each extra; an extra may name others, as in ``tinyscene[train]``."""
+    """Yield the base requirements, then those of each extra; an extra may name others, as in ``tinyscene[train]``."""
     yield from project["dependencies"]
     for extra in extras:
         for requirement in project["optional-dependencies"][extra]:
@@ -24,5 +24,5 @@ def requirements(project: dict, extras: list[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asked = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-    print("\n".join(dict.fromkeys(requirements(asked, sys.argv[2:]))))
+    project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
+    print("\n".join(dict.fromkeys(requirements(project, sys.argv[2:]))))

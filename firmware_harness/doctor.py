@@ -1,34 +1,49 @@
 """What of tinyscene works on this machine, and what to install for the rest.
 
-Looks for packages and tools without importing or running them, but for a compiler that is asked for its C library.
-Stands here because this package knows the targets and may ask ``runtime`` for its engines; of the extras it knows what
-the installed package's own metadata says. Refuses nothing: what cannot be told is left out.
+Looks for packages and tools without importing or running them; the one exception is a compiler, which prints the path
+of its C library. It is part of this package because the targets are. Refuses nothing: a tool or package that is missing
+is a finding.
 """
 
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
+from tinyscene.runtime.cache import complete_environments
 from tinyscene.runtime.engines import available_engines
+from tinyscene.runtime.install_hint import (
+    BASE,
+    declared_extras,
+    distribution_name,
+    extra_requirements,
+    install_hint,
+    installed_version,
+)
 
 from .build.targets import TARGETS, Target, Toolchain
 
 DETAIL_COLUMNS = 80
 Kind = Literal["machine", "engine", "extra", "target"]
+TITLES: dict[Kind, str] = {
+    "machine": "This machine",
+    "engine": "Engines for tinyscene run and bench",
+    "extra": "Extras",
+    "target": "Targets for tinyscene firmware",
+}
+# Packages that tinyscene uses in a process of their own, so that an environment in the cache serves as well.
+OWN_PROCESS = {"tensorflow"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that works or does not. ``install`` is the command that would help; empty when it works."""
+    """One part of tinyscene that works or does not. ``install``: the command that helps; empty when it works."""
 
     kind: Kind
     name: str
@@ -37,85 +52,84 @@ class Finding:
     install: str = ""
 
 
+class FindingRecord(TypedDict):
+    """A finding in the JSON document."""
+
+    kind: str
+    name: str
+    works: bool
+    detail: str
+    install: str
+
+
+class DoctorRecord(TypedDict):
+    """The JSON document of ``tinyscene doctor``."""
+
+    findings: list[FindingRecord]
+
+
 def findings() -> list[Finding]:
-    """Everything there is to say, machine first."""
-    return [*_machine(), *_engines(), *extras(_requirements()), *(_target(target) for target in TARGETS.values())]
+    """All findings: this machine, engines, extras, targets."""
+    return [*_machine(), *_engines(), *extras(declared_extras()), *(_target(target) for target in TARGETS.values())]
 
 
-def lines(found: Sequence[Finding]) -> Iterator[str]:
-    """The findings for people: a line each, grouped, and what to install below."""
-    titles: dict[Kind, str] = {
-        "machine": "This machine",
-        "engine": "Engines for tinyscene run and bench",
-        "extra": "Extras",
-        "target": "Targets for tinyscene firmware",
-    }
-    width = max(len(one.name) for one in found)
-    for kind, title in titles.items():
-        rows = [one for one in found if one.kind == kind]
-        if rows:
+def lines(rows: Sequence[Finding]) -> Iterator[str]:
+    """The findings as text: a line each under the title of its kind, then the commands to install what is missing."""
+    width = max(len(row.name) for row in rows)
+    for kind, title in TITLES.items():
+        of_kind = [row for row in rows if row.kind == kind]
+        if of_kind:
             yield title
-        for one in rows:
-            detail = textwrap.shorten(one.detail, DETAIL_COLUMNS, placeholder=" ...")
-            yield f"  {'ok     ' if one.works else 'missing'}  {one.name:<{width}}  {detail}".rstrip()
-    wanted = list(dict.fromkeys(one.install for one in found if one.install))
-    if wanted:
-        yield "For the rest"
-    for command in wanted:
+        for row in of_kind:
+            detail = textwrap.shorten(row.detail, DETAIL_COLUMNS, placeholder=" ...")
+            yield f"  {'ok     ' if row.works else 'missing'}  {row.name:<{width}}  {detail}".rstrip()
+    commands = list(dict.fromkeys(row.install for row in rows if row.install))
+    if commands:
+        yield "To install what is missing"
+    for command in commands:
         yield f"  {command}"
 
 
-def as_json(found: Sequence[Finding]) -> dict[str, Any]:
-    return {"findings": [asdict(one) for one in found]}
+def as_json(rows: Iterable[Finding]) -> DoctorRecord:
+    """The findings as the document of ``--json``."""
+    return {"findings": [_record(row) for row in rows]}
 
 
-def extras(requirements: Sequence[str], version: Callable[[str], str | None] | None = None) -> list[Finding]:
-    """A finding per extra, from requirements as a wheel's metadata writes them.
+def extras(
+    declared: Mapping[str, Iterable[str]], version: Callable[[str], str | None] = installed_version
+) -> list[Finding]:
+    """A finding per extra that has requirements.
 
     Args:
-        requirements: such as ``torch>=2.6; extra == "train"``.
+        declared: requirements by extra, as :func:`tinyscene.runtime.install_hint.declared_extras` gives them.
         version: gives an installed distribution's version or None; the environment's own by default.
     """
-    installed = version or _version
-    by_extra: dict[str, list[str]] = {}
-    for requirement in requirements:
-        said, _, marker = requirement.partition(";")
-        named = re.search(r"extra == ['\"]([\w-]+)['\"]", marker)
-        if named and _is_for_this_machine(marker):
-            by_extra.setdefault(named[1], []).append(said.strip())
-    return [_extra(name, _flat(name, by_extra), installed) for name in by_extra]
+    flat = {name: extra_requirements(name, declared) for name in declared if name != BASE}
+    return [_extra(name, requirements, version) for name, requirements in flat.items() if requirements]
 
 
-def _extra(name: str, distributions: Sequence[str], installed: Callable[[str], str | None]) -> Finding:
-    missing = [distribution for distribution in distributions if installed(distribution) is None]
+def _extra(name: str, requirements: Sequence[str], version: Callable[[str], str | None]) -> Finding:
+    versions = {each: _version_or_cached(each, version) for each in map(distribution_name, requirements)}
+    missing = [distribution for distribution, installed in versions.items() if installed is None]
     if missing:
-        return Finding("extra", name, False, f"without {', '.join(missing)}", f"pip install 'tinyscene[{name}]'")
-    return Finding("extra", name, True, ", ".join(f"{one} {installed(one)}" for one in distributions))
+        return Finding("extra", name, False, f"not installed: {', '.join(missing)}", install_hint(name))
+    return Finding("extra", name, True, ", ".join(f"{each} {installed}" for each, installed in versions.items()))
 
 
-def _flat(extra: str, by_extra: dict[str, list[str]]) -> list[str]:
-    """Names of an extra's distributions; those of another extra that it takes in come first."""
-    names: list[str] = []
-    for said in by_extra.get(extra, []):
-        taken_in = re.match(r"tinyscene\[([\w-]+)\]", said)
-        if taken_in:
-            names += _flat(taken_in[1], by_extra)
-        elif found := re.match(r"[\w.-]+", said):
-            names.append(found[0])
-    return names
-
-
-def _is_for_this_machine(marker: str) -> bool:
-    """Whether the markers that pyproject.toml uses let a requirement be installed here."""
-    here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
-    return all(name not in marker or value in marker for name, value in here.items())
+def _version_or_cached(distribution: str, version: Callable[[str], str | None]) -> str | None:
+    installed = version(distribution)
+    if installed is None and distribution in OWN_PROCESS:
+        for folder in complete_environments(distribution):
+            installed = f"{folder.name.removeprefix(f'{distribution}-')} (in an environment of its own, {folder})"
+    return installed
 
 
 def _machine() -> Iterator[Finding]:
     supported = sys.version_info >= (3, 11)
     yield Finding("machine", "python", supported, f"{platform.python_version()} on {platform.machine()}")
-    version = _version("tinyscene")
-    yield Finding("machine", "tinyscene", True, version or "not installed, run from its folder")
+    yield Finding(
+        "machine", "tinyscene", True, installed_version("tinyscene") or "not installed, imported from its folder"
+    )
 
 
 def _engines() -> Iterator[Finding]:
@@ -136,27 +150,17 @@ def _target(target: Target) -> Finding:
         packages.append(target.emulator.package)
     if missing:
         install = f"apt install {' '.join(packages)}"
-        return Finding("target", target.name, False, f"{target.title}; without {', '.join(missing)}", install)
+        return Finding("target", target.name, False, f"{target.title}; not installed: {', '.join(missing)}", install)
     return Finding("target", target.name, True, target.title)
 
 
 def _has_library(compiler: str, toolchain: Toolchain) -> bool:
-    """A compiler that lacks a file of its library prints the bare name."""
+    """Whether the compiler finds its C library; for a file that it lacks, it prints the bare name."""
     specs = [flag.removeprefix("--specs=") for flag in toolchain.flags if flag.startswith("--specs=")]
-    wanted = specs[0] if specs else "libc.a"
-    answer = subprocess.run([compiler, f"-print-file-name={wanted}"], capture_output=True, text=True, check=False)
-    return answer.returncode == 0 and answer.stdout.strip() != wanted
+    library = specs[0] if specs else "libc.a"
+    printed = subprocess.run([compiler, f"-print-file-name={library}"], capture_output=True, text=True, check=False)
+    return printed.returncode == 0 and printed.stdout.strip() != library
 
 
-def _requirements() -> list[str]:
-    try:
-        return metadata.requires("tinyscene") or []
-    except metadata.PackageNotFoundError:
-        return []
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+def _record(row: Finding) -> FindingRecord:
+    return FindingRecord(kind=row.kind, name=row.name, works=row.works, detail=row.detail, install=row.install)

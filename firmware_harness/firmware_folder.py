@@ -1,6 +1,7 @@
-"""From a graph to a folder of C sources with a built image, and to a verdict over the golden vectors.
+"""A folder with the C sources of a graph and a built image, and the comparison over the golden vectors.
 
-The folder appears whole or not at all. Refuses to replace a folder that is not firmware of an earlier call.
+An interrupted call leaves no partial folder. Refuses to replace a folder that contains other files than firmware of an
+earlier call.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.terminal import bar, waiting
 
 from .build.targets import Target
-from .cpu import KERNEL_SETS
+from .cpu.kernel_sets import KERNEL_SETS
 from .emit.log_mel import TABLE_NAMES, frontend_sources, scene_sources
 from .emit.schedule import Mode
 from .run.differences import Difference, differences
@@ -29,11 +30,11 @@ from .run.engine import Figures, FirmwareEngine
 from .run.tune import Tuned, chosen_calls
 
 IMAGE_NAME = "firmware.elf"
-CONVERTED_NAMES = ("firmware.bin", "firmware.hex")  # the same image in other formats, see ship/images.py
+CONVERTED_NAMES = ("firmware.bin", "firmware.hex")  # the image in other formats, see ship/images.py
 
 
 class Vectors(Protocol):
-    """Inputs and what must come out: :class:`tinyscene.runtime.bundle.Golden`."""
+    """Inputs and expected activations, such as :class:`tinyscene.runtime.bundle.Golden`."""
 
     @property
     def inputs(self) -> I8:
@@ -46,9 +47,11 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Delivery:
-    """What was written and what was found. ``vectors`` has one entry per golden vector run, its differing layers;
-    ``profile`` the instructions of each call, empty where nothing was run or counted; ``tuned`` what `balanced` chose
-    from, None in other modes."""
+    """What was written, and the results of the run.
+
+    ``vectors``: for each golden vector that was run, the layers that differ. ``profile``: instructions of each call,
+    empty where nothing was run or counted. ``tuned``: the counts that `balanced` chose by, None in other modes.
+    """
 
     engine: FirmwareEngine
     folder: Path
@@ -59,6 +62,7 @@ class Delivery:
 
     @property
     def matches(self) -> bool:
+        """Whether no vector that was run differs."""
         return not any(self.vectors)
 
 
@@ -70,16 +74,22 @@ def deliver(
     folder: Path,
     optimise: Mode = "layers",
 ) -> Delivery:
-    """Emit, build, write the folder, and with golden vectors run, compare and count.
+    """Emit, build and write the folder; with golden vectors also run, compare and count.
 
-    ``balanced`` is chosen by counting in the emulator (:mod:`tinyscene.firmware_harness.run.tune`).
+    Args:
+        graph: the model.
+        golden: vectors to run; None to run nothing.
+        target: machine to build for.
+        rounding: rounding rule to compile in.
+        folder: folder to write, or to replace if it contains firmware only.
+        optimise: how calls are chosen; ``balanced`` counts in the emulator, see
+            :mod:`tinyscene.firmware_harness.run.tune`.
 
     Raises:
-        FirmwareError: see :func:`tinyscene.firmware_harness.build.image.build` and
-        :func:`tinyscene.firmware_harness.run.emulate.run_image`.
-        RuntimeFailure: ``folder`` is something else already.
+        RuntimeFailure: ``folder`` contains other files.
+        FirmwareError: the model does not fit, a tool is missing, the compiler or a run fails.
     """
-    refuse_foreign(folder)
+    require_firmware_only(folder)
     with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
         with waiting(f"building for {target.name}"):
             calls, tuned = chosen_calls(graph, target, rounding, optimise)
@@ -88,37 +98,42 @@ def deliver(
                 _write(engine, unfinished)
             if golden is None:
                 return Delivery(engine, folder, engine.static_figures(), (), tuned=tuned)
-        found = _compare(engine, golden)
+        differing = _compare(engine, golden)
         with waiting(f"counting on {target.name}"):
             profile = engine.profile(golden.inputs) if target.emulator else ()
-            return Delivery(engine, folder, engine.measure(golden.inputs), found, profile, tuned)
+            return Delivery(engine, folder, engine.measure(golden.inputs), differing, profile, tuned)
 
 
 def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference, ...], ...]:
-    """One vector a time, so that the bar moves."""
+    """Differing layers of each vector; one vector per run, so that progress is visible."""
     expected = golden.activations[engine.rounding]
-    found = []
+    differing = []
     for i in bar(range(len(golden.inputs)), f"running on {engine.target.name}"):
         got = engine.outputs(golden.inputs[i : i + 1])
-        found.append(differences(engine.graph, _nth(expected, i), _nth(got, 0)))
-    return tuple(found)
+        differing.append(differences(engine.graph, _vector(expected, i), _vector(got, 0)))
+    return tuple(differing)
 
 
 def _write(engine: FirmwareEngine, folder: Path) -> None:
-    """The sources and the product image."""
+    """Write the sources and the product image."""
     engine.emitted.write(folder)
     image = engine.product_image()
     if image is not None:
         shutil.copyfile(image.path, folder / IMAGE_NAME)
 
 
-def _nth(arrays: Mapping[str, I8], index: int) -> dict[str, I8]:
+def _vector(arrays: Mapping[str, I8], index: int) -> dict[str, I8]:
+    """One vector of each array."""
     return {name: np.asarray(array[index]) for name, array in arrays.items()}
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Only a folder of which every file is ours may be replaced."""
-    ours = {"model.c", "model.h", IMAGE_NAME, *CONVERTED_NAMES, *TABLE_NAMES}
-    ours |= {source.name for kernels in KERNEL_SETS.values() for source in kernels.sources()}
-    ours |= {source.name for source in (*frontend_sources(), *scene_sources())}
-    require_own_files(folder, ours, "a new folder, or one with nothing but firmware")
+def require_firmware_only(folder: Path) -> None:
+    """Refuse a folder with other files than firmware of an earlier call.
+
+    Raises:
+        RuntimeFailure: ``folder`` contains other files, or its parent folder is missing.
+    """
+    own = {"model.c", "model.h", IMAGE_NAME, *CONVERTED_NAMES, *TABLE_NAMES}
+    own |= {source.name for kernels in KERNEL_SETS.values() for source in kernels.sources()}
+    own |= {source.name for source in (*frontend_sources(), *scene_sources())}
+    require_own_files(folder, own, "a new folder, or one with nothing but firmware")

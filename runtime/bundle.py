@@ -153,8 +153,9 @@ def write_bundle(path: Path, content: BundleContent, provenance: Provenance, *, 
     return read_bundle(path)
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: str | Path) -> Bundle:
     """Verify every byte of a bundle and return it; raises RuntimeFailure naming the first file that is wrong."""
+    path = Path(path)
     manifest, labels = read_manifest(path)
     listed, present = set(manifest.files), {entry.name for entry in os.scandir(path)} - {MANIFEST}
     missing = sorted(listed.union(CORE_FILES) - present)

@@ -223,7 +223,12 @@ def _lost(health: LiveHealth) -> list[str]:
 
 
 def bench(
-    bundle: BundleFolder,
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle folder.", show_default=False, autocompletion=one_of(("compare",))
+        ),
+    ],
     engine: Engine = "litert",
     threads: Threads = 1,
     seconds: Annotated[

@@ -19,6 +19,7 @@ from typing import Any
 
 from .arrays import I16
 from .errors import RuntimeFailure
+from .install_hint import install_hint
 from .stream import Gap
 
 BLOCK_S = 0.05
@@ -159,7 +160,7 @@ def _sounddevice() -> Any:
         raise RuntimeFailure(
             "microphone",
             "the package sounddevice is not installed",
-            next_step="pip install sounddevice",
+            next_step=install_hint("mic"),
             missing=True,
         ) from problem
     except OSError as problem:  # the package without the library it wraps

@@ -136,6 +136,7 @@ Op = (
     | Reshape
     | Concat
 )
+WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off
 
 
 def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
@@ -250,7 +251,7 @@ def is_conv(op: Op) -> bool:
 
 def has_relu(op: Op) -> bool:
     """Whether a ReLU is fused into the op."""
-    return isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul) and op.relu
+    return isinstance(op, WithRelu) and op.relu
 
 
 def has_weight(op: Op) -> bool:

@@ -1,8 +1,8 @@
-"""What every test can ask for: the shared data, a named tool, a named package, and few threads.
+"""Fixtures and markers for all tests: shared data, required tools and packages, a small bundle, the built wheel.
 
-A test that lacks something is skipped by name, and the names are listed at the end. On a continuous
-integration machine (CI=true) a missing tool or package is a failure instead, for nothing may go untested there
-unnoticed. The shared data stays optional everywhere: it is not part of the project.
+A test whose tool, package or data is missing is skipped with the missing name, and the names are listed at the end. In
+continuous integration (CI=true) a missing tool or package is a failure instead, so that no test is left out unnoticed.
+The shared data is optional everywhere: it is not part of the project.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import importlib.util
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
     from tinyscene.runtime.bundle import Bundle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+IN_A_CLONE = (  # files and folders that every clone has
+    *("LICENSE", "README.md", "pyproject.toml", "benchmarks", "docker", "docs", "tests"),
+    *("tinyscene", "export", "firmware_harness", "runtime", "training"),
+)
 
-# Read by OpenMP, MKL and OpenBLAS when they are loaded, which is later than this line. With one worker per core,
-# more threads would only get into each other's way.
+# OpenMP, MKL and OpenBLAS read these when they are loaded, which is later than this line. With one worker per core,
+# more threads per worker would only compete for the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(_variable, "1")
 
-# A shell that puts a suite into the background lets it ignore Ctrl-C, and so would the programs that tests interrupt.
+# In a shell's background job Ctrl-C is ignored, and child processes inherit that; tests interrupt some of them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
@@ -45,7 +51,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "lo
 
 
 def _absent(what: str) -> None:
-    """Skip the running test by name, or fail it where nothing may be missing."""
+    """Skip the running test with the name of what is missing; with CI=true, fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI=true allows no gaps", pytrace=False)
     pytest.skip(f"{what} is missing")
@@ -63,13 +69,13 @@ def _require_modules(*names: str) -> None:
             _absent(f"Python package {name}")
 
 
-def _require_environment(module: str, asked_for: bool) -> None:
-    """Whoever asks for these tests alone, as `.ci/run` does in its last stage, has made the environments before."""
-    from tinyscene.export.targets.other_tflite import is_there
+def _require_environment(module: str, selected: bool) -> None:
+    """A missing environment fails the test only when ``-m foreign`` selects these tests, as `.ci/run` does."""
+    from tinyscene.export.targets.environments import is_available
 
-    if not is_there(module):
-        what = f"{module}'s environment (python -m tinyscene.export.targets.other_tflite {module})"
-        _absent(what) if asked_for else pytest.skip(f"{what} is missing")
+    if not is_available(module):
+        what = f"{module}'s environment (python -m tinyscene.export.targets.environments {module})"
+        _absent(what) if selected else pytest.skip(f"{what} is missing")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -78,18 +84,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs_module"):
         _require_modules(*marker.args)
     for marker in item.iter_markers("foreign"):
-        _require_environment(marker.args[0], asked_for=item.config.getoption("-m") == "foreign")
+        _require_environment(marker.args[0], selected=item.config.getoption("-m") == "foreign")
 
 
 @pytest.fixture(scope="session")
 def needs_tool() -> Callable[..., None]:
-    """Call with executables' names; returns when they are all there. As a marker: ``@pytest.mark.needs_tool``."""
+    """Call with names of executables; skips or fails the test unless all exist. Also ``@pytest.mark.needs_tool``."""
     return _require_tools
 
 
 @pytest.fixture(scope="session")
 def needs_module() -> Callable[..., None]:
-    """Call with optional packages' import names; as ``needs_tool``."""
+    """Call with import names of optional packages; as ``needs_tool``."""
     return _require_modules
 
 
@@ -101,9 +107,9 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with recordings, golden values and the public checkpoint, or a skip that says how to name it."""
-    named = os.environ.get("TINYSCENE_SHARED")
-    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    """The folder with recordings, golden values and the public checkpoint; without it the test is skipped."""
+    path = os.environ.get("TINYSCENE_SHARED")
+    folder = Path(path) if path else REPOSITORY.parent / "shared" / "data"
     if not (folder / "golden").is_dir():
         pytest.skip("shared data is missing (TINYSCENE_SHARED names its folder)")
     return folder
@@ -111,16 +117,12 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle of the smallest CP-Mobile with random weights, calibrated on noise: made by export's own code."""
+    """A bundle of the smallest CP-Mobile with random weights, calibrated on noise."""
     import numpy as np
     import torch
 
-    from tinyscene.export.quantise.calibration import batches
-    from tinyscene.export.quantise.export import quantised
-    from tinyscene.export.quantise.fake_quant import QuantNet
-    from tinyscene.export.quantise.fold import fold
-    from tinyscene.export.quantise.ptq import calibrate
-    from tinyscene.export.write_bundle import export_bundle
+    from tinyscene.export.quantise.methods import quantise_post_training
+    from tinyscene.export.write_bundle import bundle_provenance, export_bundle
     from tinyscene.runtime.log_mel import LogMel
     from tinyscene.runtime.spec import preset
     from tinyscene.training.models.build import build_model
@@ -133,20 +135,42 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     rng = np.random.default_rng(0)
     clips = [rng.normal(0.0, 0.1, frontend.clip_samples).astype(np.float32) for _ in range(8)]
     log_mels = np.stack([LogMel(frontend)(clip) for clip in clips])
-    net = QuantNet(fold(source.model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, batches(log_mels), floor=frontend.floor)
-    return export_bundle(
-        tmp_path_factory.mktemp("tiny") / "bundle",
-        quantised(source, net, "tiny"),
-        golden_log_mels=log_mels,
-        metrics={},
-        data="noise",
-        rebuild="tinyscene export tiny.pt --ptq noise --out bundle",
-    )
+    model = quantise_post_training(source, "tiny", log_mels)
+    provenance = bundle_provenance("noise", "tinyscene export tiny.pt --ptq noise --out bundle")
+    return export_bundle(tmp_path_factory.mktemp("tiny") / "bundle", model, log_mels, provenance)
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree as a fresh clone has it: links stay links, and nothing is built."""
+    folder = tmp_path_factory.mktemp("sources") / "clone"
+    folder.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in IN_A_CLONE:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(source, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is built from a clone."""
+    return build("wheel", clone, tmp_path_factory.mktemp("wheel"))
+
+
+def build(kind: str, tree: Path, folder: Path) -> Path:
+    """Build a ``wheel``, ``sdist`` or ``editable`` of a source tree into a folder, and return its file."""
+    code = f"import sys, setuptools.build_meta as backend; print(backend.build_{kind}(sys.argv[1]))"
+    words = [sys.executable, "-c", code, str(folder)]
+    printed = subprocess.run(words, cwd=tree, check=True, capture_output=True, text=True).stdout
+    return folder / printed.splitlines()[-1]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what was skipped and why, one line per reason."""
+    """List the reasons of skipped tests with their counts."""
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

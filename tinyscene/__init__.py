@@ -1,13 +1,10 @@
 """tinyscene as a library: classify audio, read bundles, run integer graphs.
 
-Importing it costs nothing: each name of ``__all__`` loads its module when it is first used. The packages behind it are
-``tinyscene.runtime``, ``tinyscene.training``, ``tinyscene.export`` and ``tinyscene.firmware_harness``.
+Importing it loads this one module and nothing else: each name of ``__all__`` is loaded when it is first used. The
+packages are ``tinyscene.runtime``, ``tinyscene.training``, ``tinyscene.export`` and ``tinyscene.firmware_harness``.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, without importing typing
 
 if TYPE_CHECKING:
     from .runtime.bundle import read_bundle
@@ -29,13 +26,16 @@ _MODULE_OF = {
     "run": "interpreter",
 }
 
+if not TYPE_CHECKING:  # hidden from type checkers, which report unknown names
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'tinyscene' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.runtime.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'tinyscene' has no attribute {name!r}")
+        import importlib
+
+        value: object = getattr(importlib.import_module(f"{__name__}.runtime.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -1,10 +1,14 @@
-"""The `tinyscene` command: one table of sub-commands, each living in the package that does the work.
+"""The `tinyscene` command: one table of sub-commands, each implemented in the package that does the work.
 
-A package is imported only when its own sub-command is called (or asked for its help), so that
-`tinyscene --help` starts at once and a machine without PyTorch can still run a model.
+A package is imported only when its own sub-command runs or prints its help, so that `tinyscene --help` is quick and a
+machine without PyTorch can run a model.
 
-What it refuses: a failure never ends in a traceback, unless `--debug` is given. It ends in one line on
-standard error and exit code 2; an interrupted command ends in 130, one whose reader went away in 141.
+The name of a command is the first word, or the first two words where the table has a row of two: directly after
+`firmware`, `train` or `bench`, the name of a sub-command always is the sub-command. A path of that name is written
+`./export`; after an option or `--`, a word is an argument.
+
+Refuses unknown and misspelt names. A failure is one line on standard error and exit code 2, with a traceback only under
+`--debug`; an interrupted command exits with 130, one whose output nobody reads any more with 141.
 """
 
 from __future__ import annotations
@@ -14,15 +18,16 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Sequence
+from itertools import dropwhile, takewhile
+from typing import Annotated
 
 import typer
 
 from . import __version__
 from .command_table import COMMANDS, GROUPS, Command
 from .runtime.errors import TinysceneError
+from .runtime.install_hint import install_hint
 from .runtime.terminal import set_quiet
 
 USAGE_ERROR = 2
@@ -39,23 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the command's name; those of the process by default.
 
     Returns:
-        What the sub-command said (0, or 1 for a failed verdict), 2 for an error, 130 when interrupted, 141 when
-        nobody reads the output any more.
+        The exit code of the sub-command (0, or 1 for a failed verdict), 2 for an error, 130 when interrupted, 141 when
+        the reader of the output is gone.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words  # wherever it stands: it says how to fail, not what to do
+    debug = "--debug" in words  # allowed anywhere, since it changes how errors are printed and nothing else
     words = [word for word in words if word != "--debug"]
     completing = COMPLETING in os.environ
-    named = [word for word in (_typed() if completing else words) if not word.startswith("-")]
-    command = _called(named)
-    if command is not None and command.tflite and any(word.endswith(".tflite") for word in named):
-        command = replace(command, target=command.tflite, extra="export")
+    name = _name_words(_typed() if completing else words)
+    command = _called(name)
     if not words or (len(words) == 1 and words[0] in GROUPS and command is None):
         words.append("--help")
     set_quiet(False)
     try:
         if not completing:
-            _refuse_misspelt(named)
+            _refuse_misspelt(name)
         result = typer.main.get_command(_application(command)).main(
             args=words, prog_name="tinyscene", standalone_mode=False
         )
@@ -64,14 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = INTERRUPTED
     except BrokenPipeError:
         return _reader_gone()
-    except SystemExit as ended:  # Typer's own end for a broken pipe, and for completion
+    except SystemExit as ended:  # raised by Typer for a broken pipe and after completion
         if isinstance(ended.__context__, BrokenPipeError):
             return _reader_gone()
         raise
     except Exception as failure:
         if debug:
             traceback.print_exc()
-        if not completing or debug:  # nothing may appear on a line that is being typed
+        if not completing or debug:  # completion must not print into the line that is being typed
             print(f"error: {_one_line(failure, command)}", file=sys.stderr)
         return USAGE_ERROR
     if result == INTERRUPTED:
@@ -79,35 +82,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _refuse_misspelt(named: Sequence[str]) -> None:
-    """A command that is a group too would take a misspelt member for its first argument, and look for such a file."""
-    group, word = (*named, "", "")[:2]
-    members = [row.name for row in COMMANDS if row.name.startswith(f"{group} ")]
+def _name_words(words: Iterable[str]) -> list[str]:
+    """The words that may name a command: from the first one that is no option up to the next option."""
+    return list(takewhile(_is_no_option, dropwhile(lambda word: not _is_no_option(word), words)))
+
+
+def _is_no_option(word: str) -> bool:
+    return not word.startswith("-")
+
+
+def _called(name: Sequence[str]) -> Command | None:
+    """The row with the longest name that the words begin with."""
+    rows = [row for row in COMMANDS if list(name[: len(row.name.split())]) == row.name.split()]
+    return max(rows, key=lambda row: len(row.name.split()), default=None)
+
+
+def _members(group: str) -> list[Command]:
+    """The sub-commands of a group."""
+    return [row for row in COMMANDS if row.name.startswith(f"{group} ")]
+
+
+def _refuse_misspelt(name: Sequence[str]) -> None:
+    """Refuse a misspelt sub-command of a group that is a command as well, which would take the word for a path.
+
+    Raises:
+        TinysceneError: the second word resembles a sub-command and is no path.
+    """
+    group, word = (*name, "", "")[:2]
+    members = [row.name for row in _members(group)]
     near = difflib.get_close_matches(f"{group} {word}", members, n=1, cutoff=0.85)
-    if near and _called([group]) and f"{group} {word}" not in members and not os.path.exists(word):
+    is_path = os.sep in word or os.path.exists(word)
+    if near and _called([group]) and f"{group} {word}" not in members and not is_path:
         raise TinysceneError(f"{group} {word}", "no such command", expected=near[0], next_step="tinyscene --help")
 
 
 def _typed() -> list[str]:
-    """The words that a shell wants completed, as bash or as the other shells hand them over."""
+    """The words that the shell completes, as bash or as the other shells pass them."""
     return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
 
 
 def _reader_gone() -> int:
-    """What is still to be flushed goes nowhere, so that Python says nothing of it at its end."""
+    """Redirect standard output, so that Python's final flush of it cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
     return READER_GONE
-
-
-def _called(named: Sequence[str]) -> Command | None:
-    """Find the row that the words name; the global options take no values, so the first words are the name."""
-    return next((row for row in COMMANDS if named[: len(row.name.split())] == row.name.split()), None)
 
 
 def _application(called: Command | None) -> typer.Typer:
     """Compose the Typer application; only the called command's package is imported."""
     application = typer.Typer(
-        help="Acoustic scene classifiers from training to a flashed microcontroller.",
+        help="Train, quantise and deploy acoustic scene classifiers.",
         rich_markup_mode=None,
         context_settings=HELP,
         callback=_global_options,
@@ -118,7 +141,7 @@ def _application(called: Command | None) -> typer.Typer:
         *group, name = row.name.split()
         parent = groups[group[0]] if group else application
         if called is not None and row.name == called.name:
-            parent.command(name, epilog=_members(row.name))(_load(called.target))
+            parent.command(name, epilog=_sub_command_help(row.name))(_load(called.target))
         elif row.name != open_group:
             parent.command(name, help=row.summary)(_not_called)
     commands = {row.name for row in COMMANDS} - {open_group}
@@ -128,24 +151,27 @@ def _application(called: Command | None) -> typer.Typer:
     return application
 
 
-def _members(group: str) -> str | None:
-    """What the help of a command that is a group too says of the others."""
-    others = [f"tinyscene {row.name}" for row in COMMANDS if row.name.startswith(f"{group} ")]
-    return f"There are also: {', '.join(others)}." if others else None
+def _sub_command_help(group: str) -> str | None:
+    """The last lines of the help of a command that is a group as well."""
+    members = _members(group)
+    if not members:
+        return None
+    names, word = ", ".join(f"tinyscene {row.name}" for row in members), members[0].name.split()[1]
+    return f"Sub-commands: {names}. A path named {word} is written ./{word}."
 
 
-def _load(target: str) -> Callable[..., Any]:
+def _load(target: str) -> Callable[..., object]:
     module, _, function = target.partition(":")
-    loaded: Callable[..., Any] = getattr(importlib.import_module(f"tinyscene.{module}"), function)
+    loaded: Callable[..., object] = getattr(importlib.import_module(f"tinyscene.{module}"), function)
     return loaded
 
 
 def _not_called() -> None:
-    raise AssertionError("a sub-command was run that was not recognised beforehand")
+    raise AssertionError("a sub-command ran that was not recognised before")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(given: bool) -> None:
+    if given:
         print(f"tinyscene {__version__}")
         raise typer.Exit
 
@@ -154,26 +180,35 @@ def _global_options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere.")] = False,
 ) -> None:
-    """Options that stand before every sub-command; `main` has read `--debug` already."""
+    """Options before every sub-command; `main` has read `--debug` already."""
 
 
 def _one_line(failure: Exception, command: Command | None) -> str:
-    """Say in one line what happened and what to do; a sentence for each kind of failure."""
+    """What happened and what to do next, in one line."""
     if isinstance(failure, TinysceneError):
         return str(failure)
     name = f"tinyscene {command.name}" if command else "tinyscene"
     if isinstance(failure, typer.TyperException):
         what = " ".join(failure.format_message().replace("Value error, ", "").split())
-        return f"{what.removesuffix('.')}; next: {name} --help"
+        return f"{what.removesuffix('.')}; next: {name} --help{_path_hint(command)}"
     if isinstance(failure, ModuleNotFoundError) and failure.name and not _is_ours(failure.name):
-        wanted = f"tinyscene[{command.extra}]" if command and command.extra else "tinyscene"
-        return f"{name}: needs the Python package {failure.name}, not installed here; next: pip install '{wanted}'"
-    if isinstance(failure, OSError) and failure.filename is not None:
-        return f"{failure.filename}: {failure.strerror}; next: {name} --debug shows where"
+        hint = install_hint(command.extra if command else "")
+        return f"{name}: needs the Python package {failure.name}, which is not installed; next: {hint}"
+    if isinstance(failure, OSError) and failure.strerror:
+        where = name if failure.filename is None else failure.filename
+        return f"{where}: {failure.strerror}; next: {name} --debug shows where"
     what = " ".join(f"{type(failure).__name__}: {failure}".split())
     return f"{name}: unexpected {what}; next: run again with --debug and report it, this is a defect of tinyscene"
+
+
+def _path_hint(command: Command | None) -> str:
+    """How to name a path that has the name of a sub-command, where such a path exists."""
+    group, _, word = command.name.partition(" ") if command else ("", "", "")
+    if not word or _called([group]) is None or not os.path.exists(word):
+        return ""
+    return f", or tinyscene {group} ./{word} for the path {word}"
 
 
 def _is_ours(module: str) -> bool:

@@ -1,4 +1,4 @@
-"""Every sub-command: its name, the function behind it, its line in the help, and the extra it needs."""
+"""The table of sub-commands: name, function, one line of help, and the extra that it needs."""
 
 from __future__ import annotations
 
@@ -7,143 +7,154 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Command:
-    """One row of the table: what the user types, the function behind it, and the extra it needs."""
+    """One sub-command."""
 
     name: str  # one word, or two for a command inside a group
-    target: str  # "module:function"
+    target: str  # "module:function", below the package tinyscene
     summary: str
-    extra: str = ""  # the optional dependencies of pyproject.toml, as pip takes them
-    tflite: str = ""  # "module:function" that takes over when the model is a .tflite file
+    extra: str = ""  # of pyproject.toml's optional dependencies
 
 
 COMMANDS = (
     Command(
         "doctor",
-        "firmware_harness.commands.firmware:doctor",
-        "Say what works here, and what to install for the rest.",
+        "firmware_harness.commands.doctor:doctor",
+        "List what works on this machine and how to install the rest.",
     ),
     Command(
         "demo",
-        "export.commands.models:demo",
-        "The whole chain on made-up data, or on yours with --data.",
+        "export.commands.demo:demo",
+        "Run the whole chain on synthetic data, or on yours with --data.",
         "export",
     ),
     Command(
         "data synth",
-        "training.commands.train:synth",
-        "Write a seeded set of synthetic scenes in the layout of TAU22.",
+        "training.commands.data:synth",
+        "Write a seeded synthetic data set in TAU22 layout.",
         "train",
     ),
     Command(
         "data cut",
-        "training.commands.train:cut",
-        "Your own recordings, cut into clips in the layout of TAU22.",
+        "training.commands.data:cut",
+        "Cut your own recordings into clips in TAU22 layout.",
         "train",
     ),
     Command(
         "data check",
-        "training.commands.train:check",
-        "Everything that is wrong with a folder of clips.",
+        "training.commands.data:check",
+        "Validate a dataset folder and list every problem.",
         "train",
     ),
     Command(
         "train compare",
         "training.commands.train:train_compare",
-        "Ways to teach a student in one table, at equal budget and seeds.",
+        "Compare distillation methods at equal budget and seeds.",
         "train",
     ),
     Command(
         "train devices",
         "training.commands.train:train_devices",
-        "Train a student on for each device of the training part.",
+        "Fine-tune a student for each device of the training split.",
         "train",
     ),
-    Command("train", "training.commands.train:train", "Train teachers and distil a student by a recipe.", "train"),
+    Command("train", "training.commands.train:train", "Train the teachers and the student of a recipe.", "train"),
     Command(
         "recipe dry-run",
-        "export.commands.models:dry_run",
-        "Try every stage of a recipe, and say what it costs on TAU22.",
+        "export.commands.recipe:dry_run",
+        "Run every stage briefly and estimate the cost on TAU22.",
         "export",
     ),
-    Command("recipe fit", "training.commands.recipe:fit", "Sizes of a student that fill a budget.", "train"),
+    Command("recipe fit", "training.commands.recipe:fit", "Find student sizes that fit a budget.", "train"),
     Command(
         "teachers train",
-        "training.commands.train:teachers_train",
-        "Train a recipe's teachers alone.",
+        "training.commands.teachers:teachers_train",
+        "Train the teachers of a recipe only.",
         "train",
     ),
     Command(
         "teachers logits",
-        "training.commands.train:teachers_logits",
-        "Write what trained teachers say of every clip.",
+        "training.commands.teachers:teachers_logits",
+        "Write the logits of trained teachers for every clip.",
         "train",
     ),
     Command(
         "eval",
-        "training.commands.train:evaluate",
-        "Accuracy of a checkpoint or a bundle, by class, device and city.",
+        "training.commands.evaluate:evaluate",
+        "Evaluate a checkpoint or bundle by class, device and city.",
         "train",
     ),
     Command(
         "import",
-        "export.commands.models:import_checkpoint",
-        "Take over a published CP-Mobile checkpoint.",
+        "export.commands.import_model:import_checkpoint",
+        "Import a published CP-Mobile checkpoint.",
         "export",
     ),
     Command(
         "export",
-        "export.commands.models:export",
+        "export.commands.export_model:export",
         "Quantise a checkpoint to int8 and write a bundle.",
         "export",
     ),
     Command(
         "check",
         "export.commands.check:check",
-        "Hold a model against a budget of bytes and MACs, layer by layer.",
+        "Check a model against size and MAC limits.",
         "export",
     ),
-    Command("verify", "export.commands.verify:verify", "Prove that every target computes the same.", "export"),
-    Command("quality", "export.commands.models:quality", "What 8 bits cost, activation by activation.", "export"),
-    Command("npu", "export.commands.models:npu", "Estimate cycles and memory on Arm Ethos-U.", "npu"),
-    Command("run", "runtime.commands:run", "Classify audio: files, a pipe, a microphone, a folder."),
+    Command(
+        "inspect",
+        "export.commands.inspect:inspect",
+        "Show a model layer by layer, as a table, JSON or a picture.",
+        "export",
+    ),
+    Command(
+        "verify",
+        "export.commands.verify:verify",
+        "Compare the outputs of every target with the integer graph.",
+        "export",
+    ),
+    Command(
+        "quality", "export.commands.quality:quality", "Measure the quantisation error of every activation.", "export"
+    ),
+    Command("npu", "export.commands.npu:npu", "Estimate cycles and memory on Arm Ethos-U NPUs.", "npu"),
+    Command("run", "runtime.commands:run", "Classify audio from files, a pipe, a microphone or a folder."),
     Command(
         "bench compare",
         "runtime.commands:bench_compare",
-        "Tell two benchmark records apart, or say that noise forbids it.",
+        "Compare two benchmark records, allowing for noise.",
     ),
-    Command("bench", "runtime.commands:bench", "Measure a bundle here: latency, memory, heat, energy."),
+    Command("bench", "runtime.commands:bench", "Measure latency, memory, temperature and energy of a bundle."),
     Command(
         "firmware export",
         "firmware_harness.commands.ship:export",
-        "A model as a folder for CMake, Make, Arduino, Zephyr, CMSIS-Pack or PlatformIO.",
+        "Write a model as a folder for a build system or an IDE.",
         "firmware",
     ),
     Command(
         "firmware serial",
         "firmware_harness.commands.ship:serial",
-        "An emulated board that the MLPerf Tiny runner can drive.",
+        "Emulate a board for the MLPerf Tiny runner.",
         "firmware",
     ),
     Command(
         "firmware",
-        "firmware_harness.commands.firmware:firmware",
-        "C for a model: emitted, built, run and compared.",
+        "export.commands.firmware:firmware",
+        "Emit C for a model, build it, run it and compare every byte.",
         "firmware",
-        tflite="export.commands.models:firmware_of_tflite",
     ),
     Command(
         "flash",
         "firmware_harness.commands.ship:flash",
-        "Write an image into a board through a debug probe.",
+        "Flash an image onto a board with a debug probe.",
         "flash",
     ),
 )
-# A name that is a command too, such as firmware, is a group when the next word names one of its commands.
+# A name that is a command as well, such as firmware, is a group when the very next word names one of its sub-commands.
 GROUPS = {
     "bench": "Measure a bundle.",
-    "data": "Make and look at data sets.",
-    "firmware": "A model on a microcontroller.",
-    "recipe": "What a training run is made of.",
-    "teachers": "What a student learns from.",
+    "data": "Write, cut and validate data sets.",
+    "firmware": "Build firmware of a model.",
+    "recipe": "Estimate the cost of a recipe and choose its student's size.",
+    "teachers": "Train teachers and write their logits.",
     "train": "Train networks.",
 }

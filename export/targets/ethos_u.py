@@ -1,10 +1,10 @@
-"""What an Arm Ethos-U would make of a model: which ops it takes, and an estimate of its cycles and memory.
+"""Estimates for Arm Ethos-U: which ops of a model run on the NPU, cycles and memory.
 
-Vela, Arm's compiler, is run as a program of its own: it compiles and estimates, nothing is executed. Its cycles leave
-out whatever stays on the CPU, so the share of the NPU is part of every figure. Refuses NPUs that are not in the table
-and files that Vela cannot read.
+Vela, Arm's compiler, runs in a process of its own; it compiles and estimates, nothing is executed. Its cycles exclude
+the ops that stay on the CPU, so every estimate includes the share of ops on the NPU. Refuses NPUs that are not in the
+table and files that Vela cannot read. Imports nothing of PyTorch: ``tinyscene npu`` runs on a base install.
 
-Source of names and memories: the configuration file that comes with Vela (Arm/vela.ini).
+Source of names and memories: the configuration file of Vela (Arm/vela.ini).
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
-from .subprocesses import last_line, run_program
+from .subprocesses import Failure, last_line, run_program
 
 VELA_TIMEOUT_SECONDS = 600
 _OPERATORS = re.compile(r"(CPU|NPU) operators = (\d+)")
-_REFUSED = re.compile(r"Warning \(supported operators\) operator: (?P<op>\w+), ofm: '(?P<output>.*)'\n(?P<why>.*)")
+_REFUSED = re.compile(r"Warning \(supported operators\) operator: (?P<op>\w+), ofm: '(?P<output>.*)'\n(?P<reason>.*)")
 _MEMORIES = ("sram", "dram", "on_chip_flash", "off_chip_flash")
 
 
 @dataclass(frozen=True)
 class Npu:
-    """An NPU in a system, in Vela's names."""
+    """An NPU and the system around it, named as Vela names them."""
 
     name: str
     system_config: str
@@ -50,7 +51,7 @@ NPUS = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """Vela's figures for one inference; ``refused`` names each op left to the CPU, and why."""
+    """Vela's estimate of one inference; ``refused`` lists each op left to the CPU with the reason."""
 
     npu: str
     ops_on_npu: int
@@ -64,46 +65,51 @@ class Estimate:
 
     @property
     def npu_share(self) -> float:
-        """Of the ops, 0..1."""
+        """Share of the ops that run on the NPU, 0..1."""
         return self.ops_on_npu / max(1, self.ops_on_npu + self.ops_on_cpu)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
+        """The record of ``tinyscene npu --json``."""
         return {**asdict(self), "npu_share": self.npu_share}
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Of several NPUs. ``left_out``: why nothing is known of one, by its name; a missing Vela among the reasons."""
+    """Estimates of several NPUs. ``left_out``: by name, why an NPU has no estimate, such as Vela not installed."""
 
     rows: tuple[Estimate, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
 
 def npu_named(name: str) -> Npu:
-    """The NPU of that name, or ExportError with the names there are."""
+    """The NPU of that name.
+
+    Raises:
+        ExportError: unknown name; the message lists the known ones.
+    """
     if name not in NPUS:
         raise ExportError("NPU", "unknown", expected=" | ".join(NPUS), got=name)
     return NPUS[name]
 
 
 def vela_path() -> Path:
-    """Vela beside this Python or on the path.
+    """Vela's program, next to this Python or on the path.
 
     Raises:
-        ExportError: it is not installed.
+        ExportError: Vela is not installed.
     """
-    beside = Path(sys.executable).with_name("vela")
-    found = beside if beside.exists() else shutil.which("vela")
-    if found is None:
-        raise ExportError("Vela", "is not installed", next_step="pip install 'tinyscene[npu]'", missing=True)
-    return Path(found)
+    beside_python = Path(sys.executable).with_name("vela")
+    path = beside_python if beside_python.exists() else shutil.which("vela")
+    if path is None:
+        raise ExportError("Vela", "is not installed", next_step=install_hint("npu"), missing=True)
+    return Path(path)
 
 
 def estimate(tflite: bytes, npu: Npu) -> Estimate:
     """Compile an int8 TFLite file for ``npu``.
 
     Raises:
-        ExportError: Vela is missing, or refuses the file.
+        ExportError: Vela is not installed, or refuses the file.
     """
     with tempfile.TemporaryDirectory(prefix="tinyscene-vela-") as name:
         folder = Path(name)
@@ -111,7 +117,7 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
         printed = _run_vela(folder, npu)
         summary = next(folder.glob("*_summary_*.csv"), None)
         if summary is None:
-            raise ExportError(f"Vela for {npu.name}", "left no summary", got=last_line(printed))
+            raise ExportError(f"Vela for {npu.name}", "wrote no summary", got=last_line(printed))
         with summary.open(newline="") as file:
             figures = next(csv.DictReader(file))
     ops = {place: int(count) for place, count in _OPERATORS.findall(printed)}
@@ -130,7 +136,11 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
 
 
 def estimate_all(tflite: bytes, names: Iterable[str], on_npu: Callable[[str], None] | None = None) -> Estimates:
-    """An estimate for each NPU of ``names``; where there is none, the reason.
+    """An estimate for each NPU in ``names``, or the reason why there is none.
+
+    Args:
+        tflite: an int8 TFLite file.
+        on_npu: called with each NPU's name before it is estimated.
 
     Raises:
         ExportError: unknown NPU.
@@ -153,12 +163,12 @@ def _run_vela(folder: Path, npu: Npu) -> str:
         *("--accelerator-config", npu.name, "--config", "Arm/vela.ini"),
         *("--system-config", npu.system_config, "--memory-mode", npu.memory_mode),
     ]
-    where = f"Vela for {npu.name}"
-    done = run_program(command, where, "refuses the file", folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
+    failure = Failure(f"Vela for {npu.name}", "refuses the file")
+    done = run_program(command, failure, folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
     return done.stdout + done.stderr
 
 
 def _refused(printed: str) -> tuple[str, ...]:
-    """Each op that Vela leaves to the CPU, with its first reason."""
-    found = _REFUSED.finditer(printed)
-    return tuple(f"{m['op']} '{m['output']}': {m['why'].strip().removeprefix('Reason: ')}" for m in found)
+    """Each op that Vela leaves to the CPU, with the first reason that Vela prints for it."""
+    matches = _REFUSED.finditer(printed)
+    return tuple(f"{m['op']} '{m['output']}': {m['reason'].strip().removeprefix('Reason: ')}" for m in matches)

@@ -1,7 +1,8 @@
 """Compile an emitted model, the kernels and a test program into an image.
 
-Objects and images are named by a digest of everything that goes into them, so that nothing is compiled twice in one
-build folder. Refuses a model that does not fit into memory.
+Objects and images are named by a digest of all their inputs, so that nothing is compiled twice in one build folder.
+Section sizes are read from the toolchain's own ``size``, so that a build needs no further Python package. Refuses a
+model that does not fit into memory.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 
+from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
 from ..emit.model import ROUNDING_MACRO, Emitted
 from ..errors import FirmwareError
-from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
 from .targets import C_FLAGS, PORT_FOLDER, Target
 from .tools import compiler_version, run_tool
 
@@ -33,7 +34,7 @@ STATIC_RAM_SECTIONS = (".data", ".bss")
 
 @dataclass(frozen=True)
 class Image:
-    """A linked program."""
+    """A linked test program."""
 
     path: Path
     target: Target
@@ -43,10 +44,10 @@ class Image:
 
 @dataclass(frozen=True)
 class ImageSizes:
-    """Bytes of an image, test program and start-up code (some 1.5 kB) included.
+    """Sizes of an image in bytes, with the test program and start-up code (about 1.5 kB).
 
-    ``flash_bytes`` is code, constants and initial data; ``code_bytes`` the code alone; ``static_ram_bytes`` variables
-    other than arena and stack.
+    ``flash_bytes``: code, constants and initial data; ``code_bytes``: code only; ``static_ram_bytes``: variables
+    without arena and stack.
     """
 
     flash_bytes: int
@@ -68,15 +69,15 @@ def build(
     Args:
         emitted: the model's C.
         target: machine to build for.
-        rounding: the rule compiled in.
-        program: ``verify`` dumps every layer, with sanitizers where the target has them; ``measure`` is the image as a
-            product would have it, for targets with a counter, and ``profile`` counts each call there; ``scenes`` is the
-            application from audio to label.
-        frontend: for ``scenes``, its log-mel.
-        folder: where objects and images go and are found again; by default a folder that lives as long as the process.
+        rounding: rounding rule to compile in.
+        program: ``verify`` writes every layer's output, with sanitizers where the target has them; ``measure`` is the
+            image without observers, as in a product, and ``profile`` counts each call, both for targets with a counter;
+            ``scenes`` is the application from audio to label.
+        frontend: the log-mel of ``scenes``.
+        folder: build folder with objects and images to reuse; by default one that is deleted when the process ends.
 
     Raises:
-        FirmwareError: the model does not fit the target, a tool is missing, or the compiler refuses.
+        FirmwareError: the model does not fit the target, a tool is missing, or the compiler fails.
     """
     target.refuse_unless_fits(emitted.graph.name, emitted.constant_bytes, emitted.plan.arena_bytes)
     folder = _process_folder() if folder is None else folder
@@ -104,10 +105,10 @@ def build(
 
 
 def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | None = None) -> Image:
-    """Compile and link a log-mel front end alone, as program ``logmel``.
+    """Compile and link a log-mel front end without a network, as program ``logmel``.
 
     Raises:
-        FirmwareError: a tool is missing, or the compiler refuses.
+        FirmwareError: a tool is missing, or the compiler fails.
     """
     folder = _process_folder() if folder is None else folder
     flags, tables = _flags(target, "logmel"), _write_frontend(folder, frontend)
@@ -119,7 +120,7 @@ def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | 
 
 
 def sizes(image: Image) -> ImageSizes:
-    """Section sizes of a linked image, by the target's ``size``."""
+    """Section sizes of a linked image."""
     listing = run_tool([image.target.toolchain.tool("size"), "-A", str(image.path)], image.target)
     rows = [line.split() for line in listing.splitlines()]
     bytes_of = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
@@ -147,14 +148,14 @@ def _digest(*parts: str) -> str:
 
 
 def _flags(target: Target, program: Program) -> list[str]:
-    """Sanitizers wherever bytes are compared, a counter where audio is heard and the machine has one."""
-    compared = target.verify_flags if program != "measure" else ()
-    counted = ["-DTS_COUNT"] if program in ("logmel", "scenes") and target.emulator is not None else []
-    return [*C_FLAGS, *target.compile_flags, *compared, *counted]
+    """Compiler flags: sanitizers where bytes are compared, the counter for audio programs on emulated machines."""
+    sanitizers = target.verify_flags if program != "measure" else ()
+    counter = ["-DTS_COUNT"] if program in ("logmel", "scenes") and target.emulator is not None else []
+    return [*C_FLAGS, *target.compile_flags, *sanitizers, *counter]
 
 
 def _write_frontend(folder: Path, frontend: EmittedFrontend) -> Path:
-    """Where the tables of a front end lie."""
+    """Write the headers of a front end; return their folder."""
     tables = folder / "frontends" / _digest(*frontend.headers.values())
     frontend.write_tables(tables)
     return tables
@@ -169,7 +170,7 @@ def _write_model(folder: Path, emitted: Emitted) -> None:
 def _compile(
     source: Path, model: Path, kernel_folders: list[Path], flags: list[str], target: Target, folder: Path
 ) -> Path:
-    """The object of one source, compiled unless it is there already."""
+    """Compile one source unless its object exists; return the object."""
     version = compiler_version(target)
     includes = [model, *kernel_folders, PORT_FOLDER, *target.port_folders]
     text = source.read_text()
@@ -178,28 +179,28 @@ def _compile(
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
-        include_flags = [f"-I{where}" for where in includes]
+        include_flags = [f"-I{include}" for include in includes]
         run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
         unfinished.replace(path)
     return path
 
 
 def _headers(text: str, folders: list[Path]) -> list[str]:
-    """The text of every header of ours that a source includes, directly or through another."""
-    found: dict[str, str] = {}
-    waiting = INCLUDE.findall(text)
-    while waiting:
-        name = waiting.pop()
+    """Texts of the headers in ``folders`` that a source includes, directly or through another header."""
+    texts: dict[str, str] = {}
+    pending = INCLUDE.findall(text)
+    while pending:
+        name = pending.pop()
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-        if path is not None and name not in found:
-            found[name] = path.read_text()
-            waiting += INCLUDE.findall(found[name])
-    return [found[name] for name in sorted(found)]
+        if path is not None and name not in texts:
+            texts[name] = path.read_text()
+            pending += INCLUDE.findall(texts[name])
+    return [texts[name] for name in sorted(texts)]
 
 
 def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, model: str) -> Path:
-    used = [script for port in target.port_folders for script in sorted(port.glob("*.ld"))]
-    scripts = [script.read_text() for script in (*used, *([target.linker_script] if target.linker_script else []))]
+    shared = [script for port in target.port_folders for script in sorted(port.glob("*.ld"))]
+    scripts = [script.read_text() for script in (*shared, *([target.linker_script] if target.linker_script else []))]
     names = [path.name for path in objects]
     version = compiler_version(target)
     path = folder / "images" / f"{_digest(version, *flags, *target.link_flags, *scripts, *names)}.elf"
@@ -209,10 +210,10 @@ def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, m
         try:
             run_tool([target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target)
         except FirmwareError as error:
-            found = OVERFLOW.search(str(error))
-            if found is None:
+            overflow = OVERFLOW.search(str(error))
+            if overflow is None:
                 raise
-            there = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[found[1]]
-            raise target.too_large(model, f"{found[1]} contents", there + int(found[2]), there) from None
+            available = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[overflow[1]]
+            raise target.too_large(model, f"{overflow[1]} contents", available + int(overflow[2]), available) from None
         unfinished.replace(path)
     return path

@@ -1,7 +1,7 @@
-"""The machines firmware is built for: compiler, flags, memory, and the emulator that stands in for the board.
+"""Targets, the machines that firmware is built for: compiler, flags, memory, and the emulator used instead of a board.
 
-One frozen record each. A new one is a record here and a linker script in ports/; docs/adding-a-target.md walks through
-it. Refuses unknown names and models that are larger than the machine.
+Each is one frozen record. A new target is a record here and a linker script in ports/, see docs/adding-a-target.md.
+Refuses unknown names and models larger than the machine's memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ C_FLAGS = (
     "-Wshadow",
     "-Wstrict-prototypes",
     "-Wmissing-prototypes",
-    "-ffp-contract=off",  # a fused multiply-add would round once where the contract rounds twice
+    "-ffp-contract=off",  # a fused multiply-add rounds once where the numeric contract rounds twice
     "-ffunction-sections",
     "-fdata-sections",
 )
@@ -32,22 +32,25 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover", "-g")
 
 @dataclass(frozen=True)
 class Toolchain:
-    """GCC and binutils for one family of processors, and what all of the family share."""
+    """GCC and binutils for one family of processors, and the flags common to the family."""
 
     prefix: str  # of the tools' names
     package: str  # Debian packages of the tools and the C library
-    ports: tuple[str, ...]  # folders below ports/, what is more general first
+    ports: tuple[str, ...]  # folders below ports/, the more general first
     flags: tuple[str, ...] = ()  # for compiling and linking
     link_flags: tuple[str, ...] = ()
 
     def tool(self, name: str) -> str:
-        """The executable of a tool, such as ``gcc``, ``size`` or ``objcopy``."""
+        """Name of the executable of a tool such as ``gcc``, ``size`` or ``objcopy``."""
         return f"{self.prefix}{name}"
 
 
 @dataclass(frozen=True)
 class Emulator:
-    """A QEMU system emulator. ``instructions_per_clock`` is that of the machine's counter under -icount shift=0."""
+    """A QEMU system emulator.
+
+    ``instructions_per_clock``: instructions per clock of the machine's counter under ``-icount shift=0``.
+    """
 
     command: str
     package: str
@@ -56,69 +59,71 @@ class Emulator:
     options: tuple[str, ...] = ()
 
     def instructions(self, clocks: int) -> int:
-        """What the machine's counter says, as instructions."""
+        """Convert clocks of the machine's counter to instructions."""
         return round(clocks * self.instructions_per_clock)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where an image runs. Sizes in bytes; zero means that the machine sets no limit worth checking."""
+    """A machine that images run on. Sizes in bytes; zero: no limit is checked."""
 
     name: str
     title: str
-    cpu: str  # its kernel set: c99, dsp (Armv7E-M, Armv8-M with DSP) or mve (Helium)
+    cpu: str  # kernel set: c99, dsp (Armv7E-M, Armv8-M with DSP) or mve (Helium)
     toolchain: Toolchain
     flags: tuple[str, ...] = ()  # of the processor, for compiling and linking
-    oldest_gcc: int = 0  # the first major version that knows the processor
-    verify_flags: tuple[str, ...] = ()  # added where every byte is compared
+    oldest_gcc: int = 0  # the first major version that supports the processor
+    verify_flags: tuple[str, ...] = ()  # added to programs whose output is compared
     linker_script: Path | None = None
-    flash_bytes: int = 0  # both as the linker script has them
+    flash_bytes: int = 0  # flash and RAM as in the linker script
     ram_bytes: int = 0
-    stack_bytes: int = 0  # set aside in RAM
+    stack_bytes: int = 0  # reserved in RAM
     emulator: Emulator | None = None
 
     @property
     def soft_float(self) -> bool:
-        """Whether float arithmetic is a library's: a front end takes tens of times as long."""
+        """Whether float arithmetic is done in software; a front end then takes tens of times as long."""
         return not {"-mfloat-abi=soft", "-mabi=ilp32"}.isdisjoint(self.flags)
 
     @property
     def compiler(self) -> str:
+        """Name of the compiler's executable."""
         return self.toolchain.tool("gcc")
 
     @property
     def port_folders(self) -> tuple[Path, ...]:
-        """Where the sources lie that stand between a program and this machine."""
+        """Folders with start-up code, input and output for this machine."""
         return tuple(PORT_FOLDER / port for port in self.toolchain.ports)
 
     @property
     def compile_flags(self) -> tuple[str, ...]:
+        """Flags of toolchain and processor, for compiling and linking."""
         return (*self.toolchain.flags, *self.flags)
 
     @property
     def link_flags(self) -> tuple[str, ...]:
-        """What the linker is told beside :attr:`compile_flags`."""
+        """Flags for linking, in addition to :attr:`compile_flags`."""
         if self.linker_script is None:
             return self.toolchain.link_flags
-        searched = [f"-L{folder}" for folder in self.port_folders]
+        search_folders = [f"-L{folder}" for folder in self.port_folders]
         stack = f"-Wl,--defsym=STACK_BYTES={self.stack_bytes}"
-        return (*self.toolchain.link_flags, stack, *searched, f"-T{self.linker_script}")
+        return (*self.toolchain.link_flags, stack, *search_folders, f"-T{self.linker_script}")
 
     def refuse_unless_fits(self, model: str, constant_bytes: int, arena_bytes: int) -> None:
-        """Raise FirmwareError when constants or arena alone are more than the machine has."""
-        for what, needed, there in (
+        """Raise FirmwareError when the constants exceed flash, or arena and stack exceed RAM."""
+        for what, needed, available in (
             ("constants", constant_bytes, self.flash_bytes),
             ("arena and stack", arena_bytes + self.stack_bytes, self.ram_bytes),
         ):
-            if there and needed > there:
-                raise self.too_large(model, what, needed, there)
+            if available and needed > available:
+                raise self.too_large(model, what, needed, available)
 
-    def too_large(self, model: str, what: str, needed: int, there: int) -> FirmwareError:
-        """The error for ``needed`` bytes where there are fewer."""
+    def too_large(self, model: str, what: str, needed: int, available: int) -> FirmwareError:
+        """The error for ``needed`` bytes when fewer are available."""
         return FirmwareError(
             f"graph '{model}' on {self.name}",
             f"{what} do not fit into memory",
-            expected=f"at most {there:,} B",
+            expected=f"at most {available:,} B",
             got=f"{needed:,} B",
             next_step="make the model or its input smaller, or choose another --target",
         )
@@ -148,7 +153,7 @@ def _qemu_arm(machine: str, instructions_per_clock: float) -> Emulator:
 
 HOST = Target("host", "this machine", "c99", HOST_GCC, verify_flags=SANITIZERS)
 
-# QEMU's only machine with an Armv6-M processor has too little RAM, and the larger Cortex-M3 runs its instructions too.
+# QEMU's only machine with an Armv6-M processor has too little RAM; a Cortex-M3 executes the same instructions.
 CORTEX_M0PLUS = Target(
     name="cortex-m0plus",
     title="Cortex-M0+ code on a Cortex-M3, QEMU mps2-an385",
@@ -236,7 +241,7 @@ TARGETS = {
 
 
 def target_named(name: str) -> Target:
-    """The target of that name, or FirmwareError listing the names there are."""
+    """Return the target of that name; raise FirmwareError with the known names otherwise."""
     if name not in TARGETS:
         raise FirmwareError("target", "unknown", expected=" or ".join(TARGETS), got=name)
     return TARGETS[name]

@@ -1,6 +1,6 @@
-"""Compilers, their companions and emulators: found in PATH, and run for a limited time.
+"""Compilers, binutils and emulators: looked up in PATH and run with a timeout.
 
-Refuses to go on without one, naming the packages that bring it, and with a compiler too old for the processor.
+Refuses a missing tool, naming the Debian packages that contain it, and a compiler too old for the processor.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..errors import FirmwareError
 from .targets import Emulator, Target
 
 COMPILE_TIMEOUT_SECONDS = 300.0
-COMPLAINT = re.compile(r"\berror: |undefined reference|multiple definition|overflowed by")
+ERROR_LINE = re.compile(r"\berror: |undefined reference|multiple definition|overflowed by")
 
 
 def installed(name: str, package: str, where: str) -> str:
-    """The path of a tool.
+    """Return the path of a tool.
 
     Raises:
-        FirmwareError: it is not there; ``package`` is what to install.
+        FirmwareError: it is not installed; the message names ``package``.
     """
     path = shutil.which(name)
     if path is None:
@@ -32,7 +32,7 @@ def installed(name: str, package: str, where: str) -> str:
 
 
 def run_tool(command: Sequence[str], target: Target) -> str:
-    """Standard output of one of the target's tools, or FirmwareError with its first complaint."""
+    """Run one of the target's tools and return its standard output; raise FirmwareError with its first error."""
     try:
         done = subprocess.run(
             [installed(command[0], target.toolchain.package, f"building for {target.name}"), *command[1:]],
@@ -46,7 +46,7 @@ def run_tool(command: Sequence[str], target: Target) -> str:
             f"building for {target.name}", f"{command[0]} ran longer than {COMPILE_TIMEOUT_SECONDS} s"
         ) from None
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if COMPLAINT.search(line)]
+        lines = [line for line in done.stderr.splitlines() if ERROR_LINE.search(line)]
         raise FirmwareError(
             f"building for {target.name}",
             f"{command[0]} failed: {(lines or done.stderr.splitlines() or ['no message'])[0]}",
@@ -56,13 +56,13 @@ def run_tool(command: Sequence[str], target: Target) -> str:
 
 
 def compiler_version(target: Target) -> str:
-    """The target's compiler as it names itself.
+    """Version text of the target's compiler.
 
     Raises:
-        FirmwareError: there is none, or it is older than the processor.
+        FirmwareError: it is not installed, or too old for the processor.
     """
     compiler = installed(target.compiler, target.toolchain.package, f"building for {target.name}")
-    number = _answer(compiler, "-dumpversion").strip()
+    number = _output(compiler, "-dumpversion").strip()
     major = number.partition(".")[0]
     if major.isdigit() and int(major) < target.oldest_gcc:
         raise FirmwareError(
@@ -73,16 +73,16 @@ def compiler_version(target: Target) -> str:
             next_step=f"apt-get install {target.toolchain.package} on a newer system, or put a newer one first in PATH",
             missing=True,
         )
-    return _answer(compiler, "--version")
+    return _output(compiler, "--version")
 
 
 @lru_cache(maxsize=32)
-def _answer(tool: str, question: str) -> str:
-    return subprocess.run([tool, question], capture_output=True, text=True, check=True).stdout
+def _output(tool: str, option: str) -> str:
+    return subprocess.run([tool, option], capture_output=True, text=True, check=True).stdout
 
 
 def emulator_command(emulator: Emulator) -> list[str]:
-    """How an emulated machine is started, without screen and console; serial port and image are still to be named.
+    """Command line of an emulated machine without display and monitor; the caller adds serial port and image.
 
     Raises:
         FirmwareError: the emulator is not installed.
@@ -92,9 +92,9 @@ def emulator_command(emulator: Emulator) -> list[str]:
 
 
 def emulator_version(emulator: Emulator) -> str:
-    """The emulator as it names itself.
+    """Version text of the emulator.
 
     Raises:
         FirmwareError: it is not installed.
     """
-    return _answer(installed(emulator.command, emulator.package, f"machine {emulator.machine}"), "--version")
+    return _output(installed(emulator.command, emulator.package, f"machine {emulator.machine}"), "--version")

@@ -1,7 +1,7 @@
 /* 2-D convolution, any kernel, stride and padding. */
 #include "ts_window.h"
 
-/* One output element: per kernel row, the taps inside the input are neighbours in memory, all channels of them. */
+/* One output element: per kernel row, the taps inside the input are contiguous, with all channels. */
 static int32_t accumulate(const TsConv2D* layer, const int8_t* x, TsSpan rows, TsSpan columns, int32_t channel) {
     const TsWindow* window = &layer->window;
     const int32_t kernel_row = window->kernel_width * layer->in_channels;
@@ -9,7 +9,7 @@ static int32_t accumulate(const TsConv2D* layer, const int8_t* x, TsSpan rows, T
     const int8_t* weight = layer->weight + channel * window->kernel_height * kernel_row;
     const int32_t n = (columns.last - columns.first) * layer->in_channels;
     int32_t acc = layer->bias[channel];
-    if (n <= 0) { /* padding only, whose address may not even be formed */
+    if (n <= 0) { /* padding only: computing its address would be undefined */
         return acc;
     }
     for (int32_t i = rows.first; i < rows.last; ++i) {

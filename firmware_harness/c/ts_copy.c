@@ -4,7 +4,7 @@
 #include "ts_kernels.h"
 
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out) {
-    if (out != x) { /* the plan lets them share a place */
+    if (out != x) { /* the arena plan may give both the same address */
         memcpy(out, x, (size_t)layer->size);
     }
 }

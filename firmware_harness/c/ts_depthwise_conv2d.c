@@ -1,7 +1,7 @@
 /* Depthwise 2-D convolution, multiplier 1, any kernel, stride and padding. */
 #include "ts_window.h"
 
-enum { TS_BLOCK = 16 }; /* channels summed side by side, for they are neighbours in memory */
+enum { TS_BLOCK = 16 }; /* channels summed side by side, because they are contiguous */
 
 /* `n` channels of one output pixel, from channel `first` on. */
 static void block(const TsDepthwiseConv2D* layer, const int8_t* x, TsSpan rows, TsSpan columns, int32_t first,

@@ -1,9 +1,8 @@
-/* The narrow waist: the few inner loops in which all time is spent, and the two rounding rules.
+/* The inner loops, which take nearly all of the time, and the two rounding rules.
  *
- * The kernels around it only walk over pixels, so a CPU with better instructions needs another version of this header
- * and of nothing else. This one is portable C99; it counts on two's complement with arithmetic right shift, and for
- * TS_ROUNDING_SINGLE on IEEE float32 without excess precision, contraction or reassociation.
- */
+ * The portable kernels only iterate over pixels and call these. This header is portable C99; it relies on two's
+ * complement with arithmetic right shift, and for TS_ROUNDING_SINGLE on IEEE float32 without excess precision,
+ * contraction or reassociation. */
 #ifndef TS_INNER_H
 #define TS_INNER_H
 
@@ -27,7 +26,7 @@ static inline int32_t ts_min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
-/* acc + sum of (x - zero_point) * weight over n neighbours in memory. */
+/* acc + sum of (x - zero_point) * weight over n contiguous elements. */
 static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point, int32_t acc) {
     for (int32_t i = 0; i < n; ++i) {
         acc += (x[i] - zero_point) * weight[i];
@@ -35,7 +34,7 @@ static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, i
     return acc;
 }
 
-/* acc[i] += (x[i] - zero_point) * weight[i] for n neighbours in memory. */
+/* acc[i] += (x[i] - zero_point) * weight[i] for n contiguous elements. */
 static inline void ts_multiply_accumulate(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point,
                                           int32_t* acc) {
     for (int32_t i = 0; i < n; ++i) {
@@ -43,15 +42,16 @@ static inline void ts_multiply_accumulate(const int8_t* x, const int8_t* weight,
     }
 }
 
-/* A number counted from the zero point to an output code. Clamping first keeps the sum from overflowing. */
+/* A number counted from the zero point to an output code. Clamping first prevents an overflow of the sum. */
 static inline int8_t ts_code(int32_t value, const TsOutput* out) {
     return (int8_t)(ts_min(ts_max(value, out->low), out->high) + out->zero_point);
 }
 
 #ifdef TS_ROUNDING_SINGLE
 
-/* The float32 product rounded half to even. Below 2^22, adding 1.5 * 2^23 leaves no bits for a fraction, so the sum
- * itself rounds, in the same way on every IEEE machine; the clamp before it is between integers and changes nothing. */
+/* The float32 product rounded half to even. Below 2^22, adding 1.5 * 2^23 leaves no bits for a fraction, so that the
+ * sum itself rounds, identically on every IEEE machine; the clamp before it is to integers and does not change the
+ * result. */
 static inline int32_t ts_round(float value, float low, float high) {
     const float no_fraction = 12582912.0f;
     value = value < low ? low : value;
@@ -66,7 +66,7 @@ static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const 
 
 #else
 
-/* value * 2^bits. What does not fit is out of any code's reach after rescaling too, so it may stop at the end. */
+/* value * 2^bits. Saturates: a value that does not fit is beyond all codes after rescaling as well. */
 static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
     const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
     return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;

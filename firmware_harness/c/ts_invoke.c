@@ -1,8 +1,14 @@
-/* Checks what the caller passes, runs the emitted layers, hands the output over. */
+/* Checks the caller's arguments, runs the emitted layers, copies the output. */
 #include <string.h>
 
 #include "model.h"
 #include "ts_model.h"
+
+#if TS_MODEL_TINYSCENE_VERSION_MAJOR != TINYSCENE_VERSION_MAJOR ||                                                     \
+    TS_MODEL_TINYSCENE_VERSION_MINOR != TINYSCENE_VERSION_MINOR ||                                                     \
+    TS_MODEL_TINYSCENE_VERSION_PATCH != TINYSCENE_VERSION_PATCH
+#error "model.h and the ts_ files come from different versions of tinyscene: emit the model again, with its kernels"
+#endif
 
 static int overlaps(const void* data, size_t size, const void* arena) {
     const uintptr_t begin = (uintptr_t)data;

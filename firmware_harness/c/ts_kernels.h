@@ -1,18 +1,17 @@
 /* Layer records and kernels of the int8 graph; internal, the user's header is model.h.
  *
- * A record is constant data that the emitted model.c fills in; a kernel reads it, an input and writes an output, both
- * NHWC with batch 1. Nothing is allocated and nothing is kept between calls. Records are trusted: the emitter has
+ * A record is constant data defined in the emitted model.c; a kernel reads it and its inputs and writes an output, all
+ * NHWC with batch 1. Nothing is allocated, and there is no state between calls. Records are trusted: the emitter has
  * checked shapes and ranges, the kernels check nothing. Input and output may not overlap.
  *
  * The rounding rule is chosen for a whole build: by default the fixed-point rule (`double`: TFLite Micro, CMSIS-NN),
- * with TS_ROUNDING_SINGLE the float one (`single`: XNNPACK, ONNX Runtime). model.c carries the constants of both.
- */
+ * with TS_ROUNDING_SINGLE the float one (`single`: XNNPACK, ONNX Runtime). model.c carries the constants of both. */
 #ifndef TS_KERNELS_H
 #define TS_KERNELS_H
 
 #include <stdint.h>
 
-/* Accumulator to output code: one of these for each output channel, or one for a layer. */
+/* Accumulator to output code: one for each output channel, or one for a layer. */
 #ifdef TS_ROUNDING_SINGLE
 typedef struct {
     float factor;
@@ -28,7 +27,8 @@ typedef struct {
     { (multiplier), (shift) }
 #endif
 
-/* Output codes: the lowest and the highest are counted from the zero point, so that ReLU is only another low end. */
+/* Output codes: the lowest and the highest are counted from the zero point, so that ReLU is only another lower
+ * bound. */
 typedef struct {
     int32_t zero_point;
     int32_t low;
@@ -69,7 +69,7 @@ typedef struct {
     int32_t channels;
 } TsPool;
 
-/* Sum or difference of two tensors of `size` elements; the rules differ in more than their rounding here. */
+/* Sum or difference of two tensors of `size` elements; the rounding rules differ in more than the rounding here. */
 typedef struct {
     int32_t size;
 #ifdef TS_ROUNDING_SINGLE
@@ -97,7 +97,7 @@ typedef struct {
     int32_t size, stride;
     int32_t count, step;
 #ifdef TS_ROUNDING_SINGLE
-    float factor, offset; /* the offset holds both zero points */
+    float factor, offset; /* the offset includes both zero points */
 #else
     int32_t in_zero_point;
     TsRescale rescale;
@@ -116,7 +116,7 @@ typedef struct {
 #ifdef TS_ROUNDING_SINGLE
     const float* exponentials; /* (256), of the distance from the largest code of the row */
 #else
-    const int32_t* exponentials; /* (256), the same with 31 bits behind the point */
+    const int32_t* exponentials; /* (256), the same with 31 fractional bits */
 #endif
 } TsSoftmax;
 

@@ -1,4 +1,4 @@
-/* Between the emitted call list in model.c and the function the user calls; internal. */
+/* Interface between the emitted calls in model.c and ts_model_invoke; internal. */
 #ifndef TS_MODEL_H
 #define TS_MODEL_H
 
@@ -15,7 +15,7 @@
 #define TS_WROTE(layer, data, size) ((void)0)
 #endif
 
-/* Every layer in order, from the input into the arena. Returns where in the arena the output lies. */
+/* Run every layer in order, from the input into the arena. Returns the address of the output in the arena. */
 const int8_t* TS_RUN_LAYERS(input, arena);
 
 #endif

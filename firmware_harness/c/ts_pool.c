@@ -1,9 +1,9 @@
-/* Pools: padding is left out of a window, scale and zero point stay. */
+/* Pools: windows exclude padding; scale and zero point of input and output are the same. */
 #include "ts_window.h"
 
 typedef int8_t (*Reduce)(const int8_t* x, int32_t channels, int32_t in_width, TsSpan rows, TsSpan columns);
 
-/* The largest code of one channel inside the window, whose corner x points to. */
+/* The largest code of one channel inside the window; x points to its corner. */
 static int8_t largest(const int8_t* x, int32_t channels, int32_t in_width, TsSpan rows, TsSpan columns) {
     int8_t found = INT8_MIN;
     for (int32_t i = 0; i < rows.last - rows.first; ++i) {

@@ -32,7 +32,7 @@ static void row(const TsSoftmax* layer, const int8_t* x, int8_t* out) {
 
 #else
 
-enum { TS_SUM_BITS = 12 }; /* before the point of a sum of exponentials */
+enum { TS_SUM_BITS = 12 }; /* integer bits of a sum of exponentials */
 
 static int32_t leading_zeros(uint32_t value) {
     int32_t count = 0;
@@ -42,7 +42,7 @@ static int32_t leading_zeros(uint32_t value) {
     return count;
 }
 
-/* 1 / (1 + a) with 31 bits behind the point, for a in 0..1: three Newton steps with 29 bits behind it. */
+/* 1 / (1 + a) with 31 fractional bits, for a in 0..1: three Newton steps with 29 fractional bits. */
 static int32_t inverse_of_one_plus(int32_t a) {
     const int32_t half_denominator = (int32_t)(((int64_t)a + INT32_MAX + 1) / 2);
     int32_t x = 1515870810 + ts_high_product(half_denominator, -1010580540); /* 48/17, -32/17 */

@@ -1,10 +1,10 @@
-/* Which taps of a convolution's kernel meet the input, and which fall on the padding around it. */
+/* Range of a kernel's taps that are inside the input; the others are on the padding around it. */
 #ifndef TS_WINDOW_H
 #define TS_WINDOW_H
 
 #include "ts_inner.h"
 
-/* Taps [first, last) of one axis; `start` is where tap 0 lies on the input, and may be outside of it. */
+/* Taps [first, last) of one axis; `start` is the position of tap 0 on the input, which may be outside of it. */
 typedef struct {
     int32_t start, first, last;
 } TsSpan;

@@ -1,4 +1,4 @@
-"""Options of the commands that make firmware, of a bundle and of a TFLite file alike."""
+"""Options that several firmware commands share."""
 
 from __future__ import annotations
 
@@ -15,23 +15,28 @@ from ..emit.schedule import Mode, Optimise
 from ..ship.images import ImageFormat
 
 TargetName = Annotated[
-    str, typer.Option("--target", metavar="NAME", help=f"{', '.join(TARGETS)}.", autocompletion=one_of(TARGETS))
+    str,
+    typer.Option("--target", metavar="NAME", help=f"Target: {', '.join(TARGETS)}.", autocompletion=one_of(TARGETS)),
 ]
 RoundingRule = Annotated[
-    Rounding, typer.Option("--rounding", metavar="RULE", help="double as TFLite Micro, single as XNNPACK.")
+    Rounding,
+    typer.Option("--rounding", metavar="RULE", help="Rounding rule: double (TFLite Micro) or single (XNNPACK)."),
 ]
 Calls = Annotated[
     Mode | None,
-    typer.Option("--optimise", metavar="MODE", help="layers (the default), speed, ram or balanced (see --tune)."),
+    typer.Option("--optimise", metavar="MODE", help="Call selection: layers (default), speed, ram or balanced."),
 ]
-ShippedCalls = Annotated[Optimise, typer.Option("--optimise", metavar="MODE", help="layers, speed or ram.")]
-Tune = Annotated[bool, typer.Option("--tune", help="Choose by counting instructions; show every count.")]
+ShippedCalls = Annotated[
+    Optimise, typer.Option("--optimise", metavar="MODE", help="Call selection: layers, speed or ram.")
+]
+Tune = Annotated[bool, typer.Option("--tune", help="Choose calls by counted instructions; show the counts.")]
 Images = Annotated[
-    list[ImageFormat] | None, typer.Option("--image", metavar="FORMAT", help="Also as bin or hex; may be repeated.")
+    list[ImageFormat] | None,
+    typer.Option("--image", metavar="FORMAT", help="Also write the image as bin or hex; repeatable."),
 ]
 Sources = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="For the C sources; MODEL-firmware by default.")
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for the C sources; MODEL-firmware by default.")
 ]
 Hop = Annotated[
-    float | None, typer.Option("--hop", metavar="SECONDS", help="From answer to answer; a clip by default.")
+    float | None, typer.Option("--hop", metavar="SECONDS", help="Seconds between results; a clip by default.")
 ]

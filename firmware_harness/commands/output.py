@@ -1,4 +1,4 @@
-"""A delivery, and what was counted to choose its calls, as tables for people or as JSON for programs."""
+"""A delivery, and the counts its calls were chosen by, as tables for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tinyscene.runtime.terminal import say, wide
 
 from ..firmware_folder import Delivery
 from ..run.engine import Figures
-from ..run.tune import Tuned, Way
+from ..run.tune import Tuned, Variant
 
 
 def as_json(delivery: Delivery, constant_channels_removed: int | None = None) -> str:
-    """One object: model, target, figures, layers, vectors, verdict (null when nothing was run).
+    """JSON of one object: model, target, figures, layers, vectors and match (null when nothing was run).
 
-    ``constant_channels_removed`` is what :class:`tinyscene.runtime.bundle.Bundle` says of the model.
+    ``constant_channels_removed``: see :class:`tinyscene.runtime.bundle.Bundle`.
     """
     engine = delivery.engine
     layers = [
@@ -32,7 +32,9 @@ def as_json(delivery: Delivery, constant_channels_removed: int | None = None) ->
         {"kernel": call.layer.kernel, "layers": list(call.nodes), "instructions": count}
         for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True)
     ]
-    vectors = [{"match": not found, "differences": [asdict(d) for d in found]} for found in delivery.vectors]
+    vectors = [
+        {"match": not differing, "differences": [asdict(d) for d in differing]} for differing in delivery.vectors
+    ]
     record = {
         "model": engine.graph.name,
         "digest": engine.emitted.digest,
@@ -54,52 +56,54 @@ def show(delivery: Delivery, constant_channels_removed: int | None = None) -> No
     """Print layers, vectors and figures; ``constant_channels_removed`` as in :func:`as_json`."""
     console, engine = wide(), delivery.engine
     console.print(_layer_table(delivery))
-    for index, found in enumerate(delivery.vectors):
-        say(console, f"vector {index}: {f'MISMATCH, {found[0]}' if found else 'match'}")
+    for index, differing in enumerate(delivery.vectors):
+        say(console, f"vector {index}: {f'MISMATCH, {differing[0]}' if differing else 'match'}")
     for line in (*_figure_lines(delivery.figures), *removed_lines(constant_channels_removed)):
         say(console, line)
     say(console, f"C sources in {delivery.folder}")
     if delivery.vectors:
         calls = engine.emitted.calls
         n_bytes = sum(engine.graph.tensors[call.output].n_bytes for call in calls)
-        seen = "layer" if len(calls) == len(engine.graph.nodes) else "call"
-        verdict = f"every byte of every {seen} matches" if delivery.matches else "MISMATCH"
+        unit = "layer" if len(calls) == len(engine.graph.nodes) else "call"
+        verdict = f"every byte of every {unit} matches" if delivery.matches else "MISMATCH"
         rule, n_vectors = engine.rounding, len(delivery.vectors)
-        what = f"{engine.target.title}, rounding {rule}, {n_vectors} vectors, {len(calls)} {seen}s, {n_bytes:,} B each"
-        say(console, f"{verdict}: {what}")
+        extent = (
+            f"{engine.target.title}, rounding {rule}, {n_vectors} vectors, {len(calls)} {unit}s, {n_bytes:,} B each"
+        )
+        say(console, f"{verdict}: {extent}")
 
 
 def removed_lines(constant_channels: int | None) -> Iterator[str]:
-    """One line for people, none when nobody said."""
+    """One line for people; none when the number is unknown."""
     if constant_channels is not None:
         yield f"removed       {constant_channels:>13,} channels that are the same for every input, by export"
 
 
 def tuning_record(graph: Graph, tuned: Tuned | None) -> dict[str, object] | None:
-    """Plain JSON: every way of every stretch of layers, and what each mode costs."""
+    """Plain JSON: every variant of every segment of layers, and the cost of each mode."""
     if tuned is None:
         return None
-    stretches = [
+    segments = [
         {
-            "layers": [graph.nodes[i].name for call in ways[0].calls for i in call.nodes],
+            "layers": [graph.nodes[i].name for call in variants[0].calls for i in call.nodes],
             "ways": [
                 {
-                    "kernels": [call.layer.kernel for call in way.calls],
-                    "scratch_bytes": _scratch_bytes(way),
-                    "arena_bytes": way.arena_bytes,
-                    "instructions": way.instructions,
-                    "chosen": place == chosen,
+                    "kernels": [call.layer.kernel for call in variant.calls],
+                    "scratch_bytes": _scratch_bytes(variant),
+                    "arena_bytes": variant.arena_bytes,
+                    "instructions": variant.instructions,
+                    "chosen": index == chosen,
                 }
-                for place, way in enumerate(ways)
+                for index, variant in enumerate(variants)
             ],
         }
-        for ways, chosen in zip(tuned.ways, tuned.chosen, strict=True)
+        for variants, chosen in zip(tuned.variants, tuned.chosen, strict=True)
     ]
-    return {"stretches": stretches, "modes": {mode: asdict(cost) for mode, cost in tuned.costs.items()}}
+    return {"stretches": segments, "modes": {mode: asdict(cost) for mode, cost in tuned.costs.items()}}
 
 
 def show_counts(graph: Graph, tuned: Tuned | None) -> None:
-    """Print every way of every stretch of layers, and what each mode costs; nothing where nothing was counted."""
+    """Print every variant of every segment of layers, and the cost of each mode; nothing without counts."""
     if tuned is None:
         return
     console = wide()
@@ -108,30 +112,30 @@ def show_counts(graph: Graph, tuned: Tuned | None) -> None:
         table.add_column(heading, overflow="fold")
     for heading in ("scratch, B", "arena at least, B", "instructions", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for ways, chosen in zip(tuned.ways, tuned.chosen, strict=True):
-        first, last = ways[0].calls[0].nodes.start, ways[0].calls[-1].nodes.stop - 1
+    for variants, chosen in zip(tuned.variants, tuned.chosen, strict=True):
+        first, last = variants[0].calls[0].nodes.start, variants[0].calls[-1].nodes.stop - 1
         name = f"{first} {graph.nodes[first].name}" + (f" to {last} {graph.nodes[last].name}" if last > first else "")
-        for place, way in enumerate(ways):
-            kernels = " + ".join(call.layer.kernel for call in way.calls)
-            sizes = f"{_scratch_bytes(way):,}", f"{way.arena_bytes:,}", f"{way.instructions:,}"
-            table.add_row("" if place else name, kernels, *sizes, "*" if place == chosen else "")
+        for index, variant in enumerate(variants):
+            kernels = " + ".join(call.layer.kernel for call in variant.calls)
+            sizes = f"{_scratch_bytes(variant):,}", f"{variant.arena_bytes:,}", f"{variant.instructions:,}"
+            table.add_row("" if index else name, kernels, *sizes, "*" if index == chosen else "")
     console.print(table)
     for mode, cost in tuned.costs.items():
         say(console, f"{mode:<13} {cost.instructions:>13,} instructions, arena {cost.arena_bytes:,} B")
 
 
-def _scratch_bytes(way: Way) -> int:
-    """Working memory beside the activations."""
-    return max(call.layer.scratch_bytes for call in way.calls)
+def _scratch_bytes(variant: Variant) -> int:
+    """Scratch memory of the call that needs most."""
+    return max(call.layer.scratch_bytes for call in variant.calls)
 
 
 def _counts(delivery: Delivery) -> tuple[int | None, ...]:
-    """Instructions of each call, None where nothing was counted."""
+    """Instructions of each call; None without counts."""
     return delivery.profile or (None,) * len(delivery.engine.emitted.calls)
 
 
 def _layer_table(delivery: Delivery) -> Table:
-    """One row per layer; a call that runs several shows what it costs, and the vectors that agree, beside the last."""
+    """One row per layer; instructions and equal vectors of a fused call are in the row of its last layer."""
     engine, n_vectors = delivery.engine, len(delivery.vectors)
     table = Table(title=f"{engine.graph.name} on {engine.target.title}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("layer", overflow="fold")

@@ -1,4 +1,8 @@
-"""`tinyscene firmware export`, `tinyscene firmware serial` and `tinyscene flash`: a model on its way to a board."""
+"""`tinyscene firmware export`, `tinyscene firmware serial` and `tinyscene flash`: from a bundle to a board.
+
+Refuses models other than bundles: an exported product runs from samples to labels, and a TFLite file has no front end
+and no labels.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyscene import __version__
 from tinyscene.runtime.options import AsJson, BundleFolder, Quiet, one_of
 from tinyscene.runtime.terminal import waiting
 
@@ -15,6 +20,8 @@ from ..errors import FirmwareError
 from .options import Hop, RoundingRule, ShippedCalls, TargetName
 
 if TYPE_CHECKING:
+    from tinyscene.runtime.bundle import Bundle
+
     from ..run.engine import Figures
     from ..ship.product import Product
 
@@ -26,32 +33,35 @@ CPU_NAMES = "c99 (any), dsp (Cortex-M4, M7, M33) or mve (Cortex-M55)"
 def export(
     bundle: BundleFolder,
     form: Annotated[
-        str, typer.Option("--as", metavar="FORMAT", help=f"{FORMAT_NAMES}.", autocompletion=one_of(FORMATS))
+        str,
+        typer.Option(
+            "--as", metavar="FORMAT", help=f"Kind of project: {FORMAT_NAMES}.", autocompletion=one_of(FORMATS)
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="New; BUNDLE-FORMAT by default.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; BUNDLE-FORMAT by default.")] = None,
     cpu: Annotated[
         str,
-        typer.Option(metavar="KERNELS", help=f"{CPU_NAMES}.", autocompletion=one_of(("c99", "dsp", "mve"))),
+        typer.Option(metavar="KERNELS", help=f"Kernel set: {CPU_NAMES}.", autocompletion=one_of(("c99", "dsp", "mve"))),
     ] = "c99",
     optimise: ShippedCalls = "speed",
     rounding: RoundingRule = "double",
-    prefix: Annotated[str, typer.Option(metavar="NAME", help="What the public C names begin with.")] = "scene",
-    release: Annotated[str, typer.Option(metavar="VERSION", help="Of the model, three numbers.")] = "1.0.0",
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of the public C names.")] = "scene",
+    release: Annotated[str, typer.Option(metavar="VERSION", help="Release of the model, three numbers.")] = "1.0.0",
     hop: Hop = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Emulate, for the README's figures.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure in the emulator, for the README's figures.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a bundle as a folder for a project of your own: two files of C, an example, a README."""
-    from tinyscene.runtime.bundle import read_bundle
-
+    """Export a bundle as a folder for your own project: two C files, an example and a README."""
     from ..ship.formats import export as write
     from ..ship.formats import format_named
     from ..ship.product import Options, Product
 
     chosen = format_named(form)
     options = Options(cpu, optimise, rounding, prefix, release, hop)
-    product = Product(read_bundle(bundle), options, _generator())
+    product = Product(_read_bundle(bundle), options, f"tinyscene {__version__}")
     folder = out if out is not None else bundle.resolve().with_name(f"{bundle.resolve().name}-{form}")
     write(product, chosen, folder, _figures(product) if measure else None)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
@@ -60,7 +70,7 @@ def export(
         return
     print(
         f"{folder}: {form}, kernels {cpu}, constants {product.constant_bytes:,} B, arena {product.arena_bytes:,} B, "
-        f"state {product.state_bytes:,} B; begin with its README.md"
+        f"state {product.state_bytes:,} B; next: read its README.md"
     )
 
 
@@ -70,17 +80,15 @@ def serial(
     optimise: ShippedCalls = "speed",
     rounding: RoundingRule = "double",
 ) -> None:
-    """Emulate a board that speaks the serial protocol of the MLPerf Tiny runner, until interrupted."""
+    """Emulate a board with the serial protocol of the MLPerf Tiny runner, until interrupted."""
     import tempfile
-
-    from tinyscene.runtime.bundle import read_bundle
 
     from ..build.targets import target_named
     from ..ship.product import Options, Product
     from ..ship.serial_board import SerialBoard, build_serial
 
     machine = target_named(target)
-    product = Product(read_bundle(bundle), Options(machine.cpu, optimise, rounding), _generator())
+    product = Product(_read_bundle(bundle), Options(machine.cpu, optimise, rounding), f"tinyscene {__version__}")
     with tempfile.TemporaryDirectory(prefix="tinyscene-serial-") as folder:
         image = build_serial(product, machine, Path(folder))
         with SerialBoard(image, machine) as board:
@@ -92,17 +100,19 @@ def serial(
 
 
 def flash(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="ELF, Intel HEX, or bare bytes (.bin).")],
-    chip: Annotated[str, typer.Option(metavar="NAME", help="As 'pyocd list --targets' names it.")],
-    probe: Annotated[str | None, typer.Option(metavar="ID", help="Number of the probe, or a part of it.")] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where bare bytes go, such as 0x08000000.")
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image: ELF, Intel HEX, or bare bytes (.bin).")],
+    chip: Annotated[str, typer.Option(metavar="NAME", help="Chip, as listed by 'pyocd list --targets'.")],
+    probe: Annotated[
+        str | None, typer.Option(metavar="ID", help="Serial number of the probe, or a part of it.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check what needs no board; write nothing.")] = False,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address of bare bytes, such as 0x08000000.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the image without a board; write nothing.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write an image into a board's flash through pyOCD and a debug probe."""
+    """Write an image to a board's flash with pyOCD and a debug probe."""
     from ..ship.flash import refuse_unless_inside, write_flash
     from ..ship.images import read_image
 
@@ -124,27 +134,32 @@ def flash(
         print(f"written, read back and started: {chip}, {written}")
 
 
+def _read_bundle(path: Path) -> Bundle:
+    from tinyscene.runtime.bundle import read_bundle
+
+    if path.is_file():
+        raise FirmwareError(
+            str(path),
+            "not a bundle",
+            expected="a bundle folder, which has the front end and the labels of the application",
+            next_step="use `tinyscene firmware` for a network without a front end",
+        )
+    return read_bundle(path)
+
+
 def _address(text: str) -> int:
     try:
         value = int(text, 0)
     except ValueError:
         value = -1
     if not 0 <= value < 2**32:
-        raise FirmwareError("--address", "no address", expected="a number of 32 bits, such as 0x08000000", got=text)
+        expected = "a 32-bit number such as 0x08000000"
+        raise FirmwareError("--address", "not an address", expected=expected, got=text)
     return value
 
 
-def _generator() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"tinyscene {version('tinyscene')}"
-    except PackageNotFoundError:  # run from a clone that was never installed
-        return "tinyscene"
-
-
 def _figures(product: Product) -> Figures:
-    """The network alone, on the emulated machine that has the product's kernels."""
+    """Figures of the network alone, on an emulated machine with the product's kernel set."""
     from ..build.targets import TARGETS
     from ..run.engine import FirmwareEngine
     from ..ship.self_test import golden_input

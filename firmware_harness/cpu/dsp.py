@@ -1,4 +1,4 @@
-"""Kernels for Cortex-M4, M7 and M33: two 16-bit products an instruction."""
+"""Kernel set for Cortex-M4, M7 and M33: two 16-bit products per instruction."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Inverted residuals of the DSP kernel set as one call: expand, depthwise, project, and the sum with what is beside it.
+"""Inverted residuals of the DSP kernel set as one call: expand, depthwise, project, and the sum with the shortcut.
 
-The widened tensor never exists whole: three rows of it do. Refuses blocks whose inner ReLU's zero point is not -128,
-and sums of an odd number of channels; their layers run one by one.
+Only three rows of the expanded tensor exist at a time. Blocks whose inner ReLUs' zero point is not -128, and sums of an
+odd number of channels, are not supported; their layers run one by one.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ NO_SUM: Fields = {"larger": 0}
 
 
 def inverted_residual(graph: Graph, at: int) -> Fused | None:
-    """The longest block that begins at node ``at``."""
+    """The largest block that begins at node ``at``."""
     return longest_residual(graph, at, _layer)
 
 
 @dataclass(frozen=True, eq=False)
 class _Records:
-    """What a block's record is made of."""
+    """The parts of a block's record."""
 
     window: Fields
     in_channels: int
@@ -51,28 +51,28 @@ class _Records:
     project: Fields
     planes: Fields
     side_planes: Fields
-    total: Fields  # larger, and sum unless nothing is added
+    total: Fields  # the fields larger and, unless nothing is added, sum
 
 
 def _layer(graph: Graph, block: Residual) -> Layer | None:
     records = _records(graph, block)
     if records is None:
         return None
-    ways = sorted(product((1, 0), repeat=2), key=lambda kept: _widened_again(records, kept))
+    variants = sorted(product((1, 0), repeat=2), key=lambda kept: _rewidened_bytes(records, kept))
     lead = _lead(records, block.added)
-    fastest, *leaner = [_assembled(records, block.added, lead, kept) for kept in ways]
+    fastest, *leaner = [_assembled(records, block.added, lead, kept) for kept in variants]
     return with_leaner(fastest, *leaner)
 
 
-def _widened_again(records: _Records, kept: tuple[int, ...]) -> int:
-    """Bytes of weights that are widened for each row anew: what saving their memory costs."""
+def _rewidened_bytes(records: _Records, kept: tuple[int, ...]) -> int:
+    """Bytes of weights that are widened again for every row, because their widened form is not kept."""
     rows = integer(records.window, "in_height"), integer(records.window, "out_height")
     sizes = weight_bytes(records.expand, True), weight_bytes(records.project, True)
     return sum(n * size for n, size, whole in zip(rows, sizes, kept, strict=True) if not whole)
 
 
 def _lead(records: _Records, added: int) -> Lead:
-    """A summand is read when its sum is written, at the same place or a row before."""
+    """A summand is read when its sum is written, at the same address or one row before."""
     window = records.window
     in_channels, channels = records.in_channels, integer(records.project, "channels")
     if added == ADD_INPUT:
@@ -82,13 +82,13 @@ def _lead(records: _Records, added: int) -> Lead:
 
 
 def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...]) -> Layer:
-    """The call, with room for all widened weights of either convolution or for one pair of channels."""
+    """The call; ``kept``: whether the scratch memory has room for all widened weights of expand and of project."""
     window, expand, project, side = records.window, records.expand, records.project, records.side_planes
     in_width, out_width = integer(window, "in_width"), integer(window, "out_width")
     tiles = [(in_width, expand), (out_width, project), (out_width, side)]
     weights = [weight_bytes(record, bool(whole)) for record, whole in zip((expand, project), kept, strict=True)]
     if not any(kept):
-        weights = [max(weights), 0]  # one after the other, in the same place
+        weights = [max(weights), 0]  # both use the same memory, one after the other
     sizes = {
         "planes": integer(records.planes, "channels") * integer(records.planes, "plane_bytes"),
         "tiles": max(tiles_bytes(width, integer(record, "groups")) for width, record in tiles),
@@ -118,7 +118,7 @@ def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...])
 
 
 def _records(graph: Graph, block: Residual) -> _Records | None:
-    """The parts of the record, None where a part is not what the kernel computes."""
+    """The parts of the record; None if the kernel does not support one of the layers."""
     if not (is_one_by_one(graph, block.expand) and is_one_by_one(graph, block.project)):
         return None
     window, side, total = _window(graph, block.depthwise), _side(graph, block), _total(graph, block)
@@ -143,7 +143,7 @@ def _records(graph: Graph, block: Residual) -> _Records | None:
 
 
 def _side(graph: Graph, block: Residual) -> Fields | None:
-    """The depthwise convolution beside the block, which has the same window."""
+    """The side branch's depthwise convolution; None if it is not supported, such as with another window."""
     if block.side is None:
         return NO_PLANES
     window = _window(graph, block.side)
@@ -155,19 +155,19 @@ def _side(graph: Graph, block: Residual) -> Fields | None:
 
 
 def _total(graph: Graph, block: Residual) -> Fields | None:
-    """The sum at the end; in the place of its summand, it does not write a channel twice."""
+    """The sum at the end. An odd number of channels would write one twice, which is wrong in the summand's place."""
     if block.total is None:
         return NO_SUM
     product = graph.out(block.project)
     if product.shape[3] % 2 or low_code(graph, block.project) != LOWEST_CODE:
         return None
     other = graph.tensors[block.x] if block.side is None else graph.out(block.side)
-    found = summed(product.quant, other.quant, graph.out(block.total).quant)
-    return None if found is None else {"larger": found[0], "sum": found[1]}
+    record = summed(product.quant, other.quant, graph.out(block.total).quant)
+    return None if record is None else {"larger": record[0], "sum": record[1]}
 
 
 def _window(graph: Graph, node: Node) -> Fields | None:
-    """Of a depthwise convolution that planes can do."""
+    """Window of a depthwise convolution; None if the kernel over planes does not support it."""
     assert isinstance(node.op, ops.DepthwiseConv2D)
     kernel = graph.ins(node)[1].shape[1:3]
     return window_fields(graph, node, node.op, kernel) if kernel == (3, 3) and node.op.stride[1] <= 2 else None

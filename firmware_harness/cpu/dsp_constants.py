@@ -1,7 +1,7 @@
-"""Constants in the form the DSP kernels read: rounding folded into offsets, weights in pairs of channels and groups.
+"""Constants in the layout of the DSP kernels: rounding folded into offsets, weights in pairs of channels and groups.
 
-Refuses (with None) what the fixed-point rule needs other instructions for: factors of one half and above, and
-accumulators that do not fit into int32 when doubled.
+Returns None for constants that these kernels do not support under the fixed-point rule: factors of one half and above,
+and accumulators that do not fit into int32 when doubled.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from tinyscene.runtime.graph import Graph, Node, Quant
 
 from ..emit.records import LARGEST_STEP, ByRule, Fields, Macro, Values, codes_of, relu_of
 
-GROUP = 4  # inputs, or channels of a depthwise convolution
-BLOCK_GROUPS = 32  # of the unrolled block in ts_dsp_tiles.c
-GROUP_BYTES = 16  # of a tile, and of a pair of channels' weights: eight 16-bit numbers
-LARGEST_SHIFT = 22  # then 128 * 2^shift and the product fit into int32 together
+GROUP = 4  # inputs, or channels of a depthwise convolution, per group
+BLOCK_GROUPS = 32  # groups in the unrolled block of ts_dsp_tiles.c
+GROUP_BYTES = 16  # eight 16-bit numbers: one group of a tile, or of the weights of a pair of channels
+LARGEST_SHIFT = 22  # the sum of 128 * 2^shift and the product then fits into int32
 INT32 = 2**31
 LOWEST_CODE = -128
 
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """A convolution's constants by output channel, in terms of input numbers that count from ``in_zero``.
+    """Constants of a convolution by output channel, for inputs counted from ``in_zero``.
 
     ``weight``: int64 (channels, taps). ``positive``: after ReLU with zero point -128, so that outputs may be counted
     from there.
@@ -59,8 +59,11 @@ def folded(
     """Constants of a convolution with ``weight`` (channels, taps).
 
     Args:
-        counted: the kernel leaves outputs counted from the zero point, which must be -128 with ReLU.
-        in_zero: what stands for zero in the input, if not its zero point.
+        graph: the graph.
+        node: the convolution.
+        weight: int64 (channels, taps).
+        counted: the kernel's outputs are counted from the zero point, which must be -128 with ReLU.
+        in_zero: the code of zero in the kernel's input; by default the input's zero point.
     """
     x, _, bias_t = graph.ins(node)
     out, relu = graph.out(node).quant, relu_of(node)
@@ -77,7 +80,7 @@ def folded(
 
 
 def _rescale(graph: Graph, node: Node) -> Rescale:
-    """One factor for each channel."""
+    """Rescaling with one factor per output channel."""
     x, weight, _ = graph.ins(node)
     if not isinstance(node.op, ops.FullyConnected):
         return conv_rescale(x.quant, weight.quant, graph.out(node).quant)
@@ -93,7 +96,7 @@ def offsets(rescale: Rescale, bound: I64, zero_point: int) -> tuple[tuple[int, i
     for multiplier, left, factor, largest in zip(*numbers, strict=True):
         shift = -left
         if multiplier == 0 or (shift > LARGEST_SHIFT and (largest * multiplier >> 31) + 1 < 1 << (shift - 1)):
-            multiplier, shift = 0, 1  # nothing is left of any accumulator
+            multiplier, shift = 0, 1  # every accumulator rescales to zero
         if not 1 <= shift <= LARGEST_SHIFT:
             return None
         entries.append((multiplier, (1 << (shift - 1)) + zero_point * (1 << shift), shift, factor))
@@ -101,25 +104,25 @@ def offsets(rescale: Rescale, bound: I64, zero_point: int) -> tuple[tuple[int, i
 
 
 def low_code(graph: Graph, node: Node) -> int:
-    """The lowest output code, where saturation alone does not see to it: that of ReLU."""
+    """The lowest output code: that of ReLU, or -128."""
     return clamp_range(graph.out(node).quant, relu_of(node))[0]
 
 
 def integer(fields: Fields, name: str) -> int:
-    """A field that is a number."""
+    """The value of an integer field."""
     value = fields[name]
     assert isinstance(value, int)
     return value
 
 
 def product_rescale(a: Quant, b: Quant, out: Quant) -> Macro | None:
-    """Of the product of two codes."""
+    """Rescaling of the product of two codes."""
     rescale = offsets(conv_rescale(a, b, out), np.array([LARGEST_STEP**2]), out.zero_point)
     return None if rescale is None else Macro("TS_DSP_RESCALE", rescale[0])
 
 
 def pointwise(constants: Folded, runs: int) -> Fields:
-    """The record TsDspPointwise; each of ``runs`` runs of taps begins with a group of its own."""
+    """Fields of the record TsDspPointwise; each of ``runs`` runs of taps begins with a new group."""
     channels, taps = constants.weight.shape
     n_groups = groups_of(taps, runs)
     passes = -(-n_groups // BLOCK_GROUPS)
@@ -145,29 +148,29 @@ def pointwise(constants: Folded, runs: int) -> Fields:
 
 
 def groups_of(taps: int, runs: int) -> int:
-    """Groups of four inputs, each run rounded up."""
+    """Number of groups of four inputs, each run rounded up."""
     return runs * -(-taps // runs // GROUP)
 
 
 def pairs_of(channels: int) -> list[int]:
-    """Output channels in pairs; of an odd number, the last but one comes twice."""
+    """Output channels in pairs; of an odd number, the last but one is in two pairs."""
     firsts = [min(first, channels - 2) for first in range(0, channels, 2)]
     return [channel for first in firsts for channel in (first, first + 1)]
 
 
 def weight_bytes(record: Fields, kept: bool) -> int:
-    """Room for widened weights: all of them, or one pair's."""
+    """Bytes of weights widened to 16 bits: all of them, or those of one pair of channels."""
     pairs = -(-integer(record, "channels") // 2) if kept else 1
     return integer(record, "groups") * GROUP_BYTES * pairs
 
 
 def tiles_bytes(width: int, n_groups: int) -> int:
-    """A row of tiles."""
+    """Bytes of a row of tiles."""
     return -(-width // 2) * n_groups * GROUP_BYTES
 
 
 def planes(constants: Folded, columns: int, fill: int, n_groups: int) -> Fields:
-    """The record TsDspPlanes of a 3x3 depthwise convolution, weight (channels, 9)."""
+    """Fields of the record TsDspPlanes of a 3x3 depthwise convolution with weight (channels, 9)."""
     channels = len(constants.weight)
     order = [c for place in range(GROUP) for c in range(place, channels, GROUP)]
     taps = constants.weight.tolist()
@@ -184,15 +187,15 @@ def planes(constants: Folded, columns: int, fill: int, n_groups: int) -> Fields:
 
 
 def plane_bytes(columns: int) -> int:
-    """One channel of three rows, columns in pairs."""
+    """Bytes of three rows of one channel, columns in pairs."""
     return 12 * -(-columns // 2)
 
 
 def summed(a: Quant, b: Quant, out: Quant) -> tuple[int, Fields] | None:
-    """Which operand has the larger scale (0 or 1), and the record TsDspSum.
+    """Return the operand with the larger scale (0 or 1) and the fields of the record TsDspSum.
 
-    That operand's scale is half of the common one, so that it takes part shifted by 19 bits, or by 20 in a sum that is
-    twice as large; the other comes from a table, zero points included.
+    The larger scale is half of the common one, so that the operand is shifted by 19 bits, or by 20 in a sum that is
+    twice as large; the other operand is looked up in a table that includes the zero points. None if not supported.
     """
     d, s = add_double(a, b, out), add_single(a, b, out)
     terms = [(a.zero_point, d.multiplier_a, d.shift_a), (b.zero_point, d.multiplier_b, d.shift_b)]
@@ -222,5 +225,5 @@ def summed(a: Quant, b: Quant, out: Quant) -> tuple[int, Fields] | None:
 
 
 def _scaled(codes: I64, multiplier: int, shift: int) -> I64:
-    """An operand on the common scale, with 20 fractional bits."""
+    """An operand rescaled to the common scale, with 20 fractional bits."""
     return rescale_double(codes << ADD_HEADROOM_BITS, np.asarray(multiplier, np.int64), np.asarray(shift, np.int64))

@@ -1,7 +1,7 @@
-"""GRN's two passes over a map as one call each: the mean of the squares, and the factors with what follows them.
+"""GRN's two passes over a map as one call each: the mean of the squares, and the product with the affine function.
 
-The graph's int8 ops are computed as they are. Refuses products with ReLU of their own, and 1x1 depthwise convolutions
-that the fixed-point kernels refuse.
+The results are those of the graph's int8 ops. Returns None for products with a ReLU, and for 1x1 depthwise
+convolutions that the fixed-point kernels do not support.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ TABLE_BYTES = 256
 
 def square_mean(graph: Graph, at: int) -> Fused | None:
     """The mean over space of a tensor's squares."""
-    found = mean_of_squares(graph, at)
-    if found is None:
+    pair = mean_of_squares(graph, at)
+    if pair is None:
         return None
-    square, mean = found
+    square, mean = pair
     x, out, relu = graph.ins(square)[0], graph.out(square), relu_of(square)
     table = table_by_rule(lambda rule: square_table(x.quant, out.quant, relu=relu, rounding=rule))
     fields: Fields = {"mean": layer_of(graph, mean).fields, "table": table}
@@ -34,15 +34,15 @@ def square_mean(graph: Graph, at: int) -> Fused | None:
 
 
 def gain(graph: Graph, at: int) -> Fused | None:
-    """The product with one factor for each channel, and the 1x1 depthwise convolution after it."""
-    found = scaled_affine(graph, at)
-    if found is None or relu_of(found[0]):
+    """The product with one factor per channel, and the 1x1 depthwise convolution after it."""
+    pair = scaled_affine(graph, at)
+    if pair is None or relu_of(pair[0]):
         return None
-    scale, then = found
+    scale, affine = pair
     (x, factor), product = graph.ins(scale), graph.out(scale)
     channels = x.shape[3]
     rescale = product_rescale(x.quant, factor.quant, product.quant)
-    constants = folded(graph, then, codes_of(graph.ins(then)[1]).reshape(channels, 1))
+    constants = folded(graph, affine, codes_of(graph.ins(affine)[1]).reshape(channels, 1))
     if factor.shape != (1, 1, 1, channels) or rescale is None or constants is None:
         return None
     fields: Fields = {
@@ -57,8 +57,8 @@ def gain(graph: Graph, at: int) -> Fused | None:
         "rescales": Values("TsDspRescale", tuple(Macro("TS_DSP_RESCALE", entry) for entry in constants.rescale)),
         "out_zero_point": constants.out.zero_point,
         "relu": int(constants.relu),
-        "low": low_code(graph, then),
+        "low": low_code(graph, affine),
     }
-    lead = Lead(x.n_bytes, in_place=True)  # one channel after the other: in the input's place or clear of it
+    lead = Lead(x.n_bytes, in_place=True)  # channel by channel: over the input or not overlapping it
     layer = Layer("ts_dsp_gain", "TsDspGain", fields, TABLE_BYTES, HEADER, lead=lead)
-    return Fused(2, scale.inputs, then.output, layer)
+    return Fused(2, scale.inputs, affine.output, layer)

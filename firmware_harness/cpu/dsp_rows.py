@@ -1,4 +1,4 @@
-"""Rows of the DSP kernel set: one node as one call. None where the portable kernel has to do it."""
+"""Rows of the DSP kernel set: one node as one call, None for shapes that only the portable kernel supports."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from .dsp_constants import (
 
 HEADER = "ts_dsp.h"
 ROWS = 3  # of a plane
-LONGEST_ROW = 64  # pixels of a 1x1 convolution done at once
+LONGEST_ROW = 64  # pixels of a 1x1 convolution per row of tiles
 
 
 def conv2d(graph: Graph, node: Node) -> Layer | None:
-    """Any convolution with two outputs or more."""
+    """A convolution with at least two output channels."""
     op, (_, weight_t, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
     channels, height, width, in_channels = weight_t.shape
@@ -45,7 +45,7 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
 
 
 def fully_connected(graph: Graph, node: Node) -> Layer | None:
-    """A matrix product: the convolution of one pixel."""
+    """A matrix product as the convolution of one pixel."""
     window = layer_of(graph, node).fields["window"]
     assert isinstance(window, dict)
     weight = codes_of(graph.ins(node)[1])
@@ -72,17 +72,17 @@ def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constan
         scratch_bytes = weight_at + weight_bytes(record, kept)
         return Layer("ts_dsp_conv2d", "TsDspConv2D", fields, scratch_bytes, HEADER, lead=lead)
 
-    several_rows = integer(window, "out_height") > 1  # else weights are widened once in either way
+    several_rows = integer(window, "out_height") > 1  # with one row, weights are widened only once in either variant
     return with_leaner(layer(kept=several_rows), layer(kept=False))
 
 
 def with_leaner(fastest: Layer, *leaner: Layer) -> Layer:
-    """The same layer, knowing those of the others that need less memory."""
+    """The fastest layer with those of the others that need less scratch memory as leaner variants."""
     return replace(fastest, leaner=tuple(other for other in leaner if other.scratch_bytes < fastest.scratch_bytes))
 
 
 def _flattened(window: Fields) -> Fields:
-    """A 1x1 convolution takes pixels in any rows: as long as fits, and of an even number where possible."""
+    """The window of a 1x1 convolution with the same pixels in longer rows, of an even length if possible."""
     pixels = integer(window, "in_height") * integer(window, "in_width")
     plain = {"kernel_height": 1, "kernel_width": 1, "stride_height": 1, "stride_width": 1, "pad_top": 0, "pad_left": 0}
     if any(window[name] != value for name, value in plain.items()) or pixels != integer(window, "out_height") * integer(
@@ -96,7 +96,7 @@ def _flattened(window: Fields) -> Fields:
 
 
 def _conv_lead(window: Fields, in_channels: int, channels: int) -> Lead:
-    """Before a row is written, its windows have been gathered."""
+    """Before an output row is written, its windows have been gathered."""
     free = [
         (y + 1) * integer(window, "stride_height") - integer(window, "pad_top")
         for y in range(integer(window, "out_height"))
@@ -105,7 +105,7 @@ def _conv_lead(window: Fields, in_channels: int, channels: int) -> Lead:
 
 
 def planes_lead(window: Fields, in_channels: int, channels: int) -> Lead:
-    """Before a row is written, the three rows that it needs have been read."""
+    """Before an output row is written, the three input rows that it needs have been read."""
     stride, pad = integer(window, "stride_height"), integer(window, "pad_top")
     return row_lead(
         window, in_channels, channels, [y * stride - pad + ROWS for y in range(integer(window, "out_height"))]
@@ -113,7 +113,7 @@ def planes_lead(window: Fields, in_channels: int, channels: int) -> Lead:
 
 
 def row_lead(window: Fields, in_channels: int, channels: int, free: list[int]) -> Lead:
-    """``free``: rows of the input that are not needed any more when an output row is written."""
+    """Lead of an output written row by row; ``free``: for each output row, the input rows that are no longer needed."""
     out_row, in_row = integer(window, "out_width") * channels, integer(window, "in_width") * in_channels
     in_height = integer(window, "in_height")
     leads = [out_row * (y + 1) - in_row * max(rows, 0) for y, rows in enumerate(free) if rows < in_height]
@@ -144,7 +144,7 @@ def depthwise(graph: Graph, node: Node) -> Layer | None:
 
 
 def columns_of(window: Fields) -> int:
-    """Of a plane: what the input fills and what the outputs look at."""
+    """Columns of a plane: those of the padded input, or of the outputs' windows if these are more."""
     seen = (integer(window, "out_width") - 1) * integer(window, "stride_width") + 3
     return max(integer(window, "pad_left") + integer(window, "in_width"), seen)
 
@@ -153,16 +153,16 @@ def add(graph: Graph, node: Node) -> Layer | None:
     """A sum of two tensors."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Add)
-    found = summed(a.quant, b.quant, out.quant)
-    if found is None:
+    sum_record = summed(a.quant, b.quant, out.quant)
+    if sum_record is None:
         return None
-    larger, record = found
+    larger, record = sum_record
     fields: Fields = {"size": int(np.prod(out.shape)), "larger": larger, "low": low_code(graph, node), "sum": record}
     return Layer("ts_dsp_add", "TsDspAdd", fields, header=HEADER, lead=Lead(0))
 
 
 def mul(graph: Graph, node: Node) -> Layer | None:
-    """A product of two tensors that are not the same."""
+    """A product of two different tensors."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Mul)
     rescale = product_rescale(a.quant, b.quant, out.quant)

@@ -1,4 +1,4 @@
-"""Kernels for Cortex-M55: Helium, sixteen codes a vector."""
+"""Kernel set for Cortex-M55: Helium, sixteen int8 codes per vector."""
 
 from __future__ import annotations
 

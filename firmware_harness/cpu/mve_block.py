@@ -1,7 +1,8 @@
-"""Inverted residuals for Helium as one call that needs little memory: four rows of the widened tensor at a time.
+"""Inverted residuals for Helium as one call that needs little memory: four rows of the expanded tensor at a time.
 
-Layer by layer is faster, for strips then go along the axis that they fit better. Refuses blocks that a kernel for
-single layers refuses, maps too narrow for whole patches along rows, and sides whose rows are not the block's.
+Layer by layer is faster, because strips then run along the better of both axes. Returns None for blocks with a layer
+that its own kernel does not support, for maps too narrow for whole patches along rows, and for a side branch with
+another row stride than the block.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ RING_ROWS = 4
 
 
 def lean_block(graph: Graph, at: int) -> Fused | None:
-    """The longest inverted residual that begins at node ``at``."""
+    """The largest inverted residual that begins at node ``at``."""
     return longest_residual(graph, at, _layer)
 
 
@@ -31,17 +32,17 @@ def _layer(graph: Graph, block: Residual) -> Layer | None:
     if parts is None:
         return None
     (_, _, in_width, _), (_, _, width, channels) = graph.tensors[block.x].shape, graph.out(block.last).shape
-    widened = graph.out(block.expand).shape[3]
+    expanded = graph.out(block.expand).shape[3]
     rows = _rows_at_once(graph, block)
     summed_bytes = rows * width * channels
     sizes = {
-        "ring": RING_ROWS * in_width * widened,
-        "middle": rows * width * widened,
+        "ring": RING_ROWS * in_width * expanded,
+        "middle": rows * width * expanded,
         "projected": summed_bytes if block.total else 0,
         "beside": summed_bytes if block.side else 0,
         "strip": _strip_bytes(parts["depthwise"]),
         "side_strip": _strip_bytes(parts["side"]) if block.side else 0,
-        "windows": WINDOWS_BYTES + PIXELS * max(widened, channels),
+        "windows": WINDOWS_BYTES + PIXELS * max(expanded, channels),
     }
     ends = list(accumulate(-(-size // LANES) * LANES for size in sizes.values()))
     begins = dict(zip(sizes, (0, *ends[:-1]), strict=True))
@@ -56,7 +57,7 @@ def _layer(graph: Graph, block: Residual) -> Layer | None:
 
 
 def _parts(graph: Graph, block: Residual) -> Fields | None:
-    """The records of the layers inside, those of absent ones empty."""
+    """The records of the block's layers, with empty ones for absent layers; None if a layer is not supported."""
     if not (is_one_by_one(graph, block.expand) and is_one_by_one(graph, block.project)):
         return None
     layers = {
@@ -82,7 +83,7 @@ def _rows_of_strip(block: Residual) -> int:
 
 
 def _rows_at_once(graph: Graph, block: Residual) -> int:
-    """Rows that are projected together: the fewest that leave no pixel over, for four are computed side by side."""
+    """Rows projected together: the smallest number whose pixels are a multiple of the four computed side by side."""
     width = graph.out(block.depthwise).shape[2]
     return next(rows for rows in (1, 2, PIXELS) if rows >= _rows_of_strip(block) and rows * width % PIXELS == 0)
 
@@ -93,7 +94,7 @@ def _strip_bytes(fields: object) -> int:
 
 
 def _lead(graph: Graph, block: Residual) -> Lead:
-    """Rows of the input are free when they have been widened; a summand, when its sum is written in its place."""
+    """A row of the input is free once it has been expanded, and as a summand once the sum replaces it."""
     (_, in_height, in_width, in_channels) = graph.tensors[block.x].shape
     (_, height, width, channels) = graph.out(block.last).shape
     rows = _rows_at_once(graph, block)
@@ -106,7 +107,7 @@ def _lead(graph: Graph, block: Residual) -> Lead:
 
 
 def _first_needed(block: Residual, at: int, rows: int) -> int:
-    """The first row of the input that is still to be read when outputs from ``at`` on are written."""
+    """The first row of the input that is still needed when output rows from ``at`` on are written."""
     stride = _stride_of_rows(block.depthwise)
     if block.added == ADD_INPUT:
         return at

@@ -1,6 +1,6 @@
-"""Sums, products, means, tables and 1x1 depthwise convolutions for Helium, and the pairs of them that GRN is made of.
+"""Sums, products, means, lookups and 1x1 depthwise convolutions for Helium, and the fused pairs of them in GRN.
 
-None, so that the portable kernel runs, for factors of one half and above.
+Returns None, so that the portable kernel runs, for rescaling factors of one half and above.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ from ..emit.records import (
 from .mve_windows import HEADER, LANES, constants, moved_bias, shifts_right
 from .patterns import mean_of_squares, scaled_affine
 
-HEADROOM_BITS = 20  # of the fixed-point sum
+HEADROOM_BITS = 20  # fractional bits of the fixed-point sum
 LOWEST_CODE = -128
 
 
 def in_place(out: Tensor) -> Lead:
-    """Each code of the first input is read before the one in its place is written."""
+    """Lead of a kernel that reads each code of the first input before it writes the output code at that address."""
     return Lead(out.n_bytes, in_place=True)
 
 
 def add(graph: Graph, node: Node) -> Layer:
+    """A sum of two tensors."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Add)
     swapped = b.quant.scale[0] > a.quant.scale[0]
@@ -59,7 +60,7 @@ def add(graph: Graph, node: Node) -> Layer:
     d = add_double(coarse.quant, other.quant, out.quant)
     s = add_single(coarse.quant, other.quant, out.quant)
     assert (d.multiplier_a, d.shift_a) == (2**30, 0)
-    to_right = int(d.shift_b == 0)  # a factor of one half: one more bit to the left first
+    to_right = int(d.shift_b == 0)  # a factor of one half is one more fractional bit
     factor = 1 << (HEADROOM_BITS + to_right)
     double: Fields = {
         "offset": -(coarse.quant.zero_point << (HEADROOM_BITS - 1)),
@@ -84,6 +85,7 @@ def add(graph: Graph, node: Node) -> Layer:
 
 
 def mul(graph: Graph, node: Node) -> Layer | None:
+    """A product of two tensors; a square is a lookup."""
     if node.inputs[0] == node.inputs[1]:
         return lookup(graph, node)
     (a, b), out = graph.ins(node), graph.out(node)
@@ -93,6 +95,7 @@ def mul(graph: Graph, node: Node) -> Layer | None:
 
 
 def mean(graph: Graph, node: Node) -> Layer | None:
+    """A mean over space or over channels."""
     assert isinstance(node.op, ops.Mean)
     kernel = "ts_mve_mean" if node.op.over == "space" else "ts_mve_mean_of_channels"
     layer = replace(layer_of(graph, node), kernel=kernel, header=HEADER)
@@ -104,16 +107,16 @@ def mean(graph: Graph, node: Node) -> Layer | None:
 
 
 def lookup(graph: Graph, node: Node) -> Layer:
-    """An op whose portable kernel is a table."""
+    """An op whose portable kernel is a lookup."""
     return replace(layer_of(graph, node), kernel="ts_mve_lookup", header=HEADER, lead=in_place(graph.out(node)))
 
 
 def affine(graph: Graph, node: Node) -> Layer | None:
-    """A depthwise convolution of kernel 1x1: a table where all channels are alike."""
+    """A depthwise convolution of kernel 1x1; a lookup if all channels have the same constants."""
     op, (x, weight, bias), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.DepthwiseConv2D)
     rescale = conv_rescale(x.quant, weight.quant, out.quant)
-    if _alike(graph, node):
+    if _equal_channels(graph, node):
         table = lookup_layer(out, lambda rule: _affine_table(graph, node, rule))
         return replace(table, kernel="ts_mve_lookup", header=HEADER, lead=in_place(out))
     if not shifts_right(rescale):
@@ -129,14 +132,15 @@ def affine(graph: Graph, node: Node) -> Layer | None:
     return Layer("ts_mve_affine", "TsMveAffine", fields, header=HEADER, lead=in_place(out))
 
 
-def _alike(graph: Graph, node: Node) -> bool:
+def _equal_channels(graph: Graph, node: Node) -> bool:
+    """Whether all channels have the same weight, bias and scale."""
     _, weight, bias = graph.ins(node)
     rows = zip(codes_of(weight).ravel().tolist(), codes_of(bias).tolist(), weight.quant.scale, strict=True)
     return len(set(rows)) == 1
 
 
 def _affine_table(graph: Graph, node: Node, rounding: Rounding) -> I8:
-    """int8 (256,): the output code of each input code from -128 on, in any channel."""
+    """int8 (256,): the output code of each input code from -128 on, by the first channel's constants."""
     (x, weight, bias), out = graph.ins(node), graph.out(node)
     acc = (np.arange(-128, 128) - x.quant.zero_point) * codes_of(weight).ravel()[0] + codes_of(bias)[0]
     rescale = conv_rescale(x.quant, replace(weight.quant, scale=weight.quant.scale[:1]), out.quant)
@@ -145,11 +149,11 @@ def _affine_table(graph: Graph, node: Node, rounding: Rounding) -> I8:
 
 def square_mean(graph: Graph, at: int) -> Fused | None:
     """Mean over space of the squares."""
-    found = mean_of_squares(graph, at)
-    layer = mean(graph, found[1]) if found else None
-    if found is None or layer is None:
+    pair = mean_of_squares(graph, at)
+    layer = mean(graph, pair[1]) if pair else None
+    if pair is None or layer is None:
         return None
-    square, power = found
+    square, power = pair
     (x, _), out, relu = graph.ins(square), graph.out(square), relu_of(square)
     table = _bytewise(lambda rule: square_table(x.quant, out.quant, relu=relu, rounding=rule))
     fields: Fields = {"mean": layer.fields, "table": table}
@@ -158,46 +162,46 @@ def square_mean(graph: Graph, at: int) -> Fused | None:
 
 
 def scaled(graph: Graph, at: int) -> Fused | None:
-    """A product, then an affine function: a table if it is the same for all channels, else a bias for each."""
-    found = scaled_affine(graph, at)
-    layer = mul(graph, found[0]) if found else None
-    if found is None or layer is None or layer.kernel != "ts_mve_mul":
+    """A product and an affine function: by lookup if it is the same for all channels, else with a bias per channel."""
+    pair = scaled_affine(graph, at)
+    layer = mul(graph, pair[0]) if pair else None
+    if pair is None or layer is None or layer.kernel != "ts_mve_mul":
         return None
-    product, then = found
-    fused = _then_table(graph, product, then, layer) or _then_affine(graph, product, then, layer)
-    return None if fused is None else Fused(2, product.inputs, then.output, fused)
+    product, following = pair
+    fused = _with_table(graph, product, following, layer) or _with_affine(graph, product, following, layer)
+    return None if fused is None else Fused(2, product.inputs, following.output, fused)
 
 
-def _then_table(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer | None:
-    if not _alike(graph, then):
+def _with_table(graph: Graph, product: Node, following: Node, layer: Layer) -> Layer | None:
+    if not _equal_channels(graph, following):
         return None
     low, _ = clamp_range(graph.out(product).quant, relu_of(product))
-    table = _bytewise(lambda rule: _affine_table(graph, then, rule)[np.maximum(np.arange(-128, 128), low) + 128])
+    table = _bytewise(lambda rule: _affine_table(graph, following, rule)[np.maximum(np.arange(-128, 128), low) + 128])
     fields: Fields = {"mul": layer.fields, "table": table}
     return Layer("ts_mve_mul_lookup", "TsMveMulLookup", fields, header=HEADER, lead=layer.lead)
 
 
-def _then_affine(graph: Graph, product: Node, then: Node, layer: Layer) -> Layer | None:
-    (x, weight, bias), out = graph.ins(then), graph.out(then)
+def _with_affine(graph: Graph, product: Node, following: Node, layer: Layer) -> Layer | None:
+    (x, weight, bias), out = graph.ins(following), graph.out(following)
     low, _ = clamp_range(x.quant, relu_of(product))
     taps = codes_of(weight).ravel()
     rescale = conv_rescale(x.quant, replace(weight.quant, scale=weight.quant.scale[:1]), out.quant)
-    one_line = len(set(zip(taps.tolist(), weight.quant.scale, strict=True))) == 1
+    same_slope = len(set(zip(taps.tolist(), weight.quant.scale, strict=True))) == 1
     per_channel = layer.fields["size"] == out.shape[3]
-    if not (one_line and per_channel and low == LOWEST_CODE and shifts_right(rescale)):
+    if not (same_slope and per_channel and low == LOWEST_CODE and shifts_right(rescale)):
         return None
     moved = moved_bias(codes_of(bias), taps[:, None], x.quant.zero_point)
-    fours = np.pad(moved, (0, -len(moved) % LANES)).reshape(-1, 4, 4)  # sixteen channels; by four, and of four
+    fours = np.pad(moved, (0, -len(moved) % LANES)).reshape(-1, 4, 4)  # sixteen channels as four by four
     fields: Fields = {
         "mul": layer.fields,
         "weight": int(taps[0]),
         "rescale": scales_of(rescale)[0],
         "bias": Values("int32_t", tuple(fours[:, :, [0, 2, 1, 3]].swapaxes(1, 2).ravel().tolist()), aligned=True),
-        "out": output_fields(out.quant, relu_of(then)),
+        "out": output_fields(out.quant, relu_of(following)),
     }
     return Layer("ts_mve_mul_affine", "TsMveMulAffine", fields, header=HEADER, lead=layer.lead)
 
 
 def _bytewise(table: Callable[[Rounding], I8]) -> ByRule:
-    """A table that unsigned bytes index: code 0 first, the negative ones behind 127."""
+    """A table indexed by unsigned bytes: code 0 first, negative codes after 127."""
     return table_by_rule(lambda rule: np.roll(table(rule), 128))

@@ -1,8 +1,8 @@
-"""Convolutions for Helium: weights laid out as the kernels in c/mve read them, the input's zero point in the bias.
+"""Convolutions for Helium: weights in the layout that the kernels in c/mve read, the input's zero point in the bias.
 
-None, so that the portable kernel runs, for factors of one half and above, which `double` would have to shift to the
-left, for dense windows of more codes than the scratch holds, and for depthwise kernels or strides larger than a patch
-of 4x4 allows.
+Returns None, so that the portable kernel runs, for rescaling factors of one half and above, which need a left shift
+under the rule `double`, for dense windows larger than the scratch memory, and for depthwise kernels or strides too
+large for a patch of 4x4.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ WINDOWS_BYTES = PIXELS * MOST_PIECES * LANES
 
 
 def conv2d(graph: Graph, node: Node) -> Layer | None:
+    """A dense convolution with a window of at most ``MOST_PIECES`` vectors."""
     op, (x, weight, bias) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
     rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
@@ -52,7 +53,7 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
 
 
 def _conv_lead(graph: Graph, node: Node, op: ops.Conv2D) -> Lead:
-    """Before outputs are written, the windows of four of them have been copied, and none of later ones."""
+    """Before four outputs are written, their windows have been copied; windows of later outputs have not."""
     (_, _, in_width, in_channels), (_, height, width, channels) = (
         graph.ins(node)[0].shape,
         graph.out(node).shape,
@@ -65,14 +66,14 @@ def _conv_lead(graph: Graph, node: Node, op: ops.Conv2D) -> Lead:
 
 
 def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
-    """Kernels up to 3x3; strips go along rows if told so, else the way that takes fewer steps."""
+    """A depthwise convolution with a kernel up to 3x3; strips run along rows with ``by_rows``, else the faster way."""
     op, (x, weight, bias) = node.op, graph.ins(node)
     assert isinstance(op, ops.DepthwiseConv2D)
     rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
     _, height, width, channels = weight.shape
     rows, columns = _axes(graph, node, op)
-    ways = [_Strip(rows, columns), *([] if by_rows else [_Strip(columns, rows)])]
-    strips = min((way for way in ways if way.possible), default=None)
+    directions = [_Strip(rows, columns), *([] if by_rows else [_Strip(columns, rows)])]
+    strips = min((strip for strip in directions if strip.possible), default=None)
     if strips is None or max(height, width) > LARGEST_KERNEL or not shifts_right(rescale):
         return None
     taps = codes_of(weight).reshape(height, width, channels)
@@ -97,7 +98,7 @@ def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
 
 @dataclass(frozen=True)
 class _Axis:
-    """One direction of a depthwise convolution's map; pitches in bytes."""
+    """One axis of a depthwise convolution's input and output; pitches in bytes."""
 
     in_size: int
     out_size: int
@@ -107,40 +108,42 @@ class _Axis:
     pad: int
 
     def fields(self) -> Fields:
+        """Fields of the record TsMveAxis."""
         return asdict(self)
 
     @property
     def per_patch(self) -> int:
-        """Windows of a kernel of three that start in a patch of four."""
+        """Windows of three taps within a patch of four."""
         return 2 if self.stride == 1 else 1
 
 
 @dataclass(frozen=True)
 class _Strip:
-    """A way to cover the map with patches; the one that takes fewer steps is the smaller."""
+    """A way to cover the map with patches, ordered by the number of steps."""
 
     across: _Axis
     along: _Axis
 
     @property
     def possible(self) -> bool:
+        """Whether the kernel supports strides and sizes."""
         fits = self.across.out_size >= self.across.per_patch and self.along.out_size >= self.step
         return fits and max(self.across.stride, self.along.stride) <= 2 and max(self.lanes) < 2**15
 
     @property
     def step(self) -> int:
-        """Outputs along the strip that eight lanes give."""
+        """Outputs along the strip per eight lanes."""
         return 8 // self.across.per_patch
 
     @property
     def columns(self) -> int:
-        """Pixels along the strip that are read or written, padding included."""
+        """Pixels along the strip that are read or written, including padding."""
         last_patch = (self.along.out_size - self.step) * self.along.stride + self.step * self.along.stride - 2
         return max(last_patch + 4, self.along.pad + self.along.in_size)
 
     @property
     def lanes(self) -> tuple[int, ...]:
-        """Where the eight outputs lie from the first of them on; sums of four come in the order 0, 2, 1, 3."""
+        """Byte offsets of the eight outputs from the first; sums of four are in the order 0, 2, 1, 3."""
         ahead, aside = self.along.out_pitch, self.across.out_pitch
         if self.across.per_patch == 2:
             return tuple(k * ahead + i * aside for k in (0, 2, 1, 3) for i in (0, 1))
@@ -157,18 +160,19 @@ class _Strip:
 
 
 def _axes(graph: Graph, node: Node, op: ops.DepthwiseConv2D) -> tuple[_Axis, _Axis]:
-    """Rows and columns."""
+    """The row axis and the column axis."""
     (_, in_rows, in_columns, channels), (_, out_rows, out_columns, _) = graph.ins(node)[0].shape, graph.out(node).shape
     rows = _Axis(in_rows, out_rows, in_columns * channels, out_columns * channels, op.stride[0], op.pads[0])
     return rows, _Axis(in_columns, out_columns, channels, channels, op.stride[1], op.pads[1])
 
 
 def shifts_right(rescale: Rescale) -> bool:
+    """Whether all factors are below one half, so that the fixed-point rule shifts to the right."""
     return bool((rescale.shift < 0).all())
 
 
 def _paired(rows: I64, pieces: int) -> I64:
-    """Weights (channel, k) in the order that TsMveConv2D in ts_mve.h describes."""
+    """Weights (channel, k) in the order described at TsMveConv2D in ts_mve.h."""
     channels, n = rows.shape
     padded = np.zeros((channels + channels % 2, pieces * LANES), np.int64)
     padded[:channels, :n] = rows
@@ -177,15 +181,15 @@ def _paired(rows: I64, pieces: int) -> I64:
 
 
 def moved_bias(bias: I64, rows: I64, zero_point: int) -> I64:
-    """Biases less what the zero point adds to each sum of ``rows`` (channel, k)."""
+    """Biases minus the zero point's contribution to the sums over ``rows`` (channel, k)."""
     moved: I64 = bias - zero_point * rows.sum(axis=1)
     return moved
 
 
 def constants(rescale: Rescale, *leading: I64, side_by_side: int = 1) -> ByRule:
-    """Words for each so many channels, padded with zeros: each of ``leading``, then multipliers and shifts, or factors.
+    """int32 words per ``side_by_side`` channels, padded with zeros: ``leading``, then the rescaling.
 
-    A float32 factor is there as its bits.
+    The rescaling is multipliers and shifts, or under the other rounding rule the bits of float32 factors.
     """
 
     def words(*columns: I64) -> Fields:

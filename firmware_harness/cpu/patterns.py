@@ -1,7 +1,7 @@
-"""Which nodes can be one call: an inverted residual, and the two pairs of nodes that GRN passes a map with.
+"""Patterns of nodes that can be one call: an inverted residual, and the two pairs of nodes of a GRN.
 
-An inverted residual is expand, depthwise, project, and the sum with what is beside it. Its nodes may come in any order,
-and all of them must belong; shapes and kernels are for the caller to judge.
+An inverted residual is expand, depthwise, project, and optionally the sum with the block's input or with a depthwise
+convolution of it (the side branch). The nodes are consecutive, in any order. The caller checks shapes and kernels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ADD_NOTHING, ADD_INPUT, ADD_SIDE = range(3)
 
 @dataclass(frozen=True)
 class Residual:
-    """The nodes of a block by their part in it."""
+    """The nodes of an inverted residual by role."""
 
     x: str
     expand: Node
@@ -31,22 +31,24 @@ class Residual:
 
     @property
     def last(self) -> Node:
+        """The node with the block's output."""
         return self.total or self.project
 
     @property
     def count(self) -> int:
+        """Number of nodes."""
         return 3 + (self.side is not None) + (self.total is not None)
 
     @property
     def added(self) -> int:
-        """What is added: ADD_NOTHING, the block's input, or the side."""
+        """The summand: ADD_NOTHING, ADD_INPUT (the block's input) or ADD_SIDE (the side branch)."""
         if self.total is None:
             return ADD_NOTHING
         return ADD_INPUT if self.side is None else ADD_SIDE
 
 
 def longest_residual(graph: Graph, at: int, layer_of: Callable[[Graph, Residual], Layer | None]) -> Fused | None:
-    """The block of most nodes that begins at node ``at`` and that ``layer_of`` has a call for."""
+    """The largest block that begins at node ``at`` and that ``layer_of`` returns a call for."""
     for count in (5, 4, 3):
         nodes = graph.nodes[at : at + count]
         block = _residual(nodes) if len(nodes) == count else None
@@ -57,7 +59,7 @@ def longest_residual(graph: Graph, at: int, layer_of: Callable[[Graph, Residual]
 
 
 def _residual(nodes: tuple[Node, ...]) -> Residual | None:
-    """The parts that all of these nodes play together, in whatever order they come."""
+    """The block formed by exactly these nodes, in any order; None if they do not form one."""
     writers = {node.output: node for node in nodes}
     last = nodes[-1]
     if not isinstance(last.op, ops.Add):
@@ -70,13 +72,14 @@ def _residual(nodes: tuple[Node, ...]) -> Residual | None:
         side = None if other == chain.x else writers.get(other)
         if side is not None and not (isinstance(side.op, ops.DepthwiseConv2D) and side.inputs[0] == chain.x):
             continue
-        found = replace(chain, side=side, total=last)
-        if found.count == len(nodes) and (side is not None or other == chain.x):
-            return found
+        block = replace(chain, side=side, total=last)
+        if block.count == len(nodes) and (side is not None or other == chain.x):
+            return block
     return None
 
 
 def _chain(writers: dict[str, Node], project: Node | None) -> Residual | None:
+    """The block of expand, depthwise and ``project``."""
     depthwise = writers.get(project.inputs[0]) if project and isinstance(project.op, ops.Conv2D) else None
     expand = writers.get(depthwise.inputs[0]) if depthwise and isinstance(depthwise.op, ops.DepthwiseConv2D) else None
     if project is None or depthwise is None or expand is None or not isinstance(expand.op, ops.Conv2D):
@@ -85,31 +88,32 @@ def _chain(writers: dict[str, Node], project: Node | None) -> Residual | None:
 
 
 def is_one_by_one(graph: Graph, node: Node) -> bool:
-    """A convolution, dense or depthwise, whose window is the pixel itself."""
+    """Whether a convolution, dense or depthwise, has kernel 1x1, stride 1 and no padding."""
     op = node.op
     assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
     return graph.ins(node)[1].shape[1:3] == (1, 1) and op.stride == (1, 1) and not any(op.pads)
 
 
 def is_affine(graph: Graph, node: Node) -> bool:
-    """One factor and one summand for each channel."""
+    """Whether the node is a 1x1 depthwise convolution: one factor and one summand per channel."""
     return isinstance(node.op, ops.DepthwiseConv2D) and is_one_by_one(graph, node)
 
 
 def mean_of_squares(graph: Graph, at: int) -> tuple[Node, Node] | None:
-    """A tensor times itself at node ``at``, and next the mean of that over space."""
+    """The square of a tensor at node ``at`` and the mean of it over space at the next; None if they are not that."""
     if at + 2 > len(graph.nodes):
         return None
     square, mean = graph.nodes[at : at + 2]
-    squared = isinstance(square.op, ops.Mul) and square.inputs[0] == square.inputs[1]
-    averaged = isinstance(mean.op, ops.Mean) and mean.op.over == "space" and mean.inputs == (square.output,)
-    return (square, mean) if squared and averaged else None
+    is_square = isinstance(square.op, ops.Mul) and square.inputs[0] == square.inputs[1]
+    is_mean = isinstance(mean.op, ops.Mean) and mean.op.over == "space" and mean.inputs == (square.output,)
+    return (square, mean) if is_square and is_mean else None
 
 
 def scaled_affine(graph: Graph, at: int) -> tuple[Node, Node] | None:
-    """A product at node ``at``, and next an affine function of it."""
+    """A product at node ``at`` and an affine function of it at the next; None if they are not that."""
     if at + 2 > len(graph.nodes):
         return None
-    product, then = graph.nodes[at : at + 2]
-    fits = isinstance(product.op, ops.Mul) and is_affine(graph, then) and then.inputs[0] == product.output
-    return (product, then) if fits else None
+    product, following = graph.nodes[at : at + 2]
+    if not isinstance(product.op, ops.Mul) or not is_affine(graph, following):
+        return None
+    return (product, following) if following.inputs[0] == product.output else None

@@ -1,1 +1,1 @@
-"""The integer graph and the front end as C data and calls."""
+"""Emission: the integer graph and the front end as C data and calls."""

@@ -1,4 +1,4 @@
-"""C as text: literals, strings, comments and constant arrays."""
+"""C text: literals, strings, comments and constant arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LINE_COLUMNS = 116
 
 
 def float_literal(value: float) -> str:
-    """Hexadecimal and exact, e.g. 0x1.8p-3f."""
+    """Exact hexadecimal float32 literal, such as 0x1.8p-3f."""
     mantissa, exponent = float(np.float32(value)).hex().split("p")
     whole, _, fraction = mantissa.partition(".")
     fraction = fraction.rstrip("0")
@@ -18,20 +18,20 @@ def float_literal(value: float) -> str:
 
 
 def comment(text: str) -> str:
-    """Names as they may stand in a C comment."""
+    """A name with the characters that would end a C comment, or are not printable ASCII, replaced."""
     return (
         "".join(c if c.isprintable() and c.isascii() else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
     )
 
 
 def string(text: str) -> str:
-    """A C string; what is not plain ASCII as octal UTF-8."""
+    """A C string literal; other characters than plain ASCII as octal UTF-8."""
     plain = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode())
     return f'"{plain}"'
 
 
 def constant_array(c_type: str, name: str, items: Iterable[str]) -> Iterator[str]:
-    """Lines of a static array, as many items on each as fit."""
+    """Lines of the definition of a static array, filled up to ``LINE_COLUMNS``."""
     texts = list(items)
     yield f"static const {c_type} {name}[{len(texts)}] = {{"
     line = "   "

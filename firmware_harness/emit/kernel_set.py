@@ -1,8 +1,8 @@
-"""Which hand-written kernels a CPU has beside the portable ones, and for which shapes.
+"""Kernel sets: the hand-written kernels of one kind of CPU, and the ops and shapes they support.
 
-A kernel set is a folder of C with a table: op -> row, where a row may say None for a shape it has no kernel for, and
-the portable kernel runs it. A set may also run several nodes in one call (:data:`Fuser`), so that what lies between
-them never exists. Refuses sets that are not in the table.
+A kernel set is a folder of C with a table op -> row. A row returns None for a shape that its kernel does not support,
+and the portable kernel runs instead. A set may also run several nodes in one call (:data:`Fuser`), so that the
+activations between them are never stored.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ C_FOLDER = Path(__file__).resolve().parents[1] / "c"
 
 @dataclass(frozen=True)
 class Fused:
-    """The nodes from the one offered on, ``count`` of them, as one call.
+    """``count`` consecutive nodes as one call.
 
-    ``inputs`` are the activations the call reads, ``output`` the last node's; the others are read by these nodes alone.
+    ``inputs`` are the activations the call reads, ``output`` is the last node's; activations between them are read by
+    these nodes only.
     """
 
     count: int
@@ -37,9 +38,9 @@ Fuser = Callable[[Graph, int], Fused | None]
 
 @dataclass(frozen=True)
 class KernelSet:
-    """Kernels of one kind of CPU. ``folder`` holds its C files, compiled beside the portable ones.
+    """Kernels of one kind of CPU. ``folder`` contains its C files, compiled together with the portable ones.
 
-    ``lean_fusers`` make calls that save memory and cost time; they count only where memory comes first.
+    Calls of ``lean_fusers`` save memory and cost time; they are used only when memory is optimised.
     """
 
     name: str
@@ -49,10 +50,11 @@ class KernelSet:
     lean_fusers: tuple[Fuser, ...] = ()
 
     def folders(self) -> list[Path]:
+        """Folders with the C files, the portable ones first."""
         return [C_FOLDER] if self.folder is None else [C_FOLDER, self.folder]
 
     def sources(self) -> list[Path]:
-        """The C files a model for this CPU needs, headers included, in a fixed order."""
+        """The C files and headers that a model for this CPU needs, in a fixed order."""
         return [path for folder in self.folders() for path in sorted(folder.glob("*.[ch]"))]
 
 

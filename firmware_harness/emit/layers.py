@@ -1,7 +1,7 @@
-"""The table op -> C: which portable kernel runs it, which record describes it, which constants it needs.
+"""The table op -> C: the portable kernel of each op, the record that describes the layer, and its constants.
 
-Refuses an op without a row, and means over more elements than an int32 sum holds. What a kernel computes is written in
-c/, what the numbers mean in runtime/arith.py.
+Refuses an op without a row, and means over more elements than an int32 sum can represent. The kernels are in c/; the
+arithmetic is defined in runtime/arith.py.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Row = Callable[[Graph, Node], Layer]
 
 
 def layer_of(graph: Graph, node: Node) -> Layer:
-    """The C form of one node.
+    """Return the portable call of one node.
 
     Raises:
         FirmwareError: the op has no row, or a mean has too many elements.
@@ -84,7 +84,7 @@ def _depthwise(graph: Graph, node: Node) -> Layer:
 
 
 def _fully_connected(graph: Graph, node: Node) -> Layer:
-    """A 1x1 convolution of one pixel; only its factor may be rounded otherwise."""
+    """A 1x1 convolution of one pixel; only its rescaling factor is computed differently."""
     op, (x, weight, _), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.FullyConnected)
     outputs, inputs = weight.shape

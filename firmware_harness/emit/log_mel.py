@@ -1,8 +1,8 @@
-"""FrontendSpec -> frontend.h and the tables of the log-mel in C: data only, the code is hand-written in c/frontend/.
+"""FrontendSpec -> frontend.h and the tables of the log-mel in C: data only; the code is hand-written in c/frontend/.
 
 The mel weights are those of runtime/log_mel.py. Normalisation and the network's input scale are multiplied into the
-coefficients of the logarithm. Refuses transforms that the C does not do: n_fft other than a power of two from 256 to
-4096, an odd window, a hop longer than the window, a mel bank whose triangles do not meet in pairs.
+coefficients of the logarithm. Refuses front ends that the C code does not support: n_fft other than a power of two from
+256 to 4096, an odd win_length, a hop longer than the window, mel banks whose neighbouring triangles do not sum to 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TABLE_NAMES = ("frontend.h", "frontend_spectrum.h", "frontend_mel.h")
 
 @dataclass(frozen=True)
 class EmittedFrontend:
-    """Three headers: sizes, and the tables of the two C files that have some. ``constant_bytes`` counts the tables."""
+    """Three headers: sizes, tables of the spectrum, tables of the mel bank. ``constant_bytes``: size of the tables."""
 
     spec: FrontendSpec
     quant: Quant
@@ -41,7 +41,7 @@ class EmittedFrontend:
     constant_bytes: int
 
     def write(self, folder: Path) -> None:
-        """Write the tables and all of the application's C beside a model."""
+        """Write the three headers and all C files of the application into the folder of a model."""
         self.write_tables(folder)
         for source in (*frontend_sources(), *scene_sources()):
             (folder / source.name).write_text(source.read_text())
@@ -64,7 +64,7 @@ def scene_sources() -> list[Path]:
 
 
 def scene_arena_bytes(emitted: Emitted, spec: FrontendSpec, hop_samples: int) -> int:
-    """For the network, and between its runs the spectrum beside its input (TS_SCENE_ARENA_BYTES)."""
+    """Size of the arena shared by the network and, between its runs, the spectrum (TS_SCENE_ARENA_BYTES)."""
     scratch, offset = 4 * spec.n_fft, 0
     source, input_offset = emitted.graph.tensors[emitted.graph.input], emitted.plan.offsets[emitted.graph.input]
     if hop_samples == spec.clip_samples and input_offset < scratch:
@@ -75,14 +75,14 @@ def scene_arena_bytes(emitted: Emitted, spec: FrontendSpec, hop_samples: int) ->
 def emit_frontend(
     spec: FrontendSpec, quant: Quant, *, hop_samples: int | None = None, smoothed_hops: int = SMOOTHED_HOPS
 ) -> EmittedFrontend:
-    """The C form of a front end that ends in codes of ``quant``, the network's input.
+    """Emit a front end whose output is int8 codes of ``quant``.
 
     Args:
-        spec: what to compute.
-        quant: the network's input.
-        hop_samples: from one answer of the application to the next; a whole clip by default, or a multiple of the
-            front end's hop below that, and then clips overlap.
-        smoothed_hops: how many answers are averaged.
+        spec: the front end.
+        quant: scale and zero point of the network's input.
+        hop_samples: samples between two results of the application; a whole clip by default, or a smaller multiple of
+            the front end's hop, and then clips overlap.
+        smoothed_hops: number of results that are averaged.
 
     Raises:
         FirmwareError: see the module's refusals.
@@ -118,10 +118,10 @@ def _refuse_hops(spec: FrontendSpec, hop_samples: int, smoothed_hops: int) -> No
     where = f"application with front end '{spec.name}'"
     shorter = 0 < hop_samples < spec.clip_samples and hop_samples % spec.hop_length == 0
     if not shorter and hop_samples != spec.clip_samples:
-        expected = f"{spec.clip_samples}, or a multiple of {spec.hop_length} below"
-        raise FirmwareError(where, "samples from answer to answer", expected=expected, got=hop_samples)
+        expected = f"{spec.clip_samples}, or a smaller multiple of {spec.hop_length}"
+        raise FirmwareError(where, "samples between results", expected=expected, got=hop_samples)
     if smoothed_hops < 1:
-        raise FirmwareError(where, "answers to average", expected="1 or more", got=smoothed_hops)
+        raise FirmwareError(where, "results to average", expected="1 or more", got=smoothed_hops)
 
 
 def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: int) -> Iterator[str]:
@@ -147,12 +147,12 @@ def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: in
 
 
 def _middle_radices(spec: FrontendSpec) -> tuple[int, int]:
-    """Steps of eight or four between the first, of eight, and the last, of four."""
+    """Radices (8, 4 or 1) of the FFT steps between the first, radix 8, and the last, radix 4."""
     return {256: (4, 1), 512: (8, 1), 1024: (4, 4), 2048: (8, 4), 4096: (8, 8)}[spec.n_fft]
 
 
 def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
-    """Half the window and the turns of each step, and how many floats they are."""
+    """Header with half of the window and the twiddle factors of each step, and the number of floats in it."""
     first, second = _middle_radices(spec)
     half_window = window(spec)[: spec.win_length // 2 + 1].astype(np.float64) / (2.0 * INT16_FULL_SCALE)
     turns = {"ts_first_turns": _step_turns(first, 8)}
@@ -171,13 +171,13 @@ def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
 
 
 def _step_turns(radix: int, length: int) -> F64:
-    """Angles (length, radix - 1) of a step that combines ``radix`` transforms of ``length`` points."""
+    """Angles (length, radix - 1) of the twiddle factors that combine ``radix`` transforms of ``length`` points."""
     angle = 2.0 * np.pi * np.arange(length) / (radix * length)
     return np.outer(angle, np.arange(1, radix))
 
 
 def _last_turns(points: int) -> F64:
-    """Angles (points / 8 + 1, 5) of the columns of the last step, of four, up to their mirror, and of their split."""
+    """Angles (points / 8 + 1, 5) for each column of the last step: three of radix 4, two of the real-input split."""
     angle = 2.0 * np.pi * np.arange(points // 8 + 1) / points
     return np.stack([angle, 2 * angle, 3 * angle, angle / 2, angle / 2 + np.pi / 4], axis=1)
 
@@ -192,7 +192,7 @@ def _pairs(angles: F64) -> list[str]:
 
 
 def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
-    """The bank as rising sides alone, the logarithm's coefficients, and how many bytes the tables are."""
+    """Header with the bank's rising sides and the coefficients of the logarithm, and the tables' size in bytes."""
     first_bin, counts, weights = _rising_sides(spec)
     scale = 1.0 / (spec.norm_std * float(np.float32(quant.scale[0])))
     offset = -spec.norm_mean * scale
@@ -212,9 +212,9 @@ def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
 
 
 def _rising_sides(spec: FrontendSpec) -> tuple[int, list[int], list[float]]:
-    """First bin used, bins between each pair of neighbouring centres, and what the upper band takes of each.
+    """First bin used, number of bins between neighbouring centres, and each bin's weight in the upper band.
 
-    Segment s lies between the centres of bands s - 1 and s; the lower band takes the rest, 1 - weight.
+    Segment s is between the centres of bands s - 1 and s; the weight in the lower band is 1 - weight.
     """
     bank = mel_bank(spec).astype(np.float64)[:, :-1]  # no triangle reaches above its end, which is Nyquist at most
     used = np.flatnonzero(bank.any(axis=0))
@@ -228,5 +228,5 @@ def _rising_sides(spec: FrontendSpec) -> tuple[int, list[int], list[float]]:
     rebuilt[segment + 1, columns], rebuilt[segment, columns] = weight, 1.0 - weight
     if np.any(np.diff(used) != 1) or np.any(np.diff(segment) < 0) or np.abs(rebuilt[1:-1] - part).max() > 1e-6:
         where = f"front end '{spec.name}' in C"
-        raise FirmwareError(where, "mel bank", expected="triangles that meet in pairs and fill their range")
+        raise FirmwareError(where, "mel bank", expected="neighbouring triangles that add up to 1")
     return int(used[0]), np.bincount(segment, minlength=spec.n_mels + 1).tolist(), weight.tolist()

@@ -1,7 +1,7 @@
-"""Graph -> model.c and model.h: constant data and the list of calls, nothing else; the code is hand-written in c/.
+"""Graph -> model.c and model.h: constant data and the list of kernel calls; the kernels are hand-written in c/.
 
-Both rounding rules' constants are in the file, a macro of the build picks one. Refuses a graph without layers, ops
-without a C row, and constant inputs that are not int8 with one scale.
+The files contain the constants of both rounding rules; a macro of the build selects one. Refuses a graph without
+layers, ops without a C kernel, and constant inputs that are not int8 with one scale.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from .c_text import LINE_COLUMNS, comment, constant_array, float_literal, string
 from .kernel_set import PORTABLE, KernelSet
 from .records import ByRule, Fields, Macro, Scale, Values, codes_of
 from .schedule import Call, Optimise, plan_calls, schedule
+from .version import version_macros
 
 ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
 
 
 @dataclass(frozen=True, eq=False)
 class Emitted:
-    """The two files of one graph for one kernel set, and what they will occupy."""
+    """The two files of one graph for one kernel set, and the arena plan."""
 
     graph: Graph
     kernels: KernelSet
@@ -42,11 +43,11 @@ class Emitted:
 
     @property
     def constant_bytes(self) -> int:
-        """Constant arrays of the layers; their records and constant activations come on top."""
+        """Bytes of the layers' constant arrays, without their records and without constant activations."""
         return sum(array.n_bytes for call in self.calls for array in call.layer.arrays())
 
     def write(self, folder: Path) -> None:
-        """Write model.c, model.h and the kernels they need."""
+        """Write model.c, model.h and the sources of the kernel set."""
         folder.mkdir(parents=True, exist_ok=True)
         for source in self.kernels.sources():
             (folder / source.name).write_text(source.read_text())
@@ -60,10 +61,16 @@ def emit(
     optimise: Optimise = "layers",
     calls: tuple[Call, ...] | None = None,
 ) -> Emitted:
-    """The C form of a graph, with ``calls`` if they are chosen already (:mod:`tinyscene.firmware_harness.run.tune`).
+    """Emit a graph as C.
+
+    Args:
+        graph: the model.
+        kernels: the CPU's kernel set.
+        optimise: how calls are chosen, see :mod:`tinyscene.firmware_harness.emit.schedule`.
+        calls: the calls themselves, instead of ``optimise`` (:mod:`tinyscene.firmware_harness.run.tune`).
 
     Raises:
-        RuntimeFailure: the graph is not consistent.
+        RuntimeFailure: the graph is inconsistent.
         FirmwareError: see the module's refusals.
     """
     graph.check()
@@ -77,7 +84,7 @@ def emit(
 
 
 def graph_digest(graph: Graph) -> str:
-    """SHA-256 over everything that decides what the model computes, and its labels."""
+    """SHA-256 over everything that determines the model's output, and its labels."""
     record = hashlib.sha256(repr((graph.input, graph.output, graph.labels, graph.nodes)).encode())
     for tensor in (*graph.activations(), *graph.constants()):
         record.update(repr((tensor.name, tensor.shape, tensor.dtype, tensor.quant)).encode())
@@ -94,6 +101,7 @@ def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} the float32 rule (XNNPACK, ONNX Runtime). */"
     yield "#ifndef MODEL_H\n#define MODEL_H\n"
     yield f'#define TS_MODEL_DIGEST "{digest}"'
+    yield from (f"#define {name} {value}" for name, value in version_macros("TS_MODEL_"))
     yield f"#define TS_MODEL_LAYERS {len(calls)}"
     yield f"#define TS_MODEL_ARENA_BYTES {arena.arena_bytes}"
     yield f"#define TS_MODEL_ARENA_ALIGNMENT {ALIGNMENT}"
@@ -129,12 +137,12 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         yield "};"
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
     for index, call in enumerate(calls):
-        places = [_place(graph, arena, names, name) for name in (*call.inputs, call.output)]
+        addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
         scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
         title = comment(graph.nodes[call.nodes.stop - 1].name)
-        yield f"    {call.layer.kernel}(&layer_{index}, {', '.join(places + scratch)}); /* {title} */"
-        yield f"    TS_WROTE({index}, {places[-1]}, {graph.tensors[call.output].n_bytes});"
-    yield f"    return {_place(graph, arena, names, graph.output)};\n}}"
+        yield f"    {call.layer.kernel}(&layer_{index}, {', '.join(addresses + scratch)}); /* {title} */"
+        yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
+    yield f"    return {_address(graph, arena, names, graph.output)};\n}}"
 
 
 def _headline(graph: Graph, index: int, macs: int) -> str:
@@ -150,7 +158,7 @@ def _headline(graph: Graph, index: int, macs: int) -> str:
 
 
 def _constant_inputs(graph: Graph) -> dict[str, str]:
-    """C names of constants that stand where an activation could, such as a summand."""
+    """C names of constants used in place of an activation, such as a constant summand."""
     names: dict[str, str] = {}
     for node in graph.nodes:
         for tensor in graph.ins(node)[: ops.OPS[type(node.op)].n_activations]:
@@ -164,14 +172,15 @@ def _constant_inputs(graph: Graph) -> dict[str, str]:
     return names
 
 
-def _place(graph: Graph, arena: Plan, constants: dict[str, str], name: str) -> str:
+def _address(graph: Graph, arena: Plan, constants: dict[str, str], name: str) -> str:
+    """C expression for the address of a tensor."""
     if name in constants:
         return constants[name]
     return "input" if name == graph.input else f"arena + {arena.offsets[name]}"
 
 
 def _declared(name: str, fields: Fields) -> Iterator[str]:
-    """The arrays that a record points to, those of records inside it included."""
+    """Definitions of the arrays that a record points to, those of nested records included."""
     for field, value in fields.items():
         if isinstance(value, Values):
             yield from _array(f"{name}_{field}", value)
@@ -182,7 +191,7 @@ def _declared(name: str, fields: Fields) -> Iterator[str]:
 
 
 def _initialised(name: str, fields: Fields, indent: str) -> Iterator[str]:
-    """The record's fields, one after the other."""
+    """Initialisers of the record's fields."""
     for field, value in fields.items():
         if isinstance(value, ByRule):
             yield from _by_rule(_initialised(name, value.single, indent), _initialised(name, value.double, indent))
@@ -204,7 +213,7 @@ def _by_rule(single: Iterator[str], double: Iterator[str]) -> Iterator[str]:
 
 
 def _wrapped(line: str, indent: str) -> list[str]:
-    """Lines broken between fields only."""
+    """The line, broken between fields only."""
     whole = line.replace(", ", ",\0").replace(" = ", "\0=\0").replace(",\0.", ", .")
     lines = textwrap.wrap(
         whole, LINE_COLUMNS, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False

@@ -1,6 +1,6 @@
-"""What one call in C is made of: its record, the fields of that and the constant arrays behind them.
+"""The parts of one call in C: its record, the record's fields and the constant arrays they point to.
 
-Kernels of different CPUs share some fields; what makes those from a graph stands here too.
+Also the functions that compute, from a graph, the fields that kernels of different CPUs share.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ Fields = dict[str, object]  # C field name -> int, float, Scale, Macro, Values, 
 
 @dataclass(frozen=True)
 class Scale:
-    """One factor, both rules' terms: emitted as TS_RESCALE(multiplier, shift, factor).
+    """One rescaling factor for both rounding rules, emitted as TS_RESCALE(multiplier, shift, factor).
 
-    Graph.check bounds the ratios of scales, so that shifts lie in -31..8.
+    ``Graph.check`` bounds the ratios of scales, so that shifts are in [-31, 8].
     """
 
     multiplier: int
     shift: int
-    factor: float = 0.0  # a fixed-point step that the other rule has no use for
+    factor: float = 0.0  # 0 for a step that only the fixed-point rule has
 
 
 @dataclass(frozen=True)
 class Macro:
-    """A C macro of a kernel set's header with its arguments, which picks what the rounding rule needs."""
+    """A C macro of a kernel set's header and its arguments; the macro selects the values of the rounding rule."""
 
     name: str
     arguments: tuple[int | float, ...]
@@ -53,7 +53,7 @@ class Macro:
 
 @dataclass(frozen=True)
 class ByRule:
-    """Fields, and arrays for them, that exist under one rounding rule only."""
+    """Fields and arrays that depend on the rounding rule."""
 
     double: Fields
     single: Fields
@@ -61,7 +61,7 @@ class ByRule:
 
 @dataclass(frozen=True)
 class Values:
-    """A constant array of a C type that :data:`BYTES_OF` knows; ``aligned``: to a word, for wide loads."""
+    """A constant array of a C type in :data:`BYTES_OF`; ``aligned``: to a word, for wide loads."""
 
     c_type: str
     values: tuple[int, ...] | tuple[float, ...] | tuple[Scale, ...] | tuple[Macro, ...]
@@ -74,10 +74,10 @@ class Values:
 
 @dataclass(frozen=True)
 class Layer:
-    """One call: kernel(&record, inputs..., output), and the record's fields.
+    """One call, kernel(&record, inputs..., output), and the record's fields.
 
-    A kernel with ``scratch_bytes`` gets that much of the arena as one more argument. ``leaner``: the same call in other
-    ways that need less of it and more instructions, the fastest first.
+    A kernel with ``scratch_bytes`` gets a pointer to that many bytes of the arena as one more argument. ``leaner``:
+    variants of the call with less scratch memory and more instructions, the fastest first.
     """
 
     kernel: str
@@ -85,12 +85,12 @@ class Layer:
     fields: Fields
     scratch_bytes: int = 0
     header: str = "ts_kernels.h"
-    n_inputs: int | None = None  # activations it reads, if not all of the node's
-    lead: Lead | None = None  # how the output may lie over the first input; None: not at all
+    n_inputs: int | None = None  # number of activations it reads; None: all of the node's
+    lead: Lead | None = None  # how the output may overlap the first input; None: not at all
     leaner: tuple[Layer, ...] = ()
 
     def arrays(self) -> Iterator[Values]:
-        """Every constant array of the record, those of nested records included."""
+        """Every constant array of the record and of nested records."""
         return _arrays(self.fields)
 
 
@@ -100,14 +100,14 @@ def _arrays(fields: Fields) -> Iterator[Values]:
             yield value
         elif isinstance(value, dict):
             yield from _arrays(value)
-        elif isinstance(value, ByRule):  # one of the two is compiled; they are of one size
+        elif isinstance(value, ByRule):  # one of the two is compiled; both have the same size
             yield from _arrays(value.double)
 
 
 def window_fields(
     graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D, kernel: tuple[int, ...]
 ) -> Fields:
-    """The record TsWindow."""
+    """Fields of the record TsWindow."""
     x, out = graph.ins(node)[0], graph.out(node)
     return {
         "in_height": x.shape[1],
@@ -124,24 +124,24 @@ def window_fields(
 
 
 def output_fields(quant: Quant, relu: bool) -> Fields:
-    """The record TsOutput."""
+    """Fields of the record TsOutput."""
     low, high = clamp_range(quant, relu)
     return {"zero_point": quant.zero_point, "low": low - quant.zero_point, "high": high - quant.zero_point}
 
 
 def relu_of(node: Node) -> bool:
-    """Whether the op ends in ReLU."""
+    """Whether the op ends with a ReLU."""
     return ops.has_relu(node.op)
 
 
 def table_by_rule(table: Callable[[Rounding], I8]) -> ByRule:
-    """The field ``table``, which each rounding rule fills in its own way."""
+    """The field ``table`` for each rounding rule."""
     double, single = (Values("int8_t", tuple(table(rule).tolist())) for rule in ("double", "single"))
     return ByRule({"table": double}, {"table": single})
 
 
 def lookup_layer(out: Tensor, table: Callable[[Rounding], I8]) -> Layer:
-    """A table with one code for each input code; it is there once where both rules agree."""
+    """A table with one output code per input code; emitted once where both rounding rules give the same."""
     by_rule = table_by_rule(table)
     same = by_rule.double == by_rule.single
     fields: Fields = {"size": out.n_bytes, "table": by_rule.double["table"] if same else by_rule}
@@ -149,13 +149,13 @@ def lookup_layer(out: Tensor, table: Callable[[Rounding], I8]) -> Layer:
 
 
 def codes_of(tensor: Tensor) -> I64:
-    """A constant's codes, int64 in its shape."""
+    """Codes of a constant as int64, in its shape."""
     assert tensor.data is not None
     codes: I64 = tensor.data.astype(np.int64)
     return codes
 
 
 def scales_of(rescale: Rescale) -> tuple[Scale, ...]:
-    """One for each entry."""
+    """The entries of a rescaling as :class:`Scale` records."""
     entries = zip(rescale.multiplier.tolist(), rescale.shift.tolist(), rescale.factor.tolist(), strict=True)
     return tuple(Scale(*entry) for entry in entries)

@@ -1,7 +1,7 @@
-"""A graph as the calls that run it on one kind of CPU, and the arena they need.
+"""A graph as the kernel calls that run it on one kind of CPU, and the arena they need.
 
-`layers` runs node by node, so that every activation can be seen; `speed` and `ram` let several nodes run as one call
-where the CPU's kernels can, and differ in which of two ways they take when one is faster and the other smaller.
+`layers` runs node by node, so that every activation can be compared. `speed` and `ram` run several nodes in one call
+where the CPU has such a kernel; of two variants of a call, `speed` takes the faster and `ram` the smaller one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Mode = Literal["layers", "speed", "ram", "balanced"]  # balanced: see tune.py
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One kernel call. ``nodes``: positions in the graph of the nodes it runs."""
+    """One kernel call. ``nodes``: indices in the graph of the nodes it runs."""
 
     nodes: range
     inputs: tuple[str, ...]
@@ -34,12 +34,12 @@ class Call:
 
     @property
     def scratch(self) -> str:
-        """The name of its working memory in the plan."""
+        """Name of its scratch memory in the arena plan."""
         return f"scratch of call {self.nodes.start}"
 
 
 def schedule(graph: Graph, kernels: KernelSet, optimise: Optimise) -> tuple[Call, ...]:
-    """Calls in the order of the graph's nodes.
+    """Return the calls in the order of the graph's nodes.
 
     Raises:
         FirmwareError: an op without a kernel.
@@ -48,27 +48,27 @@ def schedule(graph: Graph, kernels: KernelSet, optimise: Optimise) -> tuple[Call
     return _leanest(graph, calls) if optimise == "ram" else calls
 
 
-def stretches(graph: Graph, kernels: KernelSet) -> tuple[tuple[tuple[Call, ...], ...], ...]:
-    """The graph cut wherever `speed` and `ram` both end a call; for each stretch every way to run it.
+def segments(graph: Graph, kernels: KernelSet) -> tuple[tuple[tuple[Call, ...], ...], ...]:
+    """Cut the graph wherever a call ends in both `speed` and `ram`; return every variant of each segment.
 
-    The first way is that of `speed`, the last the leanest.
+    The first variant of a segment is that of `speed`, the last needs the least memory.
 
     Raises:
         FirmwareError: an op without a kernel.
     """
     fast, lean = (tuple(_calls(graph, kernels, mode)) for mode in ("speed", "ram"))
     ends = sorted({call.nodes.stop for call in fast} & {call.nodes.stop for call in lean})
-    found = []
+    all_variants = []
     for start, stop in zip((0, *ends), ends, strict=False):
         inside = [[call for call in calls if start <= call.nodes.start < stop] for calls in (fast, lean)]
         if [call.layer.kernel for call in inside[0]] == [call.layer.kernel for call in inside[1]]:
             del inside[1]
-        found.append(tuple(way for calls in inside for way in product(*map(_ways, calls))))
-    return tuple(found)
+        all_variants.append(tuple(variant for calls in inside for variant in product(*map(_variants, calls))))
+    return tuple(all_variants)
 
 
-def _ways(call: Call) -> list[Call]:
-    """The call in each of its layer's ways, the leanest last."""
+def _variants(call: Call) -> list[Call]:
+    """Variants of the call, the one with the least scratch memory last."""
     return [replace(call, layer=replace(layer, leaner=())) for layer in (call.layer, *call.layer.leaner)]
 
 
@@ -89,13 +89,14 @@ def _calls(graph: Graph, kernels: KernelSet, optimise: Optimise) -> Iterator[Cal
 
 
 def _fused(graph: Graph, at: int, kernels: KernelSet, optimise: Optimise) -> Fused | None:
-    """The fused call that takes the most nodes, if its inner activations are nobody else's business."""
+    """The fused call of the most nodes, among those whose inner activations no other node reads."""
     fusers = {"layers": (), "speed": kernels.fusers, "ram": kernels.fusers + kernels.lean_fusers}[optimise]
-    found = [f for fuser in fusers if (f := fuser(graph, at)) is not None and _closed(graph, at, f)]
-    return max(found, key=lambda f: f.count, default=None)
+    candidates = [f for fuser in fusers if (f := fuser(graph, at)) is not None and _closed(graph, at, f)]
+    return max(candidates, key=lambda f: f.count, default=None)
 
 
 def _closed(graph: Graph, at: int, fused: Fused) -> bool:
+    """Whether only the fused nodes read the activations between them."""
     inside = graph.nodes[at : at + fused.count]
     inner = {node.output for node in inside} - {fused.output}
     outside = [*graph.nodes[:at], *graph.nodes[at + fused.count :]]
@@ -103,9 +104,9 @@ def _closed(graph: Graph, at: int, fused: Fused) -> bool:
 
 
 def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
-    """Offsets of every activation that exists between calls, and of each call's working memory.
+    """Place every activation that exists between calls, and each call's scratch memory, in the arena.
 
-    An output lies over its call's first input where the kernel can do that and nothing reads the input later.
+    An output overlaps its call's first input where the kernel supports it and no later call reads the input.
     """
     first, last = {graph.input: 0}, {graph.input: 0}
     scratch = []
@@ -127,13 +128,13 @@ def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
 
 
 def _leanest(graph: Graph, calls: tuple[Call, ...]) -> tuple[Call, ...]:
-    """The fastest way of each call that fits into the smallest arena there is."""
-    chosen = [_ways(call)[-1] for call in calls]
+    """The fastest variant of each call that fits into the smallest possible arena."""
+    chosen = [_variants(call)[-1] for call in calls]
     arena_bytes = plan_calls(graph, tuple(chosen)).arena_bytes
     for index, call in enumerate(calls):
-        for way in _ways(call):
-            tried = [*chosen[:index], way, *chosen[index + 1 :]]
-            if plan_calls(graph, tuple(tried)).arena_bytes <= arena_bytes:
-                chosen = tried
+        for variant in _variants(call):
+            candidate = [*chosen[:index], variant, *chosen[index + 1 :]]
+            if plan_calls(graph, tuple(candidate)).arena_bytes <= arena_bytes:
+                chosen = candidate
                 break
     return tuple(chosen)

@@ -1,8 +1,8 @@
-/* Test program: the log-mel front end alone, on clips of vectors.bin, in the pieces given there.
+/* Test program: the log-mel front end alone, on the clips of vectors.bin, in the pieces given in it.
  *
  * A clip is int32 pieces, and each of these int32 samples and the samples as int16. codes.bin gets a 1 before each
- * column, and after the last a 0, or a 2 when the clip was too short. On an emulator the clocks of the last clip are
- * printed, files aside. */
+ * column, and after the last a 0, or a 2 if the clip was too short. On an emulator the clocks of the last clip are
+ * printed, without file access. */
 #include "ts_logmel.h"
 #include "ts_port.h"
 

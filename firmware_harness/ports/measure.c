@@ -1,8 +1,8 @@
-/* Test program: the image as a product would have it (no observer, input inside the arena), run twice on the first
- * vector: once over a painted stack, once under the counter. Prints what it found; the output goes to output.bin.
+/* Test program: the model as in a product (no observer, input inside the arena), run twice on the first vector: once
+ * over a painted stack, once under the counter. Prints the figures; the output is written to output.bin.
  *
- * Both times the arena is painted too, each time in another colour, so that a byte that was written is not of one of
- * them. A canary stands behind it. */
+ * The arena is painted with a different value each time, so that every written byte differs from at least one of
+ * them. A canary follows it. */
 #include <string.h>
 
 #include "counter.h"
@@ -24,7 +24,7 @@ static void paint_arena(int8_t colour) {
     memset(memory.canary, CANARY, sizeof memory.canary);
 }
 
-/* How far into the arena something was written. */
+/* Number of bytes up to the last one written in the arena. */
 static uint32_t arena_reach(int8_t colour) {
     uint32_t reach = sizeof memory.arena;
     while (reach > 0 && memory.arena[reach - 1] == colour) {

@@ -1,5 +1,5 @@
-/* Test program: one inference, and what the counter says after each call. clocks.bin gets TS_MODEL_LAYERS numbers of 32
- * bits, the clocks of each call in the order they run. */
+/* Test program: one inference, and the counter after each call. clocks.bin gets TS_MODEL_LAYERS numbers of 32 bits,
+ * the clocks of each call in the order they run. */
 #include "counter.h"
 #include "model.h"
 #include "ts_port.h"

@@ -1,6 +1,7 @@
-/* The application with a file for a microphone: vectors.bin is a uint32 count of samples and the samples as int16,
- * hops.bin gets for each hop int32 label, int32 smoothed label, the network's output as int8 codes, and its scores and
- * the smoothed ones as float. On an emulator the clocks and the depth of the stack are printed, files included. */
+/* Test program: the application with a file instead of a microphone: vectors.bin is a uint32 count of samples and
+ * the samples as int16, hops.bin gets for each hop int32 label, int32 smoothed label, the network's output as int8
+ * codes, and its scores and the smoothed ones as float. On an emulator the clocks and the depth of the stack are
+ * printed, including file access. */
 #include "ts_port.h"
 #include "ts_scene.h"
 
@@ -11,7 +12,7 @@
 
 typedef struct {
     int audio, hops, failed;
-    uint32_t left; /* samples that the file still has to bring */
+    uint32_t left; /* samples left in the file */
     int cut_short;
 } Files;
 

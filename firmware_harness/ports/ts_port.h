@@ -1,26 +1,26 @@
-/* What a test program asks of the machine it runs on. */
+/* Functions that a test program needs from the machine. */
 #ifndef TS_PORT_H
 #define TS_PORT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Exit codes of a test program; firmware_harness/run/emulate.py knows them by number. */
+/* Exit codes of a test program; firmware_harness/run/emulate.py has the same numbers. */
 enum {
     TS_EXIT_OK = 0,
     TS_EXIT_FILE = 10,   /* a file could not be opened, read or written */
     TS_EXIT_INVOKE = 11, /* the model refused its arguments */
     TS_EXIT_GUARD = 12,  /* a byte beside the arena was changed */
-    TS_EXIT_FAULT = 13,  /* the processor took a fault; the text output says where */
-    TS_EXIT_STACK = 14,  /* the same, for want of stack */
+    TS_EXIT_FAULT = 13,  /* the processor raised a fault; the text output has its address */
+    TS_EXIT_STACK = 14,  /* the stack overflowed */
     TS_EXIT_AUDIO = 15,  /* the audio ended early */
 };
 
-/* Files lie in the folder the program runs in; a handle is below zero when there is none. */
+/* Files are in the working folder; a handle below zero: the file cannot be opened. */
 int ts_port_open(const char* name, int for_writing);
-size_t ts_port_read(int handle, void* data, size_t size); /* bytes read, fewer than asked at the end */
+size_t ts_port_read(int handle, void* data, size_t size); /* bytes read, fewer than requested at the end of the file */
 int ts_port_write(int handle, const void* data, size_t size);
-void ts_port_close(int handle); /* nothing where there is none */
+void ts_port_close(int handle); /* no effect without a file */
 
 /* The first `size` bytes of a file, and a file of `size` bytes: TS_EXIT_OK or TS_EXIT_FILE. */
 static inline int ts_port_load(const char* name, void* data, size_t size) {

@@ -1,7 +1,7 @@
 /* Test program: runs the model on every vector of vectors.bin and writes what each layer wrote to layers.bin.
  *
- * Both files are bare int8 codes, one vector after the other; after a vector's layers comes the output as the caller
- * gets it. Working memory is filled with a changing poison before each run and guarded on both sides. */
+ * Both files are bare int8 codes, one vector after the other; a vector's layers are followed by the output that the
+ * caller gets. Working memory is filled with a changing value before each run and guarded on both sides. */
 #include <string.h>
 
 #include "model.h"

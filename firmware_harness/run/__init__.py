@@ -1,1 +1,1 @@
-"""Images run on this machine or in an emulator, and their output compared."""
+"""Run images on this machine or in an emulator, and compare their output."""

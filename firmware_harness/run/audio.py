@@ -1,7 +1,7 @@
-"""Audio into compiled C: the log-mel front end alone, or the whole application from samples to labels.
+"""Run audio through compiled C: through the log-mel front end alone, or through the whole application.
 
 Both run on this machine with sanitizers or under an emulator, on int16 samples at the front end's rate. Refuses audio
-shorter than the front end can mirror or the network can see.
+shorter than the front end's minimum (``FrontendSpec.min_samples``) or, for the application, than one clip.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ class LogMelFirmware:
     """A front end as compiled C on one target.
 
     Raises:
-        FirmwareError: the front end has no C form, or a tool is missing.
+        FirmwareError: the C front end does not support ``spec``, or a tool is missing.
     """
 
     def __init__(self, spec: FrontendSpec, quant: Quant, target: Target, *, folder: Path | None = None) -> None:
         self.spec, self.target = spec, target
         self.emitted = emit_frontend(spec, quant)
         self.image = build_frontend(self.emitted, target, folder=folder)
-        self.instructions: int | None = None  # of the last clip heard, where the target can count
+        self.instructions: int | None = None  # of the last clip, on emulated targets
 
     def codes(self, clips: Sequence[Sequence[I16]], timeout_seconds: float = 300.0) -> list[I8]:
-        """For each clip, given in pieces of at most ``clip_samples``, its columns as int8 (n_mels, n).
+        """Columns of each clip as int8 (n_mels, n); a clip is a list of pieces of at most ``clip_samples``.
 
         Raises:
             FirmwareError: a clip is too short, or the run failed.
         """
         finished = run_image(self.image, b"".join(map(_clip_bytes, clips)), timeout_seconds)
         self.instructions = _instructions(self.target, finished)
-        found, at = [], 0
+        images, at = [], 0
         for index in range(len(clips)):
             columns = []
             while finished.result[at] == COLUMN:
@@ -60,13 +60,13 @@ class LogMelFirmware:
                 expected = f"at least {self.spec.min_samples} samples"
                 raise FirmwareError(f"clip {index}", "audio too short for one window", expected=expected, got=got)
             at += 1
-            found.append(np.stack(columns, axis=1))
-        return found
+            images.append(np.stack(columns, axis=1))
+        return images
 
 
 @dataclass(frozen=True, eq=False)
-class HeardHop:
-    """What the application said of one hop: indices of labels, the network's int8 output, and scores (labels,)."""
+class HopResult:
+    """The application's result for one hop: label indices, the network's int8 output, and float32 scores (labels,)."""
 
     label: int
     smoothed_label: int
@@ -81,13 +81,14 @@ class SceneFirmware:
     Args:
         emitted: the network.
         spec: its front end.
-        target: where it runs.
-        rounding: the rule compiled in.
+        target: machine to build for.
+        rounding: rounding rule to compile in.
         hop_samples, smoothed_hops: see :func:`tinyscene.firmware_harness.emit.log_mel.emit_frontend`.
         folder: build folder, see :func:`tinyscene.firmware_harness.build.image.build`.
 
     Raises:
-        FirmwareError: the front end does not make the network's input or has no C form, or a tool is missing.
+        FirmwareError: the network's input is not this front end's log-mel, the C front end does not support ``spec``,
+            or a tool is missing.
     """
 
     def __init__(
@@ -104,18 +105,18 @@ class SceneFirmware:
         source = emitted.graph.tensors[emitted.graph.input]
         if source.shape[1:] != (spec.n_mels, spec.n_frames, 1):
             where = f"graph '{emitted.graph.name}', input"
-            expected = f"({spec.n_mels}, {spec.n_frames}, 1), what front end '{spec.name}' makes"
+            expected = f"({spec.n_mels}, {spec.n_frames}, 1), the log-mel of front end '{spec.name}'"
             raise FirmwareError(where, "not a log-mel", expected=expected, got=source.shape[1:])
         self.emitted, self.spec, self.target = emitted, spec, target
         self.frontend: EmittedFrontend = emit_frontend(
             spec, source.quant, hop_samples=hop_samples, smoothed_hops=smoothed_hops
         )
         self.image: Image = build(emitted, target, rounding, program="scenes", frontend=self.frontend, folder=folder)
-        self.instructions: int | None = None  # of the last recording, files included, where the target can count
+        self.instructions: int | None = None  # of the last recording, file access included, on emulated targets
         self.stack_bytes: int | None = None
 
-    def hear(self, samples: I16, timeout_seconds: float = 600.0) -> list[HeardHop]:
-        """One recording (n,), hop by hop; what is left after the last whole hop is not answered.
+    def classify(self, samples: I16, timeout_seconds: float = 600.0) -> list[HopResult]:
+        """Results for one recording (n,), hop by hop; samples after the last whole hop are ignored.
 
         Raises:
             FirmwareError: the recording is shorter than one clip, or the run failed.
@@ -134,11 +135,12 @@ class SceneFirmware:
             ]
         )
         hops = np.frombuffer(finished.result, record)
-        return [HeardHop(int(h[0]), int(h[1]), h[2].copy(), h[3].copy(), h[4].copy()) for h in hops]
+        return [HopResult(int(h[0]), int(h[1]), h[2].copy(), h[3].copy(), h[4].copy()) for h in hops]
 
 
 def audio_bytes(samples: I16) -> bytes:
-    """What program ``scenes`` reads: how many samples, and the samples."""
+    """Input of program ``scenes``: the number of samples as uint32, and the samples as int16."""
+
     return np.uint32(len(samples)).tobytes() + samples.astype("<i2").tobytes()
 
 

@@ -1,4 +1,7 @@
-"""Compare what firmware computed with what the graph means, byte by byte, and name the first difference."""
+"""Compare the output of firmware with the interpreter's, byte by byte, and report the first difference of each layer.
+
+Refuses arrays of another shape than the graph's, and a missing last layer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from ..errors import FirmwareError
 
 @dataclass(frozen=True)
 class Difference:
-    """One layer whose output is not as expected: the first such element, (row, column, channel), and how many."""
+    """One layer whose output differs: the first differing element, (row, column, channel), and the counts."""
 
     layer: int
     name: str
@@ -33,26 +36,29 @@ class Difference:
 
 
 def differences(graph: Graph, expected: Mapping[str, I8], got: Mapping[str, I8]) -> tuple[Difference, ...]:
-    """Layers that differ, in order, for one vector; ``got`` need not show every layer.
+    """Layers that differ for one vector, in the graph's order; layers inside a fused call may be missing in ``got``.
 
     Args:
-        expected, got: by tensor name, int8 in the tensor's shape without the batch.
+        graph: the model.
+        expected: int8 arrays by tensor name, in the tensor's shape without the batch.
+        got: likewise.
 
     Raises:
         FirmwareError: the last layer is missing in ``got``, or one has another shape than expected.
     """
-    found = []
+    differing = []
     for index, node in enumerate(graph.nodes):
         if node.output not in got and node.output != graph.output:
-            continue  # inside a call that runs several layers
+            continue  # inside a fused call
         shape = graph.out(node).shape[1:]
         for side, arrays in (("expected values", expected), ("output of the firmware", got)):
-            shown = arrays[node.output].shape if node.output in arrays else "nothing"
-            if shown != shape:
-                raise FirmwareError(f"layer {index} {node.name}, {side}", "not there", expected=shape, got=shown)
-        wrong = np.argwhere(expected[node.output] != got[node.output])
-        if len(wrong):
-            at = tuple(int(i) for i in wrong[0])
-            want, have = int(expected[node.output][at]), int(got[node.output][at])
-            found.append(Difference(index, node.name, at, want, have, len(wrong), int(np.prod(shape))))
-    return tuple(found)
+            actual = arrays[node.output].shape if node.output in arrays else "nothing"
+            if actual != shape:
+                what = "missing or of another shape"
+                raise FirmwareError(f"layer {index} {node.name}, {side}", what, expected=shape, got=actual)
+        unequal = np.argwhere(expected[node.output] != got[node.output])
+        if len(unequal):
+            at = tuple(int(i) for i in unequal[0])
+            codes = int(expected[node.output][at]), int(got[node.output][at])
+            differing.append(Difference(index, node.name, at, *codes, len(unequal), int(np.prod(shape))))
+    return tuple(differing)

@@ -1,7 +1,7 @@
-"""Run an image, on this machine or under QEMU, in a folder of its own, for a limited time.
+"""Run an image, on this machine or under QEMU, in a temporary folder and with a timeout.
 
-A run that ends in anything but success is a FirmwareError that says what happened: a fault with its address, a
-sanitizer's report, a damaged guard beside the arena, a time-out. No process outlives the call.
+A failed run is a FirmwareError with its cause: a fault and its address, a sanitizer's report, a byte written outside
+the arena, a timeout. No process outlives the call.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ RESULT = {
     "logmel": "codes.bin",
     "scenes": "hops.bin",
 }
-SANITIZER_SETTINGS = {"ASAN_OPTIONS": "detect_leaks=0"}  # nothing is allocated, and in containers the search can fail
-STACK_RAN_OVER = 14
-EXIT_MEANINGS = {  # ports/ts_port.h
+SANITIZER_SETTINGS = {"ASAN_OPTIONS": "detect_leaks=0"}  # nothing is allocated, and the search can fail in containers
+STACK_OVERFLOW = 14
+EXIT_CAUSES = {  # ports/ts_port.h
     10: "could not read the vectors or write the results",
     11: "the model refused its arguments",
     12: "a layer wrote outside the arena",
-    13: "the processor took a fault",
-    STACK_RAN_OVER: "the stack ran over",
-    15: "the audio ended before it was whole",
+    13: "the processor raised a fault",
+    STACK_OVERFLOW: "the stack overflowed",
+    15: "the audio is truncated or shorter than one clip",
 }
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run left behind: the bytes of its result file, and the "name value" lines it printed."""
+    """Output of a run: the bytes of its result file, and the "name value" lines it printed."""
 
     result: bytes
     printed: dict[str, str]
 
 
 def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
-    """Run an image on what its program reads: bare int8 vectors one after the other, or audio (ports/*.c).
+    """Run an image on its program's input: bare int8 vectors one after the other, or audio (see ports/*.c).
 
     Raises:
         FirmwareError: the emulator is missing, the run failed, or took longer than ``timeout_seconds``.
@@ -63,17 +63,17 @@ def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
         except subprocess.TimeoutExpired:
             raise FirmwareError(
                 f"running on {image.target.name}",
-                f"not finished after {timeout_seconds:g} s, stopped",
-                next_step="give fewer vectors or more time",
+                f"stopped after {timeout_seconds:g} s",
+                next_step="run fewer vectors or allow more time",
             ) from None
         console = folder / CONSOLE
         text = console.read_text(errors="replace") if console.exists() else done.stdout
         printed = dict(line.split(maxsplit=1) for line in text.splitlines() if len(line.split(maxsplit=1)) == 2)
         if done.returncode != 0:
-            _refuse(image, done.returncode, printed, done.stderr)
+            raise _failure(image, done.returncode, printed, done.stderr)
         result = folder / RESULT[image.program]
         if not result.exists():
-            raise FirmwareError(f"running on {image.target.name}", f"ended well, but without {result.name}")
+            raise FirmwareError(f"running on {image.target.name}", f"exit code 0, but no {result.name} was written")
         return Finished(result.read_bytes(), printed)
 
 
@@ -89,17 +89,17 @@ def _command(image: Image) -> list[str]:
     ]
 
 
-def _refuse(image: Image, code: int, printed: dict[str, str], stderr: str) -> None:
-    """Raise the error that explains exit code ``code``."""
-    what = EXIT_MEANINGS.get(code, f"the run ended with code {code}")
+def _failure(image: Image, code: int, printed: dict[str, str], stderr: str) -> FirmwareError:
+    """The error that explains exit code ``code``."""
+    cause = EXIT_CAUSES.get(code, f"the run ended with code {code}")
     faults = [
         f"{name.removeprefix('fault_')} 0x{value}" for name, value in printed.items() if name.startswith("fault_")
     ]
     lines = [line for line in stderr.splitlines() if "runtime error" in line or "ERROR" in line] or stderr.splitlines()
-    raise FirmwareError(
+    return FirmwareError(
         f"running on {image.target.name}",
-        ": ".join([what, *([", ".join(faults)] if faults else []), *lines[:1]]),
-        next_step=f"look at the image {image.path} with a debugger"
-        if code != STACK_RAN_OVER
-        else f"give the target more than the {image.target.stack_bytes:,} B it sets aside",
+        ": ".join([cause, *([", ".join(faults)] if faults else []), *lines[:1]]),
+        next_step=f"run the image {image.path} in a debugger"
+        if code != STACK_OVERFLOW
+        else f"reserve more stack for the target than {image.target.stack_bytes:,} B",
     )

@@ -1,7 +1,7 @@
 """Firmware behind the engine interface: int8 codes in, every activation out.
 
-On this machine it runs with address and undefined-behaviour sanitizers, on others under emulation. It compiles when it
-is made, so that a missing tool or a model too large shows at once.
+On this machine it runs with address and undefined-behaviour sanitizers, for other targets under emulation. The
+constructor compiles, so that a missing tool or a model that is too large is refused early.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from tinyscene.runtime.graph import Graph
 
 from ..build.image import Image, build, sizes
 from ..build.targets import Target
-from ..cpu import kernel_set
+from ..cpu.kernel_sets import kernel_set_named
 from ..emit.model import emit
 from ..emit.schedule import Call, Optimise
 from ..errors import FirmwareError
 from .emulate import run_image
 
-VECTORS_AT_ONCE = 16  # per run, so that the file of layers stays small
+VECTORS_AT_ONCE = 16  # per run, to keep the file of layers small
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What an image costs, in bytes and instructions of one inference; None where the target cannot tell.
+    """Cost of an image in bytes, and in instructions of one inference; None where the target cannot measure it.
 
     RAM in use is ``arena_bytes + static_ram_bytes + stack_bytes``.
     """
@@ -47,10 +47,10 @@ class FirmwareEngine:
 
     Args:
         graph: the model.
-        target: where it runs.
-        rounding: the rule compiled in.
-        optimise: ``layers`` shows every activation; the others may run several layers in one call.
-        calls: the calls themselves, in place of those that ``optimise`` stands for.
+        target: machine to build for.
+        rounding: rounding rule to compile in.
+        optimise: ``layers`` gives every activation; the others may run several layers in one call.
+        calls: the calls themselves, instead of ``optimise``.
         folder: build folder, see :func:`tinyscene.firmware_harness.build.image.build`.
         timeout_seconds: for one run of at most 16 vectors.
 
@@ -71,7 +71,7 @@ class FirmwareEngine:
     ) -> None:
         self.graph, self.target, self.rounding = graph, target, rounding
         self.name = f"c-{target.name}-{rounding}"
-        self.emitted = emit(graph, kernel_set(target.cpu), optimise, calls)
+        self.emitted = emit(graph, kernel_set_named(target.cpu), optimise, calls)
         self.notes: tuple[str, ...] = ()
         self._folder, self._timeout_seconds = folder, timeout_seconds
         self._verify = self._build_verify()
@@ -80,30 +80,30 @@ class FirmwareEngine:
         return build(self.emitted, self.target, self.rounding, folder=self._folder)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
-        """Every activation there is between calls by name, int8 (batch, ...), the input as it was given included."""
+        """Every activation between calls by name, int8 (batch, ...), including the input."""
         codes = self._checked(codes)
         parts = [self._run(codes[at : at + VECTORS_AT_ONCE]) for at in range(0, len(codes), VECTORS_AT_ONCE)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output alone, int8 (batch, ...)."""
+        """The graph's output, int8 (batch, ...)."""
         return self.outputs(codes)[self.graph.output]
 
     def product_image(self) -> Image | None:
-        """The image without observers, as a product would have it; None on this machine, where nothing is measured."""
+        """The image without observers, as in a product; None on this machine, where nothing is measured."""
         if self.target.emulator is None:
             return None
         return build(self.emitted, self.target, self.rounding, program="measure", folder=self._folder)
 
     def static_figures(self) -> Figures:
-        """What can be said without running."""
+        """Figures that need no run."""
         return self._static_figures(self.product_image())
 
     def measure(self, codes: I8) -> Figures:
-        """Run the product image on the first of ``codes`` and say what it costs.
+        """Run the product image on the first of ``codes`` and return its cost.
 
         Raises:
-            FirmwareError: also when its output differs from that of the observed image.
+            FirmwareError: the run failed, or its output differs from that of the image with observers.
         """
         image, emulator = self.product_image(), self.target.emulator
         if image is None or emulator is None:
@@ -111,7 +111,9 @@ class FirmwareEngine:
         codes = self._checked(codes)[:1]
         finished = run_image(image, codes.tobytes(), self._timeout_seconds)
         if finished.result != self.output_codes(codes).tobytes():
-            raise FirmwareError(f"engine {self.name}", "the output changes when layers are not observed")
+            raise FirmwareError(
+                f"engine {self.name}", "the output differs between the images with and without observers"
+            )
         instructions = emulator.instructions(int(finished.printed["clocks"]))
         stack_bytes = int(finished.printed["stack_bytes"])
         return replace(self._static_figures(image), stack_bytes=stack_bytes, instructions=instructions)
@@ -120,18 +122,20 @@ class FirmwareEngine:
         """Instructions of each call (:attr:`Emitted.calls`) in one inference on the first of ``codes``.
 
         Raises:
-            FirmwareError: this machine, which has no such counter.
+            FirmwareError: the target is this machine, which has no instruction counter, or the run failed.
         """
         emulator = self.target.emulator
         if emulator is None:
-            raise FirmwareError(f"profile on {self.target.name}", "no counter", next_step="choose an emulated --target")
+            raise FirmwareError(
+                f"profile on {self.target.name}", "no instruction counter", next_step="choose an emulated --target"
+            )
         image = build(self.emitted, self.target, self.rounding, program="profile", folder=self._folder)
         finished = run_image(image, self._checked(codes)[:1].tobytes(), self._timeout_seconds)
         return tuple(map(emulator.instructions, np.frombuffer(finished.result, "<u4").tolist()))
 
     @cached_property
     def figures(self) -> Figures:
-        """Measured on the input that is zero everywhere; the data changes the instructions by little."""
+        """Measured on an input of zeros; the number of instructions hardly depends on the data."""
         source = self.graph.tensors[self.graph.input]
         return self.measure(np.full(source.shape, source.quant.zero_point, np.int8))
 
@@ -144,24 +148,24 @@ class FirmwareEngine:
     def _checked(self, codes: I8) -> I8:
         expected = self.graph.tensors[self.graph.input].shape[1:]
         if codes.dtype != np.int8 or codes.shape[1:] != expected or len(codes) == 0:
-            wanted = f"int8 (batch, {', '.join(map(str, expected))})"
+            description = f"int8 (batch, {', '.join(map(str, expected))})"
             got = f"{codes.dtype} {codes.shape}"
-            raise FirmwareError(f"engine {self.name}, input", "wrong shape or type", expected=wanted, got=got)
+            raise FirmwareError(f"engine {self.name}, input", "wrong shape or type", expected=description, got=got)
         return codes
 
     def _run(self, codes: I8) -> dict[str, I8]:
-        """One run of the verify image: its file holds, for each vector, every layer and the output once more."""
+        """One run of the verify image; its file contains, for each vector, every layer, then the returned output."""
         finished = run_image(self._verify, codes.tobytes(), self._timeout_seconds)
         tensors = [self.graph.tensors[call.output] for call in self.emitted.calls]
         n_bytes = [tensor.n_bytes for tensor in tensors] + [self.graph.tensors[self.graph.output].n_bytes]
         dump = np.frombuffer(finished.result, np.int8)
         if dump.size != len(codes) * sum(n_bytes):
             expected = len(codes) * sum(n_bytes)
-            raise FirmwareError(f"engine {self.name}", "bytes in the dump", expected=expected, got=dump.size)
-        *pieces, handed_over = np.split(dump.reshape(len(codes), -1), np.cumsum(n_bytes)[:-1], axis=1)
-        found = {self.graph.input: codes}
+            raise FirmwareError(f"engine {self.name}", "size of the layers' file", expected=expected, got=dump.size)
+        *pieces, returned = np.split(dump.reshape(len(codes), -1), np.cumsum(n_bytes)[:-1], axis=1)
+        activations = {self.graph.input: codes}
         for tensor, piece in zip(tensors, pieces, strict=True):
-            found[tensor.name] = piece.reshape(len(codes), *tensor.shape[1:])
-        if not np.array_equal(handed_over, found[self.graph.output].reshape(len(codes), -1)):
-            raise FirmwareError(f"engine {self.name}", "the output handed over is not the output layer's")
-        return found
+            activations[tensor.name] = piece.reshape(len(codes), *tensor.shape[1:])
+        if not np.array_equal(returned, activations[self.graph.output].reshape(len(codes), -1)):
+            raise FirmwareError(f"engine {self.name}", "the returned output differs from the output layer's")
+        return activations

@@ -1,9 +1,9 @@
-"""Many C files into one, in which everything is static: two models in one image share no name, and none leaks.
+"""Amalgamation: many C files into one in which everything is static, so that two models in one image share no name.
 
-Headers are put in where they are first included, the macros that are settled are resolved, prototypes become static
-(definitions after them then are too), and names that two files both use at file scope get their file's name.
-Knows the C of this project: GNU style declarations that begin in the first column, one include per line. Refuses a
-local header that it was not given.
+Each header is inserted where it is first included, macros with known values are resolved, prototypes become static (and
+with them the definitions that follow), and names that two files use at file scope get their file's name as a suffix.
+Supports the C of this project: declarations that begin in the first column, one include per line. Refuses a local
+header that is missing in ``headers``.
 """
 
 from __future__ import annotations
@@ -42,41 +42,42 @@ class Source:
     text: str
 
 
-def amalgamate(sources: Sequence[Source], headers: Mapping[str, str], settled: Mapping[str, bool]) -> str:
-    """One translation unit.
+def amalgamate(sources: Sequence[Source], headers: Mapping[str, str], known_macros: Mapping[str, bool]) -> str:
+    """Join C files into one translation unit.
 
     Args:
-        sources: the C files in the order in which they shall stand.
-        headers: local headers by name; one that stands elsewhere, such as a public one, maps to nothing.
-        settled: macros known to be defined or not; ``#ifdef`` of these is resolved and leaves no trace.
+        sources: the C files in the order of the result.
+        headers: local headers by name; one that remains a file, such as the public header, maps to an empty text.
+        known_macros: whether each of these macros is defined; their ``#ifdef`` lines are resolved and removed.
 
     Raises:
         FirmwareError: a local include that is not in ``headers``.
     """
-    untouched = {word for text in headers.values() for word in _STATIC_MACRO.findall(text)} | _NOT_A_PROTOTYPE
-    untouched |= {name for source in sources for name in _assembly_names(source.text)}
-    resolved_headers = {name: _localised(resolve(text, settled), untouched) for name, text in headers.items()}
-    resolved = [Source(source.name, resolve(source.text, settled)) for source in sources]
-    shared = Counter(name for source in resolved for name in set(file_scope_names(source.text)))
-    twice = {name for name, count in shared.items() if count > 1}
-    seen: set[str] = set()
+    unchanged = {word for text in headers.values() for word in _STATIC_MACRO.findall(text)} | _NOT_A_PROTOTYPE
+    unchanged |= {name for source in sources for name in _assembly_names(source.text)}
+    resolved_headers = {name: _localised(resolve(text, known_macros), unchanged) for name, text in headers.items()}
+    resolved = [Source(source.name, resolve(source.text, known_macros)) for source in sources]
+    counts = Counter(name for source in resolved for name in set(file_scope_names(source.text)))
+    duplicates = {name for name, count in counts.items() if count > 1}
+    included: set[str] = set()
     pieces = []
     for source in resolved:
-        text = _renamed(source.text, twice & set(file_scope_names(source.text)), _stem(source.name))
+        text = _renamed(source.text, duplicates & set(file_scope_names(source.text)), _stem(source.name))
         undefined = [f"#undef {name}\n" for name in dict.fromkeys(re.findall(r"^#define (\w+)", text, re.MULTILINE))]
-        pieces.append(f"\n/* ---- {source.name} ---- */\n{_inlined(text, resolved_headers, seen)}{''.join(undefined)}")
+        inlined = _inlined(text, resolved_headers, included)
+        pieces.append(f"\n/* ---- {source.name} ---- */\n{inlined}{''.join(undefined)}")
     return "".join(pieces)
 
 
-def resolve(text: str, settled: Mapping[str, bool]) -> str:
-    """Drop what ``#ifdef`` and ``#ifndef`` of settled macros exclude, and these lines themselves."""
-    kept, open_blocks = [], []  # for each open #if: None if it stays, or whether its present branch is taken
+def resolve(text: str, known_macros: Mapping[str, bool]) -> str:
+    """Remove text that ``#ifdef`` and ``#ifndef`` of known macros exclude, and these lines themselves."""
+    kept, open_blocks = [], []  # for each open #if: None if it is kept, else whether its present branch is taken
     for line in text.splitlines(keepends=True):
         words = line.split()
         directive = words[0] if words else ""
         if directive in ("#if", "#ifdef", "#ifndef"):
-            known = directive != "#if" and words[1] in settled
-            open_blocks.append((settled[words[1]] == (directive == "#ifdef")) if known else None)
+            known = directive != "#if" and words[1] in known_macros
+            open_blocks.append((known_macros[words[1]] == (directive == "#ifdef")) if known else None)
             if known:
                 continue
         elif directive in ("#else", "#elif") and open_blocks and open_blocks[-1] is not None:
@@ -90,12 +91,12 @@ def resolve(text: str, settled: Mapping[str, bool]) -> str:
 
 
 def _assembly_names(text: str) -> set[str]:
-    """What assembly defines or uses by name, which C's ``static`` does not reach: names inside of strings."""
+    """Names in strings, that is in assembly, which C's ``static`` does not apply to."""
     return {name for string in _STRING.findall(_INCLUDE.sub("", text)) for name in re.findall(r"\bts_\w+", string)}
 
 
 def file_scope_names(text: str) -> Iterator[str]:
-    """Functions, variables, types and enumeration constants that a file declares for itself, without a prefix."""
+    """Functions, variables, types and enumeration constants without the prefix ``ts`` that a file declares."""
     depth, brackets, in_enum, before = 0, 0, False, ""
     tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(text) if match.lastgroup != "skip"]
     for index, (kind, token) in enumerate(tokens):
@@ -114,23 +115,24 @@ def file_scope_names(text: str) -> Iterator[str]:
         before = token
 
 
-def _localised(header: str, untouched: set[str]) -> str:
-    """A function that a header declares is local to the one file; its definition need not say so again."""
+def _localised(header: str, unchanged: set[str]) -> str:
+    """The header with its function declarations made static; a later definition is then static too."""
 
-    def local(found: re.Match[str]) -> str:
-        return found[0] if {*found["words"].split(), found["name"]} & untouched else f"{LOCAL_MACRO} {found[0]}"
+    def local(prototype: re.Match[str]) -> str:
+        words = {*prototype["words"].split(), prototype["name"]}
+        return prototype[0] if words & unchanged else f"{LOCAL_MACRO} {prototype[0]}"
 
     return _PROTOTYPE.sub(local, header)
 
 
 def _renamed(text: str, names: set[str], stem: str) -> str:
-    """Every use of the names, but not members that are called the same, unless the file's own structures have them."""
+    """Rename every use of ``names``; of members with such a name only those of the file's own structures."""
     own_members = {word for body in _STRUCTURE.findall(text) for word in re.findall(r"\w+", body)}
 
-    def rename(found: re.Match[str]) -> str:
-        access, name = found["access"] or "", found["name"]
+    def rename(use: re.Match[str]) -> str:
+        access, name = use["access"] or "", use["name"]
         if name not in names or (access and name not in own_members):
-            return found[0]
+            return use[0]
         return f"{access}{name}_in_{stem}"
 
     return _NAME.sub(rename, text)
@@ -140,14 +142,16 @@ def _stem(name: str) -> str:
     return name.removesuffix(".c").removeprefix("ts_")
 
 
-def _inlined(text: str, headers: Mapping[str, str], seen: set[str]) -> str:
-    def put_in(found: re.Match[str]) -> str:
-        name = found[1]
-        if name in seen:
+def _inlined(text: str, headers: Mapping[str, str], included: set[str]) -> str:
+    """The text with local headers in place of their includes, each once."""
+
+    def inline(include: re.Match[str]) -> str:
+        name = include[1]
+        if name in included:
             return ""
         if name not in headers:
-            raise FirmwareError(f"header {name}", "is included but not among the sources")
-        seen.add(name)
-        return _inlined(headers[name], headers, seen)
+            raise FirmwareError(f"header {name}", "included, but missing among the headers")
+        included.add(name)
+        return _inlined(headers[name], headers, included)
 
-    return _INCLUDE.sub(put_in, text)
+    return _INCLUDE.sub(inline, text)

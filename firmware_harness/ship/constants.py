@@ -1,8 +1,8 @@
-"""The constant arrays of emitted C, read back as the bytes that a little-endian processor will have.
+"""The constant arrays of emitted C, read back as the bytes in the memory of a little-endian processor.
 
-Read from the text that will be compiled, so that a new kernel's constants are covered without a word here: structures
-are looked up in the headers, and so are the macros by which some constants are written. Knows numbers, arithmetic of
-integers, and structures in which all members are of one size. Refuses what it cannot read.
+They are read from the C text that will be compiled, with the structures and macros of its headers, so that constants of
+a new kernel need no change here. Supports numbers, integer arithmetic, and structures whose members have one size.
+Refuses anything else.
 """
 
 from __future__ import annotations
@@ -45,66 +45,67 @@ class _Macro:
 
 
 def constant_arrays(emitted: str, definitions: str) -> list[ConstantArray]:
-    """Every ``static const`` array that stands in emitted C.
+    """Read every ``static const`` array of emitted C.
 
     Args:
-        emitted: the C with the arrays; ``#ifdef`` of the rounding rule is resolved.
-        definitions: C with the structures and macros that they use, resolved too.
+        emitted: C with the arrays; ``#ifdef`` of the rounding rule is resolved.
+        definitions: C with the structures and macros that the arrays use, resolved likewise.
 
     Raises:
         FirmwareError: see the module's refusals.
     """
     layouts, macros = _layouts(definitions), _macros(definitions)
-    found = []
+    arrays = []
     for array in _ARRAY.finditer(emitted):
         name, layout = array["name"], layouts.get(array["type"])
         if layout is None:
-            raise FirmwareError(f"constant {name}", "no known bytes", expected="members of one size", got=array["type"])
+            expected = "a scalar, or a structure with members of one size"
+            raise FirmwareError(f"constant {name}", "unsupported type", expected=expected, got=array["type"])
         items = _expanded(_COMMENT.sub("", array["items"]), macros)
         values = [_value(name, text) for text in _split(items.replace("{", " ").replace("}", " ")) if text.strip()]
         codes = layout * (len(values) // len(layout))
         if len(codes) != len(values):
-            raise FirmwareError(f"constant {name}", "values in each element", expected=len(layout), got=len(values))
-        found.append(ConstantArray(name, _packed(codes, values)))
-    return found
+            raise FirmwareError(f"constant {name}", "values per element", expected=len(layout), got=len(values))
+        arrays.append(ConstantArray(name, _packed(codes, values)))
+    return arrays
 
 
 def _layouts(definitions: str) -> dict[str, str]:
-    """C type -> its members' codes of :mod:`struct`; structures that may be padded are left out."""
+    """C type -> :mod:`struct` codes of its members, without structures that may have padding."""
     layouts = dict(_SCALARS)
-    for found in _STRUCTURE.finditer(definitions):
+    for structure in _STRUCTURE.finditer(definitions):
         codes = ""
-        for line in _COMMENT.sub("", found["members"]).split(";"):
+        for line in _COMMENT.sub("", structure["members"]).split(";"):
             c_type, _, names = line.strip().partition(" ")
             for name in names.split(",") if names else []:
                 member = _MEMBER.fullmatch(name.strip())
                 codes += layouts.get(c_type, "?") * int(member["count"] or 1) if member else "?"
         if codes and "?" not in codes and len({struct.calcsize(code) for code in codes}) == 1:
-            layouts[found["name"]] = codes
+            layouts[structure["name"]] = codes
     return layouts
 
 
 def _macros(definitions: str) -> dict[str, _Macro]:
     return {
-        found["name"]: _Macro(
-            tuple(parameter.strip() for parameter in found["parameters"].split(",")), found["body"].replace("\\\n", " ")
+        macro["name"]: _Macro(
+            tuple(parameter.strip() for parameter in macro["parameters"].split(",")), macro["body"].replace("\\\n", " ")
         )
-        for found in _MACRO.finditer(definitions)
+        for macro in _MACRO.finditer(definitions)
     }
 
 
 def _expanded(text: str, macros: Mapping[str, _Macro]) -> str:
-    """Text without function-like macros."""
+    """The text with function-like macros expanded."""
     pieces, at = [], 0
-    for found in re.finditer(r"\b([A-Z]\w*)\(", text):
-        if found.start() < at:
+    for call in re.finditer(r"\b([A-Z]\w*)\(", text):
+        if call.start() < at:
             continue
-        if found[1] not in macros:
-            raise FirmwareError("constants", "unknown macro", got=found[1])
-        end = _closing(text, found.end())
-        macro, arguments = macros[found[1]], [part.strip() for part in _split(text[found.end() : end])]
+        if call[1] not in macros:
+            raise FirmwareError("constants", "unknown macro", got=call[1])
+        end = _closing(text, call.end())
+        macro, arguments = macros[call[1]], [part.strip() for part in _split(text[call.end() : end])]
         body = _filled(macro.body, dict(zip(macro.parameters, arguments, strict=True)))
-        pieces += [text[at : found.start()], _expanded(body, macros)]
+        pieces += [text[at : call.start()], _expanded(body, macros)]
         at = end + 1
     return "".join([*pieces, text[at:]])
 
@@ -114,6 +115,7 @@ def _filled(body: str, arguments: Mapping[str, str]) -> str:
 
 
 def _closing(text: str, at: int) -> int:
+    """Index of the parenthesis that closes the one before ``at``."""
     depth = 1
     while depth:
         depth += {"(": 1, ")": -1}.get(text[at], 0)
@@ -122,7 +124,7 @@ def _closing(text: str, at: int) -> int:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Between the commas that stand in no parentheses."""
+    """Split at the commas outside of parentheses."""
     if "(" not in text:
         yield from text.split(",")
         return
@@ -136,13 +138,13 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _value(name: str, text: str) -> int | float:
-    """A number, or arithmetic of integers; what casts do to their size is left to the packing."""
+    """A number, or the result of integer arithmetic; ``_packed`` applies the size of the type."""
     text = _CAST.sub("", text).strip()
     if (number := _FLOAT.fullmatch(text)) is not None:
         return float.fromhex(number[1] + number[2]) if "x" in number[2] else float(number[1] + number[2])
     text = re.sub(r"\b(0x[0-9a-fA-F]+|\d+)u\b", r"\1", text)
     if not _INTEGERS.fullmatch(text):
-        raise FirmwareError(f"constant {name}", "cannot be read", expected="arithmetic of integers", got=text)
+        raise FirmwareError(f"constant {name}", "unsupported value", expected="integer arithmetic", got=text)
     return int(text) if text.lstrip("-").isdigit() else int(eval(text, {"__builtins__": {}}))
 
 
@@ -151,7 +153,7 @@ def _packed(codes: str, values: list[int | float]) -> bytes:
 
 
 def _wrapped(code: str, value: int | float) -> int | float:
-    """An integer as it fits into its type, as C makes it fit."""
+    """An integer reduced to the range of its type, as in C."""
     if code == "f":
         return value
     bits = 8 * struct.calcsize(code)

@@ -1,6 +1,6 @@
-"""An image into a board's flash, through pyOCD and a debug probe.
+"""Write an image to a board's flash with pyOCD and a debug probe.
 
-Refuses a chip that pyOCD does not know, an image that does not lie in the chip's flash, and to guess between probes.
+Refuses a chip unknown to pyOCD, an image outside of the chip's flash, and several probes when none is selected.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class FlashRange:
 
 
 def flash_ranges(chip: str) -> list[FlashRange]:
-    """Where a chip's flash lies, as pyOCD and the CMSIS packs installed for it know.
+    """Address ranges of a chip's flash, from pyOCD and the CMSIS packs installed for it.
 
     Raises:
         ModuleNotFoundError: pyOCD is not installed.
-        FirmwareError: the chip is not known.
+        FirmwareError: the chip is unknown.
     """
     from pyocd.target import TARGET, normalise_target_type_name
     from pyocd.target.pack.pack_target import ManagedPacks
@@ -41,26 +41,24 @@ def flash_ranges(chip: str) -> list[FlashRange]:
         near = difflib.get_close_matches(name, TARGET, n=3, cutoff=0.5)
         raise FirmwareError(
             "chip",
-            "not known to pyOCD",
+            "unknown to pyOCD",
             expected=" or ".join(near) if near else "a name of 'pyocd list --targets'",
             got=chip,
-            next_step=f"pyocd pack install {chip}, if its maker publishes a CMSIS pack",
+            next_step=f"pyocd pack install {chip}, if its vendor publishes a CMSIS pack",
         )
     regions = [region for region in TARGET[name].MEMORY_MAP if region.is_flash]
     return [FlashRange(region.start, region.end + 1) for region in regions]
 
 
 def refuse_unless_inside(parts: Sequence[Segment], chip: str) -> None:
-    """Raise FirmwareError for bytes that would not go to flash."""
+    """Raise FirmwareError for bytes outside of the chip's flash."""
     ranges = flash_ranges(chip)
     for part in parts:
         if not any(memory.start <= part.address and part.end <= memory.end for memory in ranges):
-            there = " or ".join(f"{memory.start:#010x}-{memory.end - 1:#010x}" for memory in ranges)
+            expected = " or ".join(f"{memory.start:#010x}-{memory.end - 1:#010x}" for memory in ranges)
             got = f"{part.address:#010x}-{part.end - 1:#010x}"
             step = "link for this chip's memory, or give --address for bare bytes"
-            raise FirmwareError(
-                "image", f"does not lie in the flash of {chip}", expected=there, got=got, next_step=step
-            )
+            raise FirmwareError("image", f"outside of the flash of {chip}", expected=expected, got=got, next_step=step)
 
 
 def write_flash(parts: Sequence[Segment], chip: str, probe_id: str | None) -> str:
@@ -68,7 +66,7 @@ def write_flash(parts: Sequence[Segment], chip: str, probe_id: str | None) -> st
 
     Raises:
         ModuleNotFoundError: pyOCD is not installed.
-        FirmwareError: no probe, several without ``probe_id``, or what pyOCD says of a failure.
+        FirmwareError: no probe, several without ``probe_id``, or a failure that pyOCD reports.
     """
     from pyocd.core.exceptions import Error
     from pyocd.core.session import Session
@@ -82,7 +80,7 @@ def write_flash(parts: Sequence[Segment], chip: str, probe_id: str | None) -> st
             for part in parts:
                 loader.add_data(part.address, part.data)
             loader.commit()
-            wrong = [
+            different = [
                 part
                 for part in parts
                 if bytes(session.target.read_memory_block8(part.address, len(part.data))) != part.data
@@ -90,8 +88,9 @@ def write_flash(parts: Sequence[Segment], chip: str, probe_id: str | None) -> st
             session.target.reset()
     except Error as failure:
         raise FirmwareError(f"flashing {chip}", str(failure), next_step="check cable, power and chip") from failure
-    if wrong:
-        raise FirmwareError(f"flashing {chip}", "reads back differently", got=f"from {wrong[0].address:#010x} on")
+    if different:
+        address = f"from {different[0].address:#010x} on"
+        raise FirmwareError(f"flashing {chip}", "flash differs from the image after writing", got=address)
     return str(probe.description)
 
 
@@ -100,9 +99,9 @@ def _probe(probe_id: str | None) -> Any:
 
     probes = DebugProbeAggregator.get_all_connected_probes(unique_id=probe_id)
     if not probes:
-        what = f"none with '{probe_id}' in its number is connected" if probe_id else "none is connected"
+        what = f"none with '{probe_id}' in its serial number is connected" if probe_id else "none is connected"
         raise FirmwareError("debug probe", what, next_step="connect one; --dry-run needs none")
     if len(probes) > 1:
         numbers = ", ".join(probe.unique_id for probe in probes)
-        raise FirmwareError("debug probe", "several are connected", got=numbers, next_step="name one with --probe")
+        raise FirmwareError("debug probe", "several are connected", got=numbers, next_step="select one with --probe")
     return probes[0]

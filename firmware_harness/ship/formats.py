@@ -1,7 +1,7 @@
-"""A product as a folder that its own kind of project takes as it is.
+"""A product as a folder that can be used unchanged in a project of one kind: CMake, Make, Arduino, Zephyr and others.
 
-The templates in formats/ are filled in by name; the C comes from :mod:`.product`. The folder appears whole or not at
-all. Refuses an unknown format, and a folder that holds anything that such an export does not write.
+The templates in formats/ are filled in by name; the C text comes from :mod:`.product`. An interrupted export leaves no
+partial folder. Refuses an unknown format, and a folder that contains files which such an export does not write.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .product import C_FOLDER, Product
 
 FORMAT_FOLDER = Path(__file__).resolve().parent / "formats"
 VENDOR = "tinyscene"
-_PACK_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file knows: the same folder gives the same bytes
+_PACK_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip file: the same folder gives the same bytes
 _CPU_FLAGS = {
     "c99": "-mcpu=cortex-m0plus -mthumb",
     "dsp": "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard",
     "mve": "-mcpu=cortex-m55 -mthumb -mfloat-abi=hard",
 }
 _REQUIREMENT = {
-    "c99": "The kernels are portable C99; any processor of 32 bits with GCC or Clang will do.",
+    "c99": "The kernels are portable C99 for any 32-bit processor with GCC or Clang.",
     "dsp": "The kernels need the DSP instructions of Cortex-M4, M7 and M33.",
     "mve": "The kernels need the vector instructions (Helium) of Cortex-M55 and M85.",
 }
@@ -45,7 +45,7 @@ class _Template(string.Template):
 
 @dataclass(frozen=True)
 class Format:
-    """Where things go. ``files``: template in formats/NAME -> path; paths may name ``@{prefix}``."""
+    """Layout of a folder. ``files``: template in formats/NAME -> path, which may contain ``@{prefix}``."""
 
     name: str
     files: Mapping[str, str]
@@ -53,7 +53,7 @@ class Format:
     example_source: str = "main.c"
     headers: str = "include"
     serial: str = "serial"
-    packed: bool = False  # also as one file of CMSIS-Pack
+    packed: bool = False  # with a CMSIS-Pack file of the folder
 
 
 FORMATS = {
@@ -99,7 +99,7 @@ FORMATS = {
 
 
 def format_named(name: str) -> Format:
-    """The format of that name, or FirmwareError listing the names there are."""
+    """Return the format of that name; raise FirmwareError with the known names otherwise."""
     if name not in FORMATS:
         raise FirmwareError("format", "unknown", expected=" or ".join(FORMATS), got=name)
     return FORMATS[name]
@@ -109,10 +109,10 @@ def export(product: Product, form: Format, folder: Path, figures: Figures | None
     """Write the folder.
 
     Args:
-        product: what to export.
-        form: for which kind of project.
-        folder: new, empty, or of an earlier export in the same form and under the same prefix.
-        figures: measured ones for README.md, if there are.
+        product: the product to export.
+        form: layout of the folder.
+        folder: new, empty, or of an earlier export in the same format with the same prefix.
+        figures: measured figures for README.md.
 
     Raises:
         RuntimeFailure: ``folder`` holds something else.
@@ -127,7 +127,7 @@ def export(product: Product, form: Format, folder: Path, figures: Figures | None
 
 
 def contents(product: Product, form: Format, figures: Figures | None = None) -> dict[str, bytes]:
-    """Every file of the folder by its path."""
+    """Contents of every file of the folder, by path."""
     prefix = product.prefix
     words = _words(product, form, figures)
     texts = {
@@ -147,7 +147,7 @@ def contents(product: Product, form: Format, figures: Figures | None = None) -> 
 
 
 def _words(product: Product, form: Format, figures: Figures | None) -> dict[str, str]:
-    """What the templates may name."""
+    """Values of the names in the templates."""
     options, prefix = product.options, product.prefix
     accepted = "".join(f"      <accept {cpu}/>\n" for cpu in _PACK_CPUS.get(options.cpu, ()))
     conditions = f'  <conditions>\n    <condition id="{options.cpu}">\n{accepted}    </condition>\n  </conditions>\n'
@@ -180,7 +180,7 @@ def _figures(product: Product, figures: Figures | None) -> list[tuple[str, str]]
     spec, options = product.bundle.frontend, product.options
     rows = [
         ("digest of the model", f"`{product.emitted.digest}`"),
-        ("audio", f"{spec.sample_rate_hz:,} Hz, an answer every {product.hop_samples / spec.sample_rate_hz:g} s"),
+        ("audio", f"{spec.sample_rate_hz:,} Hz, a result every {product.hop_samples / spec.sample_rate_hz:g} s"),
         ("front end", f"{_plain(spec.name)}: {spec.n_mels} bands x {spec.n_frames} columns"),
         ("network", f"{product.macs:,} multiply-accumulates, {len(product.emitted.calls)} calls"),
         ("kernels", f"{options.cpu}, optimised for {options.optimise}, rounding {options.rounding}"),
@@ -190,7 +190,7 @@ def _figures(product: Product, figures: Figures | None) -> list[tuple[str, str]]
     ]
     if figures is not None and figures.instructions is not None:
         rows += [
-            ("flash: code of the network", f"{figures.code_bytes:,} B, with 1.5 kB of the program that measures"),
+            ("flash: code of the network", f"{figures.code_bytes:,} B, including 1.5 kB of the measuring program"),
             ("RAM: stack of one inference", f"{figures.stack_bytes:,} B"),
             ("instructions of one inference", f"{figures.instructions:,}"),
         ]
@@ -202,7 +202,7 @@ def _filled(template: str, words: Mapping[str, str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Names as they may stand in Markdown, XML, JSON and properties alike."""
+    """A name that is valid in Markdown, XML, JSON and properties files."""
     return "".join(c if c.isprintable() and c.isascii() and c not in "\"'\\<>&|`@" else "?" for c in text)
 
 

@@ -1,7 +1,7 @@
-"""A bundle as a product: one C file with everything static, one public header, and the figures that describe both.
+"""A bundle as a product: one C file in which everything is static, one public header, and the figures of both.
 
-Names of the public interface begin with a prefix, so that several models can live in one image. Refuses a prefix that
-is no C identifier, that tinyscene itself uses, or under which the header would hide one of the C library's, and a
+Names of the public interface begin with a prefix, so that an image can contain several models. Refuses a prefix that is
+not a C identifier, that tinyscene itself uses, or under which the header would shadow one of the C library's, and a
 release that is not three numbers.
 """
 
@@ -18,11 +18,12 @@ from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.plan import ALIGNMENT
 from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 
-from ..cpu import kernel_set
+from ..cpu.kernel_sets import kernel_set_named
 from ..emit.c_text import float_literal
 from ..emit.log_mel import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
 from ..emit.model import ROUNDING_MACRO, Emitted, emit
 from ..emit.schedule import Optimise
+from ..emit.version import version_macros
 from ..errors import FirmwareError
 from .amalgamate import Source, amalgamate, resolve
 from .constants import ConstantArray, constant_arrays
@@ -33,7 +34,7 @@ DEFAULT_PREFIX = "scene"
 DEFAULT_RELEASE = "1.0.0"
 LONGEST_PREFIX = 31
 _SIZES = re.compile(r'^.*"product_sizes\.h"$', re.MULTILINE)
-STATE_SLACK_BYTES = 96  # counters and pointers beside the samples; the C refuses to compile when it does not suffice
+STATE_SLACK_BYTES = 96  # counters and pointers besides the samples; the C checks at compile time that it suffices
 C_LIBRARY_HEADERS = frozenset(
     {"assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math"}
     | {"setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib"}
@@ -43,7 +44,7 @@ C_LIBRARY_HEADERS = frozenset(
 
 @dataclass(frozen=True)
 class Options:
-    """What an engineer chooses. ``hop_s``: seconds from answer to answer, a clip by default."""
+    """Options of an exported product. ``hop_s``: seconds between results, a clip by default."""
 
     cpu: str = "c99"
     optimise: Optimise = "speed"
@@ -55,12 +56,12 @@ class Options:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.prefix) or len(self.prefix) > LONGEST_PREFIX:
             expected = f"a C identifier that begins with a letter, at most {LONGEST_PREFIX} long"
-            raise FirmwareError("prefix", "unusable", expected=expected, got=repr(self.prefix))
+            raise FirmwareError("prefix", "invalid", expected=expected, got=repr(self.prefix))
         if self.prefix.lower() in C_LIBRARY_HEADERS | {"ts", "model", "frontend"}:
-            what = "is taken by the C library or by tinyscene"
-            raise FirmwareError("prefix", what, expected=f"another word, such as {DEFAULT_PREFIX}", got=self.prefix)
+            what = "already used by the C library or by tinyscene"
+            raise FirmwareError("prefix", what, expected=f"another name, such as {DEFAULT_PREFIX}", got=self.prefix)
         if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", self.release):
-            raise FirmwareError("release", "unusable", expected="three numbers, such as 1.0.0", got=repr(self.release))
+            raise FirmwareError("release", "invalid", expected="three numbers, such as 1.0.0", got=repr(self.release))
 
 
 class Product:
@@ -69,10 +70,10 @@ class Product:
     Args:
         bundle: network, front end and labels.
         options: see :class:`Options`.
-        generator: who made it, such as ``tinyscene 0.1.0``.
+        generator: name and version of the exporting program, such as ``tinyscene 0.1.0``.
 
     Raises:
-        FirmwareError: the graph or the front end has no C form for this CPU.
+        FirmwareError: the graph or the front end is not supported in C.
     """
 
     def __init__(self, bundle: Bundle, options: Options, generator: str) -> None:
@@ -80,35 +81,39 @@ class Product:
         spec = bundle.frontend
         hop_samples = None if options.hop_s is None else round(options.hop_s * spec.sample_rate_hz)
         self.graph = bundle.graph
-        self.emitted: Emitted = emit(self.graph, kernel_set(options.cpu), options.optimise)
+        self.emitted: Emitted = emit(self.graph, kernel_set_named(options.cpu), options.optimise)
         quant = self.graph.tensors[self.graph.input].quant
         self.frontend: EmittedFrontend = emit_frontend(spec, quant, hop_samples=hop_samples)
         self.hop_samples = spec.clip_samples if hop_samples is None else hop_samples
 
     @property
     def prefix(self) -> str:
+        """Prefix of the public C names."""
         return self.options.prefix
 
     @cached_property
     def arrays(self) -> list[ConstantArray]:
-        """All constants: the network's and the front end's tables."""
-        emitted = "\n".join(resolve(text, self._settled) for text in (self.emitted.model_c, *self._tables.values()))
+        """All constant arrays of the network and the front end."""
+        emitted = "\n".join(
+            resolve(text, self._known_macros) for text in (self.emitted.model_c, *self._tables.values())
+        )
         sources = [path.read_text() for path in (*self.emitted.kernels.sources(), *frontend_sources())]
-        definitions = "\n".join(resolve(text, self._settled) for text in sources)
+        definitions = "\n".join(resolve(text, self._known_macros) for text in sources)
         return constant_arrays(emitted, definitions)
 
     @property
     def constant_bytes(self) -> int:
+        """Size of all constant arrays."""
         return sum(len(array.data) for array in self.arrays)
 
     @property
     def arena_bytes(self) -> int:
-        """See :func:`tinyscene.firmware_harness.emit.log_mel.scene_arena_bytes`."""
+        """Size of the arena, see :func:`tinyscene.firmware_harness.emit.log_mel.scene_arena_bytes`."""
         return scene_arena_bytes(self.emitted, self.bundle.frontend, self.hop_samples)
 
     @property
     def state_bytes(self) -> int:
-        """For a window of samples, the scores, and with overlapping hops the last columns."""
+        """Size of the state: a window of samples, the scores, and with overlapping hops the last columns."""
         spec = self.bundle.frontend
         ring = spec.n_mels * spec.n_frames if self.hop_samples < spec.clip_samples else 0
         needed = 4 * (spec.win_length + 2) + 9 * len(self.bundle.labels) + ring + STATE_SLACK_BYTES
@@ -116,15 +121,16 @@ class Product:
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
         return graph_cost(self.graph, "stored").macs
 
     def header(self) -> str:
-        """The public header."""
+        """Text of the public header."""
         text = (C_FOLDER / "product.h").read_text()
         return self.named(_SIZES.sub("\n".join(self._sizes()).replace("\\", r"\\"), text))
 
     def source(self) -> str:
-        """Everything else."""
+        """Text of the one C file."""
         tables = self._tables | {"model.h": self.emitted.model_h, "product.h": ""}
         tables["product_self_test.h"] = self_test_header(self.graph, self.arrays, self.options.rounding)
         files = [*self.emitted.kernels.sources(), *frontend_sources(), *scene_sources()]
@@ -132,22 +138,22 @@ class Product:
         sources = [Source(path.name, path.read_text()) for path in files if path.suffix == ".c"]
         sources.insert(0, Source("model.c", self.emitted.model_c))
         sources.append(Source("product.c", (C_FOLDER / "product.c").read_text()))
-        text = self.named(self._preamble() + amalgamate(sources, headers, self._settled))
-        return re.sub(r"\bts_(?=\w)", f"{self.prefix}_", text)  # what is written in assembly cannot be static
+        text = self.named(self._preamble() + amalgamate(sources, headers, self._known_macros))
+        return re.sub(r"\bts_(?=\w)", f"{self.prefix}_", text)  # functions in assembly cannot be static
 
     def serial_sources(self) -> dict[str, str]:
-        """The serial protocol of the MLPerf Tiny runner around the public interface, by file name."""
+        """C files, by name, of the MLPerf Tiny runner's serial protocol around the public interface."""
         names = ("product_serial.c", "product_serial.h")
         return {self.named(name): self.named((C_FOLDER / name).read_text()) for name in names}
 
     def named(self, text: str) -> str:
-        """C text with the prefix in the place of ``product``."""
+        """C text with ``product`` replaced by the prefix."""
         text = re.sub(r"\bPRODUCT_(?=\w)", f"{self.prefix.upper()}_", text)
         text = re.sub(r"\bPRODUCT_H\b", f"{self.prefix.upper()}_H", text)
         return re.sub(r"\bproduct(?=_\w|\.h\b|\.c\b)", self.prefix, text)
 
     @property
-    def _settled(self) -> dict[str, bool]:
+    def _known_macros(self) -> dict[str, bool]:
         return {ROUNDING_MACRO: self.options.rounding == "single", "TS_OBSERVE": False, "TS_COUNT": False}
 
     @property
@@ -163,8 +169,8 @@ class Product:
             " * C99 of GCC or Clang. Everything is static but the functions of the header and what is in assembly. */",
             "/* clang-format off */",
         ]
-        required = C_FOLDER / f"require_{self.options.cpu}.h"
-        files = [C_FOLDER / "product_private.h", *([required] if required.exists() else [])]
+        requirement = C_FOLDER / f"require_{self.options.cpu}.h"
+        files = [C_FOLDER / "product_private.h", *([requirement] if requirement.exists() else [])]
         return "\n".join([*lines, *(path.read_text() for path in files)])
 
     def _sizes(self) -> list[str]:
@@ -176,6 +182,7 @@ class Product:
             ("DIGEST", f'"{self.emitted.digest}"'),
             ("CONSTANTS_CRC32", f"0x{checksum(self.arrays):08x}u"),
             ("GENERATOR", f'"{self.generator}"'),
+            *version_macros(""),
             ("ARENA_BYTES", self.arena_bytes),
             ("ARENA_ALIGNMENT", ALIGNMENT),
             ("STATE_BYTES", self.state_bytes),
@@ -198,5 +205,5 @@ class Product:
 
 
 def _plain(text: str) -> str:
-    """Names as they may stand in a comment, in a C string and in one line of a serial protocol."""
+    """A name that is valid in a comment, in a C string and in one line of the serial protocol."""
     return "".join(c if c.isprintable() and c.isascii() and c not in '"\\?[]%*/' else "_" for c in text)

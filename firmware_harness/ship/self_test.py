@@ -1,4 +1,4 @@
-"""What the device checks at boot: a CRC-32 of its constants, and the answer to one input that it makes itself."""
+"""The self-test that a device runs at boot: a CRC-32 of its constants, and the output for one generated input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOLDEN_SEED = 20_230_301
 
 
 def checksum(arrays: list[ConstantArray]) -> int:
-    """CRC-32 of all bytes, one array after the other."""
+    """CRC-32 of the bytes of all arrays, in order."""
     return zlib.crc32(b"".join(array.data for array in arrays))
 
 
@@ -32,12 +32,12 @@ def golden_input(graph: Graph) -> I8:
 
 
 def self_test_header(graph: Graph, arrays: list[ConstantArray], rounding: Rounding) -> str:
-    """The C that the self-test reads: where the constants lie, and the golden output."""
-    answer = np.asarray(run(graph, golden_input(graph), rounding=rounding)).ravel()
+    """C data of the self-test: the addresses and sizes of the constants, and the golden output."""
+    output = np.asarray(run(graph, golden_input(graph), rounding=rounding)).ravel()
     table = "".join(f"    {{{array.name}, sizeof {array.name}}},\n" for array in arrays)
     return (
         f"#define GOLDEN_SEED {GOLDEN_SEED}u\n\n"
         "static const struct {\n    const void* data;\n    uint32_t size;\n} constants[] = {\n"
         f"{table}}};\n\n"
-        f"static const int8_t golden_output[] = {{{', '.join(map(str, answer.tolist()))}}};\n"
+        f"static const int8_t golden_output[] = {{{', '.join(map(str, output.tolist()))}}};\n"
     )

@@ -1,7 +1,7 @@
-"""The serial harness on an emulated board, behind a pseudo-terminal that any serial program opens.
+"""The serial harness on an emulated board, connected to a pseudo-terminal that any serial program can open.
 
-Time on the emulated board is a nanosecond for each instruction, so that the runner's microseconds are thousands of
-instructions. Refuses machines whose serial port is not known.
+One instruction takes one nanosecond on the emulated board, so that the runner's microseconds are thousands of
+instructions. Refuses machines without a serial port in :data:`SERIAL_PORTS`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PTY = re.compile(r"char device redirected to (\S+)")
 
 @dataclass(frozen=True)
 class SerialPort:
-    """Where the registers lie, and the clock of UART and counter."""
+    """Addresses of the registers, and the clock of UART and counter."""
 
     uart: int
     fpgaio: int
@@ -43,14 +43,14 @@ SERIAL_PORTS = {
 
 
 def build_serial(product: Product, target: Target, folder: Path) -> Path:
-    """The image with the harness; sources and image are written to ``folder``.
+    """Build the image with the harness; write sources and image to ``folder``.
 
     Raises:
-        FirmwareError: the target's serial port is not known, it does not fit, or a tool is missing.
+        FirmwareError: the target's serial port is unknown, the product does not fit, or a tool is missing.
     """
     if target.name not in SERIAL_PORTS:
         raise FirmwareError(
-            f"serial port of {target.name}", "not known", expected=" or ".join(SERIAL_PORTS), got=target.name
+            f"serial port of {target.name}", "unknown", expected=" or ".join(SERIAL_PORTS), got=target.name
         )
     target.refuse_unless_fits(product.graph.name, product.constant_bytes, product.arena_bytes)
     port = SERIAL_PORTS[target.name]
@@ -61,22 +61,22 @@ def build_serial(product: Product, target: Target, folder: Path) -> Path:
         (folder / name).write_text(text)
     sources = [folder / name for name in texts if name.endswith(".c")]
     sources += [path for port_folder in target.port_folders for path in sorted(port_folder.glob("*.c"))]
-    searched = [f"-I{path}" for path in (folder, *target.port_folders, target.port_folders[0].parent)]
-    defined = [
+    includes = [f"-I{path}" for path in (folder, *target.port_folders, target.port_folders[0].parent)]
+    macros = [
         f"-DBOARD_UART={port.uart:#x}u", f"-DBOARD_FPGAIO={port.fpgaio:#x}u", f"-DBOARD_CLOCK_HZ={port.clock_hz}u",
     ]  # fmt: skip
     image = folder / "serial.elf"
-    words = [*C_FLAGS, *target.compile_flags, *target.link_flags, *searched, *defined, *map(str, sources), "-lm"]
-    run_tool([target.compiler, *words, "-o", str(image)], target)
+    flags = [*C_FLAGS, *target.compile_flags, *target.link_flags, *includes, *macros]
+    run_tool([target.compiler, *flags, *map(str, sources), "-lm", "-o", str(image)], target)
     return image
 
 
 class SerialBoard:
-    """An emulated board that runs an image and waits at ``path``, a pseudo-terminal. A context manager.
+    """An emulated board that runs an image, with its serial port at ``path``, a pseudo-terminal. A context manager.
 
     Args:
         image: from :func:`build_serial`.
-        target: the machine that it was built for.
+        target: the machine it was built for.
 
     Raises:
         FirmwareError: the emulator is missing or does not start.
@@ -86,9 +86,9 @@ class SerialBoard:
         emulator = target.emulator
         if emulator is None:
             raise FirmwareError(f"machine for {target.name}", "not emulated", next_step="choose another --target")
-        words = ("-icount", "shift=0", "-serial", "pty", "-semihosting", "-kernel", str(image))
+        options = ("-icount", "shift=0", "-serial", "pty", "-semihosting", "-kernel", str(image))
         self._process = subprocess.Popen(
-            [*emulator_command(emulator), *words],
+            [*emulator_command(emulator), *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
@@ -98,11 +98,11 @@ class SerialBoard:
             raise
 
     def wait(self) -> int:
-        """Until the emulator ends by itself; returns its exit code."""
+        """Wait until the emulator ends by itself; return its exit code."""
         return self._process.wait()
 
     def close(self) -> None:
-        """Switch the board off."""
+        """Stop the emulator."""
         self._process.kill()
         self._process.wait()
         if self._process.stdout is not None:
@@ -118,14 +118,14 @@ class SerialBoard:
 
     def _pty(self, target: Target) -> str:
         """The name that QEMU prints when it has opened the pseudo-terminal."""
-        stream, deadline, said = self._process.stdout, time.monotonic() + START_UP_SECONDS, ""
+        stream, deadline, output = self._process.stdout, time.monotonic() + START_UP_SECONDS, ""
         while stream is not None and time.monotonic() < deadline:
             if not select.select([stream], [], [], 0.1)[0]:
                 continue
             line = stream.readline()
-            said += line
-            if (found := _PTY.search(line)) is not None:
-                return found[1]
+            output += line
+            if (match := _PTY.search(line)) is not None:
+                return match[1]
             if not line:
                 break
-        raise FirmwareError(f"emulating {target.name}", "no pseudo-terminal", got=said or "no message")
+        raise FirmwareError(f"emulating {target.name}", "no pseudo-terminal", got=output or "no message")

@@ -1,4 +1,4 @@
-"""Graphs that hypothesis draws: those with scales that no engine takes are drawn again."""
+"""Graphs drawn by hypothesis; those with scales outside of the engines' limits are rejected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinyscene.runtime.graph import Graph
 
 
 def checked(b: Builder, output: str) -> Graph:
-    """The graph, or no example."""
+    """Return the graph, or reject the example."""
     try:
         return b.graph(output)
     except RuntimeFailure:

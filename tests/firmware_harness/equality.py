@@ -1,4 +1,4 @@
-"""A whole run on a target beside NumPy's: every byte of every activation that it shows."""
+"""A run on a target compared with NumPy's, every byte of every activation between calls."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def assert_equal(
         assert list(got) == [t.name for t in graph.activations()]
     for i in range(len(codes)):
         nth_expected = {name: array[i] for name, array in expected.items()}
-        found = differences(graph, nth_expected, {name: array[i] for name, array in got.items()})
-        assert not found, f"vector {i}: {found[0]}"
+        differing = differences(graph, nth_expected, {name: array[i] for name, array in got.items()})
+        assert not differing, f"vector {i}: {differing[0]}"
     return expected

@@ -1,4 +1,4 @@
-"""Targets as test parameters, each skipped by name where its compiler or emulator is missing."""
+"""Targets as test parameters; a test is skipped by name where the compiler or emulator is missing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST
 
 
 def on(target: Target) -> object:
-    """One target as a parameter that carries its needs."""
+    """One target as a parameter marked with the tools it needs."""
     tools = [target.compiler, *([target.emulator.command] if target.emulator else [])]
     return pytest.param(target, id=target.name, marks=pytest.mark.needs_tool(*tools))
 
 
 def on_each(targets: Iterable[Target]) -> pytest.MarkDecorator:
-    """The argument ``target``, once for each."""
+    """Parametrise the argument ``target``."""
     return pytest.mark.parametrize("target", [on(target) for target in targets])
 
 
 EMULATED = tuple(target for target in TARGETS.values() if target.emulator)
 everywhere = on_each(TARGETS.values())
 emulated = on_each(EMULATED)
-each_kernel_set = on_each((HOST, CORTEX_M4, CORTEX_M55))  # one machine for each set of kernels
+each_kernel_set = on_each((HOST, CORTEX_M4, CORTEX_M55))  # one machine per kernel set

@@ -1,4 +1,4 @@
-"""Graphs made to hurt: a random net of every op, extremes of shape and value, and scales that give exact ties."""
+"""Graphs for hard cases: random nets of all ops, extreme shapes and values, and scales that give exact ties."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATION_KINDS = (
 
 
 def random_net(rng: Rng, n_nodes: int = 30) -> Graph:
-    """Every op several times over, each reading any earlier tensor, so that one build tests many shapes."""
+    """Every op several times, each reading a random earlier tensor, so that one build tests many shapes."""
     height, width, channels = (int(v) for v in rng.integers((4, 4, 1), (16, 16, 20)))
     b = Builder(rng, "random_net", (height, width, channels))
     pool = [b.input]
@@ -63,7 +63,7 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
 
 
 def with_quant(graph: Graph, quants: dict[str, Quant]) -> Graph:
-    """The same graph, some activations quantised otherwise; bias scales follow."""
+    """The same graph with other scales of some activations, and the bias scales that follow from them."""
     tensors = {name: replace(t, quant=quants.get(name, t.quant)) for name, t in graph.tensors.items()}
     for node in graph.nodes:
         if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D):
@@ -88,7 +88,7 @@ def convolution(
     bias: Any = None,
     relu: bool = False,
 ) -> Graph:
-    """One convolution (depthwise without ``channels``) with any part of it given."""
+    """One convolution, depthwise without ``channels``."""
     height, width, in_c = shape
     out_c = channels or in_c
     weight_shape = (channels, *kernel, in_c) if channels else (1, *kernel, in_c)
@@ -110,7 +110,7 @@ def convolution(
 
 
 def tie_net() -> Graph:
-    """Scales that are powers of two, so that many rescaled sums lie exactly between two codes.
+    """Scales that are powers of two, so that many rescaled sums are exactly halfway between two codes.
 
     The input has 256 pixels: given every code once, each op meets every code.
     """
@@ -125,7 +125,7 @@ def tie_net() -> Graph:
 
 
 def unit_weights(tensor: Tensor) -> Tensor:
-    """Weights of -0.5, 0 or 0.5, biases of zero, activations as they are."""
+    """Weights of -0.5, 0 or 0.5, biases of zero, unchanged activations."""
     if tensor.data is None:
         return tensor
     if tensor.quant.axis is None or tensor.dtype == "int32":
@@ -134,14 +134,14 @@ def unit_weights(tensor: Tensor) -> Tensor:
     return replace(tensor, data=np.sign(tensor.data), quant=Quant.per_channel(scale, tensor.quant.axis))
 
 
-CP_MOBILE = {  # frames, widths of the stages, widening of each block, strides of blocks 1-6
+CP_MOBILE = {  # frames, widths of the stages, expansion of each block, strides of blocks 1-6
     "dcase25": (65, (32, 56, 104), (64, 64, 64, 64, 120, 120), ((1, 1), (1, 1), (1, 2), (2, 1), (1, 1), (1, 1))),
     "cpm23": (64, (32, 72, 168), (96, 96, 96, 96, 216, 216), ((1, 1), (2, 2), (1, 1), (2, 1), (1, 1), (1, 1))),
 }
 
 
 def cp_mobile(rng: Rng, variant: str) -> Graph:
-    """Random weights in the largest CP-Mobiles' shapes: dcase25 (32, 1.8, 2.1); cpm23 (32, 2.3, 3.0) with GRN."""
+    """Random weights in the shapes of the largest CP-Mobiles: dcase25 (32, 1.8, 2.1); cpm23 (32, 2.3, 3.0) with GRN."""
     frames, widths, widened, strides = CP_MOBILE[variant]
     grn = variant == "cpm23"
     b = Builder(rng, variant, (256, frames, 1))

@@ -1,4 +1,4 @@
-"""Every byte of every layer in C, on this machine under sanitizers and on the emulated processors, is NumPy's."""
+"""Every byte of every layer in C equals NumPy's, on this machine with sanitizers and on the emulated processors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ WINDOWS = [
     pytest.param((9, 1, 33), (5, 1), None, (3, 1), (0, 0, 4, 0), id="a column, padded below only"),
     pytest.param((7, 5, 6), (3, 2), 3, (3, 2), (2, 0, 0, 1), id="odd sizes, four different pads"),
     pytest.param((8, 6, 2), (5, 5), 2, (4, 1), (0, 2, 3, 2), id="stride larger than what is left"),
-    pytest.param((2, 2, 3), (2, 2), 4, (1, 1), (5, 4, 3, 6), id="windows that lie on padding only"),
+    pytest.param((2, 2, 3), (2, 2), 4, (1, 1), (5, 4, 3, 6), id="windows on padding only"),
     pytest.param((2, 3, 16), (3, 3), None, (1, 2), (4, 5, 6, 3), id="depthwise windows on padding only"),
     pytest.param((6, 6, 4), (6, 6), 1, (1, 1), (0, 0, 0, 0), id="kernel as large as the map"),
 ]
@@ -109,7 +109,7 @@ def test_constant_extreme_inputs(zero_point: int, code: int, rounding: Rounding)
 
 @everywhere
 def test_exact_ties(target: Target) -> None:
-    """Half of the sums lie between two codes; the rules send them different ways, and the C follows each."""
+    """Half of the sums are halfway between two codes, where the rounding rules differ."""
     graph = tie_net()
     channel = np.arange(-128, 128, dtype=np.int8)
     rng = np.random.default_rng(0)
@@ -122,7 +122,7 @@ def test_exact_ties(target: Target) -> None:
 @both_rules
 @pytest.mark.needs_tool("gcc")
 def test_sums_and_products_of_unequal_scales(rounding: Rounding) -> None:
-    """One summand nearly a thousand times the other, and outputs that saturate: the ends of what check() allows."""
+    """One summand nearly a thousand times the other, and outputs that saturate: the limits of check()."""
     rng = np.random.default_rng(17)
     b = Builder(rng, "scales", (5, 3, 4))
     small = b.conv(b.input, (1, 1))

@@ -1,6 +1,6 @@
-"""What all commands have in common: help of one screen, the same words for the same thing, exit codes, completion.
+"""What all commands share: help of one screen, sub-commands and paths, option names, exit codes, completion.
 
-`docs/commands.md` says the same to a reader, and its tables are compared with the commands here.
+The tables of `docs/commands.md` are compared with the commands.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -23,12 +24,13 @@ import tinyscene
 from tests.graphs import small_net
 from tinyscene import command_line
 from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.training.recipe import known_recipes
 
 ROOT = Path(tinyscene.__file__).parent.parent
 PAGE = (ROOT / "docs" / "commands.md").read_text()
 SCREEN_LINES, SCREEN_COLUMNS = 30, 80
-NO_RESULT = {"firmware serial"}  # serves until it is interrupted
-NO_CHATTER = {"doctor", "import", "bench compare", "firmware serial"}  # done at once, or a server
+NO_JSON = {"firmware serial"}  # a server, which runs until it is interrupted
+NO_QUIET = {"doctor", "import", "bench compare", "firmware serial"}  # commands without progress and notes
 COMMAND = [sys.executable, "-m", "tinyscene"]
 
 
@@ -38,10 +40,10 @@ def _environment(**more: str) -> dict[str, str]:
 
 def _options(row: command_line.Command) -> dict[str, typer.models.ParameterInfo]:
     """The command's options by their long name."""
-    made = typer.main.get_command(command_line._application(row))
+    command = typer.main.get_command(command_line._application(row))
     for word in row.name.split():
-        made = made.commands[word]
-    return {option.opts[0]: option for option in made.params if option.opts[0].startswith("--")}
+        command = command.commands[word]
+    return {option.opts[0]: option for option in command.params if option.opts[0].startswith("--")}
 
 
 @pytest.fixture(scope="module")
@@ -64,34 +66,103 @@ def test_help_fits_one_screen(row, capsys, monkeypatch):
     assert not [line for line in lines[1:] if line.endswith("...")], "a summary is cut off"
 
 
-def test_the_help_of_a_command_names_those_below_it_and_no_others(capsys):
+def test_the_help_of_a_command_lists_its_sub_commands(capsys):
     for words, named in ((["firmware"], ["export", "serial"]), (["teachers", "train"], [])):
         assert command_line.main([*words, "--help"]) == 0
         assert re.findall(r"tinyscene firmware (\w+)", capsys.readouterr().out) == named
 
 
-# --- the same words
+# --- sub-commands and paths
+
+
+GROUPS_THAT_ARE_COMMANDS = {"bench": "compare", "firmware": "export", "train": "compare"}
+
+
+@pytest.fixture
+def called(monkeypatch) -> list[str]:
+    """Names of the commands whose function was loaded."""
+    targets = {row.target: row.name for row in command_line.COMMANDS}
+    names: list[str] = []
+
+    def load(target: str):
+        def function(
+            paths: Annotated[list[str] | None, typer.Argument()] = None,
+            run: Annotated[bool, typer.Option("--run")] = False,
+        ) -> None: ...
+
+        names.append(targets[target])
+        return function
+
+    monkeypatch.setattr(command_line, "_load", load)
+    return names
+
+
+@pytest.mark.parametrize(("group", "member"), GROUPS_THAT_ARE_COMMANDS.items(), ids=GROUPS_THAT_ARE_COMMANDS)
+def test_the_word_after_a_group_is_the_sub_command_and_a_path_is_written_with_a_dot(group, member, called):
+    for words in ([group, member], [group, member, member], ["--debug", group, member]):
+        assert command_line.main(words) == 0
+        assert called.pop() == f"{group} {member}"
+    for words in ([group, f"./{member}"], [group, "--run", member], [group, "--", member], [group, "a", member]):
+        assert command_line.main(words) == 0, words
+        assert called.pop() == group
+
+
+def test_every_group_that_is_a_command_is_tested():
+    names = {row.name for row in command_line.COMMANDS}
+    assert set(GROUPS_THAT_ARE_COMMANDS) == names & set(command_line.GROUPS)
+    assert {f"{group} {member}" for group, member in GROUPS_THAT_ARE_COMMANDS.items()} <= names
+
+
+def test_no_recipe_is_named_as_a_sub_command():
+    assert not {f"train {name}" for name in known_recipes()} & {row.name for row in command_line.COMMANDS}
+
+
+def test_a_bundle_named_as_a_sub_command(tiny_bundle, tmp_path, monkeypatch, capsys):
+    """`tinyscene firmware export` is the sub-command, also next to a bundle of that name; the error names both ways."""
+    (tmp_path / "export").symlink_to(tiny_bundle.path)
+    (tmp_path / "compare").symlink_to(tiny_bundle.path)
+    monkeypatch.chdir(tmp_path)
+    for group, member in (("firmware", "export"), ("bench", "compare")):
+        assert command_line.main([group, member]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(
+            f"tinyscene {group} {member} --help, or tinyscene {group} ./{member} for the path {member}"
+        )
+    assert command_line.main(["firmware", "./export", "--target", "host", "--out", "c", "--json"]) == 0
+    assert (tmp_path / "c").is_dir()
+    assert command_line.main(["firmware", "export", "export", "--as", "cmake", "--out", "folder"]) == 0
+    assert (tmp_path / "folder").is_dir()
+
+
+def test_the_help_says_how_a_path_is_written(capsys):
+    for group, member in GROUPS_THAT_ARE_COMMANDS.items():
+        assert command_line.main([group, "--help"]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"A path named {member} is written ./{member}." in printed
+
+
+# --- option names
 
 
 @pytest.mark.parametrize("row", command_line.COMMANDS, ids=lambda row: row.name)
-def test_results_as_json_and_chatter_left_out(row):
+def test_json_and_quiet_are_options_of_every_command(row):
     options = _options(row)
-    assert ("--json" in options) == (row.name not in NO_RESULT)
-    assert ("--quiet" in options) == (row.name not in NO_CHATTER)
+    assert ("--json" in options) == (row.name not in NO_JSON)
+    assert ("--quiet" in options) == (row.name not in NO_QUIET)
     for flag in {"--json", "--quiet", "--overwrite", "--resume"} & set(options):
         assert options[flag].is_flag
 
 
-def test_one_name_has_one_meaning():
-    """The same option takes the same kind of value wherever it stands."""
+def test_an_option_has_one_meaning():
+    """The same option takes the same kind of value in every command."""
     kinds = defaultdict(set)
     for row in command_line.COMMANDS:
         for name, option in _options(row).items():
             kinds[name].add((option.metavar, option.is_flag, option.multiple))
-    assert {name for name, kind in kinds.items() if len(kind) > 1} == {"--out"}  # a file or a folder, as is made
+    assert {name for name, kind in kinds.items() if len(kind) > 1} == {"--out"}  # a file or a folder
 
 
-def test_the_page_names_every_option_that_commands_share():
+def test_the_page_lists_every_shared_option():
     shared = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)
     counts = defaultdict(int)
     for row in command_line.COMMANDS:
@@ -111,7 +182,7 @@ def test_the_page_names_every_option_that_commands_share():
         (["run", "bundle", "--enigne", "ort"], "--engine"),
     ],
 )
-def test_a_misspelt_word_is_answered_by_the_nearest(words, suggested, capsys):
+def test_the_error_for_a_misspelt_word_suggests_the_nearest(words, suggested, capsys):
     assert command_line.main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert suggested in line
@@ -137,7 +208,7 @@ def test_the_page_lists_the_exit_codes():
 @pytest.mark.parametrize(
     ("words", "code"), [([], 0), (["--max-size", "1kB"], 1), (["--max-size", "much"], 2), (["--rule", "guess"], 2)]
 )
-def test_a_verdict_and_an_error_have_codes_of_their_own(words, code, model):
+def test_a_failed_verdict_and_an_error_have_different_exit_codes(words, code, model):
     ran = subprocess.run(
         [*COMMAND, "check", str(model), *words], env=_environment(), capture_output=True, text=True, check=False
     )
@@ -148,22 +219,22 @@ def test_a_verdict_and_an_error_have_codes_of_their_own(words, code, model):
 def test_interrupting_ends_with_one_line(tmp_path):
     (tmp_path / "incoming").mkdir()
     words = ["data", "synth", "--out", str(tmp_path / "scenes"), "--locations", "200"]
-    begun = subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, *words], env=_environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("scenes.*.part/audio/*")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(begun.pid, signal.SIGINT)  # as a terminal does
-    _, said = begun.communicate(timeout=60)
-    assert begun.returncode == command_line.INTERRUPTED
-    assert said == "interrupted\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == command_line.INTERRUPTED
+    assert errors == "interrupted\n"
     assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["check", "MODEL"], ["check", "MODEL", "--json"], ["doctor"]])
-def test_nobody_reading_is_no_error(words, model):
-    """`| head -1` closes the pipe early; so early here that nothing is read at all."""
+def test_a_closed_pipe_is_no_error(words, model):
+    """`| head -1` closes the pipe early; here it is closed before anything is read."""
     words = [str(model) if word == "MODEL" else word for word in words]
     read, write = os.pipe()
     os.close(read)
@@ -180,7 +251,7 @@ def test_nobody_reading_is_no_error(words, model):
 def _on_a_terminal(words: list[str], **environment: str) -> str:
     """What a command writes to a terminal, standard error included."""
     master, slave = pty.openpty()
-    begun = subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, *words], env=_environment(TERM="xterm", **environment), stdout=slave, stderr=slave, close_fds=True
     )
     os.close(slave)
@@ -188,15 +259,15 @@ def _on_a_terminal(words: list[str], **environment: str) -> str:
     while True:
         try:
             piece = os.read(master, 65536)
-        except OSError:  # Linux says so at the end
+        except OSError:  # how Linux reports the end
             break
         written += piece
-    assert begun.wait(timeout=60) == 0
+    assert process.wait(timeout=60) == 0
     os.close(master)
     return written.decode()
 
 
-def test_colours_are_for_terminals_and_for_those_who_want_them(model):
+def test_colours_on_a_terminal_unless_no_color_is_set(model):
     colour = re.compile(r"\x1b\[[0-9;]*3[0-7][0-9;]*m")
     assert colour.search(_on_a_terminal(["check", str(model)]))
     assert not colour.search(_on_a_terminal(["check", str(model)], NO_COLOR="1"))
@@ -206,7 +277,7 @@ def test_colours_are_for_terminals_and_for_those_who_want_them(model):
     assert "\x1b" not in piped.stdout + piped.stderr
 
 
-def test_a_bar_moves_on_a_terminal_unless_quiet(model):
+def test_a_progress_bar_on_a_terminal_unless_quiet(model):
     words = ["verify", str(model), "--targets", "numpy-double,numpy-single"]
     assert "verifying" in _on_a_terminal(words)
     assert "verifying" not in _on_a_terminal([*words, "--quiet"])
@@ -216,20 +287,23 @@ def test_a_bar_moves_on_a_terminal_unless_quiet(model):
 
 
 def _completed(*words: str) -> list[str]:
-    """What bash would offer for the last word."""
+    """What bash completes the last word to."""
     typed = ["tinyscene", *words]
-    asked = {"COMP_WORDS": "\n".join(typed), "COMP_CWORD": str(len(words)), command_line.COMPLETING: "complete_bash"}
-    ran = subprocess.run(COMMAND, env=_environment(**asked), capture_output=True, text=True, check=False)
+    request = {"COMP_WORDS": "\n".join(typed), "COMP_CWORD": str(len(words)), command_line.COMPLETING: "complete_bash"}
+    ran = subprocess.run(COMMAND, env=_environment(**request), capture_output=True, text=True, check=False)
     assert ran.stderr == ""
     return ran.stdout.split()
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("words", "completions"),
     [
         (["fi"], ["firmware"]),
         (["data", "s"], ["synth"]),
         (["firmware", "ser"], ["serial"]),
+        (["firmware", "export"], ["export"]),
+        (["firmware", "./export", "--im"], ["--image"]),
+        (["bench", "comp"], ["compare"]),
         (["firmware", "bundle", "--target", "cortex-m5"], ["cortex-m55"]),
         (["firmware", "bundle", "--opt"], ["--optimise"]),
         (["firmware", "export", "bundle", "--as", "cm"], ["cmake", "cmsis-pack"]),
@@ -245,12 +319,12 @@ def _completed(*words: str) -> list[str]:
     ],
     ids=" ".join,
 )
-def test_bash_completes(words, offered):
-    assert _completed(*words) == offered
+def test_bash_completes(words, completions):
+    assert _completed(*words) == completions
 
 
-def test_bash_itself_completes(tmp_path):
-    """The script of --show-completion, read by a real bash that asks the command."""
+def test_a_real_bash_completes(tmp_path):
+    """The script of --show-completion, sourced by bash, which then calls the command."""
     command = tmp_path / "tinyscene"
     command.write_text(f'#!/bin/sh\nexec env PYTHONPATH="{ROOT}" "{sys.executable}" -m tinyscene "$@"\n')
     command.chmod(0o755)

@@ -21,6 +21,7 @@ from tinyscene import command_line
 from tinyscene.runtime import microphone as microphone_module
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.install_hint import install_hint
 from tinyscene.runtime.microphone import BLOCK_S, LiveClock, Microphone
 from tinyscene.runtime.stream import Gap
 
@@ -190,4 +191,4 @@ def test_a_missing_sounddevice_names_the_package(bundle, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "sounddevice", None)  # simulates a missing package
     assert command_line.main(["run", str(bundle.path), "--mic"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == ("error: microphone: the package sounddevice is not installed; next: pip install sounddevice")
+    assert line == f"error: microphone: the package sounddevice is not installed; next: {install_hint('mic')}"

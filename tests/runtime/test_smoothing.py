@@ -61,7 +61,7 @@ def test_the_firmware_smooths_equally():
     """From the firmware's scores, its smoothed scores are reproduced bit for bit."""
     graph = small_net(np.random.default_rng(5), grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
     firmware = SceneFirmware(emit(graph), FRONTEND, HOST, "single", hop_samples=2 * FRONTEND.hop_length)
-    hops = firmware.hear((noise(6, 6 * RATE) * 20_000).astype(np.int16))
+    hops = firmware.classify((noise(6, 6 * RATE) * 20_000).astype(np.int16))
     assert len(hops) > 2 * SMOOTHED_HOPS
     smoother = Smoother(Smoothing(margin=0.0))
     differences = 0

@@ -1,18 +1,18 @@
 /* Layer records and kernels for processors with two 16-bit products an instruction; internal, see ts_kernels.h.
  *
  * A tile is two neighbouring pixels of a row as 16-bit numbers, their channels in groups of four: (group, pixel,
- * channel of the group), the channels in the order 0, 2, 1, 3 in which SXTB16 takes them from a word of codes. A plane
- * is one channel of three rows, its columns in pairs: (pair, row, column of the pair); see ts_dsp_depthwise.c.
+ * channel of the group), the channels in the order 0, 2, 1, 3 in which SXTB16 extracts them from a word of codes. A
+ * plane is one channel of three rows, its columns in pairs: (pair, row, column of the pair); see ts_dsp_depthwise.c.
  *
  * All kernels get `scratch`, working memory from the arena. Records are trusted as in ts_kernels.h: the emitter has
- * made sure that twice an accumulator fits into int32 and that shifts lie in 1..22.
- */
+ * checked that twice an accumulator fits into int32 and that shifts are in 1..22. */
 #ifndef TS_DSP_H
 #define TS_DSP_H
 
 #include "ts_kernels.h"
 
-/* Accumulator to output code. The fixed-point rule takes twice the accumulator, so that one instruction multiplies. */
+/* Accumulator to output code. Under the fixed-point rule its input is twice the accumulator, so that one instruction
+ * multiplies. */
 #ifdef TS_ROUNDING_SINGLE
 typedef struct {
     float factor;
@@ -29,7 +29,7 @@ typedef struct {
     { (multiplier), (offset), (shift) }
 #endif
 
-/* What a pair of output channels needs beside its weights; the input's zero point is in the bias. */
+/* Constants of a pair of output channels besides the weights; the bias includes the input's zero point. */
 #ifdef TS_ROUNDING_SINGLE
 typedef struct {
     float factor[2];
@@ -57,20 +57,20 @@ typedef struct {
 /* A 1x1 convolution over tiles. Channels come in pairs; of an odd number, the last two pairs share one. */
 typedef struct {
     int32_t groups;         /* of four inputs, all passes together */
-    int32_t passes;         /* through the unrolled block; groups is a multiple */
-    int32_t channels;       /* outputs, at least two */
-    int32_t kept;           /* whether there is room to widen all weights at once, or for one pair's only */
-    int32_t zero_point;     /* of the output; in the rescale already under the fixed-point rule */
+    int32_t passes;         /* passes through the unrolled block; groups is a multiple of it */
+    int32_t channels;       /* output channels, at least two */
+    int32_t kept;           /* 1: scratch has room for all widened weights, 0: for those of one pair */
+    int32_t zero_point;     /* of the output; included in the rescale under the fixed-point rule */
     const int8_t* weight;   /* (pair, group, output of the pair, input of the group) */
     const TsDspPair* pairs; /* (pair) */
 } TsDspPointwise;
 
-/* Any convolution: windows are gathered into tiles, the rest is a 1x1 convolution. */
+/* Any convolution: windows are gathered into tiles, which a 1x1 convolution reads. */
 typedef struct {
     TsWindow window;
     int32_t in_channels;
     int32_t in_zero_point;
-    int32_t run_groups; /* of four inputs, that one row of a window takes */
+    int32_t run_groups; /* groups of four inputs in one row of a window */
     int32_t low;        /* lowest code of the output */
     int32_t weight_at;  /* bytes into the scratch memory; tiles begin at 0 */
     TsDspPointwise pointwise;
@@ -105,15 +105,15 @@ typedef struct {
     }
 #endif
 
-/* 3x3 depthwise convolution over planes. Its channels are sorted by their place in a group of four: 0, 4, 8, ..., 1, 5,
- * ..., and so are the planes. With `relu` the output's zero point is -128, and codes are counted from there. */
+/* 3x3 depthwise convolution over planes. Its channels and planes are sorted by their index in a group of four: 0, 4,
+ * 8, ..., 1, 5, .... With `relu` the output's zero point is -128, and codes are counted from there. */
 typedef struct {
     int32_t channels;
-    int32_t groups;      /* of four channels, of the tiles written */
-    int32_t plane_bytes; /* one channel: 12 for each pair of columns, padding included */
-    int32_t fill;        /* what stands for zero in the padding, as in the rest of the plane */
+    int32_t groups;      /* groups of four channels of the output tiles */
+    int32_t plane_bytes; /* one channel: 12 per pair of columns, including padding */
+    int32_t fill;        /* code of zero, for the padding */
     int32_t relu;
-    int32_t zero_point; /* of the output without relu; in the offset already under the fixed-point rule */
+    int32_t zero_point; /* of the output without relu; included in the offset under the fixed-point rule */
     const TsDspChannel* constants;
 } TsDspPlanes;
 
@@ -124,15 +124,15 @@ typedef struct {
     TsDspPlanes planes;
 } TsDspDepthwise;
 
-/* Sum of two codes, of which one has the larger scale (or none). */
+/* Sum of two codes; one operand has the larger scale, or both the same. */
 typedef struct {
 #ifdef TS_ROUNDING_SINGLE
     int32_t multiplier_a, multiplier_b;
     int32_t bias; /* rounding and all zero points */
     int32_t shift;
 #else
-    const int32_t* table; /* (256) what the operand with the smaller scale adds, by code from -128 on; the larger adds
-                             2^20 times its code */
+    const int32_t* table; /* (256) summand of the operand with the smaller scale, by code from -128 on; the other's
+                           * is 2^20 times its code */
     int32_t multiplier, offset, shift;
 #endif
 } TsDspSum;
@@ -149,12 +149,13 @@ typedef struct {
     int32_t repeats, size;
     int32_t a_zero_point, b_zero_point;
     TsDspRescale rescale;
-    int32_t out_zero_point; /* in the rescale already under the fixed-point rule */
+    int32_t out_zero_point; /* included in the rescale under the fixed-point rule */
     int32_t low;            /* lowest code of the output */
 } TsDspMul;
 
 /* An inverted residual, row by row: 1x1 convolution with ReLU, 3x3 depthwise convolution with ReLU, 1x1 convolution,
- * and the input, or a 3x3 depthwise convolution of it, added or nothing. Both ReLU's outputs have zero point -128. */
+ * then optionally the sum with the input or with a 3x3 depthwise convolution of it. The outputs of both ReLUs have
+ * zero point -128. */
 enum { TS_DSP_ADD_NOTHING, TS_DSP_ADD_INPUT, TS_DSP_ADD_SIDE };
 
 typedef struct {
@@ -162,7 +163,7 @@ typedef struct {
     int32_t in_channels;
     int32_t low;    /* lowest code of the output */
     int32_t added;  /* one of the three above */
-    int32_t larger; /* 0: the projection has the larger scale, 1: what is added */
+    int32_t larger; /* 0: the projection has the larger scale, 1: the other summand */
     int32_t tiles_at, expand_at, project_at, side_planes_at, side_row_at; /* bytes into scratch; planes begin at 0 */
     TsDspPointwise expand, project;
     TsDspPlanes planes, side_planes;
@@ -179,10 +180,10 @@ typedef struct {
 typedef struct {
     int32_t pixels, channels;
     int32_t x_zero_point, factor_zero_point;
-    int32_t product_zero_point;   /* in the rescale already under the fixed-point rule */
+    int32_t product_zero_point;   /* included in the rescale under the fixed-point rule */
     TsDspRescale rescale;         /* of the product */
     const int8_t* weight;         /* (channels) */
-    const int32_t* bias;          /* (channels), the product's zero point taken into account */
+    const int32_t* bias;          /* (channels), including the product's zero point */
     const TsDspRescale* rescales; /* (channels) */
     int32_t out_zero_point;
     int32_t relu;

@@ -1,8 +1,8 @@
-/* An inverted residual row by row. Of the widened tensor three rows exist at a time, in planes; a row of the output is
- * written when the rows of the input that it needs have been read, so that it may lie where the input lay. */
+/* An inverted residual row by row. Three rows of the expanded tensor exist at a time, in planes. A row of the output
+ * is written after the rows of the input that it needs have been read, so that it may overlap the input. */
 #include "ts_dsp_pointwise.h"
 
-/* Where the rows are: of the input that comes next, and of the planes that it goes to. */
+/* The next row of the input, and the row of the planes it is written to. */
 typedef struct {
     int32_t next, slot;
 } TsDspTurn;
@@ -23,7 +23,7 @@ static TsDspPlaces places_in(const TsDspBlock* layer, int8_t* scratch) {
     return places;
 }
 
-/* The next row of the input, widened. The first rows of padding are there from the beginning. */
+/* Expand the next row of the input. The first rows of padding exist from the start. */
 static void read_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlaces* places, TsDspTurn* turn) {
     const TsWindow* window = &layer->window;
     if (turn->next >= 0 && turn->next < window->in_height) {

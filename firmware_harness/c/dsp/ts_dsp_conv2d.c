@@ -1,8 +1,8 @@
-/* Any convolution, row by row: windows are gathered into tiles, and what is left is a 1x1 convolution. */
+/* Any convolution, row by row: windows are gathered into tiles, which a 1x1 convolution reads. */
 #include "ts_dsp_pointwise.h"
 #include "ts_window.h"
 
-/* One row of a window that the input's edge cuts, or of which nothing is inside. */
+/* One row of a window that is partly or fully outside of the input. */
 static void gather_edge(const TsDspConv2D* layer, const int8_t* row, int32_t column, int16_t* to) {
     static const int8_t place[4] = {0, 2, 1, 3};
     const int32_t n = layer->window.kernel_width * layer->in_channels;
@@ -13,13 +13,14 @@ static void gather_edge(const TsDspConv2D* layer, const int8_t* row, int32_t col
     }
 }
 
-/* One row of all windows; `row` is NULL in the padding. Pixels whose words lie inside the row are taken by words: what
- * these hold beyond the window meets weights of zero. */
+/* One row of all windows; `row` is NULL in the padding. Pixels whose words are inside the row are copied by words;
+ * bytes beyond the window are multiplied by weights of zero. */
 static void gather_row(const TsDspConv2D* layer, const int8_t* row, int16_t* to) {
     const TsWindow* window = &layer->window;
     const int32_t codes = layer->run_groups * 4, width = window->out_width;
     const int32_t step = window->stride_width * layer->in_channels, before = window->pad_left * layer->in_channels;
-    const int32_t reach = window->in_width * layer->in_channels + before - codes; /* last place for a run to begin */
+    const int32_t reach = window->in_width * layer->in_channels + before - codes; /* last address at which a run may
+                                                                                   * begin */
     const int32_t tile = layer->pointwise.groups * TS_DSP_TILE_BYTES;
     const int32_t first = row == NULL ? width : ts_min(width, (before + step - 1) / step);
     const int32_t last = row == NULL || reach < 0 ? first : ts_max(first, ts_min(width, reach / step + 1));

@@ -1,4 +1,4 @@
-/* 3x3 depthwise convolution alone: each row of the input into planes, each row of the output from tiles to codes. */
+/* 3x3 depthwise convolution as a single layer: rows of the input to planes, rows of the output from tiles to codes. */
 #include "ts_dsp_pointwise.h"
 
 void ts_dsp_depthwise(const TsDspDepthwise* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
@@ -7,7 +7,7 @@ void ts_dsp_depthwise(const TsDspDepthwise* layer, const int8_t* x, int8_t* out,
     const int32_t out_row = window->out_width * layer->planes.channels;
     int16_t* tiles = (int16_t*)(scratch + layer->tiles_at);
     int32_t next = -window->pad_top; /* input row to be read */
-    int32_t slot = 0;                /* row of the planes that it goes to */
+    int32_t slot = 0;                /* row of the planes to write */
     for (int32_t i = 0; i < TS_DSP_ROWS; ++i) {
         ts_dsp_planes_clear(&layer->planes, scratch, i);
     }

@@ -1,5 +1,5 @@
-/* Sum and product of two tensors. Under the fixed-point rule one summand comes from a table, the other needs a shift
- * only. */
+/* Sum and product of two tensors. Under the fixed-point rule one summand is looked up in a table, the other is only
+ * shifted. */
 #include "ts_dsp_pointwise.h"
 
 #ifdef TS_ROUNDING_SINGLE

@@ -1,7 +1,7 @@
-/* Global response normalisation: its statistics in one pass over the map, and its factors in another. */
+/* Global response normalisation: statistics in one pass over the map, and factors in another. */
 #include "ts_dsp_pointwise.h"
 
-/* Sums of what a table has for four channels side by side, over at least one pixel; `table` begins at code 0. */
+/* Sums of table values for four channels side by side, over at least one pixel; `table` begins at code 0. */
 void ts_dsp_sum_four(const int8_t* x, const int8_t* table, int32_t pixels, int32_t step, int32_t sums[4]);
 
 #ifdef TS_DSP_ASSEMBLY
@@ -79,7 +79,7 @@ void ts_dsp_table_mean(const TsDspTableMean* layer, const int8_t* x, int8_t* out
     }
 }
 
-/* What the assembly reads, in its order: a channel's codes, scaled twice in their place. */
+/* The assembly reads these members in order: a channel's codes, rescaled twice in place. */
 typedef struct {
     int8_t* x;
     int32_t step;
@@ -99,9 +99,9 @@ typedef struct {
 
 #ifdef TS_DSP_ASSEMBLY
 
-/* r0 codes, r1 step, r2 and r3 factor and offset, r7 and r8 weight and bias, r12 and r14 values; under the fixed-point
- * rule r4-r6 and r9-r11 the rescales, else r4 and r9 the zero points. After ReLU, what is below zero does not matter.
- */
+/* r0 codes, r1 step, r2 and r3 factor and offset, r7 and r8 weight and bias, r12 and r14 values; under the
+ * fixed-point rule r4-r6 and r9-r11 the rescales, else r4 and r9 the zero points. After ReLU, values below zero are
+ * irrelevant. */
 /* clang-format off */
 __asm__(
     ".pushsection .text.ts_dsp_twice, \"ax\", %progbits\n"
@@ -219,7 +219,7 @@ static void look_up(const int8_t* table, int8_t* x, int32_t n, int32_t step) {
     }
 }
 
-enum { TABLE_PAYS = 450, CODES = 256 }; /* pixels from which on a table of all codes is worth its making */
+enum { TABLE_PAYS = 450, CODES = 256 }; /* number of pixels from which on a table of all codes is faster */
 
 void ts_dsp_gain(const TsDspGain* layer, const int8_t* x, const int8_t* factor, int8_t* out, int8_t* scratch) {
     const int32_t step = layer->channels, size = layer->pixels * step;

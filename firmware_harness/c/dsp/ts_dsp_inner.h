@@ -1,8 +1,8 @@
-/* Instructions of Armv7E-M and Armv8-M with DSP that the kernels of this folder are written in, and their twins in C.
+/* Instructions of Armv7E-M and Armv8-M with DSP that the kernels of this folder use, and their equivalents in C.
  *
- * The twins let any machine run the same kernels: tests do so under sanitizers. The few blocks of assembly (ts_dsp_*.c)
- * have twins as well; TS_DSP_ASSEMBLY says which are compiled. Unaligned words may be loaded, as these processors do.
- */
+ * With the equivalents any machine can run the same kernels, for example under sanitizers. The blocks of assembly
+ * (ts_dsp_*.c) have equivalents as well; TS_DSP_ASSEMBLY selects which are compiled. Unaligned words may be loaded,
+ * as on these processors. */
 #ifndef TS_DSP_INNER_H
 #define TS_DSP_INNER_H
 
@@ -16,7 +16,7 @@
 #define TS_DSP_ASSEMBLY
 #endif
 
-/* How many times the accumulator a rescale takes. */
+/* A rescale's input as a multiple of the accumulator. */
 #ifdef TS_ROUNDING_SINGLE
 enum { TS_DSP_TIMES = 1 };
 #else
@@ -68,7 +68,7 @@ static inline int32_t ts_dsp_saturate(int32_t value) {
 #endif
 }
 
-/* The sum, stopping at the ends of int32. */
+/* The sum, saturated to int32. */
 static inline int32_t ts_dsp_plus_saturating(int32_t a, int32_t b) {
 #ifdef TS_DSP_ASSEMBLY
     int32_t sum;
@@ -93,14 +93,14 @@ static inline int32_t ts_dsp_saturate_positive(int32_t value) {
 
 #ifdef TS_ROUNDING_SINGLE
 
-/* The nearest integer, half to even, stopping at the ends of int32. */
+/* The nearest integer, half to even, saturated to int32. */
 static inline int32_t ts_dsp_nearest(float value) {
 #ifdef TS_DSP_ASSEMBLY
     int32_t nearest;
     __asm__("vcvtr.s32.f32 %1, %1\n\tvmov %0, %1" : "=r"(nearest), "+t"(value));
     return nearest;
 #else
-    return ts_round(value, -1000.0f, 1000.0f); /* farther from zero than any sum with a code may be */
+    return ts_round(value, -1000.0f, 1000.0f); /* larger than any sum with a code */
 #endif
 }
 
@@ -109,22 +109,22 @@ static inline int32_t ts_dsp_code(int32_t acc, const TsDspRescale* rescale, int3
     return ts_dsp_saturate(ts_dsp_plus_saturating(ts_dsp_nearest((float)acc * rescale->factor), zero_point));
 }
 
-/* An accumulator to what is left of it after ReLU, where the zero point is -128. */
+/* An accumulator to the code above -128 after ReLU with zero point -128. */
 static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) {
     return ts_dsp_saturate_positive(ts_dsp_nearest((float)acc * rescale->factor));
 }
 
 #else
 
-/* Twice an accumulator to a code; the zero point is in the rescale's offset. Halves go away from zero, so that those
- * below it need one less; a negative sum whose product rounds to zero comes to the same code either way. */
+/* Twice an accumulator to a code; the rescale's offset includes the zero point. Halves round away from zero, so that
+ * 1 is subtracted below zero; a negative sum whose product rounds to zero gives the same code either way. */
 static inline int32_t ts_dsp_code(int32_t acc, const TsDspRescale* rescale, int32_t zero_point) {
     (void)zero_point;
     const int32_t offset = rescale->offset + (acc >> 31);
     return ts_dsp_saturate(ts_dsp_high_product(acc, rescale->multiplier, offset) >> rescale->shift);
 }
 
-/* The same after ReLU, where the zero point is -128. What is below zero does not matter. */
+/* The same after ReLU with zero point -128. Values below zero are irrelevant. */
 static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) {
     return ts_dsp_saturate_positive(ts_dsp_high_product(acc, rescale->multiplier, rescale->offset) >> rescale->shift);
 }

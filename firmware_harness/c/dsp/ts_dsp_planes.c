@@ -9,7 +9,7 @@ void ts_dsp_planes_clear(const TsDspPlanes* layer, int8_t* planes, int32_t row) 
     }
 }
 
-/* Four channels, whose codes are one word; a column is 2 bytes after an even one and 10 after an odd one. */
+/* Four channels, whose codes are one word. The next column is 2 bytes after an even one and 10 after an odd one. */
 static void fill_four(const int8_t* x, int32_t width, int32_t channels, int32_t column, int8_t* const plane[4]) {
     int32_t at = ts_dsp_column(column), next = (column & 1) != 0 ? TS_DSP_COLUMNS_BYTES - 2 : 2;
     for (const int8_t* end = x + width * channels; x < end; x += channels) {

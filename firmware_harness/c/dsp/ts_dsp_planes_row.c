@@ -1,20 +1,19 @@
 /* The inner loop of a 3x3 depthwise convolution in assembly: two outputs of a channel in 13 products.
  *
- * r0 plane, r1 output, r2-r7 weights (w0, w1), (w1, w2) of three rows, r8-r10 a pair of columns of three rows, r11 and
- * r12 sums, r14 from one tile to the next; the rest on the stack. With stride 2 a third pair of columns is met. */
+ * r0 plane, r1 output, r2-r7 weights (w0, w1), (w1, w2) of three rows, r8-r10 a pair of columns of three rows, r11
+ * and r12 sums, r14 from one tile to the next; the rest on the stack. With stride 2 a third pair of columns is read. */
 #include <stddef.h>
 
 #include "ts_dsp_planes.h"
 
-/* What the assembly reads, in its order: `channels` of one row, whose planes, constants and outputs follow each other.
- */
+/* The assembly reads these members in order: `channels` of one row, with contiguous planes, constants and outputs. */
 typedef struct {
     const TsDspChannel* constants;
     const int8_t* plane;
     int32_t plane_bytes;
     int16_t* out;
     int32_t tile_bytes;
-    int32_t pairs_bytes; /* of the plane, that full pairs of outputs take */
+    int32_t pairs_bytes; /* bytes of the plane read for full pairs of outputs */
     int32_t odd;         /* one more output */
     int32_t channels;
     int32_t zero_point;
@@ -69,7 +68,7 @@ __asm__(
     ".endm\n"
 #endif
 
-    /* The three rows of the plane with the weights of the kernel rows that lie on them; a: (w0, w1), b: (w1, w2). */
+    /* The three rows of the plane times the weights of the kernel rows over them; a: (w0, w1), b: (w1, w2). */
     ".macro row_three product, acc, w0, w1, w2\n"
     "  \\product \\acc, r8, \\w0, \\acc\n  \\product \\acc, r9, \\w1, \\acc\n  \\product \\acc, r10, \\w2, \\acc\n"
     ".endm\n"

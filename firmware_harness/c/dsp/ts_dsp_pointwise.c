@@ -1,8 +1,8 @@
-/* A 1x1 convolution of a row of tiles: weights to 16 bits, then one pair of output channels after the other. */
+/* A 1x1 convolution of a row of tiles: widens weights to 16 bits, then computes pairs of output channels in turn. */
 #include "ts_dsp_pointwise.h"
 
-/* Codes of two outputs or pixels, `groups` groups of each, to 16 bits. The fixed-point rule wants accumulators twice as
- * large, and gets them by weights twice as large. */
+/* Codes of two outputs or pixels, `groups` groups of each, to 16 bits. The fixed-point rule needs twice the
+ * accumulators, by twice the weights. */
 static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
 #ifdef TS_DSP_ASSEMBLY
     __asm__ volatile("1:\n"
@@ -31,7 +31,7 @@ static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
 #endif
 }
 
-/* Codes that are neighbours in memory, `groups` times four of them. */
+/* Contiguous codes, `groups` times four of them. */
 static void widen_groups(const int8_t* x, int32_t groups, int16_t* to) {
 #ifdef TS_DSP_ASSEMBLY
     __asm__ volatile("1:\n"

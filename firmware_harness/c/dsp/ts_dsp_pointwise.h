@@ -5,22 +5,22 @@
 #include "ts_dsp_planes.h"
 #include "ts_dsp_tiles.h"
 
-/* `pixels` pixels of `codes` codes, each `step` after the one before, into tiles from pixel `at` on. */
+/* Copy `pixels` pixels of `codes` codes, `step` apart, into tiles from pixel `at` on. */
 void ts_dsp_widen_row(const int8_t* x, int32_t pixels, int32_t step, int32_t codes, int32_t at, int32_t tile_bytes,
                       int16_t* tiles);
 
-/* All weights to 16 bits if there is room; to be called once before the rows. */
+/* Widen all weights to 16 bits if there is room; called once before the rows. */
 void ts_dsp_pointwise_prepare(const TsDspPointwise* layer, int16_t* weight);
 
-/* The row to codes, NHWC. `summand`: for the sums; its distance is from `out` on. */
+/* Write the row as codes, NHWC. `summand`: of the sums, with a distance relative to `out`. */
 void ts_dsp_pointwise_codes(const TsDspPointwise* layer, const int16_t* tiles, int32_t width, int16_t* weight,
                             TsDspDestination to, const TsDspSummand* summand, int8_t* out);
 
-/* The row through ReLU into one row of planes, from column `pad_left` on. */
+/* Write the row after ReLU into one row of planes, from column `pad_left` on. */
 void ts_dsp_pointwise_planes(const TsDspPointwise* layer, const int16_t* tiles, int32_t width, int16_t* weight,
                              const TsDspPlanes* to, int32_t pad_left, int32_t row, int8_t* planes);
 
-/* Codes below `low` raised to it: ReLU whose zero point is not the lowest code. */
+/* Raise codes below `low` to it, for a ReLU whose zero point is not the lowest code. */
 void ts_dsp_raise(int8_t* codes, int32_t n, int32_t low);
 
 #endif

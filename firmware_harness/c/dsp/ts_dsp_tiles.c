@@ -1,10 +1,9 @@
 /* The inner loop in assembly: 2 pixels x 2 channels, and four inputs of each in ten instructions.
  *
- * A block of 32 such steps is entered so that as many are run as there are groups; more groups take several passes. All
- * registers but the stack pointer are busy: r0 tiles, r1 weights, r2-r5 weights of two channels, r6-r9 two pixels, and
- * the sums r10 (channel 0, pixel 0), r11 (1, 0), r12 (0, 1), r14 (1, 1). Everything else lies on the stack, where the
- * block's return address does, too.
- */
+ * A block of 32 such steps is entered at the step that leaves as many as there are groups; more groups take several
+ * passes. All registers but the stack pointer are used: r0 tiles, r1 weights, r2-r5 weights of two channels, r6-r9
+ * two pixels, and the sums r10 (channel 0, pixel 0), r11 (1, 0), r12 (0, 1), r14 (1, 1). Everything else, including
+ * the block's return address, is on the stack. */
 #include <stddef.h>
 
 #include "ts_dsp_tiles.h"
@@ -12,8 +11,8 @@
 #ifdef TS_DSP_ASSEMBLY
 
 /* clang-format off */
-/* On the stack: what a tile begins with (weights and the sums' first values), what it ends with (terms of TsDspPair),
- * and TsDspTiles from `out` on. */
+/* On the stack: the inputs of a tile (weights and initial sums), those of its end (terms of TsDspPair), and
+ * TsDspTiles from `out` on. */
 typedef char ts_dsp_frame_is_as_written[
     offsetof(TsDspTiles, weight) == 4 && offsetof(TsDspTiles, out) == 8 && offsetof(TsDspTiles, x_end) == 16 &&
     offsetof(TsDspTiles, left) == 32 && offsetof(TsDspTiles, last) == 52 && sizeof(TsDspTiles) == 64 ? 1 : -1];
@@ -61,7 +60,7 @@ __asm__(
     ".macro tiles_constants\n"
     "  vldr s8, [r1]\n  vldr s9, [r1, #4]\n  ldrd r8, r9, [r1, #8]\n  add lr, sp, #TILES_OUT\n"
     ".endm\n"
-    /* r10 plus what lies beside its place, to a code; r3-r6 as in TsDspSum. */
+    /* r10 plus the summand at the corresponding address, to a code; r3-r6 as in TsDspSum. */
     ".macro tiles_plus code, at, distance, larger\n"
     "  ldrsb r1, [\\at, \\distance]\n"
     "  mla r1, r1, r4, r5\n  mla \\code, \\code, r3, r1\n"
@@ -71,7 +70,7 @@ __asm__(
     /* terms: r2-r4 and r5-r7 multiplier, offset and shift of the channels, r8 and r9 where to write. */
     ".macro tiles_terms\n  add r1, sp, #TILES_TERMS\n  ldm r1, {r2-r9}\n.endm\n"
     ".macro tiles_constants\n  ldm r1, {r2-r9}\n  add lr, sp, #TILES_TERMS\n  stm lr!, {r2-r7}\n.endm\n"
-    /* Below zero, where the way of rounding would matter, ReLU leaves nothing. */
+    /* Rounding would differ below zero only, where ReLU gives zero. */
     ".macro tiles_positive sum, multiplier, offset, shift\n"
     "  smmlar \\sum, \\sum, \\multiplier, \\offset\n  asr \\sum, \\sum, \\shift\n  usat \\sum, #8, \\sum\n"
     ".endm\n"
@@ -263,7 +262,7 @@ static int32_t add(int32_t product, int32_t other, const TsDspSum* sum, TsDspDes
 #endif
 }
 
-/* One sum, channel `i` of pixel `at`, to where it belongs. */
+/* Write one sum, channel `i` of pixel `at`, to its address. */
 static void write(const TsDspTiles* tiles, const TsDspRescale* rescale, int32_t acc, int32_t i, int32_t at) {
     const TsDspDestination to = (TsDspDestination)tiles->pair.writer;
     if (to == TS_DSP_TO_PLANES) {

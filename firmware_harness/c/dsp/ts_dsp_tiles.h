@@ -1,4 +1,4 @@
-/* A row of tiles times the weights of two output channels: the inner loop of every convolution but depthwise ones. */
+/* A row of tiles times the weights of two output channels: the inner loop of all convolutions except depthwise ones. */
 #ifndef TS_DSP_TILES_H
 #define TS_DSP_TILES_H
 
@@ -6,20 +6,20 @@
 
 enum { TS_DSP_TILE_BYTES = 16, TS_DSP_GROUP_BYTES = 16 }; /* of one group: four inputs, two pixels or two outputs */
 
-/* Where two channels of a row go, and how. */
+/* How two channels of a row are written. */
 typedef enum {
-    TS_DSP_TO_PLANES, /* with ReLU, counted from the zero point, as 16-bit numbers, one plane a channel */
+    TS_DSP_TO_PLANES, /* with ReLU, counted from the zero point, as 16-bit numbers, one plane per channel */
     TS_DSP_TO_CODES,  /* codes, the channels of a pixel side by side */
     TS_DSP_TO_SUM_0,  /* codes plus codes: the product has the larger scale */
-    TS_DSP_TO_SUM_1,  /* codes plus codes: what is added has the larger scale */
+    TS_DSP_TO_SUM_1,  /* codes plus codes: the other summand has the larger scale */
 } TsDspDestination;
 
 typedef struct {
-    int32_t distance; /* from where a code is written to where its summand lies */
+    int32_t distance; /* offset from the address of a code to that of its summand */
     TsDspSum sum;
 } TsDspSummand;
 
-/* What the assembly reads, in its order: one row for one pair of channels. */
+/* The assembly reads these members in order: one row for one pair of channels. */
 typedef struct {
     const int16_t* x;
     const int16_t* weight;
@@ -34,7 +34,7 @@ typedef struct {
     } pair, last; /* last: a tile of one pixel, if entry is not 0 */
 } TsDspTiles;
 
-/* What is the same for all pairs of channels: tiles, their number, and the way of writing. */
+/* Common to all pairs of channels: tiles, their number, and how results are written. */
 void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int16_t* x, int32_t width,
                       TsDspDestination to);
 

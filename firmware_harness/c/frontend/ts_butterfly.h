@@ -1,5 +1,6 @@
-/* The turns and sums of which a fast Fourier transform is made. A factor cos(a) - i sin(a) is kept as its cosine and
- * sine. Written for machines with a fused multiply-add that overwrites the summand and sums that overwrite nothing. */
+/* Twiddle factors and butterflies of a fast Fourier transform. A factor cos(a) - i sin(a) is stored as cosine and
+ * sine. Written for processors with a fused multiply-add that overwrites the summand, and additions with three
+ * operands. */
 #ifndef TS_BUTTERFLY_H
 #define TS_BUTTERFLY_H
 
@@ -7,7 +8,7 @@
 
 #include "ts_spectrum.h"
 
-/* Never a call: the arrays of points below only live in registers when everything is one piece of code. */
+/* Always inlined: the arrays of points below are kept in registers only within one function. */
 #ifdef __GNUC__
 #define TS_STRAIGHT static inline __attribute__((always_inline))
 #else
@@ -18,7 +19,7 @@ typedef struct {
     float cosine, sine;
 } TsTurn;
 
-/* One rounding wherever there is a float unit, so that all such machines agree to the bit; without one, two. */
+/* One rounding on processors with a float unit, so that they all give the same bits; two roundings without one. */
 TS_STRAIGHT float ts_fused(float a, float b, float c) {
 #if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen))
     return a * b + c;
@@ -49,7 +50,8 @@ TS_STRAIGHT TsComplex ts_sum_left(TsComplex a, TsComplex b) {
     return (TsComplex){a.re - b.im, a.im + b.re};
 }
 
-/* Four points x0..x3, already turned, become their transform in order; x3 may be known to be zero. */
+/* Four points x0..x3, already multiplied by twiddle factors, become their transform in order; x3 may be known to be
+ * zero. */
 TS_STRAIGHT void ts_four_points(TsComplex x[4], int with_last) {
     const TsComplex a = ts_sum(x[0], x[2]), b = ts_difference(x[0], x[2]);
     const TsComplex c = with_last ? ts_sum(x[1], x[3]) : x[1], d = with_last ? ts_difference(x[1], x[3]) : x[1];
@@ -57,7 +59,8 @@ TS_STRAIGHT void ts_four_points(TsComplex x[4], int with_last) {
     x[1] = ts_sum_right(b, d), x[3] = ts_sum_left(b, d);
 }
 
-/* Eight points, already turned, become their transform in order; all after the first `count` are zero. */
+/* Eight points, already multiplied by twiddle factors, become their transform in order; all after the first `count`
+ * are zero. */
 TS_STRAIGHT void ts_eight_points(TsComplex x[8], int count) {
     static const float half_root = 0x1.6a09e6p-1f; /* sqrt(1/2) */
     TsComplex even[4] = {x[0], x[2], x[4], x[6]};

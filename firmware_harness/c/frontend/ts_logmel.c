@@ -1,8 +1,8 @@
-/* The window that slides over the stream, and its mirrored ends.
+/* The sliding window over the stream, and its mirrored ends.
  *
- * samples[1] is the first of the window, samples[CENTRE] its middle, where sample 0 of the clip goes at the beginning.
- * The sample before the window is the last one that the end of a clip may want to mirror, the one after it the last
- * that its beginning does. */
+ * samples[1] is the first of the window, samples[CENTRE] its middle, where sample 0 of the clip is at the beginning.
+ * The sample before the window is the last that mirroring the end of a clip reads, the one after it the last that
+ * mirroring its beginning reads. */
 #include "ts_logmel.h"
 
 #include "ts_mel.h"
@@ -58,7 +58,7 @@ typedef struct {
     float values[8];
 } Block;
 
-/* The window moves on by one hop: all samples come down, the lowest first. */
+/* Move the window by one hop: shift all samples down, the lowest first. */
 static void slide(float* samples) {
     enum { KEPT = TS_LOGMEL_HELD - TS_LOGMEL_HOP_LENGTH, STEP = TS_LOGMEL_HOP_LENGTH < 8 ? 1 : 8 };
     float* const end = samples + KEPT;

@@ -7,12 +7,12 @@
  *             samples += taken, count -= taken;
  *             if (ts_logmel_ready(&stream)) ts_logmel_column(&stream, &scratch, codes, stride);
  *         }
- *     at the end of the clip, which may never come:
+ *     at the end of the clip, if the stream has one:
  *         while (ts_logmel_end(&stream) == TS_LOGMEL_MORE) ts_logmel_column(&stream, &scratch, codes, stride);
  *
  * Column k is centred on sample k * TS_LOGMEL_HOP_LENGTH and is ready one sample after the last it covers (two with
- * pre-emphasis, which looks one ahead). Before its first and after its last sample the signal is its mirror image. How
- * the audio is cut into pieces changes nothing. */
+ * pre-emphasis, which reads one ahead). Before its first and after its last sample the signal is mirrored. The result
+ * does not depend on how the audio is split into pieces. */
 #ifndef TS_LOGMEL_H
 #define TS_LOGMEL_H
 
@@ -29,16 +29,16 @@ enum {
     TS_LOGMEL_TOO_SHORT = -1, /* less than TS_LOGMEL_MIN_SAMPLES samples cannot be mirrored */
 };
 
-/* What is remembered between calls. */
+/* State between calls. */
 typedef struct {
     float samples[TS_LOGMEL_HELD]; /* after pre-emphasis, in units of an int16 step */
     int32_t filled;
-    float newest;    /* with pre-emphasis: the sample that waits for its successor */
-    uint8_t waiting; /* whether there is one */
+    float newest;    /* with pre-emphasis: the sample whose successor has not arrived */
+    uint8_t waiting; /* whether `newest` is such a sample */
     uint8_t started; /* whether the start has been mirrored */
 } TsLogmel;
 
-/* Memory that counts during a call only; it may be the arena of the network while that does not run. */
+/* Memory used during a call only; it may be the arena of the network while that does not run. */
 typedef struct {
     float values[TS_LOGMEL_N_FFT];
 } TsLogmelScratch;
@@ -55,7 +55,7 @@ static inline int ts_logmel_ready(const TsLogmel* stream) {
 /* Compute the column that is ready and move on to the next: band i becomes codes[i * stride]. */
 void ts_logmel_column(TsLogmel* stream, TsLogmelScratch* scratch, int8_t* codes, int32_t stride);
 
-/* There are no more samples: make the next column ready (TS_LOGMEL_MORE), or say why there is none. */
+/* End of the samples: make the next column ready (TS_LOGMEL_MORE), or return why there is none. */
 int ts_logmel_end(TsLogmel* stream);
 
 #endif

@@ -1,15 +1,15 @@
 /* Triangles, logarithm, normalisation and quantisation, band by band.
  *
- * Neighbouring triangles overlap and add up to one, so between two centres a bin needs one weight: what the rising side
- * does not take of the sum is the falling side's. Normalisation and the network's input scale are a line through the
- * logarithm, so the coefficients of its polynomial contain them. */
+ * Neighbouring triangles overlap and add up to one, so that a bin between two centres needs one weight: the rising
+ * side's; the falling side's is the rest to one. Normalisation and the network's input scale are affine in the
+ * logarithm, so that the coefficients of its polynomial include them. */
 #include "ts_mel.h"
 
 #include <string.h>
 
 #include "ts_butterfly.h"
 
-#include "frontend_mel.h" /* tables, made of the above */
+#include "frontend_mel.h" /* tables that use the types above */
 
 /* scale * ln(power) + offset, rounded half to even, as an int8 code. Power is a normal float above 0. */
 static inline int8_t code_of(float power) {
@@ -45,7 +45,7 @@ static inline int8_t code_of(float power) {
 void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride) {
     const TsComplex* bin = bins + TS_MEL_FIRST_BIN;
     const float* weight = ts_mel_weight;
-    float band = 0.0f; /* what is in it already: its rising side and the offset under the logarithm */
+    float band = 0.0f; /* power so far: that of its rising side and the offset of the logarithm */
     for (int segment = 0; segment <= TS_LOGMEL_N_MELS; ++segment) {
         float sum = band, rising = TS_LOGMEL_LOG_OFFSET;
         int left = ts_mel_count[segment];

@@ -1,23 +1,23 @@
-/* Real Fourier transform by decimation in time: pairs of samples are complex points, taken from the window eight at a
- * time in strides, combined in steps of eight or four, and in the last step four and four from both ends, which are
- * each other's mirror image, become power at once. Every value is loaded and stored once per step. */
+/* Real Fourier transform by decimation in time: pairs of samples are complex points, taken from the window eight at
+ * a time in strides, combined in steps of eight or four. The last step combines four from each end, which mirror
+ * each other, directly to power. Every value is loaded and stored once per step. */
 #include "ts_spectrum.h"
 
 #include "ts_butterfly.h"
 #include "ts_step_arm.h"
 
-/* The powers w, w^2, w^3 that turn one column of the last step, and what its split needs: a half of it, and that
- * turned by an eighth. */
+/* Twiddle factors w, w^2, w^3 of one column of the last step, and two of its split: half of its angle, and that plus
+ * an eighth turn. */
 typedef struct {
     TsTurn turn[3], split[2];
 } TsLastTurns;
 
-#include "frontend_spectrum.h" /* tables, made of the above */
+#include "frontend_spectrum.h" /* tables that use the types above */
 
 enum { GROUPS = TS_HALF_FFT / 8, QUARTER = TS_HALF_FFT / 4 };
 
-/* How many of a group's eight points lie inside the window, and how many in its first half, to which the second is a
- * mirror image: this many, and in the first groups, up to the rest of the division, one more. For the preprocessor. */
+/* Number of a group's eight points inside the window, and in its first half, which the second mirrors: this many,
+ * and one more in the first groups, up to the remainder of the division. For the preprocessor. */
 #define POINTS (TS_LOGMEL_WIN_LENGTH / 2)
 #define STRIDE (TS_LOGMEL_N_FFT / 16)
 #define TAPS (POINTS / STRIDE)
@@ -40,7 +40,7 @@ TS_STRAIGHT TsComplex windowed(const float* samples, int group, int tap, int tap
     return point;
 }
 
-/* Where the later steps find the transform of a group. */
+/* Address at which the later steps read the transform of a group. */
 TS_STRAIGHT TsComplex* place(TsComplex* bins, int group) {
     return bins + (group % 4) * QUARTER + (group / 4) % TS_FFT_SECOND * (8 * TS_FFT_FIRST) +
            group / (4 * TS_FFT_SECOND) * 8;
@@ -73,7 +73,7 @@ TS_STRAIGHT void first_step(const float* samples, TsComplex* bins, int from, int
 }
 
 #ifndef TS_STEP_ARM
-/* z[0], z[length], ... z[7 * length] become the transform of themselves turned by w[0..6]. */
+/* z[0], z[length], ... z[7 * length] become the transform of their products with w[0..6]. */
 TS_STRAIGHT void ts_step_of_eight(TsComplex* z, int length, const TsTurn* w) {
     TsComplex x[8];
     x[0] = z[0];
@@ -131,8 +131,8 @@ TS_STRAIGHT void last_columns(TsComplex* up, TsComplex* down, const TsLastTurns*
     ts_step_of_columns(up, down, QUARTER, (const TsTurn*)w);
 }
 #else
-/* The last step for columns j and QUARTER - j. The turns of the second are those of the first, mirrored:
- * w becomes -i w*, w^2 becomes -w*^2 and w^3 becomes i w*^3. */
+/* The last step for columns j and QUARTER - j. The twiddle factors of the second mirror those of the first: w
+ * becomes -i w*, w^2 becomes -w*^2 and w^3 becomes i w*^3. */
 TS_STRAIGHT void last_columns(TsComplex* up, TsComplex* down, const TsLastTurns* w) {
     TsComplex x[4], y[4];
     x[0] = up[0];
@@ -153,7 +153,7 @@ TS_STRAIGHT void last_columns(TsComplex* up, TsComplex* down, const TsLastTurns*
 }
 #endif
 
-/* The last step at both ends of its range, where a column is its own mirror image. */
+/* The last step at both ends of its range, where a column mirrors itself. */
 static void last_ends(TsComplex* bins) {
     TsComplex x[4] = {bins[0], bins[QUARTER], bins[2 * QUARTER], bins[3 * QUARTER]};
     ts_four_points(x, 1);
@@ -174,7 +174,7 @@ static void last_ends(TsComplex* bins) {
     split(&middle[QUARTER], &middle[2 * QUARTER], x[1], x[2], w->split[1].cosine, w->split[1].sine);
 }
 
-/* Combine four transforms of QUARTER points, and each outcome with its mirror image. */
+/* Combine four transforms of QUARTER points, and each result with its mirror image. */
 static void last_step(TsComplex* bins) {
     const TsLastTurns* w = &ts_last_turns[1];
     last_ends(bins);

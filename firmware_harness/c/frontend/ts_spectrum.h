@@ -13,8 +13,8 @@ typedef struct {
 enum { TS_HALF_FFT = TS_LOGMEL_N_FFT / 2 };
 
 /* Power of TS_LOGMEL_WIN_LENGTH samples (in units of an int16 step) under the emitted window, zero-padded to
- * TS_LOGMEL_N_FFT; full scale is 1. Bin k comes to lie in bins[k].re; the last, at half the sample rate, on which no
- * triangle of a mel bank has weight, is left out. */
+ * TS_LOGMEL_N_FFT; full scale is 1. Bin k is written to bins[k].re; the last, at half the sample rate, has no weight
+ * in any mel band and is left out. */
 void ts_power_spectrum(const float* samples, TsComplex bins[TS_HALF_FFT]);
 
 #endif

@@ -1,6 +1,6 @@
 /* The steps for Arm's scalar float unit with fused multiply-add (Armv7E-M, Armv8-M): the operations of the portable
- * steps in ts_spectrum.c, with the same bits, but a complex value moves in one instruction, the turns of a step in one
- * or two, and nothing is spilled. A compiler has no way to say that two floats are neighbours. */
+ * steps in ts_spectrum.c, with the same bits, but a complex value is moved by one instruction, the twiddle factors
+ * of a step by one or two, and nothing is spilled. Compilers do not place two floats in neighbouring registers. */
 #ifndef TS_STEP_ARM_H
 #define TS_STEP_ARM_H
 
@@ -19,8 +19,8 @@ typedef double TsPair __attribute__((may_alias)); /* a TsComplex, for loading an
     "vfma.f32 " to_re "," sine "," im "\n vfms.f32 " to_im "," sine "," re "\n"
 #define LOAD(pair, base, operation, offset) operation " %[t]," base ",#" offset "\n vldr.64 " pair ",[%[t]]\n"
 
-/* A pair of low and high point, each other's mirror image: even and odd part, this one turned, and the powers of their
- * sum and difference to s30 and s31. `product` is vmul, or vnmul for a negative cosine. */
+/* A low and a high point that mirror each other: even part and odd part, the latter times its twiddle factor, and
+ * the powers of their sum and difference to s30 and s31. `product` is vmul, or vnmul for a negative cosine. */
 #define SPLIT(a_re, a_im, b_re, b_im, product, cosine, sine)                                                           \
     ADD("s26", a_re, b_re) SUB("s27", a_im, b_im) ADD("s28", a_im, b_im) SUB("s29", b_re, a_re)                        \
     product " s30," cosine ",s28\n" product " s31," cosine ",s29\n"                                                    \
@@ -28,9 +28,9 @@ typedef double TsPair __attribute__((may_alias)); /* a TsComplex, for loading an
     ADD("s28", "s26", "s30") ADD("s29", "s27", "s31") SUB("s26", "s26", "s30") SUB("s27", "s27", "s31")                \
     "vmul.f32 s30, s29, s29\n vfma.f32 s30, s28, s28\n vmul.f32 s31, s27, s27\n vfma.f32 s31, s26, s26\n"
 
-/* The first step for one group of which six points lie in the window, three in each half of it, `stride` bytes apart.
- * `samples` and `rising` are where the first point and its weights lie, `falling` where the fourth's do, mirrored: the
- * others' follow downwards, the second of each pair first. */
+/* The first step for one group with six points in the window, three in each half, `stride` bytes apart. `samples`
+ * and `rising` point to the first point and its weights, `falling` to the mirrored weights of the fourth; those of
+ * the others are at lower addresses, the second of each pair first. */
 TS_STRAIGHT void ts_step_of_six(const float* samples, const float* rising, const float* falling, int stride,
                                 TsComplex* out) {
     const float half_root = 0x1.6a09e6p-1f; /* sqrt(1/2) */
@@ -48,7 +48,8 @@ TS_STRAIGHT void ts_step_of_six(const float* samples, const float* rising, const
         ADD("s12", "s0", "s8") ADD("s13", "s1", "s9") SUB("s0", "s0", "s8") SUB("s1", "s1", "s9")
         ADD("s8", "s12", "s4") ADD("s9", "s13", "s5") SUB("s12", "s12", "s4") SUB("s13", "s13", "s5")
         ADD("s14", "s0", "s5") SUB("s15", "s1", "s4") SUB("s0", "s0", "s5") ADD("s1", "s1", "s4")
-        /* 1, 3, 5: four points to s10, s16, s4, s2; the second and fourth turned by an eighth, without the root */
+        /* 1, 3, 5: four points to s10, s16, s4, s2; the second and fourth rotated by an eighth turn, without the
+         * square root */
         ADD("s4", "s2", "s10") ADD("s5", "s3", "s11") SUB("s2", "s2", "s10") SUB("s3", "s3", "s11")
         ADD("s10", "s4", "s6") ADD("s11", "s5", "s7") SUB("s4", "s4", "s6") SUB("s5", "s5", "s7")
         ADD("s16", "s2", "s7") SUB("s17", "s3", "s6") SUB("s2", "s2", "s7") ADD("s3", "s3", "s6")
@@ -71,7 +72,7 @@ TS_STRAIGHT void ts_step_of_six(const float* samples, const float* rising, const
           "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27");
 }
 
-/* z[0], z[length], ... z[7 * length] become the transform of themselves turned by w[0..6]. */
+/* z[0], z[length], ... z[7 * length] become the transform of their products with w[0..6]. */
 TS_STRAIGHT void ts_step_of_eight(TsComplex* z, int length, const TsTurn* w) {
     TsPair* const pair = (TsPair*)z;
     const float half_root = 0x1.6a09e6p-1f;
@@ -90,7 +91,8 @@ TS_STRAIGHT void ts_step_of_eight(TsComplex* z, int length, const TsTurn* w) {
         ADD("s16", "s2", "s10") ADD("s17", "s3", "s11") SUB("s2", "s2", "s10") SUB("s3", "s3", "s11")
         ADD("s18", "s14", "s16") ADD("s19", "s15", "s17") SUB("s14", "s14", "s16") SUB("s15", "s15", "s17")
         ADD("s20", "s0", "s3") SUB("s21", "s1", "s2") SUB("s0", "s0", "s3") ADD("s1", "s1", "s2")
-        /* 1, 3, 5, 7: four points to s6, s8, s16, s10; the second and fourth turned by an eighth, without the root */
+        /* 1, 3, 5, 7: four points to s6, s8, s16, s10; the second and fourth rotated by an eighth turn, without the
+         * square root */
         ADD("s16", "s28", "s8") ADD("s17", "s29", "s9") SUB("s28", "s28", "s8") SUB("s29", "s29", "s9")
         ADD("s22", "s4", "s12") ADD("s23", "s5", "s13") SUB("s4", "s4", "s12") SUB("s5", "s5", "s13")
         ADD("s6", "s16", "s22") ADD("s7", "s17", "s23") SUB("s16", "s16", "s22") SUB("s17", "s17", "s23")
@@ -115,7 +117,8 @@ TS_STRAIGHT void ts_step_of_eight(TsComplex* z, int length, const TsTurn* w) {
           "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29");
 }
 
-/* The last step for two columns, see last_columns in ts_spectrum.c; w: three turns of the column, two of the split. */
+/* The last step for two columns, see last_columns in ts_spectrum.c; w: three twiddle factors of the column, two of
+ * the split. */
 TS_STRAIGHT void ts_step_of_columns(TsComplex* up_column, TsComplex* down_column, int quarter, const TsTurn* w) {
     TsPair *const up = (TsPair*)up_column, *const down = (TsPair*)down_column;
     __asm__ volatile(

@@ -1,8 +1,7 @@
 /* Records and kernels for Helium, the vector extension of Armv8.1-M; internal like ts_kernels.h.
  *
- * No kernel subtracts the input's zero point: the emitter has put it into the bias. Arrays are padded to whole vectors,
- * so that only what the network owns is handled with care.
- */
+ * No kernel subtracts the input's zero point: the bias includes it. Constant arrays are padded to whole vectors, so
+ * that only activations need predicated loads and stores. */
 #ifndef TS_MVE_H
 #define TS_MVE_H
 
@@ -10,14 +9,14 @@
 
 enum {
     TS_MVE_LANES = 16,       /* codes in a vector */
-    TS_MVE_MOST_PIECES = 15, /* vectors that the weights of one output may take */
+    TS_MVE_MOST_PIECES = 15, /* largest number of vectors with the weights of one output */
     TS_MVE_PIXELS = 4,       /* computed side by side */
     TS_MVE_WINDOWS_BYTES = TS_MVE_PIXELS * TS_MVE_MOST_PIECES * TS_MVE_LANES,
 };
 
-/* Dense convolution. A channel's weights are `pieces` vectors, padded with zeros. They are stored in the order in which
- * they are read, by pairs of channels: piece 0, then the others from the last to the first, each of both channels.
- * A pair's constants are two biases, then by rounding rule two multipliers and two shifts (below 0), or two factors as
+/* Dense convolution. A channel's weights are `pieces` vectors, padded with zeros. They are stored in the order of
+ * reading, by pairs of channels: piece 0, then the others from the last to the first, each of both channels. A
+ * pair's constants are two biases, then by rounding rule two multipliers and two shifts (below 0), or two factors as
  * the bits of a float. */
 typedef struct {
     TsWindow window;
@@ -29,42 +28,43 @@ typedef struct {
     TsOutput out;
 } TsMveConv2D;
 
-/* One direction of a depthwise convolution's map. Pitches are bytes from one pixel to the next that way. */
+/* One axis of a depthwise convolution's input and output. Pitches: bytes from one pixel to the next along the axis. */
 typedef struct {
     int32_t in_size, out_size;
     int32_t in_pitch, out_pitch;
     int32_t stride, pad; /* stride 1 or 2 */
 } TsMveAxis;
 
-/* Depthwise convolution, kernels up to 3x3. A patch is 4x4 codes of one channel, and holds the windows of two outputs
- * along each axis of stride 1, of one along others. Patches go along `along`, and `across` is done from strip to strip.
+/* Depthwise convolution, kernels up to 3x3. A patch is 4x4 codes of one channel and contains the windows of two outputs
+ * along each axis of stride 1, of one along others. A strip of patches runs along the axis `along`; strips follow each
+ * other along `across`.
  *
- * Weights: 16 bytes a channel, the tap (i across, j along) at 4 * j + i, zeros elsewhere, and 8 zeros before the first,
- * so that a load from 1 or 4 bytes lower moves the kernel by one pixel across or along. Each step gives the outputs of
- * eight lanes, that lie at `lanes`, and goes on by `step` pixels. Constants of a channel: its bias, then by rounding
- * rule its multiplier and shift (below 0), or its factor as the bits of a float. */
+ * Weights: 16 bytes a channel, the tap (i across, j along) at 4 * j + i, zeros elsewhere, and 8 zeros before the
+ * first, so that a load from 1 or 4 bytes lower moves the kernel by one pixel across or along. Each step computes
+ * eight outputs, at the offsets `lanes`, and advances by `step` pixels. Constants of a channel: its bias, then by
+ * rounding rule its multiplier and shift (below 0), or its factor as the bits of a float. */
 typedef struct {
     TsMveAxis across, along;
     int32_t channels;
     int32_t in_zero_point;
-    int32_t step, columns; /* pixels of a strip with everything around it */
+    int32_t step, columns; /* pixels of a strip, including padding */
     const int8_t* weight;
     const int16_t* lanes;
     const int32_t* constants;
     TsOutput out;
 } TsMveDepthwise;
 
-/* Sum of two tensors of `size` elements, as TsAdd. `other` is scaled as the input that is coarser, or as fine. */
+/* Sum of two tensors of `size` elements, as TsAdd. `other` is the input whose scale is smaller or equal. */
 typedef struct {
     int32_t size;
-    int32_t swapped; /* the second input is the coarser */
+    int32_t swapped; /* 1: the second input has the larger scale */
 #ifdef TS_ROUNDING_SINGLE
     int32_t multiplier, other_multiplier;
     int32_t bias;
     int32_t shift;
 #else
-    /* With 20 fractional bits, the coarser input times one half is `offset + x * 2^19`, without rounding. The other
-     * input is first `other_offset + x * other_factor`; all shifts go to the right. */
+    /* With 20 fractional bits, one half of the input with the larger scale is `offset + x * 2^19`, without rounding.
+     * The other input is first `other_offset + x * other_factor`; all shifts are to the right. */
     int32_t offset;
     int32_t other_factor, other_offset;
     TsRescale other_rescale, rescale;
@@ -80,15 +80,14 @@ typedef struct {
     TsOutput out;
 } TsMveAffine;
 
-/* A product and a function of it; the table begins with the code 0, and the negative ones follow 127. */
+/* A product and a function of it; the table begins with code 0, negative codes follow 127. */
 typedef struct {
     TsMul mul;
     const int8_t* table;
 } TsMveMulLookup;
 
-/* A product and then weight * code + bias, rescaled. Biases are padded to a multiple of 16, and of each 16 channels
- * come the first, fifth, ninth and thirteenth, then those from the third, the second and the fourth on. Shifts below 0.
- */
+/* A product and then weight * code + bias, rescaled. Biases are padded to a multiple of 16. The order of each 16
+ * channels is 0, 4, 8, 12, then those beginning with 2, 1 and 3. Shifts below 0. */
 typedef struct {
     TsMul mul;
     int32_t weight;
@@ -97,20 +96,19 @@ typedef struct {
     TsOutput out;
 } TsMveMulAffine;
 
-/* The mean of a function over space; the table as above. */
+/* The mean of a function over space, with a table as above. */
 typedef struct {
     TsMean mean;
     const int8_t* table;
 } TsMveLookupMean;
 
-/* An inverted residual row by row: only four rows of the widened tensor exist at a time. A sum's other summand is the
- * block's input, or a depthwise convolution of it. Strips go along rows; `.._at` is where parts of the scratch begin.
- */
+/* An inverted residual row by row: only four rows of the expanded tensor exist at a time. The shortcut is the
+ * block's input, or a depthwise convolution of it. Strips run along rows; `.._at` are offsets into scratch. */
 typedef struct {
     TsMveConv2D expand, project;
     TsMveDepthwise depthwise, side;
     TsMveAdd sum;
-    int32_t rows;          /* projected at once, a multiple of what a strip gives */
+    int32_t rows;          /* rows projected at once, a multiple of a strip's */
     int32_t summed;        /* 0: nothing, 1: the input, 2: the side */
     int32_t project_first; /* in the sum */
     int32_t middle_at, projected_at, beside_at, strip_at, side_strip_at, windows_at;

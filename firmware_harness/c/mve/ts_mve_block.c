@@ -4,15 +4,16 @@
 #include "ts_mve_inner.h"
 #include "ts_mve_parts.h"
 
-enum { RING = 4, NOTHING = 0, INPUT = 1, SIDE = 2 }; /* rows of the widened tensor; what is added */
+enum { RING = 4, NOTHING = 0, INPUT = 1, SIDE = 2 }; /* rows of the expanded tensor; the summand */
 
-/* Row `row` of the widened tensor is at (row + pad) % RING, so that rows are made that are neighbours in the ring. */
+/* Row `row` of the expanded tensor is at (row + pad) % RING, so that rows computed together are contiguous in the
+ * ring. */
 static int8_t* in_ring(const TsMveBlock* layer, int8_t* ring, int32_t row) {
     const int32_t row_bytes = layer->depthwise.along.in_size * layer->depthwise.channels;
     return ring + (row + layer->depthwise.across.pad) % RING * row_bytes;
 }
 
-/* Widen rows [from, to) of the input. */
+/* Expand rows [from, to) of the input. */
 static void widen(const TsMveBlock* layer, const int8_t* x, int32_t from, int32_t to, int8_t* scratch) {
     const int32_t width = layer->depthwise.along.in_size;
     while (from < to) {
@@ -23,7 +24,7 @@ static void widen(const TsMveBlock* layer, const int8_t* x, int32_t from, int32_
     }
 }
 
-/* A strip of the widened tensor's rows from `first` on. */
+/* A strip of the expanded tensor's rows from `first` on. */
 static void depthwise(const TsMveBlock* layer, TsMveStrip* strip, int32_t first, int8_t* ring, int8_t* out) {
     const int8_t* lines[4];
     for (int32_t i = 0; i < 4; ++i) {
@@ -33,7 +34,7 @@ static void depthwise(const TsMveBlock* layer, TsMveStrip* strip, int32_t first,
     ts_mve_strip(&layer->depthwise, strip, lines, out);
 }
 
-/* The side's rows, straight from the input. */
+/* The rows of the side branch, from the input. */
 static void beside(const TsMveBlock* layer, TsMveStrip* strip, const int8_t* x, int32_t first, int8_t* out) {
     const TsMveAxis* rows = &layer->side.across;
     const int8_t* lines[4];

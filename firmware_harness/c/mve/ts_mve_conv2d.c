@@ -3,11 +3,15 @@
 #include "ts_mve_parts.h"
 #include "ts_window.h"
 
-enum { PITCH = TS_MVE_MOST_PIECES * TS_MVE_LANES, MIDDLE = 2 * PITCH }; /* of the windows: loads reach 508 both ways */
+enum {
+    PITCH = TS_MVE_MOST_PIECES * TS_MVE_LANES,
+    MIDDLE = 2 * PITCH
+}; /* of the windows: load offsets reach 508 in
+    * both directions */
 
 /* clang-format off */
 
-/* Piece `j` of two channels with that of four windows, 128 products. */
+/* Piece `j` of two channels times that of four windows, 128 products. */
 #define PIECE(j, mla)                                           \
     "vldrw.u32 q0, [%[weight]], #16\n"                          \
     "vldrw.u32 q2, [%[x], #" #j " * 16 - 480]\n"                \
@@ -35,7 +39,7 @@ enum { PER_PAIR = 4 };
 enum { PER_PAIR = 6 };
 #endif
 
-/* The codes of `pairs` pairs of channels, from pair `first` on, at four pixels that lie `pitch` apart. */
+/* The codes of `pairs` pairs of channels, from pair `first` on, at four pixels `pitch` bytes apart. */
 static TS_MVE_APART void four_pixels(const TsMveConv2D* layer, const int8_t* windows, int32_t first, int32_t pairs, int8_t* out,
                         int32_t pitch) {
     const uint16x8_t pixel = vshrq_n_u16(vidupq_n_u16(0, 1), 1);
@@ -48,7 +52,7 @@ static TS_MVE_APART void four_pixels(const TsMveConv2D* layer, const int8_t* win
         "8:\n"
         PIECE(0, "vmladav.s8")
         "tbh [pc, %[pieces], lsl #1]\n"
-        "9: .hword 0\n" /* there is no convolution of no piece */
+        "9: .hword 0\n" /* every convolution has at least one piece */
         ENTRY(0) ENTRY(1) ENTRY(2) ENTRY(3) ENTRY(4) ENTRY(5) ENTRY(6) ENTRY(7)
         ENTRY(8) ENTRY(9) ENTRY(10) ENTRY(11) ENTRY(12) ENTRY(13) ENTRY(14)
         FURTHER(14) FURTHER(13) FURTHER(12) FURTHER(11) FURTHER(10) FURTHER(9) FURTHER(8)
@@ -78,7 +82,7 @@ static TS_MVE_APART void four_pixels(const TsMveConv2D* layer, const int8_t* win
 
 /* clang-format on */
 
-/* All channels of n pixels: whole pairs at once to where they belong, what is left over by way of `spare`. */
+/* All channels of n pixels: whole pairs directly to the output, the rest through `spare`. */
 static void pixels(const TsMveConv2D* layer, const int8_t* windows, int32_t n, int8_t* spare, int8_t* out) {
     const int32_t channels = layer->out_channels;
     int8_t* to = n < TS_MVE_PIXELS ? spare : out;
@@ -97,7 +101,7 @@ static void pixels(const TsMveConv2D* layer, const int8_t* windows, int32_t n, i
     }
 }
 
-/* One pixel's window, row after row, what lies outside the input as its zero point. */
+/* One pixel's window, row after row, with the zero point outside of the input. */
 static void window_of(const TsMveConv2D* layer, const int8_t* x, int32_t y, int32_t column, int8_t* to) {
     const TsWindow* window = &layer->window;
     const TsSpan rows = ts_rows(window, y), columns = ts_columns(window, column);
@@ -107,7 +111,7 @@ static void window_of(const TsMveConv2D* layer, const int8_t* x, int32_t y, int3
     if (n < row_bytes || rows.last - rows.first < window->kernel_height) {
         ts_mve_fill(to, (int8_t)layer->in_zero_point, window->kernel_height * row_bytes);
     }
-    if (n <= 0) { /* padding only, whose address may not even be formed */
+    if (n <= 0) { /* padding only: computing its address would be undefined */
         return;
     }
     const int8_t* from = x + (rows.start + rows.first) * in_row + (columns.start + columns.first) * layer->in_channels;
@@ -119,7 +123,7 @@ static void window_of(const TsMveConv2D* layer, const int8_t* x, int32_t y, int3
     }
 }
 
-/* Where the codes of a window lie from its first on; those beyond it meet weights of zero. */
+/* Offsets of a window's codes from its first; codes beyond it are multiplied by weights of zero. */
 static uint8x16_t offsets_of(const TsMveConv2D* layer) {
     const int32_t row_bytes = layer->window.kernel_width * layer->in_channels;
     uint8_t offsets[TS_MVE_LANES] = {0};
@@ -129,7 +133,7 @@ static uint8x16_t offsets_of(const TsMveConv2D* layer) {
     return vld1q_u8(offsets);
 }
 
-/* Neighbouring windows without padding whose codes are one vector, and lie less than 256 apart. */
+/* Neighbouring windows without padding whose codes fit into one vector and are less than 256 bytes apart. */
 static void gathered(const int8_t* from, int32_t step, uint8x16_t offsets, int32_t n, int8_t* to) {
     for (int32_t i = 0; i < n; ++i) {
         vst1q_s8(to, vldrbq_gather_offset_s8(from, offsets));
@@ -162,7 +166,7 @@ static TS_MVE_APART void copied(const TsMveConv2D* layer, const int8_t* from, in
     }
 }
 
-/* Columns of outputs whose windows lie inside the input: from the first on, below the last. */
+/* Columns of outputs whose windows are inside the input: [first, last). */
 static TsSpan columns_inside(const TsWindow* window) {
     const int32_t stride = window->stride_width;
     const int32_t room = window->in_width + window->pad_left - window->kernel_width;
@@ -211,7 +215,7 @@ static void any_window(const TsMveConv2D* layer, const int8_t* x, int8_t* out, i
     }
 }
 
-/* Neighbours in memory side by side; a last vector may bring what belongs to no window, and meets weights of zero. */
+/* Copy contiguous codes side by side; the last vector may contain codes of no window, which have weights of zero. */
 static TS_MVE_APART void copy_four(const int8_t* x, int32_t n, int8_t* windows) {
     const int8_t* x1 = x + n;
     const int8_t* x2 = x1 + n;

@@ -1,8 +1,7 @@
 /* Depthwise convolution: 4x4 codes of one channel are one vector, and an output is its dot product with the kernel.
  *
- * Four neighbours across are interleaved into words, for sixteen channels at a time, a strip long. Then a vector of
- * four words is a patch, whatever word it begins at. What remains at a strip's end is done again with its neighbours.
- */
+ * Four neighbours across are interleaved into words, for sixteen channels and a whole strip at a time. A vector of
+ * four words is then a patch, beginning at any word. The last step of a strip overlaps the one before. */
 #include <stddef.h>
 
 #include "ts_mve_inner.h"
@@ -30,7 +29,7 @@ enum { WORDS = TS_MVE_LANES * 4 }; /* bytes of one pixel of a strip */
     NEXT_PATCH "vmladav.s8 r4, q4, q0\n"                        \
     NEXT_PATCH "vmladav.s8 r6, q4, q0\n"
 
-/* The kernel where it is, moved by a pixel along, across, and both. */
+/* The kernel in place, and moved by a pixel along, across, and both. */
 #define HERE "vldrb.u8 q4, [%[weight]]\n"
 #define AHEAD(q) "vldrb.u8 " q ", [%[weight], #-4]\n"
 #define ASIDE "vldrb.u8 q6, [%[weight], #-1]\n"
@@ -78,7 +77,7 @@ enum { PER_CHANNEL = 3 };
         "add %[out], r11\n"                                                                             \
         "le lr, 2b\n"                                                                                   \
         "ldrd r0, r2, [%[strip], #32]\n"                                                                \
-        "cmp r11, #0\n" /* the last outputs have been done */                                           \
+        "cmp r11, #0\n" /* the last outputs have been computed */                                           \
         "it ne\n"                                                                                       \
         "cmpne r0, #0\n" /* or there are none */                                                        \
         "beq 3f\n"                                                                                      \
@@ -97,7 +96,7 @@ enum { PER_CHANNEL = 3 };
         : "r0", "r2", "r4", "r6", "r8", "r10", "r11", "r12", "lr", "q0", "q1", "q2", "q3", "q4", "q5",  \
           "q6", "q7", "cc", "memory")
 
-/* All channels of a strip, the one at hand being `first`. */
+/* All channels of a strip, beginning with `first`. */
 static TS_MVE_APART void channels_of(const TsMveDepthwise* layer, TsMveStrip* strip, int32_t first) {
     const int8_t* weight = layer->weight + 8 + TS_MVE_LANES * first;
     const int32_t* constants = layer->constants + PER_CHANNEL * first;
@@ -115,7 +114,7 @@ static TS_MVE_APART void channels_of(const TsMveDepthwise* layer, TsMveStrip* st
 
 /* clang-format on */
 
-/* Words of up to sixteen channels of four lines, `at` bytes from their beginning. */
+/* Words of up to sixteen channels of four lines, `at` bytes from the lines' start. */
 static TS_MVE_APART void interleave(const TsMveDepthwise* layer, const int8_t* const lines[4], int32_t at,
                                     int32_t channels, int8_t* words) {
     int8_t outside[TS_MVE_LANES];

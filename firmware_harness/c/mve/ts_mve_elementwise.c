@@ -63,7 +63,7 @@ void ts_mve_add(const TsMveAdd* layer, const int8_t* a, const int8_t* b, int8_t*
 
 /* clang-format off */
 
-/* Every second of eight products, counted from the zero point, of codes in `x` with those of `factor`; `x` is lost. */
+/* Every second of eight products of codes in `x` and `factor`, both counted from the zero point; overwrites `x`. */
 #define EIGHT(x, factor)                                        \
     "vmullb.s16 q2, " x ", " factor "\n"                        \
     "vmullt.s16 q3, " x ", " factor "\n"                        \

@@ -1,4 +1,4 @@
-/* What the Helium kernels share: both rounding rules on vectors, and moving bytes. */
+/* Functions that the Helium kernels share: both rounding rules on vectors, and moving bytes. */
 #ifndef TS_MVE_INNER_H
 #define TS_MVE_INNER_H
 
@@ -11,15 +11,16 @@
 #error "the assembly takes registers that -O0 keeps for itself: compile with -O1 or more"
 #endif
 
-/* For functions whose assembly takes nearly all registers, so that no caller's variables compete for the others. */
+/* For functions whose assembly uses nearly all registers: not inlined, so that a caller's variables need none of
+ * them. */
 #define TS_MVE_APART __attribute__((noinline))
 
 /* Lines of assembly: four sums of one channel to numbers counted from the zero point, in `to`. Constants are in
- * registers, the shift goes to the right by one bit or more.
+ * registers; the shift is to the right by at least one bit.
  *
- * double: the shift rounds half up, and taking 1 from what is negative makes that half away from zero. The sign may be
- * that of the sum: where the product rounds to 0, -1 is rounded to 0 as well.
- * single: the conversion rounds half to even and saturates. */
+ * double: the shift rounds half up, and taking 1 from what is negative makes that half away from zero. The sign may
+ * be that of the sum: where the product rounds to 0, -1 is rounded to 0 as well. single: the conversion rounds half
+ * to even and saturates. */
 #ifdef TS_ROUNDING_SINGLE
 #define TS_MVE_RESCALE(to, sum, factor, unused)                                                                        \
     "vcvt.f32.s32 " to ", " sum "\n"                                                                                   \
@@ -50,7 +51,7 @@ static inline int8x16_t ts_mve_codes(int16x8_t even, int16x8_t odd) {
     return vqmovntq_s16(vqmovnbq_s16(vreinterpretq_s8_s16(even), even), odd);
 }
 
-/* n > 0 bytes; writes and reads no more than these. */
+/* Copy n > 0 bytes; reads and writes no others. */
 static inline void ts_mve_copy(int8_t* to, const int8_t* from, int32_t n) {
     int8x16_t moved;
     __asm__ volatile("dlstp.8 lr, %3\n"

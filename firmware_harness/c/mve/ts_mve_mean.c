@@ -3,7 +3,7 @@
 
 #include "ts_mve_inner.h"
 
-enum { AT_ONCE = 255 }; /* codes that a 16-bit sum holds */
+enum { AT_ONCE = 255 }; /* number of codes whose sum fits into 16 bits */
 
 #ifdef TS_ROUNDING_SINGLE
 
@@ -27,7 +27,7 @@ static inline int16x8_t halves(int32x4_t even, int32x4_t odd, const TsMean* laye
 
 /* clang-format off */
 
-/* Sixteen sums of n codes, as far as the predicate reaches. */
+/* Sixteen sums of n codes, in the lanes of the predicate. */
 #define SUM(load, lookup, codes)                                                        \
     __asm__ volatile("vctp.8 %[channels]\n"                                             \
                      "dls lr, %[n]\n"                                                   \
@@ -73,7 +73,7 @@ static TS_MVE_APART void means(const TsMean* layer, const int8_t* x, const int8_
     vstrbq_p_s8(out, ts_mve_codes(bottom, top), vctp8q((uint32_t)channels));
 }
 
-/* One output of neighbours in memory. */
+/* One output of contiguous codes. */
 static void mean_of_row(const TsMean* layer, const int8_t* x, int8_t* out) {
     int32_t total = 0;
     for (int32_t at = 0; at < layer->count; at += TS_MVE_LANES) {

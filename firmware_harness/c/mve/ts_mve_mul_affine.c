@@ -1,10 +1,11 @@
-/* A product with one factor a channel, then an affine function whose bias alone differs by channel: GRN's last steps.
+/* A product with one factor per channel, then an affine function in which only the bias differs by channel: the end of
+ * GRN.
  *
- * Sixteen channels of a pixel at a time. Lanes are taken apart by halves, even before odd, so that putting the codes
- * together again restores their order; biases come in the order in which they are met. */
+ * Sixteen channels of a pixel at a time. Lanes are split by halves, even before odd, and narrowing restores the
+ * order; biases are stored in the order of use. */
 #include "ts_mve_inner.h"
 
-/* What the loop reads, in an order that the assembly knows. */
+/* The loop's operands; the assembly depends on the order. */
 typedef struct {
     int32_t a_zero_point;
 #ifdef TS_ROUNDING_SINGLE
@@ -25,7 +26,7 @@ typedef struct {
 
 /* clang-format off */
 
-/* Eight sums in two vectors to codes that may still leave a byte. */
+/* Eight sums in two vectors to codes that may still exceed a byte. */
 #define NARROWED(to, first, second, spare)                      \
     TS_MVE_RESCALE(to, first, "r2", "r4")                       \
     TS_MVE_RESCALE(spare, second, "r2", "r4")                   \
@@ -47,7 +48,7 @@ typedef struct {
     "vmla.s32 q7, q3, r0\n"                                     \
     NARROWED(to, "q6", "q7", "q2")
 
-/* Up to sixteen channels of all pixels, which lie `pitch` apart. */
+/* Up to sixteen channels of all pixels, which are `pitch` bytes apart. */
 static TS_MVE_APART void channels_of(const Steps* steps, int8x16_t factors, int32_t b_zero_point, int32_t pixels,
                                      int32_t pitch, int32_t channels, const int8_t* a, int8_t* out) {
     const int16x8_t even = vsubq_n_s16(vmovlbq_s8(factors), (int16_t)b_zero_point);

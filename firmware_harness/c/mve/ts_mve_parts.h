@@ -1,29 +1,30 @@
-/* Parts of the kernels, out of which a block of several layers is made. */
+/* Parts of the kernels that a block of several layers uses. */
 #ifndef TS_MVE_PARTS_H
 #define TS_MVE_PARTS_H
 
 #include "ts_mve.h"
 
-/* What the loops of a depthwise convolution read and keep, in an order that the assembly knows. */
+/* Operands and state of the loops of a depthwise convolution; the assembly depends on the order. */
 typedef struct {
     uint16_t lanes[8];
     uint32_t patch[4];         /* 16: the words of the first patch of channel 0, less one step */
-    int32_t back_out, back_in; /* 32: from behind the last whole step to the beginning of the last eight outputs */
-    int32_t steps, step;       /* 40: and how far one goes on the output */
-    int8_t* out;               /* 48: of the channel at hand */
+    int32_t back_out, back_in; /* 32: bytes from the end of the last whole step to the start of the last eight
+                                * outputs */
+    int32_t steps, step;       /* 40: bytes per step in the output */
+    int8_t* out;               /* 48: of the current channel */
     int32_t in;                /* 52: likewise, from patch[] on */
-    int32_t channels;          /* 56: left to be done */
+    int32_t channels;          /* 56: remaining */
     int8_t* words;             /* of the strip */
 } TsMveStrip;
 
-/* Begin a depthwise convolution: 64 * columns bytes of working memory, that stay its own till the end. */
+/* Begin a depthwise convolution; it uses 64 * columns bytes of working memory until the end. */
 void ts_mve_begin_strips(const TsMveDepthwise* layer, TsMveStrip* strip, int8_t* scratch);
 
-/* One strip, with two lines of outputs if the stride across is 1. `lines`: what lies under a patch, NULL for padding.
- */
+/* One strip, with two lines of outputs if the stride across is 1. `lines`: the input under a patch, NULL for
+ * padding. */
 void ts_mve_strip(const TsMveDepthwise* layer, TsMveStrip* strip, const int8_t* const lines[4], int8_t* out);
 
-/* A 1x1 convolution of n neighbours in memory; scratch as ts_mve_conv2d. */
+/* A 1x1 convolution of n contiguous pixels; scratch as ts_mve_conv2d. */
 void ts_mve_pointwise(const TsMveConv2D* layer, const int8_t* x, int32_t n, int8_t* out, int8_t* scratch);
 
 /* The first n elements of a sum. */

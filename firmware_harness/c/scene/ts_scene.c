@@ -47,7 +47,7 @@ static int32_t best(const float* scores) {
     return label;
 }
 
-/* Softmax of the output, and the mean with what came before. */
+/* Softmax of the output, and the mean with earlier scores. */
 static void score(TsSceneAnswer* answer) {
     int32_t highest = answer->codes[0];
     for (int32_t i = 1; i < TS_SCENE_LABELS; ++i) {

@@ -1,12 +1,11 @@
 /* From samples to a scene: log-mel, network, scores, and their mean over the last hops.
  *
- * Every TS_SCENE_HOP_SAMPLES samples the network answers. When a hop is as long as the clip that the network sees, each
- * clip stands for itself, mirrored at both ends, as `tinyscene run` does it. When it is shorter, clips overlap and
- * share their columns: only the very first is mirrored at its start, none at its end, and an answer comes half a window
- * later.
+ * The network runs every TS_SCENE_HOP_SAMPLES samples. When a hop is as long as the network's clip, each clip is
+ * separate and mirrored at both ends, as in `tinyscene run`. When it is shorter, clips overlap and share their columns:
+ * only the first is mirrored at its start, none at its end, and results are half a window later.
  *
- * With interrupts or another task filling a buffer, call ts_scene_push on what is there; where a function can wait for
- * samples, hand it to ts_scene_process_pcm. */
+ * When interrupts or another task fill a buffer, call ts_scene_push with its samples; when a function can wait for
+ * samples, pass it to ts_scene_process_pcm. */
 #ifndef TS_SCENE_H
 #define TS_SCENE_H
 
@@ -21,8 +20,8 @@ enum { TS_SCENE_LABELS = TS_MODEL_OUTPUT_BYTES };
 
 #define TS_SCENE_OVERLAP (TS_SCENE_HOP_SAMPLES < TS_LOGMEL_CLIP_SAMPLES)
 
-/* The spectrum is computed in the network's arena, which is idle then. Without overlap the columns are written to the
- * network's input there too, and the spectrum beside them. */
+/* The spectrum is computed in the network's arena while the network does not run. Without overlap the columns are
+ * written to the network's input in the arena, and the spectrum next to them. */
 #define TS_SCENE_SCRATCH_BYTES (4 * TS_LOGMEL_N_FFT)
 #define TS_SCENE_BESIDE_INPUT                                                                                          \
     ((TS_MODEL_INPUT_OFFSET + TS_MODEL_INPUT_BYTES + TS_MODEL_ARENA_ALIGNMENT - 1) / TS_MODEL_ARENA_ALIGNMENT *        \
@@ -32,12 +31,12 @@ enum { TS_SCENE_LABELS = TS_MODEL_OUTPUT_BYTES };
 #define TS_SCENE_SCRATCH_END (TS_SCENE_SCRATCH_OFFSET + TS_SCENE_SCRATCH_BYTES)
 #define TS_SCENE_ARENA_BYTES (TS_SCENE_SCRATCH_END > TS_MODEL_ARENA_BYTES ? TS_SCENE_SCRATCH_END : TS_MODEL_ARENA_BYTES)
 
-/* What the network said of the last hop, and the mean with those before: over all of them while they are at most
- * TS_SCENE_SMOOTHED_HOPS, after that each new one counts for one in as many. Scores add up to 1. */
+/* Results of the last hop, and their mean with earlier ones: over all of them up to TS_SCENE_SMOOTHED_HOPS, then
+ * with the weight 1 / TS_SCENE_SMOOTHED_HOPS for each new one. Scores add up to 1. */
 typedef struct {
-    uint32_t hops; /* answered so far */
+    uint32_t hops; /* number of hops so far */
     int32_t label, smoothed_label;
-    int8_t codes[TS_SCENE_LABELS]; /* the network's output as it is */
+    int8_t codes[TS_SCENE_LABELS]; /* the network's output */
     float scores[TS_SCENE_LABELS], smoothed[TS_SCENE_LABELS];
 } TsSceneAnswer;
 
@@ -45,8 +44,8 @@ typedef struct {
     TsLogmel stream;
     TsSceneAnswer answer;
     int8_t* arena;
-    int32_t columns;  /* made for the hop under way */
-    uint32_t samples; /* taken for the hop under way */
+    int32_t columns;  /* computed for the current hop */
+    uint32_t samples; /* taken for the current hop */
     uint8_t answered;
 #if TS_SCENE_OVERLAP
     int8_t ring[TS_LOGMEL_N_FRAMES][TS_LOGMEL_N_MELS]; /* the last columns */
@@ -54,14 +53,14 @@ typedef struct {
 #endif
 } TsScene;
 
-/* Start afresh. arena: TS_SCENE_ARENA_BYTES on a multiple of TS_MODEL_ARENA_ALIGNMENT, kept in use by the scene.
- * Returns TS_OK, TS_ERROR_NULL or TS_ERROR_ALIGN. */
+/* Begin a new stream. arena: TS_SCENE_ARENA_BYTES on a multiple of TS_MODEL_ARENA_ALIGNMENT; the scene keeps using
+ * it. Returns TS_OK, TS_ERROR_NULL or TS_ERROR_ALIGN. */
 int ts_scene_begin(TsScene* scene, void* arena);
 
-/* Take samples until the network has answered or there are no more; returns how many were taken. */
+/* Take samples until the network has run or there are no more; returns the number taken. */
 size_t ts_scene_push(TsScene* scene, const int16_t* samples, size_t count);
 
-/* What the last push led to, or null when no hop was complete. */
+/* The result of the last push, or null when no hop was complete. */
 static inline const TsSceneAnswer* ts_scene_answer(const TsScene* scene) {
     return scene->answered ? &scene->answer : NULL;
 }
@@ -70,7 +69,7 @@ static inline const TsSceneAnswer* ts_scene_answer(const TsScene* scene) {
 typedef size_t (*TsPcmRead)(void* context, int16_t* samples, size_t count);
 typedef void (*TsHeard)(void* context, const TsSceneAnswer* answer);
 
-/* Listen until `pcm_read` ends, calling `heard` after each hop. Returns the samples left over after the last hop. */
+/* Classify until `pcm_read` ends, calling `heard` after each hop. Returns the number of samples after the last hop. */
 uint32_t ts_scene_process_pcm(TsScene* scene, TsPcmRead pcm_read, TsHeard heard, void* context);
 
 #endif

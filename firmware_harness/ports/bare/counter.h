@@ -6,11 +6,11 @@
 
 #include "processor.h"
 
-/* What one clock is worth in instructions, each machine's record in targets.py knows. */
+/* The machine's record in build/targets.py has the number of instructions per clock. */
 void ts_counter_start(void);
 uint64_t ts_counter_stop(void); /* clocks since the start */
 
-/* Paint the free stack below `top`, a caller's ts_stack_pointer(), and later say how many bytes below it have been
+/* Paint the free stack below `top`, a caller's ts_stack_pointer(), and later return how many bytes below it were
  * written. */
 void ts_stack_paint(uint32_t* top);
 uint32_t ts_stack_depth(const uint32_t* top);

@@ -1,4 +1,4 @@
-/* Numbers as text, for there is no printf on the bare machine. */
+/* Numbers as text, because there is no printf on the bare machine. */
 #ifndef TS_NUMBER_H
 #define TS_NUMBER_H
 

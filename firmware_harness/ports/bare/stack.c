@@ -1,8 +1,8 @@
-/* A painted stack: what a program has written on it no longer has the colour. */
+/* A painted stack: bytes that a program has written no longer have the paint's value. */
 #include "counter.h"
 #include "start.h"
 
-enum { PAINT = 0x5c5c5c5c, OWN_WORDS = 8 }; /* what ts_stack_paint itself may stand on stays bare */
+enum { PAINT = 0x5c5c5c5c, OWN_WORDS = 8 }; /* not painted: ts_stack_paint itself may use it */
 
 void ts_stack_paint(uint32_t* top) {
     for (volatile uint32_t* at = ts_stack_limit; at < top - OWN_WORDS; ++at) {

@@ -1,4 +1,4 @@
-/* What is the same on every processor once its registers are set. */
+/* Start-up common to all processors, after their registers are set. */
 #include "start.h"
 
 #include <string.h>

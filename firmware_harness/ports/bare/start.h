@@ -4,10 +4,10 @@
 
 #include <stdint.h>
 
-/* The stack's ends, set by sections.ld; it grows from the top down to the limit. */
+/* The ends of the stack, set by sections.ld; it grows from the top down to the limit. */
 extern uint32_t ts_stack_limit[], ts_stack_top[];
 
-/* Variables get their first values, main runs, and the program ends with what it returns. */
+/* Initialise variables, run main, and end the program with its return value. */
 void ts_start(void) __attribute__((noreturn));
 
 #endif

@@ -1,7 +1,7 @@
 /* SysTick as a clock: 24 bits, the exception counts the wraps.
  *
  * Under QEMU with -icount shift=0 every instruction takes 1 ns, so that the clock counts instructions exactly:
- * clocks * (1 GHz / processor clock). Cycles it cannot count. */
+ * clocks * (1 GHz / processor clock). It does not count cycles. */
 #include "counter.h"
 
 #include "systick.h"
@@ -30,6 +30,6 @@ void ts_counter_start(void) {
 uint64_t ts_counter_stop(void) {
     SYST_CSR = PROCESSOR_CLOCK;
     const uint32_t left = SYST_CVR;
-    __asm__ volatile("isb" ::: "memory"); /* a wrap that is pending is taken here */
+    __asm__ volatile("isb" ::: "memory"); /* a pending wrap is handled here */
     return (uint64_t)wraps * PERIOD + (PERIOD - 1 - left);
 }

@@ -1,10 +1,10 @@
-/* The two things about the processor that C cannot say. */
+/* Two properties of the processor that C cannot express. */
 #ifndef TS_PROCESSOR_H
 #define TS_PROCESSOR_H
 
 #include <stdint.h>
 
-/* Where the caller's stack stands. */
+/* The caller's stack pointer. */
 static inline uint32_t* ts_stack_pointer(void) {
     uint32_t* pointer;
     __asm__ volatile("mov %0, sp" : "=r"(pointer));

@@ -1,4 +1,4 @@
-/* From reset to main on an Armv6-M, Armv7-M or Armv8-M mainline processor, and what becomes of a fault. */
+/* From reset to main on an Armv6-M, Armv7-M or Armv8-M mainline processor, and the handling of faults. */
 #include "number.h"
 #include "semihosting.h"
 #include "start.h"
@@ -20,8 +20,8 @@ enum { UNALIGNED_TRAP = 1 << 3, LOOP_AND_BRANCH = 1 << 19, FLOAT_AND_VECTOR = 0x
 #define MPU_RBAR (*(volatile uint32_t*)0xe000ed9cu)
 #define MPU_RASR (*(volatile uint32_t*)0xe000eda0u)
 
-/* Where there is a memory protection unit, what lies just below the stack may not be touched: memory that is not there
- * need not answer with a fault. Up to 64 KiB, as far as the stack's limit is aligned. */
+/* With a memory protection unit, forbid accesses just below the stack: absent memory does not always raise a fault.
+ * Up to 64 KiB, as far as the stack's limit is aligned. */
 static void guard_stack(void) {
     enum { REGIONS = 0xff00, ENABLE = 1, DEFAULT_MAP = 4, NO_ACCESS = 0, SMALLEST = 5, LARGEST = 16 };
     const uint32_t limit = (uint32_t)(uintptr_t)ts_stack_limit;
@@ -44,20 +44,20 @@ static void guard_stack(void) {
 
 void ts_reset(void) {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
-    COPROCESSOR_ACCESS |= FLOAT_AND_VECTOR; /* before anything that the compiler may have put into those registers */
+    COPROCESSOR_ACCESS |= FLOAT_AND_VECTOR; /* before the compiler may have used those registers */
 #endif
 #ifdef __ARM_FEATURE_MVE
     CONFIGURATION |= LOOP_AND_BRANCH;
 #endif
 #if __ARM_ARCH == 6
-    CONFIGURATION |= UNALIGNED_TRAP; /* as these processors always do, should a larger one stand in */
+    CONFIGURATION |= UNALIGNED_TRAP; /* as these processors always do, in case a larger one is emulated */
 #endif
     guard_stack();
     __asm__ volatile("dsb\n isb" ::: "memory");
     ts_start();
 }
 
-/* `frame` lies where the stack pointer was, unless the stack itself had no room for it. */
+/* `frame` is at the stack pointer, unless the stack had no room for it. */
 void ts_report_fault(const uint32_t* frame) {
     enum { FRAME_LR = 5, FRAME_PC = 6 };
     const uint32_t status = CONFIGURABLE_FAULT_STATUS; /* reads as zero on Armv6-M */
@@ -70,7 +70,7 @@ void ts_report_fault(const uint32_t* frame) {
     ts_semihosting_exit(TS_EXIT_FAULT);
 }
 
-/* A stack with little room left starts afresh, for it may be what is broken. */
+/* A nearly full stack is reset, because it may be the cause of the fault. */
 __attribute__((naked)) static void fault(void) {
     __asm__ volatile("mrs r0, msp\n"
                      "ldr r1, =ts_stack_limit + 512\n"

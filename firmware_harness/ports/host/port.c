@@ -1,4 +1,4 @@
-/* The machine at hand: files through the C library. */
+/* This machine: files through the C library. */
 #include "ts_port.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* From reset to main on a 32-bit RISC-V processor in machine mode, and what becomes of a trap. */
+/* From reset to main on a 32-bit RISC-V processor in machine mode, and the handling of traps. */
 #include "number.h"
 #include "processor.h"
 #include "semihosting.h"
@@ -15,12 +15,12 @@ __attribute__((naked, section(".vectors"), used)) void ts_reset(void) {
     __asm__ volatile("la sp, ts_stack_top\n j ts_reset_in_c");
 }
 
-/* The registers that tell of a trap keep their values, so that the stack may start afresh: it may be what is broken. */
+/* The registers that describe a trap keep their values. The stack is reset, because it may be the cause. */
 __attribute__((naked, aligned(4))) static void trap(void) {
     __asm__ volatile("mv a0, sp\n la sp, ts_stack_top\n j ts_report_trap");
 }
 
-/* Flash may not be written, also by machine mode: the stack lies above it and would run over it unseen. */
+/* Make flash read-only in machine mode too: the stack is above it and would otherwise overflow into it unnoticed. */
 static void protect_flash(void) {
     enum { READ = 1, EXECUTE = 4, NATURALLY_ALIGNED = 3 << 3, LOCKED = 0x80 };
     const uint32_t size_mask = ((uint32_t)(uintptr_t)ts_flash_bytes >> 3) - 1;

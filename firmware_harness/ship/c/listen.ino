@@ -1,4 +1,4 @@
-// Labels for what the microphone hears, on the serial monitor. Put your microphone's library into pcm_read.
+// Labels of the microphone's sound on the serial monitor. Call your microphone's library in pcm_read.
 #include <product.h>
 
 static const size_t BLOCK_SAMPLES = 256;
@@ -9,7 +9,7 @@ static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_AL
 static int16_t block[BLOCK_SAMPLES];
 static bool ready = false;
 
-// Stores at most `count` samples, PRODUCT_SAMPLE_RATE_HZ a second, and returns how many there are.
+// Store at most `count` samples at PRODUCT_SAMPLE_RATE_HZ and return their number.
 static size_t pcm_read(int16_t* samples, size_t count) {
     (void)samples;
     (void)count;

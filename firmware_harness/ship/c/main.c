@@ -1,4 +1,4 @@
-/* Example: labels for 16-bit mono samples from standard input. On a board, put the microphone's driver into pcm_read.
+/* Example: labels for 16-bit mono samples from standard input. On a board, call the microphone's driver in pcm_read.
  *
  *     arecord -t raw -f S16_LE -c 1 -r RATE | ./product_example       RATE is PRODUCT_SAMPLE_RATE_HZ
  */
@@ -11,7 +11,7 @@ enum { BLOCK_SAMPLES = 256 };
 static product_state state;
 static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_ALIGNMENT)));
 
-/* Waits for at most `count` samples and returns how many there are; 0 ends the program. */
+/* Wait for at most `count` samples and return their number; 0 ends the program. */
 static size_t pcm_read(int16_t* samples, size_t count) {
     return fread(samples, sizeof *samples, count, stdin);
 }

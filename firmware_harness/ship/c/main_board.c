@@ -1,4 +1,4 @@
-/* Example: put your microphone's driver into pcm_read. */
+/* Example: call your microphone's driver in pcm_read. */
 #include <stdio.h>
 
 #include "product.h"
@@ -8,7 +8,7 @@ enum { BLOCK_SAMPLES = 256 };
 static product_state state;
 static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_ALIGNMENT)));
 
-/* Waits for at most `count` samples, PRODUCT_SAMPLE_RATE_HZ a second, and returns how many there are; 0 ends. */
+/* Wait for at most `count` samples at PRODUCT_SAMPLE_RATE_HZ and return their number; 0 ends the program. */
 static size_t pcm_read(int16_t* samples, size_t count) {
     (void)samples;
     (void)count;

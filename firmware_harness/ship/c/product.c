@@ -1,10 +1,16 @@
-/* What the public header promises, on top of ts_scene: the self-test and one callback for everything. */
+/* The public interface on top of ts_scene: the self-test and the callback. */
 #include "product.h"
 
 #include <string.h>
 
 #include "product_self_test.h"
 #include "ts_scene.h"
+
+#if PRODUCT_TINYSCENE_VERSION_MAJOR != TINYSCENE_VERSION_MAJOR ||                                                      \
+    PRODUCT_TINYSCENE_VERSION_MINOR != TINYSCENE_VERSION_MINOR ||                                                      \
+    PRODUCT_TINYSCENE_VERSION_PATCH != TINYSCENE_VERSION_PATCH
+#error "product.h and product.c come from different versions of tinyscene: export both again"
+#endif
 
 typedef struct {
     TsScene scene;
@@ -15,7 +21,7 @@ typedef struct {
 typedef char state_has_room[sizeof(State) <= sizeof(product_state) ? 1 : -1];
 typedef char arena_has_room[PRODUCT_ARENA_BYTES >= TS_SCENE_ARENA_BYTES ? 1 : -1];
 
-/* CRC-32 as zlib computes it, four bits a step: a table of 64 bytes instead of 1 kB. */
+/* CRC-32 as in zlib, four bits per step: a table of 64 bytes instead of 1 kB. */
 static uint32_t checksum(uint32_t crc, const void* data, size_t size) {
     static const uint32_t table[16] = {
         0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
@@ -39,7 +45,7 @@ static int constants_hold(void) {
     return crc == PRODUCT_CONSTANTS_CRC32;
 }
 
-/* The known input is noise from a generator, so that it takes no flash. */
+/* The test input is noise from a generator, so that it needs no flash. */
 static int golden_holds(int8_t* arena) {
     int8_t* input = arena + TS_MODEL_INPUT_OFFSET;
     int8_t output[TS_MODEL_OUTPUT_BYTES];

@@ -24,50 +24,50 @@ enum {
     PRODUCT_ERROR_ALIGN = -2,     /* the arena does not begin on a multiple of PRODUCT_ARENA_ALIGNMENT bytes */
     PRODUCT_ERROR_OVERLAP = -3,   /* input or output of product_invoke lies inside the arena */
     PRODUCT_ERROR_CONSTANTS = -4, /* the constants in memory are not those that were emitted */
-    PRODUCT_ERROR_GOLDEN = -5,    /* the network's answer to a known input is wrong: compiler, flags or processor */
+    PRODUCT_ERROR_GOLDEN = -5,    /* the network's output for the test input is wrong: compiler, flags or processor */
 };
 
-/* What the callback is told. */
+/* Events that the callback reports. */
 enum {
-    PRODUCT_SELF_TEST = 0, /* status says how it ended; there are no scores */
-    PRODUCT_HOP = 1,       /* PRODUCT_HOP_SAMPLES more samples have been heard */
+    PRODUCT_SELF_TEST = 0, /* status is the result; there are no scores */
+    PRODUCT_HOP = 1,       /* PRODUCT_HOP_SAMPLES more samples have been processed */
 };
 
 typedef struct {
     int event;
     int status;             /* PRODUCT_OK or one of the errors */
-    uint32_t hops;          /* answered so far */
-    int32_t label;          /* of this hop; an index into PRODUCT_LABELS */
+    uint32_t hops;          /* number of hops so far */
+    int32_t label;          /* of this hop: an index into PRODUCT_LABELS */
     int32_t smoothed_label; /* of the mean over the last hops */
     const float* scores;    /* PRODUCT_LABEL_COUNT, they add up to 1 */
     const float* smoothed;  /* their mean over the last PRODUCT_SMOOTHED_HOPS hops */
-    const int8_t* output;   /* PRODUCT_OUTPUT_BYTES codes, as the network gave them */
+    const int8_t* output;   /* PRODUCT_OUTPUT_BYTES codes: the network's output */
 } product_report;
 
-/* The report and what it points to hold until the callback returns. */
+/* The report and its pointers are valid until the callback returns. */
 typedef void (*product_callback)(void* context, const product_report* report);
 
-/* One stream of audio. Its contents are nobody's business; it may be copied by no one. */
+/* One stream of audio. Opaque. Do not copy. */
 typedef struct {
     uint64_t private_words[PRODUCT_STATE_BYTES / 8];
 } product_state;
 
-/* Test constants and arithmetic, report that, and get ready for audio.
+/* Test constants and arithmetic, report the result, and prepare for audio.
  *
- * arena: PRODUCT_ARENA_BYTES of working memory, aligned to PRODUCT_ARENA_ALIGNMENT. While audio is heard it belongs to
- * the state; else its contents mean nothing. callback may be null.
+ * arena: PRODUCT_ARENA_BYTES of working memory, aligned to PRODUCT_ARENA_ALIGNMENT. The state uses it as long as audio
+ * is processed. callback may be null.
  *
  * The test runs the network once. Returns PRODUCT_OK or an error; after an error nothing else may be called. */
 int product_init(product_state* state, void* arena, product_callback callback, void* context);
 
-/* Run the network once on codes that came from elsewhere. Audio starts afresh after it.
+/* Run the network once on given codes. The stream of audio begins anew after it.
  *
  * input: PRODUCT_INPUT_BYTES codes (band, column), real value = PRODUCT_INPUT_SCALE * (code -
- * PRODUCT_INPUT_ZERO_POINT). output: PRODUCT_OUTPUT_BYTES codes. Both lie outside the arena. */
+ * PRODUCT_INPUT_ZERO_POINT). output: PRODUCT_OUTPUT_BYTES codes. Both must be outside the arena. */
 int product_invoke(product_state* state, const int8_t* input, int8_t* output);
 
-/* Hear `count` samples, PRODUCT_SAMPLE_RATE_HZ a second, in pieces of any length; the callback is called after each
- * hop. Returns the number of hops that were completed, or an error. */
+/* Process `count` samples at PRODUCT_SAMPLE_RATE_HZ, in pieces of any length; the callback is called after each hop.
+ * Returns the number of completed hops, or an error. */
 int product_process_pcm(product_state* state, const int16_t* samples, size_t count);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
-/* What stands before everything else in the one file. */
+/* The beginning of the single C file. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off") /* a fused multiply-add rounds once where two roundings are promised */
+#pragma GCC optimize("fp-contract=off") /* a fused multiply-add rounds once where the result needs two roundings */
 #endif
 #include "product.h"
 

@@ -1,6 +1,6 @@
-/* Commands and answers as the published firmware of the MLPerf Tiny reference submissions gives them
- * (github.com/mlcommons/tiny, benchmark/api). Beyond it, no input is written past its end, and a command that is too
- * long or out of turn is refused. */
+/* Commands and responses of the MLPerf Tiny reference submissions' firmware (github.com/mlcommons/tiny,
+ * benchmark/api). In addition, no input is written past its end, and commands that are too long or out of order are
+ * refused. */
 #include "product_serial.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ static void put_time(const product_serial* serial) {
     put_number(serial, "m-lap-us-", serial->port->microseconds(serial->port->context), "");
 }
 
-/* The next word of what is left of a command, or an empty one. */
+/* The next word of a command, or an empty one. */
 static const char* next_word(char** rest) {
     char* word = *rest;
     while (*word == ' ') {
@@ -52,7 +52,7 @@ static const char* next_word(char** rest) {
     return word;
 }
 
-/* The number that the next word is; `otherwise` without a word, below zero for anything that is no number. */
+/* The next word as a number; `otherwise` without a word, below zero if it is not a number. */
 static int32_t next_number(char** rest, int32_t otherwise) {
     const char* word = next_word(rest);
     int32_t value = 0;
@@ -139,7 +139,7 @@ static void handle_buffer(product_serial* serial, char* rest) {
     }
 }
 
-/* Real numbers with six decimals, without a printf that knows of them. */
+/* Real numbers with six decimals, without printf's support for them. */
 static void put_results(const product_serial* serial) {
     static const int64_t step = (int64_t)((double)PRODUCT_OUTPUT_SCALE * 1e9 + 0.5);
     char text[24];

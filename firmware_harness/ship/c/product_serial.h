@@ -1,7 +1,7 @@
-/* The serial protocol of the MLPerf Tiny and EEMBC runner, so that it can drive this board as any other.
+/* The serial protocol of the MLPerf Tiny and EEMBC runner.
  *
- * 115200 baud, 8N1. A command ends with '%'. Every answer ends with the line m-ready; lines end with CR LF. Input is
- * the network's, as int8 codes; results are the network's output as real numbers. Not needed to classify. */
+ * 115200 baud, 8N1. A command ends with '%'. Every response ends with the line m-ready; lines end with CR LF. Input
+ * is the network's, as int8 codes; results are the network's output as real numbers. Not needed to classify. */
 #ifndef PRODUCT_SERIAL_H
 #define PRODUCT_SERIAL_H
 
@@ -11,10 +11,10 @@
 extern "C" {
 #endif
 
-/* The longest command, as the published firmware has it. */
+/* The longest command, as in the reference firmware. */
 #define PRODUCT_SERIAL_COMMAND_BYTES 80
 
-/* What the board gives. read waits for a byte and returns it, or a negative number to end; microseconds may wrap. */
+/* Functions of the board. read waits for a byte and returns it, or a negative number to end; microseconds may wrap. */
 typedef struct {
     int (*read)(void* context);
     void (*write)(void* context, const char* text, size_t size);
@@ -25,14 +25,14 @@ typedef struct {
 typedef struct {
     const product_serial_port* port;
     product_state* model;
-    size_t wanted, loaded; /* bytes of input that are to come, and that have */
-    size_t length;         /* of the command so far; beyond the buffer when it is too long */
+    size_t wanted, loaded; /* bytes of input expected and received */
+    size_t length;         /* length of the command so far; larger than the buffer if it is too long */
     char command[PRODUCT_SERIAL_COMMAND_BYTES + 1];
     int8_t input[PRODUCT_INPUT_BYTES];
     int8_t output[PRODUCT_OUTPUT_BYTES];
 } product_serial;
 
-/* Answer commands until port->read ends. The model must be initialised; if that failed, inferences are refused. */
+/* Respond to commands until port->read ends. The model must be initialised; if that failed, inferences are refused. */
 void product_serial_serve(product_serial* serial, const product_serial_port* port, product_state* model);
 
 #ifdef __cplusplus

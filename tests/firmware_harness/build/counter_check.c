@@ -1,4 +1,5 @@
-/* Counts a loop of known length, two instructions a turn and long enough for SysTick to wrap, and prints the clocks. */
+/* Counts a loop of known length, two instructions per iteration and long enough for SysTick to wrap; prints the
+ * clocks. */
 #include "counter.h"
 #include "number.h"
 #include "ts_port.h"

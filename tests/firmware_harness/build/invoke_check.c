@@ -1,4 +1,4 @@
-/* What ts_model_invoke accepts and refuses. Prints nothing and returns 0, or the line of the first wrong answer. */
+/* Arguments that ts_model_invoke accepts and refuses. Returns 0, or the line of the first wrong result. */
 #include <string.h>
 
 #include "model.h"
@@ -22,7 +22,7 @@ int main(void) {
     REQUIRE(ts_model_invoke(input, arena + TS_MODEL_ARENA_BYTES - 1, arena) == TS_ERROR_OVERLAP);
     REQUIRE(ts_model_invoke(arena + TS_MODEL_INPUT_OFFSET + 1, apart, arena) == TS_ERROR_OVERLAP);
     for (size_t i = 0; i < sizeof arena; ++i) {
-        REQUIRE(arena[i] == 0); /* refused means untouched */
+        REQUIRE(arena[i] == 0); /* a refused call does not write */
     }
     REQUIRE(ts_model_invoke(input, apart, arena + TS_MODEL_ARENA_ALIGNMENT) == TS_OK);
     REQUIRE(input[0] == 7 && memcmp(input, input + 1, sizeof input - 1) == 0);

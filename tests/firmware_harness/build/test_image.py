@@ -1,4 +1,4 @@
-"""Building: missing tools, models too large, what is not compiled twice; and the C interface as a user calls it."""
+"""Building: missing tools, models that are too large, cached objects; and the C interface as a user calls it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyscene.firmware_harness.build.image import build, sizes
-from tinyscene.firmware_harness.emit.model import emit
-from tinyscene.firmware_harness.run.engine import FirmwareEngine
-from tinyscene.firmware_harness.errors import FirmwareError
-from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
-from tinyscene.firmware_harness.cpu import kernel_set
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
-from tinyscene.firmware_harness.build.tools import run_tool
-from tinyscene.runtime.spec import preset
+import tinyscene
 from tests.firmware_harness.random_graphs import convolution
 from tests.graphs import small_net
+from tinyscene.firmware_harness.build.image import build, sizes
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
+from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
+from tinyscene.firmware_harness.emit.log_mel import emit_frontend, scene_arena_bytes
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.spec import preset
 
 HERE = Path(__file__).resolve().parent
 needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
@@ -53,12 +55,12 @@ def test_nothing_is_compiled_twice(tmp_path: Path) -> None:
 
 @pytest.mark.needs_tool("arm-none-eabi-gcc")
 def test_the_application_is_compiled_again_for_another_arena(tmp_path: Path) -> None:
-    """Its sources meet model.h through another header only; one left over would bring the other mode's arena."""
+    """Its sources include model.h through another header only; a stale object would have the other mode's arena."""
     spec = replace(preset("cpm23"), n_fft=256, win_length=200, hop_length=200, n_mels=20, clip_samples=2800)
     graph = small_net(np.random.default_rng(3), grn=True, shape=(spec.n_mels, spec.n_frames, 1))
     frontend = emit_frontend(spec, graph.tensors[graph.input].quant)
     seen = []
-    for emitted in (emit(graph, kernel_set("dsp"), "ram"), emit(graph, kernel_set("dsp"), "layers")):
+    for emitted in (emit(graph, kernel_set_named("dsp"), "ram"), emit(graph, kernel_set_named("dsp"), "layers")):
         image = build(emitted, CORTEX_M4, "double", program="scenes", frontend=frontend, folder=tmp_path)
         listing = run_tool([CORTEX_M4.toolchain.tool("size"), "-A", str(image.path)], CORTEX_M4)
         seen.append(scene_arena_bytes(emitted, spec, spec.clip_samples))
@@ -77,7 +79,7 @@ def test_a_compiler_error_is_shown_with_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.needs_tool("gcc")
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
-def test_the_call_refuses_bad_memory_and_keeps_the_input(grn: bool, tmp_path: Path) -> None:
+def test_the_call_refuses_invalid_memory_and_keeps_the_input(grn: bool, tmp_path: Path) -> None:
     emit(small_net(np.random.default_rng(3), grn=grn)).write(tmp_path)
     sources = [str(HERE / "invoke_check.c"), *map(str, tmp_path.glob("*.c"))]
     program = tmp_path / "check"
@@ -101,3 +103,27 @@ def test_figures_add_up(tmp_path: Path) -> None:
     assert image is not None
     assert sizes(image).flash_bytes == figures.flash_bytes
     assert FirmwareEngine(graph, HOST).figures.instructions is None
+
+
+def test_headers_carry_the_version_of_the_package() -> None:
+    model_h = emit(small_net(np.random.default_rng(0), grn=False)).model_h
+    for text, prefix in (((C_FOLDER / "ts_version.h").read_text(), ""), (model_h, "TS_MODEL_")):
+        macros = dict(re.findall(rf"^#define {prefix}TINYSCENE_VERSION(\w*) (.+)$", text, re.MULTILINE))
+        assert macros[""] == f'"{tinyscene.__version__}"'
+        numbers = ".".join(macros[part] for part in ("_MAJOR", "_MINOR", "_PATCH"))
+        assert tinyscene.__version__.startswith(numbers)
+
+
+@pytest.mark.needs_tool("gcc")
+def test_a_model_of_another_version_stops_with_one_error(tmp_path: Path) -> None:
+    emit(small_net(np.random.default_rng(3), grn=False)).write(tmp_path)
+    header = tmp_path / "model.h"
+    other, changes = re.subn(r"(TINYSCENE_VERSION_PATCH) (\d+)", r"\1 1\2", header.read_text())
+    assert changes == 1
+    header.write_text(other)
+    sources = list(map(str, tmp_path.glob("*.c")))
+    done = subprocess.run(
+        ["gcc", "-std=c99", "-fsyntax-only", f"-I{tmp_path}", *sources], capture_output=True, text=True
+    )
+    (error,) = [line for line in done.stderr.splitlines() if "error" in line and "|" not in line]
+    assert "model.h and the ts_ files come from different versions of tinyscene" in error

@@ -1,4 +1,4 @@
-"""Every machine: what it computes, counts, occupies, and how it ends when something goes wrong."""
+"""Every target: computed values, counts, sizes, and failures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyscene.firmware_harness.build.image import Image, build
-from tinyscene.firmware_harness.emit.model import emit
-from tinyscene.firmware_harness.run.emulate import Finished, run_image
-from tinyscene.firmware_harness.run.engine import FirmwareEngine
-from tinyscene.firmware_harness.errors import FirmwareError
-from tinyscene.firmware_harness.build.targets import C_FLAGS, CORTEX_M0PLUS, CORTEX_M4, CORTEX_M55, HOST, PORT_FOLDER, RISCV32, TARGETS, Target
-from tinyscene.firmware_harness.build.tools import run_tool
-from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.interpreter import run
 from tests.firmware_harness.machines import EMULATED, emulated, on_each
 from tests.firmware_harness.random_graphs import convolution, cp_mobile
 from tests.graphs import random_input, small_net
+from tinyscene.firmware_harness.build.image import Image, build
+from tinyscene.firmware_harness.build.targets import (
+    C_FLAGS,
+    CORTEX_M0PLUS,
+    CORTEX_M4,
+    CORTEX_M55,
+    HOST,
+    PORT_FOLDER,
+    RISCV32,
+    TARGETS,
+    Target,
+)
+from tinyscene.firmware_harness.build.tools import run_tool
+from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run.emulate import Finished, run_image
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.interpreter import run
 
 HERE = Path(__file__).resolve().parent
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
@@ -32,7 +42,7 @@ def _small() -> Graph:
 
 
 def _run_program(target: Target, source: Path, folder: Path) -> Finished:
-    """Build a C program for a machine, with nothing but its port, and run it."""
+    """Build a C program with a target's port and run it."""
     path = folder / f"{target.name}.elf"
     ports = [*(PORT_FOLDER, *target.port_folders)]
     sources = [source, *(path for port in target.port_folders for path in port.glob("*.c"))]
@@ -43,8 +53,8 @@ def _run_program(target: Target, source: Path, folder: Path) -> Finished:
 
 
 @emulated
-def test_the_counter_counts_exactly_and_the_stack_is_seen(target: Target, tmp_path: Path) -> None:
-    """A loop of two instructions a turn, 900 million in all, which is more than SysTick holds."""
+def test_the_counter_is_exact_and_the_stack_is_measured(target: Target, tmp_path: Path) -> None:
+    """A loop of two instructions per iteration, 900 million in all, which is beyond the range of SysTick."""
     printed = _run_program(target, HERE / "counter_check.c", tmp_path).printed
     assert target.emulator is not None
     instructions = int(printed["clocks"]) * target.emulator.instructions_per_clock
@@ -59,14 +69,14 @@ OVERRUNS = {
 
 
 @emulated
-@pytest.mark.parametrize("way", OVERRUNS)
-def test_a_stack_that_runs_over_is_named(target: Target, way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("overrun", OVERRUNS)
+def test_a_stack_overflow_is_reported(target: Target, overrun: str, tmp_path: Path) -> None:
     source = tmp_path / "over.c"
     source.write_text(
-        f"int main(void);\nstatic int deep(int n) {{ {OVERRUNS[way]} }}\nint main(void) {{ return deep(0); }}\n"
+        f"int main(void);\nstatic int deep(int n) {{ {OVERRUNS[overrun]} }}\nint main(void) {{ return deep(0); }}\n"
     )
     with pytest.raises(
-        FirmwareError, match=rf"running on {target.name}: the stack ran over: status 0x.*more than the 16,384 B"
+        FirmwareError, match=rf"running on {target.name}: the stack overflowed: status 0x.*more than the 16,384 B"
     ):
         _run_program(target, source, tmp_path)
 
@@ -75,25 +85,25 @@ def test_a_stack_that_runs_over_is_named(target: Target, way: str, tmp_path: Pat
 def test_a_fault_is_reported_with_its_address(target: Target, tmp_path: Path) -> None:
     source = tmp_path / "fault.c"
     source.write_text("int main(void);\nint main(void) { return *(volatile int*)0xf0000000u; }\n")
-    with pytest.raises(FirmwareError, match=r"the processor took a fault: status 0x[0-9a-f]+, .*pc 0x[0-9a-f]+"):
+    with pytest.raises(FirmwareError, match=r"the processor raised a fault: status 0x[0-9a-f]+, .*pc 0x[0-9a-f]+"):
         _run_program(target, source, tmp_path)
 
 
 @on_each([CORTEX_M0PLUS])
-def test_the_machine_of_m0plus_refuses_unaligned_words_as_that_does(target: Target, tmp_path: Path) -> None:
+def test_the_machine_of_m0plus_refuses_unaligned_words_too(target: Target, tmp_path: Path) -> None:
     source = tmp_path / "unaligned.c"
     source.write_text("int main(void);\nint main(void) { int* volatile odd = (int*)0x20000101u; return *odd; }\n")
-    with pytest.raises(FirmwareError, match="the processor took a fault: status 0x1000000"):
+    with pytest.raises(FirmwareError, match="the processor raised a fault: status 0x1000000"):
         _run_program(target, source, tmp_path)
 
 
 @emulated
-def test_a_small_plan_is_what_is_measured(target: Target, tmp_path: Path) -> None:
+def test_a_small_plan_equals_the_measurement(target: Target, tmp_path: Path) -> None:
     _assert_plan_is_measured(_small(), target, tmp_path)
 
 
 @on_each([CORTEX_M4, CORTEX_M55, RISCV32])
-def test_a_full_size_plan_is_what_is_measured(target: Target, tmp_path: Path) -> None:
+def test_a_full_size_plan_equals_the_measurement(target: Target, tmp_path: Path) -> None:
     _assert_plan_is_measured(cp_mobile(np.random.default_rng(40), "dcase25"), target, tmp_path)
 
 
@@ -117,15 +127,15 @@ def _assert_plan_is_measured(graph: Graph, target: Target, tmp_path: Path) -> No
     binary = tmp_path / "image.bin"
     run_tool([target.toolchain.tool("objcopy"), "-O", "binary", "-R", ".vectors", str(image.path), str(binary)], target)
     gaps = binary.stat().st_size + sections[".vectors"] - figures.flash_bytes
-    assert 0 <= gaps < 16 * 4  # what lies between sections for their alignment
+    assert 0 <= gaps < 16 * 4  # alignment of the sections
 
 
 @emulated
 def test_the_record_has_the_linker_script_s_memory(target: Target) -> None:
     assert target.linker_script is not None
     text = target.linker_script.read_text()
-    found = re.findall(r"(FLASH|RAM) \(\w+\)\s*: ORIGIN = \w+, LENGTH = (\d+)([KM]?)\n", text)
-    assert {name: int(length) * UNITS[unit] for name, length, unit in found} == {
+    regions = re.findall(r"(FLASH|RAM) \(\w+\)\s*: ORIGIN = \w+, LENGTH = (\d+)([KM]?)\n", text)
+    assert {name: int(length) * UNITS[unit] for name, length, unit in regions} == {
         "FLASH": target.flash_bytes,
         "RAM": target.ram_bytes,
     }
@@ -173,8 +183,8 @@ def test_an_arena_too_large_is_refused_before_compiling(target: Target) -> None:
 
 @on_each([CORTEX_M4])
 @pytest.mark.parametrize("region", ["FLASH", "RAM"])
-def test_what_only_the_linker_finds_too_large_is_as_clear(target: Target, region: str, tmp_path: Path) -> None:
-    """Code and test buffers are not known before; the message is that of the model's own refusal."""
+def test_images_that_the_linker_finds_too_large_are_refused_alike(target: Target, region: str, tmp_path: Path) -> None:
+    """The sizes of code and test buffers are unknown before linking; the message is the same as before compiling."""
     emitted = emit(_small())
     flash = emitted.constant_bytes + 1000 if region == "FLASH" else 1 << 20
     ram = emitted.plan.arena_bytes + 1100 if region == "RAM" else 1 << 20
@@ -184,22 +194,22 @@ def test_what_only_the_linker_finds_too_large_is_as_clear(target: Target, region
         'REGION_ALIAS("VECTORS", FLASH)\nINCLUDE sections.ld\n'
     )
     small = replace(target, linker_script=script, flash_bytes=flash, ram_bytes=ram, stack_bytes=1024)
-    there = flash if region == "FLASH" else ram
-    expected = rf"on cortex-m4: {region} contents do not fit into memory; expected at most {there:,} B; got"
+    available = flash if region == "FLASH" else ram
+    expected = rf"on cortex-m4: {region} contents do not fit into memory; expected at most {available:,} B; got"
     with pytest.raises(FirmwareError, match=expected):
         build(emitted, small, "double", folder=tmp_path)
 
 
 def _documented(language: str) -> str:
-    text = (HERE.parent.parent / "docs" / "adding-a-target.md").read_text()
+    text = (HERE.parents[2] / "docs" / "adding-a-target.md").read_text()
     (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return block
 
 
 @pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("rounding", ["double", "single"])
-def test_a_target_added_by_the_book_runs_a_net(rounding, tmp_path: Path) -> None:
-    """docs/adding-a-target.md, followed to the letter, but for the folder of the linker script."""
+def test_a_target_added_as_documented_runs_a_net(rounding, tmp_path: Path) -> None:
+    """The steps of docs/adding-a-target.md, except for the folder of the linker script."""
     script = tmp_path / "microbit.ld"
     script.write_text(_documented("ld"))
     names: dict[str, Target] = {}
@@ -210,8 +220,8 @@ def test_a_target_added_by_the_book_runs_a_net(rounding, tmp_path: Path) -> None
     expected: dict[str, np.ndarray] = {}
     run(graph, codes, rounding=rounding, trace=expected)
     engine = FirmwareEngine(graph, target, rounding, folder=tmp_path)
-    found = engine.outputs(codes)
-    assert all(np.array_equal(found[name], expected[name]) for name in found)
+    outputs = engine.outputs(codes)
+    assert all(np.array_equal(outputs[name], expected[name]) for name in outputs)
     assert engine.figures.instructions is not None
     printed = _run_program(target, HERE / "counter_check.c", tmp_path).printed
     assert target.emulator is not None
@@ -220,7 +230,7 @@ def test_a_target_added_by_the_book_runs_a_net(rounding, tmp_path: Path) -> None
 
 @on_each([CORTEX_M0PLUS])
 def test_m0plus_code_has_no_instruction_of_larger_processors(target: Target, tmp_path: Path) -> None:
-    """The stand-in would run them, so the attributes that the linker merges from every object must not ask for them."""
+    """The emulated machine would execute them, so the object attributes merged by the linker are checked."""
     engine = FirmwareEngine(_small(), target, folder=tmp_path)
     words = ["arm-none-eabi-readelf", "-A", str(engine._verify.path)]
     attributes = subprocess.run(words, capture_output=True, text=True, check=True).stdout
@@ -233,7 +243,7 @@ def test_the_host_is_the_only_one_without_a_counter() -> None:
 
 
 @emulated
-def test_a_profile_adds_up_to_what_was_measured(target: Target) -> None:
+def test_a_profile_adds_up_to_the_measurement(target: Target) -> None:
     graph = small_net(np.random.default_rng(3), grn=True)
     engine = FirmwareEngine(graph, target)
     codes = random_input(np.random.default_rng(0), graph)
@@ -244,7 +254,7 @@ def test_a_profile_adds_up_to_what_was_measured(target: Target) -> None:
     assert 0.9 * whole < sum(profile) < 1.1 * whole + 200 * len(profile)
 
 
-def test_this_machine_has_no_profile() -> None:
+def test_the_host_has_no_profile() -> None:
     graph = _small()
-    with pytest.raises(FirmwareError, match="no counter"):
+    with pytest.raises(FirmwareError, match="no instruction counter"):
         FirmwareEngine(graph, HOST).profile(random_input(np.random.default_rng(0), graph))

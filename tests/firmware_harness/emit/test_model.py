@@ -1,4 +1,4 @@
-"""What is emitted, and what is refused."""
+"""Emitted C, and refusals."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_inconsistent_graph_is_refused() -> None:
         emit(replace(graph, output="weight_0"))
 
 
-def test_a_mean_over_too_much_is_refused() -> None:
+def test_a_mean_over_too_many_elements_is_refused() -> None:
     quant = Quant.per_tensor(0.1, 0)
     tensors = {
         name: Tensor(name, shape, "int8", quant) for name, shape in (("x", (1, 3000, 3000, 1)), ("y", (1, 1, 1, 1)))
@@ -81,7 +81,7 @@ def _with_constant_summand(dtype: str) -> Graph:
 
 
 @pytest.mark.needs_tool("gcc")
-def test_a_constant_summand_is_compiled_in() -> None:
+def test_a_constant_summand_is_emitted() -> None:
     graph = _with_constant_summand("int8")
     codes = random_input(np.random.default_rng(0), graph, 3)
     assert np.array_equal(FirmwareEngine(graph, HOST).output_codes(codes), run(graph, codes))
@@ -92,7 +92,7 @@ def test_a_constant_summand_of_another_type_is_refused() -> None:
         emit(_with_constant_summand("int32"))
 
 
-def test_the_digest_follows_weights_and_scales() -> None:
+def test_the_digest_depends_on_weights_and_scales() -> None:
     graph = small_net(np.random.default_rng(1), grn=False)
     weight = graph.tensors["weight_0"]
     assert weight.data is not None
@@ -119,7 +119,7 @@ COMPILERS = [pytest.param(t, id=t.name, marks=pytest.mark.needs_tool(t.compiler)
 @pytest.mark.parametrize("target", COMPILERS)
 @pytest.mark.parametrize("macros", [(), ("-DTS_ROUNDING_SINGLE",), ("-DTS_OBSERVE", "-DTS_ROUNDING_SINGLE")])
 def test_the_folder_compiles_without_warnings(target, macros: tuple[str, ...], tmp_path: Path) -> None:
-    """As a user would, in the written folder alone, with hostile names, and pedantic on top of the house's flags."""
+    """In the written folder alone, as a user would, with hostile names, and with -pedantic besides the usual flags."""
     graph = random_net(np.random.default_rng(6))
     hostile = replace(graph.nodes[0], name='/* "evil" */ \\\n ü ??/')
     labels = ('tram "7"', "a\\b", "Geräusch", "??/")[: graph.tensors[graph.output].shape[-1]]

@@ -1,4 +1,4 @@
-"""Signals that try a front end, and the input scale a trained network would have."""
+"""Test signals for a front end, and the input scale of a typical trained network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def typical_quant(spec: FrontendSpec) -> Quant:
 
 
 def synthetic(spec: FrontendSpec) -> dict[str, I16]:
-    """One clip each, int16 (clip_samples,)."""
+    """Clips of int16 (clip_samples,)."""
     n, rng = spec.clip_samples, np.random.default_rng(0)
     t = np.arange(n) / spec.sample_rate_hz
     seconds = n / spec.sample_rate_hz
@@ -42,7 +42,7 @@ def synthetic(spec: FrontendSpec) -> dict[str, I16]:
 
 
 def recorded(spec: FrontendSpec, shared_data: Path) -> dict[str, I16]:
-    """The middle of every tenth recording of ESC-10 and of Taipei, as if it were at the front end's rate."""
+    """The middle of every tenth recording of ESC-10 and Taipei, taken as if at the front end's sample rate."""
     clips = {}
     for folder, step in (("taipei", 5), ("esc10", 50)):
         for path in sorted((shared_data / folder / "audio").rglob("*.*"))[::step]:
@@ -55,12 +55,12 @@ def recorded(spec: FrontendSpec, shared_data: Path) -> dict[str, I16]:
 
 
 def expected_codes(spec: FrontendSpec, quant: Quant, samples: I16) -> I8:
-    """What NumPy makes of the same samples, int8 (n_mels, n)."""
+    """Codes that NumPy computes for the same samples, int8 (n_mels, n)."""
     return quantise(LogMel(spec)(samples.astype(np.float32) / np.float32(32768)), quant)
 
 
-def distance(found: I8, expected: I8) -> tuple[float, int]:
+def distance(codes: I8, expected: I8) -> tuple[float, int]:
     """Share of equal codes, and the largest difference."""
-    assert found.shape == expected.shape
-    apart = np.abs(found.astype(np.int32) - expected)
-    return float((apart == 0).mean()), int(apart.max())
+    assert codes.shape == expected.shape
+    difference = np.abs(codes.astype(np.int32) - expected)
+    return float((difference == 0).mean()), int(difference.max())

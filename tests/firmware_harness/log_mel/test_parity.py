@@ -1,4 +1,4 @@
-"""Log-mel in C against NumPy, in steps of the network's int8 input; processors with floats agree to the bit."""
+"""Log-mel in C compared with NumPy, in int8 input codes; processors with a float unit are bit-exact."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_recordings(name: str, folder: Path, shared_data: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32"])
 def test_other_processors(name: str, folder: Path, needs_tool) -> None:
-    """With a float unit the same bytes as the host; without one a fused step rounds twice."""
+    """With a float unit the bytes equal the host's; without one a fused multiply-add rounds twice."""
     needs_tool("gcc", *TOOLS[name])
     spec = preset("passt")
     quant = typical_quant(spec)
@@ -70,10 +70,10 @@ def test_other_processors(name: str, folder: Path, needs_tool) -> None:
     if name in ("cortex-m0plus", "riscv32"):
         _compare(firmware, clips, quant)
         return
-    for here, there in zip(
+    for on_target, on_host in zip(
         LogMelFirmware(spec, quant, HOST, folder=folder).codes(pieces), firmware.codes(pieces), strict=True
     ):
-        assert np.array_equal(here, there)
+        assert np.array_equal(on_target, on_host)
 
 
 @pytest.mark.needs_tool("gcc")
@@ -90,7 +90,7 @@ def test_other_processors(name: str, folder: Path, needs_tool) -> None:
     ids=lambda change: str(change["n_fft"]),
 )
 def test_other_sizes(change: dict, folder: Path) -> None:
-    """Every length of the transform, windows that end anywhere, banks that begin and end anywhere."""
+    """Every length of the transform, windows and mel banks of various extents."""
     spec = replace(preset("dcase25"), name="other", clip_samples=8000, **change)
     quant = typical_quant(spec)
     clips = {key: clip for key, clip in synthetic(spec).items() if key != "chirp"}
@@ -98,7 +98,7 @@ def test_other_sizes(change: dict, folder: Path) -> None:
 
 
 def test_the_tables_are_those_of_numpy() -> None:
-    """Half a window and one weight a bin are all there is: less than 40 kB at the largest."""
+    """Half a window and one weight per bin: less than 40 kB for the largest."""
     for name in PRESETS:
         emitted = emit_frontend(preset(name), typical_quant(preset(name)))
         assert emitted.constant_bytes < 40_000

@@ -1,4 +1,4 @@
-"""The application from samples to labels: against Python, hop by hop; audio that ends early; the command."""
+"""The application from samples to labels: compared with Python hop by hop, truncated audio, and the command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ needs_arm = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
 
 
 def _graph(seed: int):
-    """A net whose input is the front end's, and whose answers move with it."""
+    """A network on the front end's output whose result depends on it."""
     return small_net(np.random.default_rng(seed), grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
 
 
@@ -58,12 +58,12 @@ def _answers(graph, columns, rounding):
 @needs_host
 @pytest.mark.parametrize("rounding", ["double", "single"])
 @pytest.mark.parametrize("hop_samples", [8000, 2000])
-def test_every_hop_is_python_s(hop_samples: int, rounding: str) -> None:
+def test_every_hop_equals_python(hop_samples: int, rounding: str) -> None:
     graph = _graph(1)
     quant = graph.tensors[graph.input].quant
     firmware = SceneFirmware(emit(graph), FRONTEND, HOST, rounding, hop_samples=hop_samples, smoothed_hops=3)
     recording = _recording(41_111)
-    hops = firmware.hear(recording)
+    hops = firmware.classify(recording)
     audio = recording.astype(np.float32) / np.float32(32768)
     if hop_samples == FRONTEND.clip_samples:
         images = [expected_codes(FRONTEND, quant, recording[at : at + 8000]) for at in range(0, 40_000, 8000)]
@@ -91,20 +91,20 @@ def test_every_hop_is_python_s(hop_samples: int, rounding: str) -> None:
 @needs_host
 def test_the_smoothed_score_of_a_short_file_is_the_mean() -> None:
     firmware = SceneFirmware(emit(_graph(2)), FRONTEND, HOST)
-    hops = firmware.hear(_recording(40_000))
+    hops = firmware.classify(_recording(40_000))
     np.testing.assert_allclose(hops[-1].smoothed, np.mean([hop.scores for hop in hops], axis=0), atol=1e-6)
 
 
 @needs_arm
 @needs_host
 @pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
-def test_emulated_targets_hear_what_the_host_hears(target) -> None:
+def test_emulated_targets_give_the_results_of_the_host(target) -> None:
     graph, recording = _graph(3), _recording(24_000)
-    here = SceneFirmware(emit(graph), FRONTEND, HOST).hear(recording)
+    on_host = SceneFirmware(emit(graph), FRONTEND, HOST).classify(recording)
     firmware = SceneFirmware(emit(graph), FRONTEND, target)
-    there = firmware.hear(recording)
-    assert [hop.codes.tolist() for hop in there] == [hop.codes.tolist() for hop in here]
-    for a, b in zip(here, there, strict=True):
+    on_target = firmware.classify(recording)
+    assert [hop.codes.tolist() for hop in on_target] == [hop.codes.tolist() for hop in on_host]
+    for a, b in zip(on_host, on_target, strict=True):
         np.testing.assert_allclose(a.smoothed, b.smoothed, atol=1e-6)
     assert firmware.instructions is not None
     assert 500_000 < firmware.instructions < 30_000_000
@@ -116,14 +116,14 @@ def test_emulated_targets_hear_what_the_host_hears(target) -> None:
 @pytest.mark.parametrize(
     ("audio", "complaint"),
     [
-        (audio_bytes(_recording(7999)), "the audio ended before it was whole"),
-        (audio_bytes(_recording(20_000))[:-2], "the audio ended before it was whole"),
-        (audio_bytes(_recording(20_000))[:-1], "the audio ended before it was whole"),
+        (audio_bytes(_recording(7999)), "the audio is truncated or shorter than one clip"),
+        (audio_bytes(_recording(20_000))[:-2], "the audio is truncated or shorter than one clip"),
+        (audio_bytes(_recording(20_000))[:-1], "the audio is truncated or shorter than one clip"),
         (b"\x01\x02", "could not read the vectors"),
     ],
     ids=["less than a clip", "a sample missing", "half a sample", "no count"],
 )
-def test_audio_that_ends_early_is_said(target, audio: bytes, complaint: str, needs_tool, tmp_path: Path) -> None:
+def test_truncated_audio_is_refused(target, audio: bytes, complaint: str, needs_tool, tmp_path: Path) -> None:
     needs_tool("gcc") if target is HOST else needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
     graph = _graph(3)
     frontend = emit_frontend(FRONTEND, graph.tensors[graph.input].quant)
@@ -139,8 +139,8 @@ def test_a_front_end_for_another_input_is_refused() -> None:
 
 
 @needs_host
-def test_the_codes_alone_agree_too() -> None:
-    """What the application feeds the network is the front end's parity, not luck of the labels."""
+def test_the_input_codes_agree_too() -> None:
+    """The network's input agrees with Python, not only the labels."""
     from tinyscene.firmware_harness.run.audio import LogMelFirmware
 
     quant, clip = typical_quant(FRONTEND), _recording(8000)
@@ -151,14 +151,14 @@ def test_the_codes_alone_agree_too() -> None:
 @needs_arm
 @pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
 def test_taipei_from_file_to_label(target, tiny_bundle, shared_data: Path) -> None:
-    """At least 99.5 % of the labels are those of `tinyscene run`; others are near ties."""
+    """At least 99.5 % of the labels are those of `tinyscene run`; the others are near-ties."""
     application = Application(tiny_bundle, target)
     recordings = sorted((shared_data / "taipei" / "audio").rglob("*.flac"))[::12]
     n_hops = n_equal = 0
     for path in recordings:
-        heard = application.hear(path)
-        n_hops, n_equal = n_hops + len(heard.hops), n_equal + heard.equal
-        for hop, scores in zip(heard.hops, heard.expected, strict=True):
+        result = application.classify(path)
+        n_hops, n_equal = n_hops + len(result.hops), n_equal + result.equal_labels
+        for hop, scores in zip(result.hops, result.expected, strict=True):
             assert scores.max() - scores[hop.label] < 0.05
     assert n_hops >= 50
     assert n_equal >= 0.995 * n_hops
@@ -166,21 +166,23 @@ def test_taipei_from_file_to_label(target, tiny_bundle, shared_data: Path) -> No
 
 @needs_arm
 @pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
-def test_every_mode_hears_the_same(target, tiny_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes, scores and labels of each hop; `ram` in less than `layers`, and the arena is the one that is linked."""
+def test_every_mode_gives_the_same_results(
+    target, tiny_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes, scores and labels of each hop; `ram` needs less memory than `layers`; the arena is the linked one."""
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
     clip = tmp_path / "clip.wav"
     soundfile.write(clip, _recording(70_000), 32_000, subtype="PCM_16")
-    heard, arenas = {}, {}
+    results, arenas = {}, {}
     for mode in get_args(Mode):
         application = Application(tiny_bundle, target, optimise=mode)
-        heard[mode] = application.hear(clip)
+        results[mode] = application.classify(clip)
         arenas[mode] = application.firmware.emitted.plan.arena_bytes
         listing = run_tool([target.toolchain.tool("size"), "-A", str(application.firmware.image.path)], target)
         assert re.search(rf"^\.arena +{application.arena_bytes} ", listing, re.MULTILINE)
-    for other in heard.values():
-        assert other.equal == len(other.hops) == 2
-        for hop, first in zip(other.hops, heard["layers"].hops, strict=True):
+    for other in results.values():
+        assert other.equal_labels == len(other.hops) == 2
+        for hop, first in zip(other.hops, results["layers"].hops, strict=True):
             assert (hop.label, hop.smoothed_label) == (first.label, first.smoothed_label)
             assert np.array_equal(hop.codes, first.codes)
             assert np.array_equal(hop.smoothed, first.smoothed)
@@ -189,13 +191,13 @@ def test_every_mode_hears_the_same(target, tiny_bundle, tmp_path: Path, monkeypa
 
 
 @needs_arm
-def test_the_command_writes_hears_and_compares(tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_runs_and_compares(tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, out = tmp_path / "clip.wav", tmp_path / "app"
     soundfile.write(clip, _recording(100_000), 32_000, subtype="PCM_16")
     words = ["firmware", str(tiny_bundle.path), "--frontend", "--out", str(out)]
     assert command_line.main([*words, "--run", str(clip)]) == 0
     shown = capsys.readouterr().out
-    assert "3 of 3 labels are those of tinyscene run: Cortex-M4F" in shown
+    assert "3 of 3 labels agree with tinyscene run: Cortex-M4F" in shown
     assert "instructions " in shown
     names = {path.name for path in out.iterdir()}
     assert {"model.c", "frontend.h", "ts_scene.h", "ts_logmel.c", "ts_mel.c", "firmware.elf"} <= names
@@ -223,7 +225,7 @@ def test_the_command_chooses_a_mode(
     assert "balanced " in capsys.readouterr().out
 
 
-def test_the_command_s_refusals_are_one_line(
+def test_refusals_of_the_command_are_one_line(
     tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], needs_tool
 ) -> None:
     needs_tool("gcc")
@@ -234,12 +236,12 @@ def test_the_command_s_refusals_are_one_line(
     cut.write_bytes(cut.read_bytes()[:-4001])
     bundle = ["firmware", str(tiny_bundle.path), "--target", "host", "--out", str(tmp_path / "app")]
     for words, complaint in [
-        (["--frontend", "--run"], "--frontend hears recordings"),
-        (["--frontend", str(short)], "--frontend hears recordings"),
+        (["--frontend", "--run"], "--run needs recordings, and recordings need --run"),
+        (["--frontend", str(short)], "--run needs recordings, and recordings need --run"),
         (["--run", str(short)], "belong to --frontend"),
         (["--hop", "0.5"], "belong to --frontend"),
-        (["--frontend", "--hop", "0.3333"], "samples from answer to answer"),
-        (["--frontend", "--run", str(short)], "the audio ended before it was whole"),
+        (["--frontend", "--hop", "0.3333"], "samples between results"),
+        (["--frontend", "--run", str(short)], "the audio is truncated or shorter than one clip"),
         (["--frontend", "--run", str(cut)], "truncated audio file"),
         (["--frontend", "--run", str(tmp_path / "none.wav")], "no such file"),
     ]:

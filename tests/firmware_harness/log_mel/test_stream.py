@@ -1,4 +1,4 @@
-"""The stream in C: pieces of any size, clips of any length, and what is refused."""
+"""The stream in C: pieces of any size, clips of any length, and refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _noise(n: int):
 @needs_host
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 900), min_size=1, max_size=12), st.sampled_from([SMALL, PLAIN]))
-def test_pieces_change_nothing(sizes: list[int], spec) -> None:
+def test_results_do_not_depend_on_the_pieces(sizes: list[int], spec) -> None:
     samples = _noise(sum(sizes) + spec.min_samples)
     pieces = np.split(samples, np.cumsum(sizes))
     whole = np.array_split(samples, range(4000, len(samples), 4000))
@@ -46,7 +46,7 @@ def test_pieces_change_nothing(sizes: list[int], spec) -> None:
 @needs_host
 @pytest.mark.parametrize("spec", [SMALL, PLAIN], ids=["pre-emphasis", "plain"])
 def test_clips_of_every_length_end_as_in_numpy(spec) -> None:
-    """From the shortest on, over more than a hop: the last column stands anywhere before the end."""
+    """From the shortest clip over more than a hop, so that the last column is at any distance from the end."""
     lengths = [*range(spec.min_samples, spec.min_samples + 330, 3), 4000]
     clips = [_noise(n) for n in lengths]
     n_equal = n_codes = 0
@@ -59,7 +59,7 @@ def test_clips_of_every_length_end_as_in_numpy(spec) -> None:
 
 @needs_host
 @pytest.mark.parametrize("n", [0, 1, SMALL.min_samples - 1])
-def test_too_short_is_said(n: int) -> None:
+def test_too_short_clips_are_refused(n: int) -> None:
     with pytest.raises(FirmwareError, match=f"clip 1: audio too short for one window; expected at least 202.*got {n}$"):
         _firmware(SMALL).codes([[_noise(300)], [_noise(n)]])
 
@@ -74,7 +74,7 @@ def test_too_short_is_said(n: int) -> None:
         ({"n_mels": 1}, "n_mels; expected 2 or more; got 1"),
     ],
 )
-def test_what_c_cannot_do_is_refused(change: dict, expected: str) -> None:
+def test_unsupported_front_ends_are_refused(change: dict, expected: str) -> None:
     with pytest.raises(FirmwareError, match=f"front end 'small' in C: {expected}"):
         emit_frontend(replace(SMALL, **change), typical_quant(SMALL))
 
@@ -93,6 +93,6 @@ def test_scales_too_fine_for_float_are_refused() -> None:
         (4000, 0, "answers to average; expected 1 or more; got 0"),
     ],
 )
-def test_hops_that_make_no_sense_are_refused(hop_samples: int, smoothed_hops: int, expected: str) -> None:
+def test_invalid_hops_are_refused(hop_samples: int, smoothed_hops: int, expected: str) -> None:
     with pytest.raises(FirmwareError, match=expected):
         emit_frontend(SMALL, typical_quant(SMALL), hop_samples=hop_samples, smoothed_hops=smoothed_hops)

@@ -1,4 +1,4 @@
-"""Programs around an exported folder, linked for a machine of the harness and run there."""
+"""Programs around an exported folder, linked for a target and run on it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from tinyscene.firmware_harness.build.targets import C_FLAGS, PORT_FOLDER, Target
 
-HEAR = Path(__file__).with_name("hear.c")
+PRINT_REPORTS = Path(__file__).with_name("print_reports.c")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """Exit code, and what was printed, line by line."""
+    """Exit code and printed lines of a run."""
 
     code: int
     lines: list[str]
 
 
 def link(target: Target, inputs: Sequence[Path], includes: Sequence[Path], image: Path, *flags: str) -> Path:
-    """C files, objects and libraries into one image, with the machine's start-up code."""
+    """Link C files, objects and libraries into one image, with the target's start-up code."""
     ports = [source for folder in target.port_folders for source in sorted(folder.glob("*.c"))]
     searched = [f"-I{folder}" for folder in (*includes, *target.port_folders, PORT_FOLDER)]
     subprocess.run(
@@ -36,7 +36,7 @@ def link(target: Target, inputs: Sequence[Path], includes: Sequence[Path], image
 
 
 def run(target: Target, image: Path) -> Ran:
-    """Run an image in the folder it lies in; the console of an emulated one goes to standard error."""
+    """Run an image in its folder; the console of an emulated one is standard error."""
     command = [str(image)]
     if target.emulator is not None:
         command = [

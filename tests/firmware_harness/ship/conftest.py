@@ -1,4 +1,4 @@
-"""One small bundle for all tests of exports: every op, a short front end, recorded answers under both rules."""
+"""Fixtures of the tests of exported products: one small bundle, one build folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.firmware_harness.commands.test_firmware import _bundle
+from tests.firmware_harness.bundles import small_bundle
 from tinyscene.runtime.bundle import Bundle, read_bundle
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return read_bundle(_bundle(tmp_path_factory.mktemp("ship")))
+    return read_bundle(small_bundle(tmp_path_factory.mktemp("ship")))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The other end of the serial line: commands as the MLPerf Tiny runner sends them, answers up to m-ready."""
+"""The host's end of the serial line: sends commands like the MLPerf Tiny runner and reads responses up to m-ready."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 import tty
 from types import TracebackType
 
-BYTES_IN_A_COMMAND = 31  # what the public runner sends at once
+BYTES_IN_A_COMMAND = 31  # bytes per command of the public runner
 
 
 class Runner:
-    """Opens a serial device and talks; the first command is `name`, to be past whatever was said at boot."""
+    """A connection to a serial device; the first command is `name`, to skip output of the boot."""
 
     def __init__(self, path: str) -> None:
         self._line = os.open(path, os.O_RDWR | os.O_NOCTTY)
@@ -22,7 +22,7 @@ class Runner:
         self.greeting = self._until(r"m-name-[^\n]*\nm-ready\r\n")
 
     def command(self, text: str) -> list[str]:
-        """Send a command and return the lines of its answer, without the last."""
+        """Send a command and return the lines of its response, without the last."""
         os.write(self._line, f"{text}%".encode())
         lines = self._until(r"(^|\n)m-ready\r\n")
         assert lines.pop() == "m-ready"
@@ -31,8 +31,8 @@ class Runner:
     def load(self, data: bytes) -> list[str]:
         self.command(f"db load {len(data)}")
         for at in range(0, len(data), BYTES_IN_A_COMMAND):
-            answer = self.command(f"db {data[at : at + BYTES_IN_A_COMMAND].hex()}")
-        return answer
+            response = self.command(f"db {data[at : at + BYTES_IN_A_COMMAND].hex()}")
+        return response
 
     def __enter__(self) -> Runner:
         return self
@@ -43,11 +43,11 @@ class Runner:
         os.close(self._line)
 
     def _until(self, pattern: str) -> list[str]:
-        """Lines up to the pattern; every line must end as the protocol says."""
-        said, deadline = "", time.monotonic() + 60
-        while not re.search(f"{pattern}$", said):
-            assert time.monotonic() < deadline, f"no answer but {said!r}"
+        """Lines up to the pattern; every line must end with CR LF."""
+        received, deadline = "", time.monotonic() + 60
+        while not re.search(f"{pattern}$", received):
+            assert time.monotonic() < deadline, f"no response but {received!r}"
             if select.select([self._line], [], [], 1)[0]:
-                said += os.read(self._line, 4096).decode("ascii")
-        assert said.count("\r\n") == said.count("\n")
-        return said.removesuffix("\r\n").split("\r\n")
+                received += os.read(self._line, 4096).decode("ascii")
+        assert received.count("\r\n") == received.count("\n")
+        return received.removesuffix("\r\n").split("\r\n")

@@ -1,4 +1,4 @@
-"""Many files into one: what is dropped, what is put in where, which names change."""
+"""Amalgamation: removed text, inlined headers, renamed names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.ship.amalgamate import Source, amalgamate, file_scope_names, resolve
 
 
-def test_settled_macros_leave_no_trace_and_others_stay() -> None:
+def test_known_macros_are_resolved_and_others_kept() -> None:
     text = (
         "#ifdef A\none\n#if X\ntwo\n#else\nthree\n#endif\n#else\nfour\n#ifndef B\nfive\n#endif\n#endif\n"
         "#ifndef A\nsix\n#endif\n#ifdef C\nseven\n#endif\n"
@@ -20,7 +20,7 @@ def test_settled_macros_leave_no_trace_and_others_stay() -> None:
     assert resolve(text, {"A": False, "B": False}) == "four\nfive\nsix\n#ifdef C\nseven\n#endif\n"
 
 
-def test_file_scope_names_are_those_the_file_declares_for_itself() -> None:
+def test_file_scope_names_are_those_declared_by_the_file() -> None:
     text = """
 /* int comment(void); */
 #define MACRO(x) ((x) + hidden(x))
@@ -32,12 +32,12 @@ static const Record table[] = {{1}, {2}};
 static int helper(int parameter) { int local = parameter; return local + counter; }
 void ts_public(void) { helper(table[0].member); }
 """
-    found = set(file_scope_names(text))
-    assert found == {"FIRST", "SECOND", "Record", "checked", "counter", "table", "helper"}
+    names = set(file_scope_names(text))
+    assert names == {"FIRST", "SECOND", "Record", "checked", "counter", "table", "helper"}
 
 
 @pytest.mark.needs_tool("gcc")
-def test_clashing_files_become_one_that_compiles_and_hides_everything(tmp_path: Path) -> None:
+def test_files_with_equal_names_become_one_that_compiles_and_exports_nothing(tmp_path: Path) -> None:
     header = (
         "#ifndef H\n#define H\n#include <stdint.h>\nint ts_a(int x);\nint ts_b(int x);\nint ts_unused(void);\n#endif\n"
     )
@@ -64,6 +64,6 @@ def test_clashing_files_become_one_that_compiles_and_hides_everything(tmp_path: 
     assert "ts_" not in names.stdout
 
 
-def test_a_header_that_is_not_there_is_named() -> None:
+def test_a_missing_header_is_named() -> None:
     with pytest.raises(FirmwareError, match=r"header gone\.h: is included but not"):
         amalgamate([Source("a.c", '#include "gone.h"\n')], {}, {})

@@ -1,4 +1,4 @@
-"""`tinyscene firmware export`: folders that compile as they are, answer as the bundle does, and share no name."""
+"""`tinyscene firmware export`: folders compile unchanged, agree with the bundle, and share no name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 import tinyscene
 from tests.firmware_harness.machines import on
-from tests.firmware_harness.ship.boards import HEAR, Ran, link, run
+from tests.firmware_harness.ship.boards import PRINT_REPORTS, Ran, link, run
 from tinyscene import command_line
 from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M4, CORTEX_M55, HOST, Target
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.run.audio import SceneFirmware
 from tinyscene.firmware_harness.ship.formats import FORMATS, contents, export
@@ -33,11 +33,11 @@ def _exported(bundle: Bundle, folder: Path, form: str, options: Options = OPTION
 
 
 @pytest.fixture(scope="module")
-def heard_on_host(scenes: Bundle, build_folder: Path) -> Ran:
-    """The plain sources on this machine, with sanitizers: what every other build must say too."""
+def reports_on_host(scenes: Bundle, build_folder: Path) -> Ran:
+    """Output of the plain sources on this machine with sanitizers; every other build must give the same."""
     folder = _exported(scenes, build_folder / "plain", "makefile")
-    sources = [HEAR, folder / "src" / "asc.c"]
-    image = link(HOST, sources, [folder / "include"], folder / "hear", "-fsanitize=address,undefined", "-g")
+    sources = [PRINT_REPORTS, folder / "src" / "asc.c"]
+    image = link(HOST, sources, [folder / "include"], folder / "reports", "-fsanitize=address,undefined", "-g")
     return run(HOST, image)
 
 
@@ -61,9 +61,9 @@ def _build_with_make(folder: Path, target: Target) -> Path:
 
 
 @needs_host
-def test_plain_sources_pass_the_self_test_and_answer(heard_on_host: Ran, scenes: Bundle) -> None:
-    assert heard_on_host.code == 0
-    lines = heard_on_host.lines
+def test_plain_sources_pass_the_self_test_and_classify(reports_on_host: Ran, scenes: Bundle) -> None:
+    assert reports_on_host.code == 0
+    lines = reports_on_host.lines
     assert lines[0] == "self-test 0"
     assert lines.count("hop 0") == 2
     assert lines.count("hops 1") == 2
@@ -80,49 +80,51 @@ def test_plain_sources_pass_the_self_test_and_answer(heard_on_host: Ran, scenes:
 @needs_host
 @pytest.mark.needs_tool("cmake")
 @pytest.mark.parametrize("target", [on(CORTEX_M4), on(CORTEX_M55)])
-def test_cmake_export_answers_the_same_on_the_cross_compiled_target(
-    target: Target, scenes: Bundle, tmp_path: Path, heard_on_host: Ran
+def test_cmake_export_gives_the_same_on_the_cross_compiled_target(
+    target: Target, scenes: Bundle, tmp_path: Path, reports_on_host: Ran
 ) -> None:
     folder = _exported(scenes, tmp_path / "asc", "cmake", Options(cpu=target.cpu, prefix="asc"))
     library = _build_with_cmake(folder, target)
-    heard = run(target, link(target, [HEAR, library], [folder / "include"], tmp_path / "hear.elf"))
-    assert heard == heard_on_host
+    reports = run(target, link(target, [PRINT_REPORTS, library], [folder / "include"], tmp_path / "reports.elf"))
+    assert reports == reports_on_host
 
 
 @needs_host
 @needs_arm
 @pytest.mark.needs_tool("make")
-def test_makefile_export_answers_the_same_without_a_float_unit(
-    scenes: Bundle, tmp_path: Path, heard_on_host: Ran
+def test_makefile_export_gives_the_same_without_a_float_unit(
+    scenes: Bundle, tmp_path: Path, reports_on_host: Ran
 ) -> None:
     folder = _exported(scenes, tmp_path / "asc", "makefile")
     library = _build_with_make(folder, CORTEX_M0PLUS)
-    heard = run(CORTEX_M0PLUS, link(CORTEX_M0PLUS, [HEAR, library], [folder / "include"], tmp_path / "hear.elf"))
-    assert heard.code == 0
-    assert [line for line in heard.lines if not line.startswith("permille")] == [
-        line for line in heard_on_host.lines if not line.startswith("permille")
+    reports = run(
+        CORTEX_M0PLUS, link(CORTEX_M0PLUS, [PRINT_REPORTS, library], [folder / "include"], tmp_path / "reports.elf")
+    )
+    assert reports.code == 0
+    assert [line for line in reports.lines if not line.startswith("permille")] == [
+        line for line in reports_on_host.lines if not line.startswith("permille")
     ]
 
 
 @needs_host
 @pytest.mark.needs_tool("cmake")
 @pytest.mark.parametrize("hop_s", [None, 0.3])
-def test_the_example_on_this_machine_hears_as_the_harness_does(
+def test_the_example_on_this_machine_agrees_with_the_harness(
     hop_s: float | None, scenes: Bundle, tmp_path: Path
 ) -> None:
     folder = _exported(scenes, tmp_path / "asc", "cmake", Options(prefix="asc", hop_s=hop_s, rounding="single"))
     subprocess.run(["cmake", "-S", folder, "-B", tmp_path / "b"], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", tmp_path / "b"], check=True, capture_output=True)
     samples = np.random.default_rng(7).integers(-9000, 9000, 100_000).astype("<i2")
-    said = subprocess.run([tmp_path / "b" / "asc_example"], input=samples.tobytes(), capture_output=True, check=True)
+    example = subprocess.run([tmp_path / "b" / "asc_example"], input=samples.tobytes(), capture_output=True, check=True)
     hop_samples = None if hop_s is None else round(hop_s * scenes.frontend.sample_rate_hz)
     firmware = SceneFirmware(
-        emit(scenes.graph, kernel_set("c99")), scenes.frontend, HOST, "single", hop_samples=hop_samples
+        emit(scenes.graph, kernel_set_named("c99")), scenes.frontend, HOST, "single", hop_samples=hop_samples
     )
-    lines = said.stdout.decode().splitlines()
+    lines = example.stdout.decode().splitlines()
     assert lines[0] == "self-test 0"
     labels = scenes.labels
-    expected = [f"{labels[hop.label]}, smoothed {labels[hop.smoothed_label]}" for hop in firmware.hear(samples)]
+    expected = [f"{labels[hop.label]}, smoothed {labels[hop.smoothed_label]}" for hop in firmware.classify(samples)]
     assert [re.sub(r"hop \d+: (.*) \d+ %", r"\1", line) for line in lines[1:]] == expected
     assert len(expected) == (3 if hop_s is None else 8)
 
@@ -172,7 +174,7 @@ def test_dsp_export_keeps_its_assembly_under_the_prefix(scenes: Bundle, tmp_path
 
 @needs_host
 @needs_arm
-def test_every_c_file_of_every_format_compiles_as_it_is(scenes: Bundle, tmp_path: Path) -> None:
+def test_every_c_file_of_every_format_compiles_unchanged(scenes: Bundle, tmp_path: Path) -> None:
     (tmp_path / "Arduino.h").write_text(
         "struct Monitor { void begin(long) {} void println(const char*) {} };\nstatic Monitor Serial;\n"
     )
@@ -206,12 +208,13 @@ def test_exports_are_reproducible_and_replace_only_their_own(scenes: Bundle, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FORMATS)
 
 
-def test_readme_says_what_the_header_says(scenes: Bundle) -> None:
+def test_readme_and_header_agree(scenes: Bundle) -> None:
     product = Product(scenes, Options(prefix="asc", release="2.3.4"), "tinyscene")
     files = contents(product, FORMATS["cmake"])
     header, readme = files["include/asc.h"].decode(), files["README.md"].decode()
     sizes = dict(re.findall(r"^#define ASC_(\w+) (.*)$", header, re.MULTILINE))
     assert sizes["VERSION"] == '"2.3.4"'
+    assert sizes["TINYSCENE_VERSION"] == f'"{tinyscene.__version__}"'
     assert sizes["DIGEST"].strip('"') == product.emitted.digest
     assert product.emitted.digest in readme
     assert "# asc 2.3.4" in readme
@@ -225,13 +228,13 @@ def test_readme_says_what_the_header_says(scenes: Bundle) -> None:
 def test_measured_figures_are_in_the_readme(scenes: Bundle, tmp_path: Path, capsys) -> None:
     words = ["firmware", "export", str(scenes.path), "--as", "zephyr", "--cpu", "mve", "--measure"]
     assert command_line.main([*words, "--out", str(tmp_path / "z")]) == 0
-    assert "begin with its README.md" in capsys.readouterr().out
+    assert "next: read its README.md" in capsys.readouterr().out
     readme = (tmp_path / "z" / "README.md").read_text()
     for words in ("flash: code of the network", "RAM: stack of one inference", "instructions of one inference"):
         assert re.search(rf"\| {words} \| [\d,]+", readme)
 
 
-def test_refusals_are_one_line_and_two(scenes: Bundle, tmp_path: Path, capsys) -> None:
+def test_refusals_are_one_line_and_exit_code_2(scenes: Bundle, tmp_path: Path, capsys) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(scenes.path, changed)
     data = bytearray((changed / "graph.npz").read_bytes())
@@ -246,20 +249,20 @@ def test_refusals_are_one_line_and_two(scenes: Bundle, tmp_path: Path, capsys) -
         ([good, "--as", "cmake", "--out", str(other)], "exists and has other files; expected a new folder"),
         ([good, "--as", "cmake", "--out", str(tmp_path / "no" / "where")], "its parent folder does not exist"),
         ([str(changed), "--as", "cmake"], "graph.npz: changed since the bundle was written"),
-        ([good, "--as", "cmake", "--prefix", "2fast"], "prefix: unusable; expected a C identifier"),
-        ([good, "--as", "cmake", "--prefix", "a-b"], "prefix: unusable; expected a C identifier"),
-        ([good, "--as", "cmake", "--prefix", "string"], "prefix: is taken by the C library"),
-        ([good, "--as", "cmake", "--release", "1.0"], "release: unusable; expected three numbers"),
+        ([good, "--as", "cmake", "--prefix", "2fast"], "prefix: invalid; expected a C identifier"),
+        ([good, "--as", "cmake", "--prefix", "a-b"], "prefix: invalid; expected a C identifier"),
+        ([good, "--as", "cmake", "--prefix", "string"], "prefix: already used by the C library"),
+        ([good, "--as", "cmake", "--release", "1.0"], "release: invalid; expected three numbers"),
         ([good, "--as", "cmake", "--cpu", "avx"], "kernel set: unknown; expected c99"),
-        ([good, "--as", "cmake", "--hop", "0.0001"], "samples from answer to answer"),
+        ([good, "--as", "cmake", "--hop", "0.0001"], "samples between results"),
         ([good, "--as", "cmake", "--optimise", "most"], "most"),
         ([str(tmp_path / "none"), "--as", "cmake"], "no such bundle"),
     ):
         assert command_line.main(["firmware", "export", *words]) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("error: ")
-        assert said.count("\n") == 1
-        assert expected in said
+        message = capsys.readouterr().err
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
+        assert expected in message
     assert (other / "notes.txt").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["changed", "other"]
     assert [path.name for path in scenes.path.parent.iterdir()] == [scenes.path.name]
@@ -267,9 +270,9 @@ def test_refusals_are_one_line_and_two(scenes: Bundle, tmp_path: Path, capsys) -
 
 def test_firmware_is_a_command_and_a_group(scenes: Bundle, tmp_path: Path, capsys) -> None:
     assert command_line.main(["firmware", "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "MODEL" in said
-    assert "tinyscene firmware export, tinyscene firmware serial" in said
+    output = capsys.readouterr().out
+    assert "MODEL" in output
+    assert "tinyscene firmware export, tinyscene firmware serial" in output
     assert command_line.main(["firmware", "export", "--help"]) == 0
     assert "--as" in capsys.readouterr().out
     assert command_line.main(["firmware", "exprot"]) == 2

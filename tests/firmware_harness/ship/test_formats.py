@@ -1,4 +1,4 @@
-"""Each kind of folder against the published rules of its kind."""
+"""Each kind of folder follows the published specification of its kind."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_arduino(scenes: Bundle) -> None:
 
 @pytest.mark.needs_module("kconfiglib")
 def test_zephyr(scenes: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zephyr's module.yml (scripts/zephyr_module.py), Kconfig as Kconfiglib reads it, and the paths they name."""
+    """Zephyr's module.yml (scripts/zephyr_module.py), Kconfig as Kconfiglib reads it, and the paths in them."""
 
     import kconfiglib
 

@@ -1,4 +1,4 @@
-"""The self-test notices what has changed, and reads the constants of C as the compiler does."""
+"""The self-test detects changes, and its reader of C constants agrees with the compiler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.firmware_harness.machines import on
-from tests.firmware_harness.ship.boards import HEAR, link, run
+from tests.firmware_harness.ship.boards import PRINT_REPORTS, link, run
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, Target
 from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.ship.constants import constant_arrays
@@ -40,7 +40,7 @@ def _one(text: str) -> bytes:
     return array.data
 
 
-def test_constants_are_read_as_c_means_them() -> None:
+def test_constants_have_the_values_of_c() -> None:
     assert _one("static const TS_ALIGNED int8_t a[3] = {\n    1, -2, 127,\n};") == b"\x01\xfe\x7f"
     assert _one("static const float a[2] = {\n    0x1.8p1f, -0x1p-3f,\n};") == struct.pack("<2f", 3.0, -0.125)
     assert _one("static const Rescale a[1] = {\n    RESCALE(7, 0x1p-1f),\n};") == struct.pack("<f", 0.5)
@@ -52,13 +52,13 @@ def test_constants_are_read_as_c_means_them() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("static const Padded a[1] = {\n    {1, 2},\n};", "no known bytes"),
+        ("static const Padded a[1] = {\n    {1, 2},\n};", "unsupported type"),
         ("static const int8_t a[1] = {\n    SIZE(3),\n};", "unknown macro"),
-        ("static const int8_t a[1] = {\n    size,\n};", "cannot be read"),
-        ("static const Nested a[1] = {\n    {0x1p0f, 0x1p1f},\n};", "values in each element"),
+        ("static const int8_t a[1] = {\n    size,\n};", "unsupported value"),
+        ("static const Nested a[1] = {\n    {0x1p0f, 0x1p1f},\n};", "values per element"),
     ],
 )
-def test_constants_that_cannot_be_read_are_refused(text: str, complaint: str) -> None:
+def test_unsupported_constants_are_refused(text: str, complaint: str) -> None:
     with pytest.raises(FirmwareError, match=complaint):
         constant_arrays(text, HEADER)
 
@@ -74,7 +74,7 @@ def test_every_constant_array_is_covered(cpu: str, rounding: str, scenes: Bundle
     assert f"0x{zlib.crc32(b''.join(by_name.values())):08x}u" in product.header()
 
 
-def test_golden_input_is_noise_that_uses_every_code(scenes: Bundle) -> None:
+def test_golden_input_is_noise_over_every_code(scenes: Bundle) -> None:
     codes = golden_input(scenes.graph)
     assert codes.shape == scenes.graph.tensors[scenes.graph.input].shape
     assert np.unique(codes).size > 150
@@ -88,12 +88,12 @@ def product(scenes: Bundle, build_folder: Path) -> tuple[Product, Path]:
 
 
 @pytest.mark.parametrize("target", [on(HOST), on(CORTEX_M4)])
-def test_a_flipped_constant_byte_is_noticed(target: Target, product: tuple[Product, Path], tmp_path: Path) -> None:
-    made, folder = product
-    image = link(target, [HEAR, folder / "src" / "asc.c"], [folder / "include"], tmp_path / "hear")
+def test_a_flipped_constant_byte_is_detected(target: Target, product: tuple[Product, Path], tmp_path: Path) -> None:
+    exported, folder = product
+    image = link(target, [PRINT_REPORTS, folder / "src" / "asc.c"], [folder / "include"], tmp_path / "reports")
     assert run(target, image).lines[0] == "self-test 0"
-    weights = max((array.data for array in made.arrays), key=len)
-    window = next(array.data for array in made.arrays if array.name == "ts_window")
+    weights = max((array.data for array in exported.arrays), key=len)
+    window = next(array.data for array in exported.arrays if array.name == "ts_window")
     for constants in (weights, window):
         data = bytearray(image.read_bytes())
         assert data.count(constants) == 1
@@ -107,12 +107,12 @@ def test_a_flipped_constant_byte_is_noticed(target: Target, product: tuple[Produ
 
 
 @pytest.mark.needs_tool("gcc")
-def test_wrong_arithmetic_is_noticed(product: tuple[Product, Path], tmp_path: Path) -> None:
+def test_wrong_arithmetic_is_detected(product: tuple[Product, Path], tmp_path: Path) -> None:
     _, folder = product
     text = (folder / "src" / "asc.c").read_text()
     right = "return (value >> bits) + ((value & mask) > threshold ? 1 : 0);"
     assert text.count(right) == 1
     (tmp_path / "asc.c").write_text(text.replace(right, "return (value + 0 * mask * threshold) >> bits;"))
-    image = link(HOST, [HEAR, tmp_path / "asc.c"], [folder / "include"], tmp_path / "hear")
+    image = link(HOST, [PRINT_REPORTS, tmp_path / "asc.c"], [folder / "include"], tmp_path / "reports")
     ran = run(HOST, image)
     assert (ran.lines[0], ran.code) == ("self-test -5", 5)

@@ -1,4 +1,4 @@
-"""The serial harness on emulated boards, driven through a pseudo-terminal as the public runner does."""
+"""The serial harness on emulated boards, driven through a pseudo-terminal like the public runner."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def _expected(bundle: Bundle, vector: int, rounding: Rounding = "double") -> lis
 
 
 def _results(lines: list[str]) -> list[float]:
-    (found,) = [match for line in lines if (match := re.fullmatch(r"m-results-\[([^]]+)\]", line))]
-    return [float(value) for value in found[1].split(",")]
+    (results,) = [match for line in lines if (match := re.fullmatch(r"m-results-\[([^]]+)\]", line))]
+    return [float(value) for value in results[1].split(",")]
 
 
-def test_a_board_without_its_emulator_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_emulator_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FirmwareError, match=r"apt-get install qemu-system-arm") as raised:
         SerialBoard(tmp_path / "serial.elf", CORTEX_M4)
@@ -93,13 +93,13 @@ def test_microseconds_are_thousands_of_instructions(m4: Runner, scenes: Bundle) 
 
 
 @pytest.mark.parametrize("target", [on(TARGETS[name]) for name in SERIAL_PORTS if name != "cortex-m4"])
-def test_every_board_with_a_port_answers(target: Target, scenes: Bundle, tmp_path: Path) -> None:
+def test_every_board_with_a_port_responds(target: Target, scenes: Bundle, tmp_path: Path) -> None:
     with _board(scenes, target, tmp_path / "b", "single") as board, Runner(board.path) as runner:
         runner.load(scenes.golden().inputs[1].tobytes())
         assert _results(runner.command("infer 1 0")) == _expected(scenes, 1, "single")
 
 
-def test_what_cannot_be_done_is_said_and_the_board_goes_on(m4: Runner, scenes: Bundle) -> None:
+def test_invalid_commands_are_refused_and_the_board_continues(m4: Runner, scenes: Bundle) -> None:
     data = scenes.golden().inputs[0].tobytes()
     for text, answer in (
         ("nmae", "e-[Unknown command: nmae]"),
@@ -120,7 +120,7 @@ def test_what_cannot_be_done_is_said_and_the_board_goes_on(m4: Runner, scenes: B
     assert m4.command("db load 3") == ["m-[Expecting 3 bytes]"]
     assert m4.command("infer 1 0") == ["e-[Input is not loaded: 280 bytes wanted]"]
     assert m4.command("db 0g") == ["e-[Invalid hex digit '0g']"]
-    assert m4.command("db 01FfAb77") == ["m-load-done"]  # what is too much is left aside
+    assert m4.command("db 01FfAb77") == ["m-load-done"]  # excess bytes are ignored
     assert m4.command("db print") == ["m-buffer-01-ff-ab"]
     assert m4.command("db 00") == []
     assert m4.command("") == []
@@ -132,7 +132,7 @@ def test_what_cannot_be_done_is_said_and_the_board_goes_on(m4: Runner, scenes: B
     assert m4.command("db print 0") == m4.command("db print 4 280") == m4.command("db print 4 -1")[1:] == []
 
 
-def test_before_load_there_is_nowhere_to_put_bytes(scenes: Bundle, tmp_path: Path, needs_tool) -> None:
+def test_bytes_before_load_are_refused(scenes: Bundle, tmp_path: Path, needs_tool) -> None:
     needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
     with _board(scenes, CORTEX_M4, tmp_path / "b") as board, Runner(board.path) as runner:
         boot = runner.greeting[: runner.greeting.index("m-ready") + 1]
@@ -143,22 +143,22 @@ def test_before_load_there_is_nowhere_to_put_bytes(scenes: Bundle, tmp_path: Pat
 
 
 @pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
-def test_the_command_serves_until_interrupted(scenes: Bundle) -> None:
+def test_the_command_runs_until_interrupted(scenes: Bundle) -> None:
     words = [sys.executable, "-m", "tinyscene", "firmware", "serial", str(scenes.path), "--target", "cortex-m55"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
-        assert served.stdout is not None
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as board:
+        assert board.stdout is not None
         try:
-            path, _, rest = served.stdout.readline().partition(": ")
+            path, _, rest = board.stdout.readline().partition(": ")
             assert "Cortex-M55" in rest
             with Runner(path) as runner:
                 assert runner.command("name") == ["m-name-dut-[tinyscene]"]
-            served.send_signal(signal.SIGINT)
-            assert served.wait(timeout=30) == 130
+            board.send_signal(signal.SIGINT)
+            assert board.wait(timeout=30) == 130
         finally:
-            served.kill()  # or leaving the block would wait for ever
+            board.kill()  # otherwise leaving the block would wait for ever
     assert not os.path.exists(path)
 
 
 def test_a_machine_without_a_known_port_is_refused(scenes: Bundle, capsys) -> None:
     assert command_line.main(["firmware", "serial", str(scenes.path), "--target", "riscv32"]) == 2
-    assert "serial port of riscv32: not known; expected cortex-m0plus or" in capsys.readouterr().err
+    assert "serial port of riscv32: unknown; expected cortex-m0plus or" in capsys.readouterr().err

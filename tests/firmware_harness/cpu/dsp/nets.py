@@ -1,4 +1,4 @@
-"""Graphs for the DSP kernels: every shape they take, and some that they must leave to the portable ones."""
+"""Graphs for the DSP kernels: every shape they support, and some that only the portable ones do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHANNELS = (1, 2, 3, 4, 5, 7, 8, 15, 18)
 
 
 def drawn_net(rng: Rng, n_nodes: int = 24) -> Graph:
-    """Layers one by one, each of an earlier activation."""
+    """Separate layers, each of an earlier activation."""
     height, width = (int(v) for v in rng.choice(SIZES, 2))
     b = Builder(rng, "drawn", (height, width, int(rng.choice(CHANNELS))))
     pool = [b.input]
@@ -23,7 +23,7 @@ def drawn_net(rng: Rng, n_nodes: int = 24) -> Graph:
 
 
 def drawn_blocks(rng: Rng, n_blocks: int = 5) -> Graph:
-    """Inverted residuals of all kinds one after the other, some with GRN."""
+    """Consecutive inverted residuals of all kinds, some with GRN."""
     height, width = (int(v) for v in rng.choice(SIZES, 2))
     b = Builder(rng, "blocks", (height, width, int(rng.choice(CHANNELS[1:]))))
     x = b.input

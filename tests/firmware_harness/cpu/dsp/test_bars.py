@@ -1,4 +1,4 @@
-"""The largest networks on the emulated Cortex-M4: every byte, and what they may cost, so that a change shows.
+"""The largest networks on the emulated Cortex-M4: every byte, and limits of their cost, to detect regressions.
 
 Instructions are counted by -icount, so that the figures are the same on every machine.
 """
@@ -39,7 +39,7 @@ def test_instructions_memory_and_code(target: Target, variant: str, rounding: Ro
 
 
 def _figures(target: Target, variant: str, rounding: Rounding, optimise: Optimise) -> Figures:
-    """Of a network that computes what NumPy does."""
+    """Cost of a network whose output equals NumPy's."""
     rng = np.random.default_rng(40)
     graph = cp_mobile(rng, variant)
     codes = random_input(rng, graph)

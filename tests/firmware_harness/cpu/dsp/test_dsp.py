@@ -1,4 +1,4 @@
-"""Every byte of the DSP kernels is NumPy's: in assembly on the emulated Cortex-M4, in their C twins under sanitizers.
+"""Every byte of the DSP kernels equals NumPy's: assembly on the emulated Cortex-M4, C equivalents with sanitizers.
 
 A drawn net has many layers, so that one build and run tests many shapes.
 """
@@ -20,8 +20,8 @@ from tests.firmware_harness.machines import on
 from tests.firmware_harness.random_graphs import convolution, cp_mobile, unit_weights, with_quant
 from tests.graphs import Builder, random_input
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, HOST, Target
-from tinyscene.firmware_harness.cpu import kernel_set
 from tinyscene.firmware_harness.cpu.dsp_constants import offsets
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.arith import Quant, Rescale, Rounding, fixed_point, rescale_double
@@ -35,7 +35,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def kernels_of(graph: Graph, optimise: Optimise = "layers") -> list[str]:
-    return [call.layer.kernel for call in emit(graph, kernel_set("dsp"), optimise).calls]
+    return [call.layer.kernel for call in emit(graph, kernel_set_named("dsp"), optimise).calls]
 
 
 @both_rules
@@ -58,8 +58,8 @@ def test_drawn_blocks(target: Target, rounding: Rounding, seed: int, optimise: O
     assert_equal(target, graph, random_input(rng, graph, 3), rounding, optimise)
 
 
-def test_what_runs_as_one_call() -> None:
-    """The net that is measured has no call that the portable kernels run but its mean."""
+def test_fused_calls() -> None:
+    """In the measured net, only the mean runs on a portable kernel."""
     graph = cp_mobile(np.random.default_rng(40), "dcase25")
     assert kernels_of(graph, "speed") == ["ts_dsp_conv2d"] * 2 + ["ts_dsp_block"] * 6 + ["ts_dsp_conv2d", "ts_mean"]
     grn = cp_mobile(np.random.default_rng(40), "cpm23")
@@ -82,13 +82,13 @@ def test_other_processors(target: Target, rounding: Rounding) -> None:
 @both_rules
 @machines
 def test_more_inputs_than_one_pass_takes(target: Target, rounding: Rounding) -> None:
-    """The unrolled block has 32 steps of four inputs: 33 steps are two passes, 100 are four; rows odd and even."""
+    """The unrolled block has 32 steps of four inputs: 33 steps are two passes, 100 are four; odd and even rows."""
     rng = np.random.default_rng(2)
     b = Builder(rng, "deep", (3, 5, 131))
     x = b.conv(b.input, (1, 1), channels=400)
     x = b.conv(b.conv(x, (1, 1), channels=13), (3, 4), channels=6, pads=(1, 1, 1, 1))
     graph = checked(b, x)
-    assert [emit(graph, kernel_set("dsp")).calls[i].layer.fields["pointwise"]["passes"] for i in (0, 1)] == [2, 4]  # type: ignore[index]
+    assert [emit(graph, kernel_set_named("dsp")).calls[i].layer.fields["pointwise"]["passes"] for i in (0, 1)] == [2, 4]  # type: ignore[index]
     assert_equal(target, graph, random_input(rng, graph, 2), rounding)
 
 
@@ -139,7 +139,7 @@ def test_relu_with_any_zero_point(target: Target, rounding: Rounding, zero_point
 
 @machines
 def test_exact_ties(target: Target) -> None:
-    """Scales that are powers of two and a first layer that copies: half of what follows lies between two codes."""
+    """Scales that are powers of two and a first layer that copies: half of the sums are halfway between two codes."""
     b = Builder(np.random.default_rng(5), "ties", (16, 17, 2), Quant.per_tensor(0.5, 3))
     wide = b.conv(b.input, (1, 1), channels=6, relu=True)
     middle = b.conv(wide, (3, 3), pads=(1, 1, 1, 1), relu=True)
@@ -162,7 +162,7 @@ def test_exact_ties(target: Target) -> None:
 
 @both_rules
 @m4
-def test_factors_that_shift_to_the_left_are_left_to_the_portable_kernels(target: Target, rounding: Rounding) -> None:
+def test_factors_with_a_left_shift_use_the_portable_kernels(target: Target, rounding: Rounding) -> None:
     rng = np.random.default_rng(9)
     graph = convolution(rng, (3, 4, 5), (1, 1), channels=4, weight_scale=[0.01, 0.02, 30.0, 0.001])
     assert kernels_of(graph) == ["ts_conv2d"]
@@ -171,8 +171,8 @@ def test_factors_that_shift_to_the_left_are_left_to_the_portable_kernels(target:
 
 @both_rules
 @machines
-def test_channels_of_which_nothing_is_left(target: Target, rounding: Rounding) -> None:
-    """Scales near zero, as of channels that training has switched off: whatever goes in, the zero point comes out."""
+def test_channels_that_rescale_to_zero(target: Target, rounding: Rounding) -> None:
+    """Scales near zero, as of channels that training has disabled: the output is the zero point for every input."""
     rng = np.random.default_rng(9)
     graph = convolution(rng, (3, 4, 5), (1, 1), channels=4, weight_scale=[0.01, 2e-9, 1e-7, 3e-5])
     assert kernels_of(graph) == ["ts_dsp_conv2d"]
@@ -181,8 +181,8 @@ def test_channels_of_which_nothing_is_left(target: Target, rounding: Rounding) -
 
 @settings(max_examples=300, deadline=None)
 @given(seed=seeds, real=st.floats(2.0**-21, 0.4999), zero_point=st.integers(-128, 127))
-def test_folded_rounding_is_the_two_roundings(seed: int, real: float, zero_point: int) -> None:
-    """The offset, the sign and one shift against arith.py, on accumulators anywhere and beside ties."""
+def test_folded_rounding_equals_the_two_roundings(seed: int, real: float, zero_point: int) -> None:
+    """The offset, the sign and one shift compared with arith.py, on random accumulators and next to ties."""
     rng = np.random.default_rng(seed)
     multiplier, shift = fixed_point(np.array([real]))
     ((m, offset, right, _),) = offsets(

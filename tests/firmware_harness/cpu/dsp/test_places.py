@@ -1,4 +1,4 @@
-"""Outputs that lie over their inputs: never nearer than their calls allow, and never over anything else."""
+"""Outputs that overlap their inputs: only as far as their calls allow, and no other tensor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.firmware_harness.random_graphs import cp_mobile
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.runtime.plan import ALIGNMENT, Lead, Lifetime, place
 
@@ -15,7 +15,7 @@ from tinyscene.runtime.plan import ALIGNMENT, Lead, Lifetime, place
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_chain_with_leads(data: st.DataObject) -> None:
-    """Each output may overlap the one before it; a bystander of each step may overlap nothing."""
+    """Each output may overlap the one before it; another tensor of each step may overlap nothing."""
     sizes = data.draw(st.lists(st.integers(1, 4000), min_size=2, max_size=8))
     chain = [Lifetime(f"t{i}", n, i, i + 1) for i, n in enumerate(sizes)]
     bystanders = [Lifetime(f"s{i}", data.draw(st.integers(1, 500)), i, i) for i in range(1, len(sizes))]
@@ -47,10 +47,10 @@ def _led(offsets: dict[str, int], leads: dict[tuple[str, str], Lead], output: Li
     return ahead >= lead.lead_bytes or (lead.in_place and ahead == 0)
 
 
-def test_least_memory_is_less_than_what_speed_takes() -> None:
-    """`ram` stays below 48 KiB, and keeps widened weights where they are for nothing."""
+def test_ram_needs_less_memory_than_speed() -> None:
+    """`ram` stays below 48 KiB, and keeps widened weights where they need no further memory."""
     graph = cp_mobile(np.random.default_rng(40), "dcase25")
-    ram, speed = (emit(graph, kernel_set("dsp"), optimise) for optimise in ("ram", "speed"))
+    ram, speed = (emit(graph, kernel_set_named("dsp"), optimise) for optimise in ("ram", "speed"))
     assert ram.plan.arena_bytes <= 48 << 10 < speed.plan.arena_bytes
     kept = [call.layer.fields["pointwise"]["kept"] for call in ram.calls if "pointwise" in call.layer.fields]  # type: ignore[index]
     assert kept == [1, 1, 1]

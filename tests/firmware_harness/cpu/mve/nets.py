@@ -1,4 +1,4 @@
-"""What the tests of the Helium kernels share: the machine, the kernels of a graph, and GRN as it is exported."""
+"""Helpers of the tests of Helium kernels: the target, the kernels of a graph, and GRN as exported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.firmware_harness.machines import on
 from tinyscene.firmware_harness.build.targets import CORTEX_M55
-from tinyscene.firmware_harness.cpu import kernel_set
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime import ops
@@ -21,11 +21,11 @@ drawn = settings(max_examples=5, deadline=None, suppress_health_check=list(Healt
 
 
 def kernels_of(graph: Graph, optimise: Optimise = "layers") -> set[str]:
-    return {call.layer.kernel for call in emit(graph, kernel_set("mve"), optimise).calls}
+    return {call.layer.kernel for call in emit(graph, kernel_set_named("mve"), optimise).calls}
 
 
 def alike(graph: Graph, bias: bool = False) -> Graph:
-    """GRN's 1x1 depthwise convolutions with one weight for all channels, as it is exported, or also with one bias."""
+    """GRN's 1x1 depthwise convolutions with one weight for all channels, as exported, or also with one bias."""
     tensors = dict(graph.tensors)
     for node in graph.nodes:
         if isinstance(node.op, ops.DepthwiseConv2D) and graph.ins(node)[1].shape[1:3] == (1, 1):

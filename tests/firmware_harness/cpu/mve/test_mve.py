@@ -1,4 +1,4 @@
-"""Every byte of the Helium kernels on the emulated Cortex-M55 is NumPy's: shapes drawn at random, extremes, and ties.
+"""Every byte of the Helium kernels on the emulated Cortex-M55 equals NumPy's: random shapes, extremes, and ties.
 
 A drawn net reads any earlier activation in each of its many nodes, so that one build and run tests many shapes.
 """
@@ -29,7 +29,7 @@ def small(rng: Rng, limit: int) -> tuple[int, int]:
 
 
 def drawn_net(rng: Rng, n_nodes: int = 22) -> Graph:
-    """Shapes that the kernels take and some that they refuse, from one pixel on, any number of channels."""
+    """Shapes that the kernels support and some that they do not, from one pixel on, any number of channels."""
     height, width = (int(v) for v in rng.choice([1, 2, 3, 5, 8, 9, 17], 2))
     b = Builder(rng, "drawn", (height, width, int(rng.choice([1, 2, 3, 4, 7, 8, 15, 16, 17, 24]))))
     pool = [b.input]
@@ -147,7 +147,7 @@ def spread(rng: Rng, n: int, bits: float) -> Any:
     ("kernel", "channels", "name"), [((1, 1), 500, "conv2d"), ((3, 3), None, "depthwise"), ((1, 1), None, "affine")]
 )
 def test_sums_over_all_of_int32(kernel, channels, name, target: Target, rounding: Rounding) -> None:
-    """Biases up to the limits of int32 and factors from nearly one half to 2^-30: every shift, both ends."""
+    """Biases up to the limits of int32, factors from nearly one half to 2^-30: every shift, saturation at both ends."""
     rng = np.random.default_rng(8)
     n = channels or 500
     graph = convolution(
@@ -165,7 +165,7 @@ def test_sums_over_all_of_int32(kernel, channels, name, target: Target, rounding
 @m55
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_every_tie(bits: int, target: Target, rounding: Rounding) -> None:
-    """A factor of 2^-bits on all numbers around zero: both roundings of `double` meet ties of both signs."""
+    """A factor of 2^-bits on all numbers around zero: both roundings of `double` have ties of both signs."""
     bias = np.arange(-600, 600)
     zeros = np.zeros((1200, 1, 1, 1))
     out = Quant.per_tensor(1.0, 5)
@@ -198,7 +198,7 @@ CODES = np.arange(-128, 128, dtype=np.int8)
 @m55
 @pytest.mark.parametrize("scales", [(1.0, 1.0, 1.5), (1.0, 0.0012, 0.7), (0.0012, 1.0, 1.0), (0.5, 0.25, 1.0)])
 def test_sum_of_every_pair_of_codes(scales: tuple[float, float, float], target: Target, rounding: Rounding) -> None:
-    """Equal scales, nearly a thousand to one either way, powers of two; outputs that saturate and that do not."""
+    """Equal scales, a thousand to one in both directions, powers of two; outputs with and without saturation."""
     quants = (Quant.per_tensor(scales[0], -3), Quant.per_tensor(scales[1], 90), Quant.per_tensor(scales[2], 11))
     partner = np.ascontiguousarray(np.broadcast_to(CODES[None, None, :, None], (1, 256, 256, 1)))
     graph = pairwise(ops.Add(relu=scales[2] == 1.0), quants, (1, 256, 256, 1), partner)
@@ -221,7 +221,7 @@ def test_product_of_every_pair_of_codes(out_scale: float, target: Target, roundi
 @both_rules
 @m55
 def test_means_of_extremes(target: Target, rounding: Rounding) -> None:
-    """More pixels than a 16-bit sum holds, all of them at one end, or balanced about a tie."""
+    """More pixels than a 16-bit sum can represent, all at one end of the range, or balanced about a tie."""
     b = Builder(np.random.default_rng(1), "means", (33, 31, 19), Quant.per_tensor(0.5, 12))
     graph = b.graph(b.mean(b.mul(b.input, b.input)))
     even = np.where(np.arange(33 * 31 * 19).reshape(33, 31, 19) % 2 == 0, -3, 4)

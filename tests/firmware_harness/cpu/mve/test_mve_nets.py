@@ -1,4 +1,4 @@
-"""Several layers as one call, and whole nets, on the emulated Cortex-M55: every byte NumPy's, and what they cost."""
+"""Fused calls and whole nets on the emulated Cortex-M55: every byte equals NumPy's, and limits of their cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_grn_in_two_passes(bias: bool, kernel: str, target: Target, rounding: Ro
 
 
 def drawn_blocks(rng: Rng) -> Graph:
-    """Inverted residuals one after the other: both strides, any padding, sums either way round, sides."""
+    """Consecutive inverted residuals: both strides, any padding, sums in either order, side branches."""
     b = Builder(rng, "blocks", (int(rng.integers(3, 14)), int(rng.integers(9, 40)), int(rng.integers(1, 20))))
     x = b.input
     for summed in rng.permutation(["nothing", "input", "side", "input"]).tolist():
@@ -67,7 +67,7 @@ def test_drawn_blocks_row_by_row(seed: int, target: Target, rounding: Rounding) 
 @m55
 @pytest.mark.parametrize(("variant", "arena_bytes"), [("dcase25", 48128), ("cpm23", 45504)])
 def test_nets_in_little_memory(variant: str, arena_bytes: int, target: Target, rounding: Rounding) -> None:
-    """The issue asks for 48 KiB with at most 15 % more instructions."""
+    """48 KiB, with at most 15 % more instructions."""
     rng = np.random.default_rng(40)
     graph = cp_mobile(rng, variant)
     codes = random_input(rng, graph)
@@ -83,7 +83,7 @@ def test_nets_in_little_memory(variant: str, arena_bytes: int, target: Target, r
 @m55
 @pytest.mark.parametrize(("variant", "bar"), [("dcase25", 7.0e6), ("cpm23", 6.9e6)])
 def test_instructions(variant: str, bar: float, target: Target) -> None:
-    """The issue asks for 14 million at most; what has been reached stays."""
+    """At most 14 million instructions, and no more than reached so far."""
     rng = np.random.default_rng(40)
     graph = alike(cp_mobile(rng, variant))
     assert all(name.startswith("ts_mve") for name in kernels_of(graph, "speed"))

@@ -1,0 +1,1 @@
+"""Toolchains, targets and images: from emitted C to a linked program."""
