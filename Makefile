@@ -1,8 +1,8 @@
-# Every target sees to its own set-up first (.ci/setup), which takes no time when there is nothing to do.
-#   make demo       the whole chain on data it makes itself; DEMO="--data DIR" runs it on a TAU22-layout folder
-#   make test       linters and the test suite;  make test-all  with the slow tests too
-#   make test-docker   build the images of docker/ and try each, or IMAGES="pi dev"; takes docker, podman or buildah
-#   make lint       linters only;                make format    rewrite the sources as the linters want them
+# Every target runs the set-up (.ci/setup) first, which returns at once when it is up to date.
+#   make demo          run the whole chain on synthetic data; DEMO="--data DIR" uses a folder in TAU22 layout
+#   make test          run linters and tests;   make test-all  include the slow tests
+#   make test-docker   build and test the images of docker/; IMAGES="pi dev" selects; needs docker, podman or buildah
+#   make lint          run the linters;         make format    format the sources
 
 SHELL := /bin/bash
 BIN := .venv/bin
@@ -14,7 +14,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 demo: setup
 	$(BIN)/tinyscene demo $(DEMO)
 
-# The tests run even when a linter complains, and come last, so that their summary closes the output.
+# The tests also run when a linter fails, and run last, so that their summary ends the output.
 test: setup
 	@.ci/lint; lint=$$?; $(PYTEST) -m "not slow" && exit $$lint
 

@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tests.firmware_harness.random_graphs import CP_MOBILE, cp_mobile
 from tests.graphs import random_input

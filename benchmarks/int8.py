@@ -1,11 +1,11 @@
-"""What each way to int8 is worth on the published CP-Mobile: SQNR and agreement with float, and GRN's share of it.
+"""Compare quantisation methods on the published CP-Mobile: SQNR, agreement with float, and the error of each GRN.
 
-Calibrates on every other recording of `taipei` and of `esc10`, without labels, and asks about all others. Every figure
-is that of the exported integer graph under the `double` rule, not of fake-quantisation.
+Calibrates on every other recording of `taipei` and of `esc10`, without labels, and evaluates on all others. Each figure
+is that of the exported integer graph under the `double` rule, not of fake quantisation.
 
     python benchmarks/int8.py --shared DIR [--epochs N] [--out docs/results-int8.md]
 
-DIR is as for benchmarks/verify.py. With --epochs 0 the row of training is left out.
+DIR is as for benchmarks/verify.py. With --epochs 0 the row of quantisation-aware training is left out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,24 @@ import numpy as np
 import torch
 from verify import segments
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
-from tinyscene.export.quantise.calibration import batches
-from tinyscene.export.quantise.export import float_logits, int8_logits, network_input
-from tinyscene.export.quantise.fake_quant import QuantGRN, QuantNet
-from tinyscene.export.quantise.fold import GrnStep, fold
-from tinyscene.export.quantise.lower import lower
-from tinyscene.export.quantise.ptq import FOR_EXPORT, Ways, calibrate
-from tinyscene.export.quantise.qat import quantise_aware
+from tinyscene.export.quantise.fake_quant import QuantGRN
+from tinyscene.export.quantise.fold import GrnStep
+from tinyscene.export.quantise.layer_calibration import LayerCalibration
+from tinyscene.export.quantise.methods import quantise_aware, quantise_post_training
+from tinyscene.export.quantise.qat import QatTraining
+from tinyscene.export.quantise.quantised_model import QuantisedModel, float_logits, int8_logits, network_input
+from tinyscene.export.quantise.steps import (
+    EQUALISE,
+    FOLD,
+    INPUT_RANGE,
+    LOWER,
+    POST_TRAINING,
+    REMOVE_CONSTANT_CHANNELS,
+    Step,
+    calibrate_with,
+)
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.audio import read_audio
@@ -43,35 +52,43 @@ from tinyscene.training.data.tau22 import Clips, Dataset
 from tinyscene.training.distillation.soft_targets import SoftTargets
 from tinyscene.training.models.checkpoint import LoadedModel, load_any
 from tinyscene.training.recipe import QAT
+from tinyscene.training.run import Run
 from tinyscene.training.statistics import wilson_interval
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-int8.md"
 SETS = ("taipei", "esc10")
 CALIBRATION_SECONDS = 150  # of each set
-SILENT_DB = -60.0  # ESC-10 pads its clips with digital silence, to which scores are a tie
+SILENT_DB = -60.0  # ESC-10 pads its clips with digital silence, for which scores are a tie
 GRN_CLIPS = 64
-WAYS = {
-    "nearest weights, ranges from extremes": Ways(False, "extremes", "nearest", corrected_bias=False),
-    "nearest weights, ranges from percentiles": Ways(False, "percentile", "nearest", corrected_bias=False),
-    "nearest weights, ranges of least error": Ways(False, "least error", "nearest", corrected_bias=False),
-    "+ corrected biases": Ways(False, "least error", "nearest"),
-    "+ equalised channels": Ways(True, "least error", "nearest"),
-    "+ compensated weights: what `export --ptq` does": FOR_EXPORT,
+
+
+def _steps(options: LayerCalibration, *, equalised: bool = False) -> tuple[Step, ...]:
+    before = (FOLD, EQUALISE) if equalised else (FOLD,)
+    return (*before, INPUT_RANGE, calibrate_with(options), LOWER, REMOVE_CONSTANT_CHANNELS)
+
+
+METHODS = {
+    "nearest weights, ranges from extremes": _steps(LayerCalibration("extremes", "nearest", corrected_bias=False)),
+    "nearest weights, ranges from percentiles": _steps(LayerCalibration("percentile", "nearest", corrected_bias=False)),
+    "nearest weights, ranges of least error": _steps(LayerCalibration("least error", "nearest", corrected_bias=False)),
+    "+ corrected biases": _steps(LayerCalibration("least error", "nearest")),
+    "+ equalised channels": _steps(LayerCalibration("least error", "nearest"), equalised=True),
+    "+ compensated weights: `export --ptq`": POST_TRAINING,
 }
-PAGE = """# The published CP-Mobile in int8, way by way
+PAGE = """# The published CP-Mobile in int8, method by method
 
 Written by `python benchmarks/int8.py --shared DIR`; do not edit. The network is the checkpoint of the 2023 winner
 (32 channels, 2.3, 3.0, with GRN). Calibrated on {calibration} seconds of every other recording of `taipei` (scenes of
-one city) and `esc10` (environmental sounds), without labels; asked about {asked} seconds of the others, digital silence
-left out. SQNR is that of the scores; agreement is the share of clips with the float network's answer, with its 95 %
-interval.
+one city) and `esc10` (environmental sounds), without labels; evaluated on {evaluated} seconds of the others, without
+digital silence. SQNR is that of the scores; agreement is the share of clips with the float network's prediction, with
+its 95 % interval.
 
-{ways}
+{methods}
 
 ## GRN
 
-Each GRN alone, as `export --ptq` makes it: its float function of the int8 input it gets, against its int8 output on
-{grn_clips} unheard seconds; and what one rounding of that output would leave.
+Each GRN alone, as quantised by `export --ptq`: SQNR of its int8 output relative to its float function of the same int8
+input, on {grn_clips} seconds that calibration did not use; and the SQNR after a single rounding of the output.
 
 {grns}
 """
@@ -103,50 +120,40 @@ def audio(folder: Path, model: LoadedModel, remainder: int) -> Audio:
     return Audio(np.stack(waveforms), np.stack([log_mel(w / np.float32(INT16_FULL_SCALE)) for w in waveforms]))
 
 
-def calibrated(model: LoadedModel, log_mels: np.ndarray, ways: Ways) -> QuantNet:
-    net = QuantNet(fold(model.model, log_mels.shape[1:]))
-    calibrate(net, batches(log_mels), floor=model.frontend.floor, ways=ways)
-    return net
-
-
-def trained(model: LoadedModel, heard: list[Audio], log_mels: np.ndarray, epochs: int) -> QuantNet:
-    """Quantisation-aware training on the calibration recordings; the float network's answers are the labels."""
-    waveforms = np.concatenate([a.waveforms for a in heard])
-    logits = float_logits(model.model, np.concatenate([a.log_mels for a in heard]))
+def trained(model: LoadedModel, calibration: list[Audio], log_mels: np.ndarray, epochs: int) -> QuantisedModel:
+    """Quantisation-aware training on the calibration recordings; the float network's predictions are the labels."""
+    waveforms = np.concatenate([a.waveforms for a in calibration])
+    logits = float_logits(model.model, np.concatenate([a.log_mels for a in calibration]))
     names = tuple(f"{i}.wav" for i in range(len(waveforms)))
     records = tuple(Record(name, "", "here", name, "0", "0", "a") for name in names)
     clips = Clips(records, waveforms, logits.argmax(axis=1))
     last = clips.take(np.arange(len(clips))[-64:])
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
-        return quantise_aware(
-            model.model,
-            frontend=model.frontend,
-            settings=QAT.model_copy(update={"epochs": epochs, "validate_every": epochs, "learning_rate": 1e-5}),
-            dataset=Dataset(model.labels, model.frontend.sample_rate_hz, clips, last, last),
-            soft_targets=SoftTargets(names, logits),
-            run_dir=Path(scratch),
-            seed=0,
-            calibration=batches(log_mels),
-        )
+        settings = QAT.model_copy(update={"epochs": epochs, "validate_every": epochs, "learning_rate": 1e-5})
+        dataset = Dataset(model.labels, model.frontend.sample_rate_hz, clips, last, last)
+        run = Run(dataset, Path(scratch), seed=0)
+        training = QatTraining(model.frontend, settings, run, SoftTargets(names, logits))
+        return quantise_aware(model, "cpm23", log_mels, training)
 
 
-def decibels(wanted: np.ndarray, got: np.ndarray) -> float:
-    return float(10 * np.log10(np.square(wanted).sum() / max(np.square(wanted - got).sum(), 1e-30)))
+def sqnr_db(exact: np.ndarray, quantised: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(exact).sum() / max(np.square(exact - quantised).sum(), 1e-30)))
 
 
-def judged(graph: Graph, model: LoadedModel, asked: dict[str, Audio]) -> list[str]:
+def sqnr_and_agreement(graph: Graph, model: LoadedModel, evaluation: dict[str, Audio]) -> list[str]:
     """SQNR and agreement on each set, as cells."""
     cells = []
-    for heard in asked.values():
-        wanted, got = float_logits(model.model, heard.log_mels), int8_logits(graph, heard.log_mels)
-        same = int(np.sum(wanted.argmax(axis=1) == got.argmax(axis=1)))
-        low, high = wilson_interval(same, len(wanted))
-        cells += [f"{decibels(wanted, got):.1f} dB", f"{same / len(wanted):.1%} ({low:.1%} to {high:.1%})"]
+    for clips in evaluation.values():
+        exact, quantised = float_logits(model.model, clips.log_mels), int8_logits(graph, clips.log_mels)
+        same = int(np.sum(exact.argmax(axis=1) == quantised.argmax(axis=1)))
+        low, high = wilson_interval(same, len(exact))
+        cells += [f"{sqnr_db(exact, quantised):.1f} dB", f"{same / len(exact):.1%} ({low:.1%} to {high:.1%})"]
     return cells
 
 
 @torch.no_grad()
-def grn_rows(net: QuantNet, graph: Graph, log_mels: np.ndarray) -> list[list[str]]:
+def grn_rows(model: QuantisedModel, log_mels: np.ndarray) -> list[list[str]]:
+    net, graph = model.net, model.graph
     trace: dict[str, np.ndarray] = {}
     run(graph, network_input(graph, log_mels), trace=trace)
 
@@ -159,12 +166,12 @@ def grn_rows(net: QuantNet, graph: Graph, log_mels: np.ndarray) -> list[list[str
         if isinstance(step, GrnStep):
             layer = net.layer_of(step)
             assert isinstance(layer, QuantGRN)
-            x, wanted = real(step.inputs[0]), layer(real(step.inputs[0]))
+            x, exact = real(step.inputs[0]), layer(real(step.inputs[0]))
             output = net.range_of(step.name)
             output.rounding = True
             figures = (
-                decibels(wanted.numpy(), real(step.name).numpy()),
-                decibels(wanted.numpy(), output(wanted).numpy()),
+                sqnr_db(exact.numpy(), real(step.name).numpy()),
+                sqnr_db(exact.numpy(), output(exact).numpy()),
             )
             rows.append([step.name, str(x.shape[1]), *(f"{figure:.1f} dB" for figure in figures)])
     return rows
@@ -173,33 +180,34 @@ def grn_rows(net: QuantNet, graph: Graph, log_mels: np.ndarray) -> list[list[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--epochs", type=int, default=4, metavar="N", help="of quantisation-aware training")
+    parser.add_argument("--epochs", type=int, default=4, metavar="N", help="epochs of quantisation-aware training")
     parser.add_argument("--out", type=Path, default=RESULTS)
     a = parser.parse_args()
     model = load_any(a.shared / "cpm23" / "cpm23.ckpt")
-    heard = [audio(a.shared / name, model, 0) for name in SETS]
-    asked = {name: audio(a.shared / name, model, 1) for name in SETS}
+    calibration = [audio(a.shared / name, model, 0) for name in SETS]
+    evaluation = {name: audio(a.shared / name, model, 1) for name in SETS}
     rows, started = [], time.perf_counter()
-    spread = [np.linspace(0, len(h.log_mels) - 1, CALIBRATION_SECONDS).astype(int) for h in heard]
-    log_mels = np.concatenate([h.log_mels[chosen] for h, chosen in zip(heard, spread, strict=True)])
-    for name, ways in WAYS.items():
-        net = calibrated(model, log_mels, ways)
-        graph = lower(net, name="cpm23", labels=model.labels)
-        rows.append([name, *judged(graph, model, asked)])
+    spread = [np.linspace(0, len(one.log_mels) - 1, CALIBRATION_SECONDS).astype(int) for one in calibration]
+    log_mels = np.concatenate([one.log_mels[chosen] for one, chosen in zip(calibration, spread, strict=True)])
+    for name, steps in METHODS.items():
+        quantised = quantise_post_training(model, "cpm23", log_mels, steps)
+        rows.append([name, *sqnr_and_agreement(quantised.graph, model, evaluation)])
         print(*rows[-1], f"{time.perf_counter() - started:.0f} s", sep=" | ", flush=True)
-    unheard = np.concatenate([one.log_mels for one in asked.values()])
-    grns = grn_rows(net, graph, unheard[np.linspace(0, len(unheard) - 1, GRN_CLIPS).astype(int)])
+    others = np.concatenate([one.log_mels for one in evaluation.values()])
+    grns = grn_rows(quantised, others[np.linspace(0, len(others) - 1, GRN_CLIPS).astype(int)])
     if a.epochs:
-        graph = lower(trained(model, heard, log_mels, a.epochs), name="cpm23", labels=model.labels)
-        rows.append([f"trained on for {a.epochs} epochs, without labels", *judged(graph, model, asked)])
+        graph = trained(model, calibration, log_mels, a.epochs).graph
+        rows.append(
+            [f"fine-tuned for {a.epochs} epochs, without labels", *sqnr_and_agreement(graph, model, evaluation)]
+        )
         print(*rows[-1], f"{time.perf_counter() - started:.0f} s", sep=" | ", flush=True)
     head = ["", *(f"{name}, {what}" for name in SETS for what in ("SQNR", "agreement"))]
-    counts = " and ".join(f"{len(one.log_mels)} ({name})" for name, one in asked.items())
+    counts = " and ".join(f"{len(one.log_mels)} ({name})" for name, one in evaluation.items())
     a.out.write_text(
         PAGE.format(
             calibration=len(log_mels),
-            asked=counts,
-            ways="\n".join(table(head, rows, numbers=4)),
+            evaluated=counts,
+            methods="\n".join(table(head, rows, numbers=4)),
             grn_clips=GRN_CLIPS,
             grns="\n".join(table(["GRN", "channels", "int8", "one rounding"], grns, numbers=3)),
         )

@@ -1,10 +1,10 @@
-"""A newcomer's path, timed: from a clone of this tree to the first label, each step in a folder of its own.
+"""Time from a clone of this tree to the first label, step by step, in a new folder.
 
-    python benchmarks/newcomer.py --bundle BUNDLE            the base install answers a recording with a bundle
-    python benchmarks/newcomer.py --bundle BUNDLE --train    and: .ci/setup, made-up scenes, training, export, a label
+    python benchmarks/newcomer.py --bundle BUNDLE            the base install classifies a recording with a bundle
+    python benchmarks/newcomer.py --bundle BUNDLE --train    also .ci/setup, synthetic scenes, training, export, a label
 
-Packages come from the package index that pip is set up for, without pip's cache unless --cache is given, so the first
-figures depend on the network. Refuses a tree that is no git clone. Prints a Markdown table of seconds.
+Packages come from the package index that pip is configured for, without pip's cache unless --cache is given, so the
+figures depend on the network. Refuses a tree that is not a git clone. Prints a Markdown table of seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ learning_rate: 2.0e-3
 
 
 class Steps:
-    """Runs commands in one folder and keeps the seconds of each."""
+    """Runs commands in one folder and records the seconds of each."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
@@ -55,13 +55,13 @@ class Steps:
 
 
 def measure(folder: Path, bundle: Path, *, train: bool, cache: bool) -> Steps:
-    """Both paths, or the first alone; ``folder`` is empty."""
+    """Time the first path, and with ``train`` the second; ``folder`` must be empty."""
     rng = np.random.default_rng(0)
     soundfile.write(folder / "clip.wav", rng.normal(0.0, 0.1, 44_100), 44_100, subtype="PCM_16")
     ours = {"PYTHONPATH", "VIRTUAL_ENV"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     steps = Steps(folder, environment if cache else {**environment, "PIP_NO_CACHE_DIR": "1"})
-    ready = "a bundle that is there"
+    ready = "an existing bundle"
     steps.run(ready, "git clone", "git", "clone", "--quiet", TREE, "tinyscene")
     steps.run(ready, "virtual environment", sys.executable, "-m", "venv", "env")
     base, versions = folder / "env" / "bin", folder / "tinyscene" / "docker" / "constraints.txt"
@@ -69,7 +69,7 @@ def measure(folder: Path, bundle: Path, *, train: bool, cache: bool) -> Steps:
     label = steps.run(ready, "tinyscene run", base / "tinyscene", "run", bundle, "clip.wav", "--quiet")
     print(f"first label: {label.strip()}", file=sys.stderr)
     if train:
-        own = "a network of one's own"
+        own = "a newly trained network"
         (folder / "quick.yaml").write_text(RECIPE)
         steps.run(own, ".ci/setup, with PyTorch and all extras", folder / "tinyscene" / ".ci" / "setup")
         tinyscene = folder / "tinyscene" / ".venv" / "bin" / "tinyscene"
@@ -79,21 +79,21 @@ def measure(folder: Path, bundle: Path, *, train: bool, cache: bool) -> Steps:
             ("export", "run/student.pt", "--ptq", "scenes/audio", "--out", "bundle"),
             ("run", "bundle", "clip.wav", "--quiet"),
         ):
-            said = steps.run(own, f"tinyscene {title}", tinyscene, *title.split(), *words)
-        print(f"first label: {said.strip()}", file=sys.stderr)
+            printed = steps.run(own, f"tinyscene {title}", tinyscene, *title.split(), *words)
+        print(f"first label: {printed.strip()}", file=sys.stderr)
     return steps
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="a bundle folder")
-    parser.add_argument("--train", action="store_true", help="the longer path too")
+    parser.add_argument("--train", action="store_true", help="time the longer path too")
     parser.add_argument("--cache", action="store_true", help="let pip use its cache")
-    given = parser.parse_args()
+    options = parser.parse_args()
     if not (TREE / ".git").exists():
-        sys.exit(f"{TREE}: no git clone")
+        sys.exit(f"{TREE}: not a git clone")
     with tempfile.TemporaryDirectory(prefix="tinyscene-newcomer-") as folder:
-        steps = measure(Path(folder), given.bundle.resolve(), train=given.train, cache=given.cache)
+        steps = measure(Path(folder), options.bundle.resolve(), train=options.train, cache=options.cache)
     print("| path | step | s |\n|---|---|---:|")
     for path, title, seconds in steps.rows:
         print(f"| {path} | {title} | {seconds:.1f} |")

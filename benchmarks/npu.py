@@ -1,7 +1,7 @@
-"""Every CP-Mobile on every Ethos-U, estimated by Vela: share of ops, cycles, memory, and what GRN takes of them.
+"""Estimate every CP-Mobile on every Ethos-U with Vela: share of ops, cycles, memory, and the cycles of GRN.
 
-Weights are random, shapes and ops are those of trained networks. Writes a Markdown page; exit code 1 when an NPU leaves
-an op to the CPU.
+Weights are random, shapes and ops are those of trained networks. Writes a Markdown page. The exit code is 1 when an op
+would run on the CPU.
 
     python benchmarks/npu.py [--out docs/results-npu.md] [NETWORK...]
 """
@@ -17,14 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.formats.tflite_write import to_tflite
-from tinyscene.export.quantise.calibration import batches
-from tinyscene.export.quantise.export import quantised
-from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.targets.ethos_u import NPUS, Estimate, estimate
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph
@@ -39,24 +35,24 @@ from tinyscene.training.models.layers import GRN
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-npu.md"
 NETWORKS = tuple(name for name, config in MODELS.items() if config.arch == "cp_mobile")
 CLIPS = 8
-GAMMA = 0.4  # of GRN; with 0, as a fresh network has it, there would be nothing to compute
+GAMMA = 0.4  # of GRN; with 0, the initial value, GRN would compute nothing
 TITLE = """# The networks on Arm Ethos-U
 
 Written by `python benchmarks/npu.py`; do not edit. Estimates of Vela {vela} for the int8 file of each CP-Mobile, with
-random weights; nothing was executed. Cycles leave out what stays on the CPU, so the share of ops stands beside them.
-`tinyscene npu BUNDLE --min-npu-share 100` says the same of one bundle, names each op that falls back, and fails then.
+random weights; nothing was executed. Cycles do not include ops that run on the CPU, hence the columns on ops.
+`tinyscene npu BUNDLE --min-npu-share 100` estimates one bundle and fails if an op runs on the CPU.
 """
 GRN_TITLE = """
-## What GRN takes
+## Cycles of GRN
 
-The same networks with and without it. An earlier way of putting GRN into int8 ops took 60 k of 1.0 M cycles on
-`ethos-u55-128` for a network of the size of `cpm23-32l`, at 28.6 dB.
+The same networks with and without GRN. An earlier int8 form of GRN took 60 k of 1.0 M cycles on `ethos-u55-128` for a
+network of the size of `cpm23-32l`, at 28.6 dB.
 """
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One network on one NPU; ``without_grn`` in cycles, None where it has none."""
+    """The estimate of one network on one NPU; ``without_grn`` in cycles, None for a network without GRN."""
 
     network: str
     macs: int
@@ -65,7 +61,7 @@ class Measured:
 
 
 def graph_of(name: str, *, grn: bool) -> Graph:
-    """The network quantised after training on noise."""
+    """Return the network with random weights, quantised with noise as calibration data."""
     torch.manual_seed(0)
     config = named_config(name).model_copy(update={"grn": grn})
     frontend = preset("dcase25" if name == "dcase25" else "cpm23")
@@ -75,9 +71,7 @@ def graph_of(name: str, *, grn: bool) -> Graph:
             torch.nn.init.constant_(module.gamma, GAMMA)
     noise = np.random.default_rng(0).normal(0.0, 0.1, (CLIPS, frontend.clip_samples)).astype(np.float32)
     log_mels = np.stack([LogMel(frontend)(clip) for clip in noise])
-    net = QuantNet(fold(model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, batches(log_mels), floor=frontend.floor)
-    return quantised(LoadedModel(model, config, frontend, tuple("abcdefghij")), net, name).graph
+    return quantise_post_training(LoadedModel(model, config, frontend, tuple("abcdefghij")), name, log_mels).graph
 
 
 def measured(names: tuple[str, ...]) -> list[Measured]:
@@ -127,9 +121,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", default=NETWORKS)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    a = parser.parse_args()
-    rows = measured(tuple(a.networks))
-    a.out.write_text(page(rows))
+    options = parser.parse_args()
+    rows = measured(tuple(options.networks))
+    options.out.write_text(page(rows))
     if any(row.estimate.ops_on_cpu for row in rows):
         raise SystemExit(1)
 

@@ -1,7 +1,7 @@
-"""The published CP-Mobile on an emulated Raspberry Pi: are its answers those of this machine, byte for byte?
+"""The published CP-Mobile on an emulated Raspberry Pi, compared with the same engines on this machine, byte for byte.
 
-The bundle and the recordings are those of benchmarks/verify.py. Every second is asked of LiteRT, default and reference,
-and of ONNX Runtime, here and there; the ten int8 scores of each are compared. Exit code 1 when LiteRT's differ.
+The bundle and the recordings are those of benchmarks/verify.py. LiteRT, default and reference, and ONNX Runtime run on
+every second on both; the ten int8 scores of each are compared. Exit code 1 when LiteRT's differ.
 
     python benchmarks/pi.py --shared DIR [--clips N] [--out docs/results-pi.md] [ENGINE...]
 
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from verify import made_bundle, sets
+from verify import quantised_bundle, sets
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.targets.raspberry_pi import PROCESSORS, WHEELS, PiEngine, Processor, pi_root
 from tinyscene.runtime.arrays import I8
@@ -32,22 +32,21 @@ RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-pi.md"
 PAGE = """# The published CP-Mobile on an emulated Raspberry Pi
 
 Written by `python benchmarks/pi.py --shared DIR`; do not edit. The network is the checkpoint of the 2023 winner, int8
-with GRN, as in [the results of verify](results-verify.md). Its answers to {clips} seconds ({counts})
-are compared with those of the same engine on x86-64: ten int8 scores each. On the Pi run Debian's Python and the
-published arm64 wheels ({wheels}), under QEMU's
-user emulation, with the processor's own cpuinfo and with /sys.
+with GRN, as in [the results of verify](results-verify.md). Its ten int8 scores for each of {clips} seconds ({counts})
+are compared with those of the same engine on x86-64. The Pi runs Debian's Python and the published arm64 wheels
+({wheels}) under QEMU's user emulation, with the processor's own cpuinfo and with /sys.
 
 {table}
 
-QEMU does not tell how fast a Pi is, so no times are given. ONNX Runtime sums and multiplies real values, on each
-processor in its own way: what parts at near ties is listed in [the numeric
+QEMU does not model the speed of a Pi, so no times are given. ONNX Runtime sums and multiplies real values, in an order
+that depends on the processor; the resulting differences at near-ties are listed in [the numeric
 contract](numeric-contract.md#known-exceptions).
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """One engine on one processor, against itself here."""
+    """One engine on one emulated processor, compared with itself on this machine."""
 
     processor: Processor
     engine: str
@@ -57,16 +56,17 @@ class Row:
     labels_different: int
 
     def line(self) -> str:
-        verdict = "equal" if self.clips_different == 0 else f"up to {self.largest} apart"
-        alike, labels = self.clips - self.clips_different, self.clips - self.labels_different
+        verdict = "equal" if self.clips_different == 0 else f"differ by at most {self.largest}"
+        equal, labels = self.clips - self.clips_different, self.clips - self.labels_different
         name = f"{self.processor.board}, {self.processor.name}"
-        return f"| {name} | {self.engine} | {alike} of {self.clips} | {verdict} | {labels} of {self.clips} |"
+        return f"| {name} | {self.engine} | {equal} of {self.clips} | {verdict} | {labels} of {self.clips} |"
 
 
-def compared(bundle: Bundle, processor: Processor, engine: str, codes: I8, here: I8) -> Row:
-    there = PiEngine(bundle, processor, engine).output_codes(codes)
-    difference = np.abs(there.astype(int) - here).reshape(len(codes), -1).max(1)
-    labels = there.reshape(len(codes), -1).argmax(1) != here.reshape(len(codes), -1).argmax(1)
+def compared(bundle: Bundle, processor: Processor, engine: str, codes: I8, expected: I8) -> Row:
+    """``expected`` are the scores of the same engine on this machine."""
+    scores = PiEngine(bundle, processor, engine).output_codes(codes)
+    difference = np.abs(scores.astype(int) - expected).reshape(len(codes), -1).max(1)
+    labels = scores.reshape(len(codes), -1).argmax(1) != expected.reshape(len(codes), -1).argmax(1)
     return Row(processor, engine, len(codes), int((difference > 0).sum()), int(difference.max()), int(labels.sum()))
 
 
@@ -74,23 +74,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("engines", nargs="*", metavar="ENGINE", default=ENGINES, help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--clips", type=int, default=250, metavar="N", help="at most so many seconds of each set")
+    parser.add_argument("--clips", type=int, default=250, metavar="N", help="at most N seconds of each set")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     pi_root()
     rows = []
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
-        bundle, calibrated = made_bundle(options.shared, Path(scratch))
-        heard = {name: found.codes for name, found in sets(options.shared, bundle, calibrated, options.clips)}
-        codes = np.concatenate(list(heard.values()))
+        bundle, calibrated = quantised_bundle(options.shared, Path(scratch))
+        codes_of = {name: clips.codes for name, clips in sets(options.shared, bundle, calibrated, options.clips)}
+        codes = np.concatenate(list(codes_of.values()))
         for engine in options.engines:
-            here = open_engine(engine, bundle).output_codes(codes)
+            expected = open_engine(engine, bundle).output_codes(codes)
             for processor in PROCESSORS.values():
                 begin = time.perf_counter()
-                rows.append(compared(bundle, processor, engine, codes, here))
+                rows.append(compared(bundle, processor, engine, codes, expected))
                 print(f"{rows[-1].line()}  {time.perf_counter() - begin:.0f} s", flush=True)
-    head = "| processor | engine | clips answered alike | scores | labels alike |\n|---|---|---|---|---|"
-    counts = ", ".join(f"{len(found)} of {name}" for name, found in heard.items())
+    head = "| processor | engine | clips with equal scores | scores | equal labels |\n|---|---|---|---|---|"
+    counts = ", ".join(f"{len(part)} of {name}" for name, part in codes_of.items())
     table = "\n".join([head, *(row.line() for row in rows)])
     wheels = ", ".join(name.replace("==", " ") for name in WHEELS[:3])
     options.out.write_text(PAGE.format(clips=len(codes), counts=counts, wheels=wheels, table=table))

@@ -1,8 +1,8 @@
-"""Log-mel in NumPy beside librosa for the same front end, and a clip from samples to its label, all on one thread.
+"""Compare the speed of log-mel in NumPy and librosa, and time a clip from samples to label, on one thread.
 
-The three take turns, round by round, so that a busy machine slows them alike; what is compared are ratios of the same
-round, and their median is printed with the middle half. librosa is timed twice: as its users call it, and with its mel
-bank made beforehand, which it would otherwise make again for every clip.
+Both have the same front end. They alternate, round by round, so that load affects them equally. Ratios within a round
+are compared; the median and the middle half are printed. librosa is timed twice: by its usual call, and with a
+precomputed mel bank, which it otherwise computes for every clip.
 
     python benchmarks/runtime_logmel.py [BUNDLE] [--rounds N]
 """
@@ -24,7 +24,7 @@ os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.log_mel import LogMel
@@ -34,7 +34,7 @@ SPEC = preset("dcase25")
 
 
 def librosa_forms(samples: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
-    """Log-mel of ``samples`` by librosa, as one call and with a bank made once."""
+    """Return librosa's log-mel of ``samples``, by its usual call and with a precomputed mel bank."""
     import librosa
 
     stft = {"n_fft": SPEC.n_fft, "win_length": SPEC.win_length, "hop_length": SPEC.hop_length, "pad_mode": "reflect"}
@@ -48,7 +48,7 @@ def librosa_forms(samples: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
     def with_bank() -> np.ndarray:
         return np.log(bank @ np.abs(librosa.stft(samples, **stft)) ** 2 + SPEC.log_offset)
 
-    return {"librosa": as_called, "librosa, bank made once": with_bank}
+    return {"librosa": as_called, "librosa, precomputed bank": with_bank}
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -60,7 +60,7 @@ def timed(call: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", nargs="?", type=Path, help="also time samples to label with LiteRT")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=60, help="number of timings of each implementation")
     options = parser.parse_args()
     samples = np.random.default_rng(0).normal(0.0, 0.1, SPEC.clip_samples).astype(np.float32)
     log_mel = LogMel(SPEC)
@@ -74,7 +74,7 @@ def main() -> None:
     for call in forms.values():
         timed(call)
     seconds = np.array([[timed(call) for call in forms.values()] for _ in range(options.rounds)])
-    print(f"\n| of one clip of {SPEC.name} | best, ms | median, ms | times tinyscene's log-mel (middle half) |")
+    print(f"\n| one clip of {SPEC.name} | best, ms | median, ms | ratio to tinyscene's log-mel (middle half) |")
     print("|---|---|---|---|")
     for at, name in enumerate(forms):
         low, middle, high = np.percentile(seconds[:, at] / seconds[:, 0], [25, 50, 75])

@@ -1,8 +1,8 @@
-"""A stream of hours: memory, clock, columns, and whether its events are those of the offline result.
+"""Run a stream for hours and check memory, clock, log-mel columns, and that its events equal the offline result.
 
-Noise whose loudness changes every second is pushed in pieces of irregular length, as fast as it goes or at the pace of
-real time. Beside it each second is classified offline and smoothed by the same rule; every event must be the same.
-Exit code 1 when one differs, memory grows, the clock drifts, or a column of the log-mel is made twice or never.
+Noise whose level changes every second is pushed in pieces of irregular length, at full speed or in real time. Each
+second is also classified offline and smoothed by the same rule; every event must be equal. The exit code is 1 when an
+event differs, memory grows, the clock drifts, or a column of the log-mel is computed twice or never.
 
     python benchmarks/runtime_stream.py BUNDLE [--hours 6]
     python benchmarks/runtime_stream.py BUNDLE --hours 0.1667 --paced
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.host import Sensors
@@ -35,7 +35,7 @@ def clip(seed: int, samples: int) -> np.ndarray:
 
 
 def pieces(clips: int, samples: int, offline: list[np.ndarray], classifier: SceneClassifier) -> Iterator[np.ndarray]:
-    """The clips end to end, cut anew; each clip's offline scores are noted on the way."""
+    """Yield the clips end to end in pieces of random length; append each clip's offline scores to ``offline``."""
     lengths, waiting = np.random.default_rng(1), np.zeros(0, np.float32)
     for seed in range(clips):
         audio = clip(seed, samples)
@@ -50,16 +50,16 @@ def pieces(clips: int, samples: int, offline: list[np.ndarray], classifier: Scen
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--hours", type=float, default=6.0)
-    parser.add_argument("--paced", action="store_true", help="wait until each piece would have been recorded")
+    parser.add_argument("bundle", type=Path, help="a bundle folder")
+    parser.add_argument("--hours", type=float, default=6.0, help="length of the stream")
+    parser.add_argument("--paced", action="store_true", help="push in real time")
     options = parser.parse_args()
     classifier, sensors = SceneClassifier.open(options.bundle), Sensors()
     spec, smoothing = classifier.frontend, Smoothing()
     clips = round(options.hours * 3600 * spec.sample_rate_hz / spec.clip_samples)
     stream, smoother = classifier.stream(spec.sample_rate_hz, None, smoothing), Smoother(smoothing)
     offline: list[np.ndarray] = []
-    pushed, late, heard, unequal, settled_rss, latest = 0, [], 0, 0, 0, None
+    pushed, late, events, different, settled_rss, latest = 0, [], 0, 0, 0, None
     begin = time.perf_counter()
     for piece in pieces(clips, spec.clip_samples, offline, classifier):
         pushed += len(piece)
@@ -68,25 +68,25 @@ def main() -> None:
             time.sleep(max(0.0, due - time.perf_counter()))
         for event in stream.push(piece):
             late.append(time.perf_counter() - due)
-            unequal += not matches(event, smoother, offline.pop(0), classifier)
-            heard, latest = heard + 1, event
+            different += not matches(event, smoother, offline.pop(0), classifier)
+            events, latest = events + 1, event
         if not settled_rss and pushed > SETTLED_SHARE * clips * spec.clip_samples:
             settled_rss = sensors.read().rss_bytes or 0
     took = time.perf_counter() - begin
     grown = ((sensors.read().rss_bytes or 0) - settled_rss) / 1e6
     assert latest is not None
     print(f"{clips * spec.clip_samples / spec.sample_rate_hz / 3600:.2f} h of audio in {took:.0f} s, offline included")
-    print(f"{heard} events of {clips}, {unequal} of them unlike the offline result")
+    print(f"{events} events of {clips}, {different} different from the offline result")
     print(f"clock: the last event is at {latest.time_s:.6f} s, {pushed / spec.sample_rate_hz:.6f} s were pushed")
     columns = clips * spec.n_frames
-    print(f"columns: {stream.health.columns:,} made, {columns:,} wanted")
+    print(f"columns: {stream.health.columns:,} computed, {columns:,} expected")
     print(f"memory: grown by {grown:.2f} MB since the first {100 * SETTLED_SHARE:g} %")
     if options.paced:
         milliseconds = 1e3 * np.percentile(late, [50, 99, 100])
         print("events after their last sample: median {:.1f}, p99 {:.1f}, at most {:.1f} ms".format(*milliseconds))
     drift = abs(latest.time_s - pushed / spec.sample_rate_hz)
-    wrong = (heard != clips, unequal, stream.health.columns != columns, drift > 1e-6, grown >= GROWTH_MB)
-    sys.exit(any(wrong))
+    failures = (events != clips, different, stream.health.columns != columns, drift > 1e-6, grown >= GROWTH_MB)
+    sys.exit(any(failures))
 
 
 def matches(event: SceneEvent, smoother: Smoother, scores: np.ndarray, classifier: SceneClassifier) -> bool:

@@ -1,8 +1,8 @@
-"""How fast a recipe's student trains here, and whether its data come fast enough.
+"""Measure the training speed of a recipe's student, and the speed of the data pipeline.
 
-The student takes a few steps, on the GPU if there is one; the pipeline alone reads shuffled batches from a
-memory-mapped file. Below twice the step, the step would have to wait. What a whole recipe costs is said by
-`tinyscene recipe dry-run`.
+The student is trained for a few steps, on the GPU if one is available; the pipeline alone reads shuffled batches from a
+memory-mapped file. If it is less than twice as fast as the step, it may slow training down. `tinyscene recipe dry-run`
+estimates the time of a whole recipe.
 
     python benchmarks/training.py [RECIPE] [--steps N] [--batch N] [--compile]
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Clips, Dataset
@@ -30,7 +30,7 @@ LABELS = tuple(f"scene_{i}" for i in range(10))
 
 
 def noise(folder: Path, clips: int, rate_hz: int) -> Dataset:
-    """Clips of noise in a memory-mapped file, as decoding leaves them."""
+    """Return clips of noise in a memory-mapped file, as decoding writes them."""
     waveforms = np.lib.format.open_memmap(folder / "noise.npy", mode="w+", dtype=np.int16, shape=(clips, rate_hz))
     rng = np.random.default_rng(0)
     for row in waveforms:
@@ -44,27 +44,27 @@ def noise(folder: Path, clips: int, rate_hz: int) -> Dataset:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", nargs="?", default="p1-dfm")
-    parser.add_argument("--steps", type=int, default=3, help="an epoch, of three epochs")
-    parser.add_argument("--batch", type=int, default=0, help="clips a step; the recipe's by default")
-    parser.add_argument("--compile", action="store_true", help="the step compiled, too")
-    given = parser.parse_args()
-    recipe = load_recipe(given.recipe)
-    settings = recipe.model_copy(update={"batch_size": given.batch or recipe.batch_size, "pretrained": None})
+    parser.add_argument("recipe", nargs="?", default="p1-dfm", help="name of a recipe, or a YAML file")
+    parser.add_argument("--steps", type=int, default=3, help="steps per epoch; three epochs are timed")
+    parser.add_argument("--batch", type=int, default=0, help="clips per step (default: the recipe's)")
+    parser.add_argument("--compile", action="store_true", help="time the compiled step too")
+    options = parser.parse_args()
+    recipe = load_recipe(options.recipe)
+    settings = recipe.model_copy(update={"batch_size": options.batch or recipe.batch_size, "pretrained": None})
     network = build_network(settings, len(LABELS))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     with tempfile.TemporaryDirectory() as scratch:
-        dataset = noise(Path(scratch), given.steps * settings.batch_size, network.frontend.sample_rate_hz)
-        step = training_rate(network.model, network.frontend, settings, dataset, steps=given.steps)
-        pipeline = reading_rate(dataset, settings, 8 * given.steps)
-        if given.compile:
+        dataset = noise(Path(scratch), options.steps * settings.batch_size, network.frontend.sample_rate_hz)
+        step = training_rate(network, settings, dataset, steps=options.steps)
+        pipeline = reading_rate(dataset, settings, 8 * options.steps)
+        if options.compile:
             fresh, compiled = build_network(settings, len(LABELS)), settings.model_copy(update={"compile": True})
-            fast = training_rate(fresh.model, fresh.frontend, compiled, dataset, steps=given.steps)
+            fast = training_rate(fresh, compiled, dataset, steps=options.steps)
     parameters = parameter_count(network.model)
     print(f"student {recipe.network}, {parameters:,} parameters, batches of {settings.batch_size}, {device}")
     print(f"step {step:,.1f} clips/s, pipeline alone {pipeline:,.0f} clips/s: {pipeline / step:.1f} times the step")
-    if given.compile:
-        print(f"compiled step {fast:,.1f} clips/s: {fast / step:.2f} times the step as it is")
+    if options.compile:
+        print(f"compiled step {fast:,.1f} clips/s: {fast / step:.2f} times the uncompiled step")
 
 
 if __name__ == "__main__":

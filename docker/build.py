@@ -1,10 +1,10 @@
-"""Builds the images and runs each on something small: a bundle that is trained, exported and heard here and now.
+"""Build the container images and test each with a small bundle, which is trained and exported first.
 
     python docker/build.py [IMAGE...] [--engine docker|podman|buildah] [--built] [--log FILE.md]
 
-Without --engine the first that works is taken. This machine's package settings reach the builds, and no image keeps
-them: podman and buildah mount pip's configuration, docker passes the index variables of the environment. Ends in 1 when
-a build or a command inside fails.
+Without --engine the first available engine is used. Builds use this machine's package settings, and no image keeps
+them: podman and buildah mount pip's configuration, docker passes the index variables of the environment. The exit code
+is 1 when a build or a command in an image fails.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from engines import ENGINES, Docker, Mounts, call, foreign
 
@@ -29,9 +29,14 @@ WITHOUT_TORCH = 'import importlib.util as u; assert u.find_spec("torch") is None
 WITH_CUDA = 'import torch; assert torch.version.cuda; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
 UNPRIVILEGED = ("python", "-c", "import os; assert os.getuid() == 1000")
 PYTEST = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/src/pyproject.toml", "--rootdir", "/src")
-TESTS = ("runtime/test_arith.py", "runtime/test_kernels.py", "export/test_to_tflite.py", "firmware/test_build.py")
+TESTS = (
+    "runtime/test_arith.py",
+    "runtime/test_kernels.py",
+    "export/formats/test_tflite_write.py",
+    "firmware_harness/build/test_image.py",
+)
 RUN = ("tinyscene", "run", "bundle", "clip.wav", "--quiet")
-# What each image must do, in a folder that holds the bundle, a recording, a recipe and the scenes they were made from.
+# Commands that must succeed in each image, in a folder with the bundle, a recording, a recipe and synthetic scenes.
 SMOKE = {
     "firmware": (
         ("python", "-c", WITHOUT_TORCH),
@@ -54,23 +59,23 @@ SMOKE = {
     ),
 }
 RECIPE = "model: cpm23-8\nepochs: 1\nbatch_size: 80\nlearning_rate: 2.0e-3\nteachers: []\n"  # two steps
-LAST_LINES = 12  # of a command's output, on the page
+LAST_LINES = 12  # lines of a command's output on the page
 
 
-PAGE = """# The images, built and tried
+PAGE = """# Container images, built and tested
 
-Written by `python docker/build.py --log docs/results-containers.md`. Built by {engine} without caches, and each command
-below ran inside with success, as the image's user, on a folder with a small network that had just been trained on
-synthetic scenes. Sizes are unpacked. {emulated}
+Written by `python docker/build.py --log docs/results-containers.md`. The images were built by {engine} without caches.
+Each command below succeeded in the image, as the image's user, on a folder with a small network trained on synthetic
+scenes. Sizes are unpacked. {emulated}
 
 {table}
 
-{said}"""
-EMULATED = "The image for arm64 was built and run under\nQEMU's user emulation, hence its times."
+{output}"""
+EMULATED = "The image for arm64 was built and run under QEMU's user emulation, hence its times."
 
 
-def materials(folder: Path) -> None:
-    """Scenes, a recipe of two steps, the bundle it leads to, and a recording; anyone may write there."""
+def write_materials(folder: Path) -> None:
+    """Write synthetic scenes, a recipe of two steps, its bundle, and a recording; every user may write there."""
     (folder / "two-steps.yaml").write_text(RECIPE)
     for words in (
         ("data", "synth", "--out", "scenes", "--locations", "4", "--clips", "1"),
@@ -83,17 +88,17 @@ def materials(folder: Path) -> None:
 
 
 def pip_settings(folder: Path) -> Mounts:
-    """pip's configuration here as /etc/pip.conf, and the folders it points to, for the builds to mount."""
+    """Return what builds mount: pip's configuration as /etc/pip.conf, and the folders that it refers to."""
     listed = call([sys.executable, "-m", "pip", "config", "list"], "pip").splitlines()
     pairs = (line.partition("=") for line in listed)
-    found = {key.rpartition(".")[2]: ast.literal_eval(value) for key, _, value in sorted(pairs, reverse=True)}
+    settings = {key.rpartition(".")[2]: ast.literal_eval(value) for key, _, value in sorted(pairs, reverse=True)}
     mounts: dict[Path, str] = {}
     lines = ["[global]"]
-    for name, value in found.items():
+    for name, value in settings.items():
         words = []
         for word in value.split():
             path = Path(word.removeprefix("file://"))
-            if path.is_absolute() and path.exists():  # with what lies beside it: an index links there
+            if path.is_absolute() and path.exists():  # with its folder, to whose other files an index refers
                 inside = mounts.setdefault(path.parent, f"/run/pip/{len(mounts)}")
                 word = word.replace(str(path.parent), inside, 1)
             words.append(word)
@@ -104,63 +109,63 @@ def pip_settings(folder: Path) -> Mounts:
     return {**mounts, configuration: "/etc/pip.conf"}
 
 
-def built_and_tried(
+def build_and_test(
     image: str, engine: Docker, settings: Mounts, folder: Path, *, building: bool = True
 ) -> tuple[str, str]:
-    """A row of the table, and what the commands inside said."""
+    """Return a row of the table, and the output of the commands in the image."""
     begin = time.monotonic()
     if building:
         print(f"tinyscene-{image}: building", flush=True)
         engine.build(image, ROOT, settings)
-    built, said = time.monotonic(), []
+    built, outputs = time.monotonic(), []
     for words in (UNPRIVILEGED, ("tinyscene", "doctor"), *SMOKE[image]):
         lines = engine.run(image, list(words), {folder: "/data"}).rstrip().splitlines()
         last = lines if "doctor" in words else lines[-LAST_LINES:]
-        said.append("\n".join([f"$ {shlex.join(words)}", *(["..."] if last != lines else []), *last, ""]))
-        print(said[-1], flush=True)
+        outputs.append("\n".join([f"$ {shlex.join(words)}", *(["..."] if last != lines else []), *last, ""]))
+        print(outputs[-1], flush=True)
     minutes = [f"{seconds / 60:.1f} min" for seconds in (built - begin, time.monotonic() - built)]
     minutes[0] = minutes[0] if building else "before"
     row = f"| tinyscene-{image} | {engine.size(image)} | {' | '.join(minutes)} |"
-    return row, f"## tinyscene-{image}\n\n```text\n{''.join(said)}```\n"
+    return row, f"## tinyscene-{image}\n\n```text\n{''.join(outputs)}```\n"
 
 
-def usable(name: str | None) -> Docker:
-    """The engine of that name, or the first that works here."""
+def available_engine(name: str | None) -> Docker:
+    """Return the engine of that name, or the first one available."""
     engine = next((one for one in ENGINES.values() if name in (None, one.name) and one.works()), None)
     if engine is None:
-        raise ExportError(
-            name or "images", "no engine works here", expected=", ".join(ENGINES), next_step="apt-get install buildah"
-        )
+        problem, next_step = "no container engine is available", "apt-get install buildah"
+        raise ExportError(name or "images", problem, expected=", ".join(ENGINES), next_step=next_step)
     return engine
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="*", metavar="IMAGE", default=list(SMOKE), help=f"of {', '.join(SMOKE)}")
-    parser.add_argument("--engine", choices=ENGINES)
-    parser.add_argument("--built", action="store_true", help="try images that are there, without building them")
-    parser.add_argument("--log", type=Path, metavar="FILE.md", help="write a page about it")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", default=list(SMOKE), help=f"any of {', '.join(SMOKE)}")
+    parser.add_argument("--engine", choices=ENGINES, help="default: the first one available")
+    parser.add_argument("--built", action="store_true", help="test existing images without building them")
+    parser.add_argument("--log", type=Path, metavar="FILE.md", help="write the results as a page")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tinyscene-images-") as name:
         folder = Path(name) / "data"
         folder.mkdir()
         Path(name).chmod(0o755)
         try:
-            engine = usable(options.engine)
-            materials(folder)
+            engine = available_engine(options.engine)
+            write_materials(folder)
             settings = pip_settings(Path(name))
             results = [
-                built_and_tried(image, engine, settings, folder, building=not options.built) for image in options.images
+                build_and_test(image, engine, settings, folder, building=not options.built) for image in options.images
             ]
         except ExportError as problem:
             print(f"error: {problem}", file=sys.stderr)
             return 1
-    rows, said = zip(*results, strict=True)
-    table = "\n".join(["| image | size | built in | tried in |", "|---|---|---|---|", *rows])
+    rows, outputs = zip(*results, strict=True)
+    table = "\n".join(["| image | size | built in | tested in |", "|---|---|---|---|", *rows])
     print(table)
     if options.log:
         emulated = EMULATED if any(foreign(image) for image in options.images) else ""
-        options.log.write_text(PAGE.format(engine=engine.name, emulated=emulated, table=table, said="\n".join(said)))
+        page = PAGE.format(engine=engine.name, emulated=emulated, table=table, output="\n".join(outputs))
+        options.log.write_text(page)
     return 0
 
 

@@ -1,17 +1,17 @@
-# Everything, on the CPU: training, export, firmware of all targets, linters and tests.
+# All of tinyscene, on the CPU: training, export, firmware of all targets, linters and tests.
 #
 #     docker build -f docker/dev.Dockerfile -t tinyscene-dev .
 #     docker run --rm -v "$PWD:/data" tinyscene-dev check bundle
 #     docker run --rm -v "$PWD:/src" --entrypoint python -w /src tinyscene-dev -m pytest -m "not slow"
 #
-# The sources are installed in place: a clone mounted at /src is what runs. To pin the base by its digest, give
+# The install is editable: a clone mounted at /src replaces the sources. To pin the base by its digest, give
 # --build-arg BASE=debian@sha256:..., as `docker buildx imagetools inspect debian:bookworm-slim` prints it; Python packages
 # are pinned in constraints.txt. --build-arg PIP_EXTRA_INDEX_URL names a package index that has the CPU build of PyTorch;
-# without it the default build is taken, which works as well and is some gigabytes larger.
+# without it the default build is installed, which works as well and is some gigabytes larger.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 LABEL org.opencontainers.image.title="tinyscene-dev" \
-      org.opencontainers.image.description="tinyscene with everything, on the CPU" \
+      org.opencontainers.image.description="All of tinyscene, on the CPU" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 RUN apt-get update && apt-get install -y --no-install-recommends \

@@ -1,7 +1,7 @@
-"""What builds and runs images: docker, podman, or buildah, which needs no service running.
+"""Container engines that build and run images: docker, podman, or buildah, which needs no running service.
 
-Buildah works in a changed root (``--isolation chroot``) and as root. Where no registry answers it makes the base image
-from Debian's packages with mmdebstrap. Refuses what fails, with all that was said in between.
+Buildah works in a changed root (``--isolation chroot``) and as root. If no registry is reachable it builds the base
+image from Debian's packages with mmdebstrap. A failed command raises an error, with its output on standard error.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tinyscene.export.targets.raspberry_pi import PROCESSORS
 from tinyscene.export.targets.subprocesses import last_line
 
 BASE = "debian:bookworm-slim"  # as the Dockerfiles say
-LEFT_OUT = ("doc", "man", "locale", "info")  # of /usr/share, as in the published image
-ARM64 = "pi"  # the image that is for another processor than, mostly, this one
+LEFT_OUT = ("doc", "man", "locale", "info")  # folders of /usr/share that the published image does not have
+ARM64 = "pi"  # the image for arm64
 PASSED = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 REGISTRATION = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")  # of Debian's qemu-user-static
 
-Mounts = Mapping[Path, str]  # a file or folder here, and where it is inside
+Mounts = Mapping[Path, str]  # a file or folder of the host, and its path in the container
 
 
 def call(command: list[str], where: str, *, folder: Path | None = None, next_step: str = "") -> str:
-    """What a program printed; everything it said goes to standard error when it fails.
+    """Return a program's standard output; if it fails, print its whole output to standard error.
 
     Raises:
-        ExportError: it failed.
+        ExportError: the program failed.
     """
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
@@ -44,7 +44,7 @@ def call(command: list[str], where: str, *, folder: Path | None = None, next_ste
 
 
 def foreign(image: str) -> bool:
-    """Whether the image is for another processor than this machine's."""
+    """Return whether the image is for another processor than this machine's."""
     return image == ARM64 and platform.machine() not in ("aarch64", "arm64")
 
 
@@ -53,7 +53,7 @@ def _volumes(mounts: Mounts) -> list[str]:
 
 
 class Docker:
-    """Builds and runs through Docker's service. Mounts nothing while it builds: index variables must do."""
+    """Docker, through its service. Builds cannot mount files: package settings are passed as variables."""
 
     name = "docker"
 
@@ -62,7 +62,7 @@ class Docker:
         return found is not None and subprocess.run([self.name, "info"], capture_output=True).returncode == 0
 
     def build(self, image: str, tree: Path, settings: Mounts) -> None:
-        """tinyscene-IMAGE of docker/IMAGE.Dockerfile, with this machine's package settings while it lasts."""
+        """Build tinyscene-IMAGE from docker/IMAGE.Dockerfile; only the build uses this machine's package settings."""
         call([self.name, "build", *self._options(image), str(tree)], f"{self.name} build of {image}")
 
     def _options(self, image: str) -> list[str]:
@@ -71,7 +71,7 @@ class Docker:
         return [*arguments, *processor, "--file", f"docker/{image}.Dockerfile", "--tag", f"tinyscene-{image}"]
 
     def run(self, image: str, words: list[str], mounts: Mounts) -> str:
-        """What a command said, as the image's user in the image's folder."""
+        """Return the output of a command, run as the image's user in the image's folder."""
         command = [self.name, "run", "--rm", *_volumes(mounts), "--entrypoint", words[0], f"tinyscene-{image}"]
         return call([*command, *words[1:]], f"{image}: {' '.join(words)}")
 
@@ -80,7 +80,7 @@ class Docker:
 
 
 class Podman(Docker):
-    """Called as Docker is, and mounts package settings while it builds."""
+    """Podman; it has Docker's options, and builds mount package settings."""
 
     name = "podman"
 
@@ -90,7 +90,7 @@ class Podman(Docker):
 
 
 class Buildah(Docker):
-    """Builds and runs in a changed root, without a service. Makes its base image itself where no registry answers."""
+    """Buildah, in a changed root, without a service. Builds the base image if no registry is reachable."""
 
     name = "buildah"
     ISOLATION = ("--isolation", "chroot")
@@ -114,7 +114,7 @@ class Buildah(Docker):
             call([self.name, "rm", name], self.name)
 
     def _base(self, architecture: str) -> str:
-        """The published base image where a registry answers, and otherwise one like it."""
+        """Return the name of the published base image if a registry is reachable, else of an equivalent one."""
         published, made = f"docker.io/library/{BASE}", f"localhost/{BASE}-{architecture}"
         for name, get in ((made, "inspect"), (published, "pull")):
             options = ["--type", "image"] if get == "inspect" else ["--arch", architecture]
@@ -138,9 +138,9 @@ def _architecture() -> str:
 
 @contextmanager
 def emulation(image: str) -> Iterator[tuple[list[str], list[str]]]:
-    """What stands before a command and its options that run a foreign image: QEMU registered, a Pi's processor shown.
+    """Yield the prefix and options of commands that run a foreign image, with QEMU registered and a Pi's cpuinfo.
 
-    QEMU's own choice of processor computes wrongly (7.2), and LiteRT crashes on this machine's cpuinfo.
+    QEMU's default processor computes wrong results (7.2), and LiteRT crashes with this machine's cpuinfo.
     """
     if not foreign(image):
         yield [], []
@@ -157,10 +157,10 @@ def emulation(image: str) -> Iterator[tuple[list[str], list[str]]]:
         cpuinfo.write(processor.cpuinfo())
         cpuinfo.flush()
         Path(cpuinfo.name).chmod(0o644)
-        shown = f'mount --bind {cpuinfo.name} /proc/cpuinfo && exec "$@"'  # for this command alone
+        mount = f'mount --bind {cpuinfo.name} /proc/cpuinfo && exec "$@"'  # for this command alone
         try:
-            yield ["unshare", "--mount", "sh", "-c", shown, "sh"], ["--env", f"QEMU_CPU={processor.name}"]
-        finally:  # the kernel is left as it was
+            yield ["unshare", "--mount", "sh", "-c", mount, "sh"], ["--env", f"QEMU_CPU={processor.name}"]
+        finally:  # restore the kernel's settings
             if not registered:
                 (BINFMT / "qemu-aarch64").write_text("-1")
             if not mounted:

@@ -29,7 +29,7 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="tinyscene-firmware" \
       org.opencontainers.image.description="tinyscene firmware with C compilers and emulators" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Two thirds of these packages are for processors that no target has.
+# Two thirds of the files of these packages are for processors without a target.
 RUN printf 'path-exclude=%s\n' '/usr/bin/qemu-system-*' '/usr/bin/*-lto-dump*' '/usr/lib/*/rv64*' '/usr/lib/picolibc/*/release/*' \
         '/usr/lib/*/thumb/v[78]-a*' '/usr/lib/*/thumb/v7-r*' '/usr/lib/*/thumb/v7ve*' '/usr/lib/arm-none-eabi/newlib/arm/*' \
         >/etc/dpkg/dpkg.cfg.d/targets \

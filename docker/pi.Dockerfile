@@ -3,8 +3,8 @@
 #     docker build --platform linux/arm64 -f docker/pi.Dockerfile -t tinyscene-pi .
 #     docker run --rm -v "$PWD:/data" tinyscene-pi run bundle clip.wav
 #
-# Elsewhere than on arm64, building and running need QEMU's user emulation registered with the kernel (binfmt_misc).
-# A container that hides /sys makes LiteRT leave XNNPACK, and answers then differ by a unit: `verify` and `bench` say so.
+# On other processors than arm64, building and running need QEMU's user emulation registered with the kernel (binfmt_misc).
+# Without /sys in the container LiteRT runs without XNNPACK, and scores differ by a unit; `verify` and `bench` print a note.
 # To pin the base by its digest, give --build-arg BASE=debian@sha256:..., as
 # `docker buildx imagetools inspect debian:bookworm-slim` prints it; Python packages are pinned in constraints.txt.
 ARG BASE=debian:bookworm-slim

@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def requirements(project: dict, extras: list[str]) -> Iterator[str]:
-    """The base requirements, then those of each extra; an extra may include others, as in ``tinyscene[train]``."""
+    """Yield the base requirements, then those of each extra; an extra may name others, as in ``tinyscene[train]``."""
     yield from project["dependencies"]
     for extra in extras:
         for requirement in project["optional-dependencies"][extra]:

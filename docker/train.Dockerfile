@@ -20,7 +20,7 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ENV PATH=/opt/tinyscene/bin:$PATH PIP_CONSTRAINT=/opt/tinyscene/constraints.txt TINYSCENE_CACHE=/tmp/tinyscene
 COPY docker/constraints.txt docker/requirements.py pyproject.toml /opt/tinyscene/
-# === takes no CPU build that an index may have as well.
+# === excludes the CPU build, which an index may also have.
 RUN python3 -m venv /opt/tinyscene && cd /opt/tinyscene \
     && pip install --no-cache-dir "torch===$(sed -n 's/^torch==//p' constraints.txt)" \
     && python requirements.py pyproject.toml train export >requirements.txt \

@@ -1,4 +1,4 @@
-"""The exception of the ``export`` package."""
+"""The exception of the ``export`` package, and refusals that several of its readers share."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from tinyscene.runtime.errors import TinysceneError
 
 
 class ExportError(TinysceneError):
-    """A model that cannot be folded, quantised, lowered, written or read; says which layer and why."""
+    """A model cannot be folded, quantised, lowered, written or read; the message names the layer and the reason."""
 
 
 def unreadable(where: str, kind: str, n_bytes: int, problem: Exception) -> ExportError:
-    """The refusal of a file that is not what its name says."""
+    """The refusal of a file whose content is not of the kind that its name ends in."""
     reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:160]
     return ExportError(
-        where, f"not a readable {kind} file", got=f"{n_bytes:,} bytes, {reason}", next_step="export it again"
+        where,
+        f"not a readable {kind} file",
+        got=f"{n_bytes:,} bytes, {reason}",
+        next_step="check that the file is complete, for example by its size or checksum",
     )
 
 
 def require_counted(where: str, name: str, op: str, uncounted: set[str]) -> None:
-    """Refuse operators for which the published rules have no row, instead of counting them as nothing."""
+    """Refuse operators that the published rules do not cover, instead of counting them as zero."""
     if op in uncounted:
         raise ExportError(f"{where}, '{name}'", f"{op} has no counting rule", next_step="count this model by hand")

@@ -1,12 +1,13 @@
-"""From a quantised network to a bundle on disk: graph, files, golden vectors, provenance.
+"""Write the bundle of a quantised model: graph, model files, golden vectors, metrics and provenance.
 
-Nothing is written before the graph, both files and the budget figures exist; :mod:`tinyscene.runtime.bundle` then
-writes all or nothing.
+Nothing is written before the graph, all files and the budget exist; :mod:`tinyscene.runtime.bundle` then writes all
+files or none. Refuses what the writers of the formats refuse.
 """
 
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,15 @@ from .formats.onnx_float import float_onnx
 from .formats.onnx_log_mel import with_frontend
 from .formats.onnx_write import to_onnx
 from .formats.tflite_write import to_tflite
-from .quantise.export import Export, network_input
+from .quantise.quantised_model import QuantisedModel, network_input
 
 GOLDEN_CLIPS = 2
 TOOLS = ("tinyscene", "torch", "numpy", "onnx", "onnxsim", "onnxruntime", "ai-edge-litert")
 
 
 def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
-    """Two real clips and one input of random codes over the whole range, with every activation under both rules."""
+    """Two clips of ``log_mels`` (n, mel, time) and one input of uniformly random codes, with every activation under
+    both rounding rules."""
     chosen = log_mels[np.linspace(0, len(log_mels) - 1, min(GOLDEN_CLIPS, len(log_mels))).astype(int)]
     real = network_input(graph, chosen)
     noise = np.random.default_rng(0).integers(-128, 128, (1, *real.shape[1:])).astype(np.int8)
@@ -37,40 +39,53 @@ def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
 
 
 def real_inputs(golden: Golden) -> I8:
-    """Of the inputs that :func:`golden_vectors` chose, those that were audio."""
+    """The inputs chosen by :func:`golden_vectors` that were audio, without the random codes."""
     return golden.inputs[:GOLDEN_CLIPS]
 
 
 def export_bundle(
-    path: Path,
-    export: Export,
-    *,
-    golden_log_mels: F32,
-    metrics: Metrics,
-    data: str,
-    rebuild: str,
-    overwrite: bool = False,
+    path: Path, model: QuantisedModel, golden_log_mels: F32, provenance: Provenance, *, overwrite: bool = False
 ) -> Bundle:
-    """Write the bundle of an export; see :func:`tinyscene.runtime.bundle.write_bundle` for what is refused."""
-    shape, frontend = export.graph.tensors[export.graph.input].shape, export.source.frontend
-    onnx, as_float = to_onnx(export.graph), float_onnx(export.source.model, (shape[1], shape[2]))
+    """Write the bundle of a quantised model.
+
+    Args:
+        golden_log_mels: float32 (n, mel, time), from which the golden vectors are chosen.
+        provenance: the number of removed channels is added to its metrics.
+        overwrite: replace an existing bundle.
+
+    Raises:
+        ExportError: the float ONNX file does not reproduce the network. RuntimeFailure: ``path`` exists.
+    """
+    graph, frontend = model.graph, model.source.frontend
+    shape = graph.tensors[graph.input].shape
+    onnx, float_model = to_onnx(graph), float_onnx(model.source.model, (shape[1], shape[2]))
     content = BundleContent(
-        graph=export.graph,
+        graph=graph,
         frontend=frontend,
-        tflite=to_tflite(export.graph),
+        tflite=to_tflite(graph),
         onnx=onnx,
-        golden=golden_vectors(export.graph, golden_log_mels),
+        golden=golden_vectors(graph, golden_log_mels),
         extra_files={
-            FLOAT_ONNX_MODEL: as_float,
+            FLOAT_ONNX_MODEL: float_model,
             AUDIO_ONNX_MODEL: with_frontend(onnx, frontend),
-            AUDIO_FLOAT_ONNX_MODEL: with_frontend(as_float, frontend),
+            AUDIO_FLOAT_ONNX_MODEL: with_frontend(float_model, frontend),
         },
     )
-    removed = {"constant_channels_removed": export.pruned.removed}
-    provenance = Provenance(data, tool_versions(), {**metrics, **removed}, rebuild)
+    metrics = {**provenance.metrics, "constant_channels_removed": model.pruned.removed}
+    provenance = replace(provenance, metrics=metrics)
     return write_bundle(path, content, provenance, overwrite=overwrite)
 
 
+def bundle_provenance(data: str, rebuild: str, metrics: Metrics | None = None) -> Provenance:
+    """Provenance of a bundle that is written here, with the versions of the packages in use.
+
+    Args:
+        data: description of the clips that ``metrics`` were measured on.
+        rebuild: the command that writes the bundle.
+    """
+    return Provenance(data, tool_versions(), metrics or {}, rebuild)
+
+
 def tool_versions() -> dict[str, str]:
-    """Versions of what took part, by package name."""
+    """Versions of Python and of the packages that a bundle is written with, by name."""
     return {"python": platform.python_version(), **versions(*TOOLS)}

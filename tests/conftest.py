@@ -71,10 +71,10 @@ def _require_modules(*names: str) -> None:
 
 def _require_environment(module: str, selected: bool) -> None:
     """A missing environment fails the test only when ``-m foreign`` selects these tests, as `.ci/run` does."""
-    from tinyscene.export.targets.other_tflite import is_there
+    from tinyscene.export.targets.environments import is_available
 
-    if not is_there(module):
-        what = f"{module}'s environment (python -m tinyscene.export.targets.other_tflite {module})"
+    if not is_available(module):
+        what = f"{module}'s environment (python -m tinyscene.export.targets.environments {module})"
         _absent(what) if selected else pytest.skip(f"{what} is missing")
 
 
@@ -121,12 +121,8 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     import numpy as np
     import torch
 
-    from tinyscene.export.quantise.calibration import batches
-    from tinyscene.export.quantise.export import quantised
-    from tinyscene.export.quantise.fake_quant import QuantNet
-    from tinyscene.export.quantise.fold import fold
-    from tinyscene.export.quantise.ptq import calibrate
-    from tinyscene.export.write_bundle import export_bundle
+    from tinyscene.export.quantise.methods import quantise_post_training
+    from tinyscene.export.write_bundle import bundle_provenance, export_bundle
     from tinyscene.runtime.log_mel import LogMel
     from tinyscene.runtime.spec import preset
     from tinyscene.training.models.build import build_model
@@ -139,16 +135,9 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     rng = np.random.default_rng(0)
     clips = [rng.normal(0.0, 0.1, frontend.clip_samples).astype(np.float32) for _ in range(8)]
     log_mels = np.stack([LogMel(frontend)(clip) for clip in clips])
-    net = QuantNet(fold(source.model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, batches(log_mels), floor=frontend.floor)
-    return export_bundle(
-        tmp_path_factory.mktemp("tiny") / "bundle",
-        quantised(source, net, "tiny"),
-        golden_log_mels=log_mels,
-        metrics={},
-        data="noise",
-        rebuild="tinyscene export tiny.pt --ptq noise --out bundle",
-    )
+    model = quantise_post_training(source, "tiny", log_mels)
+    provenance = bundle_provenance("noise", "tinyscene export tiny.pt --ptq noise --out bundle")
+    return export_bundle(tmp_path_factory.mktemp("tiny") / "bundle", model, log_mels, provenance)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A page read back: its tables, attributes and text."""
+"""An HTML page parsed into its tables, attributes and text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Page(HTMLParser):
         self.attributes += [(tag, name, value) for name, value in attrs]
 
     def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
+        assert self.open, f"</{tag}> without a start tag"
         assert self.open.pop() == tag, f"</{tag}> in line {self.getpos()[0]} closes another tag"
 
     def handle_data(self, data):
@@ -52,7 +52,7 @@ class Page(HTMLParser):
             self.captions[-1] += data
 
     def row(self, table: str, head: str) -> list[str]:
-        """The cells of the row of that head (second column in the table of layers), spaces squeezed."""
+        """Return the cells of the row with that head (second column in the table of layers), spaces collapsed."""
         rows = [[" ".join(cell.split()) for cell in row] for row in self.tables[table]]
-        (found,) = [row for row in rows if row[1 if table == "layers" else 0] == head]
-        return found
+        (matching,) = [row for row in rows if row[1 if table == "layers" else 0] == head]
+        return matching

@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not completing:
             _refuse_misspelt(name)
-        result = typer.main.get_command(_application(command)).main(
-            args=words, prog_name="tinyscene", standalone_mode=False
-        )
+        application = typer.main.get_command(_application(command))
+        _shorten_help(application.params)
+        result = application.main(args=words, prog_name="tinyscene", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
@@ -149,6 +149,13 @@ def _application(called: Command | None) -> typer.Typer:
         if name not in commands:
             application.add_typer(group_application, name=name)
     return application
+
+
+def _shorten_help(options: Sequence[object]) -> None:
+    """Typer's help for ``--show-completion`` takes two lines, and the list of commands no longer fits one screen."""
+    for option in options:
+        if isinstance(option, typer.core.TyperOption) and option.name == "show_completion":
+            option.help = "Print the completion script of the current shell."
 
 
 def _sub_command_help(group: str) -> str | None:

@@ -1,8 +1,8 @@
-"""One network for each recording device, trained on from the general one, which answers for all other devices.
+"""Fine-tune the general network for each recording device; other devices use the general network.
 
-A device keeps the general network unless its own is better on its clips of the validation part; the test part is read
-once, at the end. Source: the two steps of the DCASE 2025 Task 1 baseline. Refuses a run folder without a student, one
-whose student has other labels or another sample rate than the data, and students that are no CP-Mobile.
+A device keeps the general network unless its fine-tuned one is better on its validation clips; the test part is
+evaluated once, at the end. Source: the two steps of the DCASE 2025 Task 1 baseline. Refuses a run folder without a
+student, a student with other labels or another sample rate than the data, and students that are no CP-Mobile.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.arrays import F32, Bools
 from tinyscene.runtime.cost import Verdict
 from tinyscene.runtime.files import write_json
 from tinyscene.runtime.spec import DCASE_BUDGET
@@ -22,12 +21,14 @@ from tinyscene.runtime.spec import DCASE_BUDGET
 from .data.tau22 import Clips, Dataset
 from .distillation.soft_targets import SoftTargets
 from .errors import TrainingError
-from .evaluation.evaluation import Difference, paired
+from .evaluation.evaluation import Difference, paired_difference
 from .evaluation.metrics import evaluate
 from .fit.fit import fit, predict_logits
 from .models.checkpoint import LoadedModel, load_model, save_model
+from .models.network import Network
 from .models.sizes import int8_cost
 from .recipe import FitSettings, Recipe
+from .run import Run
 from .statistics import bootstrap_interval
 
 GENERAL = "student.pt"
@@ -35,29 +36,29 @@ FOLDER, MAP = "devices", "devices.json"
 
 
 @dataclass(frozen=True)
-class Share:
-    """Clips told rightly, as a share, with its 95 % interval over places."""
+class Accuracy:
+    """Share of correctly classified clips, with its 95 % interval over places."""
 
     accuracy: float
     interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
-class OnTest:
-    """Clips of the test part, answered by the general network and by the one chosen, and by how much that is better."""
+class TestComparison:
+    """The general network and the selected one on some clips of the test part, and the difference of their accuracy."""
 
     clips: int
-    general: Share
-    chosen: Share
+    general: Accuracy
+    chosen: Accuracy
     difference: Difference
 
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """What answers for a device, and why. ``checkpoint`` is a path inside the run folder.
+    """The network of one device and the reason for its selection. ``checkpoint`` is relative to the run folder.
 
-    ``validation`` holds the accuracy of the general network and of the device's own on ``validation_clips``, if there
-    are any; ``test`` is None for a device without clips there.
+    ``validation`` holds the accuracy of the general and of the fine-tuned network on ``validation_clips``, if there
+    are any; ``test`` is None for a device without test clips.
     """
 
     device: str
@@ -66,32 +67,32 @@ class DeviceModel:
     train_clips: int
     validation_clips: int
     validation: tuple[float, float] | None
-    test: OnTest | None
+    test: TestComparison | None
 
 
 @dataclass(frozen=True)
 class DeviceReport:
-    """Every device, those of the test part alone with the fall-back, and all test clips together.
+    """Every device, those of the test part only with the fall-back, and all test clips together.
 
-    ``n_bytes`` and ``macs`` are those of each network by itself: integers, by the rule ``dcase``, and before constant
-    channels are removed on export.
+    ``n_bytes`` and ``macs`` are those of each single network: int8, by the rule ``dcase``, before the export removes
+    constant channels.
     """
 
     fall_back: str
     devices: tuple[DeviceModel, ...]
-    together: OnTest | None
+    together: TestComparison | None
     n_bytes: int
     macs: int
 
     @property
     def limits(self) -> tuple[Verdict, Verdict]:
-        """Each network by itself against the challenge's limits."""
+        """Each single network compared with the limits of the challenge."""
         return (
             Verdict("size", DCASE_BUDGET.max_bytes, self.n_bytes, "B", "dcase"),
             Verdict("macs", DCASE_BUDGET.max_macs, self.macs, "MAC", "dcase"),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """With ``checkpoints``, which maps every device of the training part to its file."""
         checkpoints = {d.device: d.checkpoint for d in self.devices if d.train_clips}
         limits = [{**asdict(verdict), "passed": verdict.passed} for verdict in self.limits]
@@ -99,74 +100,75 @@ class DeviceReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Trained:
-    """A device's own network, if it was better on validation, and what was found there."""
+class _FineTuned:
+    """A device's own network, if it is better on validation, and the two validation accuracies."""
 
     network: LoadedModel | None
     why: str
     validation: tuple[float, float] | None
 
 
-def train_devices(
-    recipe: Recipe,
-    dataset: Dataset,
-    run_dir: Path,
-    *,
-    soft_targets: SoftTargets | None = None,
-    seed: int,
-    resume: bool = False,
-    progress: bool = True,
-) -> DeviceReport:
-    """Train the student in ``run_dir`` on for every device of the training part, towards the same soft targets.
+def train_devices(recipe: Recipe, run: Run, *, soft_targets: SoftTargets | None = None) -> DeviceReport:
+    """Fine-tune the student in the run folder for every device of the training part, towards the same soft targets.
 
-    These must be of the clips as they are: views are drawn for all of the training part, and hold other microphones.
-    Writes ``devices/NAME.pt`` for the devices whose own network is better on validation, and ``devices.json``. Raises
-    TrainingError.
+    Soft targets must be those of unaugmented clips: views are drawn for the whole training part and contain other
+    microphones. Writes ``devices/NAME.pt`` for the devices whose own network is better on validation, and
+    ``devices.json``. Raises TrainingError.
     """
     if soft_targets is not None and soft_targets.views is not None:
-        raise TrainingError("soft targets", "are of views", expected="of the clips of a device as they are")
-    general = general_model(run_dir, dataset)
+        raise TrainingError("soft targets", "belong to augmented views", expected="those of unaugmented clips")
+    dataset = run.dataset
+    general = general_model(run)
     n_bytes, macs = int8_cost(general.config, general.frontend)
-    test = predicted(general, dataset.test)
-    chosen = test.copy()
+    logits = predicted(general, dataset.test)
+    chosen = logits.copy()
     models = []
     for device, count in sorted(Counter(r.device for r in dataset.train.records).items()):
-        held = of_device(dataset.validation, device)
-        part = replace(dataset, train=of_device(dataset.train, device), validation=held)
-        own = _trained(general, recipe.device_settings(), part, run_dir, device, soft_targets, seed, resume, progress)
+        part = _device_part(dataset, device)
+        own = _fine_tuned(general, recipe.device_settings(), run, device, soft_targets)
         checkpoint = GENERAL
         if own.network is not None:
             checkpoint = f"{FOLDER}/{device}.pt"
-            mine = np.array([r.device == device for r in dataset.test.records], dtype=bool)
-            chosen[mine] = predicted(own.network, of_device(dataset.test, device))
-            _save(run_dir / checkpoint, own.network, of_device(dataset.test, device), chosen[mine])
-        models.append(DeviceModel(device, checkpoint, own.why, count, len(held), own.validation, test=None))
+            rows = np.array([r.device == device for r in dataset.test.records], dtype=bool)
+            chosen[rows] = predicted(own.network, part.test)
+            _save(run.folder / checkpoint, own.network, part.test, chosen[rows])
+        held_out = len(part.validation)
+        models.append(DeviceModel(device, checkpoint, own.why, count, held_out, own.validation, test=None))
     unknown = sorted({r.device for r in dataset.test.records} - {model.device for model in models})
     models += [DeviceModel(device, GENERAL, "not in the training part", 0, 0, None, test=None) for device in unknown]
-    models = [replace(model, test=_tested(dataset.test, test, chosen, model.device)) for model in models]
-    report = DeviceReport(GENERAL, tuple(models), _tested(dataset.test, test, chosen), n_bytes, macs)
-    write_json(run_dir / MAP, report.to_json())
+    models = [replace(model, test=_compared(dataset.test, logits, chosen, model.device)) for model in models]
+    report = DeviceReport(GENERAL, tuple(models), _compared(dataset.test, logits, chosen), n_bytes, macs)
+    write_json(run.folder / MAP, report.to_json())
     return report
 
 
 def read_general(run_dir: Path) -> LoadedModel:
-    """The student that ``train`` left in ``run_dir``; raises TrainingError if there is none."""
+    """The student that ``train`` saved in ``run_dir``; raises TrainingError if there is none."""
     path = run_dir / GENERAL
     if not path.is_file():
         raise TrainingError(
-            str(path), "no general network to go on from", next_step="run 'tinyscene train' there first"
+            str(path), "no general network to fine-tune", next_step="run 'tinyscene train' with this run folder first"
         )
     return load_model(path)
 
 
-def general_model(run_dir: Path, dataset: Dataset) -> LoadedModel:
-    """The student in ``run_dir``; raises TrainingError unless it fits the data."""
-    general, path = read_general(run_dir), run_dir / GENERAL
-    if general.labels != dataset.labels:
-        raise TrainingError(str(path), "a network of other labels", expected=dataset.labels, got=general.labels)
-    if general.frontend.sample_rate_hz != dataset.sample_rate_hz:
-        rate = general.frontend.sample_rate_hz
-        raise TrainingError(str(path), "a network of another rate", expected=dataset.sample_rate_hz, got=rate)
+def general_model(run: Run) -> LoadedModel:
+    """The student in the run folder; raises TrainingError unless it matches the data."""
+    general, path = read_general(run.folder), run.folder / GENERAL
+    if general.labels != run.dataset.labels:
+        raise TrainingError(
+            str(path),
+            "the labels of the network are not those of the data",
+            expected=run.dataset.labels,
+            got=general.labels,
+        )
+    if general.frontend.sample_rate_hz != run.dataset.sample_rate_hz:
+        raise TrainingError(
+            str(path),
+            "the sample rate of the network is not that of the decoded clips",
+            expected=run.dataset.sample_rate_hz,
+            got=general.frontend.sample_rate_hz,
+        )
     return general
 
 
@@ -182,36 +184,25 @@ def predicted(network: LoadedModel, clips: Clips) -> F32:
     return predict_logits(network.model, network.frontend, clips.waveforms)
 
 
-def _trained(
-    general: LoadedModel,
-    settings: FitSettings,
-    part: Dataset,
-    run_dir: Path,
-    device: str,
-    soft_targets: SoftTargets | None,
-    seed: int,
-    resume: bool,
-    progress: bool,
-) -> _Trained:
-    """Train on with the clips of one device, and judge on those held out of them."""
+def _device_part(dataset: Dataset, device: str) -> Dataset:
+    train, validation, test = (of_device(part, device) for part in (dataset.train, dataset.validation, dataset.test))
+    return replace(dataset, train=train, validation=validation, test=test)
+
+
+def _fine_tuned(
+    general: LoadedModel, settings: FitSettings, run: Run, device: str, soft_targets: SoftTargets | None
+) -> _FineTuned:
+    """Fine-tune with the training clips of one device and compare on its validation clips."""
+    part = _device_part(run.dataset, device)
     if not len(part.validation):
-        return _Trained(None, "no clips to judge on in the validation part", None)
-    own = load_model(run_dir / GENERAL)  # a second one, for training changes it
-    fit(
-        own.model,
-        frontend=own.frontend,
-        recipe=settings,
-        dataset=part,
-        run_dir=run_dir / FOLDER / device,
-        soft_targets=soft_targets,
-        seed=seed,
-        resume=resume,
-        progress=progress,
-    )
-    before, after = (_right(predicted(network, part.validation), part.validation).mean() for network in (general, own))
+        return _FineTuned(None, "no validation clips of this device", None)
+    own = load_model(run.folder / GENERAL)  # a second copy, because training changes it
+    network = Network(own.model, own.frontend, own.config)
+    fit(network, settings, run.inside(FOLDER).inside(device).with_dataset(part), soft_targets=soft_targets)
+    before, after = (_correct(predicted(each, part.validation), part.validation).mean() for each in (general, own))
     if after > before:
-        return _Trained(own, "better on validation", (float(before), float(after)))
-    return _Trained(None, "not better on validation", (float(before), float(after)))
+        return _FineTuned(own, "better on validation", (float(before), float(after)))
+    return _FineTuned(None, "not better on validation", (float(before), float(after)))
 
 
 def _save(path: Path, network: LoadedModel, test: Clips, logits: F32) -> None:
@@ -219,17 +210,20 @@ def _save(path: Path, network: LoadedModel, test: Clips, logits: F32) -> None:
     save_model(path, network.model, network.config, network.frontend, network.labels, metrics)
 
 
-def _tested(clips: Clips, general: F32, chosen: F32, device: str | None = None) -> OnTest | None:
-    """The clips of one device, or all."""
+def _compared(clips: Clips, general: F32, chosen: F32, device: str | None = None) -> TestComparison | None:
+    """On the clips of one device, or on all; None without clips."""
     rows = np.array([device in (None, r.device) for r in clips.records], dtype=bool)
     if not rows.any():
         return None
-    places = np.array([r.place for r, mine in zip(clips.records, rows, strict=True) if mine])
-    before, after = (_right(logits, clips)[rows] for logits in (general, chosen))
-    difference = paired("general", after, before, places)
-    shares = (Share(float(x.mean()), bootstrap_interval(x[None].astype(np.float64), places)) for x in (before, after))
-    return OnTest(int(rows.sum()), *shares, difference)
+    places = np.array([r.place for r, included in zip(clips.records, rows, strict=True) if included])
+    before, after = (_correct(logits, clips)[rows] for logits in (general, chosen))
+    general_accuracy, chosen_accuracy = (
+        Accuracy(float(x.mean()), bootstrap_interval(x[None].astype(np.float64), places)) for x in (before, after)
+    )
+    difference = paired_difference("general", after, before, places)
+    return TestComparison(int(rows.sum()), general_accuracy, chosen_accuracy, difference)
 
 
-def _right(logits: F32, clips: Clips) -> np.ndarray:
-    return logits.argmax(axis=1) == clips.targets
+def _correct(logits: F32, clips: Clips) -> Bools:
+    correct: Bools = logits.argmax(axis=1) == clips.targets
+    return correct

@@ -1,4 +1,4 @@
-"""The one failure of the ``training`` package; see ``tinyscene.runtime.errors`` for its form."""
+"""The exception of the ``training`` package; :mod:`tinyscene.runtime.errors` describes its form."""
 
 from __future__ import annotations
 

@@ -1,41 +1,41 @@
-"""One table of ways to teach a student, at equal budget and equal seeds: what distillation gains, and which of its
-kinds.
+"""Compare training methods in one table at equal budget and equal seeds: labels only, single and combined teachers,
+feature distillation, learned fusion.
 
-The teachers are trained once; every student is the recipe's, told apart by its targets alone. Choices (which single
-teacher, which fusion) are made on the validation part; the test is read at the end. Intervals are from resampling
-places and seeds. Refuses recipes without teachers.
+The teachers are trained once; all students follow the recipe and differ in their targets only. Selections (the single
+teacher, the fusion) are made on the validation part; the test part is evaluated at the end. Intervals come from
+resampling places and seeds. Refuses recipes without teachers, and unknown methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from tinyscene.runtime.arrays import F64
 from tinyscene.runtime.files import write_json
 
-from .data.tau22 import Dataset
 from .distillation.soft_targets import SoftTargets
 from .errors import TrainingError
 from .fit.network import require_networks
 from .pipeline import train_student
 from .recipe import FeatureDistillation, Fusion, Recipe, TrainSettings
+from .run import Run
 from .statistics import bootstrap_interval
 from .teachers.ensemble import averaged, fused, views_of
 from .teachers.teacher import TrainedTeacher, train_teacher
 
 BASELINE = "no teacher"
-WAYS = ("single", "mean", "projection", "gram", "fusion")  # beside the baseline, which is always there
+METHODS = ("single", "mean", "projection", "gram", "fusion")  # in addition to the baseline
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way: accuracies on the test part of each seed, their mean, and its gain over no teacher in points.
+    """One method: accuracy on the test part for each seed, the mean, and the gain over no teacher as a share.
 
-    The bounds of both intervals hold with 95 %.
+    Both intervals are 95 % intervals.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Way:
+class Method:
     """Soft targets and recipe of one row."""
 
     name: str
@@ -57,119 +57,120 @@ class Way:
     recipe: Recipe
 
 
+def _ignore(name: str, seed: int, accuracy: float) -> None:
+    """The default of ``on_student``."""
+
+
 def compare(
     recipe: Recipe,
-    dataset: Dataset,
-    run_dir: Path,
+    run: Run,
     *,
     seeds: Sequence[int],
-    names: Sequence[str] = WAYS,
-    resume: bool = False,
-    progress: bool = True,
-    on_student: Callable[[str, int, float], None] = lambda name, seed, accuracy: None,
+    names: Sequence[str] = METHODS,
+    on_student: Callable[[str, int, float], None] = _ignore,
 ) -> tuple[Row, ...]:
-    """Train every way of ``names`` with every seed into ``run_dir`` and write ``comparison.json``.
+    """Train every method of ``names`` with every seed into the run folder and write ``comparison.json``.
 
-    Raises TrainingError, for ways it does not know too.
+    Args:
+        on_student: called with method, seed and test accuracy after each student.
+
+    Raises:
+        TrainingError: the recipe has no teachers, or a method is unknown.
     """
-    right: dict[str, np.ndarray] = {}
-    ways = ways_to_teach(recipe, dataset, run_dir, names=names, resume=resume, progress=progress)
-    for way in ways:
-        guesses = []
+    dataset = run.dataset
+    correct: dict[str, F64] = {}
+    methods = prepare_methods(recipe, run, names=names)
+    for method in methods:
+        rows = []
         for seed in seeds:
-            student = train_student(
-                way.recipe,
-                dataset,
-                run_dir,
-                soft_targets=way.targets,
-                seed=seed,
-                resume=resume,
-                progress=progress,
-                name=f"{way.name.replace(' ', '-')}-{seed}",
-            )
-            guesses.append(student.logits.argmax(axis=1) == dataset.test.targets)
-            on_student(way.name, seed, student.metrics.accuracy)
-        right[way.name] = np.stack(guesses).astype(np.float64)
+            name = f"{method.name.replace(' ', '-')}-{seed}"
+            student = train_student(method.recipe, run.with_seed(seed), soft_targets=method.targets, name=name)
+            rows.append(student.logits.argmax(axis=1) == dataset.test.targets)
+            on_student(method.name, seed, student.metrics.accuracy)
+        correct[method.name] = np.stack(rows).astype(np.float64)
     places = np.array([r.place for r in dataset.test.records])
-    rows = tuple(_row(way, right[way.name], right[BASELINE], places) for way in ways)
-    record = {"recipe": recipe.model_dump(mode="json"), "seeds": list(seeds), "rows": [asdict(row) for row in rows]}
-    write_json(run_dir / "comparison.json", record)
-    return rows
+    table = tuple(_row(method, correct[method.name], correct[BASELINE], places) for method in methods)
+    record = {"recipe": recipe.model_dump(mode="json"), "seeds": list(seeds), "rows": [asdict(row) for row in table]}
+    write_json(run.folder / "comparison.json", record)
+    return table
 
 
-def ways_to_teach(
-    recipe: Recipe, dataset: Dataset, run_dir: Path, *, names: Sequence[str] = WAYS, resume: bool, progress: bool
-) -> tuple[Way, ...]:
-    """Train the teachers and, for fusion, their copies; the rows of the table in order, labels alone first."""
+def prepare_methods(recipe: Recipe, run: Run, *, names: Sequence[str] = METHODS) -> tuple[Method, ...]:
+    """Train the teachers and, for fusion, their copies, with the recipe's seed; the methods in the order of the table.
+
+    Raises TrainingError.
+    """
     if not recipe.teachers:
-        raise TrainingError(f"recipe '{recipe.name}'", "has no teachers", next_step="compare a recipe that has")
-    unknown = sorted(set(names) - set(WAYS))
+        raise TrainingError(f"recipe '{recipe.name}'", "has no teachers", next_step="compare a recipe with teachers")
+    unknown = sorted(set(names) - set(METHODS))
     if unknown:
-        raise TrainingError(f"way '{unknown[0]}'", "unknown", expected=" | ".join(WAYS), next_step="name some of these")
+        expected = " | ".join(METHODS)
+        raise TrainingError(f"method '{unknown[0]}'", "unknown", expected=expected, next_step="name some of these")
     features = recipe.features or FeatureDistillation()
-    require_networks(recipe, dataset, features if {"projection", "gram"} & set(names) else None)
-    options: dict[str, Any] = {"seed": recipe.seed, "resume": resume, "progress": progress}
-    numbers = range(len(recipe.teachers))
-    teachers = [train_teacher(recipe, number, dataset, run_dir, **options) for number in numbers]
+    require_networks(recipe, run.dataset, features if {"projection", "gram"} & set(names) else None)
+    run = run.with_seed(recipe.seed)
+    teachers = [train_teacher(recipe, number, run) for number in range(len(recipe.teachers))]
     plain = recipe.model_copy(update={"features": None, "fusion": None})
-    ways = [Way(BASELINE, "labels alone", None, plain)]
+    methods = [Method(BASELINE, "labels only", None, plain)]
     views = views_of(recipe, recipe.seed)
     if "single" in names:
-        best = max(teachers, key=lambda teacher: _validated(teacher, dataset))
-        ways.append(Way("single teacher", best.name, best.logits(dataset, "train", views), plain))
-    # Asking all teachers about all views takes its time.
-    mean = averaged(teachers, dataset, views).train if {"mean", "projection", "gram"} & set(names) else None
+        best = max(teachers, key=lambda teacher: _validation_accuracy(teacher, run))
+        methods.append(Method("single teacher", best.name, best.logits(run.dataset, "train", views), plain))
+    # Evaluating all teachers on all views takes long.
+    mean = averaged(teachers, run, views).train if {"mean", "projection", "gram"} & set(names) else None
     if "mean" in names:
-        ways.append(Way("mean", "equal weights", mean, plain))
+        methods.append(Method("mean", "equal weights", mean, plain))
     for kind in ("projection", "gram"):
         if kind in names:
-            taught = plain.model_copy(update={"features": features.model_copy(update={"kind": kind})})
+            with_features = plain.model_copy(update={"features": features.model_copy(update={"kind": kind})})
             note = f"mean, and a stage of {recipe.teachers[features.teacher].network}"
-            ways.append(Way(f"P1 {kind}", note, mean, taught))
+            methods.append(Method(f"P1 {kind}", note, mean, with_features))
     if "fusion" in names and len(teachers) > 1:
-        chosen = recipe.model_copy(update={"fusion": recipe.fusion or default_fusion(recipe)})
-        together = fused(chosen, teachers, dataset, run_dir, **options)
-        ways.append(Way("P2 fusion", together.choice, together.train, plain))
-    return tuple(ways)
+        with_fusion = recipe.model_copy(update={"fusion": recipe.fusion or default_fusion(recipe)})
+        ensemble = fused(with_fusion, teachers, run)
+        methods.append(Method("P2 fusion", ensemble.choice, ensemble.train, plain))
+    return tuple(methods)
 
 
 def default_fusion(recipe: Recipe) -> Fusion:
-    """Two folds, and a listener like the student, trained half as long."""
+    """Two folds, and a z1 head with the student's network, trained for half its epochs."""
     shared = {name: getattr(recipe, name) for name in TrainSettings.model_fields}
     return Fusion(folds=2, listener=TrainSettings(**{**shared, "epochs": max(1, recipe.epochs // 2)}))
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The table of ``rows``, percent and points."""
+    """The table of ``rows`` in percent and percentage points."""
     lines = [
-        "| training | test accuracy (95 %) | seeds | against no teacher, points (95 %) |",
+        "| training | test accuracy (95 %) | seeds | gain over no teacher, points (95 %) |",
         "|---|---|---|---|",
     ]
     for row in rows:
         seeds = ", ".join(f"{100 * a:.1f}" for a in row.accuracies)
         low, high = (100 * bound for bound in row.interval)
         gain = f"{100 * row.gain:+.1f} ({100 * row.gain_interval[0]:+.1f} to {100 * row.gain_interval[1]:+.1f})"
-        shown = gain if row.name != BASELINE else ""
+        cell = gain if row.name != BASELINE else ""
         name = f"{row.name}: {row.note}"
-        lines.append(f"| {name} | {100 * row.accuracy:.1f} ({low:.1f} to {high:.1f}) | {seeds} | {shown} |")
+        lines.append(f"| {name} | {100 * row.accuracy:.1f} ({low:.1f} to {high:.1f}) | {seeds} | {cell} |")
     return "\n".join(lines)
 
 
-def _validated(teacher: TrainedTeacher, dataset: Dataset) -> float:
-    if not len(dataset.validation):
-        return 0.0  # the first teacher, then
-    logits = teacher.logits(dataset, "validation").logits
-    return float((logits.argmax(axis=1) == dataset.validation.targets).mean())
+def _validation_accuracy(teacher: TrainedTeacher, run: Run) -> float:
+    """0 without a validation part, so that the first teacher is selected."""
+    validation = run.dataset.validation
+    if not len(validation):
+        return 0.0
+    logits = teacher.logits(run.dataset, "validation").logits
+    return float((logits.argmax(axis=1) == validation.targets).mean())
 
 
-def _row(way: Way, right: np.ndarray, baseline: np.ndarray, places: np.ndarray) -> Row:
-    gain = right - baseline
+def _row(method: Method, correct: F64, baseline: F64, places: npt.NDArray[np.str_]) -> Row:
+    gain = correct - baseline
     return Row(
-        name=way.name,
-        note=way.note,
-        accuracies=tuple(float(a) for a in right.mean(axis=1)),
-        accuracy=float(right.mean()),
-        interval=bootstrap_interval(right, places),
+        name=method.name,
+        note=method.note,
+        accuracies=tuple(float(a) for a in correct.mean(axis=1)),
+        accuracy=float(correct.mean()),
+        interval=bootstrap_interval(correct, places),
         gain=float(gain.mean()),
         gain_interval=bootstrap_interval(gain, places),
     )

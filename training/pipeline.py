@@ -1,40 +1,40 @@
-"""The order of a distillation: teachers, what they say together, the student; and the student without teachers.
+"""Distillation in order: train the teachers, combine their logits, train the student; or the student alone.
 
-Everything is written under one run folder and goes on from there when resumed. Figures are of the test part, but for
-those of fusion, which chooses on the validation part; no choice is made on the test.
+Everything is written under the folder of one :class:`~tinyscene.training.run.Run` and continued from there when it is
+resumed. Metrics are those of the test part, except the scores of fusion, which selects on the validation part; nothing
+is selected on the test part. Refuses recipes without teachers where teachers are required.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.files import write_json
 from tinyscene.runtime.spec import FrontendSpec
 
-from .data.tau22 import Dataset
 from .distillation.features import FeatureLoss
 from .distillation.soft_targets import SoftTargets
 from .errors import TrainingError
 from .evaluation.metrics import Metrics, evaluate
 from .fit.fit import FitResult, predict_logits
-from .fit.network import FeatureLossOf, Network, require_networks, train_network
+from .fit.network import FeatureLossFactory, require_networks, train_network
 from .models.checkpoint import save_model
 from .models.config import ModelConfig, parameter_count
+from .models.network import Network
 from .recipe import Recipe
+from .run import Run
 from .teachers.ensemble import averaged, fused, views_of
+from .teachers.fusion import ValidationScore
 from .teachers.teacher import TrainedTeacher, load_teacher, train_teacher
 
 
 @dataclass(frozen=True)
 class TeacherResult:
-    """One teacher; ``digest`` names its weights and front end."""
+    """One teacher on the test part; ``digest`` identifies its weights and front end."""
 
     name: str
     parameters: int
@@ -44,18 +44,18 @@ class TeacherResult:
 
 @dataclass(frozen=True)
 class TeacherReport:
-    """Every teacher and what they say together, on the test part.
+    """Every teacher and their ensemble on the test part.
 
-    ``fusion`` is empty for the mean of their logits, else what each way of weighing them reached on validation, and
-    ``choice`` names the one taken.
+    ``fusion`` holds the score of every candidate weighting on the validation part, empty for the mean of logits;
+    ``choice`` names the selected one.
     """
 
     teachers: tuple[TeacherResult, ...]
     ensemble: Metrics
     choice: str
-    fusion: dict[str, dict[str, float]]
+    fusion: dict[str, ValidationScore]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
@@ -73,85 +73,63 @@ class StudentResult:
     path: Path
 
 
-def train_teachers(
-    recipe: Recipe, dataset: Dataset, run_dir: Path, *, seed: int, resume: bool = False, progress: bool = True
-) -> tuple[SoftTargets, TeacherReport]:
-    """Train the recipe's teachers; their soft targets on the training clips, and how good they are.
+def train_teachers(recipe: Recipe, run: Run) -> tuple[SoftTargets, TeacherReport]:
+    """Train the recipe's teachers; return the soft targets of the training clips, and their metrics.
 
-    Soft targets are the mean of the teachers' logits, or fused by learned heads if the recipe says so. Logits are kept
-    beside the teachers and taken from there if weights, front end and clips are the same. Raises TrainingError if the
+    Soft targets are the mean of the teachers' logits, or weighted by learned heads if the recipe has ``fusion``. Logits
+    are cached in the folders of the teachers, for the same weights, front end and clips. Raises TrainingError if the
     recipe has no teachers.
     """
+    dataset = run.dataset
     if not recipe.teachers:
         raise TrainingError(f"recipe '{recipe.name}'", "has no teachers", next_step="train the student alone")
     require_networks(recipe, dataset, recipe.features)
-    teachers = [
-        train_teacher(recipe, number, dataset, run_dir, seed=seed, resume=resume, progress=progress)
-        for number in range(len(recipe.teachers))
-    ]
-    results = tuple(_judged(teacher, dataset) for teacher in teachers)
+    teachers = [train_teacher(recipe, number, run) for number in range(len(recipe.teachers))]
+    results = tuple(_teacher_result(teacher, run) for teacher in teachers)
     if recipe.fusion is None:
-        together = averaged(teachers, dataset, views_of(recipe, seed))
+        ensemble = averaged(teachers, run, views_of(recipe, run.seed))
     else:
-        together = fused(recipe, teachers, dataset, run_dir, seed=seed, resume=resume, progress=progress)
-    metrics = evaluate(together.test, dataset.test.records, dataset.labels)
-    report = TeacherReport(results, metrics, together.choice, together.validation)
-    write_json(run_dir / "teachers" / "metrics.json", report.to_json())
-    return together.train, report
+        ensemble = fused(recipe, teachers, run)
+    metrics = evaluate(ensemble.test, dataset.test.records, dataset.labels)
+    report = TeacherReport(results, metrics, ensemble.choice, ensemble.validation)
+    write_json(run.folder / "teachers" / "metrics.json", report.to_json())
+    return ensemble.train, report
 
 
 def train_student(
-    recipe: Recipe,
-    dataset: Dataset,
-    run_dir: Path,
-    *,
-    soft_targets: SoftTargets | None = None,
-    seed: int,
-    resume: bool = False,
-    progress: bool = True,
-    callbacks: Sequence[Callback] = (),
-    name: str = "student",
+    recipe: Recipe, run: Run, *, soft_targets: SoftTargets | None = None, name: str = "student"
 ) -> StudentResult:
-    """Train the recipe's student, by distillation if ``soft_targets`` are given, else by labels alone.
+    """Train the recipe's student: by distillation if ``soft_targets`` are given, otherwise on labels only.
 
-    Feature distillation, if the recipe has it, goes with the soft targets; its teacher is read from ``run_dir``. Writes
-    ``NAME.pt`` and ``NAME_metrics.json`` into ``run_dir``, logs into ``run_dir/NAME``.
+    Feature distillation, if the recipe has it, is used together with soft targets; its teacher is read from the run
+    folder. Writes ``NAME.pt`` and ``NAME_metrics.json`` into the run folder, logs into its sub-folder ``NAME``.
     """
-    features = None
-    if soft_targets is not None and recipe.features is not None:
-        features = _features_of(recipe, run_dir, len(dataset.labels))
-    network, result = train_network(
-        recipe,
-        dataset,
-        run_dir / name,
-        seed=seed,
-        resume=resume,
-        progress=progress,
-        soft_targets=soft_targets,
-        callbacks=callbacks,
-        feature_loss=features,
-    )
+    dataset = run.dataset
+    feature_loss = None if soft_targets is None else _feature_loss_factory(recipe, run)
+    network, result = train_network(recipe, run.inside(name), soft_targets=soft_targets, feature_loss=feature_loss)
     model, config, frontend = network.model, network.config, network.frontend
     assert config is not None  # a recipe's student is a named network
     logits = predict_logits(model, frontend, dataset.test.waveforms)
     metrics = evaluate(logits, dataset.test.records, dataset.labels)
-    path = run_dir / f"{name}.pt"
+    path = run.folder / f"{name}.pt"
     save_model(path, model, config, frontend, dataset.labels, metrics.to_json())
-    write_json(run_dir / f"{name}_metrics.json", metrics.to_json())
+    write_json(run.folder / f"{name}_metrics.json", metrics.to_json())
     return StudentResult(model, config, frontend, dataset.labels, metrics, logits, result, path)
 
 
-def _judged(teacher: TrainedTeacher, dataset: Dataset) -> TeacherResult:
-    metrics = evaluate(teacher.logits(dataset, "test").logits, dataset.test.records, dataset.labels)
+def _teacher_result(teacher: TrainedTeacher, run: Run) -> TeacherResult:
+    test = run.dataset.test
+    metrics = evaluate(teacher.logits(run.dataset, "test").logits, test.records, run.dataset.labels)
     return TeacherResult(teacher.name, parameter_count(teacher.model), teacher.digest, metrics)
 
 
-def _features_of(recipe: Recipe, run_dir: Path, n_classes: int) -> FeatureLossOf:
+def _feature_loss_factory(recipe: Recipe, run: Run) -> FeatureLossFactory | None:
     settings = recipe.features
-    assert settings is not None
-    teacher = load_teacher(recipe, settings.teacher, run_dir, n_classes)
+    if settings is None:
+        return None
+    teacher = load_teacher(recipe, settings.teacher, run)
 
     def feature_loss(student: Network) -> FeatureLoss:
-        return FeatureLoss(student.model, student.frontend, teacher.model, teacher.frontend, settings)
+        return FeatureLoss(student, teacher.network, settings)
 
     return feature_loss

@@ -1,8 +1,8 @@
-"""Recipes: every number of a training run, typed, from YAML.
+"""Recipes: all settings of a training run as typed records, read from YAML.
 
-``load_recipe`` knows the files of ``training/recipes`` by name, every CP-Mobile size of
-``tinyscene.training.models.config`` (trained by the recipe of its family), and paths of one's own. Refuses unknown
-names, fields and impossible values, naming the field.
+``load_recipe`` takes the names of the files in ``training/recipes``, every CP-Mobile size of
+:mod:`tinyscene.training.models.config` (trained by the recipe of its family), and paths of YAML files. Refuses unknown
+names, unknown fields and invalid values, naming the field.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Record(BaseModel):
 
 
 class Schedule(_Record):
-    """Factor on the learning rate over the run.
+    """Factor on the learning rate during training.
 
     ``ramp``: exp(-5 (1 - e/warmup)^2), constant to ``constant_epochs``, then linear over ``decay_epochs`` down to
     ``final_factor``, in whole epochs (2023 winner). ``cosine``: linear warm-up, then half a cosine, step by step.
@@ -40,10 +40,10 @@ class Schedule(_Record):
 
 
 class Augment(_Record):
-    """What training clips go through; a zero switches a step off.
+    """Augmentation of training clips; zero switches a step off.
 
-    ``device_irs`` is a folder of WAV files with impulse responses; without one they come from a microphone model.
-    ``mixup_p`` is the share of clips that are mixed with another.
+    ``device_irs`` is a folder of WAV files with impulse responses; without it they come from a microphone model.
+    ``mixup_p`` is the share of clips that are mixed with another clip.
     """
 
     roll_samples: int = Field(default=0, ge=0)
@@ -63,7 +63,7 @@ class Augment(_Record):
 class Distillation(_Record):
     """loss = hard_weight * CE + (1 - hard_weight) * T^2 * KL(teacher || student), KL at temperature T.
 
-    ``average`` says over what KL is averaged: ``batch`` alone, or ``batch_and_classes`` as the 2023 code does.
+    ``average`` sets whether KL is averaged over the ``batch`` only, or over ``batch_and_classes`` as in the 2023 code.
     """
 
     temperature: float = Field(default=2.0, gt=0)
@@ -72,10 +72,10 @@ class Distillation(_Record):
 
 
 class FeatureDistillation(_Record):
-    """What is added to the loss: ``weight`` times the distance between a stage of the student and one of a teacher.
+    """Adds ``weight`` times the distance between a stage of the student and a stage of a teacher to the loss.
 
-    Stages are names of submodules, the last ones of CP-Mobile and CP-ResNet unless named; ``teacher`` counts the
-    recipe's teachers from 0.
+    Stages are names of submodules, by default the last stage of CP-Mobile and CP-ResNet; ``teacher`` is an index into
+    the recipe's teachers, from 0.
     """
 
     kind: Literal["projection", "gram"] = "projection"
@@ -86,10 +86,13 @@ class FeatureDistillation(_Record):
 
 
 class FitSettings(_Record):
-    """How one network is trained. ``keep`` says which epoch's weights count: the last, the one with the best accuracy
-    on the validation part (never the test part), or the mean of the last ``soup_epochs``. ``clip_gradient`` bounds
-    the norm of the gradient, 0 leaves it; ``bf16`` mixes precisions, but for the log-mel and the weights;
-    ``compile`` compiles the network's step, which pays in long runs."""
+    """Training settings of one network.
+
+    ``keep`` selects the weights: those of the last epoch, of the epoch with the best accuracy on the validation part
+    (never the test part), or the mean over the last ``soup_epochs``. ``clip_gradient`` limits the norm of the gradient,
+    0 disables it; ``bf16`` is mixed precision with float32 log-mel and weights; ``compile`` uses ``torch.compile``,
+    which pays off in long runs.
+    """
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=256, ge=1)
@@ -107,8 +110,8 @@ class FitSettings(_Record):
     validate_every: int = Field(default=1, ge=1)
 
 
-# Quantisation-aware training goes on from a trained network: few epochs, small steps (the 2023 code: 20 epochs, 5e-5),
-# no style mixing, which would move the ranges.
+# Quantisation-aware training starts from a trained network: few epochs, a small learning rate (the 2023 code: 20
+# epochs, 5e-5), no Freq-MixStyle, which would change the activation ranges.
 QAT = FitSettings(
     epochs=8,
     batch_size=32,
@@ -121,11 +124,11 @@ QAT = FitSettings(
 
 
 class TrainSettings(FitSettings):
-    """Which network, what it hears, where it starts from, and how it is trained.
+    """A network, its front end, its initial weights, and its training settings.
 
-    ``model`` is a name, or the sizes of a CP-Mobile, ``{base_channels: 24, channels_multiplier: 1.8, ...}`` by the
-    fields of :class:`ModelConfig`, or ``package.module:function`` for a teacher of one's own, which brings its own
-    front end.
+    ``model`` is a name, or the sizes of a CP-Mobile, ``{base_channels: 24, channels_multiplier: 1.8, ...}`` with the
+    fields of :class:`ModelConfig`, or ``package.module:function`` for a teacher of your own, which has a front end of
+    its own. ``pretrained`` is a checkpoint with the initial weights.
     """
 
     model: str | ModelConfig
@@ -139,18 +142,18 @@ class TrainSettings(FitSettings):
         if isinstance(value, dict):
             return _sizes(value)
         if not isinstance(value, str | ModelConfig):
-            raise ValueError("neither a name nor sizes")
+            raise ValueError("expected a name or sizes")
         if isinstance(value, str) and value not in MODELS and ":" not in value:
             raise ValueError(f"unknown model '{value}', known: {' | '.join(MODELS)}")
         return value
 
     def sizes(self) -> ModelConfig | None:
-        """What the network is; None for one of a user's own."""
+        """Configuration of the network; None for a user's own network."""
         return MODELS.get(self.model) if isinstance(self.model, str) else self.model
 
     @property
     def network(self) -> str:
-        """The network in a word, for people and for folders."""
+        """Name of the network for messages and folders."""
         return self.model if isinstance(self.model, str) else self.model.name
 
     @field_validator("frontend")
@@ -162,23 +165,23 @@ class TrainSettings(FitSettings):
 
 
 def _sizes(fields: dict[str, Any]) -> ModelConfig:
-    """Sizes as a recipe has them; raises ValueError naming the one that is wrong."""
+    """Parse the sizes in a recipe; raises ValueError naming the invalid field."""
     elsewhere = sorted({"n_classes", "padding"} & set(fields))
     if elsewhere:
-        raise ValueError(f"{elsewhere[0]} is no size: classes are those of the data, padding stands beside model")
+        raise ValueError(f"{elsewhere[0]} is not a size: classes come from the data, padding is a field beside model")
     try:
         return ModelConfig.model_validate({"arch": "cp_mobile", **fields})
     except ValidationError as error:
         first = error.errors()[0]
-        what = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{'.'.join(str(part) for part in first['loc'])}: {what}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{'.'.join(str(part) for part in first['loc'])}: {message}") from error
 
 
 class Fusion(_Record):
-    """Teachers weighed by learned heads instead of averaged: ``listener`` trains z1, the other numbers are those of z2.
+    """Teachers weighted by learned heads, not averaged: ``listener`` trains z1, the other settings are those of z2.
 
-    ``folds`` copies of every teacher are trained for the heads; ``soft_targets`` says whether the student then learns
-    from the logits of those copies, which have not met the clip, or from those of the teachers, which have.
+    ``folds`` copies of every teacher are trained for the heads; ``soft_targets`` selects the student's targets: the
+    logits of those copies, which were not trained on the clip, or those of the teachers, which were.
     """
 
     folds: int = Field(default=3, ge=2)
@@ -192,11 +195,12 @@ class Fusion(_Record):
 
 
 class Recipe(TrainSettings):
-    """A student, the teachers it learns from, how it is then trained for int8, and how for single devices.
+    """A student, its teachers, its quantisation-aware training, and its fine-tuning for single devices.
 
-    Soft targets are the mean of the teachers' logits, or what ``fusion`` makes of them; ``features`` adds a stage of
-    one. The teachers answer the training clips as they are, or, with ``views``, so many augmented versions of each,
-    and then the student hears these in turn, one an epoch. Without ``per_device`` see :meth:`device_settings`.
+    Soft targets are the mean of the teachers' logits, or their ``fusion``; ``features`` adds feature distillation from
+    one teacher. Teachers are evaluated on the unaugmented training clips, or, with ``views``, on that many augmented
+    versions of each, which the student is then trained on cyclically, one per epoch. Without ``per_device`` see
+    :meth:`device_settings`.
     """
 
     name: str
@@ -209,24 +213,26 @@ class Recipe(TrainSettings):
     per_device: FitSettings | None = None
 
     @model_validator(mode="after")
-    def _teachers_are_there(self) -> Recipe:
+    def _consistent(self) -> Recipe:
         if self.sizes() is None:
-            raise ValueError("a student is a named network, for it is lowered to integers")
+            raise ValueError("the student must be a named network or sizes: a user's own network has no integer form")
         if self.features is not None and self.features.teacher >= len(self.teachers):
-            raise ValueError(f"features.teacher is {self.features.teacher}, but teachers are {len(self.teachers)}")
+            raise ValueError(
+                f"features.teacher is {self.features.teacher}, but there are {len(self.teachers)} teachers"
+            )
         if self.fusion is not None and len(self.teachers) < 2:
-            raise ValueError("fusion needs two teachers or more")
+            raise ValueError("fusion needs at least two teachers")
         if self.views and self.fusion is not None and self.fusion.soft_targets == "out_of_fold":
             raise ValueError(
-                "views are answered by the teachers themselves, not by copies: soft_targets must be in_fold"
+                "views need the logits of the teachers, not of their copies: fusion.soft_targets must be in_fold"
             )
         return self
 
     def device_settings(self) -> FitSettings:
-        """``per_device``, or else the recipe's own settings as the DCASE 2025 baseline changes them for one device.
+        """``per_device``, or the recipe's own settings with the changes of the DCASE 2025 baseline for one device.
 
-        A third of the epochs at a tenth of the learning rate, and nothing that simulates other devices. The last
-        epoch counts, for the validation part is to judge between this network and the general one.
+        A third of the epochs at a tenth of the learning rate, without augmentation that simulates other devices. The
+        last epoch is kept, because the validation part selects between this network and the general one.
         """
         if self.per_device is not None:
             return self.per_device
@@ -242,13 +248,13 @@ class Recipe(TrainSettings):
 
 
 def known_recipes() -> tuple[str, ...]:
-    """Names ``load_recipe`` takes: the files of ``training/recipes`` and every CP-Mobile size."""
+    """Names that ``load_recipe`` takes: the files in ``training/recipes`` and every CP-Mobile size."""
     sizes = [name for name, config in MODELS.items() if config.arch == "cp_mobile"]
     return tuple(sorted({path.stem for path in RECIPES.glob("*.yaml")} | set(sizes)))
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """The recipe of that name or YAML file; raises TrainingError naming the field that is wrong."""
+    """The recipe of that name or YAML file; raises TrainingError naming an invalid field."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
@@ -281,11 +287,13 @@ def _parse(path: Path, defaults: dict[str, str], overrides: dict[str, str] | Non
 
 
 def _wrong_field(path: Path, error: ValidationError) -> TrainingError:
-    """The most telling problem: a field that is misspelt, before the one that is missing for it."""
+    """Report an unknown field before the missing one that it was probably meant to be."""
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"])
     where = f"{path}, field '{field}'" if field else str(path)
     if first["type"] == "extra_forbidden":
-        return TrainingError(where, "no such field", next_step="training/recipe.py lists the fields")
+        return TrainingError(
+            where, "no such field", next_step="list the fields with: python -m pydoc tinyscene.training.recipe"
+        )
     got = first["input"] if field and first["type"] != "missing" else None
     return TrainingError(where, first["msg"].removeprefix("Value error, "), got=got, next_step="correct this field")

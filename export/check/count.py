@@ -1,8 +1,8 @@
-"""Read the layers of a network from whatever holds it, so that one set of rules counts them all.
+"""Read the layers of a network from a checkpoint, an ONNX or TFLite file, or a bundle, and count them by a rule.
 
-A checkpoint is traced unfused, with BatchNorm as layers of its own; ONNX and TFLite files may be float or quantised and
-need not be made here; a bundle is its integer graph, or its TFLite file under the rules that are about files.
-Refuses what cannot be read, and layers with parameters that no rule counts.
+A checkpoint is traced without fusing, so that BatchNorm is a layer; ONNX and TFLite files may be float or quantised and
+may come from any converter; a bundle is counted as its integer graph, or as its TFLite file by the rules that apply to
+files. Refuses files that cannot be read, and layers with parameters that no rule counts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,13 +31,13 @@ def artefact_cost(path: Path, rule: Rule) -> Cost:
     """Cost of a checkpoint, ONNX or TFLite file or bundle by a rule.
 
     Raises:
-        TinysceneError: the artefact is missing, of another kind, damaged, or holds a layer without a counting rule.
+        TinysceneError: the artefact is missing, of another kind, damaged, or has a layer without a counting rule.
     """
     if path.is_dir():
         return _bundle_cost(path, rule)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        what = "not a kind of artefact that can be counted" if path.exists() else "no such file or folder"
+        what = "this kind of file cannot be counted" if path.exists() else "no such file or folder"
         raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
     if not path.is_file():
         raise ExportError(str(path), "no such file", expected=EXPECTED, next_step="check the path")
@@ -86,11 +86,17 @@ _READERS: dict[str, Callable[[Path], tuple[str, list[Layer]]]] = {
 
 
 def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]:
-    """Layers of a float network for one input (1, 1, *input_shape), functional sums included.
+    """Layers of a float network for one input (1, 1, *input_shape), including sums outside of modules.
 
     Raises:
         ExportError: a module with parameters has no counting rule.
     """
+    traced = trace(model, input_shape)
+    return [module_layer(traced, node) for node in traced.graph.nodes if is_layer(node)]
+
+
+def trace(model: nn.Module, input_shape: tuple[int, int]) -> fx.GraphModule:
+    """The network as a graph of its modules, in evaluation mode; each node has its output's shape for one input."""
     import torch
     from torch import fx
     from torch.fx.passes.shape_prop import ShapeProp
@@ -105,17 +111,16 @@ def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]
     traced = fx.GraphModule(model, Tracer().trace(model))
     with torch.no_grad():
         ShapeProp(traced).propagate(torch.zeros(1, 1, *input_shape))
-    nodes = traced.graph.nodes
-    return [
-        _module_layer(traced, n) for n in nodes if n.op == "call_module" or n.target in (operator.add, operator.iadd)
-    ]
+    return traced
 
 
-def _module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
-    from torch import nn
+def is_layer(node: fx.Node) -> bool:
+    """Whether a traced node is a layer: a module or a sum, not a view."""
+    return node.op == "call_module" or node.target in (operator.add, operator.iadd)
 
-    from tinyscene.training.models.layers import GRN, AvgPool3x3
 
+def module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
+    """One traced layer for the counting rules; raises ExportError if no rule counts it."""
     shape = tuple(node.meta["tensor_meta"].shape)
     sizes = {
         "output_elements": int(np.prod(shape)),
@@ -124,10 +129,8 @@ def _module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
     }
     if node.op == "call_function":
         return Layer(node.name, "add", "add", shape, **sizes)
-    module: Any = traced.get_submodule(str(node.target))
-    kinds: dict[type, Kind] = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm2d: "norm", GRN: "mul"}
-    kinds |= {AvgPool3x3: "pool", nn.AdaptiveAvgPool2d: "mean"}
-    kind = next((k for t, k in kinds.items() if isinstance(module, t)), "other")
+    module = traced.get_submodule(str(node.target))
+    kind = _kind(module)
     parameters, buffers = list(module.parameters()), list(module.buffers())
     if kind == "other" and parameters:
         raise ExportError(f"network, '{node.target}'", f"{type(module).__name__} with parameters has no counting rule")
@@ -143,3 +146,19 @@ def _module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
         window=9 if kind == "pool" else 1,
         **sizes,
     )
+
+
+def _kind(module: nn.Module) -> Kind:
+    from torch import nn
+
+    from tinyscene.training.models.layers import GRN, AvgPool3x3
+
+    kinds: dict[type[nn.Module], Kind] = {
+        nn.Conv2d: "conv",
+        nn.Linear: "linear",
+        nn.BatchNorm2d: "norm",
+        GRN: "mul",
+        AvgPool3x3: "pool",
+        nn.AdaptiveAvgPool2d: "mean",
+    }
+    return next((kind for layer, kind in kinds.items() if isinstance(module, layer)), "other")

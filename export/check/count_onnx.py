@@ -1,7 +1,7 @@
-"""The layers of an ONNX file, float or with quantise/dequantise pairs, for the counting rules.
+"""Read the layers of an ONNX file, float or with quantise/dequantise pairs, for the counting rules.
 
-Refuses what onnx itself refuses, shapes that are not fixed (the batch may vary), and operators with parameters that
-no published rule counts.
+Refuses files that onnx refuses, shapes that are not fixed (the batch may vary), and operators with parameters that no
+published rule counts.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from tinyscene.runtime.cost import Kind, Layer, layer_of
+from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
 
 from ..errors import ExportError, require_counted, unreadable
 
 _UNCOUNTED = {"ConvTranspose", "ConvInteger", "DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
-_SEEN_THROUGH = {"QuantizeLinear", "DequantizeLinear", "Identity"}
+TRANSPARENT = {"QuantizeLinear", "DequantizeLinear", "Identity"}
 _KINDS: dict[str, Kind] = {
     "Conv": "conv",
     "QLinearConv": "conv",
@@ -32,7 +32,7 @@ _KINDS: dict[str, Kind] = {
     "AveragePool": "pool",
     "MaxPool": "pool",
 }
-# Positions of weight and bias among the inputs; of MatMul, Add and Mul the constant one is taken, whichever it is.
+# Positions of weight and bias among the inputs; for MatMul, Add and Mul it is the input that is constant.
 _ROLES = {
     "Conv": (1, 2),
     "Gemm": (1, 2),
@@ -43,23 +43,23 @@ _ROLES = {
 
 
 def onnx_layers(data: bytes, path: Path) -> list[Layer]:
-    """One layer per operator; ``path`` is for messages only.
+    """One layer per operator; ``path`` is used in messages only.
 
     Raises:
-        ExportError: unreadable, shapes unknown, or an operator without a counting rule.
+        ExportError: the file is unreadable, a shape is unknown, or an operator has no counting rule.
     """
     try:
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    except Exception as problem:  # protobuf, checker and inference each raise their own
+    except Exception as problem:  # protobuf, checker and shape inference raise different types
         raise unreadable(str(path), "ONNX", len(data), problem) from problem
-    source = _Source(model.graph, path)
-    return [source.layer(node) for node in model.graph.node if node.op_type not in _SEEN_THROUGH | {"Constant"}]
+    source = OnnxLayers(model.graph, path)
+    return [source.layer(node) for node in model.graph.node if node.op_type not in TRANSPARENT | {"Constant"}]
 
 
-class _Source:
-    """Shapes and constants of an ONNX graph by tensor name."""
+class OnnxLayers:
+    """Shapes and constants of an ONNX graph by tensor name, and its nodes in the terms of the counting rules."""
 
     def __init__(self, graph: onnx.GraphProto, path: Path) -> None:
         self.path = path
@@ -71,6 +71,7 @@ class _Source:
         self.shapes = {v.name: _sizes(v) for v in [*graph.value_info, *graph.input, *graph.output]}
 
     def layer(self, node: onnx.NodeProto) -> Layer:
+        """Raises ExportError where no rule counts the node, or its shape is unknown."""
         name, op = node.name or node.output[0], node.op_type
         require_counted(str(self.path), name, op, _UNCOUNTED)
         kind, stored = _KINDS.get(op, "other"), self.stored(node)
@@ -96,25 +97,25 @@ class _Source:
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
 
-    def stored(self, node: onnx.NodeProto) -> dict[str, np.ndarray]:
-        """The inputs that are constants."""
-        found = {name: self.constant(name) for name in node.input if name}
-        return {name: array for name, array in found.items() if array is not None}
+    def stored(self, node: onnx.NodeProto) -> dict[str, Array]:
+        """The constant inputs, by name."""
+        arrays = {name: self.constant(name) for name in node.input if name}
+        return {name: array for name, array in arrays.items() if array is not None}
 
-    def constant(self, name: str) -> np.ndarray | None:
-        """The stored array behind a name, looked for through quantise, dequantise and identity."""
+    def constant(self, name: str) -> Array | None:
+        """The stored array of a name, also through quantise, dequantise and identity nodes."""
         if name in self.constants:
             return self.constants[name]
-        return self.constant(self.producers[name].input[0]) if self.made_by(name) in _SEEN_THROUGH else None
+        return self.constant(self.producers[name].input[0]) if self.made_by(name) in TRANSPARENT else None
 
-    def scale(self, name: str) -> np.ndarray | None:
+    def scale(self, name: str) -> Array | None:
         return self.constants.get(self.producers[name].input[1]) if self.made_by(name) == "DequantizeLinear" else None
 
     def made_by(self, name: str) -> str:
         return self.producers[name].op_type if name in self.producers else ""
 
-    def roles(self, node: onnx.NodeProto, stored: dict[str, np.ndarray]) -> tuple[str, str]:
-        """Names of weight and bias among the inputs, empty where there is none."""
+    def roles(self, node: onnx.NodeProto, stored: dict[str, Array]) -> tuple[str, str]:
+        """Names of weight and bias among the inputs; empty if there is none."""
         if node.op_type in _ROLES:
             inputs = dict(enumerate(node.input))
             weight, bias = _ROLES[node.op_type]
@@ -130,21 +131,21 @@ class _Source:
         if sizes is None or None in sizes:
             raise ExportError(
                 f"{self.path}, tensor '{name}'",
-                "its shape is not known",
+                "unknown shape",
                 expected="fixed sizes (the batch may vary)",
                 got=sizes,
-                next_step="export the model with fixed input sizes",
+                next_step="set the sizes with 'python -m onnxruntime.tools.make_dynamic_shape_fixed'",
             )
         return tuple(int(size) for size in sizes if size is not None)
 
 
 def _sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
-    """Sizes, None where unknown; a batch of any size counts as one clip."""
+    """Sizes, None where unknown; a batch of any size is counted as one clip."""
     sizes = [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
     return tuple(1 if at == 0 else size for at, size in enumerate(sizes))
 
 
-def _window(node: onnx.NodeProto, kernel: np.ndarray | None) -> int:
+def _window(node: onnx.NodeProto, kernel: Array | None) -> int:
     if kernel is not None:
         return int(np.prod(kernel.shape[2:]))
     return next((int(np.prod(a.ints)) for a in node.attribute if a.name == "kernel_shape"), 1)

@@ -1,6 +1,7 @@
-"""The layers of a TFLite file, float or int8, for the counting rules.
+"""Read the layers of a TFLite file, float or int8, for the counting rules.
 
-Refuses files that do not parse, that hold several graphs, or operators with parameters that no published rule counts.
+Refuses files that do not parse or that contain several graphs, and operators with parameters that no published rule
+counts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyscene.runtime.cost import Kind, Layer, layer_of
+from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
 
 from ..errors import ExportError, require_counted, unreadable
 from ..formats.tflite_file import DAMAGE, Operator, TfliteFile
@@ -31,22 +32,23 @@ _KINDS: dict[str, Kind] = {
 
 
 def tflite_layers(data: bytes, path: Path) -> list[Layer]:
-    """One layer per operator; ``path`` is for messages only.
+    """One layer per operator; ``path`` is used in messages only.
 
     Raises:
-        ExportError: unreadable, several graphs, or an operator without a counting rule.
+        ExportError: the file is unreadable, has several graphs, or an operator has no counting rule.
     """
-    source = _Source(data, str(path))
+    source = TfliteLayers(data, str(path))
     try:
         return [source.layer(operator) for operator in source.operators if not source.unpacks(operator)]
     except DAMAGE as problem:
         raise unreadable(str(path), "TFLite", len(data), problem) from problem
 
 
-class _Source(TfliteFile):
-    """A file whose weights may be stored as float16 behind DEQUANTIZE."""
+class TfliteLayers(TfliteFile):
+    """A file in which weights may be float16 constants that a DEQUANTIZE reads."""
 
     def layer(self, operator: Operator) -> Layer:
+        """The operator in the terms of the counting rules; raises ExportError where no rule counts it."""
         op, inputs, name = operator.kind, operator.inputs, self.names[operator.output]
         require_counted(self.where, name, op, _UNCOUNTED)
         stored = {i: array for i in inputs if i >= 0 and (array := self.stored(i)) is not None}
@@ -69,19 +71,19 @@ class _Source(TfliteFile):
         )
 
     def unpacks(self, operator: Operator) -> bool:
-        """Whether it only makes float32 of a constant, which is no layer of the network."""
+        """Whether the operator only converts a constant to float32; it is not a layer of the network."""
         return operator.kind == "DEQUANTIZE" and self.constant(operator.inputs[0]) is not None
 
-    def stored(self, index: int) -> np.ndarray | None:
-        """The constant that a tensor is, or is made of."""
+    def stored(self, index: int) -> Array | None:
+        """The constant of a tensor, or the one that it is converted from."""
         values = self.constant(index)
         if values is not None:
             return values
         packed = next((op.inputs[0] for op in self.operators if index in op.outputs and self.unpacks(op)), None)
         return None if packed is None else self.constant(packed)
 
-    def roles(self, op: str, inputs: tuple[int, ...], stored: dict[int, np.ndarray]) -> tuple[int, int]:
-        """Tensor numbers of weight and bias, -1 where there is none."""
+    def roles(self, op: str, inputs: tuple[int, ...], stored: dict[int, Array]) -> tuple[int, int]:
+        """Tensor numbers of weight and bias; -1 if there is none."""
         if op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             return inputs[1], inputs[2] if len(inputs) > 2 else -1
         one = next(iter(stored), -1)
@@ -90,7 +92,7 @@ class _Source(TfliteFile):
         return (-1, one) if op in ("ADD", "SUB") else (-1, -1)
 
 
-def _window(operator: Operator, kernel: np.ndarray | None) -> int:
+def _window(operator: Operator, kernel: Array | None) -> int:
     if kernel is not None and kernel.ndim == 4:
         return int(np.prod(kernel.shape[1:3]))
     options = operator.options

@@ -1,13 +1,12 @@
-"""What ``tinyscene check`` found, for people on a terminal, for programs, for a job's test page and for a pull request.
+"""Results of ``tinyscene check`` as a terminal table, JSON, JUnit XML and Markdown.
 
-One line per limit and per figure of a baseline; the forms differ in their setting only.
+Every form has one line per limit and per figure of a baseline.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 from xml.etree import ElementTree
 
 from rich import box
@@ -23,7 +22,7 @@ from .model_figures import value_text
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that was held against something else, in words."""
+    """One comparison with a limit or a baseline, as text."""
 
     passed: bool
     name: str
@@ -34,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """``limits`` are those of the command line; ``comparisons`` those with the ``baseline`` file, if there is one."""
+    """``limits`` of the command line, and ``comparisons`` with the ``baseline`` file, if one is given."""
 
     artefact: str
     cost: Cost
@@ -55,26 +54,26 @@ def _limit_line(verdict: Verdict) -> Line:
     sign = "<=" if verdict.passed else ">"
     share = 100 * verdict.measured / verdict.limit
     measured, limit = (f"{value:,} {verdict.unit}" for value in (verdict.measured, verdict.limit))
-    said = f"{verdict.limit_name}: {measured} {sign} {limit} ({share:.1f} %, rule {verdict.rule})"
-    return _line(verdict.passed, f"{verdict.limit_name} ({verdict.rule})", measured, limit, said)
+    text = f"{verdict.limit_name}: {measured} {sign} {limit} ({share:.1f} %, rule {verdict.rule})"
+    return _line(verdict.passed, f"{verdict.limit_name} ({verdict.rule})", measured, limit, text)
 
 
 def _comparison_line(comparison: Comparison) -> Line:
-    held, name = comparison.held, f"{comparison.held.figure}, baseline"
+    entry, name = comparison.entry, f"{comparison.entry.figure}, baseline"
     if comparison.measured is None:
-        said = f"{held.figure}: not known, recorded {held.allowed}: {comparison.problem}"
-        return _line(False, name, f"not known: {comparison.problem}", held.allowed, said)
-    measured = f"{value_text(held.figure.name, comparison.measured)}, {comparison.change}"
-    said = f"{held.figure}: {measured}, recorded {held.allowed}"
-    return _line(comparison.passed, name, measured, held.allowed, said)
+        text = f"{entry.figure}: unknown, recorded {entry.allowed}: {comparison.problem}"
+        return _line(False, name, f"unknown: {comparison.problem}", entry.allowed, text)
+    measured = f"{value_text(entry.figure.name, comparison.measured)}, {comparison.change}"
+    text = f"{entry.figure}: {measured}, recorded {entry.allowed}"
+    return _line(comparison.passed, name, measured, entry.allowed, text)
 
 
-def _line(passed: bool, name: str, measured: str, allowed: str, said: str) -> Line:
-    return Line(passed, name, measured, allowed, f"{'pass' if passed else 'FAIL'}  {said}")
+def _line(passed: bool, name: str, measured: str, allowed: str, text: str) -> Line:
+    return Line(passed, name, measured, allowed, f"{'pass' if passed else 'FAIL'}  {text}")
 
 
 def show(report: Report) -> None:
-    """Print the table of layers that cost something, the rule, and the lines."""
+    """Print the table of layers with a cost, the rule, and one line per comparison."""
     console, cost = wide(), report.cost
     table = Table(
         title=f"{report.artefact}: {cost.source}", title_justify="left", box=box.SIMPLE_HEAD, show_footer=True
@@ -98,7 +97,7 @@ def show(report: Report) -> None:
     console.print(table)
     free = len(cost.layers) - len(costly)
     if free:
-        say(console, f"{free} layers that cost nothing by this rule are not listed.")
+        say(console, f"{free} layers without cost by this rule are not listed.")
     say(console, f"rule {cost.rule}: {RULES[cost.rule]}")
     for line in report.lines:
         style = "green" if line.passed else "bold red"
@@ -106,9 +105,9 @@ def show(report: Report) -> None:
 
 
 def as_json(report: Report) -> str:
-    """All figures, for programs."""
+    """All figures as one JSON document."""
     cost = report.cost
-    record: dict[str, Any] = {
+    record = {
         "artefact": report.artefact,
         "source": cost.source,
         "rule": cost.rule,
@@ -140,7 +139,7 @@ def as_json(report: Report) -> str:
 
 
 def as_junit(report: Report) -> str:
-    """One test case per line."""
+    """JUnit XML with one test case per line."""
     failures = sum(not line.passed for line in report.lines)
     suite = ElementTree.Element(
         "testsuite", name="tinyscene check", tests=str(len(report.lines)), failures=str(failures), errors="0"
@@ -155,7 +154,7 @@ def as_junit(report: Report) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """Verdicts and layers as tables, for a pull request."""
+    """Verdicts and layers as Markdown tables, for a pull request."""
     cost = report.cost
     lines = [f"### {cell(report.artefact)}", "", f"{cost.source}; rule `{cost.rule}`: {RULES[cost.rule]}", ""]
     lines += ["| figure | measured | allowed | verdict |", "|---|---:|---:|---|"]

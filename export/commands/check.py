@@ -1,18 +1,20 @@
-"""``tinyscene check``: hold a model against a budget of bytes and MACs, layer by layer, and against a baseline.
+"""``tinyscene check``: check the bytes and MACs of a model against limits, and its figures against a baseline.
 
-The figures go to standard output, with the counting rule beside each; JSON, JUnit and Markdown files are written for
-machines. Exit code 0 within all limits, 1 beyond one, 2 for an artefact that cannot be counted.
+Prints the figures with their counting rule; optionally writes JSON, JUnit and Markdown files. Exit code 0 within all
+limits, 1 beyond one, 2 for a model that cannot be counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tinyscene.firmware_harness.build.targets import TARGETS as MACHINES
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, in_a_folder, one_of, some_of
 
 RULES = ("dcase", "torchinfo", "nessi", "stored")  # of tinyscene.runtime.cost, which imports NumPy
@@ -20,107 +22,148 @@ RULES = ("dcase", "torchinfo", "nessi", "stored")  # of tinyscene.runtime.cost, 
 if TYPE_CHECKING:
     from tinyscene.runtime.cost import Rule
 
-    from ..check.baseline import Held
+    from ..check.baseline import BaselineEntry
     from ..check.model_figures import Model
+    from ..check.report import Report
 
 
-def check(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL", help="A bundle folder, .tflite, .onnx or a checkpoint.", show_default=False),
-    ],
-    max_size: Annotated[str, typer.Option(metavar="SIZE", help="128kB (1000 B each), 125KiB, 128000.")] = "128kB",
-    max_macs: Annotated[str, typer.Option(metavar="COUNT", help="Per clip: 30M, 29.4e6.")] = "30M",
+@dataclass(frozen=True, kw_only=True)
+class LimitOptions:
+    """Limits of the command line, and the rule that counts."""
+
+    max_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Limit of the size: 128kB (1000 B each), 125KiB, 128000.")
+    ] = "128kB"
+    max_macs: Annotated[str, typer.Option(metavar="COUNT", help="Limit of the MACs per clip: 30M, 29.4e6.")] = "30M"
     rule: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Counting: dcase, torchinfo, nessi, stored.", autocompletion=one_of(RULES)),
-    ] = "dcase",
-    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Fail when a figure of it got worse.")] = None,
+        typer.Option(
+            metavar="NAME", help="Counting rule: dcase, torchinfo, nessi, stored.", autocompletion=one_of(RULES)
+        ),
+    ] = "dcase"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineOptions:
+    """A baseline to compare with or to write, and the figures beyond size and MACs."""
+
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Fail if a figure is worse than in this file.")
+    ] = None
     write_baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record the figures.", callback=in_a_folder)
-    ] = None,
+        Path | None, typer.Option(metavar="FILE", help="Write the figures to a baseline file.", callback=in_a_folder)
+    ] = None
     targets: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Record firmware of these too.", autocompletion=some_of(MACHINES)),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="TAU22 layout, for the accuracy.")] = None,
-    out: RecordFile = None,
+        typer.Option(
+            metavar="NAMES", help="Also record firmware figures of these targets.", autocompletion=some_of(MACHINES)
+        ),
+    ] = None
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder in TAU22 layout, to measure accuracy.")] = (
+        None
+    )
+
+    @property
+    def machines(self) -> list[str]:
+        return self.targets.split(",") if self.targets else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Files to write, and the form of standard output."""
+
+    out: RecordFile = None
     junit: Annotated[
         Path | None,
         typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.", callback=in_a_folder),
-    ] = None,
-    markdown: MarkdownFile = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Count a model's bytes and MACs by a published rule and hold them against limits, or against a baseline.
+    ] = None
+    markdown: MarkdownFile = None
+    quiet: Quiet = False
+    as_json: AsJson = False
 
-    Exit code 1 beyond a limit, or worse than the baseline.
+
+@grouped
+def check(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A bundle folder, .tflite, .onnx or checkpoint file.", show_default=False),
+    ],
+    limits: LimitOptions,
+    figures: BaselineOptions,
+    reports: ReportOptions,
+) -> None:
+    """Check a model against size and MAC limits, counted by a published rule, and against a baseline.
+
+    Exit code 1 beyond a limit, or if a figure is worse than in the baseline.
     """
     from tinyscene.runtime.cost import parse_count, parse_size, require_rule, verdicts
-    from tinyscene.runtime.files import write_file
     from tinyscene.runtime.spec import Budget
 
     from ..check.baseline import compare, read_baseline
     from ..check.model_figures import Model
-    from ..check.report import Report, as_junit, as_markdown, show
-    from ..check.report import as_json as report_json
+    from ..check.report import Report
 
-    machines = targets.split(",") if targets else []
-    _refuse_contradictions(baseline, write_baseline, machines, data)
-    budget = Budget(max_bytes=parse_size(max_size), max_macs=parse_count(max_macs))
-    counted_by, former = require_rule(rule), read_baseline(baseline) if baseline else ()
-    counted = Model(model, data)
-    cost = counted.cost(counted_by)
-    if data:
-        _require_use(data, counted, former if baseline else None)
-    compared = str(baseline) if baseline else None
-    report = Report(str(model), cost, verdicts(cost, budget), compared, compare(former, counted))
-    recorded = _recorded(write_baseline, counted, counted_by, machines) if write_baseline else []
-    for path, write in ((out, report_json), (junit, as_junit), (markdown, as_markdown)):
-        if path is not None:
-            write_file(path, write(report).encode())
-    if as_json:
-        typer.echo(report_json(report), nl=False)
-    else:
-        show(report)
-        for line in recorded:
-            typer.echo(line)
+    _refuse_contradictions(figures)
+    budget = Budget(max_bytes=parse_size(limits.max_size), max_macs=parse_count(limits.max_macs))
+    rule, former = require_rule(limits.rule), read_baseline(figures.baseline) if figures.baseline else ()
+    counted = Model(model, figures.data)
+    cost = counted.cost(rule)
+    if figures.data:
+        _require_use(figures.data, counted, former if figures.baseline else None)
+    baseline = str(figures.baseline) if figures.baseline else None
+    report = Report(str(model), cost, verdicts(cost, budget), baseline, compare(former, counted))
+    recorded = _recorded(figures.write_baseline, counted, rule, figures.machines) if figures.write_baseline else []
+    _write(report, reports, recorded)
     if not report.passed:
         raise typer.Exit(1)
 
 
-def _refuse_contradictions(
-    baseline: Path | None, write_baseline: Path | None, machines: list[str], data: Path | None
-) -> None:
+def _write(report: Report, options: ReportOptions, recorded: list[str]) -> None:
+    """Write the files, then print the report and the lines of recorded figures, or the JSON document alone."""
+    from tinyscene.runtime.files import write_file
+
+    from ..check.report import as_json, as_junit, as_markdown, show
+
+    for path, text in ((options.out, as_json), (options.junit, as_junit), (options.markdown, as_markdown)):
+        if path is not None:
+            write_file(path, text(report).encode())
+    if options.as_json:
+        typer.echo(as_json(report), nl=False)
+        return
+    show(report)
+    for line in recorded:
+        typer.echo(line)
+
+
+def _refuse_contradictions(figures: BaselineOptions) -> None:
     from ..errors import ExportError
 
-    if baseline and write_baseline:
-        raise ExportError("check", "compares with a baseline or records one", expected="one of the two", got="both")
-    if machines and not write_baseline:
-        raise ExportError("--targets", "is for recording", expected="--write-baseline; --baseline's file names its own")
-    if data and not (baseline or write_baseline):
-        raise ExportError("--data", "is for a baseline's accuracy", expected="--baseline or --write-baseline")
+    if figures.baseline and figures.write_baseline:
+        raise ExportError("check", "at most one of --baseline and --write-baseline is possible", got="both")
+    if figures.machines and not figures.write_baseline:
+        raise ExportError("--targets", "needs --write-baseline", got="no --write-baseline")
+    if figures.data and not (figures.baseline or figures.write_baseline):
+        raise ExportError("--data", "needs --baseline or --write-baseline", got="neither")
 
 
-def _require_use(data: Path, model: Model, baseline: Sequence[Held] | None) -> None:
-    """Clips that cannot be read, or that no figure of a baseline asks for, are an error and not a verdict."""
+def _require_use(data: Path, model: Model, baseline: Sequence[BaselineEntry] | None) -> None:
+    """Refuse clips that cannot be read, and clips that no figure of the baseline uses."""
     from ..errors import ExportError
 
-    if baseline is not None and not any(held.figure.heard for held in baseline):
+    if baseline is not None and not any(entry.figure.on_clips for entry in baseline):
         step = "record it with --write-baseline and --data"
-        raise ExportError(str(data), "the baseline holds no accuracy on clips", next_step=step)
-    model.answers()
+        raise ExportError(str(data), "the baseline contains no accuracy on clips", next_step=step)
+    model.qualities()
 
 
 def _recorded(path: Path, model: Model, rule: Rule, machines: list[str]) -> list[str]:
-    """Write the baseline, and say what is in it; one that is there passes its figures and tolerances on."""
+    """Write the baseline and return one line per figure; an existing file's figures and tolerances are kept."""
     from tinyscene.runtime.files import write_file
 
     from ..check.baseline import baseline_text, read_baseline, record
 
     former = read_baseline(path) if path.exists() else ()
-    recorded, without = record(model, rule, machines, former)
+    recorded, missing = record(model, rule, machines, former)
     write_file(path, baseline_text(str(model.path), recorded).encode())
-    said = [f"recorded  {held.figure}: {held.allowed}" for held in recorded]
-    return [*said, *(f"not recorded  {words}" for words in without)]
+    lines = [f"recorded  {entry.figure}: {entry.allowed}" for entry in recorded]
+    return [*lines, *(f"not recorded  {line}" for line in missing)]

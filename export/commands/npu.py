@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.options import AsJson, Quiet, some_of
 
 from ..targets.ethos_u import NPUS, Estimates, estimate, npu_named, vela_path
@@ -56,23 +57,30 @@ def npu(
 
 
 def print_estimates(model: str, estimates: Estimates) -> None:
-    """Print the estimates as a table, then each op that an NPU leaves to the CPU and each NPU without an estimate."""
-    from rich.table import Table
+    """Print Vela's estimates side by side, then every op that an NPU leaves to the CPU, and what was left out."""
+    from tinyscene.runtime.terminal import Column, print_table, say, wide
 
-    from tinyscene.runtime.terminal import say, wide
-
+    columns = (
+        *(Column("NPU"), Column("ops on NPU", right=True), Column("cycles", right=True), Column("ms", right=True)),
+        *(Column("SRAM B", right=True, priority=1), Column("flash B", right=True, priority=1)),
+    )
+    rows = [
+        (
+            *(
+                e.npu,
+                f"{e.ops_on_npu} of {e.ops_on_npu + e.ops_on_cpu} ({e.npu_share:.0%})",
+                f"{e.cycles:,}",
+                f"{e.milliseconds:.2f}",
+            ),
+            *(f"{e.sram_bytes:,}", f"{e.flash_bytes:,}"),
+        )
+        for e in estimates.rows
+    ]
+    print_table(f"{model} on Ethos-U, estimated by Vela", columns, rows)
     console = wide()
-    table = Table(title=f"{model} on Ethos-U, estimated by Vela")
-    for column in ("NPU", "ops on NPU", "cycles", "ms", "SRAM B", "flash B"):
-        table.add_column(column, justify="left" if column == "NPU" else "right", overflow="fold")
-    for row in estimates.rows:
-        ops = f"{row.ops_on_npu} of {row.ops_on_npu + row.ops_on_cpu} ({row.npu_share:.0%})"
-        sizes = (f"{row.sram_bytes:,}", f"{row.flash_bytes:,}")
-        table.add_row(row.npu, ops, f"{row.cycles:,}", f"{row.milliseconds:.2f}", *sizes)
-    console.print(table)
-    for row in estimates.rows:
-        for refused in row.refused:
-            say(console, f"{row.npu}: on the CPU: {refused}")
+    for e in estimates.rows:
+        for refused in e.refused:
+            say(console, f"{e.npu}: on the CPU: {refused}")
     for name, reason in estimates.left_out.items():
         say(console, f"{name}: skipped: {reason}")
 
@@ -84,7 +92,7 @@ def _tflite_content(model: Path) -> bytes:
     from ..errors import ExportError
 
     if model.suffix != ".tflite":
-        return read_bundle(model).file("model.tflite")
+        return read_bundle(model).file(TFLITE_MODEL)
     if not model.is_file():
         raise ExportError(str(model), "no such file", next_step="check the path")
     return model.read_bytes()

@@ -1,6 +1,6 @@
-"""``tinyscene verify``: every target against the graph, as a table, and on demand as JSON, a page, or Markdown.
+"""``tinyscene verify``: compare every target with the graph; a table, and on request JSON, an HTML page, Markdown.
 
-The last three show more: firmware in each way of running it and its calls, the quality of every layer, memory. Exit
+The last three contain more: firmware in each execution mode with its calls, the quality of every layer, memory. Exit
 code 0 when nothing differs, 1 for a difference or a target that failed, 2 for a model that cannot be read.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..quantise.quality import LayerQuality
     from ..report.records import Document
     from ..targets.ethos_u import Estimates
-    from ..verify.verify import Verification
+    from ..verify.results import Verification
 
 QUALITY_CLIPS = 32
 
@@ -40,28 +40,26 @@ def _targets(incomplete: str) -> list[str]:
 def verify(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="TAU22 layout: accuracy on its test part.")
+        Path | None, typer.Option("--data", metavar="DIR", help="Measure accuracy on the test split of a TAU22 layout.")
     ] = None,
     targets: Annotated[
-        str, typer.Option(metavar="NAMES", help="With commas between, or all.", autocompletion=_targets)
+        str, typer.Option(metavar="NAMES", help='Comma-separated names, or "all".', autocompletion=_targets)
     ] = "all",
-    clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many test clips.")] = None,
+    clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="Use at most N test clips.")] = None,
+    all_columns: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
     out: RecordFile = None,
     report: ReportFile = None,
     markdown: MarkdownFile = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every target on the bundle's golden vectors, compare every byte, name the first difference.
+    """Compare every target with the model on the golden vectors, byte by byte.
 
     NPUs are estimated, not run. A .tflite file has no golden vectors: its inputs are random codes. Exit code 1 for a
     difference or a target that failed.
     """
-    from tinyscene.runtime.files import write_file
     from tinyscene.runtime.terminal import steps
 
-    from ..report.page import render
-    from ..report.summary import as_markdown
     from ..targets.ethos_u import NPUS, estimate_all
     from ..targets.table import TARGETS
     from .npu import print_estimates
@@ -75,27 +73,35 @@ def verify(
     if as_json or out or report or markdown:
         command = " ".join(["tinyscene verify", model.name, *([f"--data {data.name}"] if data else [])])
         document = documented(subject, result, estimates, names, command)
-        forms = (
-            (out, lambda record: record.to_json().encode()),
-            (report, render),
-            (markdown, lambda record: as_markdown(record).encode()),
-        )
-        for path, content in forms:
-            if path is not None:
-                write_file(path, content(document))
+        _write_forms(document, out, report, markdown)
         if as_json:
             typer.echo(document.to_json(), nl=False)
     if not as_json:
-        print_verification(result)
+        print_verification(result, all_columns=all_columns)
         if estimates.rows or estimates.left_out:
             print_estimates(model.name, estimates)
     if result.failed:
         raise typer.Exit(1)
 
 
+def _write_forms(document: Document, out: Path | None, report: Path | None, markdown: Path | None) -> None:
+    """Write the document as JSON, as a page and as Markdown, each where a path was given."""
+    from tinyscene.runtime.files import write_file
+
+    from ..report.page import render
+    from ..report.summary import as_markdown
+
+    if out:
+        write_file(out, document.to_json().encode())
+    if report:
+        write_file(report, render(document))
+    if markdown:
+        write_file(markdown, as_markdown(document).encode())
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is verified: ``inputs`` int8 (n, H, W, C); ``bundle`` is None for a TFLite file."""
+    """The model under test, with ``inputs`` int8 (n, H, W, C); ``bundle`` is None for a TFLite file."""
 
     name: str
     files: Bundle | TfliteModel
@@ -104,7 +110,7 @@ class Subject:
     labelled: LabelledCodes | None = None
 
     def verified(self, names: tuple[str, ...], on_target: Callable[[str], None]) -> Verification:
-        """A bundle on its golden vectors and on labelled clips, or a TFLite file on random codes."""
+        """Verify a bundle on its golden vectors and on labelled clips, or a TFLite file on random codes."""
         from ..verify.verify import verify, verify_bundle
 
         if self.bundle is not None:
@@ -116,7 +122,7 @@ def open_subject(model: Path, data: Path | None, clips: int | None) -> Subject:
     """Read a bundle or a TFLite file, and the labelled clips.
 
     Raises:
-        TinysceneError: one of them cannot be read, or a file is given labelled clips, but says nothing of a front end.
+        TinysceneError: one of them cannot be read, or labelled clips are given for a file, which has no front end.
     """
     from tinyscene.runtime.bundle import read_bundle
 
@@ -129,7 +135,7 @@ def open_subject(model: Path, data: Path | None, clips: int | None) -> Subject:
         labelled = labelled_codes(bundle, data, clips) if data else None
         return Subject(model.resolve().name, bundle, bundle.golden().inputs, bundle, labelled)
     if data is not None:
-        raise ExportError("--data", "a .tflite file says nothing of its front end", expected="a bundle")
+        raise ExportError("--data", "a .tflite file has no front end", expected="a bundle")
     file = open_tflite(model)
     return Subject(model.name, file, file.golden().inputs)
 
@@ -137,7 +143,7 @@ def open_subject(model: Path, data: Path | None, clips: int | None) -> Subject:
 def documented(
     subject: Subject, verification: Verification, estimates: Estimates, names: tuple[str, ...], command: str
 ) -> Document:
-    """The whole report; firmware is measured for those of ``names`` that run it."""
+    """Build the whole report; firmware is measured for the targets in ``names`` that run it."""
     from tinyscene.runtime.spec import DCASE_BUDGET
     from tinyscene.runtime.terminal import steps
 
@@ -170,7 +176,7 @@ def documented(
 
 
 def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
-    """Every activation against the same network without rounding, and on what, or why not."""
+    """The quantisation error of every activation and the data it was measured on, or the reason why it was not."""
     from tinyscene.runtime.arith import dequantise
 
     from ..errors import ExportError
@@ -179,20 +185,20 @@ def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
     from ..write_bundle import real_inputs
 
     if subject.bundle is None:
-        return (), "not measured, for random codes are not what the network will hear"
+        return (), "not measured: random codes are not real inputs"
     graph = subject.files.graph
     if subject.labelled:
-        codes, what = subject.labelled.sample(QUALITY_CLIPS).codes, "clips of the data"
+        codes, source = subject.labelled.sample(QUALITY_CLIPS).codes, "clips of the data"
     else:
-        codes, what = real_inputs(subject.bundle.golden()), "clips of the golden vectors"
+        codes, source = real_inputs(subject.bundle.golden()), "clips of the golden vectors"
     names = [node.output for node in graph.nodes]
     try:
         real = dequantise(codes, graph.tensors[graph.input].quant)[..., 0]
         reference = simulate(graph, real, names, shown=names)
     except ExportError as problem:
         return (), f"not measured: {problem}"
-    how = f"measured on {len(codes)} {what}, against the same weights without rounding"
-    return layer_quality(graph, codes, reference), how
+    text = f"measured on {len(codes)} {source}, compared with the same weights without rounding"
+    return layer_quality(graph, codes, reference), text
 
 
 def _known_names(targets: str, known: tuple[str, ...]) -> tuple[str, ...]:

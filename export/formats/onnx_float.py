@@ -1,6 +1,6 @@
-"""The float network as ONNX, simplified: what people put on phones before quantising, and our float reference in ORT.
+"""Write the float network as a simplified ONNX file, the float reference in ONNX Runtime.
 
-Refuses a simplification that onnxsim itself cannot confirm and a file that does not give the network's own answers.
+Refuses a simplification that onnxsim cannot confirm, and a file whose scores differ from those of the network.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 import warnings
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -17,16 +18,15 @@ from tinyscene.runtime.graph import OUTPUT_NAME
 from ..errors import ExportError
 
 OPSET = 18
-TOLERANCE = 1e-4  # of the logits, absolute and relative; float32 sums in another order
+TOLERANCE = 1e-4  # of the logits, absolute and relative: float32 sums in different order
 
 
 def float_onnx(model: nn.Module, input_shape: tuple[int, int]) -> bytes:
     """ONNX bytes of ``model`` for float32 (1, 1, *input_shape) to logits (1, classes), checked in ONNX Runtime.
 
     Raises:
-        ExportError: onnxsim refuses, or the answers differ by more than 1e-4.
+        ExportError: onnxsim cannot confirm its result, or scores differ by more than :data:`TOLERANCE`.
     """
-    import onnx
     import onnxsim
 
     example = torch.randn(1, 1, *input_shape, generator=torch.Generator().manual_seed(0))
@@ -45,7 +45,9 @@ def float_onnx(model: nn.Module, input_shape: tuple[int, int]) -> bytes:
     assert program is not None
     simplified, confirmed = onnxsim.simplify(program.model_proto)
     if not confirmed:
-        raise ExportError("float ONNX", "onnxsim could not confirm its simplification", next_step="report this model")
+        raise ExportError(
+            "float ONNX", "onnxsim could not confirm its simplification", next_step="report it with this checkpoint"
+        )
     _strip_traces(simplified)
     onnx.checker.check_model(simplified)
     data = bytes(simplified.SerializeToString())
@@ -53,22 +55,23 @@ def float_onnx(model: nn.Module, input_shape: tuple[int, int]) -> bytes:
     return data
 
 
-def _strip_traces(model: object) -> None:
-    """Drop the Python stack traces that torch leaves in the file: paths of the machine it was made on."""
-    graph = model.graph  # type: ignore[attr-defined]
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Remove the Python stack traces that torch writes into the file, with paths of the build machine."""
+    graph = model.graph
     for record in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
-        for name in ("metadata_props", "doc_string"):
-            if hasattr(record, name):
-                record.ClearField(name)  # type: ignore[attr-defined]
+        record.ClearField("metadata_props")
+        record.ClearField("doc_string")
 
 
 def _require_same(model: nn.Module, data: bytes, example: torch.Tensor) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    (got,) = session.run(None, {"log_mel": example.numpy()})
+    (scores,) = session.run(None, {"log_mel": example.numpy()})
     with torch.no_grad():
-        wanted = model(example).numpy()
-    if not np.allclose(got, wanted, rtol=TOLERANCE, atol=TOLERANCE):
-        worst = float(np.abs(got - wanted).max())
-        raise ExportError("float ONNX", "does not answer as the network", expected=f"within {TOLERANCE}", got=worst)
+        reference = model(example).numpy()
+    if not np.allclose(scores, reference, rtol=TOLERANCE, atol=TOLERANCE):
+        largest = float(np.abs(scores - reference).max())
+        raise ExportError(
+            "float ONNX", "scores differ from those of the network", expected=f"within {TOLERANCE}", got=largest
+        )

@@ -1,12 +1,13 @@
-"""The front end as ONNX nodes, so that one file takes a clip of samples and gives scores.
+"""Write the log-mel front end as ONNX nodes, so that one file maps the samples of a clip to scores.
 
-Written from the tables of :mod:`tinyscene.runtime.log_mel`; parity is stated in codes of the network's int8 input.
-Takes a network whose first input is a float32 log-mel (1, 1, mel, time); refuses any other.
+Uses the tables of :mod:`tinyscene.runtime.log_mel`; differences are measured in codes of the network's int8 input.
+Refuses networks whose first input is not a float32 log-mel (1, 1, mel, time) of the front end.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
@@ -14,7 +15,7 @@ from tinyscene.runtime.log_mel import sparse_mel, window
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import ExportError
-from .onnx_write import IR_VERSION, OPSET
+from .onnx_write import IR_VERSION, OPSET, Attribute, onnx_node
 
 SAMPLES = "samples"  # float32 (1, clip_samples), in -1..1
 LOG_MEL = "log_mel"
@@ -22,7 +23,7 @@ _PREFIX = "frontend_"
 
 
 def frontend_onnx(spec: FrontendSpec, opset: int = OPSET) -> onnx.ModelProto:
-    """``samples`` float32 (1, clip_samples) to ``log_mel`` float32 (1, 1, n_mels, n_frames), as a checked model."""
+    """A checked model from ``samples`` float32 (1, clip_samples) to ``log_mel`` float32 (1, 1, n_mels, n_frames)."""
     body = _Body(spec)
     framed = body.emphasised(SAMPLES) if spec.pre_emphasis else SAMPLES
     power = body.power(framed)
@@ -43,10 +44,10 @@ def frontend_onnx(spec: FrontendSpec, opset: int = OPSET) -> onnx.ModelProto:
 
 
 def with_frontend(network: bytes, spec: FrontendSpec) -> bytes:
-    """A network's ONNX, int8 or float, with the front end before it: samples in, the network's own outputs out.
+    """Insert the front end before a network's ONNX, int8 or float; inputs become samples, outputs stay the same.
 
     Raises:
-        ExportError: the network does not take this front end's log-mel.
+        ExportError: the network's input is not the log-mel of this front end.
     """
     model = onnx.load_from_string(network)
     source = model.graph.input[0]
@@ -54,14 +55,14 @@ def with_frontend(network: bytes, spec: FrontendSpec) -> bytes:
     if shape != (1, 1, spec.n_mels, spec.n_frames):
         raise ExportError(
             f"network input '{source.name}'",
-            f"is not the log-mel of front end '{spec.name}'",
+            f"does not have the shape of the log-mel of front end '{spec.name}'",
             expected=(1, 1, spec.n_mels, spec.n_frames),
             got=shape,
         )
     opset = next(entry.version for entry in model.opset_import if entry.domain == "")
     front = frontend_onnx(spec, opset)
     front.ir_version = model.ir_version
-    # The network keeps its names, which people look its tensors up by; samples keep theirs.
+    # Only the names inside the front end get a prefix: users refer to the network's tensors and to samples by name.
     front = compose.add_prefix(front, _PREFIX, rename_inputs=False)
     merged = compose.merge_models(front, model, io_map=[(_PREFIX + LOG_MEL, source.name)])
     merged.producer_name = "tinyscene"
@@ -70,18 +71,18 @@ def with_frontend(network: bytes, spec: FrontendSpec) -> bytes:
 
 
 class _Body:
-    """Nodes and constants of one front end, written in the order they run."""
+    """Nodes and constants of one front end, appended in execution order."""
 
     def __init__(self, spec: FrontendSpec) -> None:
         self.spec = spec
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: Attribute) -> str:
+        self.nodes.append(onnx_node(kind, inputs, output, name=output, attributes=attributes))
         return output
 
-    def constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: npt.NDArray[np.float32 | np.int64]) -> str:
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
@@ -99,7 +100,7 @@ class _Body:
         return self.add("Sub", [following, damped], "emphasised")
 
     def power(self, framed: str) -> str:
-        """Power spectrum (1, frames, bins) of the centred windows; the end is padded so that each has n_fft samples."""
+        """Power spectrum (1, frames, bins) of centred windows; the end is padded to n_fft samples per window."""
         spec = self.spec
         half, rest = spec.win_length // 2, spec.n_fft - spec.win_length
         mirrored = self.add(
@@ -115,7 +116,7 @@ class _Body:
         return self.add("ReduceSum", [squared, axis], "power", keepdims=0)
 
     def mel(self, power: str) -> str:
-        """The sparse mel bank (1, frames, n_mels): each band gathers its bins, short bands with weights of zero."""
+        """Sparse mel bank (1, frames, n_mels): each band gathers its bins; short bands are filled with zero weights."""
         bank = sparse_mel(self.spec)
         widest = int(bank.length.max())
         bins = np.minimum(bank.first[:, None] + np.arange(widest), self.spec.n_fft // 2)

@@ -1,16 +1,18 @@
 """Write the integer graph as an ONNX file in QDQ form, with the graph's own quantisation parameters.
 
-Float in, float out: ``log_mel`` (1, 1, mel, time) float32 and scores (1, classes) float32; in between uint8 codes
-(the int8 code + 128), which ONNX Runtime fuses into integer kernels, or int8 codes. RSQRT, which ONNX has not as one
-op, and every other function of one code are look-ups of 256 codes. Layout is NCHW, as ONNX convolutions want it.
+Input and output are float32: ``log_mel`` (1, 1, mel, time) and scores (1, classes). Activations between them are uint8
+codes (the int8 code + 128), which ONNX Runtime fuses into integer kernels, or int8 codes. RSQRT, for which ONNX has no
+operator, and every other function of one code are tables of 256 codes. The layout is NCHW, that of ONNX convolutions.
+Refuses graphs that are not valid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -25,21 +27,32 @@ from tinyscene.runtime.ops import Shape
 OPSET = 17
 IR_VERSION = 8
 
-
 Codes = Literal["uint8", "int8"]
+Attribute = int | str | Sequence[int]
 
 
 def to_onnx(graph: Graph, *, expose_all: bool = False, codes: Codes = "uint8") -> bytes:
     """ONNX bytes of a checked graph, its activations of type ``codes``.
 
     Args:
-        expose_all: also give the codes of every activation, under the graph's tensor names (the codes of the graph's
-            own input and output are called ``<name>_codes``).
+        expose_all: also output the codes of every activation, under the graph's tensor names (the codes of the graph's
+            input and output are called ``<name>_codes``).
     """
     return _Writer(graph.check(), codes).finish(expose_all)
 
 
+def onnx_node(
+    kind: str, inputs: Sequence[str], output: str, *, name: str, attributes: Mapping[str, Attribute]
+) -> onnx.NodeProto:
+    """A node with one output."""
+    made = helper.make_node(kind, list(inputs), [output], name=name)
+    made.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+    return made
+
+
 class _Writer:
+    """Nodes and initializers of one graph, appended in execution order."""
+
     def __init__(self, graph: Graph, codes: Codes) -> None:
         self.graph = graph
         self.dtype = np.dtype(codes)
@@ -74,16 +87,15 @@ class _Writer:
         return bytes(model.SerializeToString())
 
     def codes(self, name: str) -> str:
-        """Name of the tensor of codes: the graph's, but for its ends, whose names the float tensors take."""
+        """Name of the tensor of codes: that of the graph's tensor, with a suffix at the graph's input and output."""
         return codes_name(self.graph, name)
 
-    def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        name = f"{kind}:{output}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=name, **attributes))
+    def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
+        self.nodes.append(onnx_node(kind, inputs, output, name=f"{kind}:{output}", attributes=attributes))
         return output
 
-    def constant(self, name: str, value: np.ndarray) -> str:
-        # A scalar must stay 0-d: as (1,) it would be taken for per-axis and nothing would fuse.
+    def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
+        # A scalar must stay 0-d: with shape (1,) it is per-axis quantisation, which is not fused.
         self.initializers[name] = numpy_helper.from_array(value, name)
         return name
 
@@ -97,34 +109,34 @@ class _Writer:
 
     @property
     def offset(self) -> int:
-        """What a code is more here than in the graph."""
+        """Difference between a code in the file and the code in the graph."""
         return 128 if self.dtype == np.uint8 else 0
 
     def quantize(self, real: str, codes: str, quant: Quant) -> None:
         name = codes.removesuffix(CODES_SUFFIX)
         self.emit("QuantizeLinear", [real, *self.parameters(name)], codes)
 
-    def moved(self, name: str, kind: str, inputs: Sequence[str], codes: str, **attributes: Any) -> str:
-        """Codes of tensor ``name`` that only change place, between DQ and Q as Hexagon wants it; ORT drops the pair."""
+    def moved(self, name: str, kind: str, inputs: Sequence[str], codes: str, **attributes: Attribute) -> str:
+        """Move codes of tensor ``name`` between DQ and Q, as Hexagon requires; ONNX Runtime removes the pair."""
         first = self.emit("DequantizeLinear", [inputs[0], *self.parameters(name)], f"{codes}_before")
         real = self.emit(kind, [first, *inputs[1:]], f"{codes}_moved", **attributes)
         return self.emit("QuantizeLinear", [real, *self.parameters(name)], codes)
 
     def real(self, node: Node, index: int, codes: str | None = None) -> str:
-        """Dequantised activation input, one DQ per use so that each op fuses by itself."""
+        """Dequantised activation input; one DQ per use, so that each operator can be fused alone."""
         name = node.inputs[index]
         output = f"{node.name}_in{index}"
         return self.emit("DequantizeLinear", [codes or self.codes(name), *self.parameters(name)], output)
 
     def result(self, node: Node, real: str) -> None:
-        """ReLU where saturation does not already do it, then the output quantiser."""
+        """ReLU, unless saturation has the same effect, then the output quantiser."""
         quant = self.graph.out(node).quant
         if ops.has_relu(node.op) and quant.zero_point > -128:
             real = self.emit("Relu", [real], f"{node.name}_relu")
         self.quantize(real, self.codes(node.output), quant)
 
-    def weight(self, node: Node, data: np.ndarray) -> tuple[str, str]:
-        """Dequantised weight, output channels first, and bias, per output channel."""
+    def weight(self, node: Node, data: npt.NDArray[np.generic]) -> tuple[str, str]:
+        """Dequantised weight (``data`` has output channels first) and bias, per output channel."""
         _, weight, bias = self.graph.ins(node)
         assert bias.data is not None
         names = []
@@ -168,7 +180,7 @@ def _elementwise(kind: str) -> Callable[[_Writer, Node], None]:
 
 
 def _mean(w: _Writer, node: Node) -> None:
-    """GlobalAveragePool, the mean that ONNX Runtime fuses; over channels they become the spatial axis."""
+    """GlobalAveragePool, the mean that ONNX Runtime fuses; for a mean over channels they become a spatial axis."""
     op, x = node.op, w.graph.ins(node)[0]
     assert isinstance(op, ops.Mean)
     codes = w.codes(x.name)
@@ -179,7 +191,7 @@ def _mean(w: _Writer, node: Node) -> None:
         codes = w.moved(x.name, "Transpose", [flat], f"{node.name}_turned", perm=[0, 2, 1, 3])
     pooled = w.emit("GlobalAveragePool", [w.real(node, 0, codes)], f"{node.name}_real")
     out = w.graph.out(node)
-    if op.over == "space" and op.keep_dims:  # as pooled; Hexagon takes no Reshape that changes nothing
+    if op.over == "space" and op.keep_dims:  # Hexagon refuses a Reshape to the same shape
         w.quantize(pooled, w.codes(out.name), out.quant)
         return
     mean = w.emit("QuantizeLinear", [pooled, *w.parameters(out.name)], f"{node.name}_mean")
@@ -194,7 +206,7 @@ def _fully_connected(w: _Writer, node: Node) -> None:
 
 
 def _pool2d(w: _Writer, node: Node) -> None:
-    """The largest code is found among the codes; an average is a real number first."""
+    """A maximum is computed on codes, an average on dequantised values."""
     op = node.op
     assert isinstance(op, ops.Pool2D)
     window = {"kernel_shape": op.kernel, "strides": op.stride, "pads": op.pads}
@@ -215,17 +227,17 @@ def _lookup(w: _Writer, node: Node) -> None:
 
 
 def _table(w: _Writer, node: Node, table: I8) -> None:
-    """Codes as indices, those below 0 from the end; flat, because Hexagon takes a tensor for codes or for indices, not
-    for both."""
+    """Gather with codes as indices; negative codes count from the end. Flattened, because on Hexagon a tensor is either
+    codes or indices, not both."""
     source, out = node.inputs[0], w.graph.out(node)
     flat = w.constant(f"{node.name}_length", np.array([-1], np.int64))
     codes = w.moved(source, "Reshape", [w.codes(source), flat], f"{node.name}_flat")
     index = w.emit("Cast", [codes], f"{node.name}_index", to=TensorProto.INT32)
     in_order = np.roll(table.astype(np.int16) + w.offset, 128 + w.offset)
     values = w.constant(f"{node.name}_table", in_order.astype(w.dtype))
-    found = w.moved(out.name, "Gather", [values, index], f"{node.name}_found", axis=0)
+    gathered = w.moved(out.name, "Gather", [values, index], f"{node.name}_found", axis=0)
     shape = w.constant(f"{node.name}_shape", np.array(nchw(out.shape), np.int64))
-    w.moved(out.name, "Reshape", [found, shape], w.codes(out.name))
+    w.moved(out.name, "Reshape", [gathered, shape], w.codes(out.name))
 
 
 def _softmax(w: _Writer, node: Node) -> None:
@@ -234,7 +246,7 @@ def _softmax(w: _Writer, node: Node) -> None:
 
 
 def _reshape(w: _Writer, node: Node) -> None:
-    """The order of elements is that of NHWC, so four axes are turned before and after."""
+    """Elements are reshaped in NHWC order, with a Transpose before and after for four axes."""
     op, codes = node.op, w.codes(node.inputs[0])
     assert isinstance(op, ops.Reshape)
     name = node.output
@@ -255,7 +267,7 @@ def _concat(w: _Writer, node: Node) -> None:
     w.result(node, w.emit("Concat", [w.real(node, i) for i in range(len(node.inputs))], f"{node.name}_real", axis=axis))
 
 
-EMITTERS: dict[type, Callable[[_Writer, Node], None]] = {
+EMITTERS: dict[type[ops.Op], Callable[[_Writer, Node], None]] = {
     ops.Conv2D: _conv,
     ops.DepthwiseConv2D: _conv,
     ops.FullyConnected: _fully_connected,

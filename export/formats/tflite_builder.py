@@ -1,8 +1,12 @@
-"""Tensors and nodes of the integer graph, collected operator by operator from a TFLite file."""
+"""Build the integer graph from the tensors and operators of a TFLite file.
+
+Refuses activations that are not int8 with one scale, weights that are not symmetric, constants of another type, and
+graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +19,22 @@ from tinyscene.runtime.ops import Shape
 from ..errors import ExportError
 from .tflite_file import Int8File, Operator
 
+Scalar = TypeVar("Scalar", np.int8, np.int32)
+Constant = npt.NDArray[np.int8] | npt.NDArray[np.int32]
+RECONVERT = "convert the float model with full integer quantisation (int8), or ask the author of the file to"
 
-class Importer:
-    """Collects tensors and nodes; the readers of :mod:`tinyscene.export.formats.tflite_operators` call it."""
+
+class GraphBuilder:
+    """Collects tensors and nodes; called by the readers of :mod:`tinyscene.export.formats.tflite_operators`."""
 
     def __init__(self, file: Int8File) -> None:
         self.file = file
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
-        self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and node name
+        self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and name of the pads
 
     def graph(self, name: str | None) -> Graph:
+        """The checked graph of all nodes; ``name`` replaces the name in the file."""
         own = self.file.graph.name
         title = name or (own.decode(errors="replace") if isinstance(own, bytes) else own) or "tflite"
         output = self.activation(self.file.outputs[0])
@@ -33,16 +42,15 @@ class Importer:
         try:
             return graph.check()
         except RuntimeFailure as problem:
-            raise ExportError(
-                self.file.where, "outside of what every target can run", got=str(problem), next_step="train it again"
-            ) from problem
+            what = "beyond the limits that hold on every target"
+            raise ExportError(self.file.where, what, got=str(problem), next_step=RECONVERT) from problem
 
     def refusal(self, operator: Operator, what: str, *, expected: object = None, got: object = None) -> ExportError:
         where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
         return ExportError(where, what, expected=expected, got=got)
 
     def activation(self, index: int) -> Tensor:
-        """The int8 tensor of that number, a constant included."""
+        """The int8 tensor with this number, an activation or a constant."""
         if index in self.padded:
             where = self.file.tensor_place(index)
             raise ExportError(where, "PAD is only supported before a convolution", expected="a convolution as reader")
@@ -51,11 +59,12 @@ class Importer:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
                 where, got = self.file.tensor_place(index), f"{self.file.type(index)}, {quant}"
-                next_step = "convert the model with full integer quantisation"
                 raise ExportError(
-                    where, "not an int8 activation", expected="int8, one scale", got=got, next_step=next_step
+                    where, "not an int8 activation", expected="int8, one scale", got=got, next_step=RECONVERT
                 )
-            self.add(Tensor(name, self.file.shape(index), "int8", quant, self.file.constant(index)))
+            data = self.file.constant(index)
+            codes = None if data is None else data.astype(np.int8, copy=False)
+            self.add(Tensor(name, self.file.shape(index), "int8", quant, codes))
         return self.tensors[name]
 
     def add(self, tensor: Tensor) -> str:
@@ -63,11 +72,11 @@ class Importer:
         return tensor.name
 
     def node(self, op: ops.Op, inputs: tuple[str, ...], output: Tensor, name: str | None = None) -> None:
-        """Append a node. TFLite has no names for operators: it is called after what it writes."""
+        """Append a node. TFLite operators have no names: by default the node is named after its output."""
         self.nodes.append(Node(name or output.name.removesuffix("_out"), op, inputs, output.name))
 
     def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
-        """An activation that the file does not have, quantised as another."""
+        """A new activation with the quantisation of ``like``."""
         tensor = Tensor(f"{like.name}_{suffix}", shape or like.shape, "int8", like.quant)
         self.add(tensor)
         return tensor
@@ -75,9 +84,11 @@ class Importer:
     def weight_and_bias(
         self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None
     ) -> tuple[str, str]:
-        """Names of the constants of a layer, quantised per output channel, or with one scale for ``None``.
+        """Add the constants of a layer and return their names.
 
-        ``weight``: in the layout of the graph, with output channels on ``channel_axis``, or first.
+        Args:
+            weight: in the layout of the graph.
+            channel_axis: axis of the output channels, each with its own scale; None for one scale, channels first.
         """
         file, index = self.file, operator.inputs[1]
         channels = weight.shape[channel_axis or 0]
@@ -100,19 +111,21 @@ class Importer:
             self._stored(bias_name, "int32", Quant(tuple(bias_scale.tolist()), 0, bias_axis), bias),
         )
 
-    def _stored(self, name: str, dtype: Literal["int8", "int32"], quant: Quant, data: npt.NDArray[Any]) -> str:
-        """Add a constant; one that two layers read in different terms becomes two."""
+    def _stored(self, name: str, dtype: Literal["int8", "int32"], quant: Quant, data: Constant) -> str:
+        """Add a constant; one that two layers read with different quantisation is stored twice."""
         tensor = Tensor(name, data.shape, dtype, quant, data)
-        there = self.tensors.get(name)
-        if there is not None and (there.quant != quant or not np.array_equal(there.data, data)):  # type: ignore[arg-type]
+        existing = self.tensors.get(name)
+        if existing is not None and not (
+            existing.quant == quant and existing.data is not None and np.array_equal(existing.data, data)
+        ):
             return self._stored(f"{name}_{len(self.nodes)}", dtype, quant, data)
         return self.add(tensor)
 
-    def constant(self, operator: Operator, position: int, dtype: type[np.generic]) -> npt.NDArray[Any]:
-        """A constant input of that type."""
+    def constant(self, operator: Operator, position: int, dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+        """A constant input of this type."""
         values = self.file.constant(operator.inputs[position])
         if values is None or values.dtype != dtype:
             got = self.file.type(operator.inputs[position])
             expected = f"a constant of {np.dtype(dtype).name}"
             raise self.refusal(operator, f"input {position}", expected=expected, got=got)
-        return values
+        return values.astype(dtype, copy=False)

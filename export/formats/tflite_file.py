@@ -1,8 +1,8 @@
-"""A TFLite file as Python sees it: tensors with names of their own, operators by name.
+"""Parse a TFLite file: tensors with unique names, operators by name.
 
-A file may take and give float32 or uint8 around an int8 network; :class:`Int8File` cuts the QUANTIZE and DEQUANTIZE at
-its ends off, for codes go in and come out there. Refuses files that do not parse or that hold several graphs, and as
-networks of codes those with more than one input or output.
+A file may have float32 or uint8 inputs and outputs around an int8 network; :class:`Int8File` removes the QUANTIZE and
+DEQUANTIZE at its ends, so that inputs and outputs are int8 codes. Refuses files that do not parse or that contain
+several graphs; :class:`Int8File` also refuses more than one input or output.
 """
 
 from __future__ import annotations
@@ -20,34 +20,38 @@ from tinyscene.runtime.graph import Quant
 
 from ..errors import ExportError, unreadable
 
-_OP_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-_TYPE_NAMES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+_OP_NAMES: dict[int, str] = {
+    code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
+}
+_TYPE_NAMES: dict[int, str] = {
+    code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")
+}
 _DTYPES = {name: np.dtype(name) for name in ("int8", "uint8", "int16", "int32", "int64", "float16", "float32")}
-# What flatbuffers, the generated classes and sums with their numbers raise over bytes that are no such file.
+# Raised by flatbuffers, the generated classes and arithmetic on their values for bytes that are not a TFLite file.
 DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, struct.error)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its place in the file, its name, and tensor numbers (-1: an input that is left out)."""
+    """One operator: its number in the file, its name, and tensor numbers (-1: an optional input that is missing)."""
 
     index: int
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Any
+    options: Any  # one of the option classes generated from the schema, which are not typed
 
     @property
     def output(self) -> int:
-        """The first output, which is the only one of every operator that an :class:`Int8File` has."""
+        """The first output; operators of an :class:`Int8File` have no other."""
         return self.outputs[0]
 
 
 class TfliteFile:
-    """The one graph of a file, float or int8.
+    """The only graph of a file, float or int8.
 
     Args:
-        where: what messages call the file.
+        where: name of the file in messages.
 
     Raises:
         ExportError: see the module's refusals.
@@ -62,12 +66,17 @@ class TfliteFile:
 
     def _parse(self, data: bytes) -> None:
         if data[4:8] != b"TFL3":
-            raise ValueError("no TFL3 mark")
+            raise ValueError("no TFL3 identifier")
         self.model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
         if len(self.model.subgraphs) != 1:
             raise ValueError(f"{len(self.model.subgraphs)} graphs instead of one")
         (self.graph,) = self.model.subgraphs
         self.names = _unique([_text(tensor.name) for tensor in self.graph.tensors])
+        for ends in (self.graph.inputs, self.graph.outputs):
+            for number in [] if ends is None else ends:
+                self.graph.tensors[number]  # an index beyond the list is a damaged file
+        for tensor in self.graph.tensors:
+            self.model.buffers[tensor.buffer]
         self.operators = [self._operator(index, raw) for index, raw in enumerate(self.graph.operators)]
 
     def _operator(self, index: int, raw: Any) -> Operator:
@@ -79,19 +88,21 @@ class TfliteFile:
         return Operator(index, kind, inputs, outputs, raw.builtinOptions)
 
     def type(self, index: int) -> str:
-        return _TYPE_NAMES[self.graph.tensors[index].type]
+        """Element type in lower case, such as ``int8``; ``type N`` for a number that the schema does not define."""
+        code = self.graph.tensors[index].type
+        return _TYPE_NAMES.get(code, f"type {code}")
 
     def shape(self, index: int) -> tuple[int, ...]:
         shape = self.graph.tensors[index].shape
         return () if shape is None else tuple(int(n) for n in shape)
 
     def scales(self, index: int) -> npt.NDArray[np.float32] | None:
-        """One scale, or one per channel; None where the tensor has none."""
+        """Scale (1,) or scales (channels,); None if the tensor is not quantised."""
         q = self.graph.tensors[index].quantization
         return None if q is None or q.scale is None or len(q.scale) == 0 else np.asarray(q.scale, np.float32)
 
     def quant(self, index: int) -> Quant | None:
-        """Scales and zero point; None where the tensor has none."""
+        """Scales and zero point; None if the tensor is not quantised."""
         q, scale = self.graph.tensors[index].quantization, self.scales(index)
         if scale is None:
             return None
@@ -102,8 +113,8 @@ class TfliteFile:
             return Quant.per_channel(scale, int(q.quantizedDimension))
         return Quant.per_tensor(float(scale[0]), int(zero_points[0]))
 
-    def constant(self, index: int) -> npt.NDArray[Any] | None:
-        """The stored values of a tensor, None for an activation."""
+    def constant(self, index: int) -> npt.NDArray[np.generic] | None:
+        """The stored values of a tensor; None for an activation."""
         data = self.model.buffers[self.graph.tensors[index].buffer].data
         if data is None or len(data) == 0:
             return None
@@ -111,7 +122,7 @@ class TfliteFile:
         raw = np.asarray(data, np.uint8).tobytes()
         if dtype is None or len(raw) != int(np.prod(shape)) * dtype.itemsize:
             got = f"{self.type(index)} {shape} in {len(raw)} bytes"
-            raise ExportError(self.tensor_place(index), "constant of another type or size", got=got)
+            raise ExportError(self.tensor_place(index), "constant of an unsupported type or wrong size", got=got)
         return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
     def tensor_place(self, index: int) -> str:
@@ -119,7 +130,7 @@ class TfliteFile:
 
 
 class Int8File(TfliteFile):
-    """A file whose graph goes from one int8 input to one int8 output, through operators of one output each.
+    """A file with one int8 input and one int8 output, and operators with one output each.
 
     Raises:
         ExportError: see the module's refusals.
@@ -133,24 +144,25 @@ class Int8File(TfliteFile):
         for op in self.operators:
             if len(op.outputs) != 1:
                 raise ValueError(f"{len(op.outputs)} outputs of operator {op.index} ({op.kind}) instead of one")
-        self.shown = (self.inputs[0], self.outputs[0])  # before the ends are cut
-        self._cut_ends()
+        self.original_ends = (self.inputs[0], self.outputs[0])
+        self._remove_conversions()
 
-    def _cut_ends(self) -> None:
-        """Let the graph begin and end with int8 codes."""
+    def _remove_conversions(self) -> None:
+        """Remove conversions from and to float32 or uint8 at the ends, so that the graph starts and ends with codes."""
         readers = [op for op in self.operators if self.inputs[0] in op.inputs]
         if len(readers) == 1 and readers[0].kind == "QUANTIZE" and self.type(self.inputs[0]) in ("float32", "uint8"):
             self.operators.remove(readers[0])
             self.inputs = [readers[0].output]
-        (*_, last) = self.operators or [None]
-        ends = last is not None and last.output == self.outputs[0] and last.kind in ("QUANTIZE", "DEQUANTIZE")
-        if last is not None and ends and self.type(last.output) in ("float32", "uint8"):
+        last = self.operators[-1] if self.operators else None
+        if last is None or last.output != self.outputs[0] or last.kind not in ("QUANTIZE", "DEQUANTIZE"):
+            return
+        if self.type(last.output) in ("float32", "uint8"):
             self.operators.remove(last)
             self.outputs = [last.inputs[0]]
 
     def int8_bytes(self, data: bytes) -> bytes:
-        """The same file without what was cut off; ``data`` itself where nothing was."""
-        if self.shown == (self.inputs[0], self.outputs[0]):
+        """The file without the removed conversions; ``data`` itself if there were none."""
+        if self.original_ends == (self.inputs[0], self.outputs[0]):
             return data
         self.graph.inputs, self.graph.outputs = self.inputs, self.outputs
         self.graph.operators = [self.graph.operators[op.index] for op in self.operators]
@@ -160,12 +172,12 @@ class Int8File(TfliteFile):
         return bytes(builder.Output())
 
 
-def _text(name: Any) -> str:
+def _text(name: object) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name or "tensor")
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Names that occur once; a later double gets its tensor number."""
+    """Unique names; a repeated name gets its tensor number as a suffix."""
     seen: set[str] = set()
     for index, name in enumerate(names):
         while names[index] in seen:

@@ -1,7 +1,7 @@
-"""An int8 TFLite file of any maker where a bundle could stand: its graph, its file, and vectors made on the spot.
+"""An int8 TFLite file used like a bundle: its graph, its model files, and golden vectors computed on demand.
 
-There is no front end and no labels in it, so its inputs are codes: random ones over the whole range, the extremes among
-them. Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses.
+Such a file has no front end and no labels, so the vectors are random codes over the whole range, with its
+extremes. Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ GOLDEN_VECTORS = 8
 
 @dataclass(frozen=True, eq=False)
 class TfliteModel:
-    """``data`` is the file as it was made, from int8 codes to int8 codes."""
+    """``data``: the original file, from int8 codes to int8 codes."""
 
     graph: Graph
     data: bytes
 
     def file(self, name: str) -> bytes:
-        """The file itself, or its graph as ONNX."""
+        """The file itself for a name ending in ``.tflite``, otherwise its graph as ONNX."""
         if name.endswith(".tflite"):
             return self.data
         from .onnx_write import to_onnx
@@ -37,19 +37,19 @@ class TfliteModel:
         return to_onnx(self.graph)
 
     def golden(self, count: int = GOLDEN_VECTORS, seed: int = 0) -> Golden:
-        """Random codes, one in ten of them an end of the range, and what the interpreter makes of them."""
+        """Random codes, one in ten of them an extreme of the range, with the interpreter's activations for them."""
         rng = np.random.default_rng(seed)
         shape = (count, *self.graph.tensors[self.graph.input].shape[1:])
         codes = rng.integers(-128, 128, shape)
-        codes = np.where(rng.random(shape) < 0.1, rng.choice([-128, 127], shape), codes).astype(np.int8)
-        return Golden.of(self.graph, codes)
+        extremes = rng.random(shape) < 0.1
+        return Golden.of(self.graph, np.where(extremes, rng.choice([-128, 127], shape), codes).astype(np.int8))
 
 
 def open_tflite(path: Path) -> TfliteModel:
     """Read a file.
 
     Raises:
-        ExportError: there is none, or it is not an int8 network of known operators.
+        ExportError: the file does not exist, or is not an int8 network of supported operators.
     """
     if not path.is_file():
         raise ExportError(str(path), "no such file", next_step="check the path")

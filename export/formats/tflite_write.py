@@ -1,8 +1,8 @@
-"""Write the integer graph as a TFLite file, op for op, with the graph's own quantisation parameters.
+"""Write the integer graph as a TFLite file, op by op, with the graph's own quantisation parameters.
 
-No converter stands between: what :mod:`tinyscene.runtime.interpreter` computes under ``double`` is what the reference
-kernels compute on this file. Padding that is neither SAME nor VALID becomes a PAD op. Constant data is 16-byte aligned,
-so that a microcontroller can read it in place.
+No converter is involved: the reference kernels compute on this file what :mod:`tinyscene.runtime.interpreter` computes
+under ``double``. Padding that is neither SAME nor VALID becomes a PAD op. Constant data is 16-byte aligned, so that a
+microcontroller can read it in place. Refuses graphs that are not valid, and pools with padding that TFLite lacks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
@@ -27,21 +28,27 @@ def to_tflite(graph: Graph, *, expose_all: bool = False) -> bytes:
     """TFLite bytes of a checked graph.
 
     Args:
-        expose_all: make every activation an output of the file, in graph order, so that any engine shows its bytes.
+        expose_all: make every activation an output of the file, in graph order.
+
+    Raises:
+        ExportError: a pool has padding that TFLite cannot express. RuntimeFailure: the graph is not valid.
     """
     return _Writer(graph.check(), expose_all).finish()
 
 
 def same_pads(size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]) -> ops.Pads:
-    """TFLite's SAME: the window count is ceil(size / stride) and the odd pad goes to the back."""
+    """Pads of TFLite's SAME: ceil(size / stride) windows; an odd pad is added at the end."""
     total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
     return total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Puts byte vectors (the constants) on 16-byte boundaries; the generated code asks only for 1."""
+    """Aligns byte vectors (the constants) to 16 bytes; the generated code aligns them to 1."""
 
-    def CreateNumpyVector(self, x: np.ndarray) -> int:
+    head: int
+    Bytes: bytearray
+
+    def CreateNumpyVector(self, x: npt.NDArray[np.generic]) -> int:
         if x.dtype != np.uint8:
             return int(super().CreateNumpyVector(x))
         self.StartVector(1, x.size, _ALIGNMENT)
@@ -57,8 +64,8 @@ class _Writer:
         self.graph = graph
         self.expose_all = expose_all
         self.buffers = [schema.BufferT()]
-        self.tensors: list[Any] = []
-        self.operators: list[Any] = []
+        self.tensors: list[schema.TensorT] = []
+        self.operators: list[schema.OperatorT] = []
         self.codes: list[tuple[int, int]] = []
         self.index: dict[str, int] = {}
 
@@ -87,7 +94,7 @@ class _Writer:
     def activation(self, tensor: Tensor) -> int:
         return self._tensor(tensor.name, tensor.shape, schema.TensorType.INT8, 0, tensor.quant)
 
-    def constant(self, name: str, data: np.ndarray, quant: Quant | None = None) -> int:
+    def constant(self, name: str, data: npt.NDArray[np.generic], quant: Quant | None = None) -> int:
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(data.tobytes(), np.uint8)
         self.buffers.append(buffer)
@@ -107,7 +114,7 @@ class _Writer:
         self.index[name] = len(self.tensors) - 1
         return self.index[name]
 
-    def operator(self, code: int, version: int, inputs: list[int], output: int, options: Any, kind: int) -> None:
+    def operator(self, code: int, version: int, inputs: list[int], output: int, options: object, kind: int) -> None:
         if (code, version) not in self.codes:
             self.codes.append((code, version))
         operator = schema.OperatorT()
@@ -120,14 +127,14 @@ class _Writer:
         return [self.index[name] for name in node.inputs]
 
     def padded(self, node: Node, kernel: tuple[int, ...], stride: tuple[int, int], pads: ops.Pads) -> tuple[int, int]:
-        """(index of the tensor the window slides over, TFLite padding mode), with a PAD op where needed."""
+        """(index of the window's input, TFLite padding mode); appends a PAD op where needed."""
         x = self.graph.ins(node)[0]
         if pads == same_pads(x.shape[1:3], kernel, stride):
             return self.index[x.name], int(schema.Padding.SAME)
         if pads == _NO_PADS:
             return self.index[x.name], int(schema.Padding.VALID)
         if isinstance(node.op, ops.Pool2D) and (node.op.kind, x.quant.zero_point) != ("max", -128):
-            raise ExportError(f"'{node.name}'", "TFLite has no padding of this kind for a pool", got=pads)
+            raise ExportError(f"'{node.name}'", "TFLite has no such padding for a pool", got=pads)
         top, left, bottom, right = pads
         shape = (1, x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
         amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
@@ -144,7 +151,7 @@ class _Writer:
         return padded, int(schema.Padding.VALID)
 
 
-def _operator_code(code: int, version: int) -> Any:
+def _operator_code(code: int, version: int) -> schema.OperatorCodeT:
     result = schema.OperatorCodeT()
     result.builtinCode = result.deprecatedBuiltinCode = code
     result.version = version
@@ -278,7 +285,7 @@ def _rsqrt(w: _Writer, node: Node) -> None:
     w.operator(schema.BuiltinOperator.RSQRT, 2, w.inputs(node), output, None, schema.BuiltinOptions.NONE)
 
 
-EMITTERS: dict[type, Callable[[_Writer, Node], None]] = {
+EMITTERS: dict[type[ops.Op], Callable[[_Writer, Node], None]] = {
     ops.Conv2D: _conv2d,
     ops.DepthwiseConv2D: _depthwise,
     ops.FullyConnected: _fully_connected,

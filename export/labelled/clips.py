@@ -1,7 +1,7 @@
-"""The labelled clips that a model is judged on: the test part of a folder in the layout of TAU22, decoded.
+"""Labelled clips for evaluating a model: the decoded test part of a folder in TAU22 layout.
 
-Needs no PyTorch, so that a machine which only checks models can measure accuracy too. Refuses data whose scenes are
-not the model's.
+Needs no PyTorch, so that accuracy can be measured on a machine that only checks models. Refuses data with scenes that
+are not labels of the model.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def labelled_records(data: Path, labels: Sequence[str]) -> tuple[Record, ...]:
     """The test clips of a folder for a model with these labels.
 
     Raises:
-        ExportError: the folder's scenes are not the model's labels. TrainingError: the folder cannot be read.
+        ExportError: a scene of the folder is not a label of the model. TrainingError: the folder cannot be read.
     """
     opened = Tau22.open(data)
     unknown = sorted(set(opened.labels) - set(labels))
     if unknown:
-        raise ExportError(str(data), "scene is not a label of the model", expected=list(labels), got=unknown[0])
+        raise ExportError(str(data), "a scene is not a label of the model", expected=list(labels), got=unknown[0])
     return opened.test
 
 
 def labelled_clips(data: Path, records: tuple[Record, ...], labels: Sequence[str], sample_rate_hz: int) -> Clips:
-    """Waveforms of these clips at a rate; targets are places in ``labels``. Raises TrainingError."""
+    """Waveforms of ``records`` at a sample rate; targets are indices into ``labels``. Raises TrainingError."""
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
         waveforms = load_waveforms(data, records, sample_rate_hz, Path(cache))
         return Clips(records, np.array(waveforms), np.array([labels.index(r.scene) for r in records], dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Labelled clips as targets meet them: network inputs, what was said of them, and the sounds they came from."""
+"""Labelled clips as inputs of the targets: network inputs, labels, predictions, and the waveforms they come from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyscene.runtime.arith import Rounding
-from tinyscene.runtime.arrays import I8, I16
+from tinyscene.runtime.arrays import I8, I16, I64
 from tinyscene.runtime.engines import NumpyEngine
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.spec import FrontendSpec
@@ -18,10 +19,10 @@ FrontEnd = Callable[[FrontendSpec, Quant, I16], I8]  # waveforms (n, samples) to
 
 
 @dataclass(frozen=True, eq=False)
-class Sounds:
-    """The clips themselves: waveforms int16 (n, samples) at the rate of the front end."""
+class Waveforms:
+    """Waveforms int16 (n, samples) at the sample rate of the front end."""
 
-    waveforms: I16 | Rows
+    samples: I16 | Rows
     frontend: FrontendSpec
 
 
@@ -29,45 +30,50 @@ class Sounds:
 class LabelledCodes:
     """Network inputs of labelled clips, for accuracy on every target.
 
-    ``codes`` int8 (n, H, W, C); ``labels`` int (n,), or None for clips that show no scene of the model, of which only
-    the agreement is measured; ``float_labels`` int (n,): what the float network answers; ``devices`` str (n,): what
-    each was recorded with. ``sounds``, where they are at hand, are for targets with a front end of their own.
+    Attributes:
+        codes: network inputs int8 (n, H, W, C).
+        labels: label indices (n,); None for clips of other scenes than the model's, which only show agreement.
+        float_labels: predictions (n,) of the float network.
+        devices: recording device (n,) of each clip.
+        data: description of the clips.
+        audio: the waveforms, if available, for targets with a front end of their own.
     """
 
     codes: I8
-    labels: np.ndarray | None
-    float_labels: np.ndarray
-    devices: np.ndarray
+    labels: I64 | None
+    float_labels: I64
+    devices: npt.NDArray[np.str_]
     data: str
-    sounds: Sounds | None = None
+    audio: Waveforms | None = None
     _oracle: dict[Rounding, I8] = field(default_factory=dict)
     _samples: dict[tuple[int, int], LabelledCodes] = field(default_factory=dict)
-    _heard: dict[FrontEnd, I8] = field(default_factory=dict)
+    _target_inputs: dict[FrontEnd, I8] = field(default_factory=dict)
 
-    def take(self, rows: np.ndarray) -> LabelledCodes:
+    def take(self, rows: I64) -> LabelledCodes:
+        """The clips at these row numbers, with the outputs computed so far."""
         labels = None if self.labels is None else self.labels[rows]
         oracle = {rounding: scores[rows] for rounding, scores in self._oracle.items()}
         parts = (self.float_labels[rows], self.devices[rows])
-        sounds = self.sounds and Sounds(Rows(self.sounds.waveforms, rows), self.sounds.frontend)
-        return LabelledCodes(self.codes[rows], labels, *parts, self.data, sounds, oracle)
+        audio = self.audio and Waveforms(Rows(self.audio.samples, rows), self.audio.frontend)
+        return LabelledCodes(self.codes[rows], labels, *parts, self.data, audio, oracle)
 
     def oracle(self, graph: Graph, rounding: Rounding) -> I8:
-        """The graph's own output codes (n, ...), computed once."""
+        """The output codes (n, ...) of the NumPy interpreter, computed once."""
         if rounding not in self._oracle:
             self._oracle[rounding] = NumpyEngine(graph, rounding).output_codes(self.codes)
         return self._oracle[rounding]
 
-    def heard(self, front_end: FrontEnd | None, graph: Graph) -> I8:
-        """The network's inputs as a target's own front end makes them, computed once; ``codes`` if it has none."""
-        if front_end is None or self.sounds is None:
+    def inputs_of(self, front_end: FrontEnd | None, graph: Graph) -> I8:
+        """The network's inputs computed by a target's own front end, once; ``codes`` if it has none."""
+        if front_end is None or self.audio is None:
             return self.codes
-        if front_end not in self._heard:
+        if front_end not in self._target_inputs:
             quant = graph.tensors[graph.input].quant
-            self._heard[front_end] = front_end(self.sounds.frontend, quant, np.asarray(self.sounds.waveforms))
-        return self._heard[front_end]
+            self._target_inputs[front_end] = front_end(self.audio.frontend, quant, np.asarray(self.audio.samples))
+        return self._target_inputs[front_end]
 
     def sample(self, count: int, seed: int = 0) -> LabelledCodes:
-        """At most ``count`` clips, the same share of every label; drawn once, so that what is known of them is kept."""
+        """At most ``count`` clips, the same share of every label; the sample of a seed is drawn once and reused."""
         if len(self.codes) <= count:
             return self
         if (count, seed) not in self._samples:
@@ -78,9 +84,9 @@ class LabelledCodes:
         labels = self.float_labels if self.labels is None else self.labels
         rng = np.random.default_rng(seed)
         shuffled = rng.permutation(len(labels))
-        rank = np.zeros(len(labels), np.int64)  # how many of its label stand before each clip
+        rank = np.zeros(len(labels), np.int64)  # number of earlier clips with the same label
         for label in np.unique(labels):
-            mine = shuffled[labels[shuffled] == label]
-            rank[mine] = np.arange(len(mine))
+            same_label = shuffled[labels[shuffled] == label]
+            rank[same_label] = np.arange(len(same_label))
         rows = np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:count])
         return self.take(rows)

@@ -1,7 +1,7 @@
-"""Audio to calibrate on: one-second windows of a folder of recordings, as float log-mels.
+"""Calibration clips: one-second windows of a folder of recordings, as float log-mels.
 
-Labels are not needed. Windows are spread evenly over all recordings, so that no long file outweighs the rest.
-Refuses folders without audio; what :mod:`tinyscene.runtime.audio` refuses is refused by name.
+Labels are not needed. Windows are spread evenly over all recordings, so that a long file does not
+dominate. Refuses folders without audio, and files that :mod:`tinyscene.runtime.audio` refuses.
 """
 
 from __future__ import annotations
@@ -22,44 +22,42 @@ from tinyscene.training.data.tau22 import Clips
 
 from ..errors import ExportError
 
-BATCH = 8
-
 
 def recordings(folder: Path) -> list[Path]:
     """Audio files below ``folder``, sorted; ``folder`` may also be one file."""
     if folder.is_file():
         return [folder]
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES) if folder.is_dir() else []
-    if not found:
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES) if folder.is_dir() else []
+    if not paths:
         raise ExportError(
             str(folder),
-            "no audio to calibrate on",
+            "no audio files for calibration",
             expected=f"files ending in {', '.join(sorted(AUDIO_SUFFIXES))}",
-            next_step="give a folder of recordings of the kind the model will hear",
+            next_step="give a folder of recordings like those that the model will classify",
         )
-    return found
+    return paths
 
 
 def calibration_log_mels(folder: Path, frontend: FrontendSpec, clips: int) -> F32:
-    """At most ``clips`` log-mels float32 (n, mel, time), evenly drawn from every recording.
+    """At most ``clips`` log-mels float32 (n, mel, time), spread evenly over all recordings.
 
     Raises:
-        ExportError: no audio, or none as long as one clip. RuntimeFailure: a file that cannot be read.
+        ExportError: no audio, or no recording is as long as one clip. RuntimeFailure: a file that cannot be read.
     """
     paths = recordings(folder)
     if len(paths) > clips:
         paths = [paths[i] for i in np.linspace(0, len(paths) - 1, clips).astype(int)]
     per_file = -(-clips // len(paths))
     log_mel = LogMel(frontend)
-    windows = []
+    windows: list[F32] = []
     for path in bar(paths, "reading audio"):
         windows += [log_mel(window) for window in _windows(path, frontend, per_file)]
     if not windows:
         raise ExportError(
             str(folder), "no recording is as long as one clip", expected=f"{frontend.clip_samples} samples or more"
         )
-    stacked = np.stack(windows)
-    return stacked[np.linspace(0, len(stacked) - 1, min(clips, len(stacked))).astype(int)]
+    chosen = np.linspace(0, len(windows) - 1, min(clips, len(windows))).astype(int)
+    return np.stack([windows[i] for i in chosen])
 
 
 def _windows(path: Path, frontend: FrontendSpec, count: int) -> Iterator[F32]:
@@ -69,18 +67,17 @@ def _windows(path: Path, frontend: FrontendSpec, count: int) -> Iterator[F32]:
         yield samples[index * frontend.clip_samples :][: frontend.clip_samples]
 
 
-def batches(log_mels: F32) -> Iterator[torch.Tensor]:
-    """Float tensors (batch, 1, mel, time) for :func:`tinyscene.export.quantise.qat.calibrate`."""
-    for at in range(0, len(log_mels), BATCH):
-        yield torch.from_numpy(log_mels[at : at + BATCH])[:, None]
+def network_images(log_mels: F32) -> torch.Tensor:
+    """Log-mels float32 (n, mel, time) as the float network's input (n, 1, mel, time)."""
+    return torch.from_numpy(log_mels)[:, None]
 
 
 def clip_log_mels(clips: Clips, frontend: FrontendSpec) -> F32:
-    """float32 (n, mel, time) of int16 waveforms."""
+    """Log-mels float32 (n, mel, time) of the clips' int16 waveforms."""
     log_mel = LogMel(frontend)
-    return np.stack([log_mel(mono_float32(w)) for w in clips.waveforms])
+    return np.stack([log_mel(mono_float32(clips.waveforms[row : row + 1][0])) for row in range(len(clips))])
 
 
 def evenly(count: int, at_most: int | None) -> npt.NDArray[np.int64]:
-    """Row numbers of at most ``at_most`` of ``count`` clips, spread over all."""
+    """Row numbers of at most ``at_most`` of ``count`` clips, spread evenly; all of them for None."""
     return np.unique(np.linspace(0, count - 1, min(count, at_most or count)).astype(np.int64))

@@ -1,8 +1,8 @@
-"""Remove channels that are the same for every input, exactly: the graph's other bytes do not change.
+"""Remove channels that have the same code for every input; the graph's other activations do not change.
 
 Trained CP-Mobiles have dead channels between expansion and projection: weight decay leaves 1e-40 in the depthwise
-kernel. Such a channel's output is one code; what it adds to the projection goes into the projection's bias. A channel
-whose code would depend on the rounding rule stays.
+kernel. The output of such a channel is one code; its contribution to the projection is added to the projection's bias.
+A channel with a code that depends on the rounding rule is kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """The smaller graph. ``kept`` gives, for each activation that lost channels, the old numbers of those it has."""
+    """The smaller graph; ``kept`` has the original channel numbers of each activation that lost channels."""
 
     graph: Graph
     kept: dict[str, I64]
@@ -29,7 +29,7 @@ class Pruned:
 
 @dataclass(frozen=True)
 class _Chain:
-    """Expansion -> depthwise -> projection, nobody else reading what is between."""
+    """Expansion -> depthwise -> projection, without other readers of the activations in between."""
 
     expand: Node
     depthwise: Node
@@ -37,7 +37,7 @@ class _Chain:
 
 
 def drop_constant_channels(graph: Graph) -> Pruned:
-    """The checked graph without its constant depthwise channels (at least one channel always stays)."""
+    """The checked graph without its constant depthwise channels; at least one channel is kept."""
     tensors, kept, removed = dict(graph.tensors), {}, 0
     for chain in _chains(graph):
         constant = _constant_codes(graph, chain)
@@ -63,7 +63,7 @@ def _chains(graph: Graph) -> list[_Chain]:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     writers = {node.output: node for node in graph.nodes}
-    found = []
+    chains = []
     for node in graph.nodes:
         before, after = writers.get(node.inputs[0]), readers.get(node.output, [])
         if (
@@ -75,20 +75,20 @@ def _chains(graph: Graph) -> list[_Chain]:
             and graph.ins(after[0])[1].shape[1:3] == (1, 1)
             and not any(after[0].op.pads)
         ):
-            found.append(_Chain(before, node, after[0]))
-    return found
+            chains.append(_Chain(before, node, after[0]))
+    return chains
 
 
 def _constant_codes(graph: Graph, chain: _Chain) -> list[int | None]:
-    """For each channel of the depthwise output its one code, or None."""
-    silent = _codes_without_input(graph, chain.expand)
+    """For each channel of the depthwise output its constant code, or None if it is not constant."""
+    bias_codes = _codes_without_input(graph, chain.expand)
     zero = graph.out(chain.expand).quant.zero_point
     weight = graph.ins(chain.depthwise)[1].data
     assert weight is not None
     codes: list[int | None] = []
     for k, code in enumerate(_codes_without_input(graph, chain.depthwise)):
         no_weights = not weight[..., k].any()
-        no_signal = not _weights_of(graph, chain.expand, k).any() and silent[k] == zero
+        no_signal = not _weights_of(graph, chain.expand, k).any() and bias_codes[k] == zero
         codes.append(code if no_weights or no_signal else None)
     return codes
 
@@ -100,7 +100,7 @@ def _weights_of(graph: Graph, node: Node, channel: int) -> npt.NDArray[np.int8]:
 
 
 def _codes_without_input(graph: Graph, node: Node) -> list[int | None]:
-    """Output code of each channel when the accumulator is the bias alone; None where the two rules disagree."""
+    """Output code of each channel if the accumulator is the bias alone; None where the two rounding rules differ."""
     x, weight, bias = graph.ins(node)
     assert bias.data is not None
     out, relu = graph.out(node).quant, ops.has_relu(node.op)
@@ -122,7 +122,7 @@ def _move_into_bias(tensors: dict[str, Tensor], graph: Graph, chain: _Chain, con
 
 
 def _take(tensors: dict[str, Tensor], name: str, axis: int, alive: I64) -> None:
-    """Keep these slices of a constant, and of its scales if they run along the same axis."""
+    """Keep the slices ``alive`` of a constant, and of its scales if they are along the same axis."""
     old = tensors[name]
     assert old.data is not None
     data = np.ascontiguousarray(np.take(old.data, alive, axis=axis))

@@ -1,9 +1,9 @@
-"""Give every channel between two convolutions, or a GRN and one, the same reach, so that all use their 256 codes.
+"""Equalise the largest values of the channels between two layers, so that each channel uses all 256 codes.
 
-Multiplying a channel by a positive factor before its ReLU and dividing the next weights by it changes nothing in the
-function (Nagel et al., "Data-free quantization through weight equalization and bias correction", 2019). A depthwise
-layer behind takes it for free, since its weights have a scale per channel; a dense one shares a scale among its
-inputs, so there the factor is a compromise.
+Multiplying a channel by a positive factor before its ReLU and dividing the next weights by it does not change the
+function (Nagel et al., "Data-free quantization through weight equalization and bias correction", 2019). If the next
+layer is depthwise this is free, since its weights have a scale per channel; a dense layer has one scale for all of its
+inputs, so there the factor is a compromise. The first layer is a convolution or a GRN, the second a convolution.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DEAD = 1e-6
 
 @torch.no_grad()
 def equalise(net: QuantNet, x: Tensor) -> None:
-    """Rescale the channels between convolutions by their reach on ``x`` (batch, 1, mel, time)."""
+    """Rescale the channels between layers by their largest values on ``x`` (batch, 1, mel, time)."""
     net.round(False)
     values = net.activations(x)
     for first in net.folded.steps:
@@ -34,9 +34,9 @@ def equalise(net: QuantNet, x: Tensor) -> None:
         source, sink = net.layer_of(first), net.layer_of(second)
         assert isinstance(source, QuantConv | QuantGRN)
         assert isinstance(sink, QuantConv)
-        reach = values[first.name].amax(dim=(0, 2, 3))
-        alive = reach > _DEAD * reach.max()
-        factor = torch.where(alive, reach.max() / reach.clamp(min=1e-30), torch.ones_like(reach))
+        largest = values[first.name].amax(dim=(0, 2, 3))
+        alive = largest > _DEAD * largest.max()
+        factor = torch.where(alive, largest.max() / largest.clamp(min=1e-30), torch.ones_like(largest))
         factor = factor.clamp(max=_LARGEST_FACTOR)
         if not second.depthwise:
             factor = factor**_DENSE_SHARE
@@ -46,9 +46,9 @@ def equalise(net: QuantNet, x: Tensor) -> None:
 
 @torch.no_grad()
 def beta_on_grid(net: QuantNet, grn: GrnStep, code_step: float) -> None:
-    """Shrink the factors of a GRN's channels until each one's beta is a whole number of steps between codes.
+    """Shrink the channel factors of a GRN until the beta of each channel is a whole number of steps between codes.
 
-    Then adding beta to codes rounds nothing a second time. Channels whose beta is less than a step stay.
+    Adding beta then needs no second rounding. Channels with a beta below one step keep their factor.
     """
     layer = net.layer_of(grn)
     assert isinstance(layer, QuantGRN)

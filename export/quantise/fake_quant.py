@@ -1,15 +1,15 @@
-"""The fake-quantised network: float arithmetic with every rounding the integer graph will make.
+"""The fake-quantised network: float arithmetic with every rounding of the integer graph.
 
-One class serves both ways to int8, :func:`tinyscene.export.quantise.ptq.calibrate` and
-:func:`tinyscene.export.quantise.qat.quantise_aware`. Weights are rounded per output channel after BatchNorm is folded
-into them, inside the forward pass, so that training sees the folded rounding. The network owns copies of the folded
-modules: the float network it came from stays as it is. Refuses to round an activation whose range was never set.
+Post-training quantisation and quantisation-aware training use the same network. Weights are rounded per output channel
+after BatchNorm is folded into them, inside the forward pass, so that training includes the rounding of folded weights.
+The network owns copies of the folded modules: the float network is not changed. Refuses to round an activation whose
+range is not set.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +22,14 @@ from ..errors import ExportError
 from .fold import AddStep, ConvStep, Folded, GrnStep, MeanStep, PoolStep, Step, folded_weight, norm_gain
 
 LEVELS = 255  # steps between the lowest and the highest code
-SMALLEST_SCALE = 1e-8  # dead channels of trained nets reach 1e-40, whose products vanish in float32
+SMALLEST_SCALE = 1e-8  # dead channels of trained networks reach 1e-40, and products of such values are 0 in float32
 _SMALLEST_POWER = 1e-12
 
 
 class Range(nn.Module):
-    """The range of one activation and the rounding to its 256 codes, of which one is always exactly 0.
+    """The range of one activation, and rounding to its 256 codes. One code represents 0 exactly.
 
-    ``low`` and ``high`` are set by calibration; training moves them by ``stretch``, the logarithms of two factors, so
+    ``low`` and ``high`` are set by calibration; training scales them by ``stretch``, the logarithms of two factors, so
     that one learning rate suits ranges of any size.
     """
 
@@ -45,7 +45,7 @@ class Range(nn.Module):
         self.stretch = nn.Parameter(torch.zeros(2))
 
     def set(self, low: float, high: float) -> None:
-        """Take [low, high], widened to hold 0, as the range."""
+        """Set the range to [low, high], extended to contain 0."""
         self.low.fill_(min(low, 0.0))
         self.high.fill_(max(high, 0.0))
         with torch.no_grad():
@@ -57,28 +57,28 @@ class Range(nn.Module):
         self.require_set()
         scale, zero_point = self.affine()
         if self.stretch.requires_grad and torch.is_grad_enabled():
-            # Each step of the scale collects the errors of the whole tensor: dividing by the root of their number
-            # keeps its pace that of the weights (Esser et al., "Learned step size quantization", 2020).
-            pace = (x.numel() * 127) ** -0.5
-            return torch._fake_quantize_learnable_per_tensor_affine(  # type: ignore[no-any-return,attr-defined]
-                x, scale.reshape(1), zero_point.reshape(1), -128, 127, pace
+            # The gradient of the scale sums over the whole tensor: dividing it by the root of the number of values
+            # gives updates of the size of those of weights (Esser et al., "Learned step size quantization", 2020).
+            gradient_factor = (x.numel() * 127) ** -0.5
+            return torch._fake_quantize_learnable_per_tensor_affine(
+                x, scale.reshape(1), zero_point.reshape(1), -128, 127, gradient_factor
             )
         return torch.fake_quantize_per_tensor_affine(x, scale, zero_point.to(torch.int32), -128, 127)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and zero point, both float32 0-d tensors that carry gradients; the zero point is integral."""
+        """Scale and zero point, both float32 0-d tensors with gradients; the zero point is integral."""
         low, high = self.low * self.stretch[0].exp(), self.high * self.stretch[1].exp()
         scale = ((high - low) / LEVELS).clamp(min=SMALLEST_SCALE)
         exact = -128.0 - low / scale
         return scale, exact + (exact.round().clamp(-128, 127) - exact).detach()
 
     def require_set(self) -> None:
-        """Raise ExportError if the range was never set."""
+        """Raise ExportError if the range is not set."""
         if torch.isnan(self.low):
             raise ExportError(f"activation '{self.name}'", "has no range", next_step="calibrate the network first")
 
     def quant(self) -> Quant:
-        """The range in the graph's terms; raises ExportError if it was never set."""
+        """The range as scale and zero point of the graph; raises ExportError if it is not set."""
         self.require_set()
         with torch.no_grad():
             scale, zero_point = self.affine()
@@ -88,7 +88,7 @@ class Range(nn.Module):
 class QuantConv(nn.Module):
     """Convolution with BatchNorm folded in the forward pass and weights rounded to int8 codes.
 
-    While statistics move, the batch's own mean and variance normalise, as in float training; they are taken from the
+    Until it is frozen, mean and variance of the batch normalise, as in float training; they are computed from the
     folded convolution's output, so that one convolution is enough. Source of the scheme: Krishnamoorthi,
     "Quantizing deep convolutional networks for efficient inference", 2018, section 3.2.2.
     """
@@ -108,11 +108,11 @@ class QuantConv(nn.Module):
         return folded_weight(self.conv, self.norm)
 
     def scale(self, weight: Tensor) -> Tensor:
-        """Symmetric scale (O,): the one calibration fixed, else that which gives the largest magnitude code 127."""
+        """Symmetric scale (O,): fixed by calibration, otherwise the one that gives the largest magnitude code 127."""
         return torch.where(self.fixed_scale > 0, self.fixed_scale, nearest_scale(weight))
 
     def fix(self, weight: Tensor, bias: Tensor, scale: Tensor) -> None:
-        """Take calibrated values, in which BatchNorm is folded for good. ``weight`` lies on the grid of ``scale``."""
+        """Replace weight, bias and BatchNorm by calibrated values. ``weight`` is on the grid of ``scale`` (O,)."""
         self.norm = None
         self.conv.weight.data.copy_(weight)
         self.conv.bias = nn.Parameter(bias.detach().clone())
@@ -140,7 +140,7 @@ class QuantConv(nn.Module):
         return F.conv2d(padded, weight, None, self.conv.stride, groups=self.conv.groups)
 
     def _normalised(self, y: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-        """BatchNorm of the unfolded output y / gain with this batch's statistics, and the running ones updated."""
+        """BatchNorm of the unfolded output y / gain with this batch's statistics; updates the running statistics."""
         gain = norm_gain(norm).detach()
         safe = torch.where(gain.abs() < 1e-12, torch.full_like(gain, 1e-12), gain)
         variance, mean = torch.var_mean(y, dim=(0, 2, 3), correction=0)
@@ -164,12 +164,12 @@ def nearest_scale(weight: Tensor) -> Tensor:
 
 
 class QuantGRN(nn.Module):
-    """GRN in the integer graph's steps, every intermediate in a range of its own.
+    """GRN as the operators of the integer graph, each intermediate with its own range.
 
-    power = mean(x^2); norm = power * rsqrt(power); ratio = norm / mean(norm) by two products with rsqrt(mean);
+    power = mean(x^2); norm = power * rsqrt(power); ratio = norm / mean(norm) as two products with rsqrt(mean);
     y = relu(x * (1 + gamma * ratio) + beta). Epsilon is below half a code and left out. With ReLU, ``scaled`` needs
-    no codes below -beta. ``factor`` (channels or 1, 1, 1) multiplies the output's channels, at no cost: gain and beta
-    hold it (:mod:`tinyscene.export.quantise.equalise`).
+    no codes below -beta. ``factor`` (channels or 1, 1, 1) multiplies the channels of the output at no cost: gain and
+    beta include it (:mod:`tinyscene.export.quantise.equalise`).
     """
 
     factor: Tensor
@@ -184,9 +184,19 @@ class QuantGRN(nn.Module):
         stages = ("square", *self.STATISTICS, "scaled")
         self.ranges = nn.ModuleDict({stage: Range(f"{step.name}.{stage}") for stage in stages})
 
+    def range_of(self, stage: str) -> Range:
+        r = self.ranges[stage]
+        assert isinstance(r, Range)
+        return r
+
+    def round_stages(self, rounding: bool) -> None:
+        """Round every intermediate, or none."""
+        for stage in self.ranges:
+            self.range_of(stage).rounding = rounding
+
     def forward(self, x: Tensor) -> Tensor:
         scaled = self.scaled(x, self.statistics(self.power(x))["gain"])
-        y = self.ranges["scaled"](scaled) + self.grn.beta * self.factor
+        y: Tensor = self.ranges["scaled"](scaled) + self.grn.beta * self.factor
         return torch.relu(y) if self.step.relu else y
 
     def power(self, x: Tensor) -> Tensor:
@@ -207,20 +217,20 @@ class QuantGRN(nn.Module):
         return v
 
     def scaled(self, x: Tensor, gain: Tensor) -> Tensor:
-        """x * gain before it is rounded; what ReLU cuts off behind beta is cut off here already."""
+        """x * gain before it is rounded, clamped to the values that ReLU keeps after beta is added."""
         y = x * gain
         return torch.maximum(y, -self.grn.beta * self.factor) if self.step.relu else y
 
 
 def _rsqrt(x: Tensor) -> Tensor:
-    """1 / sqrt(x); beyond any range for 0, which int8 maps to the largest code."""
+    """1 / sqrt(x); for 0 a value beyond any range, which int8 maps to the largest code."""
     return torch.rsqrt(x.clamp(min=_SMALLEST_POWER))
 
 
 class QuantNet(nn.Module):
-    """The folded network with a :class:`Range` behind every activation.
+    """The folded network with a :class:`Range` after every activation.
 
-    Takes float32 (batch, 1, mel, time), gives logits (batch, classes). Trains like any module once ranges are set.
+    Maps float32 (batch, 1, mel, time) to logits (batch, classes). Trains like any module once ranges are set.
     """
 
     def __init__(self, folded: Folded) -> None:
@@ -235,7 +245,7 @@ class QuantNet(nn.Module):
         return self.activations(x)[self.folded.output_name]
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """Every step's rounded output by name, the input's included."""
+        """The rounded output of every step, and the rounded input, by name."""
         values = {self.folded.input_name: self.range_of(self.folded.input_name)(x)}
         for step in self.folded.steps:
             y = self.layers[_key(step.name)](*(values[name] for name in step.inputs))
@@ -243,24 +253,24 @@ class QuantNet(nn.Module):
         return values
 
     def range_of(self, name: str) -> Range:
-        found = self.ranges[_key(name)]
-        assert isinstance(found, Range)
-        return found
+        r = self.ranges[_key(name)]
+        assert isinstance(r, Range)
+        return r
 
     def layer_of(self, step: Step) -> nn.Module:
         return self.layers[_key(step.name)]
 
-    def all_ranges(self) -> Iterable[Range]:
+    def all_ranges(self) -> Iterator[Range]:
         return (m for m in self.modules() if isinstance(m, Range))
 
     def round(self, rounding: bool) -> None:
-        """Without rounding the network computes what the float one does."""
+        """Turn all rounding on or off. Without rounding the network computes the float network's function."""
         for module in self.modules():
             if isinstance(module, Range | QuantConv):
                 module.rounding = rounding
 
     def freeze(self, frozen: bool = True) -> None:
-        """Hold ranges and BatchNorm statistics, for the last epochs of training and for lowering; or let them move."""
+        """Freeze ranges and BatchNorm statistics, for the last epochs of training and for lowering; or release them."""
         for module in self.modules():
             if isinstance(module, QuantConv):
                 module.frozen = frozen
@@ -269,7 +279,7 @@ class QuantNet(nn.Module):
 
 
 class _Pool(nn.Module):
-    """3x3 mean with explicit zeros around, all counted."""
+    """3x3 mean that includes the zero padding."""
 
     def __init__(self, step: PoolStep) -> None:
         super().__init__()

@@ -1,16 +1,15 @@
-"""Trace a float network into the few steps that have an integer form.
+"""Trace a float network into steps that have an integer form.
 
-torch.fx gives the data flow; each convolution takes the BatchNorm and the ReLU behind it into one step. Nothing is
-computed here: the steps keep references to the live modules, so that training can go on through them.
-Refuses, by name, every module and operation without an integer form.
+torch.fx gives the data flow; each convolution is merged with the BatchNorm and the ReLU that follow it. The steps keep
+references to the modules of the network; no weight is computed here. Refuses, by name, every module and operation
+without an integer form.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NoReturn
 
 import torch
 from torch import fx, nn
@@ -40,7 +39,7 @@ class ConvStep:
 
 @dataclass(frozen=True, eq=False)
 class PoolStep:
-    """3x3 mean that counts its padding."""
+    """3x3 mean that includes the zero padding."""
 
     name: str
     inputs: tuple[str, ...]
@@ -70,7 +69,7 @@ class GrnStep:
 
 @dataclass(frozen=True, eq=False)
 class MeanStep:
-    """Mean over frequency and time; leaves (batch, channels)."""
+    """Mean over frequency and time; the result is (batch, channels)."""
 
     name: str
     inputs: tuple[str, ...]
@@ -82,7 +81,7 @@ SUPPORTED = "ConvPadded/Conv2d, BatchNorm2d, ReLU, AvgPool3x3, GRN, +, AdaptiveA
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """Steps in execution order. The input is called ``input_name``; each step writes the tensor of its own name."""
+    """Steps in execution order. The input is called ``input_name``; each step writes the tensor with its own name."""
 
     steps: tuple[Step, ...]
     input_name: str
@@ -102,7 +101,8 @@ def fold(model: nn.Module, input_shape: tuple[int, int], input_name: str = "log_
     """Steps of ``model`` for inputs (batch, 1, *input_shape).
 
     Raises:
-        ExportError: a module or operation has no integer form, or a BatchNorm or ReLU has no convolution to go into.
+        ExportError: a module or operation has no integer form, or a BatchNorm or ReLU does not follow a layer that it
+            can be merged with.
     """
     model = model.eval()
     traced = fx.GraphModule(model, _Tracer().trace(model))
@@ -116,7 +116,7 @@ def fold(model: nn.Module, input_shape: tuple[int, int], input_name: str = "log_
 
 
 class _Folder:
-    """Walks the traced nodes; ``alias`` says which step's tensor an fx node stands for."""
+    """Turns traced nodes into steps; ``alias`` maps each fx node to the name of its tensor."""
 
     def __init__(self, traced: fx.GraphModule, input_name: str) -> None:
         self.traced, self.input_name = traced, input_name
@@ -128,16 +128,30 @@ class _Folder:
         if node.op == "placeholder":
             self.alias[node] = self.input_name
         elif node.op == "call_module":
-            module = self.traced.get_submodule(str(node.target))
-            handler = next((h for kind, h in _MODULES.items() if type(module) is kind), None)
-            if handler is None:
-                self.refuse(str(node.target), f"{type(module).__name__} has no integer form")
-            else:
-                handler(self, node, module)
+            self.take_module(node, self.traced.get_submodule(str(node.target)))
         elif node.op in ("call_function", "call_method"):
             self.take_function(node)
         elif node.op != "output":
             self.refuse(node.name, f"'{node.op}' has no integer form")
+
+    def take_module(self, node: fx.Node, module: nn.Module) -> None:
+        kind = type(module)  # exactly: a subclass may compute something else
+        if kind in (ConvPadded, nn.Conv2d) and isinstance(module, nn.Conv2d):
+            self.conv(node, module)
+        elif kind is AvgPool3x3 and isinstance(module, AvgPool3x3):
+            self.pool(node, module)
+        elif kind is nn.AdaptiveAvgPool2d and isinstance(module, nn.AdaptiveAvgPool2d):
+            self.mean(node, module)
+        elif kind is GRN and isinstance(module, GRN):
+            self.append(node, GrnStep(str(node.target), self.inputs(node), module))
+        elif kind is nn.BatchNorm2d and isinstance(module, nn.BatchNorm2d):
+            self.merge_norm(node, module)
+        elif kind is nn.ReLU:
+            self.merge_relu(node)
+        elif kind in (nn.Identity, nn.Dropout):
+            self.pass_through(node)
+        else:
+            self.refuse(str(node.target), f"{kind.__name__} has no integer form")
 
     def take_function(self, node: fx.Node) -> None:
         if node.target in (operator.add, operator.iadd, torch.add, "add", "add_"):
@@ -150,7 +164,7 @@ class _Folder:
             self.refuse(node.name, f"operation '{node.target}' has no integer form")
 
     def block_name(self, node: fx.Node, suffix: str) -> str:
-        """Name a function by the module that called it, as fx records it."""
+        """Name of a function: the module that calls it, as recorded by fx, and ``suffix``."""
         stack = node.meta.get("nn_module_stack") or {}
         owner = list(stack.values())[-1][0] if stack else ""
         return f"{owner}.{suffix}" if owner else node.name
@@ -170,71 +184,62 @@ class _Folder:
     def pass_through(self, node: fx.Node) -> None:
         self.alias[node] = self.inputs(node)[0]
 
-    def absorb(self, node: fx.Node, module: nn.Module, **changes: Any) -> None:
-        """Fold a norm or an activation into the step before it, whose only reader it must be."""
-        (source,) = node.all_input_nodes
-        step = self.steps.get(self.alias[source])
-        wanted = "norm" if "norm" in changes else "relu"
-        if step is None or not hasattr(step, wanted) or getattr(step, wanted) or len(source.users) != 1:
-            self.refuse(str(node.target), f"{type(module).__name__} does not directly follow a layer it can be part of")
-            return
-        if wanted == "norm" and getattr(step, "relu", False):
-            self.refuse(str(node.target), "BatchNorm behind a ReLU cannot be folded")
-        self.steps[step.name] = replace(step, **changes)
+    def merge_norm(self, node: fx.Node, norm: nn.BatchNorm2d) -> None:
+        step = self.only_source(node)
+        if not isinstance(step, ConvStep) or step.norm is not None:
+            self.refuse(str(node.target), "BatchNorm2d does not directly follow a convolution")
+        if step.relu:
+            self.refuse(str(node.target), "BatchNorm2d after a ReLU cannot be folded")
+        self.steps[step.name] = replace(step, norm=norm)
         self.alias[node] = step.name
 
-    def refuse(self, where: str, what: str) -> None:
-        raise ExportError(
-            f"network, '{where}'", what, expected=SUPPORTED, next_step="replace the layer and train again"
-        )
+    def merge_relu(self, node: fx.Node) -> None:
+        step = self.only_source(node)
+        if not isinstance(step, ConvStep | AddStep | GrnStep) or step.relu:
+            self.refuse(str(node.target), "ReLU does not directly follow a convolution, a sum or a GRN")
+        self.steps[step.name] = replace(step, relu=True)
+        self.alias[node] = step.name
 
+    def only_source(self, node: fx.Node) -> Step | None:
+        """The step before a node; None if other nodes read it too."""
+        (source,) = node.all_input_nodes
+        return self.steps.get(self.alias[source]) if len(source.users) == 1 else None
 
-def _conv(folder: _Folder, node: fx.Node, module: nn.Conv2d) -> None:
-    (source,) = node.all_input_nodes
-    _, channels, height, width = folder.size(source)
-    if isinstance(module, ConvPadded):
+    def conv(self, node: fx.Node, module: nn.Conv2d) -> None:
+        (source,) = node.all_input_nodes
+        _, channels, height, width = self.size(source)
+        if isinstance(module, ConvPadded):
+            pads = module.pads(height, width)
+        elif isinstance(module.padding, tuple):
+            vertical, horizontal = int(module.padding[0]), int(module.padding[1])
+            pads = (vertical, horizontal, vertical, horizontal)
+        else:
+            self.refuse(str(node.target), f"padding '{module.padding}' is not explicit")
+        if module.dilation != (1, 1) or module.groups not in (1, channels) or module.padding_mode != "zeros":
+            self.refuse(str(node.target), "dilation, grouped (not depthwise) or non-zero-padded convolution")
+        if module.groups > 1 and module.out_channels != module.in_channels:
+            self.refuse(str(node.target), "depthwise convolution with a channel multiplier")
+        self.append(node, ConvStep(str(node.target), self.inputs(node), module, pads))
+
+    def pool(self, node: fx.Node, module: AvgPool3x3) -> None:
+        (source,) = node.all_input_nodes
+        _, channels, height, width = self.size(source)
+        stride = (int(module.stride[0]), int(module.stride[1]))
         pads = module.pads(height, width)
-    elif isinstance(module.padding, tuple):
-        pads = (int(module.padding[0]), int(module.padding[1])) * 2
-    else:
-        folder.refuse(str(node.target), f"padding '{module.padding}' is not explicit")
-        return
-    if module.dilation != (1, 1) or module.groups not in (1, channels) or module.padding_mode != "zeros":
-        folder.refuse(str(node.target), "dilation, grouped (not depthwise) or non-zero-padded convolution")
-    if module.groups > 1 and module.out_channels != module.in_channels:
-        folder.refuse(str(node.target), "depthwise convolution with a channel multiplier")
-    folder.append(node, ConvStep(str(node.target), folder.inputs(node), module, pads))
+        self.append(node, PoolStep(str(node.target), self.inputs(node), stride, pads, channels))
 
+    def mean(self, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> None:
+        if module.output_size not in (1, (1, 1)):
+            self.refuse(str(node.target), f"adaptive pooling to {module.output_size}, not to 1")
+        self.append(node, MeanStep(str(node.target), self.inputs(node)))
 
-def _pool(folder: _Folder, node: fx.Node, module: AvgPool3x3) -> None:
-    (source,) = node.all_input_nodes
-    _, channels, height, width = folder.size(source)
-    stride = (int(module.stride[0]), int(module.stride[1]))
-    step = PoolStep(str(node.target), folder.inputs(node), stride, module.pads(height, width), channels)
-    folder.append(node, step)
-
-
-def _mean(folder: _Folder, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> None:
-    if module.output_size not in (1, (1, 1)):
-        folder.refuse(str(node.target), f"adaptive pooling to {module.output_size}, not to 1")
-    folder.append(node, MeanStep(str(node.target), folder.inputs(node)))
-
-
-def _grn(folder: _Folder, node: fx.Node, module: GRN) -> None:
-    folder.append(node, GrnStep(str(node.target), folder.inputs(node), module))
-
-
-_MODULES: dict[type, Callable[[_Folder, fx.Node, Any], None]] = {
-    ConvPadded: _conv,
-    nn.Conv2d: _conv,
-    AvgPool3x3: _pool,
-    nn.AdaptiveAvgPool2d: _mean,
-    GRN: _grn,
-    nn.BatchNorm2d: lambda folder, node, module: folder.absorb(node, module, norm=module),
-    nn.ReLU: lambda folder, node, module: folder.absorb(node, module, relu=True),
-    nn.Identity: lambda folder, node, module: folder.pass_through(node),
-    nn.Dropout: lambda folder, node, module: folder.pass_through(node),
-}
+    def refuse(self, where: str, what: str) -> NoReturn:
+        raise ExportError(
+            f"network, '{where}'",
+            what,
+            expected=SUPPORTED,
+            next_step="quantise it with another tool; 'tinyscene verify' and 'firmware' read int8 .tflite files",
+        )
 
 
 def folded_weight(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,18 +1,21 @@
-"""From the fake-quantised network to the integer graph: the ranges become scales, the weights become codes.
+"""Lower the fake-quantised network to the integer graph: ranges become scales, weights become codes.
 
-BatchNorm goes into the weights with its running statistics; GRN becomes eleven int8 ops; a 3x3 mean that counts its
-padding becomes a depthwise convolution of 1/9. The result is checked before it leaves.
+BatchNorm is folded into the weights with its running statistics; GRN becomes eleven int8 operators; a 3x3 mean that
+counts its padding becomes a depthwise convolution with weights of 1/9. The graph is checked before it is returned.
+Refuses activations without a range and weights that are not finite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import conv_rescale, mean_single, requantise, rescale_cut
+from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.graph import OUTPUT_NAME, Graph, Node, Quant, Tensor
 from tinyscene.runtime.ops import Shape
 
@@ -20,22 +23,37 @@ from ..errors import ExportError
 from .fake_quant import SMALLEST_SCALE, QuantConv, QuantGRN, QuantNet
 from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step
 
-_BIAS_LIMIT = 2**30  # codes; leaves the accumulator as much again
+_BIAS_LIMIT = 2**30  # codes; half of int32 is left for the sum of products
 
 
-def lower(net: QuantNet, *, name: str, labels: tuple[str, ...], output_name: str = OUTPUT_NAME) -> Graph:
-    """The checked integer graph of a calibrated or trained network.
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """Weight (OHWI or 1HWC) and bias (O,) of a convolution, float32, before they are quantised.
+
+    Without ``scale`` (O,) the largest magnitude of a channel gets code 127. ``factor`` (O,) multiplies the channels of
+    weight and bias by way of their scales, so that equal channels keep equal codes.
+    """
+
+    weight: F32
+    bias: F32
+    scale: F32 | None = None
+    factor: F32 | None = None
+
+
+def lower(net: QuantNet, *, name: str, labels: tuple[str, ...]) -> Graph:
+    """The checked integer graph of a calibrated or trained network; its output is called :data:`OUTPUT_NAME`.
 
     Raises:
-        ExportError: an activation has no range. RuntimeFailure: the graph is refused by its own check.
+        ExportError: an activation has no range, or a weight is not finite. RuntimeFailure: the graph is not valid.
     """
-    return _Lowering(net.eval(), output_name).graph(name, labels)
+    return _Lowering(net.eval()).graph(name, labels)
 
 
 class _Lowering:
-    def __init__(self, net: QuantNet, output_name: str) -> None:
+    """Appends the tensors and nodes of one step after the other."""
+
+    def __init__(self, net: QuantNet) -> None:
         self.net = net
-        self.output_name = output_name
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         source = net.folded.input_name
@@ -46,7 +64,7 @@ class _Lowering:
         for step in self.net.folded.steps:
             self.step(step)
         source = self.net.folded.input_name
-        return Graph(name, self.tensors, tuple(self.nodes), source, self.output_name, labels).check()
+        return Graph(name, self.tensors, tuple(self.nodes), source, OUTPUT_NAME, labels).check()
 
     def step(self, step: Step) -> None:
         inputs = tuple(self.tensor_name(name) for name in step.inputs)
@@ -56,7 +74,8 @@ class _Lowering:
         elif isinstance(step, PoolStep):
             ninth = np.full((1, 3, 3, step.channels), 1 / 9, np.float32)
             op = ops.DepthwiseConv2D(step.stride, step.pads)
-            self.weighted(step.name, op, inputs[0], ninth, np.zeros(step.channels, np.float32), output, quant)
+            weights = _Weights(ninth, np.zeros(step.channels, np.float32))
+            self.weighted(step.name, op, inputs[0], weights, output, quant)
         elif isinstance(step, AddStep):
             self.node(step.name, ops.Add(step.relu), inputs, self.tensors[inputs[0]].shape, output, quant)
         elif isinstance(step, GrnStep):
@@ -66,7 +85,7 @@ class _Lowering:
             self.node(step.name, ops.Mean("space", keep_dims=False), inputs, shape, output, quant)
 
     def tensor_name(self, name: str) -> str:
-        return self.output_name if name == self.net.folded.output_name else name
+        return OUTPUT_NAME if name == self.net.folded.output_name else name
 
     def _tensor(self, name: str, shape: Shape, quant: Quant, data: np.ndarray | None = None) -> str:
         is_bias = data is not None and data.dtype == np.int32
@@ -76,51 +95,37 @@ class _Lowering:
     def node(self, name: str, op: ops.Op, inputs: tuple[str, ...], shape: Shape, output: str, quant: Quant) -> str:
         sources = [self.tensors[source] for source in inputs]
         if isinstance(op, ops.Mul) and inputs[0] != inputs[1]:
-            quant = product_apart_from_ties(sources[0].quant, sources[1].quant, quant)
+            quant = product_without_ties(sources[0].quant, sources[1].quant, quant)
         elif isinstance(op, ops.Mean):
             rows, columns, channels = sources[0].shape[1:]
-            quant = mean_apart_from_ties(sources[0].quant, quant, rows * columns if op.over == "space" else channels)
+            quant = mean_without_ties(sources[0].quant, quant, rows * columns if op.over == "space" else channels)
         self._tensor(output, shape, quant)
         self.nodes.append(Node(name, op, inputs, output))
         return output
 
-    def conv(self, step: ConvStep, x: str, output: str, quant: Quant) -> str:
+    def conv(self, step: ConvStep, x: str, output: str, quant: Quant) -> None:
         layer = self.net.layer_of(step)
         assert isinstance(layer, QuantConv)
         weight, bias = layer.folded()
         stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
         op = (ops.DepthwiseConv2D if step.depthwise else ops.Conv2D)(stride, step.pads, step.relu)
         scale = layer.scale(weight).cpu().numpy()
-        return self.weighted(
-            step.name, op, x, _codes_layout(weight, step), bias.cpu().numpy(), output, quant, scale=scale
-        )
+        weights = _Weights(_codes_layout(weight, step), bias.cpu().numpy(), scale)
+        self.weighted(step.name, op, x, weights, output, quant)
 
     def weighted(
-        self,
-        name: str,
-        op: ops.Conv2D | ops.DepthwiseConv2D,
-        x: str,
-        weight: np.ndarray,
-        bias: np.ndarray,
-        output: str,
-        quant: Quant,
-        scale: np.ndarray | None = None,
-        factor: np.ndarray | None = None,
+        self, name: str, op: ops.Conv2D | ops.DepthwiseConv2D, x: str, weights: _Weights, output: str, quant: Quant
     ) -> str:
-        """Quantise weight (OHWI or 1HWC) and bias per output channel and append the convolution.
-
-        Without ``scale`` (O,) the largest magnitude of a channel gets code 127. ``factor`` (O,) multiplies the channels
-        of weight and bias by way of their scales, so that channels alike keep codes alike.
-        """
+        """Quantise weight and bias per output channel and append the convolution."""
         axis = 0 if isinstance(op, ops.Conv2D) else 3
-        source = self.tensors[x]
+        source, weight, bias, factor = self.tensors[x], weights.weight, weights.bias, weights.factor
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-            raise ExportError(f"layer '{name}'", "weights are not finite", next_step="train again with a lower rate")
+            raise ExportError(f"layer '{name}'", "weights are not finite", next_step="use another checkpoint")
         others = tuple(a for a in range(4) if a != axis)
         s_x = np.float32(source.quant.scale[0])
-        # A channel whose weights vanish beside its bias takes its scale from the bias, which must fit int32.
-        wanted = np.abs(weight).max(axis=others) / 127 if scale is None else scale
-        scale = np.maximum(wanted, np.abs(bias) / (s_x * np.float32(_BIAS_LIMIT)))
+        # A channel with weights far smaller than its bias takes its scale from the bias, which must fit int32.
+        own_scale = np.abs(weight).max(axis=others) / 127 if weights.scale is None else weights.scale
+        scale = np.maximum(own_scale, np.abs(bias) / (s_x * np.float32(_BIAS_LIMIT)))
         scale = np.maximum(scale, np.float32(SMALLEST_SCALE)).astype(np.float32)
         along = scale[:, None, None, None] if axis == 0 else scale
         codes = np.clip(np.rint(weight / along), -127, 127).astype(np.int8)
@@ -142,7 +147,7 @@ class _Lowering:
 
         def append(stage: str, op: ops.Op, *inputs: str, shape: Shape) -> str:
             name = f"{step.name}.{stage}"
-            return self.node(name, op, inputs, shape, name, layer.ranges[stage].quant())
+            return self.node(name, op, inputs, shape, name, layer.range_of(stage).quant())
 
         square = append("square", ops.Mul(), x, x, shape=self.tensors[x].shape)
         power = append("power", ops.Mean("space"), square, shape=per_channel)
@@ -152,53 +157,53 @@ class _Lowering:
         inverse_root = append("inverse_root", ops.Rsqrt(), total, shape=one)
         half_ratio = append("half_ratio", ops.Mul(), norm, inverse_root, shape=per_channel)
         ratio = append("ratio", ops.Mul(), half_ratio, inverse_root, shape=per_channel)
-        factor = np.broadcast_to(layer.factor.flatten().cpu().numpy(), channels)
+        factor: F32 = np.broadcast_to(layer.factor.flatten().cpu().numpy(), channels)
         identity, ones = np.ones(per_channel, np.float32), np.ones(channels, np.float32)
-        gamma, gain_name = float(layer.grn.gamma) * identity, f"{step.name}.gain"
-        gain_quant = layer.ranges["gain"].quant()
-        gain = self.weighted(gain_name, ops.DepthwiseConv2D(), ratio, gamma, ones, gain_name, gain_quant, factor=factor)
+        gamma, gain_name = np.float32(float(layer.grn.gamma)) * identity, f"{step.name}.gain"
+        gain_weights, gain_quant = _Weights(gamma, ones, factor=factor), layer.range_of("gain").quant()
+        gain = self.weighted(gain_name, ops.DepthwiseConv2D(), ratio, gain_weights, gain_name, gain_quant)
         scaled = append("scaled", ops.Mul(), x, gain, shape=self.tensors[x].shape)
-        beta = float(layer.grn.beta) * factor
-        self.weighted(step.name, ops.DepthwiseConv2D(relu=step.relu), scaled, identity, beta, output, quant)
+        beta = _Weights(identity, np.float32(float(layer.grn.beta)) * factor)
+        self.weighted(step.name, ops.DepthwiseConv2D(relu=step.relu), scaled, beta, output, quant)
 
 
-def _apart_from_ties(out: Quant, alike: Callable[[Quant], bool]) -> Quant:
-    """The output's range, moved by as few units of float32 as it takes for LiteRT to give every sum one code.
+def _avoid_ties(out: Quant, unambiguous: Callable[[Quant], bool]) -> Quant:
+    """The output's quantisation with its scale increased by as few float32 steps as make all codes unambiguous.
 
-    Else a value so near a tie that float32 takes it for one has another code on arm64 than on x86-64: XNNPACK rounds
-    products and means on the two in different ways. Squares are tables on either, and need nothing.
+    A value so close to a tie that float32 represents it as one may get different codes on arm64 and on x86-64, where
+    XNNPACK rounds products and means in different ways. Squares are table look-ups on both and need no change.
     """
     scale = np.float32(out.scale[0])
-    while not alike(moved := Quant.per_tensor(float(scale), out.zero_point)):
+    while not unambiguous(moved := Quant.per_tensor(float(scale), out.zero_point)):
         scale = np.nextafter(scale, np.float32(np.inf))
     return moved
 
 
-def product_apart_from_ties(a: Quant, b: Quant, out: Quant) -> Quant:
-    """See :func:`_apart_from_ties`; for every product of two codes."""
+def product_without_ties(a: Quant, b: Quant, out: Quant) -> Quant:
+    """See :func:`_avoid_ties`; for every product of two codes."""
     codes = np.arange(-128, 128)
     products = np.multiply.outer(codes - a.zero_point, codes - b.zero_point)
 
-    def alike(moved: Quant) -> bool:
+    def unambiguous(moved: Quant) -> bool:
         rescale = conv_rescale(a, b, moved)
         cut = np.clip(rescale_cut(products, rescale.factor) + out.zero_point, -128, 127)
         return np.array_equal(cut, requantise(products, rescale, moved, relu=False, rounding="single"))
 
-    return _apart_from_ties(out, alike)
+    return _avoid_ties(out, unambiguous)
 
 
-def mean_apart_from_ties(x: Quant, out: Quant, count: int) -> Quant:
-    """See :func:`_apart_from_ties`; for every sum of ``count`` codes."""
+def mean_without_ties(x: Quant, out: Quant, count: int) -> Quant:
+    """See :func:`_avoid_ties`; for every sum of ``count`` codes."""
     totals = np.arange(-128 * count, 127 * count + 1)
 
-    def alike(moved: Quant) -> bool:
+    def unambiguous(moved: Quant) -> bool:
         rule = mean_single(x, moved, count)
         return np.array_equal(rule.codes(totals), rule.codes_of_one_rounding(totals))
 
-    return _apart_from_ties(out, alike)
+    return _avoid_ties(out, unambiguous)
 
 
-def _codes_layout(weight: torch.Tensor, step: ConvStep) -> np.ndarray:
+def _codes_layout(weight: torch.Tensor, step: ConvStep) -> F32:
     """(O, I, kH, kW) to OHWI, or to 1HWC for a depthwise convolution, float32."""
-    array = weight.detach().cpu().float().numpy()
+    array: F32 = weight.detach().cpu().float().numpy()
     return np.ascontiguousarray(array.transpose(1, 2, 3, 0) if step.depthwise else array.transpose(0, 2, 3, 1))

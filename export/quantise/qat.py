@@ -1,35 +1,47 @@
-"""Quantisation-aware training: go on training with every rounding of the integer graph in the forward pass.
+"""Quantisation-aware training: fine-tunes a network with every rounding of the integer graph in the forward pass.
 
-Starts from calibrated ranges. Ranges and BatchNorm statistics move at first and are held for the last part, so that
-what is lowered is what was trained.
+Starts from calibrated ranges. Ranges and BatchNorm statistics move at first and are frozen for the last epochs, so that
+the network that is lowered is the network that was trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
 
 from tinyscene.runtime.spec import FrontendSpec
+from tinyscene.training.distillation.soft_targets import SoftTargets
+from tinyscene.training.fit.fit import fit
+from tinyscene.training.models.network import Network
 from tinyscene.training.recipe import FitSettings
+from tinyscene.training.run import Run
 
 from .fake_quant import QuantNet
-from .fold import fold
-from .ptq import FOR_TRAINING, calibrate
 
-if TYPE_CHECKING:
-    from tinyscene.training.data.tau22 import Dataset
-    from tinyscene.training.distillation.soft_targets import SoftTargets
-
-MOVING_SHARE = 0.6  # of the epochs; the rest trains against held ranges and statistics
+MOVING_SHARE = 0.6  # of the epochs; in the rest ranges and statistics are frozen
 
 
-class HoldRanges(Callback):
-    """Holds ranges and statistics from epoch ``from_epoch`` on."""
+@dataclass(frozen=True, eq=False)
+class QatTraining:
+    """One quantisation-aware training run.
+
+    Attributes:
+        frontend: of the network.
+        settings: epochs, batches and learning rate.
+        run: data, folder and seed.
+        soft_targets: logits to distil from; labels alone if None.
+    """
+
+    frontend: FrontendSpec
+    settings: FitSettings
+    run: Run
+    soft_targets: SoftTargets | None = None
+
+
+class FreezeRanges(Callback):
+    """Freezes ranges and statistics from epoch ``from_epoch`` on."""
 
     def __init__(self, net: QuantNet, from_epoch: int) -> None:
         self.net, self.from_epoch = net, from_epoch
@@ -38,42 +50,19 @@ class HoldRanges(Callback):
         self.net.freeze(trainer.current_epoch >= self.from_epoch)
 
 
-def quantise_aware(
-    model: nn.Module,
-    *,
-    frontend: FrontendSpec,
-    settings: FitSettings,
-    dataset: Dataset,
-    soft_targets: SoftTargets | None,
-    run_dir: Path,
-    seed: int,
-    calibration: Iterable[Tensor],
-    resume: bool = False,
-) -> QuantNet:
-    """The trained, frozen network, ready to lower; ``model`` itself is left as it is.
-
-    Args:
-        calibration: float32 (batch, 1, mel, time) batches that the ranges start from.
-        soft_targets: what the distillation goes on with; labels alone if None.
+def train_fake_quantised(net: QuantNet, training: QatTraining) -> None:
+    """Train a calibrated network in place; leaves it frozen, in evaluation mode, ready to lower.
 
     Raises:
-        ExportError: the network has no integer form. TrainingError: training diverged or its folder is another run's.
+        TrainingError: training diverged, or its folder holds another run.
     """
-    from tinyscene.training.fit.fit import fit
-
-    net = QuantNet(fold(model, (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, calibration, floor=frontend.floor, ways=FOR_TRAINING)
     net.freeze(False)
     fit(
-        net,
-        frontend=frontend,
-        recipe=settings,
-        dataset=dataset,
-        run_dir=run_dir,
-        soft_targets=soft_targets,
-        seed=seed,
-        resume=resume,
-        callbacks=[HoldRanges(net, round(settings.epochs * MOVING_SHARE))],
+        Network(net, training.frontend),
+        training.settings,
+        training.run,
+        soft_targets=training.soft_targets,
+        callbacks=[FreezeRanges(net, round(training.settings.epochs * MOVING_SHARE))],
     )
     net.freeze()
-    return net.eval()
+    net.eval()

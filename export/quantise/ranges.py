@@ -1,7 +1,7 @@
-"""Where the 256 codes of an activation go: ranges searched for the least error on calibration values.
+"""Search the range of an activation: the interval of its 256 codes with the least error on calibration values.
 
-An extreme value that is cut may cost less than the coarser step that would keep it. For the statistics of GRN the
-error counted is that of the gain they end in, not their own.
+Clipping an extreme value may cost less than the larger step that would represent it. For the statistics of GRN the
+error that counts is that of the gain computed from them, not their own.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from torch import Tensor
 
 from .fake_quant import LEVELS, QuantGRN, Range
 
+Interval = tuple[float, float]  # low and high
 MARGIN = 1.4
-BEYOND = 1.1  # of the extremes seen: no range is wider
+BEYOND = 1.1  # times the extremes of the calibration values: no range is wider
 _SAMPLE = 65536
-_SHARES = torch.logspace(0.0, -1.0, 28, base=4).tolist()  # of the extreme that is kept: 1 ... 1/4
-# What the statistics of GRN get of the largest value seen: several rooms are tried. Squares and inverse norms have long
-# tails of little weight, which may be cut. The others keep all that calibration showed, for a statistic that saturates
-# changes a whole clip; how much more than that, depends on how unlike each other the clips are.
-_ROOMS = {
+_SHARES: list[float] = torch.logspace(0.0, -1.0, 28, base=4).tolist()  # of the extreme: 1 ... 1/4
+# Candidate ranges for the statistics of GRN, as multiples of the largest calibration value. Squares and inverse norms
+# have long tails that matter little and may be clipped. The others keep every calibration value, since a statistic that
+# saturates changes a whole clip; how much room they need beyond that depends on how different the clips are.
+_CANDIDATES: dict[str, tuple[float, ...]] = {
     "square": tuple(1.5 * 0.87**i for i in range(16)),
     "power": tuple(2.0 * 0.9**i for i in range(7)),
     "inverse_norm": tuple(1.2 * 0.87**i for i in range(24)),
@@ -35,7 +36,7 @@ _ROOMS = {
 
 
 def sample(x: Tensor, count: int = _SAMPLE) -> Tensor:
-    """At most ``count`` values of ``x`` (any shape), drawn at random but always the same."""
+    """At most ``count`` values of ``x`` (any shape), drawn at random with a fixed seed."""
     flat = x.flatten()
     if flat.numel() <= count:
         return flat
@@ -43,54 +44,51 @@ def sample(x: Tensor, count: int = _SAMPLE) -> Tensor:
 
 
 def rounded(x: Tensor, low: float, high: float) -> Tensor:
-    """``x`` as the 256 codes of [low, high] hold it."""
+    """``x`` rounded to the 256 codes of [low, high]."""
     scale = max((high - low) / LEVELS, 1e-8)
     zero_point = min(max(round(-128 - low / scale), -128), 127)
     return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, -128, 127)
 
 
-def least_error_range(
-    values: Tensor, error: Callable[[float, float], float] | None = None, extremes: tuple[float, float] | None = None
-) -> tuple[float, float]:
-    """The range inside ``extremes`` (those of ``values``) of least ``error(low, high)``, mean square if not given.
+def least_error_range(values: Tensor, error: Callable[[float, float], float] | None = None) -> Interval:
+    """The range within the extremes of ``values`` of least ``error(low, high)``; by default the mean square error.
 
-    Both ends are searched in turn, twice, then moved out by ``MARGIN``: what is cut off is lost for the whole clip,
-    while rounding averages out over it, and unseen clips reach further.
+    Both ends are searched in turn, twice, then moved out by ``MARGIN``: clipping affects the whole clip, while rounding
+    errors average out over it, and other clips have larger values.
     """
-    low_most, high_most = extremes or (float(values.min()), float(values.max()))
-    low_most, high_most = min(low_most, 0.0), max(high_most, 0.0)
+    lowest, highest = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     if error is None:
         some = sample(values)
 
         def error(low: float, high: float) -> float:
             return float((rounded(some, low, high) - some).square().mean())
 
-    low, high = low_most, high_most
-    for _ in range(2 if low_most < 0 < high_most else 1):
-        if high_most > 0:
-            high = min((high_most * share for share in _SHARES), key=lambda v: error(low, v))
-        if low_most < 0:
-            low = min((low_most * share for share in _SHARES), key=lambda v: error(v, high))
-    return max(low * MARGIN, low_most * BEYOND), min(high * MARGIN, high_most * BEYOND)
+    low, high = lowest, highest
+    for _ in range(2 if lowest < 0 < highest else 1):
+        if highest > 0:
+            high = min((highest * share for share in _SHARES), key=lambda v: error(low, v))
+        if lowest < 0:
+            low = min((lowest * share for share in _SHARES), key=lambda v: error(v, high))
+    return max(low * MARGIN, lowest * BEYOND), min(high * MARGIN, highest * BEYOND)
 
 
-_PERCENTILE = 0.0001  # of the values that are cut at each end
+_PERCENTILE = 0.0001  # share of the values that is clipped at each end
 
 
-def _extremes(values: Tensor) -> tuple[float, float]:
+def _extremes(values: Tensor) -> Interval:
     return float(values.min()), float(values.max())
 
 
-def _percentile(values: Tensor) -> tuple[float, float]:
+def _percentile(values: Tensor) -> Interval:
     ends = torch.quantile(sample(values), torch.tensor([_PERCENTILE, 1.0 - _PERCENTILE]))
     return float(ends[0]), float(ends[1])
 
 
-PLAIN_RANGES: dict[str, Callable[[Tensor], tuple[float, float]]] = {"extremes": _extremes, "percentile": _percentile}
+PLAIN_RANGES: dict[str, Callable[[Tensor], Interval]] = {"extremes": _extremes, "percentile": _percentile}
 
 
-def range_on_floor(floor: float, high: float) -> tuple[float, float]:
-    """A range from ``floor`` to ``high`` or a little more, on whose grid both 0 and ``floor`` lie exactly."""
+def range_on_floor(floor: float, high: float) -> Interval:
+    """A range from ``floor`` to ``high`` or a little more, with exact codes for 0 and for ``floor``."""
     below = math.floor(-floor / (high - floor) * LEVELS) if floor < high else 0
     if not 0 < below < LEVELS:
         return min(floor, 0.0), max(high, 0.0)
@@ -98,10 +96,10 @@ def range_on_floor(floor: float, high: float) -> tuple[float, float]:
     return floor, (LEVELS - below) * step
 
 
-def ranges_around_beta(scaled: Tensor, beta: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ranges of GRN's product (never below -beta) and of its sum with beta behind ReLU, on one grid.
+def ranges_around_beta(scaled: Tensor, beta: float) -> tuple[Interval, Interval]:
+    """Ranges of GRN's product (never below -beta) and of its sum with beta after ReLU, on one grid.
 
-    Beta is made a whole number of steps, so that adding it rounds nothing a second time.
+    Beta is a whole number of steps, so that adding it needs no second rounding.
     """
     low = min(-beta, 0.0)
     some = sample(scaled)
@@ -124,31 +122,32 @@ def set_statistics_ranges(layer: QuantGRN, x: Tensor, gain: Tensor, weight: Tens
     """Set the ranges of ``layer`` from ``square`` to ``gain``, one after the other, each for the least error of gain.
 
     Args:
-        x: the layer's input as rounded so far (batch, channels, height, width).
-        gain: what its gain should be (batch, channels, 1, 1); ``weight``: how much each error counts, same shape.
+        x: the layer's rounded input (batch, channels, height, width).
+        gain: the float layer's gain (batch, channels, 1, 1).
+        weight: of each error, same shape.
     """
-    for r in layer.ranges.values():
-        r.rounding = False
+    layer.round_stages(False)
 
     def error(power: Tensor) -> float:
         return float(((layer.statistics(power)["gain"] - gain).square() * weight).mean())
 
-    _search(layer.ranges["square"], float((x * x).max()), lambda: error(layer.power(x)), _ROOMS["square"])
+    _search(layer.range_of("square"), float((x * x).max()), lambda: error(layer.power(x)), _CANDIDATES["square"])
     raw = layer.power(x)
     for stage in layer.STATISTICS:
         largest = float(layer.statistics(raw)[stage].max())
-        if stage == "inverse_norm":  # 1 / 0 has no largest
+        if stage == "inverse_norm":  # 1 / 0 has no largest value
             alive = layer.statistics(raw)["power"]
             largest = float(torch.rsqrt(alive[alive > 0].min()))
-        _search(layer.ranges[stage], largest, lambda: error(raw), _ROOMS[stage])
+        _search(layer.range_of(stage), largest, lambda: error(raw), _CANDIDATES[stage])
 
 
-def _search(r: Range, largest: float, error: Callable[[], float], rooms: Sequence[float]) -> None:
-    """Give ``r`` the best of [0, room * largest]."""
+def _search(r: Range, largest: float, error: Callable[[], float], candidates: Sequence[float]) -> None:
+    """Set ``r`` to the interval [0, candidate * largest] of least error."""
     r.rounding = True
 
     def trial(high: float) -> float:
         r.set(0.0, high)
         return error()
 
-    r.set(0.0, min((room * largest for room in rooms), key=trial) if len(rooms) > 1 else rooms[0] * largest)
+    ends = [candidate * largest for candidate in candidates]
+    r.set(0.0, min(ends, key=trial) if len(ends) > 1 else ends[0])

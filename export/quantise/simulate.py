@@ -1,8 +1,8 @@
-"""The integer graph as PyTorch with fake quantisation: float32 arithmetic, each activation rounded to its codes.
+"""Simulate the integer graph in PyTorch: float32 arithmetic, each activation rounded to its codes.
 
-From the graph alone, so that a bundle made elsewhere can be judged too. Weights are the graph's own int8 ones. An
-activation may be restored, which leaves it as it is; with everything restored this is the network that the int8 one
-tries to be. Not exact: a sum beside a tie may round otherwise than in integers.
+Needs the graph alone, so that it works for bundles and files made elsewhere. Weights are the graph's int8 weights. An
+activation may be restored, that is, not rounded; with every activation restored this is the network that the int8
+network approximates. Not exact: a sum close to a tie may round to the neighbouring code.
 """
 
 from __future__ import annotations
@@ -20,40 +20,41 @@ from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Node, Quant
 
 Row = Callable[[Graph, Node, list[Tensor]], Tensor]
-_SMALLEST = 1e-12  # 1 / sqrt(0) is beyond every range, and must stay finite
+_SMALLEST = 1e-12  # so that 1 / sqrt(0) is beyond every range, and finite
 
 
 @torch.no_grad()
 def simulate(
     graph: Graph, log_mels: F32, restored: Collection[str] = (), *, shown: Collection[str], batch: int = 16
 ) -> dict[str, F32]:
-    """The activations named in ``shown``, float32 (n, ...) in the graph's layout, for inputs float32: log-mels (n, mel,
-    time), or in the layout of the graph's input.
+    """Compute the activations named in ``shown``: float32 (n, ...) in the graph's layout.
 
-    ``restored`` names the activations that are not rounded.
+    Args:
+        log_mels: float32 (n, mel, time), or in the layout of the graph's input.
+        restored: names of the activations that are not rounded.
     """
-    found: dict[str, list[F32]] = {name: [] for name in shown}
-    kept = set(restored)
-    for part in torch.from_numpy(log_mels).split(batch):
+    activations: dict[str, list[F32]] = {name: [] for name in shown}
+    exact = set(restored)
+    for part in torch.split(torch.from_numpy(log_mels), batch):
         image = part[:, None] if part.ndim == 3 else part.permute(0, 3, 1, 2) if part.ndim == 4 else part
-        values = {graph.input: _held(image, graph.tensors[graph.input].quant, graph.input in kept)}
+        values = {graph.input: _rounded(image, graph.tensors[graph.input].quant, graph.input in exact)}
         for node in graph.nodes:
             y = ROWS[type(node.op)](graph, node, [_value(graph, values, name) for name in node.inputs])
-            values[node.output] = _held(y, graph.tensors[node.output].quant, node.output in kept)
-        for name, parts in found.items():
+            values[node.output] = _rounded(y, graph.tensors[node.output].quant, node.output in exact)
+        for name, parts in activations.items():
             y = values[name]
             parts.append((y.permute(0, 2, 3, 1) if y.ndim == 4 else y).numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: np.concatenate(parts) for name, parts in activations.items()}
 
 
-def _held(y: Tensor, quant: Quant, restored: bool) -> Tensor:
+def _rounded(y: Tensor, quant: Quant, restored: bool) -> Tensor:
     if restored:
         return y
     return torch.fake_quantize_per_tensor_affine(y, quant.scale[0], quant.zero_point, -128, 127)
 
 
 def _value(graph: Graph, values: dict[str, Tensor], name: str) -> Tensor:
-    """An activation (n, C, H, W), or a constant in the layout torch wants: weights OIHW, biases (O,)."""
+    """An activation (n, C, H, W), or a constant in the layout of PyTorch: weights OIHW, biases (O,)."""
     if name in values:
         return values[name]
     tensor = graph.tensors[name]
@@ -94,7 +95,7 @@ def _fully_connected(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
 
 
 def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    """An average counts no padding."""
+    """The average does not count padding."""
     op, (x,) = node.op, ins
     assert isinstance(op, ops.Pool2D)
     top, left, bottom, right = op.pads
@@ -116,7 +117,7 @@ def _softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
 
 
 def _reshape(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    """The order of elements is that of NHWC."""
+    """Reshape in NHWC order, as the graph does."""
     (x,) = ins
     rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
     y = rows.reshape(len(x), *graph.out(node).shape[1:])
@@ -166,10 +167,10 @@ class PytorchEngine:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self.notes = (f"version {torch.__version__}",)
+        self.notes: tuple[str, ...] = (f"version {torch.__version__}",)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
-        """Every activation but the input by name, int8 (batch, ...)."""
+        """Every activation except the input, by name, int8 (batch, ...)."""
         return self._codes(codes, [t.name for t in self._graph.activations() if t.name != self._graph.input])
 
     def output_codes(self, codes: I8) -> I8:
@@ -178,5 +179,5 @@ class PytorchEngine:
 
     def _codes(self, codes: I8, names: list[str]) -> dict[str, I8]:
         quants = {name: tensor.quant for name, tensor in self._graph.tensors.items()}
-        found = simulate(self._graph, dequantise(codes, quants[self._graph.input]), shown=names)
-        return {name: quantise(values, quants[name]) for name, values in found.items()}
+        activations = simulate(self._graph, dequantise(codes, quants[self._graph.input]), shown=names)
+        return {name: quantise(values, quants[name]) for name, values in activations.items()}

@@ -1,9 +1,9 @@
-"""Weights to int8 so that the layer's output error, not the weights' own, is small.
+"""Round weights to int8 for the least error of the layer's output, not of the weights themselves.
 
-Columns are rounded one after the other; the error of each is passed on to those not yet rounded, by the covariance of
-the layer's inputs (Frantar et al., "GPTQ", 2023, after Hassibi and Stork, "Optimal brain surgeon", 1993).
-Several scales per output channel are tried, and rounding to nearest too: the result is never worse than that on the
-clips it saw.
+Columns are rounded one after the other; the error of each is compensated in the columns that follow, by the covariance
+of the layer's inputs (Frantar et al., "GPTQ", 2023, after Hassibi and Stork, "Optimal brain surgeon", 1993). Several
+scales per output channel are tried, and rounding to nearest as well: on the calibration clips the result is never worse
+than rounding to nearest.
 """
 
 from __future__ import annotations
@@ -16,15 +16,26 @@ from torch.nn import functional as F
 
 from .fake_quant import QuantConv, nearest_scale
 
-_SHARES = (1.1, 1.05, 1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7)  # of the scale that just holds the largest weight
-_DAMPING = 0.01  # of the mean input variance: what calibration clips say nothing about stays as it is
+_SHARES = (
+    1.1,
+    1.05,
+    1.0,
+    0.96,
+    0.92,
+    0.88,
+    0.84,
+    0.8,
+    0.75,
+    0.7,
+)  # times the scale of nearest rounding
+_DAMPING = 0.01  # of the mean input variance: directions without calibration data keep their weights
 _PATCH_VALUES = 2**25
 
 
 def covariance(layer: QuantConv, x: Tensor) -> Tensor:
-    """Covariance float64 (groups, K, K) of the patches ``layer`` meets in x (batch, channels, height, width).
+    """Covariance float64 (groups, K, K) of the patches that ``layer`` reads in x (batch, channels, height, width).
 
-    K taps make one output; there is one group, or one per channel.
+    K is the number of taps of one output; there is one group, or one per channel.
     """
     groups = layer.conv.groups
     taps = layer.conv.weight[0].numel()
@@ -43,37 +54,39 @@ def covariance(layer: QuantConv, x: Tensor) -> Tensor:
 
 
 def _patches(layer: QuantConv, x: Tensor, clips: int = 8) -> Iterator[Tensor]:
-    """Patches (groups, K, positions), some clips at a time."""
+    """Patches (groups, K, positions), ``clips`` clips at a time."""
     top, left, bottom, right = layer.step.pads
     size, groups = layer.conv.kernel_size, layer.conv.groups
-    for part in x.split(clips):
+    for part in torch.split(x, clips):
         columns = F.unfold(F.pad(part, (left, right, top, bottom)), (size[0], size[1]), stride=layer.conv.stride)
         n, _, positions = columns.shape
         yield columns.view(n, groups, -1, positions).permute(1, 2, 0, 3).reshape(groups, -1, n * positions)
 
 
-def compensated(weight: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (O, I, kH, kW) on its grid, and the grid's scale (O,), for least output error where ``seen`` is the
-    covariance of the inputs (:func:`covariance`)."""
-    groups, taps, _ = seen.shape
+def compensated(weight: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (O, I, kH, kW) on its grid, and the grid's scale (O,), for the least output error.
+
+    ``inputs``: covariance of the layer's inputs (:func:`covariance`).
+    """
+    groups, taps, _ = inputs.shape
     rows = weight.detach().double().reshape(groups, -1, taps)  # (groups, outputs of the group, K)
-    damping = _DAMPING * seen.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
-    curvature = seen + damping[:, None, None] * torch.eye(taps, dtype=torch.float64)
+    damping = _DAMPING * inputs.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
+    curvature = inputs + damping[:, None, None] * torch.eye(taps, dtype=torch.float64)
     base = nearest_scale(weight).double().reshape(groups, -1, 1)
 
     def error(candidate: Tensor) -> Tensor:
         difference = candidate - rows
-        return ((difference @ seen) * difference).sum(dim=2)
+        return ((difference @ inputs) * difference).sum(dim=2)
 
     best, scale = (rows / base).round().clamp(-127, 127) * base, base
     least = error(best)
     for share in _SHARES:
         trial_scale = base * share
         trial = _round_columns(rows, trial_scale, curvature)
-        got = error(trial)
-        better = (got < least)[:, :, None]
+        trial_error = error(trial)
+        better = (trial_error < least)[:, :, None]
         best, scale = torch.where(better, trial, best), torch.where(better, trial_scale, scale)
-        least = torch.minimum(got, least)
+        least = torch.minimum(trial_error, least)
     return best.reshape(weight.shape).float(), scale.reshape(-1).float()
 
 

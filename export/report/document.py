@@ -1,6 +1,6 @@
-"""Make the report's record from a graph and from what was measured of it; what follows from the graph is added here.
+"""Build the report's record from a graph and its measurements; cost and memory are computed here from the graph.
 
-Refuses nothing that the types allow: without labelled clips, firmware or estimates the record says that there are none.
+Refuses nothing that the types allow: without labelled clips, firmware or estimates those members are empty.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.arrays import I64
 from tinyscene.runtime.cost import RULES, Cost, graph_cost, verdicts
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.plan import plan
@@ -20,7 +21,7 @@ from tinyscene.training.statistics import wilson_interval
 
 from ..labelled.codes import LabelledCodes
 from ..targets.ethos_u import Estimates
-from ..verify.verify import Verification
+from ..verify.results import Verification
 from .firmware_cost import FirmwareCost
 from .records import AccuracyRow, CostTotal, Document, FrontEnd, LayerRow, Memory, Quality, Resident
 from .sections import INT8, headline, verdict_lines
@@ -30,14 +31,16 @@ if TYPE_CHECKING:
 
     from ..quantise.quality import LayerQuality
 
+Strings = npt.NDArray[np.str_]
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of one graph; costs and memory are worked out from ``graph``.
+    """The measurements of one graph.
 
-    ``budget`` None sets no limits. The rows "float" and "int8" of ``accuracy`` are the ones compared at the top.
-    ``quality`` is matched to layers by tensor name; ``quality_data`` says on what it was measured, or why not.
-    ``provenance`` is shown as it is, in its order.
+    ``budget`` None sets no limits. The rows "float" and "int8" of ``accuracy`` are compared at the top. ``quality`` is
+    matched to layers by tensor name; ``quality_data`` names the data it was measured on, or the reason why it was not.
+    ``provenance`` is shown unchanged, in its order.
     """
 
     title: str
@@ -55,7 +58,7 @@ class Measured:
 
 
 def document(measured: Measured) -> Document:
-    """The record; the same data give the same record."""
+    """The record; the same measurements give the same record."""
     m, spec = measured, measured.frontend
     cost = graph_cost(m.graph, "dcase")
     limits = verdicts(cost, m.budget) if m.budget else ()
@@ -67,7 +70,7 @@ def document(measured: Measured) -> Document:
         headline=headline(lines),
         lines=lines,
         labels=m.labels,
-        front_end=FrontEnd(spec.name, spec.digest(), spec.to_json()) if spec else None,
+        front_end=FrontEnd(spec.name, spec.digest(), spec) if spec else None,
         verification=m.verification,
         estimates=m.estimates,
         accuracy=m.accuracy,
@@ -81,19 +84,19 @@ def document(measured: Measured) -> Document:
 
 
 def layer_rows(graph: Graph, cost: Cost, quality: tuple[LayerQuality, ...]) -> tuple[LayerRow, ...]:
-    """The input and every node, with what it costs and what its activation lost to 8 bits."""
+    """The input and every node, with its cost and the quantisation error of its activation."""
     by_tensor = {q.name: Quality(q.sqnr_db, q.saturated_share, q.histogram) for q in quality}
     source = graph.tensors[graph.input]
     rows = [LayerRow(0, source.name, "input", source.shape[1:], 0, 0, 0, by_tensor.get(source.name))]
     for step, (node, layer) in enumerate(zip(graph.nodes, cost.layers, strict=True), start=1):
         op, shape = ops.OPS[type(node.op)].name, graph.out(node).shape[1:]
-        here = by_tensor.get(node.output)
-        rows.append(LayerRow(step, node.name, op, shape, layer.parameters, layer.n_bytes, layer.macs, here))
+        quality_row = by_tensor.get(node.output)
+        rows.append(LayerRow(step, node.name, op, shape, layer.parameters, layer.n_bytes, layer.macs, quality_row))
     return tuple(rows)
 
 
 def memory(graph: Graph) -> Memory:
-    """The arena as planned for running layer by layer."""
+    """The arena as planned for layer-by-layer execution."""
     planned = plan(graph)
     op_of = {graph.input: "input", **{n.output: ops.OPS[type(n.op)].name for n in graph.nodes}}
     residents = tuple(
@@ -103,7 +106,7 @@ def memory(graph: Graph) -> Memory:
 
 
 def row_of_metrics(name: str, metrics: Metrics) -> AccuracyRow:
-    """A model whose scores of every clip are known."""
+    """The row of a model whose scores for every clip are known."""
     return AccuracyRow(
         name=name,
         clips=metrics.clips,
@@ -116,26 +119,27 @@ def row_of_metrics(name: str, metrics: Metrics) -> AccuracyRow:
 
 
 def rows_of_labelled(graph: Graph, labels: tuple[str, ...], labelled: LabelledCodes) -> tuple[AccuracyRow, ...]:
-    """The integer graph by the rule ``double`` and the float network, on labelled clips; nothing without labels."""
+    """Rows of the integer graph (rule ``double``) and of the float network on labelled clips; none without labels."""
     if labelled.labels is None:
         return ()
     scores = labelled.oracle(graph, "double")
-    answers = scores.reshape(len(scores), -1).argmax(axis=1)
+    predictions = scores.reshape(len(scores), -1).argmax(axis=1)
     return (
-        _row_of_answers(INT8, answers, labelled, len(labels)),
-        _row_of_answers("float", labelled.float_labels, labelled, len(labels)),
+        _row_of_predictions(INT8, predictions, labelled.labels, labelled.devices, len(labels)),
+        _row_of_predictions("float", labelled.float_labels, labelled.labels, labelled.devices, len(labels)),
     )
 
 
-def _row_of_answers(name: str, answers: npt.NDArray[np.int64], labelled: LabelledCodes, count: int) -> AccuracyRow:
-    right = answers == labelled.labels
+def _row_of_predictions(name: str, predictions: I64, expected: I64, clip_devices: Strings, count: int) -> AccuracyRow:
+    """``predictions`` and ``expected`` label indices (clips,) below ``count``; ``clip_devices`` names (clips,)."""
+    correct = predictions == expected
     confusion = np.zeros((count, count), np.int64)
-    np.add.at(confusion, (labelled.labels, answers), 1)
+    np.add.at(confusion, (expected, predictions), 1)
     return AccuracyRow(
         name=name,
-        clips=len(right),
-        accuracy=float(right.mean()),
-        interval=wilson_interval(int(right.sum()), len(right)),
-        per_device={str(d): float(right[labelled.devices == d].mean()) for d in np.unique(labelled.devices)},
+        clips=len(correct),
+        accuracy=float(correct.mean()),
+        interval=wilson_interval(int(correct.sum()), len(correct)),
+        per_device={str(d): float(correct[clip_devices == d].mean()) for d in np.unique(clip_devices)},
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
     )

@@ -1,5 +1,8 @@
-"""The report's drawings as SVG text, of the parts in :mod:`tinyscene.training.page.svg`: one function each, in the
-width asked for.
+"""The report's drawings as SVG text, one function each, built from the parts in :mod:`tinyscene.training.page.svg`.
+
+Our own SVG and not a plotting library: the page is one self-contained file without scripts, marks take the page's
+colours (light and dark), each mark has its value as a tooltip and each drawing a description for screen readers, text
+stays text in two widths, and no plotting library becomes a dependency of ``export``.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from .firmware_cost import Profile
 from .records import AccuracyRow, LayerRow, Memory
 from .sections import devices, heaviest
 
-LEFT, RIGHT = 52, 10  # room for the labels of the y axis; air
-SQNR_TOP_DB = 60.0  # 8 bits seldom leave more; a higher value touches the edge
+LEFT, RIGHT = 52, 10  # labels of the y axis; margin
+SQNR_TOP_DB = 60.0  # int8 is rarely better; higher values touch the edge
 MARKS = 6  # shapes in `mark`
 
 
@@ -34,7 +37,7 @@ def _step_labels(panel: Panel) -> list[str]:
 
 
 def layer_profile(rows: Sequence[LayerRow], width: int) -> str:
-    """MACs, bytes and SQNR over the steps, one above the other."""
+    """MACs, bytes and SQNR of each step, in three panels."""
     height, gap, top = 92, 46, 24
     parts: list[str] = []
     panel = _panel(width, top, height, len(rows), max(r.macs for r in rows))
@@ -91,17 +94,17 @@ def _profile_in_words(rows: Sequence[LayerRow]) -> str:
 
 
 def histogram(shares: Sequence[float], width: int = 96, height: int = 20) -> str:
-    """Codes from -128 to 127, from left to right; the height is the root of the share, so that rare codes show."""
+    """Codes from -128 to 127; the height is the square root of the share, so that rare codes are visible."""
     top, wide = max(shares) ** 0.5, width / len(shares)
     heights = [max(height * share**0.5 / top, 0.6 if share else 0.0) for share in shares]
     steps = "".join(f"V{height - high:.1f}H{wide * (i + 1):.1f}" for i, high in enumerate(heights))
-    words = f"the lowest and the highest codes hold {shares[0]:.1%} and {shares[-1]:.1%}"
+    words = f"share of the lowest codes {shares[0]:.1%}, of the highest {shares[-1]:.1%}"
     path = f'<path d="M0 {height}{steps}V{height}Z"><title>{words}</title></path>'
     return f'<svg class="codes" role="img" aria-label="{words}" viewBox="0 0 {width} {height}">{path}</svg>'
 
 
 def instruction_profile(profiles: Sequence[Profile], rows: Sequence[LayerRow], width: int) -> str:
-    """Instructions of each call, one panel per machine; a bar is as wide as the steps that its call runs."""
+    """Instructions of each call, one panel per machine; a bar spans the steps that its call runs."""
     height, gap, top = 110, 46, 24
     parts: list[str] = []
     panel = _panel(width, top, height, len(rows), 1)
@@ -136,23 +139,23 @@ def _calls_in_words(profiles: Sequence[Profile]) -> str:
 
 
 def memory_over_time(memory: Memory, width: int) -> str:
-    """Where each activation lives in the arena while it lives, and below it the bytes alive at each step."""
-    alive = memory.live_bytes
-    arena = _panel(width, 24, 300, len(alive), memory.arena_bytes)
-    live = _panel(width, 24 + 300 + 46, 110, len(alive), memory.arena_bytes)
+    """Each activation's place in the arena during its lifetime, and below it the live bytes at each step."""
+    live_bytes = memory.live_bytes
+    arena = _panel(width, 24, 300, len(live_bytes), memory.arena_bytes)
+    live = _panel(width, 24 + 300 + 46, 110, len(live_bytes), memory.arena_bytes)
     parts = frame(arena, "Address in the arena, in bytes, at each step", amount, 5) + _residents(memory, arena)
     top = arena.y(memory.arena_bytes)
     parts.append(line(arena.left, top, arena.left + arena.width, top, "limit"))
     parts.append(text(arena.left + arena.width, top + 15, f"arena {memory.arena_bytes:,} B", "end"))
-    parts += frame(live, "Bytes alive at each step", amount, 3) + _live_bars(live, alive, memory.floor_bytes)
+    parts += frame(live, "Live bytes at each step", amount, 3) + _live_bars(live, live_bytes, memory.floor_bytes)
     parts += _step_labels(live)
     words = f"{len(memory.residents)} activations placed in an arena of {memory.arena_bytes:,} bytes over "
-    words += f"{len(alive)} steps. Most bytes are alive at step {memory.peak_step}: {memory.floor_bytes:,}."
+    words += f"{len(live_bytes)} steps. Live bytes peak at step {memory.peak_step}: {memory.floor_bytes:,}."
     return svg(width, live.bottom + 24, words, parts)
 
 
 def _residents(memory: Memory, panel: Panel) -> list[str]:
-    """One rectangle per activation; its size in bytes where there is room for it."""
+    """One rectangle per activation, with its size in bytes where the text fits."""
     rectangles, labels = [], []
     for r in memory.residents:
         x, y = panel.x(r.first), panel.y(r.offset + r.n_bytes)
@@ -170,7 +173,7 @@ def _residents(memory: Memory, panel: Panel) -> list[str]:
     return rectangles + labels
 
 
-def _live_bars(panel: Panel, alive: Sequence[int], peak: int) -> list[str]:
+def _live_bars(panel: Panel, live_bytes: Sequence[int], peak: int) -> list[str]:
     wide = panel.width / panel.x_top
     return [
         rect(
@@ -181,7 +184,7 @@ def _live_bars(panel: Panel, alive: Sequence[int], peak: int) -> list[str]:
             "live peak" if n_bytes == peak else "live",
             f"step {step}: {n_bytes:,} B",
         )
-        for step, n_bytes in enumerate(alive)
+        for step, n_bytes in enumerate(live_bytes)
     ]
 
 
@@ -210,7 +213,7 @@ def accuracy_by_device(rows: Sequence[AccuracyRow], width: int) -> str:
 
 
 def mark(model: int, x: float, y: float, hint: str = "") -> str:
-    """The shape of the nth model around (x, y), told apart without colour too."""
+    """The nth model's mark around (x, y); shapes differ, so that colour is not needed to distinguish them."""
     shapes = (
         "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z",  # disc
         "M-4.5,-4.5h9v9h-9z",  # square
@@ -225,7 +228,7 @@ def mark(model: int, x: float, y: float, hint: str = "") -> str:
 
 
 def legend_mark(model: int) -> str:
-    """The same shape as a picture of its own, for legends and table heads."""
+    """The same mark as a separate picture, for legends and table heads."""
     return f'<svg class="key" viewBox="-8 -8 16 16" aria-hidden="true">{mark(model, 0, 0)}</svg>'
 
 

@@ -1,7 +1,7 @@
-"""What a network costs as firmware in each way of running it, and how many instructions each call takes.
+"""The cost of a network as firmware in each way of running it, and the instructions of each call.
 
-Measured on the product's own image under emulation, after its output was compared with that of the observed one. A
-machine whose compiler or emulator is missing, or that the model does not fit, is left out by name, with the reason.
+Measured on the product image under emulation, after its output was compared with that of the image with observers. A
+machine whose compiler or emulator is missing, or that the model does not fit, is listed as left out, with the reason.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROFILED: Optimise = "speed"  # the way whose calls are counted one by one
 
 @dataclass(frozen=True)
 class Way:
-    """One image; ``figures`` are of one inference."""
+    """One image; ``figures`` count one inference."""
 
     machine: str
     rounding: Rounding
@@ -34,7 +34,7 @@ class Way:
 
 @dataclass(frozen=True)
 class CallCost:
-    """One call of a kernel. It runs the network's steps ``first`` to ``last``, counted from 1."""
+    """One call of a kernel, which runs the network's steps ``first`` to ``last``, counted from 1."""
 
     kernel: str
     first: int
@@ -44,7 +44,7 @@ class CallCost:
 
 @dataclass(frozen=True)
 class Profile:
-    """All calls of one inference, in their order."""
+    """All calls of one inference, in execution order."""
 
     machine: str
     rounding: Rounding
@@ -58,7 +58,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class FirmwareCost:
-    """``left_out``: why nothing is known of a machine, by its name."""
+    """Every measured way; ``left_out`` has the reason for each machine that was not measured, by name."""
 
     ways: tuple[Way, ...] = ()
     profiles: tuple[Profile, ...] = ()
@@ -75,8 +75,8 @@ def firmware_cost(
     """Measure every way of running ``graph`` on the first of ``inputs``, int8 (n, H, W, C).
 
     Args:
-        machines: emulated ones; this machine counts no instructions.
-        on_machine: told the name of each machine before it is measured.
+        machines: emulated ones; the host counts no instructions.
+        on_machine: called with the name of each machine before it is measured.
     """
     ways: list[Way] = []
     profiles: list[Profile] = []
@@ -85,11 +85,11 @@ def firmware_cost(
         if on_machine:
             on_machine(machine.name)
         try:
-            found, profile = _measured(graph, inputs, machine, rounding)
+            machine_ways, profile = _measured(graph, inputs, machine, rounding)
         except TinysceneError as problem:
             left_out[machine.name] = str(problem)
             continue
-        ways += found
+        ways += machine_ways
         profiles.append(profile)
     return FirmwareCost(tuple(ways), tuple(profiles), left_out)
 

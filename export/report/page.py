@@ -1,9 +1,11 @@
-"""Render the report's record: one HTML page that needs nothing but itself, and says what was measured and what not.
+"""Render the report's record as one self-contained HTML page; what was not measured is shown as such.
 
-Skipped targets are shown as skipped with their reason.
+Skipped targets are shown as skipped, with the reason.
 """
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 from jinja2 import Environment
 
@@ -25,7 +27,8 @@ def render(document: Document) -> bytes:
         shipped=sections.shipped_row(document.accuracy),
         devices=sections.devices(document.accuracy),
         target_devices=sections.target_devices(document.verification),
-        alive_at_peak=[r for r in memory.residents if r.first <= peak <= r.last],
+        live_at_peak=[r for r in memory.residents if r.first <= peak <= r.last],
+        front_end_settings=asdict(document.front_end.settings) if document.front_end else {},
         most_macs=max(row.macs for row in layers) or 1,
         most_bytes=max(row.n_bytes for row in layers) or 1,
     )

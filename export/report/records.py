@@ -1,21 +1,25 @@
-"""The report as one record: all that the page and the summary show, and what ``verify --json`` writes.
+"""The report as one record: what ``verify --json`` writes, and what the page and the summary show.
 
-Page and summary are made of this record alone, so that nothing is shown which the JSON does not hold. Its JSON schema
-is ``docs/verify.schema.json``; a document that does not keep to it is refused.
+Page and summary are rendered from this record alone, so the JSON has everything that they show. Its JSON schema is
+``docs/verify.schema.json``; a document that does not match it is refused.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tinyscene.runtime.cost import Rule, Verdict
+from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import ExportError
 from ..targets.ethos_u import Estimates
-from ..verify.verify import Verification
+from ..verify.results import Verification
 from .firmware_cost import FirmwareCost
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 State = Literal["pass", "warn", "skip", "fail"]
 
@@ -30,9 +34,9 @@ class Line:
 
 @dataclass(frozen=True)
 class AccuracyRow:
-    """How one model answers labelled clips: ``float``, ``int8``, ``no teacher``, a teacher.
+    """The accuracy of one model on labelled clips: ``float``, ``int8``, ``no teacher``, a teacher.
 
-    Accuracies in [0, 1]; ``interval`` holds with 95 %; ``confusion[i][j]`` counts clips of label i taken for label j;
+    Accuracies in [0, 1]; ``interval`` holds with 95 %; ``confusion[i][j]`` counts clips of label i classified as j;
     ``log_loss`` in nats.
     """
 
@@ -47,7 +51,7 @@ class AccuracyRow:
 
 @dataclass(frozen=True)
 class Quality:
-    """What an activation lost to its 8 bits; ``histogram``: the share of its codes, -128 to 127, in equal parts."""
+    """Quantisation error of one activation; ``histogram``: shares of its codes, -128 to 127, in equal bins."""
 
     sqnr_db: float
     saturated_share: float
@@ -56,7 +60,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One step of the network; step 0 is the input. ``quality`` where the float network shows this activation too."""
+    """One step of the network; step 0 is the input. ``quality`` where the float network has this activation too."""
 
     step: int
     name: str
@@ -70,7 +74,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class CostTotal:
-    """What all layers cost by one published rule, and against which limits."""
+    """The cost of all layers by one published rule, and the limits it was checked against."""
 
     source: str
     rule: Rule
@@ -83,7 +87,7 @@ class CostTotal:
 
 @dataclass(frozen=True)
 class Resident:
-    """An activation in the arena, in bytes; it lives from the step that writes it to the last that reads it."""
+    """An activation in the arena, in bytes; ``first`` is the step that writes it, ``last`` the last that reads it."""
 
     name: str
     op: str
@@ -95,7 +99,7 @@ class Resident:
 
 @dataclass(frozen=True)
 class Memory:
-    """The planned arena. No plan that keeps whole activations needs less than ``floor_bytes``."""
+    """The planned arena. A plan with whole activations needs at least ``floor_bytes``."""
 
     arena_bytes: int
     floor_bytes: int
@@ -110,18 +114,19 @@ class Memory:
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """How audio becomes the input."""
+    """The computation from audio to network input."""
 
     name: str
     sha256: str
-    settings: dict[str, Any]
+    settings: FrontendSpec
 
 
 @dataclass(frozen=True)
 class Document:
-    """``front_end`` is None and ``labels`` is empty for a file that has none; ``accuracy`` without labelled clips.
+    """The whole report.
 
-    ``quality_data`` says on what the quality of the layers was measured, or why it was not.
+    ``front_end`` is None and ``labels`` is empty for a file without them, ``accuracy`` is empty without labelled clips.
+    ``quality_data`` names the data on which the quality of the layers was measured, or the reason why it was not.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # of the records inside as well
@@ -149,29 +154,27 @@ class Document:
 
 
 def from_json(text: str) -> Document:
-    """Read what :meth:`Document.to_json` wrote.
+    """Read the output of :meth:`Document.to_json`.
 
     Raises:
-        ExportError: it does not keep to the schema; the first wrong field is named.
+        ExportError: it does not match the schema; the message names the first wrong field.
     """
     from pydantic import ValidationError
 
     try:
-        document: Document = _adapter().validate_json(text)
+        return _adapter().validate_json(text)
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"])) or "document"
         raise ExportError(where, first["msg"], expected="docs/verify.schema.json") from None
-    return document
 
 
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, object]:
     """The JSON schema of the document (draft 2020-12)."""
-    found: dict[str, Any] = _adapter().json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter().json_schema(mode="serialization")}
 
 
-def _adapter() -> Any:
+def _adapter() -> TypeAdapter[Document]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Document)

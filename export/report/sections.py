@@ -1,6 +1,6 @@
-"""What each section of the report says, worked out from its record; the template only sets it out.
+"""The texts and figures of the report's sections, computed from its record; the templates only lay them out.
 
-Refuses nothing: a section without data says so. A target that was skipped is never counted as one that agrees.
+Refuses nothing: a section without data states it. A skipped target never counts as one that agrees.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from tinyscene.runtime.cost import Verdict
 from tinyscene.training.page.template import Tile, interval_text
 
 from ..targets.ethos_u import Estimate, Estimates
-from ..verify.verify import TargetResult, Verification
+from ..verify.results import TargetResult, Verification
 from .firmware_cost import FirmwareCost, Profile
 from .records import AccuracyRow, Document, LayerRow, Line, State
 
-ACCURACY_MARGIN = 0.01  # what 8 bits may cost before the page calls it a warning
+ACCURACY_MARGIN = 0.01  # accuracy that int8 may lose before it is a warning
 INT8 = "int8"  # the accuracy row of the model that ships
 
 
 def headline(lines: Sequence[Line]) -> Line:
-    """The verdict in a few words, as bad as its worst line."""
+    """The verdict in a few words: the state of its worst line."""
     states = {line.state for line in lines}
     if "fail" in states:
         return Line("fail", "Fails")
@@ -38,17 +38,17 @@ def verdict_lines(
     budget: Sequence[Verdict],
     accuracy: Sequence[AccuracyRow],
 ) -> tuple[Line, ...]:
-    """Targets, limits and the cost of 8 bits, each with its state."""
+    """Targets, limits and the accuracy of int8, each with its state."""
     lines = [*_target_lines(verification), *_npu_lines(estimates), *map(_budget_line, budget)]
     both = float_and_int8(accuracy)
     if both:
         before, after = both
         fits = before.accuracy - after.accuracy <= ACCURACY_MARGIN
-        text = f"int8 answers {after.accuracy:.1%} of {after.clips:,} clips rightly, float {before.accuracy:.1%}: "
+        text = f"int8 classifies {after.accuracy:.1%} of {after.clips:,} clips correctly, float {before.accuracy:.1%}: "
         text += f"{_points(before, after)}"
         lines.append(Line("pass" if fits else "warn", text if fits else f"{text}, more than 1 point lost"))
     if firmware.left_out:
-        lines.append(Line("skip", f"Cost as firmware is not known: {', '.join(firmware.left_out)}"))
+        lines.append(Line("skip", f"Cost as firmware was not measured: {', '.join(firmware.left_out)}"))
     return tuple(lines)
 
 
@@ -57,46 +57,45 @@ def _target_lines(verification: Verification) -> list[Line]:
     results = [r for r in verification.results if r.status != "converted"]
     agree = [r for r in results if r.passed]
     named = [r.target for r in agree if r.status == "named exception"]
-    lines = [
-        Line("fail", f"{r.target} differs in {r.bytes_different:,} of {r.bytes_compared:,} bytes{_first_at(r)}")
-        if r.status == "different"
-        else Line("fail", f"{r.target} could not be run: {r.note}")
-        for r in verification.failed
-    ]
+    lines = [_failed_line(result) for result in verification.failed]
     if agree:
         text = f"{len(agree)} of {len(results)} targets agree with the integer graph, op by op"
-        text += f"; of these {', '.join(named)} with named exceptions" if named else ", in every byte"
+        text += f"; with named exceptions: {', '.join(named)}" if named else ", in every byte"
         lines.append(Line("pass", text))
     if written:
-        lines.append(Line("pass", f"Converted, and what was written read back, but not run: {', '.join(written)}"))
+        lines.append(Line("pass", f"Converted and read back, but not run: {', '.join(written)}"))
     if verification.skipped:
         names = ", ".join(r.target for r in verification.skipped)
         lines.append(Line("skip", f"{len(verification.skipped)} of {len(results)} targets did not run: {names}"))
     return lines or [Line("skip", "No target was run")]
 
 
+def _failed_line(result: TargetResult) -> Line:
+    if result.status == "failed" or result.comparison is None:
+        return Line("fail", f"{result.target} could not be run: {result.note}")
+    c = result.comparison
+    text = f"{result.target} differs in {c.bytes_different:,} of {c.bytes_compared:,} bytes"
+    first = c.first_difference
+    return Line("fail", f"{text}, first in layer {first.layer} '{first.name}' ({first.op})" if first else text)
+
+
 def _npu_lines(estimates: Estimates) -> Iterator[Line]:
-    """What Vela says is an estimate, and a warning at worst: an op on the CPU is slow, not wrong."""
+    """Vela's estimates, at worst a warning: an op on the CPU is slow, not wrong."""
     whole = [e.npu for e in estimates.rows if not e.ops_on_cpu]
     if whole:
-        yield Line("pass", f"Every op runs on the NPU, as Vela estimates: {', '.join(whole)}")
+        yield Line("pass", f"Every op runs on the NPU, estimated by Vela: {', '.join(whole)}")
     for e in estimates.rows:
         if e.ops_on_cpu:
             yield Line("warn", f"{e.npu} leaves {e.ops_on_cpu} of {e.ops_on_npu + e.ops_on_cpu} ops to the CPU")
     if estimates.left_out:
-        yield Line("skip", f"{len(estimates.left_out)} NPUs were not estimated: {', '.join(estimates.left_out)}")
-
-
-def _first_at(result: TargetResult) -> str:
-    first = result.first_difference
-    return f", first in layer {first.layer} '{first.name}' ({first.op})" if first else ""
+        yield Line("skip", f"NPUs without an estimate: {', '.join(estimates.left_out)}")
 
 
 def _budget_line(verdict: Verdict) -> Line:
-    what = "Parameters take" if verdict.limit_name == "size" else "One clip takes"
-    text = f"{what} {verdict.measured:,} {verdict.unit} of at most {verdict.limit:,} {verdict.unit}"
+    name = "Parameters" if verdict.limit_name == "size" else "MACs per clip"
+    text = f"{name}: {verdict.measured:,} {verdict.unit}, limit {verdict.limit:,} {verdict.unit}"
     over = verdict.measured - verdict.limit
-    return Line("pass", text) if verdict.passed else Line("fail", f"{text}: {over:,} {verdict.unit} too many")
+    return Line("pass", text) if verdict.passed else Line("fail", f"{text}: {over:,} {verdict.unit} over the limit")
 
 
 def float_and_int8(accuracy: Sequence[AccuracyRow]) -> tuple[AccuracyRow, AccuracyRow] | None:
@@ -106,8 +105,8 @@ def float_and_int8(accuracy: Sequence[AccuracyRow]) -> tuple[AccuracyRow, Accura
 
 
 def _points(before: AccuracyRow, after: AccuracyRow) -> str:
-    lost = 100 * (after.accuracy - before.accuracy)
-    return f"{lost:+.1f} points".replace("-", "−")
+    change = 100 * (after.accuracy - before.accuracy)
+    return f"{change:+.1f} points".replace("-", "−")
 
 
 def tiles(document: Document) -> tuple[Tile, ...]:
@@ -128,7 +127,7 @@ def _accuracy_tile(accuracy: Sequence[AccuracyRow]) -> Tile:
     if row is None:
         return Tile("Accuracy", "–", "", ("no labelled clips were given",))
     both = float_and_int8(accuracy)
-    notes = (f"float {both[0].accuracy:.1%}, so {_points(*both)}",) if both else ()
+    notes = (f"float {both[0].accuracy:.1%}: {_points(*both)}",) if both else ()
     of = f"of {row.clips:,} clips; 95 %: {interval_text(row.interval)}"
     return Tile(f"Accuracy, {row.name}", f"{100 * row.accuracy:.1f}", "%", (*notes, of))
 
@@ -142,11 +141,11 @@ def _budget_tile(label: str, measured: int, unit: str, verdict: Verdict | None) 
 
 
 def _memory_tile(document: Document) -> Tile:
-    """The smallest arena that was measured as firmware; the plan's if none was."""
+    """The smallest arena measured as firmware; the planned one if none was measured."""
     planned = document.memory.arena_bytes
     smallest = min(document.firmware.ways, key=lambda way: way.figures.arena_bytes, default=None)
     if smallest is None or smallest.figures.arena_bytes >= planned:
-        return Tile("Activation RAM", f"{planned:,}", "B", ("arena as planned, layer by layer",))
+        return Tile("Activation RAM", f"{planned:,}", "B", ("planned arena, layer by layer",))
     notes = (f"{smallest.machine}, {smallest.optimise}", f"{planned:,} B layer by layer")
     return Tile("Activation RAM", f"{smallest.figures.arena_bytes:,}", "B", notes)
 
@@ -154,7 +153,7 @@ def _memory_tile(document: Document) -> Tile:
 def _instruction_tile(firmware: FirmwareCost) -> Tile:
     profiles = firmware.profiles
     if not profiles:
-        return Tile("Instructions per clip", "–", "", ("no emulated target was measured",))
+        return Tile("Instructions per clip", "–", "", ("no emulated machine was measured",))
     first, *others = profiles
     notes = [f"{first.machine}, {first.optimise}", *(f"{p.machine} {p.instructions / 1e6:,.1f} M" for p in others)]
     return Tile("Instructions per clip", f"{first.instructions / 1e6:,.1f}", "M", tuple(notes))
@@ -164,33 +163,34 @@ def _targets_tile(verification: Verification) -> Tile:
     results = [r for r in verification.results if r.status != "converted"]
     counts = {status: sum(r.status == status for r in results) for status in ("equal", "named exception")}
     agree = sum(counts.values())
-    others = {"different": len(verification.failed), "skipped": len(verification.skipped), **counts}
+    count_of = {"different": len(verification.failed), "skipped": len(verification.skipped), **counts}
     words = {"equal": "in every byte", "named exception": "with a named exception"}
-    notes = tuple(f"{n} {words.get(status, status)}" for status, n in others.items() if n)
+    notes = tuple(f"{n} {words.get(status, status)}" for status, n in count_of.items() if n)
     state: State = "fail" if verification.failed else "skip" if agree < len(results) or not results else "pass"
     return Tile("Targets that agree", f"{agree}", f"of {len(results)}", notes, state)
 
 
 def ram_bytes(figures: Figures | None) -> int | None:
-    """Arena, static data and the deepest stack together, as far as they are known."""
+    """Arena, static data and deepest stack together, as far as they were measured."""
     if figures is None:
         return None
     return figures.arena_bytes + (figures.static_ram_bytes or 0) + (figures.stack_bytes or 0)
 
 
 def shipped_row(accuracy: Sequence[AccuracyRow]) -> AccuracyRow | None:
-    """The int8 model's row; the first one if there is none of that name; None without any."""
+    """The int8 model's row; the first row if it is missing; None without rows."""
     return next((row for row in accuracy if row.name == INT8), accuracy[0] if accuracy else None)
 
 
 def devices(accuracy: Sequence[AccuracyRow]) -> tuple[str, ...]:
-    """Every device that any model was measured on, sorted."""
+    """Every recording device of the clips, over all models, sorted."""
     return tuple(sorted({device for row in accuracy for device in row.per_device}))
 
 
 def target_devices(verification: Verification) -> tuple[str, ...]:
-    """Every device that any target was measured on, sorted."""
-    return tuple(sorted({device for r in verification.results for device in r.accuracy_by_device or {}}))
+    """Every recording device of the clips, over all targets, sorted."""
+    rows = [result.accuracy for result in verification.results if result.accuracy]
+    return tuple(sorted({device for row in rows for device in row.per_device}))
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class KernelShare:
 
 
 def kernel_shares(profile: Profile) -> tuple[KernelShare, ...]:
-    """Where the instructions go, the most first."""
+    """Instructions per kernel, largest share first."""
     total = max(profile.instructions, 1)
     counts: dict[str, list[int]] = {}
     for call in profile.calls:
@@ -214,10 +214,10 @@ def kernel_shares(profile: Profile) -> tuple[KernelShare, ...]:
 
 
 def heaviest(layers: Sequence[LayerRow], first: int, last: int) -> LayerRow:
-    """The layer with most MACs of those that one call runs; a fused call is painted as that one."""
+    """The layer with most MACs of those that one call runs; it gives a fused call its colour."""
     return max(layers[first : last + 1], key=lambda row: row.macs)
 
 
 def npu_share_text(estimate: Estimate) -> str:
-    """How much of the network an NPU takes."""
+    """The share of ops that an NPU runs."""
     return f"{estimate.npu_share:.0%} on NPU".replace("%", " %")

@@ -1,6 +1,6 @@
-"""The report in Markdown: verdict, matrix, firmware, NPUs and what was skipped, for the page of a CI job or a document.
+"""The report in Markdown: verdict, matrix, firmware, NPUs and skips, for a CI job's summary or a document.
 
-Made of the same record as the page; layers and memory are left to the page.
+Rendered from the same record as the page; layers and memory are on the page only.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from tinyscene.runtime.markdown import cell, table
 from tinyscene.training.page.template import interval_text
 
 from ..targets.ethos_u import Estimate
-from ..verify.verify import TargetResult
+from ..verify.results import TargetResult
 from .records import Document
 from .sections import npu_share_text, ram_bytes
 
 MATRIX = ("target", "means", "rule", "verdict", "bytes different")
-ANSWERED = ("accuracy", "95 %", "as float", "p", "scores off", "clips")
+CLIP_COLUMNS = ("accuracy", "95 %", "agrees with float", "p", "scores different", "clips")
 COSTS = ("flash B", "RAM B", "work")
 WORDS = {"pass": "pass", "warn": "warning", "skip": "skipped", "fail": "**FAIL**"}
 
@@ -26,71 +26,69 @@ def as_markdown(document: Document) -> str:
     lines = [f"### {cell(document.title)}: {document.headline.text}", ""]
     lines += [f"- {WORDS[line.state]}: {cell(line.text)}" for line in document.lines]
     for section in (_matrix(document), _remarks(document), _firmware(document), _npus(document)):
-        found = list(section)
-        lines += ["", *found] if found else []
+        rows = list(section)
+        lines += ["", *rows] if rows else []
     return "\n".join(lines) + "\n"
 
 
 def _matrix(document: Document) -> Iterator[str]:
-    answered = any(result.accuracy_clips for result in document.verification.results)
-    head = (*MATRIX, *(ANSWERED if answered else ()), *COSTS)
-    rows = [_target_row(result, answered) for result in document.verification.results]
-    rows += [_npu_row(estimate, answered) for estimate in document.estimates.rows]
+    has_clips = any(result.predictions for result in document.verification.results)
+    head = (*MATRIX, *(CLIP_COLUMNS if has_clips else ()), *COSTS)
+    rows = [_target_row(result, has_clips) for result in document.verification.results]
+    rows += [_npu_row(estimate, has_clips) for estimate in document.estimates.rows]
     empty = [""] * (len(head) - 4)
     rows += [(name, "estimates", "", "skipped", *empty) for name in document.estimates.left_out]
     yield from table(head, rows, numbers=len(head) - 4)
-    if answered:
+    if has_clips:
         share = document.verification.float_accuracy
         yield ""
-        yield f"Answers to {cell(document.verification.data)}" + (
-            "." if share is None else f", of which the float network has {share:.1%} right."
-        )
+        text = f"Clips: {cell(document.verification.data)}"
+        yield f"{text}." if share is None else f"{text}; the float network classifies {share:.1%} correctly."
 
 
-def _target_row(result: TargetResult, answered: bool) -> tuple[str, ...]:
-    f, row = result.figures, result
-    verdict = f"**{row.status}**" if row.status in ("different", "failed") else row.status
-    different = f"{row.bytes_different:,} of {row.bytes_compared:,}" if row.bytes_compared else ""
-    answers = (
-        _percent(row.accuracy),
-        interval_text(row.accuracy_interval) if row.accuracy_interval else "",
-        _percent(row.float_agreement),
-        "" if row.differs_from_float_p is None else f"{row.differs_from_float_p:.2f}",
-        "" if row.scores_different is None else f"{row.scores_different:,}",
-        f"{row.accuracy_clips:,}" if row.accuracy_clips else "",
-    )
+def _target_row(result: TargetResult, has_clips: bool) -> tuple[str, ...]:
+    cost, comparison = result.cost, result.comparison
+    verdict = f"**{result.status}**" if result.status in ("different", "failed") else result.status
+    different = f"{comparison.bytes_different:,} of {comparison.bytes_compared:,}" if comparison else ""
     return (
-        *(row.target, row.means, row.rounding or "", verdict, different),
-        *(answers if answered else ()),
-        f"{f.flash_bytes:,}" if f and f.flash_bytes else "",
-        f"{ram_bytes(f):,}" if f else "",
-        f"{f.instructions / 1e6:,.1f} M instructions" if f and f.instructions else "",
+        *(result.target, result.means, result.rounding or "", verdict, different),
+        *(_clip_cells(result) if has_clips else ()),
+        f"{cost.flash_bytes:,}" if cost and cost.flash_bytes else "",
+        f"{ram_bytes(cost):,}" if cost else "",
+        f"{cost.instructions / 1e6:,.1f} M instructions" if cost and cost.instructions else "",
     )
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
+def _clip_cells(result: TargetResult) -> tuple[str, ...]:
+    """The cells below :data:`CLIP_COLUMNS`."""
+    predictions, accuracy = result.predictions, result.accuracy
+    if predictions is None:
+        return ("",) * len(CLIP_COLUMNS)
+    return (
+        f"{accuracy.share:.1%}" if accuracy else "",
+        interval_text(accuracy.interval) if accuracy else "",
+        f"{predictions.float_agreement:.1%}",
+        f"{accuracy.mcnemar_p:.2f}" if accuracy else "",
+        f"{predictions.scores_different:,}",
+        f"{predictions.clips:,}",
+    )
 
 
-def _npu_row(estimate: Estimate, answered: bool) -> tuple[str, ...]:
+def _npu_row(estimate: Estimate, has_clips: bool) -> tuple[str, ...]:
     e = estimate
-    answers = ("",) * (len(ANSWERED) if answered else 0)
+    predictions = ("",) * (len(CLIP_COLUMNS) if has_clips else 0)
     costs = (f"{e.flash_bytes:,}", f"{e.sram_bytes:,}", f"{e.cycles / 1e6:,.2f} M cycles")
-    return (e.npu, "estimates", "", npu_share_text(e), "", *answers, *costs)
+    return (e.npu, "estimates", "", npu_share_text(e), "", *predictions, *costs)
 
 
 def _remarks(document: Document) -> Iterator[str]:
     """First differences, exceptions, skips and notes."""
-    for r in document.verification.results:
-        if r.first_difference:
-            yield f"- **{cell(r.target)}**: {cell(str(r.first_difference))}"
-        for text in (*r.exceptions, r.note):
-            if text:
-                yield f"- {cell(r.target)}: {cell(text)}"
+    for result in document.verification.results:
+        yield from (f"- {cell(result.target)}: {cell(text)}" for text in result.remarks())
     for names in (document.estimates.left_out, document.firmware.left_out):
         yield from (f"- {cell(name)}: {cell(reason)}" for name, reason in names.items())
     for e in document.estimates.rows:
-        yield from (f"- {e.npu}: to the CPU: {cell(refused)}" for refused in e.refused)
+        yield from (f"- {e.npu}: left to the CPU: {cell(refused)}" for refused in e.refused)
 
 
 def _firmware(document: Document) -> Iterator[str]:

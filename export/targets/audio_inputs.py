@@ -1,8 +1,7 @@
-"""Each target's own way from samples to the network's input, so that its accuracy is that of the whole chain.
+"""Each target's own front end: from samples to network input, so that its accuracy is that of the whole chain.
 
-Targets that are not here hear through the runtime's log-mel: LiteRT and its kin have none of their own, and on a
-Raspberry Pi it is the same program. Refuses what a target's own cannot do
-(:mod:`tinyscene.firmware_harness.emit.log_mel`).
+Targets that are not here use the runtime's log-mel: LiteRT and its relatives have no front end, and a Raspberry Pi runs
+the same program. Refuses front ends that a target does not support (:mod:`tinyscene.firmware_harness.emit.log_mel`).
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from ..labelled.codes import FrontEnd
 CLIPS_AT_ONCE = 16
 
 
-def in_c(machine: Target) -> FrontEnd:
-    """The front end that firmware has, on the machine that runs the network."""
+def c_front_end(machine: Target) -> FrontEnd:
+    """The firmware's front end, on the machine that runs the network."""
 
-    def hear(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
+    def codes(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
         firmware = LogMelFirmware(spec, quant, machine)
         parts = [waveforms[at : at + CLIPS_AT_ONCE] for at in range(0, len(waveforms), CLIPS_AT_ONCE)]
-        codes = [code for part in parts for code in firmware.codes([[clip] for clip in part], timeout_seconds=600.0)]
-        return np.stack(codes)[..., None]
+        clips = [code for part in parts for code in firmware.codes([[clip] for clip in part], timeout_seconds=600.0)]
+        return np.stack(clips)[..., None]
 
-    return hear
+    return codes
 
 
-def in_onnx(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
-    """The nodes that a bundle's ``audio_to_scores.onnx`` begins with, in ONNX Runtime."""
+def onnx_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
+    """The first nodes of a bundle's ``audio_to_scores.onnx``, in ONNX Runtime."""
     import onnxruntime
 
     from ..formats.onnx_log_mel import frontend_onnx
@@ -49,11 +48,11 @@ def in_onnx(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     return quantise(np.stack(log_mels)[..., None], quant)
 
 
-def in_pytorch(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
-    """What training hears."""
+def pytorch_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
+    """The log-mel of training."""
     import torch
 
-    from tinyscene.training.fit.log_mel import TorchLogMel
+    from tinyscene.training.transforms.log_mel import TorchLogMel
 
     with torch.no_grad():
         log_mels = TorchLogMel(spec)(torch.from_numpy(np.stack([mono_float32(clip) for clip in waveforms])))

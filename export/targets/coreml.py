@@ -1,34 +1,31 @@
 """Core ML, Apple's runtime: the graph is built in its ops, converted for iOS 17, and read back. Nothing is run.
 
-Core ML itself exists on Apple's systems only. What this proves: every op of the network has a counterpart that
-coremltools accepts, and in the package each activation is quantised to int8 and each weight stored as the graph's own
-codes. What it does not: that a phone computes the same bytes, for Core ML rounds as its processor does.
+Core ML itself exists on Apple's systems only. This proves that every op of the network has a counterpart that
+coremltools accepts, that each activation in the package is quantised to int8, and that each weight is stored as the
+graph's own codes. It does not prove that a phone computes the same bytes: Core ML rounds as its processor does.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import sys
-import tempfile
-from pathlib import Path
 
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ModelFiles
-from tinyscene.runtime.graph_io import write_graph
 from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
 from .conversion import Conversion
-from .subprocesses import WORKERS, last_line, place_runtime, run_program
+from .subprocesses import Failure
+from .worker import JobInput, LocalPython, Worker
+from .workers.records import CoremlRecord
 
-WORKER = WORKERS / "coreml.py"
-TIMEOUT_SECONDS = 600
+WORKER = Worker(
+    "coreml", LocalPython(), CoremlRecord, Failure("coreml", "does not convert the network"), timeout_seconds=600
+)
 
 
 def converted_for_coreml(files: ModelFiles, inputs: I8) -> Conversion:
-    """What coremltools makes of the graph; ``inputs`` are of no use here.
+    """Convert the graph with coremltools and count the weights that differ; ``inputs`` are not used.
 
     Raises:
         ExportError: coremltools is not installed, or refuses the network.
@@ -36,26 +33,15 @@ def converted_for_coreml(files: ModelFiles, inputs: I8) -> Conversion:
     if importlib.util.find_spec("coremltools") is None:
         raise ExportError("coremltools", "is not installed", next_step=install_hint("npu"), missing=True)
     graph = files.graph
-    with tempfile.TemporaryDirectory(prefix="tinyscene-coreml-") as name:
-        folder = Path(name)
-        write_graph(folder, graph)
-        place_runtime(folder)
-        done = run_program(
-            [sys.executable, str(WORKER), name],
-            "coreml",
-            "does not convert the network",
-            environment={**os.environ, "PYTHONPATH": name},
-            timeout_seconds=TIMEOUT_SECONDS,
-        )
-    said = json.loads(last_line(done.stdout))
+    record = WORKER.run(JobInput(graph=graph)).record
     note = (
-        f"coremltools {said['version']} wrote the {len(graph.nodes)} ops as {said['operations']} for iOS 17, "
-        f"{said['package_bytes']:,} B; not run, for Core ML exists on Apple's systems only"
+        f"coremltools {record.version} wrote the {len(graph.nodes)} ops as {record.operations} for iOS 17, "
+        f"{record.package_bytes:,} B; not run: Core ML exists on Apple's systems only"
     )
     fault = ""
-    if said["weights_different"]:
-        fault = f"{said['weights_different']:,} of {said['weights']:,} codes of weights are others"
-    wanted = len(graph.nodes) + 1
-    if said["quantised"] != wanted:
-        fault = f"{said['quantised']} of {wanted} activations are quantised"
-    return Conversion(note, False, said["weights"], said["weights_different"], fault=fault)
+    if record.weights_different:
+        fault = f"{record.weights_different:,} of {record.weights:,} weight codes differ"
+    activations = len(graph.nodes) + 1
+    if record.quantised != activations:
+        fault = f"{record.quantised} of {activations} activations are quantised"
+    return Conversion(note, False, record.weights, record.weights_different, fault=fault)

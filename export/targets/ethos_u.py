@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
-from .subprocesses import last_line, run_program
+from .subprocesses import Failure, last_line, run_program
 
 VELA_TIMEOUT_SECONDS = 600
 _OPERATORS = re.compile(r"(CPU|NPU) operators = (\d+)")
@@ -113,7 +114,7 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
     """
     with tempfile.TemporaryDirectory(prefix="tinyscene-vela-") as name:
         folder = Path(name)
-        (folder / "model.tflite").write_bytes(tflite)
+        (folder / TFLITE_MODEL).write_bytes(tflite)
         printed = _run_vela(folder, npu)
         summary = next(folder.glob("*_summary_*.csv"), None)
         if summary is None:
@@ -159,13 +160,13 @@ def estimate_all(tflite: bytes, names: Iterable[str], on_npu: Callable[[str], No
 
 def _run_vela(folder: Path, npu: Npu) -> str:
     command = [
-        *(str(vela_path()), "model.tflite", "--output-dir", "."),
+        *(str(vela_path()), TFLITE_MODEL, "--output-dir", "."),
         *("--accelerator-config", npu.name, "--config", "Arm/vela.ini"),
         *("--system-config", npu.system_config, "--memory-mode", npu.memory_mode),
     ]
-    where = f"Vela for {npu.name}"
-    ended = run_program(command, where, "refuses the file", folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
-    return ended.stdout + ended.stderr
+    failure = Failure(f"Vela for {npu.name}", "refuses the file")
+    done = run_program(command, failure, folder=folder, timeout_seconds=VELA_TIMEOUT_SECONDS)
+    return done.stdout + done.stderr
 
 
 def _refused(printed: str) -> tuple[str, ...]:

@@ -1,37 +1,30 @@
-"""Qualcomm's Hexagon as an engine: the .onnx file is compiled for it whole and run in Qualcomm's simulator.
+"""Qualcomm's Hexagon as an engine: the whole .onnx file is compiled for it and run in Qualcomm's simulator.
 
-onnxruntime-qnn brings both, for x86-64 Linux. The simulator shows what the processor would compute, not how fast; the
-network has not been on a phone. Refuses files of which an op would be left to the CPU, naming the op. A crash of
-Qualcomm's libraries ends a process of its own and is an error that says so.
+onnxruntime-qnn has both, for x86-64 Linux. The simulator shows what the processor would compute, not how fast; nothing
+was run on a phone. Refuses files of which an op would be left to the CPU, naming the op. A crash of Qualcomm's
+libraries ends a process of its own and is an ExportError with the signal.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import sys
-import tempfile
-from pathlib import Path
-
-import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.engines import ModelFiles
-from tinyscene.runtime.file_names import ONNX_MODEL
+from tinyscene.runtime.engines import ModelFiles, from_onnx_outputs, to_onnx_input
 from tinyscene.runtime.install_hint import install_hint
-from tinyscene.runtime.onnx_tensors import from_onnx_outputs, to_onnx_input
 
 from ..errors import ExportError
-from .subprocesses import WORKERS, last_line, run_program
+from .subprocesses import Failure
+from .worker import JobInput, LocalPython, Worker
+from .workers.records import HexagonRecord
 
-WORKER = WORKERS / "hexagon.py"
-TIMEOUT_SECONDS = 900
+WORKER = Worker("hexagon", LocalPython(), HexagonRecord, Failure("hexagon"))
 
 
 class HexagonEngine:
-    """``model.onnx`` on a simulated Hexagon (see :class:`tinyscene.runtime.engines.Engine`); each output of the file is
-    shown.
+    """``model.onnx`` on a simulated Hexagon (see :class:`tinyscene.runtime.engines.Engine`), with every output of the
+    file.
 
     Raises:
         ExportError: onnxruntime-qnn is not installed.
@@ -49,19 +42,14 @@ class HexagonEngine:
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""
         graph = self._files.graph
-        with tempfile.TemporaryDirectory(prefix="tinyscene-hexagon-") as name:
-            folder = Path(name)
-            (folder / "model.onnx").write_bytes(self._files.file(ONNX_MODEL))
-            np.save(folder / "inputs.npy", to_onnx_input(graph, codes))
-            command = [sys.executable, str(WORKER), "model.onnx", "inputs.npy", "outputs.npz"]
-            done = run_program(command, self.name, folder=folder, timeout_seconds=TIMEOUT_SECONDS)
-            said = json.loads(last_line(done.stdout))
-            self.notes = (
-                f"every op on Hexagon v{said['architecture']}, compiled to {said['compiled_bytes']:,} B and simulated "
-                f"by onnxruntime-qnn {said['version']}",
-            )
-            with np.load(folder / "outputs.npz") as found:
-                return from_onnx_outputs(graph, {key: found[key] for key in found})
+        files = {ONNX_MODEL: self._files.file(ONNX_MODEL)}
+        output = WORKER.run(JobInput(inputs=to_onnx_input(graph, codes), files=files))
+        record = output.record
+        self.notes = (
+            f"every op on Hexagon v{record.architecture}, compiled to {record.compiled_bytes:,} B and simulated "
+            f"by onnxruntime-qnn {record.version}",
+        )
+        return from_onnx_outputs(graph, output.arrays)
 
     def output_codes(self, codes: I8) -> I8:
         """The graph's output alone, int8 (batch, ...)."""

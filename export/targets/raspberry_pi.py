@@ -1,15 +1,15 @@
-"""An emulated Raspberry Pi: our runtime and the published arm64 wheels on a Debian arm64 system under QEMU.
+"""An emulated Raspberry Pi: ``tinyscene.runtime`` and the published arm64 wheels on Debian arm64 under QEMU.
 
-The system is unpacked from packages once, into the user's cache; nothing is installed on this machine. Its kernel is
-ours, only user programs are emulated, so /proc/cpuinfo is replaced by that of the processor and /sys is shown: without
-it LiteRT quietly leaves XNNPACK, with this machine's cpuinfo it crashes. QEMU's CPU `max` computes wrongly in 7.2 and
-is not offered. Needs root for the change of root; refuses with the command to install what is missing.
+The system is unpacked from packages once, into the user's cache; nothing is installed on this machine. The kernel is
+this machine's, only user programs are emulated, so /proc/cpuinfo is replaced by that of the processor and /sys is
+mounted: without it LiteRT silently runs without XNNPACK, with this machine's cpuinfo it crashes. QEMU's CPU ``max``
+computes wrong results in QEMU 7.2 and is not offered. Needs root to change the root folder; refuses with the command
+that installs a missing tool.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -20,18 +20,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, cache_folder
 from tinyscene.runtime.engines import ModelFiles
-from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.files import replaced_folder
-from tinyscene.runtime.graph_io import write_graph
 
 from ..errors import ExportError
-from .subprocesses import WORKERS, last_line, place_runtime, run_program
+from .subprocesses import Failure, run_program
+from .worker import IMPORTS, JOB, JobInput, Worker
+from .workers.records import RaspberryPiRecord
 
 WHERE = "emulated Raspberry Pi"  # in messages
 SUITE = "bookworm"
@@ -41,13 +39,12 @@ PLATFORMS = tuple(f"manylinux{tag}_aarch64" for tag in ("2014", "_2_17", "_2_26"
 EMULATOR = "qemu-aarch64-static"
 TOOLS = {"mmdebstrap": "mmdebstrap", EMULATOR: "qemu-user-static", "unshare": "util-linux", "chroot": "coreutils"}
 TIMEOUT_SECONDS = 1800
-WORKER = WORKERS / "raspberry_pi.py"
 MODEL_OF = {"ort": ONNX_MODEL, "litert": TFLITE_MODEL, "litert-reference": TFLITE_MODEL}
 
 
 @dataclass(frozen=True)
 class Processor:
-    """A Raspberry Pi's processor: QEMU's name, and what Linux says of it (CPU part number)."""
+    """A Raspberry Pi's processor: QEMU's name, the board, and the CPU part number in /proc/cpuinfo."""
 
     name: str
     board: str
@@ -69,10 +66,10 @@ PROCESSORS = {
 
 
 class PiEngine:
-    """One of our engines on the emulated Pi (see :class:`tinyscene.runtime.engines.Engine`).
+    """One of the runtime's engines on the emulated Pi (see :class:`tinyscene.runtime.engines.Engine`).
 
     Args:
-        files: the model; what the file shows is what ``outputs`` gives.
+        files: the model; ``outputs`` returns the outputs of its file.
         processor: of :data:`PROCESSORS`.
         engine: ``litert``, ``litert-reference`` or ``ort``.
 
@@ -85,79 +82,98 @@ class PiEngine:
         self.name = f"{next(k for k, p in PROCESSORS.items() if p is processor)}-{engine}"
         self.rounding: Rounding = "double" if engine == "litert-reference" else "single"
         self.notes: tuple[str, ...] = ()
+        python = EmulatedPython(processor)
+        self._worker = Worker("raspberry_pi", python, RaspberryPiRecord, Failure(self.name), TIMEOUT_SECONDS)
         pi_root()
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""
-        with tempfile.TemporaryDirectory(prefix="tinyscene-pi-") as name:
-            folder = Path(name)
-            model = MODEL_OF[self._engine]
-            (folder / model).write_bytes(self._files.file(model))
-            write_graph(folder, self._files.graph)
-            np.save(folder / "inputs.npy", codes)
-            said = json.loads(last_line(self._run(folder)))
-            package = "onnxruntime" if self._engine == "ort" else "ai-edge-litert"
-            version = f"{package} {said['versions'][package]} on {said['machine']}, {self._processor.name}"
-            self.notes = (version, *said["notes"])
-            with np.load(folder / "outputs.npz") as found:
-                return {key: found[key] for key in found}
+        model = MODEL_OF[self._engine]
+        files = {model: self._files.file(model)}
+        output = self._worker.run(JobInput((self._engine,), self._files.graph, codes, files))
+        record = output.record
+        version = f"{record.package} {record.version} on {record.machine}, {self._processor.name}"
+        self.notes = (version, *record.notes)
+        return output.arrays
 
     def output_codes(self, codes: I8) -> I8:
         """The graph's output alone, int8 (batch, ...)."""
         return self.outputs(codes)[self._files.graph.output]
 
-    def _run(self, folder: Path) -> str:
-        shutil.copy(WORKER, folder)
-        words = ["/usr/bin/python3", f"/mnt/model/{WORKER.name}", self._engine, "/mnt/model"]
-        place_runtime(folder)
-        shown = {"model": folder}
-        return run_on_pi(words, self._processor, shown, python_path="/usr/lib/wheels:/mnt/model", where=self.name)
+
+@dataclass(frozen=True)
+class EmulatedPython:
+    """The Python of the arm64 system, as the interpreter of a worker."""
+
+    processor: Processor
+
+    def run(self, words: Sequence[str], folder: Path, failure: Failure, timeout_seconds: float) -> None:
+        module, *arguments = words
+        run_on_pi(
+            ["/usr/bin/python3", "-P", "-m", module, f"/mnt/worker/{JOB}", *arguments],
+            self.processor,
+            {"worker": folder},
+            python_path=f"/mnt/worker/{IMPORTS}:/usr/lib/wheels",
+            where=failure.where,
+            timeout_seconds=timeout_seconds,
+        )
 
 
 def run_on_pi(
-    words: Sequence[str], processor: Processor, shown: Mapping[str, Path], *, python_path: str, where: str
+    words: Sequence[str],
+    processor: Processor,
+    folders: Mapping[str, Path],
+    *,
+    python_path: str,
+    where: str,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> str:
-    """What a program of the arm64 system printed.
+    """Run a program of the arm64 system and return what it printed.
 
     Args:
-        shown: folders of this machine by the place they take below /mnt.
-        where: what messages call the program.
+        folders: folders of this machine by their names below /mnt.
+        where: the program's name in messages.
 
     Raises:
-        ExportError: the system cannot be had, or the program failed.
+        ExportError: the system is not available, or the program failed.
     """
-    root = pi_root()
+    root = shlex.quote(str(pi_root()))
     with tempfile.NamedTemporaryFile("w", prefix="tinyscene-cpuinfo-") as cpuinfo:
         cpuinfo.write(processor.cpuinfo())
         cpuinfo.flush()
-        folders = "\n".join(
+        mounts = "\n".join(
             f"mkdir -p {root}/mnt/{name}\nmount --bind {shlex.quote(str(folder))} {root}/mnt/{name}"
-            for name, folder in shown.items()
+            for name, folder in folders.items()
         )
-        inside = shlex.join([f"/usr/bin/{EMULATOR}", *words])
-        script = _SCRIPT.format(root=root, folders=folders, cpuinfo=cpuinfo.name, inside=inside)
-        own = {"QEMU_CPU": processor.name, "PYTHONPATH": python_path, "LC_ALL": "C.UTF-8"}
-        command, environment = ["unshare", "--mount", "bash", "-euc", script], {"PATH": os.environ["PATH"], **own}
-        return run_program(command, where, environment=environment, timeout_seconds=TIMEOUT_SECONDS).stdout
+        program = shlex.join([f"/usr/bin/{EMULATOR}", *words])
+        script = _SCRIPT.format(root=root, mounts=mounts, cpuinfo=shlex.quote(cpuinfo.name), program=program)
+        variables = {"QEMU_CPU": processor.name, "PYTHONPATH": python_path, "LC_ALL": "C.UTF-8"}
+        done = run_program(
+            ["unshare", "--mount", "bash", "-euc", script],
+            Failure(where),
+            environment={"PATH": os.environ["PATH"], **variables},
+            timeout_seconds=timeout_seconds,
+        )
+        return done.stdout
 
 
-# Mounts live in a name space of their own and vanish with it. The root is shared by runs, so its own files stay as they
-# are: what is ours is mounted below /mnt.
+# Mounts are in a name space of their own and end with it. Runs share the root folder and leave its files unchanged:
+# everything else is mounted below /mnt.
 _SCRIPT = """
 mount -t tmpfs none {root}/mnt
-{folders}
+{mounts}
 mount --bind /proc {root}/proc
 mount --rbind /sys {root}/sys
 mount --bind {cpuinfo} {root}/proc/cpuinfo
-exec chroot {root} {inside}
+exec chroot {root} {program}
 """
 
 
 def pi_root() -> Path:
-    """The unpacked arm64 system, made when it is not there yet (some 90 MB of packages and wheels).
+    """The unpacked arm64 system, created on first use (about 90 MB of packages and wheels).
 
     Raises:
-        ExportError: a tool is missing, this user is not root, or packages cannot be had.
+        ExportError: a tool is missing, this user is not root, or packages cannot be downloaded.
     """
     for tool, package in TOOLS.items():
         if shutil.which(tool) is None:
@@ -178,7 +194,7 @@ def pi_root() -> Path:
 
 
 def _unpack(root: Path) -> None:
-    """Debian's packages without running their scripts, and the wheels, which are archives."""
+    """Unpack Debian's packages without running their scripts, and the wheels."""
     included = f"--include={','.join(SYSTEM_PACKAGES)}"
     _require(
         ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64", included, SUITE, str(root)],
@@ -195,14 +211,15 @@ def _unpack(root: Path) -> None:
 
 
 def pip_options() -> list[str]:
-    """pip's words for the Python of the arm64 system."""
+    """pip's options that select wheels for the Python of the arm64 system."""
     tags = [word for tag in PLATFORMS for word in ("--platform", tag)]
     abis = [word for abi in ("cp311", "abi3", "none") for word in ("--abi", abi)]
     return ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", *tags, *abis]
 
 
 def _require(command: list[str], what: str) -> None:
-    run_program(command, WHERE, f"cannot get {what}", next_step="check the network", missing=True)
+    failure = Failure(WHERE, f"cannot download {what}", next_step="check the network", missing=True)
+    run_program(command, failure)
 
 
 def _missing(what: str, next_step: str) -> ExportError:

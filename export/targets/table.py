@@ -1,6 +1,6 @@
-"""Every target by name: those that execute the graph, behind the engine interface, and those that convert it.
+"""The table of targets: those that execute the graph, as engines, and those that convert it.
 
-Opening one may raise an error with the command that installs what it lacks; that is a named skip, never a pass.
+Opening a target may raise an error with the command that installs what is missing; that is a named skip, never a pass.
 """
 
 from __future__ import annotations
@@ -21,27 +21,32 @@ from tinyscene.runtime.graph import Graph
 from ..formats.onnx_write import to_onnx
 from ..formats.tflite_write import to_tflite
 from ..labelled.codes import FrontEnd
-from .audio_inputs import in_c, in_onnx, in_pytorch
+from .audio_inputs import c_front_end, onnx_front_end, pytorch_front_end
 from .conversion import Conversion
 from .coreml import converted_for_coreml
 from .hexagon import HexagonEngine
-from .other_tflite import ForeignTflite, Kernels
+from .other_tflite import Kernels, Module, OtherTfliteEngine
 from .raspberry_pi import MODEL_OF, PROCESSORS, PiEngine
 from .tensorflow_converter import converted_by_tensorflow
 
-HOST_CLIPS = 200  # for accuracy with sanitizers on
+HOST_CLIPS = 200  # clips for accuracy with sanitizers on
 PI_CLIPS = 500
 EMULATED_CLIPS = 60  # some seconds for a small net, a minute for the largest
-SOFT_FLOAT_CLIPS = 8  # there the front end takes longer than the largest net
-
-
+SOFT_FLOAT_CLIPS = 8  # without an FPU the front end takes longer than the largest net
 Means = Literal["executes", "emulates", "converts"]
 
 
 @dataclass(frozen=True)
 class TargetRow:
-    """How to open a target, whether it reads a model's files (then it also runs those that ship), its cap on clips
-    for accuracy, whether an emulator stands in for its processor, and how it hears if not through the runtime."""
+    """How to open a target as an engine.
+
+    Attributes:
+        open: opens it on a model's files.
+        reads_files: whether it runs the model's files; then the shipped ones are run too.
+        max_clips: most clips to measure accuracy on.
+        means: whether an emulator replaces its processor.
+        front_end: its own front end, if it does not use the runtime's.
+    """
 
     open: Callable[[ModelFiles], Engine]
     reads_files: bool = True
@@ -52,14 +57,14 @@ class TargetRow:
 
 @dataclass(frozen=True)
 class ConverterRow:
-    """How to have another maker's converter take the network, and compare what it wrote, for inputs (n, H, W, C)."""
+    """How to convert the network with another maker's converter and compare the result, for inputs (n, H, W, C)."""
 
     convert: Callable[[ModelFiles, I8], Conversion]
     means: Means = "converts"
 
 
 class Exposed:
-    """A graph as :class:`~tinyscene.runtime.engines.ModelFiles`, every activation an output."""
+    """A graph as :class:`~tinyscene.runtime.engines.ModelFiles` with every activation as an output."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -77,11 +82,11 @@ class Exposed:
 
 
 def _engine(name: str) -> TargetRow:
-    return TargetRow(lambda files: open_engine(name, files), front_end=in_onnx if name == "ort" else None)
+    return TargetRow(lambda files: open_engine(name, files), front_end=onnx_front_end if name == "ort" else None)
 
 
 def _ort_int8(files: ModelFiles) -> Engine:
-    """The same file with int8 activations, as models made elsewhere have it; a bundle ships the other."""
+    """The file with int8 activations, as other exporters write it; a bundle ships the one with uint8."""
     return OrtEngine(files.graph, to_onnx(files.graph, expose_all=True, codes="int8"), name="ort-int8")
 
 
@@ -91,8 +96,8 @@ def _pytorch(files: ModelFiles) -> Engine:
     return PytorchEngine(files.graph)
 
 
-def _foreign(module: str, kernels: Kernels) -> TargetRow:
-    return TargetRow(lambda files: ForeignTflite(files.graph, files.file(TFLITE_MODEL), module, kernels))
+def _other_tflite(module: Module, kernels: Kernels) -> TargetRow:
+    return TargetRow(lambda files: OtherTfliteEngine(files.graph, files.file(TFLITE_MODEL), module, kernels))
 
 
 def _pi(board: str, engine: str) -> TargetRow:
@@ -108,29 +113,33 @@ def _firmware(machine: Target, rounding: Rounding, front_end: FrontEnd) -> Targe
     return replace(row, max_clips=SOFT_FLOAT_CLIPS if machine.soft_float else EMULATED_CLIPS, means="emulates")
 
 
-def _named(machine: str) -> dict[str, TargetRow]:
+def _firmware_rows(machine: str) -> dict[str, TargetRow]:
+    """Both rules on one machine; they share a front end, whose codes are computed once."""
     target = MACHINES[machine]
-    hear = in_c(target)  # one for both, whose codes are computed once
-    return {f"c-{machine}": _firmware(target, "double", hear), f"c-{machine}-single": _firmware(target, "single", hear)}
+    front_end = c_front_end(target)
+    return {
+        f"c-{machine}": _firmware(target, "double", front_end),
+        f"c-{machine}-single": _firmware(target, "single", front_end),
+    }
 
 
-# What the demonstration shows, and every installation for development has.
+# The targets of the demo, which every installation for development has.
 CORE_TARGETS: dict[str, TargetRow] = {
     **{name: _engine(name) for name in ENGINES},
-    **_named("host"),
-    **_named("cortex-m4"),
+    **_firmware_rows("host"),
+    **_firmware_rows("cortex-m4"),
 }
 TARGETS: dict[str, TargetRow | ConverterRow] = {
     **CORE_TARGETS,
-    "pytorch": TargetRow(_pytorch, reads_files=False, front_end=in_pytorch),
-    "ort-int8": TargetRow(_ort_int8, reads_files=False, front_end=in_onnx),
-    "tflite-runtime": _foreign("tflite_runtime", "default"),
-    "tflite-runtime-reference": _foreign("tflite_runtime", "reference"),
+    "pytorch": TargetRow(_pytorch, reads_files=False, front_end=pytorch_front_end),
+    "ort-int8": TargetRow(_ort_int8, reads_files=False, front_end=onnx_front_end),
+    "tflite-runtime": _other_tflite("tflite_runtime", "default"),
+    "tflite-runtime-reference": _other_tflite("tflite_runtime", "reference"),
     **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},
-    "tensorflow": _foreign("tensorflow", "default"),
-    "tensorflow-reference": _foreign("tensorflow", "reference"),
+    "tensorflow": _other_tflite("tensorflow", "default"),
+    "tensorflow-reference": _other_tflite("tensorflow", "reference"),
     "tensorflow-converter": ConverterRow(converted_by_tensorflow),
     "coreml": ConverterRow(converted_for_coreml),
     "hexagon": TargetRow(HexagonEngine, means="emulates"),
-    **{name: row for machine in MACHINES for name, row in _named(machine).items() if name not in CORE_TARGETS},
+    **{name: row for machine in MACHINES for name, row in _firmware_rows(machine).items() if name not in CORE_TARGETS},
 }

@@ -1,8 +1,8 @@
-"""Why one op's output is not as expected: known faults are tried until one gives exactly what was got.
+"""Explain a wrong op output: known faults are tried until one reproduces exactly what the target computed.
 
-Each hypothesis computes the op again the way a target with that fault would, from the target's own inputs. The first
-that reproduces every byte is the diagnosis; nothing is guessed from a part of them. When none does, the channels and
-the direction of the differences are described.
+Each hypothesis computes the op again as a target with that fault would, from the target's own inputs. The first that
+reproduces every byte is the diagnosis; a partial match is none. Without a match, the channels and the direction of the
+differences are described.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Suspect:
-    """One op, what went into it on the target, and what came out there. Arrays are (batch, ...)."""
+class ObservedOp:
+    """One op with the inputs and the output that a target had. Arrays are (batch, ...)."""
 
     graph: Graph
     node: Node
     arrays: Arrays
     rounding: Rounding
-    got: I8
+    output: I8
 
-    def again(
+    def computed(
         self,
         *,
         op: ops.Op | None = None,
         arrays: Arrays | None = None,
         rounding: Rounding | None = None,
         **quants: Quant,
-    ) -> np.ndarray:
-        """The output with something changed; ``quants`` by role: ``x``, ``weight`` or ``out``."""
+    ) -> I8:
+        """The kernel's output with something changed; ``quants`` by role: ``x``, ``weight`` or ``out``."""
         tensors = dict(self.graph.tensors)
         names = {"x": self.node.inputs[0], "out": self.node.output}
         if ops.has_weight(self.node.op):
@@ -54,157 +54,164 @@ class Suspect:
         return self.graph.ins(self.node)[index].quant
 
 
-Hypothesis = Callable[[Suspect], Iterator[tuple[str, np.ndarray]]]
+Hypothesis = Callable[[ObservedOp], Iterator[tuple[str, np.ndarray]]]  # explanations with the output of each
 
 
-def diagnose(suspect: Suspect, expected: I8) -> str:
+def diagnose(observed: ObservedOp, expected: I8) -> str:
     """The fault in words, or what the differences have in common when no known fault explains them."""
     for hypothesis in HYPOTHESES:
-        for words, output in hypothesis(suspect):
-            if output.shape == suspect.got.shape and np.array_equal(output, suspect.got):
-                return words
-    return _common(suspect, expected)
+        for explanation, output in hypothesis(observed):
+            if output.shape == observed.output.shape and np.array_equal(output, observed.output):
+                return explanation
+    return _common(observed, expected)
 
 
-def accumulator(graph: Graph, node: Node, arrays: Arrays, at: tuple[int, ...]) -> int | None:
-    """The int32 accumulator behind one output element of an op with a weight, bias included; None for other ops."""
-    if isinstance(node.op, ops.Conv2D):
-        return int(conv2d_accumulator(graph, node, arrays)[at])
-    if isinstance(node.op, ops.DepthwiseConv2D):
-        return int(depthwise_accumulator(graph, node, arrays)[at])
-    if isinstance(node.op, ops.FullyConnected):
-        return int(fully_connected_accumulator(graph, node, arrays)[at])
+def accumulator(observed: ObservedOp, at: tuple[int, ...]) -> int | None:
+    """The int32 accumulator of one output element of an op with a weight, bias included; None for other ops."""
+    o = observed
+    if isinstance(o.node.op, ops.Conv2D):
+        return int(conv2d_accumulator(o.graph, o.node, o.arrays)[at])
+    if isinstance(o.node.op, ops.DepthwiseConv2D):
+        return int(depthwise_accumulator(o.graph, o.node, o.arrays)[at])
+    if isinstance(o.node.op, ops.FullyConnected):
+        return int(fully_connected_accumulator(o.graph, o.node, o.arrays)[at])
     return None
 
 
-def _other_rule(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    other: Rounding = "single" if s.rounding == "double" else "double"
-    yield f"the '{other}' rounding rule gives exactly what was got", s.again(rounding=other)
+def _other_rule(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    other: Rounding = "single" if o.rounding == "double" else "double"
+    yield f"the '{other}' rounding rule reproduces the output exactly", o.computed(rounding=other)
 
 
-def _pads(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    if not isinstance(s.node.op, ops.Conv2D | ops.DepthwiseConv2D):
+def _pads(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    if not isinstance(o.node.op, ops.Conv2D | ops.DepthwiseConv2D):
         return
-    top, left, bottom, right = s.node.op.pads
+    top, left, bottom, right = o.node.op.pads
     for rows, columns in (
         ((bottom, top), (left, right)),
         ((top, bottom), (right, left)),
         ((bottom, top), (right, left)),
     ):
         pads = (rows[0], columns[0], rows[1], columns[1])
-        if pads != s.node.op.pads:
-            words = f"the padding convention: pads {pads} (top, left, bottom, right) in place of {s.node.op.pads}"
-            yield words, s.again(op=replace(s.node.op, pads=pads))
+        if pads != o.node.op.pads:
+            words = f"the padding convention: pads {pads} (top, left, bottom, right) instead of {o.node.op.pads}"
+            yield words, o.computed(op=replace(o.node.op, pads=pads))
 
 
-def _padding_value(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    if not isinstance(s.node.op, ops.Conv2D | ops.DepthwiseConv2D) or not any(s.node.op.pads):
+def _padding_value(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    if not isinstance(o.node.op, ops.Conv2D | ops.DepthwiseConv2D) or not any(o.node.op.pads):
         return
-    top, left, bottom, right = s.node.op.pads
-    padded = np.pad(s.arrays[0], ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=0)
-    output = s.again(op=replace(s.node.op, pads=(0, 0, 0, 0)), arrays=(padded, *s.arrays[1:]))
-    yield "the padding holds code 0 in place of the zero point", output
+    top, left, bottom, right = o.node.op.pads
+    padded = np.pad(o.arrays[0], ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=0)
+    output = o.computed(op=replace(o.node.op, pads=(0, 0, 0, 0)), arrays=(padded, *o.arrays[1:]))
+    yield "the padding has code 0 instead of the zero point", output
 
 
-def _layouts(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    x = s.arrays[0]
+def _layouts(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    x = o.arrays[0]
     if x.ndim == 4:
         n, h, w, c = x.shape
         read = np.ascontiguousarray(x).reshape(n, c, h, w).transpose(0, 2, 3, 1)
-        yield "the input was read as channels first (NCHW)", s.again(arrays=(read, *s.arrays[1:]))
-    if ops.is_conv(s.node.op):
-        weight = s.arrays[1]
+        yield "the input was read as channels first (NCHW)", o.computed(arrays=(read, *o.arrays[1:]))
+    if ops.is_conv(o.node.op):
+        weight = o.arrays[1]
         if weight.shape[1] == weight.shape[2]:
-            turned = weight.transpose(0, 2, 1, 3)
-            yield "the kernel's height and width are swapped", s.again(arrays=(x, turned, *s.arrays[2:]))
+            swapped = weight.transpose(0, 2, 1, 3)
+            yield "the kernel's height and width are swapped", o.computed(arrays=(x, swapped, *o.arrays[2:]))
         flipped = weight[:, ::-1, ::-1]
-        yield "the kernel is flipped (convolution for correlation)", s.again(arrays=(x, flipped, *s.arrays[2:]))
+        yield (
+            "the kernel is flipped (convolution instead of correlation)",
+            o.computed(arrays=(x, flipped, *o.arrays[2:])),
+        )
         mixed = np.ascontiguousarray(weight).reshape(weight.shape[0], weight.shape[3], *weight.shape[1:3])
-        yield "the kernel was read as channels first", s.again(arrays=(x, mixed.transpose(0, 2, 3, 1), *s.arrays[2:]))
-    if isinstance(s.node.op, ops.FullyConnected):
-        yield from _flat_layouts(s)
-    plain = s.again()
+        yield (
+            "the kernel was read as channels first",
+            o.computed(arrays=(x, mixed.transpose(0, 2, 3, 1), *o.arrays[2:])),
+        )
+    if isinstance(o.node.op, ops.FullyConnected):
+        yield from _flat_layouts(o)
+    plain = o.computed()
     if plain.ndim == 4:
         n, h, w, c = plain.shape
         stored = np.ascontiguousarray(plain.transpose(0, 3, 1, 2)).reshape(plain.shape)
         yield "the output is stored channels first (NCHW)", stored
 
 
-def _flat_layouts(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    """Of a matrix, and of the map that was made into a row before it."""
-    x, weight, bias = s.arrays
-    turned = np.ascontiguousarray(weight).reshape(weight.shape[::-1]).T
-    yield "the weight was read transposed (inputs first)", s.again(arrays=(x, turned, bias))
-    for node in s.graph.nodes:
-        shape = s.graph.ins(node)[0].shape
-        if node.output == s.node.inputs[0] and isinstance(node.op, ops.Reshape) and len(shape) == 4:
+def _flat_layouts(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    """Layouts of a weight matrix, and of the map that was flattened before it."""
+    x, weight, bias = o.arrays
+    transposed = np.ascontiguousarray(weight).reshape(weight.shape[::-1]).T
+    yield "the weight was read transposed (inputs first)", o.computed(arrays=(x, transposed, bias))
+    for node in o.graph.nodes:
+        shape = o.graph.ins(node)[0].shape
+        if node.output == o.node.inputs[0] and isinstance(node.op, ops.Reshape) and len(shape) == 4:
             rows = x.reshape(-1, *shape[1:]).transpose(0, 3, 1, 2).reshape(x.shape)
-            yield "the input was flattened channels first (NCHW)", s.again(arrays=(rows, weight, bias))
+            yield "the input was flattened channels first (NCHW)", o.computed(arrays=(rows, weight, bias))
 
 
-def _biases(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    if not ops.has_weight(s.node.op):
+def _biases(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    if not ops.has_weight(o.node.op):
         return
-    x, weight, bias = s.arrays
+    x, weight, bias = o.arrays
     for bits in (8, 16, 24):
         reach = 2 ** (bits - 1)
         if np.abs(bias).max() >= reach:
-            yield f"the bias is saturated to {bits} bits", s.again(arrays=(x, weight, bias.clip(-reach, reach - 1)))
+            yield f"the bias is saturated to {bits} bits", o.computed(arrays=(x, weight, bias.clip(-reach, reach - 1)))
             wrapped = (bias.astype(np.int64) + reach) % (2 * reach) - reach
-            yield f"the bias is cut to its low {bits} bits", s.again(arrays=(x, weight, wrapped.astype(np.int32)))
-    yield "the bias is missing", s.again(arrays=(x, weight, np.zeros_like(bias)))
-    yield "the bias has the wrong sign", s.again(arrays=(x, weight, -bias))
+            yield f"the bias is cut to its low {bits} bits", o.computed(arrays=(x, weight, wrapped.astype(np.int32)))
+    yield "the bias is missing", o.computed(arrays=(x, weight, np.zeros_like(bias)))
+    yield "the bias has the wrong sign", o.computed(arrays=(x, weight, -bias))
 
 
-def _quants(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    x, out = s.quant(0), s.graph.out(s.node).quant
-    yield "the input's zero point is taken as 0", s.again(x=replace(x, zero_point=0))
-    yield "the output's zero point is taken as 0", s.again(out=replace(out, zero_point=0))
-    if ops.has_weight(s.node.op):
-        weight = s.quant(1)
+def _quants(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    x, out = o.quant(0), o.graph.out(o.node).quant
+    yield "the input's zero point is taken as 0", o.computed(x=replace(x, zero_point=0))
+    yield "the output's zero point is taken as 0", o.computed(out=replace(out, zero_point=0))
+    if ops.has_weight(o.node.op):
+        weight = o.quant(1)
         first = replace(weight, scale=(weight.scale[0],) * len(weight.scale))
-        yield "one weight scale for all channels, the first one's", s.again(weight=first)
+        yield "one weight scale for all channels, the first", o.computed(weight=first)
         last = replace(weight, scale=(max(weight.scale),) * len(weight.scale))
-        yield "one weight scale for all channels, the largest", s.again(weight=last)
+        yield "one weight scale for all channels, the largest", o.computed(weight=last)
 
 
-def _relu(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    relu = getattr(s.node.op, "relu", None)
-    if relu is not None:
-        words = "the ReLU is missing" if relu else "a ReLU that the graph does not have"
-        yield words, s.again(op=replace(s.node.op, relu=not relu))  # type: ignore[call-arg]
+def _relu(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    op = o.node.op
+    if isinstance(op, ops.WithRelu):
+        words = "the ReLU is missing" if op.relu else "a ReLU that the graph does not have"
+        yield words, o.computed(op=replace(op, relu=not op.relu))
 
 
-def _places(s: Suspect) -> Iterator[tuple[str, np.ndarray]]:
-    plain = s.again()
+def _positions(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:
+    plain = o.computed()
     flat = plain.reshape(len(plain), -1)
     for step in (1, -1, plain.shape[-1], -plain.shape[-1]):
-        moved, got = np.roll(flat, step, axis=1), s.got.reshape(len(plain), -1)
+        moved, output = np.roll(flat, step, axis=1), o.output.reshape(len(plain), -1)
         inside = slice(step, None) if step > 0 else slice(None, step)
-        if flat.shape[1] > abs(step) and np.array_equal(moved[:, inside], got[:, inside]):
-            yield f"the output is written {abs(step)} bytes {'late' if step > 0 else 'early'}", s.got
-    if len(plain) > 1 and np.array_equal(s.got, np.broadcast_to(plain[:1], plain.shape)):
-        yield "every vector has the first one's output", s.got
+        if flat.shape[1] > abs(step) and np.array_equal(moved[:, inside], output[:, inside]):
+            yield f"the output is written {abs(step)} bytes {'late' if step > 0 else 'early'}", o.output
+    if len(plain) > 1 and np.array_equal(o.output, np.broadcast_to(plain[:1], plain.shape)):
+        yield "every vector has the output of the first", o.output
 
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
-    _other_rule, _pads, _padding_value, _biases, _quants, _relu, _layouts, _places,
+    _other_rule, _pads, _padding_value, _biases, _quants, _relu, _layouts, _positions,
 )  # fmt: skip
 
 
-def _common(s: Suspect, expected: I8) -> str:
-    """What all differences share."""
-    off = s.got.astype(np.int64) - expected
+def _common(o: ObservedOp, expected: I8) -> str:
+    """What all differences have in common."""
+    off = o.output.astype(np.int64) - expected
     wrong = off != 0
     channels = np.flatnonzero(wrong.reshape(-1, wrong.shape[-1]).any(axis=0))
     parts = ["no known fault explains it"]
     if len(channels) <= max(1, wrong.shape[-1] // 8):
         listed = ", ".join(map(str, channels[:8]))
-        parts.append(f"only channel {listed} of {wrong.shape[-1]}: look at its weights, bias and scale")
+        parts.append(f"only channel {listed} of {wrong.shape[-1]} differs: check its weights, bias and scale")
     if np.abs(off).max() == 1:
-        parts.append("all off by one: rounding")
+        parts.append("every difference is 1: rounding")
     elif (off[wrong] > 0).all() or (off[wrong] < 0).all():
-        parts.append("all in one direction")
-    if not (s.got[wrong] != s.got[wrong][0]).any():
-        parts.append(f"all are {int(s.got[wrong][0])}")
+        parts.append("all differences have one sign")
+    if not (o.output[wrong] != o.output[wrong][0]).any():
+        parts.append(f"every wrong code is {int(o.output[wrong][0])}")
     return "; ".join(parts)

@@ -1,20 +1,19 @@
-"""Prove that every target computes what the integer graph means, and measure the accuracy each one has.
+"""Verify that every target computes the integer graph, and measure the accuracy of each.
 
-Each target shows all its activations for the golden inputs (:mod:`tinyscene.export.verify.op_comparison`), and then
-runs the file that the bundle really ships. A target whose tool is missing is a skip with the command that installs it,
-never a pass.
+Each target returns all its activations for the golden inputs (:mod:`tinyscene.export.verify.op_comparison`), and then
+runs the file that the bundle ships. A target whose tool is missing is skipped with the command that installs it; it
+never passes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 
-from tinyscene.firmware_harness.run.engine import Figures, FirmwareEngine
+from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.bundle import Bundle, Golden
@@ -28,72 +27,11 @@ from tinyscene.training.statistics import mcnemar_p, wilson_interval
 from ..errors import ExportError
 from ..labelled.codes import LabelledCodes
 from ..targets.conversion import Conversion
-from ..targets.table import TARGETS, ConverterRow, Exposed, Means, TargetRow
-from .op_comparison import Comparison, Difference, compare
+from ..targets.table import TARGETS, ConverterRow, Exposed, TargetRow
+from .op_comparison import Comparison, compare
+from .results import Accuracy, FrontEndComparison, Predictions, Status, TargetResult, Verification
 
-EXPLAINED_CLIPS = 4  # of those whose scores are not the graph's
-Status = Literal["equal", "named exception", "converted", "different", "failed", "skipped"]
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """What one target did. ``bytes_*`` count op outputs over all vectors, the first few clips whose scores are not the
-    graph's among them; ``exceptions`` name tolerated ops.
-
-    ``means`` says whether it executes on this machine's processor, an emulator stands in for its own, or the network
-    is converted for it. ``converted`` is the status of what was written and compared, but could not be run here.
-
-    ``accuracy`` and ``float_accuracy``, that of the float network, are on the same ``accuracy_clips`` clips;
-    ``accuracy_interval`` holds with 95 %, ``differs_from_float_p`` is McNemar's; ``scores_different`` counts the output
-    codes of these clips that are not the graph's. A target with a front end of its own hears the clips through it;
-    ``front_end_codes_different`` of its codes are not those of the runtime, by ``front_end_max_lsb`` at most.
-    """
-
-    target: str
-    rounding: Rounding | None
-    status: Status
-    note: str = ""
-    vectors: int = 0
-    bytes_compared: int = 0
-    bytes_different: int = 0
-    max_lsb: int = 0
-    exceptions: tuple[str, ...] = ()
-    first_difference: Difference | None = None
-    figures: Figures | None = None
-    seconds: float = 0.0
-    accuracy: float | None = None
-    float_accuracy: float | None = None
-    accuracy_interval: tuple[float, float] | None = None
-    accuracy_by_device: dict[str, float] | None = None
-    differs_from_float_p: float | None = None
-    scores_different: int | None = None
-    accuracy_clips: int = 0
-    float_agreement: float | None = None
-    front_end_codes_different: int | None = None
-    front_end_max_lsb: int | None = None
-    means: Means = "executes"
-
-    @property
-    def passed(self) -> bool:
-        return self.status in ("equal", "named exception")
-
-
-@dataclass(frozen=True)
-class Verification:
-    """One row per target, in the order they ran."""
-
-    graph: str
-    results: tuple[TargetResult, ...]
-    data: str = ""
-    float_accuracy: float | None = None
-
-    @property
-    def failed(self) -> tuple[TargetResult, ...]:
-        return tuple(r for r in self.results if r.status in ("different", "failed"))
-
-    @property
-    def skipped(self) -> tuple[TargetResult, ...]:
-        return tuple(r for r in self.results if r.status == "skipped")
+EXPLAINED_CLIPS = 4  # clips whose scores are not the graph's, of which every op is compared
 
 
 def verify(
@@ -108,8 +46,8 @@ def verify(
     """Run every target on ``inputs`` int8 (n, H, W, C) and, if given, on labelled clips.
 
     Args:
-        shipped: the files a user gets, a bundle; their answers are compared and their accuracy is measured.
-        on_target: told the name of each target before it runs.
+        shipped: the files that users get, a bundle; their output is compared and their accuracy is measured.
+        on_target: called with the name of each target before it runs.
 
     Raises:
         ExportError: unknown target.
@@ -117,13 +55,14 @@ def verify(
     unknown = [name for name in targets if name not in TARGETS]
     if unknown:
         raise ExportError(f"target '{unknown[0]}'", "unknown", expected=" | ".join(TARGETS))
-    files = Exposed(graph.check())
+    subject = _Subject(Exposed(graph.check()), inputs, labelled, shipped)
     results = []
     for name in targets:
         if on_target:
             on_target(name)
-        result = _run_target(name, files, inputs, labelled, shipped)
-        results.append(replace(result, means=TARGETS[name].means))
+        start = time.perf_counter()
+        result = _run_target(name, subject)
+        results.append(replace(result, means=TARGETS[name].means, seconds=time.perf_counter() - start))
     accuracy = None
     if labelled is not None and labelled.labels is not None:
         accuracy = float(np.mean(labelled.float_labels == labelled.labels))
@@ -137,15 +76,15 @@ def verify_bundle(
     labelled: LabelledCodes | None = None,
     on_target: Callable[[str], None] | None = None,
 ) -> Verification:
-    """Verify a bundle on its golden vectors, after checking that they still are what the graph computes.
+    """Verify a bundle on its golden vectors, after comparing these with what the graph computes.
 
     Raises:
-        ExportError: the golden activations are not the interpreter's (another version made the bundle).
+        ExportError: the golden activations are not the interpreter's (the bundle is from another version).
     """
     golden = bundle.golden()
     for rounding, activations in Golden.of(bundle.graph, golden.inputs).activations.items():
-        for name, wanted in golden.activations[rounding].items():
-            if not np.array_equal(activations[name], wanted):
+        for name, expected in golden.activations[rounding].items():
+            if not np.array_equal(activations[name], expected):
                 raise ExportError(
                     f"{bundle.path}, golden.npz, {rounding}/{name}",
                     "is not what this version computes",
@@ -154,84 +93,117 @@ def verify_bundle(
     return verify(bundle.graph, golden.inputs, targets=targets, labelled=labelled, shipped=bundle, on_target=on_target)
 
 
-def _run_target(
-    name: str, files: Exposed, inputs: I8, labelled: LabelledCodes | None, shipped: ModelFiles | None
-) -> TargetResult:
-    start = time.perf_counter()
-    row = TARGETS[name]
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What every target runs: the graph's files with all activations as outputs, inputs, clips, the shipped files."""
+
+    files: Exposed
+    inputs: I8
+    labelled: LabelledCodes | None
+    shipped: ModelFiles | None
+
+    @property
+    def graph(self) -> Graph:
+        return self.files.graph
+
+
+@dataclass(frozen=True, eq=False)
+class _ClipResults:
+    """``unequal``: the codes int8 (n, H, W, C) of clips whose scores are not the graph's."""
+
+    predictions: Predictions
+    front_end: FrontEndComparison | None
+    unequal: I8
+
+
+def _run_target(name: str, subject: _Subject) -> TargetResult:
+    row, rounding = TARGETS[name], None
     try:
         if isinstance(row, ConverterRow):
-            return _converted(name, row.convert(files, inputs), len(inputs), start)
-        engine = row.open(files)
-    except TinysceneError as problem:
-        return TargetResult(name, None, "skipped" if problem.missing else "failed", note=str(problem))
-    try:
-        return _compared(name, row, engine, files, inputs, labelled, shipped, start)
-    except TinysceneError as problem:  # the other targets still have their say
-        return TargetResult(name, engine.rounding, "skipped" if problem.missing else "failed", note=str(problem))
+            return _converted(name, row.convert(subject.files, subject.inputs), len(subject.inputs))
+        engine = row.open(subject.files)
+        rounding = engine.rounding
+        return _compared(name, row, engine, subject)
+    except TinysceneError as problem:  # the other targets still run
+        return TargetResult(name, rounding, "skipped" if problem.missing else "failed", note=str(problem))
 
 
-def _converted(name: str, found: Conversion, vectors: int, start: float) -> TargetResult:
-    return TargetResult(
-        name,
-        None,
-        found.status,
-        note="; ".join(filter(None, (found.fault, found.note))),
-        vectors=vectors,
-        bytes_compared=found.bytes_compared,
-        bytes_different=found.bytes_different,
-        max_lsb=found.max_lsb,
-        exceptions=found.exceptions,
-        seconds=time.perf_counter() - start,
-    )
+def _converted(name: str, conversion: Conversion, vectors: int) -> TargetResult:
+    c = conversion
+    note = "; ".join(filter(None, (c.fault, c.note)))
+    comparison = Comparison(vectors, c.bytes_compared, c.bytes_different, c.max_lsb, c.exceptions)
+    return TargetResult(name, None, c.status, note=note, comparison=comparison)
 
 
-def _compared(
-    name: str,
-    row: TargetRow,
-    engine: Engine,
-    files: Exposed,
-    inputs: I8,
-    labelled: LabelledCodes | None,
-    shipped: ModelFiles | None,
-    start: float,
-) -> TargetResult:
-    product = row.open(shipped) if shipped is not None and row.reads_files else engine
-    measured: dict[str, Any] = {}
-    if labelled is not None:  # what the golden vectors do not show is looked at where it shows
-        clips = labelled if row.max_clips is None else labelled.sample(row.max_clips)
-        codes = clips.heard(row.front_end, files.graph)
-        measured, off = _answered(product, codes, clips, files.graph)
-        if codes is not clips.codes:
-            measured |= _parted(codes, clips.codes)
-        inputs = np.concatenate([inputs, off[:EXPLAINED_CLIPS]])
-    shown = engine.outputs(inputs)
-    comparison = compare(name, engine.rounding, files.graph, inputs, shown)
-    output_differs = not np.array_equal(product.output_codes(inputs), shown[files.graph.output])
-    notes = [*engine.notes, *_front_end_note(measured, labelled)]
+def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> TargetResult:
+    """Run an engine on the inputs, on the clips, and on some of the clips where its scores are not the graph's."""
+    graph, inputs = subject.graph, subject.inputs
+    product = row.open(subject.shipped) if subject.shipped is not None and row.reads_files else engine
+    clips = None if subject.labelled is None else _run_clips(row, product, subject.labelled, graph)
+    if clips is not None:
+        inputs = np.concatenate([inputs, clips.unequal[:EXPLAINED_CLIPS]])
+    activations = engine.outputs(inputs)
+    comparison = compare(name, engine.rounding, graph, inputs, activations)
+    output_differs = not np.array_equal(product.output_codes(inputs), activations[graph.output])
+    notes = [*engine.notes]
+    if clips is not None and clips.front_end is not None:
+        notes.append(_front_end_note(clips.front_end))
     if output_differs:
-        notes.append("the shipped file does not answer as the same file with all activations exposed")
+        notes.append("the shipped file gives other scores than the same file with all activations as outputs")
     if isinstance(engine, NumpyEngine):
-        notes.append(_arena_note(files.graph, inputs, engine.rounding, shown[files.graph.output]))
+        notes.append(_arena_note(graph, inputs, engine.rounding, activations[graph.output]))
     return TargetResult(
         name,
         engine.rounding,
         _status(comparison, output_differs),
         note="; ".join(notes),
-        vectors=len(inputs),
-        **vars(comparison),
-        figures=engine.figures if isinstance(engine, FirmwareEngine) else None,
-        seconds=time.perf_counter() - start,
-        **measured,
+        comparison=comparison,
+        predictions=clips.predictions if clips else None,
+        front_end=clips.front_end if clips else None,
+        cost=engine.figures if isinstance(engine, FirmwareEngine) else None,
     )
 
 
-def _front_end_note(measured: Mapping[str, Any], labelled: LabelledCodes | None) -> Iterator[str]:
-    off = measured.get("front_end_codes_different")
-    if off is not None and labelled is not None:
-        total = measured["accuracy_clips"] * labelled.codes[0].size
-        largest = measured["front_end_max_lsb"]
-        yield f"hears through its own front end: {off:,} of {total:,} codes are not the runtime's, by {largest} at most"
+def _run_clips(row: TargetRow, engine: Engine, labelled: LabelledCodes, graph: Graph) -> _ClipResults:
+    """Run an engine on labelled clips, through the target's own front end if it has one."""
+    clips = labelled if row.max_clips is None else labelled.sample(row.max_clips)
+    codes = clips.inputs_of(row.front_end, graph)
+    scores, expected = engine.output_codes(codes), clips.oracle(graph, engine.rounding).copy()
+    front_end = None
+    if codes is not clips.codes:
+        off = np.abs(codes.astype(np.int16) - clips.codes)
+        front_end = FrontEndComparison(off.size, int(np.count_nonzero(off)), int(off.max()))
+        rows = off.reshape(len(off), -1).any(axis=1)
+        if rows.any():  # the network is not charged for what its front end changed
+            expected[rows] = NumpyEngine(graph, engine.rounding).output_codes(codes[rows])
+    unequal = (scores != expected).reshape(len(scores), -1)
+    labels = scores.reshape(len(scores), -1).argmax(axis=1)
+    predictions = Predictions(
+        clips=len(labels),
+        scores_different=int(np.count_nonzero(unequal)),
+        float_agreement=float(np.mean(labels == clips.float_labels)),
+        accuracy=_accuracy(labels, clips),
+    )
+    return _ClipResults(predictions, front_end, codes[unequal.any(axis=1)])
+
+
+def _accuracy(labels: np.ndarray, clips: LabelledCodes) -> Accuracy | None:
+    if clips.labels is None:
+        return None
+    correct, float_correct = labels == clips.labels, clips.float_labels == clips.labels
+    return Accuracy(
+        share=float(np.mean(correct)),
+        interval=wilson_interval(int(correct.sum()), len(correct)),
+        float_share=float(np.mean(float_correct)),
+        mcnemar_p=mcnemar_p(correct, float_correct),
+        per_device={str(d): float(np.mean(correct[clips.devices == d])) for d in np.unique(clips.devices)},
+    )
+
+
+def _front_end_note(comparison: FrontEndComparison) -> str:
+    c = comparison
+    text = f"own front end: {c.codes_different:,} of {c.codes_compared:,} codes differ from the runtime's"
+    return f"{text}, by at most {c.max_lsb}" if c.codes_different else text
 
 
 def _status(comparison: Comparison, output_differs: bool) -> Status:
@@ -240,44 +212,9 @@ def _status(comparison: Comparison, output_differs: bool) -> Status:
     return "named exception" if comparison.exceptions else "equal"
 
 
-def _arena_note(graph: Graph, inputs: I8, rounding: Rounding, separate: I8) -> str:
-    """The oracle once more inside its planned, poisoned arena."""
+def _arena_note(graph: Graph, inputs: I8, rounding: Rounding, expected: I8) -> str:
+    """Run the interpreter once more in its planned arena, filled with other values first."""
     arena = plan(graph)
-    inside = run(graph, inputs, rounding=rounding, arena=arena)
-    if not np.array_equal(inside, separate):
+    if not np.array_equal(run(graph, inputs, rounding=rounding, arena=arena), expected):
         raise ExportError(f"graph '{graph.name}'", "the arena plan overwrites an activation that is still needed")
-    return f"also inside its planned arena of {arena.arena_bytes:,} B"
-
-
-def _parted(codes: I8, runtimes: I8) -> dict[str, Any]:
-    """How the inputs that a front end made part from those of the runtime's."""
-    off = np.abs(codes.astype(np.int16) - runtimes)
-    return {"front_end_codes_different": int(np.count_nonzero(off)), "front_end_max_lsb": int(off.max())}
-
-
-def _answered(engine: Engine, codes: I8, labelled: LabelledCodes, graph: Graph) -> tuple[dict[str, Any], I8]:
-    """What the clips say of a target, and the codes of those whose scores are not the graph's."""
-    scores, wanted = engine.output_codes(codes), labelled.oracle(graph, engine.rounding).copy()
-    others = (codes != labelled.codes).reshape(len(codes), -1).any(axis=1)
-    if others.any():
-        wanted[others] = NumpyEngine(graph, engine.rounding).output_codes(codes[others])
-    wrong = (scores != wanted).reshape(len(scores), -1)
-    off = codes[wrong.any(axis=1)]
-    answers = scores.reshape(len(scores), -1).argmax(axis=1)
-    found = {
-        "scores_different": int(np.count_nonzero(wrong)),
-        "accuracy_clips": len(answers),
-        "float_agreement": float(np.mean(answers == labelled.float_labels)),
-    }
-    if labelled.labels is None:
-        return found, off
-    right, float_right = answers == labelled.labels, labelled.float_labels == labelled.labels
-    devices = np.unique(labelled.devices)
-    found |= {
-        "accuracy": float(np.mean(right)),
-        "float_accuracy": float(np.mean(float_right)),
-        "accuracy_interval": wilson_interval(int(right.sum()), len(right)),
-        "accuracy_by_device": {str(d): float(np.mean(right[labelled.devices == d])) for d in devices},
-        "differs_from_float_p": mcnemar_p(right, float_right),
-    }
-    return found, off
+    return f"equal in its planned arena of {arena.arena_bytes:,} B"

@@ -1,15 +1,19 @@
-"""Small CP-Mobile networks with lived-in statistics, and inputs for them."""
+"""Small CP-Mobile networks with statistics as after training, inputs for them, and calibration."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from tinyscene.export.quantise.fake_quant import QuantNet
+from tinyscene.export.quantise.steps import LOWER, POST_TRAINING, QUANTISATION_AWARE, TRAIN, Step, Work, run_steps
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import named_config
 from tinyscene.training.models.layers import GRN
 
 SHAPE = (32, 16)
+ROUNDED = POST_TRAINING[: POST_TRAINING.index(LOWER)]  # up to weights on their grid
+FREE = QUANTISATION_AWARE[: QUANTISATION_AWARE.index(TRAIN)]  # up to ranges that training starts from
 
 
 def tiny_net(*, grn: bool = True, padding: str = "same", seed: int = 0) -> nn.Module:
@@ -40,3 +44,10 @@ def inputs(count: int, seed: int = 1) -> Tensor:
     coarse = torch.randn(count, 1, SHAPE[0] // 4, SHAPE[1] // 4, generator=generator)
     smooth = nn.functional.interpolate(coarse, size=SHAPE, mode="bilinear")
     return smooth + 0.3 * torch.randn(count, 1, *SHAPE, generator=generator)
+
+
+def calibrated(
+    model: nn.Module, clips: Tensor, steps: tuple[Step, ...] = ROUNDED, floor: float | None = None
+) -> QuantNet:
+    """The fake-quantised network after ``steps``, calibrated on clips (batch, 1, *SHAPE)."""
+    return run_steps(steps, Work(model, clips, floor)).folded

@@ -1,8 +1,8 @@
-"""docs/ci.md is walked through: its commands, its Makefile, and its workflows in a scratch repository.
+"""docs/ci.md works: its commands, its Makefile, and its workflows in a scratch repository.
 
-The action's and the workflow's steps are executed as a hosted runner would (:mod:`tests.project.workflow`), with
-Python's set-up skipped by name. The quick tests put the present environment where the action installs its own; the slow
-ones install for real, from a local copy of the tree that answers to the address on the page.
+The steps of the action and of the workflow are executed as on a hosted runner (:mod:`tests.project.workflow`), without
+Python's set-up. The quick tests use the current environment in place of the one that the action installs; the slow
+tests install tinyscene from a local copy of the tree in place of the address on the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import tinyscene
-from tests.export.check.judged import relabelled
+from tests.export.check.relabelled import relabelled
 from tests.graphs import small_net
 from tests.project.workflow import Outcome, Runner, outside_environment
 from tests.training.layout import SCENES, write_layout
@@ -47,13 +47,13 @@ def _git(folder: Path, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def hosted(tmp_path_factory, repository) -> Path:
-    """This tree as others would fetch it: a repository with the tag of its version."""
+    """This tree as a hosted repository with the tag of its version."""
     folder = tmp_path_factory.mktemp("hosted") / "tinyscene"
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    found = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip("the tree is no git checkout")
-    for name in filter(None, found.stdout.split("\0")):
+    ran = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        pytest.skip("not a git checkout")
+    for name in filter(None, ran.stdout.split("\0")):
         if (repository / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(repository / name, folder / name)
@@ -66,7 +66,7 @@ def hosted(tmp_path_factory, repository) -> Path:
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory, tiny_bundle) -> Path:
-    """What the page's reader has: a model, a bundle, labelled recordings."""
+    """A model, a bundle and labelled recordings, as the page assumes."""
     folder = tmp_path_factory.mktemp("product")
     (folder / "scene.tflite").write_bytes(to_tflite(small_net(np.random.default_rng(2), grn=False)))
     labels = (*SCENES, *(f"scene_{i}" for i in range(7)))
@@ -77,7 +77,7 @@ def product(tmp_path_factory, tiny_bundle) -> Path:
 
 @pytest.fixture
 def scratch(product, tmp_path) -> Path:
-    """A repository of the reader's own, a fresh one for each test."""
+    """The repository of a product, a new one for each test."""
     folder = Path(shutil.copytree(product, tmp_path / "scratch"))
     _git(folder, "init", "--quiet")
     _git(folder, "add", "--all")
@@ -85,8 +85,8 @@ def scratch(product, tmp_path) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path) -> Path:
-    """A folder of programs: this Python, and the command out of this tree."""
+def programs(tmp_path) -> Path:
+    """A folder of programs: this Python, and the command of this tree."""
     folder = tmp_path / "bin"
     folder.mkdir()
     python = f'exec env PYTHONPATH="{ROOT}" "{sys.executable}" -P'
@@ -97,18 +97,18 @@ def here(tmp_path) -> Path:
 
 
 @pytest.fixture
-def check_action(scratch, here, tmp_path, repository):
-    """Runs the action's steps with these inputs, on the present environment."""
+def check_action(scratch, programs, tmp_path, repository):
+    """A function that runs the action's steps with the given inputs, in the current environment."""
+
+    use_current = f'mkdir -p "$RUNNER_TEMP/tinyscene"; ln -sfn {programs} "$RUNNER_TEMP/tinyscene/bin"'
 
     def run(**inputs: str) -> Outcome:
         runner = Runner(
             scratch,
             tmp_path,
             outside_environment(tmp_path),
-            stubs={SETUP_PYTHON: {"python-path": str(here / "python")}},
-            replaced={
-                "Install tinyscene": f'mkdir -p "$RUNNER_TEMP/tinyscene"; ln -sfn {here} "$RUNNER_TEMP/tinyscene/bin"'
-            },
+            stubs={SETUP_PYTHON: {"python-path": str(programs / "python")}},
+            replaced={"Install tinyscene": use_current},
         )
         return runner.action(repository, {name.replace("_", "-"): value for name, value in inputs.items()})
 
@@ -133,24 +133,24 @@ def _bash(folder: Path, script: str, environment: dict[str, str]) -> str:
 
 
 @needs_m4
-def test_the_commands(scratch, here, tmp_path):
+def test_the_commands(scratch, programs, tmp_path):
     commands = re.findall(r"^\$ (.*)$", "".join(_blocks("console")), re.MULTILINE)
     assert len(commands) == 6
-    _bash(scratch, "\n".join(commands), outside_environment(tmp_path, here))
+    _bash(scratch, "\n".join(commands), outside_environment(tmp_path, programs))
     assert ElementTree.parse(scratch / "check.xml").getroot().get("failures") == "0"
     (line,) = _blocks("json")
     assert line.strip().replace("220960", "0") in re.sub(r"\d{4,}", "0", (scratch / "budget.json").read_text())
 
 
 @pytest.mark.needs_tool("make")
-def test_the_makefile(scratch, here, tmp_path):
+def test_the_makefile(scratch, programs, tmp_path):
     (makefile,) = _blocks("make")
     (scratch / "Makefile").write_text(makefile)
-    _bash(scratch, "make budget\nmake check", outside_environment(tmp_path, here))
+    _bash(scratch, "make budget\nmake check", outside_environment(tmp_path, programs))
     assert (scratch / "check.xml").exists()
 
 
-def test_the_version_is_this_one():
+def test_the_page_has_the_current_version():
     assert re.findall(r"(?:OWNER/tinyscene@|rev: )([\w.]+)", PAGE) == [TAG, TAG, TAG]
     assert f"@{TAG}`" in (ROOT / "action.yml").read_text()
 
@@ -168,7 +168,7 @@ def test_the_tables_name_every_input_and_output():
 # --- the action
 
 
-def test_inputs_reach_the_shell_as_variables_only():
+def test_inputs_are_passed_to_the_shell_as_variables_only():
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step.get("run", "")
 
@@ -208,7 +208,7 @@ def test_a_model_worse_than_its_baseline(check_action, scratch):
 
 
 @pytest.mark.parametrize("model", ["nowhere.tflite", "a b.tflite", "$(touch pwned).tflite", '";touch pwned;".tflite'])
-def test_a_model_that_is_not_there(check_action, scratch, model):
+def test_a_missing_model(check_action, scratch, model):
     outcome = check_action(model=model)
     assert outcome.failed == "Check the model: exit code 2"
     assert outcome.outputs == {"verdict": "error", **dict.fromkeys(("bytes", "macs", "json", "junit", "markdown"), "")}
@@ -217,18 +217,18 @@ def test_a_model_that_is_not_there(check_action, scratch, model):
     assert not (scratch / "pwned").exists()
 
 
-# --- installed for real
+# --- with an installation
 
 
 def _hosted_environment(home: Path, hosted: Path, *first_on_path: Path) -> dict[str, str]:
-    """The page's address leads to the local copy."""
+    """The variables of a job, with the page's address redirected to the local copy."""
     redirect = {"GIT_CONFIG_KEY_0": f"url.file://{hosted}.insteadOf", "GIT_CONFIG_VALUE_0": ADDRESS}
     home.mkdir(exist_ok=True)
     return outside_environment(home, *first_on_path, GIT_CONFIG_COUNT="1", **redirect)
 
 
 def _environment(folder: Path) -> Path:
-    """A new virtual environment's programs."""
+    """Create a virtual environment and return its folder of programs."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     return folder / "bin"
 
@@ -287,8 +287,8 @@ def test_the_gitlab_job(scratch, hosted, tmp_path):
     _skip_without_index(ran.stderr)
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert (scratch / job["artifacts"]["reports"]["junit"]).is_file()
-    found = subprocess.run([programs / "python", "-c", "import torch"], capture_output=True, check=False)
-    assert found.returncode == 1  # the base install is enough
+    imported = subprocess.run([programs / "python", "-c", "import torch"], capture_output=True, check=False)
+    assert imported.returncode == 1  # the base install is enough
 
 
 @pytest.mark.slow

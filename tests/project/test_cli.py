@@ -130,7 +130,7 @@ def test_only_the_called_package_is_loaded(monkeypatch):
     loaded = []
     monkeypatch.setattr(command_line, "_load", lambda target: loaded.append(target) or (lambda: None))
     assert command_line.main(["data", "synth"]) == 0
-    assert loaded == ["training.commands.train:synth"]
+    assert loaded == ["training.commands.data:synth"]
 
 
 @pytest.mark.parametrize("row", command_line.COMMANDS, ids=lambda row: row.name)

@@ -1,8 +1,8 @@
-"""Runs the steps of a GitHub workflow or composite action here, as a hosted runner would, one after the other.
+"""Runs the steps of a GitHub workflow or composite action locally, in order, as a hosted runner does.
 
 A ``run`` step is bash in the workspace with the runner's files and variables. A ``uses`` step of the action under test
-runs its steps; every other one is answered by what the test says that it puts out, and one that the test does not know
-is an error. Expressions are ``inputs.NAME`` and ``steps.ID.outputs.NAME``; anything else is refused.
+runs the action's steps; other ``uses`` steps have the outputs that the test gives, and one without is an error.
+Expressions are ``inputs.NAME`` and ``steps.ID.outputs.NAME``; any other is refused.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 
 @dataclass
 class Outcome:
-    """``outputs`` of the last action or workflow, ``summary`` in Markdown, ``log``: all that was printed."""
+    """``outputs`` of the last action or workflow, ``summary`` in Markdown, ``log``: everything printed."""
 
     outputs: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     log: str = ""
-    failed: str = ""  # the step at which it ended
+    failed: str = ""  # the first step that failed, with its exit code
     steps: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """``stubs``: outputs of the actions that are not run; ``actions``: folders of those that are; by ``uses``.
+    """``stubs``: outputs of actions that are not run; ``actions``: folders of actions that are; both by ``uses``.
 
-    ``replaced``: names of run steps with the script to run instead.
+    ``replaced``: scripts to run instead of those of named steps.
     """
 
     workspace: Path
@@ -46,10 +46,10 @@ class Runner:
     replaced: Mapping[str, str] = field(default_factory=dict)
 
     def action(self, folder: Path, given: Mapping[str, Any]) -> Outcome:
-        """A composite action with these inputs."""
+        """Run a composite action with the given inputs."""
         record = yaml.safe_load((folder / "action.yml").read_text())
         assert record["runs"]["using"] == "composite"
-        assert set(given) <= set(record["inputs"]), "an input that the action does not have"
+        assert set(given) <= set(record["inputs"]), "the action has no such input"
         inputs = {}
         for name, described in record["inputs"].items():
             assert name in given or not described.get("required"), f"input {name} is required"
@@ -61,22 +61,22 @@ class Runner:
         return outcome
 
     def steps(self, steps: Sequence[Mapping[str, Any]], inputs: Mapping[str, str], folder: Path) -> Outcome:
-        """Steps in order; after one that failed, only those that run always."""
+        """Run steps in order; after a failed step, only those with ``if: always()``."""
         outcome = Outcome()
         for step in steps:
             if outcome.failed and step.get("if") != "always()":
                 continue
             given = {k: _substituted(str(v), inputs, outcome.steps) for k, v in step.get("with", {}).items()}
             if "run" in step:
-                found = self._run(step, inputs, outcome.steps, folder)
+                result = self._run(step, inputs, outcome.steps, folder)
             elif step["uses"] in self.actions:
-                found = self.action(self.actions[step["uses"]], given)
+                result = self.action(self.actions[step["uses"]], given)
             else:
-                found = Outcome(dict(self.stubs[step["uses"]]))
-            outcome.summary, outcome.log = outcome.summary + found.summary, outcome.log + found.log
-            outcome.failed = outcome.failed or found.failed
+                result = Outcome(dict(self.stubs[step["uses"]]))
+            outcome.summary, outcome.log = outcome.summary + result.summary, outcome.log + result.log
+            outcome.failed = outcome.failed or result.failed
             if "id" in step:
-                outcome.steps[step["id"]] = found.outputs
+                outcome.steps[step["id"]] = result.outputs
         return outcome
 
     def _run(
@@ -104,7 +104,7 @@ class Runner:
 
 
 def _substituted(text: str, inputs: Mapping[str, str], steps: Mapping[str, Mapping[str, str]]) -> str:
-    """As the runner does: an output that a step did not set is empty; a step that there is not is an error here."""
+    """Substitute expressions as the runner does: an unset output is empty. An unknown step is an error here."""
 
     def value(match: re.Match[str]) -> str:
         words = match[1].split(".")
@@ -112,13 +112,13 @@ def _substituted(text: str, inputs: Mapping[str, str], steps: Mapping[str, Mappi
             return inputs[words[1]]
         if words[0] == "steps" and words[2] == "outputs" and len(words) == 4:
             return steps[words[1]].get(words[3], "")
-        raise AssertionError(f"expression {match[0]} is not understood")
+        raise AssertionError(f"unsupported expression {match[0]}")
 
     return _EXPRESSION.sub(value, text)
 
 
 def outside_environment(home: Path, *first_on_path: Path, **more: str) -> dict[str, str]:
-    """The variables of another repository's job: none of ours but what says where packages come from."""
+    """Return the variables of a job in another repository: of this process only those that configure pip."""
     named = ("PIP_", "SSL_", "LANG", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
     kept = {name: value for name, value in os.environ.items() if name.startswith(named)}
     kept["XDG_CONFIG_HOME"] = os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))

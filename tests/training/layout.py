@@ -1,4 +1,4 @@
-"""A small folder in TAU22 layout for the tests: tones that tell the scene, quick to make and to learn."""
+"""A small folder in TAU22 layout for the tests: one tone per scene, fast to write and easy to learn."""
 
 from __future__ import annotations
 

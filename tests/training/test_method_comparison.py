@@ -1,4 +1,4 @@
-"""The table of ways to teach: one row for each, paired by seed and clip, and only the targets differ."""
+"""The comparison of training methods: one row each, paired by seed and clip, differing in targets only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from tests.training.layout import write_layout
 from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.method_comparison import BASELINE, Way, _row, as_markdown, compare
+from tinyscene.training.method_comparison import BASELINE, Method, _row, as_markdown, compare
 from tinyscene.training.recipe import Recipe, TrainSettings
+from tinyscene.training.run import Run
 
 FEW = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
 RECIPE = Recipe(
@@ -32,19 +33,21 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Tau22.open(write_layout(folder / "tau", places=6, clips=1)).load(32_000, folder / "cache", progress=False)
 
 
-def test_every_way_has_a_row(dataset: Dataset, tmp_path: Path) -> None:
-    heard: list[tuple[str, int]] = []
+def run_in(dataset: Dataset, folder: Path, *, resume: bool = False) -> Run:
+    return Run(dataset, folder, seed=0, resume=resume, progress=False)
+
+
+def test_every_method_has_a_row(dataset: Dataset, tmp_path: Path) -> None:
+    students: list[tuple[str, int]] = []
     rows = compare(
         RECIPE,
-        dataset,
-        tmp_path,
+        run_in(dataset, tmp_path),
         seeds=(3, 4),
-        progress=False,
-        on_student=lambda name, seed, _: heard.append((name, seed)),
+        on_student=lambda name, seed, _: students.append((name, seed)),
     )
     names = [BASELINE, "single teacher", "mean", "P1 projection", "P1 gram", "P2 fusion"]
     assert [row.name for row in rows] == names
-    assert heard == [(name, seed) for name in names for seed in (3, 4)]
+    assert students == [(name, seed) for name in names for seed in (3, 4)]
     assert rows[0].gain == 0
     assert rows[0].gain_interval == (0, 0)
     assert rows[-1].note in {"z1", "z2", "z1+z2"}
@@ -59,36 +62,36 @@ def test_every_way_has_a_row(dataset: Dataset, tmp_path: Path) -> None:
         )
     assert len(budgets) == 1
     assert len(list(tmp_path.glob("*/run.json"))) == 12
-    again = compare(RECIPE, dataset, tmp_path, seeds=(3, 4), resume=True, progress=False)
+    again = compare(RECIPE, run_in(dataset, tmp_path, resume=True), seeds=(3, 4))
     assert again == rows
 
 
 def test_one_teacher_is_not_fused_and_none_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     alone = RECIPE.model_copy(update={"teachers": RECIPE.teachers[1:]})
-    rows = compare(alone, dataset, tmp_path, seeds=(0,), progress=False)
+    rows = compare(alone, run_in(dataset, tmp_path), seeds=(0,))
     assert "P2 fusion" not in [row.name for row in rows]
     with pytest.raises(TrainingError, match="has no teachers"):
-        compare(RECIPE.model_copy(update={"teachers": ()}), dataset, tmp_path / "x", seeds=(0,), progress=False)
+        compare(RECIPE.model_copy(update={"teachers": ()}), run_in(dataset, tmp_path / "x"), seeds=(0,))
 
 
-def test_only_the_ways_named_are_trained(dataset: Dataset, tmp_path: Path) -> None:
-    rows = compare(RECIPE, dataset, tmp_path, seeds=(0,), names=("mean",), progress=False)
+def test_only_the_named_methods_are_trained(dataset: Dataset, tmp_path: Path) -> None:
+    rows = compare(RECIPE, run_in(dataset, tmp_path), seeds=(0,), names=("mean",))
     assert [row.name for row in rows] == [BASELINE, "mean"]
     assert not list(tmp_path.glob("teachers/*/fold-*"))
-    with pytest.raises(TrainingError, match="way 'best': unknown"):
-        compare(RECIPE, dataset, tmp_path, seeds=(0,), names=("mean", "best"), resume=True, progress=False)
+    with pytest.raises(TrainingError, match="method 'best': unknown"):
+        compare(RECIPE, run_in(dataset, tmp_path, resume=True), seeds=(0,), names=("mean", "best"))
 
 
 def test_gains_are_paired() -> None:
-    """Places differ far more than ways do; pairing takes that out."""
+    """Places differ far more than methods do; pairing removes this variance."""
     rng = np.random.default_rng(0)
     places = np.repeat(np.arange(20), 50).astype(str)
     base = np.repeat(rng.random((1, 20)) < 0.5, 50, axis=1).astype(float)
     better = base.copy()
     better[0, ::10] = 1
-    row = _row(Way("mean", "equal weights", None, RECIPE), better, base, places)
+    row = _row(Method("mean", "equal weights", None, RECIPE), better, base, places)
     assert row.interval[1] - row.interval[0] > 0.3
     assert 0 < row.gain_interval[0] < row.gain < row.gain_interval[1] < 0.1
-    table = as_markdown([_row(Way(BASELINE, "labels alone", None, RECIPE), base, base, places), row])
+    table = as_markdown([_row(Method(BASELINE, "labels only", None, RECIPE), base, base, places), row])
     assert table.count("\n") == 3
     assert f"| {100 * row.gain:+.1f} ({100 * row.gain_interval[0]:+.1f} to" in table

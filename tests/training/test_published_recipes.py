@@ -1,6 +1,6 @@
-"""The recipes for the real data run on a tiny folder, as they are but for length and sizes.
+"""The published recipes on a tiny folder, unchanged except for length and sizes.
 
-At full size they are tried out by tests/export/commands/test_dry_run.py, among the slow tests.
+The slow tests in tests/export/commands/test_dry_run.py run them at full size.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tests.training.layout import write_layout
 from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.pipeline import train_student, train_teachers
 from tinyscene.training.recipe import Recipe, TrainSettings, load_recipe
+from tinyscene.training.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,10 @@ def shortened(recipe: Recipe) -> Recipe:
 @pytest.mark.parametrize("name", ["cpm23", "dcase25-baseline", "p1-dfm", "p1-ssfm", "p2-ensemble"])
 def test_every_stage_runs(name: str, dataset: Dataset, tmp_path: Path) -> None:
     recipe = shortened(load_recipe(name))
-    targets = None
+    targets, run = None, Run(dataset, tmp_path, seed=0, progress=False)
     if recipe.teachers:
-        targets, report = train_teachers(recipe, dataset, tmp_path, seed=0, progress=False)
+        targets, report = train_teachers(recipe, run)
         assert bool(report.fusion) == (name == "p2-ensemble")
-    student = train_student(recipe, dataset, tmp_path, soft_targets=targets, seed=0, progress=False)
+    student = train_student(recipe, run, soft_targets=targets)
     assert ("feature_loss" in student.fit.history[0]) == name.startswith("p1-")
     assert np.isfinite(student.logits).all()

@@ -1,4 +1,4 @@
-"""Recipes: the known ones load, wrong ones name the field, schedules follow their formulas."""
+"""Recipes: known ones load, errors name the field, schedules follow their formulas."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_teachers_of_the_demo_are_a_wider_cp_mobile_and_a_cp_resnet() -> None:
         ("model: cpm24", "cpm23-8"),
         ("model: {base_channel: 8}", "field 'model': base_channel: Extra"),
         ("model: {strides: {b9: [1, 2]}}", "field 'model': strides: unknown block 'b9'"),
-        ("model: {padding: same}", "padding is no size"),
+        ("model: {padding: same}", "padding is not a size"),
         ("model: 8", "field 'model'"),
         ("frontend: mfcc", "dcase25"),
         ("augment: {mixstyle_p: 2}", "field 'augment.mixstyle_p'"),
@@ -72,14 +72,14 @@ def test_errors_name_the_field(change: str, says: str, tmp_path: Path) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_unknown_recipes_list_the_known(tmp_path: Path) -> None:
+def test_unknown_recipes_list_known_ones(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="demo"):
         load_recipe("nonsense")
     with pytest.raises(TrainingError, match="no such recipe file"):
         load_recipe(str(tmp_path / "none.yaml"))
 
 
-def test_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_a_recipe_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text((RECIPES / "demo.yaml").read_text())
     assert load_recipe(str(path)).model_copy(update={"name": "demo"}) == load_recipe("demo")

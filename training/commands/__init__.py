@@ -1,1 +1,1 @@
-"""Sub-commands that make data and train and evaluate networks."""
+"""Sub-commands that create data, train and evaluate networks."""

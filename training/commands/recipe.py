@@ -1,29 +1,43 @@
-"""``tinyscene recipe fit``: sizes of a student that fill a budget, and a recipe with the best of them."""
+"""``tinyscene recipe fit``: search CP-Mobile sizes for a budget, and write a recipe with the best.
+
+Refuses a reference recipe whose student is no CP-Mobile, and budgets that no network of the grid satisfies.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Overwrite, Quiet, in_a_folder
 
-from .train import named_recipes
+from .options import named_recipes
 
 if TYPE_CHECKING:
+    from ..models.config import ModelConfig
     from ..planning.width_search import Candidate
     from ..recipe import Recipe
 
 
+@dataclass(frozen=True, kw_only=True)
+class BudgetOptions:
+    """Limits on the int8 network."""
+
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="Size: 128kB (1000 B each), 125KiB, 128000.")] = "128kB"
+    max_macs: Annotated[str, typer.Option(metavar="COUNT", help="MACs per clip: 30M, 29.4e6.")] = "30M"
+
+
+@grouped
 def fit(
-    max_size: Annotated[str, typer.Option(metavar="SIZE", help="128kB (1000 B each), 125KiB, 128000.")] = "128kB",
-    max_macs: Annotated[str, typer.Option(metavar="COUNT", help="Per clip: 30M, 29.4e6.")] = "30M",
+    limits: BudgetOptions,
     like: Annotated[
         str,
-        typer.Option(metavar="RECIPE", help="Whose shape and training are kept.", autocompletion=named_recipes),
+        typer.Option(metavar="RECIPE", help="Recipe whose shape and training to keep.", autocompletion=named_recipes),
     ] = "cpm23",
-    classes: Annotated[int, typer.Option(metavar="N", min=2, help="Scenes to tell apart.")] = 10,
+    classes: Annotated[int, typer.Option(metavar="N", min=2, help="Number of classes.")] = 10,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Recipe to write, .yaml.", callback=in_a_folder)
     ] = None,
@@ -31,10 +45,10 @@ def fit(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Propose CP-Mobile sizes that fill a budget of int8 bytes and MACs, shaped like those of a known recipe.
+    """Find CP-Mobile sizes that fill a budget of int8 bytes and MACs, similar in shape to a known recipe.
 
-    Counted exactly, by the rule dcase with BatchNorm folded, as 'check' counts a bundle. Of all networks that fill the
-    budget, the most similar in multiplier, expansion and strides comes first; --out writes a recipe with it.
+    Counts are exact, by the rule dcase with BatchNorm folded, as in 'check'. Of all networks that fill the budget, the
+    most similar in multiplier, expansion and strides comes first; --out writes a recipe with it.
     """
     import json
 
@@ -45,35 +59,45 @@ def fit(
     from ..planning.width_search import fit_budget
     from ..recipe import load_recipe
 
-    recipe, budget = load_recipe(like), Budget(max_bytes=parse_size(max_size), max_macs=parse_count(max_macs))
-    if out is not None and (out.suffix not in (".yaml", ".yml") or (out.exists() and not overwrite)):
-        step = "give --overwrite or another --out" if out.exists() else "end its name in .yaml"
-        raise TrainingError(
-            str(out), "is there already" if out.exists() else "not the name of a recipe", next_step=step
-        )
+    recipe = load_recipe(like)
+    budget = Budget(max_bytes=parse_size(limits.max_size), max_macs=parse_count(limits.max_macs))
+    if out is not None:
+        _require_new_recipe(out, overwrite)
     sizes, frontend = recipe.sizes(), preset(recipe.frontend)
     if sizes is None or sizes.arch != "cp_mobile":
-        raise TrainingError(f"recipe '{like}'", "has no CP-Mobile for a student", got=recipe.network)
-    found = fit_budget(sizes, frontend, budget, n_classes=classes)
+        raise TrainingError(
+            f"recipe '{like}'", "its student is no CP-Mobile", got=recipe.network, next_step="name another with --like"
+        )
+    candidates = fit_budget(sizes, frontend, budget, n_classes=classes)
     if out is not None:
-        _write(out, recipe, found[0], f"tinyscene recipe fit --max-size {max_size} --max-macs {max_macs} --like {like}")
+        flags = f"--max-size {limits.max_size} --max-macs {limits.max_macs} --like {like}"
+        _write(out, recipe, candidates[0], f"tinyscene recipe fit {flags}")
     if as_json:
-        limits = {"max_bytes": budget.max_bytes, "max_macs": budget.max_macs}
-        record = {"like": like, "frontend": frontend.name, "classes": classes, **limits, "rule": "dcase"}
-        candidates = [_record(each) for each in found]
-        typer.echo(json.dumps({**record, "rule_text": RULES["dcase"], "candidates": candidates}, indent=1))
+        record = {"like": like, "frontend": frontend.name, "classes": classes}
+        record |= {"max_bytes": budget.max_bytes, "max_macs": budget.max_macs}
+        record |= {"rule": "dcase", "rule_text": RULES["dcase"]}
+        typer.echo(json.dumps({**record, "candidates": [_record(each) for each in candidates]}, indent=1))
         return
     shape = f"{frontend.n_mels}x{frontend.n_frames}, {classes} classes"
-    typer.echo(f"like {like} ({_words(sizes)}), front end {frontend.name}, {shape}")
-    for line in _table(found, budget.max_bytes, budget.max_macs):
+    typer.echo(f"like {like} ({_shape(sizes)}), front end {frontend.name}, {shape}")
+    for line in _table(candidates, budget.max_bytes, budget.max_macs):
         typer.echo(line)
     typer.echo(f"int8 with BatchNorm folded, rule dcase: {RULES['dcase']}")
     if out is not None:
-        typer.echo(f"{out}: recipe '{like}' with the first of them")
+        typer.echo(f"{out}: recipe '{like}' with the first network")
 
 
-def model_of(candidate: Candidate) -> dict[str, Any]:
-    """Its sizes as the field ``model`` of a recipe takes them."""
+def _require_new_recipe(out: Path, overwrite: bool) -> None:
+    from ..errors import TrainingError
+
+    if out.exists() and not overwrite:
+        raise TrainingError(str(out), "already exists", next_step="give --overwrite or another --out")
+    if out.suffix not in (".yaml", ".yml"):
+        raise TrainingError(str(out), "not a file name of a recipe", next_step="use a name that ends in .yaml")
+
+
+def model_of(candidate: Candidate) -> dict[str, object]:
+    """The sizes for the field ``model`` of a recipe."""
     config = candidate.config
     return {
         "base_channels": config.base_channels,
@@ -84,14 +108,14 @@ def model_of(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _record(candidate: Candidate) -> dict[str, Any]:
+def _record(candidate: Candidate) -> dict[str, object]:
     figures = {"bytes": candidate.n_bytes, "macs": candidate.macs}
     return {"model": model_of(candidate), **figures, "fill": candidate.fill, "distance_octaves": candidate.distance}
 
 
-def _table(found: tuple[Candidate, ...], max_bytes: int, max_macs: int) -> list[str]:
+def _table(candidates: tuple[Candidate, ...], max_bytes: int, max_macs: int) -> list[str]:
     lines = ["  base  multiplier  expansion    bytes   share        MACs   share  distance  strides (freq x time)"]
-    for each in found:
+    for each in candidates:
         c = each.config
         sizes = f"{c.base_channels:6d}{c.channels_multiplier:12g}{c.expansion_rate:11g}"
         size = f"{each.n_bytes:9,d}{each.n_bytes / max_bytes:8.1%}"
@@ -100,7 +124,7 @@ def _table(found: tuple[Candidate, ...], max_bytes: int, max_macs: int) -> list[
     return lines
 
 
-def _words(config: Any) -> str:
+def _shape(config: ModelConfig) -> str:
     return f"{config.channels_multiplier:g}, {config.expansion_rate:g}, {_strides(config.strides)}"
 
 

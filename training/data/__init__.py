@@ -1,1 +1,1 @@
-"""Folders in the layout of TAU Urban Acoustic Scenes 2022 Mobile: read, checked, decoded, written."""
+"""Folders in the layout of TAU Urban Acoustic Scenes 2022 Mobile: reading, checking, decoding, writing."""

@@ -1,9 +1,9 @@
-"""Decoding of clips: WAV files to int16 at the front end's rate, in parallel, once, kept on disk.
+"""Decode clips: WAV files to int16 at the front end's sample rate, in parallel, once, cached on disk.
 
-The cache is one memory-mapped .npy beside the checksums of its blocks, named by the rate and a digest of the files'
-names, sizes and times. An interrupted decoding goes on where it stopped, two processes take turns, and every block is
-checked when the cache is opened. Refuses, before the first clip is decoded, a disk with too little space, and, in one
-message, files that do not decode, are not one second long, hold NaN, or have another rate than the rest.
+The cache is one memory-mapped .npy with a file of block checksums, named by the rate and a digest of the files' names,
+sizes and times. An interrupted decoding continues with the next block, a lock admits one process at a time, and every
+block is verified when the cache is opened. Refuses, before the first clip is decoded, a disk with too little space,
+and, in one message, files that do not decode, are not one second long, contain NaN, or differ in sample rate.
 """
 
 from __future__ import annotations
@@ -18,28 +18,25 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
+from tinyscene.runtime.arrays import I16
 from tinyscene.runtime.audio import to_int16
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
 from .faults import Fault, refusal
-
-if TYPE_CHECKING:
-    from tinyscene.runtime.arrays import I16
-
-    from .split_files import Record
+from .split_files import Record
 
 CLIP_SECONDS = 1.0
 TOLERANCE_SECONDS = 0.05
-PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"}  # can hold no NaN, and no code that does not decode
-BLOCK_CLIPS = 256  # decoded, checked and, after an interruption, lost together: 16 MB at 32 kHz
-SPARE_BYTES = 100_000_000  # left free for checkpoints and logs
+PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"}  # cannot represent NaN; every code decodes
+BLOCK_CLIPS = 256  # unit of checksums and of resuming: 16 MB at 32 kHz
+SPARE_BYTES = 100_000_000  # kept free for checkpoints and logs
 
 
 def load_waveforms(
@@ -51,7 +48,7 @@ def load_waveforms(
         return np.zeros((0, samples), np.int16)
     path = cache_dir / cache_name(folder, records, sample_rate_hz)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with _alone(cache_dir):
+    with _locked(cache_dir):
         if not path.is_file():
             _refuse_small_disk(path, (len(records), samples))
             faults = clip_faults(folder, records, progress=progress)
@@ -63,20 +60,20 @@ def load_waveforms(
 
 
 def clip_faults(folder: Path, records: Sequence[Record], *, progress: bool = True) -> list[Fault]:
-    """What is wrong with files that are there, by their headers; those of unusual coding are decoded."""
+    """Faults of existing files, from their headers; files of other encodings than integer PCM are decoded."""
     faults: list[Fault] = []
     rates: dict[str, int] = {}
 
-    def look(record: Record) -> None:
-        rate, found = _look(folder / record.filename)
+    def inspect(record: Record) -> None:
+        rate, fault = _inspected(folder / record.filename)
         if rate is not None:
             rates[record.filename] = rate
-        if found is not None:
-            faults.append(Fault(found.kind, f"{record.filename} {found.what}"))
+        if fault is not None:
+            faults.append(Fault(fault.kind, f"{record.filename} {fault.what}"))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for block in bar(_blocks(len(records)), "reading headers", shown=progress):
-            list(pool.map(look, records[block.start : block.stop]))
+            list(pool.map(inspect, records[block.start : block.stop]))
     common = Counter(rates.values()).most_common(1)
     faults += [
         Fault("sample rate", f"{name} has {rate:,} Hz, the others have {common[0][0]:,} Hz")
@@ -86,8 +83,8 @@ def clip_faults(folder: Path, records: Sequence[Record], *, progress: bool = Tru
     return sorted(faults, key=lambda fault: fault.what)
 
 
-def _look(path: Path) -> tuple[int | None, Fault | None]:
-    """The sample rate of a file, if it has any, and what is wrong with it by itself."""
+def _inspected(path: Path) -> tuple[int | None, Fault | None]:
+    """The sample rate of a file, if it can be read, and its fault, if any."""
     try:
         with soundfile.SoundFile(path) as file:
             rate, frames = file.samplerate, file.frames
@@ -98,16 +95,18 @@ def _look(path: Path) -> tuple[int | None, Fault | None]:
     if abs(seconds - CLIP_SECONDS) > TOLERANCE_SECONDS:
         return rate, Fault("not one second", f"is {seconds:.2f} s long, not {CLIP_SECONDS:g} s")
     if audio is not None and not np.isfinite(audio).all():
-        return rate, Fault("not finite", "holds NaN or infinity")
+        return rate, Fault("not finite", "contains NaN or infinity")
     return rate, None
 
 
 def read_clip(path: Path, sample_rate_hz: int) -> I16:
-    """One clip, int16 (samples,), cut or padded to one second; raises TrainingError if it does not decode any more."""
+    """One clip, int16 (samples,), cut or padded to one second; raises TrainingError if it cannot be decoded."""
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise TrainingError(str(path), "cannot be decoded", got=error, next_step="'tinyscene data check'") from error
+        raise TrainingError(
+            str(path), "cannot be decoded", got=error, next_step="run 'tinyscene data check'"
+        ) from error
     mono = audio.mean(axis=1)
     if rate != sample_rate_hz:
         mono = soxr.resample(mono, rate, sample_rate_hz)
@@ -117,9 +116,9 @@ def read_clip(path: Path, sample_rate_hz: int) -> I16:
 
 
 def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, progress: bool) -> None:
-    """Write the cache block by block, those that an earlier call finished left out."""
+    """Write the cache block by block, except the blocks that an interrupted call completed."""
     part, journal = path.with_suffix(".part"), _checksums(path)
-    clips, done = _go_on(part, journal, (len(records), int(rate * CLIP_SECONDS)))
+    clips, done = _continued(part, journal, (len(records), int(rate * CLIP_SECONDS)))
 
     def decode(index: int) -> None:
         clips[index] = read_clip(folder / records[index].filename, rate)
@@ -133,22 +132,22 @@ def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, prog
     os.replace(part, path)
 
 
-def _go_on(part: Path, journal: Path, shape: tuple[int, int]) -> tuple[I16, int]:
-    """The array to write and how many of its blocks are there already."""
+def _continued(part: Path, journal: Path, shape: tuple[int, int]) -> tuple[np.memmap[Any, np.dtype[np.int16]], int]:
+    """The array to write, and the number of its blocks that are complete."""
     if part.is_file() and journal.is_file():
-        clips: I16 = np.lib.format.open_memmap(part, mode="r+")
-        noted = journal.read_text().splitlines()
-        found = zip(noted, _blocks(len(clips)), strict=False)
-        done = next((i for i, (sum_, block) in enumerate(found) if sum_ != _checksum(clips, block)), len(noted))
-        journal.write_text("".join(f"{line}\n" for line in noted[:done]))
+        clips = np.lib.format.open_memmap(part, mode="r+")
+        checksums = journal.read_text().splitlines()
+        pairs = zip(checksums, _blocks(len(clips)), strict=False)
+        done = next((i for i, (crc, block) in enumerate(pairs) if crc != _checksum(clips, block)), len(checksums))
+        journal.write_text("".join(f"{line}\n" for line in checksums[:done]))
         return clips, done
     clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.int16, shape=shape)
-    journal.write_text("")  # last: a part without its journal is begun anew
+    journal.write_text("")  # last: a part without a journal is started again
     return clips, 0
 
 
 def _refuse_small_disk(path: Path, shape: tuple[int, int]) -> None:
-    """Raises TrainingError for lack of space, unless a decoding that was interrupted has taken it already."""
+    """Raises TrainingError for lack of space, unless an interrupted decoding has already allocated it."""
     needed, free = 2 * shape[0] * shape[1] + SPARE_BYTES, shutil.disk_usage(path.parent).free
     if needed > free and not path.with_suffix(".part").is_file():
         raise TrainingError(
@@ -156,23 +155,23 @@ def _refuse_small_disk(path: Path, shape: tuple[int, int]) -> None:
             "not enough space for the decoded clips",
             expected=f"{needed / 1e9:.1f} GB",
             got=f"{free / 1e9:.1f} GB free",
-            next_step="make room, or put the run folder on another disk",
+            next_step="free some space, or put the run folder on another disk",
         )
 
 
 def _checked(path: Path, shape: tuple[int, int], progress: bool) -> I16:
-    """The finished cache, every block of it compared with its checksum."""
+    """The complete cache, every block verified by its checksum."""
     damaged = TrainingError(str(path), "the decoded clips are damaged", next_step="remove this file to decode again")
     try:
         clips: I16 = np.load(path, mmap_mode="r")
-        noted = _checksums(path).read_text().splitlines()
+        checksums = _checksums(path).read_text().splitlines()
     except (OSError, ValueError) as error:
         raise damaged from error
     blocks = _blocks(shape[0])
-    if clips.shape != shape or clips.dtype != np.int16 or len(noted) != len(blocks):
+    if clips.shape != shape or clips.dtype != np.int16 or len(checksums) != len(blocks):
         raise damaged
-    for sum_, block in zip(noted, bar(blocks, "checking clips", shown=progress), strict=True):
-        if _checksum(clips, block) != sum_:
+    for crc, block in zip(checksums, bar(blocks, "checking clips", shown=progress), strict=True):
+        if _checksum(clips, block) != crc:
             raise damaged
     return clips
 
@@ -182,7 +181,7 @@ def _checksums(path: Path) -> Path:
 
 
 def _checksum(clips: I16, block: range) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(clips[block.start : block.stop])):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(clips[block.start : block.stop]).data):08x}"
 
 
 def _blocks(count: int) -> list[range]:
@@ -190,8 +189,8 @@ def _blocks(count: int) -> list[range]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time works in this cache folder; the lock dies with its process."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Admit one process at a time to this cache folder; the lock ends with its process."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -201,7 +200,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def cache_name(folder: Path, records: Sequence[Record], rate: int) -> str:
-    """The name of the cache of these clips at this rate, wherever they lie; files that are not there count too."""
+    """File name of the cache of these clips at this rate, independent of their folder; missing files are included."""
     digest = hashlib.sha256()
     for r in records:
         try:

@@ -1,8 +1,8 @@
-"""What is wrong with a data set: found before the first step, and all of it said together.
+"""Faults of a data set: found before the first training step, and reported together.
 
-:mod:`tinyscene.training.data.split_files` finds what is wrong with the split files,
-:mod:`tinyscene.training.data.decode` with the clips, :mod:`tinyscene.training.data.caches` with what a run folder kept
-of other clips; :func:`tinyscene.training.data.tau22.inspect` puts it into one list.
+:mod:`tinyscene.training.data.split_files` checks the split files, :mod:`tinyscene.training.data.decode` the clips,
+:mod:`tinyscene.training.data.caches` the caches in a run folder; :func:`tinyscene.training.data.tau22.inspect` collects
+all faults in one list.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from ..errors import TrainingError
 
 SHOWN = 3
-# Kinds in the order in which they are listed; what is wrong with the tables may explain what is wrong with the clips.
+# Kinds in the order in which they are listed; a fault of the tables may explain faults of the clips.
 KINDS = (
     "split file",
     "file name",
     "label",
     "device",
     "duplicate",
-    "part not whole",
+    "part not complete",
     "missing file",
     "not decodable",
     "not one second",
@@ -34,19 +34,19 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: its kind, one of ``KINDS``, and a line that names file or scene and says what it is."""
+    """One fault: its kind, one of ``KINDS``, and a line that names the file or scene and describes it."""
 
     kind: str
     what: str
 
 
 def by_kind(faults: Sequence[Fault]) -> dict[str, list[str]]:
-    """The lines of each kind there is, in the order of ``KINDS``."""
-    return {kind: found for kind in KINDS if (found := [fault.what for fault in faults if fault.kind == kind])}
+    """The lines of each kind that occurs, in the order of ``KINDS``."""
+    return {kind: lines for kind in KINDS if (lines := [fault.what for fault in faults if fault.kind == kind])}
 
 
 def refusal(folder: Path, faults: Sequence[Fault]) -> TrainingError:
-    """How many faults of which kind there are, the first few, and the command that lists them all."""
+    """The number of faults of each kind, the first few, and the command that lists them all."""
     counts = Counter(fault.kind for fault in faults)
     kinds = ", ".join(f"{kind} {counts[kind]}" for kind in KINDS if counts[kind])
     first = "; ".join(fault.what for fault in faults[:SHOWN])

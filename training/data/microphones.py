@@ -1,7 +1,8 @@
 """Simulated recording devices: a microphone's band limits and resonances, its level, noise floor and soft clipping.
 
-A device is drawn from its name alone, so that ``s4`` is the same everywhere. Device ``a`` is the reference and changes
-nothing but adds a faint noise floor. Measured responses can be read from a folder; one without WAV files is refused.
+The parameters of a device are drawn from its name only, so that ``s4`` is the same everywhere. Device ``a`` is the
+reference and adds a faint noise floor only. Measured responses can be read from a folder. Refuses a folder without WAV
+files, and responses that are silent or contain NaN.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
-from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.arrays import F32, F64
 
 from ..errors import TrainingError
 
@@ -77,20 +77,21 @@ def impulse_response(unit: Device, sample_rate_hz: int) -> F32:
     fade = np.ones(taps)
     fade[taps // 2 :] = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, taps - taps // 2))
     response = response[:taps] * fade
-    return (response / np.sqrt((response**2).sum())).astype(np.float32)
+    taps_f32: F32 = (response / np.sqrt((response**2).sum())).astype(np.float32)
+    return taps_f32
 
 
 def impulse_responses(count: int, sample_rate_hz: int) -> F32:
-    """Responses of ``count`` microphones for training, float32 (count, taps); none is a device of the data."""
+    """Responses of ``count`` simulated microphones, float32 (count, taps); none is a device of the data."""
     return np.stack([impulse_response(device(f"augmentation {i}"), sample_rate_hz) for i in range(count)])
 
 
 def measured_responses(folder: Path, sample_rate_hz: int) -> F32:
-    """Responses of the WAV files in ``folder`` in the order of their names, float32 (count, taps), of unit energy each.
+    """Responses of the WAV files in ``folder`` in the order of their names, float32 (count, taps), each of unit energy.
 
-    They are mixed down, resampled, and cut or padded to the longest, at most a tenth of a second. Raises TrainingError.
+    They are mixed down, resampled, and padded to the longest, at most a tenth of a second. Raises TrainingError.
     """
-    found = []
+    responses = []
     for path in sorted(folder.glob("*.wav")):
         try:
             audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -98,37 +99,38 @@ def measured_responses(folder: Path, sample_rate_hz: int) -> F32:
             raise TrainingError(str(path), "not a readable impulse response", got=error) from error
         response = soxr.resample(audio.mean(axis=1), rate, sample_rate_hz)[: sample_rate_hz // 10]
         if not np.isfinite(response).all() or not response.any():
-            raise TrainingError(str(path), "a silent impulse response, or one with NaN", next_step="remove the file")
-        found.append(response / np.sqrt((response**2).sum()))
-    if not found:
+            raise TrainingError(str(path), "a response that is silent or contains NaN", next_step="remove the file")
+        responses.append(response / np.sqrt((response**2).sum()))
+    if not responses:
         raise TrainingError(
             str(folder),
             "no impulse responses",
             expected="a folder of WAV files",
             got="no such folder" if not folder.is_dir() else "no WAV file",
-            next_step="name another in augment.device_irs, or leave it out",
+            next_step="name another folder in augment.device_irs, or omit the field",
         )
-    taps = max(len(response) for response in found)
-    return np.stack([np.pad(response, (0, taps - len(response))) for response in found]).astype(np.float32)
+    taps = max(len(response) for response in responses)
+    return np.stack([np.pad(response, (0, taps - len(response))) for response in responses]).astype(np.float32)
 
 
 def record(samples: F32, unit: Device, sample_rate_hz: int, rng: np.random.Generator) -> F32:
-    """``samples`` (n,) in [-1, 1] as ``unit`` would have recorded them, same length, within [-1, 1]."""
+    """``samples`` (n,) in [-1, 1] as recorded by ``unit``: same length, within [-1, 1]."""
     taps = impulse_response(unit, sample_rate_hz)
     if unit.name == "a":
         taps = np.ones(1, np.float32)
     size = 1 << (len(samples) + len(taps) - 2).bit_length()
-    heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(taps, size), size)[: len(samples)]
-    heard = heard * 10 ** (unit.gain_db / 20)
+    recorded = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(taps, size), size)[: len(samples)]
+    recorded = recorded * 10 ** (unit.gain_db / 20)
     if unit.drive:
-        heard = np.tanh(heard * (1 + unit.drive)) / (1 + unit.drive)
-    heard = heard + 10 ** (unit.noise_db / 20) * rng.standard_normal(len(samples))
-    return np.clip(heard, -1.0, 1.0).astype(np.float32)
+        recorded = np.tanh(recorded * (1 + unit.drive)) / (1 + unit.drive)
+    recorded = recorded + 10 ** (unit.noise_db / 20) * rng.standard_normal(len(samples))
+    return np.clip(recorded, -1.0, 1.0).astype(np.float32)
 
 
-def _minimum_phase(log_magnitude: npt.NDArray[np.float64], n_fft: int) -> npt.NDArray[np.float64]:
-    """Impulse response of that natural-log magnitude with all energy as early as possible (folded cepstrum)."""
+def _minimum_phase(log_magnitude: F64, n_fft: int) -> F64:
+    """Minimum-phase impulse response of a natural-log magnitude spectrum (folded cepstrum)."""
     cepstrum = np.fft.irfft(log_magnitude, n_fft)
     cepstrum[1 : n_fft // 2] *= 2
     cepstrum[n_fft // 2 + 1 :] = 0
-    return np.fft.irfft(np.exp(np.fft.rfft(cepstrum)), n_fft)
+    response: F64 = np.fft.irfft(np.exp(np.fft.rfft(cepstrum)), n_fft)
+    return response

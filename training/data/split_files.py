@@ -1,10 +1,10 @@
-"""The split files of a folder in TAU22 layout: the clips they name, and everything that is wrong with them.
+"""Read the split files of a folder in TAU22 layout: the clips they list, and all their faults.
 
 ``audio/scene-city-location-segment-sub-device.wav`` with ``evaluation_setup/fold1_train.csv`` and
 ``fold1_evaluate.csv`` (tab separated, columns ``filename`` and ``scene_label``), or ``split_setup/splitN.csv`` for a
-part of the training clips. Refuses a folder without these files at once; all else is listed: missing columns and clips,
-duplicates, names that do not parse or contradict their label, unknown devices, scenes that one part has and another has
-not, and parts of the published set that are not whole.
+subset of the training clips. Refuses a folder without these files; all other faults are listed: missing columns and
+clips, duplicates, names that do not parse or contradict their label, unknown devices, scenes that occur in one part
+only, and incomplete parts of the published set.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import TrainingError
 from .faults import Fault
 
 DEVICE = re.compile(r"[abc]|s[1-9][0-9]?")
-# Clips of the published parts; whoever has one of these numbers has the published set, and then all must fit.
+# Clips of the published parts; a folder with one of these counts is the published set, and then all must match.
 PUBLISHED_TEST = 29_680
 PUBLISHED_TRAIN = {5: 6_980, 10: 13_960, 25: 34_900, 50: 69_800, 100: 139_620}
 
@@ -38,13 +38,13 @@ class Record:
 
     @property
     def place(self) -> str:
-        """City and location: what separates training from validation."""
+        """City and location: a place belongs to one part only."""
         return f"{self.city}-{self.location}"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The clips of both parts whose rows can be read, those of them that are on disk, and what is wrong."""
+    """The clips of both parts whose rows can be read, those of them whose file exists, and the faults."""
 
     train: tuple[Record, ...]
     test: tuple[Record, ...]
@@ -55,7 +55,7 @@ class Tables:
 def read_tables(folder: Path, subset: int = 100) -> Tables:
     """Read the split files; ``subset`` is the percentage of training clips (100, or N of ``splitN.csv``).
 
-    Raises TrainingError only if there are none.
+    Raises TrainingError only if they do not exist.
     """
     train_csv, test_csv = _split_files(folder, subset)
     faults: list[Fault] = []
@@ -63,16 +63,16 @@ def read_tables(folder: Path, subset: int = 100) -> Tables:
     both = {r.filename: r for r in (*train, *test)}
     in_both = sorted({r.filename for r in train} & {r.filename for r in test})
     faults += [Fault("duplicate", f"{name} is in the training and the test part") for name in in_both]
-    faults += _scenes_apart({r.scene for r in train}, {r.scene for r in test})
-    faults += _not_whole(len(train), len(test), subset)
+    faults += _unmatched_scenes({r.scene for r in train}, {r.scene for r in test})
+    faults += _incomplete_parts(len(train), len(test), subset)
     audio = folder / "audio"
-    there = {f"audio/{path.name}" for path in audio.iterdir()} if audio.is_dir() else set()
-    faults += [Fault("missing file", f"no file {name}") for name in both if name not in there]
-    return Tables(train, test, tuple(r for name, r in both.items() if name in there), tuple(faults))
+    files = {f"audio/{path.name}" for path in audio.iterdir()} if audio.is_dir() else set()
+    faults += [Fault("missing file", f"no file {name}") for name in both if name not in files]
+    return Tables(train, test, tuple(r for name, r in both.items() if name in files), tuple(faults))
 
 
 def read_split(path: Path, faults: list[Fault]) -> tuple[Record, ...]:
-    """Records of one labelled split file, in file order; what is wrong with the others is appended to ``faults``."""
+    """Records of one labelled split file, in file order; faults of the other rows are appended to ``faults``."""
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -88,11 +88,11 @@ def read_split(path: Path, faults: list[Fault]) -> tuple[Record, ...]:
     for number, row in enumerate(rows[1:], start=2):
         if not row:
             continue
-        found = _parse_row(header, row)
-        if isinstance(found, Record):
-            records.append(found)
+        parsed = _parse_row(header, row)
+        if isinstance(parsed, Record):
+            records.append(parsed)
         else:
-            faults.append(Fault(found.kind, f"{path.name} line {number}: {found.what}"))
+            faults.append(Fault(parsed.kind, f"{path.name} line {number}: {parsed.what}"))
     repeated = [name for name, n in Counter(r.filename for r in records).items() if n > 1]
     faults += [Fault("duplicate", f"{path.name}: {name} occurs more than once") for name in repeated]
     if len(rows) < 2:
@@ -101,7 +101,7 @@ def read_split(path: Path, faults: list[Fault]) -> tuple[Record, ...]:
 
 
 def _parse_row(header: list[str], row: list[str]) -> Record | Fault:
-    """The clip of one row, or what is wrong with it."""
+    """The clip of one row, or its fault."""
     if len(row) != len(header):
         return Fault("split file", f"{len(row)} columns, not {len(header)}")
     filename, scene = row[header.index("filename")], row[header.index("scene_label")]
@@ -118,41 +118,45 @@ def _parse_row(header: list[str], row: list[str]) -> Record | Fault:
     return Record(filename, *parts)
 
 
-def _scenes_apart(trained: set[str], tested: set[str]) -> list[Fault]:
-    """Scenes that one part lacks; a part that holds nothing at all has been named already."""
-    found = []
+def _unmatched_scenes(trained: set[str], tested: set[str]) -> list[Fault]:
+    """Scenes that occur in one part only; an empty part has a fault of its own."""
+    faults = []
     if trained:
-        found += [f"test scene '{scene}' never occurs in training" for scene in sorted(tested - trained)]
+        faults += [f"scene '{scene}' of the test part does not occur in training" for scene in sorted(tested - trained)]
     if tested:
-        found += [f"scene '{scene}' never occurs in the test" for scene in sorted(trained - tested)]
+        faults += [f"scene '{scene}' does not occur in the test part" for scene in sorted(trained - tested)]
     if len(trained) < 2:
-        found.append(f"training needs two scenes or more, found {sorted(trained)}")
-    return [Fault("label", what) for what in found]
+        faults.append(f"training needs at least two scenes, got {sorted(trained)}")
+    return [Fault("label", what) for what in faults]
 
 
-def _not_whole(train: int, test: int, subset: int) -> list[Fault]:
-    """What is wrong with the counts, if one of them is that of the published set."""
+def _incomplete_parts(train: int, test: int, subset: int) -> list[Fault]:
+    """A fault if one count is that of the published set and the other is not."""
     published = PUBLISHED_TRAIN.get(subset)
     if (test == PUBLISHED_TEST) == (train == published) or published is None:
         return []
     wrong, got, right = ("test", test, PUBLISHED_TEST) if train == published else ("training", train, published)
-    return [Fault("part not whole", f"the {wrong} part has {got:,} clips, the published one {right:,}")]
+    return [Fault("part not complete", f"the {wrong} part has {got:,} clips, the published one {right:,}")]
 
 
 def _split_files(folder: Path, subset: int) -> tuple[Path, Path]:
-    """Training and test file; raises TrainingError if the folder has none."""
+    """Training and test file; raises TrainingError if one is missing."""
     trains = [folder / "split_setup" / f"split{subset}.csv"]
     if subset == 100:
         trains.insert(0, folder / "evaluation_setup" / "fold1_train.csv")
     tests = [folder / "evaluation_setup" / "fold1_evaluate.csv", folder / "split_setup" / "test.csv"]
-    found = [next((path for path in paths if path.is_file()), None) for paths in (trains, tests)]
-    for path, paths in zip(found, (trains, tests), strict=True):
-        if path is None:
-            raise TrainingError(
-                str(folder),
-                "not a folder in TAU22 layout",
-                expected=f"{paths[0].relative_to(folder)}, tab separated",
-                got="no such folder" if not folder.is_dir() else "no such file",
-                next_step="give the dataset's folder, or make one with 'tinyscene data cut' or 'data synth'",
-            )
-    return found[0], found[1]  # type: ignore[return-value]
+    return _first_file(trains, folder), _first_file(tests, folder)
+
+
+def _first_file(paths: list[Path], folder: Path) -> Path:
+    """The first path that is a file; raises TrainingError if none is."""
+    for path in paths:
+        if path.is_file():
+            return path
+    raise TrainingError(
+        str(folder),
+        "not a folder in TAU22 layout",
+        expected=f"{paths[0].relative_to(folder)}, tab separated",
+        got="no such folder" if not folder.is_dir() else "no such file",
+        next_step="give the dataset's folder, or create one with 'tinyscene data cut' or 'tinyscene data synth'",
+    )

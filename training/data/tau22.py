@@ -1,8 +1,8 @@
-"""The one reader of data: a folder in the layout of TAU Urban Acoustic Scenes 2022 Mobile, split and decoded.
+"""The reader of data sets: a folder in the layout of TAU Urban Acoustic Scenes 2022 Mobile, split and decoded.
 
-Refuses, in one message, a folder with anything wrong: what :mod:`tinyscene.training.data.split_files` says of its split
-files, :mod:`tinyscene.training.data.decode` of its clips, and :mod:`tinyscene.training.data.caches` of what an earlier
-run kept.
+Refuses a folder with faults, in one message: those that :mod:`tinyscene.training.data.split_files` finds in the split
+files, :mod:`tinyscene.training.data.decode` in the clips, and :mod:`tinyscene.training.data.caches` in the caches of an
+earlier run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyscene.runtime.arrays import I16
+from tinyscene.runtime.arrays import I16, I64
 
 from ..errors import TrainingError
 from .caches import caches_of_others
@@ -26,24 +26,26 @@ from .faults import Fault, refusal
 from .split_files import Record, read_tables
 
 VALIDATION_SHARE = 0.15
+Index = slice | I64 | list[int]  # rows of an array
 
 
 class Rows:
-    """Some rows of an int16 (n, samples) array on disk, read when they are asked for."""
+    """Some rows of an int16 (n, samples) array on disk, read on access."""
 
-    def __init__(self, source: I16 | Rows, rows: npt.NDArray[np.int64]) -> None:
+    def __init__(self, source: I16 | Rows, rows: I64) -> None:
         self.source: I16 = source.source if isinstance(source, Rows) else source
-        self.rows = source.rows[rows] if isinstance(source, Rows) else rows
+        self.rows: I64 = source.rows[rows] if isinstance(source, Rows) else rows
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, ...]:
         return len(self.rows), self.source.shape[1]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, which: Any) -> I16:
-        return self.source[self.rows[which]]
+    def __getitem__(self, which: Index) -> I16:
+        clips: I16 = self.source[self.rows[which]]
+        return clips
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self.source[self.rows], dtype)
@@ -55,20 +57,20 @@ class Clips:
 
     records: tuple[Record, ...]
     waveforms: I16 | Rows
-    targets: npt.NDArray[np.int64]
+    targets: I64
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Clips:
-        """The clips at these row numbers; their waveforms stay where they are until read."""
+    def take(self, rows: I64) -> Clips:
+        """The clips at these row numbers; their waveforms are read on access."""
         records = tuple(self.records[i] for i in rows)
         return Clips(records, Rows(self.waveforms, rows), self.targets[rows])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three parts of a folder, decoded at ``sample_rate_hz``. Places of validation never occur in training."""
+    """The three parts of a folder, decoded at ``sample_rate_hz``. No place occurs in both training and validation."""
 
     labels: tuple[str, ...]
     sample_rate_hz: int
@@ -79,7 +81,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The clips of each part whose rows can be read, and everything that is wrong with the folder."""
+    """The clips of each part whose rows can be read, and all faults of the folder."""
 
     train: tuple[Record, ...]
     validation: tuple[Record, ...]
@@ -88,26 +90,27 @@ class Inspection:
 
 
 def inspect(
-    folder: Path, subset: int = 100, run_folder: Path | None = None, *, listen: bool = True, progress: bool = True
+    folder: Path, subset: int = 100, run_folder: Path | None = None, *, headers: bool = True, progress: bool = True
 ) -> Inspection:
-    """Find everything wrong with ``folder``, and with what ``run_folder`` keeps of it; raises TrainingError if it is
-    no such folder.
+    """Find all faults of ``folder``, and of the caches in ``run_folder``; raises TrainingError without split files.
 
-    The headers of clips take their time; without ``listen`` they are read only if something else is wrong already.
+    Reading the headers of all clips takes long; without ``headers`` they are read only if there are other faults.
     """
     tables = read_tables(folder, subset)
-    kept, held = split_validation(tables.train)
+    training, validation = split_validation(tables.train)
     faults = list(tables.faults)
     if run_folder is not None:
-        faults += caches_of_others(run_folder, folder, {"train": kept, "validation": held, "test": tables.test})
-    if listen or faults:
+        faults += caches_of_others(
+            run_folder, folder, {"train": training, "validation": validation, "test": tables.test}
+        )
+    if headers or faults:
         faults += clip_faults(folder, tables.present, progress=progress)
-    return Inspection(kept, held, tables.test, tuple(faults))
+    return Inspection(training, validation, tables.test, tuple(faults))
 
 
 @dataclass(frozen=True)
 class Tau22:
-    """An opened folder: records of each part and the scene labels found, in alphabetical order."""
+    """An opened folder: records of each part, and the scene labels in alphabetical order."""
 
     folder: Path
     labels: tuple[str, ...]
@@ -119,14 +122,14 @@ class Tau22:
     def open(cls, folder: Path, subset: int = 100, run_folder: Path | None = None) -> Tau22:
         """Read the split files; ``subset`` is the percentage of training clips (100, or N of ``splitN.csv``).
 
-        Raises TrainingError saying what is wrong, also with the clips if anything is. If nothing is they are looked at
-        before they are decoded.
+        Raises TrainingError with all faults. The headers of clips are checked only if there are others, otherwise
+        before decoding.
         """
-        found = inspect(folder, subset, run_folder, listen=False)
-        if found.faults:
-            raise refusal(folder, found.faults)
-        labels = tuple(sorted({r.scene for r in found.train}))
-        return cls(folder, labels, found.train, found.validation, found.test)
+        inspection = inspect(folder, subset, run_folder, headers=False)
+        if inspection.faults:
+            raise refusal(folder, inspection.faults)
+        labels = tuple(sorted({r.scene for r in inspection.train}))
+        return cls(folder, labels, inspection.train, inspection.validation, inspection.test)
 
     def load(self, sample_rate_hz: int, cache_dir: Path, *, progress: bool = True) -> Dataset:
         """Decode all three parts at ``sample_rate_hz`` into one array under ``cache_dir``; raises TrainingError."""
@@ -141,35 +144,43 @@ class Tau22:
 
 
 def split_validation(train: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """Training records without and with some places held out: deterministic, disjoint by place.
+    """Split training records into training and validation: deterministic, disjoint by place.
 
-    In every scene about 15 % of the places are held out, at least one if the scene has three or more; which ones
-    depends on the names alone.
+    Validation gets about 15 % of the places of every scene, at least one if the scene has three or more; the selection
+    depends on names only.
     """
     by_scene: dict[str, set[str]] = {}
     for r in train:
         by_scene.setdefault(r.scene, set()).add(r.place)
-    held: set[str] = set()
+    validation_places: set[str] = set()
     for scene, places in sorted(by_scene.items()):
         order = sorted(places, key=lambda place: hashlib.sha256(f"{scene} {place}".encode()).digest())
-        held |= set(order[: round(VALIDATION_SHARE * len(order)) or int(len(order) >= 3)])
-    kept = {r.scene for r in train if r.place not in held}
-    held = {place for place in held if all(scene in kept or place not in p for scene, p in by_scene.items())}
-    return tuple(r for r in train if r.place not in held), tuple(r for r in train if r.place in held)
+        validation_places |= set(order[: round(VALIDATION_SHARE * len(order)) or int(len(order) >= 3)])
+    remaining_scenes = {r.scene for r in train if r.place not in validation_places}
+    validation_places = {
+        place
+        for place in validation_places
+        if all(scene in remaining_scenes or place not in p for scene, p in by_scene.items())
+    }
+    return tuple(r for r in train if r.place not in validation_places), tuple(
+        r for r in train if r.place in validation_places
+    )
 
 
-def split_folds(train: Sequence[Record], folds: int) -> npt.NDArray[np.int64]:
+def split_folds(train: Sequence[Record], folds: int) -> I64:
     """The fold of each record, int64 (n,) in [0, folds): places stay together, every scene is spread over all folds.
 
-    Deterministic by the names alone. Raises TrainingError for a scene with fewer than two places.
+    Depends on names only. Raises TrainingError for a scene with fewer than two places.
     """
     fold_of: dict[tuple[str, str], int] = {}
     for scene in sorted({r.scene for r in train}):
         places = {r.place for r in train if r.scene == scene}
         if len(places) < 2:
-            raise TrainingError(f"scene '{scene}'", "cannot be split", expected="two places or more", got=len(places))
+            raise TrainingError(
+                f"scene '{scene}'", "cannot be split into folds", expected="at least two places", got=len(places)
+            )
         order = sorted(places, key=lambda place: hashlib.sha256(f"fold {scene} {place}".encode()).digest())
         fold_of |= {(scene, place): i % folds for i, place in enumerate(order)}
-    # One place with several scenes goes where its first scene goes.
+    # A place with several scenes is in the fold of its first scene.
     home = {place: fold for (_, place), fold in reversed(fold_of.items())}
     return np.array([home[r.place] for r in train], dtype=np.int64)

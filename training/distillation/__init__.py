@@ -1,1 +1,1 @@
-"""What a student learns from teachers: soft targets, features, augmented views."""
+"""Knowledge distillation: soft targets of teachers, and feature distillation."""

@@ -1,7 +1,6 @@
-"""Knowledge distillation: the loss, the average of teachers, and their logits kept on disk.
+"""Knowledge distillation from logits: the loss, the average of teachers, and the cache of their logits on disk.
 
-A cache of logits belongs to the exact teacher weights, front end, clips and views it was made from; any other is
-refused.
+A cache is valid for exactly the teacher weights, front end, clips and views it was computed from; any other is refused.
 Source: Hinton et al., "Distilling the knowledge in a neural network" (2015); weights as in the 2023 CP-Mobile code.
 """
 
@@ -17,20 +16,20 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.arrays import F32, F64
 from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import TrainingError
 from ..recipe import Distillation
-from .views import Views
+from ..transforms.views import Views
 
 
 @dataclass(frozen=True)
 class SoftTargets:
     """Teacher logits: row ``i`` of ``logits`` belongs to the clip ``names[i]``.
 
-    float32 (n, classes) of the clips as they are, or (n, views, classes) of what they sound like in each of ``views``.
+    float32 (n, classes) for unaugmented clips, or (n, views, classes) for each of ``views``.
     """
 
     names: tuple[str, ...]
@@ -38,12 +37,12 @@ class SoftTargets:
     views: Views | None = None
 
     def digest(self) -> str:
-        """SHA-256 of the logits and of the views they are of."""
+        """SHA-256 of the logits and their views."""
         views = "" if self.views is None else self.views.digest(self.names)
         return hashlib.sha256(views.encode() + self.logits.tobytes()).hexdigest()
 
     def rows_for(self, names: Sequence[str]) -> F32:
-        """Logits in the order of ``names``; raises TrainingError if a clip has none."""
+        """Logits in the order of ``names``; raises TrainingError for a clip without logits."""
         row = {name: i for i, name in enumerate(self.names)}
         missing = next((name for name in names if name not in row), None)
         if missing is not None:
@@ -52,7 +51,7 @@ class SoftTargets:
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, targets: Tensor, settings: Distillation) -> Tensor:
-    """Loss of each clip, (batch,): logits (batch, classes) against a teacher's and against the labels (batch,)."""
+    """Loss of each clip, (batch,), from logits (batch, classes) of student and teacher and labels (batch,)."""
     t = settings.temperature
     divergence = F.kl_div(
         F.log_softmax(student / t, dim=1), F.log_softmax(teacher / t, dim=1), reduction="none", log_target=True
@@ -64,14 +63,15 @@ def distillation_loss(student: Tensor, teacher: Tensor, targets: Tensor, setting
 
 
 def average_logits(members: Sequence[F32]) -> F32:
-    """Mean of several teachers' logits (n, classes); raises TrainingError if there are none or shapes differ."""
+    """Mean of the logits (n, classes) of several teachers; raises TrainingError for none or differing shapes."""
     if not members or len({m.shape for m in members}) != 1:
         raise TrainingError("teachers", "logits cannot be averaged", got=[m.shape for m in members])
-    return np.mean(np.stack(members), axis=0, dtype=np.float64).astype(np.float32)
+    mean: F64 = np.mean(np.stack(members), axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
 
 
 def teacher_digest(model: nn.Module, frontend: FrontendSpec) -> str:
-    """SHA-256 over every tensor of the teacher, by name, and its front end."""
+    """SHA-256 over the front end and every tensor of the teacher in the order of their names."""
     digest = hashlib.sha256(frontend.digest().encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -80,29 +80,29 @@ def teacher_digest(model: nn.Module, frontend: FrontendSpec) -> str:
 
 
 def save_logits(path: Path, targets: SoftTargets, teacher: str) -> None:
-    """Write an .npz keyed by clip name, the digest of the ``teacher`` and that of the views."""
+    """Write an .npz with clip names, logits, the digest of the ``teacher`` and that of the views."""
     views = "" if targets.views is None else targets.views.digest(targets.names)
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, names=np.array(targets.names), logits=targets.logits, teacher=np.array(teacher), views=views)
 
 
 def load_logits(path: Path, teacher: str, views: Views | None = None) -> SoftTargets:
-    """Read what :func:`save_logits` wrote; raises TrainingError if it is damaged, of another teacher or other views."""
+    """Read a file of :func:`save_logits`; raises TrainingError if it is damaged, of another teacher or other views."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             names, logits = archive["names"], archive["logits"]
-            found = {"teacher or front end": str(archive["teacher"]), "views": str(archive["views"])}
+            stored = {"teacher or front end": str(archive["teacher"]), "views": str(archive["views"])}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise TrainingError(str(path), "no readable teacher logits", got=error, next_step="remove it") from error
+        raise TrainingError(str(path), "no readable teacher logits", got=error, next_step="remove this file") from error
     clips = tuple(str(n) for n in names)
-    wanted = {"teacher or front end": teacher, "views": "" if views is None else views.digest(clips)}
-    for what in wanted:
-        if found[what] != wanted[what]:
+    expected = {"teacher or front end": teacher, "views": "" if views is None else views.digest(clips)}
+    for what in expected:
+        if stored[what] != expected[what]:
             raise TrainingError(
                 str(path),
                 f"logits of another {what}" if what != "views" else "logits of other views",
-                expected=wanted[what][:12] or "clips as they are",
-                got=found[what][:12] or "clips as they are",
+                expected=expected[what][:12] or "unaugmented clips",
+                got=stored[what][:12] or "unaugmented clips",
                 next_step="remove this file to compute them again",
             )
     return SoftTargets(clips, logits.astype(np.float32), views)

@@ -1,7 +1,7 @@
-"""What a checkpoint or a bundle is worth on the test part of a folder, and whether another is better on the same clips.
+"""Evaluate a checkpoint or a bundle on the test part of a folder, and compare two evaluations on the same clips.
 
-A checkpoint answers through PyTorch, a bundle through an engine of the runtime, from audio in both cases. Refuses
-folders with scenes the model does not know, and comparisons of evaluations that are not of the same clips.
+A checkpoint is evaluated with PyTorch, a bundle with an engine of the runtime, both from audio. Refuses folders with
+scenes that are not labels of the model, and comparisons of evaluations on different clips.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import platform
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.arrays import F32, Bools
 from tinyscene.runtime.audio import mono_float32
 from tinyscene.runtime.bundle import read_bundle
 from tinyscene.runtime.classify import SceneClassifier
@@ -30,18 +30,17 @@ from ..data.tau22 import Tau22
 from ..errors import TrainingError
 from ..fit.fit import predict_logits
 from ..models.checkpoint import load_any
-from ..statistics import bootstrap_interval, sign_test
+from ..statistics import bootstrap_interval, mcnemar_p
 from .metrics import Bin, Metrics, evaluate, reliability
 
-SMALLEST = 1e-7  # of a bundle's probabilities, whose codes reach 0
+SMALLEST_PROBABILITY = 1e-7  # the quantised probabilities of a bundle include 0
 
 
 @dataclass(frozen=True)
 class Group:
-    """Accuracy on some of the clips, and the devices that recorded them.
+    """Accuracy on a group of clips, and the devices that recorded them.
 
-    ``interval`` holds it with 95 %, places resampled; None where all clips are of one place, which says nothing of
-    others.
+    ``interval`` is the 95 % interval from resampling places; None if all clips are from one place.
     """
 
     name: str
@@ -53,10 +52,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one model on one test part. ``right[i]`` says whether the clip ``names[i]`` was told rightly.
+    """Evaluation of one model on one test part. ``right[i]``: the clip ``names[i]`` was classified correctly.
 
-    ``seen`` are the devices of the training part, ``unseen`` the others, where there are any; ``classes``, ``devices``
-    and ``cities`` are in the order of their names. ``provenance`` is shown as it is.
+    ``seen`` are the clips of devices that occur in the training part, ``unseen`` those of the others, None without such
+    clips; ``classes``, ``devices`` and ``cities`` are sorted by name. ``provenance`` is displayed unchanged.
     """
 
     model: str
@@ -80,10 +79,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one evaluation is than another, as a share of the clips, with its 95 % interval over places.
+    """Difference in accuracy between two evaluations on the same clips, with its 95 % interval over places.
 
-    ``other`` names the model compared with; ``only_this`` and ``only_other`` count clips that only one of them told
-    rightly; ``p`` is McNemar's exact test.
+    ``other`` is the name of the other model; ``only_this`` and ``only_other`` count the clips that only one of them
+    classified correctly; ``p`` is the p value of McNemar's exact test.
     """
 
     other: str
@@ -98,29 +97,33 @@ def evaluate_model(model: Path, data: Path, *, engine: str = "litert", progress:
     """Evaluate a checkpoint, or a bundle through ``engine``, on the test part of ``data``; raises TinysceneError."""
     opened = Tau22.open(data)
     bundle = model.is_dir()
-    logits, labels = (_bundle_logits if bundle else _checkpoint_logits)(model, opened, engine, progress)
+    if bundle:
+        logits, labels = _bundle_logits(model, opened, engine, progress)
+    else:
+        logits, labels = _checkpoint_logits(model, opened, progress)
     unknown = sorted(set(opened.labels) - set(labels))
     if unknown:
         raise TrainingError(str(data), "scene is not a label of the model", expected=list(labels), got=unknown[0])
-    return judged(logits, labels, opened, model.name, engine if bundle else "torch", _provenance(model, opened, engine))
+    provenance = _provenance(model, opened, engine)
+    return evaluation_of(logits, labels, opened, model.name, engine if bundle else "torch", provenance)
 
 
-def judged(
+def evaluation_of(
     logits: F32, labels: tuple[str, ...], opened: Tau22, model: str, engine: str, provenance: dict[str, str]
 ) -> Evaluation:
-    """Figures of logits float32 (n, labels) of the test part."""
+    """The evaluation of logits float32 (n, labels) of the test part."""
     metrics = evaluate(logits, opened.test, labels)
     truth = np.array([labels.index(r.scene) for r in opened.test])
-    right = logits.argmax(axis=1) == truth
+    right: Bools = logits.argmax(axis=1) == truth
     known = {r.device for r in (*opened.train, *opened.validation)}
-    heard = _groups(opened.test, right, ["seen" if r.device in known else "unseen" for r in opened.test])
+    by_device = _groups(opened.test, right, ["seen" if r.device in known else "unseen" for r in opened.test])
     return Evaluation(
         model=model,
         engine=engine,
         labels=labels,
         metrics=metrics,
-        seen=next((group for group in heard if group.name == "seen"), None),
-        unseen=next((group for group in heard if group.name == "unseen"), None),
+        seen=next((group for group in by_device if group.name == "seen"), None),
+        unseen=next((group for group in by_device if group.name == "unseen"), None),
         classes=_groups(opened.test, right, [r.scene for r in opened.test]),
         devices=_groups(opened.test, right, [r.device for r in opened.test]),
         cities=_groups(opened.test, right, [r.city for r in opened.test]),
@@ -132,47 +135,61 @@ def judged(
     )
 
 
+@dataclass(frozen=True)
+class _Written:
+    """What a comparison needs of an evaluation written earlier: its model, and the result of each clip by name."""
+
+    model: str
+    right: dict[str, bool]
+
+    @classmethod
+    def read(cls, path: Path) -> _Written:
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            return cls(str(record["model"]), dict(zip(record["names"], record["right"], strict=True)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                str(path), "not an evaluation", got=error, next_step="write one with 'tinyscene eval --out'"
+            ) from error
+
+
 def difference(this: Evaluation, other: Path) -> Difference:
-    """``this`` against an evaluation written earlier; raises TrainingError unless it is of the same clips."""
-    try:
-        record: dict[str, Any] = json.loads(other.read_text(encoding="utf-8"))
-        row, name = dict(zip(record["names"], record["right"], strict=True)), str(record["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(str(other), "no evaluation", got=error, next_step="write one with 'eval --out'") from error
-    if set(row) != set(this.names):
-        raise TrainingError(str(other), "an evaluation of other clips", next_step="evaluate both on one folder")
-    others = np.array([row[clip] for clip in this.names])
-    return paired(name, np.array(this.right), others, np.array(this.places))
+    """Compare with an evaluation written earlier; raises TrainingError unless it is of the same clips."""
+    written = _Written.read(other)
+    if set(written.right) != set(this.names):
+        raise TrainingError(str(other), "an evaluation of other clips", next_step="evaluate both on the same folder")
+    others = np.array([written.right[clip] for clip in this.names], dtype=bool)
+    return paired_difference(written.model, np.array(this.right), others, np.array(this.places))
 
 
-def paired(other: str, this_right: np.ndarray, other_right: np.ndarray, places: np.ndarray) -> Difference:
-    """How much better this is than what is called ``other``: bool (n,) each of the same clips, and their places."""
+def paired_difference(other: str, this_right: Bools, other_right: Bools, places: npt.NDArray[np.str_]) -> Difference:
+    """Difference to the model named ``other``: bool (n,) for both on the same clips, and the places of the clips."""
     gain = this_right.astype(np.float64) - other_right.astype(np.float64)
     only_this, only_other = int((gain > 0).sum()), int((gain < 0).sum())
     interval = bootstrap_interval(gain[None], places)
-    return Difference(other, float(gain.mean()), interval, only_this, only_other, sign_test(only_this, only_other))
+    return Difference(other, float(gain.mean()), interval, only_this, only_other, mcnemar_p(this_right, other_right))
 
 
-def _groups(records: tuple[Record, ...], right: np.ndarray, names: list[str]) -> tuple[Group, ...]:
-    """Accuracy on the clips that share a name, names in order."""
+def _groups(records: tuple[Record, ...], right: Bools, names: list[str]) -> tuple[Group, ...]:
+    """Accuracy on the clips that share a name, sorted by name."""
     places, devices, name_of = (np.array(x) for x in ([r.place for r in records], [r.device for r in records], names))
-    found = []
+    groups = []
     for name in sorted(set(names)):
         rows = name_of == name
         single = len(set(places[rows])) == 1
         interval = None if single else bootstrap_interval(right[rows][None].astype(np.float64), places[rows])
-        heard_by = tuple(sorted({str(device) for device in devices[rows]}))
-        found.append(Group(name, heard_by, int(rows.sum()), float(right[rows].mean()), interval))
-    return tuple(found)
+        recorded_by = tuple(sorted({str(device) for device in devices[rows]}))
+        groups.append(Group(name, recorded_by, int(rows.sum()), float(right[rows].mean()), interval))
+    return tuple(groups)
 
 
 def _provenance(model: Path, opened: Tau22, engine: str) -> dict[str, str]:
-    """What was asked, of which files, by which versions; names no folder above those given."""
+    """The command, digests of its inputs, and versions; without the parent folders of the paths."""
     bundle = model.is_dir()
     digest = read_bundle(model).manifest.digest if bundle else hashlib.sha256(model.read_bytes()).hexdigest()
     rows = "".join(f"{r.filename}\t{r.scene}\n" for r in opened.test)
     chosen = f" --engine {engine}" if bundle else ""
-    found = {
+    record = {
         "command": f"tinyscene eval {model.name} --data {opened.folder.resolve().name}{chosen}",
         f"digest of the {'bundle' if bundle else 'checkpoint'}": digest,
         "SHA-256 of the test rows": hashlib.sha256(rows.encode()).hexdigest(),
@@ -180,10 +197,10 @@ def _provenance(model: Path, opened: Tau22, engine: str) -> dict[str, str]:
         "version of python": platform.python_version(),
     }
     used = versions("tinyscene", "numpy", *(ENGINE_PACKAGES if bundle else ("torch", "lightning")))
-    return found | {f"version of {name}": version for name, version in used.items()}
+    return record | {f"version of {name}": version for name, version in used.items()}
 
 
-def _checkpoint_logits(path: Path, opened: Tau22, engine: str, progress: bool) -> tuple[F32, tuple[str, ...]]:
+def _checkpoint_logits(path: Path, opened: Tau22, progress: bool) -> tuple[F32, tuple[str, ...]]:
     loaded = load_any(path)
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
         rate = loaded.frontend.sample_rate_hz
@@ -197,6 +214,6 @@ def _bundle_logits(path: Path, opened: Tau22, engine: str, progress: bool) -> tu
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
         rate = classifier.frontend.sample_rate_hz
         waveforms = load_waveforms(opened.folder, opened.test, rate, Path(cache), progress=progress)
-        heard = bar(waveforms, "classifying", total=len(waveforms), shown=progress)
-        scores = np.stack([classifier.scores(classifier.log_mel(mono_float32(w))) for w in heard])
-    return np.log(np.maximum(scores, SMALLEST)).astype(np.float32), tuple(classifier.labels)
+        clips = bar(waveforms, "classifying", total=len(waveforms), shown=progress)
+        scores = np.stack([classifier.scores(classifier.log_mel(mono_float32(w))) for w in clips])
+    return np.log(np.maximum(scores, SMALLEST_PROBABILITY)).astype(np.float32), tuple(classifier.labels)

@@ -1,1 +1,1 @@
-"""Training of one network: batches, augmentation, log-mel, optimiser, logs."""
+"""Training of one network: batches, optimiser, logs, checkpoints, throughput."""

@@ -1,12 +1,12 @@
-"""Batches for training and validation: rows of the memory-mapped clips, in an order that follows from seed and epoch.
+"""Batches for training and validation: rows of the memory-mapped clips, in an order derived from seed and epoch only.
 
-Of several processes each gets its share of every batch. Refuses soft targets that lack a clip.
+With several processes, each reads its share of every batch. Refuses soft targets that lack a clip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,17 +17,19 @@ from tinyscene.runtime.arrays import F32
 
 from ..data.tau22 import Clips, Dataset
 from ..distillation.soft_targets import SoftTargets
-from ..distillation.views import View, Views
 from ..recipe import FitSettings
-from .augment import PARTNER
+from ..transforms.augment import PARTNER
+from ..transforms.views import View, Views
 from .processes import rank, world_size
 
+Batch = dict[str, Tensor]
 
-class TrainingBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """Training clips fetched a batch at a time from the memory-mapped array, as the epoch's view has them.
 
-    With ``soft_targets`` each has its ``teacher``: of this very view if the teachers heard it, else of the clip as it
-    is, and then a clip mixed in has its own.
+class TrainingBatches(torch.utils.data.Dataset[Batch]):
+    """Training clips, fetched a batch at a time from the memory-mapped array with the draws of the epoch's view.
+
+    With ``soft_targets`` a batch has the key ``teacher``: the logits for this view if the teachers were evaluated on
+    views, otherwise those for the unaugmented clip; a mixed-in clip then has logits of its own.
     """
 
     def __init__(self, clips: Clips, views: Views, sample_rate_hz: int, soft_targets: SoftTargets | None) -> None:
@@ -36,33 +38,33 @@ class TrainingBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
         self.teacher: F32 | None = None
         if soft_targets is not None:
             self.teacher = soft_targets.rows_for([r.filename for r in clips.records])
-        self.hears_views = soft_targets is not None and soft_targets.views is not None
-        self.begin(0)
+        self.teacher_has_views = soft_targets is not None and soft_targets.views is not None
+        self.set_epoch(0)
 
-    def begin(self, epoch: int) -> None:
-        """What is fetched from now on is of this epoch."""
+    def set_epoch(self, epoch: int) -> None:
+        """Batches fetched after this call belong to ``epoch``."""
         self.number = self.views.number(epoch)
         self.view = View(self.clips, self.views, self.number, self.responses)
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
-        which = np.array(rows)
-        batch = self.view.batch(which)
+    def __getitems__(self, rows: list[int]) -> Batch:
+        index = np.array(rows)
+        batch = self.view.batch(index)
         if self.teacher is None:
             return batch
-        partners = self.view.drawn.get("partner")
-        if self.hears_views:
-            said = own = torch.from_numpy(self.teacher[which, self.number])
+        partners = self.view.draws.get("partner")
+        if self.teacher_has_views:
+            of_clip = of_partner = torch.from_numpy(self.teacher[index, self.number])
         else:
-            own = torch.from_numpy(self.teacher[which])
-            said = own if partners is None else torch.from_numpy(self.teacher[partners[which]])
-        return batch | {"teacher": own} | ({} if partners is None else {PARTNER + "teacher": said})
+            of_clip = torch.from_numpy(self.teacher[index])
+            of_partner = of_clip if partners is None else torch.from_numpy(self.teacher[partners[index]])
+        return batch | {"teacher": of_clip} | ({} if partners is None else {PARTNER + "teacher": of_partner})
 
 
-class ValidationBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """Clips as they are, fetched a batch at a time."""
+class ValidationBatches(torch.utils.data.Dataset[Batch]):
+    """Unaugmented clips, fetched a batch at a time."""
 
     def __init__(self, clips: Clips) -> None:
         self.clips = clips
@@ -70,15 +72,15 @@ class ValidationBatches(torch.utils.data.Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
+    def __getitems__(self, rows: list[int]) -> Batch:
         waveforms = torch.from_numpy(np.array(self.clips.waveforms[rows]))
         return {"waveform": waveforms, "target": torch.from_numpy(self.clips.targets[rows])}
 
 
 class EpochShuffle(Sampler[int]):
-    """A permutation that depends on (seed, epoch) alone; Lightning says the epoch, and ``on_epoch`` is told it.
+    """A permutation that depends on (seed, epoch) only; ``on_epoch`` is called with the epoch when it begins.
 
-    Of n processes each takes every n-th row: together their batches are those of one process.
+    Of n processes each takes every n-th row: together their batches equal those of one process.
     """
 
     def __init__(self, count: int, seed: int, on_epoch: Callable[[int], None] = lambda epoch: None) -> None:
@@ -97,24 +99,33 @@ class EpochShuffle(Sampler[int]):
         return iter(rows[rank() :: world_size()].tolist())
 
 
-def loaders_of(
-    dataset: Dataset, recipe: FitSettings, soft_targets: SoftTargets | None, seed: int
-) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
-    """Training batches, and validation batches if the folder has places to spare for them.
+@dataclass(frozen=True, eq=False)
+class Loaders:
+    """Training batches, the impulse responses they refer to (count, taps), and validation batches if any."""
 
-    If the soft targets are of certain views, those are heard, whatever the recipe says of waveforms.
+    train: DataLoader[Batch]
+    impulse_responses: Tensor | None
+    validation: DataLoader[Batch] | None
+
+
+def loaders_of(dataset: Dataset, settings: FitSettings, soft_targets: SoftTargets | None, seed: int) -> Loaders:
+    """The loaders of one training run; without validation batches if the dataset has no validation clips.
+
+    If the soft targets belong to views, training uses exactly these views, whatever ``settings.augment`` is.
     """
-    views = (soft_targets and soft_targets.views) or Views(recipe.augment, seed)
+    views = (soft_targets and soft_targets.views) or Views(settings.augment, seed)
     train = TrainingBatches(dataset.train, views, dataset.sample_rate_hz, soft_targets)
-    shuffle = EpochShuffle(len(train), seed, train.begin)
-    batch_size = max(1, recipe.batch_size // world_size())
+    shuffle = EpochShuffle(len(train), seed, train.set_epoch)
+    batch_size = max(1, settings.batch_size // world_size())
     # A last batch of one clip has no batch statistics.
     drop_last = len(shuffle) > batch_size and len(shuffle) % batch_size == 1
-    loader = DataLoader(train, batch_size, sampler=shuffle, collate_fn=_as_is, drop_last=drop_last)
+    loader = DataLoader(train, batch_size, sampler=shuffle, collate_fn=_identity, drop_last=drop_last)
     if not len(dataset.validation):
-        return loader, None
-    return loader, DataLoader(ValidationBatches(dataset.validation), recipe.batch_size, collate_fn=_as_is)
+        return Loaders(loader, train.responses, None)
+    validation = DataLoader(ValidationBatches(dataset.validation), settings.batch_size, collate_fn=_identity)
+    return Loaders(loader, train.responses, validation)
 
 
-def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def _identity(batch: object) -> object:
+    """``__getitems__`` returns whole batches."""
     return batch

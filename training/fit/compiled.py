@@ -1,7 +1,7 @@
-"""A network's forward and backward pass compiled by ``torch.compile``, for training steps of one size of batch.
+"""The forward and backward pass of a network, compiled by ``torch.compile`` for training steps of one batch size.
 
-The module stays as it is: its weights, its hooks, and how it answers outside training. Refuses, at the first step, a
-machine without the compiler that PyTorch needs: a C++ compiler, and Triton for GPUs.
+The module itself does not change: its weights, its hooks and its evaluation mode stay as they are. Refuses, at the
+first step, a machine without the compiler that PyTorch needs: a C++ compiler, and Triton for GPUs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..errors import TrainingError
 
 
 def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """What ``model`` gives for an input, compiled when it is first called, and for each new shape once more."""
-    forward = torch.compile(model.forward, dynamic=False)  # epochs end with one smaller batch, always the same
+    """A callable equivalent to ``model``, compiled at the first call and once more for each new input shape."""
+    forward = torch.compile(model.forward, dynamic=False)  # the last batch of an epoch is smaller, always the same
 
     def call(x: Tensor) -> Tensor:
         try:
@@ -24,7 +24,7 @@ def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
         except torch._dynamo.exc.TorchDynamoException as error:
             raise TrainingError(
                 "compile",
-                "the network cannot be compiled here",
+                "the network cannot be compiled on this machine",
                 got=str(error).strip().partition("\n")[0],
                 next_step="install a C++ compiler, or set 'compile: false' in the recipe",
             ) from error

@@ -1,8 +1,8 @@
-"""``fit``: one network, one recipe, one run folder, by Lightning; and prediction with the result.
+"""``fit`` trains one network with Lightning; ``predict_logits`` evaluates the result.
 
-The run folder gets CSV and TensorBoard logs and a checkpoint after every epoch, replaced in one step; ``resume`` goes
-on from it. ``run.json`` says what the run is and how fast it was. Refuses to resume a run of other settings, data or
-seed, and logits that are not finite.
+The run folder receives CSV and TensorBoard logs and a checkpoint after every epoch, which replaces the previous one
+atomically; a resumed run continues from it. ``run.json`` records what the run is and its throughput. Refuses to resume
+a run of other settings, data or seed, and logits that are not finite.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
-import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.callbacks.progress import RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from tinyscene.runtime.arrays import F32, INT16_FULL_SCALE
+from tinyscene.runtime.arrays import F32, I16, INT16_FULL_SCALE
 from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.terminal import shows_bars
 
-from ..data.tau22 import Dataset, Rows
-from ..distillation.features import FeatureLoss
+from ..data.tau22 import Rows
+from ..distillation.features import FeatureLoss, FeatureLossIdentity
 from ..distillation.soft_targets import SoftTargets
-from ..distillation.views import View
 from ..errors import TrainingError
+from ..models.network import Network
 from ..recipe import FitSettings
-from .batches import EpochShuffle, loaders_of
-from .log_mel import TorchLogMel
+from ..run import Run
+from ..transforms.log_mel import TorchLogMel
+from ..transforms.views import View
+from .batches import Batch, EpochShuffle, Loaders, loaders_of
 from .loggers import open_loggers
 from .module import Objective, SceneModule
 from .processes import is_first, per_node, world_size
-from .speed import Speed
-from .weight_average import Soup, refresh_batch_norm
+from .throughput import Throughput
+from .weight_average import WeightAverage, refresh_batch_norm
 
 CHECKPOINT = "last.ckpt"
 RUN = "run.json"
@@ -52,7 +52,7 @@ RUN = "run.json"
 
 @dataclass(frozen=True)
 class FitResult:
-    """The weights kept (also left in the model), the epoch they are of, and one record per epoch."""
+    """The weights kept (also left in the model), the epoch they are from, and one record per epoch."""
 
     state: dict[str, Tensor]
     epoch: int
@@ -64,74 +64,93 @@ class FitResult:
         return next(record for record in self.history if record["epoch"] == self.epoch)
 
 
+@dataclass(frozen=True)
+class RunIdentity:
+    """Everything that determines the weights: runs of equal identity give equal weights on one machine.
+
+    ``frontend``, ``clips`` and ``soft_targets`` are SHA-256 digests.
+    """
+
+    recipe: dict[str, object]  # the fields of FitSettings as JSON
+    frontend: str
+    seed: int
+    clips: str
+    labels: list[str]
+    features: FeatureLossIdentity | None
+    soft_targets: str | None
+
+    @classmethod
+    def of(
+        cls,
+        frontend: FrontendSpec,
+        settings: FitSettings,
+        run: Run,
+        soft_targets: SoftTargets | None,
+        features: FeatureLoss | None,
+    ) -> RunIdentity:
+        names = "\n".join(r.filename for r in run.dataset.train.records)
+        return cls(
+            recipe=settings.model_dump(mode="json"),
+            frontend=frontend.digest(),
+            seed=run.seed,
+            clips=hashlib.sha256(names.encode()).hexdigest(),
+            labels=list(run.dataset.labels),
+            features=None if features is None else features.identity(),
+            soft_targets=None if soft_targets is None else soft_targets.digest(),
+        )
+
+
 def fit(
-    model: nn.Module,
+    network: Network,
+    settings: FitSettings,
+    run: Run,
     *,
-    frontend: FrontendSpec,
-    recipe: FitSettings,
-    dataset: Dataset,
-    run_dir: Path,
     soft_targets: SoftTargets | None = None,
-    seed: int,
-    resume: bool = False,
-    progress: bool = True,
     callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
     features: FeatureLoss | None = None,
 ) -> FitResult:
-    """Train ``model`` (any module from (batch, 1, n_mels, n_frames) to logits) in place by ``recipe``.
+    """Train ``network.model`` in place.
 
-    With ``soft_targets`` it learns by the recipe's distillation loss, else by cross-entropy; ``objective`` replaces
-    both, and ``features`` is added. Raises TrainingError.
+    Args:
+        network: any module from (batch, 1, n_mels, n_frames) to logits, and its front end.
+        soft_targets: teacher logits; the loss is then the distillation loss of ``settings``, otherwise cross-entropy.
+        objective: replaces both losses.
+        features: a feature-distillation term that is added to the loss.
+
+    Raises:
+        TrainingError: the folder holds another run, a clip has no soft targets, or training diverged.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint = run_dir / CHECKPOINT
-    _same_run(
-        run_dir, _run_record(frontend, recipe, dataset, soft_targets, seed, features), resume and checkpoint.is_file()
-    )
-    if not resume and is_first():
-        checkpoint.unlink(missing_ok=True)
-    torch.manual_seed(seed)
-    model.to(memory_format=torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
-    loaders = loaders_of(dataset, recipe, soft_targets, seed)
-    module = SceneModule(model, frontend, recipe, seed, loaders[0].dataset.responses, objective, features)
-    module.steps_per_epoch = len(loaders[0])
-    keeper = _Keeper(run_dir, recipe, validated=loaders[1] is not None)
-    speed = Speed()
-    with open_loggers(run_dir, recipe.model_dump(mode="json")) as loggers, warnings.catch_warnings():
-        trainer = _trainer(recipe, loggers, progress, loaders[1] is not None, [*callbacks, speed, keeper])
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(
-            module,
-            *loaders,
-            ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if keeper.soup.members:
-        model.load_state_dict(keeper.soup.mean(model.state_dict()))
-        refresh_batch_norm(model, _log_mels(frontend, loaders[0], module.device))
-    elif keeper.state is not None:
-        model.load_state_dict(keeper.state)
-    model.to(memory_format=torch.contiguous_format).eval()
+    resume_from = _prepare_folder(RunIdentity.of(network.frontend, settings, run, soft_targets, features), run)
+    torch.manual_seed(run.seed)
+    model = network.model
+    _set_memory_format(model, torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
+    loaders = loaders_of(run.dataset, settings, soft_targets, run.seed)
+    module = SceneModule(network, settings, run.seed, loaders.impulse_responses, objective, features)
+    module.steps_per_epoch = len(loaders.train)
+    keeper = _Keeper(run.folder, settings, validated=loaders.validation is not None)
+    throughput = Throughput()
+    _run_epochs(module, loaders, run, [*callbacks, throughput, keeper], resume_from)
+    keeper.restore(model, lambda: _log_mels(network.frontend, loaders.train, module.device))
+    _set_memory_format(model, torch.contiguous_format)
+    model.eval()
     state = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
     if not all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point()):
         raise TrainingError(
-            str(run_dir), "training diverged", got="weights that are not finite", next_step="lower learning_rate"
+            str(run.folder), "training diverged", got="weights that are not finite", next_step="lower learning_rate"
         )
-    speed.keep(run_dir / RUN, said=progress)
-    epoch = recipe.epochs - 1 if keeper.epoch is None else keeper.epoch
+    throughput.write(run.folder / RUN, shown=run.progress)
+    epoch = settings.epochs - 1 if keeper.epoch is None else keeper.epoch
     return FitResult(state, epoch, tuple(module.history))
 
 
 def predict_logits(
-    model: nn.Module, frontend: FrontendSpec, waveforms: npt.NDArray[Any] | Rows | View, batch_size: int = 64
+    model: nn.Module, frontend: FrontendSpec, waveforms: F32 | I16 | Rows | View, batch_size: int = 64
 ) -> F32:
     """Logits float32 (n, classes) of clips (n, samples), int16 or float32 in [-1, 1], in evaluation mode.
 
-    Runs on the device of the model's parameters and leaves the model's mode as it was.
+    Runs on the device of the model's parameters and restores the model's mode. Raises TrainingError for logits that
+    are not finite.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     log_mel = TorchLogMel(frontend).to(device)
@@ -151,15 +170,26 @@ def predict_logits(
 
 
 class _Keeper(Checkpoint):
-    """A checkpoint after every epoch, and the weights of the best one or the sum of the last ones if asked for."""
+    """Writes a checkpoint after every epoch, and keeps the best weights or the sum of the last ones if the recipe says
+    so."""
 
-    def __init__(self, run_dir: Path, recipe: FitSettings, *, validated: bool) -> None:
-        self.run_dir, self.best = run_dir, recipe.keep == "best" and validated
-        self.soup = Soup()
-        self.soup_from = recipe.epochs - recipe.soup_epochs if recipe.keep == "soup" else recipe.epochs
+    def __init__(self, folder: Path, settings: FitSettings, *, validated: bool) -> None:
+        self.folder, self.best = folder, settings.keep == "best" and validated
+        self.average = WeightAverage()
+        self.average_from = (
+            settings.epochs - settings.soup_epochs if settings.keep == "soup" else settings.epochs
+        )  # epoch
         self.accuracy = -1.0
         self.epoch: int | None = None
         self.state: dict[str, Tensor] | None = None
+
+    def restore(self, model: nn.Module, inputs: Callable[[], Iterator[Tensor]]) -> None:
+        """Load the kept weights into ``model``; ``inputs`` are the training clips as inputs of the network."""
+        if self.average.members:
+            model.load_state_dict(self.average.mean(model.state_dict()))
+            refresh_batch_norm(model, inputs())
+        elif self.state is not None:
+            model.load_state_dict(self.state)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, SceneModule)
@@ -167,88 +197,101 @@ class _Keeper(Checkpoint):
         if self.best and accuracy is not None and accuracy > self.accuracy:
             self.accuracy, self.epoch = accuracy, trainer.current_epoch
             self.state = {name: t.detach().cpu().clone() for name, t in pl_module.model.state_dict().items()}
-        if trainer.current_epoch >= self.soup_from:
-            self.soup.add(pl_module.model.state_dict())
-        path = self.run_dir / CHECKPOINT
+        if trainer.current_epoch >= self.average_from:
+            self.average.add(pl_module.model.state_dict())
+        path = self.folder / CHECKPOINT
         with atomic_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
             trainer.save_checkpoint(temporary)  # all processes call it, the first one writes
 
     def state_dict(self) -> dict[str, Any]:
-        soup = {"members": self.soup.members, "sums": self.soup.sums}
-        return {"accuracy": self.accuracy, "epoch": self.epoch, "state": self.state, "soup": soup}
+        average = {"members": self.average.members, "sums": self.average.sums}
+        return {"accuracy": self.accuracy, "epoch": self.epoch, "state": self.state, "soup": average}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.accuracy, self.epoch, self.state = state_dict["accuracy"], state_dict["epoch"], state_dict["state"]
-        self.soup.members, self.soup.sums = state_dict["soup"]["members"], dict(state_dict["soup"]["sums"])
+        self.average.members, self.average.sums = state_dict["soup"]["members"], dict(state_dict["soup"]["sums"])
 
 
-def _log_mels(frontend: FrontendSpec, batches: DataLoader[Any], device: torch.device) -> Iterator[Tensor]:
-    """The training clips as they are, in one order whenever asked, as inputs of the network."""
+def _set_memory_format(model: nn.Module, memory_format: torch.memory_format) -> None:
+    model.to(memory_format=memory_format)  # type: ignore[call-overload]  # missing in PyTorch's stubs
+
+
+def _log_mels(frontend: FrontendSpec, batches: DataLoader[Batch], device: torch.device) -> Iterator[Tensor]:
+    """The unaugmented training clips, always in the same order, as inputs of the network."""
     assert isinstance(batches.sampler, EpochShuffle)
     batches.sampler.set_epoch(0)
     log_mel = TorchLogMel(frontend).to(device)
     return (log_mel(batch["waveform"].to(device).float() / INT16_FULL_SCALE) for batch in batches)
 
 
+def _run_epochs(
+    module: SceneModule, loaders: Loaders, run: Run, callbacks: Sequence[Callback], resume_from: Path | None
+) -> None:
+    settings = module.settings
+    with open_loggers(run.folder, settings.model_dump(mode="json")) as loggers, warnings.catch_warnings():
+        trainer = _trainer(settings, loggers, run.progress, loaders, callbacks)
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer.fit(
+            module,
+            loaders.train,
+            loaders.validation,
+            ckpt_path=None if resume_from is None else str(resume_from),
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
 def _trainer(
-    recipe: FitSettings, loggers: list[Logger], progress: bool, validate: bool, callbacks: Sequence[Callback]
+    settings: FitSettings, loggers: list[Logger], progress: bool, loaders: Loaders, callbacks: Sequence[Callback]
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     bar = progress and shows_bars()
     bars: list[Callback] = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if bar else []
+    validate = loaders.validation is not None
     return lightning.Trainer(
-        max_epochs=recipe.epochs,
+        max_epochs=settings.epochs,
         accelerator="auto",
         devices=per_node(),
         num_nodes=world_size() // per_node(),
         strategy="ddp" if world_size() > 1 else "auto",
         sync_batchnorm=world_size() > 1 and torch.cuda.is_available(),  # PyTorch has it for GPUs only
-        use_distributed_sampler=False,  # ours does it
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
-        gradient_clip_val=recipe.clip_gradient or None,
+        use_distributed_sampler=False,  # EpochShuffle distributes the rows
+        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+        gradient_clip_val=settings.clip_gradient or None,
         logger=loggers,
         callbacks=[*callbacks, *bars],
         enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        check_val_every_n_epoch=recipe.validate_every if validate else None,
+        check_val_every_n_epoch=settings.validate_every if validate else None,
         limit_val_batches=None if validate else 0,
-        log_every_n_steps=10**9,  # the epoch's means are logged, single steps are not
+        log_every_n_steps=10**9,  # the means of an epoch are logged, single steps are not
     )
 
 
-def _run_record(
-    frontend: FrontendSpec,
-    recipe: FitSettings,
-    dataset: Dataset,
-    soft_targets: SoftTargets | None,
-    seed: int,
-    features: FeatureLoss | None,
-) -> dict[str, Any]:
-    """What a run is; two runs of equal records give equal weights on one machine."""
-    clips = hashlib.sha256("\n".join(r.filename for r in dataset.train.records).encode()).hexdigest()
-    return {
-        "recipe": recipe.model_dump(mode="json"),
-        "frontend": frontend.digest(),
-        "seed": seed,
-        "clips": clips,
-        "labels": list(dataset.labels),
-        "features": None if features is None else features.record(),
-        "soft_targets": None if soft_targets is None else soft_targets.digest(),
-    }
+def _prepare_folder(identity: RunIdentity, run: Run) -> Path | None:
+    """Create the folder and write ``run.json``; returns the checkpoint to resume from, if any.
 
-
-def _same_run(run_dir: Path, record: dict[str, Any], resume: bool) -> None:
-    path = run_dir / RUN
-    found: dict[str, Any] = {}
-    if resume:
-        found = json.loads(path.read_text()) if path.is_file() else {}
-        other = sorted(key for key in record if found.get(key) != record[key])
-        if other:
+    Raises TrainingError if the run to resume has another identity.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = run.folder / CHECKPOINT
+    resumed = run.resume and checkpoint.is_file()
+    path, record = run.folder / RUN, asdict(identity)
+    previous: dict[str, object] = {}
+    if resumed:
+        previous = json.loads(path.read_text()) if path.is_file() else {}
+        differing = sorted(key for key in record if previous.get(key) != record[key])
+        if differing:
             raise TrainingError(
-                str(run_dir),
-                f"cannot resume, the run there differs in {', '.join(other)}",
+                str(run.folder),
+                f"cannot resume, the previous run differs in {', '.join(differing)}",
                 next_step="use the same recipe, data and seed, or another folder",
             )
     if is_first():
-        path.write_text(json.dumps({**found, **record}, indent=1, sort_keys=True) + "\n")
+        path.write_text(json.dumps({**previous, **record}, indent=1, sort_keys=True) + "\n")
+        if not run.resume:
+            checkpoint.unlink(missing_ok=True)
+    return checkpoint if resumed else None

@@ -1,18 +1,20 @@
-"""Where the figures of every epoch go: CSV files and TensorBoard's in the run folder; Weights & Biases and MLflow too,
-if asked for.
+"""Loggers of the metrics of every epoch: CSV files and TensorBoard in the run folder, and optionally Weights & Biases
+and MLflow.
 
-That is a property of the process, as a log level is: after :func:`log_to`, which is what ``--log`` does, each network
-that is trained is a run there, named as its folder, in a project or experiment ``tinyscene``. Where they keep it is
-theirs to know: ``WANDB_MODE``, ``MLFLOW_TRACKING_URI``. Refuses unknown names, and packages that are not installed.
+The services are a property of the process, as a log level is: after :func:`log_to`, the callback of ``--log``, each
+trained network becomes a run of the project or experiment ``tinyscene``, named after its folder. The services are
+configured by their own variables (``WANDB_MODE``, ``MLFLOW_TRACKING_URI``). Refuses unknown services, and packages that
+are not installed.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinyscene.runtime.install_hint import install_hint
 from tinyscene.runtime.terminal import is_quiet
@@ -24,62 +26,59 @@ if TYPE_CHECKING:
 
 SERVICES = ("wandb", "mlflow")  # each is a package and an extra of that name
 PROJECT = "tinyscene"
-_chosen: tuple[str, ...] = ()
+_services: tuple[str, ...] = ()
 
 
 def log_to(names: str) -> str:
-    """Log to these services, with commas between them, from now on; the callback of every ``--log``.
+    """Log to these services, separated by commas, from now on; the callback of every ``--log``.
 
-    Raises TrainingError for one that is unknown or not installed, before any work is done.
+    Raises TrainingError for a service that is unknown or not installed, before any work is done.
     """
-    global _chosen
-    chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    for name in chosen:
+    global _services
+    services = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    for name in services:
         if name not in SERVICES:
-            raise TrainingError("--log", "unknown", expected=" | ".join(SERVICES), got=name)
+            raise TrainingError("--log", "unknown service", expected=" | ".join(SERVICES), got=name)
         if importlib.util.find_spec(name) is None:
             step = install_hint(name)
             raise TrainingError(f"--log {name}", "its package is not installed", next_step=step, missing=True)
-    _chosen = chosen
+    _services = services
     return names
 
 
 @contextmanager
-def open_loggers(run_dir: Path, settings: Mapping[str, Any]) -> Iterator[list[Logger]]:
-    """The loggers of one network; ``settings`` are shown beside its figures in the services that do so."""
+def open_loggers(run_dir: Path, settings: Mapping[str, object]) -> Iterator[list[Logger]]:
+    """The loggers of one network; the services show ``settings`` beside its metrics."""
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-    services = [_open(name, run_dir, settings) for name in _chosen]
+    services = [_open(name, run_dir, settings) for name in _services]
     try:
         yield [CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard"), *services]
     finally:
-        if "wandb" in _chosen:
-            import wandb
-
-            wandb.finish()  # or the next network would go on with this run
+        if "wandb" in _services:
+            importlib.import_module("wandb").finish()  # otherwise the next network would continue this run
 
 
-def _open(name: str, run_dir: Path, settings: Mapping[str, Any]) -> Logger:
+def _open(name: str, run_dir: Path, settings: Mapping[str, object]) -> Logger:
     try:
         logger = _mlflow(run_dir) if name == "mlflow" else _wandb(run_dir)
-        logger.log_hyperparams(dict(settings))  # which begins the run
-    except Exception as error:  # each service raises its own kinds
+        logger.log_hyperparams(dict(settings))  # which starts the run
+    except Exception as error:  # each service raises exceptions of its own
         raise TrainingError(
-            f"--log {name}", "cannot be logged to", got=error, next_step="set it up, or leave --log out"
+            f"--log {name}", "the service cannot be used", got=error, next_step="configure it, or omit --log"
         ) from error
     return logger
 
 
 def _mlflow(run_dir: Path) -> Logger:
-    import mlflow
     from lightning.pytorch.loggers import MLFlowLogger
 
-    return MLFlowLogger(PROJECT, run_name=str(run_dir), tracking_uri=mlflow.get_tracking_uri())
+    uri: str = importlib.import_module("mlflow").get_tracking_uri()
+    return MLFlowLogger(PROJECT, run_name=str(run_dir), tracking_uri=uri)
 
 
 def _wandb(run_dir: Path) -> Logger:
-    import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    quiet = wandb.Settings(silent=is_quiet())
+    quiet = importlib.import_module("wandb").Settings(silent=is_quiet())
     return WandbLogger(name=str(run_dir), save_dir=run_dir, project=PROJECT, settings=quiet)

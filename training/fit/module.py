@@ -1,7 +1,7 @@
-"""The training step of any network that takes log-mel images: log-mel in the batch, augmentation, loss, optimiser.
+"""The training step of any network with log-mel inputs: log-mel of the batch, augmentation, loss, optimiser.
 
-Randomness of an epoch comes from (seed, epoch) alone, so that a run resumed at an epoch's border equals one that was
-never stopped.
+Random draws of an epoch are derived from seed and epoch only, so that a run resumed between two epochs equals one that
+was not interrupted.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor, nn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 from torch.nn import functional as F
 
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
-from tinyscene.runtime.spec import FrontendSpec
 
 from ..distillation.features import FeatureLoss
 from ..distillation.soft_targets import distillation_loss
+from ..models.network import Network
 from ..recipe import FitSettings, Schedule
-from .augment import PARTNER, augment_spectrograms, augment_waveforms, jittered_f_max
+from ..transforms.augment import PARTNER, augment_spectrograms, augment_waveforms, jittered_f_max
+from ..transforms.log_mel import TorchLogMel
+from .batches import Batch
 from .compiled import compiled
-from .log_mel import TorchLogMel
 
-Batch = dict[str, Tensor]
-# What a network is trained for: its outputs (batch, ...) and the batch to the loss of each clip, (batch,).
+# From the outputs of a network (batch, ...) and the batch to the loss of each clip, (batch,).
 Objective = Callable[[Tensor, Batch], Tensor]
 
 
@@ -48,16 +49,17 @@ def learning_rate_factor(schedule: Schedule, step: int, steps_per_epoch: int, ep
 
 
 class SceneModule(lightning.LightningModule):
-    """Trains ``model``: (batch, 1, n_mels, n_frames) to logits. Batches are of a view
-    (``tinyscene.training.distillation.views``) and, if distilled, have a ``teacher``, float32 (batch, classes).
+    """Trains a network on batches of a view (:mod:`tinyscene.training.transforms.views`).
 
-    Without an ``objective`` that is distillation from the batch's teacher, or cross-entropy if it has none.
-    ``features`` is added to it, and its projection is trained along."""
+    Without an ``objective`` the loss is the distillation loss towards the batch's ``teacher``, float32 (batch,
+    classes), or cross-entropy if the batch has none. ``features`` is added, and its projection is trained as well.
+    """
+
+    impulse_responses: Tensor | None
 
     def __init__(
         self,
-        model: nn.Module,
-        frontend: FrontendSpec,
+        network: Network,
         settings: FitSettings,
         seed: int,
         impulse_responses: Tensor | None = None,
@@ -65,11 +67,12 @@ class SceneModule(lightning.LightningModule):
         features: FeatureLoss | None = None,
     ) -> None:
         super().__init__()
+        model = network.model
         self.model = model
-        self._step = compiled(model) if settings.compile else model.__call__  # no second module: its weights are one's
-        self.objective = objective or self._labels_and_teacher
+        self._step = compiled(model) if settings.compile else model.__call__  # not a second module: weights are shared
+        self.objective = objective or self._default_objective
         self.features = features
-        self.log_mel = TorchLogMel(frontend)
+        self.log_mel = TorchLogMel(network.frontend)
         self.settings, self.seed = settings, seed
         self.register_buffer("impulse_responses", impulse_responses, persistent=False)
         self.random = torch.Generator()
@@ -80,7 +83,7 @@ class SceneModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         seed = self.seed * 1_000_003 + self.current_epoch + 500_009 * self.global_rank
         self.random.manual_seed(seed)
-        torch.manual_seed(seed)  # for networks that draw lots themselves
+        torch.manual_seed(seed)  # for networks with random layers, such as patchout
         self._sums = {"train_loss": 0.0, "feature_loss": 0.0, "train_right": 0.0, "train_clips": 0.0}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -103,32 +106,35 @@ class SceneModule(lightning.LightningModule):
         return loss
 
     def _mixed_loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Mean loss; a clip mixed from two has the mixed loss of both."""
         loss = self.objective(outputs, batch)
         if "share" in batch:
             partners = {name.removeprefix(PARTNER): v for name, v in batch.items() if name.startswith(PARTNER)}
             loss = batch["share"] * loss + (1 - batch["share"]) * self.objective(outputs, partners)
         return loss.mean()
 
-    def _labels_and_teacher(self, logits: Tensor, batch: Batch) -> Tensor:
+    def _default_objective(self, logits: Tensor, batch: Batch) -> Tensor:
         if "teacher" in batch:
             return distillation_loss(logits, batch["teacher"], batch["target"], self.settings.distillation)
         return F.cross_entropy(logits, batch["target"], reduction="none")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self.model(self.log_mel(batch["waveform"].float() / INT16_FULL_SCALE))
-        right = (logits.argmax(1) == batch["target"]).float().mean()
-        self.log("validation_accuracy", right, on_epoch=True, prog_bar=True, batch_size=len(logits), sync_dist=True)
+        accuracy = (logits.argmax(1) == batch["target"]).float().mean()
+        self.log("validation_accuracy", accuracy, on_epoch=True, prog_bar=True, batch_size=len(logits), sync_dist=True)
         loss = F.cross_entropy(logits, batch["target"])
         self.log("validation_log_loss", loss, on_epoch=True, batch_size=len(logits), sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
-        """Runs after the epoch's validation, if it had one."""
+        """Append the record of the epoch; Lightning calls this after the epoch's validation, if it had one."""
         sums = {name: self._over_processes(value) for name, value in self._sums.items()}
         clips = max(sums["train_clips"], 1.0)
-        record = {
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        record: dict[str, float] = {
             "train_loss": sums["train_loss"] / clips,
             "train_accuracy": sums["train_right"] / clips,
-            "learning_rate": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
+            "learning_rate": optimizer.param_groups[0]["lr"],
         }
         if self.features is not None:
             record["feature_loss"] = sums["feature_loss"] / clips
@@ -144,9 +150,9 @@ class SceneModule(lightning.LightningModule):
 
     def _validated(self) -> bool:
         every = self.trainer.check_val_every_n_epoch
-        return bool(every) and (self.current_epoch + 1) % every == 0
+        return every is not None and (self.current_epoch + 1) % every == 0
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         s = self.settings
         kind = torch.optim.Adam if s.optimizer == "adam" else torch.optim.AdamW
         trained = [*self.model.parameters()]

@@ -1,17 +1,15 @@
-"""A network by its settings: built, started from weights trained elsewhere if wanted, and trained.
+"""Build the network of a recipe entry and train it.
 
-Besides the names of ``tinyscene.training.models.config``, a teacher may be any module: ``package.module:function``
+Besides the names of :mod:`tinyscene.training.models.config`, a teacher may be any module: ``package.module:function``
 names a function that takes the number of classes and returns a :class:`Teacher`. Refuses functions that cannot be found
-or return something else, and front ends of another sample rate than the data's.
+or return something else, and front ends whose sample rate is not the one of the data.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -25,15 +23,17 @@ from ..distillation.soft_targets import SoftTargets
 from ..errors import TrainingError
 from ..models.build import build_model
 from ..models.checkpoint import load_pretrained
-from ..models.config import ModelConfig
+from ..models.network import Network
 from ..recipe import FeatureDistillation, Recipe, TrainSettings
-from .fit import FitResult, Objective, fit
+from ..run import Run
+from .fit import FitResult, fit
+from .module import Objective
 
 
 class Teacher(Protocol):
-    """What a module of one's own needs to teach, beside being a torch.nn.Module.
+    """What a user's own teacher module provides besides being a torch.nn.Module.
 
-    Called with float32 (batch, 1, n_mels, n_frames) of its front end it returns logits (batch, classes); the stages
+    Called with float32 (batch, 1, n_mels, n_frames) of its front end, it returns logits (batch, classes). The stages
     that feature distillation may name are its submodules.
     """
 
@@ -42,21 +42,17 @@ class Teacher(Protocol):
     def __call__(self, log_mel: Tensor) -> Tensor: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A module, what it hears, and, unless it is a user's own, what it is."""
+class FeatureLossFactory(Protocol):
+    """Creates the feature-distillation term for a student network."""
 
-    model: nn.Module
-    frontend: FrontendSpec
-    config: ModelConfig | None
+    def __call__(self, student: Network) -> FeatureLoss: ...
 
 
 def build_network(settings: TrainSettings, n_classes: int) -> Network:
     """The network of ``settings``, freshly initialised or from ``settings.pretrained``; raises TrainingError."""
     sizes = settings.sizes()
     if sizes is None:
-        model = _users_own(settings.network, n_classes)
-        network = Network(model, model.frontend, None)
+        network = _user_network(settings.network, n_classes)
     else:
         config = sizes.model_copy(update={"n_classes": n_classes, "padding": settings.padding})
         network = Network(build_model(config), preset(settings.frontend), config)
@@ -67,34 +63,25 @@ def build_network(settings: TrainSettings, n_classes: int) -> Network:
 
 def train_network(
     settings: TrainSettings,
-    dataset: Dataset,
-    folder: Path,
+    run: Run,
     *,
-    seed: int,
-    resume: bool,
-    progress: bool,
     n_outputs: int | None = None,
     soft_targets: SoftTargets | None = None,
     callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
-    feature_loss: FeatureLossOf | None = None,
+    feature_loss: FeatureLossFactory | None = None,
 ) -> tuple[Network, FitResult]:
-    """Build and train in ``folder``; as many outputs as labels unless ``n_outputs`` says otherwise."""
-    torch.manual_seed(seed)
-    network = build_network(settings, n_outputs or len(dataset.labels))
-    _require_rate(network, dataset)
+    """Build the network of ``settings`` and train it; it has one output per label unless ``n_outputs`` is given."""
+    torch.manual_seed(run.seed)
+    network = build_network(settings, n_outputs or len(run.dataset.labels))
+    _require_rate(network, run.dataset)
     features = None if feature_loss is None else feature_loss(network)
     try:
         result = fit(
-            network.model,
-            frontend=network.frontend,
-            recipe=settings,
-            dataset=dataset,
-            run_dir=folder,
+            network,
+            settings,
+            run,
             soft_targets=soft_targets,
-            seed=seed,
-            resume=resume,
-            progress=progress,
             callbacks=callbacks,
             objective=objective,
             features=features,
@@ -106,10 +93,10 @@ def train_network(
 
 
 def require_networks(recipe: Recipe, dataset: Dataset, features: FeatureDistillation | None) -> None:
-    """Build every network of ``recipe`` once, and the term of ``features``.
+    """Build every network of ``recipe`` once, and the feature-distillation term of ``features``.
 
-    What cannot be built, such as a stage that does not exist or a checkpoint of another network, is said before the
-    first teacher has trained for hours. Raises TrainingError.
+    A network that cannot be built, such as one with an unknown stage or a checkpoint of another architecture, is
+    reported here, before the first teacher has trained for hours. Raises TrainingError.
     """
     student = build_network(recipe, len(dataset.labels))
     _require_rate(student, dataset)
@@ -117,33 +104,33 @@ def require_networks(recipe: Recipe, dataset: Dataset, features: FeatureDistilla
         teacher = build_network(settings, len(dataset.labels))
         _require_rate(teacher, dataset)
         if features is not None and number == features.teacher:
-            FeatureLoss(student.model, student.frontend, teacher.model, teacher.frontend, features)
-
-
-class FeatureLossOf(Protocol):
-    """Makes the feature term for a student once it is built."""
-
-    def __call__(self, student: Network) -> FeatureLoss: ...
+            FeatureLoss(student, teacher, features)
 
 
 def _require_rate(network: Network, dataset: Dataset) -> None:
     rate = network.frontend.sample_rate_hz
     if rate != dataset.sample_rate_hz:
-        where = f"front end '{network.frontend.name}'"
-        raise TrainingError(where, "another sample rate", expected=dataset.sample_rate_hz, got=rate)
+        raise TrainingError(
+            f"front end '{network.frontend.name}'",
+            "its sample rate is not that of the decoded clips",
+            expected=dataset.sample_rate_hz,
+            got=rate,
+            next_step="use front ends of one sample rate in a recipe",
+        )
 
 
-def _users_own(name: str, n_classes: int) -> Any:
+def _user_network(name: str, n_classes: int) -> Network:
     module_name, _, function = name.partition(":")
     try:
         model = getattr(importlib.import_module(module_name), function)(n_classes)
     except (ImportError, AttributeError) as error:
         raise TrainingError(f"model '{name}'", "cannot be found", got=error, next_step="check PYTHONPATH") from error
-    if not isinstance(model, nn.Module) or not isinstance(getattr(model, "frontend", None), FrontendSpec):
+    frontend = getattr(model, "frontend", None)
+    if not isinstance(model, nn.Module) or not isinstance(frontend, FrontendSpec):
         raise TrainingError(
             f"model '{name}'",
-            "returned no teacher",
+            "the function returned no teacher",
             expected="a torch.nn.Module with an attribute frontend: FrontendSpec",
             got=type(model).__name__,
         )
-    return model
+    return Network(model, frontend)

@@ -1,4 +1,4 @@
-"""Soup: the mean of the weights of a run's last epochs, with BatchNorm statistics taken anew from the training clips.
+"""The mean of the weights of a run's last epochs, with BatchNorm statistics recomputed from the training clips.
 
 Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization" (2018).
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class Soup:
+class WeightAverage:
     """A running sum of state dicts, in float64 so that their order does not matter."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Soup:
                 self.sums[name] = tensor.detach().cpu().clone()
 
     def mean(self, like: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean, in the dtypes of ``like``; counters are those of the last member."""
+        """The mean, in the dtypes of ``like``; integer counters are those of the last member."""
         return {
             name: (self.sums[name] / self.members if tensor.is_floating_point() else self.sums[name]).to(tensor.dtype)
             for name, tensor in like.items()
@@ -37,7 +37,7 @@ class Soup:
 
 @torch.no_grad()
 def refresh_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace running means and variances by those over ``batches``, inputs of the model; its mode stays as it was."""
+    """Replace running means and variances by those over ``batches``, inputs of the model; its mode is restored."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return

@@ -1,8 +1,8 @@
-"""Checkpoints: those of the public CP-Mobile nets, and our own, both read without running any code in them.
+"""Checkpoints of tinyscene and of the published CP-Mobile networks, both read without executing code in them.
 
-Refuses missing, empty, truncated and foreign files, pickled objects, tensors of another net (naming the first), and
-weights that are not finite. Strides are not visible in shapes: a net with GRN is taken for the 2023 winner, one
-without for the DCASE 2024/25 baseline.
+Refuses missing, empty, truncated and foreign files, pickled objects, tensors of another network (naming the first), and
+weights that are not finite. Strides cannot be inferred from shapes: a network with GRN gets those of the 2023 winner,
+one without those of the DCASE 2024/25 baseline.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ TAU22_LABELS = (
     "street_traffic",
     "tram",
 )
-# What the public Lightning modules keep beside the network: tables of their front end.
+# Tensors of the published Lightning modules that do not belong to the network: tables of their front end.
 FRONTEND_PREFIXES = ("mel.", "mel_augment.", "preprocess.")
 EXPECTED_NET = "CP-Mobile of the 2023 winner or the DCASE 2024/25 baseline, or a tinyscene checkpoint"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in evaluation mode and what is needed to use it."""
+    """A network in evaluation mode with its configuration, front end and labels."""
 
     model: nn.Module
     config: ModelConfig
     frontend: FrontendSpec
     labels: tuple[str, ...]
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, object] = field(default_factory=dict)
 
 
 def save_model(
@@ -62,14 +62,14 @@ def save_model(
     config: ModelConfig,
     frontend: FrontendSpec,
     labels: tuple[str, ...],
-    metrics: dict[str, Any],
+    metrics: Mapping[str, object],
 ) -> None:
-    """Write our own checkpoint: plain tensors and one JSON string."""
+    """Write a tinyscene checkpoint: plain tensors and one JSON string."""
     record = {
         "config": config.model_dump(mode="json"),
         "frontend": frontend.to_json(),
         "labels": list(labels),
-        "metrics": metrics,
+        "metrics": dict(metrics),
     }
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     with atomic_file(path) as temporary:
@@ -77,22 +77,23 @@ def save_model(
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Read what :func:`save_model` wrote; raises TrainingError for anything else."""
+    """Read a file written by :func:`save_model`; raises TrainingError for any other."""
     return _own(path, _read(path))
 
 
 def load_public_checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Config and state dict (names without ``model.``) of a public CP-Mobile checkpoint.
+    """Configuration and state dict (names without ``model.``) of a published CP-Mobile checkpoint.
 
-    The sizes are inferred from the shapes; every tensor must be there with its shape. Raises TrainingError.
+    The sizes are inferred from the shapes; every tensor must exist with its shape. Raises TrainingError.
     """
     return _public(path, _read(path))
 
 
 def load_pretrained(path: Path, model: nn.Module) -> None:
-    """Start ``model`` from weights trained elsewhere, strictly by name; raises TrainingError.
+    """Initialise ``model`` with the weights of a checkpoint, strictly by name; raises TrainingError.
 
-    PaSST takes a published AudioSet checkpoint, all of it but the heads; any network takes our own of the same net.
+    PaSST takes a published AudioSet checkpoint without its heads; any network takes a tinyscene checkpoint of the same
+    architecture.
     """
     from .passt import PaSST, load_audioset
 
@@ -104,18 +105,21 @@ def load_pretrained(path: Path, model: nn.Module) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Read a plain state dict of exactly this network into ``model``; raises TrainingError."""
+    """Load a plain state dict of exactly this network into ``model``; raises TrainingError."""
     _copy(path, _read(path), model)
 
 
 def _copy(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> None:
-    _require_same(path, state, model.state_dict(), "weights of this very network")
+    _require_same(path, state, model.state_dict(), "weights of exactly this network")
     model.load_state_dict(state)
 
 
 def load_any(path: Path) -> LoadedModel:
-    """Our own or a public checkpoint; a public one gets the front end of its family and, if it has ten classes, the
-    TAU22 labels in alphabetical order, which is how both public nets number them."""
+    """Read a tinyscene checkpoint or a published one.
+
+    A published one gets the front end of its family and, if it has ten classes, the TAU22 labels in alphabetical order,
+    as in both published networks. Raises TrainingError.
+    """
     content = _read(path)
     if "format" in content:
         return _own(path, content)
@@ -132,14 +136,14 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise TrainingError(str(path), "no such file", expected="a checkpoint", next_step="check the path")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the reader raises nearly anything on damaged bytes
+    except Exception as error:  # the reader raises many exception types on damaged bytes
         objects = "Unsupported global" in str(error)
         raise TrainingError(
             str(path),
-            "holds Python objects, which are never loaded" if objects else "not a readable checkpoint",
+            "contains Python objects, which are never loaded" if objects else "not a readable checkpoint",
             expected=EXPECTED_NET,
             got=f"{path.stat().st_size} bytes",
-            next_step="save its state_dict alone" if objects else "download or save it again",
+            next_step="save only its state_dict" if objects else "download or copy it again",
         ) from error
     if not isinstance(content, Mapping):
         raise TrainingError(str(path), "not a checkpoint", expected=EXPECTED_NET, got=type(content).__name__)
@@ -153,7 +157,7 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
             "unknown checkpoint format",
             expected=FORMAT,
             got=content.get("format", "none"),
-            next_step="train again with this version, or import it with 'tinyscene import'",
+            next_step="import a published checkpoint with 'tinyscene import'; train others again with this version",
         )
     try:
         record = json.loads(content["record"])
@@ -163,7 +167,7 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
         state = dict(content["state"])
     except (KeyError, TypeError, ValueError, ValidationError, TinysceneError) as error:
         raise TrainingError(
-            str(path), "damaged checkpoint record", got=str(error).splitlines()[0], next_step="train again"
+            str(path), "damaged checkpoint record", got=str(error).splitlines()[0], next_step="copy or train it again"
         ) from error
     model = build_model(config)
     _require_same(path, state, model.state_dict())
@@ -174,7 +178,9 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
 def _public(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Tensor]]:
     state = content.get("state_dict", content)
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise TrainingError(str(path), "holds no state dict", expected=EXPECTED_NET, got=sorted(map(str, content))[:5])
+        raise TrainingError(
+            str(path), "contains no state dict", expected=EXPECTED_NET, got=sorted(map(str, content))[:5]
+        )
     if any(name.startswith("model.") for name in state):
         state = {name: t for name, t in state.items() if not name.startswith(FRONTEND_PREFIXES)}
     state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
@@ -187,7 +193,7 @@ def _public(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, dict[s
 
 
 def _infer_config(path: Path, state: Mapping[str, Tensor], grn: bool) -> ModelConfig:
-    """The config whose channels are those of the tensors; published values first, then the roundest that fit."""
+    """The configuration whose channels equal those of the tensors: published values first, then multiples of 0.05."""
     base = state["in_c.1.0.weight"].shape[0]
     ends = tuple(state[f"stages.{s}.{b[-1]}.block.2.0.weight"].shape[0] for s, b in STAGES.items())
     wide = {
@@ -216,7 +222,7 @@ def _infer_config(path: Path, state: Mapping[str, Tensor], grn: bool) -> ModelCo
     if multiplier is None or expansion is None:
         raise TrainingError(
             str(path),
-            "channels follow no CP-Mobile multiplier and expansion rate",
+            "no CP-Mobile multiplier and expansion rate gives these channels",
             expected=EXPECTED_NET,
             got=f"stage channels {base}, {ends}, expanded {wide}",
         )
@@ -232,27 +238,29 @@ def _infer_config(path: Path, state: Mapping[str, Tensor], grn: bool) -> ModelCo
 
 
 def _require_names(
-    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wanted: str = EXPECTED_NET
+    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], description: str = EXPECTED_NET
 ) -> None:
     unexpected = next((name for name in state if name not in expected), None)
     if unexpected is not None:
         raise TrainingError(
             str(path),
-            "a checkpoint of another net",
-            expected=wanted,
+            "a checkpoint of another network",
+            expected=description,
             got=f"unexpected tensor '{unexpected}'",
             next_step="give another checkpoint",
         )
     missing = next((name for name in expected if name not in state), None)
     if missing is not None:
-        raise TrainingError(str(path), f"tensor '{missing}' is missing", expected=wanted, next_step="save again")
+        raise TrainingError(
+            str(path), f"tensor '{missing}' is missing", expected=description, next_step="give another checkpoint"
+        )
 
 
 def _require_same(
-    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wanted: str = EXPECTED_NET
+    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], description: str = EXPECTED_NET
 ) -> None:
-    """Same names, same shapes, finite values."""
-    _require_names(path, state, expected, wanted)
+    """Require the same names and shapes, and finite values."""
+    _require_names(path, state, expected, description)
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
             raise TrainingError(
@@ -262,4 +270,4 @@ def _require_same(
                 got=list(tensor.shape),
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise TrainingError(str(path), f"tensor '{name}' is not finite", next_step="train or download it again")
+            raise TrainingError(str(path), f"tensor '{name}' is not finite", next_step="give another checkpoint")

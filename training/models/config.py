@@ -1,4 +1,4 @@
-"""What a network is: one frozen record, the table of named networks, and the builder.
+"""Configuration of a network: one frozen record, and the table of named networks.
 
 Refuses unknown names and fields. Sources: the 2023 DCASE Task 1 winner (``cpm23-*``), the DCASE 2024/25 baseline
 (``dcase25``), the receptive-field-regularised CP-ResNet with 128k parameters and wider, and PaSST.
@@ -25,7 +25,7 @@ class ModelConfig(BaseModel):
 
     CP-Mobile uses ``channels_multiplier``, ``expansion_rate``, ``grn``, ``strides`` and ``padding``. CP-ResNet uses
     ``rho`` (receptive field), ``channels_multiplier``, ``blocks_per_stage``, ``groups_s2``, ``cut_channels_s3``.
-    PaSST uses ``embed_dim``, ``depth``, ``heads`` and ``patchout_freq``, rows of patches left out in training.
+    PaSST uses ``embed_dim``, ``depth``, ``heads`` and ``patchout_freq``, rows of patches dropped in training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ class ModelConfig(BaseModel):
 
     @property
     def name(self) -> str:
-        """What a network without a name of its own is called."""
+        """Name of a network that is not in the table."""
         sizes = (self.base_channels, self.channels_multiplier, self.expansion_rate)
         return "-".join([self.arch.replace("_", "-"), *(f"{size:g}" for size in sizes)])
 
@@ -102,5 +102,5 @@ def named_config(name: str, *, n_classes: int = 10, padding: Literal["torch", "s
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Trainable and frozen parameters, BatchNorm statistics not counted."""
+    """Number of trainable and frozen parameters, without BatchNorm statistics."""
     return sum(p.numel() for p in model.parameters())

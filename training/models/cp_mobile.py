@@ -23,7 +23,7 @@ def _conv_norm(conv: ConvPadded, *, activation: bool = True) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Expand 1x1, depthwise 3x3, project 1x1; shortcut where the channels agree; GRN; ReLU."""
+    """Expand 1x1, depthwise 3x3, project 1x1; shortcut where the channels are equal; GRN; ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int], config: ModelConfig) -> None:
         super().__init__()
@@ -40,12 +40,13 @@ class Block(nn.Module):
         self.after_block_activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.block(x)
+        y: Tensor = self.block(x)
         if self.add:
             y = y + (x if self.pool is None else self.pool(x))
         if self.after_block_norm is not None:
             y = self.after_block_norm(y)
-        return self.after_block_activation(y)
+        activated: Tensor = self.after_block_activation(y)
+        return activated
 
 
 class CPMobile(nn.Module):
@@ -74,7 +75,8 @@ class CPMobile(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.feed_forward(self.stages(self.in_c(x))).flatten(1)
+        logits: Tensor = self.feed_forward(self.stages(self.in_c(x)))
+        return logits.flatten(1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,7 +1,7 @@
-"""CP-ResNet with a limited receptive field: a teacher, never deployed.
+"""CP-ResNet with a limited receptive field; used as a teacher only.
 
 Source: Koutini et al., "Receptive field regularization techniques for audio classification" (2021), in the grouped
-and cut form of 128k parameters used in DCASE 2022 and 2023.
+and reduced form of 128k parameters used in DCASE 2022 and 2023.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from .config import ModelConfig
 from .layers import ConvPadded
 
-# Pools of stage 1, by the number of blocks before them: (freq, time) strides.
+# Max pools of stage 1, by the number of blocks before them: (freq, time) strides.
 STAGE1_POOLS = {0: (2, 2), 1: (2, 1), 2: (2, 1), 4: (2, 1)}
 
 
 def kernel_sizes(rho: int) -> tuple[list[tuple[int, int]], tuple[int, int], tuple[int, int]]:
-    """Sizes (first, second convolution) of the blocks of stage 1, 2 and 3 that give receptive field ``rho``."""
+    """Kernel sizes (first, second convolution) of the blocks of stages 1, 2 and 3 for receptive field ``rho``."""
     e = rho - 4
     stage1 = [(3, 1), (3 - 2 * (-e > 2), 3 - 2 * (-e > 1))]
     stage2 = (3 - 2 * (-e > 0), 1 + 2 * (e > 0))
@@ -27,7 +27,7 @@ def kernel_sizes(rho: int) -> tuple[list[tuple[int, int]], tuple[int, int], tupl
 
 
 class Shortcut(nn.Module):
-    """1x1 convolution and BatchNorm where the channels change."""
+    """1x1 convolution and BatchNorm, used where the number of channels changes."""
 
     def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
         super().__init__()
@@ -35,11 +35,12 @@ class Shortcut(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        y: Tensor = self.bn(self.conv(x))
+        return y
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions with BatchNorm around a shortcut."""
+    """Two convolutions with BatchNorm and a shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, kernels: tuple[int, int], groups: int) -> None:
         super().__init__()
@@ -53,7 +54,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        return self.relu2(y + (x if self.shortcut is None else self.shortcut(x)))
+        activated: Tensor = self.relu2(y + (x if self.shortcut is None else self.shortcut(x)))
+        return activated
 
 
 class CPResNet(nn.Module):
@@ -63,7 +65,7 @@ class CPResNet(nn.Module):
         super().__init__()
         base, mult = config.base_channels, config.channels_multiplier
         widths = (base, int(base * mult), int(base * mult**2) - config.cut_channels_s3)
-        self.in_c = nn.Sequential(ConvPadded(1, base, 5, 2, symmetric=1), nn.BatchNorm2d(base), nn.ReLU())
+        self.in_c = nn.Sequential(ConvPadded(1, base, 5, 2, padding=1), nn.BatchNorm2d(base), nn.ReLU())
         first, second, third = kernel_sizes(config.rho)
         n1, n2, n3 = config.blocks_per_stage
         self.stage1 = _stage(base, widths[0], (first + [(1, 1)] * n1)[:n1], 1, STAGE1_POOLS)
@@ -75,10 +77,11 @@ class CPResNet(nn.Module):
         self._initialise()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.feed_forward(self.stage3(self.stage2(self.stage1(self.in_c(x))))).flatten(1)
+        logits: Tensor = self.feed_forward(self.stage3(self.stage2(self.stage1(self.in_c(x)))))
+        return logits.flatten(1)
 
     def _initialise(self) -> None:
-        """Fixup-like: He for the way in, the residual branches start at zero and grow slowly with depth."""
+        """Fixup-like: He initialisation scaled by depth, and residual branches that start at zero."""
         blocks = [m for m in self.modules() if isinstance(m, BasicBlock)]
         for conv in (m for m in self.modules() if isinstance(m, ConvPadded)):
             nn.init.kaiming_normal_(conv.weight, mode="fan_out")

@@ -1,6 +1,6 @@
-"""The layers our networks are made of beyond those of torch.nn, each with its padding said explicitly.
+"""Layers of the networks beyond those of torch.nn, with explicit padding.
 
-torch.fx must take the classes in ``LEAF_TYPES`` as leaves: their ``forward`` looks at the size of the input.
+torch.fx must treat the classes in ``LEAF_TYPES`` as leaves: their ``forward`` depends on the size of the input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Pads = tuple[int, int, int, int]  # top, left, bottom, right
 def pads_along(size: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int]:
     """Zeros before and after one axis of ``size`` elements.
 
-    ``torch`` puts (kernel - 1) // 2 on both sides; ``same`` is TFLite's SAME, which puts the odd one behind.
+    ``torch`` puts (kernel - 1) // 2 on both sides; ``same`` is TFLite's SAME, which puts an odd zero after.
     """
     if padding == "torch":
         return (kernel - 1) // 2, (kernel - 1) // 2
@@ -27,10 +27,8 @@ def pads_along(size: int, kernel: int, stride: int, padding: Padding) -> tuple[i
 
 
 class ConvPadded(nn.Conv2d):
-    """Convolution over (batch, channels, height, width) float tensors with ``torch`` or ``same`` placement.
-
-    ``symmetric`` overrides the front and back zeros of ``torch`` placement on both axes (CP-ResNet's stem has 5x5
-    taps but pads one).
+    """Convolution over float (batch, channels, height, width) with ``torch`` or ``same`` padding, or a number of zeros
+    on every side (CP-ResNet's stem has a 5x5 kernel but pads by one).
     """
 
     def __init__(
@@ -41,17 +39,15 @@ class ConvPadded(nn.Conv2d):
         stride: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = False,
-        padding: Padding = "torch",
-        symmetric: int | None = None,
+        padding: Padding | int = "torch",
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias)
-        self.placement: Padding = padding
-        self.symmetric = symmetric
+        self.placement: Padding | int = padding
 
     def pads(self, height: int, width: int) -> Pads:
-        """Zeros (top, left, bottom, right) put around an input of that size."""
-        if self.placement == "torch" and self.symmetric is not None:
-            return (self.symmetric,) * 4
+        """Zeros (top, left, bottom, right) around an input of that size."""
+        if isinstance(self.placement, int):
+            return self.placement, self.placement, self.placement, self.placement
         top, bottom = pads_along(height, self.kernel_size[0], self.stride[0], self.placement)
         left, right = pads_along(width, self.kernel_size[1], self.stride[1], self.placement)
         return top, left, bottom, right
@@ -63,11 +59,11 @@ class ConvPadded(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, placement={self.placement}"
+        return f"{super().extra_repr()}, placement={self.placement}"  # type: ignore[no-untyped-call]  # PyTorch
 
 
 class AvgPool3x3(nn.Module):
-    """3x3 mean that always divides by 9, padding counted, with the same two placements as :class:`ConvPadded`."""
+    """3x3 mean that always divides by 9, padding included, with the two paddings of :class:`ConvPadded`."""
 
     def __init__(self, stride: int | tuple[int, int], padding: Padding = "torch") -> None:
         super().__init__()
@@ -76,7 +72,7 @@ class AvgPool3x3(nn.Module):
         self.placement: Padding = padding
 
     def pads(self, height: int, width: int) -> Pads:
-        """Zeros (top, left, bottom, right) put around an input of that size."""
+        """Zeros (top, left, bottom, right) around an input of that size."""
         top, bottom = pads_along(height, 3, self.stride[0], self.placement)
         left, right = pads_along(width, 3, self.stride[1], self.placement)
         return top, left, bottom, right
@@ -93,7 +89,7 @@ class GRN(nn.Module):
     """Global response normalisation with one gamma and one beta for all channels (2023 CP-Mobile).
 
     g_c is the Euclidean norm of channel c over (freq, time), n_c = g_c / (mean over channels of g + 1e-6);
-    the result is gamma * x * n_c + beta + x. Both parameters start at 0, so that the layer starts as identity.
+    the result is gamma * x * n_c + beta + x. Both parameters start at 0, so that the initial layer is the identity.
     """
 
     def __init__(self) -> None:
@@ -102,9 +98,10 @@ class GRN(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)  # (batch, channels, 1, 1)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)  # (batch, channels, 1, 1)
         ratio = norm / (norm.mean(dim=1, keepdim=True) + 1e-6)
-        return x * (1.0 + self.gamma * ratio) + self.beta
+        y: Tensor = x * (1.0 + self.gamma * ratio) + self.beta
+        return y
 
 
 LEAF_TYPES: tuple[type[nn.Module], ...] = (ConvPadded, AvgPool3x3, GRN)

@@ -1,4 +1,4 @@
-"""PaSST: a vision transformer on overlapping patches of a log-mel, a teacher, never deployed.
+"""PaSST: a vision transformer on overlapping patches of a log-mel; used as a teacher only.
 
 Tensor names are those of the published AudioSet checkpoints, which :func:`load_audioset` reads strictly by name.
 Source: Koutini et al., "Efficient training of audio transformers with patchout" (2022). Refuses clips longer than ten
@@ -32,11 +32,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, dim = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, dim))
+        y: Tensor = self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, dim))
+        return y
 
 
 class MLP(nn.Module):
-    """Two linear layers around an exact GELU; the inner one four times as wide."""
+    """Two linear layers around an exact GELU; the hidden one is four times as wide."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -44,11 +45,12 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return y
 
 
 class TransformerBlock(nn.Module):
-    """Attention and MLP, each after a LayerNorm and beside a shortcut."""
+    """Attention and MLP, each after a LayerNorm and with a residual connection."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -59,7 +61,8 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
 
 
 class Patches(nn.Module):
@@ -70,13 +73,14 @@ class Patches(nn.Module):
         self.proj = nn.Conv2d(1, dim, PATCH, STRIDE)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x)
+        y: Tensor = self.proj(x)
+        return y
 
 
 class PaSST(nn.Module):
     """float32 (batch, 1, 128, n_frames) to logits (batch, n_classes); ``features`` gives (batch, dim) before the head.
 
-    In training ``patchout_freq`` whole rows of patches are left out, the same for the batch (structured patchout).
+    In training ``patchout_freq`` whole rows of patches are dropped, the same for the batch (structured patchout).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -92,17 +96,18 @@ class PaSST(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(dim, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n))
-        self.head_dist = nn.Linear(dim, n).requires_grad_(False)  # in the checkpoints, not in use
+        self.head_dist = nn.Linear(dim, n).requires_grad_(False)  # present in the checkpoints, unused
         self._initialise()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
+        logits: Tensor = self.head(self.features(x))
+        return logits
 
     def features(self, x: Tensor) -> Tensor:
         """Mean of the class and the distillation token after the last norm: float32 (batch, dim)."""
         if x.shape[2] != MELS or not PATCH <= x.shape[3] <= MAX_FRAMES:
             expected = f"(batch, 1, {MELS}, {PATCH} to {MAX_FRAMES})"
-            raise TrainingError("PaSST", "log-mel of another size", expected=expected, got=tuple(x.shape))
+            raise TrainingError("PaSST", "unsupported log-mel size", expected=expected, got=tuple(x.shape))
         patches = self.patch_embed(x)
         patches = patches + self.time_new_pos_embed[..., : patches.shape[3]] + self.freq_new_pos_embed
         if self.training and self.patchout_freq:
@@ -112,7 +117,8 @@ class PaSST(nn.Module):
         y = torch.cat([tokens.expand(len(x), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
         for block in self.blocks:
             y = block(y)
-        return self.norm(y)[:, :2].mean(dim=1)
+        normalised: Tensor = self.norm(y)
+        return normalised[:, :2].mean(dim=1)
 
     def _initialise(self) -> None:
         for name, parameter in self.named_parameters():
@@ -123,13 +129,13 @@ class PaSST(nn.Module):
 
 
 def load_audioset(model: PaSST, state: dict[str, Tensor], where: str) -> None:
-    """Copy a published AudioSet checkpoint into ``model``: every tensor by its name, the heads alone left as they are.
+    """Copy a published AudioSet checkpoint into ``model``: every tensor by its name, except the heads.
 
-    Raises TrainingError for a name or shape that does not fit; nothing is copied then.
+    Raises TrainingError for a name or shape that does not match, before anything is copied.
     """
     own = model.state_dict()
     for name in sorted(set(own) ^ set(state)):
-        what = "is missing" if name in own else "is not one of PaSST's"
+        what = "is missing" if name in own else "does not belong to PaSST"
         raise TrainingError(where, f"tensor '{name}' {what}", expected="a PaSST AudioSet checkpoint")
     body = {name: t for name, t in state.items() if not name.startswith(("head.1.", "head_dist."))}
     for name, tensor in body.items():
@@ -137,4 +143,4 @@ def load_audioset(model: PaSST, state: dict[str, Tensor], where: str) -> None:
             raise TrainingError(
                 where, f"tensor '{name}' has another shape", expected=list(own[name].shape), got=list(tensor.shape)
             )
-    model.load_state_dict(body, strict=False)  # all but the heads, as was just made sure
+    model.load_state_dict(body, strict=False)  # without the heads only, as checked above

@@ -1,1 +1,1 @@
-"""Pages that stand alone: the style of the house, the frame and the parts of which every page is made."""
+"""Self-contained HTML pages: the shared style, layout and macros, and the page of an evaluation."""

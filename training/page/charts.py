@@ -1,4 +1,7 @@
-"""Drawings of an evaluation: accuracy of groups of clips with intervals, confidence against accuracy, a difference."""
+"""Charts of an evaluation: accuracy of groups with intervals, a reliability diagram, a difference in accuracy.
+
+SVG text from :mod:`tinyscene.training.page.svg`, whose docstring explains why matplotlib is not used.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ if TYPE_CHECKING:
     from ..evaluation.metrics import Bin
 
 ROW = 26  # px from one bar to the next
-VALUE_WIDTH = 52  # px for a figure behind its bar
-WHISKER = 4  # px, half the height of an interval's end
+VALUE_WIDTH = 52  # px for the value after a bar
+WHISKER = 4  # px, half the height of the ends of an interval
 
 
 def group_bars(groups: Sequence[Group], overall: float, width: int) -> str:
-    """A bar per group from 0 to 100 %, its 95 % interval as a whisker; a dashed line at the accuracy on all clips."""
+    """A bar per group from 0 to 100 %, its 95 % interval as a whisker; a dashed line at the overall accuracy."""
     left = 12 + CHARACTER_WIDTH * max(len(group.name) for group in groups)
     panel = Panel(left, 18, width - left - VALUE_WIDTH, ROW * len(groups), 100, 1)
     parts = _percent_grid(panel)
@@ -42,32 +45,32 @@ def group_bars(groups: Sequence[Group], overall: float, width: int) -> str:
 
 
 def reliability(bins: Sequence[Bin], width: int) -> str:
-    """Accuracy over mean confidence, a dot per bin, and below it how many clips are that confident."""
+    """Accuracy over mean confidence, a dot per bin, and below it the number of clips per bin."""
     panel = Panel(52, 24, width - 72, 260, 100, 100)
-    parts = frame(panel, "Accuracy of the answers, %", lambda v: f"{v:g}", 5)
+    parts = frame(panel, "Accuracy, %", lambda v: f"{v:g}", 5)
     parts.append(line(panel.x(0), panel.y(0), panel.x(100), panel.y(100), "limit"))
     for b in bins:
         x, y = panel.x(100 * b.confidence), panel.y(100 * b.accuracy)
-        hint = escape(f"confident to {b.confidence:.1%}, right in {b.accuracy:.1%} of {b.clips:,} clips")
+        hint = escape(f"confidence {b.confidence:.1%}, accuracy {b.accuracy:.1%}, {b.clips:,} clips")
         parts.append(line(x, panel.y(100 * b.confidence), x, y, "gap"))
         parts.append(f'<circle class="share" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{hint}</title></circle>')
     below = Panel(52, panel.bottom + 46, width - 72, 70, 100, 1.04 * max(b.clips for b in bins))
-    parts += frame(below, "Clips of that confidence", lambda v: f"{v:,.0f}", 3)
+    parts += frame(below, "Number of clips", lambda v: f"{v:,.0f}", 3)
     for b in bins:
         number = min(int(b.confidence * BINS), BINS - 1)
         x, y = below.x(100 * number / BINS), below.y(b.clips)
-        hint = f"{b.clips:,} clips confident to {b.confidence:.1%}"
+        hint = f"{b.clips:,} clips at confidence {b.confidence:.1%}"
         parts.append(rect(x + 1, y, below.width / BINS - 2, below.bottom - y, "share", hint))
     parts += [text(below.x(v), below.bottom + 16, f"{v:g} %", "middle") for v in ticks(100, 5)]
-    parts.append(text(below.x(50), below.bottom + 34, "confidence of the answer", "middle"))
+    parts.append(text(below.x(50), below.bottom + 34, "confidence", "middle"))
     worst = max(bins, key=lambda b: b.clips * abs(b.confidence - b.accuracy))
-    words = f"Accuracy over confidence in {len(bins)} bins. Furthest from the diagonal, by clips: confident to "
-    words += f"{worst.confidence:.1%}, right in {worst.accuracy:.1%} of {worst.clips:,} clips."
+    words = f"Accuracy over confidence in {len(bins)} bins. Largest contribution to the calibration error: confidence "
+    words += f"{worst.confidence:.1%}, accuracy {worst.accuracy:.1%}, {worst.clips:,} clips."
     return svg(width, below.bottom + 44, words, parts)
 
 
 def gain(difference: Difference, width: int) -> str:
-    """The gain in points and its 95 % interval, beside zero."""
+    """The gain in percentage points and its 95 % interval, around zero."""
     low, high = (100 * bound for bound in difference.interval)
     value = 100 * difference.gain
     reach = max(1.0, 1.15 * max(abs(low), abs(high), abs(value)))
@@ -91,7 +94,7 @@ def gain(difference: Difference, width: int) -> str:
         )
     )
     parts += _whisker(panel, y, (low / 100, high / 100), origin=reach)
-    words = f"{value:+.1f} points against {difference.other}, 95 % interval {low:+.1f} to {high:+.1f}."
+    words = f"{value:+.1f} points compared with {difference.other}, 95 % interval {low:+.1f} to {high:+.1f}."
     return svg(width, panel.bottom + 24, words, parts)
 
 
@@ -105,7 +108,7 @@ def _percent_grid(panel: Panel) -> list[str]:
 
 
 def _whisker(panel: Panel, y: float, interval: tuple[float, float], origin: float = 0.0) -> list[str]:
-    """Both ends of an interval given as shares, on an axis in percent whose zero is at ``origin``."""
+    """An interval given as shares, on an axis in percent whose zero is at ``origin``."""
     low, high = (panel.x(origin + 100 * bound) for bound in interval)
     ends = [line(x, y - WHISKER, x, y + WHISKER, "whisker") for x in (low, high)]
     return [line(low, y, high, y, "whisker"), *ends]

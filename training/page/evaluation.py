@@ -1,4 +1,4 @@
-"""One page about an evaluation: everything that ``tinyscene eval --json`` says but the single clips.
+"""The page of an evaluation: everything in ``tinyscene eval --json`` except the single clips.
 
 The same evaluation gives the same bytes.
 """
@@ -12,24 +12,26 @@ from . import charts
 from .template import Tile, interval_text, templates
 
 
-def render(found: Evaluation, compared: Difference | None = None) -> bytes:
-    """The page as UTF-8, with the comparison if there is one."""
+def render(evaluation: Evaluation, difference: Difference | None = None) -> bytes:
+    """The page as UTF-8, with the comparison if given."""
     page = templates()
     page.globals["charts"] = charts
-    text = page.get_template("evaluation.html.j2").render(found=found, compared=compared, tiles=tiles(found))
+    text = page.get_template("evaluation.html.j2").render(
+        evaluation=evaluation, difference=difference, tiles=tiles(evaluation)
+    )
     return text.encode()
 
 
-def tiles(found: Evaluation) -> tuple[Tile, ...]:
-    """The key figures at the top."""
-    m = found.metrics
-    places = len(set(found.places))
+def tiles(evaluation: Evaluation) -> tuple[Tile, ...]:
+    """The key figures at the top of the page."""
+    m = evaluation.metrics
+    places = len(set(evaluation.places))
     return (
         _percent("Accuracy", m.accuracy, f"of {m.clips:,} clips", f"95 %: {interval_text(m.interval)}"),
         _percent("Mean over classes", m.class_accuracy, f"{len(m.per_class)} scenes, each of equal weight"),
-        Tile("Log loss", f"{m.log_loss:.3f}", "nats", (f"{_uniform(found):.3f} by guessing",)),
-        _group("Seen devices", found.seen),
-        _group("Unseen devices", found.unseen),
+        Tile("Log loss", f"{m.log_loss:.3f}", "nats", (f"{_uniform(evaluation):.3f} for equal probabilities",)),
+        _group("Seen devices", evaluation.seen),
+        _group("Unseen devices", evaluation.unseen),
         Tile(
             "Calibration error", f"{100 * m.calibration_error:.1f}", "points", (f"intervals resample {places} places",)
         ),
@@ -47,6 +49,6 @@ def _group(label: str, group: Group | None) -> Tile:
     return _percent(label, group.accuracy, f"{group.clips:,} clips of {' '.join(group.devices)}", *interval)
 
 
-def _uniform(found: Evaluation) -> float:
-    """The log loss of equal probabilities for all labels."""
-    return math.log(len(found.labels))
+def _uniform(evaluation: Evaluation) -> float:
+    """Log loss of equal probabilities for all labels."""
+    return math.log(len(evaluation.labels))

@@ -1,8 +1,9 @@
-"""Parts of drawings as SVG text: panels with axes, lines, bars, words.
+"""Elements of charts as SVG text: panels with axes, lines, bars, labels.
 
-A drawing carries no colour of its own: its classes are painted by the page's style, so that it follows light, dark and
-print. Its text is drawn at its real size, therefore a phone gets a narrower drawing and not a shrunken one. Every
-drawing is one image to a screen reader, with a sentence instead; the tables beside it hold the same figures.
+Not matplotlib: a page is one self-contained file whose charts follow the light, dark and print style, and bar charts do
+not justify a heavy dependency. Elements have classes instead of colours, which the style of the page defines. Text has
+its real size, therefore narrow screens get a narrower chart instead of a scaled one. For screen readers every chart is
+one image with a description; the tables beside it contain the same values.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
 
-WIDE, NARROW = 900, 346  # px of a drawing: between a desk's 1088 and a sheet of paper's 700; on a phone
-CHARACTER_WIDTH = 6.2  # of an 11 px figure, widely measured
+WIDE, NARROW = 900, 346  # px of a chart: on desktops (1088) and paper (700); on phones
+CHARACTER_WIDTH = 6.2  # px of a digit at 11 px, with some margin
 
 
 @dataclass(frozen=True)

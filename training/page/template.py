@@ -1,7 +1,7 @@
-"""Templates of pages: the house's frame and parts together with those of one page, and how numbers are written.
+"""Jinja2 environment of the pages: shared layout and macros, the templates of one page, and number formats.
 
-No script, no font, no picture is loaded; a content security policy in the page keeps it so. All text is escaped, and a
-name that a template does not know is an error.
+Pages load no script, font or image, which their content security policy enforces. All text is escaped, and an
+undefined name in a template is an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Tile:
 
 
 def templates(package: str = "tinyscene.training.page") -> Environment:
-    """The templates that lie in ``package``, and the house's."""
+    """The templates in ``package``, and the shared ones."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, "") for name in (package, "tinyscene.training.page")]),
         autoescape=True,

@@ -1,1 +1,1 @@
-"""What a recipe costs before it runs, and sizes of students that fill a budget."""
+"""Cost of a recipe before it runs, and sizes of students that fill a budget."""

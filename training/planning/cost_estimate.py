@@ -1,7 +1,7 @@
-"""What a recipe costs at full size: every network it trains and asks, by how fast that goes here.
+"""Cost of a recipe at full size: every network it trains or evaluates, from the throughput on this machine.
 
 Counted are passes of the training clips through a network. Validation and test clips, decoding and the light second
-head of fusion are not.
+head of fusion are not counted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ..data.split_files import PUBLISHED_TRAIN
 from ..data.tau22 import VALIDATION_SHARE
 from ..recipe import Recipe
 
-ASKED_AT_ONCE = 64  # clips, as predict_logits takes them
+EVALUATION_BATCH = 64  # clips, as in predict_logits
 
 
 @dataclass(frozen=True)
 class Expense:
-    """One network trained or asked: ``passes`` of the training clips, ``steps`` of batches of ``batch`` clips."""
+    """One network trained or evaluated: ``passes`` of the training clips in ``steps`` batches of ``batch`` clips."""
 
     kind: str
     network: str
@@ -34,9 +34,9 @@ class Expense:
 
 @dataclass(frozen=True)
 class Passes:
-    """How often the training clips go through a network, and what for. ``teacher`` is the number of one."""
+    """How often the training clips pass through a network, and for which purpose. ``teacher`` is its number."""
 
-    kind: Literal["teacher", "answers", "listener", "student", "QAT"]
+    kind: Literal["teacher", "logits", "fusion z1", "student", "QAT"]
     network: str
     batch: int
     count: int
@@ -44,32 +44,32 @@ class Passes:
 
 
 def full_size_clips(subset: int) -> int:
-    """Training clips of that part of TAU22 once validation is held out of them, at its nominal share."""
+    """Training clips of that subset of TAU22 without the validation part, at its nominal share."""
     return round(PUBLISHED_TRAIN[subset] * (1 - VALIDATION_SHARE))
 
 
 def planned(recipe: Recipe) -> tuple[Passes, ...]:
-    """All that a recipe trains and asks, in order, quantisation-aware training last."""
-    found = []
+    """Everything that a recipe trains and evaluates, in order, quantisation-aware training last."""
+    passes = []
     folds = recipe.fusion.folds if recipe.fusion is not None else 0
     for number, teacher in enumerate(recipe.teachers):
         copies = max(0, folds - 1)  # k copies on (k - 1) / k of the clips
-        found.append(Passes("teacher", teacher.network, teacher.batch_size, teacher.epochs * (1 + copies), number))
-        asked = max(1, recipe.views) + bool(folds)  # and each copy about the clips it has not met
-        found.append(Passes("answers", teacher.network, ASKED_AT_ONCE, asked, number))
+        passes.append(Passes("teacher", teacher.network, teacher.batch_size, teacher.epochs * (1 + copies), number))
+        evaluations = max(1, recipe.views) + bool(folds)  # and each copy on the clips outside its folds
+        passes.append(Passes("logits", teacher.network, EVALUATION_BATCH, evaluations, number))
     if recipe.fusion is not None:
         listener = recipe.fusion.listener
-        found.append(Passes("listener", listener.network, listener.batch_size, listener.epochs))
-    found.append(Passes("student", recipe.network, recipe.batch_size, recipe.epochs))
-    return (*found, Passes("QAT", recipe.network, recipe.qat.batch_size, recipe.qat.epochs))
+        passes.append(Passes("fusion z1", listener.network, listener.batch_size, listener.epochs))
+    passes.append(Passes("student", recipe.network, recipe.batch_size, recipe.epochs))
+    return (*passes, Passes("QAT", recipe.network, recipe.qat.batch_size, recipe.qat.epochs))
 
 
-def expenses(recipe: Recipe, clips: int, measured: Callable[[Passes], tuple[int, float]]) -> tuple[Expense, ...]:
-    """With parameters and clips a second of each as ``measured`` says."""
-    found = []
+def expenses(recipe: Recipe, clips: int, measure: Callable[[Passes], tuple[int, float]]) -> tuple[Expense, ...]:
+    """Cost of each network for ``clips`` training clips; ``measure`` returns its parameters and clips per second."""
+    costs = []
     for each in planned(recipe):
-        parameters, rate = measured(each)
+        parameters, rate = measure(each)
         steps = each.count * math.ceil(clips / each.batch)
         hours = each.count * clips / rate / 3600
-        found.append(Expense(each.kind, each.network, parameters, each.batch, each.count, steps, rate, hours))
-    return tuple(found)
+        costs.append(Expense(each.kind, each.network, parameters, each.batch, each.count, steps, rate, hours))
+    return tuple(costs)

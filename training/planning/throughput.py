@@ -1,6 +1,6 @@
-"""Clips a second here: of training a network, of asking it, and of reading data alone.
+"""Throughput on this machine in clips per second: training a network, evaluating it, and reading data alone.
 
-Training is timed by :func:`tinyscene.training.fit.fit.fit` itself, on a few clips; of three epochs the median counts.
+Training is measured by :func:`tinyscene.training.fit.fit.fit` itself on a few clips; the median of three epochs counts.
 """
 
 from __future__ import annotations
@@ -13,25 +13,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
-
-from tinyscene.runtime.spec import FrontendSpec
 
 from ..data.tau22 import Dataset
 from ..distillation.features import FeatureLoss
 from ..distillation.soft_targets import SoftTargets
-from ..fit.batches import loaders_of
+from ..fit.batches import Batch, loaders_of
 from ..fit.fit import RUN, fit, predict_logits
-from ..fit.module import Batch
-from ..fit.speed import FIGURE
+from ..fit.throughput import CLIPS_PER_SECOND
+from ..models.network import Network
 from ..recipe import FitSettings
+from ..run import Run
 
 EPOCHS = 3
 
 
 def training_rate(
-    model: nn.Module,
-    frontend: FrontendSpec,
+    network: Network,
     settings: FitSettings,
     dataset: Dataset,
     *,
@@ -39,45 +36,38 @@ def training_rate(
     soft_targets: SoftTargets | None = None,
     features: FeatureLoss | None = None,
 ) -> float:
-    """Of training ``model``, which is changed, with ``steps`` batches of ``settings`` an epoch, or as many as there are
-    clips for."""
+    """Clips per second of training ``network``, which is changed.
+
+    An epoch has ``steps`` batches of ``settings``, or as many as there are clips for.
+    """
     clips = np.arange(min(steps * settings.batch_size, len(dataset.train)))
     few = replace(dataset, train=dataset.train.take(clips), validation=dataset.validation.take(clips[:0]))
     timed = settings.model_copy(update={"epochs": EPOCHS, "keep": "last"})
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as folder:
-        fit(
-            model,
-            frontend=frontend,
-            recipe=timed,
-            dataset=few,
-            run_dir=Path(folder),
-            soft_targets=soft_targets,
-            seed=0,
-            progress=False,
-            features=features,
-        )
-        return float(json.loads((Path(folder) / RUN).read_text())[FIGURE])
+        run = Run(few, Path(folder), seed=0, progress=False)
+        fit(network, timed, run, soft_targets=soft_targets, features=features)
+        return float(json.loads((run.folder / RUN).read_text())[CLIPS_PER_SECOND])
 
 
-def answering_rate(model: nn.Module, frontend: FrontendSpec, dataset: Dataset, clips: int) -> float:
-    """Of asking ``model`` about ``clips`` training clips at a time, where it is."""
-    heard = dataset.train.waveforms[:clips]
-    predict_logits(model, frontend, heard[:1])
-    begin = time.perf_counter()
-    predict_logits(model, frontend, heard)
-    return len(heard) / (time.perf_counter() - begin)
+def evaluation_rate(network: Network, dataset: Dataset, clips: int) -> float:
+    """Clips per second of evaluating ``network`` on ``clips`` training clips at a time, on its own device."""
+    waveforms = dataset.train.waveforms[:clips]
+    predict_logits(network.model, network.frontend, waveforms[:1])
+    start = time.perf_counter()
+    predict_logits(network.model, network.frontend, waveforms)
+    return len(waveforms) / (time.perf_counter() - start)
 
 
 def reading_rate(dataset: Dataset, settings: FitSettings, steps: int) -> float:
-    """Of the data pipeline alone."""
+    """Clips per second of the data pipeline alone."""
     source = _batches(dataset, settings)
     next(source)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     clips = sum(len(next(source)["target"]) for _ in range(steps))
-    return clips / (time.perf_counter() - begin)
+    return clips / (time.perf_counter() - start)
 
 
 def _batches(dataset: Dataset, settings: FitSettings) -> Iterator[Batch]:
-    """Without an end."""
+    """Training batches without end."""
     while True:
-        yield from loaders_of(dataset, settings, None, 0)[0]
+        yield from loaders_of(dataset, settings, None, 0).train

@@ -1,10 +1,11 @@
-"""Structured width search: CP-Mobile sizes that fill a budget of bytes and MACs and are shaped like a published one.
+"""Structured width search: CP-Mobile sizes that fill a budget of bytes and MACs, similar in shape to a published one.
 
 Exhaustive over a grid: base channels 8 to 96 in steps of 8, multipliers 1 to 3 by 0.05, expansion rates 1 to 4 by 0.1,
-and frequency and time each halved in at most two of the six blocks. A network fills the budget as far as the limit does
-that it uses less of. Of those within five points of the fullest, the one of the most similar shape is the best: the
-distance is, in octaves, that of the multipliers, plus that of the expansion rates, plus the mean one of the maps after
-each block, over frequency and over time. Accuracy is not estimated. Refuses budgets that no network of the grid keeps.
+and frequency and time each halved in at most two of the six blocks. The fill of a network is the smaller of its shares
+of the two limits. Candidates are within five percentage points of the highest fill; the most similar shape is the best.
+The distance, in octaves, is that of the multipliers plus that of the expansion rates plus the mean distance of the
+feature maps after each block in frequency and time. Accuracy is not estimated. Refuses budgets that no network of the
+grid satisfies.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from ..errors import TrainingError
 from ..models.config import ModelConfig
 from ..models.sizes import BLOCKS, Maps, Strides, Widths, int8_costs
 
-BASES = tuple(range(8, 97, 8))  # channels come in eights, so nothing lies between
+BASES = tuple(range(8, 97, 8))  # channels are multiples of eight
 MULTIPLIERS = tuple(i / 100 for i in range(100, 301, 5))
 EXPANSIONS = tuple(i / 10 for i in range(10, 41))
-HALVINGS = 2  # of one axis, at most; the published networks have one or two
-FULL = 0.05  # of the budget: how much less full than the fullest still counts as full
+HALVINGS = 2  # at most, per axis; the published networks have one or two
+FULL = 0.05  # maximum difference to the highest fill, as a share of the budget
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network within the budget; ``fill`` is the share of the limit it uses less of, ``distance`` in octaves."""
+    """A network within the budget; ``fill`` is the smaller share of the two limits, ``distance`` is in octaves."""
 
     config: ModelConfig
     n_bytes: int
@@ -43,33 +44,34 @@ class Candidate:
 def fit_budget(
     like: ModelConfig, frontend: FrontendSpec, budget: Budget, *, n_classes: int = 10, count: int = 5
 ) -> tuple[Candidate, ...]:
-    """The best ``count`` networks within ``budget``, the best first; raises TrainingError if there is none."""
+    """The ``count`` best networks within ``budget``, best first; raises TrainingError if none satisfies it."""
     configs, widths, width_distance = distinct_widths(like)
-    ways = stride_ways()
-    maps = Maps.of(ways, frontend)
+    placements = stride_placements()
+    maps = Maps.of(placements, frontend)
     n_bytes, macs = int8_costs(widths, maps, grn=like.grn, n_classes=n_classes)
     fits = (n_bytes <= budget.max_bytes) & (macs <= budget.max_macs)
     if not fits.any():
         raise TrainingError(
             "budget",
-            "no CP-Mobile of the grid keeps it",
+            "no CP-Mobile of the grid satisfies it",
             expected=f"{n_bytes.min():,} B and {macs.min():,} MACs or more",
             got=f"{budget.max_bytes:,} B and {budget.max_macs:,} MACs",
+            next_step="raise the limits",
         )
     fill = np.where(fits, np.minimum(n_bytes / budget.max_bytes, macs / budget.max_macs), 0.0)
     distance = width_distance[:, None] + map_distance(like, maps, frontend)
     full = np.argwhere(fill >= fill.max() - FULL)
     nearest = np.lexsort((-fill[tuple(full.T)], distance[tuple(full.T)]))
-    found = []
-    for i, way in full[nearest[:count]].tolist():
-        config = configs[i].model_copy(update={"strides": dict(ways[way]), "n_classes": n_classes})
-        cost = int(n_bytes[i, way]), int(macs[i, way])
-        found.append(Candidate(config, *cost, float(fill[i, way]), float(distance[i, way])))
-    return tuple(found)
+    candidates = []
+    for i, column in full[nearest[:count]].tolist():
+        config = configs[i].model_copy(update={"strides": dict(placements[column]), "n_classes": n_classes})
+        cost = int(n_bytes[i, column]), int(macs[i, column])
+        candidates.append(Candidate(config, *cost, float(fill[i, column]), float(distance[i, column])))
+    return tuple(candidates)
 
 
 def distinct_widths(like: ModelConfig) -> tuple[list[ModelConfig], Widths, F64]:
-    """The networks of the grid that differ in width, each by the sizes nearest to those of ``like``, and how far."""
+    """Networks of the grid with distinct widths, each with the sizes nearest to ``like``, and their distances."""
     configs = [
         like.model_copy(update={"base_channels": base, "channels_multiplier": mult, "expansion_rate": expansion})
         for base, mult, expansion in product(BASES, MULTIPLIERS, EXPANSIONS)
@@ -83,16 +85,16 @@ def distinct_widths(like: ModelConfig) -> tuple[list[ModelConfig], Widths, F64]:
     return [configs[i] for i in chosen], Widths(widths.channels[first], widths.expanded[first]), distance[chosen]
 
 
-def stride_ways() -> list[Strides]:
-    """Every way to halve frequency and time in at most :data:`HALVINGS` blocks each."""
-    places = [chosen for n in range(HALVINGS + 1) for chosen in combinations(BLOCKS, n)]
-    return [_strides(freq, time) for freq, time in product(places, places)]
+def stride_placements() -> list[Strides]:
+    """Every placement of at most :data:`HALVINGS` halvings each of frequency and time."""
+    blocks = [chosen for n in range(HALVINGS + 1) for chosen in combinations(BLOCKS, n)]
+    return [_strides(freq, time) for freq, time in product(blocks, blocks)]
 
 
 def map_distance(like: ModelConfig, maps: Maps, frontend: FrontendSpec) -> F64:
-    """Of each way to place strides, (m,): octaves between its maps and those of ``like``, mean over the blocks."""
+    """Distance in octaves, (m,), between the feature maps of each placement and those of ``like``, mean over blocks."""
     own = Maps.of([like.strides], frontend)
-    octaves = np.abs(np.log2(maps.freq / own.freq)) + np.abs(np.log2(maps.time / own.time))
+    octaves: F64 = np.abs(np.log2(maps.freq / own.freq)) + np.abs(np.log2(maps.time / own.time))
     distance: F64 = octaves[-len(BLOCKS) :].mean(axis=0)
     return distance
 

@@ -1,7 +1,7 @@
-"""Ten acoustic scenes as distributions over places: which sounds, how loud, in what room.
+"""Ten acoustic scenes as distributions over places: sounds, their levels, and the room.
 
-The scenes overlap on purpose. A place is one draw (levels, pitches, room), a recording of it one draw of events;
-two scenes differ in how likely and how loud a sound is, hardly ever in whether it can occur.
+A place is one draw of levels, pitches and room, a recording of it one draw of events. The scenes overlap: they differ
+in the probability and level of sounds, rarely in which sounds can occur.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tinyscene.runtime.arrays import F64
+from tinyscene.runtime.arrays import F32, F64
 
 from .sounds import RATE_HZ, SOUNDS, normalised
 
@@ -21,7 +20,7 @@ LOUDNESS_SPREAD_DB = 4.0  # of a whole place
 
 @dataclass(frozen=True)
 class Scene:
-    """Reverberation time range in seconds, how much of it is heard, and for each sound (probability, level in dB)."""
+    """Range of reverberation times in seconds, level of reverberation, and (probability, level in dB) of each sound."""
 
     rt60_s: tuple[float, float]
     wet: float
@@ -165,8 +164,8 @@ SCENES: dict[str, Scene] = {
 }
 
 
-def record_place(scene: str, seconds: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """One continuous recording of a new place of ``scene``: float32 (seconds * 44,100,) in [-1, 1]."""
+def record_place(scene: str, seconds: int, rng: np.random.Generator) -> F32:
+    """A continuous recording of a new place of ``scene``: float32 (seconds * 44,100,) in [-1, 1]."""
     kind = SCENES[scene]
     n = seconds * RATE_HZ
     mix = np.zeros(n)
@@ -182,7 +181,7 @@ def record_place(scene: str, seconds: int, rng: np.random.Generator) -> npt.NDAr
 
 
 def reverberated(dry: F64, rt60_s: float, rng: np.random.Generator) -> F64:
-    """``dry`` in a diffuse room whose energy falls by 60 dB in ``rt60_s`` (high frequencies sooner), same length."""
+    """``dry`` in a diffuse room whose energy decays by 60 dB in ``rt60_s`` (high frequencies faster), same length."""
     taps = int(min(rt60_s, 2.0) * RATE_HZ)
     t = np.arange(taps) / RATE_HZ
     noise = rng.standard_normal((2, taps))

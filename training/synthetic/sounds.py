@@ -1,12 +1,13 @@
-"""The sounds synthetic scenes are made of: drones, voices, steps, wheels, birds, engines, wind.
+"""The component sounds of synthetic scenes: drones, voices, steps, wheels, birds, engines, wind.
 
 Every function takes a generator and a number of samples at ``RATE_HZ`` and returns float64 (n,) of about unit RMS while
-it sounds; levels, places and rooms are the business of ``tinyscene.training.synthetic.scenes``.
+the sound is active; levels, places and rooms are set in :mod:`tinyscene.training.synthetic.scenes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
@@ -18,67 +19,77 @@ Sound = Callable[[np.random.Generator, int], F64]
 
 def shaped_noise(rng: np.random.Generator, n: int, gain: Callable[[F64], F64]) -> F64:
     """Gaussian noise whose amplitude spectrum is ``gain`` of the frequency in hertz."""
-    spectrum = np.fft.rfft(rng.standard_normal(n)) * gain(np.fft.rfftfreq(n, 1 / RATE_HZ))
+    spectrum = np.fft.rfft(rng.standard_normal(n)) * gain(_frequencies(n))
     return normalised(np.fft.irfft(spectrum, n))
 
 
+def _frequencies(n: int) -> F64:
+    """Frequencies in hertz of the real spectrum of n samples."""
+    return np.asarray(np.fft.rfftfreq(n, 1 / RATE_HZ), np.float64)
+
+
 def normalised(x: F64) -> F64:
-    """``x`` at unit RMS; silence stays silence."""
+    """``x`` scaled to unit RMS; silence is returned unchanged."""
     rms = float(np.sqrt(np.mean(x**2)))
     return x / rms if rms > 0 else x
 
 
-def slow(rng: np.random.Generator, n: int, rate_hz: float, depth: float) -> F64:
-    """A positive gain that wanders at about ``rate_hz``; ``depth`` is its deviation in nepers."""
+def slow_gain(rng: np.random.Generator, n: int, rate_hz: float, depth: float) -> F64:
+    """A positive gain that varies at about ``rate_hz``; ``depth`` is its standard deviation in nepers."""
     knots = max(4, int(n / RATE_HZ * rate_hz * 2) + 2)
     walk = np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.standard_normal(knots))
-    return np.exp(depth * walk)
+    gain: F64 = np.exp(depth * walk)
+    return gain
 
 
 def tilted(slope_db: float, low_hz: float = 30.0, high_hz: float = 16_000.0) -> Callable[[F64], F64]:
-    """A spectrum that falls by ``slope_db`` per octave between two soft edges."""
+    """An amplitude spectrum that falls by ``slope_db`` per octave between two soft band edges."""
 
     def gain(hz: F64) -> F64:
         octaves = np.log2(np.maximum(hz, 20.0) / 1000.0)
         edges = 1 / np.sqrt((1 + (low_hz / np.maximum(hz, 1.0)) ** 4) * (1 + (hz / high_hz) ** 6))
-        return 10 ** (-slope_db * octaves / 20) * edges
+        amplitude: F64 = 10 ** (-slope_db * octaves / 20) * edges
+        return amplitude
 
     return gain
 
 
 def air(rng: np.random.Generator, n: int) -> F64:
-    """The noise of a place: broad, falling, with one or two wide humps."""
+    """Background noise of a place: broadband, falling with frequency, with two wide humps."""
     centres = np.exp(rng.uniform(np.log(150), np.log(5000), 2))
     heights = rng.uniform(0, 8, 2)
     base = tilted(rng.uniform(3.5, 7.5))
 
     def gain(hz: F64) -> F64:
         octaves = np.log2(np.maximum(hz, 20.0)[:, None] / centres)
-        return base(hz) * 10 ** ((heights * np.exp(-(octaves**2))).sum(axis=1) / 20)
+        amplitude: F64 = base(hz) * 10 ** ((heights * np.exp(-(octaves**2))).sum(axis=1) / 20)
+        return amplitude
 
-    return shaped_noise(rng, n, gain) * slow(rng, n, 0.5, 0.1)
+    return shaped_noise(rng, n, gain) * slow_gain(rng, n, 0.5, 0.1)
 
 
 def wind(rng: np.random.Generator, n: int) -> F64:
-    """Low rumble in gusts, and a little rustle."""
+    """Gusts of low rumble with some rustle."""
     rumble = shaped_noise(rng, n, tilted(rng.uniform(7, 10), 20, 900))
     rustle = shaped_noise(rng, n, tilted(0, 2500, 9000))
-    gusts = slow(rng, n, 0.6, 0.6)
-    return normalised(gusts * (rumble + rng.uniform(0.02, 0.15) * rustle * slow(rng, n, 3, 0.4)))
+    gusts = slow_gain(rng, n, 0.6, 0.6)
+    return normalised(gusts * (rumble + rng.uniform(0.02, 0.15) * rustle * slow_gain(rng, n, 3, 0.4)))
 
 
 def ventilation(rng: np.random.Generator, n: int) -> F64:
-    """Steady air noise below some kilohertz with a few faint tones of a fan."""
+    """Steady air noise below a few kilohertz with faint fan tones."""
     noise = shaped_noise(rng, n, tilted(rng.uniform(4, 8), 60, rng.uniform(1500, 5000)))
     t = np.arange(n) / RATE_HZ
     blade = rng.uniform(80, 320)
-    tones = sum(np.sin(2 * np.pi * blade * k * t + rng.uniform(0, 6.28)) / k for k in range(1, 5))
+    tones = np.zeros(n)
+    for k in range(1, 5):
+        tones += np.sin(2 * np.pi * blade * k * t + rng.uniform(0, 6.28)) / k
     return normalised(noise + rng.uniform(0.05, 0.5) * normalised(tones))
 
 
 def harmonic_drone(rng: np.random.Generator, n: int, f0_hz: float, count: int, slope_db: float, wander: float) -> F64:
-    """``count`` harmonics of a fundamental that wanders by about ``wander`` of itself."""
-    frequency = f0_hz * (1 + wander * np.log(slow(rng, n, 0.7, 1.0)))
+    """``count`` harmonics of a fundamental whose frequency varies by about the factor ``wander``."""
+    frequency = f0_hz * (1 + wander * np.log(slow_gain(rng, n, 0.7, 1.0)))
     phase = 2 * np.pi * np.cumsum(frequency) / RATE_HZ
     result = np.zeros(n)
     for k in range(1, count + 1):
@@ -90,18 +101,18 @@ def harmonic_drone(rng: np.random.Generator, n: int, f0_hz: float, count: int, s
 
 
 def diesel(rng: np.random.Generator, n: int) -> F64:
-    """A bus from inside: low firing harmonics, roughness, body rumble."""
+    """Inside a bus: low engine harmonics, roughness, body rumble."""
     f0 = rng.uniform(22, 45)
     drone = harmonic_drone(rng, n, f0, 28, rng.uniform(3, 6), rng.uniform(0.02, 0.12))
     rumble = shaped_noise(rng, n, tilted(8, 30, 700))
-    return normalised(drone * slow(rng, n, 6, 0.15) + rng.uniform(0.4, 1.0) * rumble)
+    return normalised(drone * slow_gain(rng, n, 6, 0.15) + rng.uniform(0.4, 1.0) * rumble)
 
 
 def electric_motor(rng: np.random.Generator, n: int, low_hz: float, high_hz: float) -> F64:
-    """Traction: a whine between two pitches that glides, its harmonics, and rolling noise."""
+    """Traction motor: a gliding whine between two pitches, its harmonics, and rolling noise."""
     whine = harmonic_drone(rng, n, rng.uniform(low_hz, high_hz), 7, rng.uniform(2, 6), rng.uniform(0.03, 0.12))
     rolling = shaped_noise(rng, n, tilted(rng.uniform(4, 7), 40, rng.uniform(1500, 4000)))
-    return normalised(rng.uniform(0.4, 1.0) * whine + rolling * slow(rng, n, 1.5, 0.2))
+    return normalised(rng.uniform(0.4, 1.0) * whine + rolling * slow_gain(rng, n, 1.5, 0.2))
 
 
 def metro_motor(rng: np.random.Generator, n: int) -> F64:
@@ -115,7 +126,7 @@ def tram_motor(rng: np.random.Generator, n: int) -> F64:
 
 
 def scattered(rng: np.random.Generator, n: int, rate_hz: float, event: Callable[[], F64], jitter: float = 1.0) -> F64:
-    """Events at ``rate_hz``: regular (jitter 0) to irregular (1); each at its own level."""
+    """Repeated ``event`` at ``rate_hz``, from regular (jitter 0) to irregular (1), with random levels."""
     result = np.zeros(n)
     position = rng.uniform(0, 1 / rate_hz)
     while position * RATE_HZ < n:
@@ -128,18 +139,19 @@ def scattered(rng: np.random.Generator, n: int, rate_hz: float, event: Callable[
 
 
 def knock(rng: np.random.Generator, seconds: float, centre_hz: float, octaves: float) -> F64:
-    """A noise burst around ``centre_hz`` that dies away within ``seconds``."""
+    """A noise burst around ``centre_hz`` that decays within ``seconds``."""
     n = int(seconds * RATE_HZ)
 
     def gain(hz: F64) -> F64:
-        return np.exp(-0.5 * (np.log2(np.maximum(hz, 20.0) / centre_hz) / octaves) ** 2)
+        band: F64 = np.exp(-0.5 * (np.log2(np.maximum(hz, 20.0) / centre_hz) / octaves) ** 2)
+        return band
 
     burst: F64 = shaped_noise(rng, n, gain) * np.exp(-5 * np.arange(n) / n)
     return burst
 
 
 def rail_joints(rng: np.random.Generator, n: int) -> F64:
-    """Pairs of wheels over rail joints, regular as the speed."""
+    """Pairs of wheels over rail joints, at a regular rate."""
     gap, centre = rng.uniform(0.08, 0.16), rng.uniform(150, 600)
 
     def pair() -> F64:
@@ -154,9 +166,9 @@ def rail_joints(rng: np.random.Generator, n: int) -> F64:
 
 
 def squeal(rng: np.random.Generator, n: int) -> F64:
-    """Wheels or brakes: high, narrow, coming and going."""
+    """Wheels or brakes: high, narrowband, intermittent."""
     tone = harmonic_drone(rng, n, rng.uniform(1500, 4200), 3, 8, 0.01)
-    gate = np.clip(np.log(slow(rng, n, 0.8, 1.0)) - 0.3, 0, 1)
+    gate = np.clip(np.log(slow_gain(rng, n, 0.8, 1.0)) - 0.3, 0, 1)
     return normalised(tone * gate)
 
 
@@ -164,14 +176,14 @@ def footsteps(rng: np.random.Generator, n: int) -> F64:
     """One to four walkers on one floor."""
     floor_hz = rng.uniform(250, 2200)
     walkers = int(rng.integers(1, 5))
-    return normalised(
-        sum(
-            scattered(
-                rng, n, rng.uniform(1.5, 2.3), lambda: knock(rng, 0.09, floor_hz * rng.uniform(0.8, 1.25), 0.9), 0.12
-            )
-            for _ in range(walkers)
-        )
-    )
+
+    def step() -> F64:
+        return knock(rng, 0.09, floor_hz * rng.uniform(0.8, 1.25), 0.9)
+
+    result = np.zeros(n)
+    for _ in range(walkers):
+        result += scattered(rng, n, rng.uniform(1.5, 2.3), step, 0.12)
+    return normalised(result)
 
 
 def birds(rng: np.random.Generator, n: int) -> F64:
@@ -190,7 +202,7 @@ def birds(rng: np.random.Generator, n: int) -> F64:
 
 
 def syllable(rng: np.random.Generator, f0_hz: float, tract: float) -> F64:
-    """A vowel by glottal pulses through three formants, with a breath of noise in front at times."""
+    """A vowel: glottal pulses through three formants, sometimes with noise."""
     n = int(rng.uniform(0.10, 0.26) * RATE_HZ)
     frequency = f0_hz * np.exp(np.linspace(rng.normal(0, 0.08), rng.normal(-0.05, 0.08), n))
     phase = np.cumsum(frequency) / RATE_HZ
@@ -205,16 +217,19 @@ def syllable(rng: np.random.Generator, f0_hz: float, tract: float) -> F64:
 
 
 def speech(rng: np.random.Generator, n: int) -> F64:
-    """One speaker, pausing between phrases."""
+    """One speaker, with pauses between phrases."""
     f0, tract = rng.uniform(90, 240), rng.uniform(0.9, 1.2)
     talk = scattered(rng, n, rng.uniform(3.5, 5.5), lambda: syllable(rng, f0, tract), 0.4)
-    pauses = np.clip(np.log(slow(rng, n, 0.8, 1.0)) * 2 + 1.0, 0, 1)
+    pauses = np.clip(np.log(slow_gain(rng, n, 0.8, 1.0)) * 2 + 1.0, 0, 1)
     return normalised(talk * pauses)
 
 
 def babble(rng: np.random.Generator, n: int) -> F64:
     """Several speakers at once."""
-    return normalised(sum(speech(rng, n) * 10 ** (rng.normal(0, 4) / 20) for _ in range(int(rng.integers(4, 8)))))
+    result = np.zeros(n)
+    for _ in range(int(rng.integers(4, 8))):
+        result += speech(rng, n) * 10 ** (rng.normal(0, 4) / 20)
+    return normalised(result)
 
 
 def announcement(rng: np.random.Generator, n: int) -> F64:
@@ -228,7 +243,7 @@ def announcement(rng: np.random.Generator, n: int) -> F64:
         notes.append(tone * np.exp(-4 * t))
         pitch *= float(rng.choice([0.75, 0.8, 1.25, 1.333]))
     voice = speech(rng, n)
-    spectrum = np.fft.rfft(voice) * tilted(0, 400, 3500)(np.fft.rfftfreq(n, 1 / RATE_HZ))
+    spectrum = np.fft.rfft(voice) * tilted(0, 400, 3500)(_frequencies(n))
     chime = np.concatenate(notes)
     result = np.roll(normalised(np.fft.irfft(spectrum, n)), len(chime))
     result[: len(chime)] = 0
@@ -237,7 +252,7 @@ def announcement(rng: np.random.Generator, n: int) -> F64:
 
 
 def passing_cars(rng: np.random.Generator, n: int) -> F64:
-    """Tyres and engines, each car rising and falling over seconds."""
+    """Tyres and engines; each car rises and falls over seconds."""
     t = np.arange(n) / RATE_HZ
     result = 0.1 * shaped_noise(rng, n, tilted(6, 40, 3000))
     for _ in range(int(rng.integers(2, 6))):
@@ -249,7 +264,7 @@ def passing_cars(rng: np.random.Generator, n: int) -> F64:
 
 
 def beeps(rng: np.random.Generator, n: int) -> F64:
-    """Doors, tills, tickets: short tones of one pitch."""
+    """Doors, tills, ticket machines: short tones of one pitch."""
     m, pitch = int(rng.uniform(0.08, 0.25) * RATE_HZ), rng.uniform(900, 2600)
     tone = np.sin(2 * np.pi * pitch * np.arange(m) / RATE_HZ) * np.hanning(m) ** 0.25
     return scattered(rng, n, rng.uniform(0.4, 1.6), lambda: tone, 0.6)
@@ -259,34 +274,39 @@ def rolling_cases(rng: np.random.Generator, n: int) -> F64:
     """Small hard wheels over tiles."""
     rate = rng.uniform(9, 18)
     rattle = scattered(rng, n, rate, lambda: knock(rng, 0.03, 1800, 0.9), 0.3)
-    return normalised(rattle * np.clip(slow(rng, n, 0.4, 0.8), 0, 3))
+    return normalised(rattle * np.clip(slow_gain(rng, n, 0.4, 0.8), 0, 3))
 
 
 def bell(rng: np.random.Generator, n: int) -> F64:
-    """A tram's gong: inharmonic partials that ring."""
+    """A tram's bell: decaying inharmonic partials."""
     m, pitch = int(0.8 * RATE_HZ), rng.uniform(700, 1500)
     t = np.arange(m) / RATE_HZ
-    ring = sum(np.sin(2 * np.pi * pitch * r * t) * np.exp(-(3 + 2 * r) * t) for r in (1.0, 2.01, 2.77, 4.1))
+    ring = np.zeros(m)
+    for r in (1.0, 2.01, 2.77, 4.1):
+        ring += np.sin(2 * np.pi * pitch * r * t) * np.exp(-(3 + 2 * r) * t)
     return scattered(rng, n, rng.uniform(0.3, 0.9), lambda: ring, 0.8)
 
 
 def music(rng: np.random.Generator, n: int) -> F64:
-    """Chords over a pulse, as from ceiling loudspeakers."""
+    """Chords at a regular pulse, as from ceiling loudspeakers."""
     root = rng.uniform(110, 220)
 
     def chord() -> F64:
         m = int(0.5 * RATE_HZ)
         t = np.arange(m) / RATE_HZ
         base = root * 2 ** (float(rng.choice([0, 2, 4, 5, 7, 9])) / 12)
-        tones = sum(np.sin(2 * np.pi * base * r * k * t) / k for r in (1, 1.26, 1.5) for k in (1, 2, 3))
-        return tones * np.exp(-3 * t)
+        tones = np.zeros(m)
+        for r, k in product((1, 1.26, 1.5), (1, 2, 3)):
+            tones += np.sin(2 * np.pi * base * r * k * t) / k
+        decaying: F64 = tones * np.exp(-3 * t)
+        return decaying
 
     return scattered(rng, n, rng.uniform(1.5, 2.5), chord, 0.02)
 
 
 def fountain(rng: np.random.Generator, n: int) -> F64:
-    """Falling water: bright steady noise."""
-    return shaped_noise(rng, n, tilted(rng.uniform(-1, 2), 400, 12_000)) * slow(rng, n, 8, 0.1)
+    """Falling water: steady high-frequency noise."""
+    return shaped_noise(rng, n, tilted(rng.uniform(-1, 2), 400, 12_000)) * slow_gain(rng, n, 8, 0.1)
 
 
 SOUNDS: dict[str, Sound] = {

@@ -1,53 +1,61 @@
-"""Builds a graph in Core ML's own ops, converts it for iOS 17 and reads back what was written. A process of its own.
+"""Build a graph from Core ML's own ops, convert it for iOS 17 and read back what was written.
 
-``python coreml_worker.py FOLDER``, with this project's ``runtime`` on its path; FOLDER holds graph.json and graph.npz
-and gets model.mlpackage. Activations are int8 codes between quantize and dequantize, weights int8 codes per output
-channel; between them Core ML computes in floating point, so its roundings are its own. Prints one JSON object.
+Reads the graph; the package itself stays in the job's folder. Activations are int8 codes between quantize and
+dequantize, weights int8 codes per output channel; in between Core ML computes in floating point, with its own rounding.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypedDict, assert_never
 
 import coremltools as ct
 import numpy as np
 from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import types
+from coremltools.converters.mil.mil import Program, Var, types
 from coremltools.libmilstoragepython import _BlobStorageReader as BlobReader
+from coremltools.proto import MIL_pb2
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Node, Tensor
-from tinyscene.runtime.graph_io import read_graph
+
+from .job import Job, read_job
+from .records import CoremlRecord
 
 TARGET = ct.target.iOS17
-TINY = np.float32(1e-12)  # keeps the inverse root of 0 finite; the largest code either way
+SMALLEST = np.float32(1e-12)  # keeps the inverse root of 0 finite; it has the largest code either way
+
+
+class QuantArguments(TypedDict):
+    """Arguments of Core ML's quantize and dequantize."""
+
+    scale: np.float32
+    zero_point: np.int8
 
 
 def nchw(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
 
 
-def parameters(tensor: Tensor) -> dict[str, Any]:
+def quant_arguments(tensor: Tensor) -> QuantArguments:
     return {"scale": np.float32(tensor.quant.scale[0]), "zero_point": np.int8(tensor.quant.zero_point)}
 
 
-def codes_of_weight(graph: Graph, node: Node) -> np.ndarray:
-    """In Core ML's layout, output channels first."""
+def weight_codes(graph: Graph, node: Node) -> I8:
+    """The weight's codes in Core ML's layout, output channels first."""
     weight = graph.ins(node)[1].data
     assert weight is not None
     axes = {ops.Conv2D: (0, 3, 1, 2), ops.DepthwiseConv2D: (3, 0, 1, 2), ops.FullyConnected: (0, 1)}[type(node.op)]
-    return np.ascontiguousarray(weight.transpose(axes))
+    return np.ascontiguousarray(weight.transpose(axes).astype(np.int8))
 
 
-def weight_and_bias(graph: Graph, node: Node) -> tuple[Any, np.ndarray]:
+def weight_and_bias(graph: Graph, node: Node) -> tuple[Var, F32]:
     _, weight, bias = graph.ins(node)
     assert bias.data is not None
-    codes = codes_of_weight(graph, node)
+    codes = weight_codes(graph, node)
     scale = np.broadcast_to(np.asarray(weight.quant.scale, np.float32), len(codes))
     real = mb.constexpr_affine_dequantize(
         quantized_data=codes, zero_point=np.int8(0), scale=np.ascontiguousarray(scale), axis=np.int32(0)
@@ -55,148 +63,165 @@ def weight_and_bias(graph: Graph, node: Node) -> tuple[Any, np.ndarray]:
     return real, (bias.data * np.asarray(bias.quant.scale, np.float64)).astype(np.float32)
 
 
-def conv(graph: Graph, node: Node, x: Any) -> Any:
+def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, x: Var) -> Var:
     weight, bias = weight_and_bias(graph, node)
-    top, left, bottom, right = node.op.pads
+    top, left, bottom, right = op.pads
     return mb.conv(
         x=x,
         weight=weight,
         bias=bias,
-        strides=list(node.op.stride),
+        strides=list(op.stride),
         pad_type="custom",
         pad=[top, bottom, left, right],
-        groups=len(bias) if isinstance(node.op, ops.DepthwiseConv2D) else 1,
+        groups=len(bias) if isinstance(op, ops.DepthwiseConv2D) else 1,
         name=node.name,
     )
 
 
-def linear(graph: Graph, node: Node, x: Any) -> Any:
+def linear(graph: Graph, node: Node, x: Var) -> Var:
     weight, bias = weight_and_bias(graph, node)
     return mb.linear(x=x, weight=weight, bias=bias, name=node.name)
 
 
-def mean(graph: Graph, node: Node, x: Any) -> Any:
-    return mb.reduce_mean(x=x, axes=[2, 3] if node.op.over == "space" else [1], keep_dims=node.op.keep_dims)
+def pool(op: ops.Pool2D, x: Var) -> Var:
+    top, left, bottom, right = op.pads
+    window = {"kernel_sizes": list(op.kernel), "strides": list(op.stride), "pad": [top, bottom, left, right]}
+    if op.kind == "max":
+        return mb.max_pool(x=x, **window, pad_type="custom")
+    return mb.avg_pool(x=x, **window, pad_type="custom", exclude_padding_from_average=True)
 
 
-def pool(graph: Graph, node: Node, x: Any) -> Any:
-    top, left, bottom, right = node.op.pads
-    window = {"kernel_sizes": list(node.op.kernel), "strides": list(node.op.stride), "pad_type": "custom"}
-    window["pad"] = [top, bottom, left, right]
-    if node.op.kind == "max":
-        return mb.max_pool(x=x, **window)
-    return mb.avg_pool(x=x, **window, exclude_padding_from_average=True)
-
-
-def lookup(graph: Graph, node: Node, x: Any) -> Any:
+def lookup(op: ops.Lookup, x: Var) -> Var:
     functions = {"relu": mb.relu, "relu6": mb.relu6, "logistic": mb.sigmoid, "requantise": mb.identity}
-    return functions[node.op.function](x=x)
+    return functions[op.function](x=x)
 
 
-def reshape(graph: Graph, node: Node, x: Any) -> Any:
-    """The order of elements is that of NHWC."""
+def reshape(op: ops.Reshape, x: Var) -> Var:
+    """Elements keep the order that they have in NHWC."""
     if len(x.shape) == 4:
         x = mb.transpose(x=x, perm=[0, 2, 3, 1])
-    x = mb.reshape(x=x, shape=list(node.op.shape))
-    return mb.transpose(x=x, perm=[0, 3, 1, 2]) if len(node.op.shape) == 4 else x
+    x = mb.reshape(x=x, shape=list(op.shape))
+    return mb.transpose(x=x, perm=[0, 3, 1, 2]) if len(op.shape) == 4 else x
 
 
-def concat(graph: Graph, node: Node, *parts: Any) -> Any:
-    axis = node.op.axis
-    return mb.concat(values=parts, axis={1: 2, 2: 3, 3: 1}[axis] if len(parts[0].shape) == 4 else axis)
+def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
+    """A node's real output, before its ReLU and its quantisation."""
+    match node.op:
+        case ops.Conv2D() | ops.DepthwiseConv2D() as op:
+            return convolution(graph, node, op, x)
+        case ops.FullyConnected():
+            return linear(graph, node, x)
+        case ops.Add():
+            return mb.add(x=x, y=others[0])
+        case ops.Sub():
+            return mb.sub(x=x, y=others[0])
+        case ops.Mul():
+            return mb.mul(x=x, y=others[0])
+        case ops.Mean() as op:
+            return mb.reduce_mean(x=x, axes=[2, 3] if op.over == "space" else [1], keep_dims=op.keep_dims)
+        case ops.Pool2D() as op:
+            return pool(op, x)
+        case ops.Rsqrt():
+            return mb.rsqrt(x=x, epsilon=SMALLEST)
+        case ops.Lookup() as op:
+            return lookup(op, x)
+        case ops.Softmax():
+            return mb.softmax(x=x, axis=1 if len(x.shape) == 4 else -1)
+        case ops.Reshape() as op:
+            return reshape(op, x)
+        case ops.Concat() as op:
+            axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(x.shape) == 4 else op.axis
+            return mb.concat(values=(x, *others), axis=axis)
+        case _:
+            assert_never(node.op)
 
 
-def softmax(graph: Graph, node: Node, x: Any) -> Any:
-    return mb.softmax(x=x, axis=1 if len(x.shape) == 4 else -1)
-
-
-ROWS: dict[type, Callable[..., Any]] = {
-    ops.Conv2D: conv,
-    ops.DepthwiseConv2D: conv,
-    ops.FullyConnected: linear,
-    ops.Add: lambda graph, node, a, b: mb.add(x=a, y=b),
-    ops.Sub: lambda graph, node, a, b: mb.sub(x=a, y=b),
-    ops.Mul: lambda graph, node, a, b: mb.mul(x=a, y=b),
-    ops.Mean: mean,
-    ops.Pool2D: pool,
-    ops.Rsqrt: lambda graph, node, x: mb.rsqrt(x=x, epsilon=TINY),
-    ops.Lookup: lookup,
-    ops.Softmax: softmax,
-    ops.Reshape: reshape,
-    ops.Concat: concat,
-}
-
-
-def program(graph: Graph) -> Any:
-    """The network as a program of Core ML: float32 log-mel in, float32 scores out, codes between."""
+def program(graph: Graph) -> Program:
+    """The network as a Core ML program: float32 log-mel in, float32 scores out, codes in between."""
     source = graph.tensors[graph.input]
 
-    @mb.program(input_specs=[mb.TensorSpec(nchw(source.shape), dtype=types.fp32)], opset_version=TARGET)
-    def network(log_mel: Any) -> Any:
-        codes = {graph.input: mb.quantize(input=log_mel, output_dtype="int8", **parameters(source))}
+    def network(log_mel: Var) -> Var:
+        codes = {graph.input: mb.quantize(input=log_mel, output_dtype="int8", **quant_arguments(source))}
         for node in graph.nodes:
-            read = [name for name in node.inputs if name in codes]
-            reals = [mb.dequantize(input=codes[name], **parameters(graph.tensors[name])) for name in read]
-            real = ROWS[type(node.op)](graph, node, *reals)
+            activations = [name for name in node.inputs if name in codes]
+            reals = [mb.dequantize(input=codes[name], **quant_arguments(graph.tensors[name])) for name in activations]
+            real = output_of(graph, node, *reals)
             if ops.has_relu(node.op):
                 real = mb.relu(x=real)
-            codes[node.output] = mb.quantize(input=real, output_dtype="int8", **parameters(graph.out(node)))
-        return mb.dequantize(input=codes[graph.output], **parameters(graph.tensors[graph.output]), name=graph.output)
+            codes[node.output] = mb.quantize(input=real, output_dtype="int8", **quant_arguments(graph.out(node)))
+        final = quant_arguments(graph.tensors[graph.output])
+        return mb.dequantize(input=codes[graph.output], **final, name=graph.output)
 
-    return network
+    spec = mb.TensorSpec(nchw(source.shape), dtype=types.fp32)
+    return mb.program(input_specs=[spec], opset_version=TARGET)(network)
 
 
-def read_back(graph: Graph, operations: list[Any], blob: Path) -> tuple[int, int]:
-    """(codes of weights in the package, those that are not the graph's)."""
-    stored = {o.outputs[0].name: o for o in operations if o.type == "constexpr_affine_dequantize"}
-    by_output = {o.outputs[0].name: o for o in operations}
-    reader = BlobReader(str(blob)) if blob.exists() else None
-    total = different = 0
+class Blob(Protocol):
+    """The file in which a package stores large constants."""
+
+    def read_int8_data(self, offset: int) -> list[int]: ...
+
+
+def stored_codes(value: MIL_pb2.Value, blob: Blob | None) -> I8:
+    """A weight's codes as the package stores them, in the blob file or in the program itself."""
+    if value.HasField("blobFileValue"):
+        assert blob is not None
+        return np.array(blob.read_int8_data(value.blobFileValue.offset), np.int8)
+    return np.frombuffer(value.immediateValue.tensor.bytes.values, np.int8)
+
+
+def weight_differences(
+    graph: Graph, operations: Iterable[MIL_pb2.Operation], blob: Blob | None
+) -> Iterator[tuple[int, int]]:
+    """Per op with a weight: (codes in the graph, codes that differ in the package)."""
+    by_output = {operation.outputs[0].name: operation for operation in operations}
     for node in graph.nodes:
         if not ops.has_weight(node.op):
             continue
-        wanted = codes_of_weight(graph, node).ravel()
-        operation = by_output[safe(node.name)]
-        value = stored[operation.inputs["weight"].arguments[0].name].attributes["quantized_data"]
-        if value.HasField("blobFileValue"):
-            assert reader is not None
-            found = np.array(reader.read_int8_data(value.blobFileValue.offset), np.int8)
-        else:
-            found = np.frombuffer(value.immediateValue.tensor.bytes.values, np.int8)
-        total += wanted.size
-        different += wanted.size if found.size != wanted.size else int(np.count_nonzero(found != wanted))
-    return total, different
+        expected = weight_codes(graph, node).ravel()
+        weight = by_output[safe_name(node.name)].inputs["weight"].arguments[0].name
+        got = stored_codes(by_output[weight].attributes["quantized_data"], blob)
+        different = expected.size if got.size != expected.size else int(np.count_nonzero(got != expected))
+        yield expected.size, different
 
 
-def safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name as Core ML writes it."""
     return "".join(c if c.isalnum() else "_" for c in name)
 
 
-def main(folder: Path) -> None:
-    graph = read_graph(folder)
+def main(job: Job) -> None:
+    graph = job.graph()
     model = ct.convert(
         program(graph),
         convert_to="mlprogram",
         minimum_deployment_target=TARGET,
         compute_precision=ct.precision.FLOAT32,
     )
-    package = folder / "model.mlpackage"
+    package = job.folder / "model.mlpackage"
     model.save(str(package))
     (block,) = model.get_spec().mlProgram.functions["main"].block_specializations.values()
-    operations = list(block.operations)
-    kinds = Counter(operation.type for operation in operations)
-    weights, different = read_back(graph, operations, package / "Data/com.apple.CoreML/weights/weight.bin")
-    said = {
-        "version": ct.__version__,
-        "package_bytes": sum(path.stat().st_size for path in package.rglob("*") if path.is_file()),
-        "operations": sum(count for kind, count in kinds.items() if kind != "const"),
-        "quantised": kinds["quantize"],
-        "weights": weights,
-        "weights_different": different,
-    }
-    print(json.dumps(said))
+    kinds = Counter(operation.type for operation in block.operations)
+    weights = package / "Data/com.apple.CoreML/weights/weight.bin"
+    counts = list(weight_differences(graph, block.operations, _open_blob(weights)))
+    job.finish(
+        CoremlRecord(
+            version=ct.__version__,
+            package_bytes=sum(path.stat().st_size for path in package.rglob("*") if path.is_file()),
+            operations=sum(count for kind, count in kinds.items() if kind != "const"),
+            quantised=kinds["quantize"],
+            weights=sum(total for total, _ in counts),
+            weights_different=sum(different for _, different in counts),
+        )
+    )
+
+
+def _open_blob(path: Path) -> Blob | None:
+    if not path.exists():
+        return None
+    blob: Blob = BlobReader(str(path))
+    return blob
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(read_job())

@@ -1,42 +1,42 @@
-"""Runs a .tflite file with an interpreter that must not share our process: tflite-runtime or TensorFlow.
+"""Run a .tflite file with an interpreter that must not share our process: tflite-runtime or TensorFlow.
 
-A program for another Python than ours, with nothing but numpy and that package:
-``python foreign_worker.py MODULE default|reference MODEL INPUTS OUTPUTS``, INPUTS an .npy of int8 (n, H, W, C), OUTPUTS
-the .npz of every output by name. Prints the package's version.
+Arguments: ``tflite_runtime`` or ``tensorflow``, then ``default`` or ``reference`` kernels. Reads model.tflite and int8
+inputs (n, H, W, C); writes every output of the file by name, int8 (n, ...).
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
-from typing import Any
 
 import numpy as np
 
+from tinyscene.runtime.arrays import I8
 
-def interpreter(module: str, kernels: str, model: str) -> Any:
+from .job import Job, read_job
+from .records import TfliteRecord
+
+
+def main(job: Job) -> None:
+    module, kernels = job.arguments
     package = importlib.import_module(module)
     lite = package.lite if module == "tensorflow" else importlib.import_module("tflite_runtime.interpreter")
-    experimental = lite.experimental if module == "tensorflow" else lite
-    resolver = experimental.OpResolverType.BUILTIN_REF if kernels == "reference" else experimental.OpResolverType.AUTO
-    print(package.__version__)
-    return lite.Interpreter(model_path=model, num_threads=1, experimental_op_resolver_type=resolver)
-
-
-def main(module: str, kernels: str, model: str, inputs: str, outputs: str) -> None:
-    machine = interpreter(module, kernels, model)
-    machine.allocate_tensors()
-    source = machine.get_input_details()[0]["index"]
-    results: dict[str, tuple[int, list[Any]]] = {
-        detail["name"]: (detail["index"], []) for detail in machine.get_output_details()
-    }
-    for codes in np.load(inputs):
-        machine.set_tensor(source, codes[None])
-        machine.invoke()
-        for index, found in results.values():
-            found.append(machine.get_tensor(index)[0])
-    np.savez(outputs, **{name: np.stack(found) for name, (_, found) in results.items()})
+    resolvers = (lite.experimental if module == "tensorflow" else lite).OpResolverType
+    interpreter = lite.Interpreter(
+        model_path=str(job.folder / "model.tflite"),
+        num_threads=1,
+        experimental_op_resolver_type=resolvers.BUILTIN_REF if kernels == "reference" else resolvers.AUTO,
+    )
+    interpreter.allocate_tensors()
+    (source, *_) = interpreter.get_input_details()
+    index_of: dict[str, int] = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
+    outputs: dict[str, list[I8]] = {name: [] for name in index_of}
+    for codes in job.inputs():
+        interpreter.set_tensor(source["index"], codes[None])
+        interpreter.invoke()
+        for name, index in index_of.items():
+            outputs[name].append(interpreter.get_tensor(index)[0])
+    job.finish(TfliteRecord(package.__version__), {name: np.stack(rows) for name, rows in outputs.items()})
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(read_job())

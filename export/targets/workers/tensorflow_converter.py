@@ -1,54 +1,59 @@
-"""Builds a graph again in TensorFlow's own float ops and fake quantisation, and has its converter write a file.
+"""Build a graph again from TensorFlow's float ops and fake quantisation, and convert it with TensorFlow's converter.
 
-A program for a Python with TensorFlow, this project's ``runtime`` on its path: ``python converter_worker.py FOLDER``;
-FOLDER holds graph.json and graph.npz and gets converted.tflite. TensorFlow is told real ranges and real weights, never
-a scale or a code: it works out both by itself. Prints its version. Refuses what TensorFlow refuses, in its words.
+For a Python with TensorFlow. Reads the graph; writes converted.tflite. TensorFlow gets real ranges and real weights,
+never a scale or a code: it computes both itself. Refuses what TensorFlow refuses, with TensorFlow's own message.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import assert_never
 
 import numpy as np
 import tensorflow as tf
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.graph import Graph, Node, Tensor
-from tinyscene.runtime.graph_io import read_graph
+
+from .job import Job, read_job
+from .records import ConverterRecord
+
+Windowed = ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D
 
 
-def faked(real: Any, tensor: Tensor) -> Any:
-    """An activation through TensorFlow's quantiser of 8 bits over the range that the graph's codes span."""
+def fake_quantised(real: tf.Tensor, tensor: Tensor) -> tf.Tensor:
+    """An activation after TensorFlow's 8-bit fake quantisation over the range that the graph's codes span."""
     scale, zero_point = tensor.quant.scale[0], tensor.quant.zero_point
     low, high = (-128 - zero_point) * scale, (127 - zero_point) * scale
     return tf.quantization.fake_quant_with_min_max_args(real, low, high)
 
 
-def faked_weight(tensor: Tensor, layout: tuple[int, ...]) -> Any:
-    """A weight in TensorFlow's ``layout``, symmetric over 255 codes, as a whole or along its last axis."""
+def fake_quantised_weight(tensor: Tensor, layout: tuple[int, ...]) -> tf.Tensor:
+    """A weight transposed to TensorFlow's ``layout``, symmetric over 255 codes, per tensor or per last axis."""
     assert tensor.data is not None
     scale, axis = np.asarray(tensor.quant.scale, np.float32), tensor.quant.axis
     along = [-1 if i == axis else 1 for i in range(tensor.data.ndim)]
     real = tf.constant((tensor.data.astype(np.float32) * scale.reshape(along)).transpose(layout))
-    symmetric = {"num_bits": 8, "narrow_range": True}
     if axis is None:
-        return tf.quantization.fake_quant_with_min_max_args(real, -127 * scale[0], 127 * scale[0], **symmetric)
-    low, high = tf.constant(-127 * scale), tf.constant(127 * scale)
-    return tf.quantization.fake_quant_with_min_max_vars_per_channel(real, low, high, **symmetric)
+        low, high = -127 * scale[0], 127 * scale[0]
+        return tf.quantization.fake_quant_with_min_max_args(real, low, high, num_bits=8, narrow_range=True)
+    lows, highs = tf.constant(-127 * scale), tf.constant(127 * scale)
+    return tf.quantization.fake_quant_with_min_max_vars_per_channel(real, lows, highs, num_bits=8, narrow_range=True)
 
 
-def real_bias(graph: Graph, node: Node) -> np.ndarray:
+def real_bias(graph: Graph, node: Node) -> F32:
+    """The bias as float32 (channels,)."""
     tensor = graph.ins(node)[2]
     assert tensor.data is not None
-    return (tensor.data * np.asarray(tensor.quant.scale, np.float64)).astype(np.float32)
+    bias: F32 = (tensor.data * np.asarray(tensor.quant.scale, np.float64)).astype(np.float32)
+    return bias
 
 
-def padded(graph: Graph, node: Node, x: Any, kernel: tuple[int, ...]) -> tuple[Any, str]:
-    """TensorFlow's SAME where the pads are that, else a pad of its own."""
-    op, size = node.op, graph.ins(node)[0].shape[1:3]
+def padded(op: Windowed, size: tuple[int, ...], kernel: tuple[int, ...], x: tf.Tensor) -> tuple[tf.Tensor, str]:
+    """The input and the padding argument: SAME where the pads equal TensorFlow's, else VALID after an explicit pad.
+
+    ``size`` and ``kernel`` are (height, width).
+    """
     total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, op.stride, strict=True)]
     if op.pads == (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2):
         return x, "SAME"
@@ -58,85 +63,87 @@ def padded(graph: Graph, node: Node, x: Any, kernel: tuple[int, ...]) -> tuple[A
     return tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]]), "VALID"
 
 
-def conv2d(graph: Graph, node: Node, x: Any) -> Any:
-    x, padding = padded(graph, node, x, graph.ins(node)[1].shape[1:3])
-    weight = faked_weight(graph.ins(node)[1], (1, 2, 3, 0))
-    return tf.nn.conv2d(x, weight, strides=node.op.stride, padding=padding) + real_bias(graph, node)
+def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, x: tf.Tensor) -> tf.Tensor:
+    source, weight, _ = graph.ins(node)
+    x, padding = padded(op, source.shape[1:3], weight.shape[1:3], x)
+    if isinstance(op, ops.Conv2D):
+        kernel = fake_quantised_weight(weight, (1, 2, 3, 0))
+        return tf.nn.conv2d(x, kernel, strides=op.stride, padding=padding) + real_bias(graph, node)
+    kernel = tf.transpose(fake_quantised_weight(weight, (0, 1, 2, 3)), (1, 2, 3, 0))
+    strides = (1, *op.stride, 1)
+    return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding) + real_bias(graph, node)
 
 
-def depthwise(graph: Graph, node: Node, x: Any) -> Any:
-    x, padding = padded(graph, node, x, graph.ins(node)[1].shape[1:3])
-    weight = tf.transpose(faked_weight(graph.ins(node)[1], (0, 1, 2, 3)), (1, 2, 3, 0))
-    strides = (1, *node.op.stride, 1)
-    return tf.nn.depthwise_conv2d(x, weight, strides=strides, padding=padding) + real_bias(graph, node)
+def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
+    x, padding = padded(op, graph.ins(node)[0].shape[1:3], op.kernel, x)
+    return tf.nn.pool(x, op.kernel, "MAX" if op.kind == "max" else "AVG", op.stride, padding)
 
 
-def fully_connected(graph: Graph, node: Node, x: Any) -> Any:
-    weight = faked_weight(graph.ins(node)[1], (1, 0))
-    return tf.matmul(x, weight) + real_bias(graph, node)
-
-
-def mean(graph: Graph, node: Node, x: Any) -> Any:
-    return tf.reduce_mean(x, axis=(1, 2) if node.op.over == "space" else 3, keepdims=node.op.keep_dims)
-
-
-def pool(graph: Graph, node: Node, x: Any) -> Any:
-    x, padding = padded(graph, node, x, node.op.kernel)
-    return tf.nn.pool(x, node.op.kernel, "MAX" if node.op.kind == "max" else "AVG", node.op.stride, padding)
-
-
-def lookup(graph: Graph, node: Node, x: Any) -> Any:
+def lookup(op: ops.Lookup, x: tf.Tensor) -> tf.Tensor:
     functions = {"relu": tf.nn.relu, "relu6": tf.nn.relu6, "logistic": tf.sigmoid, "requantise": tf.identity}
-    return functions[node.op.function](x)
+    return functions[op.function](x)
 
 
-ROWS: dict[type, Callable[..., Any]] = {
-    ops.Conv2D: conv2d,
-    ops.DepthwiseConv2D: depthwise,
-    ops.FullyConnected: fully_connected,
-    ops.Mean: mean,
-    ops.Add: lambda graph, node, a, b: a + b,
-    ops.Sub: lambda graph, node, a, b: a - b,
-    ops.Mul: lambda graph, node, a, b: a * b,
-    ops.Rsqrt: lambda graph, node, x: tf.math.rsqrt(x),
-    ops.Reshape: lambda graph, node, x: tf.reshape(x, node.op.shape),
-    ops.Softmax: lambda graph, node, x: tf.nn.softmax(x),
-    ops.Pool2D: pool,
-    ops.Lookup: lookup,
-    ops.Concat: lambda graph, node, *parts: tf.concat(parts, node.op.axis),
-}
+def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+    """A node's real output, before its ReLU and its quantisation."""
+    match node.op:
+        case ops.Conv2D() | ops.DepthwiseConv2D() as op:
+            return convolution(graph, node, op, x)
+        case ops.FullyConnected():
+            return tf.matmul(x, fake_quantised_weight(graph.ins(node)[1], (1, 0))) + real_bias(graph, node)
+        case ops.Mean() as op:
+            return tf.reduce_mean(x, axis=(1, 2) if op.over == "space" else 3, keepdims=op.keep_dims)
+        case ops.Add():
+            return x + others[0]
+        case ops.Sub():
+            return x - others[0]
+        case ops.Mul():
+            return x * others[0]
+        case ops.Rsqrt():
+            return tf.math.rsqrt(x)
+        case ops.Reshape() as op:
+            return tf.reshape(x, op.shape)
+        case ops.Softmax():
+            return tf.nn.softmax(x)
+        case ops.Pool2D() as op:
+            return pool(graph, node, op, x)
+        case ops.Lookup() as op:
+            return lookup(op, x)
+        case ops.Concat() as op:
+            return tf.concat((x, *others), op.axis)
+        case _:
+            assert_never(node.op)
 
 
-def rebuilt(graph: Graph) -> Any:
-    """The whole network as one function of TensorFlow."""
+def rebuilt(graph: Graph) -> tf.types.experimental.GenericFunction:
+    """The whole network as one TensorFlow function of float32 (1, H, W, C)."""
 
-    def network(x: Any) -> Any:
-        values = {graph.input: faked(x, graph.tensors[graph.input])}
+    def network(x: tf.Tensor) -> tf.Tensor:
+        values = {graph.input: fake_quantised(x, graph.tensors[graph.input])}
         for node in graph.nodes:
-            real = ROWS[type(node.op)](graph, node, *(values[name] for name in node.inputs if name in values))
+            real = output_of(graph, node, *(values[name] for name in node.inputs if name in values))
             if ops.has_relu(node.op):
                 real = tf.nn.relu(real)
-            values[node.output] = faked(real, graph.out(node))
+            values[node.output] = fake_quantised(real, graph.out(node))
         return values[graph.output]
 
     return tf.function(network, input_signature=[tf.TensorSpec(graph.tensors[graph.input].shape, tf.float32)])
 
 
-def main(folder: Path) -> None:
-    graph = read_graph(folder)
-    function = rebuilt(graph)
+def main(job: Job) -> None:
+    function = rebuilt(job.graph())
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     try:
         content = converter.convert()
-    except Exception as problem:  # with the compiler's whole log as its text
+    except Exception as problem:  # its text is the compiler's whole log
         lines = str(problem).strip().splitlines()
         reason = next((line.partition("error: ")[2] for line in lines if "error: " in line), lines[0])
         raise SystemExit(reason) from None
-    (folder / "converted.tflite").write_bytes(content)
-    print(tf.__version__)
+    job.result_file("converted.tflite").write_bytes(content)
+    job.finish(ConverterRecord(tf.__version__))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(read_job())

@@ -1,4 +1,4 @@
-"""A baseline fails when a figure got worse, or cannot be known any more, and is refused when it is not whole."""
+"""A baseline fails if a figure is worse or cannot be measured any more; incomplete baseline files are refused."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tests.export.check.judged import relabelled
+from tests.export.check.relabelled import relabelled
 from tests.export.formats.tflite_models import half_precision
 from tests.graphs import small_net
 from tests.training.layout import SCENES, write_layout
 from tinyscene import command_line
-from tinyscene.export.check.baseline import TOLERANCES, Held, baseline_text, read_baseline
+from tinyscene.export.check.baseline import TOLERANCES, BaselineEntry, baseline_text, read_baseline
 from tinyscene.export.check.model_figures import FIRMWARE, Figure
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
@@ -33,17 +33,20 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_bundle, data) -> Path:
-    """``good`` answers some clips rightly, ``bad`` none; a small and a larger ``.tflite``; ``good.json`` for all."""
+    """``good`` classifies some clips correctly, ``bad`` none; two sizes of ``.tflite``; ``good.json`` for all."""
     folder = tmp_path_factory.mktemp("baseline")
-    heard = SceneClassifier.open(tiny_bundle)
-    (tone,) = {hop.label for hop in heard.classify_file(next(data.glob("audio/airport-*-s4.wav")))}
-    said = heard.labels.index(tone)
-    free = [i for i in range(10) if i != said]
-    answers = {hop.label for clip in data.glob("audio/*.wav") for hop in heard.classify_file(clip)}
-    silent = sorted(range(10), key=lambda i: heard.labels[i] in answers)  # what it never says comes first
-    places = {"good": dict(zip(SCENES, (said, *free), strict=False)), "bad": dict(zip(SCENES, silent, strict=False))}
+    classifier = SceneClassifier.open(tiny_bundle)
+    (label,) = {hop.label for hop in classifier.classify_file(next(data.glob("audio/airport-*-s4.wav")))}
+    predicted = classifier.labels.index(label)
+    others = [i for i in range(10) if i != predicted]
+    labels_of_clips = {hop.label for clip in data.glob("audio/*.wav") for hop in classifier.classify_file(clip)}
+    never = sorted(range(10), key=lambda i: classifier.labels[i] in labels_of_clips)  # never predicted: first
+    places = {
+        "good": dict(zip(SCENES, (predicted, *others), strict=False)),
+        "bad": dict(zip(SCENES, never, strict=False)),
+    }
     for name, place in places.items():
-        labels = list(heard.labels)
+        labels = list(classifier.labels)
         for scene, at in place.items():
             labels[at] = scene
         metrics = (
@@ -82,7 +85,7 @@ def _edited(source: Path, target: Path, name: str, **fields: object) -> Path:
     return target
 
 
-# --- what is recorded, and what then passes
+# --- recorded figures, and a check that passes
 
 
 def test_the_same_model_passes(folder, data, capsys):
@@ -91,19 +94,19 @@ def test_the_same_model_passes(folder, data, capsys):
     assert len(_lines(printed, "pass")) == 2 + 6
     assert not _lines(printed, "FAIL")
     baseline = read_baseline(folder / "good.json")
-    assert [held.figure.name for held in baseline] == ["size", "macs", "arena", "accuracy", "agreement", "accuracy"]
-    assert [held.tolerance for held in baseline] == [0, 0, 0, 0.01, 0.01, 0.01]
+    assert [entry.figure.name for entry in baseline] == ["size", "macs", "arena", "accuracy", "agreement", "accuracy"]
+    assert [entry.tolerance for entry in baseline] == [0, 0, 0, 0.01, 0.01, 0.01]
     assert baseline[3].figure.of == "manifest: 36 clips, noise"
     assert baseline[5].figure.of.startswith("6 test clips, list ")
 
 
-def test_the_accuracy_is_what_run_answers(folder, data):
+def test_the_accuracy_is_that_of_the_run_command(folder, data):
     classifier = SceneClassifier.open(folder / "good")
     clips = [path for path in data.glob("audio/*.wav") if path.name.split("-")[3] == "2"]
-    right = sum(next(iter(classifier.classify_file(path))).label == path.name.split("-")[0] for path in clips)
+    correct = sum(next(iter(classifier.classify_file(path))).label == path.name.split("-")[0] for path in clips)
     assert len(clips) == 6
-    assert right > 0
-    assert read_baseline(folder / "good.json")[5].recorded == right / 6
+    assert correct > 0
+    assert read_baseline(folder / "good.json")[5].recorded == correct / 6
 
 
 def test_a_baseline_is_one_line_a_figure(folder):
@@ -117,9 +120,9 @@ def test_a_baseline_is_one_line_a_figure(folder):
 def test_firmware_is_recorded_and_measured_again(folder, tmp_path, capsys):
     budget = tmp_path / "budget.json"
     assert _check(folder / "small.tflite", "--write-baseline", budget, "--targets", "cortex-m4") == 0
-    by_name = {held.figure.name: held for held in read_baseline(budget) if held.figure.of == "cortex-m4"}
+    by_name = {entry.figure.name: entry for entry in read_baseline(budget) if entry.figure.of == "cortex-m4"}
     assert tuple(by_name) == FIRMWARE
-    assert all(held.recorded > 0 and held.tolerance == TOLERANCES[name] for name, held in by_name.items())
+    assert all(entry.recorded > 0 and entry.tolerance == TOLERANCES[name] for name, entry in by_name.items())
     capsys.readouterr()
     assert _check(folder / "small.tflite", "--baseline", budget) == 0
     assert len(_lines(capsys.readouterr().out, "pass")) == 2 + 6
@@ -130,12 +133,12 @@ def test_firmware_is_recorded_and_measured_again(folder, tmp_path, capsys):
     }
 
 
-# --- what fails
+# --- failures
 
 
 @pytest.mark.parametrize("name", ["size", "macs", "arena", "accuracy", "agreement"])
 def test_each_figure_alone_fails_the_check(folder, data, tmp_path, capsys, name):
-    recorded = {held.figure.name: held.recorded for held in read_baseline(folder / "good.json")}[name]
+    recorded = {entry.figure.name: entry.recorded for entry in read_baseline(folder / "good.json")}[name]
     worse = recorded + 0.05 if name in ("accuracy", "agreement") else recorded - 1
     budget = _edited(folder / "good.json", tmp_path / "budget.json", name, recorded=worse)
     reports = {kind: tmp_path / f"check.{kind}" for kind in ("out", "junit", "markdown")}
@@ -155,7 +158,7 @@ def test_each_figure_alone_fails_the_check(folder, data, tmp_path, capsys, name)
     assert reports["markdown"].read_text().count("**FAIL**") == 1
 
 
-def test_a_model_that_grew_fails(folder, tmp_path, capsys):
+def test_a_larger_model_fails(folder, tmp_path, capsys):
     budget = tmp_path / "budget.json"
     assert _check(folder / "small.tflite", "--write-baseline", budget) == 0
     assert _check(folder / "larger.tflite", "--baseline", budget) == 1
@@ -164,7 +167,7 @@ def test_a_model_that_grew_fails(folder, tmp_path, capsys):
     assert all("%, recorded " in line for line in failed)
 
 
-def test_a_model_that_answers_worse_fails(folder, data, capsys):
+def test_a_less_accurate_model_fails(folder, data, capsys):
     assert _check(folder / "bad", "--baseline", folder / "good.json", *_on(data)) == 1
     failed = _lines(capsys.readouterr().out, "FAIL")
     assert [line.partition(" ")[0] for line in failed] == ["accuracy", "agreement", "accuracy"]
@@ -172,7 +175,7 @@ def test_a_model_that_answers_worse_fails(folder, data, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "recorded", "tolerance", "fits", "too_much"),
+    ("name", "recorded", "tolerance", "allowed", "exceeding"),
     [
         ("size", 1000, 0.0, 1000, 1001),
         ("instructions", 1_000_000, 0.02, 1_020_000, 1_020_001),
@@ -180,49 +183,48 @@ def test_a_model_that_answers_worse_fails(folder, data, capsys):
         ("agreement", 1.0, 0.0, 1.0, 0.9999),
     ],
 )
-def test_the_tolerance_is_inclusive(name, recorded, tolerance, fits, too_much):
-    held = Held(Figure(name, "x"), recorded, tolerance)
-    assert held.admits(fits)
-    assert not held.admits(too_much)
+def test_the_tolerance_is_inclusive(name, recorded, tolerance, allowed, exceeding):
+    entry = BaselineEntry(Figure(name, "x"), recorded, tolerance)
+    assert entry.admits(allowed)
+    assert not entry.admits(exceeding)
 
 
-# --- what cannot be known fails in words
+# --- figures that cannot be measured fail with a reason
 
 
-def _failed_in_words(capsys, figure: str) -> str:
+def _failure(capsys, figure: str) -> str:
     failed = [line for line in _lines(capsys.readouterr().out, "FAIL") if line.startswith(figure)]
     assert len(failed) == 1
-    assert ": not known, recorded " in failed[0]
+    assert ": unknown, recorded " in failed[0]
     return failed[0]
 
 
 def test_without_the_clips_accuracy_fails(folder, capsys):
     assert _check(folder / "good", "--baseline", folder / "good.json") == 1
-    assert "give --data FOLDER" in _failed_in_words(capsys, "accuracy (6 test clips")
+    assert "give --data FOLDER" in _failure(capsys, "accuracy (6 test clips")
 
 
 def test_on_other_clips_accuracy_fails(folder, tmp_path, capsys):
     other = write_layout(tmp_path / "other", places=3, clips=1)
     assert _check(folder / "good", "--baseline", folder / "good.json", *_on(other)) == 1
-    failed = _failed_in_words(capsys, "accuracy (6 test clips")
+    failed = _failure(capsys, "accuracy (6 test clips")
     assert failed.count("6 test clips, list ") == 3
 
 
 def test_without_a_manifest_metric_accuracy_fails(folder, data, tiny_bundle, tmp_path, capsys):
-    silent = relabelled(tmp_path / "silent", tiny_bundle, (*OTHERS, *SCENES), {})
-    assert _check(silent, "--baseline", folder / "good.json", *_on(data)) == 1
-    assert "whose manifest has it" in _failed_in_words(capsys, "agreement")
+    without = relabelled(tmp_path / "without", tiny_bundle, (*OTHERS, *SCENES), {})
+    assert _check(without, "--baseline", folder / "good.json", *_on(data)) == 1
+    assert "with this figure in its manifest" in _failure(capsys, "agreement")
 
 
 def test_a_float_file_has_no_arena(folder, tmp_path, capsys):
     budget = tmp_path / "budget.json"
     assert _check(folder / "small.tflite", "--write-baseline", budget) == 0
     assert _check(folder / "small.onnx", "--baseline", budget) == 1
-    assert "holds no integer graph" in _failed_in_words(capsys, "arena")
+    assert "has no integer graph" in _failure(capsys, "arena")
 
 
 def test_a_network_without_an_arena_is_recorded_without_one(folder, tmp_path, capsys):
-    """Found missing: a float .tflite file could not be recorded at all."""
     budget = tmp_path / "budget.json"
     (tmp_path / "float.tflite").write_bytes(half_precision())
     for name in ("float.tflite", "small.onnx"):
@@ -230,7 +232,7 @@ def test_a_network_without_an_arena_is_recorded_without_one(folder, tmp_path, ca
         budget.unlink(missing_ok=True)
         assert _check(model, "--write-baseline", budget) == 0
         assert len(_lines(capsys.readouterr().out, "recorded")) == 2
-        assert [held.figure.name for held in read_baseline(budget)] == ["size", "macs"]
+        assert [entry.figure.name for entry in read_baseline(budget)] == ["size", "macs"]
         assert _check(model, "--baseline", budget) == 0
         capsys.readouterr()
         assert _check(model, "--write-baseline", budget) == 0
@@ -239,27 +241,27 @@ def test_a_network_without_an_arena_is_recorded_without_one(folder, tmp_path, ca
 
 def test_without_a_compiler_instructions_fail(folder, tmp_path, monkeypatch, capsys):
     figure = Figure("instructions", "cortex-m4")
-    (tmp_path / "budget.json").write_text(baseline_text("x", [Held(figure, 1, 0.02)]))
+    (tmp_path / "budget.json").write_text(baseline_text("x", [BaselineEntry(figure, 1, 0.02)]))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _check(folder / "small.tflite", "--baseline", tmp_path / "budget.json") == 1
-    assert "arm-none-eabi-gcc" in _failed_in_words(capsys, "instructions (cortex-m4)")
+    assert "arm-none-eabi-gcc" in _failure(capsys, "instructions (cortex-m4)")
 
 
 @pytest.mark.parametrize(
-    ("figure", "said"),
+    ("figure", "message"),
     [
         (Figure("size", "weight"), "unknown counting rule"),
         (Figure("arena", "fused"), "unknown"),
         (Figure("instructions", "cortex-m99"), "unknown"),
-        (Figure("instructions", "host"), "nothing is counted there"),
-        (Figure("accuracy", "1 test clips, list 0"), "none of this artefact"),
+        (Figure("instructions", "host"), "has no emulator"),
+        (Figure("accuracy", "1 test clips, list 0"), "none for this model"),
     ],
     ids=str,
 )
-def test_of_something_unknown(folder, tmp_path, capsys, figure, said):
-    (tmp_path / "budget.json").write_text(baseline_text("x", [Held(figure, 1, 0.0)]))
+def test_figures_of_unknown_subjects_fail(folder, tmp_path, capsys, figure, message):
+    (tmp_path / "budget.json").write_text(baseline_text("x", [BaselineEntry(figure, 1, 0.0)]))
     assert _check(folder / "small.tflite", "--baseline", tmp_path / "budget.json") == 1
-    assert said in _failed_in_words(capsys, str(figure))
+    assert message in _failure(capsys, str(figure))
 
 
 # --- recording again
@@ -271,7 +273,7 @@ def test_recording_again_keeps_tolerances_and_figures(folder, tmp_path, capsys):
     _edited(budget, budget, "size", may_grow=0.25)
     assert _check(folder / "larger.tflite", "--write-baseline", budget, "--rule", "stored") == 0
     baseline = read_baseline(budget)
-    assert [str(held.figure) for held in baseline] == [
+    assert [str(entry.figure) for entry in baseline] == [
         *("size (dcase)", "macs (dcase)", "arena (integer graph)", "size (stored)", "macs (stored)")
     ]
     assert baseline[0].tolerance == 0.25
@@ -284,7 +286,7 @@ def test_recording_again_never_loses_a_figure(folder, tmp_path, capsys):
     before = budget.read_bytes()
     assert _check(folder / "good", "--write-baseline", budget) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "accuracy: not known" in line
+    assert "accuracy: unknown" in line
     assert budget.read_bytes() == before
 
 
@@ -300,7 +302,7 @@ def test_another_file_is_not_replaced(folder, tmp_path, capsys):
 # --- refusals
 
 
-def _spoilt(good: dict, kind: str) -> str:
+def _damaged(good: dict, kind: str) -> str:
     size = good["figures"][0]
     changes = {
         "empty": "",
@@ -337,9 +339,9 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_baseline_is_one_line_and_exit_2(folder, tmp_path, capsys, kind):
+def test_other_files_are_refused_in_one_line_with_exit_code_2(folder, tmp_path, capsys, kind):
     budget = tmp_path / "budget.json"
-    budget.write_text(_spoilt(json.loads((folder / "good.json").read_text()), kind))
+    budget.write_text(_damaged(json.loads((folder / "good.json").read_text()), kind))
     assert _check(folder / "small.tflite", "--baseline", budget) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -348,30 +350,30 @@ def test_what_is_no_baseline_is_one_line_and_exit_2(folder, tmp_path, capsys, ki
     assert "unexpected" not in line
 
 
-def test_a_baseline_that_is_not_there(folder, tmp_path, capsys):
+def test_a_missing_baseline(folder, tmp_path, capsys):
     assert _check(folder / "small.tflite", "--baseline", tmp_path / "none.json") == 2
     assert "--write-baseline" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["--baseline", "a.json", "--write-baseline", "b.json"], "one of the two"),
-        (["--targets", "cortex-m4"], "is for recording"),
-        (["--targets", "cortex-m4", "--baseline", "a.json"], "is for recording"),
-        (["--data", "scenes"], "is for a baseline's accuracy"),
-        (["--write-baseline", "b.json", "--targets", "host"], "nothing is counted there"),
+        (["--baseline", "a.json", "--write-baseline", "b.json"], "at most one of"),
+        (["--targets", "cortex-m4"], "needs --write-baseline"),
+        (["--targets", "cortex-m4", "--baseline", "a.json"], "needs --write-baseline"),
+        (["--data", "scenes"], "needs --baseline or --write-baseline"),
+        (["--write-baseline", "b.json", "--targets", "host"], "has no emulator"),
         (["--write-baseline", "b.json", "--data", "scenes"], "only a bundle"),
-        (["--baseline", "small.json", "--data", "scenes"], "holds no accuracy on clips"),
+        (["--baseline", "small.json", "--data", "scenes"], "contains no accuracy on clips"),
     ],
 )
-def test_options_that_contradict(folder, tmp_path, monkeypatch, capsys, words, said):
+def test_contradicting_options(folder, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
-    held = Held(Figure("size", "dcase"), 1, 0.0)
-    Path("small.json").write_text(baseline_text("x", [held]))
+    entry = BaselineEntry(Figure("size", "dcase"), 1, 0.0)
+    Path("small.json").write_text(baseline_text("x", [entry]))
     assert _check(folder / "small.tflite", *words) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
     assert [path.name for path in tmp_path.iterdir()] == ["small.json"]
 
 

@@ -1,4 +1,4 @@
-"""Counts of real nets in every form against published figures and torchinfo, and the command around them."""
+"""Counts of published networks in every file format against published figures and torchinfo, and the command."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ from tinyscene.export.check.count_tflite import tflite_layers
 from tinyscene.export.formats.onnx_float import float_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
-from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.lower import lower
-from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
 from tinyscene.runtime.cost import RULES, count, graph_cost
 from tinyscene.runtime.errors import TinysceneError
@@ -65,15 +62,13 @@ DCASE25_LAYERS = {
 
 
 def _integer_graph(name, frames):
-    """Any weights will do: the counts depend on shapes alone."""
+    """Random weights: the counts depend on shapes only."""
     torch.manual_seed(0)
     model = build_model(named_config(name))
-    for grn in (m for m in model.modules() if isinstance(m, GRN)):  # as trained: zeros would look alike everywhere
+    for grn in (m for m in model.modules() if isinstance(m, GRN)):  # as after training: zeros are the same for all
         torch.nn.init.constant_(grn.gamma, 0.7)
         torch.nn.init.constant_(grn.beta, 0.3)
-    net = QuantNet(fold(model, (256, frames)))
-    calibrate(net, [torch.randn(1, 1, 256, frames)])
-    return lower(net, name=name, labels=())
+    return run_steps(POST_TRAINING, Work(model, torch.randn(1, 1, 256, frames), name=name)).graph
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -102,14 +97,14 @@ def test_published_figures_layer_by_layer():
     rows = count(module_layers(build_model(named_config("dcase25")), (256, 65)), "dcase", source="").layers
 
     def grouped(*prefixes):
-        """A convolution with the BatchNorm behind it."""
+        """A convolution with the BatchNorm after it."""
         mine = [row for row in rows if row.name in prefixes]
         assert len(mine) == len(prefixes)
         return sum(r.parameters for r in mine), sum(r.macs for r in mine)
 
     names = [row.name for row in rows]
     b3, b6 = (next(n for n in names if f".{b}.block" in n).split(".block")[0] for b in ("b3", "b6"))
-    found = {
+    layers = {
         "in_c[0]": grouped("in_c.0.0", "in_c.0.1"),
         "in_c[1]": grouped("in_c.1.0", "in_c.1.1"),
         "b1 expand": grouped("stages.s1.b1.block.0.0", "stages.s1.b1.block.0.1"),
@@ -120,7 +115,7 @@ def test_published_figures_layer_by_layer():
         "head conv": grouped("feed_forward.0"),
         "head BN": grouped("feed_forward.1"),
     }
-    assert found == DCASE25_LAYERS
+    assert layers == DCASE25_LAYERS
 
 
 @pytest.mark.needs_module("torchinfo")
@@ -165,7 +160,7 @@ def test_a_float_onnx_file_is_the_folded_net():
 
 @pytest.fixture(scope="module")
 def artefacts(tmp_path_factory):
-    """One small net in every form that can be checked."""
+    """One small network in every format that can be checked."""
     folder = tmp_path_factory.mktemp("artefacts")
     name, config = "cpm23-8", named_config("cpm23-8")
     torch.manual_seed(0)
@@ -267,7 +262,7 @@ UNUSABLE = (
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_what_cannot_be_counted_is_one_line_and_exit_2(artefacts, tmp_path, capfd, kind):
+def test_unreadable_models_are_refused_in_one_line_with_exit_code_2(artefacts, tmp_path, capfd, kind):
     path, report = _unusable(kind, tmp_path, artefacts), tmp_path / "report.json"
     assert command_line.main(["check", str(path), "--out", str(report)]) == 2
     printed = capfd.readouterr()
@@ -281,7 +276,7 @@ def test_what_cannot_be_counted_is_one_line_and_exit_2(artefacts, tmp_path, capf
 @pytest.mark.parametrize(
     "words", [["--max-size", "large"], ["--max-macs", "-3"], ["--rule", "guess"]], ids=["size", "macs", "rule"]
 )
-def test_options_that_make_no_sense(artefacts, capsys, words):
+def test_invalid_options(artefacts, capsys, words):
     assert command_line.main(["check", str(artefacts / "net.tflite"), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "expected" in line
@@ -296,7 +291,7 @@ def test_a_changed_bundle_is_not_counted(artefacts, tmp_path, capsys):
     assert "model.onnx: changed since the bundle was written" in capsys.readouterr().err
 
 
-# --- files made elsewhere
+# --- files of other converters
 
 
 def _onnx_model(nodes, constants, source, result):
@@ -313,7 +308,7 @@ def _f32(*shape):
     return np.zeros(shape, np.float32)
 
 
-def test_a_foreign_float_onnx():
+def test_a_float_onnx_file_of_another_exporter():
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
         helper.make_node("BatchNormalization", ["c", "g", "h", "m", "v"], ["n"]),
@@ -343,7 +338,7 @@ def test_a_foreign_float_onnx():
     ],
     ids=["transposed", "slopes"],
 )
-def test_what_no_rule_counts_is_refused_not_ignored(op, weight, complaint):
+def test_operators_without_a_counting_rule_are_refused(op, weight, complaint):
     channels = 6 if op == "ConvTranspose" else 2
     data = _onnx_model([helper.make_node(op, ["x", "w"], ["y"])], {"w": weight}, [1, 2, 8, 8], [1, channels, 8, 8])
     with pytest.raises(TinysceneError, match=complaint):
@@ -357,8 +352,8 @@ def test_sizes_that_are_not_fixed_are_refused():
         onnx_layers(data, Path("f.onnx"))
 
 
-def test_a_tflite_file_is_counted_as_its_interpreter_sees_it():
-    """Convolution MACs from the shapes that LiteRT itself reports."""
+def test_a_tflite_file_is_counted_by_the_shapes_of_its_interpreter():
+    """MACs of convolutions from the shapes that LiteRT reports."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     data = to_tflite(small_net(np.random.default_rng(2), grn=True))

@@ -1,4 +1,4 @@
-"""Counts of TFLite files of other makers; those of our own are in test_check.py."""
+"""Counts of TFLite files of other converters; test_check.py has those of tinyscene."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinyscene.runtime.cost import count
 
 
 def test_float16_weights_are_counted_as_they_are_stored() -> None:
-    """They stand behind a DEQUANTIZE, which is no layer of the network."""
+    """A DEQUANTIZE converts them, which is not a layer of the network."""
     cost = count(tflite_layers(half_precision(), Path("half.tflite")), "dcase", source="")
     assert [layer.op for layer in cost.layers] == ["CONV_2D"]
     assert (cost.parameters, cost.macs) == (108 + 6, (108 + 6) * 64)

@@ -9,7 +9,7 @@ import pytest
 
 from tinyscene import command_line
 from tinyscene.runtime.bundle import read_bundle
-from tinyscene.training.synthetic.dataset import write_tau22_layout
+from tinyscene.training.synthetic.dataset import SyntheticSettings, write_tau22_layout
 
 RECIPE = """
 model: cpm23-8
@@ -26,7 +26,7 @@ qat: {epochs: 2, batch_size: 32, learning_rate: 1.0e-4}
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    write_tau22_layout(folder / "scenes", seed=0, locations_per_class=4, clips_per_location=1, progress=False)
+    write_tau22_layout(folder / "scenes", SyntheticSettings(0, 4, 1), progress=False)
     (folder / "tiny.yaml").write_text(RECIPE)
     return folder
 

@@ -148,7 +148,7 @@ REFUSED = {
         lambda n: n.codes.__setitem__(0, 109),
         r"operator 0 \(.*\): not supported; expected ADD, AVERAGE_POOL",
     ),
-    "stride of 0": (lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0), "CONV_2D.: not understood"),
+    "stride of 0": (lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0), "CONV_2D.: has invalid values"),
     "dilation": (lambda n: setattr(_operator(n, 0).builtinOptions, "dilationHFactor", 2), "CONV_2D.: dilation"),
     "fused tanh": (lambda n: setattr(_operator(n, 0).builtinOptions, "fusedActivationFunction", 4), "got TANH"),
     "float weight": (lambda n: setattr(n.tensors[1], "type", 0), "tensor 1 '.*': constant of another type or size"),
@@ -157,7 +157,7 @@ REFUSED = {
     "softmax of another beta": (lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 2.0), "another beta"),
     "weight of -128": (
         lambda n: setattr(n.buffers[1], "data", np.full(2560, 128, np.uint8)),
-        "outside of what every target can run; got .*not symmetric",
+        "beyond the limits that hold on every target; got .*not symmetric",
     ),
 }
 
@@ -173,5 +173,5 @@ def test_what_is_no_single_graph_is_refused():
     net, output = ds_cnn(np.random.default_rng(0))
     with pytest.raises(ExportError, match="1 inputs and 13 outputs"):
         from_tflite(net.finish(output, expose_all=True))
-    with pytest.raises(ExportError, match="no TFL3 mark"):
+    with pytest.raises(ExportError, match="no TFL3 identifier"):
         from_tflite(b"PK" * 50)

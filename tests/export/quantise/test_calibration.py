@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from tinyscene.export.errors import ExportError
-from tinyscene.export.quantise.calibration import batches, calibration_log_mels
+from tinyscene.export.quantise.calibration import calibration_log_mels, network_images
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.spec import preset
@@ -31,7 +31,7 @@ def test_windows_come_from_every_recording(tmp_path: Path) -> None:
     log_mel = LogMel(SPEC)
     assert np.array_equal(log_mels[0], log_mel(long[:32_000]))
     assert np.array_equal(log_mels[2], log_mel(short[:32_000]))
-    assert [len(b) for b in batches(log_mels)] == [3]
+    assert network_images(log_mels).shape == (3, 1, *log_mels.shape[1:])
 
 
 def test_no_more_clips_than_asked(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_no_more_clips_than_asked(tmp_path: Path) -> None:
 
 
 def test_folders_without_audio_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing to hear")
+    (tmp_path / "notes.txt").write_text("no audio")
     with pytest.raises(ExportError, match="no audio to calibrate on"):
         calibration_log_mels(tmp_path, SPEC, 3)
     with pytest.raises(ExportError, match="no audio"):

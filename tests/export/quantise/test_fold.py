@@ -1,4 +1,4 @@
-"""Folding: the traced steps compute what the network does, and what has no integer form is refused by name."""
+"""Folding: the traced steps compute the network's function; layers without an integer form are refused by name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_norms_and_activations_go_into_the_steps_before_them() -> None:
     assert sum(isinstance(s, PoolStep) for s in steps) == 1
 
 
-def test_the_float_network_is_left_as_it_is() -> None:
+def test_the_float_network_is_not_changed() -> None:
     model = tiny_net()
     before = {name: t.clone() for name, t in model.state_dict().items()}
     net = QuantNet(fold(model, SHAPE))
@@ -56,7 +56,7 @@ class _Then(nn.Module):
     ("layers", "named"),
     [
         ((nn.Conv2d(1, 4, 3), nn.Sigmoid()), "Sigmoid has no integer form"),
-        ((nn.Conv2d(1, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), "BatchNorm behind a ReLU"),
+        ((nn.Conv2d(1, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), "BatchNorm2d after a ReLU"),
         ((nn.Conv2d(1, 4, 3), nn.AvgPool2d(2)), "AvgPool2d has no integer form"),
         ((nn.Conv2d(1, 4, 3, dilation=2),), "dilation"),
         ((nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3, groups=2)), "grouped"),
@@ -65,6 +65,6 @@ class _Then(nn.Module):
         ((nn.BatchNorm2d(1),), "does not directly follow"),
     ],
 )
-def test_what_has_no_integer_form_is_refused_by_name(layers: tuple[nn.Module, ...], named: str) -> None:
+def test_layers_without_an_integer_form_are_refused_by_name(layers: tuple[nn.Module, ...], named: str) -> None:
     with pytest.raises(ExportError, match=named):
         fold(_Then(*layers), SHAPE)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.export.tiny import SHAPE, inputs, tiny_net
+from tests.export.tiny import FREE, ROUNDED, SHAPE, calibrated, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.fake_quant import QuantConv, QuantGRN, QuantNet
 from tinyscene.export.quantise.fold import GrnStep, fold
-from tinyscene.export.quantise.lower import lower, mean_apart_from_ties, product_apart_from_ties
-from tinyscene.export.quantise.ptq import FOR_EXPORT, FOR_TRAINING, Ways, calibrate
+from tinyscene.export.quantise.lower import lower, mean_without_ties, product_without_ties
+from tinyscene.export.quantise.steps import Step
 from tinyscene.runtime.arith import conv_rescale, dequantise, mean_single, quantise, requantise, rescale_cut
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.interpreter import run
@@ -19,23 +19,17 @@ from tinyscene.runtime.interpreter import run
 LABELS = tuple("abcde")
 
 
-def _calibrated(*, grn: bool = True, padding: str = "same", ways: Ways = FOR_EXPORT) -> QuantNet:
-    net = QuantNet(fold(tiny_net(grn=grn, padding=padding), SHAPE))
-    calibrate(net, [inputs(24)], ways=ways)
-    return net
-
-
 def _codes(x: torch.Tensor, graph: Graph, name: str) -> np.ndarray:
     nhwc = x.permute(0, 2, 3, 1) if x.dim() == 4 else x
     return quantise(nhwc.detach().numpy(), graph.tensors[name].quant)
 
 
-@pytest.mark.parametrize("ways", [FOR_EXPORT, FOR_TRAINING], ids=["fixed", "free"])
+@pytest.mark.parametrize("steps", [ROUNDED, FREE], ids=["rounded", "free"])
 @pytest.mark.parametrize(("grn", "padding"), [(True, "same"), (True, "torch"), (False, "same"), (False, "torch")])
 @torch.no_grad()
-def test_every_layer_equals_the_fake_quantised_one(grn: bool, padding: str, ways: Ways) -> None:
-    """Each layer gets the graph's own inputs and its rule of one rounding: halves may move a code by one, no more."""
-    net = _calibrated(grn=grn, padding=padding, ways=ways)
+def test_every_layer_equals_the_fake_quantised_one(grn: bool, padding: str, steps: tuple[Step, ...]) -> None:
+    """Each layer gets the graph's inputs, and the graph rounds once: near ties a code may differ by one, no more."""
+    net = calibrated(tiny_net(grn=grn, padding=padding), inputs(24), steps)
     graph = lower(net, name="tiny", labels=LABELS)
     trace: dict[str, np.ndarray] = {}
     run(graph, _codes(inputs(4, seed=3), graph, graph.input), rounding="single", trace=trace)
@@ -62,7 +56,7 @@ def test_a_product_has_the_same_code_in_float32_and_in_fixed_point() -> None:
         return int((cut != requantise(products, rescale, quant, relu=False, rounding="single")).sum())
 
     assert unlike(out) > 0
-    moved = product_apart_from_ties(a, b, out)
+    moved = product_without_ties(a, b, out)
     assert unlike(moved) == 0
     assert moved.scale[0] == pytest.approx(out.scale[0], rel=1e-6)
 
@@ -72,14 +66,14 @@ def test_a_mean_has_the_same_code_with_one_rounding_and_with_two() -> None:
     x, out, total = Quant.per_tensor(0.04600103572010994, -128), Quant.per_tensor(0.005149888340383768, -128), -128378
     rule = mean_single(x, out, 1024)
     assert (rule.codes(np.array(total)).item(), rule.codes_of_one_rounding(np.array(total)).item()) == (-104, -105)
-    moved = mean_apart_from_ties(x, out, 1024)
+    moved = mean_without_ties(x, out, 1024)
     rule, totals = mean_single(x, moved, 1024), np.arange(-128 * 1024, 127 * 1024)
     assert np.array_equal(rule.codes(totals), rule.codes_of_one_rounding(totals))
     assert moved.scale[0] == pytest.approx(out.scale[0], rel=1e-4)
 
 
 def test_weights_in_the_graph_are_those_of_the_network() -> None:
-    net = _calibrated()
+    net = calibrated(tiny_net(), inputs(24))
     graph = lower(net, name="tiny", labels=LABELS)
     for step in net.folded.steps:
         layer = net.layer_of(step)
@@ -95,7 +89,7 @@ def test_weights_in_the_graph_are_those_of_the_network() -> None:
 
 def test_beta_is_added_without_a_second_rounding() -> None:
     """The last op of GRN moves the codes of a channel by a constant, no more."""
-    net = _calibrated()
+    net = calibrated(tiny_net(), inputs(24))
     graph = lower(net, name="tiny", labels=LABELS)
     trace: dict[str, np.ndarray] = {}
     run(graph, _codes(inputs(4, seed=3), graph, graph.input), trace=trace)
@@ -113,7 +107,7 @@ def test_uncalibrated_network_is_refused() -> None:
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
-    net = _calibrated(ways=FOR_TRAINING)
+    net = calibrated(tiny_net(), inputs(24), FREE)
     next(m for m in net.modules() if isinstance(m, QuantConv)).conv.weight.data[0] = float("nan")
     with pytest.raises(ExportError, match="not finite"):
         lower(net, name="tiny", labels=LABELS)

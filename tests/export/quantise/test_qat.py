@@ -1,4 +1,4 @@
-"""The fake-quantised network: ranges, live and held statistics, gradients; and training on with it."""
+"""The fake-quantised network: ranges, moving and frozen statistics, gradients; and fine-tuning it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.export.tiny import SHAPE, inputs, tiny_net
+from tests.export.tiny import FREE, SHAPE, inputs, tiny_net
+from tests.export.tiny import calibrated as calibrate
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.fake_quant import QuantConv, QuantNet, Range
 from tinyscene.export.quantise.fold import ConvStep, fold
 from tinyscene.export.quantise.lower import lower
-from tinyscene.export.quantise.ptq import FOR_TRAINING, calibrate
 
 REACH = st.floats(-1e4, 1e4, allow_nan=False)
 
@@ -31,16 +31,16 @@ def test_zero_always_has_a_code(low: float, high: float) -> None:
     assert r(torch.zeros(1)).item() == 0.0
 
 
-def test_both_ways_of_rounding_give_the_same_values() -> None:
+def test_learned_and_fixed_rounding_give_the_same_values() -> None:
     r = Range("x")
     r.set(-1.3, 2.9)
     x = torch.randn(4000) * 2
-    held = r(x).detach().clone()
+    learned = r(x).detach().clone()
     r.stretch.requires_grad_(False)
-    assert torch.allclose(r(x), held, atol=1e-6)
+    assert torch.allclose(r(x), learned, atol=1e-6)
 
 
-def test_learned_ranges_move_towards_less_error() -> None:
+def test_training_a_range_reduces_its_error() -> None:
     r = Range("x")
     r.set(-0.5, 0.5)
     x = torch.randn(5000)
@@ -57,7 +57,7 @@ def test_learned_ranges_move_towards_less_error() -> None:
     assert error() < first / 5
 
 
-def test_no_range_no_rounding() -> None:
+def test_a_network_without_ranges_is_refused() -> None:
     net = QuantNet(fold(tiny_net(), SHAPE))
     with pytest.raises(ExportError, match="has no range"):
         net(inputs(1))
@@ -65,13 +65,11 @@ def test_no_range_no_rounding() -> None:
 
 @pytest.fixture(scope="module")
 def calibrated() -> QuantNet:
-    net = QuantNet(fold(tiny_net(), SHAPE))
-    calibrate(net, inputs(24).split(8), ways=FOR_TRAINING)
-    return net
+    return calibrate(tiny_net(), inputs(24), FREE)
 
 
-def test_live_statistics_are_those_of_batch_norm() -> None:
-    """Rounding off, one training step of every folded layer equals convolution then BatchNorm, running values too."""
+def test_moving_statistics_equal_batch_norm() -> None:
+    """Without rounding, a training step of a folded layer equals convolution then BatchNorm, also in running values."""
     model = tiny_net()
     net = QuantNet(fold(model, SHAPE))
     for step in net.folded.steps:
@@ -92,7 +90,7 @@ def test_live_statistics_are_those_of_batch_norm() -> None:
         assert torch.allclose(layer.norm.running_var, norm.running_var, rtol=1e-3), step.name
 
 
-def test_held_network_trains_as_it_evaluates(calibrated: QuantNet) -> None:
+def test_a_frozen_network_trains_as_it_evaluates(calibrated: QuantNet) -> None:
     net = copy.deepcopy(calibrated)
     net.train()
     net.freeze()
@@ -109,49 +107,48 @@ def test_gradients_reach_weights_and_ranges(calibrated: QuantNet) -> None:
     net.train()
     net.freeze(False)
     net(inputs(8)).square().sum().backward()
-    still = [name for name, p in net.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
-    assert not still
+    untrained = [name for name, p in net.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert not untrained
     moved = [r.name for r in net.all_ranges() if bool((r.stretch.grad != 0).any())]
     assert len(moved) > 0.9 * len(list(net.all_ranges()))
 
 
-def test_a_few_steps_of_training_come_closer_to_the_float_network(calibrated: QuantNet) -> None:
-    """Three ranges are spoilt; training on the float network's answers repairs them, and the result lowers."""
+def test_a_few_training_steps_approach_the_float_network(calibrated: QuantNet) -> None:
+    """Three ranges are too narrow; training on the float network's logits widens them, and the result lowers."""
     model, net = tiny_net(), copy.deepcopy(calibrated)
     for name in ("stages.s1.b1.block.1.0", "stages.s2.b4.block.0.0", "stages.s3.b6.block.1.0"):
         r = net.range_of(name)
         r.set(float(r.low) / 4, float(r.high) / 4)
     x = inputs(32, seed=9)
     with torch.no_grad():
-        wanted = model(x)
-        first = float((net(x) - wanted).square().mean())
+        logits = model(x)
+        first = float((net(x) - logits).square().mean())
     net.train()
     net.freeze(False)
     optimiser = torch.optim.Adam(net.parameters(), lr=5e-3)
     for step in range(60):
         if step == 40:
             net.freeze()
-        loss = (net(x) - wanted).square().mean()
+        loss = (net(x) - logits).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        last = float((net.eval()(x) - wanted).square().mean())
+        last = float((net.eval()(x) - logits).square().mean())
     assert last < first / 3
     assert lower(net, name="tiny", labels=tuple("abcde")).output == "scores"
 
 
 @pytest.mark.parametrize("part", ["weight", "gamma"])
 def test_dead_channels_stay_finite(part: str) -> None:
-    """Trained networks hold channels of 1e-40, and of gamma 0."""
+    """Trained networks contain channels of 1e-40, and of gamma 0."""
     model = tiny_net()
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     convs: list[Any] = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     with torch.no_grad():
         for conv, norm in zip(convs[:8], norms[:8], strict=True):
             (conv.weight if part == "weight" else norm.weight)[0] = 1e-40 if part == "weight" else 0.0
-    net = QuantNet(fold(model, SHAPE))
-    calibrate(net, [inputs(16)], ways=FOR_TRAINING)
+    net = calibrate(model, inputs(16), FREE)
     net.train()
     net.freeze(False)
     loss = net(inputs(8)).square().sum()

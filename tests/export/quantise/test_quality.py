@@ -12,8 +12,8 @@ import soundfile
 
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene import command_line
-from tinyscene.export.quantise.export import network_input
 from tinyscene.export.quantise.quality import BINS, Ranking, layer_quality, rank_layers
+from tinyscene.export.quantise.quantised_model import network_input
 from tinyscene.export.quantise.simulate import PytorchEngine, simulate
 from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow
 from tinyscene.export.verify.op_comparison import compare

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.lower import lower
-from tinyscene.export.quantise.ptq import calibrate
+from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.spec import PRESETS
 from tinyscene.training.errors import TrainingError
@@ -17,12 +14,12 @@ from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import MODELS, ModelConfig
 from tinyscene.training.models.layers import GRN
 from tinyscene.training.models.sizes import int8_cost
-from tinyscene.training.planning.width_search import BASES, EXPANSIONS, MULTIPLIERS, stride_ways
+from tinyscene.training.planning.width_search import BASES, EXPANSIONS, MULTIPLIERS, stride_placements
 
 
 def drawn(seed: int) -> tuple[ModelConfig, str]:
     """A network of the grid, not too wide to be built quickly, and its front end."""
-    rng, ways = np.random.default_rng(seed), stride_ways()
+    rng, ways = np.random.default_rng(seed), stride_placements()
     config = ModelConfig(
         arch="cp_mobile",
         n_classes=int(rng.integers(2, 30)),
@@ -53,7 +50,8 @@ def test_the_formula_is_the_count_of_the_graph(case: str | int) -> None:
     for grn in (m for m in model.modules() if isinstance(m, GRN)):  # as trained
         torch.nn.init.constant_(grn.gamma, 0.7)
         torch.nn.init.constant_(grn.beta, 0.3)
-    net = QuantNet(fold(model.eval(), (frontend.n_mels, frontend.n_frames)))
-    calibrate(net, [torch.randn(1, 1, frontend.n_mels, frontend.n_frames)])
-    cost = graph_cost(lower(net, name="drawn", labels=()), "dcase")
+    work = Work(model, torch.randn(1, 1, frontend.n_mels, frontend.n_frames))
+    graph = run_steps(POST_TRAINING, work).graph
+    assert graph is not None
+    cost = graph_cost(graph, "dcase")
     assert int8_cost(config, frontend) == (cost.n_bytes, cost.macs)

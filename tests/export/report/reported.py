@@ -1,4 +1,4 @@
-"""A small network with everything a report can hold, and its page read back."""
+"""A small network with every part of a report, and its page parsed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tinyscene.export.report.firmware_cost import CallCost, FirmwareCost, Profil
 from tinyscene.export.report.page import render
 from tinyscene.export.targets.ethos_u import Estimate, Estimates
 from tinyscene.export.verify.op_comparison import compare
-from tinyscene.export.verify.verify import TargetResult, verify
+from tinyscene.export.verify.results import TargetResult
+from tinyscene.export.verify.verify import verify
 from tinyscene.firmware_harness.run.engine import Figures
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.interpreter import run
@@ -64,7 +65,7 @@ class Made:
 
 
 def make(grn: bool) -> Made:
-    """A small net with everything a report can hold: four models, firmware, NPUs, one of each left out."""
+    """A small net with every part of a report: four models, firmware, NPUs, one of each left out."""
     rng = np.random.default_rng(7)
     graph = small_net(rng, grn=grn)
     inputs = random_input(rng, graph, batch=2)
@@ -106,7 +107,7 @@ def with_results(data: Measured, *results: TargetResult) -> Measured:
 
 
 def wrong_target(made: Made) -> TargetResult:
-    """A target whose third activation has one wrong byte, judged by the real comparison."""
+    """A target whose third activation has one wrong byte, from the real comparison."""
     graph = made.data.graph
     shown: dict = {}
     run(graph, made.inputs, trace=shown)
@@ -116,7 +117,7 @@ def wrong_target(made: Made) -> TargetResult:
     measured = Figures(
         2048, flash_bytes=34_567, code_bytes=5000, static_ram_bytes=16, stack_bytes=204, instructions=7_654_321
     )
-    return TargetResult("c-cortex-m4", "double", "different", vectors=2, **vars(comparison), figures=measured)
+    return TargetResult("c-cortex-m4", "double", "different", comparison=comparison, cost=measured)
 
 
 SKIPPED = TargetResult("tflm", None, "skipped", note="engine tflm: not installed (<needs> x86-64 & Linux)")

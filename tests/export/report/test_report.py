@@ -1,4 +1,4 @@
-"""The page: well-formed, self-contained, escaped, and every figure on it equal to what it was given."""
+"""The page: well-formed, self-contained, escaped, and every figure equal to the record's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tinyscene.export.report.firmware_cost import FirmwareCost
 from tinyscene.export.report.page import render
 from tinyscene.export.report.sections import headline, verdict_lines
 from tinyscene.export.targets.ethos_u import Estimates
-from tinyscene.export.verify.verify import TargetResult, Verification
+from tinyscene.export.verify.op_comparison import Comparison
+from tinyscene.export.verify.results import TargetResult, Verification
 from tinyscene.runtime.cost import graph_cost, verdicts
 from tinyscene.runtime.spec import Budget
 from tinyscene.training.page.svg import NARROW, WIDE, ticks
@@ -101,12 +102,13 @@ def test_a_difference_is_written_out_in_full(made):
     wrong = wrong_target(made)
     found = page(with_results(made.data, wrong))
     text = " ".join(found.text.split())
-    assert str(wrong.first_difference) in text
+    assert wrong.comparison is not None
+    assert str(wrong.comparison.first_difference) in text
     assert "First difference of c-cortex-m4" in text
     assert "fail: c-cortex-m4 differs in" in text
     cells = found.row("parity", "c-cortex-m4")
     assert cells[1:4] == ["executes", "double", "different"]
-    assert cells[4] == f"{wrong.bytes_different:,} of {wrong.bytes_compared:,} by {wrong.max_lsb} LSB"
+    assert cells[4] == f"1 of {wrong.comparison.bytes_compared:,} by 1 LSB"
     assert cells[5:] == ["34,567", f"{2048 + 16 + 204:,} stack 204", "7.7 M instructions"]
 
 
@@ -121,7 +123,9 @@ def test_a_skipped_target_never_counts_as_one_that_agrees(made):
 
 
 def test_a_converted_target_is_neither_one_that_agrees_nor_one_that_is_missing(made):
-    written = TargetResult("coreml", None, "converted", note="not run", bytes_compared=9, means="converts")
+    written = TargetResult(
+        "coreml", None, "converted", note="not run", means="converts", comparison=Comparison(2, 9, 0, 0)
+    )
     data = with_results(made.data, written)
     found = page(data)
     assert found.row("parity", "coreml")[1:5] == ["converts", "–", "converted", "0 of 9"]
@@ -165,7 +169,7 @@ def test_a_budget_that_is_broken_says_by_how_much():
     lines = verdict_lines(
         Verification(graph.name, ()), Estimates(), FirmwareCost(), verdicts(cost, Budget(max_macs=cost.macs - 1234)), ()
     )
-    assert any(line.state == "fail" and line.text.endswith("1,234 MAC too many") for line in lines)
+    assert any(line.state == "fail" and line.text.endswith("1,234 MAC over the limit") for line in lines)
 
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])

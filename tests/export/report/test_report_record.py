@@ -1,4 +1,4 @@
-"""The report's record: page, JSON and summary say the same, and its parts on firmware and NPUs are as measured."""
+"""The report's record: page, JSON and summary agree, and its parts on firmware and NPUs are as measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def made(request) -> Made:
     return make(grn=request.param)
 
 
-def test_page_and_summary_are_made_of_what_the_json_holds(made):
+def test_page_and_summary_are_rendered_from_the_json(made):
     record = document(with_results(made.data, SKIPPED, wrong_target(made)))
     read = from_json(record.to_json())
     assert read == record
@@ -38,12 +38,12 @@ def test_page_and_summary_are_made_of_what_the_json_holds(made):
 
 
 def test_the_committed_schema_is_that_of_the_record(repository: Path):
-    """To write it anew: python -m tinyscene.export.report.records > docs/verify.schema.json"""
+    """To regenerate it: python -m tinyscene.export.report.records > docs/verify.schema.json"""
     assert json.loads((repository / "docs" / "verify.schema.json").read_text()) == schema()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "field"),
     [
         (lambda record: record.pop("memory"), "memory"),
         (lambda record: record.update(format=2), "format"),
@@ -51,10 +51,10 @@ def test_the_committed_schema_is_that_of_the_record(repository: Path):
         (lambda record: record["verification"]["results"][0].update(status="fine"), "verification.results.0.status"),
     ],
 )
-def test_a_document_beside_the_schema_is_refused_by_field(change, said, made):
+def test_a_document_that_does_not_match_the_schema_is_refused_by_field(change, field, made):
     record = json.loads(document(made.data).to_json())
     change(record)
-    with pytest.raises(ExportError, match=f"^{said}: "):
+    with pytest.raises(ExportError, match=f"^{field}: "):
         from_json(json.dumps(record))
 
 
@@ -67,7 +67,7 @@ def test_firmware_is_shown_as_measured(made):
     assert (first.kernel, first.calls, first.share) == ("ts_block", 1, 4_000 / profile.instructions)
     text = " ".join(found.text.split())
     assert f"cortex-m55 was not measured: {made.data.firmware.left_out['cortex-m55']}" in text
-    assert "skip: Cost as firmware is not known: cortex-m55" in text
+    assert "skip: Cost as firmware was not measured: cortex-m55" in text
 
 
 def test_a_bar_spans_the_steps_of_its_call(made):
@@ -78,7 +78,7 @@ def test_a_bar_spans_the_steps_of_its_call(made):
     assert wide[0] > 1.8 * wide[1]
 
 
-def test_what_an_npu_would_do_is_an_estimate_and_never_a_pass(made):
+def test_an_npu_is_estimated_and_never_passes(made):
     found = page(made.data)
     assert found.row("parity", "ethos-u55-128")[1:5] == ["estimates", "–", "100 % on NPU", "– compiled, not run"]
     assert found.row("parity", "ethos-u65-256")[3] == "92 % on NPU"
@@ -87,12 +87,12 @@ def test_what_an_npu_would_do_is_an_estimate_and_never_a_pass(made):
     text = " ".join(found.text.split())
     assert "ADD 'sum<1>': unsupported" in text
     assert "warn: ethos-u65-256 leaves 1 of 12 ops to the CPU" in text
-    assert "skip: 1 NPUs were not estimated: ethos-u85-256" in text
+    assert "skip: NPUs without an estimate: ethos-u85-256" in text
     assert "2 of 2 targets agree" in text
 
 
-def test_the_summary_holds_its_tables_together(made):
-    """A name with a bar in it must not open another column."""
+def test_the_summary_escapes_bars_in_names(made):
+    """A name with a bar must not start another column."""
     wrong = replace(wrong_target(made), target="c|host", note="a | b")
     text = as_markdown(document(with_results(made.data, SKIPPED, wrong)))
     columns = None
@@ -100,9 +100,9 @@ def test_the_summary_holds_its_tables_together(made):
         cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
         assert columns is None or cells is None or cells == columns, line
         columns = cells
-    assert str(wrong.first_difference).split(",")[0].replace("|", "\\|") in text
-    for said in ("**FAIL**", "**different**", "| cortex-m4 | double | ram | 9,000 |", "92 % on NPU", SKIPPED.note):
-        assert said in text
+    assert str(wrong.comparison.first_difference).split(",")[0].replace("|", "\\|") in text
+    for part in ("**FAIL**", "**different**", "| cortex-m4 | double | ram | 9,000 |", "92 % on NPU", SKIPPED.note):
+        assert part in text
 
 
 def test_the_command_writes_the_same_record_three_times(tiny_bundle: Bundle, tmp_path: Path, capfd):

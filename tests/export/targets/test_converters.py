@@ -1,8 +1,7 @@
-"""TensorFlow's converter and Core ML's: what they write is the integer graph, or the fault is named."""
+"""TensorFlow's converter and Core ML's: they write the integer graph, or the fault is named."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,16 +11,18 @@ import pytest
 
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene.export.errors import ExportError
-from tinyscene.export.targets import coreml, other_tflite
-from tinyscene.export.targets.conversion import compared
+from tinyscene.export.targets import coreml, environments
+from tinyscene.export.targets.conversion import compare_graphs
 from tinyscene.export.targets.coreml import converted_for_coreml
 from tinyscene.export.targets.table import Exposed
 from tinyscene.export.targets.tensorflow_converter import converted_by_tensorflow, tensorflow_file
+from tinyscene.export.targets.worker import JobOutput
+from tinyscene.export.targets.workers.records import CoremlRecord
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.install_hint import install_hint
 
-OTHER_KINDS = OP_KINDS[6:]  # which the small net has not got
+OTHER_KINDS = OP_KINDS[6:]  # which the small net does not have
 
 
 def _net() -> tuple[Graph, np.ndarray]:
@@ -31,13 +32,13 @@ def _net() -> tuple[Graph, np.ndarray]:
 
 @pytest.mark.foreign("tensorflow")
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
-def test_tensorflow_arrives_at_the_same_file(grn: bool) -> None:
+def test_tensorflow_writes_the_same_network(grn: bool) -> None:
     graph = small_net(np.random.default_rng(3), grn=grn)
     x = random_input(np.random.default_rng(4), graph, 2)
     found = converted_by_tensorflow(Exposed(graph), x)
     assert (found.status, found.bytes_different, found.fault) == ("named exception", 0, "")
     assert found.bytes_compared > sum(t.n_bytes for t in graph.constants())
-    assert "scales are off by a step or two of float32" in found.exceptions[0]
+    assert "scales differ by a step or two of float32" in found.exceptions[0]
     assert "version 2.21.0" in found.note
     assert "0 of 20 scores differ" in found.note
 
@@ -90,72 +91,72 @@ def _other_op(graph: Graph) -> Graph:
 @pytest.mark.parametrize(
     ("plant", "status", "words"),
     [
-        (_other_weight, "different", "1 of 360 codes of 'weight_1' are others"),
+        (_other_weight, "different", "1 of 360 codes of 'weight_1' differ"),
         (_other_scale, "different", "'conv2d_1_out' has another scale"),
         (_other_zero_point, "different", "'conv2d_4_out' has another quantisation"),
-        (_other_op, "converted", "it writes 'conv2d_1' (conv2d) as something else"),
+        (_other_op, "converted", "it writes 'conv2d_1' (conv2d) as another op"),
     ],
 )
-def test_what_is_not_the_same_is_named(plant: Fault, status: str, words: str) -> None:
+def test_a_difference_is_named(plant: Fault, status: str, words: str) -> None:
     graph, x = _net()
-    found = compared(graph, plant(graph), x, "planted")
+    found = compare_graphs(graph, plant(graph), x, "planted")
     assert found.status == status
     assert words in found.fault + found.note
 
 
 def test_a_scale_off_by_a_step_is_a_named_exception() -> None:
     graph, x = _net()
-    found = compared(graph, _steps_off(graph), x, "planted")
+    found = compare_graphs(graph, _steps_off(graph), x, "planted")
     assert (found.status, found.fault) == ("named exception", "")
     assert found.max_lsb <= 1
-    same = compared(graph, graph, x, "itself")
+    same = compare_graphs(graph, graph, x, "itself")
     assert (same.status, same.bytes_different, same.exceptions) == ("equal", 0, ())
 
 
 @pytest.mark.needs_module("coremltools")
 @pytest.mark.parametrize("kind", OTHER_KINDS)
-def test_core_ml_takes_the_other_ops(kind: str) -> None:
+def test_core_ml_supports_the_other_ops(kind: str) -> None:
     graph = one_op(np.random.default_rng(1), kind)
     found = converted_for_coreml(Exposed(graph), random_input(np.random.default_rng(2), graph))
     assert (found.status, found.fault) == ("converted", "")
 
 
 @pytest.mark.needs_module("coremltools")
-def test_core_ml_holds_our_codes_and_verify_says_that_it_was_not_run() -> None:
+def test_core_ml_stores_our_codes_and_verify_notes_that_it_was_not_run() -> None:
     graph, x = _net()
     (result,) = verify(graph, x, targets=("coreml",)).results
     weights = sum(t.data.size for t in graph.constants() if t.dtype == "int8")
-    assert (result.status, result.means, result.bytes_compared) == ("converted", "converts", weights)
+    assert result.comparison is not None
+    assert (result.status, result.means, result.comparison.bytes_compared) == ("converted", "converts", weights)
     assert not result.passed
-    assert "not run, for Core ML exists on Apple's systems only" in result.note
+    assert "not run: Core ML exists on Apple's systems only" in result.note
 
 
 def test_a_package_with_other_weights_or_lost_quantisers_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, x = _net()
-    said = {"version": "9", "package_bytes": 1, "operations": 1, "weights": 10}
-    for counts, words in (
-        ({"quantised": len(graph.nodes) + 1, "weights_different": 3}, "3 of 10 codes of weights are others"),
-        ({"quantised": 5, "weights_different": 0}, "5 of 34 activations are quantised"),
+    for quantised, different, words in (
+        (len(graph.nodes) + 1, 3, "3 of 10 weight codes differ"),
+        (5, 0, "5 of 34 activations are quantised"),
     ):
-        printed = SimpleNamespace(stdout=json.dumps({**said, **counts}))
-        monkeypatch.setattr(coreml, "run_program", lambda *_, printed=printed, **__: printed)
+        record = CoremlRecord("9", 1, 1, quantised, weights=10, weights_different=different)
+        monkeypatch.setattr(coreml, "WORKER", SimpleNamespace(run=lambda _, r=record: JobOutput(r, {}, {})))
         monkeypatch.setattr(coreml.importlib.util, "find_spec", lambda _: True)
         found = converted_for_coreml(Exposed(graph), x)
         assert (found.status, found.fault) == ("different", words)
 
 
-def test_without_the_tools_both_are_named_skips(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_without_the_tools_both_are_skipped_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path))
-    monkeypatch.setattr(other_tflite.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(environments.importlib.util, "find_spec", lambda _: None)
     graph, x = _net()
     results = verify(graph, x, targets=("tensorflow-converter", "coreml")).results
     assert [r.status for r in results] == ["skipped", "skipped"]
-    assert "python -m tinyscene.export.targets.other_tflite tensorflow" in results[0].note
+    assert "python -m tinyscene.export.targets.environments tensorflow" in results[0].note
     assert install_hint("npu") in results[1].note
 
 
 @pytest.mark.foreign("tensorflow")
-def test_what_tensorflow_refuses_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_has_tensorflow_s_message(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = one_op(np.random.default_rng(0), "fully_connected")
     name = graph.nodes[1].inputs[1]
     channels = len(graph.tensors[name].data)

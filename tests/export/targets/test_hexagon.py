@@ -1,8 +1,9 @@
-"""Qualcomm's Hexagon, simulated: nothing is left to the CPU, every op within its named exception, crashes named."""
+"""Qualcomm's Hexagon, simulated: no op is left to the CPU, each is within its named exception, crashes are named."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tinyscene.export.errors import ExportError
 from tinyscene.export.targets import hexagon
 from tinyscene.export.targets.hexagon import HexagonEngine
 from tinyscene.export.targets.table import Exposed
+from tinyscene.export.targets.worker import LocalPython
 from tinyscene.export.verify.op_comparison import compare
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.install_hint import install_hint
@@ -20,7 +22,7 @@ from tinyscene.runtime.install_hint import install_hint
 
 @pytest.mark.needs_module("onnxruntime_qnn")
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
-def test_a_small_net_compiles_whole_and_answers_within_the_exceptions(grn: bool) -> None:
+def test_a_small_net_compiles_whole_and_is_within_the_exceptions(grn: bool) -> None:
     graph = small_net(np.random.default_rng(3), grn=grn)
     x = random_input(np.random.default_rng(4), graph, 4)
     engine = HexagonEngine(Exposed(graph))
@@ -33,20 +35,20 @@ def test_a_small_net_compiles_whole_and_answers_within_the_exceptions(grn: bool)
 
 @pytest.mark.needs_module("onnxruntime_qnn")
 @pytest.mark.parametrize("kind", OP_KINDS)
-def test_every_op_of_the_graph_is_taken(kind: str) -> None:
+def test_every_op_of_the_graph_is_supported(kind: str) -> None:
     graph = one_op(np.random.default_rng(1), kind)
     x = random_input(np.random.default_rng(2), graph, 2)
     assert compare("hexagon", "single", graph, x, HexagonEngine(Exposed(graph)).outputs(x)).first_difference is None
 
 
 @pytest.mark.needs_module("onnxruntime_qnn")
-def test_what_the_cpu_would_run_is_named() -> None:
+def test_an_op_for_the_cpu_is_refused_by_name() -> None:
     import onnx
 
     graph = small_net(np.random.default_rng(3), grn=False)
 
     class WithRound(Exposed):
-        """The file with an op at its end that Hexagon has not got."""
+        """The file with an op at its end that Hexagon does not support."""
 
         def file(self, name: str) -> bytes:
             model = onnx.load_from_string(super().file(name))
@@ -68,11 +70,12 @@ def test_without_the_package_the_install_command_is_given(monkeypatch: pytest.Mo
 
 
 def test_a_crash_of_the_library_is_a_failure_with_its_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    worker = tmp_path / "worker.py"
-    worker.write_text("import os, sys\nprint('compiling', file=sys.stderr, flush=True)\nos.abort()\n")
-    monkeypatch.setattr(hexagon, "WORKER", worker)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho compiling >&2\nkill -s ABRT $$\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(hexagon, "WORKER", replace(hexagon.WORKER, interpreter=LocalPython(python)))
     monkeypatch.setattr(hexagon.importlib.util, "find_spec", lambda _: sys)
     graph = small_net(np.random.default_rng(3), grn=False)
     (result,) = verify(graph, random_input(np.random.default_rng(4), graph), targets=("hexagon",)).results
     assert result.status == "failed"
-    assert "SIGABRT, having said: compiling" in result.note
+    assert "SIGABRT, last output: compiling" in result.note

@@ -1,4 +1,4 @@
-"""tflite-runtime and TensorFlow, each in a process of its own, against the graph op by op."""
+"""tflite-runtime and TensorFlow, each in a process of its own, compared with the graph op by op."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 
 from tests.graphs import random_input, small_net
 from tinyscene.export.errors import ExportError
-from tinyscene.export.targets import other_tflite
-from tinyscene.export.targets.other_tflite import ForeignTflite
+from tinyscene.export.targets import environments
+from tinyscene.export.targets.other_tflite import Kernels, Module, OtherTfliteEngine
 from tinyscene.export.targets.table import Exposed
 from tinyscene.export.verify.op_comparison import Comparison, compare
 from tinyscene.export.verify.verify import verify
 
 
-def _compared(module: str, kernels: other_tflite.Kernels, *, grn: bool) -> Comparison:
+def _compared(module: Module, kernels: Kernels, *, grn: bool) -> Comparison:
     graph = small_net(np.random.default_rng(3), grn=grn)
     x = random_input(np.random.default_rng(4), graph, 4)
-    engine = ForeignTflite(graph, Exposed(graph).file("model.tflite"), module, kernels)
+    engine = OtherTfliteEngine(graph, Exposed(graph).file("model.tflite"), module, kernels)
     return compare(engine.name, engine.rounding, graph, x, engine.outputs(x))
 
 
@@ -37,30 +37,29 @@ def test_tflite_runtime(grn: bool) -> None:
 @pytest.mark.foreign("tensorflow")
 @pytest.mark.parametrize("kernels", ["default", "reference"])
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
-def test_tensorflow(grn: bool, kernels: other_tflite.Kernels) -> None:
+def test_tensorflow(grn: bool, kernels: Kernels) -> None:
     result = _compared("tensorflow", kernels, grn=grn)
     assert result.first_difference is None
-    assert result.bytes_different <= (2 if kernels == "default" else 0)  # means beside ties
+    assert result.bytes_different <= (2 if kernels == "default" else 0)  # means at near-ties
 
 
 def test_what_is_missing_is_a_named_skip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path))
-    monkeypatch.setattr(other_tflite.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(
-        other_tflite, "PACKAGES", {**other_tflite.PACKAGES, "tflite_runtime": ("no-such-package-anywhere==0",)}
-    )
+    monkeypatch.setattr(environments.importlib.util, "find_spec", lambda _: None)
+    missing = {**environments.PACKAGES, "tflite_runtime": ("no-such-package-anywhere==0",)}
+    monkeypatch.setattr(environments, "PACKAGES", missing)
     graph = small_net(np.random.default_rng(3), grn=False)
     x = random_input(np.random.default_rng(4), graph)
     results = verify(graph, x, targets=("tensorflow", "tflite-runtime")).results
     assert [r.status for r in results] == ["skipped", "skipped"]
-    assert "python -m tinyscene.export.targets.other_tflite tensorflow" in results[0].note
+    assert "python -m tinyscene.export.targets.environments tensorflow" in results[0].note
     assert "no-such-package-anywhere==0" in results[1].note
     assert not list(tmp_path.glob("*/complete"))
 
 
 @pytest.mark.foreign("tflite_runtime")
-def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_failed_worker_gives_the_reason(tmp_path: Path) -> None:
     graph = small_net(np.random.default_rng(3), grn=False)
-    engine = ForeignTflite(graph, b"no model", "tflite_runtime", "default")
+    engine = OtherTfliteEngine(graph, b"no model", "tflite_runtime", "default")
     with pytest.raises(ExportError, match="tflite-runtime: failed"):
         engine.outputs(random_input(np.random.default_rng(4), graph))

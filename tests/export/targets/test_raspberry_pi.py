@@ -1,4 +1,4 @@
-"""The emulated Raspberry Pi against the graph, op by op: the same wheels, another processor."""
+"""The emulated Raspberry Pi compared with the graph, op by op: the same wheels, another processor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinyscene.runtime.interpreter import run
 
 @pytest.fixture(scope="module")
 def emulated_pi() -> None:
-    """A skip by name where the arm64 system cannot be had: no root, no tools, no network."""
+    """A skip with the reason where the arm64 system is not available: no root, no tools, no network."""
     try:
         raspberry_pi.pi_root()
     except ExportError as problem:
@@ -41,17 +41,17 @@ def test_a_raspberry_pi_4_computes_the_same(engine: str, grn: bool) -> None:
     result = compare(opened.name, opened.rounding, graph, x, opened.outputs(x))
     assert result.first_difference is None
     assert result.bytes_different <= (3 if engine == "ort" else 0)
-    (note,) = opened.notes  # XNNPACK was there, or there would be a second one
+    (note,) = opened.notes  # XNNPACK was used, or a second note would say so
     assert "aarch64, cortex-a72" in note
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("emulated_pi")
-def test_a_raspberry_pi_3_gives_the_shipped_answer() -> None:
+def test_a_raspberry_pi_3_computes_the_same_scores() -> None:
     graph = small_net(np.random.default_rng(3), grn=True)
     x = random_input(np.random.default_rng(4), graph, 3)
-    got = PiEngine(Exposed(graph), PROCESSORS["pi3"], "litert").output_codes(x)
-    assert np.array_equal(got, run(graph, x, rounding="single"))
+    scores = PiEngine(Exposed(graph), PROCESSORS["pi3"], "litert").output_codes(x)
+    assert np.array_equal(scores, run(graph, x, rounding="single"))
 
 
 def test_what_is_missing_is_a_named_skip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def _cut(graph: Graph, first: I8, second: I8) -> I8:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("emulated_pi")
-def test_products_are_rescaled_in_fixed_point_on_arm64_and_part_at_near_ties() -> None:
+def test_products_are_rescaled_in_fixed_point_on_arm64_and_differ_at_near_ties() -> None:
     graph = _products(5)
     x = np.stack(np.meshgrid(*2 * [np.arange(-128, 128)]), 2).astype(np.int8)[None]
     shown = PiEngine(Exposed(graph), PROCESSORS["pi4"], "litert").outputs(x)
@@ -94,8 +94,8 @@ def test_products_are_rescaled_in_fixed_point_on_arm64_and_part_at_near_ties() -
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("emulated_pi")
-def test_a_mean_is_rounded_once_on_arm64_and_parts_at_near_ties() -> None:
-    """-104.500022, met on the published network: the product rounds to -104.5 beside the zero points' part."""
+def test_a_mean_is_rounded_once_on_arm64_and_differs_at_near_ties() -> None:
+    """-104.500022, from the published network: the product rounds to -104.5 when the zero points are added apart."""
     b = Builder(np.random.default_rng(0), "mean", (64, 16, 1), Quant.per_tensor(0.04600103572010994, -128))
     out = Quant.per_tensor(0.005149888340383768, -128)
     graph = b.graph(b.node(ops.Mean("space", True), (b.input,), (1, 1, 1, 1), out))

@@ -1,4 +1,4 @@
-"""Faults planted in one layer are charged to that layer, and named for what they are.
+"""Faults planted in one layer are charged to that layer, and named.
 
 Most are planted in the graph, whose changed form then runs in NumPy, in LiteRT or as compiled C in the place of the
 right one; faults of memory are planted in the activations.
@@ -70,7 +70,7 @@ def _one_scale(graph: Graph) -> Graph:
 
 
 IN_THE_GRAPH = {
-    "pads in front": (_op(pads=(1, 1, 0, 0)), "pads (1, 1, 0, 0) (top, left, bottom, right) in place of (0, 0, 1, 1)"),
+    "pads in front": (_op(pads=(1, 1, 0, 0)), "pads (1, 1, 0, 0) (top, left, bottom, right) instead of (0, 0, 1, 1)"),
     "an extra ReLU": (_op(relu=True), "a ReLU that the graph does not have"),
     "bias of 16 bits": (_data("bias", lambda b: b.clip(-(2**15), 2**15 - 1)), "the bias is saturated to 16 bits"),
     "bias cut": (_data("bias", lambda b: b.astype(np.int16).astype(np.int32)), "the bias is cut to its low 16 bits"),
@@ -138,7 +138,7 @@ IN_MEMORY = {
         lambda y: np.ascontiguousarray(y.transpose(0, 3, 1, 2)).reshape(y.shape),
         "the output is stored channels first",
     ),
-    "a stale vector": (lambda y: np.broadcast_to(y[:1], y.shape).copy(), "every vector has the first one's output"),
+    "a stale vector": (lambda y: np.broadcast_to(y[:1], y.shape).copy(), "every vector has the output of the first"),
 }
 
 
@@ -201,7 +201,7 @@ def test_the_other_rounding_rule_is_named(name: str, request: pytest.FixtureRequ
     arrays = tuple(shown.get(i, subject.tensors[i].data) for i in node.inputs)
     once = KERNELS[type(node.op)](subject, node, arrays, "single")
     found = _found(subject, x, _again(subject, shown, LAYER + 1, **{node.output: once}))
-    assert "the 'single' rounding rule gives exactly what was got" in found.explanation
+    assert "the 'single' rounding rule reproduces the output exactly" in found.explanation
 
 
 def test_what_no_fault_explains_is_described(graph: Graph, x: np.ndarray) -> None:
@@ -210,5 +210,5 @@ def test_what_no_fault_explains_is_described(graph: Graph, x: np.ndarray) -> Non
     wrong[..., 5] = np.where(wrong[..., 5] < 100, wrong[..., 5] + 7, wrong[..., 5])
     found = _found(graph, x, _again(graph, shown, LAYER + 1, **{name: wrong}))
     assert "no known fault explains it; only channel 5 of 8" in found.explanation
-    assert "all in one direction" in found.explanation
+    assert "all differences have one sign" in found.explanation
     assert f"(accumulator {found.accumulator:,})" in str(found)

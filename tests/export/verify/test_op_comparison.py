@@ -1,4 +1,4 @@
-"""What verify says of a target that is right, nearly right, and wrong."""
+"""Verification of a target that is equal, equal with exceptions, and different."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from tests.graphs import random_input, small_net
 from tinyscene.export.labelled.codes import LabelledCodes
 from tinyscene.export.targets.table import CORE_TARGETS
-from tinyscene.export.verify.op_comparison import EXCEPTIONS, compare
+from tinyscene.export.verify.exceptions import EXCEPTIONS
+from tinyscene.export.verify.op_comparison import compare
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import TinysceneError
@@ -65,7 +66,7 @@ def test_the_other_rounding_rule_is_recognised(graph: Graph, x: np.ndarray) -> N
     single = shown_by(graph, x, "single")
     result = compare("target", "double", graph, x, single)
     assert result.first_difference is not None
-    assert "'single' rounding rule gives exactly" in str(result.first_difference)
+    assert "'single' rounding rule reproduces the output exactly" in str(result.first_difference)
 
 
 def test_an_exception_is_named_and_bounded(graph: Graph, x: np.ndarray) -> None:
@@ -101,15 +102,13 @@ def test_every_target_equals_the_graph(graph: Graph, x: np.ndarray, needs_tool: 
     )
     result = verify(graph, x, targets=tuple(CORE_TARGETS), labelled=clips)
     assert [r.target for r in result.results] == list(CORE_TARGETS)
-    assert {r.target: str(r.first_difference) for r in result.results if not r.passed} == {}
-    first = result.results[0]
-    assert {r.accuracy for r in result.results if r.rounding == "double"} == {first.accuracy}
-    assert first.accuracy_interval is not None
-    assert first.accuracy is not None
-    assert first.accuracy_interval[0] <= first.accuracy <= first.accuracy_interval[1]
-    assert first.accuracy_by_device is not None
-    assert np.mean(list(first.accuracy_by_device.values())) == pytest.approx(first.accuracy)  # two clips of each
-    assert first.float_accuracy == 1.0  # its answers were taken for labels
+    assert {r.target: r.remarks() for r in result.results if not r.passed} == {}
+    accuracy = result.results[0].accuracy
+    assert accuracy is not None
+    assert {r.accuracy.share for r in result.results if r.rounding == "double" and r.accuracy} == {accuracy.share}
+    assert accuracy.interval[0] <= accuracy.share <= accuracy.interval[1]
+    assert np.mean(list(accuracy.per_device.values())) == pytest.approx(accuracy.share)  # two clips of each
+    assert accuracy.float_share == 1.0  # its predictions are the labels
 
 
 def test_an_unknown_target_is_refused_with_the_known_ones(graph: Graph, x: np.ndarray) -> None:
@@ -132,7 +131,7 @@ def test_a_sample_of_labelled_clips_is_stratified() -> None:
 
 
 @pytest.mark.needs_tool("gcc")
-def test_a_target_that_does_not_build_has_failed_and_the_others_go_on(
+def test_a_target_that_does_not_build_fails_and_the_others_run(
     graph: Graph, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tinyscene.firmware_harness.build import image
@@ -146,7 +145,7 @@ def test_a_target_that_does_not_build_has_failed_and_the_others_go_on(
 
 @pytest.fixture
 def tie() -> tuple[Graph, np.ndarray]:
-    """A square that comes out as one code or the next, as its scales are multiplied in double or in float32."""
+    """A square at a tie: its code depends on whether the scales are multiplied in double or in float32."""
     shape, tensors = (1, 1, 1, 4), {}
     for name, scale in (("x", "0x1.79702ep-4"), ("y", "0x1.90b352p+1")):
         tensors[name] = Tensor(name, shape, "int8", Quant.per_tensor(float.fromhex(scale), -128))
@@ -155,31 +154,36 @@ def tie() -> tuple[Graph, np.ndarray]:
 
 
 @pytest.mark.needs_module("ai_edge_litert", "tflite_micro")
-def test_products_of_the_reference_kernels_part_at_a_tie(tie: tuple[Graph, np.ndarray]) -> None:
+def test_products_of_the_reference_kernels_differ_at_a_tie(tie: tuple[Graph, np.ndarray]) -> None:
     graph, codes = tie
     micro, reference = verify(graph, codes, targets=("tflm", "litert-reference")).results
     assert micro.status == "equal"
-    assert (reference.status, reference.bytes_different, reference.max_lsb) == ("named exception", 1, 1)
-    assert "float32" in reference.exceptions[0]
+    assert reference.status == "named exception"
+    assert reference.comparison is not None
+    assert (reference.comparison.bytes_different, reference.comparison.max_lsb) == (1, 1)
+    assert "float32" in reference.comparison.exceptions[0]
 
 
 @pytest.mark.needs_module("ai_edge_litert")
-def test_clips_that_answer_otherwise_are_compared_in_full(tie: tuple[Graph, np.ndarray]) -> None:
-    """The scores of a clip were off while every golden vector was equal, and nothing said why."""
+def test_clips_with_other_scores_are_compared_op_by_op(tie: tuple[Graph, np.ndarray]) -> None:
+    """The scores of a clip differ while every golden vector is equal: the op that causes it is named."""
     graph, codes = tie
     golden, labels = np.zeros_like(codes), np.zeros(3, np.int64)
     clips = LabelledCodes(np.concatenate([golden, codes, golden]), labels, labels, np.full(3, "a"), "one tie")
     (result,) = verify(graph, golden, targets=("litert-reference",), labelled=clips).results
-    assert (result.status, result.scores_different) == ("named exception", 1)
-    assert (result.vectors, result.bytes_different) == (2, 1)
+    assert result.predictions is not None
+    assert (result.status, result.predictions.scores_different) == ("named exception", 1)
+    assert result.comparison is not None
+    assert (result.comparison.vectors, result.comparison.bytes_different) == (2, 1)
 
 
-def test_clips_without_labels_tell_how_often_a_target_agrees(graph: Graph, x: np.ndarray) -> None:
+def test_clips_without_labels_give_the_agreement_with_float(graph: Graph, x: np.ndarray) -> None:
     codes = random_input(np.random.default_rng(0), graph, 6)
     clips = LabelledCodes(codes, None, np.zeros(6, np.int64), np.full(6, "a"), "noise")
     verification = verify(graph, x, targets=("numpy-double",), labelled=clips)
     (result,) = verification.results
-    assert (verification.float_accuracy, result.accuracy, result.accuracy_interval) == (None, None, None)
-    assert (result.accuracy_clips, result.scores_different) == (6, 0)
-    answers = clips.oracle(graph, "double").reshape(6, -1).argmax(axis=1)
-    assert result.float_agreement == np.mean(answers == 0)
+    assert (verification.float_accuracy, result.accuracy) == (None, None)
+    assert result.predictions is not None
+    assert (result.predictions.clips, result.predictions.scores_different) == (6, 0)
+    predictions = clips.oracle(graph, "double").reshape(6, -1).argmax(axis=1)
+    assert result.predictions.float_agreement == np.mean(predictions == 0)

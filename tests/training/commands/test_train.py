@@ -1,8 +1,10 @@
-"""The commands, as a user types them."""
+"""The training commands from the command line."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,9 +41,9 @@ def test_train_writes_a_student_and_resumes(tmp_path: Path, capsys: pytest.Captu
     recipe.write_text(RECIPE)
     arguments = ["train", str(recipe), "--data", str(data), "--out", str(out)]
     assert command_line.main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "teacher cpresnet-33k" in said
-    assert "device s4" in said
+    printed = capsys.readouterr().out
+    assert "teacher cpresnet-33k" in printed
+    assert "device s4" in printed
     student = load_any(out / "student.pt")
     assert student.labels == ("airport", "bus", "park")
     metrics = json.loads((out / "student_metrics.json").read_text())
@@ -59,12 +61,12 @@ def test_teachers_then_their_logits_then_the_student(tmp_path: Path, capsys: pyt
     assert command_line.main(["teachers", "logits", *words]) == 2
     assert "no such file" in capsys.readouterr().err
     assert command_line.main(["teachers", "train", *words, "--resume"]) == 0
-    assert "teachers together (mean)" in capsys.readouterr().out
+    assert "teacher ensemble (mean)" in capsys.readouterr().out
     assert not (out / "student.pt").exists()
     for path in out.glob("teachers/*/logits-*.npz"):
         path.unlink()
     assert command_line.main(["teachers", "logits", *words]) == 0
-    assert "logits of 60 clips, and of 2 views of those for training by cpresnet-33k" in capsys.readouterr().out
+    assert "logits of 60 clips, and of 2 views of the training clips, teacher cpresnet-33k" in capsys.readouterr().out
     written = {path.name for path in out.glob("teachers/*/*.npz")}
     assert written == {f"logits-{part}.npz" for part in ("train", "train-views", "validation", "test")}
     assert command_line.main(["train", *words, "--resume"]) == 0
@@ -80,6 +82,21 @@ def test_compare_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert out.startswith("| training | test accuracy")
     assert "| P1 projection: mean, and a stage of cpresnet-33k |" in out
     assert "mean, seed 0:" in err
+
+
+def test_help_lists_grouped_options_without_importing_torch() -> None:
+    commands = ["train", "train compare", "train devices", "teachers train", "teachers logits", "eval", "recipe fit"]
+    code = "import sys; from tinyscene import command_line\n"
+    code += "for line in sys.argv[1:]: assert command_line.main([*line.split(), '--help']) == 0\n"
+    code += "assert not {'torch', 'lightning', 'scipy'} & set(sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code, *commands], capture_output=True, text=True, check=True)
+    for option in ("--data", "--subset", "--resume", "--seed", "--seeds", "--against", "--max-macs", "--log"):
+        assert option in process.stdout
+
+
+def test_missing_options_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["train", "cpm23-8", "--data", "tau"]) == 2
+    assert "--out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Recordings of one's own become a folder that training reads: whole recordings on one side, nothing half-written."""
+"""Your own recordings become a dataset folder: whole recordings per part, and no partial folders."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def recordings(tmp_path: Path) -> Path:
     return tmp_path / "recordings"
 
 
-def test_training_reads_what_was_cut(recordings, tmp_path, capsys):
+def test_cut_folders_can_be_opened(recordings, tmp_path, capsys):
     out = tmp_path / "scenes"
     assert command_line.main(["data", "cut", str(recordings), "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"folder": str(out), "train_clips": 24, "test_clips": 6}
@@ -42,8 +42,8 @@ def test_training_reads_what_was_cut(recordings, tmp_path, capsys):
     assert {soundfile.info(path).frames for path in (out / "audio").iterdir()} == {44_100}
 
 
-def test_the_name_of_a_recording_decides_its_part(recordings, tmp_path):
-    """More of another scene moves none: its recordings are counted first, as bus comes before city_street."""
+def test_the_part_of_a_recording_depends_on_its_name(recordings, tmp_path):
+    """Recordings of another scene change no part; they only shift the numbers, as bus sorts before city_street."""
     assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "a")]) == 0
     for name in ("x.wav", "y.wav"):
         _record(recordings / "bus" / name, 1.5)
@@ -55,7 +55,7 @@ def test_the_name_of_a_recording_decides_its_part(recordings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda folder: _record(folder / "kitchen" / "short.wav", 0.3), "short.wav: shorter than a clip"),
         (lambda folder: (folder / "kitchen" / "bad.wav").write_text("no audio"), "bad.wav"),
@@ -63,16 +63,16 @@ def test_the_name_of_a_recording_decides_its_part(recordings, tmp_path):
     ],
     ids=["short", "unreadable", "alone"],
 )
-def test_what_cannot_be_used_is_named_and_nothing_is_left(spoil, said, recordings, tmp_path, capsys):
+def test_unusable_recordings_are_named_and_no_folder_is_left(spoil, message, recordings, tmp_path, capsys):
     spoil(recordings)
     assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "scenes")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
     assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
 
 
-def test_a_folder_that_holds_no_scenes(tmp_path, capsys):
+def test_a_folder_without_scenes_is_refused(tmp_path, capsys):
     _record(tmp_path / "loose.wav", 2.0)
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert command_line.main(["data", "cut", str(folder), "--out", str(tmp_path / "scenes")]) == 2
-        assert "holds no recordings of two scenes" in capsys.readouterr().err
+        assert "contains recordings of fewer than two scenes" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Faults of every kind, planted into one folder at once, and all found in one answer before the first step."""
+"""Faults of every kind in one folder are all reported at once, before the first training step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def clip(folder: Path, number: int) -> Path:
-    """One of the clips of the scene airport that are for training."""
+    """A training clip of the scene airport."""
     return folder / f"audio/airport-arden-{number // 2}-{number // 2}-{number % 2}-a.wav"
 
 
@@ -41,12 +41,12 @@ def add_row(folder: Path, row: str, table: str = TRAIN) -> None:
         file.write(f"{row}\n")
 
 
-def half_of_it_is_lost(folder: Path) -> None:
+def cut_in_half(folder: Path) -> None:
     path = clip(folder, 2)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-# Kind, what plants it, and what is said of it.
+# Kind, a function that plants the fault, and part of its message.
 PLANTED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "row cut off": ("split file", lambda d: add_row(d, "audio/bus-arden-1-1-0-a.wav"), "line 50: 1 columns, not 2"),
     "no place": ("file name", lambda d: add_row(d, "audio/bus-1-1-0-a.wav\tbus"), "is not scene-city-location"),
@@ -57,23 +57,23 @@ PLANTED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "not copied": ("missing file", lambda d: add_row(d, "audio/bus-arden-9-9-0-a.wav\tbus"), "no file audio/bus-ard"),
     "text": ("not decodable", lambda d: clip(d, 0).write_text("RIFF nonsense"), "airport-arden-0-0-0-a.wav cannot"),
     "empty": ("not decodable", lambda d: clip(d, 1).write_bytes(b""), "airport-arden-0-0-1-a.wav cannot"),
-    "cut off": ("not one second", half_of_it_is_lost, "airport-arden-1-1-0-a.wav is 0.50 s long, not 1 s"),
+    "cut off": ("not one second", cut_in_half, "airport-arden-1-1-0-a.wav is 0.50 s long, not 1 s"),
     "long": ("not one second", lambda d: soundfile.write(clip(d, 3), np.zeros(441_000), RATE_HZ), "is 10.00 s long"),
-    "NaN": ("not finite", lambda d: soundfile.write(clip(d, 4), NAN, RATE_HZ, subtype="FLOAT"), "holds NaN"),
+    "NaN": ("not finite", lambda d: soundfile.write(clip(d, 4), NAN, RATE_HZ, subtype="FLOAT"), "contains NaN"),
     "slow": ("sample rate", lambda d: soundfile.write(clip(d, 5), SILENCE[:22_050], 22_050), "has 22,050 Hz, the"),
-    "only trained": ("label", lambda d: add_row(d, "audio/tram-arden-8-8-0-a.wav\ttram"), "tram' never occurs in"),
+    "only trained": ("label", lambda d: add_row(d, "audio/tram-arden-8-8-0-a.wav\ttram"), "tram' does not occur in"),
 }  # fmt: skip
 
 
-def found_of(found: Inspection, kind: str) -> str:
-    return "\n".join(by_kind(found.faults).get(kind, ()))
+def lines_of(inspection: Inspection, kind: str) -> str:
+    return "\n".join(by_kind(inspection.faults).get(kind, ()))
 
 
-def test_nothing_is_wrong_with_a_good_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_good_folder_has_no_faults(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspect(folder, progress=False).faults == ()
     assert command_line.main(["data", "check", str(folder)]) == 0
     head, columns, training, validation, test = capsys.readouterr().out.splitlines()
-    assert head == f"{folder}: nothing is wrong"
+    assert head == f"{folder}: no faults"
     assert columns.split() == ["clips", "scenes", "devices", "cities", "places", "hours"]
     assert training.split() == ["training", "36", "3", "2", "1", "9", "0.01"]
     assert [validation.split()[1], test.split()[1]] == ["12", "12"]
@@ -81,37 +81,37 @@ def test_nothing_is_wrong_with_a_good_folder(folder: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_each_fault_alone(name: str, folder: Path) -> None:
-    kind, plant, said = PLANTED[name]
+    kind, plant, message = PLANTED[name]
     plant(folder)
-    assert said in found_of(inspect(folder, progress=False), kind)
+    assert message in lines_of(inspect(folder, progress=False), kind)
 
 
-def test_all_faults_are_in_one_answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_faults_are_reported_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _, plant, _ in PLANTED.values():
         plant(folder)
     assert command_line.main(["data", "check", str(folder)]) == 2
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    for kind, _, said in PLANTED.values():
+    for kind, _, message in PLANTED.values():
         heading = next(i for i, line in enumerate(lines) if line.startswith(f"{kind}: "))
         count = int(lines[heading].rpartition(" ")[2])
-        if said.startswith("line"):
-            continue  # its line number is another among the others
-        assert any(said in line for line in lines[heading + 1 : heading + 1 + count])
+        if message.startswith("line"):
+            continue  # other faults change its line number
+        assert any(message in line for line in lines[heading + 1 : heading + 1 + count])
     assert command_line.main(["data", "check", str(folder), "--json"]) == 2
     record = json.loads(capsys.readouterr().out)
     listed = [line.strip() for line in lines[1:] if line.startswith("  ")]
     assert [what for kind in record["faults"].values() for what in kind] == listed
     assert lines[0] == f"{folder}: {len(listed)} faults"
-    assert set(record["faults"]) == set(KINDS) - {"part not whole", "cache of other clips"}
+    assert set(record["faults"]) == set(KINDS) - {"part not complete", "cache of other clips"}
 
 
 @pytest.mark.parametrize("name", ["not copied", "text", "slow"])
-def test_training_refuses_by_the_same_list_before_the_first_step(
+def test_training_refuses_faults_before_the_first_step(
     name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode, "read_clip", lambda *_: pytest.fail("decoded before the faults were said"))
+    monkeypatch.setattr(decode, "read_clip", lambda *_: pytest.fail("decoded before the faults were reported"))
     PLANTED[name][1](folder)
     PLANTED["NaN"][1](folder)
     (tmp_path / "mine.yaml").write_text(RECIPE)
@@ -125,9 +125,7 @@ def test_training_refuses_by_the_same_list_before_the_first_step(
     assert list(tmp_path.glob("run/cache/*")) == []
 
 
-def test_caches_of_other_clips_are_found_with_the_rest(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_caches_of_other_clips_are_faults(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     opened = Tau22.open(folder)
     opened.load(8_000, run / "cache", progress=False)
@@ -136,13 +134,13 @@ def test_caches_of_other_clips_are_found_with_the_rest(
     save_logits(logits, SoftTargets(names, np.zeros((len(names), 3), np.float32)), "digest")
     assert inspect(folder, run_folder=run, progress=False).faults == ()
     save_logits(logits, SoftTargets(names[::-1], np.zeros((len(names), 3), np.float32)), "digest")
-    os.utime(clip(folder, 0), (0, 0))  # the clips were decoded when this one was another
+    os.utime(clip(folder, 0), (0, 0))  # the clip changed after decoding
     PLANTED["not copied"][1](folder)
-    found = by_kind(inspect(folder, run_folder=run, progress=False).faults)
-    assert [line.partition(" is of other")[0] for line in found["cache of other clips"]] == [
+    faults = by_kind(inspect(folder, run_folder=run, progress=False).faults)
+    assert [line.partition(" belongs to other")[0] for line in faults["cache of other clips"]] == [
         str(path) for path in (*run.glob("cache/*.npy"), logits)
     ]
-    assert len(found["missing file"]) == 1
+    assert len(faults["missing file"]) == 1
     (tmp_path / "mine.yaml").write_text(RECIPE)
     words = ["train", str(tmp_path / "mine.yaml"), "--data", str(folder), "--out", str(run), "--resume"]
     assert command_line.main(words) == 2
@@ -157,7 +155,7 @@ def test_a_folder_that_was_moved_keeps_its_caches(folder: Path, tmp_path: Path) 
     assert inspect(moved, run_folder=tmp_path / "run", progress=False).faults == ()
 
 
-def test_unusual_codings_are_decoded_and_may_be_right(folder: Path) -> None:
+def test_unusual_encodings_are_accepted(folder: Path) -> None:
     for number, subtype in enumerate(("FLOAT", "DOUBLE", "ULAW", "PCM_U8", "PCM_32")):
         soundfile.write(clip(folder, number), 0.1 * np.ones(RATE_HZ), RATE_HZ, subtype=subtype)
     assert inspect(folder, progress=False).faults == ()
@@ -168,9 +166,9 @@ def test_a_clip_that_vanishes_while_decoding_is_named(folder: Path, tmp_path: Pa
     whole = decode.clip_faults
 
     def then_lost(*args: object, **named: object) -> list[object]:
-        found = whole(*args, **named)
+        faults = whole(*args, **named)
         clip(folder, 0).unlink()
-        return found
+        return faults
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "clip_faults", then_lost)

@@ -1,4 +1,4 @@
-"""The reader of TAU22 folders: what it takes, how it splits, and what it says about broken ones."""
+"""The reader of TAU22 folders: accepted layouts, splits, decoding, and refusals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tinyscene.training.models.checkpoint import TAU22_LABELS
 
 
 def read_split(path: Path) -> tuple[Record, ...]:
-    """A split file in which nothing may be wrong."""
+    """Read a split file without faults."""
     faults: list[Fault] = []
     records = split_files.read_split(path, faults)
     assert not faults
@@ -53,11 +53,11 @@ def test_real_split_files(shared_data: Path) -> None:
         assert len({r.scene for r in records}) == 10
         devices = {r.device for r in records}
         assert devices == {"a", "b", "c", "s1", "s2", "s3"} | ({"s4", "s5", "s6"} if count == 29_680 else set())
-    kept, held = split_validation(records)
-    assert len(kept) + len(held) == 69_800
-    assert 0.08 < len(held) / 69_800 < 0.25
-    assert not {r.place for r in kept} & {r.place for r in held}
-    assert {r.scene for r in held} == {r.scene for r in kept}
+    training, validation = split_validation(records)
+    assert len(training) + len(validation) == 69_800
+    assert 0.08 < len(validation) / 69_800 < 0.25
+    assert not {r.place for r in training} & {r.place for r in validation}
+    assert {r.scene for r in validation} == {r.scene for r in training}
 
 
 def test_crlf_byte_order_mark_and_blank_lines(folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_subsets(folder: Path) -> None:
         ("audio/airport-arden-0-0-0-a.wav", "1 columns, not 2"),
     ],
 )
-def test_everything_wrong_is_in_one_message(folder: Path, line: str, says: str) -> None:
+def test_all_faults_are_in_one_message(folder: Path, line: str, says: str) -> None:
     with open(folder / "evaluation_setup" / "fold1_train.csv", "a") as file:
         file.write(f"{line}\naudio/bus-arden-100-0-0-s9.wav\tbus\n")
     with pytest.raises(TrainingError, match=re.escape(says)) as refusal:
@@ -111,9 +111,12 @@ def test_other_folders_are_refused(tmp_path: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "says"),
-    [("train", "test scene 'park' never occurs in training"), ("evaluate", "scene 'park' never occurs in the test")],
+    [
+        ("train", "scene 'park' of the test part does not occur in training"),
+        ("evaluate", "scene 'park' does not occur in the test part"),
+    ],
 )
-def test_a_scene_that_only_one_part_has_is_refused(file: str, says: str, folder: Path) -> None:
+def test_a_scene_in_one_part_only_is_refused(file: str, says: str, folder: Path) -> None:
     path = folder / "evaluation_setup" / f"fold1_{file}.csv"
     path.write_text("".join(x for x in path.read_text().splitlines(keepends=True) if "/park-" not in x))
     with pytest.raises(TrainingError, match=says):
@@ -121,10 +124,10 @@ def test_a_scene_that_only_one_part_has_is_refused(file: str, says: str, folder:
 
 
 @pytest.mark.parametrize("subset", [5, 25])
-def test_the_published_set_opens_whole_or_not_at_all(
+def test_the_published_set_must_be_complete(
     subset: int, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real split files with Windows line ends; only the audio folder is imagined."""
+    """The published split files with Windows line ends and a simulated audio folder."""
     for name, path in (("fold1_evaluate", "evaluation_setup"), (f"split{subset}", "split_setup")):
         text = (shared_data / "tau22" / f"{name}.csv").read_text()
         (tmp_path / path).mkdir()
@@ -150,7 +153,7 @@ def test_the_splits_are_nested(shared_data: Path) -> None:
     assert all(small < large for small, large in itertools.pairwise(parts))
 
 
-def test_decoding_is_cached_and_right(folder: Path, tmp_path: Path) -> None:
+def test_decoding_is_correct_and_cached(folder: Path, tmp_path: Path) -> None:
     dataset = Tau22.open(folder).load(32_000, tmp_path / "cache", progress=False)
     clips = dataset.train
     assert clips.waveforms.shape == (36, 32_000)
@@ -171,9 +174,7 @@ def test_decoding_is_cached_and_right(folder: Path, tmp_path: Path) -> None:
     assert not changed.train.waveforms[0].any()
 
 
-def test_an_interrupted_decoding_goes_on_where_it_stopped(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_decoding_is_continued(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "BLOCK_CLIPS", 8)
     records, cache = Tau22.open(folder).train, tmp_path / "cache"
     whole = np.array(load_waveforms(folder, records, 8_000, tmp_path / "whole", progress=False))
@@ -211,7 +212,7 @@ def test_a_damaged_cache_is_refused(folder: Path, tmp_path: Path) -> None:
             load_waveforms(folder, records, 8_000, tmp_path, progress=False)
 
 
-def test_too_little_space_is_said_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_reported_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = Tau22.open(folder).train
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**8))
     monkeypatch.setattr(decode, "read_clip", lambda *_: pytest.fail("decoded before the space was checked"))
@@ -219,7 +220,7 @@ def test_too_little_space_is_said_first(folder: Path, tmp_path: Path, monkeypatc
         load_waveforms(folder, records, 32_000, tmp_path, progress=False)
 
 
-def test_stereo_and_other_rates_become_mono_at_the_rate_asked_for(tmp_path: Path) -> None:
+def test_stereo_and_other_rates_become_mono_at_the_given_rate(tmp_path: Path) -> None:
     t = np.arange(8_000) / 8_000
     left = 0.5 * np.sin(2 * np.pi * 440 * t)
     soundfile.write(tmp_path / "x.wav", np.stack([left, 0 * left], axis=1), 8_000)

@@ -1,4 +1,4 @@
-"""Evaluations of a checkpoint and of a bundle, by groups of clips, and comparisons paired clip by clip."""
+"""Evaluations of a checkpoint and of a bundle, by groups of clips, and paired comparisons."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,12 +17,13 @@ from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.engines import ENGINES, available_engines
 from tinyscene.runtime.spec import preset
 from tinyscene.training.commands.output import evaluation_lines
+from tinyscene.training.data.split_files import Record
+from tinyscene.training.data.tau22 import Tau22
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.evaluation.evaluation import difference, evaluate_model
+from tinyscene.training.evaluation.evaluation import difference, evaluate_model, evaluation_of
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import save_model
 from tinyscene.training.models.config import named_config
-from tinyscene.training.statistics import sign_test
 
 FRONTEND = preset("cpm23")
 
@@ -39,28 +41,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_groups_of_devices(data: Path, tmp_path: Path) -> None:
-    found = evaluate_model(checkpoint(tmp_path / "x.pt"), data, progress=False)
-    assert found.engine == "torch"
-    assert found.seen is not None
-    assert found.unseen is not None
-    assert (found.seen.devices, found.unseen.devices) == (("a",), ("s4",))
-    assert found.seen.clips + found.unseen.clips == found.metrics.clips == len(found.right)
-    assert found.seen.accuracy == found.metrics.per_device["a"]
-    assert sum(found.right) / len(found.right) == pytest.approx(found.metrics.accuracy)
+    evaluation = evaluate_model(checkpoint(tmp_path / "x.pt"), data, progress=False)
+    assert evaluation.engine == "torch"
+    assert evaluation.seen is not None
+    assert evaluation.unseen is not None
+    assert (evaluation.seen.devices, evaluation.unseen.devices) == (("a",), ("s4",))
+    assert evaluation.seen.clips + evaluation.unseen.clips == evaluation.metrics.clips == len(evaluation.right)
+    assert evaluation.seen.accuracy == evaluation.metrics.per_device["a"]
+    assert sum(evaluation.right) / len(evaluation.right) == pytest.approx(evaluation.metrics.accuracy)
 
 
-def test_a_bundle_answers_through_its_engine(
+def test_a_bundle_is_evaluated_with_its_engine(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layout, "SCENES", ("scene_0", "scene_1", "scene_2"))
     folder = layout.write_layout(tmp_path / "tau", places=1, clips=1)
-    found = evaluate_model(tiny_bundle.path, folder, engine="numpy-single", progress=False)
-    assert found.engine == "numpy-single"
-    assert len(found.metrics.confusion) == 10
-    assert math.isfinite(found.metrics.log_loss)
+    evaluation = evaluate_model(tiny_bundle.path, folder, engine="numpy-single", progress=False)
+    assert evaluation.engine == "numpy-single"
+    assert len(evaluation.metrics.confusion) == 10
+    assert math.isfinite(evaluation.metrics.log_loss)
     confusion = tuple(tuple(7 * (i == 1 and j == 8) for j in range(10)) for i in range(10))
-    lines = evaluation_lines(replace(found, metrics=replace(found.metrics, confusion=confusion)), None)
-    assert "  most often confused: scene_1 for scene_8 (7)" in list(lines)
+    lines = evaluation_lines(replace(evaluation, metrics=replace(evaluation.metrics, confusion=confusion)), None)
+    assert "  most frequent confusions: scene_1 as scene_8 (7)" in list(lines)
 
 
 @pytest.fixture(scope="module")
@@ -71,28 +73,28 @@ def ten_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_engine_tells_what_the_specification_tells(engine: str, tiny_bundle: Bundle, ten_scenes: Path) -> None:
+def test_every_engine_agrees_with_the_specification(engine: str, tiny_bundle: Bundle, ten_scenes: Path) -> None:
     if available_engines()[engine]:
         pytest.skip(available_engines()[engine])
     rule = "single" if engine in ("ort", "litert") else "double"
-    found = evaluate_model(tiny_bundle.path, ten_scenes, engine=engine, progress=False)
+    evaluation = evaluate_model(tiny_bundle.path, ten_scenes, engine=engine, progress=False)
     expected = evaluate_model(tiny_bundle.path, ten_scenes, engine=f"numpy-{rule}", progress=False)
-    assert found.engine == engine
-    assert found.provenance["command"].endswith(f"--engine {engine}")
-    assert found.metrics.confusion == expected.metrics.confusion
-    assert found.metrics.log_loss == pytest.approx(expected.metrics.log_loss, abs=0.05)
+    assert evaluation.engine == engine
+    assert evaluation.provenance["command"].endswith(f"--engine {engine}")
+    assert evaluation.metrics.confusion == expected.metrics.confusion
+    assert evaluation.metrics.log_loss == pytest.approx(expected.metrics.log_loss, abs=0.05)
 
 
 def test_groups_add_up_and_one_place_has_no_interval(data: Path, tmp_path: Path) -> None:
-    found = evaluate_model(checkpoint(tmp_path / "x.pt"), data, progress=False)
-    for groups in (found.classes, found.devices, found.cities):
-        assert sum(group.clips for group in groups) == found.metrics.clips
+    evaluation = evaluate_model(checkpoint(tmp_path / "x.pt"), data, progress=False)
+    for groups in (evaluation.classes, evaluation.devices, evaluation.cities):
+        assert sum(group.clips for group in groups) == evaluation.metrics.clips
         right = sum(group.clips * group.accuracy for group in groups)
-        assert right == pytest.approx(sum(found.right))
-    assert {group.name: group.accuracy for group in found.devices} == found.metrics.per_device
-    assert {group.name: group.accuracy for group in found.cities} == found.metrics.per_city
-    assert all(group.interval is None for group in found.classes)  # a single place each
-    for group in (*found.devices, *found.cities):
+        assert right == pytest.approx(sum(evaluation.right))
+    assert {group.name: group.accuracy for group in evaluation.devices} == evaluation.metrics.per_device
+    assert {group.name: group.accuracy for group in evaluation.cities} == evaluation.metrics.per_city
+    assert all(group.interval is None for group in evaluation.classes)  # a single place each
+    for group in (*evaluation.devices, *evaluation.cities):
         assert group.interval is not None
         assert group.interval[0] <= group.accuracy <= group.interval[1]
 
@@ -118,23 +120,33 @@ def test_difference_is_paired(data: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="other clips"):
         difference(this, path)
     path.write_text("{}")
-    with pytest.raises(TrainingError, match="no evaluation"):
+    with pytest.raises(TrainingError, match="not an evaluation"):
         difference(this, path)
 
 
-@pytest.mark.parametrize(("wins", "losses", "p"), [(0, 0, 1.0), (5, 5, 1.0), (8, 1, 2 * 10 / 512), (0, 10, 2 / 1024)])
-def test_sign_test(wins: int, losses: int, p: float) -> None:
-    assert sign_test(wins, losses) == pytest.approx(p)
+@pytest.mark.parametrize("single", ["a", "s4"])  # a device of the training part, and another
+def test_text_output_where_seen_or_unseen_clips_are_from_one_place(single: str) -> None:
+    def clip(device: str, place: int) -> Record:
+        return Record(f"audio/{device}-{place}.wav", "bus", "arden", str(place), str(place), "0", device)
+
+    other = "s4" if single == "a" else "a"
+    test = (clip(single, 1), clip(other, 1), clip(other, 2))
+    opened = Tau22(Path("tau"), ("bus", "park"), (clip("a", 9),), (), test)
+    logits = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    lines = list(evaluation_lines(evaluation_of(logits, ("bus", "park"), opened, "x.pt", "torch", {}), None))
+    name = "seen" if single == "a" else "unseen"
+    assert f"  {name} devices 100.0% (one place), 1 clips: {single}" in lines
+    assert len([line for line in lines if "(one place)" in line]) == 1
 
 
 def test_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = checkpoint(tmp_path / "one.pt"), checkpoint(tmp_path / "other.pt", seed=1)
     assert command_line.main(["eval", str(one), "--data", str(data), "--out", str(tmp_path / "one.json")]) == 0
-    said = capsys.readouterr().out
-    for part in ("unseen devices", "by city: arden", "by class: airport", "most often confused"):
-        assert part in said
+    printed = capsys.readouterr().out
+    for part in ("unseen devices", "by city: arden", "by class: airport", "most frequent confusions"):
+        assert part in printed
     assert command_line.main(["eval", str(other), "--data", str(data), "--against", str(tmp_path / "one.json")]) == 0
     assert "McNemar p = " in capsys.readouterr().out
-    strange = checkpoint(tmp_path / "strange.pt", labels=("airport", "bus", "tram"))
-    assert command_line.main(["eval", str(strange), "--data", str(data)]) == 2
+    other_labels = checkpoint(tmp_path / "strange.pt", labels=("airport", "bus", "tram"))
+    assert command_line.main(["eval", str(other_labels), "--data", str(data)]) == 2
     assert "not a label of the model" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``compile: true``: the same training, and a machine without a compiler told in one line."""
+"""``compile: true``: the same training, and a one-line error on a machine without a compiler."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from tinyscene.training.fit.compiled import compiled
 from tinyscene.training.fit.fit import FitResult, fit
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import named_config
+from tinyscene.training.models.network import Network
 from tinyscene.training.pipeline import train_student, train_teachers
 from tinyscene.training.recipe import FeatureDistillation, FitSettings, Recipe, TrainSettings
+from tinyscene.training.run import Run
 
 FRONTEND = preset("cpm23")
 SETTINGS = FitSettings(epochs=2, batch_size=16, learning_rate=1e-3)
@@ -32,7 +34,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture
 def without_code(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Graphs are captured as for compilation and run as they are, in a second; the graphs."""
+    """Capture graphs as for compilation but run them uncompiled, which takes a second; returns the graphs."""
     graphs: list[object] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
@@ -48,7 +50,7 @@ def trained(dataset: Dataset, folder: Path, compile: bool) -> FitResult:
     torch.manual_seed(0)
     model = build_model(named_config("cpm23-8", n_classes=3, padding="same"))
     settings = SETTINGS.model_copy(update={"compile": compile})
-    return fit(model, frontend=FRONTEND, recipe=settings, dataset=dataset, run_dir=folder, seed=1, progress=False)
+    return fit(Network(model, FRONTEND), settings, Run(dataset, folder, seed=1, progress=False))
 
 
 def test_captured_graphs_train_the_same_network(dataset: Dataset, tmp_path: Path, without_code: list[object]) -> None:
@@ -59,7 +61,7 @@ def test_captured_graphs_train_the_same_network(dataset: Dataset, tmp_path: Path
         assert torch.allclose(captured.state[name], value, atol=1e-5), name
 
 
-def test_features_are_heard_in_a_captured_graph(dataset: Dataset, tmp_path: Path, without_code: list[object]) -> None:
+def test_feature_losses_agree_in_a_captured_graph(dataset: Dataset, tmp_path: Path, without_code: list[object]) -> None:
     few = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
     teacher = TrainSettings(model="cpresnet-33k", padding="torch", frontend="cpresnet", **few)
     losses = []
@@ -67,21 +69,21 @@ def test_features_are_heard_in_a_captured_graph(dataset: Dataset, tmp_path: Path
         recipe = Recipe(
             name="p1", model="cpm23-8", compile=flag, teachers=(teacher,), features=FeatureDistillation(), **few
         )
-        folder = tmp_path / str(flag)
-        targets, _ = train_teachers(recipe, dataset, folder, seed=0, progress=False)
-        student = train_student(recipe, dataset, folder, soft_targets=targets, seed=0, progress=False)
+        run = Run(dataset, tmp_path / str(flag), seed=0, progress=False)
+        targets, _ = train_teachers(recipe, run)
+        student = train_student(recipe, run, soft_targets=targets)
         losses.append(student.fit.metrics["feature_loss"])
     assert without_code
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
-def test_without_a_compiler_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(graph: object, inputs: object) -> None:
         raise RuntimeError("no C++ compiler\nsecond line")
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
     torch._dynamo.reset()
-    with pytest.raises(TrainingError, match="cannot be compiled here"):
+    with pytest.raises(TrainingError, match="cannot be compiled on this machine"):
         compiled(torch.nn.Linear(3, 2))(torch.zeros(4, 3))
 
 

@@ -1,4 +1,4 @@
-"""Training runs end to end on small data: they learn, resume exactly, distil, and refuse what does not fit."""
+"""Training runs end to end on small data: learning, exact resuming, distillation, refusals."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from tinyscene.training.distillation.soft_targets import SoftTargets
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.evaluation.metrics import evaluate
 from tinyscene.training.fit.fit import FitResult, fit, predict_logits
-from tinyscene.training.fit.log_mel import TorchLogMel
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import named_config
+from tinyscene.training.models.network import Network
 from tinyscene.training.recipe import Augment, Schedule, TrainSettings
+from tinyscene.training.run import Run
+from tinyscene.training.transforms.log_mel import TorchLogMel
 
 SETTINGS = TrainSettings(
     model="cpm23-8",
@@ -35,7 +37,7 @@ SETTINGS = TrainSettings(
 )
 
 
-# An eighth of the work of cpm23, for tests that need many epochs.
+# An eighth of the computation of cpm23, for tests with many epochs.
 SMALL = replace(preset("cpm23"), name="small", n_fft=1024, win_length=800, hop_length=1000, n_mels=96)
 
 
@@ -48,12 +50,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def train(dataset: Dataset, run_dir: Path, **options: Any) -> tuple[nn.Module, FitResult]:
     torch.manual_seed(4)
     model = build_model(named_config("cpm23-8", n_classes=3, padding="same"))
-    settings = {"frontend": preset("cpm23"), "recipe": SETTINGS, "dataset": dataset, "run_dir": run_dir, "seed": 4}
-    return model, fit(model, progress=False, **{**settings, **options})
+    network = Network(model, options.pop("frontend", preset("cpm23")))
+    run = Run(dataset, run_dir, options.pop("seed", 4), options.pop("resume", False), progress=False)
+    return model, fit(network, options.pop("recipe", SETTINGS), run, **options)
 
 
 class KillAt(Callback):
-    """Stops the run in the middle of an epoch, as a lost machine would."""
+    """Interrupts the run in the middle of an epoch."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
@@ -63,7 +66,7 @@ class KillAt(Callback):
             raise RuntimeError("killed")
 
 
-def test_a_killed_run_resumed_equals_one_that_was_not(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(dataset: Dataset, tmp_path: Path) -> None:
     _, whole = train(dataset, tmp_path / "whole")
     with pytest.raises(RuntimeError, match="killed"):
         train(dataset, tmp_path / "killed", callbacks=[KillAt(2)])
@@ -72,7 +75,7 @@ def test_a_killed_run_resumed_equals_one_that_was_not(dataset: Dataset, tmp_path
     assert resumed.history == whole.history
     for name, tensor in whole.state.items():
         assert torch.equal(resumed.state[name], tensor)
-    _, finished = train(dataset, tmp_path / "killed", resume=True)  # nothing left to do
+    _, finished = train(dataset, tmp_path / "killed", resume=True)  # already complete
     assert all(torch.equal(finished.state[name], tensor) for name, tensor in whole.state.items())
     with pytest.raises(TrainingError, match="differs in seed"):
         train(dataset, tmp_path / "killed", resume=True, seed=5)
@@ -110,8 +113,8 @@ def test_best_epoch_by_validation(dataset: Dataset, tmp_path: Path) -> None:
     assert evaluate(logits, dataset.validation.records, dataset.labels).accuracy == pytest.approx(best)
 
 
-def test_soft_targets_are_what_is_learned(dataset: Dataset, tmp_path: Path) -> None:
-    """Teacher logits that swap two classes win over the labels."""
+def test_soft_targets_outweigh_labels(dataset: Dataset, tmp_path: Path) -> None:
+    """The student reproduces teacher logits that swap two classes."""
     swapped = np.array([1, 0, 2])[dataset.train.targets]
     logits = (8 * np.eye(3)[swapped]).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(logits))
@@ -134,21 +137,12 @@ def test_any_network_can_be_trained(dataset: Dataset, tmp_path: Path) -> None:
         def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
             seen.append(trainer.current_epoch)
 
-    fit(
-        model,
-        frontend=preset("cpm23"),
-        recipe=SETTINGS,
-        dataset=dataset,
-        run_dir=tmp_path,
-        seed=0,
-        progress=False,
-        callbacks=[Note()],
-    )
+    fit(Network(model, preset("cpm23")), SETTINGS, Run(dataset, tmp_path, 0, progress=False), callbacks=[Note()])
     assert seen == [0, 1, 2]
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_divergence_is_said(dataset: Dataset, tmp_path: Path) -> None:
+def test_divergence_is_reported(dataset: Dataset, tmp_path: Path) -> None:
     class Spoil(Callback):
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
             next(module.model.parameters()).data.fill_(float("nan"))
@@ -169,7 +163,7 @@ def test_prediction_does_not_depend_on_batches(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("epochs", [2, 4])
-def test_a_soup_is_the_mean_of_the_last_epochs(dataset: Dataset, tmp_path: Path, epochs: int) -> None:
+def test_weight_average_of_the_last_epochs(dataset: Dataset, tmp_path: Path, epochs: int) -> None:
     states: list[dict[str, torch.Tensor]] = []
 
     class Note(Callback):
@@ -183,11 +177,11 @@ def test_a_soup_is_the_mean_of_the_last_epochs(dataset: Dataset, tmp_path: Path,
     last = states[-3:]
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter, sum(state[name] for state in last) / len(last))
-    # Statistics are those of the training clips under the mean weights, not a mean of statistics.
+    # BatchNorm statistics are recomputed with the mean weights, not averaged.
     norm = model.in_c[0][1]
     log_mel = TorchLogMel(SMALL)(torch.from_numpy(np.array(dataset.train.waveforms)).float() / 32768)
     with torch.no_grad():
-        heard = model.in_c[0][0](log_mel)
-    torch.testing.assert_close(norm.running_mean, heard.mean(dim=(0, 2, 3)), atol=1e-4, rtol=1e-3)
+        activations = model.in_c[0][0](log_mel)
+    torch.testing.assert_close(norm.running_mean, activations.mean(dim=(0, 2, 3)), atol=1e-4, rtol=1e-3)
     _, resumed = train(dataset, tmp_path, recipe=recipe, resume=True, frontend=SMALL)
     assert all(torch.allclose(resumed.state[name], tensor) for name, tensor in result.state.items())

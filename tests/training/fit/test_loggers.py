@@ -1,4 +1,4 @@
-"""Where figures go: the services asked for get a run for every network, and a missing one is refused by name."""
+"""Loggers of metrics: selected services get a run per network, and a missing package is refused by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinyscene.runtime.install_hint import install_hint
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.fit import loggers
 
-# Large packages that nothing else needs: tested where somebody has them.
+# Large packages that nothing else uses: tested where they are installed.
 needs_mlflow, needs_wandb = (
     pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
     for name in ("mlflow", "wandb")
@@ -36,36 +36,38 @@ teachers:
 
 @pytest.fixture
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A training of a teacher and a student, begun in an empty folder."""
+    """Command line that trains a teacher and a student in an empty folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(RECIPE)
     return ["train", "mine.yaml", "--data", str(write_layout(tmp_path / "tau", clips=1)), "--out", "run"]
 
 
-def figures(folder: Path) -> list[dict[str, str]]:
+def metric_rows(folder: Path) -> list[dict[str, str]]:
     """The rows of the CSV log of one network."""
     (path,) = folder.glob("csv/*/metrics.csv")
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_speed_is_logged_kept_and_said(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_throughput_is_logged_and_printed(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(words) == 0
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for name, epochs in (("student", 2), ("teachers/0-cpresnet-33k", 1)):
-        speeds = [float(row["clips_per_second"]) for row in figures(tmp_path / "run" / name) if row["clips_per_second"]]
-        assert len(speeds) == epochs
-        kept = json.loads((tmp_path / "run" / name / "run.json").read_text())["clips_per_second"]
-        assert kept == pytest.approx(sum(speeds) / epochs)
-        assert f"note: run/{name}: trained at {kept:,.0f} clips/s" in said
+        rates = [
+            float(row["clips_per_second"]) for row in metric_rows(tmp_path / "run" / name) if row["clips_per_second"]
+        ]
+        assert len(rates) == epochs
+        median = json.loads((tmp_path / "run" / name / "run.json").read_text())["clips_per_second"]
+        assert median == pytest.approx(sum(rates) / epochs)
+        assert f"note: run/{name}: trained at {median:,.0f} clips/s" in printed
     before = (tmp_path / "run/student/run.json").read_text()
     assert command_line.main([*words, "--resume", "--quiet"]) == 0
-    assert (tmp_path / "run/student/run.json").read_text() == before  # nothing was trained, nothing is forgotten
+    assert (tmp_path / "run/student/run.json").read_text() == before  # nothing was trained, nothing changes
     assert "clips/s" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["train"], ["train", "compare"], ["teachers", "train"]])
-def test_a_service_that_is_not_there_is_refused_before_any_work(
+def test_a_missing_service_is_refused_before_any_work(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
@@ -79,14 +81,14 @@ def test_a_service_that_is_not_there_is_refused_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_services_are_chosen_for_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_services_are_selected_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     loggers.log_to("mlflow, wandb,mlflow")
-    assert loggers._chosen == ("mlflow", "wandb")
+    assert loggers._services == ("mlflow", "wandb")
     with pytest.raises(TrainingError):
         loggers.log_to("paper")
     loggers.log_to("")
-    assert loggers._chosen == ()
+    assert loggers._services == ()
 
 
 @needs_mlflow
@@ -102,20 +104,20 @@ def test_mlflow_gets_a_run_for_every_network(words: list[str], tmp_path: Path, m
     for run in runs:
         assert run.info.status == "FINISHED"
         assert run.data.params["batch_size"] == "16"
-        rows = figures(tmp_path / run.info.run_name)
+        rows = metric_rows(tmp_path / run.info.run_name)
         logged = client.get_metric_history(run.info.run_id, "train_loss")
         assert [m.value for m in logged] == pytest.approx([float(r["train_loss"]) for r in rows if r["train_loss"]])
 
 
 @needs_mlflow
 def test_a_service_that_fails_is_named_in_one_line(words: list[str], tmp_path: Path) -> None:
-    """In a process of its own, for MLflow remembers where it tracked."""
+    """In its own process, because MLflow keeps its tracking URI."""
     root = Path(tinyscene.__file__).parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": "gopher://nowhere"}
     command = [sys.executable, "-m", "tinyscene", *words, "--log", "mlflow", "--quiet"]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 2
-    assert ran.stderr.startswith("error: --log mlflow: cannot be logged to; got ")
+    assert ran.stderr.startswith("error: --log mlflow: the service cannot be used; got ")
     assert ran.stderr.count("\n") == 1
 
 

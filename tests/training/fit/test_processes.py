@@ -1,4 +1,4 @@
-"""Two processes train what one trains, batch by batch, and mixed precision leaves the log-mel alone."""
+"""Training with two processes equals training with one, and mixed precision keeps the log-mel in float32."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import torch
 from tests.training.layout import write_layout
 from tinyscene.runtime.spec import preset
 from tinyscene.training.fit.batches import EpochShuffle
-from tinyscene.training.fit.log_mel import TorchLogMel
 from tinyscene.training.fit.module import SceneModule
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import named_config
+from tinyscene.training.models.network import Network
 from tinyscene.training.recipe import FitSettings
+from tinyscene.training.transforms.log_mel import TorchLogMel
 
 SCRIPT = Path(__file__).with_name("train_along.py")
 
@@ -28,7 +29,7 @@ def run(processes: int, data: Path, out: Path, repository: Path) -> dict[str, An
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     if processes == 1:
         launcher = []
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, *launcher, SCRIPT, data, out],
         env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
         cwd=out.parent,
@@ -36,12 +37,12 @@ def run(processes: int, data: Path, out: Path, repository: Path) -> dict[str, An
         text=True,
         check=False,
     )
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    said: dict[str, Any] = json.loads(next(x for x in answer.stdout.splitlines() if x.startswith("{")))
-    return said
+    assert process.returncode == 0, process.stderr[-3000:]
+    result: dict[str, Any] = json.loads(next(x for x in process.stdout.splitlines() if x.startswith("{")))
+    return result
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path, repository: Path) -> None:
+def test_two_processes_equal_one(tmp_path: Path, repository: Path) -> None:
     data = write_layout(tmp_path / "tau", places=5, clips=2)
     one, two = (run(n, data, tmp_path / f"of-{n}", repository) for n in (1, 2))
     assert [r["epoch"] for r in two["history"]] == [0, 1, 2]
@@ -52,7 +53,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, repository: Path) -> 
     assert not list(tmp_path.glob("*/*/*.part"))
 
 
-def test_the_shares_make_up_the_batches_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_add_up_to_the_batches_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = list(EpochShuffle(23, seed=3))
     shares = []
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -66,18 +67,18 @@ def test_the_shares_make_up_the_batches_of_one(monkeypatch: pytest.MonkeyPatch) 
         assert sorted(together) == sorted(whole[4 * batch : 4 * batch + 4])
 
 
-def test_mixed_precision_leaves_the_log_mel_alone() -> None:
+def test_log_mel_stays_float32_in_mixed_precision() -> None:
     frontend = preset("cpm23")
     model = build_model(named_config("cpm23-8", n_classes=3))
-    module = SceneModule(model, frontend, FitSettings(epochs=1, learning_rate=1e-3), 0)
+    module = SceneModule(Network(model, frontend), FitSettings(epochs=1, learning_rate=1e-3), 0)
     module.on_train_epoch_start = lambda: None  # type: ignore[method-assign]
     module._sums = dict.fromkeys(("train_loss", "feature_loss", "train_right", "train_clips"), 0.0)
-    heard: list[torch.Tensor] = []
-    model.register_forward_pre_hook(lambda _, args: heard.append(args[0]))
+    inputs: list[torch.Tensor] = []
+    model.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     waveform = torch.randint(-3000, 3000, (4, frontend.clip_samples), dtype=torch.int16)
     batch = {"waveform": waveform, "target": torch.tensor([0, 1, 2, 0])}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = module.training_step(batch, 0)
-    assert heard[0].dtype == torch.float32
-    torch.testing.assert_close(heard[0], TorchLogMel(frontend)(waveform.float() / 32768))
+    assert inputs[0].dtype == torch.float32
+    torch.testing.assert_close(inputs[0], TorchLogMel(frontend)(waveform.float() / 32768))
     assert loss.dtype == torch.float32

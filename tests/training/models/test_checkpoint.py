@@ -1,4 +1,4 @@
-"""Our checkpoints and the public ones: exact, or refused in one line."""
+"""Checkpoints of tinyscene and published ones: read exactly, or refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks against published logits, parameter and MAC counts, and TFLite's padding arithmetic."""
+"""Networks: published logits, parameter and MAC counts, and TFLite's padding arithmetic."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ COUNTS = {
 
 def counted(model: nn.Module, frames: int) -> dict[str, tuple[int, int]]:
     """Parameters and MACs per layer, by hand: convolutions per output position, BatchNorm once."""
-    found: dict[str, tuple[int, int]] = {}
+    costs: dict[str, tuple[int, int]] = {}
 
     def note(name: str):
         def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
             parameters = sum(p.numel() for p in module.parameters())
             places = output.shape[2] * output.shape[3] if isinstance(module, nn.Conv2d) else 1
-            found[name] = (parameters, parameters * places)
+            costs[name] = (parameters, parameters * places)
 
         return hook
 
@@ -55,11 +55,11 @@ def counted(model: nn.Module, frames: int) -> dict[str, tuple[int, int]]:
         model.eval()(torch.zeros(1, 1, 256, frames))
     for handle in handles:
         handle.remove()
-    return found
+    return costs
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_logits_and_names_are_those_of_the_published_net(name: str, shared_data: Path) -> None:
+def test_logits_and_names_match_the_published_network(name: str, shared_data: Path) -> None:
     ours, seed, mels, frames = GOLDEN[name]
     model = build_model(named_config(ours)).eval()
     assert {n: list(t.shape) for n, t in model.state_dict().items()} == golden_shapes(shared_data / "golden", name)
@@ -115,7 +115,7 @@ def test_layers_of_dcase25() -> None:
 
 
 @given(size=st.integers(1, 40), kernel=st.sampled_from([1, 3, 5]), stride=st.integers(1, 3))
-def test_same_padding_gives_ceil_and_puts_the_odd_zero_behind(size: int, kernel: int, stride: int) -> None:
+def test_same_padding_gives_ceil_and_an_odd_zero_after(size: int, kernel: int, stride: int) -> None:
     front, back = pads_along(size, kernel, stride, "same")
     assert back - front in (0, 1)
     outputs = (size + front + back - kernel) // stride + 1
@@ -141,7 +141,7 @@ def test_padded_layers_against_plain_sums(padding: str, stride: tuple[int, int])
             assert out[c, i, j] == pytest.approx(float((window * weight[c]).sum()), abs=1e-5)
 
 
-def test_torch_padding_is_that_of_torch() -> None:
+def test_torch_padding_matches_pytorch() -> None:
     torch.manual_seed(0)
     conv, x = ConvPadded(3, 4, 3, 2, padding="torch"), torch.randn(2, 3, 8, 9)
     torch.testing.assert_close(conv(x), F.conv2d(x, conv.weight, stride=2, padding=1))
@@ -185,7 +185,7 @@ def test_config_round_trip(name: str) -> None:
         assert model(torch.zeros(1, 1, mels, frames)).shape == (1, 7)
 
 
-def test_patchout_leaves_rows_out_in_training_only() -> None:
+def test_patchout_drops_rows_in_training_only() -> None:
     model = build_model(named_config("passt-tiny"))
     tokens: list[int] = []
     model.blocks[0].register_forward_pre_hook(lambda _, args: tokens.append(args[0].shape[1]))
@@ -196,7 +196,7 @@ def test_patchout_leaves_rows_out_in_training_only() -> None:
     assert tokens == [2 + 6 * 9, 2 + 12 * 9, 2 + 12 * 9]
 
 
-def test_patches_know_their_place_in_time_and_frequency() -> None:
+def test_patches_have_positions_in_time_and_frequency() -> None:
     model = build_model(named_config("passt-tiny")).eval()
     x = torch.zeros(1, 1, 128, 100)
     low, high, late = x.clone(), x.clone(), x.clone()
@@ -205,7 +205,7 @@ def test_patches_know_their_place_in_time_and_frequency() -> None:
     assert all(not torch.allclose(a, b, atol=1e-6) for a, b in itertools.combinations(answers, 2))
 
 
-def test_audioset_weights_are_taken_strictly_by_name() -> None:
+def test_audioset_weights_are_loaded_strictly_by_name() -> None:
     torch.manual_seed(1)
     published = build_model(named_config("passt-tiny", n_classes=527)).state_dict()
     model = build_model(named_config("passt-tiny"))
@@ -225,11 +225,11 @@ def test_audioset_weights_are_taken_strictly_by_name() -> None:
         with pytest.raises(TrainingError, match=says):
             load_audioset(untouched, state, "x.pt")
         assert all(torch.equal(t, before[n]) for n, t in untouched.state_dict().items())
-    with pytest.raises(TrainingError, match="another size"):
+    with pytest.raises(TrainingError, match="unsupported log-mel size"):
         model(torch.zeros(1, 1, 128, MAX_FRAMES + 1))
 
 
-def test_what_is_refused() -> None:
+def test_refusals() -> None:
     with pytest.raises(TrainingError, match="cpm23-8"):
         named_config("cpm24")
     for strides, says in (({"b9": (2, 2)}, "b9"), ({"b2": (0, 2)}, "below 1")):

@@ -14,22 +14,22 @@ from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.training.data.microphones import device, impulse_response, impulse_responses, record
 from tinyscene.training.data.tau22 import Tau22
 from tinyscene.training.synthetic import dataset
-from tinyscene.training.synthetic.dataset import TEST_DEVICES, TRAIN_DEVICES, write_tau22_layout
+from tinyscene.training.synthetic.dataset import TEST_DEVICES, TRAIN_DEVICES, SyntheticSettings, write_tau22_layout
 from tinyscene.training.synthetic.scenes import SCENES, record_place
 from tinyscene.training.synthetic.sounds import RATE_HZ, SOUNDS
+
+SETTINGS = SyntheticSettings(seed=1, locations_per_class=4, clips_per_location=3, clips_per_device=1)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synth") / "scenes"
-    counts = write_tau22_layout(
-        out, seed=1, locations_per_class=4, clips_per_location=3, clips_per_device=1, progress=False
-    )
+    counts = write_tau22_layout(out, SETTINGS, progress=False)
     assert (counts.train, counts.test) == (10 * 3 * (3 + 5), 10 * 9)
     return out
 
 
-def test_layout_is_that_of_tau22(folder: Path) -> None:
+def test_layout_matches_tau22(folder: Path) -> None:
     opened = Tau22.open(folder)
     assert opened.labels == tuple(sorted(SCENES))
     assert {r.device for r in opened.train} == set(TRAIN_DEVICES)
@@ -53,20 +53,19 @@ def test_layout_is_that_of_tau22(folder: Path) -> None:
         assert set(small) < set(large)
 
 
-def test_seed_alone_decides(folder: Path, tmp_path: Path) -> None:
-    settings = {"locations_per_class": 4, "clips_per_location": 3, "clips_per_device": 1, "progress": False}
-    write_tau22_layout(tmp_path / "again", seed=1, workers=1, **settings)
+def test_output_depends_on_the_seed_only(folder: Path, tmp_path: Path) -> None:
+    write_tau22_layout(tmp_path / "again", SETTINGS, progress=False, workers=1)
     for path in folder.rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(folder)).read_bytes()
 
 
-def test_other_seeds_are_other_sounds() -> None:
+def test_seeds_give_different_sounds() -> None:
     one, two = (record_place("park", 1, np.random.default_rng(seed)) for seed in (1, 2))
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.2
 
 
 @pytest.mark.parametrize("name", SOUNDS)
-def test_sounds_are_finite_and_sound(name: str) -> None:
+def test_sounds_are_finite_with_unit_rms(name: str) -> None:
     for seed in range(3):
         sound = SOUNDS[name](np.random.default_rng(seed), RATE_HZ)
         assert sound.shape == (RATE_HZ,)
@@ -89,7 +88,7 @@ def test_scenes_overlap_but_differ() -> None:
     assert len({tuple(sorted(s.sounds.items())) for s in SCENES.values()}) == len(SCENES)
 
 
-def test_devices_follow_from_their_name_and_colour_the_sound() -> None:
+def test_devices_depend_on_their_name_and_differ_in_response() -> None:
     names = [name for name in TEST_DEVICES if name != "a"]
     assert all(device(name) == device(name) for name in names)
     responses = [np.abs(np.fft.rfft(impulse_response(device(name), 32_000), 4096)) for name in names]
@@ -103,7 +102,7 @@ def test_devices_follow_from_their_name_and_colour_the_sound() -> None:
     assert impulse_responses(5, 32_000).shape == (5, 256)
 
 
-def test_recording_by_the_reference_changes_nothing_but_faint_noise() -> None:
+def test_the_reference_device_adds_faint_noise_only() -> None:
     rng = np.random.default_rng(0)
     sound = (0.1 * rng.standard_normal(RATE_HZ)).astype(np.float32)
     assert np.abs(record(sound, device("a"), RATE_HZ, rng) - sound).max() < 1e-3
@@ -111,16 +110,14 @@ def test_recording_by_the_reference_changes_nothing_but_faint_noise() -> None:
     assert np.abs(loud).max() <= 1.0
 
 
-def test_nothing_half_written(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_partial_folder_after_a_failure(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeFailure, match="already exists"):
-        write_tau22_layout(folder, seed=1)
+        write_tau22_layout(folder, SETTINGS)
 
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
     monkeypatch.setattr(dataset, "write_tables", full_disk)
     with pytest.raises(OSError, match="no space"):
-        write_tau22_layout(
-            tmp_path / "x", seed=1, locations_per_class=4, clips_per_location=1, clips_per_device=1, progress=False
-        )
+        write_tau22_layout(tmp_path / "x", SyntheticSettings(1, 4, 1, 1), progress=False)
     assert list(tmp_path.iterdir()) == []

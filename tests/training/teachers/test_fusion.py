@@ -1,4 +1,4 @@
-"""Fusion: weights that sum to one, heads that find out whom to believe, honest choice on validation."""
+"""Fusion: weights sum to one, heads learn to weight accurate teachers, selection on the validation part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from tinyscene.training.recipe import Fusion, TrainSettings
-from tinyscene.training.teachers.fusion import LogitsWeigher, fuse, fused_cross_entropy, train_z2
+from tinyscene.training.teachers.fusion import LogitsHead, fuse, fused_cross_entropy, train_z2
 
 SETTINGS = Fusion(listener=TrainSettings(model="cpm23-8", epochs=1, learning_rate=1e-3), epochs=40, learning_rate=1e-2)
 
@@ -25,7 +25,7 @@ def test_fusing_by_its_formula() -> None:
 
 
 def test_weights_sum_to_one_and_start_equal() -> None:
-    head, logits = LogitsWeigher(3, 4, 8), torch.randn(6, 3, 4)
+    head, logits = LogitsHead(3, 4, 8), torch.randn(6, 3, 4)
     torch.testing.assert_close(head(logits), torch.full_like(logits, 1 / 3))
     torch.nn.init.normal_(head.layers[-1].weight)
     weights = head(logits)
@@ -33,24 +33,24 @@ def test_weights_sum_to_one_and_start_equal() -> None:
     assert float(weights.detach().std()) > 0.05
 
 
-def test_a_teacher_that_knows_nothing_is_not_believed() -> None:
+def test_an_uninformative_teacher_gets_little_weight() -> None:
     rng = np.random.default_rng(1)
     targets = rng.integers(0, 4, 400)
-    knows = 3 * np.eye(4)[targets] + rng.standard_normal((400, 4))
-    guesses = 3 * rng.standard_normal((400, 4))
-    logits = np.stack([knows, guesses], axis=1).astype(np.float32)
+    accurate = 3 * np.eye(4)[targets] + rng.standard_normal((400, 4))
+    random_logits = 3 * rng.standard_normal((400, 4))
+    logits = np.stack([accurate, random_logits], axis=1).astype(np.float32)
     head = train_z2(SETTINGS, logits[:300], targets[:300], seed=0)
     again = train_z2(SETTINGS, logits[:300], targets[:300], seed=0)
-    held, truth = torch.from_numpy(logits[300:]), torch.from_numpy(targets[300:])
+    held_out, truth = torch.from_numpy(logits[300:]), torch.from_numpy(targets[300:])
     with torch.no_grad():
-        weights = head(held)
-        assert torch.equal(weights, again(held))
+        weights = head(held_out)
+        assert torch.equal(weights, again(held_out))
     assert float(weights[:, 0].mean()) > 0.8
-    mean = F.cross_entropy(held.mean(dim=1), truth)
-    assert float(F.cross_entropy(fuse(weights, held), truth)) < 0.7 * float(mean)
+    mean = F.cross_entropy(held_out.mean(dim=1), truth)
+    assert float(F.cross_entropy(fuse(weights, held_out), truth)) < 0.7 * float(mean)
 
 
-def test_teachers_good_at_different_classes_are_believed_there() -> None:
+def test_teachers_get_weight_on_the_classes_they_classify_well() -> None:
     rng = np.random.default_rng(2)
     targets = rng.integers(0, 4, 800)
     logits = rng.standard_normal((800, 2, 4)).astype(np.float32)
@@ -63,7 +63,7 @@ def test_teachers_good_at_different_classes_are_believed_there() -> None:
     assert float(weights[0, :2].min()) > float(weights[0, 2:].max())
 
 
-def test_the_listeners_loss_is_that_of_the_fused_logits() -> None:
+def test_the_loss_of_z1_is_that_of_the_fused_logits() -> None:
     outputs, teachers, target = torch.randn(6, 2), torch.randn(6, 2, 3), torch.arange(6) % 3
     loss = fused_cross_entropy(outputs, {"teacher": teachers, "target": target})
     expected = F.cross_entropy(fuse(outputs.softmax(1), teachers), target)

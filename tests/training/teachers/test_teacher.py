@@ -1,4 +1,4 @@
-"""Teachers, what they say together, and the student: trained, kept, read back, refused when they are others."""
+"""Teachers, their ensemble, and the student: training, caching, reading back, and refusals."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from tinyscene.training.method_comparison import compare
 from tinyscene.training.models.checkpoint import load_model
 from tinyscene.training.pipeline import train_student, train_teachers
 from tinyscene.training.recipe import FeatureDistillation, Fusion, Recipe, TrainSettings
+from tinyscene.training.run import Run
 from tinyscene.training.teachers.teacher import load_teacher
 
 FEW: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
-MINE = "tests.training.test_teachers:ears_of_mine"
+MINE = "tests.training.teachers.test_teacher:user_teacher"
 RECIPE = Recipe(
     name="small",
     model="cpm23-8",
@@ -37,8 +38,8 @@ RECIPE = Recipe(
 )
 
 
-def ears_of_mine(n_classes: int) -> nn.Module:
-    """A teacher that is none of ours."""
+def user_teacher(n_classes: int) -> nn.Module:
+    """A teacher module that is not part of tinyscene."""
     model = nn.Sequential(nn.AvgPool2d(16), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(8 * 6, n_classes))
     model.frontend = replace(preset("passt"), name="mine")
     return model
@@ -54,9 +55,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Tau22.open(write_layout(folder / "tau", places=6, clips=1)).load(32_000, folder / "cache", progress=False)
 
 
+def run_in(dataset: Dataset, folder: Path, *, resume: bool = False) -> Run:
+    return Run(dataset, folder, seed=0, resume=resume, progress=False)
+
+
 def test_teachers_then_student(dataset: Dataset, tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"features": FeatureDistillation(weight=0.5)})
-    targets, report = train_teachers(recipe, dataset, tmp_path, seed=0, progress=False)
+    targets, report = train_teachers(recipe, run_in(dataset, tmp_path))
     assert targets.names == tuple(r.filename for r in dataset.train.records)
     assert [t.name for t in report.teachers] == ["cpresnet-33k", MINE]
     assert (report.choice, report.fusion) == ("mean", {})
@@ -64,11 +69,11 @@ def test_teachers_then_student(dataset: Dataset, tmp_path: Path) -> None:
     parts = [np.load(path)["logits"] for path in caches]
     np.testing.assert_allclose(targets.logits, (parts[0] + parts[1]) / 2, atol=1e-6)
     written = [path.stat().st_mtime_ns for path in caches]
-    again, _ = train_teachers(recipe, dataset, tmp_path, seed=0, resume=True, progress=False)
+    again, _ = train_teachers(recipe, run_in(dataset, tmp_path, resume=True))
     assert np.array_equal(again.logits, targets.logits)
     assert [path.stat().st_mtime_ns for path in caches] == written
 
-    student = train_student(recipe, dataset, tmp_path, soft_targets=targets, seed=0, progress=False)
+    student = train_student(recipe, run_in(dataset, tmp_path), soft_targets=targets)
     assert student.fit.history[0]["feature_loss"] > 0
     loaded = load_model(student.path)
     assert loaded.labels == dataset.labels
@@ -78,42 +83,42 @@ def test_teachers_then_student(dataset: Dataset, tmp_path: Path) -> None:
     )
     other = recipe.model_copy(update={"features": FeatureDistillation(weight=0.6)})
     with pytest.raises(TrainingError, match="differs in features"):
-        train_student(other, dataset, tmp_path, soft_targets=targets, seed=0, resume=True, progress=False)
+        train_student(other, run_in(dataset, tmp_path, resume=True), soft_targets=targets)
     with pytest.raises(TrainingError, match="has no teachers"):
-        train_teachers(recipe.model_copy(update={"teachers": ()}), dataset, tmp_path, seed=0)
+        train_teachers(recipe.model_copy(update={"teachers": ()}), run_in(dataset, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"features": FeatureDistillation(student_stage="stages.s9")}, "stage 'stages.s9': unknown"),
-        ({"features": FeatureDistillation(teacher=1)}, "has no stage known to us"),
+        ({"features": FeatureDistillation(teacher=1)}, "has no known stages"),
         (
             {"teachers": (RECIPE.teachers[0], TrainSettings(model=MINE, pretrained="absent.pt", **FEW))},
             "absent.pt: no such file",
         ),
     ],
 )
-def test_what_cannot_be_built_is_said_before_a_teacher_trains(
+def test_networks_that_cannot_be_built_are_refused_before_training(
     change: dict[str, Any], says: str, dataset: Dataset, tmp_path: Path
 ) -> None:
     recipe = Recipe.model_validate(RECIPE.model_copy(update=change).model_dump())
     with pytest.raises(TrainingError, match=re.escape(says)):
-        train_teachers(recipe, dataset, tmp_path, seed=0, progress=False)
+        train_teachers(recipe, run_in(dataset, tmp_path))
     with pytest.raises(TrainingError, match=re.escape(says)):
-        compare(recipe, dataset, tmp_path, seeds=[0], names=["projection"], progress=False)
+        compare(recipe, run_in(dataset, tmp_path), seeds=[0], names=["projection"])
     assert not list(tmp_path.iterdir())
 
 
-def test_logits_of_a_teacher_since_changed_are_refused(dataset: Dataset, tmp_path: Path) -> None:
-    train_teachers(RECIPE, dataset, tmp_path, seed=0, progress=False)
-    teacher = load_teacher(RECIPE, 1, tmp_path, 3)
+def test_logits_of_a_changed_teacher_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    train_teachers(RECIPE, run_in(dataset, tmp_path))
+    teacher = load_teacher(RECIPE, 1, run_in(dataset, tmp_path))
     before = teacher.logits(dataset, "test")
     path = teacher.folder / "weights.pt"
     state = torch.load(path, weights_only=True)
     state["3.bias"] += 1e-3
     torch.save(state, path)
-    changed = load_teacher(RECIPE, 1, tmp_path, 3)
+    changed = load_teacher(RECIPE, 1, run_in(dataset, tmp_path))
     with pytest.raises(TrainingError, match="another teacher or front end"):
         changed.logits(dataset, "test")
     (teacher.folder / "logits-test.npz").unlink()
@@ -121,23 +126,23 @@ def test_logits_of_a_teacher_since_changed_are_refused(dataset: Dataset, tmp_pat
     del state["3.bias"]
     torch.save(state, path)
     with pytest.raises(TrainingError, match=r"'3\.bias' is missing"):
-        load_teacher(RECIPE, 1, tmp_path, 3)
+        load_teacher(RECIPE, 1, run_in(dataset, tmp_path))
 
 
-def test_a_student_learns_from_fused_teachers(dataset: Dataset, tmp_path: Path) -> None:
+def test_fused_soft_targets(dataset: Dataset, tmp_path: Path) -> None:
     listener = TrainSettings(model="cpm23-8", **FEW)
     recipe = RECIPE.model_copy(update={"fusion": Fusion(folds=2, listener=listener, epochs=5)})
-    targets, report = train_teachers(recipe, dataset, tmp_path, seed=0, progress=False)
+    targets, report = train_teachers(recipe, run_in(dataset, tmp_path))
     assert set(report.fusion) == {"equal", "z1", "z2", "z1+z2"}
-    losses = {name: reached["log_loss"] for name, reached in report.fusion.items() if name != "equal"}
+    losses = {name: score.log_loss for name, score in report.fusion.items() if name != "equal"}
     assert report.choice == min(losses, key=lambda name: losses[name])
     assert targets.logits.shape == (len(dataset.train), 3)
     assert len(list(tmp_path.glob("teachers/*/fold-*"))) == 4
-    again, _ = train_teachers(recipe, dataset, tmp_path, seed=0, resume=True, progress=False)
+    again, _ = train_teachers(recipe, run_in(dataset, tmp_path, resume=True))
     np.testing.assert_allclose(again.logits, targets.logits, atol=1e-6)
 
 
-def test_folds_hold_whole_places_and_every_scene(dataset: Dataset) -> None:
+def test_folds_contain_whole_places_and_every_scene(dataset: Dataset) -> None:
     records = dataset.train.records
     for folds in (2, 3):
         fold_of = split_folds(records, folds)
@@ -146,11 +151,11 @@ def test_folds_hold_whole_places_and_every_scene(dataset: Dataset) -> None:
             assert len({f for f, r in zip(fold_of, records, strict=True) if r.place == place}) == 1
         for fold in range(folds):
             assert {r.scene for f, r in zip(fold_of, records, strict=True) if f == fold} == set(dataset.labels)
-    with pytest.raises(TrainingError, match="two places or more"):
+    with pytest.raises(TrainingError, match="at least two places"):
         split_folds([r for r in records if r.place == records[0].place], 2)
 
 
-def test_weights_trained_elsewhere_are_where_a_teacher_starts(tmp_path: Path) -> None:
+def test_a_teacher_starts_from_pretrained_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     settings = TrainSettings(model="passt-tiny", frontend="passt", **FEW)
     published = build_network(settings, 527).model.state_dict()
@@ -165,10 +170,10 @@ def test_weights_trained_elsewhere_are_where_a_teacher_starts(tmp_path: Path) ->
     ("name", "says"),
     [
         ("nowhere.to_be:found", "cannot be found"),
-        ("tests.training.test_teachers:nothing", "cannot be found"),
-        ("tests.training.test_teachers:not_a_teacher", "attribute frontend"),
+        ("tests.training.teachers.test_teacher:nothing", "cannot be found"),
+        ("tests.training.teachers.test_teacher:not_a_teacher", "attribute frontend"),
     ],
 )
-def test_functions_that_make_no_teacher(name: str, says: str) -> None:
+def test_functions_that_return_no_teacher(name: str, says: str) -> None:
     with pytest.raises(TrainingError, match=says):
         build_network(TrainSettings(model=name, **FEW), 3)

@@ -1,7 +1,7 @@
-"""Log-mel in PyTorch, for whole batches on any device, from the tables of ``tinyscene.runtime.log_mel``.
+"""Log-mel in PyTorch, for whole batches on any device, from the tables of :mod:`tinyscene.runtime.log_mel`.
 
-The mel bank is applied in blocks of neighbouring bands, each against the bins it covers: dense matrix products, but a
-fifth of the multiplications. Refuses batches that are not float (batch, samples).
+The mel bank is applied in blocks of adjacent bands, each to the bins it covers: dense matrix products with a fifth of
+the multiplications. Refuses batches that are not float (batch, samples).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinyscene.runtime.spec import FrontendSpec
 from ..errors import TrainingError
 
 BANDS_PER_BLOCK = 32
-CLIPS_AT_ONCE = 2  # spectra of more clips fall out of the CPU's caches
+CLIPS_AT_ONCE = 2  # spectra of more clips exceed the CPU's caches
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class MelBlock:
 
 
 def mel_blocks(spec: FrontendSpec) -> list[MelBlock]:
-    """The mel bank of ``spec`` cut into blocks of bands, each with the bins where it is not zero."""
+    """The mel bank of ``spec`` in blocks of bands, each with the bins where it is not zero."""
     bank = torch.from_numpy(mel_bank(spec))
     blocks = []
-    for rows in bank.split(BANDS_PER_BLOCK):
+    for rows in torch.split(bank, BANDS_PER_BLOCK):
         used = torch.nonzero(rows.any(dim=0)).flatten()
         first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
         blocks.append(MelBlock(first, rows[:, first : last + 1].T.contiguous()))
@@ -45,6 +45,8 @@ class TorchLogMel(nn.Module):
 
     Raises TrainingError for other shapes and for audio shorter than ``spec.min_samples``.
     """
+
+    window: Tensor
 
     def __init__(self, spec: FrontendSpec) -> None:
         super().__init__()
@@ -58,13 +60,13 @@ class TorchLogMel(nn.Module):
         if samples.ndim != 2 or samples.shape[1] < spec.min_samples:
             raise TrainingError(
                 "log-mel input",
-                "not a batch of audio",
+                "not a batch of waveforms",
                 expected=f"(batch, at least {spec.min_samples} samples)",
                 got=tuple(samples.shape),
             )
         blocks = self._blocks_at(f_max_hz, samples.device)
         at_once = CLIPS_AT_ONCE if samples.device.type == "cpu" else max(1, len(samples))
-        return torch.cat([self._transform(part, blocks) for part in samples.split(at_once)])
+        return torch.cat([self._transform(part, blocks) for part in torch.split(samples, at_once)])
 
     def _transform(self, samples: Tensor, blocks: list[MelBlock]) -> Tensor:
         spec = self.spec
@@ -74,7 +76,7 @@ class TorchLogMel(nn.Module):
         padded = F.pad(samples[:, None], (half, half), mode="reflect")[:, 0]
         frames = padded.unfold(1, spec.win_length, spec.hop_length) * self.window  # (batch, frames, win_length)
         spectrum = torch.fft.rfft(frames, n=spec.n_fft)
-        power = spectrum.real.square() + spectrum.imag.square()  # a sum over a dimension of two is far slower
+        power = spectrum.real.square() + spectrum.imag.square()  # far faster than a sum over a dimension of size two
         mel = torch.cat([power[..., b.first : b.first + len(b.weight)] @ b.weight for b in blocks], dim=-1)
         log_mel = (torch.log(mel + spec.log_offset) - spec.norm_mean) / spec.norm_std
         return log_mel.transpose(1, 2)[:, None].contiguous()

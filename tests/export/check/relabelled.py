@@ -1,4 +1,4 @@
-"""Bundles that differ in their labels and metrics alone, so that accuracy is what a test wants it to be."""
+"""Bundles that differ only in their labels and metrics, so that a test can choose their accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinyscene.runtime.manifest import Metrics, Provenance
 
 
 def relabelled(path: Path, source: Bundle, labels: tuple[str, ...], metrics: Metrics) -> Path:
-    """The network of another bundle under other labels; returns ``path``."""
+    """Write the network of another bundle with other labels; returns ``path``."""
     graph, tflite, onnx = replace(source.graph, labels=labels), source.file(TFLITE_MODEL), source.file(ONNX_MODEL)
     content = BundleContent(graph, source.frontend, tflite, onnx, source.golden())
     write_bundle(path, content, Provenance("noise", {}, metrics))

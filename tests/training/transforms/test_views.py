@@ -1,4 +1,4 @@
-"""Views against the definition of each step, and what teachers answer of a view against what the student then hears."""
+"""Views: each augmentation step by its definition, and the teachers' logits for the student's augmented clips."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from tests.training.layout import write_layout
 from tinyscene.runtime.spec import preset
 from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.distillation.soft_targets import SoftTargets
-from tinyscene.training.distillation.views import View, Views
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.fit.augment import PARTNER
 from tinyscene.training.fit.batches import TrainingBatches
 from tinyscene.training.fit.fit import predict_logits
+from tinyscene.training.models.network import Network
 from tinyscene.training.recipe import Augment, Fusion, Recipe, TrainSettings
+from tinyscene.training.run import Run
 from tinyscene.training.teachers.ensemble import averaged, fused, views_of
-from tinyscene.training.teachers.fusion import LogitsWeigher
+from tinyscene.training.teachers.fusion import LogitsHead
 from tinyscene.training.teachers.teacher import TrainedTeacher
+from tinyscene.training.transforms.augment import PARTNER
+from tinyscene.training.transforms.views import View, Views
 
 ALL = Augment(roll_samples=40, device_ir_p=0.6, gain_db=6, mixup_p=0.5, mixup_alpha=0.4)
 REFERENCE = np.arange(2000) % 2 == 0
@@ -34,25 +36,25 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Tau22.open(write_layout(folder / "tau", places=6, clips=1)).load(32_000, folder / "cache", progress=False)
 
 
-class Ear(nn.Module):
-    """A teacher whose logits tell how loud and how bright the clip was that it heard."""
+class LevelModel(nn.Module):
+    """A teacher whose logits are the level and the spectral balance of its input."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.stack([x.mean((1, 2, 3)), x[:, :, :32].mean((1, 2, 3)), x[:, :, 32:].mean((1, 2, 3))], dim=1)
 
 
-def ear(folder: Path) -> TrainedTeacher:
-    return TrainedTeacher("ear", Ear(), preset("cpm23"), folder, digest="ear")
+def level_teacher(folder: Path) -> TrainedTeacher:
+    return TrainedTeacher("level", Network(LevelModel(), preset("cpm23")), folder, digest="level")
 
 
-def test_every_lot_is_drawn_by_its_definition() -> None:
+def test_draws_follow_their_distributions() -> None:
     drawn = Views(ALL, seed=3).draw(0, REFERENCE, microphones=7)
     assert set(drawn) == {"shift", "microphone", "gain_db", "share", "partner"}
     assert (drawn["shift"].min(), drawn["shift"].max()) == (-40, 40)
-    heard = drawn["microphone"]
-    assert (heard[~REFERENCE] == -1).all()
-    assert (heard[REFERENCE] >= 0).mean() == pytest.approx(0.6, abs=0.05)
-    assert set(heard.tolist()) == set(range(-1, 7))
+    microphone = drawn["microphone"]
+    assert (microphone[~REFERENCE] == -1).all()
+    assert (microphone[REFERENCE] >= 0).mean() == pytest.approx(0.6, abs=0.05)
+    assert set(microphone.tolist()) == set(range(-1, 7))
     assert -6 <= drawn["gain_db"].min() < -5.8
     assert 5.8 < drawn["gain_db"].max() <= 6
     assert drawn["gain_db"].std() == pytest.approx(12 / 12**0.5, rel=0.05)
@@ -64,7 +66,7 @@ def test_every_lot_is_drawn_by_its_definition() -> None:
     assert drawn["share"][mixed].mean() == pytest.approx(np.maximum(beta, 1 - beta).mean(), abs=0.03)
 
 
-def test_a_view_follows_from_its_seed_and_number_and_no_step_moves_another() -> None:
+def test_a_view_depends_on_seed_and_number_only_and_steps_are_independent() -> None:
     drawn = Views(ALL, seed=3).draw(5, REFERENCE, 7)
     again = Views(ALL, seed=3).draw(5, REFERENCE, 7)
     assert all(np.array_equal(drawn[name], again[name]) for name in drawn)
@@ -76,12 +78,12 @@ def test_a_view_follows_from_its_seed_and_number_and_no_step_moves_another() -> 
     assert not Views(Augment(), seed=3).draw(5, REFERENCE, 0)
 
 
-def test_views_are_heard_in_turn_or_anew() -> None:
+def test_views_are_cyclic_or_new_per_epoch() -> None:
     assert [Views(ALL, 0, count=3).number(epoch) for epoch in range(5)] == [0, 1, 2, 0, 1]
     assert [Views(ALL, 0).number(epoch) for epoch in range(5)] == [0, 1, 2, 3, 4]
 
 
-def test_rows_of_a_view_are_what_the_network_hears(dataset: Dataset) -> None:
+def test_rows_of_a_view_are_augmented_waveforms(dataset: Dataset) -> None:
     views = Views(ALL, seed=1)
     view = View(dataset.train, views, 2, views.responses(32_000))
     whole = view[:]
@@ -90,35 +92,37 @@ def test_rows_of_a_view_are_what_the_network_hears(dataset: Dataset) -> None:
     np.testing.assert_allclose(view[5:9], whole[5:9], atol=1e-6)
     plain = View(dataset.train, Views(Augment(), 0), 0, None)
     np.testing.assert_array_equal(plain[:], np.array(dataset.train.waveforms, np.float32) / 32768)
-    # A mixed clip is its share of the clip and the rest of its partner, each as it sounds alone.
+    # A mixed clip is the weighted sum of the clip and its partner, each augmented by itself.
     alone = View(dataset.train, replace(views, augment=ALL.model_copy(update={"mixup_p": 0.0})), 2, view.responses)[:]
-    share, partner = view.drawn["share"][:, None], view.drawn["partner"]
+    share, partner = view.draws["share"][:, None], view.draws["partner"]
     np.testing.assert_allclose(whole, share * alone + (1 - share) * alone[partner], atol=1e-6)
 
 
-def test_the_student_is_told_of_the_very_sound_it_hears(dataset: Dataset, tmp_path: Path) -> None:
+def test_soft_targets_belong_to_the_augmented_clips(dataset: Dataset, tmp_path: Path) -> None:
     views = Views(ALL, seed=7, count=2)
-    teacher = ear(tmp_path)
+    teacher = level_teacher(tmp_path)
     targets = teacher.logits(dataset, "train", views)
     assert targets.logits.shape == (len(dataset.train), 2, 3)
     batches = TrainingBatches(dataset.train, views, 32_000, targets)
     rows = [4, 0, 9]
     for epoch in range(3):
-        batches.begin(epoch)
+        batches.set_epoch(epoch)
         batch = batches.__getitems__(rows)
-        heard = batches.view[np.array(rows)]
-        np.testing.assert_allclose(batch["teacher"], predict_logits(teacher.model, teacher.frontend, heard), atol=1e-5)
-        assert torch.equal(batch[PARTNER + "teacher"], batch["teacher"])  # it is said of the mixture
+        augmented = batches.view[np.array(rows)]
+        np.testing.assert_allclose(
+            batch["teacher"], predict_logits(teacher.model, teacher.frontend, augmented), atol=1e-5
+        )
+        assert torch.equal(batch[PARTNER + "teacher"], batch["teacher"])  # for the mixture
     assert np.array_equal(teacher.logits(dataset, "train", views).logits, targets.logits)
 
 
-def test_without_views_a_clip_and_its_partner_have_their_own_answers(dataset: Dataset) -> None:
+def test_without_views_a_clip_and_its_partner_have_their_own_logits(dataset: Dataset) -> None:
     names = tuple(r.filename for r in dataset.train.records)
     logits = np.random.default_rng(0).standard_normal((len(names), 3)).astype(np.float32)
     batches = TrainingBatches(dataset.train, Views(ALL, 0), 32_000, SoftTargets(names, logits))
-    batches.begin(1)
+    batches.set_epoch(1)
     batch = batches.__getitems__([3, 5])
-    partner = batches.view.drawn["partner"][[3, 5]]
+    partner = batches.view.draws["partner"][[3, 5]]
     assert np.array_equal(batch["teacher"], logits[[3, 5]])
     assert np.array_equal(batch[PARTNER + "teacher"], logits[partner])
     assert np.array_equal(batch[PARTNER + "target"], dataset.train.targets[partner])
@@ -127,15 +131,15 @@ def test_without_views_a_clip_and_its_partner_have_their_own_answers(dataset: Da
 @pytest.mark.parametrize(
     "other", [Views(ALL, seed=1, count=2), Views(ALL, seed=0, count=3), Views(Augment(gain_db=3), 0, 2), None]
 )
-def test_answers_of_other_views_are_refused(dataset: Dataset, tmp_path: Path, other: Views | None) -> None:
-    ear(tmp_path).logits(dataset, "train", Views(ALL, seed=0, count=2))
+def test_logits_of_other_views_are_refused(dataset: Dataset, tmp_path: Path, other: Views | None) -> None:
+    level_teacher(tmp_path).logits(dataset, "train", Views(ALL, seed=0, count=2))
     if other is None:  # shifted by one clip: the partners are others
         names = [r.filename for r in dataset.train.records]
         views = Views(ALL, 0, 2)
         assert views.digest(names) != views.digest([*names[1:], names[0]])
         return
     with pytest.raises(TrainingError, match="logits of other views"):
-        ear(tmp_path).logits(dataset, "train", other)
+        level_teacher(tmp_path).logits(dataset, "train", other)
 
 
 def test_teachers_are_averaged_and_fused_view_by_view(
@@ -147,23 +151,30 @@ def test_teachers_are_averaged_and_fused_view_by_view(
     )
     views = views_of(recipe, 0)
     assert views == Views(ALL, 0, 2)
-    teachers = [ear(tmp_path / "a"), replace(ear(tmp_path / "b"), model=nn.Sequential(Ear(), nn.Hardtanh(-0.1, 0.1)))]
-    mean = averaged(teachers, dataset, views).train
+    teachers = [
+        level_teacher(tmp_path / "a"),
+        replace(
+            level_teacher(tmp_path / "b"),
+            network=Network(nn.Sequential(LevelModel(), nn.Hardtanh(-0.1, 0.1)), preset("cpm23")),
+        ),
+    ]
+    mean = averaged(teachers, Run(dataset, tmp_path, 0), views).train
     assert mean.views == views
-    said = [t.logits(dataset, "train", views).logits for t in teachers]
-    np.testing.assert_allclose(mean.logits, (said[0] + said[1]) / 2, atol=1e-6)
-    # Heads that know nothing weigh equally, so that fusing is averaging, view by view.
-    monkeypatch.setattr("tinyscene.training.teachers.fusion.train_z2", lambda *_: LogitsWeigher(2, 3, 4))
+    members = [t.logits(dataset, "train", views).logits for t in teachers]
+    np.testing.assert_allclose(mean.logits, (members[0] + members[1]) / 2, atol=1e-6)
+    # Untrained heads have equal weights, so that fusing is averaging, view by view.
+    monkeypatch.setattr("tinyscene.training.teachers.fusion.train_z2", lambda *_: LogitsHead(2, 3, 4))
     monkeypatch.setattr(
-        "tinyscene.training.teachers.fusion._weights_z1", lambda _, clips: np.full((len(clips), 2, 1), 0.5, np.float32)
+        "tinyscene.training.teachers.fusion._weights_z1",
+        lambda _, waveforms: np.full((len(waveforms), 2, 1), 0.5, np.float32),
     )
-    together = fused(recipe, teachers, dataset, tmp_path, seed=0, resume=False, progress=False)
+    together = fused(recipe, teachers, Run(dataset, tmp_path, 0, progress=False))
     np.testing.assert_allclose(together.train.logits, mean.logits, atol=1e-6)
     assert together.train.views == views
 
 
-def test_copies_answer_no_views() -> None:
+def test_views_and_out_of_fold_targets_exclude_each_other() -> None:
     few = TrainSettings(model="cpm23-8", epochs=1, learning_rate=1e-3)
     fusion = Fusion(listener=few, soft_targets="out_of_fold")
-    with pytest.raises(ValueError, match="answered by the teachers themselves"):
+    with pytest.raises(ValueError, match="need the logits of the teachers"):
         Recipe(**few.model_dump(), name="r", teachers=(few, few), views=2, fusion=fusion)

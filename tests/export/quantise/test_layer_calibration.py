@@ -1,17 +1,20 @@
-"""Calibration: equalised channels, compensated weights, ranges of least error, and what they are worth together."""
+"""Calibration: equalised channels, compensated weights, ranges of least error, and their combined benefit."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.export.tiny import SHAPE, inputs, tiny_net
+from tests.export.tiny import FREE, SHAPE, calibrated, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.equalise import equalise
 from tinyscene.export.quantise.fake_quant import QuantConv, QuantGRN, QuantNet, nearest_scale
 from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.ptq import FOR_TRAINING, Ways, calibrate
+from tinyscene.export.quantise.layer_calibration import LayerCalibration
 from tinyscene.export.quantise.ranges import BEYOND, PLAIN_RANGES, least_error_range, ranges_around_beta, rounded
+from tinyscene.export.quantise.steps import FOLD, INPUT_RANGE, Work, calibrate_with
 from tinyscene.export.quantise.weight_rounding import compensated, covariance
 from tinyscene.training.models.layers import GRN
 
@@ -20,11 +23,11 @@ def _convs(net: QuantNet) -> list[QuantConv]:
     return [m for m in net.modules() if isinstance(m, QuantConv)]
 
 
-def _snr_db(wanted: torch.Tensor, got: torch.Tensor) -> float:
-    return float(10 * torch.log10(wanted.square().sum() / (wanted - got).square().sum()))
+def _sqnr_db(exact: torch.Tensor, quantised: torch.Tensor) -> float:
+    return float(10 * torch.log10(exact.square().sum() / (exact - quantised).square().sum()))
 
 
-def test_equalising_changes_nothing_in_the_function() -> None:
+def test_equalisation_does_not_change_the_function() -> None:
     model = tiny_net()
     net = QuantNet(fold(model, SHAPE))
     x = inputs(6)
@@ -32,8 +35,8 @@ def test_equalising_changes_nothing_in_the_function() -> None:
     equalise(net, x)
     with torch.no_grad():
         assert torch.allclose(net(x), model(x), atol=1e-4)
-        reach = net.activations(x)["stages.s1.b1.block.0.0"].amax(dim=(0, 2, 3))
-    assert float(reach.min()) > 0.9 * float(reach.max())
+        largest = net.activations(x)["stages.s1.b1.block.0.0"].amax(dim=(0, 2, 3))
+    assert float(largest.min()) > 0.9 * float(largest.max())
     assert any(not torch.equal(c.folded()[0], b) for c, b in zip(_convs(net), before, strict=True))
 
 
@@ -57,14 +60,14 @@ def test_compensated_rounding_is_never_worse_than_nearest(index: int) -> None:
         assert float(ours.sum()) < 0.8 * float(theirs.sum())
 
 
-def test_a_range_holds_zero_and_little_more_than_what_was_seen() -> None:
+def test_a_range_contains_zero_and_little_more_than_the_values() -> None:
     low, high = least_error_range(torch.rand(5000) + 1.0)
     assert low == 0.0
     assert 1.9 < high <= 2.0 * BEYOND
     assert least_error_range(torch.zeros(10)) == (0.0, 0.0)
 
 
-def test_a_range_cuts_what_the_error_does_not_count() -> None:
+def test_a_range_clips_values_that_the_error_ignores() -> None:
     values = torch.randn(20000)
 
     def error(low: float, high: float) -> float:
@@ -76,7 +79,7 @@ def test_a_range_cuts_what_the_error_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.3, -0.4, 0.0, 1e-5])
-def test_adding_beta_rounds_nothing_a_second_time(beta: float) -> None:
+def test_adding_beta_needs_no_second_rounding(beta: float) -> None:
     scaled = torch.maximum(torch.randn(5000) * 2, torch.tensor(-beta))
     before, after = ranges_around_beta(scaled, beta)
     kept = rounded(scaled, *before)
@@ -87,13 +90,12 @@ def test_adding_beta_rounds_nothing_a_second_time(beta: float) -> None:
     assert float((rounded(summed, *after) - summed)[inside].abs().max()) <= tolerance
 
 
-def test_every_beta_behind_a_relu_is_a_whole_number_of_steps() -> None:
-    """Else the product is rounded once by itself and once more with beta: 3 dB."""
+def test_every_beta_before_a_relu_is_a_whole_number_of_steps() -> None:
+    """Otherwise the product is rounded twice, alone and with beta: 3 dB."""
     model = tiny_net()
     for grn in (m for m in model.modules() if isinstance(m, GRN)):
         grn.beta.data.fill_(-0.2)
-    net = QuantNet(fold(model, SHAPE))
-    calibrate(net, [inputs(24)])
+    net = calibrated(model, inputs(24))
     whole = 0
     for step in net.folded.steps:
         layer = net.layer_of(step)
@@ -109,8 +111,7 @@ def test_every_beta_behind_a_relu_is_a_whole_number_of_steps() -> None:
 
 
 def test_statistics_have_room_for_a_louder_clip() -> None:
-    net = QuantNet(fold(tiny_net(), SHAPE))
-    calibrate(net, [inputs(24)])
+    net = calibrated(tiny_net(), inputs(24))
     grn = next(m for m in net.modules() if isinstance(m, QuantGRN))
     x = 0.2 + torch.rand(2, 8, 8, 4)
     assert float(grn.ranges["power"].high) > 0
@@ -124,36 +125,36 @@ def test_calibrated_network_follows_the_float_one(grn: bool) -> None:
     full, ranges_only = [], []
     for seed in range(3):  # one small net alone may go either way by a decibel
         model = tiny_net(grn=grn, seed=seed)
-        net, plain = (QuantNet(fold(model, SHAPE)) for _ in range(2))
-        calibrate(net, inputs(192).split(16))
-        calibrate(plain, inputs(192).split(16), ways=FOR_TRAINING)
+        net, free = calibrated(model, inputs(192)), calibrated(model, inputs(192), FREE)
         with torch.no_grad():
-            wanted = model(x)
-            full.append(_snr_db(wanted, net(x)))
-            ranges_only.append(_snr_db(wanted, plain(x)))
+            exact = model(x)
+            full.append(_sqnr_db(exact, net(x)))
+            ranges_only.append(_sqnr_db(exact, free(x)))
     assert min(full) > 9
     assert sum(full) > sum(ranges_only)
 
 
-def test_ways_are_what_they_say() -> None:
+def test_nearest_weights_and_corrected_biases() -> None:
     model, x = tiny_net(), inputs(32)
-    plain, corrected = (QuantNet(fold(model, SHAPE)) for _ in range(2))
-    calibrate(plain, [x], ways=Ways(equalised=False, ranges="extremes", weights="nearest", corrected_bias=False))
-    calibrate(corrected, [x], ways=Ways(equalised=False, ranges="extremes", weights="nearest"))
-    for exact, fixed in zip(_convs(QuantNet(fold(model, SHAPE))), _convs(plain), strict=True):
-        weight, bias = exact.folded()
+    nearest = LayerCalibration("extremes", "nearest", corrected_bias=False)
+    plain, corrected = (
+        calibrated(model, x, (FOLD, INPUT_RANGE, calibrate_with(options)))
+        for options in (nearest, replace(nearest, corrected_bias=True))
+    )
+    for floating, fixed in zip(_convs(QuantNet(fold(model, SHAPE))), _convs(plain), strict=True):
+        weight, bias = floating.folded()
         step = nearest_scale(weight)[:, None, None, None]
         assert float(((fixed.conv.weight - weight) / step).abs().max()) <= 0.5001
         assert torch.equal(fixed.conv.bias, bias)
     with torch.no_grad():
-        wanted = model(x).mean(dim=0)
-        errors = [float((net(x).mean(dim=0) - wanted).abs().max()) for net in (plain, corrected)]
+        mean = model(x).mean(dim=0)
+        errors = [float((net(x).mean(dim=0) - mean).abs().max()) for net in (plain, corrected)]
     assert errors[1] < errors[0]
     codes = torch.cat([values.flatten() for values in corrected.activations(x).values()])
     assert torch.isfinite(codes).all()
 
 
-def test_percentiles_cut_a_lone_outlier() -> None:
+def test_percentiles_clip_a_single_outlier() -> None:
     values = torch.cat([torch.rand(99_999), torch.tensor([1000.0])])
     low, high = PLAIN_RANGES["percentile"](values)
     assert 0.0 <= low < 0.01
@@ -162,35 +163,24 @@ def test_percentiles_cut_a_lone_outlier() -> None:
 
 
 @pytest.mark.parametrize("floor", [-1.402585, -0.3, -8.0])
-def test_the_input_keeps_zero_and_its_floor_exactly(floor: float) -> None:
-    net = QuantNet(fold(tiny_net(), SHAPE))
+def test_the_input_represents_zero_and_its_floor_exactly(floor: float) -> None:
     x = inputs(16).clamp(min=floor)
-    calibrate(net, [x], floor=floor)
+    net = calibrated(tiny_net(), x, floor=floor)
     r = net.range_of(net.folded.input_name)
     marks = torch.tensor([floor, 0.0])
     assert torch.allclose(r(marks), marks, rtol=0, atol=1e-6)
     assert float(r.high) >= float(x.max()) * BEYOND * 0.999
 
 
-def test_weights_are_left_alone_when_training_follows() -> None:
-    net = QuantNet(fold(tiny_net(), SHAPE))
-    calibrate(net, [inputs(8)], ways=FOR_TRAINING)
+def test_weights_do_not_change_before_training() -> None:
+    net = calibrated(tiny_net(), inputs(8), FREE)
     assert all(c.norm is not None and not c.fixed_scale.any() for c in _convs(net))
 
 
-def test_progress_is_told_step_by_step() -> None:
-    told: list[tuple[int, int]] = []
-    net = QuantNet(fold(tiny_net(grn=False), SHAPE))
-    calibrate(net, [inputs(4)], progress=lambda done, total: told.append((done, total)))
-    total = len(net.folded.steps)
-    assert told == [(k, total) for k in range(1, total + 1)]
-
-
-def test_calibration_refuses_nothing_and_nonsense() -> None:
-    net = QuantNet(fold(tiny_net(), SHAPE))
+def test_calibration_refuses_missing_clips_and_values_that_are_not_finite() -> None:
     with pytest.raises(ExportError, match="no clips"):
-        calibrate(net, [])
+        Work(tiny_net(), inputs(2)[:0])
     broken = inputs(2)
     broken[0, 0, 3, 3] = float("nan")
     with pytest.raises(ExportError, match="not finite"):
-        calibrate(net, [broken])
+        Work(tiny_net(), broken)

@@ -1,11 +1,10 @@
-"""A quantised network, its integer graph, and what each of them computes for log-mels."""
+"""A quantised network with its integer graph, and the outputs of both and of the float network for log-mels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -15,27 +14,33 @@ from tinyscene.runtime.engines import NumpyEngine
 from tinyscene.runtime.graph import OUTPUT_NAME, Graph
 from tinyscene.training.models.checkpoint import LoadedModel
 
-from .constant_channels import Pruned, drop_constant_channels
+from .constant_channels import Pruned
 from .fake_quant import QuantNet
-from .lower import lower
+from .steps import Work
+
+BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Export:
-    """A quantised network and everything that describes it. ``pruned`` says what left the lowered graph."""
+class QuantisedModel:
+    """A quantised network: the float ``source``, the fake-quantised ``net``, and the integer graph.
+
+    ``pruned`` has the graph and the channels that were removed from it.
+    """
 
     source: LoadedModel
     net: QuantNet
     pruned: Pruned
 
+    @classmethod
+    def of(cls, source: LoadedModel, work: Work) -> QuantisedModel:
+        """The result of all steps of a method."""
+        assert work.pruned is not None, "the step 'remove constant channels' has not run"
+        return cls(source, work.folded, work.pruned)
+
     @property
     def graph(self) -> Graph:
         return self.pruned.graph
-
-
-def quantised(source: LoadedModel, net: QuantNet, name: str) -> Export:
-    """Lower a calibrated or trained network and drop its constant channels."""
-    return Export(source, net, drop_constant_channels(lower(net, name=name, labels=source.labels)))
 
 
 def network_input(graph: Graph, log_mels: F32) -> I8:
@@ -52,25 +57,26 @@ def int8_logits(graph: Graph, log_mels: F32) -> F32:
 @torch.no_grad()
 def float_logits(model: nn.Module, log_mels: F32) -> F32:
     """Logits float32 (n, classes) of the float network in evaluation mode."""
-    parts = [model.eval()(torch.from_numpy(log_mels[at : at + 16])[:, None]) for at in range(0, len(log_mels), 16)]
+    model.eval()
+    parts = [model(torch.from_numpy(log_mels[at : at + BATCH])[:, None]) for at in range(0, len(log_mels), BATCH)]
     logits: F32 = torch.cat(parts).float().numpy()
     return logits
 
 
 @torch.no_grad()
-def float_activations(export: Export, log_mels: F32) -> dict[str, np.ndarray]:
-    """What every range sees when nothing is rounded: float32 NHWC (n, ...) by tensor name of the graph.
+def float_activations(model: QuantisedModel, log_mels: F32) -> dict[str, F32]:
+    """The input of every range without rounding: float32 NHWC (n, ...) by tensor name of the graph.
 
-    Of the quantised network's own weights, which calibration or training may have moved away from the float ones.
+    Computed with the quantised network's own weights, which calibration or training may have changed.
     """
-    net = export.net
-    seen: dict[str, np.ndarray] = {}
+    net, kept = model.net, model.pruned.kept
+    activations: dict[str, F32] = {}
 
-    def watch(name: str) -> Callable[..., None]:
-        return lambda _, inputs, __: seen.__setitem__(name, _nhwc(inputs[0]))
+    def record(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        return lambda _, inputs, __: activations.__setitem__(name, _nhwc(inputs[0]))
 
     names = {r: OUTPUT_NAME if r.name == net.folded.output_name else r.name for r in net.all_ranges()}
-    hooks = [r.register_forward_hook(watch(name)) for r, name in names.items()]
+    hooks = [r.register_forward_hook(record(name)) for r, name in names.items()]
     net.eval()
     net.round(False)
     try:
@@ -79,9 +85,9 @@ def float_activations(export: Export, log_mels: F32) -> dict[str, np.ndarray]:
         net.round(True)
         for hook in hooks:
             hook.remove()
-    return {name: x[..., export.pruned.kept[name]] if name in export.pruned.kept else x for name, x in seen.items()}
+    return {name: x[..., kept[name]] if name in kept else x for name, x in activations.items()}
 
 
-def _nhwc(x: torch.Tensor) -> np.ndarray:
-    array = x.detach().cpu().float().numpy()
+def _nhwc(x: torch.Tensor) -> F32:
+    array: F32 = x.detach().cpu().float().numpy()
     return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array

@@ -1,4 +1,4 @@
-"""Each augmentation against its definition, and all of them against their seed."""
+"""Each augmentation step by its definition, and reproducibility by seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from tinyscene.runtime.spec import preset
 from tinyscene.training.data.microphones import measured_responses
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.fit.augment import (
+from tinyscene.training.recipe import Augment
+from tinyscene.training.transforms.augment import (
     augment_spectrograms,
     change_gain,
     convolve_impulse_responses,
@@ -23,8 +24,7 @@ from tinyscene.training.fit.augment import (
     mask_frequencies,
     roll_time,
 )
-from tinyscene.training.fit.log_mel import TorchLogMel
-from tinyscene.training.recipe import Augment
+from tinyscene.training.transforms.log_mel import TorchLogMel
 
 
 def random(seed: int = 0) -> torch.Generator:
@@ -38,7 +38,7 @@ def test_roll_rotates_each_clip_by_its_own_shift() -> None:
         assert torch.equal(row, torch.roll(x[0], shift))
 
 
-def test_each_clip_is_heard_through_its_microphone() -> None:
+def test_each_clip_is_convolved_with_its_response() -> None:
     x = torch.from_numpy(np.random.default_rng(1).standard_normal((40, 300))).float()
     responses = torch.tensor([[0.0, 1.0, 0.5], [2.0, 0.0, -1.0]])
     which = torch.arange(40) % 3 - 1
@@ -49,7 +49,7 @@ def test_each_clip_is_heard_through_its_microphone() -> None:
     assert convolve_impulse_responses(x, responses, torch.full((40,), -1)) is x
 
 
-def test_mixstyle_moves_statistics_between_clips_and_keeps_their_pattern() -> None:
+def test_mixstyle_mixes_statistics_and_keeps_patterns() -> None:
     x = torch.randn(6, 1, 8, 20, generator=random(3)) * torch.arange(1.0, 7.0)[:, None, None, None]
     y = freq_mixstyle(x, 1.0, 0.3, random())
 
@@ -105,7 +105,7 @@ def test_gain_is_in_decibels_and_one_per_clip() -> None:
     torch.testing.assert_close(louder, x * torch.tensor([[1.0], [10.0], [0.50119]]))
 
 
-def test_filter_is_a_gain_over_frequency_alone_within_its_bounds() -> None:
+def test_filter_is_a_bounded_gain_over_frequency() -> None:
     spec = preset("cpm23")
     x = torch.randn(300, 1, 64, 9, generator=random(2))
     generator = random()
@@ -122,7 +122,7 @@ def test_filter_is_a_gain_over_frequency_alone_within_its_bounds() -> None:
     assert len(bends) > 1
 
 
-def test_filter_is_what_the_same_gain_on_the_waveform_would_be() -> None:
+def test_filter_equals_the_same_gain_on_the_waveform() -> None:
     """All corners at one level are a change of volume."""
     spec = preset("cpm23")
     samples = 0.1 * torch.randn(2, spec.clip_samples, generator=random(4))

@@ -1,40 +1,39 @@
-"""What training clips go through, in whole batches, each step with its own definition.
+"""Augmentation of training clips, a batch at a time.
 
-Waveform steps take float32 (batch, samples) and lots drawn by ``tinyscene.training.distillation.views``; spectrogram
-steps take float32 (batch, 1, n_mels, n_frames) and a seeded generator. Mixing two clips alone concerns the labels too:
-the loss is mixed likewise.
+Waveform steps take float32 (batch, samples) and the draws of :mod:`tinyscene.training.transforms.views`; spectrogram
+steps take float32 (batch, 1, n_mels, n_frames) and a seeded generator. Only the mixing of two clips affects the labels:
+the training step mixes their losses in the same proportion.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tinyscene.runtime.arrays import INT16_FULL_SCALE
+from tinyscene.runtime.arrays import F64, INT16_FULL_SCALE
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..recipe import Augment
 
-PARTNER = "partner_"  # before the names of what belongs to the clip that is mixed in
+PARTNER = "partner_"  # prefix of the batch keys of the clip that is mixed in
 FILTER_BANDS = (3, 6)  # corners of a random filter, both ends included
 
 
 def change_gain(samples: Tensor, decibels: Tensor) -> Tensor:
-    """Each clip at its own level; ``decibels`` is (batch,)."""
+    """Apply a gain per clip; ``decibels`` is (batch,)."""
     return samples * (10 ** (decibels[:, None] / 20))
 
 
 def roll_time(samples: Tensor, shift: Tensor) -> Tensor:
-    """Each clip rotated in time by its own whole number of samples, int64 (batch,)."""
+    """Rotate each clip in time by its own number of samples, int64 (batch,)."""
     length = samples.shape[1]
     index = (torch.arange(length, device=samples.device)[None] - shift[:, None]) % length
     return samples.gather(1, index)
 
 
 def convolve_impulse_responses(samples: Tensor, responses: Tensor, which: Tensor) -> Tensor:
-    """Each clip through the row ``which``, int64 (batch,), of ``responses``; -1 leaves it as it is.
+    """Convolve each clip with the row ``which``, int64 (batch,), of ``responses``; -1 leaves it unchanged.
 
     ``responses`` is float32 (count, taps); the result keeps the length of the clip and the causal part only.
     """
@@ -50,7 +49,7 @@ def convolve_impulse_responses(samples: Tensor, responses: Tensor, which: Tensor
 
 
 def freq_mixstyle(x: Tensor, probability: float, alpha: float, generator: torch.Generator) -> Tensor:
-    """Freq-MixStyle: one coin per batch; mean and deviation per frequency bin mixed with those of another clip.
+    """Freq-MixStyle: mix mean and deviation per frequency bin with those of another clip; one draw per batch decides.
 
     Statistics are over (channel, time); the mixing weight is Beta(alpha, alpha) per clip. Source: Kim et al.,
     "Domain generalization on efficient acoustic scene classification using residual normalization" (DCASE 2021).
@@ -68,7 +67,7 @@ def freq_mixstyle(x: Tensor, probability: float, alpha: float, generator: torch.
 
 
 def mask_frequencies(x: Tensor, max_bins: int, generator: torch.Generator) -> Tensor:
-    """In each clip a random run of up to ``max_bins`` mel bands is replaced by the clip's mean."""
+    """Replace a random run of up to ``max_bins`` mel bands of each clip by the clip's mean."""
     batch, _, n_mels, _ = x.shape
     width = torch.randint(0, min(max_bins, n_mels) + 1, (batch, 1), generator=generator)
     first = (torch.rand(batch, 1, generator=generator) * (n_mels - width + 1)).long()
@@ -78,12 +77,12 @@ def mask_frequencies(x: Tensor, max_bins: int, generator: torch.Generator) -> Te
 
 
 def mask_frames(x: Tensor, max_frames: int, generator: torch.Generator) -> Tensor:
-    """In each clip a random run of up to ``max_frames`` frames is replaced by the clip's mean."""
+    """Replace a random run of up to ``max_frames`` frames of each clip by the clip's mean."""
     return mask_frequencies(x.transpose(2, 3), max_frames, generator).transpose(2, 3)
 
 
 def filter_bands(x: Tensor, max_db: float, norm_std: float, generator: torch.Generator) -> Tensor:
-    """FilterAugment, linear: a gain over frequency drawn for each clip, straight in decibels between random corners.
+    """FilterAugment, linear: a random gain per clip, piecewise linear over frequency, in decibels at random corners.
 
     The gain at each corner is uniform in [-max_db, max_db]; ``norm_std`` is the front end's divisor of ln(power).
     Source: Nam et al., "FilterAugment: an acoustic environmental data augmentation method" (2022).
@@ -99,7 +98,8 @@ def filter_bands(x: Tensor, max_db: float, norm_std: float, generator: torch.Gen
     left_db, right_db = decibels.gather(1, right - 1), decibels.gather(1, right)
     share = (band - left_at) / (right_at - left_at).clamp(min=1e-6)
     gain = (left_db + share * (right_db - left_db)) * (np.log(10) / 10 / norm_std)
-    return x + gain.to(x.device)[:, None, :, None]
+    filtered: Tensor = x + gain.to(x.device)[:, None, :, None]
+    return filtered
 
 
 def jittered_f_max(spec: FrontendSpec, jitter_hz: int, generator: torch.Generator) -> float:
@@ -109,18 +109,18 @@ def jittered_f_max(spec: FrontendSpec, jitter_hz: int, generator: torch.Generato
 
 
 def augment_waveforms(batch: dict[str, Tensor], responses: Tensor | None) -> Tensor:
-    """Clips as a view has them, float32 (batch, samples): rolled, through a microphone, at a level, mixed.
+    """Apply the draws of a view: roll, microphone, gain, mixing. Returns float32 (batch, samples).
 
-    ``batch`` is of :meth:`tinyscene.training.distillation.views.View.batch`; steps it has no lots for are left out.
+    ``batch`` comes from :meth:`tinyscene.training.transforms.views.View.batch`; steps without draws are skipped.
     """
-    samples = _alone(batch, "", responses)
+    samples = _unmixed(batch, "", responses)
     if "share" not in batch:
         return samples
     share = batch["share"][:, None]
-    return share * samples + (1 - share) * _alone(batch, PARTNER, responses)
+    return share * samples + (1 - share) * _unmixed(batch, PARTNER, responses)
 
 
-def _alone(batch: dict[str, Tensor], prefix: str, responses: Tensor | None) -> Tensor:
+def _unmixed(batch: dict[str, Tensor], prefix: str, responses: Tensor | None) -> Tensor:
     samples = batch[prefix + "waveform"].float() / INT16_FULL_SCALE
     if prefix + "shift" in batch:
         samples = roll_time(samples, batch[prefix + "shift"])
@@ -132,7 +132,7 @@ def _alone(batch: dict[str, Tensor], prefix: str, responses: Tensor | None) -> T
 
 
 def augment_spectrograms(x: Tensor, settings: Augment, norm_std: float, generator: torch.Generator) -> Tensor:
-    """Freq-MixStyle, the random filter, then the masks over frequency and time."""
+    """Apply Freq-MixStyle, the random filter, then the masks over frequency and time."""
     if settings.mixstyle_p:
         x = freq_mixstyle(x, settings.mixstyle_p, settings.mixstyle_alpha, generator)
     if settings.filter_db:
@@ -147,5 +147,5 @@ def augment_spectrograms(x: Tensor, settings: Augment, norm_std: float, generato
 def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
     """Beta(alpha, alpha) samples; torch's own sampler takes no generator."""
     seed = int(torch.randint(2**31, (1,), generator=generator))
-    samples: npt.NDArray[np.float64] = np.random.default_rng(seed).beta(alpha, alpha, size=count)
+    samples: F64 = np.random.default_rng(seed).beta(alpha, alpha, size=count)
     return torch.from_numpy(samples)

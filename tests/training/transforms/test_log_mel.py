@@ -1,4 +1,4 @@
-"""Log-mel in torch against the NumPy definition."""
+"""Log-mel in PyTorch equals the NumPy definition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.spec import PRESETS, preset
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.fit.log_mel import TorchLogMel
+from tinyscene.training.transforms.log_mel import TorchLogMel
 
 
 def noise(clips: int, samples: int = 32_000) -> np.ndarray:
@@ -34,7 +34,7 @@ def test_equals_published_log_mel(shared_data: Path) -> None:
         np.testing.assert_allclose(ours[:, 0].numpy(), golden["log_mel"], atol=1e-4)
 
 
-def test_a_moved_upper_edge_is_that_of_the_other_front_end() -> None:
+def test_another_upper_edge_equals_that_front_end() -> None:
     spec, samples = preset("cpm23"), noise(2)
     log_mel = TorchLogMel(spec)
     before = log_mel(torch.from_numpy(samples))
@@ -44,8 +44,8 @@ def test_a_moved_upper_edge_is_that_of_the_other_front_end() -> None:
     assert torch.equal(before, log_mel(torch.from_numpy(samples)))
 
 
-def test_what_is_refused() -> None:
+def test_refusals() -> None:
     log_mel = TorchLogMel(preset("cpm23"))
     for samples in (torch.zeros(32_000), torch.zeros(2, 100)):
-        with pytest.raises(TrainingError, match="batch of audio"):
+        with pytest.raises(TrainingError, match="batch of waveforms"):
             log_mel(samples)

@@ -1,0 +1,65 @@
+"""``tinyscene inspect``: a model layer by layer, as a table, a JSON document or a picture.
+
+Any model that ``tinyscene check`` takes. Exit code 2 for a file that cannot be read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinyscene.firmware_harness.build.targets import TARGETS, target_named
+from tinyscene.firmware_harness.commands.options import ShippedCalls
+from tinyscene.runtime.options import AsJson, Quiet, in_a_folder, one_of
+from tinyscene.runtime.terminal import waiting
+
+CPUS = ("c99", "dsp", "mve")
+DEFAULT_CPU = "dsp"
+
+
+def inspect(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A bundle folder, .tflite, .onnx or a checkpoint.", show_default=False),
+    ],
+    cpu: Annotated[
+        str | None,
+        typer.Option(metavar="KERNELS", help="c99, dsp (default) or mve.", autocompletion=one_of(CPUS)),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The kernels of this target instead.", autocompletion=one_of(TARGETS)),
+    ] = None,
+    optimise: ShippedCalls = "speed",
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a picture of the network.", callback=in_a_folder)
+    ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Show every column.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model layer by layer: shapes, scales, bytes, MACs and firmware kernels."""
+    from tinyscene.runtime.files import write_file
+
+    from ..errors import ExportError
+    from ..inspect.read import inspect_model
+
+    if cpu is not None and target is not None:
+        raise ExportError("inspect", "one way to choose kernels", expected="--cpu or --target", got="both")
+    kernels = target_named(target).cpu if target is not None else cpu or DEFAULT_CPU
+    with waiting(f"reading {model.name}"):
+        inspection = inspect_model(model, kernels, optimise)
+    if svg is not None:
+        from ..inspect.drawing import to_svg
+
+        write_file(svg, to_svg(inspection).encode())
+    if as_json:
+        typer.echo(inspection.to_json(), nl=False)
+        return
+    from ..inspect.table import print_inspection
+
+    print_inspection(inspection, wide=wide)
+    if svg is not None and not quiet:
+        typer.echo(f"picture     {svg}")

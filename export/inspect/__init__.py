@@ -1,0 +1,1 @@
+"""Models layer by layer: one typed record of any model file, its table and its picture."""

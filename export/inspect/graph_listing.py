@@ -1,0 +1,105 @@
+"""An integer graph node by node, with the call that runs each node in firmware.
+
+Costs come from the counting rules of :mod:`tinyscene.runtime.cost`, calls from the schedule that the firmware is
+emitted from; nothing is computed a second way. A graph that the firmware refuses is listed without calls.
+"""
+
+from __future__ import annotations
+
+from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
+from tinyscene.firmware_harness.emit.records import Layer as CLayer
+from tinyscene.firmware_harness.emit.schedule import Optimise, plan_calls, schedule
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.runtime import ops
+from tinyscene.runtime.cost import Layer, graph_layers
+from tinyscene.runtime.graph import Graph, Node, Tensor
+from tinyscene.runtime.plan import plan
+
+from .records import Firmware, KernelCall, Listing, NodeRow, TensorRow, costs_of, weight_scales
+
+PORTABLE_HEADER = CLayer("", "", {}).header
+
+
+def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Listing:
+    """The nodes of a checked graph.
+
+    Args:
+        cpu: kernel set, as ``tinyscene firmware export --cpu`` names it.
+        optimise: how nodes are combined into calls.
+
+    Raises:
+        TinysceneError: unknown kernel set, or an op without a row in the cost table.
+    """
+    kernels = kernel_set_named(cpu)
+    calls: dict[int, KernelCall] = {}
+    firmware: Firmware | None = None
+    notes: tuple[str, ...] = ()
+    try:
+        scheduled = schedule(graph, kernels, optimise)
+    except FirmwareError as problem:
+        notes = (f"no firmware: {problem}",)
+    else:
+        for call in scheduled:
+            row = KernelCall(
+                call.layer.kernel, call.nodes.start + 1, call.nodes.stop, call.layer.header == PORTABLE_HEADER
+            )
+            calls |= dict.fromkeys(call.nodes, row)
+        portable = sum(call.layer.header == PORTABLE_HEADER for call in scheduled)
+        arena_bytes = plan_calls(graph, scheduled).arena_bytes
+        firmware = Firmware(cpu, optimise, len(scheduled), portable, arena_bytes)
+    layers = zip(graph.nodes, graph_layers(graph), strict=True)
+    return Listing(
+        source=source,
+        inputs=(tensor_row(graph.tensors[graph.input]),),
+        outputs=(tensor_row(graph.tensors[graph.output]),),
+        nodes=tuple(_row(graph, at, node, layer, calls.get(at)) for at, (node, layer) in enumerate(layers)),
+        arena_bytes=plan(graph).arena_bytes,
+        firmware=firmware,
+        labels=graph.labels,
+        notes=notes,
+    )
+
+
+def tensor_row(tensor: Tensor) -> TensorRow:
+    """An activation of the graph; its name, shape and quantisation."""
+    return TensorRow(tensor.name, tensor.shape, tensor.dtype, tensor.quant.scale[0], tensor.quant.zero_point)
+
+
+def _row(graph: Graph, at: int, node: Node, layer: Layer, call: KernelCall | None) -> NodeRow:
+    op, ins = node.op, graph.ins(node)
+    window, stride = None, None
+    if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D):
+        window, stride = (ins[1].shape[1], ins[1].shape[2]), op.stride
+    elif isinstance(op, ops.Pool2D):
+        window, stride = op.kernel, op.stride
+    return NodeRow(
+        at + 1,
+        node.name,
+        layer.op,
+        tuple(dict.fromkeys(tensor.name for tensor in ins if tensor.data is None)),
+        (tensor_row(graph.out(node)),),
+        window,
+        stride,
+        _detail(op, node),
+        weight_scales(ins[1].quant.scale) if ops.has_weight(op) else None,
+        **vars(costs_of(lambda: layer)),
+        call=call,
+    )
+
+
+def _detail(op: ops.Op, node: Node) -> str:
+    """What distinguishes two operations of one op: the activation function, the axis, the function of a table."""
+    parts: list[str] = []
+    if isinstance(op, ops.Mul) and node.inputs[0] == node.inputs[1]:
+        parts.append("square")
+    elif isinstance(op, ops.Mean):
+        parts.append(f"over {op.over}")
+    elif isinstance(op, ops.Pool2D):
+        parts.append(op.kind)
+    elif isinstance(op, ops.Lookup):
+        parts.append(op.function)
+    elif isinstance(op, ops.Concat):
+        parts.append(f"axis {op.axis}")
+    if ops.has_relu(op):
+        parts.append("relu")
+    return " ".join(parts)

@@ -1,0 +1,69 @@
+"""Reads any model that tinyscene takes, as one record: bundle folder, TFLite, ONNX, checkpoint.
+
+Refuses what is none of these, and what the reader of its kind refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tinyscene.firmware_harness.emit.schedule import Optimise
+
+from ..check.count import EXPECTED
+from ..errors import ExportError
+from .records import Inspection, Listing
+
+
+def inspect_model(path: Path, cpu: str = "dsp", optimise: Optimise = "speed") -> Inspection:
+    """The model behind a path.
+
+    Args:
+        cpu: kernel set for the calls of an integer graph: ``c99``, ``dsp`` or ``mve``.
+        optimise: how its nodes are combined into calls.
+
+    Raises:
+        TinysceneError: missing, of another kind, damaged; unknown kernel set.
+    """
+    if path.is_dir():
+        return _bundle(path, cpu, optimise).record(str(path))
+    readers: dict[str, Callable[[], Listing]] = {
+        ".tflite": lambda: _tflite(path, cpu, optimise),
+        ".onnx": lambda: _onnx(path),
+        **dict.fromkeys((".ckpt", ".pt", ".pth"), lambda: _checkpoint(path)),
+    }
+    reader = readers.get(path.suffix.lower())
+    if not path.is_file() or reader is None:
+        what = "not a kind of model that can be read" if path.exists() else "no such file or folder"
+        raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
+    return reader().record(str(path))
+
+
+def _bundle(path: Path, cpu: str, optimise: Optimise) -> Listing:
+    from tinyscene.runtime.bundle import read_bundle
+
+    from .checkpoint_listing import front_end_row
+    from .graph_listing import graph_listing
+
+    bundle = read_bundle(path)
+    listing = graph_listing(bundle.graph, "bundle, integer graph", cpu, optimise)
+    return replace(listing, labels=bundle.labels, front_end=front_end_row(bundle.frontend))
+
+
+def _tflite(path: Path, cpu: str, optimise: Optimise) -> Listing:
+    from .tflite_listing import tflite_listing
+
+    return tflite_listing(path, cpu, optimise)
+
+
+def _onnx(path: Path) -> Listing:
+    from .onnx_listing import onnx_listing
+
+    return onnx_listing(path)
+
+
+def _checkpoint(path: Path) -> Listing:
+    from .checkpoint_listing import checkpoint_listing
+
+    return checkpoint_listing(path)

@@ -1,0 +1,136 @@
+"""A TFLite file: as the integer graph where it becomes one, otherwise operator by operator as the file has them.
+
+A file that is not an integer graph keeps its own operators, types and scales, and the reason is a note. Operators that
+no counting rule covers are listed without MACs. Refuses files that do not parse or that hold several graphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tinyscene.firmware_harness.emit.schedule import Optimise
+from tinyscene.runtime.cost import count
+
+from ..check.count_tflite import TfliteLayers, tflite_layers
+from ..errors import ExportError, unreadable
+from ..formats.tflite_file import DAMAGE, Operator
+from ..formats.tflite_read import from_tflite
+from .graph_listing import graph_listing
+from .records import RULE, Listing, NodeRow, TensorRow, costs_of, finite, weight_scales
+
+_ACTIVATIONS = {code: name.lower() for name, code in vars(schema.ActivationFunctionType).items() if name[0] != "_"}
+_WITH_WEIGHT = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+
+
+def tflite_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
+    """The operations of a file.
+
+    Raises:
+        TinysceneError: unreadable, or several graphs.
+    """
+    data = path.read_bytes()
+    try:
+        graph = from_tflite(data, where=str(path), name=path.stem)
+    except ExportError as problem:
+        return _operators(data, path, problem)
+    listing = graph_listing(graph, "int8 TFLite file, as an integer graph", cpu, optimise)
+    note = _differing_count(data, path, sum(node.macs or 0 for node in listing.nodes))
+    return replace(listing, notes=(*listing.notes, *note))
+
+
+def _differing_count(data: bytes, path: Path, graph_macs: int) -> tuple[str, ...]:
+    """A note where operators were replaced by others of a different cost."""
+    try:
+        file_macs = count(tflite_layers(data, path), RULE, source="").macs
+    except ExportError as problem:
+        return (f"the operators of the file are not counted: {problem}",)
+    if file_macs == graph_macs:
+        return ()
+    return (f"the file's own operators have {file_macs:,} MACs; the graph replaces some by others of the op set",)
+
+
+def _operators(data: bytes, path: Path, reason: ExportError) -> Listing:
+    file = TfliteLayers(data, str(path))
+    try:
+        nodes = [op for op in file.operators if op.outputs and not _unpacks(file, op)]
+        types = {file.type(op.output) for op in nodes}
+        kind = "float TFLite file" if types <= {"float32", "int32", "int64", "bool"} else "TFLite file"
+        ends = [tuple(_tensor(file, int(i)) for i in side) for side in (file.graph.inputs, file.graph.outputs)]
+        rows = tuple(_row(file, number, op) for number, op in enumerate(nodes, start=1))
+    except DAMAGE as problem:
+        raise unreadable(str(path), "TFLite", len(data), problem) from problem
+    note = "not an integer graph" if kind.startswith("float") else f"not an integer graph: {_reason(reason, path)}"
+    return Listing(f"{kind}, operator by operator", ends[0], ends[1], rows, notes=(note,))
+
+
+def _reason(problem: ExportError, path: Path) -> str:
+    """Why the file does not become a graph, without its name and without advice, which is for other commands."""
+    where = problem.where.removeprefix(str(path)).strip(", ")
+    return " ".join(
+        f"{where}{': ' if where else ''}{problem.what}{f'; got {problem.got}' if problem.got else ''}".split()
+    )
+
+
+def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:
+    costs = costs_of(lambda: file.layer(operator))
+    window, stride = _window(file, operator)
+    weight = operator.inputs[1] if operator.kind in _WITH_WEIGHT and len(operator.inputs) > 1 else -1
+    scales = file.scales(weight) if weight >= 0 else None
+    return NodeRow(
+        number,
+        file.names[operator.output],
+        operator.kind,
+        tuple(dict.fromkeys(file.names[i] for i in operator.inputs if i >= 0 and not _is_constant(file, i))),
+        tuple(_tensor(file, i) for i in operator.outputs),
+        window,
+        stride,
+        _activation(operator),
+        None if scales is None else weight_scales(scales.tolist()),
+        **vars(costs),
+    )
+
+
+def _tensor(file: TfliteLayers, index: int) -> TensorRow:
+    scales = file.scales(index)
+    scale = finite(float(scales[0])) if scales is not None and len(scales) == 1 else None
+    zero_points = file.graph.tensors[index].quantization.zeroPoint if scale is not None else None
+    zero_point = int(np.ravel(zero_points)[0]) if zero_points is not None and len(zero_points) else None
+    return TensorRow(file.names[index], file.shape(index), file.type(index), scale, zero_point)
+
+
+def _is_constant(file: TfliteLayers, index: int) -> bool:
+    """Whether the tensor is stored, as it is or packed as float16."""
+    if _stored(file, index):
+        return True
+    return any(_unpacks(file, op) for op in file.operators if index in op.outputs)
+
+
+def _stored(file: TfliteLayers, index: int) -> bool:
+    data = file.model.buffers[file.graph.tensors[index].buffer].data
+    return data is not None and len(data) > 0
+
+
+def _unpacks(file: TfliteLayers, operator: Operator) -> bool:
+    """Whether it only makes float32 of a constant, which is no layer of the network."""
+    return operator.kind == "DEQUANTIZE" and _stored(file, operator.inputs[0])
+
+
+def _window(file: TfliteLayers, operator: Operator) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """Window and stride of convolutions and pools."""
+    options = operator.options
+    if not hasattr(options, "strideH"):
+        return None, None
+    stride = int(options.strideH), int(options.strideW)
+    if hasattr(options, "filterHeight"):
+        return (int(options.filterHeight), int(options.filterWidth)), stride
+    shape = file.shape(operator.inputs[1]) if len(operator.inputs) > 1 else ()
+    return ((shape[1], shape[2]) if len(shape) == 4 else None), stride
+
+
+def _activation(operator: Operator) -> str:
+    name = _ACTIVATIONS.get(getattr(operator.options, "fusedActivationFunction", 0), "none")
+    return "" if name == "none" else name

@@ -1,0 +1,94 @@
+"""Cached Python environments for packages that cannot share ours: tflite-runtime and TensorFlow.
+
+The last release of tflite-runtime needs Python 3.11 and NumPy 1, so its environment is created on first use. TensorFlow
+is two gigabytes: it is taken from the extra ``tensorflow``, or from the cache after
+``python -m tinyscene.export.targets.environments tensorflow``. What cannot be installed is an ExportError with the
+command to run by hand.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, environment_folder
+
+from ..errors import ExportError
+from .subprocesses import Failure, run_program
+
+PACKAGES = {
+    "tflite_runtime": ("tflite-runtime==2.14.0", "numpy<2"),
+    "tensorflow": ("tensorflow==2.21.0",),
+}
+
+
+def is_available(module: str) -> bool:
+    """Whether ``module`` can be used without creating an environment first."""
+    own = module == "tensorflow" and importlib.util.find_spec(module) is not None
+    return own or (_folder(module) / ENVIRONMENT_COMPLETE).exists()
+
+
+def tensorflow_python() -> Path:
+    """This Python if it has TensorFlow, otherwise that of the cached environment.
+
+    Raises:
+        ExportError: neither has it.
+    """
+    if importlib.util.find_spec("tensorflow") is not None:
+        return Path(sys.executable)
+    if not is_available("tensorflow"):
+        raise ExportError(
+            "TensorFlow",
+            "is not installed",
+            next_step="python -m tinyscene.export.targets.environments tensorflow (2 GB in the cache)",
+            missing=True,
+        )
+    return _folder("tensorflow") / "bin" / "python"
+
+
+def tflite_runtime_python() -> Path:
+    """A cached Python 3.11 with tflite-runtime; created on first use.
+
+    Raises:
+        ExportError: Python 3.11 is missing, or the packages cannot be installed.
+    """
+    base = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which("python3.11")
+    if base is None:
+        raise ExportError(
+            "tflite-runtime", "has no release for this Python", next_step="install python3.11", missing=True
+        )
+    return environment("tflite_runtime", base)
+
+
+def environment(module: str, base: str = sys.executable) -> Path:
+    """The Python of the cached environment for ``module``, created with the Python ``base`` if it is missing.
+
+    Raises:
+        ExportError: it cannot be created; the message has the commands to create it by hand.
+    """
+    folder, packages = _folder(module), PACKAGES[module]
+    python = folder / "bin" / "python"
+    if (folder / ENVIRONMENT_COMPLETE).exists():
+        return python
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    by_hand = f"{base} -m venv {folder} && {python} -m pip install {' '.join(packages)}"
+    failure = Failure(module, "its environment cannot be created", next_step=by_hand, missing=True)
+    run_program([base, "-m", "venv", "--clear", str(folder)], failure)
+    run_program([str(python), "-m", "pip", "install", "--quiet", *packages], failure)
+    (folder / ENVIRONMENT_COMPLETE).touch()
+    return python
+
+
+def _folder(module: str) -> Path:
+    return environment_folder(PACKAGES[module][0])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in PACKAGES:
+        sys.exit(f"usage: python -m tinyscene.export.targets.environments {' | '.join(PACKAGES)}")
+    try:
+        print(environment(sys.argv[1]))
+    except ExportError as problem:
+        sys.exit(str(problem))

@@ -1,0 +1,83 @@
+"""Options that the training commands share, and the run that they open.
+
+:func:`open_run` refuses a run folder that is not empty unless the run is resumed, and data sets with faults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinyscene.runtime.options import some_of
+
+from ..fit.loggers import SERVICES, log_to
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+    from ..run import Run
+
+
+def named_recipes(incomplete: str) -> list[str]:
+    """Shell completion of recipe names."""
+    names = [path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml")]
+    return [name for name in sorted(names) if name.startswith(incomplete)]
+
+
+def _recipes_and_subcommands(incomplete: str) -> list[str]:
+    subcommands = [name for name in ("compare", "devices") if name.startswith(incomplete)]
+    return [*subcommands, *named_recipes(incomplete)]
+
+
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="Name of a recipe or CP-Mobile size, or a YAML file.",
+        autocompletion=_recipes_and_subcommands,
+    ),
+]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder in TAU22 layout.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed; by default that of the recipe.")]
+Subset = Annotated[int, typer.Option(metavar="PERCENT", help="Share of the training clips: 100, or N of splitN.csv.")]
+Log = Annotated[
+    str,
+    typer.Option(metavar="NAMES", help="Also log to wandb, mlflow.", callback=log_to, autocompletion=some_of(SERVICES)),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What to train, on which data, and where."""
+
+    recipe: RecipeName
+    data: Data
+    out: Out
+    subset: Subset = 100
+    resume: Resume = False
+
+
+def open_run(options: RunOptions, seed: int | None) -> tuple[Recipe, Run]:
+    """The recipe, and the run with decoded data; ``seed`` replaces the recipe's.
+
+    Raises TrainingError: the recipe or data have faults, or the run folder is not empty and not resumed.
+    """
+    from tinyscene.runtime.spec import preset
+
+    from ..data.caches import CLIPS
+    from ..data.tau22 import Tau22
+    from ..errors import TrainingError
+    from ..fit.processes import is_first
+    from ..recipe import load_recipe
+    from ..run import Run
+
+    recipe, out = load_recipe(options.recipe), options.out
+    opened = Tau22.open(options.data, options.subset, out if options.resume else None)
+    if is_first() and out.exists() and any(out.iterdir()) and not options.resume:
+        raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")
+    dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
+    return recipe, Run(dataset, out, recipe.seed if seed is None else seed, options.resume)

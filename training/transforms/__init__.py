@@ -1,0 +1,1 @@
+"""From waveforms to network inputs: log-mel in PyTorch, augmentation, and the views of an epoch."""
