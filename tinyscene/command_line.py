@@ -8,7 +8,7 @@ The name of a command is the first word, or the first two words where the table 
 `./export`; after an option or `--`, a word is an argument.
 
 Refuses unknown and misspelt names. A failure is one line on standard error and exit code 2, with a traceback only under
-`--debug`; an interrupted command exits with 130, one whose output nobody reads any more with 141.
+`--debug`; an interrupted command exits with 130, one whose output pipe is closed with 141.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _application(called: Command | None) -> typer.Typer:
 
 
 def _shorten_help(options: Sequence[object]) -> None:
-    """Typer's help for ``--show-completion`` takes two lines, and the list of commands no longer fits one screen."""
+    """Shorten Typer's two lines for ``--show-completion``, so that the list of commands fits one screen."""
     for option in options:
         if isinstance(option, typer.core.TyperOption) and option.name == "show_completion":
             option.help = "Print the completion script of the current shell."

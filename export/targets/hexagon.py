@@ -11,8 +11,10 @@ import importlib.util
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.engines import ModelFiles, from_onnx_outputs, to_onnx_input
+from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.install_hint import install_hint
+from tinyscene.runtime.onnx_tensors import from_onnx_outputs, to_onnx_input
 
 from ..errors import ExportError
 from .subprocesses import Failure

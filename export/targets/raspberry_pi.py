@@ -24,6 +24,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, cache_folder
 from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.files import replaced_folder
 
 from ..errors import ExportError

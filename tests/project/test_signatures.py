@@ -10,8 +10,6 @@ import pytest
 
 AT_MOST = 7  # without self and cls; keyword-only arguments count
 FOLDERS = ("training", "export")
-# Callbacks whose arguments are those of a library: Typer (one option each), Lightning, TensorFlow.
-EXCEPTIONS: frozenset[str] = frozenset()
 CARRY_RESUME = 2  # functions with an argument called resume; all others take a Run
 
 
@@ -27,13 +25,7 @@ def functions(repository: Path, folder: str) -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_functions_take_few_arguments(folder: str, repository: Path) -> None:
-    long = {name: len(names) for name, names in functions(repository, folder) if len(names) > AT_MOST}
-    assert {name: count for name, count in long.items() if name not in EXCEPTIONS} == {}
-
-
-def test_exceptions_are_needed(repository: Path) -> None:
-    long = {name for folder in FOLDERS for name, names in functions(repository, folder) if len(names) > AT_MOST}
-    assert long >= EXCEPTIONS
+    assert {name: len(names) for name, names in functions(repository, folder) if len(names) > AT_MOST} == {}
 
 
 def test_few_functions_carry_resume(repository: Path) -> None:

@@ -47,7 +47,7 @@ def test_verify_runs_the_file_as_it_was_made(keywords, capfd):
     assert command_line.main(["verify", str(keywords), "--targets", targets, "--json"]) == 0
     result = json.loads(capfd.readouterr().out)["verification"]
     assert [row["status"] for row in result["results"]] == ["equal"] * 7
-    assert all(row["vectors"] == 8 for row in result["results"])
+    assert all(row["comparison"]["vectors"] == 8 for row in result["results"])
 
 
 @pytest.mark.needs_tool("gcc")

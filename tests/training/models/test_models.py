@@ -217,7 +217,7 @@ def test_audioset_weights_are_loaded_strictly_by_name() -> None:
     untouched = build_model(named_config("passt-tiny"))
     before = {name: t.clone() for name, t in untouched.state_dict().items()}
     for change, says in (
-        ({"blocks.2.norm1.bias": torch.zeros(48)}, "blocks.2.norm1.bias' is not one of PaSST's"),
+        ({"blocks.2.norm1.bias": torch.zeros(48)}, "blocks.2.norm1.bias' does not belong to PaSST"),
         ({"norm.weight": None}, "norm.weight' is missing"),
         ({"time_new_pos_embed": torch.zeros(1, 48, 1, 98)}, "another shape"),
     ):
