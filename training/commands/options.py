@@ -77,7 +77,9 @@ def open_run(options: RunOptions, seed: int | None) -> tuple[Recipe, Run]:
 
     recipe, out = load_recipe(options.recipe), options.out
     opened = Tau22.open(options.data, options.subset, out if options.resume else None)
-    if is_first() and out.exists() and any(out.iterdir()) and not options.resume:
+    # Another process of torchrun may have decoded clips into the folder already, so the clips do not count.
+    is_used = out.exists() and any(entry.name != CLIPS for entry in out.iterdir())
+    if is_first() and is_used and not options.resume:
         raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")
     dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
     return recipe, Run(dataset, out, recipe.seed if seed is None else seed, options.resume)
