@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from tests.graphs import random_input, small_net
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.runtime.arith import dequantise
+from tinyscene.runtime.engines import ORT_SESSION_CONFIG
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.onnx_tensors import codes_name
 
@@ -22,7 +23,10 @@ def test_float_in_float_out_equals_the_graph(grn: bool) -> None:
     import onnxruntime
 
     graph = small_net(np.random.default_rng(2), grn=grn)
-    session = onnxruntime.InferenceSession(to_onnx(graph), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    for entry in ORT_SESSION_CONFIG.items():
+        options.add_session_config_entry(*entry)
+    session = onnxruntime.InferenceSession(to_onnx(graph), options, providers=["CPUExecutionProvider"])
     x = random_input(np.random.default_rng(0), graph, 1)
     real = dequantise(x, graph.tensors[graph.input].quant).transpose(0, 3, 1, 2)
     (got,) = session.run(None, {graph.input: real})
