@@ -251,7 +251,7 @@ def is_conv(op: Op) -> bool:
 
 def has_relu(op: Op) -> bool:
     """Whether a ReLU is fused into the op."""
-    return isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul) and op.relu
+    return isinstance(op, WithRelu) and op.relu
 
 
 def has_weight(op: Op) -> bool:

@@ -9,12 +9,9 @@ import json
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from rich import box
-from rich.table import Table
-
 from tinyscene.runtime.cost import RULES, Cost, Verdict
 from tinyscene.runtime.markdown import cell
-from tinyscene.runtime.terminal import say, wide
+from tinyscene.runtime.terminal import Column, print_table, say, wide
 
 from .baseline import Comparison
 from .model_figures import value_text
@@ -75,26 +72,21 @@ def _line(passed: bool, name: str, measured: str, allowed: str, text: str) -> Li
 def show(report: Report) -> None:
     """Print the table of layers with a cost, the rule, and one line per comparison."""
     console, cost = wide(), report.cost
-    table = Table(
-        title=f"{report.artefact}: {cost.source}", title_justify="left", box=box.SIMPLE_HEAD, show_footer=True
-    )
-    table.add_column("layer", "total", overflow="fold")
-    table.add_column("op")
-    table.add_column("output")
     figures = (
         ("parameters", cost.parameters),
         (f"MACs ({cost.rule})", cost.macs),
         (f"bytes ({cost.rule})", cost.n_bytes),
     )
-    for heading, total in figures:
-        table.add_column(heading, f"{total:,}", justify="right")
+    columns = [Column("layer", wraps=True, footer="total"), Column("op"), Column("output")]
+    columns += [Column(heading, right=True, footer=f"{total:,}") for heading, total in figures]
     costly = [row for row in cost.layers if row.parameters or row.macs or row.n_bytes]
+    rows = []
     for row in costly:
         shape = "x".join(map(str, row.output_shape))
-        table.add_row(row.name, row.op, shape, f"{row.parameters:,}", f"{row.macs:,}", f"{row.n_bytes:,}")
+        rows.append((row.name, row.op, shape, f"{row.parameters:,}", f"{row.macs:,}", f"{row.n_bytes:,}"))
     if cost.frame_bytes:
-        table.add_row("(file structure)", "", "", "", "", f"{cost.frame_bytes:,}")
-    console.print(table)
+        rows.append(("(file structure)", "", "", "", "", f"{cost.frame_bytes:,}"))
+    print_table(f"{report.artefact}: {cost.source}", columns, rows)
     free = len(cost.layers) - len(costly)
     if free:
         say(console, f"{free} layers without cost by this rule are not listed.")

@@ -6,12 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.terminal import say, wide
+from tinyscene.runtime.terminal import Column, print_table, say, wide
 
 from ..firmware_folder import Delivery
 from ..run.engine import Figures
@@ -55,7 +52,7 @@ def as_json(delivery: Delivery, constant_channels_removed: int | None = None) ->
 def show(delivery: Delivery, constant_channels_removed: int | None = None) -> None:
     """Print layers, vectors and figures; ``constant_channels_removed`` as in :func:`as_json`."""
     console, engine = wide(), delivery.engine
-    console.print(_layer_table(delivery))
+    _print_layers(delivery)
     for index, differing in enumerate(delivery.vectors):
         say(console, f"vector {index}: {f'MISMATCH, {differing[0]}' if differing else 'match'}")
     for line in (*_figure_lines(delivery.figures), *removed_lines(constant_channels_removed)):
@@ -106,20 +103,18 @@ def show_counts(graph: Graph, tuned: Tuned | None) -> None:
     """Print every variant of every segment of layers, and the cost of each mode; nothing without counts."""
     if tuned is None:
         return
-    console = wide()
-    table = Table(title="counted, * chosen", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("layers", "kernels"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("scratch, B", "arena at least, B", "instructions", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [Column(heading, wraps=True) for heading in ("layers", "kernels")]
+    columns += [Column(h, right=True) for h in ("scratch, B", "arena at least, B", "instructions", "")]
+    rows = []
     for variants, chosen in zip(tuned.variants, tuned.chosen, strict=True):
         first, last = variants[0].calls[0].nodes.start, variants[0].calls[-1].nodes.stop - 1
         name = f"{first} {graph.nodes[first].name}" + (f" to {last} {graph.nodes[last].name}" if last > first else "")
         for index, variant in enumerate(variants):
             kernels = " + ".join(call.layer.kernel for call in variant.calls)
             sizes = f"{_scratch_bytes(variant):,}", f"{variant.arena_bytes:,}", f"{variant.instructions:,}"
-            table.add_row("" if index else name, kernels, *sizes, "*" if index == chosen else "")
-    console.print(table)
+            rows.append(("" if index else name, kernels, *sizes, "*" if index == chosen else ""))
+    print_table("counted, * chosen", columns, rows)
+    console = wide()
     for mode, cost in tuned.costs.items():
         say(console, f"{mode:<13} {cost.instructions:>13,} instructions, arena {cost.arena_bytes:,} B")
 
@@ -134,16 +129,13 @@ def _counts(delivery: Delivery) -> tuple[int | None, ...]:
     return delivery.profile or (None,) * len(delivery.engine.emitted.calls)
 
 
-def _layer_table(delivery: Delivery) -> Table:
+def _print_layers(delivery: Delivery) -> None:
     """One row per layer; instructions and equal vectors of a fused call are in the row of its last layer."""
     engine, n_vectors = delivery.engine, len(delivery.vectors)
-    table = Table(title=f"{engine.graph.name} on {engine.target.title}", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("layer", overflow="fold")
-    for heading in ("op", "output"):
-        table.add_column(heading, no_wrap=True)
+    columns = [Column("layer", wraps=True), Column("op"), Column("output")]
     counted = ["instructions"] if delivery.profile else []
-    for heading in ("MACs", "bytes", *counted, *(["equal"] if n_vectors else [])):
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns += [Column(h, right=True) for h in ("MACs", "bytes", *counted, *(["equal"] if n_vectors else []))]
+    rows = []
     wrong = [{d.layer for d in differing} for differing in delivery.vectors]
     costs = graph_cost(engine.graph, "stored").layers
     for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True):
@@ -156,8 +148,8 @@ def _layer_table(delivery: Delivery) -> Table:
             cells += [f"{costs[index].macs:,}", f"{out.n_bytes:,}"]
             cells += [f"{count:,}" if last and count is not None else "+"] * bool(delivery.profile)
             cells += [verdict if last else "+"] * bool(n_vectors)
-            table.add_row(*cells)
-    return table
+            rows.append(cells)
+    print_table(f"{engine.graph.name} on {engine.target.title}", columns, rows)
 
 
 def _figure_lines(figures: Figures) -> list[str]:

@@ -60,7 +60,7 @@ def test_every_extra_with_requirements_is_listed_with_its_missing_packages(repos
     optional = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     rows = {row.name: row for row in extras(optional, installed.get)}
     assert set(rows) == {name for name, requirements in optional.items() if requirements}
-    assert rows["train"].detail == "not installed: tensorboard, pydantic, pyyaml, jinja2"
+    assert rows["train"].detail == "not installed: tensorboard, pydantic, pyyaml, jinja2, scipy"
     assert rows["train"].install == install_hint("train")
     assert "tensorboard" in rows["export"].detail  # export includes train
     assert "torch" not in rows["export"].detail

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.runtime.listening import FRONTEND, LABELS, RATE, noise
+from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.audio import resample
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.errors import RuntimeFailure
@@ -81,7 +82,7 @@ def test_int16_and_several_channels_are_accepted(classifier):
     audio = noise(5, 2 * RATE)
     integers = (audio * 20_000).astype(np.int16)
     stereo = np.stack([integers, integers], axis=1)
-    as_floats, _ = _events(classifier, integers.astype(np.float64) / 32768)
+    as_floats, _ = _events(classifier, integers.astype(np.float64) / INT16_FULL_SCALE)
     assert _events(classifier, integers)[0] == as_floats
     assert _events(classifier, stereo)[0] == as_floats
 

@@ -72,8 +72,9 @@ def save_model(
         "metrics": dict(metrics),
     }
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    with atomic_file(path) as temporary:
-        torch.save({"format": FORMAT, "record": json.dumps(record), "state": state}, temporary)
+    # A file object, not a path: torch would store the temporary name in the archive.
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        torch.save({"format": FORMAT, "record": json.dumps(record), "state": state}, file)
 
 
 def load_model(path: Path) -> LoadedModel:

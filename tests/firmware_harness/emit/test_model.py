@@ -53,7 +53,7 @@ def test_a_graph_without_layers_is_refused() -> None:
 
 def test_an_inconsistent_graph_is_refused() -> None:
     graph = one_op(np.random.default_rng(1), "conv2d")
-    with pytest.raises(RuntimeFailure, match="never written"):
+    with pytest.raises(RuntimeFailure, match="not written by any node"):
         emit(replace(graph, output="weight_0"))
 
 

@@ -87,10 +87,10 @@ def test_scales_too_fine_for_float_are_refused() -> None:
 @pytest.mark.parametrize(
     ("hop_samples", "smoothed_hops", "expected"),
     [
-        (0, 1, "expected 4000, or a multiple of 160 below; got 0"),
+        (0, 1, "expected 4000, or a smaller multiple of 160; got 0"),
         (161, 1, "got 161"),
         (4160, 1, "got 4160"),
-        (4000, 0, "answers to average; expected 1 or more; got 0"),
+        (4000, 0, "results to average; expected 1 or more; got 0"),
     ],
 )
 def test_invalid_hops_are_refused(hop_samples: int, smoothed_hops: int, expected: str) -> None:

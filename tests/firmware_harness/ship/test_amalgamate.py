@@ -65,5 +65,5 @@ def test_files_with_equal_names_become_one_that_compiles_and_exports_nothing(tmp
 
 
 def test_a_missing_header_is_named() -> None:
-    with pytest.raises(FirmwareError, match=r"header gone\.h: is included but not"):
+    with pytest.raises(FirmwareError, match=r"header gone\.h: included, but missing"):
         amalgamate([Source("a.c", '#include "gone.h"\n')], {}, {})
