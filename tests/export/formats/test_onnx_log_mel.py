@@ -82,5 +82,5 @@ def test_real_audio_within_a_code(shared_data: Path) -> None:
 
 
 def test_another_front_end_is_refused(tiny_bundle: Bundle) -> None:
-    with pytest.raises(ExportError, match="is not the log-mel of front end 'dcase25'"):
+    with pytest.raises(ExportError, match="does not have the shape of the log-mel of front end 'dcase25'"):
         with_frontend(tiny_bundle.file("model.onnx"), preset("dcase25"))

@@ -73,4 +73,4 @@ def test_what_is_no_model_is_refused_in_a_line(command, tmp_path, capfd):
 
 def test_labelled_data_needs_a_bundle(keywords, tmp_path, capfd):
     assert command_line.main(["verify", str(keywords), "--data", str(tmp_path)]) == 2
-    assert "says nothing of its front end" in capfd.readouterr().err
+    assert "has no front end" in capfd.readouterr().err

@@ -151,7 +151,10 @@ REFUSED = {
     "stride of 0": (lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0), "CONV_2D.: has invalid values"),
     "dilation": (lambda n: setattr(_operator(n, 0).builtinOptions, "dilationHFactor", 2), "CONV_2D.: dilation"),
     "fused tanh": (lambda n: setattr(_operator(n, 0).builtinOptions, "fusedActivationFunction", 4), "got TANH"),
-    "float weight": (lambda n: setattr(n.tensors[1], "type", 0), "tensor 1 '.*': constant of another type or size"),
+    "float weight": (
+        lambda n: setattr(n.tensors[1], "type", 0),
+        "tensor 1 '.*': constant of an unsupported type or wrong size",
+    ),
     "weight without scales": (lambda n: setattr(n.tensors[1], "quantization", None), "not symmetric"),
     "float activation": (lambda n: setattr(n.tensors[3], "type", 0), "full integer quantisation"),
     "softmax of another beta": (lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 2.0), "another beta"),
