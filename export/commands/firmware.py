@@ -27,6 +27,7 @@ from tinyscene.firmware_harness.commands.options import (
 from tinyscene.firmware_harness.emit.schedule import Mode
 from tinyscene.firmware_harness.ship.images import ImageFormat
 from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Quiet, one_of
 
 from ..errors import ExportError
@@ -48,6 +49,28 @@ class _Model:
     bundle: Bundle | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """What is built, and where it is written."""
+
+    target: TargetName = "cortex-m4"
+    out: Sources = None
+    rounding: RoundingRule = "double"
+    optimise: Calls = None
+    tune: Tune = False
+    image: Images = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplicationOptions:
+    """Whether the whole application is built, and how often it classifies."""
+
+    frontend: Annotated[
+        bool, typer.Option("--frontend", help="Build the whole application, from samples to labels.")
+    ] = False
+    hop: Hop = None
+
+
 @dataclass(frozen=True)
 class _Build:
     """How firmware is built, where it is written, and how the result is printed."""
@@ -61,6 +84,7 @@ class _Build:
     as_json: bool
 
 
+@grouped
 def firmware(
     model: Annotated[
         Path,
@@ -70,20 +94,12 @@ def firmware(
             autocompletion=one_of(("export", "serial")),
         ),
     ],
+    options: BuildOptions,
+    application: ApplicationOptions,
     clips: Annotated[
         list[Path] | None, typer.Argument(metavar="CLIP", help="Recordings to classify; with --frontend --run.")
     ] = None,
-    target: TargetName = "cortex-m4",
     run: Annotated[bool, typer.Option("--run", help="Run the golden vectors and compare every byte.")] = False,
-    frontend: Annotated[
-        bool, typer.Option("--frontend", help="Build the whole application, from samples to labels.")
-    ] = False,
-    hop: Hop = None,
-    out: Sources = None,
-    rounding: RoundingRule = "double",
-    optimise: Calls = None,
-    tune: Tune = False,
-    image: Images = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -94,18 +110,18 @@ def firmware(
     Exit code 1 when anything differs.
     """
     build = _Build(
-        target=_target(target, image),
-        rounding=rounding,
-        mode=_mode(optimise, tune),
-        folder=out if out is not None else _default_folder(model),
-        images=tuple(image or ()),
-        tune=tune,
+        target=_target(options.target, options.image),
+        rounding=options.rounding,
+        mode=_mode(options.optimise, options.tune),
+        folder=options.out if options.out is not None else _default_folder(model),
+        images=tuple(options.image or ()),
+        tune=options.tune,
         as_json=as_json,
     )
     opened = _read_model(model)
-    if frontend:
-        return _build_application(opened, build, hop, _recordings(clips, run))
-    if clips or hop is not None:
+    if application.frontend:
+        return _build_application(opened, build, application.hop, _recordings(clips, run))
+    if clips or application.hop is not None:
         raise ExportError("arguments", "recordings and --hop belong to --frontend", next_step="add --frontend")
     return _build_network(opened, build, run)
 

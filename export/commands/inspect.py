@@ -5,6 +5,7 @@ Any model that ``tinyscene check`` takes. Exit code 2 for a file that cannot be 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,27 +13,45 @@ import typer
 
 from tinyscene.firmware_harness.build.targets import TARGETS, target_named
 from tinyscene.firmware_harness.commands.options import ShippedCalls
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Quiet, in_a_folder, one_of
 from tinyscene.runtime.terminal import waiting
+
+from ..errors import ExportError
 
 CPUS = ("c99", "dsp", "mve")
 DEFAULT_CPU = "dsp"
 
 
+@dataclass(frozen=True, kw_only=True)
+class KernelOptions:
+    """The processor whose kernels are shown, and how calls are selected."""
+
+    cpu: Annotated[
+        str | None,
+        typer.Option(metavar="KERNELS", help="c99, dsp (default) or mve.", autocompletion=one_of(CPUS)),
+    ] = None
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The kernels of this target instead.", autocompletion=one_of(TARGETS)),
+    ] = None
+    optimise: ShippedCalls = "speed"
+
+    def kernel_set(self) -> str:
+        """Name of the kernel set; raises ExportError when both a set and a target are given."""
+        if self.cpu is not None and self.target is not None:
+            what = "--cpu and --target exclude each other"
+            raise ExportError("arguments", what, expected="one of them", next_step="leave one out")
+        return target_named(self.target).cpu if self.target is not None else self.cpu or DEFAULT_CPU
+
+
+@grouped
 def inspect(
     model: Annotated[
         Path,
         typer.Argument(metavar="MODEL", help="A bundle folder, .tflite, .onnx or a checkpoint.", show_default=False),
     ],
-    cpu: Annotated[
-        str | None,
-        typer.Option(metavar="KERNELS", help="c99, dsp (default) or mve.", autocompletion=one_of(CPUS)),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The kernels of this target instead.", autocompletion=one_of(TARGETS)),
-    ] = None,
-    optimise: ShippedCalls = "speed",
+    kernels: KernelOptions,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a picture of the network.", callback=in_a_folder)
     ] = None,
@@ -43,14 +62,11 @@ def inspect(
     """Show a model layer by layer: shapes, scales, bytes, MACs and firmware kernels."""
     from tinyscene.runtime.files import write_file
 
-    from ..errors import ExportError
     from ..inspect.read import inspect_model
 
-    if cpu is not None and target is not None:
-        raise ExportError("inspect", "one way to choose kernels", expected="--cpu or --target", got="both")
-    kernels = target_named(target).cpu if target is not None else cpu or DEFAULT_CPU
+    kernel_set = kernels.kernel_set()
     with waiting(f"reading {model.name}"):
-        inspection = inspect_model(model, kernels, optimise)
+        inspection = inspect_model(model, kernel_set, kernels.optimise)
     if svg is not None:
         from ..inspect.drawing import to_svg
 

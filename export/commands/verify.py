@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinyscene.runtime.file_names import TFLITE_MODEL
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
 
 if TYPE_CHECKING:
@@ -37,19 +38,34 @@ def _targets(incomplete: str) -> list[str]:
     return some_of((*TARGETS, *NPUS))(incomplete)
 
 
-def verify(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
+@dataclass(frozen=True, kw_only=True)
+class LabelledOptions:
+    """Labelled clips on which accuracy is measured."""
+
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Measure accuracy on the test split of a TAU22 layout.")
-    ] = None,
+    ] = None
+    clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="Use at most N test clips.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFiles:
+    """Files that are written besides the table."""
+
+    out: RecordFile = None
+    report: ReportFile = None
+    markdown: MarkdownFile = None
+
+
+@grouped
+def verify(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
+    labelled: LabelledOptions,
+    files: OutputFiles,
     targets: Annotated[
         str, typer.Option(metavar="NAMES", help='Comma-separated names, or "all".', autocompletion=_targets)
     ] = "all",
-    clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="Use at most N test clips.")] = None,
     all_columns: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
-    out: RecordFile = None,
-    report: ReportFile = None,
-    markdown: MarkdownFile = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -66,14 +82,16 @@ def verify(
     from .output import print_verification
 
     names = _known_names(targets, (*TARGETS, *NPUS))
-    subject = open_subject(model, data, clips)
+    subject = open_subject(model, labelled.data, labelled.clips)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
         estimates = estimate_all(subject.files.file(TFLITE_MODEL), [name for name in names if name in NPUS], step)
-    if as_json or out or report or markdown:
-        command = " ".join(["tinyscene verify", model.name, *([f"--data {data.name}"] if data else [])])
+    if as_json or files != OutputFiles():
+        command = " ".join(
+            ["tinyscene verify", model.name, *([f"--data {labelled.data.name}"] if labelled.data else [])]
+        )
         document = documented(subject, result, estimates, names, command)
-        _write_forms(document, out, report, markdown)
+        _write_forms(document, files)
         if as_json:
             typer.echo(document.to_json(), nl=False)
     if not as_json:
@@ -84,19 +102,19 @@ def verify(
         raise typer.Exit(1)
 
 
-def _write_forms(document: Document, out: Path | None, report: Path | None, markdown: Path | None) -> None:
+def _write_forms(document: Document, files: OutputFiles) -> None:
     """Write the document as JSON, as a page and as Markdown, each where a path was given."""
     from tinyscene.runtime.files import write_file
 
     from ..report.page import render
     from ..report.summary import as_markdown
 
-    if out:
-        write_file(out, document.to_json().encode())
-    if report:
-        write_file(report, render(document))
-    if markdown:
-        write_file(markdown, as_markdown(document).encode())
+    if files.out:
+        write_file(files.out, document.to_json().encode())
+    if files.report:
+        write_file(files.report, render(document))
+    if files.markdown:
+        write_file(files.markdown, as_markdown(document).encode())
 
 
 @dataclass(frozen=True, eq=False)

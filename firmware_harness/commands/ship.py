@@ -7,12 +7,14 @@ and no labels.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tinyscene import __version__
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, BundleFolder, Quiet, one_of
 from tinyscene.runtime.terminal import waiting
 
@@ -30,6 +32,22 @@ FORMAT_NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 CPU_NAMES = "c99 (any), dsp (Cortex-M4, M7, M33) or mve (Cortex-M55)"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProductOptions:
+    """What the exported C contains, and how it is named."""
+
+    cpu: Annotated[
+        str,
+        typer.Option(metavar="KERNELS", help=f"Kernel set: {CPU_NAMES}.", autocompletion=one_of(("c99", "dsp", "mve"))),
+    ] = "c99"
+    optimise: ShippedCalls = "speed"
+    rounding: RoundingRule = "double"
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of the public C names.")] = "scene"
+    release: Annotated[str, typer.Option(metavar="VERSION", help="Release of the model, three numbers.")] = "1.0.0"
+    hop_s: Hop = None
+
+
+@grouped
 def export(
     bundle: BundleFolder,
     form: Annotated[
@@ -38,16 +56,8 @@ def export(
             "--as", metavar="FORMAT", help=f"Kind of project: {FORMAT_NAMES}.", autocompletion=one_of(FORMATS)
         ),
     ],
+    contents: ProductOptions,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; BUNDLE-FORMAT by default.")] = None,
-    cpu: Annotated[
-        str,
-        typer.Option(metavar="KERNELS", help=f"Kernel set: {CPU_NAMES}.", autocompletion=one_of(("c99", "dsp", "mve"))),
-    ] = "c99",
-    optimise: ShippedCalls = "speed",
-    rounding: RoundingRule = "double",
-    prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of the public C names.")] = "scene",
-    release: Annotated[str, typer.Option(metavar="VERSION", help="Release of the model, three numbers.")] = "1.0.0",
-    hop: Hop = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure in the emulator, for the README's figures.")
     ] = False,
@@ -60,17 +70,17 @@ def export(
     from ..ship.product import Options, Product
 
     chosen = format_named(form)
-    options = Options(cpu, optimise, rounding, prefix, release, hop)
+    options = Options(**asdict(contents))
     product = Product(_read_bundle(bundle), options, f"tinyscene {__version__}")
     folder = out if out is not None else bundle.resolve().with_name(f"{bundle.resolve().name}-{form}")
     write(product, chosen, folder, _figures(product) if measure else None)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
     if as_json:
-        print(json.dumps({"folder": str(folder), "format": form, "kernels": cpu, **sizes}, indent=1))
+        print(json.dumps({"folder": str(folder), "format": form, "kernels": contents.cpu, **sizes}, indent=1))
         return
     print(
-        f"{folder}: {form}, kernels {cpu}, constants {product.constant_bytes:,} B, arena {product.arena_bytes:,} B, "
-        f"state {product.state_bytes:,} B; next: read its README.md"
+        f"{folder}: {form}, kernels {contents.cpu}, constants {product.constant_bytes:,} B, "
+        f"arena {product.arena_bytes:,} B, state {product.state_bytes:,} B; next: read its README.md"
     )
 
 

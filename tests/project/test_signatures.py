@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 AT_MOST = 7  # without self and cls; keyword-only arguments count
-FOLDERS = ("training", "export")
+FOLDERS = ("training", "export", "firmware_harness")
 CARRY_RESUME = 2  # functions with an argument called resume; all others take a Run
 
 
