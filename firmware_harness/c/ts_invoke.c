@@ -48,8 +48,8 @@ static void ignore(void* context, int32_t layer, const int8_t* data, size_t size
 }
 
 int ts_model_invoke(const int8_t* input, int8_t* output, void* arena) {
-    static const TsObserver nobody = {ignore, NULL};
-    return ts_model_observe(input, output, arena, &nobody);
+    static const TsObserver no_observer = {ignore, NULL};
+    return ts_model_observe(input, output, arena, &no_observer);
 }
 
 #else

@@ -28,7 +28,7 @@ static size_t read_pcm(void* context, int16_t* samples, size_t count) {
     return got;
 }
 
-static void heard(void* context, const TsSceneAnswer* answer) {
+static void on_answer(void* context, const TsSceneAnswer* answer) {
     Files* files = context;
     const int32_t labels[] = {answer->label, answer->smoothed_label};
     files->failed |= ts_port_write(files->hops, labels, sizeof labels);
@@ -41,7 +41,7 @@ static int listen(Files* files) {
     if (ts_scene_begin(&scene, arena) != TS_OK) {
         return TS_EXIT_INVOKE;
     }
-    (void)ts_scene_process_pcm(&scene, read_pcm, heard, files);
+    (void)ts_scene_process_pcm(&scene, read_pcm, on_answer, files);
     if (files->cut_short || scene.answer.hops == 0) {
         return TS_EXIT_AUDIO;
     }

@@ -151,14 +151,14 @@ size_t ts_scene_push(TsScene* scene, const int16_t* samples, size_t count) {
 
 #endif
 
-uint32_t ts_scene_process_pcm(TsScene* scene, TsPcmRead pcm_read, TsHeard heard, void* context) {
+uint32_t ts_scene_process_pcm(TsScene* scene, TsPcmRead pcm_read, TsOnAnswer on_answer, void* context) {
     int16_t block[PCM_BLOCK_SAMPLES];
     size_t count;
     while ((count = pcm_read(context, block, PCM_BLOCK_SAMPLES)) > 0) {
         for (size_t at = 0; at < count;) {
             at += ts_scene_push(scene, block + at, count - at);
             if (scene->answered) {
-                heard(context, &scene->answer);
+                on_answer(context, &scene->answer);
             }
         }
     }

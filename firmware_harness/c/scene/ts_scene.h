@@ -67,9 +67,9 @@ static inline const TsSceneAnswer* ts_scene_answer(const TsScene* scene) {
 
 /* Waits for at most `count` samples and returns how many it stored; 0 ends the stream. */
 typedef size_t (*TsPcmRead)(void* context, int16_t* samples, size_t count);
-typedef void (*TsHeard)(void* context, const TsSceneAnswer* answer);
+typedef void (*TsOnAnswer)(void* context, const TsSceneAnswer* answer);
 
-/* Classify until `pcm_read` ends, calling `heard` after each hop. Returns the number of samples after the last hop. */
-uint32_t ts_scene_process_pcm(TsScene* scene, TsPcmRead pcm_read, TsHeard heard, void* context);
+/* Classify until `pcm_read` ends, calling `on_answer` after each hop. Returns the samples after the last hop. */
+uint32_t ts_scene_process_pcm(TsScene* scene, TsPcmRead pcm_read, TsOnAnswer on_answer, void* context);
 
 #endif

@@ -16,7 +16,7 @@ static size_t pcm_read(int16_t* samples, size_t count) {
     return 0;
 }
 
-static void heard(void* context, const product_report* report) {
+static void on_report(void* context, const product_report* report) {
     (void)context;
     if (report->event == PRODUCT_HOP) {
         Serial.println(labels[report->smoothed_label]);
@@ -27,7 +27,7 @@ static void heard(void* context, const product_report* report) {
 
 void setup() {
     Serial.begin(115200);
-    ready = product_init(&state, arena, heard, NULL) == PRODUCT_OK;
+    ready = product_init(&state, arena, on_report, NULL) == PRODUCT_OK;
 }
 
 void loop() {

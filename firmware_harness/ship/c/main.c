@@ -16,7 +16,7 @@ static size_t pcm_read(int16_t* samples, size_t count) {
     return fread(samples, sizeof *samples, count, stdin);
 }
 
-static void heard(void* context, const product_report* report) {
+static void on_report(void* context, const product_report* report) {
     static const char* const labels[] = PRODUCT_LABELS;
     (void)context;
     if (report->event == PRODUCT_SELF_TEST) {
@@ -31,7 +31,7 @@ static void heard(void* context, const product_report* report) {
 int main(void) {
     static int16_t block[BLOCK_SAMPLES];
     size_t count;
-    if (product_init(&state, arena, heard, NULL) != PRODUCT_OK) {
+    if (product_init(&state, arena, on_report, NULL) != PRODUCT_OK) {
         return 1;
     }
     while ((count = pcm_read(block, BLOCK_SAMPLES)) > 0) {

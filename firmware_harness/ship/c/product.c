@@ -57,7 +57,7 @@ static int golden_holds(int8_t* arena) {
     return ts_model_invoke(input, output, arena) == TS_OK && memcmp(output, golden_output, sizeof output) == 0;
 }
 
-static void tell_hop(const State* state, const TsSceneAnswer* answer) {
+static void report_hop(const State* state, const TsSceneAnswer* answer) {
     const product_report report = {
         .event = PRODUCT_HOP,
         .status = PRODUCT_OK,
@@ -71,7 +71,7 @@ static void tell_hop(const State* state, const TsSceneAnswer* answer) {
     state->callback(state->context, &report);
 }
 
-static void tell_self_test(const State* state, int status) {
+static void report_self_test(const State* state, int status) {
     const product_report report = {.event = PRODUCT_SELF_TEST, .status = status, .label = -1, .smoothed_label = -1};
     state->callback(state->context, &report);
 }
@@ -98,7 +98,7 @@ int product_init(product_state* memory, void* arena, product_callback callback, 
         state->scene.arena = NULL;
     }
     if (callback != NULL) {
-        tell_self_test(state, status);
+        report_self_test(state, status);
     }
     return status;
 }
@@ -128,7 +128,7 @@ int product_process_pcm(product_state* memory, const int16_t* samples, size_t co
         if (answer != NULL) {
             ++hops;
             if (state->callback != NULL) {
-                tell_hop(state, answer);
+                report_hop(state, answer);
             }
         }
     }

@@ -3,7 +3,7 @@
  *     static product_state state;
  *     static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_ALIGNMENT)));
  *
- *     if (product_init(&state, arena, heard, NULL) != PRODUCT_OK) { do not go on }
+ *     if (product_init(&state, arena, on_report, NULL) != PRODUCT_OK) { do not go on }
  *     for each block of samples: product_process_pcm(&state, samples, count);
  */
 #ifndef PRODUCT_H

@@ -29,7 +29,7 @@ static void put(const char* name, int32_t value) {
     ts_port_print("\n");
 }
 
-static void heard(void* context, const asc_report* report) {
+static void on_report(void* context, const asc_report* report) {
     (void)context;
     put(report->event == ASC_SELF_TEST ? "self-test" : "hop", report->status);
     if (report->event == ASC_HOP) {
@@ -44,7 +44,7 @@ static void heard(void* context, const asc_report* report) {
 
 int main(void) {
     uint32_t noise = 1;
-    const int status = asc_init(&state, arena, heard, NULL);
+    const int status = asc_init(&state, arena, on_report, NULL);
     for (int clip = 0; clip < 2 && status == ASC_OK; ++clip) {
         for (int i = 0; i < ASC_CLIP_SAMPLES; ++i) {
             noise = noise * 1103515245u + 12345u;
