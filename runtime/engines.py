@@ -25,7 +25,7 @@ from .errors import RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
-from .onnx_tensors import codes_name, from_onnx_outputs, nchw, to_onnx_input
+from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_input
 
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
@@ -107,27 +107,28 @@ class _OneByOne:
             self._require("list of outputs", self.graph.output, names)
 
 
-# Without the first, int8 activations stay in float. Without the second, the uint8 kernels of x86-64 processors without
-# VNNI instructions saturate 16-bit sums of two products; other processors ignore it.
-ORT_SESSION_CONFIG = {"session.qdqisint8allowed": "1", "session.x64quantprecision": "1"}
+# Session options of ONNX Runtime by the type of the file's activations. int8 activations stay in float without theirs.
+# For uint8 ones, kernels of x86-64 processors without VNNI instructions saturate 16-bit sums of two products without
+# theirs; other processors ignore it.
+ORT_SESSION_CONFIG = {"int8": "session.qdqisint8allowed", "uint8": "session.x64quantprecision"}
 
 
 class OrtEngine(_OneByOne):
     """ONNX Runtime on the CPU, for the QDQ file of :mod:`tinyscene.export.formats.onnx_write` (uint8 or int8).
 
     The file's input and output are float32: codes are dequantised before, which is exact, and quantised afterwards.
+    ``codes`` is the type of the file's activations in between.
     """
 
-    def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1, name: str = "ort") -> None:
-        super().__init__(graph, name, "single")
+    def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1, codes: OnnxCodes = "uint8") -> None:
+        super().__init__(graph, "ort" if codes == "uint8" else f"ort-{codes}", "single")
         ort = _package("onnxruntime", "onnxruntime", self.name)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
-        for entry in ORT_SESSION_CONFIG.items():
-            options.add_session_config_entry(*entry)
+        options.add_session_config_entry(ORT_SESSION_CONFIG[codes], "1")
         with _load_errors(self.name):
             self._session = ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
         source = graph.tensors[graph.input]

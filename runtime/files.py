@@ -15,7 +15,6 @@ import ctypes
 import errno
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -124,7 +123,7 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A free name beside ``path``; whatever is under it afterwards is removed."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

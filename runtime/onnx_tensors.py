@@ -7,7 +7,7 @@ codes of input and output have the same names with ``CODES_SUFFIX``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from .graph import Graph
 from .ops import Shape
 
 CODES_SUFFIX = "_codes"
+OnnxCodes = Literal["uint8", "int8"]  # type of the activations; uint8 codes are the graph's plus 128
 
 
 def codes_name(graph: Graph, name: str) -> str:

@@ -9,7 +9,6 @@ Refuses graphs that are not valid.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +20,16 @@ from tinyscene.runtime.arith import rsqrt_table
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.lookup_tables import function_table
-from tinyscene.runtime.onnx_tensors import CODES_SUFFIX, codes_name, nchw
+from tinyscene.runtime.onnx_tensors import CODES_SUFFIX, OnnxCodes, codes_name, nchw
 from tinyscene.runtime.ops import Shape
 
 OPSET = 17
 IR_VERSION = 8
 
-Codes = Literal["uint8", "int8"]
 Attribute = int | str | Sequence[int]
 
 
-def to_onnx(graph: Graph, *, expose_all: bool = False, codes: Codes = "uint8") -> bytes:
+def to_onnx(graph: Graph, *, expose_all: bool = False, codes: OnnxCodes = "uint8") -> bytes:
     """ONNX bytes of a checked graph, its activations of type ``codes``.
 
     Args:
@@ -53,7 +51,7 @@ def onnx_node(
 class _Writer:
     """Nodes and initializers of one graph, appended in execution order."""
 
-    def __init__(self, graph: Graph, codes: Codes) -> None:
+    def __init__(self, graph: Graph, codes: OnnxCodes) -> None:
         self.graph = graph
         self.dtype = np.dtype(codes)
         self.nodes: list[onnx.NodeProto] = []

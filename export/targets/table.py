@@ -87,7 +87,7 @@ def _engine(name: str) -> TargetRow:
 
 def _ort_int8(files: ModelFiles) -> Engine:
     """The file with int8 activations, as other exporters write it; a bundle ships the one with uint8."""
-    return OrtEngine(files.graph, to_onnx(files.graph, expose_all=True, codes="int8"), name="ort-int8")
+    return OrtEngine(files.graph, to_onnx(files.graph, expose_all=True, codes="int8"), codes="int8")
 
 
 def _pytorch(files: ModelFiles) -> Engine:

@@ -260,10 +260,12 @@ def test_codes_of_another_shape_or_type_are_refused(files, name, x):
 def test_a_file_of_another_graph_is_refused(files, write):
     to_tflite, to_onnx = write
     other = small_net(np.random.default_rng(4), grn=False, shape=(10, 14, 1))
-    with pytest.raises(RuntimeFailure, match="engine ort: the file's"):
+    with pytest.raises(RuntimeFailure, match="engine ort: the model file's input shape differs"):
         open_engine("ort", replace(files, onnx=to_onnx(other)))
     for name in ("litert", "litert-reference"):
-        with pytest.raises(RuntimeFailure, match=f"engine {name}: the file's input shape is not the graph's"):
+        with pytest.raises(
+            RuntimeFailure, match=f"engine {name}: the model file's input shape differs from the graph's"
+        ):
             open_engine(name, replace(files, tflite=to_tflite(other)))
 
 
@@ -274,7 +276,7 @@ def test_invalid_model_files_are_refused(files, name):
 
 
 def test_an_unknown_engine_is_refused_with_the_list_of_engines(files):
-    with pytest.raises(RuntimeFailure, match=r"engine 'tensorrt': unknown; expected numpy-double \|.*tflm"):
+    with pytest.raises(RuntimeFailure, match=r"engine 'tensorrt': unknown; expected litert \|.*numpy-single"):
         open_engine("tensorrt", files)
 
 
