@@ -42,12 +42,12 @@ def run_demo(scratch: Path, capsys: pytest.CaptureFixture[str]) -> str:
 def test_the_whole_chain(scratch: Path, capsys: pytest.CaptureFixture[str], needs_tool) -> None:
     needs_tool("gcc", "arm-none-eabi-gcc", "qemu-system-arm")
     out = run_demo(scratch, capsys)
-    for said in ("teachers together", "same student without teachers", "student, int8", "size", "macs", "10 of 10"):
-        assert said in out, said
+    for line in ("teacher ensemble", "same student without teachers", "student, int8", "size", "macs", "10 of 10"):
+        assert line in out, line
     bundle = read_bundle(scratch / "out" / "bundle")
     page = bundle.file("report.html").decode()
-    for shown in ("c-cortex-m4", "What it costs as firmware", "Calls of one inference on cortex-m55", "ethos-u55-128"):
-        assert shown in page, shown
+    for text in ("c-cortex-m4", "What it costs as firmware", "Calls of one inference on cortex-m55", "ethos-u55-128"):
+        assert text in page, text
     metric = bundle.manifest.metric
     clips = metric("int8", "clips")
     assert clips is not None

@@ -55,7 +55,7 @@ def test_kernels_of_a_kernel_set_or_a_target(words, cpu, model, capsys):
 
 def test_one_of_two_ways_to_choose_kernels(model, capsys):
     assert main(["inspect", str(model), "--cpu", "c99", "--target", "host"]) == 2
-    assert "--cpu or --target" in capsys.readouterr().err
+    assert "--cpu and --target exclude each other" in capsys.readouterr().err
 
 
 def test_a_picture_is_written_whole_or_not_at_all(model, tmp_path, capsys):
