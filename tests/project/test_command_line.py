@@ -21,6 +21,7 @@ import pytest
 import typer
 
 import tinyscene
+from tests.firmware_harness.bundles import small_bundle
 from tests.graphs import small_net
 from tinyscene import command_line
 from tinyscene.export.formats.tflite_write import to_tflite
@@ -117,10 +118,10 @@ def test_no_recipe_is_named_as_a_sub_command():
     assert not {f"train {name}" for name in known_recipes()} & {row.name for row in command_line.COMMANDS}
 
 
-def test_a_bundle_named_as_a_sub_command(tiny_bundle, tmp_path, monkeypatch, capsys):
+def test_a_bundle_named_as_a_sub_command(tmp_path, monkeypatch, capsys):
     """`tinyscene firmware export` is the sub-command, also next to a bundle of that name; the error names both ways."""
-    (tmp_path / "export").symlink_to(tiny_bundle.path)
-    (tmp_path / "compare").symlink_to(tiny_bundle.path)
+    for name in ("export", "compare"):
+        (tmp_path / name).symlink_to(small_bundle(tmp_path / f"in-{name}"))
     monkeypatch.chdir(tmp_path)
     for group, member in (("firmware", "export"), ("bench", "compare")):
         assert command_line.main([group, member]) == 2
