@@ -46,7 +46,7 @@ def test_the_whole_chain(scratch: Path, capsys: pytest.CaptureFixture[str], need
         assert line in out, line
     bundle = read_bundle(scratch / "out" / "bundle")
     page = bundle.file("report.html").decode()
-    for text in ("c-cortex-m4", "What it costs as firmware", "Calls of one inference on cortex-m55", "ethos-u55-128"):
+    for text in ("c-cortex-m4", "Cost as firmware", "Calls of one inference on cortex-m55", "ethos-u55-128"):
         assert text in page, text
     metric = bundle.manifest.metric
     clips = metric("int8", "clips")
