@@ -39,7 +39,7 @@ def from_onnx_outputs(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]]) -> d
 
 
 def nchw(shape: Shape) -> Shape:
-    """An NHWC shape as ONNX has it; shapes of other ranks stay as they are."""
+    """An NHWC shape as ONNX and Core ML have it; shapes of other ranks stay as they are."""
     return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
 
 

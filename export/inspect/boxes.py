@@ -286,3 +286,8 @@ def _common(names: Sequence[str]) -> str:
     return shortest[
         : next((at for at, (a, b) in enumerate(zip(shortest, last, strict=False)) if a != b), len(shortest))
     ]
+
+
+def overlap(a: range, b: range) -> bool:
+    """Whether two ranges have a number in common; neither is empty."""
+    return a.start < b.stop and b.start < a.stop

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from .boxes import overlap
+
 ENTRY = -1  # the source of edges that come from the column before; its row is -1 and its track 0
 
 Level = tuple[int, float, float, int]  # level, from x, to x, source
@@ -41,13 +43,13 @@ class Channels:
         for track, own_end in ((wire.source_track, wire.source_row), (wire.target_track, wire.target_row)):
             rows = (row for row in range(wire.source_row, wire.target_row + 1) if row != own_end)
             shared = any(
-                used == track and source != wire.source and _meet(gaps, span) for used, span, source in self.tracks
+                used == track and source != wire.source and overlap(gaps, span) for used, span, source in self.tracks
             )
             if not shared and not any((row, track) in self.boxes for row in rows):
                 self.tracks.append((track, gaps, wire.source))
                 return track
         for number, users in enumerate(self.lanes):
-            if all(source == wire.source or not _meet(gaps, span) for span, source in users):
+            if all(source == wire.source or not overlap(gaps, span) for span, source in users):
                 users.append((gaps, wire.source))
                 return -1 - number
         self.lanes.append([(gaps, wire.source)])
@@ -96,7 +98,3 @@ def ports(approaches: dict[Wire, float], middle: float, half_width: float, *, fr
     placed = {} if straight is None else {straight: middle}
     placed |= {wire: middle - step * n for n, wire in enumerate(left, start=1)}
     return placed | {wire: middle + step * n for n, wire in enumerate(right, start=1)}
-
-
-def _meet(a: range, b: range) -> bool:
-    return a.start < b.stop and b.start < a.stop

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from .boxes import Edge
+from .boxes import Edge, overlap
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _tracks(rows: list[int], edges: Sequence[Edge]) -> list[int]:
         chain = _chain(box, rows, tracks, edges)
         joins = [rows[edge.target] - 1 for edge in edges if edge.source == chain[-1]]
         needed = range(rows[box], max([rows[chain[-1]], *joins]) + 1)
-        free = (at for at, spans in enumerate(taken) if not any(_overlap(needed, span) for span in spans))
+        free = (at for at, spans in enumerate(taken) if not any(overlap(needed, span) for span in spans))
         track = next(free, len(taken))
         if track == len(taken):
             taken.append([])
@@ -119,7 +119,3 @@ def _chain(box: int, rows: list[int], tracks: list[int], edges: Sequence[Edge]) 
         if not below:
             return chain
         chain.append(below[0])
-
-
-def _overlap(a: range, b: range) -> bool:
-    return a.start < b.stop and b.start < a.stop

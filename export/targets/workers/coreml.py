@@ -21,6 +21,7 @@ from coremltools.proto import MIL_pb2
 from tinyscene.runtime import ops
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Node, Tensor
+from tinyscene.runtime.onnx_tensors import nchw
 
 from .job import Job, read_job
 from .records import CoremlRecord
@@ -34,10 +35,6 @@ class QuantArguments(TypedDict):
 
     scale: np.float32
     zero_point: np.int8
-
-
-def nchw(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
 
 
 def quant_arguments(tensor: Tensor) -> QuantArguments:
