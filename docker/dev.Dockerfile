@@ -34,7 +34,7 @@ RUN python3 -m venv /opt/tinyscene && cd /opt/tinyscene \
 
 WORKDIR /src
 COPY --chown=tinyscene . .
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . && chown -R tinyscene tinyscene.egg-info
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 USER tinyscene
 WORKDIR /data
 ENTRYPOINT ["tinyscene"]
