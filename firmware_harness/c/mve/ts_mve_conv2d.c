@@ -96,18 +96,17 @@ static TS_MVE_ASSEMBLY void run_pairs(TS_MVE_ARGUMENT const Pairs* pairs, TS_MVE
 /* clang-format on */
 
 /* `pairs` pairs from pair `first` on, written to pixels that are `pitch` bytes apart. */
-static Pairs pairs_of(const TsMveConv2D* layer, const int8_t* windows, int32_t first, int32_t pairs, int32_t pitch) {
+static void begin_pairs(const TsMveConv2D* layer, const int8_t* windows, int32_t first, int32_t pairs, int32_t pitch,
+                        Pairs* run) {
     const uint16x8_t pixel = vshrq_n_u16(vidupq_n_u16(0, 1), 1);
     const uint16x8_t channel = vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1));
-    Pairs run;
-    run.weight = layer->weight + first * 2 * layer->pieces * TS_MVE_LANES;
-    run.constants = layer->constants + first * PER_PAIR;
-    run.pairs = pairs;
-    run.middle = windows + MIDDLE;
-    run.pieces = layer->pieces;
-    run.zero_point = layer->out.zero_point;
-    vst1q_u16(run.at, vmlaq_n_u16(channel, pixel, (uint16_t)pitch));
-    return run;
+    run->weight = layer->weight + first * 2 * layer->pieces * TS_MVE_LANES;
+    run->constants = layer->constants + first * PER_PAIR;
+    run->pairs = pairs;
+    run->middle = windows + MIDDLE;
+    run->pieces = layer->pieces;
+    run->zero_point = layer->out.zero_point;
+    vst1q_u16(run->at, vmlaq_n_u16(channel, pixel, (uint16_t)pitch));
 }
 
 /* All channels of a layer: whole pairs, and the last one if their number is odd. */
@@ -119,9 +118,9 @@ typedef struct {
 
 static void begin_channels(const TsMveConv2D* layer, const int8_t* windows, int8_t* spare, Channels* all) {
     const int32_t channels = layer->out_channels;
-    all->whole = pairs_of(layer, windows, 0, channels / 2, channels);
+    begin_pairs(layer, windows, 0, channels / 2, channels, &all->whole);
     if (channels % 2 != 0) {
-        all->last = pairs_of(layer, windows, channels / 2, 1, 2);
+        begin_pairs(layer, windows, channels / 2, 1, 2, &all->last);
     }
     all->channels = channels;
     all->spare = spare;
