@@ -144,7 +144,11 @@ class FirmwareEngine:
     def _static_figures(self, image: Image | None) -> Figures:
         if image is None:
             return Figures(self.emitted.plan.arena_bytes)
-        size, bound = sizes(image), image.stack_bound("ts_model_invoke")
+        size = sizes(image)
+        try:
+            bound = image.stack_bound("ts_model_invoke")
+        except FirmwareError:  # of a C library whose stack cannot be read; the image is as good without the figure
+            bound = None
         return Figures(
             self.emitted.plan.arena_bytes,
             size.flash_bytes,
