@@ -9,7 +9,7 @@ void ts_dsp_sum_four(const int8_t* x, const int8_t* table, int32_t pixels, int32
 /* clang-format off */
 __asm__(
     ".pushsection .text.ts_dsp_sum_four, \"ax\", %progbits\n"
-    ".syntax unified\n"
+    TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
     ".macro ts_four_pixel\n"
     "  ldrsb r8, [r0]\n  ldrsb r9, [r0, #1]\n  ldrsb r8, [r1, r8]\n  ldrsb r9, [r1, r9]\n"
@@ -105,7 +105,7 @@ typedef struct {
 /* clang-format off */
 __asm__(
     ".pushsection .text.ts_dsp_twice, \"ax\", %progbits\n"
-    ".syntax unified\n"
+    TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
 #ifdef TS_ROUNDING_SINGLE
     ".equ ts_twice_at_ones, 40\n.equ ts_twice_at_end, 44\n"

@@ -26,7 +26,7 @@ typedef char ts_dsp_row_is_as_written[sizeof(TsDspPlanesRow) == 36 ? 1 : -1];
 /* clang-format off */
 __asm__(
     ".pushsection .text.ts_dsp_planes_run, \"ax\", %progbits\n"
-    ".syntax unified\n"
+    TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
     /* On the stack: terms and bias of a channel, then TsDspPlanesRow. */
     ".equ ts_row_at_bias, 12\n.equ ts_row_at_constants, 20\n.equ ts_row_at_plane, 24\n"

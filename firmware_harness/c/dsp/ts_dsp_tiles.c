@@ -18,7 +18,7 @@ typedef char ts_dsp_frame_is_as_written[
     offsetof(TsDspTiles, left) == 32 && offsetof(TsDspTiles, last) == 52 && sizeof(TsDspTiles) == 64 ? 1 : -1];
 __asm__(
     ".pushsection .text.ts_dsp_tiles_run, \"ax\", %progbits\n"
-    ".syntax unified\n"
+    TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
     ".equ ts_tiles_at_bias, 4\n.equ ts_tiles_at_terms, 20\n.equ ts_tiles_at_out, 44\n"
     ".equ ts_tiles_at_x_end, 52\n.equ ts_tiles_at_step, 56\n.equ ts_tiles_at_zero, 60\n"

@@ -8,6 +8,7 @@ what this machine prints. Clang gets the headers and libraries of the GCC for th
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -160,8 +161,12 @@ def _linked(cell: Cell, objects: list[Path], folder: Path) -> Path:
     (folder / "hooks.c").write_text(HOOKS)
     inputs, image = [program, folder / "hooks.c", *objects], folder / "reports.elf"
     includes = [folder, PRINT_REPORTS.parent]
-    if cell.compiler == "clang":
+    if cell.compiler == "clang" and cell.target is not RISCV32:
         return _linked_by_lld(cell, inputs, includes, image)
+    if cell.compiler == "clang" and len(objects) > 1:  # lld 14 refuses relaxed objects, as those of the C library
+        merged = folder / "merged.o"
+        subprocess.run(["ld.lld", "-r", *map(str, objects), "-o", str(merged)], check=True)
+        return link(cell.target, [program, folder / "hooks.c", merged], includes, image)
     return link(cell.target, inputs, includes, image, *(["-flto"] if len(objects) > 1 else []))
 
 
@@ -190,12 +195,12 @@ def _linked_by_lld(cell: Cell, inputs: list[Path], includes: list[Path], image: 
     if target.linker_script is None:
         subprocess.run(["clang", "-fuse-ld=lld", *map(str, objects), "-lm", "-o", str(image)], check=True)
         return image
-    libraries = [_printed(target, f"-print-file-name={name}") for name in ("libm.a", "libc.a")]
-    libraries.append(_printed(target, "-print-libgcc-file-name"))
     options = ["--gc-sections", f"--defsym=STACK_BYTES={target.stack_bytes}", f"-T{target.linker_script}"]
     options += [f"-L{port}" for port in target.port_folders]
-    grouped = ["--start-group", *libraries, "--end-group"]
-    subprocess.run(["ld.lld", *options, *map(str, objects), *grouped, "-o", str(image)], check=True)
+    libraries = [*_library_folders(target), "--start-group", "-lm", "-lc", "-lgcc", "--end-group"]
+    command = ["ld.lld", *options, *map(str, objects), *libraries, "-o", str(image)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{cell}: {done.stderr[:300]}"
     return image
 
 
@@ -210,6 +215,9 @@ def _headers(target: Target) -> tuple[str, ...]:
 
 
 @lru_cache
-def _printed(target: Target, option: str) -> str:
-    done = subprocess.run([target.compiler, *target.compile_flags, option], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+def _library_folders(target: Target) -> tuple[str, ...]:
+    """Options -L of the folders in which GCC finds its C library and its support library."""
+    command = [target.compiler, *target.compile_flags, "-###", "none.o"]
+    text = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    (line,) = (line for line in text.splitlines() if "/collect2 " in line)
+    return tuple(word for word in shlex.split(line) if word.startswith("-L"))
