@@ -36,6 +36,7 @@ _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: la
 _SIZE = re.compile(r"\\n(\d+) bytes \(([^)]*)\)")
 _CALLEE = re.compile(r"(\w+)(?:\[[^;]*?\])*\(")
 _SYMBOL = re.compile(r"^([0-9a-f]+) <([^>]+)>:$")
+_CODE_SYMBOL = re.compile(r"^([0-9a-f]+) [TtWw] (\S+)$", re.MULTILINE)
 _COMMENT = re.compile(r"\s[#;@] .*")
 _JUMP = r"(?:bl?x?|b[a-z]{2}|b(?:lt|ge)u|b(?:eq|ne|lt|ge|le|gt)z|cbn?z|j|jal)(?:\.[nw])?"  # of Thumb and RISC-V
 _TARGET = re.compile(_JUMP + r"\s(?:.*[\s,])?([0-9a-f]+) <([^>+]+)(\+0x[0-9a-f]+)?>")
@@ -163,11 +164,10 @@ def disassembled_frames(listing: str, symbols: str) -> dict[str, Frame]:
         frame.bytes += sum(saved)
     frames = {name: routines[routine] for name, routine in joined.items()}
     at = {int(match[1], 16): match[2] for match in map(_SYMBOL.match, listing.splitlines()) if match}
-    for row in symbols.splitlines():
-        address, kind, alias = (row.split(maxsplit=2) + ["", ""])[:3]
-        place = int(address, 16) & ~1 if kind in "TtWw" and kind else -1
-        if place in at and at[place] in frames:
-            frames.setdefault(alias, frames[at[place]])
+    for address, alias in _CODE_SYMBOL.findall(symbols):
+        place = at.get(int(address, 16) & ~1, "")  # the lowest bit marks Thumb
+        if place in frames:
+            frames.setdefault(alias, frames[place])
     for pointer, meant in POINTERS.items():
         if isinstance(meant, re.Pattern):
             pointed = {name for name in frames if meant.fullmatch(name)}

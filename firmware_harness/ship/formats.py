@@ -202,7 +202,11 @@ def _figures(product: Product, measured: Measured | None) -> list[tuple[str, str
         rows += [
             ("flash: code of the network", f"{figures.code_bytes:,} B, including 1.5 kB of the measuring program"),
             ("RAM: stack of one inference, measured", f"{figures.stack_bytes:,} B"),
-            *((f"RAM: stack of `{product.prefix}_{each}`, bound", f"{bounds[each]:,} B") for each in FUNCTIONS if bounds),
+            *(
+                (f"RAM: stack of `{product.prefix}_{each}`, bound", f"{bounds[each]:,} B")
+                for each in FUNCTIONS
+                if bounds
+            ),
             ("instructions of one inference", f"{figures.instructions:,}"),
         ]
     return rows

@@ -57,7 +57,7 @@ def test_the_deepest_path_is_found(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_has_no_bound_is_refused(text: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(FirmwareError, match=expected):
-        deepest(_frames("#pragma GCC optimize(\"no-inline\")\n" + text, tmp_path), "top", "here")
+        deepest(_frames('#pragma GCC optimize("no-inline")\n' + text, tmp_path), "top", "here")
 
 
 def test_frames_of_assembly() -> None:

@@ -151,7 +151,6 @@ def _compile(cell: Cell, flags: tuple[str, ...], source: Path) -> Path | str:
 
 
 def _linked(cell: Cell, objects: list[Path], folder: Path) -> Path:
-    flags = OPTIONS[cell.options]
     program = PRINT_REPORTS
     if len(objects) > 1:
         program = folder / "two_models.c"

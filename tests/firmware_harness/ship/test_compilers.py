@@ -35,9 +35,7 @@ def _cell(cell: Cell) -> object:
         _cell(Cell("clang", CORTEX_M4, "dsp", "-ffixed-r9")),
     ],
 )
-def test_what_every_compiler_prints_is_equal(
-    cell: Cell, scenes: Bundle, tmp_path: Path, expected: list[str]
-) -> None:
+def test_what_every_compiler_prints_is_equal(cell: Cell, scenes: Bundle, tmp_path: Path, expected: list[str]) -> None:
     assert reports(cell, scenes, tmp_path) == expected
 
 
