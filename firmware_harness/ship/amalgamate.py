@@ -29,7 +29,7 @@ _STRUCTURE = re.compile(r"\bstruct\b[^{};]*\{([^{}]*)\}")
 _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 _INCLUDE = re.compile(r'^#\s*include "([^"]+)"[^\n]*\n', re.MULTILINE)
 _PROTOTYPE = re.compile(r"^(?=[A-Za-z_])(?P<words>[\w ]+?[ *]+)(?P<name>\w+)\((?=[^;{]*\);)", re.MULTILINE)
-_INLINE = re.compile(r"^static inline (?=[\w ]+[ *]\w+\()", re.MULTILINE)
+_INLINE = re.compile(r"^static\s+inline\s+(?=[\w ]+[ *]\w+\()", re.MULTILINE)
 _STATIC_MACRO = re.compile(r"^#define (\w+)(?:\([^)]*\))? [^\n]*\bstatic\b", re.MULTILINE)
 _NOT_A_PROTOTYPE = {"static", "typedef", "extern", "return", "else"}
 LOCAL_MACRO = "TS_LOCAL"

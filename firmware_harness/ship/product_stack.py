@@ -12,13 +12,10 @@ from pathlib import Path
 from ..build.stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
 from ..build.targets import C_FLAGS, Target
 from ..build.tools import run_tool
-from .product import Product
+from .product import C_FOLDER, Product
 
+PROGRAM = C_FOLDER / "main_stack.c"
 FUNCTIONS = ("init", "invoke", "process_pcm")
-_PROGRAM = (
-    '#include "product.h"\n'
-    "int main(void) { return product_init(0, 0, 0, 0) + product_invoke(0, 0, 0) + product_process_pcm(0, 0, 0); }\n"
-)
 
 
 def product_stack(product: Product, target: Target) -> dict[str, StackBound]:
@@ -34,7 +31,11 @@ def product_stack(product: Product, target: Target) -> dict[str, StackBound]:
         return {}
     with tempfile.TemporaryDirectory(prefix="tinyscene-stack-") as name:
         folder, prefix = Path(name), product.prefix
-        texts = {f"{prefix}.c": product.source(), f"{prefix}.h": product.header(), "main.c": product.named(_PROGRAM)}
+        texts = {
+            f"{prefix}.c": product.source(),
+            f"{prefix}.h": product.header(),
+            "main.c": product.named(PROGRAM.read_text()),
+        }
         for file, text in texts.items():
             (folder / file).write_text(text)
         library, image = folder / f"{prefix}.o", folder / "product.elf"
