@@ -15,7 +15,7 @@ LABEL org.opencontainers.image.title="tinyscene-dev" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        python3 python3-venv git make cmake gcc libc6-dev \
+        python3 python3-venv git make cmake gcc libc6-dev clang lld \
         qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
         qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*

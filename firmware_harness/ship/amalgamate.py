@@ -29,6 +29,7 @@ _STRUCTURE = re.compile(r"\bstruct\b[^{};]*\{([^{}]*)\}")
 _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 _INCLUDE = re.compile(r'^#\s*include "([^"]+)"[^\n]*\n', re.MULTILINE)
 _PROTOTYPE = re.compile(r"^(?=[A-Za-z_])(?P<words>[\w ]+?[ *]+)(?P<name>\w+)\((?=[^;{]*\);)", re.MULTILINE)
+_INLINE = re.compile(r"^static\s+inline\s+(?=[\w ]+[ *]\w+\()", re.MULTILINE)
 _STATIC_MACRO = re.compile(r"^#define (\w+)(?:\([^)]*\))? [^\n]*\bstatic\b", re.MULTILINE)
 _NOT_A_PROTOTYPE = {"static", "typedef", "extern", "return", "else"}
 LOCAL_MACRO = "TS_LOCAL"
@@ -116,13 +117,16 @@ def file_scope_names(text: str) -> Iterator[str]:
 
 
 def _localised(header: str, unchanged: set[str]) -> str:
-    """The header with its function declarations made static; a later definition is then static too."""
+    """The header with its function declarations made static; a later definition is then static too.
+
+    Its inline functions may be unused, which compilers report in a file but not in a header.
+    """
 
     def local(prototype: re.Match[str]) -> str:
         words = {*prototype["words"].split(), prototype["name"]}
         return prototype[0] if words & unchanged else f"{LOCAL_MACRO} {prototype[0]}"
 
-    return _PROTOTYPE.sub(local, header)
+    return _INLINE.sub(f"{LOCAL_MACRO} inline ", _PROTOTYPE.sub(local, header))
 
 
 def _renamed(text: str, names: set[str], stem: str) -> str:

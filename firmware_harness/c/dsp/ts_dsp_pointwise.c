@@ -10,19 +10,19 @@ static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
                      "sxtb16 r5, r3\n"
                      "sxtb16 r6, r3, ror #8\n"
                      "sxtb16 r8, r4\n"
-                     "sxtb16 r9, r4, ror #8\n"
+                     "sxtb16 r12, r4, ror #8\n"
 #ifndef TS_ROUNDING_SINGLE
                      "sadd16 r5, r5, r5\n"
                      "sadd16 r6, r6, r6\n"
                      "sadd16 r8, r8, r8\n"
-                     "sadd16 r9, r9, r9\n"
+                     "sadd16 r12, r12, r12\n"
 #endif
                      "subs %1, %1, #1\n"
-                     "stm %2!, {r5, r6, r8, r9}\n"
+                     "stm %2!, {r5, r6, r8, r12}\n"
                      "bne 1b"
                      : "+r"(from), "+r"(groups), "+r"(to)
                      :
-                     : "r3", "r4", "r5", "r6", "r8", "r9", "cc", "memory");
+                     : "r3", "r4", "r5", "r6", "r8", "r12", "cc", "memory");
 #else
     static const int8_t place[4] = {0, 2, 1, 3};
     for (int32_t i = 0; i < groups * 8; ++i) {

@@ -53,7 +53,7 @@ TS_STRAIGHT void first_step(const float* samples, TsComplex* bins, int from, int
 #ifdef TS_STEP_ARM
         if (taps == 6 && rising == 3) {
             const float* const mirrored = ts_window + TS_LOGMEL_WINDOW_MIRROR - 1 - 2 * (group + 3 * GROUPS);
-            ts_step_of_six(samples + 2 * group, ts_window + 2 * group, mirrored, GROUPS * (int)sizeof *bins, out);
+            ts_step_of_six(samples + 2 * group, ts_window + 2 * group, mirrored, out);
             continue;
         }
 #endif

@@ -124,6 +124,8 @@ def _assert_plan_is_measured(graph: Graph, target: Target, tmp_path: Path) -> No
     assert sections[".stack"] == target.stack_bytes
     assert 64 < int(printed["stack_bytes"]) < 1024
     assert int(printed["stack_bytes"]) == figures.stack_bytes
+    assert figures.stack_bound_bytes is not None
+    assert figures.stack_bytes <= figures.stack_bound_bytes <= 1.1 * figures.stack_bytes
     binary = tmp_path / "image.bin"
     run_tool([target.toolchain.tool("objcopy"), "-O", "binary", "-R", ".vectors", str(image.path), str(binary)], target)
     gaps = binary.stat().st_size + sections[".vectors"] - figures.flash_bytes

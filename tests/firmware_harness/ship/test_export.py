@@ -230,7 +230,9 @@ def test_measured_figures_are_in_the_readme(scenes: Bundle, tmp_path: Path, caps
     assert command_line.main([*words, "--out", str(tmp_path / "z")]) == 0
     assert "next: read its README.md" in capsys.readouterr().out
     readme = (tmp_path / "z" / "README.md").read_text()
-    for words in ("flash: code of the network", "RAM: stack of one inference", "instructions of one inference"):
+    bounds = [f"RAM: stack of `scene_{name}`, bound" for name in ("init", "invoke", "process_pcm")]
+    measured = ("flash: code of the network", "RAM: stack of one inference, measured", "instructions of one inference")
+    for words in (*measured, *bounds):
         assert re.search(rf"\| {words} \| [\d,]+", readme)
 
 
