@@ -19,7 +19,8 @@ from typing import Literal
 from tinyscene.runtime.arith import Rounding
 
 from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
-from ..emit.model import ROUNDING_MACRO, Emitted
+from ..emit.constant_block import ROUNDING_MACRO
+from ..emit.model import Emitted
 from ..errors import FirmwareError
 from .targets import C_FLAGS, PORT_FOLDER, Target
 from .tools import compiler_version, run_tool

@@ -13,13 +13,13 @@ static int32_t sum_of(const TsDspSum* sum, int32_t a, int32_t b) {
 /* `a` has the larger scale. */
 static int32_t sum_of(const TsDspSum* sum, int32_t a, int32_t b) {
     const TsDspRescale rescale = {sum->multiplier, sum->offset, sum->shift};
-    return ts_dsp_code(sum->table[b + 128] + a * (1 << 20), &rescale, 0);
+    return ts_dsp_code(TS_ARRAY(int32_t, sum, table)[b + 128] + a * (1 << 20), &rescale, 0);
 }
 
 #endif
 
 void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    const TsDspSum sum = layer->sum;
+    const TsDspSum* sum = &layer->sum;
 #ifndef TS_ROUNDING_SINGLE
     if (layer->larger == 1) {
         const int8_t* larger = b;
@@ -28,7 +28,7 @@ void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t*
     }
 #endif
     for (int32_t i = 0; i < layer->size; ++i) {
-        out[i] = (int8_t)sum_of(&sum, a[i], b[i]);
+        out[i] = (int8_t)sum_of(sum, a[i], b[i]);
     }
     if (layer->low > -128) {
         ts_dsp_raise(out, layer->size, layer->low);

@@ -16,7 +16,12 @@ typedef enum {
 
 typedef struct {
     int32_t distance; /* offset from the address of a code to that of its summand */
+#ifdef TS_ROUNDING_SINGLE
     TsDspSum sum;
+#else
+    const int32_t* table; /* of TsDspSum, its element of code 0 */
+    TsDspRescale rescale;
+#endif
 } TsDspSummand;
 
 /* The assembly reads these members in order: one row for one pair of channels. */

@@ -46,8 +46,8 @@ static TS_MVE_APART void four_pixels(const TsMveConv2D* layer, const int8_t* win
     const uint16x8_t channel = vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1));
     const uint16x8_t at = vmlaq_n_u16(channel, pixel, (uint16_t)pitch);
     const int16x8_t zero_point = vdupq_n_s16((int16_t)layer->out.zero_point);
-    const int8_t* weight = layer->weight + first * 2 * layer->pieces * TS_MVE_LANES;
-    const int32_t* constants = layer->constants + first * PER_PAIR;
+    const int8_t* weight = TS_ARRAY(int8_t, layer, weight) + first * 2 * layer->pieces * TS_MVE_LANES;
+    const int32_t* constants = TS_ARRAY(int32_t, layer, constants) + first * PER_PAIR;
     __asm__ volatile(
         "8:\n"
         PIECE(0, "vmladav.s8")
