@@ -46,22 +46,12 @@ static void read_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlaces
     ++turn->next;
 }
 
-static TsDspSummand summand_of(const TsDspBlock* layer) {
-#ifdef TS_ROUNDING_SINGLE
-    const TsDspSummand summand = {0, layer->sum};
-#else
-    const TsDspSum* sum = &layer->sum;
-    const TsDspSummand summand = {0, TS_ARRAY(int32_t, sum, table) + 128, {sum->multiplier, sum->offset, sum->shift}};
-#endif
-    return summand;
-}
-
 static void write_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlaces* places, int32_t y, int8_t* out) {
     const TsWindow* window = &layer->window;
     const int32_t first = y * window->stride_height % TS_DSP_ROWS, width = window->out_width;
     const int32_t row_bytes = width * layer->project.channels;
     TsDspDestination to = TS_DSP_TO_CODES;
-    TsDspSummand summand = summand_of(layer);
+    TsDspSummand summand = ts_dsp_summand(&layer->sum);
     if (layer->added == TS_DSP_ADD_SIDE) {
         ts_dsp_planes_row(&layer->side_planes, places->side_planes, first, window->stride_width, width, places->tiles);
         ts_dsp_tiles_to_codes(&layer->side_planes, places->tiles, width, places->side_row);

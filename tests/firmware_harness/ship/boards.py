@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import C_FLAGS, PORT_FOLDER, Target
 
 PRINT_REPORTS = Path(__file__).with_name("print_reports.c")
@@ -32,6 +33,7 @@ def link(target: Target, inputs: Sequence[Path], includes: Sequence[Path], image
         ],
         check=True,
     )
+    seal(image, target)
     return image
 
 
