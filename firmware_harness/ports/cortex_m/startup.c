@@ -24,7 +24,7 @@ void ts_reset(void) {
 #if __ARM_ARCH == 6
     CONFIGURATION |= UNALIGNED_TRAP; /* as these processors always do, in case a larger one is emulated */
 #endif
-    (void)ts_guard_stack((uintptr_t)ts_stack_limit);
+    (void)ts_limit_stack((uintptr_t)ts_stack_limit);
     __asm__ volatile("dsb\n isb" ::: "memory");
     ts_start();
 }

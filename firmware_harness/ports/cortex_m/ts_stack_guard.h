@@ -7,7 +7,7 @@
 #if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
 
 /* The processor compares the stack pointer with a limit, a multiple of 8. */
-static inline int ts_guard_stack(uintptr_t lowest) {
+static inline int ts_limit_stack(uintptr_t lowest) {
     __asm__ volatile("msr msplim, %0" ::"r"((lowest + 7u) & ~(uintptr_t)7u) : "memory");
     return 1;
 }
@@ -17,7 +17,7 @@ static inline int ts_guard_stack(uintptr_t lowest) {
 /* The memory protection unit forbids accesses just below the stack, up to 64 KiB as far as `lowest` is aligned, in its
  * last region, which overrules all others. Absent memory does not always raise a fault, and other variables may lie
  * there. */
-static inline int ts_guard_stack(uintptr_t lowest) {
+static inline int ts_limit_stack(uintptr_t lowest) {
     enum { ENABLE = 1, DEFAULT_MAP = 4, NO_ACCESS = 0, SMALLEST = 5, LARGEST = 16 };
     volatile uint32_t* const mpu = (volatile uint32_t*)0xe000ed90u;
     enum { TYPE, CONTROL, REGION, BASE, ATTRIBUTES };
@@ -40,7 +40,7 @@ static inline int ts_guard_stack(uintptr_t lowest) {
 
 #else
 
-static inline int ts_guard_stack(uintptr_t lowest) {
+static inline int ts_limit_stack(uintptr_t lowest) {
     (void)lowest;
     return 0;
 }

@@ -52,7 +52,7 @@ static State* valid(product_state* memory) {
 __attribute__((weak)) void product_alive(void) {}
 
 int product_guard_stack(const void* lowest) {
-    return ts_guard_stack((uintptr_t)lowest) ? PRODUCT_OK : PRODUCT_ERROR_NO_GUARD;
+    return ts_limit_stack((uintptr_t)lowest) ? PRODUCT_OK : PRODUCT_ERROR_NO_GUARD;
 }
 
 /* The test input is noise from a generator, so that it needs no flash. */
