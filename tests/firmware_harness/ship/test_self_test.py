@@ -155,8 +155,7 @@ def test_a_flipped_constant_byte_is_detected_at_boot(
 
 @pytest.mark.parametrize("target", [on(HOST), on(CORTEX_M4)])
 def test_flipped_bits_are_caught(target: Target, tmp_path: Path) -> None:
-    """A sample; ``benchmarks/bit_flips.py`` flips all. The emitted checksum covers the emitted constants, that of a linked
-    image all of .rodata."""
+    """A sample; ``benchmarks/bit_flips.py`` flips all. A linked image has a checksum of all of .rodata."""
     flipped = build_flipped(target, tmp_path)
     bits = flipped.bits()
     bits = bits[np.random.default_rng(0).choice(len(bits), 400 if target is HOST else 60, replace=False)]
