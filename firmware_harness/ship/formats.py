@@ -59,7 +59,7 @@ class Format:
 FORMATS = {
     form.name: form
     for form in (
-        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt"}),
+        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt", "seal.cmake": "seal.cmake"}),
         Format("makefile", {"Makefile": "Makefile"}),
         Format(
             "arduino",

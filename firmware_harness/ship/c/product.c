@@ -17,12 +17,18 @@
 typedef struct {
     uint32_t magic;
     TsScene scene;
-    TsCheck check;
+    TsCheck check, image_check;
+    uint32_t checks_image; /* whether the constants are done, and the sealed image is next */
     product_callback callback;
     void* context;
     uintptr_t guard;
 } State;
 
+typedef char results_agree[(int)PRODUCT_CHECK_DONE == (int)TS_CHECK_DONE &&
+                                   (int)PRODUCT_CHECK_MORE == (int)TS_CHECK_MORE &&
+                                   (int)PRODUCT_ERROR_CONSTANTS == (int)TS_ERROR_CONSTANTS
+                               ? 1
+                               : -1];
 typedef char state_has_room[sizeof(State) <= sizeof(product_state) ? 1 : -1];
 typedef char arena_has_room[PRODUCT_ARENA_BYTES >= TS_SCENE_ARENA_BYTES ? 1 : -1];
 
@@ -86,10 +92,67 @@ static void report_self_test(const State* state, int status) {
     state->callback(state->context, &report);
 }
 
+/* Code and constants of the whole image. A script writes them into the image after it is linked, see seal.cmake. */
+typedef struct {
+    uint32_t address, size, crc32;
+} Sealed;
+
+enum { SEALED_SECTIONS = 2 };
+#define NOT_SEALED 0xffffffffu
+
+#ifdef __ELF__
+__attribute__((section(".product_seal"), used))
+#endif
+static const Sealed seal[SEALED_SECTIONS] = {{NOT_SEALED, NOT_SEALED, NOT_SEALED},
+                                             {NOT_SEALED, NOT_SEALED, NOT_SEALED}};
+
+/* volatile: the compiler knows only the values above. */
+static int is_sealed(void) {
+    const volatile Sealed* first = seal;
+    return first->address != NOT_SEALED || first->size != NOT_SEALED || first->crc32 != NOT_SEALED;
+}
+
+static int check_image_step(TsCheck* check, size_t bytes) {
+    if (check->part >= SEALED_SECTIONS) { /* damaged progress */
+        return PRODUCT_ERROR_IMAGE;
+    }
+    for (uint32_t i = 0; i < SEALED_SECTIONS; ++i) {
+        const volatile Sealed* section = &seal[i];
+        const TsChecked part = {(const void*)(uintptr_t)section->address, section->size, section->crc32};
+        if (!ts_check_part(check, i, &part, &bytes)) {
+            return PRODUCT_ERROR_IMAGE;
+        }
+    }
+    if (check->part < SEALED_SECTIONS) {
+        return PRODUCT_CHECK_MORE;
+    }
+    check->part = 0;
+    return PRODUCT_CHECK_DONE;
+}
+
+static int check_step(State* state, size_t bytes) {
+    int status;
+    if (state->checks_image) {
+        status = check_image_step(&state->image_check, bytes);
+        state->checks_image = status == PRODUCT_CHECK_MORE;
+        return status;
+    }
+    status = ts_scene_check_step(&state->check, bytes);
+    if (status == TS_CHECK_DONE && is_sealed()) {
+        state->checks_image = 1;
+        return PRODUCT_CHECK_MORE;
+    }
+    return status;
+}
+
 /* The constants come first: a damaged record could make the network read and write anywhere. */
 static int self_test(int8_t* arena) {
     if (ts_scene_check() != TS_OK) {
         return PRODUCT_ERROR_CONSTANTS;
+    }
+    TsCheck check = {0, 0, 0};
+    if (is_sealed() && check_image_step(&check, SIZE_MAX) != PRODUCT_CHECK_DONE) {
+        return PRODUCT_ERROR_IMAGE;
     }
     return golden_holds(arena) ? PRODUCT_OK : PRODUCT_ERROR_GOLDEN;
 }
@@ -122,15 +185,14 @@ int product_check_step(product_state* memory, size_t bytes) {
     if (state == NULL) {
         return memory == NULL ? PRODUCT_ERROR_NULL : PRODUCT_ERROR_STATE;
     }
-    const int status = ts_scene_check_step(&state->check, bytes);
+    const int status = check_step(state, bytes);
     if (status < 0) {
         state->magic = 0;
         if (state->callback != NULL) {
-            report_self_test(state, PRODUCT_ERROR_CONSTANTS);
+            report_self_test(state, status);
         }
-        return PRODUCT_ERROR_CONSTANTS;
     }
-    return status == TS_CHECK_DONE ? PRODUCT_CHECK_DONE : PRODUCT_CHECK_MORE;
+    return status;
 }
 
 int product_invoke(product_state* memory, const int8_t* input, int8_t* output) {

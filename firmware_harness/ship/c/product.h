@@ -27,12 +27,13 @@ enum {
     PRODUCT_ERROR_GOLDEN = -5,    /* the network's output for the test input is wrong: compiler, flags or processor */
     PRODUCT_ERROR_STATE = -6,     /* the state is not initialised, another model's, copied, or damaged */
     PRODUCT_ERROR_NO_GUARD = -7,  /* this processor has no stack limit and no memory protection unit */
+    PRODUCT_ERROR_IMAGE = -8,     /* code or constants of the sealed image are not those that were linked */
 };
 
 /* Results of product_check_step. */
 enum {
     PRODUCT_CHECK_MORE = 0, /* no damage so far */
-    PRODUCT_CHECK_DONE = 1, /* all constants are as emitted; the next call begins anew */
+    PRODUCT_CHECK_DONE = 1, /* no damage in all that is checked; the next call begins anew */
 };
 
 /* Events that the callback reports. */
@@ -80,10 +81,10 @@ int product_process_pcm(product_state* state, const int16_t* samples, size_t cou
 
 /* Test at most `bytes` bytes of the constants, from where the last call ended, in a time proportional to `bytes`. Call
  * it periodically, for example once per block of samples; all constants, layer records and tables of the front end
- * included, are PRODUCT_CONSTANT_BYTES.
+ * included, are PRODUCT_CONSTANT_BYTES. In a sealed image its code and all of .rodata follow.
  *
- * Returns PRODUCT_CHECK_MORE, PRODUCT_CHECK_DONE, or an error. PRODUCT_ERROR_CONSTANTS is reported through the callback
- * too, and after it every call returns PRODUCT_ERROR_STATE until product_init succeeds again. */
+ * Returns PRODUCT_CHECK_MORE, PRODUCT_CHECK_DONE, or an error. Damage is reported through the callback too, and after
+ * it every call returns PRODUCT_ERROR_STATE until product_init succeeds again. */
 int product_check_step(product_state* state, size_t bytes);
 
 /* Called after each layer of the network, each column of the front end, and each 1,024 bytes of constants tested. The
