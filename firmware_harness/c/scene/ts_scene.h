@@ -43,6 +43,7 @@ typedef struct {
     float scores[TS_SCENE_LABELS], smoothed[TS_SCENE_LABELS];
 } TsSceneAnswer;
 
+/* A stream. Memory that ts_scene_begin has not prepared is not recognised here; an exported product refuses it. */
 typedef struct {
     TsLogmel stream;
     TsSceneAnswer answer;

@@ -12,11 +12,13 @@ import pytest
 
 from tests.firmware_harness.machines import on_each
 from tests.graphs import random_input, small_net
+from tinyscene.firmware_harness.build.image import build
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST
 from tinyscene.firmware_harness.emit.model import Emitted, emit
 from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.run import engine as engine_module
 from tinyscene.firmware_harness.run.differences import Difference, differences
+from tinyscene.firmware_harness.run.emulate import run_image
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
@@ -79,6 +81,19 @@ def test_missing_values_are_refused(graph: Graph) -> None:
         differences(graph, less, arrays)
 
 
+@pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize(
+    "pattern", [r"(layer_1_weight = {\s+-?)\d+", r"(\.in_zero_point = -?)\d+"], ids=["weight", "record"]
+)
+def test_damaged_constants_are_refused_before_the_first_inference(pattern: str, graph: Graph) -> None:
+    emitted = emit(graph)
+    damaged, count = re.subn(pattern, r"\g<1>77", emitted.model_c, count=1)
+    assert count == 1
+    image = build(replace(emitted, model_c=damaged), CORTEX_M4, "double", program="measure")
+    with pytest.raises(FirmwareError, match="the constants are not those that were emitted"):
+        run_image(image, bytes(graph.tensors[graph.input].n_bytes), 60.0)
+
+
 @pytest.mark.needs_tool("gcc")
 def test_an_overflow_is_reported_by_the_sanitizer(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     _planted(monkeypatch, r"(layer_2_bias = {\s+)-?\d+,", r"\g<1>2147483647,")
@@ -119,9 +134,7 @@ def test_a_processor_fault_is_reported_with_its_address(graph: Graph, monkeypatc
 
 @everywhere
 def test_an_endless_run_is_stopped(target, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    _planted(
-        monkeypatch, r"    ts_conv2d\(", "    for (volatile int i = 0; i < 1;) {\n    }\n    ts_conv2d("
-    )
+    _planted(monkeypatch, r"    ts_conv2d\(", "    for (volatile int i = 0; i < 1;) {\n    }\n    ts_conv2d(")
     engine = FirmwareEngine(graph, target, timeout_seconds=1.5)
     with pytest.raises(FirmwareError, match=r"stopped after 1.5 s"):
         engine.outputs(random_input(np.random.default_rng(0), graph))
