@@ -18,10 +18,12 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 
+from ..emit.constant_block import ROUNDING_MACRO
 from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
-from ..emit.model import ROUNDING_MACRO, Emitted
+from ..emit.model import Emitted
 from ..errors import FirmwareError
 from .stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
+from .seal import seal
 from .targets import C_FLAGS, PORT_FOLDER, Target
 from .tools import compiler_version, run_tool
 
@@ -29,7 +31,7 @@ Program = Literal["verify", "measure", "profile", "logmel", "scenes"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 CODE_SECTIONS = (".text",)
-FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".ARM.exidx", ".data")
+FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".sealed", ".ARM.exidx", ".data")
 STATIC_RAM_SECTIONS = (".data", ".bss")
 
 
@@ -222,6 +224,7 @@ def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, m
         unfinished = path.with_suffix(f".{os.getpid()}")
         try:
             run_tool([target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target)
+            seal(unfinished, target)
         except FirmwareError as error:
             overflow = OVERFLOW.search(str(error))
             if overflow is None:

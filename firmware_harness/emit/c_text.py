@@ -1,8 +1,6 @@
-"""C text: literals, strings, comments and constant arrays."""
+"""C text: literals, strings and comments."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -28,16 +26,3 @@ def string(text: str) -> str:
     """A C string literal; other characters than plain ASCII as octal UTF-8."""
     plain = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode())
     return f'"{plain}"'
-
-
-def constant_array(c_type: str, name: str, items: Iterable[str]) -> Iterator[str]:
-    """Lines of the definition of a static array, filled up to ``LINE_COLUMNS``."""
-    texts = list(items)
-    yield f"static const {c_type} {name}[{len(texts)}] = {{"
-    line = "   "
-    for text in texts:
-        if len(line) + len(text) + 2 > LINE_COLUMNS:
-            yield line
-            line = "   "
-        line += f" {text},"
-    yield f"{line}\n}};"

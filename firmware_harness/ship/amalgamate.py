@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..emit.constant_bytes import resolve
 from ..errors import FirmwareError
 
 _TOKEN = re.compile(
@@ -68,27 +69,6 @@ def amalgamate(sources: Sequence[Source], headers: Mapping[str, str], known_macr
         inlined = _inlined(text, resolved_headers, included)
         pieces.append(f"\n/* ---- {source.name} ---- */\n{inlined}{''.join(undefined)}")
     return "".join(pieces)
-
-
-def resolve(text: str, known_macros: Mapping[str, bool]) -> str:
-    """Remove text that ``#ifdef`` and ``#ifndef`` of known macros exclude, and these lines themselves."""
-    kept, open_blocks = [], []  # for each open #if: None if it is kept, else whether its present branch is taken
-    for line in text.splitlines(keepends=True):
-        words = line.split()
-        directive = words[0] if words else ""
-        if directive in ("#if", "#ifdef", "#ifndef"):
-            known = directive != "#if" and words[1] in known_macros
-            open_blocks.append((known_macros[words[1]] == (directive == "#ifdef")) if known else None)
-            if known:
-                continue
-        elif directive in ("#else", "#elif") and open_blocks and open_blocks[-1] is not None:
-            open_blocks[-1] = not open_blocks[-1]
-            continue
-        elif directive == "#endif" and open_blocks.pop() is not None:
-            continue
-        if all(taken is not False for taken in open_blocks):
-            kept.append(line)
-    return "".join(kept)
 
 
 def _assembly_names(text: str) -> set[str]:

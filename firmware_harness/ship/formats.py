@@ -34,6 +34,11 @@ _REQUIREMENT = {
     "dsp": "The kernels need the DSP instructions of Cortex-M4, M7 and M33.",
     "mve": "The kernels need the vector instructions (Helium) of Cortex-M55 and M85.",
 }
+_UNSEALED = "Code and other constants of your image have no checksum: your project links it."
+_SEALED = (
+    "`{prefix}_seal(TARGET)` in CMake stores the CRC-32 of the linked code and of all constants in the image; it is "
+    "compared at start and by `{prefix}_check_step`. Without it, only the constants of this library have a checksum."
+)
 _PACK_CPUS = {
     "dsp": ('Dcore="Cortex-M4"', 'Dcore="Cortex-M7"', 'Dcore="Cortex-M33" Ddsp="DSP"'),
     "mve": tuple(f'Dcore="{core}" Dmve="{mve}"' for core in ("Cortex-M55", "Cortex-M85") for mve in ("MVE", "FP_MVE")),
@@ -60,7 +65,7 @@ class Format:
 FORMATS = {
     form.name: form
     for form in (
-        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt"}),
+        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt", "seal.cmake": "seal.cmake"}),
         Format("makefile", {"Makefile": "Makefile"}),
         Format(
             "arduino",
@@ -174,6 +179,7 @@ def _words(product: Product, form: Format, measured: Measured | None) -> dict[st
         "serial": form.serial,
         "figures": "\n".join(f"| {name} | {value} |" for name, value in _figures(product, measured)),
         "requirement": _REQUIREMENT[options.cpu],
+        "protection": _SEALED.format(prefix=prefix) if form.name == "cmake" else _UNSEALED,
         "cpu_flags": _CPU_FLAGS[options.cpu],
         "arena_bytes": f"{product.arena_bytes}",
         "arena_alignment": f"{ALIGNMENT}",

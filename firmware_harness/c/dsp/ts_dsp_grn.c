@@ -65,7 +65,7 @@ static int8_t mean_code(const TsMean* mean, int32_t total) {
 
 void ts_dsp_table_mean(const TsDspTableMean* layer, const int8_t* x, int8_t* out) {
     const TsMean* mean = &layer->mean;
-    const int8_t* table = layer->table + 128;
+    const int8_t* table = TS_ARRAY(int8_t, layer, table) + 128;
     const int32_t full = mean->size & ~3;
     for (int32_t channel = 0; channel < full; channel += 4) {
         int32_t sums[4];
@@ -193,9 +193,9 @@ static TsDspTwice channel_of(const TsDspGain* layer, const int8_t* factor, int32
     channel.factor = (factor[index] - layer->factor_zero_point) * TS_DSP_TIMES;
     channel.offset = -layer->x_zero_point * channel.factor;
     channel.rescale = layer->rescale;
-    channel.weight = layer->weight[index] * TS_DSP_TIMES;
-    channel.bias = layer->bias[index] * TS_DSP_TIMES;
-    channel.next_rescale = layer->rescales[index];
+    channel.weight = TS_ARRAY(int8_t, layer, weight)[index] * TS_DSP_TIMES;
+    channel.bias = TS_ARRAY(int32_t, layer, bias)[index] * TS_DSP_TIMES;
+    channel.next_rescale = TS_ARRAY(TsDspRescale, layer, rescales)[index];
 #ifdef TS_ROUNDING_SINGLE
     channel.zero_point = layer->product_zero_point;
     channel.next_zero_point = layer->out_zero_point;

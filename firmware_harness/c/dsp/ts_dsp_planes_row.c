@@ -197,7 +197,7 @@ void ts_dsp_planes_row(const TsDspPlanes* layer, const int8_t* planes, int32_t f
                        int16_t* tiles) {
     static const int8_t place[4] = {0, 2, 1, 3}; /* in a group, of channels 0, 1, 2 and 3 */
     TsDspPlanesRow row;
-    row.constants = layer->constants;
+    row.constants = TS_ARRAY(TsDspChannel, layer, constants);
     row.plane = planes;
     row.plane_bytes = layer->plane_bytes;
     row.tile_bytes = layer->groups * 16;

@@ -262,15 +262,15 @@ static TsDspRescale rescale_of(const TsDspPair* constants, int32_t i) {
 #endif
 }
 
-static int32_t add(int32_t product, int32_t other, const TsDspSum* sum, TsDspDestination to) {
+static int32_t add(int32_t product, int32_t other, const TsDspSummand* summand, TsDspDestination to) {
 #ifdef TS_ROUNDING_SINGLE
+    const TsDspSum* sum = &summand->sum;
     (void)to;
     return ts_dsp_saturate((sum->bias + product * sum->multiplier_a + other * sum->multiplier_b) >> sum->shift);
 #else
     const int32_t smaller = to == TS_DSP_TO_SUM_0 ? other : product;
     const int32_t larger = to == TS_DSP_TO_SUM_0 ? product : other;
-    const TsDspRescale rescale = {sum->multiplier, sum->offset, sum->shift};
-    return ts_dsp_code(sum->table[smaller] + larger * (1 << 20), &rescale, 0);
+    return ts_dsp_code(summand->table[smaller] + larger * (1 << 20), &summand->rescale, 0);
 #endif
 }
 
@@ -283,8 +283,7 @@ static void write(const TsDspTiles* tiles, const TsDspRescale* rescale, int32_t 
     }
     int8_t* place = tiles->out[0] + at * tiles->step + i;
     const int32_t value = ts_dsp_code(acc, rescale, tiles->zero_point);
-    *place =
-        (int8_t)(to == TS_DSP_TO_CODES ? value : add(value, place[tiles->summand->distance], &tiles->summand->sum, to));
+    *place = (int8_t)(to == TS_DSP_TO_CODES ? value : add(value, place[tiles->summand->distance], tiles->summand, to));
 }
 
 void ts_dsp_tiles_run(const TsDspTiles* tiles, const TsDspPair* constants) {

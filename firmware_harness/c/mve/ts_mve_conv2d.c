@@ -100,8 +100,8 @@ static void begin_pairs(const TsMveConv2D* layer, const int8_t* windows, int32_t
                         Pairs* run) {
     const uint16x8_t pixel = vshrq_n_u16(vidupq_n_u16(0, 1), 1);
     const uint16x8_t channel = vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1));
-    run->weight = layer->weight + first * 2 * layer->pieces * TS_MVE_LANES;
-    run->constants = layer->constants + first * PER_PAIR;
+    run->weight = TS_ARRAY(int8_t, layer, weight) + first * 2 * layer->pieces * TS_MVE_LANES;
+    run->constants = TS_ARRAY(int32_t, layer, constants) + first * PER_PAIR;
     run->pairs = pairs;
     run->middle = windows + MIDDLE;
     run->pieces = layer->pieces;

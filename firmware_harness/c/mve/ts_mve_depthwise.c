@@ -123,8 +123,8 @@ static TS_MVE_ASSEMBLY void run_neither(ARGUMENTS) {
 
 /* All channels of a strip, beginning with `first`; by the axes of stride 1. */
 static void channels_of(const TsMveDepthwise* layer, TsMveStrip* strip, int32_t first) {
-    const int8_t* weight = layer->weight + 8 + TS_MVE_LANES * first;
-    const int32_t* constants = layer->constants + PER_CHANNEL * first;
+    const int8_t* weight = TS_ARRAY(int8_t, layer, weight) + 8 + TS_MVE_LANES * first;
+    const int32_t* constants = TS_ARRAY(int32_t, layer, constants) + PER_CHANNEL * first;
     const int32_t zero_point = layer->out.zero_point;
     if (layer->across.stride == 1 && layer->along.stride == 1) {
         run_both(strip, weight, zero_point, constants);
@@ -186,7 +186,7 @@ void ts_mve_begin_strips(const TsMveDepthwise* layer, TsMveStrip* strip, int8_t*
     const TsMveAxis* along = &layer->along;
     const int32_t over = along->out_size % layer->step;
     const int32_t back = over == 0 ? 0 : layer->step - over;
-    vst1q_u16(strip->lanes, vld1q_u16((const uint16_t*)layer->lanes));
+    vst1q_u16(strip->lanes, vld1q_u16(TS_ARRAY(uint16_t, layer, lanes)));
     vst1q_u32(strip->patch, vmlaq_n_u32(vdupq_n_u32((uint32_t)(uintptr_t)scratch - 128), vidupq_n_u32(0, 1), WORDS));
     strip->back_out = back * along->out_pitch;
     strip->back_in = back * along->stride * WORDS;

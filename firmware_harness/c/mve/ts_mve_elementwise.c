@@ -196,7 +196,7 @@ void ts_mve_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* ou
 }
 
 void ts_mve_mul_lookup(const TsMveMulLookup* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    mul_all(&layer->mul, a, b, layer->table, out);
+    mul_all(&layer->mul, a, b, TS_ARRAY(int8_t, layer, table), out);
 }
 
 void ts_mve_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
@@ -208,7 +208,7 @@ void ts_mve_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
                      "vstrb.8 q1, [%[out]], #16\n"
                      "letp lr, 1b"
                      : [x] "+r"(x), [out] "+r"(out)
-                     : [size] "r"(layer->size), [table] "r"(layer->table), [first] "w"(first)
+                     : [size] "r"(layer->size), [table] "r"(TS_ARRAY(int8_t, layer, table)), [first] "w"(first)
                      : "lr", "q0", "q1", "memory");
 }
 
@@ -247,7 +247,7 @@ static void affine(const TsMveAffine* layer, const int32_t* constants, const int
 }
 
 void ts_mve_affine(const TsMveAffine* layer, const int8_t* x, int8_t* out) {
-    const int32_t* constants = layer->constants;
+    const int32_t* constants = TS_ARRAY(int32_t, layer, constants);
     for (int32_t channel = 0; channel < layer->channels; channel += 4) {
         affine(layer, constants, x + channel, vctp32q((uint32_t)(layer->channels - channel)), out + channel);
         constants += PER_FOUR;

@@ -98,6 +98,6 @@ void ts_mve_mean_of_channels(const TsMean* layer, const int8_t* x, int8_t* out) 
 
 void ts_mve_lookup_mean(const TsMveLookupMean* layer, const int8_t* x, int8_t* out) {
     for (int32_t channel = 0; channel < layer->mean.size; channel += TS_MVE_LANES) {
-        means(&layer->mean, x + channel, layer->table, layer->mean.size - channel, out + channel);
+        means(&layer->mean, x + channel, TS_ARRAY(int8_t, layer, table), layer->mean.size - channel, out + channel);
     }
 }

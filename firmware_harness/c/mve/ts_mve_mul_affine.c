@@ -112,7 +112,7 @@ void ts_mve_mul_affine(const TsMveMulAffine* layer, const int8_t* a, const int8_
         const int32_t n = ts_min(TS_MVE_LANES, mul->size - channel);
         const int8x16_t factors = vldrbq_z_s8(b + channel, vctp8q((uint32_t)n));
         for (int32_t i = 0; i < TS_MVE_LANES; i += 4) {
-            vst1q_s32(steps.bias + i, vld1q_s32(layer->bias + channel + i));
+            vst1q_s32(steps.bias + i, vld1q_s32(TS_ARRAY(int32_t, layer, bias) + channel + i));
         }
         vst1q_s16(steps.even, vsubq_n_s16(vmovlbq_s8(factors), (int16_t)mul->b_zero_point));
         vst1q_s16(steps.odd, vsubq_n_s16(vmovltq_s8(factors), (int16_t)mul->b_zero_point));

@@ -33,7 +33,7 @@ def test_every_kernel_is_used_by_an_emitted_net() -> None:
     text = emit(random_net(np.random.default_rng(0))).model_c
     declared = re.findall(r"^void (ts_\w+)\(", (C_FOLDER / "ts_kernels.h").read_text(), re.MULTILINE)
     assert declared
-    assert all(f"{name}(&layer_" in text for name in declared)
+    assert all(f"{name}(&ts_model_constants.layer_" in text for name in declared)
 
 
 def test_an_op_without_a_row_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
