@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 import tinyscene
 from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.graph_io import Arrays, unpack_arrays, write_graph
+from tinyscene.runtime.graph_io import write_graph
+from tinyscene.runtime.npz import Arrays, unpack_arrays
 from tinyscene.runtime.records import read_record
 
 from ..errors import ExportError
