@@ -33,17 +33,22 @@ def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_li
     except (OSError, ValueError) as problem:  # ValueError: the path holds a NUL
         got = getattr(problem, "strerror", None) or str(problem)
         raise RuntimeFailure(str(path), "cannot be read", got=got, next_step=next_step) from None
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise RuntimeFailure(str(path), "not a regular file", next_step=next_step)
-        if status.st_size > limit_bytes:
-            expected, got = f"at most {limit_bytes:,} bytes", f"{status.st_size:,}"
-            raise RuntimeFailure(str(path), "too large", expected=expected, got=got, next_step=next_step)
-        try:
-            data = file.read(limit_bytes + 1)
-        except OSError as problem:
-            raise RuntimeFailure(str(path), "cannot be read", got=problem.strerror, next_step=next_step) from None
+    try:
+        return _content(descriptor, limit_bytes, str(path), next_step)
+    except OSError as problem:
+        raise RuntimeFailure(str(path), "cannot be read", got=problem.strerror, next_step=next_step) from None
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int, limit_bytes: int, where: str, next_step: str) -> bytes:
+    status, expected = os.fstat(descriptor), f"at most {limit_bytes:,} bytes"
+    if not stat.S_ISREG(status.st_mode):
+        raise RuntimeFailure(where, "not a regular file", next_step=next_step)
+    if status.st_size > limit_bytes:
+        raise RuntimeFailure(where, "too large", expected=expected, got=f"{status.st_size:,}", next_step=next_step)
+    with open(descriptor, "rb", closefd=False) as file:
+        data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:  # it grew in the meantime
-        raise RuntimeFailure(str(path), "too large", expected=f"at most {limit_bytes:,} bytes", next_step=next_step)
+        raise RuntimeFailure(where, "too large", expected=expected, next_step=next_step)
     return data
