@@ -75,9 +75,9 @@ def _lookup_range(
     """The fixed point of TFLite Micro's logistic has 4 integer bits.
 
     From a scale of 8 on one code is beyond them, and the table is wrong by up to 128 codes; at a scale of 4 it is wrong
-    by 4 to 5, below 4 by at most 2 (tests/runtime/test_arith.py).
+    by 4 to 5, below 4 by at most 1 (tests/runtime/test_graph.py).
     """
     if op.function == "logistic":
-        what = "input scale of logistic out of bounds: the fixed-point table of TFLite Micro is inexact from 4 on"
+        what = "input scale of logistic out of bounds: from 4 on (inputs of +-512) TFLite Micro's table is inexact"
         return what, 2.0**-20, LOGISTIC_SCALE_BELOW, first
     return "scale ratio out of bounds", 2.0**-8, 128.0, first / out_scale

@@ -133,7 +133,7 @@ def test_difference_is_paired(data: Path, tmp_path: Path) -> None:
 )
 def test_other_files_are_no_evaluation(tmp_path: Path, text: str) -> None:
     (tmp_path / "other.json").write_text(text)
-    with pytest.raises(TinysceneError, match="other.json"):
+    with pytest.raises(TinysceneError, match=r"other\.json"):
         _Written.read(tmp_path / "other.json")
 
 
