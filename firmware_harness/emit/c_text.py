@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import FirmwareError
 
 LINE_COLUMNS = 116
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[a-z][a-z0-9_]*\.h")
 _PLAIN = re.compile(r"[^A-Za-z0-9 _.,;+=()-]")
@@ -40,7 +41,7 @@ def integer(value: int) -> str:
 def float_literal(value: float) -> str:
     """Exact hexadecimal float32 literal, such as 0x1.8p-3f; raises FirmwareError for what float32 cannot hold."""
     number = float(value)
-    if not math.isfinite(number) or abs(number) > np.finfo(np.float32).max:
+    if not math.isfinite(number) or abs(number) > _LARGEST_FLOAT32:
         raise FirmwareError("emitted C", "not a float32 number", got=number)
     mantissa, exponent = float(np.float32(number)).hex().split("p")
     whole, _, fraction = mantissa.partition(".")
