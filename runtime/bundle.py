@@ -42,7 +42,7 @@ from .manifest import (
 from .npz import ArrayFile, ArrayHeader, pack_arrays
 from .spec import DCASE_BUDGET, FrontendSpec
 
-MOST_GOLDEN_VECTORS = 1024
+MOST_GOLDEN_VECTORS = 64
 _INPUTS = "inputs"  # name of their array; the others are called <rounding rule>/<tensor>
 
 
@@ -161,8 +161,7 @@ def read_bundle(path: str | Path) -> Bundle:
     path = Path(path)
     manifest, labels = read_manifest(path)
     listed = set(manifest.files)
-    with os.scandir(path) as entries:  # bounded: a folder may have millions
-        present = {entry.name for entry in islice(entries, MOST_FILES + 2)} - {MANIFEST}
+    present = _names(path) - {MANIFEST}
     missing = sorted(listed.union(CORE_FILES) - present)
     if missing:
         refuse(path / missing[0], "missing from the bundle")
@@ -177,6 +176,15 @@ def read_bundle(path: str | Path) -> Bundle:
         refuse(path / MANIFEST, "its labels are not the graph's", expected=graph.labels, got=labels)
     _require_fit(graph, manifest.frontend, path)
     return Bundle(path, graph, manifest)
+
+
+def _names(path: Path) -> set[str]:
+    """Names in the folder, at most two more than a bundle has: a folder may have millions."""
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name for entry in islice(entries, MOST_FILES + 2)}
+    except OSError as problem:
+        raise RuntimeFailure(str(path), "cannot be read", got=problem.strerror) from None
 
 
 def _require_fit(graph: Graph, frontend: FrontendSpec, path: Path) -> None:

@@ -45,7 +45,7 @@ Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 class Quant:
     """Affine quantisation. ``scale`` has one entry, or one per slice along ``axis``; values are exact float32."""
 
-    scale: Annotated[tuple[Scale, ...], Length(1, ops.LARGEST_TENSOR_ELEMENTS)]
+    scale: Annotated[tuple[Scale, ...], Length(1, 2**16)]
     zero_point: Annotated[int, Range(-128, 127)] = 0
     axis: Annotated[int, Range(0, ops.HIGHEST_RANK - 1)] | None = None
 
@@ -232,7 +232,8 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
         graph.refuse(node.name, f"inputs do not fit the op ({problem})")
     if shape != out.shape:
         graph.refuse(node.name, "output shape", expected=shape, got=out.shape)
-    windows = ops.window_elements(node.op, ins[-1].shape if len(ins) == 1 else ins[1].shape, ins[0].shape, out.shape)
+    weight = ins[1].shape if ops.has_weight(node.op) else ()
+    windows = ops.window_elements(node.op, weight, ins[0].shape, out.shape)
     if windows > ops.LARGEST_WINDOWS:
         graph.refuse(node.name, "windows too large", expected=f"at most {ops.LARGEST_WINDOWS:,} elements", got=windows)
     if ops.has_weight(node.op):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -140,9 +141,9 @@ def json_bytes(record: object) -> bytes:
 def read_manifest(bundle: Path) -> tuple[Manifest, tuple[str, ...]]:
     """The manifest of a bundle folder, validated, and the class labels in it; raises RuntimeFailure."""
     path = bundle / MANIFEST
-    if not bundle.exists():
+    if not os.path.exists(bundle):  # unlike Path.exists, never raises
         raise RuntimeFailure(str(bundle), "no such bundle", expected="a bundle folder", next_step="check the path")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RuntimeFailure(
             str(bundle), "not a bundle", expected=f"a folder with {MANIFEST}", next_step=f"build one with '{REBUILD}'"
         )

@@ -360,13 +360,13 @@ def test_a_zip_bomb_takes_no_memory(bundle: Path, name: str) -> None:
     assert array.nbytes < 2**20
 
 
-@pytest.mark.parametrize("vectors", [0, 5000])
+@pytest.mark.parametrize("vectors", [0, 65])
 def test_the_number_of_golden_vectors_is_bounded(bundle: Path, vectors: int) -> None:
     arrays = {
         key: np.zeros((vectors, *array.shape[1:]), np.int8) for key, array in _arrays(bundle / GOLDEN_VECTORS).items()
     }
     forge(bundle, GOLDEN_VECTORS, pack_arrays(arrays))
-    assert "number of golden vectors; expected 1 to 1,024" in refusal(bundle)
+    assert "number of golden vectors; expected 1 to 64" in refusal(bundle)
 
 
 def test_a_front_end_of_another_network_is_refused(bundle: Path) -> None:

@@ -36,7 +36,7 @@ from ..statistics import bootstrap_interval, mcnemar_p
 from .metrics import Bin, Metrics, evaluate, reliability
 
 WRITE_ONE = "write one with 'tinyscene eval --out'"
-MOST_CLIPS = 1_000_000
+MOST_CLIPS = 300_000
 SMALLEST_PROBABILITY = 1e-7  # the quantised probabilities of a bundle include 0
 
 
