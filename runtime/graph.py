@@ -185,7 +185,8 @@ def _check_names(graph: Graph) -> None:
 def _check_tensor(graph: Graph, tensor: Tensor) -> None:
     key, axis, scale = tensor.name, tensor.quant.axis, np.asarray(tensor.quant.scale)
     if not tensor.shape or min(tensor.shape) < 1 or (tensor.data is None and tensor.shape[0] != 1):
-        graph.refuse(key, "activation shape", expected="(1, ...) without zeros", got=tensor.shape)
+        what, expected = ("activation", "(1, ...)") if tensor.data is None else ("constant", "one axis or more")
+        graph.refuse(key, f"{what} shape", expected=f"{expected} without zeros", got=tensor.shape)
     if len(tensor.shape) > ops.HIGHEST_RANK or math.prod(tensor.shape) > ops.LARGEST_TENSOR_ELEMENTS:
         expected = f"at most {ops.HIGHEST_RANK} axes and {ops.LARGEST_TENSOR_ELEMENTS:,} elements"
         graph.refuse(key, "too large", expected=expected, got=tensor.shape)
