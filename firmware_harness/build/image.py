@@ -22,8 +22,8 @@ from ..emit.constant_block import ROUNDING_MACRO
 from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
 from ..emit.model import Emitted
 from ..errors import FirmwareError
-from .stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
 from .seal import seal
+from .stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
 from .targets import C_FLAGS, PORT_FOLDER, Target
 from .tools import compiler_version, run_tool
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .c_text import LINE_COLUMNS
+from .c_text import LINE_COLUMNS, comment, identifier, type_name
 
 ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
 PER_WORD = {"int8_t": 4, "uint8_t": 4, "int16_t": 2, "uint16_t": 2}
@@ -24,17 +24,17 @@ class ConstantBlock:
 
     def comment(self, text: str) -> None:
         """A line above the next initialiser."""
-        self.initialisers += ["", f"{INDENT}/* {text} */"]
+        self.initialisers += ["", f"{INDENT}/* {comment(text)} */"]
 
     def array(self, c_type: str, name: str, texts: Iterable[str]) -> None:
         """An array of the given elements, lines filled up to ``LINE_COLUMNS``."""
         elements, step = list(texts), PER_WORD.get(c_type, 1)
-        self.declarations.append(f"{INDENT}{c_type} {name}[{-(-len(elements) // step) * step}];")
+        self.declarations.append(f"{INDENT}{type_name(c_type)} {identifier(name)}[{-(-len(elements) // step) * step}];")
         self.initialisers += [f"{INDENT}.{name} = {{", *_filled(elements), f"{INDENT}}},"]
 
     def record(self, c_type: str, name: str, fields: Iterable[str]) -> None:
         """A record, with the lines that initialise its fields."""
-        self.declarations.append(f"{INDENT}{c_type} {name};")
+        self.declarations.append(f"{INDENT}{type_name(c_type)} {identifier(name)};")
         self.initialisers += [f"{INDENT}.{name} = {{", *fields, f"{INDENT}}},"]
 
     def by_rule(self, single: ConstantBlock, double: ConstantBlock) -> None:
