@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,9 +22,7 @@ import numpy.typing as npt
 R = TypeVar("R")
 READ_LIMIT = 4
 _SMALL = 65_536  # bytes that any file may take, however short
-_OFFSET = np.dtype("<u4")
-_VTABLE_ENTRY = np.dtype("<u2")
-_SIGNED_OFFSET = np.dtype("<i4")
+_OFFSET, _SIGNED_OFFSET, _VTABLE_ENTRY = struct.Struct("<I"), struct.Struct("<i"), struct.Struct("<H")
 
 
 class Malformed(Exception):  # noqa: N818, not an error of the user's call: the readers of files turn it into one
@@ -48,13 +47,14 @@ class _Slot:
 
 
 def scalar(slot: int, dtype: str, default: float = 0, low: float = -math.inf, high: float = math.inf) -> Any:
-    """A number in [low, high], also where the file leaves it out."""
+    """A number in [low, high], also where the file leaves it out; of 64 bits only unsigned integers."""
     kind = np.dtype(dtype)
+    layout = struct.Struct(f"<{kind.char}" if kind.itemsize < 8 else "<Q")
 
     def read(reader: Reader, at: int, field: str) -> Any:
-        return _in_range(reader.number(at, kind) if at else default, low, high, field)
+        return _in_range(reader.number(at, layout) if at else default, low, high, field)
 
-    metadata = {"slot": _Slot(slot, kind.itemsize, read, optional=False)}
+    metadata = {"slot": _Slot(slot, layout.size, read, optional=False)}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -130,7 +130,7 @@ class Reader:
     """Bounds-checked access to one file."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = np.frombuffer(data, np.uint8)
+        self._bytes, self._data = data, np.frombuffer(data, np.uint8)
         self._left = READ_LIMIT * len(data) + _SMALL
 
     def table(self, kind: type[R], at: int, field: str) -> R:
@@ -164,10 +164,11 @@ class Reader:
                 values[name] = None if chosen is None else self.table(chosen, self.target(position, path), path)
         return kind(**values)
 
-    def number(self, at: int, kind: np.dtype[Any], field: str = "") -> Any:
+    def number(self, at: int, layout: struct.Struct, field: str = "") -> Any:
         """The number at this position, as Python's int, float or bool."""
-        self._within(at, kind.itemsize, field)
-        return self._data[at : at + kind.itemsize].view(kind)[0].item()
+        if not 0 <= at <= len(self._bytes) - layout.size:
+            self._within(at, layout.size, field)
+        return layout.unpack_from(self._bytes, at)[0]
 
     def target(self, at: int, field: str) -> int:
         """The position that the offset at ``at`` points to, behind it and inside the file."""

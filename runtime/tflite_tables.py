@@ -326,7 +326,7 @@ def _check_order(model: TfliteTables) -> None:
 
 def _below(index: int, count: int, field: str) -> None:
     if index >= count:
-        raise Malformed(field, "does not exist", f"0 to {count - 1}", str(index))
+        raise Malformed(field, "names one that does not exist", f"0 to {count - 1}", str(index))
 
 
 def _sizes(shape: list[int]) -> str:

@@ -70,6 +70,8 @@ class GraphBuilder:
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
                 scales = "no scale" if quant is None else f"{len(quant.scale)} scales"
                 self._refuse_tensor(index, "activation type", "int8 with one scale", f"{self.file.type(index)}, {scales}")
+            if min(quant.scale) == 0.0:
+                self._refuse_tensor(index, "scale", "above 0", 0)
             if not self.file.is_stored(index) and self.file.shape(index)[:1] != (1,):
                 self._refuse_tensor(index, "batch", "shape (1, ...)", self.file.shape(index))
             data = self.file.constant(index)
