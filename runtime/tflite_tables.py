@@ -26,6 +26,13 @@ _BITS = {
     **{"int8": 8, "float64": 64, "complex128": 128, "uint64": 64, "uint32": 32, "uint16": 16, "int4": 4},
     **{"bfloat16": 16, "int2": 2, "uint4": 4},
 }
+# Operators that the integer graph is written with or read from; engines in this process get files of these only.
+PLAIN_OPERATORS = {
+    **{0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE"},
+    **{9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6", 22: "RESHAPE"},
+    **{25: "SOFTMAX", 34: "PAD", 39: "TRANSPOSE", 40: "MEAN", 41: "SUB", 43: "SQUEEZE", 45: "STRIDED_SLICE"},
+    **{70: "EXPAND_DIMS", 76: "RSQRT", 114: "QUANTIZE"},
+}
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
 MOST_ITEMS = 65_536  # tensors, operators, buffers
@@ -248,6 +255,15 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
             next_step=GET_ANOTHER,
         ) from None
     return model
+
+
+def require_plain(model: TfliteTables, where: str) -> None:
+    """Refuse custom operators, control flow, and whatever else no integer graph is written with; RuntimeFailure."""
+    for number, operator in enumerate(model.graph.operators):
+        code = model.operator_codes[operator.opcode_index].code
+        if code not in PLAIN_OPERATORS:
+            expected = ", ".join(sorted(PLAIN_OPERATORS.values()))
+            raise RuntimeFailure(f"{where}, operator {number}", "not an operator of an integer graph", expected=expected, got=code)
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:
