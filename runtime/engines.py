@@ -2,8 +2,8 @@
 
 NumPy (both rounding rules), ONNX Runtime, LiteRT (XNNPACK or reference kernels) and TFLite Micro's Python interpreter.
 Each package is imported when its engine is opened; the error for a missing one has the command that installs it.
-Refuses TFLite files that :mod:`tinyscene.runtime.tflite_tables` refuses, before an engine reads them, model files whose
-input or outputs are not the graph's, and codes of another shape or type.
+Refuses files that :mod:`tinyscene.runtime.tflite_tables` and :mod:`tinyscene.runtime.onnx_tables` refuse, before an
+engine reads them, model files whose input or outputs are not the graph's, and codes of another shape or type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from . import ops
+from . import onnx_tables, ops
 from .arith import Rounding
 from .arrays import I8
 from .engine_names import ENGINE_NAMES, EngineName
@@ -131,6 +131,8 @@ class OrtEngine(_OneByOne):
 
     def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1, codes: OnnxCodes = "uint8") -> None:
         super().__init__(graph, "ort" if codes == "uint8" else f"ort-{codes}", "single")
+        where = f"engine {self.name}, model file"
+        onnx_tables.require_plain(onnx_tables.read_summary(model_bytes, where), where)
         ort = _package("onnxruntime", "onnxruntime", self.name)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
