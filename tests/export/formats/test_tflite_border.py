@@ -150,6 +150,22 @@ def test_what_the_file_only_carries_is_dropped(original):
     assert {again.type(index) for index in range(len(again.names))} == {"int8", "int32"}
 
 
+def test_factors_at_which_engines_differ_are_refused():
+    """TFLite Micro shifts the accumulator left before it multiplies, and wraps around where others saturate."""
+
+    def change(model: schema.ModelT) -> None:
+        quant(3, "scale", np.float32([5e-7]))(model)  # of the first convolution's output: a factor between 128 and 256
+        model.buffers[2].data = np.full(64, 2**24, "<i4").view(np.uint8)  # its bias
+
+    with pytest.raises(ExportError, match=r"operator 0 \(CONV_2D\): not supported: accumulator times the power of two"):
+        tflite_model(changed(plain(), change), "net")
+
+
+def plain() -> bytes:
+    net, output = ds_cnn(np.random.default_rng(12))
+    return net.finish(output)
+
+
 def test_pools_with_absurd_windows_are_refused():
     """SAME with a stride or a window near 2^31 would need that much padding."""
     data = to_tflite(one_op(np.random.default_rng(0), "pool2d"))
