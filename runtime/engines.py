@@ -27,7 +27,8 @@ from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
 from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_input
-from .tflite_tables import TfliteTables, read_tables, require_plain
+from .tflite_schema import TfliteTables
+from .tflite_tables import read_tables, require_plain
 
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 

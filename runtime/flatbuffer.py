@@ -25,7 +25,7 @@ _SMALL = 65_536  # bytes that any file may take, however short
 _OFFSET, _SIGNED_OFFSET, _VTABLE_ENTRY = struct.Struct("<I"), struct.Struct("<i"), struct.Struct("<H")
 
 
-class Malformed(Exception):  # noqa: N818, not an error of the user's call: the readers of files turn it into one
+class Malformed(Exception):
     """The bytes are no such FlatBuffer: which field, what is wrong, and what was expected and found."""
 
     def __init__(self, field: str, what: str, expected: str = "", got: str = "") -> None:

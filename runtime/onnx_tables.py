@@ -25,8 +25,25 @@ _DIMS, _DATA_TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14  # fie
 _TYPED = (4, 5, 6, 7, 10, 11)  # fields with data by type
 # Operators that an integer graph is written with; ONNX Runtime in this process gets files of these only.
 PLAIN_OPERATORS = frozenset(
-    "Add AveragePool Cast Concat Conv DequantizeLinear Gather Gemm GlobalAveragePool MaxPool Mul QuantizeLinear Relu "
-    "Reshape Softmax Sub Transpose".split()
+    [
+        "Add",
+        "AveragePool",
+        "Cast",
+        "Concat",
+        "Conv",
+        "DequantizeLinear",
+        "Gather",
+        "Gemm",
+        "GlobalAveragePool",
+        "MaxPool",
+        "Mul",
+        "QuantizeLinear",
+        "Relu",
+        "Reshape",
+        "Softmax",
+        "Sub",
+        "Transpose",
+    ]
 )
 GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
 
@@ -46,7 +63,7 @@ def require_plain(summary: OnnxSummary, where: str) -> None:
             raise RuntimeFailure(where, "not an operator of an integer graph", expected=expected, got=got)
 
 
-class _Unsound(Exception):  # noqa: N818
+class _Unsound(Exception):
     def __init__(self, place: str, what: str, expected: str = "", got: str = "") -> None:
         super().__init__(place, what)
         self.place, self.what, self.expected, self.got = place, what, expected, got

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
-from tinyscene.runtime.tflite_tables import Pool2DOptions
+from tinyscene.runtime.tflite_schema import Pool2DOptions
 
 from ..errors import ExportError, require_counted
 from ..formats.tflite_file import Operator, TfliteFile

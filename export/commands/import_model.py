@@ -1,7 +1,7 @@
 """``tinyscene import``: convert a published CP-Mobile checkpoint to a checkpoint of tinyscene.
 
-Refuses files that are not such a checkpoint, existing output files without ``--overwrite``, and the checkpoint itself as
-output, under whatever name. Everything heavy is imported when the command runs.
+Refuses files that are not such a checkpoint, existing output files without ``--overwrite``, and the checkpoint itself
+as output, under whatever name. Everything heavy is imported when the command runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def import_checkpoint(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Checkpoint to write; by default NAME.pt, or NAME-imported.pt for a .pt file."),
+        typer.Option(
+            "--out", metavar="FILE", help="Checkpoint to write; by default NAME.pt, or NAME-imported.pt for a .pt file."
+        ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -51,9 +51,7 @@ class GraphBuilder:
         named = (op for node, op in parts if problem.where.endswith((f", {node.name}", f", {node.output}")))
         operator, what = next(named, None), f"not supported: {problem.what}"
         if operator is None:
-            return ExportError(
-                f"{self.file.where}, {problem.where}", what, expected=problem.expected, got=problem.got
-            )
+            return ExportError(f"{self.file.where}, {problem.where}", what, expected=problem.expected, got=problem.got)
         return self.refusal(operator, what, expected=problem.expected, got=problem.got)
 
     def refusal(self, operator: Operator, what: str, *, expected: object = None, got: object = None) -> ExportError:
@@ -69,7 +67,9 @@ class GraphBuilder:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
                 scales = "no scale" if quant is None else f"{len(quant.scale)} scales"
-                self._refuse_tensor(index, "activation type", "int8 with one scale", f"{self.file.type(index)}, {scales}")
+                self._refuse_tensor(
+                    index, "activation type", "int8 with one scale", f"{self.file.type(index)}, {scales}"
+                )
             if min(quant.scale) == 0.0:
                 self._refuse_tensor(index, "scale", "above 0", 0)
             if not self.file.is_stored(index) and self.file.shape(index)[:1] != (1,):

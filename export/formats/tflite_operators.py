@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
-from tinyscene.runtime.tflite_tables import (
+from tinyscene.runtime.tflite_schema import (
     ConcatenationOptions,
     Conv2DOptions,
     DepthwiseConv2DOptions,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .tflite_builder import GraphBuilder
 
 Reader = Callable[["GraphBuilder", Operator], None]
-O = TypeVar("O", bound=Options)
+Kind = TypeVar("Kind", bound=Options)
 MOST_PARTS = 1024  # of a concatenation
 Fused = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions | FullyConnectedOptions | ElementwiseOptions
 Window = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions
@@ -52,7 +52,7 @@ class Row:
     most: int
 
 
-def _options(operator: Operator, kind: type[O]) -> O:
+def _options(operator: Operator, kind: type[Kind]) -> Kind:
     assert isinstance(operator.options, kind)  # the schema of the file has one kind of options for each operator
     return operator.options
 

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tinyscene.runtime.tflite_tables import ElementwiseOptions, Options
+from tinyscene.runtime.tflite_schema import ElementwiseOptions, Options
 
 from .tflite_file import Int8File, Operator
 from .tflite_write import finished
@@ -47,7 +47,12 @@ def rebuilt(file: Int8File) -> bytes:
 def _tensor(file: Int8File, index: int, buffer: int) -> schema.TensorT:
     source = file.tensor(index)
     tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.type, tensor.buffer = file.names[index], list(file.shape(index)), source.type, buffer
+    tensor.name, tensor.shape, tensor.type, tensor.buffer = (
+        file.names[index],
+        list(file.shape(index)),
+        source.type,
+        buffer,
+    )
     scale = file.scales(index)
     if scale is not None and source.quantization is not None:
         tensor.quantization = q = schema.QuantizationParametersT()

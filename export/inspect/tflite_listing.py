@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.cost import count
-from tinyscene.runtime.tflite_tables import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
+from tinyscene.runtime.tflite_schema import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 
 from ..check.count_tflite import TfliteLayers, tflite_layers
 from ..errors import ExportError

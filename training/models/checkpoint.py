@@ -1,8 +1,8 @@
 """Checkpoints of tinyscene and of the published CP-Mobile networks, both read without executing code in them.
 
-Refuses what :mod:`tinyscene.training.models.checkpoint_file` refuses, tensors of another network (naming the first), and
-weights that are not finite or variances below 0. Shapes are compared before a network is built. Strides cannot be inferred from shapes: a network with GRN gets those of the 2023 winner,
-one without those of the DCASE 2024/25 baseline.
+Refuses what :mod:`tinyscene.training.models.checkpoint_file` refuses, tensors of another network (naming the first),
+weights that are not finite, and variances below 0. Shapes are compared before a network is built. Strides cannot be
+inferred from shapes: a network with GRN gets those of the 2023 winner, one without those of the DCASE 2024/25 baseline.
 """
 
 from __future__ import annotations
@@ -181,12 +181,16 @@ def _public(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, dict[s
     for name, tensor in state.items():
         if tensor.ndim != known[name].ndim:
             expected = f"{known[name].ndim} dimensions"
-            raise TrainingError(str(path), f"tensor '{name}' has another shape", expected=expected, got=list(tensor.shape))
+            raise TrainingError(
+                str(path), f"tensor '{name}' has another shape", expected=expected, got=list(tensor.shape)
+            )
     try:
         config = _infer_config(path, state, grn)
     except ValidationError as error:
         got = error.errors()[0]
-        raise TrainingError(str(path), f"{got['loc'][0]} out of range", expected=got["msg"], got=got["input"]) from error
+        raise TrainingError(
+            str(path), f"{got['loc'][0]} out of range", expected=got["msg"], got=got["input"]
+        ) from error
     with torch.device("meta"):
         shapes = CPMobile(config).state_dict()
     _require_same(path, state, shapes)
@@ -279,7 +283,9 @@ def _require_same(
                 expected=list(expected[name].shape),
                 got=list(tensor.shape),
             )
-        if tensor.dtype != expected[name].dtype and not (tensor.is_floating_point() and expected[name].is_floating_point()):
+        if tensor.dtype != expected[name].dtype and not (
+            tensor.is_floating_point() and expected[name].is_floating_point()
+        ):
             got = str(tensor.dtype)
             raise TrainingError(str(path), f"tensor '{name}' has another type", expected=expected[name].dtype, got=got)
         if name.endswith("running_var") and bool((tensor < 0).any()):

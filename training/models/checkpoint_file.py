@@ -24,17 +24,35 @@ LARGEST_PICKLE = 64 * 2**20  # bytes: names, shapes and whatever the trainer add
 MOST_NESTED = 1_000_000  # parts of one tuple: hashing it as a key visits each of them
 SHARED_STORAGE = 4  # times the file's size that its tensors may take together
 _NAMES = {
-    *("collections OrderedDict", "collections defaultdict", "torch Size", "torch device", "torch.nn.parameter Parameter"),
+    *(
+        "collections OrderedDict",
+        "collections defaultdict",
+        "torch Size",
+        "torch device",
+        "torch.nn.parameter Parameter",
+    ),
     *(f"torch._utils {name}" for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")),
     *(f"torch {name}" for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")),
 }
 # Operations of a pickle: how many objects each takes from the stack; -1: all above the mark. Each puts one back, but
 # those in _SILENT.
 _TAKES = {
-    **dict.fromkeys(("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET", "NONE", "NEWTRUE", "NEWFALSE", "GLOBAL"), 0),
+    **dict.fromkeys(
+        ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET", "NONE", "NEWTRUE", "NEWFALSE", "GLOBAL"), 0
+    ),
     **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT", "LONG1", "BININT", "BININT1", "BININT2"), 0),
-    **{"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": -1, "BINPERSID": 1, "REDUCE": 2, "NEWOBJ": 2},
-    **{"APPEND": 1, "APPENDS": -1, "SETITEM": 2, "SETITEMS": -1, "BUILD": 1},
+    "TUPLE1": 1,
+    "TUPLE2": 2,
+    "TUPLE3": 3,
+    "TUPLE": -1,
+    "BINPERSID": 1,
+    "REDUCE": 2,
+    "NEWOBJ": 2,
+    "APPEND": 1,
+    "APPENDS": -1,
+    "SETITEM": 2,
+    "SETITEMS": -1,
+    "BUILD": 1,
 }
 _SILENT = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD")
 

@@ -1,4 +1,4 @@
-"""Files of other makers, kept outside of the repository: each is read and runs everywhere, or is refused in one line."""
+"""Files of other makers, kept outside of the repository: each runs everywhere, or is refused in one line."""
 
 from __future__ import annotations
 

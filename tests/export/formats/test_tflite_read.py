@@ -148,7 +148,10 @@ REFUSED = {
         lambda n: n.codes.__setitem__(0, 109),
         r"operator 0 \(.*\): not supported; expected ADD, AVERAGE_POOL",
     ),
-    "stride of 0": (lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0), "operator 0, options, stride_h: not a readable"),
+    "stride of 0": (
+        lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0),
+        "operator 0, options, stride_h: not a readable",
+    ),
     "dilation": (lambda n: setattr(_operator(n, 0).builtinOptions, "dilationHFactor", 2), "CONV_2D.: dilation"),
     "fused tanh": (lambda n: setattr(_operator(n, 0).builtinOptions, "fusedActivationFunction", 4), "got TANH"),
     "float weight": (
@@ -156,7 +159,10 @@ REFUSED = {
         "tensor 1 '.*': .* its buffer has another size; expected 10,240 bytes for float32",
     ),
     "weight without scales": (lambda n: setattr(n.tensors[1], "quantization", None), "not symmetric"),
-    "float activation": (lambda n: setattr(n.tensors[3], "type", 0), "CONV_2D.*activation type not supported; expected int8 with one scale; got float32"),
+    "float activation": (
+        lambda n: setattr(n.tensors[3], "type", 0),
+        "CONV_2D.*activation type not supported; expected int8 with one scale; got float32",
+    ),
     "softmax of another beta": (lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 2.0), "another beta"),
     "weight of -128": (
         lambda n: setattr(n.buffers[1], "data", np.full(2560, 128, np.uint8)),
