@@ -152,7 +152,7 @@ class Reader:
             return at + offset if offset else 0
 
         values: dict[str, object] = {}
-        for name, slot, default in _slots(kind):
+        for name, slot, default in _slots(cast("Any", kind)):
             path = f"{field}, {name}" if field else name
             if isinstance(slot, _Slot):
                 position = place(slot.number, slot.n_bytes, path)

@@ -91,7 +91,7 @@ class OnnxLayers:
             weight=kernel,
             bias=stored.get(bias),
             scale=self.scale(weight),
-            depthwise=kind == "conv" and kernel is not None and kernel.shape[1:2] == (1,) and shape[1:2] > (1,),
+            depthwise=kind == "conv" and kernel is not None and kernel.shape[1:2] == (1,) and min(shape[1:2], default=0) > 1,
             window=_window(node, kernel),
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
@@ -110,7 +110,7 @@ class OnnxLayers:
         return self._behind.get(name, name)
 
     def scale(self, name: str) -> Array | None:
-        inputs = self.producers[name].input if self.made_by(name) == "DequantizeLinear" else ()
+        inputs = [*self.producers[name].input] if self.made_by(name) == "DequantizeLinear" else []
         return self.constants.get(inputs[1]) if len(inputs) > 1 else None
 
     def made_by(self, name: str) -> str:

@@ -75,8 +75,8 @@ def _window(
     A PAD writes the code of 0, and a max pool ignores padding: both are the same where 0 is the lowest code.
     """
     if not isinstance(options, Pool2DOptions) and (options.dilation_h_factor, options.dilation_w_factor) != (1, 1):
-        got = (options.dilation_h_factor, options.dilation_w_factor)
-        raise builder.refusal(operator, "dilation is not supported", expected=(1, 1), got=got)
+        dilation = (options.dilation_h_factor, options.dilation_w_factor)
+        raise builder.refusal(operator, "dilation is not supported", expected=(1, 1), got=dilation)
     index, (top, left, bottom, right), pads_name = operator.inputs[0], (0, 0, 0, 0), ""
     if index in builder.padded:
         index, (top, left, bottom, right), pads_name = builder.padded[index]

@@ -21,7 +21,8 @@ _ELEMENTWISE = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
 
 def rebuilt(file: Int8File) -> bytes:
     """TFLite bytes from int8 codes to int8 codes, with the file's operators and unique tensor names."""
-    buffers, tensors = [schema.BufferT()], []
+    buffers: list[schema.BufferT] = [schema.BufferT()]
+    tensors: list[schema.TensorT] = []
     number_of: dict[int, int] = {-1: -1}
     buffer_of: dict[int, int] = {}
     for index in file.used():
