@@ -91,7 +91,10 @@ class OnnxLayers:
             weight=kernel,
             bias=stored.get(bias),
             scale=self.scale(weight),
-            depthwise=kind == "conv" and kernel is not None and kernel.shape[1:2] == (1,) and min(shape[1:2], default=0) > 1,
+            depthwise=kind == "conv"
+            and kernel is not None
+            and kernel.shape[1:2] == (1,)
+            and min(shape[1:2], default=0) > 1,
             window=_window(node, kernel),
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
