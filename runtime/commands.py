@@ -242,8 +242,9 @@ def bench(
     from .bench import BLOCKS, lines
     from .bench import bench as measure
     from .bundle import read_bundle
-    from .files import write_file
+    from .files import require_other_file, write_file
 
+    require_other_file(out, bundle)
     opened = read_bundle(bundle)
     with bars() as progress:
         task = progress.add_task("measuring", total=BLOCKS)

@@ -8,6 +8,7 @@ Refuses unknown rules, limits that are not numbers, and graphs with an op that h
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -271,7 +272,7 @@ def layer_of(
         depthwise: a convolution that may be of kind ``scalar``.
         constant_bytes: stored bytes, if they differ from those of weight and bias.
     """
-    elements = int(np.prod(output_shape))
+    elements = math.prod(output_shape)
     channels = output_shape[channel_axis] if output_shape else 1
     constants = [c for c in (weight, bias) if c is not None]
     return Layer(
@@ -279,12 +280,12 @@ def layer_of(
         op,
         "scalar" if depthwise and _alike(channels, window, weight, bias, scale) else kind,
         output_shape,
-        positions=elements // channels,
+        positions=elements // channels if channels else 0,
         weights=0 if weight is None else weight.size,
         biases=0 if bias is None else bias.size,
         constant_bytes=sum(c.nbytes for c in constants) if constant_bytes is None else constant_bytes,
         extra_bytes=extra_bytes,
-        input_elements=int(np.prod(input_shape)),
+        input_elements=math.prod(input_shape),
         output_elements=elements,
         window=window,
     )

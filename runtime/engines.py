@@ -2,7 +2,8 @@
 
 NumPy (both rounding rules), ONNX Runtime, LiteRT (XNNPACK or reference kernels) and TFLite Micro's Python interpreter.
 Each package is imported when its engine is opened; the error for a missing one has the command that installs it.
-Refuses model files whose input or outputs are not the graph's, and codes of another shape or type.
+Refuses files that :mod:`tinyscene.runtime.tflite_tables` and :mod:`tinyscene.runtime.onnx_tables` refuse, before an
+engine reads them, model files whose input or outputs are not the graph's, and codes of another shape or type.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from . import ops
+from . import onnx_tables, ops
 from .arith import Rounding
 from .arrays import I8
 from .engine_names import ENGINE_NAMES, EngineName
@@ -26,6 +27,8 @@ from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
 from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_input
+from .tflite_schema import TfliteTables
+from .tflite_tables import read_tables, require_plain
 
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
@@ -98,8 +101,15 @@ class _OneByOne:
                 f"the model file's {what} differs from the graph's",
                 expected=expected,
                 got=got,
-                next_step="write the file from this graph again with 'tinyscene export'",
+                next_step="get the bundle again, or write it again with 'tinyscene export' if it is yours",
             )
+
+    def _tables(self, model_bytes: bytes) -> TfliteTables:
+        """The TFLite file, validated before the engine reads it."""
+        where = f"engine {self.name}, model file"
+        tables = read_tables(model_bytes, where)
+        require_plain(tables, where)
+        return tables
 
     def _require_outputs(self, names: list[str]) -> None:
         known = {t.name for t in self.graph.activations()}
@@ -122,6 +132,8 @@ class OrtEngine(_OneByOne):
 
     def __init__(self, graph: Graph, model_bytes: bytes, threads: int = 1, codes: OnnxCodes = "uint8") -> None:
         super().__init__(graph, "ort" if codes == "uint8" else f"ort-{codes}", "single")
+        where = f"engine {self.name}, model file"
+        onnx_tables.require_plain(onnx_tables.read_summary(model_bytes, where), where)
         ort = _package("onnxruntime", "onnxruntime", self.name)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -159,6 +171,7 @@ class LiteRTEngine(_OneByOne):
     ) -> None:
         reference = kernels == "reference"
         super().__init__(graph, "litert-reference" if reference else "litert", "double" if reference else "single")
+        self._tables(model_bytes)
         litert = _litert(self.name)
         resolver = litert.OpResolverType.BUILTIN_REF if reference else litert.OpResolverType.AUTO
         with _load_errors(self.name), _silent_stderr():
@@ -199,8 +212,8 @@ class TFLMEngine(_OneByOne):
     def __init__(self, graph: Graph, model_bytes: bytes) -> None:
         super().__init__(graph, "tflm", "double")
         runtime = _package("tflite_micro.python.tflite_micro.runtime", "--pre tflite-micro", self.name)
-        subgraph = runtime.schema_fb.Model.GetRootAsModel(model_bytes, 0).Subgraphs(0)
-        self._names = [subgraph.Tensors(subgraph.Outputs(i)).Name().decode() for i in range(subgraph.OutputsLength())]
+        file = self._tables(model_bytes).graph
+        self._names = [file.tensors[i].name for i in file.outputs.tolist()]
         self._require_outputs(self._names)
         # Exposed activations live all at once, some with a padded copy, and each op has its own records.
         arena_bytes = 2 * sum(t.n_bytes for t in graph.activations()) + 4096 * len(graph.nodes) + 65_536
@@ -318,7 +331,7 @@ def _load_errors(engine: str) -> Iterator[None]:
             f"engine {engine}",
             "cannot load the model file",
             got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
-            next_step="write the file again with 'tinyscene export'",
+            next_step="get the bundle again, or write it again with 'tinyscene export' if it is yours",
         ) from problem
 
 

@@ -30,6 +30,7 @@ class TinysceneError(Exception):
     ) -> None:
         self.where, self.what = where, what
         self.expected, self.got, self.next_step = expected, got, next_step
+        self.expected, self.got, self.next_step = expected, got, next_step
         self.missing = missing
         parts = [f"{where}: {what}"]
         if expected is not None:

@@ -109,6 +109,26 @@ def require_own_files(folder: Path, own: Collection[str], expected: str) -> None
         )
 
 
+def require_other_file(out: Path | None, *inputs: Path | None) -> None:
+    """Refuse to write to a file that is read, under whatever name: links are followed, hard links compared.
+
+    Args:
+        out: the file to write, if any.
+        inputs: files, or folders of which every file is an input, if any.
+
+    Raises:
+        RuntimeFailure: ``out`` is one of the inputs.
+    """
+    if out is None or not out.exists():
+        return
+    for path in inputs:
+        if path is None or not path.exists():
+            continue
+        inside = path.is_dir() and out.resolve().is_relative_to(path.resolve())
+        if inside or os.path.samefile(out, path):
+            raise RuntimeFailure(str(out), "is an input of this command", got=str(path), next_step="give another --out")
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a whole file; raises RuntimeFailure when it cannot be written."""
     with atomic_file(path) as temporary:

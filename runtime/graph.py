@@ -294,6 +294,11 @@ def _check_weight(graph: Graph, node: Node) -> None:
     reach = accumulator_bound(x, weight, bias, channel_axis)
     if reach >= 2**31:
         graph.refuse(node.name, "accumulator can overflow int32", expected="below 2^31", got=reach)
+    factors = x.quant.scale[0] * np.asarray(weight.quant.scale, np.float64) / graph.out(node).quant.scale[0]
+    shifted = reach * 2 ** max(int(np.frexp(factors.max())[1]), 0)
+    if shifted >= 2**31:  # where TensorFlow Lite Micro's left shift wraps around, and other engines saturate
+        what = "accumulator times the power of two in the scale ratio can overflow int32"
+        graph.refuse(node.name, what, expected="below 2^31", got=shifted)
 
 
 def accumulator_bound(x: Tensor, weight: Tensor, bias: Tensor, channel_axis: int) -> int:

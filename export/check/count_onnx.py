@@ -6,15 +6,15 @@ published rule counts.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
 
-from ..errors import ExportError, require_counted, unreadable
+from ..errors import ExportError, require_counted
+from ..formats.onnx_file import OnnxFile, read_onnx
 
 _UNCOUNTED = {"ConvTranspose", "ConvInteger", "DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
 TRANSPARENT = {"QuantizeLinear", "DequantizeLinear", "Identity"}
@@ -48,27 +48,26 @@ def onnx_layers(data: bytes, path: Path) -> list[Layer]:
     Raises:
         ExportError: the file is unreadable, a shape is unknown, or an operator has no counting rule.
     """
-    try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
-        model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    except Exception as problem:  # protobuf, checker and shape inference raise different types
-        raise unreadable(str(path), "ONNX", len(data), problem) from problem
-    source = OnnxLayers(model.graph, path)
-    return [source.layer(node) for node in model.graph.node if node.op_type not in TRANSPARENT | {"Constant"}]
+    file = read_onnx(data, str(path))
+    if file.incomplete:
+        raise ExportError(str(path), "shapes cannot be inferred", got=file.incomplete)
+    source = OnnxLayers(file, path)
+    return [source.layer(node) for node in source.nodes]
 
 
 class OnnxLayers:
     """Shapes and constants of an ONNX graph by tensor name, and its nodes in the terms of the counting rules."""
 
-    def __init__(self, graph: onnx.GraphProto, path: Path) -> None:
+    def __init__(self, file: OnnxFile, path: Path) -> None:
         self.path = path
-        self.producers = {name: node for node in graph.node for name in node.output}
-        self.constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        self.shapes = {v.name: _sizes(v) for v in [*graph.value_info, *graph.input, *graph.output]}
+        self.producers = {name: node for node in file.graph.node for name in node.output}
+        self.constants = file.constants
+        self._behind: dict[str, str] = {}
+        for node in file.graph.node:  # in order: what a node reads has its entry
+            if node.op_type in TRANSPARENT and node.input and node.output:
+                self._behind[node.output[0]] = self.behind(node.input[0])
+        self.nodes = [n for n in file.graph.node if n.output and n.op_type not in TRANSPARENT | {"Constant"}]
+        self.shapes = {v.name: _sizes(v) for v in file.values()}
 
     def layer(self, node: onnx.NodeProto) -> Layer:
         """Raises ExportError where no rule counts the node, or its shape is unknown."""
@@ -92,7 +91,10 @@ class OnnxLayers:
             weight=kernel,
             bias=stored.get(bias),
             scale=self.scale(weight),
-            depthwise=kind == "conv" and kernel is not None and kernel.shape[1] == 1 and shape[1] > 1,
+            depthwise=kind == "conv"
+            and kernel is not None
+            and kernel.shape[1:2] == (1,)
+            and min(shape[1:2], default=0) > 1,
             window=_window(node, kernel),
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
@@ -104,12 +106,15 @@ class OnnxLayers:
 
     def constant(self, name: str) -> Array | None:
         """The stored array of a name, also through quantise, dequantise and identity nodes."""
-        if name in self.constants:
-            return self.constants[name]
-        return self.constant(self.producers[name].input[0]) if self.made_by(name) in TRANSPARENT else None
+        return self.constants.get(self.behind(name))
+
+    def behind(self, name: str) -> str:
+        """The tensor behind quantise, dequantise and identity nodes."""
+        return self._behind.get(name, name)
 
     def scale(self, name: str) -> Array | None:
-        return self.constants.get(self.producers[name].input[1]) if self.made_by(name) == "DequantizeLinear" else None
+        inputs = [*self.producers[name].input] if self.made_by(name) == "DequantizeLinear" else []
+        return self.constants.get(inputs[1]) if len(inputs) > 1 else None
 
     def made_by(self, name: str) -> str:
         return self.producers[name].op_type if name in self.producers else ""
@@ -147,5 +152,5 @@ def _sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
 
 def _window(node: onnx.NodeProto, kernel: Array | None) -> int:
     if kernel is not None:
-        return int(np.prod(kernel.shape[2:]))
-    return next((int(np.prod(a.ints)) for a in node.attribute if a.name == "kernel_shape"), 1)
+        return math.prod(kernel.shape[2:])
+    return next((math.prod(a.ints) for a in node.attribute if a.name == "kernel_shape"), 1)

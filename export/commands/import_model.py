@@ -1,13 +1,12 @@
 """``tinyscene import``: convert a published CP-Mobile checkpoint to a checkpoint of tinyscene.
 
-Refuses files that are not such a checkpoint, and existing output files without ``--overwrite``. Everything heavy is
-imported when the command runs.
+Refuses files that are not such a checkpoint, existing output files without ``--overwrite``, and the checkpoint itself
+as output, under whatever name. Everything heavy is imported when the command runs.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,25 +22,30 @@ def import_checkpoint(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Checkpoint to write; CHECKPOINT with suffix .pt by default."),
+        typer.Option(
+            "--out", metavar="FILE", help="Checkpoint to write; by default NAME.pt, or NAME-imported.pt for a .pt file."
+        ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Import a published CP-Mobile checkpoint: load it safely, infer its sizes, write a tinyscene checkpoint."""
+    from tinyscene.runtime.files import require_other_file
     from tinyscene.training.models.checkpoint import load_any, save_model
     from tinyscene.training.models.config import parameter_count
 
     from ..errors import ExportError
 
-    loaded = load_any(checkpoint)
-    target = out or checkpoint.with_suffix(".pt")
+    ending = "-imported.pt" if checkpoint.suffix == ".pt" else ".pt"
+    target = out or checkpoint.with_name(f"{checkpoint.stem}{ending}")
+    require_other_file(target, checkpoint)
     if target.exists() and not overwrite:
         raise ExportError(str(target), "already exists", next_step="give --overwrite or another --out")
+    loaded = load_any(checkpoint)
     save_model(target, loaded.model, loaded.config, loaded.frontend, loaded.labels, loaded.metrics)
     c, parameters = loaded.config, parameter_count(loaded.model)
     if as_json:
-        record = {"path": str(target), "model": asdict(c), "parameters": parameters}
+        record = {"path": str(target), "model": c.model_dump(mode="json"), "parameters": parameters}
         typer.echo(json.dumps({**record, "frontend": loaded.frontend.name, "labels": loaded.labels}, indent=1))
         return
     typer.echo(

@@ -6,7 +6,7 @@ graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ from .tflite_file import Int8File, Operator
 
 Scalar = TypeVar("Scalar", np.int8, np.int32)
 Constant = npt.NDArray[np.int8] | npt.NDArray[np.int32]
-RECONVERT = "convert the float model with full integer quantisation (int8), or ask the author of the file to"
 
 
 class GraphBuilder:
@@ -29,43 +28,65 @@ class GraphBuilder:
 
     def __init__(self, file: Int8File) -> None:
         self.file = file
+        self._file_names = frozenset(file.names)
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
+        self.operators: list[Operator] = []  # of each node the operator that it was read from
+        self.current = file.operators[0] if file.operators else None
         self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and name of the pads
 
     def graph(self, name: str | None) -> Graph:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
-        own = self.file.graph.name
-        title = name or (own.decode(errors="replace") if isinstance(own, bytes) else own) or "tflite"
+        title = name or self.file.graph.name or "tflite"
         output = self.activation(self.file.outputs[0])
         graph = Graph(title, self.tensors, tuple(self.nodes), self.file.names[self.file.inputs[0]], output.name)
         try:
             return graph.check()
         except RuntimeFailure as problem:
-            what = "beyond the limits that hold on every target"
-            raise ExportError(self.file.where, what, got=str(problem), next_step=RECONVERT) from problem
+            raise self._refused_by_graph(problem) from problem
+
+    def _refused_by_graph(self, problem: RuntimeFailure) -> ExportError:
+        """The graph's refusal, with the operator that the node or its output was read from."""
+        parts = zip(self.nodes, self.operators, strict=True)
+        named = (op for node, op in parts if problem.where.endswith((f", {node.name}", f", {node.output}")))
+        operator, what = next(named, None), f"not supported: {problem.what}"
+        if operator is None:
+            return ExportError(f"{self.file.where}, {problem.where}", what, expected=problem.expected, got=problem.got)
+        return self.refusal(operator, what, expected=problem.expected, got=problem.got)
 
     def refusal(self, operator: Operator, what: str, *, expected: object = None, got: object = None) -> ExportError:
         where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
         return ExportError(where, what, expected=expected, got=got)
 
-    def activation(self, index: int) -> Tensor:
-        """The int8 tensor with this number, an activation or a constant."""
+    def activation(self, index: int, rank: int | None = None) -> Tensor:
+        """The int8 tensor with this number, an activation or a constant; ``rank``: its number of dimensions."""
         if index in self.padded:
-            where = self.file.tensor_place(index)
-            raise ExportError(where, "PAD is only supported before a convolution", expected="a convolution as reader")
+            self._refuse_tensor(index, "PAD in front of this operator", "before a convolution or a max pool", "PAD")
         name = self.file.names[index]
         if name not in self.tensors:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
-                where, got = self.file.tensor_place(index), f"{self.file.type(index)}, {quant}"
-                raise ExportError(
-                    where, "not an int8 activation", expected="int8, one scale", got=got, next_step=RECONVERT
+                scales = "no scale" if quant is None else f"{len(quant.scale)} scales"
+                self._refuse_tensor(
+                    index, "activation type", "int8 with one scale", f"{self.file.type(index)}, {scales}"
                 )
+            if min(quant.scale) == 0.0:
+                self._refuse_tensor(index, "scale", "above 0", 0)
+            if not self.file.is_stored(index) and self.file.shape(index)[:1] != (1,):
+                self._refuse_tensor(index, "batch", "shape (1, ...)", self.file.shape(index))
             data = self.file.constant(index)
             codes = None if data is None else data.astype(np.int8, copy=False)
             self.add(Tensor(name, self.file.shape(index), "int8", quant, codes))
+        if rank is not None and len(self.tensors[name].shape) != rank:
+            self._refuse_tensor(index, "number of dimensions", rank, self.tensors[name].shape)
         return self.tensors[name]
+
+    def _refuse_tensor(self, index: int, what: str, expected: object, got: object) -> NoReturn:
+        """Refuse a tensor of the current operator, whose kind is not always the reason, but names the place."""
+        operator = self.current
+        kind = "" if operator is None else f", operator {operator.index} ({operator.kind})"
+        where = f"{self.file.where}{kind}, tensor {index} '{self.file.names[index]}'"
+        raise ExportError(where, f"{what} not supported", expected=expected, got=got)
 
     def add(self, tensor: Tensor) -> str:
         self.tensors[tensor.name] = tensor
@@ -73,15 +94,23 @@ class GraphBuilder:
 
     def node(self, op: ops.Op, inputs: tuple[str, ...], output: Tensor, name: str | None = None) -> None:
         """Append a node. TFLite operators have no names: by default the node is named after its output."""
+        assert self.current is not None
+        self.operators.append(self.current)
         title = _free(name or output.name.removesuffix("_out"), {node.name for node in self.nodes})
         self.nodes.append(Node(title, op, inputs, output.name))
 
     def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
         """A new activation with the quantisation of ``like``."""
-        name = _free(f"{like.name}_{suffix}", {*self.tensors, *self.file.names})
-        tensor = Tensor(name, shape or like.shape, "int8", like.quant)
+        tensor = Tensor(self.free_name(f"{like.name}_{suffix}"), shape or like.shape, "int8", like.quant)
         self.add(tensor)
         return tensor
+
+    def free_name(self, name: str) -> str:
+        """``name``, with a number behind it if a tensor of the file or of the graph has it."""
+        free, number = name, 1
+        while free in self._file_names or free in self.tensors:
+            free, number = f"{name}_{number}", number + 1
+        return free
 
     def weight_and_bias(
         self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None
@@ -95,9 +124,10 @@ class GraphBuilder:
         file, index = self.file, operator.inputs[1]
         channels = weight.shape[channel_axis or 0]
         scales = 1 if channel_axis is None else channels
-        quant = file.quant(index)
-        if quant is None or quant.zero_point != 0 or len(quant.scale) not in (1, channels):
-            raise self.refusal(operator, "weight is not symmetric per tensor or output channel", got=quant)
+        quant, own_axis = file.quant(index), 3 if operator.kind == "DEPTHWISE_CONV_2D" else 0
+        if quant is None or quant.zero_point != 0 or quant.axis not in (None, own_axis):
+            got = "no scale" if quant is None else f"zero point {quant.zero_point}, axis {quant.axis}"
+            raise self.refusal(operator, "weight is not symmetric per tensor or output channel", got=got)
         scale = np.broadcast_to(np.asarray(quant.scale, np.float32), scales)
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = self.constant(operator, 2, np.int32) if has_bias else np.zeros(channels, np.int32)
@@ -107,7 +137,7 @@ class GraphBuilder:
         if stored is not None and fits and np.allclose(stored.scale, bias_scale, rtol=1e-6, atol=0.0):
             bias_scale = np.broadcast_to(np.asarray(stored.scale, np.float32), scales)  # to the last bit
         bias_axis = None if channel_axis is None else 0
-        bias_name = file.names[operator.inputs[2]] if has_bias else f"{file.names[index]}_bias"
+        bias_name = file.names[operator.inputs[2]] if has_bias else self.free_name(f"{file.names[index]}_bias")
         return (
             self._stored(file.names[index], "int8", Quant(tuple(scale.tolist()), 0, channel_axis), weight),
             self._stored(bias_name, "int32", Quant(tuple(bias_scale.tolist()), 0, bias_axis), bias),
@@ -120,15 +150,19 @@ class GraphBuilder:
         if existing is not None and not (
             existing.quant == quant and existing.data is not None and np.array_equal(existing.data, data)
         ):
-            return self._stored(f"{name}_{len(self.nodes)}", dtype, quant, data)
+            return self._stored(self.free_name(name), dtype, quant, data)
         return self.add(tensor)
 
-    def constant(self, operator: Operator, position: int, dtype: type[Scalar]) -> npt.NDArray[Scalar]:
-        """A constant input of this type."""
-        values = self.file.constant(operator.inputs[position])
-        if values is None or values.dtype != dtype:
-            got = self.file.type(operator.inputs[position])
-            expected = f"a constant of {np.dtype(dtype).name}"
+    def constant(
+        self, operator: Operator, position: int, dtype: type[Scalar], rank: int | None = None
+    ) -> npt.NDArray[Scalar]:
+        """A constant input of this type and, if given, of this number of dimensions."""
+        index = operator.inputs[position]
+        values = self.file.constant(index)
+        if values is None or values.dtype != dtype or rank not in (None, values.ndim):
+            got = f"{self.file.type(index)} {self.file.shape(index)}{'' if values is not None else ', not stored'}"
+            dimensions = "" if rank is None else f" with {rank} dimensions"
+            expected = f"a constant of {np.dtype(dtype).name}{dimensions}"
             raise self.refusal(operator, f"input {position}", expected=expected, got=got)
         return values.astype(dtype, copy=False)
 

@@ -17,19 +17,20 @@ from tinyscene.runtime.graph import Graph
 from ..errors import ExportError
 from .tflite_file import Int8File
 from .tflite_read import graph_of
+from .tflite_rebuild import rebuilt
 
 GOLDEN_VECTORS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class TfliteModel:
-    """``data``: the original file, from int8 codes to int8 codes."""
+    """``data``: the file written again from its validated records, from int8 codes to int8 codes."""
 
     graph: Graph
     data: bytes
 
     def file(self, name: str) -> bytes:
-        """The file itself for a name ending in ``.tflite``, otherwise its graph as ONNX."""
+        """The rebuilt file for a name ending in ``.tflite``, otherwise its graph as ONNX."""
         if name.endswith(".tflite"):
             return self.data
         from .onnx_write import to_onnx
@@ -53,6 +54,10 @@ def open_tflite(path: Path) -> TfliteModel:
     """
     if not path.is_file():
         raise ExportError(str(path), "no such file", next_step="check the path")
-    data = path.read_bytes()
-    file = Int8File(data, str(path))
-    return TfliteModel(graph_of(file, path.stem), file.int8_bytes(data))
+    return tflite_model(path.read_bytes(), str(path), path.stem)
+
+
+def tflite_model(data: bytes, where: str, name: str | None = None) -> TfliteModel:
+    """As :func:`open_tflite`, for the bytes of a file; ``where`` names it in messages."""
+    file = Int8File(data, where)
+    return TfliteModel(graph_of(file, name), rebuilt(file))

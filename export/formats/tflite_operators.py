@@ -2,27 +2,59 @@
 
 Operators without an equivalent are lowered exactly: a depthwise convolution with several outputs per input channel to a
 convolution with zeros, a transpose or a slice that moves no element to a reshape, a fused activation that the op lacks
-to a look-up after it. Refuses dilation, weights that are not constant, broadcasting except in products, and batches.
+to a look-up after it. Refuses dilation, weights that are not constant, broadcasting except in products, batches, and
+windows that need more padding than an activation may have elements.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
+from tinyscene.runtime.tflite_schema import (
+    ConcatenationOptions,
+    Conv2DOptions,
+    DepthwiseConv2DOptions,
+    ElementwiseOptions,
+    FullyConnectedOptions,
+    Options,
+    Pool2DOptions,
+    ReducerOptions,
+    SoftmaxOptions,
+)
 
-from .tflite_file import Operator
+from .tflite_file import LARGEST_ACTIVATION, Operator
 from .tflite_write import same_pads
 
 if TYPE_CHECKING:
     from .tflite_builder import GraphBuilder
 
 Reader = Callable[["GraphBuilder", Operator], None]
+Kind = TypeVar("Kind", bound=Options)
+MOST_PARTS = 1024  # of a concatenation
+Fused = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions | FullyConnectedOptions | ElementwiseOptions
+Window = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions
+
+
+@dataclass(frozen=True)
+class Row:
+    """A reader, and how many inputs its operator has; those beyond ``fewest`` may be missing."""
+
+    read: Reader
+    fewest: int
+    most: int
+
+
+def _options(operator: Operator, kind: type[Kind]) -> Kind:
+    assert isinstance(operator.options, kind)  # the schema of the file has one kind of options for each operator
+    return operator.options
 
 
 def _pad(builder: GraphBuilder, operator: Operator) -> None:
@@ -35,26 +67,32 @@ def _pad(builder: GraphBuilder, operator: Operator) -> None:
     builder.padded[operator.output] = operator.inputs[0], (top, left, bottom, right), name
 
 
-def _window(builder: GraphBuilder, operator: Operator, kernel: tuple[int, ...]) -> tuple[Tensor, ops.Pads, str | None]:
+def _window(
+    builder: GraphBuilder, operator: Operator, options: Window, kernel: tuple[int, ...]
+) -> tuple[Tensor, ops.Pads, str | None]:
     """The input of a sliding window, all pads around it, and the node's name where the name of a PAD contains it.
 
     A PAD writes the code of 0, and a max pool ignores padding: both are the same where 0 is the lowest code.
     """
-    options = operator.options
-    if getattr(options, "dilationHFactor", 1) != 1 or getattr(options, "dilationWFactor", 1) != 1:
-        raise builder.refusal(operator, "dilation is not supported", expected=1, got=options.dilationHFactor)
+    if not isinstance(options, Pool2DOptions) and (options.dilation_h_factor, options.dilation_w_factor) != (1, 1):
+        dilation = (options.dilation_h_factor, options.dilation_w_factor)
+        raise builder.refusal(operator, "dilation is not supported", expected=(1, 1), got=dilation)
     index, (top, left, bottom, right), pads_name = operator.inputs[0], (0, 0, 0, 0), ""
     if index in builder.padded:
         index, (top, left, bottom, right), pads_name = builder.padded[index]
-    x = builder.activation(index)
+    x = builder.activation(index, rank=4)
     if pads_name and operator.kind.endswith("POOL_2D") and (operator.kind[:3], x.quant.zero_point) != ("MAX", -128):
         raise builder.refusal(
             operator, "PAD before this pool", expected="before a convolution, or MAX_POOL_2D after a ReLU"
         )
     if options.padding == schema.Padding.SAME:
         size = (x.shape[1] + top + bottom, x.shape[2] + left + right)
-        same = same_pads(size, kernel, (options.strideH, options.strideW))
+        same = same_pads(size, kernel, (options.stride_h, options.stride_w))
         top, left, bottom, right = top + same[0], left + same[1], bottom + same[2], right + same[3]
+    padded = (x.shape[1] + top + bottom) * (x.shape[2] + left + right) * x.shape[3]
+    if padded > LARGEST_ACTIVATION:
+        expected, got = f"{LARGEST_ACTIVATION:,} elements at most", f"{padded:,} with padding"
+        raise builder.refusal(operator, "input too large", expected=expected, got=got)
     name = pads_name.removesuffix("_pads") if pads_name.endswith("_pads") else None
     return x, (top, left, bottom, right), name
 
@@ -67,8 +105,9 @@ def _write(
     name: str | None = None,
 ) -> None:
     """Append the node that ``make`` returns for ReLU or none, and a look-up if the fused activation needs one."""
-    kinds = schema.ActivationFunctionType
-    kind, out = operator.options.fusedActivationFunction, builder.activation(operator.output)
+    kinds, options = schema.ActivationFunctionType, operator.options
+    assert isinstance(options, Fused | ConcatenationOptions)
+    kind, out = options.fused_activation_function, builder.activation(operator.output)
     if kind not in (kinds.NONE, kinds.RELU, kinds.RELU6):
         names = {code: name for name, code in vars(kinds).items()}
         raise builder.refusal(operator, "fused activation", expected="NONE, RELU or RELU6", got=names.get(kind, kind))
@@ -87,30 +126,41 @@ def _write(
 
 
 def _conv2d(builder: GraphBuilder, operator: Operator) -> None:
-    weight, stride = builder.constant(operator, 1, np.int8), (operator.options.strideH, operator.options.strideW)
-    x, pads, name = _window(builder, operator, weight.shape[1:3])
+    weight, options = builder.constant(operator, 1, np.int8, rank=4), _options(operator, Conv2DOptions)
+    stride = options.stride_h, options.stride_w
+    x, pads, name = _window(builder, operator, options, weight.shape[1:3])
     constants = builder.weight_and_bias(operator, x, weight, 0)
     _write(builder, operator, lambda relu: ops.Conv2D(stride, pads, relu), (x.name, *constants), name)
 
 
 def _depthwise(builder: GraphBuilder, operator: Operator) -> None:
-    weight, stride = builder.constant(operator, 1, np.int8), (operator.options.strideH, operator.options.strideW)
-    x, pads, name = _window(builder, operator, weight.shape[1:3])
-    channels, multiplier = x.shape[3], weight.shape[3] // x.shape[3]
+    weight, options = builder.constant(operator, 1, np.int8, rank=4), _options(operator, DepthwiseConv2DOptions)
+    stride = options.stride_h, options.stride_w
+    x, pads, name = _window(builder, operator, options, weight.shape[1:3])
+    channels, outputs = x.shape[3], weight.shape[3]
+    multiplier = outputs // channels
+    if weight.shape[0] != 1 or outputs != channels * options.depth_multiplier:
+        expected = f"(1, height, width, {channels} x {options.depth_multiplier})"
+        raise builder.refusal(operator, "weight shape", expected=expected, got=weight.shape)
     if multiplier == 1:
         constants = builder.weight_and_bias(operator, x, weight, 3)
         _write(builder, operator, lambda relu: ops.DepthwiseConv2D(stride, pads, relu), (x.name, *constants), name)
         return
-    dense = np.zeros((weight.shape[3], *weight.shape[1:3], channels), np.int8)
-    outputs = np.arange(weight.shape[3])
-    dense[outputs, :, :, outputs // multiplier] = weight[0].transpose(2, 0, 1)
+    if weight.size * channels > LARGEST_ACTIVATION:
+        expected, got = f"{LARGEST_ACTIVATION:,} at most", f"{weight.size * channels:,}"
+        raise builder.refusal(operator, "weights of the equivalent convolution", expected=expected, got=got)
+    dense = np.zeros((outputs, *weight.shape[1:3], channels), np.int8)
+    output = np.arange(outputs)
+    dense[output, :, :, output // multiplier] = weight[0].transpose(2, 0, 1)
     constants = builder.weight_and_bias(operator, x, dense, 0)
     _write(builder, operator, lambda relu: ops.Conv2D(stride, pads, relu), (x.name, *constants), name)
 
 
 def _fully_connected(builder: GraphBuilder, operator: Operator) -> None:
-    weight = builder.constant(operator, 1, np.int8)
+    weight, options = builder.constant(operator, 1, np.int8, rank=2), _options(operator, FullyConnectedOptions)
     x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
+    if options.weights_format != 0:
+        raise builder.refusal(operator, "shuffled weights", expected=0, got=options.weights_format)
     if out.shape != (1, weight.shape[0]):
         raise builder.refusal(operator, "output shape", expected=(1, weight.shape[0]), got=out.shape)
     if len(x.shape) != 2:
@@ -125,7 +175,7 @@ def _fully_connected(builder: GraphBuilder, operator: Operator) -> None:
 def _pair(make: Callable[[bool], ops.Op]) -> Reader:
     def read(builder: GraphBuilder, operator: Operator) -> None:
         a, b = (builder.activation(index) for index in operator.inputs)
-        if make is ops.Mul and np.prod(b.shape) > np.prod(a.shape):
+        if make is ops.Mul and math.prod(b.shape) > math.prod(a.shape):
             a, b = b, a
         _write(builder, operator, make, (a.name, b.name))
 
@@ -134,9 +184,9 @@ def _pair(make: Callable[[bool], ops.Op]) -> Reader:
 
 def _pool(kind: Literal["average", "max"]) -> Reader:
     def read(builder: GraphBuilder, operator: Operator) -> None:
-        kernel = (operator.options.filterHeight, operator.options.filterWidth)
-        stride = (operator.options.strideH, operator.options.strideW)
-        x, pads, name = _window(builder, operator, kernel)
+        options = _options(operator, Pool2DOptions)
+        kernel, stride = (options.filter_height, options.filter_width), (options.stride_h, options.stride_w)
+        x, pads, name = _window(builder, operator, options, kernel)
         _write(builder, operator, lambda _: ops.Pool2D(kind, kernel, stride, pads), (x.name,), name)
 
     return read
@@ -144,14 +194,16 @@ def _pool(kind: Literal["average", "max"]) -> Reader:
 
 def _mean(builder: GraphBuilder, operator: Operator) -> None:
     x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
-    axes = {int(axis) % len(x.shape) for axis in builder.constant(operator, 1, np.int32).ravel()}
+    numbers = builder.constant(operator, 1, np.int32).ravel().tolist()
+    axes = {axis % 4 for axis in numbers if -4 <= axis < 4}
     meanings: dict[tuple[int, ...], Literal["space", "channels"]] = {(1, 2): "space", (3,): "channels"}
     over = meanings.get(tuple(sorted(axes)))
-    if over is None or len(x.shape) != 4:
-        raise builder.refusal(operator, "mean over these axes", expected="1 and 2, or 3, of four", got=sorted(axes))
+    if over is None or len(x.shape) != 4 or len(numbers) != len(axes):
+        got = f"{numbers[:8]} of {len(x.shape)}"
+        raise builder.refusal(operator, "mean over these axes", expected="1 and 2, or 3, of 4", got=got)
     axes_name = builder.file.names[operator.inputs[1]]
     name = axes_name.removesuffix("_axes") if axes_name.endswith("_axes") else None
-    builder.node(ops.Mean(over, bool(operator.options.keepDims)), (x.name,), out, name)
+    builder.node(ops.Mean(over, _options(operator, ReducerOptions).keep_dims), (x.name,), out, name)
 
 
 def _unary(op: ops.Op) -> Reader:
@@ -162,21 +214,27 @@ def _unary(op: ops.Op) -> Reader:
 
 
 def _softmax(builder: GraphBuilder, operator: Operator) -> None:
-    if operator.options.beta != 1.0:
-        raise builder.refusal(operator, "softmax with another beta", expected=1.0, got=operator.options.beta)
+    beta = _options(operator, SoftmaxOptions).beta
+    if beta != 1.0:
+        raise builder.refusal(operator, "softmax with another beta", expected=1.0, got=beta)
     _unary(ops.Softmax())(builder, operator)
 
 
 def _reshape(builder: GraphBuilder, operator: Operator) -> None:
     """RESHAPE and the operators equivalent to it: the output's shape is sufficient."""
     x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
-    shape_name = builder.file.names[operator.inputs[1]] if len(operator.inputs) > 1 else ""
+    shape_name = ""
+    if len(operator.inputs) > 1 and operator.inputs[1] >= 0:
+        builder.constant(operator, 1, np.int32)  # a shape that is computed could differ from the output's
+        shape_name = builder.file.names[operator.inputs[1]]
     name = shape_name.removesuffix("_shape") if shape_name.endswith("_shape") else None
     builder.node(ops.Reshape(out.shape), (x.name,), out, name)
 
 
 def _transpose(builder: GraphBuilder, operator: Operator) -> None:
     x, order = builder.activation(operator.inputs[0]), builder.constant(operator, 1, np.int32).ravel().tolist()
+    if sorted(order) != list(range(len(x.shape))):
+        raise builder.refusal(operator, "no order of the axes", expected=f"0 to {len(x.shape) - 1}", got=order[:8])
     moved = [axis for axis in order if x.shape[axis] > 1]
     if moved != sorted(moved):
         raise builder.refusal(
@@ -187,15 +245,22 @@ def _transpose(builder: GraphBuilder, operator: Operator) -> None:
 
 def _slice(builder: GraphBuilder, operator: Operator) -> None:
     x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
-    if np.prod(x.shape) != np.prod(out.shape) or (builder.constant(operator, 3, np.int32) < 0).any():
+    if math.prod(x.shape) != math.prod(out.shape) or (builder.constant(operator, 3, np.int32) < 0).any():
         raise builder.refusal(operator, "does not keep all elements in order", expected=x.shape, got=out.shape)
     _reshape(builder, operator)
 
 
 def _concatenation(builder: GraphBuilder, operator: Operator) -> None:
     """More than two inputs are joined one after the other; a single input is a reshape to its own shape."""
+    if min(operator.inputs) < 0:
+        raise builder.refusal(operator, "inputs are missing", got=operator.inputs[:8])
     parts = [builder.activation(index) for index in operator.inputs]
-    total, axis = parts[0], operator.options.axis % len(parts[0].shape)
+    total, rank = parts[0], len(parts[0].shape)
+    axis = _options(operator, ConcatenationOptions).axis
+    if not -rank <= axis < rank or any(len(part.shape) != rank for part in parts):
+        got = f"axis {axis} of {', '.join(str(part.shape) for part in parts[:4])}"
+        raise builder.refusal(operator, "axis or dimensions of the inputs", got=got)
+    axis %= rank
     if len(parts) == 1:
         _write(builder, operator, lambda _: ops.Reshape(total.shape), (total.name,))
         return
@@ -207,27 +272,27 @@ def _concatenation(builder: GraphBuilder, operator: Operator) -> None:
     _write(builder, operator, lambda _: ops.Concat(axis), (total.name, parts[-1].name))
 
 
-READERS: dict[str, Reader] = {
-    "ADD": _pair(ops.Add),
-    "AVERAGE_POOL_2D": _pool("average"),
-    "CONCATENATION": _concatenation,
-    "CONV_2D": _conv2d,
-    "DEPTHWISE_CONV_2D": _depthwise,
-    "EXPAND_DIMS": _reshape,
-    "FULLY_CONNECTED": _fully_connected,
-    "LOGISTIC": _unary(ops.Lookup("logistic")),
-    "MAX_POOL_2D": _pool("max"),
-    "MEAN": _mean,
-    "MUL": _pair(ops.Mul),
-    "PAD": _pad,
-    "QUANTIZE": _unary(ops.Lookup("requantise")),
-    "RELU": _unary(ops.Lookup("relu")),
-    "RELU6": _unary(ops.Lookup("relu6")),
-    "RESHAPE": _reshape,
-    "RSQRT": _unary(ops.Rsqrt()),
-    "SOFTMAX": _softmax,
-    "SQUEEZE": _reshape,
-    "STRIDED_SLICE": _slice,
-    "SUB": _pair(ops.Sub),
-    "TRANSPOSE": _transpose,
+READERS: dict[str, Row] = {
+    "ADD": Row(_pair(ops.Add), 2, 2),
+    "AVERAGE_POOL_2D": Row(_pool("average"), 1, 1),
+    "CONCATENATION": Row(_concatenation, 1, MOST_PARTS),
+    "CONV_2D": Row(_conv2d, 2, 3),
+    "DEPTHWISE_CONV_2D": Row(_depthwise, 2, 3),
+    "EXPAND_DIMS": Row(_reshape, 2, 2),
+    "FULLY_CONNECTED": Row(_fully_connected, 2, 3),
+    "LOGISTIC": Row(_unary(ops.Lookup("logistic")), 1, 1),
+    "MAX_POOL_2D": Row(_pool("max"), 1, 1),
+    "MEAN": Row(_mean, 2, 2),
+    "MUL": Row(_pair(ops.Mul), 2, 2),
+    "PAD": Row(_pad, 2, 2),
+    "QUANTIZE": Row(_unary(ops.Lookup("requantise")), 1, 1),
+    "RELU": Row(_unary(ops.Lookup("relu")), 1, 1),
+    "RELU6": Row(_unary(ops.Lookup("relu6")), 1, 1),
+    "RESHAPE": Row(_reshape, 1, 2),
+    "RSQRT": Row(_unary(ops.Rsqrt()), 1, 1),
+    "SOFTMAX": Row(_softmax, 1, 1),
+    "SQUEEZE": Row(_reshape, 1, 1),
+    "STRIDED_SLICE": Row(_slice, 4, 4),
+    "SUB": Row(_pair(ops.Sub), 2, 2),
+    "TRANSPOSE": Row(_transpose, 2, 2),
 }

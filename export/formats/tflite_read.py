@@ -10,7 +10,7 @@ from __future__ import annotations
 from tinyscene.runtime.graph import Graph
 
 from .tflite_builder import GraphBuilder
-from .tflite_file import DAMAGE, Int8File
+from .tflite_file import Int8File
 from .tflite_operators import READERS
 
 
@@ -32,13 +32,13 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
     builder = GraphBuilder(file)
     builder.activation(file.inputs[0])
     for operator in file.operators:
-        reader = READERS.get(operator.kind)
-        if reader is None:
+        builder.current = operator
+        row = READERS.get(operator.kind)
+        if row is None:
             raise builder.refusal(operator, "not supported", expected=", ".join(sorted(READERS)))
-        try:
-            reader(builder, operator)
-        except DAMAGE as problem:
-            raise builder.refusal(
-                operator, "has invalid values", got=f"{type(problem).__name__}: {problem}"
-            ) from problem
+        given = len(operator.inputs)
+        if not row.fewest <= given <= row.most or min(operator.inputs[: row.fewest]) < 0:
+            expected = f"{row.fewest} to {row.most} inputs"
+            raise builder.refusal(operator, "inputs are missing or too many", expected=expected, got=operator.inputs)
+        row.read(builder, operator)
     return builder.graph(name)

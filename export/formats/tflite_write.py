@@ -57,6 +57,13 @@ class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
         return int(self.EndVector())
 
 
+def finished(model: schema.ModelT) -> bytes:
+    """The bytes of a model made of the schema's objects."""
+    builder = _AlignedBuilder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 class _Writer:
     """Builds the schema's object tree: buffers, tensors, operators."""
 
@@ -87,9 +94,7 @@ class _Writer:
         model.description = f"tinyscene {self.graph.name}"
         model.subgraphs, model.buffers = [subgraph], self.buffers
         model.operatorCodes = [_operator_code(code, version) for code, version in self.codes]
-        builder = _AlignedBuilder(1024)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return finished(model)
 
     def activation(self, tensor: Tensor) -> int:
         self.index[tensor.name] = self._tensor(tensor.name, tensor.shape, schema.TensorType.INT8, 0, tensor.quant)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ..check.count_onnx import TRANSPARENT, OnnxLayers
-from ..errors import unreadable
+from ..check.count_onnx import OnnxLayers
+from ..formats.onnx_file import OnnxFile, read_onnx
 from .records import Listing, NodeRow, Shape, TensorRow, costs_of, finite, weight_scales
 
 # Positions of the output's scale and zero point among the inputs of operators on codes.
@@ -32,42 +32,26 @@ def onnx_listing(path: Path) -> Listing:
     Raises:
         ExportError: unreadable.
     """
-    data = path.read_bytes()
-    try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
-        model, note = _inferred(model)
-        reader = _Reader(model.graph, path)
-        listed = [node for node in model.graph.node if node.op_type not in TRANSPARENT | {"Constant"}]
-        rows = tuple(reader.row(number, node) for number, node in enumerate(listed, start=1))
-    except Exception as problem:  # protobuf, checker, inference and external data each raise their own
-        raise unreadable(str(path), "ONNX", len(data), problem) from problem
-    stored = {initializer.name for initializer in model.graph.initializer}
-    inputs = tuple(reader.tensor(value.name) for value in model.graph.input if value.name not in stored)
-    outputs = tuple(reader.tensor(reader.activation(value.name), value.name) for value in model.graph.output)
-    quantised = any(re.search("Quant|QLinear|Integer", node.op_type) for node in model.graph.node)
+    file = read_onnx(path.read_bytes(), str(path))
+    reader, graph = _Reader(file, path), file.graph
+    rows = tuple(reader.row(number, node) for number, node in enumerate(reader.nodes, start=1))
+    inputs = tuple(reader.tensor(value.name) for value in graph.input if value.name not in file.constants)
+    outputs = tuple(reader.tensor(reader.behind(value.name), value.name) for value in graph.output)
+    quantised = any(re.search("Quant|QLinear|Integer", node.op_type) for node in graph.node)
     source = "quantised ONNX file" if quantised else "float ONNX file"
+    note = (f"shapes are not all known: {file.incomplete}",) if file.incomplete else ()
     return Listing(f"{source}, node by node", inputs, outputs, rows, notes=(NOTE, *note))
-
-
-def _inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The model with its shapes; where strict inference fails, with those that are known, and a note."""
-    try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True), ()
-    except Exception as problem:
-        reason = " ".join(str(problem).split())[:160]
-        return onnx.shape_inference.infer_shapes(model), (f"shapes are not all known: {reason}",)
 
 
 class _Reader(OnnxLayers):
     """Adds to the counts what a table shows: shapes that are not fixed, scales of codes, attributes."""
 
-    def __init__(self, graph: onnx.GraphProto, path: Path) -> None:
-        super().__init__(graph, path)
-        values = [*graph.value_info, *graph.input, *graph.output]
-        self.whole_shapes = {v.name: _shape(v) for v in values}
-        self.dtypes = {v.name: _DTYPES.get(v.type.tensor_type.elem_type, "unknown") for v in values}
-        self.quantisers = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    def __init__(self, file: OnnxFile, path: Path) -> None:
+        super().__init__(file, path)
+        self.whole_shapes = {v.name: _shape(v) for v in file.values()}
+        self.dtypes = {v.name: _DTYPES.get(v.type.tensor_type.elem_type, "unknown") for v in file.values()}
+        quantisers = (node for node in file.graph.node if node.op_type == "QuantizeLinear" and node.input)
+        self.quantisers = {node.input[0]: node for node in quantisers}
 
     def row(self, number: int, node: onnx.NodeProto) -> NodeRow:
         """One line of the table."""
@@ -82,7 +66,7 @@ class _Reader(OnnxLayers):
             number,
             node.name or node.output[0],
             node.op_type,
-            tuple(dict.fromkeys(self.activation(n) for n in node.input if n and n not in constants)),
+            tuple(dict.fromkeys(self.behind(n) for n in node.input if n and n not in constants)),
             tuple(self.tensor(name) for name in node.output if name) or (TensorRow("", None, "unknown"),),
             _pair(attributes.get("kernel_shape", taps)),
             _pair(attributes.get("strides", (1,) * len(taps))),
@@ -90,12 +74,6 @@ class _Reader(OnnxLayers):
             None if scales is None else weight_scales(np.ravel(scales).tolist()),
             **vars(costs),
         )
-
-    def activation(self, name: str) -> str:
-        """The tensor behind quantise, dequantise and identity nodes."""
-        while self.made_by(name) in TRANSPARENT:
-            name = self.producers[name].input[0]
-        return name
 
     def tensor(self, name: str, shown_as: str = "") -> TensorRow:
         """An activation, with the scale of the codes that it becomes."""

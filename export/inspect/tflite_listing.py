@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.cost import count
+from tinyscene.runtime.tflite_schema import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 
 from ..check.count_tflite import TfliteLayers, tflite_layers
-from ..errors import ExportError, unreadable
-from ..formats.tflite_file import DAMAGE, Operator
+from ..errors import ExportError
+from ..formats.tflite_file import Operator
 from ..formats.tflite_read import from_tflite
 from .graph_listing import graph_listing
 from .records import RULE, Listing, NodeRow, TensorRow, costs_of, finite, weight_scales
@@ -55,14 +55,11 @@ def _differing_count(data: bytes, path: Path, graph_macs: int) -> tuple[str, ...
 
 def _operators(data: bytes, path: Path, reason: ExportError) -> Listing:
     file = TfliteLayers(data, str(path))
-    try:
-        nodes = [op for op in file.operators if op.outputs and not _unpacks(file, op)]
-        types = {file.type(op.output) for op in nodes}
-        kind = "float TFLite file" if types <= {"float32", "int32", "int64", "bool"} else "TFLite file"
-        ends = [tuple(_tensor(file, int(i)) for i in side) for side in (file.graph.inputs, file.graph.outputs)]
-        rows = tuple(_row(file, number, op) for number, op in enumerate(nodes, start=1))
-    except DAMAGE as problem:
-        raise unreadable(str(path), "TFLite", len(data), problem) from problem
+    nodes = [op for op in file.operators if op.outputs and not file.unpacks(op)]
+    types = {file.type(op.output) for op in nodes}
+    kind = "float TFLite file" if types <= {"float32", "int32", "int64", "bool"} else "TFLite file"
+    ends = [tuple(_tensor(file, i) for i in side) for side in (file.inputs, file.outputs)]
+    rows = tuple(_row(file, number, op) for number, op in enumerate(nodes, start=1))
     note = "not an integer graph" if kind.startswith("float") else f"not an integer graph: {_reason(reason, path)}"
     return Listing(f"{kind}, operator by operator", ends[0], ends[1], rows, notes=(note,))
 
@@ -84,7 +81,7 @@ def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:
         number,
         file.names[operator.output],
         operator.kind,
-        tuple(dict.fromkeys(file.names[i] for i in operator.inputs if i >= 0 and not _is_constant(file, i))),
+        tuple(dict.fromkeys(file.names[i] for i in operator.inputs if i >= 0 and not file.is_constant(i))),
         tuple(_tensor(file, i) for i in operator.outputs),
         window,
         stride,
@@ -97,40 +94,24 @@ def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:
 def _tensor(file: TfliteLayers, index: int) -> TensorRow:
     scales = file.scales(index)
     scale = finite(float(scales[0])) if scales is not None and len(scales) == 1 else None
-    zero_points = file.graph.tensors[index].quantization.zeroPoint if scale is not None else None
-    zero_point = int(np.ravel(zero_points)[0]) if zero_points is not None and len(zero_points) else None
+    quantization = file.tensor(index).quantization
+    zero_points = [] if scale is None or quantization is None else quantization.zero_point.tolist()
+    zero_point = zero_points[0] if zero_points else None
     return TensorRow(file.names[index], file.shape(index), file.type(index), scale, zero_point)
-
-
-def _is_constant(file: TfliteLayers, index: int) -> bool:
-    """Whether the tensor is stored, as it is or packed as float16."""
-    if _stored(file, index):
-        return True
-    return any(_unpacks(file, op) for op in file.operators if index in op.outputs)
-
-
-def _stored(file: TfliteLayers, index: int) -> bool:
-    data = file.model.buffers[file.graph.tensors[index].buffer].data
-    return data is not None and len(data) > 0
-
-
-def _unpacks(file: TfliteLayers, operator: Operator) -> bool:
-    """Whether it only makes float32 of a constant, which is no layer of the network."""
-    return operator.kind == "DEQUANTIZE" and _stored(file, operator.inputs[0])
 
 
 def _window(file: TfliteLayers, operator: Operator) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """Window and stride of convolutions and pools."""
     options = operator.options
-    if not hasattr(options, "strideH"):
+    if not isinstance(options, Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions):
         return None, None
-    stride = int(options.strideH), int(options.strideW)
-    if hasattr(options, "filterHeight"):
-        return (int(options.filterHeight), int(options.filterWidth)), stride
+    stride = options.stride_h, options.stride_w
+    if isinstance(options, Pool2DOptions):
+        return (options.filter_height, options.filter_width), stride
     shape = file.shape(operator.inputs[1]) if len(operator.inputs) > 1 else ()
     return ((shape[1], shape[2]) if len(shape) == 4 else None), stride
 
 
 def _activation(operator: Operator) -> str:
-    name = _ACTIVATIONS.get(getattr(operator.options, "fusedActivationFunction", 0), "none")
+    name = _ACTIVATIONS.get(getattr(operator.options, "fused_activation_function", 0), "none")
     return "" if name == "none" else name

@@ -13,6 +13,7 @@ import numpy as np
 from tinyscene.runtime.arrays import F32, I64
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.file_names import FLOAT_ONNX_MODEL
+from tinyscene.runtime.onnx_tables import read_summary
 from tinyscene.training.data.tau22 import Clips
 
 from ..quantise.calibration import clip_log_mels, evenly
@@ -48,6 +49,7 @@ def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCode
 def _float_predictions(bundle: Bundle, log_mels: F32) -> I64:
     import onnxruntime
 
+    read_summary(bundle.file(FLOAT_ONNX_MODEL), f"{bundle.path}, {FLOAT_ONNX_MODEL}")
     session = onnxruntime.InferenceSession(bundle.file(FLOAT_ONNX_MODEL), providers=["CPUExecutionProvider"])
     logits = [session.run(None, {"log_mel": x[None, None]})[0] for x in log_mels]
     predictions: I64 = np.concatenate(logits).argmax(axis=1)

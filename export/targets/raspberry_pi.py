@@ -30,7 +30,7 @@ from tinyscene.runtime.files import replaced_folder
 from ..errors import ExportError
 from .subprocesses import Failure, run_program
 from .worker import IMPORTS, JOB, JobInput, Worker
-from .workers.records import RaspberryPiRecord
+from .workers.records import EngineRecord
 
 WHERE = "emulated Raspberry Pi"  # in messages
 SUITE = "bookworm"
@@ -84,7 +84,7 @@ class PiEngine:
         self.rounding: Rounding = "double" if engine == "litert-reference" else "single"
         self.notes: tuple[str, ...] = ()
         python = EmulatedPython(processor)
-        self._worker = Worker("raspberry_pi", python, RaspberryPiRecord, Failure(self.name), TIMEOUT_SECONDS)
+        self._worker = Worker("engine", python, EngineRecord, Failure(self.name), TIMEOUT_SECONDS)
         pi_root()
 
     def outputs(self, codes: I8) -> dict[str, I8]:

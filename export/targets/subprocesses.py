@@ -52,10 +52,19 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise ExportError(failure.where, f"ran longer than {timeout_seconds} s") from None
     if done.returncode:
-        message = last_line(done.stderr or done.stdout)
-        got = message if done.returncode > 0 else f"{signal.Signals(-done.returncode).name}, last output: {message}"
-        raise ExportError(failure.where, failure.fault, got=got, next_step=failure.next_step, missing=failure.missing)
+        fault, got = failure.fault, last_line(done.stderr or done.stdout)
+        if done.returncode < 0:
+            fault, got = f"died with {signal_name(-done.returncode)}", f"last output: {got}"
+        raise ExportError(failure.where, fault, got=got, next_step=failure.next_step, missing=failure.missing)
     return done
+
+
+def signal_name(number: int) -> str:
+    """Such as SIGSEGV; real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def last_line(text: str) -> str:

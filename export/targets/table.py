@@ -15,7 +15,7 @@ from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine, open_engine
-from tinyscene.runtime.file_names import TFLITE_MODEL
+from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
 from ..formats.onnx_write import to_onnx
@@ -25,6 +25,8 @@ from .audio_inputs import c_front_end, onnx_front_end, pytorch_front_end
 from .conversion import Conversion
 from .coreml import converted_for_coreml
 from .hexagon import HexagonEngine
+from .isolated import MODEL_OF as WORKER_ENGINES
+from .isolated import Isolated, WorkerEngine
 from .other_tflite import Kernels, Module, OtherTfliteEngine
 from .raspberry_pi import MODEL_OF, PROCESSORS, PiEngine
 from .tensorflow_converter import converted_by_tensorflow
@@ -81,12 +83,33 @@ class Exposed:
         return self._files[name]
 
 
+@dataclass(frozen=True, eq=False)
+class Int8Onnx:
+    """A graph as :class:`~tinyscene.runtime.engines.ModelFiles`: an ONNX file with int8 activations as outputs."""
+
+    graph: Graph
+
+    def file(self, name: str) -> bytes:
+        return to_onnx(self.graph, expose_all=True, codes="int8")
+
+
+def own_files(files: ModelFiles) -> bool:
+    """Whether the model files are byte for byte those that this version writes for the graph."""
+    return files.file(TFLITE_MODEL) == to_tflite(files.graph) and files.file(ONNX_MODEL) == to_onnx(files.graph)
+
+
 def _engine(name: str) -> TargetRow:
-    return TargetRow(lambda files: open_engine(name, files), front_end=onnx_front_end if name == "ort" else None)
+    def opened(files: ModelFiles) -> Engine:
+        isolated = isinstance(files, Isolated) and name in WORKER_ENGINES
+        return WorkerEngine(name, files) if isolated else open_engine(name, files)
+
+    return TargetRow(opened, front_end=onnx_front_end if name == "ort" else None)
 
 
 def _ort_int8(files: ModelFiles) -> Engine:
     """The file with int8 activations, as other exporters write it; a bundle ships the one with uint8."""
+    if isinstance(files, Isolated):
+        return WorkerEngine("ort", Int8Onnx(files.graph), "int8")
     return OrtEngine(files.graph, to_onnx(files.graph, expose_all=True, codes="int8"), codes="int8")
 
 

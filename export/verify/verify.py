@@ -28,7 +28,8 @@ from tinyscene.training.statistics import mcnemar_p, wilson_interval
 from ..errors import ExportError
 from ..labelled.codes import LabelledCodes
 from ..targets.conversion import Conversion
-from ..targets.table import TARGETS, ConverterRow, Exposed, TargetRow
+from ..targets.isolated import Isolated
+from ..targets.table import TARGETS, ConverterRow, Exposed, TargetRow, own_files
 from .op_comparison import Comparison, compare
 from .results import Accuracy, FrontEndComparison, Predictions, Status, TargetResult, Verification
 
@@ -47,7 +48,8 @@ def verify(
     """Run every target on ``inputs`` int8 (n, H, W, C) and, if given, on labelled clips.
 
     Args:
-        shipped: the files that users get, a bundle; their output is compared and their accuracy is measured.
+        shipped: the files that users get, a bundle; their output is compared and their accuracy is measured. Where
+            they are not what this version writes for the graph, native engines run in worker processes.
         on_target: called with the name of each target before it runs.
 
     Raises:
@@ -56,7 +58,11 @@ def verify(
     unknown = [name for name in targets if name not in TARGETS]
     if unknown:
         raise ExportError(f"target '{unknown[0]}'", "unknown", expected=" | ".join(TARGETS))
-    subject = _Subject(Exposed(graph.check()), inputs, labelled, shipped)
+    exposed = Exposed(graph.check())
+    if shipped is None or own_files(shipped):
+        subject = _Subject(exposed, inputs, labelled, shipped)
+    else:
+        subject = _Subject(Isolated(exposed), inputs, labelled, Isolated(shipped))
     results = []
     for name in targets:
         if on_target:
@@ -98,7 +104,7 @@ def verify_bundle(
 class _Subject:
     """What every target runs: the graph's files with all activations as outputs, inputs, clips, the shipped files."""
 
-    files: Exposed
+    files: Exposed | Isolated
     inputs: I8
     labelled: LabelledCodes | None
     shipped: ModelFiles | None

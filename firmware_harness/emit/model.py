@@ -152,7 +152,8 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
         scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
         title = comment(graph.nodes[call.nodes.stop - 1].name)
-        yield f"    {identifier(call.layer.kernel)}(&{CONSTANTS}.layer_{index}, {', '.join(addresses + scratch)}); /* {title} */"
+        arguments = ", ".join([f"&{CONSTANTS}.layer_{index}", *addresses, *scratch])
+        yield f"    {identifier(call.layer.kernel)}({arguments}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {_address(graph, arena, names, graph.output)};\n}}"
 

@@ -15,8 +15,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
 from tinyscene.runtime import engines
@@ -269,10 +271,28 @@ def test_a_file_of_another_graph_is_refused(files, write):
             open_engine(name, replace(files, tflite=to_tflite(other)))
 
 
-@pytest.mark.parametrize("name", ["ort", "litert", "litert-reference"])
+@pytest.mark.parametrize("name", ["ort", "litert", "litert-reference", "tflm"])
 def test_invalid_model_files_are_refused(files, name):
-    with pytest.raises(RuntimeFailure, match=f"engine {name}: cannot load the model file.*tinyscene export"):
+    if reason := available_engines()[name]:
+        pytest.skip(reason)
+    with pytest.raises(RuntimeFailure, match=f"engine {name}, model file.*: not a readable (TFLite|ONNX) file"):
         open_engine(name, replace(files, tflite=b"not a model" * 20, onnx=b"not a model" * 20))
+
+
+@pytest.mark.parametrize("name", ["litert", "tflm"])
+def test_an_engine_never_sees_an_operator_that_no_graph_has(files, name):
+    """A bundle's digests prove nothing about its maker: a custom operator or a loop stops here."""
+    if reason := available_engines()[name]:
+        pytest.skip(reason)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(files.tflite, 0))
+    for row in model.operatorCodes:
+        row.builtinCode = schema.BuiltinOperator.WHILE
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    with pytest.raises(
+        RuntimeFailure, match=r"operator 0: not an operator of an integer graph; expected ADD, .*got 119"
+    ):
+        open_engine(name, replace(files, tflite=bytes(builder.Output())))
 
 
 def test_an_unknown_engine_is_refused_with_the_list_of_engines(files):

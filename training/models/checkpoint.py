@@ -1,8 +1,8 @@
 """Checkpoints of tinyscene and of the published CP-Mobile networks, both read without executing code in them.
 
-Refuses missing, empty, truncated and foreign files, pickled objects, tensors of another network (naming the first), and
-weights that are not finite. Strides cannot be inferred from shapes: a network with GRN gets those of the 2023 winner,
-one without those of the DCASE 2024/25 baseline.
+Refuses what :mod:`tinyscene.training.models.checkpoint_file` refuses, tensors of another network (naming the first),
+weights that are not finite, and variances below 0. Shapes are compared before a network is built. Strides cannot be
+inferred from shapes: a network with GRN gets those of the 2023 winner, one without those of the DCASE 2024/25 baseline.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tinyscene.runtime.spec import FrontendSpec, preset
 
 from ..errors import TrainingError
 from .build import build_model
+from .checkpoint_file import read_container
 from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, STAGES, ModelConfig
 from .cp_mobile import CPMobile
 from .sizes import make_divisible
@@ -79,7 +80,7 @@ def save_model(
 
 def load_model(path: Path) -> LoadedModel:
     """Read a file written by :func:`save_model`; raises TrainingError for any other."""
-    return _own(path, _read(path))
+    return _own(path, read_container(path))
 
 
 def load_public_checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
@@ -87,7 +88,7 @@ def load_public_checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
     The sizes are inferred from the shapes; every tensor must exist with its shape. Raises TrainingError.
     """
-    return _public(path, _read(path))
+    return _public(path, read_container(path))
 
 
 def load_pretrained(path: Path, model: nn.Module) -> None:
@@ -98,7 +99,7 @@ def load_pretrained(path: Path, model: nn.Module) -> None:
     """
     from .passt import PaSST, load_audioset
 
-    content = _read(path)
+    content = read_container(path)
     if isinstance(model, PaSST) and content.get("format") != FORMAT:
         state = {str(name): t for name, t in content.items() if isinstance(t, Tensor)}
         return load_audioset(model, state, str(path))
@@ -107,7 +108,7 @@ def load_pretrained(path: Path, model: nn.Module) -> None:
 
 def load_weights(path: Path, model: nn.Module) -> None:
     """Load a plain state dict of exactly this network into ``model``; raises TrainingError."""
-    _copy(path, _read(path), model)
+    _copy(path, read_container(path), model)
 
 
 def _copy(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> None:
@@ -121,34 +122,13 @@ def load_any(path: Path) -> LoadedModel:
     A published one gets the front end of its family and, if it has ten classes, the TAU22 labels in alphabetical order,
     as in both published networks. Raises TrainingError.
     """
-    content = _read(path)
+    content = read_container(path)
     if "format" in content:
         return _own(path, content)
     config, state = _public(path, content)
-    model = build_model(config)
-    model.load_state_dict(state)
     ten = config.n_classes == len(TAU22_LABELS)
     labels = TAU22_LABELS if ten else tuple(f"class_{i}" for i in range(config.n_classes))
-    return LoadedModel(model.eval(), config, preset("cpm23" if config.grn else "dcase25"), labels)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise TrainingError(str(path), "no such file", expected="a checkpoint", next_step="check the path")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the reader raises many exception types on damaged bytes
-        objects = "Unsupported global" in str(error)
-        raise TrainingError(
-            str(path),
-            "contains Python objects, which are never loaded" if objects else "not a readable checkpoint",
-            expected=EXPECTED_NET,
-            got=f"{path.stat().st_size} bytes",
-            next_step="save only its state_dict" if objects else "download or copy it again",
-        ) from error
-    if not isinstance(content, Mapping):
-        raise TrainingError(str(path), "not a checkpoint", expected=EXPECTED_NET, got=type(content).__name__)
-    return content
+    return LoadedModel(_built(path, config, state), config, preset("cpm23" if config.grn else "dcase25"), labels)
 
 
 def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
@@ -157,8 +137,8 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
             str(path),
             "unknown checkpoint format",
             expected=FORMAT,
-            got=content.get("format", "none"),
-            next_step="import a published checkpoint with 'tinyscene import'; train others again with this version",
+            got=_short(content.get("format", "none")),
+            next_step="import a published checkpoint with 'tinyscene import'; other formats are of other versions",
         )
     try:
         record = json.loads(content["record"])
@@ -166,21 +146,31 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
         frontend = FrontendSpec.from_json(record["frontend"])
         labels, metrics = tuple(record["labels"]), dict(record["metrics"])
         state = dict(content["state"])
-    except (KeyError, TypeError, ValueError, ValidationError, TinysceneError) as error:
-        raise TrainingError(
-            str(path), "damaged checkpoint record", got=str(error).splitlines()[0], next_step="copy or train it again"
-        ) from error
+    except (KeyError, TypeError, ValueError, ValidationError, RecursionError, TinysceneError) as error:
+        got = str(error).splitlines()[0][:160]
+        raise TrainingError(str(path), "damaged checkpoint record", got=got, next_step="copy it again") from error
+    if not _is_state(state):
+        raise TrainingError(str(path), "contains no state dict", expected=EXPECTED_NET)
+    if len(labels) != config.n_classes or not all(isinstance(label, str) for label in labels):
+        raise TrainingError(str(path), "labels", expected=f"{config.n_classes} texts", got=len(labels))
+    return LoadedModel(_built(path, config, state), config, frontend, labels, metrics)
+
+
+def _built(path: Path, config: ModelConfig, state: Mapping[str, Tensor]) -> nn.Module:
+    """The network in evaluation mode with these weights, whose shapes are compared before anything is allocated."""
+    with torch.device("meta"):
+        shapes = build_model(config).state_dict()
+    _require_same(path, state, shapes)
     model = build_model(config)
-    _require_same(path, state, model.state_dict())
     model.load_state_dict(state)
-    return LoadedModel(model.eval(), config, frontend, labels, metrics)
+    return model.eval()
 
 
 def _public(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Tensor]]:
     state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not state or not _is_state(state):
         raise TrainingError(
-            str(path), "contains no state dict", expected=EXPECTED_NET, got=sorted(map(str, content))[:5]
+            str(path), "contains no state dict", expected=EXPECTED_NET, got=sorted(_short(name) for name in content)[:5]
         )
     if any(name.startswith("model.") for name in state):
         state = {name: t for name, t in state.items() if not name.startswith(FRONTEND_PREFIXES)}
@@ -188,8 +178,22 @@ def _public(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, dict[s
     grn = any(".after_block_norm." in name for name in state)
     known = CPMobile(MODELS["cpm23-8"].model_copy(update={"grn": grn})).state_dict()
     _require_names(path, state, known)
-    config = _infer_config(path, state, grn)
-    _require_same(path, state, CPMobile(config).state_dict())
+    for name, tensor in state.items():
+        if tensor.ndim != known[name].ndim:
+            expected = f"{known[name].ndim} dimensions"
+            raise TrainingError(
+                str(path), f"tensor '{name}' has another shape", expected=expected, got=list(tensor.shape)
+            )
+    try:
+        config = _infer_config(path, state, grn)
+    except ValidationError as error:
+        got = error.errors()[0]
+        raise TrainingError(
+            str(path), f"{got['loc'][0]} out of range", expected=got["msg"], got=got["input"]
+        ) from error
+    with torch.device("meta"):
+        shapes = CPMobile(config).state_dict()
+    _require_same(path, state, shapes)
     return config, state
 
 
@@ -238,6 +242,15 @@ def _infer_config(path: Path, state: Mapping[str, Tensor], grn: bool) -> ModelCo
     )
 
 
+def _is_state(state: Mapping[Any, Any]) -> bool:
+    return all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items())
+
+
+def _short(value: object) -> str:
+    """Text of the file as it may be shown; anything else by its type, as its text may be long beyond measure."""
+    return value[:80] if isinstance(value, str) else type(value).__name__
+
+
 def _require_names(
     path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], description: str = EXPECTED_NET
 ) -> None:
@@ -270,5 +283,12 @@ def _require_same(
                 expected=list(expected[name].shape),
                 got=list(tensor.shape),
             )
+        if tensor.dtype != expected[name].dtype and not (
+            tensor.is_floating_point() and expected[name].is_floating_point()
+        ):
+            got = str(tensor.dtype)
+            raise TrainingError(str(path), f"tensor '{name}' has another type", expected=expected[name].dtype, got=got)
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise TrainingError(str(path), f"tensor '{name}' has a negative variance", got=f"{float(tensor.min()):g}")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise TrainingError(str(path), f"tensor '{name}' is not finite", next_step="give another checkpoint")

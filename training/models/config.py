@@ -6,7 +6,7 @@ Refuses unknown names and fields. Sources: the 2023 DCASE Task 1 winner (``cpm23
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,6 +20,9 @@ CPM23_STRIDES = {"b2": (2, 2), "b4": (2, 1)}
 DCASE25_STRIDES = {"b3": (1, 2), "b4": (2, 1)}
 
 
+_Blocks = Annotated[int, Field(ge=1, le=64)]
+
+
 class ModelConfig(BaseModel):
     """Sizes of one network. ``strides`` are (freq, time) of the depthwise convolution of a block.
 
@@ -31,20 +34,20 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     arch: Literal["cp_mobile", "cp_resnet", "passt"]
-    n_classes: int = Field(default=10, ge=2)
-    base_channels: int = Field(default=32, ge=1)
-    channels_multiplier: float = Field(default=2.0, gt=0)
-    expansion_rate: float = Field(default=2.0, gt=0)
+    n_classes: int = Field(default=10, ge=2, le=65_536)
+    base_channels: int = Field(default=32, ge=1, le=4096)
+    channels_multiplier: float = Field(default=2.0, gt=0, le=64)
+    expansion_rate: float = Field(default=2.0, gt=0, le=64)
     grn: bool = True
     strides: dict[str, tuple[int, int]] = Field(default_factory=lambda: dict(CPM23_STRIDES))
     padding: Literal["torch", "same"] = "torch"
-    rho: int = Field(default=8, ge=1)
-    blocks_per_stage: tuple[int, int, int] = (2, 1, 1)
-    groups_s2: int = Field(default=2, ge=1)
-    cut_channels_s3: int = Field(default=0, ge=0)
-    embed_dim: int = Field(default=768, ge=1)
-    depth: int = Field(default=12, ge=1)
-    heads: int = Field(default=12, ge=1)
+    rho: int = Field(default=8, ge=1, le=64)
+    blocks_per_stage: tuple[_Blocks, _Blocks, _Blocks] = (2, 1, 1)
+    groups_s2: int = Field(default=2, ge=1, le=4096)
+    cut_channels_s3: int = Field(default=0, ge=0, le=65_536)
+    embed_dim: int = Field(default=768, ge=1, le=16_384)
+    depth: int = Field(default=12, ge=1, le=256)
+    heads: int = Field(default=12, ge=1, le=1024)
     patchout_freq: int = Field(default=0, ge=0, lt=12)
 
     @field_validator("strides")
@@ -54,8 +57,8 @@ class ModelConfig(BaseModel):
         for block, stride in value.items():
             if block not in known:
                 raise ValueError(f"unknown block '{block}', known: {' | '.join(known)}")
-            if min(stride) < 1:
-                raise ValueError(f"a stride of {block} is below 1")
+            if not 1 <= min(stride) <= max(stride) <= 64:
+                raise ValueError(f"a stride of {block} is not in 1 to 64")
         return value
 
     @property

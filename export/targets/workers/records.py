@@ -22,8 +22,8 @@ class HexagonRecord:
 
 
 @dataclass(frozen=True)
-class RaspberryPiRecord:
-    """An engine ran on the emulated Raspberry Pi; ``version`` and ``package`` are the engine's."""
+class EngineRecord:
+    """An engine of the runtime ran; ``version`` and ``package`` are the engine's."""
 
     machine: str  # as the kernel names it
     package: str
@@ -50,4 +50,4 @@ class CoremlRecord:
     weights_different: int  # of these, codes that are not the graph's
 
 
-Record = TfliteRecord | HexagonRecord | RaspberryPiRecord | ConverterRecord | CoremlRecord
+Record = TfliteRecord | HexagonRecord | EngineRecord | ConverterRecord | CoremlRecord

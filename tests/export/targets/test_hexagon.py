@@ -78,4 +78,4 @@ def test_a_crash_of_the_library_is_a_failure_with_its_signal(monkeypatch: pytest
     graph = small_net(np.random.default_rng(3), grn=False)
     (result,) = verify(graph, random_input(np.random.default_rng(4), graph), targets=("hexagon",)).results
     assert result.status == "failed"
-    assert "SIGABRT, last output: compiling" in result.note
+    assert "died with SIGABRT; got last output: compiling" in result.note

@@ -17,12 +17,12 @@ from tinyscene.export.errors import ExportError
 from tinyscene.export.targets.subprocesses import Failure
 from tinyscene.export.targets.worker import JOB, JobInput, LocalPython, Worker
 from tinyscene.export.targets.workers.job import RECORD, RESULTS
-from tinyscene.export.targets.workers.records import RaspberryPiRecord, TfliteRecord
+from tinyscene.export.targets.workers.records import EngineRecord, TfliteRecord
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.interpreter import run
 
 # Runs an engine of the runtime, NumPy's among them: the one program that needs no other package.
-ENGINE_WORKER = Worker("raspberry_pi", LocalPython(), RaspberryPiRecord, Failure("worker"))
+ENGINE_WORKER = Worker("engine", LocalPython(), EngineRecord, Failure("worker"))
 
 
 def test_arrays_and_the_record_come_back() -> None:

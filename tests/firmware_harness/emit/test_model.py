@@ -14,14 +14,8 @@ import pytest
 from tests.firmware_harness.random_graphs import convolution, random_net, with_quant
 from tests.graphs import one_op, random_input, small_net
 from tinyscene.firmware_harness.build.targets import C_FLAGS, HOST, TARGETS
-from tinyscene.firmware_harness.emit.c_text import (
-    constant_array,
-    float_literal,
-    header_name,
-    identifier,
-    integer,
-    string,
-)
+from tinyscene.firmware_harness.emit.c_text import float_literal, header_name, identifier, integer, string
+from tinyscene.firmware_harness.emit.constant_block import ConstantBlock
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.layers import C_ROWS, layer_of
 from tinyscene.firmware_harness.emit.model import emit
@@ -190,7 +184,7 @@ def test_only_identifiers_become_identifiers(word: str) -> None:
     with pytest.raises(FirmwareError, match="invalid word"):
         header_name(f"{word}.h")
     with pytest.raises(FirmwareError, match="invalid word"):
-        list(constant_array("int8_t", word, []))
+        ConstantBlock().array("int8_t", word, [])
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", None, 2**63, np.int8(1)])

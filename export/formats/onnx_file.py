@@ -1,0 +1,69 @@
+"""Read an ONNX file, float or quantised: nodes, constants as arrays, and shapes as far as they are known.
+
+Refuses what :mod:`tinyscene.runtime.onnx_tables` refuses (weights in other files are never read), what onnx's checker
+refuses, and shapes with negative or absurd sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from tinyscene.runtime.onnx_tables import LARGEST_SIZE, read_summary
+
+from ..errors import ExportError, unreadable
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """A checked model. ``incomplete``: why shapes are not all known, or nothing."""
+
+    model: onnx.ModelProto
+    constants: dict[str, npt.NDArray[np.generic]]
+    incomplete: str
+
+    @property
+    def graph(self) -> onnx.GraphProto:
+        return self.model.graph
+
+    def values(self) -> list[onnx.ValueInfoProto]:
+        """Every tensor with a known type, inputs and outputs included."""
+        return [*self.graph.value_info, *self.graph.input, *self.graph.output]
+
+
+def read_onnx(data: bytes, where: str) -> OnnxFile:
+    """Read the bytes of a file; ``where`` names it in messages.
+
+    Raises:
+        ExportError: see the module's refusals.
+    """
+    read_summary(data, where, ExportError)
+    try:  # protobuf, the checker, shape inference and the conversion of constants are C++ and raise types of their own
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+        model, incomplete = _inferred(model)
+        constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+                constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    except Exception as problem:
+        raise unreadable(where, "ONNX", len(data), problem) from problem
+    file = OnnxFile(model, constants, incomplete)
+    for value in file.values():
+        for size in value.type.tensor_type.shape.dim:
+            if size.HasField("dim_value") and not 0 <= size.dim_value <= LARGEST_SIZE:
+                expected, got = f"0 to {LARGEST_SIZE:,}", size.dim_value
+                raise ExportError(f"{where}, tensor '{value.name}'", "size out of range", expected=expected, got=got)
+    return file
+
+
+def _inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """The model with its shapes; where strict inference fails, with those that are known, and the reason."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True), ""
+    except Exception as problem:  # as above
+        return onnx.shape_inference.infer_shapes(model), " ".join(str(problem).split())[:160]

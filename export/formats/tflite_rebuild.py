@@ -1,0 +1,93 @@
+"""Write a validated TFLite file again from its records: what engines get instead of the bytes of a file made elsewhere.
+
+The operators between the int8 ends with their options, and the tensors and buffers that they use, in the order of the
+file; nothing else of the file is copied. Constants are 16-byte aligned. Refuses operators whose options are not read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tinyscene.runtime.tflite_schema import ElementwiseOptions, Options
+
+from .tflite_file import Int8File, Operator
+from .tflite_write import finished
+
+_ELEMENTWISE = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
+
+
+def rebuilt(file: Int8File) -> bytes:
+    """TFLite bytes from int8 codes to int8 codes, with the file's operators and unique tensor names."""
+    buffers: list[schema.BufferT] = [schema.BufferT()]
+    tensors: list[schema.TensorT] = []
+    number_of: dict[int, int] = {-1: -1}
+    buffer_of: dict[int, int] = {}
+    for index in file.used():
+        stored = file.tensor(index).buffer
+        if file.is_stored(index) and stored not in buffer_of:
+            buffer = schema.BufferT()
+            buffer.data = file.model.buffers[stored].data
+            buffer_of[stored] = len(buffers)
+            buffers.append(buffer)
+        number_of[index] = len(tensors)
+        tensors.append(_tensor(file, index, buffer_of.get(stored, 0) if file.is_stored(index) else 0))
+    used_codes = sorted({file.graph.operators[op.index].opcode_index for op in file.operators})
+    subgraph = schema.SubGraphT()
+    subgraph.name, subgraph.tensors = file.graph.name or "main", tensors
+    subgraph.inputs, subgraph.outputs = ([number_of[i] for i in ends] for ends in (file.inputs, file.outputs))
+    subgraph.operators = [_operator(file, op, number_of, used_codes) for op in file.operators]
+    model = schema.ModelT()
+    model.version, model.subgraphs, model.buffers = 3, [subgraph], buffers
+    model.operatorCodes = [_code(file, index) for index in used_codes]
+    return finished(model)
+
+
+def _tensor(file: Int8File, index: int, buffer: int) -> schema.TensorT:
+    source = file.tensor(index)
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.type, tensor.buffer = (
+        file.names[index],
+        list(file.shape(index)),
+        source.type,
+        buffer,
+    )
+    scale = file.scales(index)
+    if scale is not None and source.quantization is not None:
+        tensor.quantization = q = schema.QuantizationParametersT()
+        zero_point = source.quantization.zero_point.astype(np.int64)
+        q.scale, q.quantizedDimension = scale, source.quantization.quantized_dimension
+        q.zeroPoint = np.broadcast_to(zero_point, scale.shape) if len(zero_point) else np.zeros(len(scale), np.int64)
+    return tensor
+
+
+def _operator(file: Int8File, op: Operator, number_of: dict[int, int], used_codes: list[int]) -> schema.OperatorT:
+    operator = schema.OperatorT()
+    operator.opcodeIndex = used_codes.index(file.graph.operators[op.index].opcode_index)
+    operator.inputs, operator.outputs = ([number_of[i] for i in ends] for ends in (op.inputs, op.outputs))
+    if op.options is not None:
+        kind = _ELEMENTWISE[op.kind] if isinstance(op.options, ElementwiseOptions) else type(op.options).__name__
+        operator.builtinOptions = _options(op.options, kind)
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+    return operator
+
+
+def _options(options: Options, kind: str) -> object:
+    """The generated class has our names in camel case."""
+    result = getattr(schema, f"{kind}T")()
+    for field in dataclasses.fields(options):
+        first, *others = field.name.split("_")
+        name = first + "".join(word.capitalize() for word in others)
+        assert hasattr(result, name), name
+        setattr(result, name, getattr(options, field.name))
+    return result
+
+
+def _code(file: Int8File, index: int) -> schema.OperatorCodeT:
+    code = schema.OperatorCodeT()
+    code.builtinCode = file.model.operator_codes[index].code
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    code.version = file.model.operator_codes[index].version
+    return code

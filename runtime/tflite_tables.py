@@ -1,0 +1,154 @@
+"""A TFLite file as typed records, validated once and completely: every engine and every reader gets only such files.
+
+Refuses, naming the tensor or operator: bytes that are no TFLite file; numbers of tensors, buffers and operator codes
+that do not exist; constants whose bytes are not those of their type and shape; scales and zero points that are not one
+or one per slice; sizes beyond :data:`LARGEST_SIZE`; operators that read what no operator before them writes; options
+out of range or of another operator; several graphs; and buffers outside the flatbuffer. Metadata, signatures and
+descriptions are not read.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .errors import RuntimeFailure, TinysceneError
+from .flatbuffer import Malformed, read_flatbuffer
+from .tflite_schema import (
+    MOST_DIMENSIONS,
+    OPTIONS,
+    OPTIONS_TYPE_OF_CODE,
+    PLAIN_OPERATORS,
+    TYPE_BITS,
+    TYPES,
+    Buffer,
+    Tensor,
+    TfliteTables,
+)
+
+LARGEST_SIZE = 2**31 - 1  # elements of a tensor
+SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers
+GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
+
+
+def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:
+    """The records of a file.
+
+    Raises:
+        error: see the module's refusals; ``where`` names the file.
+    """
+    if data[4:8] != b"TFL3":
+        got = f"{len(data):,} bytes without the TFL3 identifier"
+        raise error(where, "not a readable TFLite file", got=got, next_step=GET_ANOTHER)
+    try:
+        model = read_flatbuffer(TfliteTables, data)
+        if len(model.subgraphs) != 1:
+            raise Malformed("", "several graphs in one file", "one", str(len(model.subgraphs)))
+        _check(model, len(data))
+    except Malformed as problem:
+        place = problem.field.removeprefix("subgraph 0, ")
+        raise error(
+            f"{where}, {place}" if place else where,
+            f"not a readable TFLite file: {problem.what}",
+            expected=problem.expected or None,
+            got=problem.got or None,
+            next_step=GET_ANOTHER,
+        ) from None
+    return model
+
+
+def require_plain(model: TfliteTables, where: str) -> None:
+    """Refuse custom operators, control flow, and whatever else no integer graph is written with; RuntimeFailure."""
+    for number, operator in enumerate(model.graph.operators):
+        code = model.operator_codes[operator.opcode_index].code
+        if code not in PLAIN_OPERATORS:
+            expected = ", ".join(sorted(PLAIN_OPERATORS.values()))
+            raise RuntimeFailure(
+                f"{where}, operator {number}", "not an operator of an integer graph", expected=expected, got=code
+            )
+
+
+def _check(model: TfliteTables, n_bytes: int) -> None:
+    """What one table says about another. Everything else is in the records."""
+    graph = model.graph
+    constant_bytes = 0
+    for number, tensor in enumerate(graph.tensors):
+        place = f"tensor {number} '{tensor.name[:80]}'"
+        _below(tensor.buffer, len(model.buffers), f"{place}, buffer")
+        _check_tensor(tensor, model.buffers[tensor.buffer], place)
+        constant_bytes += len(model.buffers[tensor.buffer].data)
+    if constant_bytes > SHARED_CONSTANTS * n_bytes:
+        raise Malformed("", f"tensors that share buffers take over {SHARED_CONSTANTS} times the file")
+    for ends, name in ((graph.inputs, "inputs"), (graph.outputs, "outputs")):
+        for index in ends.tolist():
+            _below(index, len(graph.tensors), name)
+    for number, operator in enumerate(graph.operators):
+        place = f"operator {number}"
+        _below(operator.opcode_index, len(model.operator_codes), f"{place}, opcode_index")
+        for index in (*operator.inputs.tolist(), *operator.outputs.tolist()):
+            _below(index, len(graph.tensors), f"{place}, inputs and outputs")
+        code = model.operator_codes[operator.opcode_index].code
+        expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
+        if operator.options_type not in (0, expected):
+            raise Malformed(
+                place, "its options are those of another operator", str(expected), str(operator.options_type)
+            )
+        if expected in OPTIONS and operator.options is None:
+            raise Malformed(place, "has no options")
+    _check_order(model)
+
+
+def _check_tensor(tensor: Tensor, buffer: Buffer, place: str) -> None:
+    shape, size = tensor.shape.tolist(), math.prod(tensor.shape.tolist())
+    if len(shape) > MOST_DIMENSIONS or size > LARGEST_SIZE:
+        expected = f"{MOST_DIMENSIONS} dimensions and {LARGEST_SIZE:,} elements at most"
+        raise Malformed(place, "too large", expected, _sizes(shape))
+    signature = tensor.shape_signature.tolist()
+    if signature and (
+        len(signature) != len(shape) or any(s not in (-1, n) for s, n in zip(signature, shape, strict=True))
+    ):
+        raise Malformed(place, "shape_signature contradicts shape", _sizes(shape), _sizes(signature))
+    quantization = tensor.quantization
+    if quantization is not None and len(quantization.scale):
+        scales, axis = len(quantization.scale), quantization.quantized_dimension
+        slices = shape[axis] if axis < len(shape) else 1
+        if scales not in (1, slices):
+            raise Malformed(place, "number of scales", f"1, or {slices} as dimension {axis} has slices", str(scales))
+        if len(quantization.zero_point) not in (0, 1, scales):
+            raise Malformed(place, "number of zero points", str(scales), str(len(quantization.zero_point)))
+    bits = TYPE_BITS[TYPES[tensor.type]] if tensor.type < len(TYPES) else None
+    stored = len(buffer.data)
+    if stored and bits is not None and not tensor.sparsity and stored != -(-size * bits // 8):
+        expected = f"{-(-size * bits // 8):,} bytes for {TYPES[tensor.type]} {_sizes(shape)}"
+        raise Malformed(place, "its buffer has another size", expected, f"{stored:,} bytes")
+
+
+def _check_order(model: TfliteTables) -> None:
+    """Each tensor is written at most once, and nothing is read before it is written."""
+    graph = model.graph
+    sizes = [math.prod(tensor.shape.tolist()) for tensor in graph.tensors]
+    held = {
+        number
+        for number, tensor in enumerate(graph.tensors)
+        if len(model.buffers[tensor.buffer].data) or tensor.is_variable or not sizes[number]
+    }
+    written = held | set(graph.inputs.tolist())
+    for number, operator in enumerate(graph.operators):
+        for index in operator.inputs.tolist():
+            if index >= 0 and index not in written:
+                raise Malformed(f"operator {number}", f"reads tensor {index}, which no operator before it writes")
+        for index in operator.outputs.tolist():
+            if index in written and sizes[index]:
+                raise Malformed(f"operator {number}", f"writes tensor {index}, which is written or stored already")
+            written.add(index)
+    for index in graph.outputs.tolist():
+        if index not in written:
+            raise Malformed("outputs", f"tensor {index} is an output that no operator writes")
+
+
+def _below(index: int, count: int, field: str) -> None:
+    if index >= count:
+        raise Malformed(field, "names one that does not exist", f"0 to {count - 1}", str(index))
+
+
+def _sizes(shape: list[int]) -> str:
+    return f"({', '.join(map(str, shape))})"
