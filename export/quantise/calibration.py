@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.audio import AUDIO_SUFFIXES, mono_float32, read_audio
+from tinyscene.runtime.audio import mono_float32, read_audio
+from tinyscene.runtime.containers import AUDIO_SUFFIXES
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.terminal import bar

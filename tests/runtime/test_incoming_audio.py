@@ -16,7 +16,8 @@ from tests.runtime.listening import FRONTEND, LABELS, RATE, noise
 from tinyscene import command_line
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.errors import RuntimeFailure
-from tinyscene.runtime.incoming_audio import RawPcm, arriving_files
+from tinyscene.runtime.incoming_audio import RawPcm
+from tinyscene.runtime.watched_folder import arriving_files
 
 
 class Dribble(io.RawIOBase):
@@ -85,9 +86,9 @@ def test_run_classifies_a_pipe(bundle, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("data", "words", "complaint"),
     [
-        (b"", [], "too short for this model; expected at least 1 s; got 0 s"),
-        (bytes(2 * 31_000), [], "got 0.96875 s"),
-        (b"RIFF" + bytes(90_000), [], "this is a WAV file"),
+        (b"", [], "too short for this model; expected at least 0.95 s; got 0 s"),
+        (bytes(2 * 30_000), [], "got 0.9375 s"),
+        (b"RIFF" + bytes(90_000), [], "got a RIFF file; next: convert it"),
         (bytes(100), ["--encoding", "mp3"], "expected s16 or f32"),
         (bytes(100), ["--hop", "0.5"], "hop_s: invalid value"),
         (bytes(100), ["more.wav"], "or - alone"),
@@ -159,7 +160,10 @@ def test_run_watches_a_folder(bundle, clip, tmp_path, capsys):
     assert command_line.main(words) == 2
     printed = capsys.readouterr()
     records = [json.loads(line) for line in printed.out.splitlines()]
-    assert ["error" in record for record in records] == [True, False]
+    assert {record["path"]: "error" in record for record in records} == {
+        str(path): False,
+        str(tmp_path / "bad.wav"): True,
+    }
     assert printed.err.startswith(f"error: {tmp_path / 'bad.wav'}")
 
 
@@ -175,7 +179,7 @@ def test_a_missing_folder_is_refused(bundle, clip, tmp_path, capsys):
 def test_conflicting_sources_are_refused(bundle, capsys, words):
     assert command_line.main(["run", str(bundle.path), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: run: ")
+    assert line.startswith("error: run")
 
 
 def test_quiet_prints_one_line_per_file_and_no_notes(bundle, clip, capsys):

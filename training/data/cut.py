@@ -13,7 +13,8 @@ from pathlib import Path
 
 import soundfile
 
-from tinyscene.runtime.audio import AUDIO_SUFFIXES, read_audio
+from tinyscene.runtime.audio import read_audio
+from tinyscene.runtime.containers import AUDIO_SUFFIXES
 from tinyscene.runtime.files import new_folder
 from tinyscene.runtime.terminal import bar
 
