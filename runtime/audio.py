@@ -70,6 +70,7 @@ class AudioReader:
             self._file.close()
             raise
         self.notes = (*_notes(self.info, self.sample_rate_hz), *self._file.notes)
+        self.refused_sample: int | None = None  # position of the sample that is not finite or absurdly large, if any
         self._mix_down, self._levels = MixDown(), SoundLevels()
 
     def __enter__(self) -> AudioReader:
@@ -149,6 +150,7 @@ class AudioReader:
             yield self._mix_down(frames)
 
     def _absurd(self, at: int, frame: F32) -> RuntimeFailure:
+        self.refused_sample = at
         return RuntimeFailure(
             str(self.path),
             f"sample {at:,} ({at / self.info.sample_rate_hz:.3f} s) is {_absurdity(frame)}",

@@ -198,7 +198,7 @@ def _size_notes(header: WavHeader | None) -> tuple[str, ...]:
 
 def _refuse_truncated(path: Path, header: WavHeader) -> None:
     if header.is_truncated:
-        raise _truncated(path, f"{header.declared:,} bytes of samples", f"{header.available:,}")
+        raise _truncated(path, f"{header.declared:,} bytes of samples", f"{header.available:,} bytes")
 
 
 def _truncated(path: Path, expected: str, got: str) -> RuntimeFailure:
@@ -210,7 +210,7 @@ def _shorter(log: str) -> tuple[str, str]:
     """Truncation in libsndfile's log: what the header of AIFF, AU, CAF, W64 or OGG expects, and what there is."""
     size = re.search(r"^ ?(?:SSND|Data Size|riff|data)\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     if size and int(size[2]) < int(size[1]) and not is_placeholder(int(size[1])):
-        return f"{int(size[1]):,} bytes", f"{int(size[2]):,}"
+        return f"{int(size[1]):,} bytes", f"{int(size[2]):,} bytes"
     if "lacks an end-of-stream" in log or "Junk after the last page" in log:
         return "a complete last page", "none"
     return "", ""

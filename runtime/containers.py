@@ -35,6 +35,13 @@ _MAGICS = (
     ("BW64", 0, b"BW64"),
     ("VOC", 0, b"Creative Voice File"),
     ("NIST SPHERE", 0, b"NIST_1A\n"),
+    ("IRCAM", 0, b"\x64\xa3\x03\x00"),
+    ("PVF", 0, b"PVF1\n"),
+    ("PARIS", 0, b" paf"),
+    ("AVR", 0, b"2BIT"),
+    ("MATLAB", 0, b"MATLAB 5.0"),
+    ("FastTracker", 0, b"Extended Instrument"),
+    ("Psion", 0, b"ALawSoundFile**"),
     ("MIDI", 0, b"MThd"),
     ("gzip", 0, b"\x1f\x8b\x08"),
     ("bzip2", 0, b"BZh9"),
@@ -50,7 +57,7 @@ _FORMS = {  # magic of the outer chunk, and the names of its forms at byte 8
     b"RIFF": {b"WAVE": "WAV", b"AVI ": "AVI"},
     b"RIFX": {b"WAVE": "WAV"},
     b"RF64": {b"WAVE": "RF64"},
-    b"FORM": {b"AIFF": "AIFF", b"AIFC": "AIFF"},
+    b"FORM": {b"AIFF": "AIFF", b"AIFC": "AIFF", b"8SVX": "SVX", b"16SV": "SVX"},
 }
 _KBITS = {  # of MPEG audio, by version (1, or 2 for 2 and 2.5) and layer, for the bit rate indices 1 to 14
     (1, 1): tuple(range(32, 449, 32)),

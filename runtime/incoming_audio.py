@@ -133,7 +133,7 @@ class RawPcm:
                 str(STANDARD_INPUT),
                 "truncated audio file",
                 expected=f"{self._declared:,} bytes of samples",
-                got=f"{done:,}",
+                got=f"{done:,} bytes",
                 next_step="send the whole file",
             )
 

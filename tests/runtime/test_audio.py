@@ -153,7 +153,7 @@ BAD = {
     "text": f"{UNREADABLE}; got 1,140 bytes, format not recognised; next:",
     "zero samples": "audio file without samples; next:",
     "header only": f"{UNREADABLE}; got 30 bytes",
-    "cut": "truncated audio file; expected 128,000 bytes of samples; got 49,956; next: copy or record it again",
+    "cut": "truncated audio file; expected 128,000 bytes of samples; got 49,956 bytes; next: copy or record it again",
     "cut flac": "truncated or damaged audio file; expected 64,000 samples; got",
     "cut ogg": "truncated audio file; expected a complete last page; got none; next:",
     "ogg without its end": "truncated audio file; expected a complete last page; got none; next:",

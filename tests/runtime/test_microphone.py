@@ -81,7 +81,8 @@ class StandIn:
     def query_devices(self, device, kind):
         if device not in (None, 3, "card"):
             raise ValueError(f"No input device matching {device!r}")
-        return {"name": "a sound card", "default_samplerate": float(self.rate_hz), "max_input_channels": max(self.modes)}
+        properties = {"default_samplerate": float(self.rate_hz), "max_input_channels": max(self.modes)}
+        return {"name": "a sound card", **properties}
 
     def InputStream(self, *, samplerate, blocksize, device, channels, dtype, callback):
         if samplerate < 8000:
