@@ -115,8 +115,8 @@ def _decoded(path: Path, descriptor: int) -> OpenedAudio:
         raise RuntimeFailure(str(path), "empty file", expected="audio", got="0 bytes", next_step="record it again")
     name = container(_read_head(path, descriptor))
     if name not in DECODED:
-        what = f"{status.st_size:,} bytes, {f'a {name} file' if name else 'format not recognised'}"
-        raise not_decodable(str(path), what)
+        what = f"{name} format" if name else "format not recognised"
+        raise not_decodable(str(path), f"{status.st_size:,} bytes, {what}")
     header = wav_header(partial(read_at, descriptor), status.st_size) if name in ("WAV", "RF64") else None
     if header is not None:
         _refuse_truncated(path, header)
@@ -208,7 +208,7 @@ def _truncated(path: Path, expected: str, got: str) -> RuntimeFailure:
 
 def _shorter(log: str) -> tuple[str, str]:
     """Truncation in libsndfile's log: what the header of AIFF, AU, CAF, W64 or OGG expects, and what there is."""
-    size = re.search(r"^ ?(?:SSND|Data Size|riff|data)\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    size = re.search(r"^ *(?:SSND|Data Size|riff|data)\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     if size and int(size[2]) < int(size[1]) and not is_placeholder(int(size[1])):
         return f"{int(size[1]):,} bytes", f"{int(size[2]):,} bytes"
     if "lacks an end-of-stream" in log or "Junk after the last page" in log:

@@ -182,7 +182,7 @@ class Pipe:
             RuntimeFailure: a container that is not decoded, too large, or damaged.
         """
         if self.container not in DECODED:
-            raise not_decodable(str(STANDARD_INPUT), f"a {self.container} file")
+            raise not_decodable(str(STANDARD_INPUT), f"{self.container} format")
         return self._live_wav() or StoredFile(AudioReader(STANDARD_INPUT, sample_rate_hz, self._stored()))
 
     def _live_wav(self) -> RawPcm | None:

@@ -88,7 +88,7 @@ def test_run_classifies_a_pipe(bundle, monkeypatch, capsys):
     [
         (b"", [], "too short for this model; expected at least 0.95 s; got 0 s"),
         (bytes(2 * 30_000), [], "got 0.9375 s"),
-        (b"RIFF" + bytes(90_000), [], "got a RIFF file; next: convert it"),
+        (b"RIFF" + bytes(90_000), [], "got RIFF format; next: convert it"),
         (bytes(100), ["--encoding", "mp3"], "expected s16 or f32"),
         (bytes(100), ["--hop", "0.5"], "hop_s: invalid value"),
         (bytes(100), ["more.wav"], "or - alone"),
