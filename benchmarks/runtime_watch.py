@@ -174,7 +174,7 @@ def watch(options: argparse.Namespace, folder: Path, recorder: Recorder) -> tupl
     expected, deadline = sum(recorder.expected.values()), time.monotonic() + FLUSH_S
     while answers.count < expected and time.monotonic() < deadline:
         time.sleep(0.2)
-    time.sleep(3.0)  # for answers that should not come
+    time.sleep(2.0)  # for answers that should not come
     grown = rss_mb(process.pid) - settled
     process.terminate()
     process.wait()

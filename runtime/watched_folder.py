@@ -11,12 +11,14 @@ Refuses a path that is not a folder at the start.
 
 from __future__ import annotations
 
+import bisect
 import fcntl
 import hashlib
 import os
 import signal
 import stat
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -47,7 +49,7 @@ class _Waiting:
 
 
 def arriving_files(folder: Path, seconds: float | None = None, poll_s: float = SETTLE_S) -> Iterator[Path]:
-    """Each recording of a folder once, when it is whole: existing ones by name, then new ones.
+    """Each recording of a folder once, when it is whole; of those that are, by name.
 
     Args:
         seconds: stop after this time; without an end if not given.
@@ -78,7 +80,7 @@ class _WatchedFolder:
     def __init__(self, folder: Path, poll_s: float) -> None:
         self.folder, self.poll_s = folder, poll_s
         self.waiting: dict[str, _Waiting] = {}
-        self._returned: set[int] = set()  # digests of name and state
+        self._returned = array("Q")  # sorted digests of names and states: 160 kB for 20,000 recordings
         self._events: FolderEvents | QuietFolder = QuietFolder()
         self._watched: tuple[int, int] | None = None  # device and inode of the folder that has the events
         self._scan_at_s = 0.0
@@ -104,7 +106,7 @@ class _WatchedFolder:
             state = self._look(name)
             if state is not None and self._is_whole(name, self.waiting[name]):
                 del self.waiting[name]
-                self._returned.add(_digest(name, state))
+                self._remember(_digest(name, state))
                 yield self.folder / name
 
     def _scanned(self) -> list[str]:
@@ -116,18 +118,18 @@ class _WatchedFolder:
             self._scan_at_s = time.monotonic() + self.poll_s
             return []
         self._scan_at_s = time.monotonic() + (self.poll_s if isinstance(self._events, QuietFolder) else RESCAN_S)
-        fresh, digests = [], set()
+        fresh, digests = [], array("Q")
         for name in names:
             state = _state(self.folder / name)
             if state is None:
                 continue
             digest = _digest(name, state)
-            if digest in self._returned:
-                digests.add(digest)
+            if self._was_returned(digest):
+                digests.append(digest)
             else:
                 fresh.append(name)
         if names:  # an empty folder may be a place where nothing is mounted for a moment
-            self._returned, unreturned = digests, set(fresh)
+            self._returned, unreturned = array("Q", sorted(digests)), set(fresh)
             self.waiting = {name: each for name, each in self.waiting.items() if name in unreturned}
         return fresh
 
@@ -150,7 +152,7 @@ class _WatchedFolder:
         elif state is None:
             return
         elif (event.is_moved_here and self._moved == (event.cookie, True)) or (event.is_new_state and waiting is None):
-            self._returned.add(_digest(name, state))  # the same recording under another name, or with another time
+            self._remember(_digest(name, state))  # the same recording under another name, or with another time
         elif event.is_write or event.is_closed or event.is_created:
             waiting = self.waiting.setdefault(name, _Waiting(state, time.monotonic()))
             waiting.is_written, waiting.is_closed = event.is_write, event.is_closed
@@ -158,7 +160,7 @@ class _WatchedFolder:
     def _look(self, name: str) -> tuple[int, int] | None:
         """The state of a recording that waits; None, and no longer waiting, if it was returned, is empty or is gone."""
         state, now_s = _state(self.folder / name), time.monotonic()
-        if state is None or state[0] == 0 or _digest(name, state) in self._returned:
+        if state is None or state[0] == 0 or self._was_returned(_digest(name, state)):
             self.waiting.pop(name, None)
             return None
         waiting = self.waiting.get(name)
@@ -168,6 +170,14 @@ class _WatchedFolder:
         elif waiting.state != state:
             waiting.state, waiting.since_s = state, now_s
         return state
+
+    def _was_returned(self, digest: int) -> bool:
+        at = bisect.bisect_left(self._returned, digest)
+        return at < len(self._returned) and self._returned[at] == digest
+
+    def _remember(self, digest: int) -> None:
+        if not self._was_returned(digest):
+            bisect.insort(self._returned, digest)
 
     def _is_whole(self, name: str, waiting: _Waiting) -> bool:
         quiet_s = time.monotonic() - waiting.since_s

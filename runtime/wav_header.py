@@ -91,9 +91,7 @@ def wav_header(read_at: ReadAt, length: int) -> WavHeader:
     return WavHeader(0, 0, 0, fmt, _chunk_problem(read_at, length, *previous))
 
 
-def _with_data(
-    read_at: ReadAt, length: int, data_at: int, size: int, ds64: int, order: str, fmt: bytes
-) -> WavHeader:
+def _with_data(read_at: ReadAt, length: int, data_at: int, size: int, ds64: int, order: str, fmt: bytes) -> WavHeader:
     available = max(0, length - data_at)
     fields: tuple[tuple[int, str, int], ...] = ((data_at - 4, f"{order}I", 0), (4, f"{order}I", data_at - 8))
     if ds64 and read_at(0, 4) == b"RF64":
@@ -106,9 +104,7 @@ def _with_data(
 
 def _chunk_follows(read_at: ReadAt, length: int, at: int, order: str) -> bool:
     chunk = read_at(at, 8)
-    return (
-        len(chunk) == 8 and _is_name(chunk[:4]) and at + 8 + struct.unpack(f"{order}I", chunk[4:])[0] <= length + 1
-    )
+    return len(chunk) == 8 and _is_name(chunk[:4]) and at + 8 + struct.unpack(f"{order}I", chunk[4:])[0] <= length + 1
 
 
 def _is_name(name: bytes) -> bool:
