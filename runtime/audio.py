@@ -191,8 +191,7 @@ def checked_float32(samples: Samples) -> F32:
         checked_channels(f"samples of shape {frames.shape}, (n, channels)", frames.shape[1])
     if integer:
         return frames.astype(np.float32) / np.float32(INT16_FULL_SCALE)
-    absurd = beyond_limits(frames)
-    absurd = absurd if frames.ndim == 1 else absurd.any(axis=1)
+    absurd = beyond_limits(frames if frames.ndim == 1 else np.abs(frames).max(axis=1))  # a NaN is the largest
     if absurd.any():
         at = int(np.argmax(absurd))
         raise RuntimeFailure(

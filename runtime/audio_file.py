@@ -42,9 +42,9 @@ class OpenedAudio:
         Raises:
             RuntimeFailure: the file ends before its declared length, or cannot be decoded.
         """
-        piece = np.zeros((min(frames, self.frames - done), self.channels), np.float32)
+        buffer = np.zeros((min(frames, self.frames - done), self.channels), np.float32)
         try:
-            piece = self._sound.read(out=piece)
+            piece: F32 = self._sound.read(out=buffer)
         except Exception as problem:  # whatever native code and its wrapper raise
             raise self._truncated(done) from problem
         if len(piece) == 0:

@@ -6,6 +6,7 @@ Refuses options that have no effect on the given input, and numbers outside thei
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -104,7 +105,7 @@ def _source(files: list[Path], mic: bool, watch: Path | None) -> str:
     return "-" if piped else FILES if files else MICROPHONE if mic else WATCH
 
 
-def _refuse_unused(source: str, given: dict[str, object]) -> None:
+def _refuse_unused(source: str, given: Mapping[str, object]) -> None:
     from .run_inputs import does_not_apply
 
     for option, sources in APPLIES_TO.items():
@@ -112,7 +113,7 @@ def _refuse_unused(source: str, given: dict[str, object]) -> None:
             raise does_not_apply(option, source, " or ".join(sources))
 
 
-def _check_numbers(given: dict[str, object], threads: int) -> None:
+def _check_numbers(given: Mapping[str, object], threads: int) -> None:
     from .limits import MAX_THREADS, checked_channels, checked_rate, checked_seconds, whole_number
 
     checks = {
