@@ -70,6 +70,11 @@ _KBITS = {  # of MPEG audio, by version (1, or 2 for 2 and 2.5) and layer, for t
 _MPEG_RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 
 
+def is_recording_name(name: str) -> bool:
+    """Whether a file in a folder is taken for a recording: by its suffix, and not hidden as macOS's ``._clip.wav``."""
+    return not name.startswith(".") and name[name.rfind(".") :].lower() in AUDIO_SUFFIXES
+
+
 def container(head: bytes) -> str | None:
     """Name of the container that begins with ``head``, at most ``HEAD_BYTES`` bytes; None if there is none.
 

@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from .audio_file import read_at
-from .containers import AUDIO_SUFFIXES, container
+from .containers import container, is_recording_name
 from .errors import RuntimeFailure
 from .folder_events import FolderEvent, FolderEvents, QuietFolder, folder_events
 from .wav_header import wav_header
@@ -96,7 +96,7 @@ class _WatchedFolder:
                 self._scan_at_s, self._watched = 0.0, None
                 for waiting in self.waiting.values():
                     waiting.is_written = False  # the event that closed it may be among those that were lost
-            elif _is_recording(event.name):
+            elif is_recording_name(event.name):
                 self._take(event)
 
     def whole(self) -> Iterator[Path]:
@@ -113,7 +113,7 @@ class _WatchedFolder:
         """Names of all recordings that were not returned; forget the returned ones that are gone."""
         self._follow_folder()
         try:
-            names = sorted(filter(_is_recording, os.listdir(self.folder)))
+            names = sorted(filter(is_recording_name, os.listdir(self.folder)))
         except OSError:  # removed or unmounted: it may come back
             self._scan_at_s = time.monotonic() + self.poll_s
             return []
@@ -228,10 +228,6 @@ def _is_closed(descriptor: int) -> bool | None:
     with suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return True
-
-
-def _is_recording(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _state(path: Path) -> tuple[int, int] | None:

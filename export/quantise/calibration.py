@@ -15,7 +15,7 @@ import torch
 
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.audio import fit_to_clip, mono_float32, read_audio
-from tinyscene.runtime.containers import AUDIO_SUFFIXES
+from tinyscene.runtime.containers import AUDIO_SUFFIXES, is_recording_name
 from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.spec import FrontendSpec
@@ -29,7 +29,7 @@ def recordings(folder: Path) -> list[Path]:
     """Audio files below ``folder``, sorted; ``folder`` may also be one file."""
     if folder.is_file():
         return [folder]
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES) if folder.is_dir() else []
+    paths = sorted(p for p in folder.rglob("*") if is_recording_name(p.name)) if folder.is_dir() else []
     if not paths:
         raise ExportError(
             str(folder),

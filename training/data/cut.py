@@ -14,7 +14,7 @@ from pathlib import Path
 import soundfile
 
 from tinyscene.runtime.audio import AudioReader, fit_to_clip
-from tinyscene.runtime.containers import AUDIO_SUFFIXES
+from tinyscene.runtime.containers import AUDIO_SUFFIXES, is_recording_name
 from tinyscene.runtime.files import new_folder
 from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.terminal import bar
@@ -43,7 +43,7 @@ def cut_recordings(recordings: Path, out: Path, *, progress: bool = True) -> Cli
 def _recordings(folder: Path) -> dict[str, list[Path]]:
     """Audio files by scene, both in alphabetical order."""
     folders = [path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-    audio = {f.name: sorted(p for p in f.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES) for f in folders}
+    audio = {f.name: sorted(p for p in f.rglob("*") if is_recording_name(p.name)) for f in folders}
     scenes = {scene: paths for scene, paths in audio.items() if paths}
     if len(scenes) < 2:
         raise TrainingError(
