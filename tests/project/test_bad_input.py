@@ -169,7 +169,7 @@ def test_verify_refuses_unknown_targets_and_folders_before_it_starts(tmp_path, t
         (["bench", "BUNDLE", "--out", "FOLDER/nowhere/b.json"], "no such folder"),
         (["eval", "BUNDLE", "--data", "FOLDER", "--out", "FOLDER/nowhere/e.json"], "no such folder"),
         (["check", "BUNDLE", "--junit", "FOLDER/nowhere/c.xml"], "no such folder"),
-        (["run", "BUNDLE", "-", "--rate", "0"], "hertz, 1 or more; got 0"),
+        (["run", "BUNDLE", "-", "--rate", "0"], "1,000 to 768,000 Hz; got 0"),
         (["firmware", "exprt", "BUNDLE"], "expected firmware export"),
         (["bench", "comapre", "a.json", "b.json"], "expected bench compare"),
         (["firmware", "BUNDLE", "--optimise", "small"], "'small' is not one of 'layers'"),

@@ -42,6 +42,16 @@ def test_cut_folders_can_be_opened(recordings, tmp_path, capsys):
     assert {soundfile.info(path).frames for path in (out / "audio").iterdir()} == {44_100}
 
 
+def test_a_recording_of_about_a_second_is_one_clip_and_hidden_files_are_passed_over(recordings, tmp_path, capsys):
+    for scene in ("kitchen", "city_street"):
+        _record(recordings / scene / "six.wav", 0.96)
+        (recordings / scene / "._six.wav").write_bytes(b"attributes")
+    assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "scenes"), "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["train_clips"] + counts["test_clips"] == 32
+    assert {soundfile.info(path).frames for path in (tmp_path / "scenes/audio").iterdir()} == {44_100}
+
+
 def test_the_part_of_a_recording_depends_on_its_name(recordings, tmp_path):
     """Recordings of another scene change no part; they only shift the numbers, as bus sorts before city_street."""
     assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "a")]) == 0

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from tests.training.layout import SCENES, write_layout, write_split
+from tinyscene.runtime.limits import is_one_clip
 from tinyscene.training.data import decode, split_files
 from tinyscene.training.data.decode import load_waveforms, read_clip
 from tinyscene.training.data.faults import Fault
@@ -228,6 +229,26 @@ def test_stereo_and_other_rates_become_mono_at_the_given_rate(tmp_path: Path) ->
     assert clip.shape == (32_000,)
     assert np.abs(np.fft.rfft(clip.astype(float))).argmax() == 440
     assert np.abs(clip[2000:-2000]).max() == pytest.approx(0.25 * 32768, rel=0.02)
+
+
+@pytest.mark.parametrize(("samples", "fault"), [(7_599, True), (7_600, False), (8_400, False), (8_401, True)])
+def test_a_clip_of_about_a_second_is_accepted_as_by_run(tmp_path: Path, samples: int, fault: bool) -> None:
+    path = tmp_path / "x.wav"
+    soundfile.write(path, np.full(samples, 0.25), 8_000)
+    assert (decode._inspected(path)[1] is not None) == fault == (not is_one_clip(samples, 8_000))
+    assert read_clip(path, 8_000).shape == (8_000,)
+
+
+@pytest.mark.parametrize("value", [3e38, 1e10, np.inf])
+def test_a_clip_with_absurd_samples_is_refused(tmp_path: Path, value: float) -> None:
+    path, audio = tmp_path / "x.wav", np.zeros(8_000, np.float32)
+    audio[5] = value
+    soundfile.write(path, audio, 8_000, subtype="FLOAT")
+    fault = decode._inspected(path)[1]
+    assert fault is not None
+    assert (fault.kind, fault.what[:8]) == ("not finite", "sample 5")
+    with pytest.raises(TrainingError, match="cannot be decoded; got sample 5"):
+        read_clip(path, 8_000)
 
 
 def test_esc10_in_tau22_layout(shared_data: Path, tmp_path: Path) -> None:
