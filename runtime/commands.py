@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import AsJson, BundleFolder, Engine, Quiet, RecordFile, one_of, quietened
-from .terminal import bars, notes
+from .terminal import bars, echo, echo_document, notes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -116,20 +116,20 @@ class Output:
                 hops: list[Hop] = []
                 for hop in self.classifier.classify_file(reader):
                     if self.as_lines and not hops:
-                        print(headline(reader.info))
+                        echo(headline(reader.info))
                     if self.as_lines:
-                        print(hop_line(labels, hop))
+                        echo(hop_line(labels, hop))
                     hops.append(hop)
                     progress.advance(task)
                 progress.remove_task(task)
         except RuntimeFailure as failure:
-            print(f"error: {failure}", file=sys.stderr)
+            echo(f"error: {failure}", err=True)
             return {"path": str(clip), "error": str(failure)}
         whole = Classification.of(labels, hops)
         if self.as_lines and len(hops) > 1:
-            print(mean_line(labels, whole))
+            echo(mean_line(labels, whole))
         elif self.quiet and not self.as_json:
-            print(quiet_line(clip, whole))
+            echo_document(quiet_line(clip, whole))
         return clip_record(labels, reader.info, reader.notes, whole)
 
     def events(self, stream: SceneStream, pieces: Iterable[Samples | Gap], clock: LiveClock | None = None) -> None:
@@ -140,11 +140,11 @@ class Output:
         for event in stream.events(pieces):
             wall_s = event.time_s if clock is None else clock.wall_s(event.time_s)
             if self.as_json:
-                print(json.dumps(event_record(labels, event)), flush=True)
+                echo(json.dumps(event_record(labels, event)))
             elif not self.quiet:
-                print(event_line(labels, event, wall_s), flush=True)
+                echo(event_line(labels, event, wall_s))
             elif event.changed:
-                print(quiet_event_line(event, wall_s), flush=True)
+                echo_document(quiet_event_line(event, wall_s))
 
 
 def _classify_files(output: Output, clips: list[Path], bundle: str, engine: str) -> None:
@@ -152,7 +152,7 @@ def _classify_files(output: Output, clips: list[Path], bundle: str, engine: str)
         records = [output.classified(clip, progress) for clip in clips]
     if output.as_json:
         notes = list(output.classifier.engine.notes)
-        print(json.dumps({"bundle": bundle, "engine": engine, "notes": notes, "clips": records}, indent=1))
+        echo_document(json.dumps({"bundle": bundle, "engine": engine, "notes": notes, "clips": records}, indent=1))
     if any("error" in record for record in records):
         raise typer.Exit(2)
 
@@ -166,8 +166,7 @@ def _watch(output: Output, folder: Path, seconds: float | None) -> None:
             record = output.classified(clip, progress)
             failed |= "error" in record
             if output.as_json:
-                print(json.dumps(record))
-            sys.stdout.flush()
+                echo(json.dumps(record))
     if failed:
         raise typer.Exit(2)
 
@@ -252,7 +251,11 @@ def bench(
     notes(engine, result.notes)
     if out is not None:
         write_file(out, (record + "\n").encode())
-    print(record if as_json else "\n".join(lines(result)))
+    if as_json:
+        echo_document(record)
+        return
+    for line in lines(result):
+        echo(line)
 
 
 def bench_compare(
@@ -271,6 +274,10 @@ def bench_compare(
     from .bench_compare import compare, lines, read_result
 
     comparison = compare(read_result(a), read_result(b), tolerance)
-    print(json.dumps(comparison.to_json(), indent=1) if as_json else "\n".join(lines(comparison)))
+    if as_json:
+        echo_document(json.dumps(comparison.to_json(), indent=1))
+    else:
+        for line in lines(comparison):
+            echo(line)
     if comparison.verdict == "slower":
         raise typer.Exit(1)

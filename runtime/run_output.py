@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .audio import AudioInfo
 from .classify import Classification, Hop
 from .stream import SceneEvent
+from .terminal import printable
 
 SHOWN_SCORES = 3
 
@@ -30,7 +31,7 @@ def mean_line(labels: Sequence[str], whole: Classification) -> str:
 
 def quiet_line(path: object, whole: Classification) -> str:
     """One line for a whole recording, tab-separated."""
-    return f"{path}\t{whole.label}\t{whole.probability:.3f}"
+    return f"{printable(str(path))}\t{printable(whole.label)}\t{whole.probability:.3f}"
 
 
 def event_line(labels: Sequence[str], event: SceneEvent, wall_s: float) -> str:
@@ -40,7 +41,7 @@ def event_line(labels: Sequence[str], event: SceneEvent, wall_s: float) -> str:
 
 
 def quiet_event_line(event: SceneEvent, wall_s: float) -> str:
-    return f"{wall_s:.2f}\t{event.label}\t{event.probability:.3f}"
+    return f"{wall_s:.2f}\t{printable(event.label)}\t{event.probability:.3f}"
 
 
 def clip_record(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyscene.runtime.install_hint import install_hint
-from tinyscene.runtime.terminal import is_quiet
+from tinyscene.runtime.terminal import is_quiet, printable
 
 from ..errors import TrainingError
 
@@ -74,11 +74,11 @@ def _mlflow(run_dir: Path) -> Logger:
     from lightning.pytorch.loggers import MLFlowLogger
 
     uri: str = importlib.import_module("mlflow").get_tracking_uri()
-    return MLFlowLogger(PROJECT, run_name=str(run_dir), tracking_uri=uri)
+    return MLFlowLogger(PROJECT, run_name=printable(str(run_dir)), tracking_uri=uri)
 
 
 def _wandb(run_dir: Path) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 
     quiet = importlib.import_module("wandb").Settings(silent=is_quiet())
-    return WandbLogger(name=str(run_dir), save_dir=run_dir, project=PROJECT, settings=quiet)
+    return WandbLogger(name=printable(str(run_dir)), save_dir=run_dir, project=PROJECT, settings=quiet)
