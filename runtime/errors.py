@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .terminal import printable
+from .printable import printable
 
 _LINE_BREAKS = re.compile(r"[ \t\r\n]+")  # of messages of several lines, such as a compiler's
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .terminal import printable
+from .printable import printable
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;"}
 _MARKUP = re.compile(r"[&<\\|\[\]`]|(?<=:)//|(?<=www)\.", re.IGNORECASE)

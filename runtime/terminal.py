@@ -12,12 +12,14 @@ quick.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
+
+from .printable import printable as printable
+from .system_errors import about
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,12 +29,6 @@ PIPED_WIDTH = 100  # characters
 GAP = 2  # spaces between two columns of a table
 T = TypeVar("T")
 _quiet = False
-# C0 and C1 controls with ESC, DEL and NEL; line and paragraph separators; direction marks, embeddings and isolates;
-# invisible characters and those that XML does not allow; halves of surrogate pairs, which stand for bytes of a name that is not UTF-8.
-_INVISIBLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
-    r"\U000e0000-\U000e007f]"
-)
 
 
 @dataclass(frozen=True)
@@ -70,31 +66,20 @@ def shows_bars() -> bool:
     return not _quiet and sys.stderr.isatty()
 
 
-def printable(text: str) -> str:
-    r"""Text of one line with control, direction and other invisible characters as ``\xNN`` or ``\uNNNN``.
-
-    Visible characters of every script stay, and so do backslashes: escaping a second time changes nothing.
-    """
-    return text if text.isprintable() else _INVISIBLE.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 def echo(text: str, *, err: bool = False) -> None:
     """Print one line of text to standard output at once, or to standard error, where a failure is ignored."""
     if err:
         with suppress(OSError):
             print(printable(text), file=sys.stderr, flush=True)
     else:
-        print(printable(text), flush=True)
+        with about("standard output"):
+            print(printable(text), flush=True)
 
 
 def echo_document(text: str) -> None:
     """Print a document of several lines whose writer has escaped its text: JSON or Markdown."""
-    print(text.removesuffix("\n"))
+    with about("standard output"):
+        print(text.removesuffix("\n"), flush=True)
 
 
 def notes(where: str, texts: Iterable[str]) -> None:
@@ -163,7 +148,8 @@ def print_table(
         table.add_row(*(row[i] for i in shown), style=styles[number] if styles else "")
     say(terminal, title, style="italic")
     total = sum(widths.values()) + GAP * (len(shown) - 1)
-    (terminal if total <= terminal.width else console(width=total)).print(table)
+    with about("standard output"):
+        (terminal if total <= terminal.width else console(width=total)).print(table)
     omitted = [columns[i].heading for i in filled if i not in shown]
     if omitted:
         say(terminal, "; ".join(filter(None, (f"not shown for lack of width: {', '.join(omitted)}", advice))))
@@ -208,7 +194,8 @@ def _smallest(column: Column, cells: Sequence[str]) -> int:
 
 def say(console: Console, text: str, *, style: str | None = None) -> None:
     """Print a line of any length, without highlighting; ``style`` is rich's, such as ``"bold red"``."""
-    console.print(printable(text), style=style, highlight=False, soft_wrap=True)
+    with suppress(OSError) if console.stderr else about("standard output"):
+        console.print(printable(text), style=style, highlight=False, soft_wrap=True)
 
 
 def bars() -> Progress:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyscene.runtime.system_errors import mentioned_in, system_error
+
 from ..errors import ExportError
 
 
@@ -44,6 +46,7 @@ def run_program(
 
     Raises:
         ExportError: it failed, or ran longer than ``timeout_seconds``.
+        RuntimeFailure: it failed because the disk is full, or for another reason of the machine.
     """
     try:
         done = subprocess.run(
@@ -52,6 +55,9 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise ExportError(failure.where, f"ran longer than {timeout_seconds} s") from None
     if done.returncode:
+        shortage = mentioned_in(done.stderr)
+        if shortage is not None:
+            raise system_error(failure.where, shortage)
         message = last_line(done.stderr or done.stdout)
         got = message if done.returncode > 0 else f"{signal.Signals(-done.returncode).name}, last output: {message}"
         raise ExportError(failure.where, failure.fault, got=got, next_step=failure.next_step, missing=failure.missing)

@@ -26,6 +26,7 @@ import soxr
 
 from tinyscene.runtime.arrays import I16
 from tinyscene.runtime.audio import to_int16
+from tinyscene.runtime.system_errors import is_of_environment, reason
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
@@ -83,13 +84,25 @@ def clip_faults(folder: Path, records: Sequence[Record], *, progress: bool = Tru
     return sorted(faults, key=lambda fault: fault.what)
 
 
+@contextmanager
+def open_clip(path: Path) -> Iterator[soundfile.SoundFile]:
+    """An audio file, opened by Python: its errors have a reason, libsndfile's are "System error"."""
+    with open(path, "rb") as file, soundfile.SoundFile(file.fileno(), closefd=False) as audio:
+        yield audio
+
+
 def _inspected(path: Path) -> tuple[int | None, Fault | None]:
     """The sample rate of a file, if it can be read, and its fault, if any."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with open_clip(path) as file:
             rate, frames = file.samplerate, file.frames
             audio = None if file.subtype in PLAIN else file.read(dtype="float32")
-    except (soundfile.LibsndfileError, OSError) as error:
+    except OSError as error:
+        what, next_step = reason(error)
+        if is_of_environment(error):
+            raise
+        return None, Fault("not decodable", f"cannot be read ({what}: {next_step})")
+    except soundfile.LibsndfileError as error:
         return None, Fault("not decodable", f"cannot be decoded ({str(error).rpartition(': ')[2].rstrip('.')})")
     seconds = (frames if audio is None else len(audio)) / rate
     if abs(seconds - CLIP_SECONDS) > TOLERANCE_SECONDS:
@@ -102,8 +115,12 @@ def _inspected(path: Path) -> tuple[int | None, Fault | None]:
 def read_clip(path: Path, sample_rate_hz: int) -> I16:
     """One clip, int16 (samples,), cut or padded to one second; raises TrainingError if it cannot be decoded."""
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
+        with open_clip(path) as file:
+            audio, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+    except OSError as error:
+        what, next_step = reason(error)
+        raise TrainingError(str(path), "cannot be read", got=what, next_step=next_step) from error
+    except soundfile.LibsndfileError as error:
         raise TrainingError(
             str(path), "cannot be decoded", got=error, next_step="run 'tinyscene data check'"
         ) from error
