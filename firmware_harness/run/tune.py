@@ -19,8 +19,10 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.cache import cache_folder
+from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.files import write_file
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.terminal import notes
 
 from ..build.targets import Target
 from ..build.tools import compiler_version
@@ -195,9 +197,11 @@ class _Counts:
         parts = (target.name, rounding, repr(target.compile_flags), compiler_version(target), sources)
         self._machine = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         try:
-            self._counts: dict[str, int] = json.loads(path.read_text())
-        except (OSError, ValueError):  # no file yet, or a damaged one: count again
-            self._counts = {}
+            cached = json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError):  # no file yet, or a damaged one: count again
+            cached = {}
+        entries = cached.items() if isinstance(cached, dict) else ()
+        self._counts: dict[str, int] = {key: count for key, count in entries if type(count) is int}
 
     def __contains__(self, layer: Layer) -> bool:
         return self._key(layer) in self._counts
@@ -209,7 +213,10 @@ class _Counts:
         self._counts[self._key(layer)] = instructions
 
     def save(self) -> None:
-        write_file(self._path, json.dumps(self._counts, indent=0, sort_keys=True).encode())
+        try:
+            write_file(self._path, json.dumps(self._counts, indent=0, sort_keys=True).encode())
+        except RuntimeFailure as problem:  # the counts of this run are complete all the same
+            notes("instruction counts", [f"not kept for the next run: {problem}"])
 
     def _key(self, layer: Layer) -> str:
         shape = f"{layer.kernel} {layer.scratch_bytes} {sorted(_shape(layer.fields).items())}"
