@@ -36,9 +36,7 @@ def test_control_and_direction_characters_are_escaped() -> None:
             assert printable(character).isascii(), hex(code)
 
 
-@pytest.mark.parametrize(
-    "text", ["straße (µ)", "街路 🚌", "شارع", "a\u00a0b", "\\x1b", "e\u0301", "می\u200cشود"]
-)
+@pytest.mark.parametrize("text", ["straße (µ)", "街路 🚌", "شارع", "a\u00a0b", "\\x1b", "e\u0301", "می\u200cشود"])
 def test_visible_text_of_every_script_stays(text: str) -> None:
     assert printable(text) == text
 
