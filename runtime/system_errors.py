@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeGuard
@@ -86,11 +87,16 @@ def cause_in_system(failure: BaseException) -> OSError | None:
     return None
 
 
-def mentioned_in(text: str) -> OSError | None:
-    """The error of the environment that a message of a program mentions, such as ``No space left on device``."""
-    for code in ENVIRONMENT:
-        if os.strerror(code).lower() in text.lower():
-            return OSError(code, os.strerror(code))
+def mentioned_in(text: str, code: int = 1) -> OSError | None:
+    """The error of the environment that a program mentions, such as ``No space left on device``.
+
+    ``code``: its exit code, negative for a signal; a program that writes beyond the limit for files is ended by one.
+    """
+    if code == -signal.SIGXFSZ:
+        return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    for number in ENVIRONMENT:
+        if os.strerror(number).lower() in text.lower():
+            return OSError(number, os.strerror(number))
     return None
 
 

@@ -55,7 +55,7 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise ExportError(failure.where, f"ran longer than {timeout_seconds} s") from None
     if done.returncode:
-        shortage = mentioned_in(done.stderr)
+        shortage = mentioned_in(done.stderr, done.returncode)
         if shortage is not None:
             raise system_error(failure.where, shortage)
         message = last_line(done.stderr or done.stdout)

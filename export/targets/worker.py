@@ -8,6 +8,7 @@ other fields is refused.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -150,4 +151,6 @@ def _write_job(folder: Path, job: JobInput) -> None:
     if job.graph is not None:
         write_graph(folder, job.graph)
     if job.inputs is not None:
-        np.save(folder / INPUTS, job.inputs)
+        content = io.BytesIO()
+        np.save(content, job.inputs)  # to a file, NumPy reports a full disk without its reason
+        (folder / INPUTS).write_bytes(content.getbuffer())

@@ -53,7 +53,7 @@ def run_tool(command: Sequence[str], target: Target) -> str:
             f"building for {target.name}", f"{command[0]} ran longer than {COMPILE_TIMEOUT_SECONDS} s"
         ) from None
     if done.returncode != 0:
-        shortage = mentioned_in(done.stderr)
+        shortage = mentioned_in(done.stderr, done.returncode)
         if shortage is not None:
             raise system_error(f"building for {target.name}, {command[0]}", shortage)
         lines = [line for line in done.stderr.splitlines() if ERROR_LINE.search(line)]

@@ -15,6 +15,7 @@ import errno
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -202,6 +203,6 @@ def main(arguments: Sequence[str]) -> int:
             tally = examined(command, inputs, root / "case", options.most, options.seed)
             print(row(command, tally), flush=True)
             faults += [f"{command}: {line}" for line in tally.lines]
+            print("".join(f"{command}: {line}\n" for line in tally.lines), end="", file=sys.stderr, flush=True)
     print(f"{time.monotonic() - start:.0f} s, seed {options.seed}")
-    print("\n".join(faults))
     return 1 if faults else 0

@@ -38,7 +38,7 @@ class Command:
         words: with INPUTS for the folder of inputs; the working folder is the one to write to.
         again: words of the second run, where they differ.
         results: paths that must be equal after the second run; a folder stands for everything in it.
-        varies: in names or contents, what differs from run to run; such files are only required to exist.
+        varies: pattern of names that differ from run to run, or whose contents do; those in ``results`` must exist.
     """
 
     words: str
@@ -114,7 +114,9 @@ def leftovers(command: Command, got: Mapping[str, bytes], expected: Mapping[str,
 
 
 def _is_result(command: Command, name: str) -> bool:
-    return any(name == result or name.startswith(f"{result}/") for result in command.results)
+    if name in command.results:
+        return True
+    return any(name.startswith(f"{result}/") for result in command.results) and not re.search(command.varies, name)
 
 
 def _equal(command: Command, name: str, one: bytes, other: bytes) -> bool:
