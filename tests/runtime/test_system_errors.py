@@ -23,7 +23,7 @@ def test_the_cause_below_other_exceptions_is_found() -> None:
     assert cause_in_system(library) is full
     assert cause_in_system(ValueError("no")) is None
     with pytest.raises(MemoryError) as too_large:
-        np.empty(2**60, np.float64)
+        np.empty(2**58, np.float64)
     assert cause_in_system(too_large.value).errno == errno.ENOMEM
 
 

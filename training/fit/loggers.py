@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,10 +54,27 @@ def open_loggers(run_dir: Path, settings: Mapping[str, object]) -> Iterator[list
 
     services = [_open(name, run_dir, settings) for name in _services]
     try:
-        yield [CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard"), *services]
+        with _silent_writers():
+            yield [CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard"), *services]
     finally:
         if "wandb" in _services:
             importlib.import_module("wandb").finish()  # otherwise the next network would continue this run
+
+
+@contextmanager
+def _silent_writers() -> Iterator[None]:
+    """No traceback from TensorBoard's writing thread: the training thread raises its error of the disk again."""
+    former = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            former(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = former
 
 
 def _open(name: str, run_dir: Path, settings: Mapping[str, object]) -> Logger:
