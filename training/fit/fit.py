@@ -126,7 +126,8 @@ def fit(
     module.steps_per_epoch = len(loaders.train)
     keeper = _Keeper(run.folder, settings, validated=loaders.validation is not None)
     throughput = Throughput()
-    _run_epochs(module, loaders, run, [*callbacks, throughput, keeper], checkpoint)
+    with about(run.folder):
+        _run_epochs(module, loaders, run, [*callbacks, throughput, keeper], checkpoint)
     keeper.restore(model, lambda: _log_mels(network.frontend, loaders.train, module.device))
     _set_memory_format(model, torch.contiguous_format)
     model.eval()
