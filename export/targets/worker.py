@@ -151,6 +151,6 @@ def _write_job(folder: Path, job: JobInput) -> None:
     if job.graph is not None:
         write_graph(folder, job.graph)
     if job.inputs is not None:
-        content = io.BytesIO()
-        np.save(content, job.inputs)  # to a file, NumPy reports a full disk without its reason
-        (folder / INPUTS).write_bytes(content.getbuffer())
+        array = io.BytesIO()
+        np.save(array, job.inputs)  # to a file, NumPy reports a full disk without its reason
+        (folder / INPUTS).write_bytes(array.getbuffer())
