@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeGuard
 
-from .errors import RuntimeFailure
+from .errors import RuntimeFailure, TinysceneError
 
 
 class Kind(NamedTuple):
@@ -85,6 +85,14 @@ def cause_in_system(failure: BaseException) -> OSError | None:
         if isinstance(each, MemoryError):
             return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     return None
+
+
+def corrected(failure: TinysceneError) -> TinysceneError:
+    """The failure, or its cause in the system where a reader took that for a damaged file, and advised accordingly."""
+    cause = cause_in_system(failure)
+    if cause is None or cause.errno not in (*ENVIRONMENT, errno.EACCES) or reason(cause).what in str(failure):
+        return failure
+    return system_error(failure.where, cause)
 
 
 def mentioned_in(text: str, code: int = 1) -> OSError | None:

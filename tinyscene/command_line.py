@@ -28,7 +28,7 @@ from . import __version__, standard_streams
 from .command_table import COMMANDS, GROUPS, Command
 from .runtime.errors import TinysceneError
 from .runtime.install_hint import install_hint
-from .runtime.system_errors import about, cause_in_system, system_error
+from .runtime.system_errors import about, cause_in_system, corrected, system_error
 from .runtime.terminal import echo, set_quiet
 
 USAGE_ERROR = 2
@@ -200,7 +200,7 @@ def _global_options(
 def _one_line(failure: Exception, command: Command | None) -> str:
     """What happened and what to do next, in one line."""
     if isinstance(failure, TinysceneError):
-        return str(failure)
+        return str(corrected(failure))
     name = f"tinyscene {command.name}" if command else "tinyscene"
     if isinstance(failure, typer.TyperException):
         what = " ".join(failure.format_message().replace("Value error, ", "").split())

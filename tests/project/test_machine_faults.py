@@ -29,7 +29,7 @@ COMMANDS = {  # words; WORK is the folder to write to
     "inspect": "inspect BUNDLE --svg WORK/net.svg",
     "run": "run BUNDLE CLIP",
     "data check": "data check DATA",
-    "bench": "bench BUNDLE --seconds 0.1 --out WORK/bench.json",
+    "bench": "bench BUNDLE --seconds 0.2 --out WORK/bench.json",
     "import": "import STUDENT --out WORK/imported.pt",
     "verify": "verify BUNDLE --targets numpy-single --markdown WORK/verify.md",
     "eval": "eval BUNDLE --data DATA --out WORK/eval.json",

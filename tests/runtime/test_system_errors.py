@@ -12,7 +12,7 @@ import pytest
 
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.files import write_file
-from tinyscene.runtime.system_errors import KINDS, about, cause_in_system, mentioned_in, reason, system_error
+from tinyscene.runtime.system_errors import KINDS, about, cause_in_system, corrected, mentioned_in, reason, system_error
 
 
 def test_the_cause_below_other_exceptions_is_found() -> None:
@@ -25,6 +25,19 @@ def test_the_cause_below_other_exceptions_is_found() -> None:
     with pytest.raises(MemoryError) as too_large:
         np.empty(2**58, np.float64)
     assert cause_in_system(too_large.value).errno == errno.ENOMEM
+
+
+def test_a_reader_that_blames_the_file_is_corrected() -> None:
+    """Whatever a reader makes of it, too many open files say nothing about a model."""
+    blamed = RuntimeFailure("m.onnx", "not a readable model", next_step="download it again")
+    assert corrected(blamed) is blamed
+    blamed.__cause__ = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    assert str(corrected(blamed)) == "m.onnx: too many open files; next: raise the limit with ulimit -n"
+    blamed.__cause__ = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    assert corrected(blamed) is blamed
+    named = RuntimeFailure("out", "cannot be written", got="no space left on the disk")
+    named.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert corrected(named) is named
 
 
 def test_messages_of_programs_are_recognised() -> None:
