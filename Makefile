@@ -1,6 +1,7 @@
 # Every target runs the set-up (.ci/setup) first, which returns at once when it is up to date.
 #   make demo          run the whole chain on synthetic data; DEMO="--data DIR" uses a folder in TAU22 layout
 #   make test          run linters and tests;   make test-all  include the slow tests
+#   make faults        commands while system calls fail or processes are ended; FAULTS="calls --most 20" selects
 #   make test-docker   build and test the images of docker/; IMAGES="pi dev" selects; needs docker, podman or buildah
 #   make sbom          write bills of materials (CycloneDX) into sbom/, and NOTICE
 #   make lint          run the linters;         make format    format the sources
@@ -10,7 +11,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all test-docker sbom lint format setup
+.PHONY: demo test test-all faults test-docker sbom lint format setup
 
 demo: setup
 	$(BIN)/tinyscene demo $(DEMO)
@@ -21,6 +22,9 @@ test: setup
 
 test-all: setup
 	@.ci/lint; lint=$$?; $(PYTEST) && exit $$lint
+
+faults: setup
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 test-docker: setup
 	$(BIN)/python docker/build.py $(IMAGES)

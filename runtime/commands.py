@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from .options import AsJson, BundleFolder, Engine, Quiet, RecordFile, one_of, quietened
-from .terminal import bars, notes
+from .terminal import bars, echo, echo_document, notes
 
 STANDARD_INPUT = Path("-")
 FILES, MICROPHONE, WATCH = "files", "--mic", "--watch"
@@ -162,7 +162,11 @@ def bench(
     notes(engine, result.notes)
     if out is not None:
         write_file(out, (record + "\n").encode())
-    print(record if as_json else "\n".join(lines(result)))
+    if as_json:
+        echo_document(record)
+        return
+    for line in lines(result):
+        echo(line)
 
 
 def bench_compare(
@@ -181,6 +185,10 @@ def bench_compare(
     from .bench_compare import compare, lines, read_result
 
     comparison = compare(read_result(a), read_result(b), tolerance)
-    print(json.dumps(comparison.to_json(), indent=1) if as_json else "\n".join(lines(comparison)))
+    if as_json:
+        echo_document(json.dumps(comparison.to_json(), indent=1))
+    else:
+        for line in lines(comparison):
+            echo(line)
     if comparison.verdict == "slower":
         raise typer.Exit(1)

@@ -27,6 +27,7 @@ from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
 from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_input
+from .system_errors import cause_in_system, is_of_environment, mentioned_in, system_error
 from .tflite_schema import TfliteTables
 from .tflite_tables import read_tables, require_plain
 
@@ -327,6 +328,9 @@ def _load_errors(engine: str) -> Iterator[None]:
     try:
         yield
     except Exception as problem:  # engines raise their own types, and also RuntimeError and ValueError
+        cause = cause_in_system(problem) or mentioned_in(str(problem))
+        if is_of_environment(cause):
+            raise system_error(f"engine {engine}", cause) from problem
         raise RuntimeFailure(
             f"engine {engine}",
             "cannot load the model file",
@@ -337,8 +341,15 @@ def _load_errors(engine: str) -> Iterator[None]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Keep LiteRT's C++ start-up messages off the terminal; its errors are raised as exceptions as well."""
-    saved = os.dup(2)
+    """Keep LiteRT's C++ start-up messages off the terminal; its errors are raised as exceptions as well.
+
+    Nothing is redirected where standard error is closed, or no descriptor is left.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
     try:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 2)

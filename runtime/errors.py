@@ -1,9 +1,16 @@
 """Errors with one form of message: where, what, expected, got, and the next step.
 
 Every package raises its own subclass; the command line prints the message as one line and exits with code 2.
+Names inside a message may come from files: the message has no control characters (:func:`printable`).
 """
 
 from __future__ import annotations
+
+import re
+
+from .printable import printable
+
+_LINE_BREAKS = re.compile(r"[ \t\r\n]+")  # of messages of several lines, such as a compiler's
 
 
 class TinysceneError(Exception):
@@ -32,14 +39,14 @@ class TinysceneError(Exception):
         self.expected, self.got, self.next_step = expected, got, next_step
         self.expected, self.got, self.next_step = expected, got, next_step
         self.missing = missing
-        parts = [f"{where}: {what}"]
+        parts = [f"{printable(where)}: {what}"]
         if expected is not None:
             parts.append(f"expected {expected}")
         if got is not None:
             parts.append(f"got {got}")
         if next_step:
             parts.append(f"next: {next_step}")
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+        super().__init__("; ".join(printable(_LINE_BREAKS.sub(" ", part).strip()) for part in parts))
 
 
 class RuntimeFailure(TinysceneError):

@@ -17,15 +17,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import RuntimeFailure
+from .errors import RuntimeFailure, TinysceneError
+from .system_errors import DISK, cause_in_system, reason
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)  # EPERM: a sandbox refuses the call
-_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 @contextmanager
@@ -146,28 +146,37 @@ def _temporary(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _cannot_be_written(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from None
     except OSError as problem:
         raise _cannot_be_written(path, problem) from None
     try:
         yield temporary
-    except OSError as problem:
-        if problem.errno in _DISK_FAULTS or _names(problem, temporary):
-            raise _cannot_be_written(path, problem) from None
+    except TinysceneError:
+        raise
+    except Exception as failure:  # libraries make their own exceptions of a failed write
+        cause = cause_in_system(failure)
+        if cause is not None and _is_of_writing(cause, temporary):
+            raise _cannot_be_written(path, cause) from failure
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the reason for coming here is the one to report
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
-def _names(problem: OSError, temporary: Path) -> bool:
-    """Whether the error is about the temporary file or something in the temporary folder."""
-    return isinstance(problem.filename, str | os.PathLike) and Path(problem.filename).is_relative_to(temporary)
+def _is_of_writing(problem: OSError, temporary: Path) -> bool:
+    """Whether the error is about the temporary file or folder; an error without a path is, if the disk fails."""
+    if isinstance(problem.filename, str | os.PathLike):
+        return Path(problem.filename).is_relative_to(temporary)
+    return problem.errno in DISK
 
 
 def _cannot_be_written(path: Path, problem: OSError) -> RuntimeFailure:
-    return RuntimeFailure(str(path), "cannot be written", got=problem.strerror or type(problem).__name__)
+    what, next_step = reason(problem)
+    return RuntimeFailure(str(path), "cannot be written", got=what, next_step=next_step)
 
 
 def _replace(temporary: Path, place: Path) -> None:

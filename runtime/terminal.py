@@ -1,5 +1,9 @@
 """Terminal output: results go to standard output; progress bars, notes and errors to standard error.
 
+Text reaches the terminal through this module only, because labels, layer names, device names and file names come from
+files made elsewhere: :func:`printable` escapes what would move the cursor, change colours, forge a line or reverse the
+direction of the text. Everything here but :func:`echo_document` applies it, once per line.
+
 Tables fit the terminal, and ``PIPED_WIDTH`` columns in a pipe or a file. A pipe gets no bars and no colours; NO_COLOR
 turns colours off in a terminal too (rich reads it). ``--quiet`` is a setting of the process, like a log level: after
 ``set_quiet(True)`` there are no bars and no notes. rich is imported where something is drawn, so that ``--help`` stays
@@ -12,8 +16,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
+
+from .printable import printable as printable
+from .system_errors import about
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,31 +73,20 @@ def shows_bars() -> bool:
     return not _quiet and sys.stderr.isatty()
 
 
-def printable(text: str) -> str:
-    r"""Text of one line with control, direction and other invisible characters as ``\xNN`` or ``\uNNNN``.
-
-    Visible characters of every script stay, and so do backslashes: escaping a second time changes nothing.
-    """
-    return text if text.isprintable() else _INVISIBLE.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 def echo(text: str, *, err: bool = False) -> None:
     """Print one line of text to standard output at once, or to standard error, where a failure is ignored."""
     if err:
         with suppress(OSError):
             print(printable(text), file=sys.stderr, flush=True)
     else:
-        print(printable(text), flush=True)
+        with about("standard output"):
+            print(printable(text), flush=True)
 
 
 def echo_document(text: str) -> None:
     """Print a document of several lines whose writer has escaped its text: JSON or Markdown."""
-    print(text.removesuffix("\n"))
+    with about("standard output"):
+        print(text.removesuffix("\n"), flush=True)
 
 
 def notes(where: str, texts: Iterable[str]) -> None:
@@ -100,11 +96,17 @@ def notes(where: str, texts: Iterable[str]) -> None:
 
 
 def wide() -> Console:
-    """A console for standard output, ``PIPED_WIDTH`` columns wide in a pipe; brackets are text and not markup."""
+    """A console for standard output, ``PIPED_WIDTH`` columns wide in a pipe; see :func:`console`."""
+    on_terminal = console()
+    return on_terminal if on_terminal.is_terminal else console(width=PIPED_WIDTH)
+
+
+def console(*, width: int | None = None, stderr: bool = False) -> Console:
+    """A console on which brackets and colons are text, not markup or emoji; on standard error, ``--quiet`` mutes it."""
     from rich.console import Console
 
-    console = Console(markup=False)
-    return console if console.is_terminal else Console(markup=False, width=PIPED_WIDTH)
+    quiet = stderr and _quiet
+    return Console(markup=False, emoji=False, highlight=False, width=width, stderr=stderr, quiet=quiet)
 
 
 def print_table(
@@ -129,12 +131,13 @@ def print_table(
         advice: added to the line about omitted columns, such as ``"--wide shows them"``.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = wide()
+    terminal = wide()
+    columns = [replace(each, heading=printable(each.heading), footer=printable(each.footer)) for each in columns]
+    rows = [tuple(map(printable, row)) for row in rows]
     filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
-    available = sys.maxsize if every_column else console.width
+    available = sys.maxsize if every_column else terminal.width
     shown = _columns_that_fit(filled, columns, rows, available)
     widths = _column_widths(shown, columns, rows, available)
     table = Table(
@@ -150,15 +153,13 @@ def print_table(
         table.add_column(column.heading, column.footer, justify=justify, width=widths[i])
     for number, row in enumerate(rows):
         table.add_row(*(row[i] for i in shown), style=styles[number] if styles else "")
-    console.print(title, style="italic", highlight=False, soft_wrap=True)
+    say(terminal, title, style="italic")
     total = sum(widths.values()) + GAP * (len(shown) - 1)
-    if total <= console.width:
-        console.print(table)
-    else:
-        Console(markup=False, width=total).print(table)
+    with about("standard output"):
+        (terminal if total <= terminal.width else console(width=total)).print(table)
     omitted = [columns[i].heading for i in filled if i not in shown]
     if omitted:
-        say(console, "; ".join(filter(None, (f"not shown for lack of width: {', '.join(omitted)}", advice))))
+        say(terminal, "; ".join(filter(None, (f"not shown for lack of width: {', '.join(omitted)}", advice))))
 
 
 def _columns_that_fit(
@@ -198,14 +199,14 @@ def _smallest(column: Column, cells: Sequence[str]) -> int:
     return max(cell_len(text) for text in (*(word for text in words for word in text.split()), *lines))
 
 
-def say(console: Console, text: str) -> None:
-    """Print a line of any length without highlighting."""
-    console.print(text, highlight=False, soft_wrap=True)
+def say(console: Console, text: str, *, style: str | None = None) -> None:
+    """Print a line of any length, without highlighting; ``style`` is rich's, such as ``"bold red"``."""
+    with suppress(OSError) if console.stderr else about("standard output"):
+        console.print(printable(text), style=style, highlight=False, soft_wrap=True)
 
 
 def bars() -> Progress:
     """Progress bars on standard error, removed at the end; a piped standard output is not affected."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
@@ -216,7 +217,7 @@ def bars() -> Progress:
     columns = (Description(""), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(
         *columns,
-        console=Console(stderr=True, markup=False),
+        console=console(stderr=True),
         transient=True,
         disable=not shows_bars(),
         redirect_stdout=sys.stdout.isatty(),

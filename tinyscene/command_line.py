@@ -24,11 +24,12 @@ from typing import Annotated
 
 import typer
 
-from . import __version__
+from . import __version__, standard_streams
 from .command_table import COMMANDS, GROUPS, Command
 from .runtime.errors import TinysceneError
 from .runtime.install_hint import install_hint
-from .runtime.terminal import set_quiet
+from .runtime.system_errors import about, cause_in_system, corrected, system_error
+from .runtime.terminal import echo, set_quiet
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code of the sub-command (0, or 1 for a failed verdict), 2 for an error, 130 when interrupted, 141 when
         the reader of the output is gone.
     """
+    standard_streams.prepare()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # allowed anywhere, since it changes how errors are printed and nothing else
     words = [word for word in words if word != "--debug"]
@@ -62,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         application = typer.main.get_command(_application(command))
         _shorten_help(application.params)
         result = application.main(args=words, prog_name="tinyscene", standalone_mode=False)
-        sys.stdout.flush()
+        with about("standard output"):
+            sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     except BrokenPipeError:
@@ -75,10 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         if not completing or debug:  # completion must not print into the line that is being typed
-            print(f"error: {_one_line(failure, command)}", file=sys.stderr)
+            echo(f"error: {_one_line(failure, command)}", err=True)
+        standard_streams.discard_pending()
         return USAGE_ERROR
     if result == INTERRUPTED:
-        print("interrupted", file=sys.stderr)
+        echo("interrupted", err=True)
+    standard_streams.discard_pending()
     return result if isinstance(result, int) else 0
 
 
@@ -122,8 +127,8 @@ def _typed() -> list[str]:
 
 
 def _reader_gone() -> int:
-    """Redirect standard output, so that Python's final flush of it cannot fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    """The exit code, after redirecting standard output so that Python's final flush of it cannot fail."""
+    standard_streams.discard_pending()
     return READER_GONE
 
 
@@ -179,7 +184,7 @@ def _not_called() -> None:
 
 def _print_version(given: bool) -> None:
     if given:
-        print(f"tinyscene {__version__}")
+        echo(f"tinyscene {__version__}")
         raise typer.Exit
 
 
@@ -195,7 +200,7 @@ def _global_options(
 def _one_line(failure: Exception, command: Command | None) -> str:
     """What happened and what to do next, in one line."""
     if isinstance(failure, TinysceneError):
-        return str(failure)
+        return str(corrected(failure))
     name = f"tinyscene {command.name}" if command else "tinyscene"
     if isinstance(failure, typer.TyperException):
         what = " ".join(failure.format_message().replace("Value error, ", "").split())
@@ -203,11 +208,15 @@ def _one_line(failure: Exception, command: Command | None) -> str:
     if isinstance(failure, ModuleNotFoundError) and failure.name and not _is_ours(failure.name):
         hint = install_hint(command.extra if command else "")
         return f"{name}: needs the Python package {failure.name}, which is not installed; next: {hint}"
-    if isinstance(failure, OSError) and failure.strerror:
-        where = name if failure.filename is None else failure.filename
-        return f"{where}: {failure.strerror}; next: {name} --debug shows where"
+    problem = cause_in_system(failure)
+    if problem is not None:
+        return str(system_error(name if problem.filename is None else _path(problem.filename), problem))
     what = " ".join(f"{type(failure).__name__}: {failure}".split())
     return f"{name}: unexpected {what}; next: run again with --debug and report it, this is a defect of tinyscene"
+
+
+def _path(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
 
 
 def _path_hint(command: Command | None) -> str:

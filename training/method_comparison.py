@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tinyscene.runtime.arrays import F64
 from tinyscene.runtime.files import write_json
+from tinyscene.runtime.markdown import cell
 
 from .distillation.soft_targets import SoftTargets
 from .errors import TrainingError
@@ -148,9 +149,9 @@ def as_markdown(rows: Sequence[Row]) -> str:
         seeds = ", ".join(f"{100 * a:.1f}" for a in row.accuracies)
         low, high = (100 * bound for bound in row.interval)
         gain = f"{100 * row.gain:+.1f} ({100 * row.gain_interval[0]:+.1f} to {100 * row.gain_interval[1]:+.1f})"
-        cell = gain if row.name != BASELINE else ""
-        name = f"{row.name}: {row.note}"
-        lines.append(f"| {name} | {100 * row.accuracy:.1f} ({low:.1f} to {high:.1f}) | {seeds} | {cell} |")
+        gain = gain if row.name != BASELINE else ""
+        name = cell(f"{row.name}: {row.note}")
+        lines.append(f"| {name} | {100 * row.accuracy:.1f} ({low:.1f} to {high:.1f}) | {seeds} | {gain} |")
     return "\n".join(lines)
 
 

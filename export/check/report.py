@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from tinyscene.runtime.cost import RULES, Cost, Verdict
 from tinyscene.runtime.markdown import cell
-from tinyscene.runtime.terminal import Column, print_table, say, wide
+from tinyscene.runtime.terminal import Column, print_table, printable, say, wide
 
 from .baseline import Comparison
 from .model_figures import value_text
@@ -93,7 +93,7 @@ def show(report: Report) -> None:
     say(console, f"rule {cost.rule}: {RULES[cost.rule]}")
     for line in report.lines:
         style = "green" if line.passed else "bold red"
-        console.print(line.sentence, style=style, highlight=False, soft_wrap=True)
+        say(console, line.sentence, style=style)
 
 
 def as_json(report: Report) -> str:
@@ -137,10 +137,11 @@ def as_junit(report: Report) -> str:
         "testsuite", name="tinyscene check", tests=str(len(report.lines)), failures=str(failures), errors="0"
     )
     for line in report.lines:
-        case = ElementTree.SubElement(suite, "testcase", classname=report.artefact, name=line.name)
+        names = {"classname": printable(report.artefact), "name": printable(line.name)}
+        case = ElementTree.SubElement(suite, "testcase", names)
         if not line.passed:
-            ElementTree.SubElement(case, "failure", message=line.sentence)
-        ElementTree.SubElement(case, "system-out").text = f"{line.sentence}; {report.cost.source}"
+            ElementTree.SubElement(case, "failure", message=printable(line.sentence))
+        ElementTree.SubElement(case, "system-out").text = printable(f"{line.sentence}; {report.cost.source}")
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -148,7 +149,7 @@ def as_junit(report: Report) -> str:
 def as_markdown(report: Report) -> str:
     """Verdicts and layers as Markdown tables, for a pull request."""
     cost = report.cost
-    lines = [f"### {cell(report.artefact)}", "", f"{cost.source}; rule `{cost.rule}`: {RULES[cost.rule]}", ""]
+    lines = [f"### {cell(report.artefact)}", "", f"{cell(cost.source)}; rule `{cost.rule}`: {RULES[cost.rule]}", ""]
     lines += ["| figure | measured | allowed | verdict |", "|---|---:|---:|---|"]
     for line in report.lines:
         word = "pass" if line.passed else "**FAIL**"
@@ -158,7 +159,7 @@ def as_markdown(report: Report) -> str:
     for row in cost.layers:
         shape = "x".join(map(str, row.output_shape))
         figures = f"{row.parameters:,} | {row.macs:,} | {row.n_bytes:,}"
-        lines.append(f"| {cell(row.name)} | {row.op} | {shape} | {figures} |")
+        lines.append(f"| {cell(row.name)} | {cell(row.op)} | {shape} | {figures} |")
     if cost.frame_bytes:
         lines.append(f"| (file structure) | | | | | {cost.frame_bytes:,} |")
     lines.append(f"| **total** | | | {cost.parameters:,} | {cost.macs:,} | {cost.n_bytes:,} |")

@@ -124,6 +124,7 @@ def check(
 def _write(report: Report, options: ReportOptions, recorded: list[str]) -> None:
     """Write the files, then print the report and the lines of recorded figures, or the JSON document alone."""
     from tinyscene.runtime.files import write_file
+    from tinyscene.runtime.terminal import echo, echo_document
 
     from ..check.report import as_json, as_junit, as_markdown, show
 
@@ -131,11 +132,11 @@ def _write(report: Report, options: ReportOptions, recorded: list[str]) -> None:
         if path is not None:
             write_file(path, text(report).encode())
     if options.as_json:
-        typer.echo(as_json(report), nl=False)
+        echo_document(as_json(report))
         return
     show(report)
     for line in recorded:
-        typer.echo(line)
+        echo(line)
 
 
 def _refuse_contradictions(figures: BaselineOptions) -> None:

@@ -19,7 +19,8 @@ from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.cost import graph_cost, verdicts
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.spec import DCASE_BUDGET, preset
-from tinyscene.runtime.terminal import is_quiet, steps
+from tinyscene.runtime.terminal import console as terminal_console
+from tinyscene.runtime.terminal import echo_document, say, steps, wide
 from tinyscene.training.data.caches import CLIPS
 from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.evaluation.metrics import Metrics, evaluate
@@ -89,7 +90,7 @@ def run_demo(settings: DemoSettings, *, as_json: bool = False) -> Verification:
     Raises:
         TinysceneError: a stage failed.
     """
-    console = Console(stderr=True, quiet=is_quiet())
+    console = terminal_console(stderr=True)
     started = time.perf_counter()
     recipe = load_recipe(settings.recipe)
     opened = None if settings.data is None else Tau22.open(settings.data)  # refused before any output
@@ -103,21 +104,21 @@ def run_demo(settings: DemoSettings, *, as_json: bool = False) -> Verification:
         record = _document(bundle, trained, verification, int8, settings)
         bundle.add_file("report.html", render(record))
     if as_json:
-        print(record.to_json(), end="")
+        echo_document(record.to_json())
         return verification
     print_verification(verification)
     table = _closing_table(bundle, trained, int8, verification)
     table.add_row("time", f"{(time.perf_counter() - started) / 60:.1f} min")
-    Console().print(table)
+    wide().print(table)
     return verification
 
 
 @contextmanager
 def _stage(console: Console, name: str) -> Iterator[None]:
     start = time.perf_counter()
-    console.print(f"[bold]{name}[/bold] ...", highlight=False)
+    say(console, f"{name} ...", style="bold")
     yield
-    console.print(f"  {name}: {time.perf_counter() - start:.1f} s", highlight=False)
+    say(console, f"  {name}: {time.perf_counter() - start:.1f} s")
 
 
 def _train(console: Console, opened: Tau22 | None, settings: DemoSettings, recipe: Recipe) -> Trained:
@@ -130,17 +131,17 @@ def _train(console: Console, opened: Tau22 | None, settings: DemoSettings, recip
             opened = Tau22.open(folder)
         dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
         counts = f"{len(dataset.train)} training, {len(dataset.validation)} validation, {len(dataset.test)} test"
-        console.print(f"  {folder}: {counts} clips, {len(dataset.labels)} scenes", highlight=False)
+        say(console, f"  {folder}: {counts} clips, {len(dataset.labels)} scenes")
     run = Run(dataset, out / "run", seed, resume=True)
     with _stage(console, "teachers"):
         targets, teachers = train_teachers(recipe, run)
-        console.print(f"  ensemble: {teachers.ensemble.accuracy:.1%}", highlight=False)
+        say(console, f"  ensemble: {teachers.ensemble.accuracy:.1%}")
     with _stage(console, "student"):
         student = train_student(recipe, run, soft_targets=targets)
-        console.print(f"  {recipe.network}, distilled: {student.metrics.accuracy:.1%}", highlight=False)
+        say(console, f"  {recipe.network}, distilled: {student.metrics.accuracy:.1%}")
     with _stage(console, "student without teachers"):
         without = train_student(recipe, run, name="no-teacher")
-        console.print(f"  {recipe.network}, labels alone: {without.metrics.accuracy:.1%}", highlight=False)
+        say(console, f"  {recipe.network}, labels alone: {without.metrics.accuracy:.1%}")
     with _stage(console, "quantisation-aware training"):
         source = LoadedModel(student.model, student.config, student.frontend, student.labels)
         log_mels = clip_log_mels(dataset.train.take(evenly(len(dataset.train), CALIBRATION_CLIPS)), student.frontend)

@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from tinyscene.runtime.cost import Verdict, verdicts
 from tinyscene.runtime.spec import DCASE_BUDGET, preset
-from tinyscene.runtime.terminal import is_quiet
+from tinyscene.runtime.terminal import console, say
 from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.distillation.features import FeatureLoss
 from tinyscene.training.distillation.soft_targets import SoftTargets
@@ -183,7 +182,7 @@ def _timed(settings: FitSettings, passes: Passes) -> FitSettings:
 
 @contextmanager
 def _stage(name: str, stages: list[Stage]) -> Iterator[None]:
-    Console(stderr=True, quiet=is_quiet()).print(f"{name} ...", highlight=False)
+    say(console(stderr=True), f"{name} ...")
     start = time.perf_counter()
     yield
     stages.append(Stage(name, time.perf_counter() - start))

@@ -16,6 +16,7 @@ import typer
 
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Overwrite, Quiet
+from tinyscene.runtime.terminal import echo, echo_document
 
 if TYPE_CHECKING:
     from tinyscene.runtime.bundle import Bundle
@@ -80,7 +81,10 @@ def export(
         metrics={"top1_agreement_with_float": agreement},
     )
     bundle = export_bundle(out, model, log_mels, provenance, overwrite=overwrite)
-    typer.echo(_as_json(bundle, len(log_mels), agreement) if as_json else _summary(bundle, provenance.data, agreement))
+    if as_json:
+        echo_document(_as_json(bundle, len(log_mels), agreement))
+    else:
+        echo(_summary(bundle, provenance.data, agreement))
 
 
 def _as_json(bundle: Bundle, clips: int, agreement: float) -> str:

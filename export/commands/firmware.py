@@ -186,13 +186,14 @@ def _build_network(model: _Model, build: _Build, run: bool) -> int:
     """Write the network alone; with ``run``, compare every activation. Returns the exit code."""
     from tinyscene.firmware_harness.commands.output import as_json, show, show_counts
     from tinyscene.firmware_harness.firmware_folder import deliver
+    from tinyscene.runtime.terminal import echo_document
 
     golden = model.golden() if run else None
     delivery = deliver(model.graph, golden, build.target, build.rounding, build.folder, build.mode)
     _convert_image(build)
     removed = model.bundle.constant_channels_removed if model.bundle is not None else None
     if build.as_json:
-        print(as_json(delivery, removed))
+        echo_document(as_json(delivery, removed))
     else:
         if build.tune:
             show_counts(model.graph, delivery.tuned)
@@ -205,7 +206,7 @@ def _build_application(model: _Model, build: _Build, hop: float | None, recordin
     from tinyscene.firmware_harness.application import Application
     from tinyscene.firmware_harness.commands.application_output import as_json, report
     from tinyscene.firmware_harness.commands.output import show_counts
-    from tinyscene.runtime.terminal import bar, waiting
+    from tinyscene.runtime.terminal import bar, echo, echo_document, waiting
 
     if model.bundle is None:
         raise ExportError(
@@ -220,10 +221,11 @@ def _build_application(model: _Model, build: _Build, hop: float | None, recordin
         show_counts(model.graph, application.tuned)
     application.write(build.folder)
     results = [application.classify(recording) for recording in bar(recordings, f"classifying on {build.target.name}")]
-    lines = (
-        [as_json(application, build.folder, results)] if build.as_json else report(application, build.folder, results)
-    )
-    print("\n".join(lines))
+    if build.as_json:
+        echo_document(as_json(application, build.folder, results))
+    else:
+        for line in report(application, build.folder, results):
+            echo(line)
     _convert_image(build)
     return 0 if all(result.matches for result in results) else 1
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from tinyscene.runtime.options import AsJson, Overwrite
+from tinyscene.runtime.terminal import echo, echo_document
 
 
 def import_checkpoint(
@@ -46,9 +47,9 @@ def import_checkpoint(
     c, parameters = loaded.config, parameter_count(loaded.model)
     if as_json:
         record = {"path": str(target), "model": c.model_dump(mode="json"), "parameters": parameters}
-        typer.echo(json.dumps({**record, "frontend": loaded.frontend.name, "labels": loaded.labels}, indent=1))
+        echo_document(json.dumps({**record, "frontend": loaded.frontend.name, "labels": loaded.labels}, indent=1))
         return
-    typer.echo(
+    echo(
         f"{target}: CP-Mobile base {c.base_channels}, multiplier {c.channels_multiplier:g}, expansion "
         f"{c.expansion_rate:g}, {'with' if c.grn else 'without'} GRN, {parameters:,} parameters, "
         f"front end {loaded.frontend.name}, {len(loaded.labels)} labels"

@@ -15,7 +15,7 @@ from tinyscene.firmware_harness.build.targets import TARGETS, target_named
 from tinyscene.firmware_harness.commands.options import ShippedCalls
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Quiet, in_a_folder, one_of
-from tinyscene.runtime.terminal import waiting
+from tinyscene.runtime.terminal import echo, echo_document, waiting
 
 from ..errors import ExportError
 
@@ -73,10 +73,10 @@ def inspect(
 
         write_file(svg, to_svg(inspection).encode())
     if as_json:
-        typer.echo(inspection.to_json(), nl=False)
+        echo_document(inspection.to_json())
         return
     from ..inspect.table import print_inspection
 
     print_inspection(inspection, wide=wide)
     if svg is not None and not quiet:
-        typer.echo(f"picture     {svg}")
+        echo(f"picture     {svg}")

@@ -38,7 +38,7 @@ def npu(
 
     Exit code 1 when fewer ops than --min-npu-share run on an NPU.
     """
-    from tinyscene.runtime.terminal import steps
+    from tinyscene.runtime.terminal import echo_document, steps
 
     vela_path()
     npus = list(NPUS.values()) if targets == "all" else [npu_named(name) for name in targets.split(",")]
@@ -49,7 +49,7 @@ def npu(
             step(each.name)
             rows.append(estimate(content, each))
     if as_json:
-        typer.echo(json.dumps([row.to_json() for row in rows], indent=1))
+        echo_document(json.dumps([row.to_json() for row in rows], indent=1))
     else:
         print_estimates(model.name, Estimates(tuple(rows)))
     if any(100 * row.npu_share < min_npu_share for row in rows):

@@ -25,7 +25,7 @@ def quality(
 ) -> None:
     """Measure the quantisation error of every activation, and rank them by their effect on the scores."""
     from tinyscene.runtime.bundle import read_bundle
-    from tinyscene.runtime.terminal import steps
+    from tinyscene.runtime.terminal import echo_document, steps
 
     from ..quantise.calibration import calibration_log_mels
     from ..quantise.quality import rank_layers
@@ -36,6 +36,6 @@ def quality(
     with steps("restoring", len(list(opened.graph.activations()))) as step:
         ranking = rank_layers(opened.graph, log_mels, lambda done, total: step(f"{done} of {total}"))
     if as_json:
-        typer.echo(json.dumps({**asdict(ranking), "advice": ranking.advice()}, indent=1))
+        echo_document(json.dumps({**asdict(ranking), "advice": ranking.advice()}, indent=1))
     else:
         print_ranking(opened.graph.name, ranking, rows)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from tinyscene.runtime.options import AsJson, Quiet
+from tinyscene.runtime.terminal import echo, echo_document
 from tinyscene.training.commands.options import Subset, named_recipes
 
 
@@ -48,7 +49,7 @@ def dry_run(
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as folder:
         result = run_stages(settings, Path(folder), subset=subset)
     if as_json:
-        typer.echo(json.dumps(result.to_json(), indent=1))
+        echo_document(json.dumps(result.to_json(), indent=1))
         return
     for line in dry_run_lines(result):
-        typer.echo(line)
+        echo(line)

@@ -16,6 +16,7 @@ import typer
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
+from tinyscene.runtime.terminal import echo_document
 
 if TYPE_CHECKING:
     from tinyscene.runtime.arrays import I8
@@ -96,7 +97,7 @@ def verify(
         document = documented(subject, result, estimates, names, command)
         _write_forms(document, files)
         if as_json:
-            typer.echo(document.to_json(), nl=False)
+            echo_document(document.to_json())
     if not as_json:
         print_verification(result, all_columns=all_columns)
         if estimates.rows or estimates.left_out:

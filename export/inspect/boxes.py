@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .records import Inspection, NodeRow, Shape, TensorRow, printable, short_name
+from tinyscene.runtime.terminal import printable
+
+from .records import Inspection, NodeRow, Shape, TensorRow, short_name
 
 Kind = Literal["conv", "depthwise", "linear", "sum", "product", "mean", "table", "norm", "shape", "end", "other"]
 

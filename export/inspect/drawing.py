@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from tinyscene.runtime.terminal import printable
+
 from ..errors import ExportError
 from .boxes import KINDS, Box, Kind, boxes_of, edges_of
 from .columns import BOX_WIDTH
 from .layout import Frame, Layout, Placed, Route, lay_out
-from .records import Inspection, printable, shape_text
+from .records import Inspection, shape_text
 
 MARGIN, RADIUS, STRIPE = 26, 5, 6
 TITLE_HEIGHT, LEGEND_ROW = 58, 20

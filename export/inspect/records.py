@@ -1,7 +1,8 @@
 """What ``tinyscene inspect`` reads from a model: one frozen record, which the table, the picture and the JSON show.
 
 Field names are the keys of the JSON document, which ``docs/inspect.md`` lists. A value that the model does not have, or
-that no rule counts, is None: nothing is estimated. Names come from files; :func:`printable` makes them safe to show.
+that no rule counts, is None: nothing is estimated. Names are as in the file:
+table and picture escape them (:func:`tinyscene.runtime.terminal.printable`).
 """
 
 from __future__ import annotations
@@ -206,11 +207,6 @@ def weight_scales(scales: Iterable[float]) -> WeightScales | None:
     if not values or not all(map(math.isfinite, values)):
         return None
     return WeightScales(len(values), min(values), max(values))
-
-
-def printable(text: str) -> str:
-    """Text from a file for a terminal or a picture: control, direction and unassigned characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def short_name(name: str) -> str:

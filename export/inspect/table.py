@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console
 
 from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
-from tinyscene.runtime.terminal import PIPED_WIDTH
+from tinyscene.runtime.terminal import PIPED_WIDTH, printable, say
+from tinyscene.runtime.terminal import console as new_console
 
-from .records import Inspection, NodeRow, TensorRow, printable, shape_text, short_name
+from .records import Inspection, NodeRow, TensorRow, shape_text, short_name
 
 LEAST_NAME = 14  # characters of a node's name that must be visible before columns are left out
 MOST_REASONS = 5  # why nodes are not counted
@@ -39,23 +39,23 @@ class Column:
 
 def print_inspection(model: Inspection, *, wide: bool = False) -> None:
     """Print the table and what belongs to it to standard output."""
-    console = Console(markup=False, highlight=False)
+    console = new_console()
     width = console.width if console.is_terminal else PIPED_WIDTH
     columns, left_out = (_columns(model, wide=True), []) if wide else fitted(_columns(model, wide=False), width)
-    console.print(f"{printable(model.model)}: {model.source}", soft_wrap=True)
+    say(console, f"{model.model}: {model.source}")
     if model.nodes:
-        console.print(_line(columns, [column.heading for column in columns]), style="bold", soft_wrap=True)
-        console.print("\N{BOX DRAWINGS LIGHT HORIZONTAL}" * sum(column.width + 1 for column in columns), soft_wrap=True)
+        say(console, _line(columns, [column.heading for column in columns]), style="bold")
+        say(console, "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * sum(column.width + 1 for column in columns))
         for cells in zip(*(column.cells for column in columns), strict=True):
-            console.print(_line(columns, cells), soft_wrap=True)
-        console.print()
+            say(console, _line(columns, cells))
+        say(console, "")
     lines = summary(model)
     if left_out:
         lines.append(("not shown", f"{', '.join(left_out)} (--wide shows every column)"))
     for label, text in lines:
         indented = textwrap.wrap(text, max(width - 12, 30), break_long_words=False) or [""]
         for at, line in enumerate(indented):
-            console.print(f"{'' if at else label:<11} {line}", soft_wrap=True)
+            say(console, f"{'' if at else label:<11} {line}")
 
 
 def _line(columns: list[Column], cells: Sequence[str]) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 
-from tinyscene.training.page.svg import CHARACTER_WIDTH, Panel, frame, line, rect, svg, text, ticks
+from tinyscene.training.page.svg import CHARACTER_WIDTH, Panel, escaped, frame, line, rect, svg, text, ticks
 
 from .firmware_cost import Profile
 from .records import AccuracyRow, LayerRow, Memory
@@ -76,7 +75,7 @@ def _sqnr_dots(panel: Panel, rows: Sequence[LayerRow]) -> list[str]:
         if r.quality:
             x, y = panel.x(r.step + 0.5), panel.y(r.quality.sqnr_db)
             parts.append(line(x, panel.bottom, x, y, f"stem op-{r.op}"))
-            hint = escape(f"{r.step} {r.name}: {r.quality.sqnr_db:.1f} dB")
+            hint = escaped(f"{r.step} {r.name}: {r.quality.sqnr_db:.1f} dB")
             parts.append(f'<circle class="op-{r.op}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{hint}</title></circle>')
     return parts or [text(panel.left + 8, panel.y(panel.y_top / 2), "not measured", "quiet")]
 
@@ -223,7 +222,7 @@ def mark(model: int, x: float, y: float, hint: str = "") -> str:
         "M-5,-2H-2V-5H2V-2H5V2H2V5H-2V2H-5z",  # cross
     )
     n = model % MARKS
-    title = f"<title>{escape(hint)}</title>" if hint else ""
+    title = f"<title>{escaped(hint)}</title>" if hint else ""
     return f'<path class="mark mark-{n}" transform="translate({x:.1f} {y:.1f})" d="{shapes[n]}">{title}</path>'
 
 

@@ -23,7 +23,7 @@ WORDS = {"pass": "pass", "warn": "warning", "skip": "skipped", "fail": "**FAIL**
 
 def as_markdown(document: Document) -> str:
     """The summary, ending in a line feed."""
-    lines = [f"### {cell(document.title)}: {document.headline.text}", ""]
+    lines = [f"### {cell(document.title)}: {cell(document.headline.text)}", ""]
     lines += [f"- {WORDS[line.state]}: {cell(line.text)}" for line in document.lines]
     for section in (_matrix(document), _remarks(document), _firmware(document), _npus(document)):
         rows = list(section)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyscene.runtime.system_errors import mentioned_in, system_error
+
 from ..errors import ExportError
 
 
@@ -44,6 +46,7 @@ def run_program(
 
     Raises:
         ExportError: it failed, or ran longer than ``timeout_seconds``.
+        RuntimeFailure: it failed because the disk is full, or for another reason of the machine.
     """
     try:
         done = subprocess.run(
@@ -52,6 +55,9 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise ExportError(failure.where, f"ran longer than {timeout_seconds} s") from None
     if done.returncode:
+        shortage = mentioned_in(done.stderr, done.returncode)
+        if shortage is not None:
+            raise system_error(failure.where, shortage)
         fault, got = failure.fault, last_line(done.stderr or done.stdout)
         if done.returncode < 0:
             fault, got = f"died with {signal_name(-done.returncode)}", f"last output: {got}"

@@ -8,6 +8,7 @@ other fields is refused.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -146,4 +147,6 @@ def _write_job(folder: Path, job: JobInput) -> None:
     if job.graph is not None:
         write_graph(folder, job.graph)
     if job.inputs is not None:
-        np.save(folder / INPUTS, job.inputs)
+        array = io.BytesIO()
+        np.save(array, job.inputs)  # to a file, NumPy reports a full disk without its reason
+        (folder / INPUTS).write_bytes(array.getbuffer())

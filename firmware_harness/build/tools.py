@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
 
+from tinyscene.runtime.system_errors import mentioned_in, system_error
+
 from ..errors import FirmwareError
 from .targets import Emulator, Target
 
@@ -32,7 +34,12 @@ def installed(name: str, package: str, where: str) -> str:
 
 
 def run_tool(command: Sequence[str], target: Target) -> str:
-    """Run one of the target's tools and return its standard output; raise FirmwareError with its first error."""
+    """Run one of the target's tools and return its standard output.
+
+    Raises:
+        FirmwareError: it failed; the message has its first error.
+        RuntimeFailure: it failed because the disk is full, or for another reason of the machine.
+    """
     try:
         done = subprocess.run(
             [installed(command[0], target.toolchain.package, f"building for {target.name}"), *command[1:]],
@@ -46,6 +53,9 @@ def run_tool(command: Sequence[str], target: Target) -> str:
             f"building for {target.name}", f"{command[0]} ran longer than {COMPILE_TIMEOUT_SECONDS} s"
         ) from None
     if done.returncode != 0:
+        shortage = mentioned_in(done.stderr, done.returncode)
+        if shortage is not None:
+            raise system_error(f"building for {target.name}, {command[0]}", shortage)
         lines = [line for line in done.stderr.splitlines() if ERROR_LINE.search(line)]
         raise FirmwareError(
             f"building for {target.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinyscene.runtime.options import AsJson
+from tinyscene.runtime.terminal import echo, echo_document
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -13,4 +14,8 @@ def doctor(as_json: AsJson = False) -> None:
     from ..doctor import findings, lines
 
     results = findings()
-    print(json.dumps(record(results), indent=1) if as_json else "\n".join(lines(results)))
+    if as_json:
+        echo_document(json.dumps(record(results), indent=1))
+    else:
+        for line in lines(results):
+            echo(line)

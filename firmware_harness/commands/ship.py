@@ -16,7 +16,7 @@ import typer
 from tinyscene import __version__
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, BundleFolder, Quiet, one_of
-from tinyscene.runtime.terminal import waiting
+from tinyscene.runtime.terminal import echo, echo_document, waiting
 
 from ..errors import FirmwareError
 from .options import Hop, RoundingRule, ShippedCalls, TargetName
@@ -78,9 +78,10 @@ def export(
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
     if as_json:
         bounds = {} if measured is None else {"stack_bound_bytes": measured.stack_bound_bytes}
-        print(json.dumps({"folder": str(folder), "format": form, "kernels": contents.cpu, **sizes, **bounds}, indent=1))
+        record = {"folder": str(folder), "format": form, "kernels": contents.cpu, **sizes, **bounds}
+        echo_document(json.dumps(record, indent=1))
         return
-    print(
+    echo(
         f"{folder}: {form}, kernels {contents.cpu}, constants {product.constant_bytes:,} B, "
         f"arena {product.arena_bytes:,} B, state {product.state_bytes:,} B; next: read its README.md"
     )
@@ -104,9 +105,7 @@ def serial(
     with tempfile.TemporaryDirectory(prefix="tinyscene-serial-") as folder:
         image = build_serial(product, machine, Path(folder))
         with SerialBoard(image, machine) as board:
-            print(
-                f"{board.path}: {machine.title}, {product.graph.name}; a microsecond is 1,000 instructions", flush=True
-            )
+            echo(f"{board.path}: {machine.title}, {product.graph.name}; a microsecond is 1,000 instructions")
             code = board.wait()
     raise FirmwareError(f"emulating {machine.name}", f"the board stopped with code {code}")
 
@@ -132,18 +131,18 @@ def flash(
     refuse_unless_inside(parts, chip)
     if not as_json:
         for part in parts:
-            print(f"{part.address:#010x}-{part.end - 1:#010x}  {len(part.data):,} B")
+            echo(f"{part.address:#010x}-{part.end - 1:#010x}  {len(part.data):,} B")
     written = None
     if not dry_run:
         with waiting(f"writing to {chip}"):
             written = write_flash(parts, chip, probe)
     if as_json:
         ranges = [{"address": part.address, "bytes": len(part.data)} for part in parts]
-        print(json.dumps({"chip": chip, "parts": ranges, "written_through": written}, indent=1))
+        echo_document(json.dumps({"chip": chip, "parts": ranges, "written_through": written}, indent=1))
     elif written is None:
-        print(f"dry run: nothing was written to {chip}")
+        echo(f"dry run: nothing was written to {chip}")
     else:
-        print(f"written, read back and started: {chip}, {written}")
+        echo(f"written, read back and started: {chip}, {written}")
 
 
 def _read_bundle(path: Path) -> Bundle:

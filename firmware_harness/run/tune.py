@@ -25,6 +25,7 @@ from tinyscene.runtime.files import write_file
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.json_files import read_json
 from tinyscene.runtime.records import Range, read_record
+from tinyscene.runtime.terminal import notes
 
 from ..build.targets import Target
 from ..build.tools import compiler_version
@@ -220,7 +221,10 @@ class _Counts:
         self._counts[self._key(layer)] = instructions
 
     def save(self) -> None:
-        write_file(self._path, json.dumps(self._counts, indent=0, sort_keys=True).encode())
+        try:
+            write_file(self._path, json.dumps(self._counts, indent=0, sort_keys=True).encode())
+        except RuntimeFailure as problem:  # the counts of this run are complete all the same
+            notes("instruction counts", [f"not kept for the next run: {problem}"])
 
     def _key(self, layer: Layer) -> str:
         shape = f"{layer.kernel} {layer.scratch_bytes} {sorted(_shape(layer.fields).items())}"

@@ -81,8 +81,8 @@ def test_a_known_failure_is_its_own_line(monkeypatch, capsys):
     ("failure", "expected"),
     [
         (ModuleNotFoundError("No module named 'torch'", name="torch"), "needs the Python package torch"),
-        (FileNotFoundError(2, "No such file or directory", "a.wav"), "a.wav: No such file or directory"),
-        (OSError(28, "No space left on device"), "tinyscene run: No space left on device"),
+        (FileNotFoundError(2, "No such file or directory", "a.wav"), "a.wav: no such file or folder; next: check"),
+        (OSError(28, "No space left on device"), "tinyscene run: no space left on the disk; next: free some space"),
         (ZeroDivisionError("division\nby zero"), "unexpected ZeroDivisionError: division by zero; next:"),
         (ModuleNotFoundError("No module named 'tinyscene.x'", name="tinyscene.x"), "defect of tinyscene"),
     ],

@@ -243,7 +243,7 @@ def test_a_failure_while_writing_leaves_the_former_bundle(copy, monkeypatch):
 
     before = {p.name: p.read_bytes() for p in copy.iterdir()}
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(RuntimeFailure, match="copy: cannot be written; got No space"):
+    with pytest.raises(RuntimeFailure, match="copy: cannot be written; got no space"):
         write_bundle(copy, _content(8), PROVENANCE, overwrite=True)
     monkeypatch.undo()
     assert {p.name: p.read_bytes() for p in copy.iterdir()} == before

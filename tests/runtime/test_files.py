@@ -110,7 +110,7 @@ def test_a_folder_is_replaced_with_and_without_exchange(
 def test_another_error_of_the_exchange_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bundle").mkdir()
     _without_exchange(monkeypatch, errno.EACCES)
-    with pytest.raises(RuntimeFailure, match="bundle: cannot be written; got Permission denied"):
+    with pytest.raises(RuntimeFailure, match="bundle: cannot be written; got permission denied"):
         _replace(tmp_path / "bundle", "one")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
@@ -128,7 +128,7 @@ def test_the_former_folder_returns_when_the_second_rename_fails(
         rename(source, target)
 
     monkeypatch.setattr(files.os, "rename", failing)
-    with pytest.raises(RuntimeFailure, match="bundle: cannot be written; got No space left on device"):
+    with pytest.raises(RuntimeFailure, match="bundle: cannot be written; got no space left on the disk"):
         _replace(tmp_path / "bundle", "two")
     assert _content(tmp_path / "bundle") == {"one": "one"}
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
@@ -172,7 +172,7 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_failure_of_the_path(
     tmp_path: Path, kind: Callable[[Path], AbstractContextManager[Path]]
 ) -> None:
-    with pytest.raises(RuntimeFailure, match="out: cannot be written; got No space left on device"):
+    with pytest.raises(RuntimeFailure, match="out: cannot be written; got no space left on the disk"):
         _fail(kind, tmp_path / "out", OSError(errno.ENOSPC, "No space left on device"))
     assert list(tmp_path.iterdir()) == []
 
@@ -185,7 +185,7 @@ def test_an_error_about_another_file_passes_through(tmp_path: Path) -> None:
 
 def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RuntimeFailure, match="x: cannot be written; got File exists"):
+    with pytest.raises(RuntimeFailure, match="x: cannot be written; got a part of the path is not a folder"):
         write_file(tmp_path / "file" / "x", b"")
 
 

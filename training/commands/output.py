@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from tinyscene.runtime import terminal
 
 from ..data.faults import by_kind
 from ..fit.processes import is_first
@@ -38,12 +38,18 @@ class PartSize:
 def echo(text: str, *, err: bool = False) -> None:
     """Print a line, in the first of several training processes only."""
     if is_first():
-        typer.echo(text, err=err)
+        terminal.echo(text, err=err)
 
 
 def echo_json(record: object) -> None:
     """Print a JSON document, in the first of several training processes only."""
-    echo(json.dumps(record, indent=1))
+    echo_document(json.dumps(record, indent=1))
+
+
+def echo_document(text: str) -> None:
+    """Print JSON or Markdown, in the first of several training processes only."""
+    if is_first():
+        terminal.echo_document(text)
 
 
 def part_sizes(inspection: Inspection) -> dict[str, PartSize]:

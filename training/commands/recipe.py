@@ -15,6 +15,7 @@ from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Overwrite, Quiet, in_a_folder
 
 from .options import named_recipes
+from .output import echo, echo_json
 
 if TYPE_CHECKING:
     from ..models.config import ModelConfig
@@ -50,7 +51,6 @@ def fit(
     Counts are exact, by the rule dcase with BatchNorm folded, as in 'check'. Of all networks that fill the budget, the
     most similar in multiplier, expansion and strides comes first; --out writes a recipe with it.
     """
-    import json
 
     from tinyscene.runtime.cost import RULES, parse_count, parse_size
     from tinyscene.runtime.spec import Budget, preset
@@ -76,15 +76,15 @@ def fit(
         record = {"like": like, "frontend": frontend.name, "classes": classes}
         record |= {"max_bytes": budget.max_bytes, "max_macs": budget.max_macs}
         record |= {"rule": "dcase", "rule_text": RULES["dcase"]}
-        typer.echo(json.dumps({**record, "candidates": [_record(each) for each in candidates]}, indent=1))
+        echo_json({**record, "candidates": [_record(each) for each in candidates]})
         return
     shape = f"{frontend.n_mels}x{frontend.n_frames}, {classes} classes"
-    typer.echo(f"like {like} ({_shape(sizes)}), front end {frontend.name}, {shape}")
+    echo(f"like {like} ({_shape(sizes)}), front end {frontend.name}, {shape}")
     for line in _table(candidates, budget.max_bytes, budget.max_macs):
-        typer.echo(line)
-    typer.echo(f"int8 with BatchNorm folded, rule dcase: {RULES['dcase']}")
+        echo(line)
+    echo(f"int8 with BatchNorm folded, rule dcase: {RULES['dcase']}")
     if out is not None:
-        typer.echo(f"{out}: recipe '{like}' with the first network")
+        echo(f"{out}: recipe '{like}' with the first network")
 
 
 def _require_new_recipe(out: Path, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Quiet
 
 from .options import Log, RunOptions, Seed, open_run
-from .output import device_lines, echo, echo_json, student_lines, teacher_lines
+from .output import device_lines, echo, echo_document, echo_json, student_lines, teacher_lines
 
 
 @grouped
@@ -64,7 +64,7 @@ def train_compare(
     if as_json:
         echo_json([asdict(row) for row in rows])
     else:
-        echo(as_markdown(rows))
+        echo_document(as_markdown(rows))
 
 
 @grouped

@@ -9,18 +9,18 @@ whatever :mod:`tinyscene.runtime.audio` refuses.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
-
-import soundfile
 
 from tinyscene.runtime.audio import AudioReader, fit_to_clip
 from tinyscene.runtime.containers import AUDIO_SUFFIXES, is_recording_name
 from tinyscene.runtime.files import new_folder
 from tinyscene.runtime.limits import is_one_clip
-from tinyscene.runtime.terminal import bar
+from tinyscene.runtime.terminal import bar, printable
 
 from ..errors import TrainingError
 from .write_tables import ClipCounts, Row, write_tables
+from .write_wav import write_wav
 
 RATE_HZ = 44_100
 TEST_SHARE = 0.25
@@ -53,6 +53,9 @@ def _recordings(folder: Path) -> dict[str, list[Path]]:
             got=", ".join(scenes) or "none",
         )
     for scene, paths in scenes.items():
+        if printable(scene) != scene:
+            step = "rename the folder: the scene becomes a part of file names and tables"
+            raise TrainingError(str(folder / scene), "control characters in the name of a scene", next_step=step)
         if len(paths) < 2:
             step = "record the scene in another place: one recording is for training, the other for the test"
             raise TrainingError(str(folder / scene), "too few recordings", expected="2", got=len(paths), next_step=step)
@@ -61,7 +64,7 @@ def _recordings(folder: Path) -> dict[str, list[Path]]:
 
 def _assigned(paths: list[Path]) -> list[tuple[Path, bool]]:
     """Each recording, and whether it is for the test; this depends on names only, not on the order of files."""
-    order = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    order = sorted(paths, key=lambda path: hashlib.sha256(os.fsencode(path.name)).digest())
     test = set(order[: max(1, round(TEST_SHARE * len(order)))])
     return [(path, path in test) for path in paths]
 
@@ -73,7 +76,7 @@ def _cut(path: Path, scene: str, number: int, out: Path) -> list[Row]:
             if len(block) < RATE_HZ and (sub or not is_one_clip(len(block), RATE_HZ)):
                 break
             name = f"audio/{scene}-{CITY}-{number}-{number}-{sub}-a.wav"
-            soundfile.write(out / name, fit_to_clip(block, RATE_HZ), RATE_HZ, subtype="PCM_16")
+            write_wav(out / name, fit_to_clip(block, RATE_HZ), RATE_HZ, "PCM_16")
             rows.append((name, scene, f"{CITY}-{number}", "a"))
         if not rows:
             raise TrainingError(

@@ -27,6 +27,7 @@ from tinyscene.runtime.arrays import I16
 from tinyscene.runtime.audio import AudioReader, fit_to_clip, read_audio, to_int16
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.limits import is_one_clip
+from tinyscene.runtime.system_errors import about
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
@@ -120,7 +121,8 @@ def read_clip(path: Path, sample_rate_hz: int) -> I16:
 def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, progress: bool) -> None:
     """Write the cache block by block, except the blocks that an interrupted call completed."""
     part, journal = path.with_suffix(".part"), _checksums(path)
-    clips, done = _continued(part, journal, (len(records), int(rate * CLIP_SECONDS)))
+    with about(path):
+        clips, done = _continued(part, journal, (len(records), int(rate * CLIP_SECONDS)))
 
     def decode(index: int) -> None:
         clips[index] = read_clip(folder / records[index].filename, rate)
@@ -129,23 +131,35 @@ def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, prog
     with ThreadPoolExecutor(os.cpu_count()) as pool, open(journal, "a") as log:
         for block in bar(blocks[done:], "decoding clips", shown=progress):
             list(pool.map(decode, block))
-            clips.flush()
-            print(_checksum(clips, block), file=log, flush=True)
+            with about(path):
+                clips.flush()
+                print(_checksum(clips, block), file=log, flush=True)
     os.replace(part, path)
 
 
 def _continued(part: Path, journal: Path, shape: tuple[int, int]) -> tuple[np.memmap[Any, np.dtype[np.int16]], int]:
     """The array to write, and the number of its blocks that are complete."""
-    if part.is_file() and journal.is_file():
-        clips = np.lib.format.open_memmap(part, mode="r+")
-        checksums = journal.read_text().splitlines()
-        pairs = zip(checksums, _blocks(len(clips)), strict=False)
-        done = next((i for i, (crc, block) in enumerate(pairs) if crc != _checksum(clips, block)), len(checksums))
+    unfinished = _unfinished(part, shape)
+    if unfinished is not None and journal.is_file():
+        checksums = journal.read_text(errors="replace").splitlines()
+        pairs = list(zip(checksums, _blocks(shape[0]), strict=False))
+        done = next((i for i, (crc, block) in enumerate(pairs) if crc != _checksum(unfinished, block)), len(pairs))
         journal.write_text("".join(f"{line}\n" for line in checksums[:done]))
-        return clips, done
+        return unfinished, done
     clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.int16, shape=shape)
+    with open(part, "r+b") as file:  # a disk that fills up later would end the process with a signal
+        os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
     journal.write_text("")  # last: a part without a journal is started again
     return clips, 0
+
+
+def _unfinished(part: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.int16]] | None:
+    """The array that an interrupted call left; None if there is none, or if its file is not whole."""
+    try:
+        clips = np.lib.format.open_memmap(part, mode="r+")
+    except (OSError, ValueError):
+        return None
+    return clips if clips.shape == shape and clips.dtype == np.int16 else None
 
 
 def _refuse_small_disk(path: Path, shape: tuple[int, int]) -> None:
@@ -166,8 +180,8 @@ def _checked(path: Path, shape: tuple[int, int], progress: bool) -> I16:
     damaged = TrainingError(str(path), "the decoded clips are damaged", next_step="remove this file to decode again")
     try:
         clips: I16 = np.load(path, mmap_mode="r")
-        checksums = _checksums(path).read_text().splitlines()
-    except (OSError, ValueError) as error:
+        checksums = _checksums(path).read_text(errors="replace").splitlines()
+    except (FileNotFoundError, ValueError) as error:
         raise damaged from error
     blocks = _blocks(shape[0])
     if clips.shape != shape or clips.dtype != np.int16 or len(checksums) != len(blocks):

@@ -7,7 +7,6 @@ Source: Hinton et al., "Distilling the knowledge in a neural network" (2015); we
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from tinyscene.runtime.arrays import F32, F64
 from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
+from tinyscene.runtime.system_errors import reason
 
 from ..errors import TrainingError
 from ..recipe import Distillation
@@ -88,12 +88,23 @@ def save_logits(path: Path, targets: SoftTargets, teacher: str) -> None:
 
 def load_logits(path: Path, teacher: str, views: Views | None = None) -> SoftTargets:
     """Read a file of :func:`save_logits`; raises TrainingError if it is damaged, of another teacher or other views."""
+    step = "remove this file to compute them again"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             names, logits = archive["names"], archive["logits"]
             stored = {"teacher or front end": str(archive["teacher"]), "views": str(archive["views"])}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise TrainingError(str(path), "no readable teacher logits", got=error, next_step="remove this file") from error
+    except OSError as error:
+        raise TrainingError(str(path), "cannot be read", got=reason(error).what, next_step=step) from error
+    except Exception as error:  # NumPy and zipfile raise many types on damaged bytes
+        raise TrainingError(str(path), "no readable teacher logits", got=error, next_step=step) from error
+    if names.dtype.kind != "U" or logits.dtype != np.float32 or not np.isfinite(logits).all():
+        got = f"{names.dtype} and {logits.dtype}"
+        raise TrainingError(
+            str(path), "no teacher logits", expected="names and finite float32", got=got, next_step=step
+        )
+    if names.ndim != 1 or logits.ndim != (2 if views is None else 3) or len(names) != len(logits):
+        got = f"{names.shape} and {logits.shape}"
+        raise TrainingError(str(path), "logits do not fit their clips", got=got, next_step=step)
     clips = tuple(str(n) for n in names)
     expected = {"teacher or front end": teacher, "views": "" if views is None else views.digest(clips)}
     for what in expected:
@@ -103,6 +114,6 @@ def load_logits(path: Path, teacher: str, views: Views | None = None) -> SoftTar
                 f"logits of another {what}" if what != "views" else "logits of other views",
                 expected=expected[what][:12] or "unaugmented clips",
                 got=stored[what][:12] or "unaugmented clips",
-                next_step="remove this file to compute them again",
+                next_step=step,
             )
-    return SoftTargets(clips, logits.astype(np.float32), views)
+    return SoftTargets(clips, logits, views)

@@ -8,11 +8,9 @@ a run of other settings, data or seed, and logits that are not finite.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tinyscene.runtime.arrays import F32, I16, INT16_FULL_SCALE
-from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
+from tinyscene.runtime.system_errors import about
 from tinyscene.runtime.terminal import shows_bars
 
 from ..data.tau22 import Rows
@@ -40,14 +38,12 @@ from ..run import Run
 from ..transforms.log_mel import TorchLogMel
 from ..transforms.views import View
 from .batches import Batch, EpochShuffle, Loaders, loaders_of
+from .last_checkpoint import CHECKPOINT, RUN, LastCheckpoint, read_run, write_run
 from .loggers import open_loggers
 from .module import Objective, SceneModule
 from .processes import is_first, per_node, world_size
 from .throughput import Throughput
 from .weight_average import WeightAverage, refresh_batch_norm
-
-CHECKPOINT = "last.ckpt"
-RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,7 @@ def fit(
     Raises:
         TrainingError: the folder holds another run, a clip has no soft targets, or training diverged.
     """
-    resume_from = _prepare_folder(RunIdentity.of(network.frontend, settings, run, soft_targets, features), run)
+    checkpoint = _prepare_folder(RunIdentity.of(network.frontend, settings, run, soft_targets, features), run)
     torch.manual_seed(run.seed)
     model = network.model
     _set_memory_format(model, torch.channels_last)  # up to twice as fast on CPUs, and on GPUs with tensor cores
@@ -130,7 +126,8 @@ def fit(
     module.steps_per_epoch = len(loaders.train)
     keeper = _Keeper(run.folder, settings, validated=loaders.validation is not None)
     throughput = Throughput()
-    _run_epochs(module, loaders, run, [*callbacks, throughput, keeper], resume_from)
+    with about(run.folder):
+        _run_epochs(module, loaders, run, [*callbacks, throughput, keeper], checkpoint)
     keeper.restore(model, lambda: _log_mels(network.frontend, loaders.train, module.device))
     _set_memory_format(model, torch.contiguous_format)
     model.eval()
@@ -200,8 +197,7 @@ class _Keeper(Checkpoint):
         if trainer.current_epoch >= self.average_from:
             self.average.add(pl_module.model.state_dict())
         path = self.folder / CHECKPOINT
-        with atomic_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
-            trainer.save_checkpoint(temporary)  # all processes call it, the first one writes
+        trainer.save_checkpoint(path)  # all processes call it, the first one writes
 
     def state_dict(self) -> dict[str, Any]:
         average = {"members": self.average.members, "sums": self.average.sums}
@@ -225,18 +221,18 @@ def _log_mels(frontend: FrontendSpec, batches: DataLoader[Batch], device: torch.
 
 
 def _run_epochs(
-    module: SceneModule, loaders: Loaders, run: Run, callbacks: Sequence[Callback], resume_from: Path | None
+    module: SceneModule, loaders: Loaders, run: Run, callbacks: Sequence[Callback], checkpoint: LastCheckpoint
 ) -> None:
     settings = module.settings
     with open_loggers(run.folder, settings.model_dump(mode="json")) as loggers, warnings.catch_warnings():
-        trainer = _trainer(settings, loggers, run.progress, loaders, callbacks)
+        trainer = _trainer(settings, loggers, run.progress, loaders, callbacks, checkpoint)
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(
             module,
             loaders.train,
             loaders.validation,
-            ckpt_path=None if resume_from is None else str(resume_from),
+            ckpt_path=None if checkpoint.state is None else str(checkpoint.path),
             weights_only=True,
         )
     if trainer.interrupted:
@@ -244,7 +240,12 @@ def _run_epochs(
 
 
 def _trainer(
-    settings: FitSettings, loggers: list[Logger], progress: bool, loaders: Loaders, callbacks: Sequence[Callback]
+    settings: FitSettings,
+    loggers: list[Logger],
+    progress: bool,
+    loaders: Loaders,
+    callbacks: Sequence[Callback],
+    checkpoint: LastCheckpoint,
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     bar = progress and shows_bars()
@@ -262,6 +263,7 @@ def _trainer(
         gradient_clip_val=settings.clip_gradient or None,
         logger=loggers,
         callbacks=[*callbacks, *bars],
+        plugins=[checkpoint],
         enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -271,18 +273,18 @@ def _trainer(
     )
 
 
-def _prepare_folder(identity: RunIdentity, run: Run) -> Path | None:
-    """Create the folder and write ``run.json``; returns the checkpoint to resume from, if any.
+def _prepare_folder(identity: RunIdentity, run: Run) -> LastCheckpoint:
+    """Create the folder and write ``run.json``; returns the checkpoint, with a state if the run is resumed from it.
 
-    Raises TrainingError if the run to resume has another identity.
+    Raises:
+        TrainingError: the run to resume has another identity, or its files are not whole.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = run.folder / CHECKPOINT
-    resumed = run.resume and checkpoint.is_file()
+    with about(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
     path, record = run.folder / RUN, asdict(identity)
-    previous: dict[str, object] = {}
-    if resumed:
-        previous = json.loads(path.read_text()) if path.is_file() else {}
+    checkpoint, previous = LastCheckpoint(run.folder / CHECKPOINT, record), {}
+    if run.resume and checkpoint.path.exists():
+        previous = read_run(path)
         differing = sorted(key for key in record if previous.get(key) != record[key])
         if differing:
             raise TrainingError(
@@ -290,8 +292,9 @@ def _prepare_folder(identity: RunIdentity, run: Run) -> Path | None:
                 f"cannot resume, the previous run differs in {', '.join(differing)}",
                 next_step="use the same recipe, data and seed, or another folder",
             )
+        checkpoint.read()
     if is_first():
-        path.write_text(json.dumps({**previous, **record}, indent=1, sort_keys=True) + "\n")
+        write_run(path, {**previous, **record})
         if not run.resume:
-            checkpoint.unlink(missing_ok=True)
-    return checkpoint if resumed else None
+            checkpoint.path.unlink(missing_ok=True)
+    return checkpoint

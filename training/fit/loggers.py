@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyscene.runtime.install_hint import install_hint
-from tinyscene.runtime.terminal import is_quiet
+from tinyscene.runtime.terminal import is_quiet, printable
 
 from ..errors import TrainingError
 
@@ -53,10 +54,27 @@ def open_loggers(run_dir: Path, settings: Mapping[str, object]) -> Iterator[list
 
     services = [_open(name, run_dir, settings) for name in _services]
     try:
-        yield [CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard"), *services]
+        with _silent_writers():
+            yield [CSVLogger(run_dir, name="csv"), TensorBoardLogger(run_dir, name="tensorboard"), *services]
     finally:
         if "wandb" in _services:
             importlib.import_module("wandb").finish()  # otherwise the next network would continue this run
+
+
+@contextmanager
+def _silent_writers() -> Iterator[None]:
+    """No traceback from TensorBoard's writing thread: the training thread raises its error of the disk again."""
+    former = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            former(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = former
 
 
 def _open(name: str, run_dir: Path, settings: Mapping[str, object]) -> Logger:
@@ -74,11 +92,11 @@ def _mlflow(run_dir: Path) -> Logger:
     from lightning.pytorch.loggers import MLFlowLogger
 
     uri: str = importlib.import_module("mlflow").get_tracking_uri()
-    return MLFlowLogger(PROJECT, run_name=str(run_dir), tracking_uri=uri)
+    return MLFlowLogger(PROJECT, run_name=printable(str(run_dir)), tracking_uri=uri)
 
 
 def _wandb(run_dir: Path) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 
     quiet = importlib.import_module("wandb").Settings(silent=is_quiet())
-    return WandbLogger(name=str(run_dir), save_dir=run_dir, project=PROJECT, settings=quiet)
+    return WandbLogger(name=printable(str(run_dir)), save_dir=run_dir, project=PROJECT, settings=quiet)

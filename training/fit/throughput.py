@@ -4,7 +4,6 @@ epochs at the end. Data loading and the training step are included; validation a
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 
 from tinyscene.runtime.terminal import notes
 
+from .last_checkpoint import read_run, write_run
 from .processes import is_first, world_size
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class Throughput(Callback):
         """Add the median to the JSON file ``record`` and print it if ``shown``; of a resumed run, the epochs since."""
         if self.clips_per_second is None or not is_first():
             return
-        whole = {**json.loads(record.read_text()), CLIPS_PER_SECOND: self.clips_per_second}
-        record.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+        write_run(record, {**read_run(record), CLIPS_PER_SECOND: self.clips_per_second})
         if shown:
             notes(str(record.parent), [f"trained at {self.clips_per_second:,.0f} clips/s"])
 

@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tinyscene.runtime.errors import TinysceneError
-from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec, preset
 
 from ..errors import TrainingError
@@ -27,6 +26,7 @@ from .checkpoint_file import read_container
 from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, STAGES, ModelConfig
 from .cp_mobile import CPMobile
 from .sizes import make_divisible
+from .torch_file import write_torch
 
 FORMAT = "tinyscene checkpoint 1"
 TAU22_LABELS = (
@@ -73,9 +73,7 @@ def save_model(
         "metrics": dict(metrics),
     }
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    # A file object, not a path: torch would store the temporary name in the archive.
-    with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        torch.save({"format": FORMAT, "record": json.dumps(record), "state": state}, file)
+    write_torch(path, {"format": FORMAT, "record": json.dumps(record), "state": state})
 
 
 def load_model(path: Path) -> LoadedModel:

@@ -6,11 +6,10 @@ SVG text from :mod:`tinyscene.training.page.svg`, whose docstring explains why m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from ..evaluation.metrics import BINS
-from .svg import CHARACTER_WIDTH, Panel, frame, line, rect, svg, text, ticks
+from .svg import CHARACTER_WIDTH, Panel, escaped, frame, line, rect, svg, text, ticks
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Difference, Group
@@ -51,7 +50,7 @@ def reliability(bins: Sequence[Bin], width: int) -> str:
     parts.append(line(panel.x(0), panel.y(0), panel.x(100), panel.y(100), "limit"))
     for b in bins:
         x, y = panel.x(100 * b.confidence), panel.y(100 * b.accuracy)
-        hint = escape(f"confidence {b.confidence:.1%}, accuracy {b.accuracy:.1%}, {b.clips:,} clips")
+        hint = escaped(f"confidence {b.confidence:.1%}, accuracy {b.accuracy:.1%}, {b.clips:,} clips")
         parts.append(line(x, panel.y(100 * b.confidence), x, y, "gap"))
         parts.append(f'<circle class="share" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{hint}</title></circle>')
     below = Panel(52, panel.bottom + 46, width - 72, 70, 100, 1.04 * max(b.clips for b in bins))

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
 
+from tinyscene.runtime.terminal import printable
+
 WIDE, NARROW = 900, 346  # px of a chart: on desktops (1088) and paper (700); on phones
 CHARACTER_WIDTH = 6.2  # px of a digit at 11 px, with some margin
 
@@ -46,14 +48,19 @@ def ticks(top: float, at_most: int) -> list[float]:
     return [step * i for i in range(int(top / step + 1e-9) + 1)]
 
 
+def escaped(text: str) -> str:
+    """Text for XML, from files too."""
+    return escape(printable(text))
+
+
 def svg(width: float, height: float, description: str, parts: Iterable[str]) -> str:
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escaped(description)}">'
     return "\n".join((head, *parts, "</svg>"))
 
 
 def text(x: float, y: float, text: str, kind: str = "", turn: bool = False) -> str:
     turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{turned}>{escape(text)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{turned}>{escaped(text)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
@@ -62,7 +69,7 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 def rect(x: float, y: float, width: float, height: float, kind: str, hint: str) -> str:
     where = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect class="{kind}" {where}><title>{escape(hint)}</title></rect>'
+    return f'<rect class="{kind}" {where}><title>{escaped(hint)}</title></rect>'
 
 
 def frame(panel: Panel, title: str, unit: Callable[[float], str], lines: int) -> list[str]:

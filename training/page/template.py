@@ -1,7 +1,7 @@
 """Jinja2 environment of the pages: shared layout and macros, the templates of one page, and number formats.
 
-Pages load no script, font or image, which their content security policy enforces. All text is escaped, and an
-undefined name in a template is an error.
+Pages load no script, font or image, which their content security policy enforces. All text is escaped,
+control characters too, and an undefined name in a template is an error.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from tinyscene.runtime.terminal import printable
 
 from .svg import NARROW, WIDE
 
@@ -30,6 +32,7 @@ def templates(package: str = "tinyscene.training.page") -> Environment:
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, "") for name in (package, "tinyscene.training.page")]),
         autoescape=True,
+        finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -38,6 +41,11 @@ def templates(package: str = "tinyscene.training.page") -> Environment:
     environment.filters |= {"count": _count, "percent": _percent, "interval": interval_text}
     environment.globals["widths"] = {"wide": WIDE, "narrow": NARROW}
     return environment
+
+
+def _printable(value: object) -> object:
+    """Text without control characters; drawings are markup, and have escaped theirs."""
+    return printable(value) if type(value) is str else value
 
 
 def interval_text(interval: tuple[float, float]) -> str:

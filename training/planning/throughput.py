@@ -5,7 +5,6 @@ Training is measured by :func:`tinyscene.training.fit.fit.fit` itself on a few c
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ from ..data.tau22 import Dataset
 from ..distillation.features import FeatureLoss
 from ..distillation.soft_targets import SoftTargets
 from ..fit.batches import Batch, loaders_of
-from ..fit.fit import RUN, fit, predict_logits
+from ..fit.fit import fit, predict_logits
+from ..fit.last_checkpoint import RUN, read_run
 from ..fit.throughput import CLIPS_PER_SECOND
 from ..models.network import Network
 from ..recipe import FitSettings
@@ -46,7 +46,7 @@ def training_rate(
     with tempfile.TemporaryDirectory(prefix="tinyscene-") as folder:
         run = Run(few, Path(folder), seed=0, progress=False)
         fit(network, timed, run, soft_targets=soft_targets, features=features)
-        return float(json.loads((run.folder / RUN).read_text())[CLIPS_PER_SECOND])
+        return float(str(read_run(run.folder / RUN)[CLIPS_PER_SECOND]))
 
 
 def evaluation_rate(network: Network, dataset: Dataset, clips: int) -> float:

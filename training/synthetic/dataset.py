@@ -15,13 +15,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from tinyscene.runtime.files import new_folder
 from tinyscene.runtime.terminal import bar
 
 from ..data.microphones import device, record
 from ..data.write_tables import ClipCounts, Row, write_tables
+from ..data.write_wav import write_wav
 from .scenes import SCENES, record_place
 from .sounds import RATE_HZ
 
@@ -126,6 +126,6 @@ def record_clips(out: Path, place: Place) -> list[Row]:
         for sub in subs:
             clip = record(sound[sub * RATE_HZ : (sub + 1) * RATE_HZ], device(name), RATE_HZ, rng)
             filename = f"audio/{place.scene}-{place.city}-{place.number}-{place.number}-{sub}-{name}.wav"
-            soundfile.write(out / filename, clip, RATE_HZ, subtype="PCM_24")
+            write_wav(out / filename, clip, RATE_HZ, "PCM_24")
             rows.append((filename, place.scene, f"{place.city}-{place.number}", name))
     return rows

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.files import atomic_file
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..data.tau22 import Clips, Dataset, split_folds
@@ -27,6 +25,7 @@ from ..fit.fit import predict_logits
 from ..fit.network import build_network, train_network
 from ..models.checkpoint import load_weights
 from ..models.network import Network
+from ..models.torch_file import write_torch
 from ..recipe import Recipe
 from ..run import Run
 from ..transforms.views import View, Views
@@ -83,8 +82,7 @@ def train_teacher(recipe: Recipe, number: int, run: Run) -> TrainedTeacher:
     own = _run_of(recipe, number, run)
     settings = recipe.teachers[number]
     network, _ = train_network(settings, own)
-    with atomic_file(own.folder / "weights.pt") as temporary:
-        torch.save(network.model.state_dict(), temporary)
+    write_torch(own.folder / "weights.pt", network.model.state_dict())
     return _trained(settings.network, network, own.folder)
 
 

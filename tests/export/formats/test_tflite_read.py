@@ -191,7 +191,7 @@ def test_a_logistic_with_a_scale_from_4_on_is_refused_with_the_reason():
     net = Net(np.random.default_rng(0), (2, 2, 1))
     wide = net.apply(OPS.MUL, [net.input.index] * 2, net.edge("wide", (1, 2, 2, 1), 10.0, 0), schema.MulOptionsT())
     gate = net.apply(OPS.LOGISTIC, [wide.index], net.edge("gate", (1, 2, 2, 1), 1 / 256, -128))
-    with pytest.raises(ExportError, match=r"LOGISTIC.*input scale of logistic out of bounds.*inexact; expected .* got 10"):
+    with pytest.raises(ExportError, match=r"LOGISTIC.*scale of logistic out of bounds.*inexact; expected .* got 10"):
         from_tflite(net.finish(gate))
 
 

@@ -21,7 +21,7 @@ from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.graph_listing import graph_listing
 from tinyscene.export.inspect.read import inspect_model
-from tinyscene.export.inspect.records import FrontEndRow, Inspection, printable, shape_text
+from tinyscene.export.inspect.records import FrontEndRow, Inspection, shape_text
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.model import emit
@@ -208,11 +208,6 @@ def test_a_scale_that_is_no_number_is_left_out(tmp_path):
     model = inspect_model(_file(tmp_path, "nan.tflite", net.finish(output)))
     assert model.outputs[0].scale is None
     assert "NaN" not in model.to_json()
-
-
-def test_text_from_files_is_made_visible():
-    assert printable("a\x1b[31m\u202eb\udc80\n") == "a\\x1b[31m\\u202eb\\udc80\\n"
-    assert printable("straße (µ)") == "straße (µ)"
 
 
 @pytest.mark.parametrize(

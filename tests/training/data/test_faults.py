@@ -172,5 +172,5 @@ def test_a_clip_that_vanishes_while_decoding_is_named(folder: Path, tmp_path: Pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "clip_faults", then_lost)
-        with pytest.raises(TrainingError, match=r"airport-arden-0-0-0-a\.wav: cannot be decoded"):
+        with pytest.raises(TrainingError, match=r"airport-arden-0-0-0-a\.wav: cannot be read; got no such file"):
             opened.load(8_000, tmp_path / "cache", progress=False)
