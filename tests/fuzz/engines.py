@@ -1,0 +1,170 @@
+"""``python -m tests.fuzz.engines``: mutants of TFLite files through LiteRT (both kernels), TFLite Micro and ONNX Runtime.
+
+A mutant is first read by tinyscene; what it accepts is given to the engines as ``verify`` gives it to them: the file, and
+the graph's own files with every activation as an output, which are compared with the kernels op by op. The engines run
+in a forked process; its death, a hang, an exception that is not the package's, and a difference that no exception
+covers are findings. Exit code 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import multiprocessing
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from tinyscene.export.formats.tflite_model import open_tflite
+from tinyscene.export.targets.table import Exposed
+from tinyscene.export.verify.op_comparison import compare
+from tinyscene.runtime.engine_names import EngineName
+from tinyscene.runtime.engines import ENGINES
+from tinyscene.runtime.errors import TinysceneError
+
+from .__main__ import FOLDER
+from .bundles import LARGEST_RUN
+from .model_files import TFLITE, mutate_tflite
+from .readers import written
+
+NATIVE: tuple[EngineName, ...] = ("litert", "litert-reference", "tflm", "ort")
+TIMEOUT_S = 60.0  # of wall clock for one mutant and one engine
+_VECTORS = 2
+
+
+def outcome(name: EngineName, path: Path) -> str:
+    """What an engine does with an accepted file: ``equal``, ``refused``, or a sentence that is a finding."""
+    model = open_tflite(path)
+    codes = model.golden(_VECTORS).inputs
+    row = ENGINES[name]
+    try:
+        row.open(model, 1).output_codes(codes)
+        engine = row.open(Exposed(model.graph), 1)
+        with np.errstate(all="ignore"):
+            comparison = compare(name, engine.rounding, model.graph, codes, engine.outputs(codes))
+    except TinysceneError as refusal:
+        return f"refused: {refusal.what}"
+    return "equal" if comparison.first_difference is None else f"different: {comparison.first_difference}"
+
+
+def _serve(connection: Connection) -> None:
+    """The forked process: answers (engine, path) with an outcome until the other end closes."""
+    while True:
+        try:
+            name, path = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = outcome(name, path)
+        except Exception as problem:
+            answer = f"escape: {type(problem).__name__}: {problem}"
+        connection.send(answer)
+
+
+class EngineProcess:
+    """A process that runs engines, started again after it died."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("fork")
+        self._start()
+
+    def _start(self) -> None:
+        self._connection, other = self._context.Pipe()
+        self._process = self._context.Process(target=_serve, args=(other,), daemon=True)
+        self._process.start()
+        other.close()
+
+    def ask(self, name: EngineName, path: Path) -> str:
+        """The outcome, or how the process ended."""
+        try:
+            self._connection.send((name, path))
+            if self._connection.poll(TIMEOUT_S):
+                return str(self._connection.recv())
+            ended = f"hang: longer than {TIMEOUT_S:g} s"
+            self._process.kill()
+            self._process.join()
+        except (EOFError, OSError):
+            self._process.join()
+            code = self._process.exitcode or 0
+            ended = f"death: {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
+        self._start()
+        return ended
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.join()
+
+
+def mutants(seed: int) -> Iterator[bytes]:
+    """Endless mutants of our seeds and of accepted mutants, one to three fields changed in each."""
+    rng = random.Random(seed)
+    pool = [bytes(data) for data in TFLITE.seeds()]
+    while True:
+        parent = rng.choice(pool)
+        mutant = mutate_tflite(parent, rng)
+        if mutant != parent and len(mutant) <= TFLITE.max_bytes:
+            yield mutant
+
+
+def _runs(path: Path) -> bool:
+    """Whether the reader accepts a file of a size that is worth running."""
+    try:
+        graph = open_tflite(path).graph
+    except Exception:  # refused, or an escape of the reader, which the fuzzing of the reader finds
+        return False
+    sizes = [tensor.n_bytes for tensor in (*graph.activations(), *graph.constants())]
+    return sum(sizes) * max(1, max(sizes) // 64) <= LARGEST_RUN
+
+
+def main() -> int:
+    """Run, print a table of outcomes, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.engines", description=__doc__.partition("\n")[0])
+    parser.add_argument("--mutants", type=int, default=10_000, metavar="N")
+    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    options = parser.parse_args()
+    start, accepted, process = time.monotonic(), 0, EngineProcess()
+    outcomes: dict[str, Counter[str]] = {name: Counter() for name in NATIVE}
+    findings: dict[str, str] = {}
+    for _, data in zip(range(options.mutants), mutants(options.seed), strict=False):
+        path = written("mutant.tflite", data)
+        if not _runs(path):
+            continue
+        accepted += 1
+        for name in NATIVE:
+            answer = process.ask(name, path)
+            kind = answer.partition(":")[0]
+            outcomes[name][kind] += 1
+            if kind not in ("equal", "refused"):
+                _keep(findings, name, answer, data)
+    process.close()
+    print(f"{options.mutants:,} mutants, {accepted:,} accepted, {time.monotonic() - start:.0f} s, this process is alive")
+    for name, counts in outcomes.items():
+        print(f"  {name:<17}" + ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()))
+    for what, where in findings.items():
+        print(f"finding: {what}\n    {where}")
+    return 1 if findings else 0
+
+
+def _keep(findings: dict[str, str], name: str, answer: str, data: bytes) -> None:
+    """Write the mutant of a finding, once for each engine and kind of answer."""
+    words = answer.split()
+    op = next((word for word in words if word.startswith("(")), "")
+    key = f"{name} {' '.join(words[:2]) if words[0] != 'different:' else 'different'} {op}"
+    if key in findings:
+        return
+    folder = FOLDER / "engines"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha1(data).hexdigest()[:12]}.tflite"
+    path.write_bytes(data)
+    findings[key] = f"{path}: {answer}"[:600]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
