@@ -11,7 +11,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -125,7 +125,6 @@ def _difference(case: Case, rounding: Rounding, got: dict[str, I8]) -> str | Non
             at = tuple(int(i) for i in np.argwhere(array != expected)[0])
             return f"{name} {at}: expected {expected[at]}, got {array[at]}"
     return None
-
 
 
 def table(rows: dict[str, Row]) -> str:

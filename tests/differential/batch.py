@@ -25,6 +25,7 @@ from tinyscene.runtime.graph import Graph
 PROGRAM = Path(__file__).with_name("c") / "batch.c"
 VECTORS = 2  # inputs of each net
 TIMEOUT_S = 1200.0
+_ARGUMENTS = "(const int8_t* input, int8_t* output, void* arena, const TsObserver* observer)"
 
 
 class Batch:
@@ -46,7 +47,7 @@ class Batch:
         self._program = self._built()
 
     def outputs(self, codes: Sequence[I8]) -> list[dict[str, I8]]:
-        """The activations between calls of each graph for its codes int8 (VECTORS, H, W, C); FirmwareError if it fails."""
+        """Activations between calls of each graph for its codes, int8 (VECTORS, H, W, C). Raises FirmwareError."""
         vectors = b"".join(each.tobytes() for each in codes)
         dump = np.frombuffer(run_image(self._program, vectors, TIMEOUT_S).result, np.int8)
         results, at = [], 0
@@ -86,7 +87,7 @@ class Batch:
         for path in own:
             shutil.copy(path, folder)
         includes = "\n".join(f'#include "net_{number}/{name}"' for name in ("model.c", *(path.name for path in own)))
-        signature = f"int run_net_{number}(const int8_t* input, int8_t* output, void* arena, const TsObserver* observer)"
+        signature = f"int run_net_{number}{_ARGUMENTS}"
         call = "return ts_model_observe(input, output, arena, observer);"
         source = self._nets / f"net_{number}.c"
         source.write_text(f"{includes}\n\n{signature};\n\n{signature} {{\n    {call}\n}}\n")
@@ -110,15 +111,14 @@ def _table(models: Sequence[Emitted]) -> str:
         sizes = [emitted.plan.arena_bytes, *ends]
         largest = [max(pair) for pair in zip(largest, sizes, strict=True)]
         rows.append(f"    {{run_net_{number}, {sizes[0]}, {sizes[1]}, {sizes[2]}}},")
-    arguments = "(const int8_t* input, int8_t* output, void* arena, const TsObserver* observer)"
     return "\n".join(
         [
             '#include "ts_invoke.h"',
             "typedef struct {",
-            f"    int (*run){arguments};",
+            f"    int (*run){_ARGUMENTS};",
             "    size_t arena_bytes, input_bytes, output_bytes;",
             "} Net;",
-            *(f"int run_net_{number}{arguments};" for number in range(len(models))),
+            *(f"int run_net_{number}{_ARGUMENTS};" for number in range(len(models))),
             f"enum {{ VECTORS = {VECTORS}, LARGEST_ARENA_BYTES = {largest[0]}, LARGEST_INPUT_BYTES = {largest[1]},",
             f"       LARGEST_OUTPUT_BYTES = {largest[2]} }};",
             "static const Net nets[] = {",

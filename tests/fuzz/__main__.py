@@ -28,7 +28,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "build" / "fuzz"
 STUCK_S = 60.0  # of wall clock for one execution
 _COVERAGE = re.compile(rb"cov: (\d+) ft: (\d+) corp: (\d+)")
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "PYTHONWARNINGS": "ignore"}
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"), "1"),
+    "PYTHONWARNINGS": "ignore",
+}
 
 
 @dataclass
@@ -58,7 +61,9 @@ def fuzz(name: str, executions: int, seconds: float, seed: int) -> Total:
     return total
 
 
-def _started(name: str, executions: int, seconds: float, seed: int, folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
+def _started(
+    name: str, executions: int, seconds: float, seed: int, folder: Path
+) -> tuple[subprocess.Popen[bytes], Path]:
     log = folder / "log.txt"
     (folder / "state").write_bytes(bytes(STATE_BYTES))
     words = [name, str(executions), f"{seconds:.1f}", str(seed % 2**31 or 1), str(folder)]

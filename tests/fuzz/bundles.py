@@ -173,8 +173,9 @@ def _npy(name: str, dtype: object, shape: object) -> bytes:
 def _mutate_graph(data: bytes, rng: random.Random) -> bytes:
     """JSON values, or the declared type and shape of one constant apart from its record."""
     record = _json(data)
-    if rng.random() < 0.1 and isinstance(record, dict) and isinstance(record.get("tensors"), list) and record["tensors"]:
-        tensor = rng.choice(record["tensors"])
+    tensors = record.get("tensors") if isinstance(record, dict) else None
+    if rng.random() < 0.1 and isinstance(tensors, list) and tensors:
+        tensor = rng.choice(tensors)
         if isinstance(tensor, dict):
             wrong = [rng.choice(("int8", "int32", "int64", "float32", "bool")), tensor.get("shape")]
             record["_arrays"] = {str(tensor.get("name")): wrong}
@@ -187,6 +188,10 @@ def _graph_seeds() -> Iterable[bytes]:
     for number, kind in enumerate(OP_KINDS * 2):
         graph = one_op(np.random.default_rng(number), kind)
         yield json.dumps({**graph_record(graph), "labels": []}).encode()
+
+
+def _read_arrays(data: bytes) -> None:
+    run_graph(_opened({GRAPH_ARRAYS: data}).graph)
 
 
 def _read_golden(data: bytes) -> None:
@@ -211,7 +216,7 @@ def _mutate_npz(data: bytes, rng: random.Random) -> bytes:
 
 MANIFEST = Reader(_read_manifest, lambda: [_files()[MANIFEST_JSON]], mutate_json)
 GRAPH = Reader(_read_graph, _graph_seeds, _mutate_graph)
-ARRAYS = Reader(lambda data: run_graph(_opened({GRAPH_ARRAYS: data}).graph), lambda: [_files()[GRAPH_ARRAYS]], _mutate_npz)
+ARRAYS = Reader(_read_arrays, lambda: [_files()[GRAPH_ARRAYS]], _mutate_npz)
 GOLDEN = Reader(_read_golden, lambda: [_files()[GOLDEN_VECTORS]], _mutate_npz)
 FRONT_END = Reader(
     _read_front_end, lambda: [json.dumps(json.loads(_files()[MANIFEST_JSON])["frontend"]).encode()], mutate_json

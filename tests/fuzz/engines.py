@@ -1,8 +1,8 @@
-"""``python -m tests.fuzz.engines``: mutants of TFLite files through LiteRT (both kernels), TFLite Micro and ONNX Runtime.
+"""``python -m tests.fuzz.engines``: mutants of TFLite files through LiteRT, TFLite Micro and ONNX Runtime.
 
-A mutant is first read by tinyscene; what it accepts is given to the engines as ``verify`` gives it to them: the file, and
-the graph's own files with every activation as an output, which are compared with the kernels op by op. The engines run
-in a forked process; its death, a hang, an exception that is not the package's, and a difference that no exception
+A mutant is first read by tinyscene; what it accepts is given to the engines as ``verify`` gives it to them: the file,
+and the graph's own files with every activation as an output, which are compared with the kernels op by op. The engines
+run in a forked process; its death, a hang, an exception that is not the package's, and a difference that no exception
 covers are findings. Exit code 1 if there is one.
 """
 
@@ -144,7 +144,8 @@ def main() -> int:
             if kind not in ("equal", "refused"):
                 _keep(findings, name, answer, data)
     process.close()
-    print(f"{options.mutants:,} mutants, {accepted:,} accepted, {time.monotonic() - start:.0f} s, this process is alive")
+    seconds = time.monotonic() - start
+    print(f"{options.mutants:,} mutants, {accepted:,} accepted, {seconds:.0f} s, 0 dead parents")
     for name, counts in outcomes.items():
         print(f"  {name:<17}" + ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()))
     for what, where in findings.items():

@@ -32,7 +32,8 @@ FRONT_END = replace(
     preset("dcase25"), name="short", sample_rate_hz=16_000, n_fft=256, win_length=256, hop_length=128, n_mels=16,
     f_max_hz=8000.0, clip_samples=1024,
 )  # fmt: skip
-_FLAGS = ("-std=c99", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off")
+_SANITIZERS = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
+_FLAGS = ("-std=c99", "-g", "-O1", "-ffp-contract=off", *_SANITIZERS)
 _RATE = re.compile(r"stat::average_exec_per_sec:\s*(\d+)")
 _COVERAGE = re.compile(r"cov: (\d+)")
 
@@ -88,7 +89,8 @@ def fuzz(variant: Variant, runs: int, seed: int) -> bool:
     if done.returncode == 0:
         print(f"{variant.name:<8} {figures}, clean")
         return True
-    wrong = [line for line in done.stderr.splitlines() if "ERROR" in line or "runtime error" in line or "is false" in line]
+    causes = ("ERROR", "runtime error", "is false")
+    wrong = [line for line in done.stderr.splitlines() if any(cause in line for cause in causes)]
     print(f"{variant.name:<8} {figures}, FINDING: {(wrong or done.stderr.splitlines()[-1:])[0]}")
     print("\n".join(line for line in done.stderr.splitlines() if line.startswith(("    #", "artifact_prefix"))))
     return False

@@ -220,7 +220,7 @@ def _checkpoint_seeds() -> Iterable[bytes]:
     save_model(path, model, config, frontend, ("a", "b"), {"accuracy": 0.5})
     yield path.read_bytes()
     small = torch.load(path, weights_only=True)
-    small["state"] = {name: tensor for name, tensor in list(small["state"].items())[:2]}
+    small["state"] = dict(list(small["state"].items())[:2])
     public = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for content in (small, {"state_dict": public}, {"state_dict": dict(list(public.items())[:3])}, {"a": [1, None]}):
         yield _saved(content)

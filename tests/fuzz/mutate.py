@@ -14,12 +14,34 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-INTEGERS = (0, 1, -1, 2, 3, 5, 7, 127, 128, -128, 255, 256, 65_535, 2**31 - 1, 2**31, -(2**31), 2**32, 2**53, 2**63, 2**70)
+INTEGERS = (
+    *(0, 1, -1, 2, 3, 5, 7, 127, 128, -128, 255, 256),
+    *(65_535, 2**31 - 1, 2**31, -(2**31), 2**32, 2**53, 2**63, 2**70),
+)
 FLOATS = (0.0, -0.0, 0.5, 1e-45, 1e-9, 1.5, 3e38, 1e308, -1e308, float("inf"), float("-inf"), float("nan"))
-TEXTS = ("", "\ud800", "\x1b[31m", "a\nb", "a\tb", "\0", "é", "../x", "/", ".", "*/", '"', "\\", "%s", "x" * 300, "nan", "1")
+TEXTS = (
+    *("", "\ud800", "\x1b[31m", "a\nb", "a\tb", "\0", "é", "../x", "/", "."),
+    *("*/", '"', "\\", "%s", "x" * 300, "nan", "1"),
+)
 RAW = ("[" * 5000, '{"a":' * 3000, "9" * 5000, "1e999", "-", "NaN", "Infinity", "\xff", "[1,]", '"\\ud800"')
 _MARK = "\ufdd0"  # replaced in the text by one of RAW
 _CHUNK = 64
+_MARKUP = (
+    b"  ",
+    b"\t",
+    b"- ",
+    b"&a ",
+    b"*a",
+    b"!!python/object:os.system ",
+    b"<<: ",
+    b"? ",
+    b'"',
+    b"|\n",
+    b"\xff",
+    b"\0",
+)
+_TYPES = ("|O", "<i8", "<f4", "<c16", "|S9", "|V4", "<U5", "<M8[s]", "|b1", ">i4")
+_SHAPES = ("()", "(0,)", "(-1,)", f"({2**31},)", "(1e9,)", "'a'", f"({2**62}, 4)")
 
 
 def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -66,8 +88,8 @@ def places_in(value: Any) -> list[tuple[Any, Any]]:
     places, pending = [], [value]
     while pending:
         container = pending.pop()
-        keys = container if isinstance(container, dict) else range(len(container)) if isinstance(container, list) else ()
-        for key in keys:
+        keys = range(len(container)) if isinstance(container, list) else container
+        for key in keys if isinstance(container, list | dict) else ():
             places.append((container, key))
             pending.append(container[key])
     return places
@@ -87,11 +109,15 @@ def _change(holder: list[Any], rng: random.Random) -> None:
             del container[rng.randrange(len(container))]
     elif kind == 2:
         other, name = rng.choice(places)
-        container[key] = _copy(other[name]) if name in other or isinstance(other, list) and name < len(other) else None
+        container[key] = _copy(other[name]) if _has(other, name) else None
     elif kind == 3 and isinstance(old, list | dict):
         container[key] = [] if isinstance(old, list) else {}
     else:
         container[key] = changed_value(old, rng)
+
+
+def _has(container: Any, key: Any) -> bool:
+    return key < len(container) if isinstance(container, list) else key in container
 
 
 def _copy(value: Any) -> Any:
@@ -129,9 +155,8 @@ def mutate_lines(data: bytes, rng: random.Random) -> bytes:
             words[word] = json.dumps(changed_value(words[word].decode(errors="replace"), rng)).encode()
             lines[at] = b" ".join(words)
         elif kind == 3:
-            extras = (b"  ", b"\t", b"- ", b"&a ", b"*a", b"!!python/object:os.system ", b"<<: ", b"? ", b'"', b"|\n", b"\xff", b"\0")
             spot = rng.randrange(len(lines[at]) + 1)
-            lines[at] = lines[at][:spot] + rng.choice(extras) + lines[at][spot:]
+            lines[at] = lines[at][:spot] + rng.choice(_MARKUP) + lines[at][spot:]
         else:
             lines[at] = mutate_bytes(lines[at], rng)
         lines = lines or [b""]
@@ -177,14 +202,14 @@ def mutate_npy(name: str, content: bytes, rng: random.Random) -> bytes:
     header, data = content[10 : 10 + size].decode("latin1").strip(), content[10 + size :]
     kind = rng.randrange(6)
     if kind == 0:
-        header = header.replace("|i1", rng.choice(("|O", "<i8", "<f4", "<c16", "|S9", "|V4", "<U5", "<M8[s]", "|b1", ">i4")))
+        header = header.replace("|i1", rng.choice(_TYPES))
     elif kind == 1:
         numbers = [str(number) for number in INTEGERS]
         spot = header.find("(") + 1
         header = header[:spot] + rng.choice(numbers) + rng.choice((",", "")) + header[spot:]
     elif kind == 2:
         spot, end = header.find("("), header.find(")")
-        header = header[:spot] + rng.choice(("()", "(0,)", "(-1,)", f"({2**31},)", "(1e9,)", "'a'", f"({2**62}, 4)")) + header[end + 1 :]
+        header = header[:spot] + rng.choice(_SHAPES) + header[end + 1 :]
     elif kind == 3:
         header = header.replace("False", rng.choice(("True", "1", "None")))
     elif kind == 4:
@@ -204,7 +229,7 @@ def mutate_object(root: Any, rng: random.Random, is_record: Callable[[Any], bool
             names = [name for name in vars(owner) if not name.startswith("_")]
             name = rng.choice(names)
             value = getattr(owner, name)
-            children = [value] if is_record(value) else [v for v in value if is_record(v)] if isinstance(value, list) else []
+            children = [item for item in (value if isinstance(value, list) else [value]) if is_record(item)]
             if not children or rng.random() < 0.1:
                 break
             owner = rng.choice(children)

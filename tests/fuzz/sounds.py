@@ -40,9 +40,10 @@ def _classifier() -> SceneClassifier:
 
 def _audio_seeds() -> Iterable[bytes]:
     samples = np.random.default_rng(0).normal(0.0, 0.2, (200, 2))
-    kinds = [("WAV", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "DOUBLE", "PCM_U8", "ULAW", "IMA_ADPCM", "GSM610")]
-    kinds += [("WAVEX", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("CAF", "ALAC_16"), ("AU", "PCM_16")]
-    kinds += [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
+    wav = ("PCM_16", "PCM_24", "FLOAT", "DOUBLE", "PCM_U8", "ULAW", "IMA_ADPCM", "GSM610")
+    kinds = [("WAV", subtype) for subtype in wav]
+    kinds += [(container, "PCM_16") for container in ("WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC")]
+    kinds += [("CAF", "ALAC_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
     for container, subtype in kinds:
         for channels, rate_hz in ((1, 16_000), (2, 48_000)):
             buffer = io.BytesIO()
@@ -84,7 +85,8 @@ def _read_pcm(data: bytes) -> None:
 
 def _names_seeds() -> Iterable[bytes]:
     yield b"\x00a.wav/\x01b.wav/\x02c.wav/\x03d.wav/\x04e.wav"
-    yield b"\x00._a.wav/\x05a\tb\n.wav/\x05\xff\xfe.wav/\x06\x1b[31m.wav/\x05a.WAV/\x05-.wav/\x05" + b"x" * 250 + b".wav"
+    yield b"\x00._a.wav/\x05a\tb\n.wav/\x05\xff\xfe.wav/\x06\x1b[31m.wav/\x05a.WAV/\x05-.wav"
+    yield b"\x05" + b"x" * 250 + b".wav"
 
 
 @lru_cache(maxsize=1)

@@ -74,12 +74,10 @@ def _bench_seeds() -> Iterable[bytes]:
     latency |= {"block_medians_s": blocks, "block_minima_s": blocks}
     names = ("rss_before_bytes", "rss_bytes", "peak_rss_bytes", "frequency_hz", "temperature_c", "throttling")
     conditions = dict.fromkeys((*names, "energy_source", "joules_per_clip", "load"))
-    record = {
-        **{"format": FORMAT, "kind": KIND, "bundle": "b", "digest": "0" * 64, "engine": "litert", "threads": 1},
-        **{"clip_s": 1.0, "clips": 60, "seconds": 0.2, "open_s": 0.1, "throughput_clips_per_s": 900.0},
-        **{"real_time_factor": 900.0, "latency": dict.fromkeys(STAGES, latency), "host": vars(_HOST)},
-        **{"conditions": {**conditions, "frequency_hz": [1, 2], "throttling": ["x"], "load": 0.5}, "notes": ["n"]},
-    }
+    record = {"format": FORMAT, "kind": KIND, "bundle": "b", "digest": "0" * 64, "engine": "litert", "threads": 1}
+    record |= {"clip_s": 1.0, "clips": 60, "seconds": 0.2, "open_s": 0.1, "throughput_clips_per_s": 900.0}
+    record |= {"real_time_factor": 900.0, "latency": dict.fromkeys(STAGES, latency), "host": vars(_HOST)}
+    record |= {"conditions": {**conditions, "frequency_hz": [1, 2], "throttling": ["x"], "load": 0.5}, "notes": ["n"]}
     yield json.dumps(record).encode()
 
 

@@ -145,7 +145,15 @@ def main() -> None:
         return bytes(atheris.Mutate(data, max_size))
 
     largest = max(reader.max_bytes, *map(len, seeds))
-    options = (f"-seed={seed}", f"-max_len={largest}", "-timeout=100000", "-rss_limit_mb=0", "-len_control=0", "-reload=0", f"-artifact_prefix={folder}/")
+    options = [
+        f"-seed={seed}",
+        f"-max_len={largest}",
+        "-timeout=100000",
+        "-rss_limit_mb=0",
+        "-len_control=0",
+        "-reload=0",
+    ]
+    options += [f"-artifact_prefix={folder}/"]
     atheris.Setup([sys.argv[0], *options, str(corpus)], session.execute, custom_mutator=mutate)
     atheris.Fuzz()
 
