@@ -2,6 +2,7 @@
 #   make demo          run the whole chain on synthetic data; DEMO="--data DIR" uses a folder in TAU22 layout
 #   make test          run linters and tests;   make test-all  include the slow tests
 #   make test-docker   build and test the images of docker/; IMAGES="pi dev" selects; needs docker, podman or buildah
+#   make fuzz          fuzz the readers; FUZZ="--reader tflite --executions 1000" selects
 #   make lint          run the linters;         make format    format the sources
 
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all test-docker lint format setup
+.PHONY: demo test test-all test-docker fuzz lint format setup
 
 demo: setup
 	$(BIN)/tinyscene demo $(DEMO)
@@ -23,6 +24,11 @@ test-all: setup
 
 test-docker: setup
 	$(BIN)/python docker/build.py $(IMAGES)
+
+fuzz: setup
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	    $(BIN)/python -m pip install --quiet --constraint docker/constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: setup
 	@.ci/lint

@@ -19,6 +19,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 LARGEST_TENSOR = 12_000  # elements, so that a net takes milliseconds on an emulated processor
 _ZERO_POINTS = (-128, -127, -1, 0, 1, 126, 127)
 _MOST_NODES = 7
+_SMALLEST_SOFTMAX_SCALE = 2.0**-24
 _EXTREME_SHARE = 0.25  # of the scales, zero points, weights and biases
 
 
@@ -108,8 +109,10 @@ def _node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     flat = b.reshape(x, (1, height * width * channels))
     if kind == "fully_connected":
         return b.fully_connected(flat, int(rng.integers(1, 30)), relu=coin, per_channel=other)
-    if kind == "softmax":  # ONNX Runtime returns 0 for a row of one element
-        return b.softmax(x if channels > 1 and coin else flat) if height * width * channels > 1 else flat
+    if kind == "softmax":
+        # ONNX Runtime returns 0 for a row of one element, and TFLite has no multiplier for scales below 2^-26.
+        fits = height * width * channels > 1 and b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE
+        return b.softmax(x if channels > 1 and coin else flat) if fits else flat
     return flat if coin else b.reshape(x, (1, width, channels, height))
 
 
