@@ -31,8 +31,8 @@ from tinyscene.runtime.errors import TinysceneError
 
 from .__main__ import FOLDER
 from .bundles import LARGEST_RUN
-from .model_files import TFLITE, mutate_tflite
 from .readers import written
+from .tflite_files import TFLITE, mutate_tflite
 
 NATIVE: tuple[EngineName, ...] = ("litert", "litert-reference", "tflm", "ort")
 TIMEOUT_S = 60.0  # of wall clock for one mutant and one engine
