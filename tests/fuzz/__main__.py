@@ -1,7 +1,8 @@
 """``python -m tests.fuzz``: fuzz the Python readers, each in processes of its own, and print what was done and found.
 
-A run resumes from the corpus of the run before it, in build/fuzz/READER. A reader's process that dies, or that takes
-longer than ``STUCK_S`` for one execution, is a finding, and is started again for the remaining executions.
+A run resumes from the corpus of the run before it, in build/fuzz/READER, and from the one in tests/vectors/fuzz. A
+reader's process that dies, or that takes longer than ``STUCK_S`` for one execution, is a finding, and is started again
+for the remaining executions.
 Exit code 1 if anything was found that tests/vectors/fuzz/open.txt does not list.
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from .findings import Finding, FindingFolder
 from .readers import READERS
-from .replay import VECTORS, add_vector, open_signatures
+from .replay import VECTORS, add_vector, keep_corpus, open_signatures
 from .worker import STATE, STATE_BYTES, Report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -150,7 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3600.0, metavar="S", help="at most, for each reader (3600)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the mutations (1)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="readers at a time (1)")
-    parser.add_argument("--keep", action="store_true", help="copy the findings to tests/vectors/fuzz, listed as open")
+    parser.add_argument("--keep", action="store_true", help="copy corpus and findings to tests/vectors/fuzz")
     return parser.parse_args()
 
 
@@ -164,6 +165,7 @@ def main() -> int:
     _print(totals)
     if options.keep:
         for name in names:
+            keep_corpus(name, FOLDER / name / "corpus")
             for finding, path in FindingFolder(FOLDER / name / "findings").all():
                 add_vector(name, finding, path.read_bytes())
         print(f"copied to {VECTORS}")

@@ -11,6 +11,8 @@ import io
 import json
 import math
 import random
+import shutil
+import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -22,8 +24,9 @@ import numpy as np
 from tests.graphs import OP_KINDS, Builder, one_op
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.firmware_harness.build.targets import C_FLAGS
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
-from tinyscene.firmware_harness.emit.model import emit
+from tinyscene.firmware_harness.emit.model import Emitted, emit
 from tinyscene.runtime.arith import ROUNDINGS
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, read_bundle, write_bundle
@@ -41,6 +44,7 @@ from .mutate import mutate_bytes, mutate_json, mutate_npy, mutate_zip, pack_zip
 from .readers import Reader, scratch
 
 LARGEST_RUN = 2_000_000  # elements of all activations and products; larger graphs are only read
+COMPILED_SHARE = 32  # one accepted graph in so many is also compiled
 _CONSTANT_ELEMENTS = 100_000
 _FRONT_END = replace(
     preset("dcase25"), name="short", n_fft=64, win_length=64, hop_length=32, n_mels=4, f_max_hz=8000.0,
@@ -60,13 +64,27 @@ def run_graph(graph: Graph) -> None:
         for rounding in ROUNDINGS:
             run(graph, codes, rounding=rounding)
     if graph.nodes:
-        for cpu in ("c99", "dsp", "mve"):
-            emit(graph, kernel_set_named(cpu), "layers" if cpu == "c99" else "speed")
+        portable = emit(graph)
+        for cpu in ("dsp", "mve"):
+            emit(graph, kernel_set_named(cpu), "speed")
+        if crc32(portable.model_c.encode()) % COMPILED_SHARE == 0:
+            _require_c(portable)
     for write in (to_tflite, to_onnx):
         try:
             write(graph)
         except TinysceneError:  # a format that cannot express a graph refuses it
             continue
+
+
+def _require_c(emitted: Emitted) -> None:
+    """The emitted file is C that the compiler accepts without a warning."""
+    compiler, folder = shutil.which("gcc"), scratch() / "c"
+    if compiler is None:
+        return
+    emitted.write(folder)
+    words = [compiler, *C_FLAGS, "-fsyntax-only", f"-I{folder}", str(folder / "model.c")]
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, f"model.c does not compile: {done.stderr[:300]}"
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,6 @@ Started as ``python -m tests.fuzz.worker``; refuses to run without atheris.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import mmap
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from .findings import LARGEST_GROWTH_BYTES, LONGEST_S, Finding, FindingFolder, escape_of, reduced
 from .mutate import mutate_bytes
 from .readers import Reader, reader_named
+from .replay import add_corpus
 
 ADDRESS_SPACE_BYTES = 4 * 2**30  # beyond what the process has when it starts: a limit that protects the machine
 LARGEST_CONTENT = 2**20
@@ -125,9 +125,7 @@ def main() -> None:
             except BaseException as problem:
                 escape_of(problem)
     corpus = Path(folder) / "corpus"
-    corpus.mkdir(parents=True, exist_ok=True)
-    for data in seeds:
-        (corpus / hashlib.sha1(data).hexdigest()).write_bytes(data)
+    add_corpus(name, seeds, corpus)
     session = Session(reader, Path(folder), int(executions), float(seconds))
     signal.signal(signal.SIGTERM, lambda *_: session.finish())
     _, size = session._memory()
