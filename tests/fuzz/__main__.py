@@ -1,7 +1,7 @@
 """``python -m tests.fuzz``: fuzz the Python readers, each in processes of its own, and print what was done and found.
 
 A run resumes from the corpus of the run before it, in build/fuzz/READER, and from the one in tests/vectors/fuzz. A
-reader's process that dies, or that takes longer than ``STUCK_S`` for one execution, is a finding, and is started again
+reader's process that dies, or that is stuck in one execution for ``STUCK_S``, is a finding, and is started again
 for the remaining executions.
 Exit code 1 if anything was found that tests/vectors/fuzz/open.txt does not list.
 """
@@ -27,7 +27,8 @@ from .worker import STATE, STATE_BYTES, Report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "build" / "fuzz"
-STUCK_S = 60.0  # of wall clock for one execution
+STUCK_S = 20.0  # of processor time in one execution
+LONGEST_WAIT_S = 600.0  # of wall clock in one execution, also on a busy machine
 _COVERAGE = re.compile(rb"cov: (\d+) ft: (\d+) corp: (\d+)")
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"), "1"),
@@ -76,19 +77,37 @@ def _started(
 
 def _watched(process: subprocess.Popen[bytes], state: Path) -> bool:
     """Wait for the end; returns whether the process was stopped because of one execution."""
+    current, processor_s = 0, 0.0
     try:
         while process.poll() is None:
             time.sleep(0.2)
             number, start, _ = _state(state)
-            if number and time.monotonic() - start > STUCK_S:
-                process.kill()
-                process.wait()
-                return True
+            if number != current:
+                current, processor_s = number, _processor_s(process.pid)
+            elif number and _processor_s(process.pid) - processor_s > STUCK_S:
+                return _killed(process)
+            if number and time.monotonic() - start > LONGEST_WAIT_S:
+                return _killed(process)
     except BaseException:
         process.terminate()
         process.wait()
         raise
     return False
+
+
+def _killed(process: subprocess.Popen[bytes]) -> bool:
+    process.kill()
+    process.wait()
+    return True
+
+
+def _processor_s(pid: int) -> float:
+    """Processor time of a process; 0 once it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _state(path: Path) -> tuple[int, float, bytes]:

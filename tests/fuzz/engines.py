@@ -35,7 +35,7 @@ from .readers import written
 from .tflite_files import TFLITE, mutate_tflite
 
 NATIVE: tuple[EngineName, ...] = ("litert", "litert-reference", "tflm", "ort")
-TIMEOUT_S = 60.0  # of wall clock for one mutant and one engine
+TIMEOUT_S = 300.0  # of wall clock for one mutant and one engine
 _VECTORS = 2
 
 
