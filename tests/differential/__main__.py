@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.fuzz.process import AnsweringProcess, Death
 from tests.graphs import random_input
 from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow
 from tinyscene.export.verify.op_comparison import compare
@@ -59,6 +60,12 @@ class Row:
         else:
             self.equal += 1
 
+    def join(self, other: Row) -> None:
+        """Add the counts of another row."""
+        self.nets, self.equal = self.nets + other.nets, self.equal + other.equal
+        self.excepted, self.refused = self.excepted + other.excepted, self.refused + other.refused
+        self.findings += other.findings
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -83,23 +90,32 @@ def on_numpy(case: Case, rows: dict[str, Row]) -> None:
         rows.setdefault(f"numpy-{rounding}", Row()).add(case.graph.name, None if equal else "differs in its arena")
 
 
-def on_engines(case: Case, rows: dict[str, Row], names: Sequence[str] = ENGINES) -> None:
-    """Run the native engines, op by op; a missing package is an error of the caller."""
-    files = Exposed(case.graph)
-    for name in names:
-        row, target = rows.setdefault(name, Row()), TARGETS[name]
-        assert isinstance(target, TargetRow)
-        try:
-            engine = target.open(files)
-            comparison = compare(name, engine.rounding, case.graph, case.codes, engine.outputs(case.codes))
-        except TinysceneError as refusal:
-            if "pool" in str(refusal) and "padding" in str(refusal):  # TFLite has no such pads
-                row.nets, row.refused = row.nets + 1, row.refused + 1
-            else:
-                row.add(case.graph.name, str(refusal))
-            continue
-        different = comparison.first_difference
-        row.add(case.graph.name, None if different is None else str(different), excepted=bool(comparison.exceptions))
+def on_engine(name: str, seed: int, number: int) -> Row:
+    """The row of one native engine after one net, compared op by op."""
+    case, row, target = Case.of(seed, number), Row(), TARGETS[name]
+    assert isinstance(target, TargetRow)
+    try:
+        engine = target.open(Exposed(case.graph))
+        comparison = compare(name, engine.rounding, case.graph, case.codes, engine.outputs(case.codes))
+    except TinysceneError as refusal:
+        if "pool" in str(refusal) and "padding" in str(refusal):  # TFLite has no such pads
+            row.nets, row.refused = 1, 1
+        else:
+            row.add(case.graph.name, str(refusal))
+        return row
+    different = comparison.first_difference
+    row.add(case.graph.name, None if different is None else str(different), excepted=bool(comparison.exceptions))
+    return row
+
+
+def on_engines(process: AnsweringProcess, seed: int, number: int, rows: dict[str, Row]) -> None:
+    """Run the native engines in a process of their own, whose death is a finding."""
+    for name in ENGINES:
+        row, answer = rows.setdefault(name, Row()), process.ask(name, seed, number)
+        if isinstance(answer, Death):
+            row.add(f"net_{seed}_{number}", str(answer))
+        else:
+            row.join(answer)
 
 
 def on_firmware(
@@ -144,14 +160,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     options = parser.parse_args()
     rows: dict[str, Row] = {}
-    start = time.monotonic()
+    start, engines = time.monotonic(), AnsweringProcess(on_engine)
     with tempfile.TemporaryDirectory(prefix="tinyscene-differential-") as name:
         for first in range(0, options.nets, BATCH_NETS):
             numbers = range(first, min(first + BATCH_NETS, options.nets))
             cases = [Case.of(options.seed, number) for number in numbers]
-            for case in cases:
+            for number, case in zip(numbers, cases, strict=True):
                 on_numpy(case, rows)
-                on_engines(case, rows)
+                on_engines(engines, options.seed, number, rows)
             on_firmware(cases, HOST, rows, Path(name))
             on_firmware(cases, DSP_TWIN, rows, Path(name))
             on_firmware(cases, DSP_TWIN, rows, Path(name), "speed")
@@ -160,6 +176,7 @@ def main() -> int:
                 on_firmware(emulated, target, rows, Path(name))
                 if target.cpu != "c99":
                     on_firmware(emulated, target, rows, Path(name), "speed")
+    engines.close()
     print(f"seed {options.seed}, {options.nets:,} nets, {VECTORS} inputs each, {time.monotonic() - start:.0f} s")
     print(table(rows))
     return 1 if any(row.findings for row in rows.values()) else 0

@@ -1,4 +1,4 @@
-"""A part of ``python -m tests.differential``: nets whose seed is the commit's hash, so that every commit tests others."""
+"""A part of ``python -m tests.differential``; the seed is the commit's hash, so that every commit tests other nets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinyscene.firmware_harness.build.targets import HOST
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import ROUNDINGS
 
-from .__main__ import DSP_TWIN, ENGINES, Case, Row, on_engines, on_firmware, on_numpy, table
+from .__main__ import DSP_TWIN, ENGINES, Case, Row, on_engine, on_firmware, on_numpy, table
 from .nets import random_net
 
 ENGINE_NETS, C_NETS = 24, 8
@@ -35,11 +35,11 @@ def _require_no_finding(rows: dict[str, Row], seed: int) -> None:
 
 @pytest.mark.needs_module("ai_edge_litert", "onnxruntime", "tflite_micro")
 def test_random_nets_on_the_engines(seed: int) -> None:
-    rows: dict[str, Row] = {}
+    rows: dict[str, Row] = {name: Row() for name in ENGINES}
     for number in range(ENGINE_NETS):
-        case = Case.of(seed, number)
-        on_numpy(case, rows)
-        on_engines(case, rows)
+        on_numpy(Case.of(seed, number), rows)
+        for name in ENGINES:
+            rows[name].join(on_engine(name, seed, number))
     _require_no_finding(rows, seed)
     assert all(rows[name].equal + rows[name].excepted > ENGINE_NETS // 2 for name in ENGINES)
 

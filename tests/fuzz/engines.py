@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import multiprocessing
 import random
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +28,11 @@ from tinyscene.runtime.errors import TinysceneError
 
 from .__main__ import FOLDER
 from .bundles import LARGEST_RUN
+from .process import AnsweringProcess
 from .readers import written
 from .tflite_files import TFLITE, mutate_tflite
 
 NATIVE: tuple[EngineName, ...] = ("litert", "litert-reference", "tflm", "ort")
-TIMEOUT_S = 300.0  # of wall clock for one mutant and one engine
 _VECTORS = 2
 
 
@@ -51,55 +48,9 @@ def outcome(name: EngineName, path: Path) -> str:
             comparison = compare(name, engine.rounding, model.graph, codes, engine.outputs(codes))
     except TinysceneError as refusal:
         return f"refused: {refusal.what}"
+    except Exception as problem:
+        return f"escape: {type(problem).__name__}: {problem}"
     return "equal" if comparison.first_difference is None else f"different: {comparison.first_difference}"
-
-
-def _serve(connection: Connection) -> None:
-    """The forked process: answers (engine, path) with an outcome until the other end closes."""
-    while True:
-        try:
-            name, path = connection.recv()
-        except EOFError:
-            return
-        try:
-            answer = outcome(name, path)
-        except Exception as problem:
-            answer = f"escape: {type(problem).__name__}: {problem}"
-        connection.send(answer)
-
-
-class EngineProcess:
-    """A process that runs engines, started again after it died."""
-
-    def __init__(self) -> None:
-        self._context = multiprocessing.get_context("fork")
-        self._start()
-
-    def _start(self) -> None:
-        self._connection, other = self._context.Pipe()
-        self._process = self._context.Process(target=_serve, args=(other,), daemon=True)
-        self._process.start()
-        other.close()
-
-    def ask(self, name: EngineName, path: Path) -> str:
-        """The outcome, or how the process ended."""
-        try:
-            self._connection.send((name, path))
-            if self._connection.poll(TIMEOUT_S):
-                return str(self._connection.recv())
-            ended = f"hang: longer than {TIMEOUT_S:g} s"
-            self._process.kill()
-            self._process.join()
-        except (EOFError, OSError):
-            self._process.join()
-            code = self._process.exitcode or 0
-            ended = f"death: {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
-        self._start()
-        return ended
-
-    def close(self) -> None:
-        self._connection.close()
-        self._process.join()
 
 
 def mutants(seed: int) -> Iterator[bytes]:
@@ -127,25 +78,28 @@ def main() -> int:
     """Run, print a table of outcomes, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.engines", description=__doc__.partition("\n")[0])
     parser.add_argument("--mutants", type=int, default=10_000, metavar="N")
+    parser.add_argument("--seconds", type=float, default=86_400.0, metavar="S", help="at most")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     options = parser.parse_args()
-    start, accepted, process = time.monotonic(), 0, EngineProcess()
+    start, made, accepted, process = time.monotonic(), 0, 0, AnsweringProcess(outcome)
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in NATIVE}
     findings: dict[str, str] = {}
     for _, data in zip(range(options.mutants), mutants(options.seed), strict=False):
-        path = written("mutant.tflite", data)
+        if time.monotonic() - start > options.seconds:
+            break
+        made, path = made + 1, written("mutant.tflite", data)
         if not _runs(path):
             continue
         accepted += 1
         for name in NATIVE:
-            answer = process.ask(name, path)
+            answer = str(process.ask(name, path))
             kind = answer.partition(":")[0]
             outcomes[name][kind] += 1
             if kind not in ("equal", "refused"):
                 _keep(findings, name, answer, data)
     process.close()
     seconds = time.monotonic() - start
-    print(f"{options.mutants:,} mutants, {accepted:,} accepted, {seconds:.0f} s, 0 dead parents")
+    print(f"{made:,} mutants, {accepted:,} accepted, {seconds:.0f} s, 0 dead parents")
     for name, counts in outcomes.items():
         print(f"  {name:<17}" + ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()))
     for what, where in findings.items():
