@@ -18,6 +18,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from .findings import Finding, FindingFolder
@@ -177,6 +178,9 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Fuzz, print, and return the exit code."""
     options = _options()
+    if find_spec("atheris") is None:
+        print("atheris is not installed: run 'make fuzz', or pip install atheris", file=sys.stderr)
+        return 2
     names = options.reader or list(READERS)
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = {name: pool.submit(fuzz, name, options.executions, options.seconds, options.seed) for name in names}
