@@ -140,7 +140,7 @@ def _add(total: Total, report: Report) -> None:
 
 
 def _print(totals: dict[str, Total]) -> None:
-    head = ("executions", "per s", "accepted", "branches", "new", "corpus", "slowest", "memory", "findings")
+    head = ("executions", "per CPU s", "accepted", "branches", "new", "corpus", "slowest", "memory", "findings")
     print(f"{'reader':<11}" + "".join(f"{word:>11}" for word in head))
     for name, t in totals.items():
         first, last = (t.coverage[0], max(t.coverage)) if t.coverage else (0, 0)

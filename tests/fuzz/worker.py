@@ -34,7 +34,7 @@ _OWN_MUTATIONS = 0.75  # the rest are libFuzzer's, which compare with values in 
 
 @dataclass
 class Report:
-    """Counts of one process. ``slowest_s`` is processor time; ``growth_bytes`` the largest of the address space."""
+    """Counts of one process. Seconds are processor time; ``growth_bytes`` is the largest growth of the address space."""
 
     executions: int = 0
     accepted: int = 0
@@ -50,8 +50,7 @@ class Session:
     def __init__(self, reader: Reader, folder: Path, executions: int, seconds: float) -> None:
         self.reader, self.folder, self.executions = reader, folder, executions
         self.report, self.found = Report(), FindingFolder(folder / "findings")
-        self._start = time.monotonic()
-        self._end = self._start + seconds
+        self._start, self._end = time.process_time(), time.monotonic() + seconds
         file = os.open(folder / "state", os.O_RDWR | os.O_CREAT)
         os.ftruncate(file, STATE_BYTES)
         self._state = mmap.mmap(file, STATE_BYTES)
@@ -92,7 +91,7 @@ class Session:
 
     def finish(self) -> None:
         """Reduce the new findings, write the report, and end the process as libFuzzer does not."""
-        self.report.seconds = time.monotonic() - self._start
+        self.report.seconds = time.process_time() - self._start
         for signature, (finding, data) in self._fresh.items():
             if finding.kind not in ("slow", "memory"):
                 self.found.add(finding, reduced(data, lambda part, of=signature: self._same(part, of), REDUCE_S))

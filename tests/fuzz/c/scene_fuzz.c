@@ -22,12 +22,12 @@ typedef struct {
 
 static int8_t arena[TS_SCENE_ARENA_BYTES + 1] __attribute__((aligned(TS_MODEL_ARENA_ALIGNMENT)));
 
-#define REQUIRE(condition)                                             \
-    do {                                                               \
-        if (!(condition)) {                                            \
-            fprintf(stderr, "%d: %s is false\n", __LINE__, #condition); \
-            abort();                                                   \
-        }                                                              \
+#define REQUIRE(condition)                                                                                             \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%d: %s is false\n", __LINE__, #condition);                                                \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 static unsigned next_byte(Source* source) {
@@ -46,12 +46,23 @@ static int16_t* samples_of(Source* source, size_t count) {
     for (size_t i = 0; i < count; ++i) {
         noise = noise * 1664525u + 1013904223u;
         switch (kind) {
-            case 0: samples[i] = INT16_MAX; break;
-            case 1: samples[i] = INT16_MIN; break;
-            case 2: samples[i] = i & 1 ? INT16_MAX : INT16_MIN; break;
-            case 3: samples[i] = (int16_t)(noise >> 16); break;
-            case 4: samples[i] = (int16_t)((next_byte(source) << 8) - 32768); break;
-            default: samples[i] = 0;
+        case 0:
+            samples[i] = INT16_MAX;
+            break;
+        case 1:
+            samples[i] = INT16_MIN;
+            break;
+        case 2:
+            samples[i] = i & 1 ? INT16_MAX : INT16_MIN;
+            break;
+        case 3:
+            samples[i] = (int16_t)(noise >> 16);
+            break;
+        case 4:
+            samples[i] = (int16_t)((next_byte(source) << 8) - 32768);
+            break;
+        default:
+            samples[i] = 0;
         }
     }
     return samples;
@@ -165,12 +176,21 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     REQUIRE(ts_scene_begin(&scene, arena) == TS_OK);
     while (source.left > 0) {
         switch (next_byte(&source) % 6) {
-            case 0: REQUIRE(ts_scene_begin(&scene, arena) == TS_OK); break;
-            case 1:
-            case 2: push(&scene, &source); break;
-            case 3: REQUIRE(ts_scene_process_pcm(&scene, read_pcm, on_answer, &source) <= LARGEST_TOTAL); break;
-            case 4: columns(&source); break;
-            default: invoke(&source);
+        case 0:
+            REQUIRE(ts_scene_begin(&scene, arena) == TS_OK);
+            break;
+        case 1:
+        case 2:
+            push(&scene, &source);
+            break;
+        case 3:
+            REQUIRE(ts_scene_process_pcm(&scene, read_pcm, on_answer, &source) <= LARGEST_TOTAL);
+            break;
+        case 4:
+            columns(&source);
+            break;
+        default:
+            invoke(&source);
         }
     }
     return 0;
