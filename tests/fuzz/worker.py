@@ -34,7 +34,7 @@ _OWN_MUTATIONS = 0.75  # the rest are libFuzzer's, which compare with values in 
 
 @dataclass
 class Report:
-    """Counts of one process. Seconds are processor time; ``growth_bytes`` is the largest growth of the address space."""
+    """Counts of one process. Seconds are processor time; ``growth_bytes`` is the largest one of the address space."""
 
     executions: int = 0
     accepted: int = 0
