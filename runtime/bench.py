@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from .bundle import Bundle
 from .classify import SceneClassifier
 from .errors import RuntimeFailure
 from .host import EnergyMeter, Host, Reading, Sensors
+from .records import Length, Range
 
 FORMAT = 1
 KIND = "tinyscene bench"
@@ -24,6 +26,7 @@ BLOCKS = 20
 MIN_SECONDS = 0.2
 WARM_UP_S = 0.5
 STAGES = ("log_mel", "network", "clip")
+Seconds = Annotated[float, Range(1e-9, 1e6)]
 _F64 = npt.NDArray[np.float64]
 
 
@@ -31,12 +34,12 @@ _F64 = npt.NDArray[np.float64]
 class Latency:
     """Seconds per clip. The blocks' medians and minima are in temporal order."""
 
-    min_s: float
-    median_s: float
-    p95_s: float
-    p99_s: float
-    block_medians_s: tuple[float, ...]
-    block_minima_s: tuple[float, ...]
+    min_s: Seconds
+    median_s: Seconds
+    p95_s: Seconds
+    p99_s: Seconds
+    block_medians_s: Annotated[tuple[Seconds, ...], Length(1, 1000)]
+    block_minima_s: Annotated[tuple[Seconds, ...], Length(1, 1000)]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ Written here and not with scipy.stats, which the base install does not have. Ref
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from .bench import FORMAT, KIND, STAGES, BenchResult, Latency
 from .errors import RuntimeFailure
 from .host import Host
+from .json_files import read_json
 from .records import read_record
 
 RESAMPLES = 4000
@@ -74,12 +74,7 @@ def compare(a: BenchResult, b: BenchResult, tolerance: float = TOLERANCE) -> Com
 
 def read_result(path: Path) -> BenchResult:
     """The result in a file written by ``tinyscene bench --out``; raises RuntimeFailure for other content."""
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError as problem:
-        raise RuntimeFailure(str(path), "no such file", next_step="check the path") from problem
-    except (ValueError, OSError) as problem:
-        raise RuntimeFailure(str(path), "not a benchmark record", got=str(problem), next_step=_MAKE) from problem
+    record = read_json(path, "a benchmark record", _MAKE)
     header = (record.pop("kind", None), record.pop("format", None)) if isinstance(record, dict) else None
     if header != (KIND, FORMAT):
         raise RuntimeFailure(str(path), "not a benchmark record of this version", next_step=_MAKE)

@@ -1,31 +1,34 @@
 """A bundle: one folder with the graph, the model files made from it, golden vectors and a manifest of digests.
 
 A bundle appears whole or not at all (:func:`tinyscene.runtime.files.replaced_folder`). Reading one verifies every file
-and refuses an unknown format version and a missing, added or changed file (a single byte, the manifest's own included);
-the message has the command that makes the bundle again. Nothing in it is pickled.
+and refuses an unknown format version and a missing, added or changed file (a single byte, the manifest's own included),
+links, folders and pipes among them, and content that a schema or a bound refuses: digests detect accidents, they do not
+authenticate. Sizes are compared before a file is read. Nothing in it is pickled.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from .arith import ROUNDINGS
 from .arrays import I8
+from .bounded_files import read_bounded
 from .cost import graph_cost, verdicts
 from .errors import RuntimeFailure
 from .file_names import CORE_FILES, GOLDEN_VECTORS, GRAPH_ARRAYS, GRAPH_RECORD, MANIFEST, ONNX_MODEL, TFLITE_MODEL
 from .files import replaced_folder
 from .graph import Graph
-from .graph_io import graph_arrays, graph_from_record, graph_record, pack_arrays, unpack_arrays
+from .graph_io import graph_arrays, graph_from_files, graph_record
 from .interpreter import run
 from .manifest import (
+    ADVICE,
+    MOST_FILES,
     FileEntry,
     Limit,
     Manifest,
@@ -36,7 +39,11 @@ from .manifest import (
     read_manifest,
     refuse,
 )
+from .npz import ArrayFile, ArrayHeader, pack_arrays
 from .spec import DCASE_BUDGET, FrontendSpec
+
+MOST_GOLDEN_VECTORS = 64
+_INPUTS = "inputs"  # name of their array; the others are called <rounding rule>/<tensor>
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +108,13 @@ class Bundle:
     def golden(self) -> Golden:
         """The golden vectors, read once."""
         if not self._golden:
-            arrays = unpack_arrays(self.file(GOLDEN_VECTORS), str(self.path / GOLDEN_VECTORS))
-            self._golden.append(_golden_of(arrays))
+            self._golden.append(_golden_of(self.graph, self.file(GOLDEN_VECTORS), self.path / GOLDEN_VECTORS))
         return self._golden[0]
 
     def add_file(self, name: str, data: bytes) -> Bundle:
         """Add or replace a file beside the core ones, such as ``report.html``; returns the new bundle."""
         if name in CORE_FILES:
-            step = f"build the bundle again with '{self.manifest.rebuild}'"
-            raise RuntimeFailure(f"{self.path}, {name}", "a core file is never replaced", next_step=step)
+            raise RuntimeFailure(f"{self.path}, {name}", "a core file is never replaced", next_step="give another name")
         files = {other: self.file(other) for other in self.manifest.files if other != name}
         _publish(self.path, self.manifest, self.labels, {**files, name: data}, overwrite=True)
         return read_bundle(self.path)
@@ -124,8 +129,9 @@ def write_bundle(path: Path, content: BundleContent, provenance: Provenance, *, 
     Raises:
         RuntimeFailure: labels, front end or golden vectors do not fit the graph; ``path`` exists or cannot be written.
     """
-    _require_fit(path, content)
-    graph = content.graph
+    graph = content.graph.check()
+    _require_fit(graph, content.frontend, path)
+    _require_golden(graph, content.golden, path)
     cost = graph_cost(graph, "dcase")
     manifest = Manifest(
         rebuild=provenance.rebuild,
@@ -138,15 +144,12 @@ def write_bundle(path: Path, content: BundleContent, provenance: Provenance, *, 
         files={},
         digest="",
     )
-    arrays = {"inputs": content.golden.inputs}
-    for rounding, activations in content.golden.activations.items():
-        arrays |= {f"{rounding}/{name}": array for name, array in activations.items()}
     files = {
         GRAPH_RECORD: json_bytes(graph_record(graph)),
         GRAPH_ARRAYS: pack_arrays(graph_arrays(graph)),
         TFLITE_MODEL: content.tflite,
         ONNX_MODEL: content.onnx,
-        GOLDEN_VECTORS: pack_arrays(arrays),
+        GOLDEN_VECTORS: pack_arrays(_golden_arrays(content.golden)),
         **content.extra_files,
     }
     _publish(path, manifest, graph.labels, files, overwrite=overwrite)
@@ -157,43 +160,72 @@ def read_bundle(path: str | Path) -> Bundle:
     """Verify every byte of a bundle and return it; raises RuntimeFailure naming the first file that is wrong."""
     path = Path(path)
     manifest, labels = read_manifest(path)
-    listed, present = set(manifest.files), {entry.name for entry in os.scandir(path)} - {MANIFEST}
+    listed = set(manifest.files)
+    present = _names(path) - {MANIFEST}
     missing = sorted(listed.union(CORE_FILES) - present)
     if missing:
-        refuse(path / missing[0], "missing from the bundle", manifest.rebuild)
+        refuse(path / missing[0], "missing from the bundle")
     if present - listed:
         unknown = min(present - listed)
-        refuse(path / unknown, "not a file of this bundle", manifest.rebuild, expected=sorted(listed))
-    contents = {name: _verified(path, manifest, name) for name in manifest.files}
-    place = path / GRAPH_RECORD
-    try:
-        record = json.loads(contents[GRAPH_RECORD])
-    except ValueError as problem:
-        refuse(place, "not readable JSON", manifest.rebuild, got=str(problem))
-    graph = graph_from_record(record, unpack_arrays(contents[GRAPH_ARRAYS], str(path / GRAPH_ARRAYS)), str(place))
+        refuse(path / unknown, "not a file of this bundle", expected=sorted(listed))
+    contents = {name: _verified(path, manifest, name) for name in (GRAPH_RECORD, GRAPH_ARRAYS)}
+    for name in listed - contents.keys():
+        _verified(path, manifest, name)
+    graph = graph_from_files(contents[GRAPH_RECORD], contents[GRAPH_ARRAYS], path, ADVICE)
     if graph.labels != labels:
-        refuse(path / MANIFEST, "its labels are not the graph's", manifest.rebuild, expected=graph.labels, got=labels)
+        refuse(path / MANIFEST, "its labels are not the graph's", expected=graph.labels, got=labels)
+    _require_fit(graph, manifest.frontend, path)
     return Bundle(path, graph, manifest)
 
 
-def _require_fit(path: Path, content: BundleContent) -> None:
-    graph, frontend, golden = content.graph.check(), content.frontend, content.golden
-    n_mels, n_frames = graph.tensors[graph.input].shape[1:3]
+def _names(path: Path) -> set[str]:
+    """Names in the folder, at most two more than a bundle has: a folder may have millions."""
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name for entry in islice(entries, MOST_FILES + 2)}
+    except OSError as problem:
+        raise RuntimeFailure(str(path), "cannot be read", got=problem.strerror) from None
+
+
+def _require_fit(graph: Graph, frontend: FrontendSpec, path: Path) -> None:
+    """Labels and front end against the network."""
     comparisons: list[tuple[str, object, object]] = [
-        ("labels", graph.tensors[graph.output].shape[-1], len(graph.labels)),
-        ("front end's (mel, time)", (n_mels, n_frames), (frontend.n_mels, frontend.n_frames)),
-        ("golden inputs", graph.tensors[graph.input].shape[1:], golden.inputs.shape[1:]),
-        ("golden activations", set(ROUNDINGS), set(golden.activations)),
+        ("labels", graph.tensors[graph.output].n_bytes, len(graph.labels)),
+        ("front end's (mel, time)", graph.tensors[graph.input].shape[1:3], (frontend.n_mels, frontend.n_frames)),
+        ("front end's axes", graph.tensors[graph.input].n_bytes, frontend.n_mels * frontend.n_frames),
     ]
     for what, expected, got in comparisons:
         if expected != got:
             raise RuntimeFailure(str(path), f"{what} do not fit the graph", expected=expected, got=got)
-    names = {t.name for t in graph.activations()}
+
+
+def _require_golden(graph: Graph, golden: Golden, path: Path) -> None:
+    if not 1 <= len(golden.inputs) <= MOST_GOLDEN_VECTORS:
+        expected, got = f"1 to {MOST_GOLDEN_VECTORS:,}", f"{len(golden.inputs):,}"
+        raise RuntimeFailure(str(path), "number of golden vectors", expected=expected, got=got)
+    declared = _golden_headers(graph, len(golden.inputs))
+    arrays = {name: ArrayHeader(array.dtype.name, array.shape) for name, array in _golden_arrays(golden).items()}
+    for name in [*declared, *arrays]:
+        expected, got = declared.get(name), arrays.get(name)
+        if expected != got:
+            what = f"golden vectors do not fit the graph: array '{name}'"
+            raise RuntimeFailure(str(path), what, expected=expected, got=got)
+
+
+def _golden_headers(graph: Graph, vectors: int) -> dict[str, ArrayHeader]:
+    """Types and shapes of the golden vectors of a graph, by the name of the array."""
+    headers = {_INPUTS: ArrayHeader("int8", (vectors, *graph.tensors[graph.input].shape[1:]))}
+    for rounding in ROUNDINGS:
+        for tensor in graph.activations():
+            headers[f"{rounding}/{tensor.name}"] = ArrayHeader("int8", (vectors, *tensor.shape[1:]))
+    return headers
+
+
+def _golden_arrays(golden: Golden) -> dict[str, I8]:
+    arrays = {_INPUTS: golden.inputs}
     for rounding, activations in golden.activations.items():
-        wrong = [n for n, a in activations.items() if a.shape != (len(golden.inputs), *graph.tensors[n].shape[1:])]
-        if set(activations) != names or wrong:
-            odd = sorted(names.symmetric_difference(activations)) or wrong
-            raise RuntimeFailure(str(path), f"golden activations ({rounding}) do not fit the graph", got=odd[0])
+        arrays |= {f"{rounding}/{name}": array for name, array in activations.items()}
+    return arrays
 
 
 def _publish(
@@ -222,24 +254,31 @@ def _require_place(path: Path, overwrite: bool) -> None:
 
 def _verified(path: Path, manifest: Manifest, name: str) -> bytes:
     if name not in manifest.files:
-        refuse(path / name, "not a file of this bundle", manifest.rebuild, expected=sorted(manifest.files))
-    place, entry = path / name, manifest.files[name]
-    if not place.is_file() or place.is_symlink():
-        refuse(place, "missing from the bundle", manifest.rebuild)
-    data, changed = place.read_bytes(), "changed since the bundle was written"
-    if len(data) != entry.bytes:
-        refuse(place, changed, manifest.rebuild, expected=f"{entry.bytes} bytes", got=len(data))
-    digest = hashlib.sha256(data).hexdigest()
+        refuse(path / name, "not a file of this bundle", expected=sorted(manifest.files))
+    place, entry, changed = path / name, manifest.files[name], "changed since the bundle was written"
+    try:
+        status = place.lstat()
+    except OSError:
+        refuse(place, "missing from the bundle")
+    if not stat.S_ISREG(status.st_mode):
+        refuse(place, "missing from the bundle as a regular file")
+    if status.st_size != entry.bytes:
+        refuse(place, changed, expected=f"{entry.bytes} bytes", got=status.st_size)
+    digest = hashlib.sha256(data := read_bounded(place, entry.bytes, ADVICE, follow_links=False)).hexdigest()
     if digest != entry.sha256:
-        expected = f"SHA-256 {entry.sha256[:12]}..."
-        refuse(place, changed, manifest.rebuild, expected=expected, got=f"{digest[:12]}...")
+        refuse(place, changed, expected=f"SHA-256 {entry.sha256[:12]}...", got=f"{digest[:12]}...")
     return data
 
 
-def _golden_of(arrays: Mapping[str, I8]) -> Golden:
+def _golden_of(graph: Graph, data: bytes, place: Path) -> Golden:
+    file = ArrayFile(data, str(place), ADVICE)
+    shape = file.headers[_INPUTS].shape if _INPUTS in file.headers else ()
+    if not shape or not 1 <= shape[0] <= MOST_GOLDEN_VECTORS:
+        refuse(place, "number of golden vectors", expected=f"1 to {MOST_GOLDEN_VECTORS:,}", got=shape)
+    arrays = file.read(_golden_headers(graph, shape[0]))
     activations: dict[str, dict[str, I8]] = {rounding: {} for rounding in ROUNDINGS}
     for key, array in arrays.items():
-        rounding, _, name = key.partition("/")
-        if name:
+        rounding, slash, name = key.partition("/")
+        if slash:
             activations[rounding][name] = array
-    return Golden(np.asarray(arrays["inputs"]), activations)
+    return Golden(arrays[_INPUTS], activations)

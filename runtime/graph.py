@@ -1,23 +1,43 @@
 """The integer graph, from which every model file and all firmware is emitted.
 
 Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
-:meth:`Graph.check` is called wherever a graph enters and refuses wrong references, shapes, types and scales, and
-accumulators that can overflow.
+:meth:`Graph.check` is called wherever a graph enters and refuses wrong references, shapes, types and scales,
+accumulators that can overflow, and graphs that are too large for a device. The annotations of the records are the
+schema of a stored graph (:mod:`tinyscene.runtime.graph_io`).
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from . import ops
 from .errors import RuntimeFailure
+from .op_ranges import PROBABILITY_SCALE, PROBABILITY_ZERO_POINT, quantisation_problem
 from .ops import Shape
+from .records import Length, Range, check_record, name_text
 
+# A Raspberry Pi computes 10^10 multiply-accumulates in some seconds and has room for all activations at once; no
+# microcontroller has 16 MiB of flash for constants. The arena's planner needs minutes for more live activations.
+MOST_NODES = 1024
+MOST_TENSORS = 4096
+MOST_ALIVE = 64  # activations at one step
+LARGEST_CONSTANTS_BYTES = 2**24
+LARGEST_ACTIVATIONS_BYTES = 2**26  # of all activations of the graph
+MOST_MACS = 10**10
+LOWEST_SCALE, HIGHEST_SCALE = 2.0**-40, 2.0**40  # of whole tensors: their squares and ratios stay normal in float32
+
+Name = Annotated[str, name_text(4096)]  # TFLite converters join the names of fused layers
+Title = Annotated[str, name_text(256)]
+Labels = Annotated[tuple[Title, ...], Length(0, 4096)]
+Scale = Annotated[float, Range(2.0**-100, 2.0**80)]  # of a channel, or of a bias, which is a product of two scales
+Dtype = Literal["int8", "int32"]
 Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 
@@ -25,9 +45,9 @@ Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 class Quant:
     """Affine quantisation. ``scale`` has one entry, or one per slice along ``axis``; values are exact float32."""
 
-    scale: tuple[float, ...]
-    zero_point: int = 0
-    axis: int | None = None
+    scale: Annotated[tuple[Scale, ...], Length(1, 2**16)]
+    zero_point: Annotated[int, Range(-128, 127)] = 0
+    axis: Annotated[int, Range(0, ops.HIGHEST_RANK - 1)] | None = None
 
     @staticmethod
     def per_tensor(scale: float, zero_point: int) -> Quant:
@@ -39,7 +59,18 @@ class Quant:
 
 
 OUTPUT_NAME = "scores"  # output tensor of every graph that is lowered from a network
-PROBABILITY = Quant.per_tensor(1 / 256, -128)  # output of softmax and logistic: 0 to 255/256
+PROBABILITY = Quant.per_tensor(PROBABILITY_SCALE, PROBABILITY_ZERO_POINT)
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """A tensor without its data, as it is stored."""
+
+    name: Name
+    shape: Shape
+    dtype: Dtype
+    quant: Quant
+    constant: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,24 +79,28 @@ class Tensor:
 
     name: str
     shape: Shape
-    dtype: Literal["int8", "int32"]
+    dtype: Dtype
     quant: Quant
     data: Array | None = None
 
     @property
+    def record(self) -> TensorRecord:
+        return TensorRecord(self.name, self.shape, self.dtype, self.quant, self.data is not None)
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of one batch entry."""
-        return int(np.prod(self.shape)) * (1 if self.dtype == "int8" else 4)
+        return math.prod(self.shape) * (1 if self.dtype == "int8" else 4)
 
 
 @dataclass(frozen=True)
 class Node:
     """One op applied to named tensors, writing one tensor."""
 
-    name: str
+    name: Name
     op: ops.Op
-    inputs: tuple[str, ...]
-    output: str
+    inputs: Annotated[tuple[Name, ...], Length(1, 3)]
+    output: Name
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +137,9 @@ class Graph:
 
     def check(self) -> Graph:
         """Return self, or raise RuntimeFailure for the first error."""
-        _check_tensors(self)
+        _check_names(self)
+        for tensor in self.tensors.values():
+            _check_tensor(self, tensor)
         written = {self.input}
         for node in self.nodes:
             _check_node(self, node, written)
@@ -113,42 +150,70 @@ class Graph:
             self.refuse(
                 "labels", "not one per output", expected=self.tensors[self.output].shape[-1], got=len(self.labels)
             )
+        _check_size(self)
         return self
 
-    def refuse(self, where: str, what: str, *, expected: object = None, got: object = None) -> None:
+    def refuse(self, where: str, what: str, *, expected: object = None, got: object = None) -> NoReturn:
         raise RuntimeFailure(f"graph '{self.name}', {where}", what, expected=expected, got=got)
 
 
-def _check_tensors(graph: Graph) -> None:
+@dataclass(frozen=True)
+class GraphNames:
+    """Names and labels of a graph, as they are stored."""
+
+    name: Title
+    input: Name
+    output: Name
+    labels: Labels
+
+
+def _check_names(graph: Graph) -> None:
+    check_record(GraphNames(graph.name, graph.input, graph.output, graph.labels), f"graph {graph.name[:80]!r}")
+    for what, number, most in (("tensors", len(graph.tensors), MOST_TENSORS), ("nodes", len(graph.nodes), MOST_NODES)):
+        if number > most:
+            graph.refuse(what, "too many", expected=f"at most {most:,}", got=f"{number:,}")
+    if graph.input not in graph.tensors or graph.tensors[graph.input].data is not None:
+        graph.refuse(graph.input, "the graph's input is not an activation")
+    names = [node.name for node in graph.nodes]
+    if len(set(names)) != len(names):
+        graph.refuse(next(name for name in names if names.count(name) > 1), "name of several nodes")
     for key, tensor in graph.tensors.items():
         if key != tensor.name:
             graph.refuse(key, "stored under another name", expected=key, got=tensor.name)
-        scale = np.asarray(tensor.quant.scale)
-        if not (np.isfinite(scale).all() and (scale > 0).all() and (scale == scale.astype(np.float32)).all()):
-            graph.refuse(key, "scale not a positive float32", got=tensor.quant.scale[:4])
-        axis = tensor.quant.axis
-        entries = 1 if axis is None else tensor.shape[axis]
-        if len(scale) != entries:
-            graph.refuse(key, "wrong number of scales", expected=entries, got=len(scale))
-        if tensor.data is None:
-            if tensor.dtype != "int8" or axis is not None or not -128 <= tensor.quant.zero_point <= 127:
-                graph.refuse(key, "not a per-tensor int8 activation", got=f"{tensor.dtype} {tensor.quant.zero_point}")
-            if not tensor.shape or min(tensor.shape) < 1 or tensor.shape[0] != 1:
-                graph.refuse(key, "activation shape", expected="(1, ...) without zeros", got=tensor.shape)
-        elif tensor.data.shape != tensor.shape or tensor.data.dtype != np.dtype(tensor.dtype):
-            graph.refuse(
-                key,
-                "constant does not match its record",
-                expected=f"{tensor.dtype} {tensor.shape}",
-                got=f"{tensor.data.dtype} {tensor.data.shape}",
-            )
+
+
+def _check_tensor(graph: Graph, tensor: Tensor) -> None:
+    key, axis, scale = tensor.name, tensor.quant.axis, np.asarray(tensor.quant.scale)
+    if not tensor.shape or min(tensor.shape) < 1 or (tensor.data is None and tensor.shape[0] != 1):
+        graph.refuse(key, "activation shape", expected="(1, ...) without zeros", got=tensor.shape)
+    if len(tensor.shape) > ops.HIGHEST_RANK or math.prod(tensor.shape) > ops.LARGEST_TENSOR_ELEMENTS:
+        expected = f"at most {ops.HIGHEST_RANK} axes and {ops.LARGEST_TENSOR_ELEMENTS:,} elements"
+        graph.refuse(key, "too large", expected=expected, got=tensor.shape)
+    if not (np.isfinite(scale).all() and (scale > 0).all() and (scale == scale.astype(np.float32)).all()):
+        graph.refuse(key, "scale not a positive float32", got=tensor.quant.scale[:4])
+    if axis is not None and not 0 <= axis < len(tensor.shape):
+        graph.refuse(key, "axis of the scales", expected=f"0 to {len(tensor.shape) - 1}", got=axis)
+    entries = 1 if axis is None else tensor.shape[axis]
+    if len(scale) != entries:
+        graph.refuse(key, "wrong number of scales", expected=entries, got=len(scale))
+    if tensor.data is None:
+        if tensor.dtype != "int8" or axis is not None or not -128 <= tensor.quant.zero_point <= 127:
+            graph.refuse(key, "not a per-tensor int8 activation", got=f"{tensor.dtype} {tensor.quant.zero_point}")
+    elif tensor.data.shape != tensor.shape or tensor.data.dtype != np.dtype(tensor.dtype):
+        expected, got = f"{tensor.dtype} {tensor.shape}", f"{tensor.data.dtype} {tensor.data.shape}"
+        graph.refuse(key, "constant does not match its record", expected=expected, got=got)
+    if axis is None and tensor.dtype == "int8" and not LOWEST_SCALE <= scale[0] <= HIGHEST_SCALE:
+        graph.refuse(key, "scale out of bounds", expected=f"{LOWEST_SCALE:g} to {HIGHEST_SCALE:g}", got=scale[0])
+    check_record(tensor.record, f"graph '{graph.name}', {key}")
 
 
 def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
     row = ops.OPS.get(type(node.op))
     if row is None:
         graph.refuse(node.name, "op not in the op table", expected=[r.name for r in ops.OPS.values()], got=node.op)
-        return
+    check_record(node, f"graph '{graph.name}', {node.name}")
+    if len(node.inputs) != row.n_inputs:
+        graph.refuse(node.name, f"inputs do not fit the op ({len(node.inputs)}, expected {row.n_inputs})")
     for name in (*node.inputs, node.output):
         if name not in graph.tensors:
             graph.refuse(node.name, f"tensor '{name}' does not exist")
@@ -156,57 +221,63 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
     for tensor in ins[: row.n_activations]:
         if tensor.data is None and tensor.name not in written:
             graph.refuse(node.name, f"reads '{tensor.name}' before it is written")
+        if tensor.dtype != "int8" or tensor.quant.axis is not None:
+            got = f"{tensor.dtype}, axis {tensor.quant.axis}"
+            graph.refuse(node.name, f"constant input '{tensor.name}'", expected="int8 with one scale", got=got)
     if out.data is not None or node.output in written:
         graph.refuse(node.name, f"writes '{node.output}', which has another writer")
     try:
         shape = row.shape(node.op, *(tensor.shape for tensor in ins))
-    except (ValueError, TypeError, IndexError) as problem:
+    except ValueError as problem:
         graph.refuse(node.name, f"inputs do not fit the op ({problem})")
-        return
     if shape != out.shape:
         graph.refuse(node.name, "output shape", expected=shape, got=out.shape)
+    weight = ins[1].shape if ops.has_weight(node.op) else ()
+    windows = ops.window_elements(node.op, weight, ins[0].shape, out.shape)
+    if windows > ops.LARGEST_WINDOWS:
+        graph.refuse(node.name, "windows too large", expected=f"at most {ops.LARGEST_WINDOWS:,} elements", got=windows)
     if ops.has_weight(node.op):
         _check_weight(graph, node)
-    _check_codes(graph, node)
-    _check_factor(graph, node)
-    if isinstance(node.op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
-        graph.refuse(node.name, "input may be negative", expected="zero point -128", got=ins[0].quant.zero_point)
+    problem = quantisation_problem(node.op, ins, out)
+    if problem is not None:
+        what, expected, got = problem
+        graph.refuse(node.name, what, expected=expected, got=got)
 
 
-def _check_codes(graph: Graph, node: Node) -> None:
-    """Scale and zero point of ops that keep their input's and of those with fixed ones."""
-    function = node.op.function if isinstance(node.op, ops.Lookup) else None
-    got = graph.out(node).quant
-    if isinstance(node.op, ops.Softmax) or function == "logistic":
-        allowed = [PROBABILITY]
-    elif isinstance(node.op, ops.Pool2D | ops.Reshape | ops.Concat) or function == "relu6":
-        allowed = [tensor.quant for tensor in graph.ins(node)]
-    else:
-        return
-    for expected in allowed:
-        if got != expected:
-            graph.refuse(node.name, "output scale and zero point", expected=expected, got=got)
+def _check_size(graph: Graph) -> None:
+    """Memory and time of the whole graph."""
+    constants = sum(tensor.n_bytes for tensor in graph.tensors.values() if tensor.data is not None)
+    activations = sum(tensor.n_bytes for tensor in graph.activations())
+    for what, number, most in (
+        ("bytes of constants", constants, LARGEST_CONSTANTS_BYTES),
+        ("bytes of activations", activations, LARGEST_ACTIVATIONS_BYTES),
+        ("multiply-accumulates", sum(_macs(graph, node) for node in graph.nodes), MOST_MACS),
+        ("activations alive at one step", _alive_at_once(graph), MOST_ALIVE),
+    ):
+        if number > most:
+            graph.refuse("size", f"too many {what}", expected=f"at most {most:,}", got=f"{number:,}")
 
 
-def _check_factor(graph: Graph, node: Node) -> None:
-    """Input-to-output scale ratios within the bounds of every engine (XNNPACK's are the narrowest)."""
-    ins, out_scale = graph.ins(node), graph.out(node).quant.scale[0]
-    first, high = np.asarray(ins[0].quant.scale), 256.0
-    if isinstance(node.op, ops.Rsqrt | ops.Softmax | ops.Pool2D | ops.Reshape | ops.Concat):
-        return
-    if isinstance(node.op, ops.Add | ops.Sub):
-        low, factors = 2.0**-10, np.array([t.quant.scale[0] / out_scale for t in ins])
-    elif isinstance(node.op, ops.Lookup) and node.op.function == "logistic":
-        low, high, factors = 2.0**-20, 16.0, first  # the range of fixed point with 4 integer bits
-    elif isinstance(node.op, ops.Lookup):
-        low, high, factors = 2.0**-8, 128.0, first / out_scale
-    elif isinstance(node.op, ops.Mean):
-        low, factors = 2.0**-32, first / out_scale
-    else:
-        low, factors = 2.0**-32, first * np.asarray(ins[1].quant.scale) / out_scale
-    if factors.min() < low or factors.max() >= high:
-        got = f"{factors.min():g} to {factors.max():g}"
-        graph.refuse(node.name, "scale ratio out of bounds", expected=f"{low:g} to {high:g}", got=got)
+def _macs(graph: Graph, node: Node) -> int:
+    ins, out = graph.ins(node), graph.out(node)
+    if ops.is_conv(node.op):
+        return math.prod(ins[1].shape) * out.shape[1] * out.shape[2]
+    if isinstance(node.op, ops.Pool2D):
+        return math.prod(node.op.kernel) * out.n_bytes
+    return math.prod(ins[1].shape) if ops.has_weight(node.op) else ins[0].n_bytes
+
+
+def _alive_at_once(graph: Graph) -> int:
+    """The largest number of activations that are written and not yet read for the last time."""
+    activations = {graph.input, *(node.output for node in graph.nodes)}
+    last = {name: at for at, node in enumerate(graph.nodes) for name in (node.output, *node.inputs)}
+    dying = Counter(last[name] for name in activations if name in last)
+    alive = most = 1
+    for step in range(len(graph.nodes)):
+        alive += 1
+        most = max(most, alive)
+        alive -= dying[step]
+    return most
 
 
 def _check_weight(graph: Graph, node: Node) -> None:

@@ -1,31 +1,46 @@
 """The integer graph as plain data: a JSON record of tensors and nodes, and the constants as named arrays.
 
-Scales are written as the shortest decimals that parse to the same float32, so a graph read back is identical.
-Refuses records with unknown ops, missing or unknown fields, and graphs that fail :meth:`Graph.check`.
+Scales are written as the shortest decimals that parse to the same float32, so a graph read back is identical. The
+records of :mod:`tinyscene.runtime.graph` and :mod:`tinyscene.runtime.ops` are the schema, and the arrays must be those
+that the record declares. Refuses everything else, and graphs that fail :meth:`Graph.check`.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from . import ops
+from .bounded_files import read_bounded
 from .errors import RuntimeFailure
 from .file_names import GRAPH_ARRAYS, GRAPH_RECORD
-from .graph import Graph, Node, Quant, Tensor
+from .graph import MOST_NODES, MOST_TENSORS, Graph, GraphNames, Name, Node, Tensor, TensorRecord
+from .json_files import LARGEST_JSON_BYTES, parse_json
+from .npz import LARGEST_ARRAYS_BYTES, ArrayFile, ArrayHeader, Arrays, pack_arrays
+from .records import Length, Text, read_record
 
-Arrays = dict[str, npt.NDArray[Any]]
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest timestamp of the zip format
 _OPS_BY_NAME = {row.name: kind for kind, row in ops.OPS.items()}
+
+
+@dataclass(frozen=True)
+class _NodeRecord:
+    """A node without the attributes of its op, which stand beside these fields."""
+
+    name: Name
+    op: Annotated[str, Text("|".join(_OPS_BY_NAME), " or ".join(_OPS_BY_NAME))]
+    inputs: Annotated[tuple[Name, ...], Length(1, 3)]
+    output: Name
+
+
+@dataclass(frozen=True)
+class _GraphRecord(GraphNames):
+    tensors: Annotated[tuple[TensorRecord, ...], Length(1, MOST_TENSORS)]
+    nodes: Annotated[tuple[object, ...], Length(1, MOST_NODES)]  # each is read by its op
 
 
 def graph_record(graph: Graph) -> dict[str, Any]:
@@ -49,97 +64,67 @@ def graph_record(graph: Graph) -> dict[str, Any]:
     }
 
 
+def _tensor_record(tensor: Tensor) -> dict[str, Any]:
+    quant = {"scale": list(tensor.quant.scale), "zero_point": tensor.quant.zero_point, "axis": tensor.quant.axis}
+    record = {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype, "quant": quant}
+    return {**record, "constant": tensor.data is not None}
+
+
 def graph_arrays(graph: Graph) -> Arrays:
     """The constants' data by tensor name."""
     return {t.name: t.data for t in graph.tensors.values() if t.data is not None}
 
 
-def graph_from_record(record: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], where: str) -> Graph:
-    """The checked graph of a record and its constants.
+def graph_from_record(record: object, arrays: Mapping[str, npt.NDArray[Any]], where: str, next_step: str = "") -> Graph:
+    """The checked graph of a parsed JSON record and its constants.
 
     Args:
-        where: the file, for the message when something is wrong.
+        where: the file, for messages.
+        next_step: what the user can do about a refusal.
 
     Raises:
-        RuntimeFailure: the record has another form, or the graph fails its check.
+        RuntimeFailure: the record has another form, an array is missing, or the graph fails its check.
     """
-    try:
-        tensors = [_tensor(r, arrays) for r in record["tensors"]]
-        graph = Graph(
-            name=record["name"],
-            tensors={t.name: t for t in tensors},
-            nodes=tuple(_node(r) for r in record["nodes"]),
-            input=record["input"],
-            output=record["output"],
-            labels=tuple(record["labels"]),
-        )
-    except (KeyError, TypeError, ValueError) as problem:
-        raise RuntimeFailure(
-            where,
-            "not a graph of this version",
-            got=f"{type(problem).__name__}: {problem}",
-            next_step="export it again",
-        ) from problem
-    return graph.check()
+    return _graph(read_record(_GraphRecord, record, where, next_step), arrays, where, next_step)
 
 
-def _tensor_record(tensor: Tensor) -> dict[str, Any]:
-    quant = {"scale": list(tensor.quant.scale), "zero_point": tensor.quant.zero_point, "axis": tensor.quant.axis}
-    constant = tensor.data is not None
-    return {
-        "name": tensor.name,
-        "shape": list(tensor.shape),
-        "dtype": tensor.dtype,
-        "quant": quant,
-        "constant": constant,
-    }
+def graph_from_files(record: bytes, arrays: bytes, folder: Path, next_step: str = "") -> Graph:
+    """The checked graph in the contents of ``graph.json`` and ``graph.npz``.
+
+    Args:
+        folder: where both files are, for messages.
+        next_step: what the user can do about a refusal.
+
+    Raises:
+        RuntimeFailure: a file has another form, the arrays are not those of the record, or the graph fails its check.
+    """
+    where = str(folder / GRAPH_RECORD)
+    stored = read_record(_GraphRecord, parse_json(record, where, "readable JSON", next_step), where, next_step)
+    declared = {t.name: ArrayHeader(t.dtype, t.shape) for t in stored.tensors if t.constant}
+    data = ArrayFile(arrays, str(folder / GRAPH_ARRAYS), next_step).read(declared)
+    return _graph(stored, data, where, next_step)
 
 
-def _tensor(record: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Tensor:
-    quant = record["quant"]
-    data = arrays[record["name"]] if record["constant"] else None
-    return Tensor(
-        record["name"],
-        tuple(int(n) for n in record["shape"]),
-        record["dtype"],
-        Quant(tuple(float(s) for s in quant["scale"]), int(quant["zero_point"]), quant["axis"]),
-        data,
-    )
+def _graph(stored: _GraphRecord, arrays: Mapping[str, npt.NDArray[Any]], where: str, next_step: str) -> Graph:
+    tensors = {}
+    for tensor in stored.tensors:
+        if tensor.name in tensors or (tensor.constant and tensor.name not in arrays):
+            what = "is declared twice" if tensor.name in tensors else "has no array"
+            raise RuntimeFailure(where, f"tensor '{tensor.name}' {what}", next_step=next_step)
+        data = arrays[tensor.name] if tensor.constant else None
+        tensors[tensor.name] = Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.quant, data)
+    nodes = tuple(_node(entry, f"{where}, nodes[{i}]", next_step) for i, entry in enumerate(stored.nodes))
+    return Graph(stored.name, tensors, nodes, stored.input, stored.output, stored.labels).check()
 
 
-def _node(record: Mapping[str, Any]) -> Node:
-    kind = _OPS_BY_NAME[record["op"]]
-    names = {f.name for f in fields(kind)}
-    parameters = set(record) - {"name", "op", "inputs", "output"}
-    if parameters != names:
-        raise ValueError(f"op {record['op']} has fields {sorted(parameters)}, expected {sorted(names)}")
-    values = {name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in names}
-    op: ops.Op = kind(**values)
-    return Node(record["name"], op, tuple(record["inputs"]), record["output"])
-
-
-def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Arrays as an .npz file whose bytes depend only on names and values."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(info, member.getvalue())
-    return buffer.getvalue()
-
-
-def unpack_arrays(data: bytes, where: str) -> Arrays:
-    """The arrays of an .npz file, without unpickling; raises RuntimeFailure for any other content."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as problem:
-        raise RuntimeFailure(
-            where, "not a file of plain arrays", got=str(problem).splitlines()[0], next_step="export it again"
-        ) from problem
+def _node(entry: object, where: str, next_step: str) -> Node:
+    """The op's name selects the record of its attributes."""
+    entries = entry if isinstance(entry, dict) else {}
+    own = {field.name for field in fields(_NodeRecord)}
+    node = read_record(_NodeRecord, {key: value for key, value in entries.items() if key in own}, where, next_step)
+    attributes = {key: value for key, value in entries.items() if key not in own}
+    op: ops.Op = read_record(_OPS_BY_NAME[node.op], attributes, f"{where} ({node.op})", next_step)
+    return Node(node.name, op, node.inputs, node.output)
 
 
 def write_graph(folder: Path, graph: Graph) -> None:
@@ -150,5 +135,5 @@ def write_graph(folder: Path, graph: Graph) -> None:
 
 def read_graph(folder: Path) -> Graph:
     """Read and check the graph that :func:`write_graph` wrote."""
-    arrays = unpack_arrays((folder / GRAPH_ARRAYS).read_bytes(), GRAPH_ARRAYS)
-    return graph_from_record(json.loads((folder / GRAPH_RECORD).read_text()), arrays, GRAPH_RECORD)
+    record = read_bounded(folder / GRAPH_RECORD, LARGEST_JSON_BYTES)
+    return graph_from_files(record, read_bounded(folder / GRAPH_ARRAYS, LARGEST_ARRAYS_BYTES), folder)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import ops
 from .arith import Rounding
 from .arrays import I8
 from .errors import RuntimeFailure
-from .graph import Graph
+from .graph import Graph, Node
 from .kernels import KERNELS
 from .plan import Plan
 
@@ -29,7 +30,7 @@ def run(
     trace: dict[str, I8] | None = None,
     arena: Plan | None = None,
 ) -> I8:
-    """Output codes for input codes.
+    """Output codes for input codes. A batch runs in pieces that fit the memory (:data:`ops.LARGEST_WINDOWS`).
 
     Args:
         x: int8 (batch, *graph input shape without its leading 1).
@@ -48,6 +49,9 @@ def run(
             expected=f"int8 (batch, {', '.join(map(str, expected))})",
             got=f"{x.dtype} {x.shape}",
         )
+    at_once = max(1, ops.LARGEST_WINDOWS // _largest_elements(graph))
+    if len(x) > at_once and arena is None:
+        return _in_pieces(graph, x, at_once, rounding, trace)
     store = _Arena(graph, arena, len(x)) if arena else _Separate(graph)
     store.write(graph.input, x, step=0)
     for step, node in enumerate(graph.nodes, start=1):
@@ -59,6 +63,29 @@ def run(
     if trace is not None:
         trace[graph.input] = x
     return store.read(graph.output).copy()
+
+
+def _largest_elements(graph: Graph) -> int:
+    """Elements that the largest node holds at once for one input."""
+    return max([1, *(_elements(graph, node) for node in graph.nodes)])
+
+
+def _elements(graph: Graph, node: Node) -> int:
+    ins, out = graph.ins(node), graph.out(node)
+    weight = ins[1].shape if ops.has_weight(node.op) else ()
+    return max(ops.window_elements(node.op, weight, ins[0].shape, out.shape), ins[0].n_bytes, out.n_bytes)
+
+
+def _in_pieces(graph: Graph, x: I8, at_once: int, rounding: Rounding, trace: dict[str, I8] | None) -> I8:
+    """As :func:`run`, some inputs at a time, so that memory does not grow with the batch."""
+    traces: list[dict[str, I8]] = []
+    outputs = []
+    for at in range(0, len(x), at_once):
+        traces.append({})
+        outputs.append(run(graph, x[at : at + at_once], rounding=rounding, trace=None if trace is None else traces[-1]))
+    if trace is not None:
+        trace |= {name: np.concatenate([piece[name] for piece in traces]) for name in traces[0]}
+    return np.concatenate(outputs)
 
 
 class _Separate:

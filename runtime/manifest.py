@@ -2,28 +2,38 @@
 
 ``manifest.json`` also holds the format version and the class labels, which a reader gets from the graph. Its own digest
 covers everything else in it. Refuses other format versions, missing and unknown fields, values of the wrong type or out
-of range, and a file that was edited.
+of range, and a file that was edited. Its text is data: no message advises to run a command that a manifest contains.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
+from .bounded_files import read_bounded
 from .cost import Rule
 from .errors import RuntimeFailure
 from .file_names import MANIFEST
-from .records import Range, Text, read_record
+from .graph import Labels
+from .json_files import parse_json
+from .records import Length, Range, Text, name_text, read_record
 from .spec import FrontendSpec
 
 FORMAT = 1
 REBUILD = "tinyscene export CHECKPOINT --out BUNDLE"
+ADVICE = f"build it again with '{REBUILD}', or copy it again from its source"
+LARGEST_MANIFEST_BYTES = 2**20
+LARGEST_FILE_BYTES = 2**28
+MOST_FILES = 64
 
 Count = Annotated[int, Range(0)]
+Note = Annotated[str, name_text(10_000, shortest=0)]
+FileName = Annotated[str, Text(r"[^\0/\\.\ud800-\udfff][^\0/\\\ud800-\udfff]{0,199}", "a plain file name")]
 Sha256 = Annotated[str, Text("[0-9a-f]{64}", "64 hexadecimal digits")]
 Measure = int | float | str | None | tuple[float, ...] | tuple[tuple[int, ...], ...] | Mapping[str, float]
 Metrics = Mapping[str, Measure | Mapping[str, Measure]]  # such as metrics["int8"]["accuracy"]
@@ -37,20 +47,20 @@ class Provenance:
         data: what ``metrics`` was measured on, in words.
         tools: version of each package or tool by name.
         metrics: what training and export measured.
-        rebuild: command that makes the bundle again; shown when the bundle is refused.
+        rebuild: command that makes the bundle again; shown as data only.
     """
 
-    data: str
-    tools: Mapping[str, str]
+    data: Note
+    tools: Annotated[Mapping[str, Note], Length(0, 256)]
     metrics: Metrics = field(default_factory=dict)
-    rebuild: str = REBUILD
+    rebuild: Note = REBUILD
 
 
 @dataclass(frozen=True)
 class FileEntry:
     """Size in bytes and SHA-256 of one file, as hex."""
 
-    bytes: Count
+    bytes: Annotated[int, Range(0, LARGEST_FILE_BYTES)]
     sha256: Sha256
 
 
@@ -76,14 +86,14 @@ class Limit:
 class Manifest:
     """What ``manifest.json`` holds beside the format version and the labels; ``files`` by name."""
 
-    rebuild: str
+    rebuild: Note
     frontend: FrontendSpec
     metrics: Metrics
-    data: str
-    tools: Mapping[str, str]
+    data: Note
+    tools: Annotated[Mapping[str, Note], Length(0, 256)]
     cost: ModelCost
-    budget: Mapping[str, Limit]
-    files: Mapping[str, FileEntry]
+    budget: Annotated[Mapping[str, Limit], Length(0, 16)]
+    files: Annotated[Mapping[FileName, FileEntry], Length(0, MOST_FILES)]
     digest: Sha256
 
     @property
@@ -99,8 +109,11 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class _Labels:
-    labels: tuple[str, ...]
+class _Stored(Manifest):
+    """The whole file."""
+
+    format: Literal[1]
+    labels: Labels
 
 
 def manifest_bytes(manifest: Manifest, labels: tuple[str, ...], where: str) -> bytes:
@@ -110,7 +123,10 @@ def manifest_bytes(manifest: Manifest, labels: tuple[str, ...], where: str) -> b
         RuntimeFailure: a value that a reader would refuse.
     """
     data = _with_digest({**asdict(manifest), "format": FORMAT, "labels": labels})
-    _validated(json.loads(data), where, "")
+    if len(data) > LARGEST_MANIFEST_BYTES:
+        expected, got = f"at most {LARGEST_MANIFEST_BYTES:,} bytes", f"{len(data):,}"
+        raise RuntimeFailure(where, "too large", expected=expected, got=got)
+    read_record(_Stored, parse_json(data, where), where)
     return data
 
 
@@ -125,45 +141,29 @@ def json_bytes(record: object) -> bytes:
 def read_manifest(bundle: Path) -> tuple[Manifest, tuple[str, ...]]:
     """The manifest of a bundle folder, validated, and the class labels in it; raises RuntimeFailure."""
     path = bundle / MANIFEST
-    if not bundle.exists():
+    if not os.path.exists(bundle):  # unlike Path.exists, never raises
         raise RuntimeFailure(str(bundle), "no such bundle", expected="a bundle folder", next_step="check the path")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RuntimeFailure(
             str(bundle), "not a bundle", expected=f"a folder with {MANIFEST}", next_step=f"build one with '{REBUILD}'"
         )
-    data = path.read_bytes()
-    try:
-        record = json.loads(data)
-    except ValueError as problem:
-        refuse(path, "not readable JSON", REBUILD, got=str(problem))
-    rebuild = _rebuild_command(record)
+    data = read_bounded(path, LARGEST_MANIFEST_BYTES, ADVICE, follow_links=False)
+    record = parse_json(data, str(path), "readable JSON", ADVICE)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         got = record.get("format", "none") if isinstance(record, dict) else type(record).__name__
-        refuse(path, "unknown bundle format", rebuild, expected=FORMAT, got=got)
+        refuse(path, "unknown bundle format", expected=FORMAT, got=str(got)[:80])
+    stored = read_record(_Stored, record, str(path), ADVICE)
     if data != _with_digest(record):
-        refuse(path, "changed since the bundle was written", rebuild)
-    return _validated(record, str(path), f"build it again with '{rebuild}'")
+        refuse(path, "changed since the bundle was written")
+    return Manifest(**{entry.name: getattr(stored, entry.name) for entry in fields(Manifest)}), stored.labels
 
 
-def refuse(path: Path, what: str, rebuild: str, *, expected: object = None, got: object = None) -> NoReturn:
-    """Raise RuntimeFailure for one file of a bundle, with the command that makes the bundle again."""
-    raise RuntimeFailure(str(path), what, expected=expected, got=got, next_step=f"build it again with '{rebuild}'")
-
-
-def _validated(record: dict[str, object], where: str, next_step: str) -> tuple[Manifest, tuple[str, ...]]:
-    labels = {name: value for name, value in record.items() if name == "labels"}
-    rest = {name: value for name, value in record.items() if name not in ("labels", "format")}
-    manifest = read_record(Manifest, rest, where, next_step)
-    return manifest, read_record(_Labels, labels, where, next_step).labels
+def refuse(path: Path, what: str, *, expected: object = None, got: object = None) -> NoReturn:
+    """Raise RuntimeFailure for one file of a bundle; the advice is the same for every bundle."""
+    raise RuntimeFailure(str(path), what, expected=expected, got=got, next_step=ADVICE)
 
 
 def _with_digest(record: Mapping[str, object]) -> bytes:
     """The manifest with the digest of everything else in it, so that a change to itself is detected too."""
     bare = {name: value for name, value in record.items() if name != "digest"}
     return json_bytes({**bare, "digest": hashlib.sha256(json_bytes(bare)).hexdigest()})
-
-
-def _rebuild_command(record: object) -> str:
-    """The command in a manifest that is not validated yet; the general one if it is not plain text."""
-    command = record.get("rebuild") if isinstance(record, dict) else None
-    return command if isinstance(command, str) and command.isprintable() else REBUILD

@@ -1,20 +1,32 @@
 """The closed op set: an op is a frozen record; the table has its name, shape rule and number of activation inputs.
 
-Every other table (kernels, cost, ONNX, TFLite, C) has a row for each op; a test requires it. Shape rules raise
-ValueError for inputs that do not fit.
+Every other table (kernels, cost, ONNX, TFLite, C) has a row for each op; a test requires it. The annotations of the
+records are the schema of stored graphs: they bound every attribute, and :meth:`Graph.check` applies them to graphs from
+any source. Shape rules raise ValueError for inputs that do not fit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import numpy as np
+from .records import Length, Range
 
-Shape = tuple[int, ...]
-Pads = tuple[int, int, int, int]  # top, left, bottom, right
+# A tensor has at most 4 Mi elements: the SRAM of the largest emulated Cortex-M, and 256 MiB for eight int64 arrays of
+# the NumPy interpreter. The other bounds follow: no side of it, no window and no step between windows is longer.
+LARGEST_TENSOR_ELEMENTS = 2**22
+HIGHEST_RANK = 6  # of TFLite Micro's and XNNPACK's shapes
 
+Side = Annotated[int, Range(1, LARGEST_TENSOR_ELEMENTS)]
+Step = Annotated[int, Range(1, 2**15)]
+Pad = Annotated[int, Range(0, 2**15)]
+Shape = Annotated[tuple[Side, ...], Length(1, HIGHEST_RANK)]
+Stride = tuple[Step, Step]
+Pads = tuple[Pad, Pad, Pad, Pad]  # top, left, bottom, right
+
+LARGEST_WINDOWS = 2**24  # elements of all windows of one op, which the interpreter holds at once: 128 MiB in float64
 LARGEST_SOFTMAX = 4095  # elements of one row: more of them could overflow the int32 sum of exponentials
 
 
@@ -22,7 +34,7 @@ LARGEST_SOFTMAX = 4095  # elements of one row: more of them could overflow the i
 class Conv2D:
     """2-D convolution. Inputs: x NHWC, weight OHWI, bias int32 (O,)."""
 
-    stride: tuple[int, int] = (1, 1)
+    stride: Stride = (1, 1)
     pads: Pads = (0, 0, 0, 0)
     relu: bool = False
 
@@ -31,7 +43,7 @@ class Conv2D:
 class DepthwiseConv2D:
     """Depthwise convolution, multiplier 1. Inputs: x NHWC, weight 1HWC, bias int32 (C,)."""
 
-    stride: tuple[int, int] = (1, 1)
+    stride: Stride = (1, 1)
     pads: Pads = (0, 0, 0, 0)
     relu: bool = False
 
@@ -81,8 +93,8 @@ class Pool2D:
     """Largest or average code of a window of x NHWC, padding excluded; keeps scale and zero point."""
 
     kind: Literal["max", "average"]
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
+    kernel: tuple[Side, Side]
+    stride: Stride = (1, 1)
     pads: Pads = (0, 0, 0, 0)
 
 
@@ -118,7 +130,7 @@ class Reshape:
 class Concat:
     """Two tensors concatenated along ``axis``; all three have the same scale and zero point."""
 
-    axis: int
+    axis: Annotated[int, Range(1, HIGHEST_RANK - 1)]
 
 
 Op = (
@@ -146,22 +158,31 @@ def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int],
     return height, width
 
 
+def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
+    """Elements of all windows of a convolution or a pool, or of its padded input if these are more; 0 for other ops."""
+    if not isinstance(op, Conv2D | DepthwiseConv2D | Pool2D):
+        return 0
+    kernel = op.kernel if isinstance(op, Pool2D) else weight[1:3]
+    padded = (x[1] + op.pads[0] + op.pads[2]) * (x[2] + op.pads[1] + op.pads[3])
+    return max(padded, out[1] * out[2] * math.prod(kernel)) * x[3]
+
+
 def _conv_shape(op: Conv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
-    out_c, k_h, k_w, in_c = weight
-    _same(in_c, x[3], "weight input channels")
+    out_c, k_h, k_w, in_c = _of_rank(4, weight)
+    _same(in_c, _of_rank(4, x)[3], "weight input channels")
     _same(bias, (out_c,), "bias shape")
     return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), out_c)
 
 
 def _depthwise_shape(op: DepthwiseConv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
-    one, k_h, k_w, channels = weight
-    _same((one, channels), (1, x[3]), "weight shape (1, ., ., C)")
+    one, k_h, k_w, channels = _of_rank(4, weight)
+    _same((one, channels), (1, _of_rank(4, x)[3]), "weight shape (1, ., ., C)")
     _same(bias, (channels,), "bias shape")
     return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), channels)
 
 
 def _fully_connected_shape(op: FullyConnected, x: Shape, weight: Shape, bias: Shape) -> Shape:
-    outputs, inputs = weight
+    outputs, inputs = _of_rank(2, weight)
     _same(x, (1, inputs), "input shape")
     _same(bias, (outputs,), "bias shape")
     return (1, outputs)
@@ -173,22 +194,24 @@ def _pair_shape(op: Add | Sub, a: Shape, b: Shape) -> Shape:
 
 
 def _mul_shape(op: Mul, a: Shape, b: Shape) -> Shape:
-    if b not in (a, (1, 1, 1, a[-1]), (1, 1, 1, 1)):
+    if b != a and (len(a) != 4 or b not in ((1, 1, 1, a[3]), (1, 1, 1, 1))):
         raise ValueError(f"second factor's shape: expected {a}, (1, 1, 1, C) or (1, 1, 1, 1), got {b}")
     return a
 
 
 def _mean_shape(op: Mean, x: Shape) -> Shape:
+    channels = _of_rank(4, x)[3]
     if op.over == "channels":
         return (*x[:3], 1) if op.keep_dims else x[:3]
-    return (1, 1, 1, x[3]) if op.keep_dims else (1, x[3])
+    return (1, 1, 1, channels) if op.keep_dims else (1, channels)
 
 
 def _pool_shape(op: Pool2D, x: Shape) -> Shape:
+    channels = _of_rank(4, x)[3]
     top, left, bottom, right = op.pads
     if max(top, bottom) >= op.kernel[0] or max(left, right) >= op.kernel[1]:
         raise ValueError(f"pads {op.pads} leave windows without an element, expected less than {op.kernel}")
-    return (1, *window_output(x[1:3], op.kernel, op.stride, op.pads), x[3])
+    return (1, *window_output(x[1:3], op.kernel, op.stride, op.pads), channels)
 
 
 def _elementwise_shape(op: Rsqrt | Lookup, x: Shape) -> Shape:
@@ -202,15 +225,22 @@ def _softmax_shape(op: Softmax, x: Shape) -> Shape:
 
 
 def _reshape_shape(op: Reshape, x: Shape) -> Shape:
-    _same(int(np.prod(op.shape)), int(np.prod(x)), "elements")
+    _same(math.prod(op.shape), math.prod(x), "elements")
     return op.shape
 
 
 def _concat_shape(op: Concat, a: Shape, b: Shape) -> Shape:
     if not 1 <= op.axis < len(a):
         raise ValueError(f"axis {op.axis}, expected 1 to {len(a) - 1}")
+    _of_rank(len(a), b)
     _same(b[: op.axis] + b[op.axis + 1 :], a[: op.axis] + a[op.axis + 1 :], "second tensor's other axes")
     return (*a[: op.axis], a[op.axis] + b[op.axis], *a[op.axis + 1 :])
+
+
+def _of_rank(rank: int, shape: Shape) -> Shape:
+    if len(shape) != rank:
+        raise ValueError(f"shape {shape}, expected {rank} axes")
+    return shape
 
 
 def _same(got: object, expected: object, what: str) -> None:
@@ -225,22 +255,23 @@ class OpRow:
     name: str
     shape: Callable[..., Shape]  # output shape from the op and its input shapes
     n_activations: int  # leading inputs that are activations; the rest are weight and bias
+    n_inputs: int
 
 
 OPS: dict[type, OpRow] = {
-    Conv2D: OpRow("conv2d", _conv_shape, 1),
-    DepthwiseConv2D: OpRow("depthwise_conv2d", _depthwise_shape, 1),
-    FullyConnected: OpRow("fully_connected", _fully_connected_shape, 1),
-    Add: OpRow("add", _pair_shape, 2),
-    Sub: OpRow("sub", _pair_shape, 2),
-    Mul: OpRow("mul", _mul_shape, 2),
-    Mean: OpRow("mean", _mean_shape, 1),
-    Pool2D: OpRow("pool2d", _pool_shape, 1),
-    Rsqrt: OpRow("rsqrt", _elementwise_shape, 1),
-    Lookup: OpRow("lookup", _elementwise_shape, 1),
-    Softmax: OpRow("softmax", _softmax_shape, 1),
-    Reshape: OpRow("reshape", _reshape_shape, 1),
-    Concat: OpRow("concat", _concat_shape, 2),
+    Conv2D: OpRow("conv2d", _conv_shape, 1, 3),
+    DepthwiseConv2D: OpRow("depthwise_conv2d", _depthwise_shape, 1, 3),
+    FullyConnected: OpRow("fully_connected", _fully_connected_shape, 1, 3),
+    Add: OpRow("add", _pair_shape, 2, 2),
+    Sub: OpRow("sub", _pair_shape, 2, 2),
+    Mul: OpRow("mul", _mul_shape, 2, 2),
+    Mean: OpRow("mean", _mean_shape, 1, 1),
+    Pool2D: OpRow("pool2d", _pool_shape, 1, 1),
+    Rsqrt: OpRow("rsqrt", _elementwise_shape, 1, 1),
+    Lookup: OpRow("lookup", _elementwise_shape, 1, 1),
+    Softmax: OpRow("softmax", _softmax_shape, 1, 1),
+    Reshape: OpRow("reshape", _reshape_shape, 1, 1),
+    Concat: OpRow("concat", _concat_shape, 2, 2),
 }
 
 

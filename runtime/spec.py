@@ -1,7 +1,8 @@
 """Frozen records that are stored with a model: the log-mel front end and the size budget.
 
 The canonical JSON form of a front end has a digest that identifies it.
-Refuses unknown presets, unknown fields and values out of range, before any table is built.
+Refuses unknown presets, unknown fields and values out of range, before any table is built: the largest mel bank has
+512 x 8193 weights, the largest log-mel 4 Mi values, and every number is a normal float32.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from .errors import RuntimeFailure
-from .records import read_record
+from .ops import LARGEST_TENSOR_ELEMENTS
+from .records import Range, check_record, name_text, read_record
 
+LARGEST_FFT = 2**14
+MOST_FRAMES = 2**13
 MelScale = Literal["kaldi", "htk"]
 Window = Literal["hann_symmetric", "hann_periodic"]
 
@@ -30,36 +34,33 @@ class FrontendSpec:
     Sources: the published 2023 CP-Mobile and the DCASE 2024/25 baseline front ends.
     """
 
-    name: str
-    sample_rate_hz: int
-    n_fft: int
-    win_length: int
-    hop_length: int
-    n_mels: int
+    name: Annotated[str, name_text(64)]
+    sample_rate_hz: Annotated[int, Range(1_000, 768_000)]
+    n_fft: Annotated[int, Range(16, LARGEST_FFT)]
+    win_length: Annotated[int, Range(4, LARGEST_FFT)]
+    hop_length: Annotated[int, Range(1, 2**16)]
+    n_mels: Annotated[int, Range(1, 512)]
     mel_scale: MelScale
-    f_min_hz: float
-    f_max_hz: float
-    pre_emphasis: float  # y[t] = x[t+1] - pre_emphasis * x[t]; 0 turns it off
+    f_min_hz: Annotated[float, Range(0, 384_000)]
+    f_max_hz: Annotated[float, Range(1, 384_000)]
+    pre_emphasis: Annotated[float, Range(0, 1)]  # y[t] = x[t+1] - pre_emphasis * x[t]; 0 turns it off
     window: Window
-    log_offset: float
-    norm_mean: float
-    norm_std: float
-    clip_samples: int  # audio of one network input, in samples
+    log_offset: Annotated[float, Range(1e-30, 1e6)]
+    norm_mean: Annotated[float, Range(-1e6, 1e6)]
+    norm_std: Annotated[float, Range(1e-6, 1e6)]
+    clip_samples: Annotated[int, Range(4, 2**22)]  # audio of one network input, in samples
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate_hz", "n_fft", "win_length", "hop_length", "n_mels", "clip_samples"):
-            if getattr(self, name) <= 0:
-                self._refuse(name, "a positive number")
+        check_record(self, f"front end {str(self.name)[:64]!r}")
         if self.win_length > self.n_fft:
             self._refuse("win_length", f"at most n_fft = {self.n_fft}")
-        if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate_hz / 2:
-            self._refuse("f_max_hz", f"above f_min_hz, at most {self.sample_rate_hz / 2:g} Hz")
-        if self.mel_scale not in ("kaldi", "htk"):
-            self._refuse("mel_scale", "'kaldi' or 'htk'")
-        if self.window not in ("hann_symmetric", "hann_periodic"):
-            self._refuse("window", "'hann_symmetric' or 'hann_periodic'")
-        if self.log_offset <= 0 or self.norm_std <= 0:
-            self._refuse("log_offset", "log_offset and norm_std above 0")
+        if not self.f_min_hz + 1 <= self.f_max_hz <= self.sample_rate_hz / 2:
+            self._refuse("f_max_hz", f"at least 1 Hz above f_min_hz, at most {self.sample_rate_hz / 2:g} Hz")
+        if self.clip_samples < self.min_samples:
+            self._refuse("clip_samples", f"at least {self.min_samples}, half a window")
+        most_frames = min(MOST_FRAMES, LARGEST_TENSOR_ELEMENTS // self.n_mels)
+        if self.n_frames > most_frames:
+            self._refuse("hop_length", f"at most {most_frames:,} frames of one clip")
 
     def _refuse(self, field_name: str, expected: str) -> None:
         raise RuntimeFailure(
@@ -97,7 +98,7 @@ class FrontendSpec:
     @classmethod
     def from_json(cls, record: object) -> FrontendSpec:
         """The front end of a parsed JSON object; raises RuntimeFailure naming the field that is wrong."""
-        return read_record(cls, record, "front end record", "rebuild the bundle with 'tinyscene export'")
+        return read_record(cls, record, "front end record")
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON form, as hex."""

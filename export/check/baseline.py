@@ -11,9 +11,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from tinyscene.runtime.cost import Rule
 from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.json_files import read_json
+from tinyscene.runtime.records import Length, Range, Text, name_text, read_record
 
 from ..errors import ExportError
 from .model_figures import FIRMWARE, QUALITIES, UNITS, Figure, Model, value_text
@@ -23,6 +26,7 @@ KIND = "tinyscene baseline"
 WRITE_ONE = "write one with 'tinyscene check MODEL --write-baseline FILE'"
 # Initial tolerances: none for counts; 2 % for figures that vary with the compiler's version; one point of accuracy.
 TOLERANCES = {**dict.fromkeys(FIRMWARE, 0.02), **dict.fromkeys(QUALITIES, 0.01)}
+MOST_FIGURES = 256
 LARGEST = 2**53  # every JSON reader represents integers up to here exactly
 _ROUNDING = 1e-9  # error of sums and products of decimal fractions
 
@@ -131,33 +135,45 @@ def baseline_text(model: str, baseline: Sequence[BaselineEntry]) -> str:
 
 
 def read_baseline(path: Path) -> tuple[BaselineEntry, ...]:
-    """The entries of a file; raises ExportError for the reasons in the module's description."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as problem:
-        raise ExportError(str(path), "no such file", next_step=WRITE_ONE) from problem
-    except (ValueError, RecursionError, OSError) as problem:
-        raise ExportError(str(path), "not a baseline", got=str(problem), next_step=WRITE_ONE) from problem
+    """The entries of a file; raises TinysceneError for the reasons in the module's description."""
+    content = read_json(path, "a baseline", WRITE_ONE)
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise ExportError(str(path), "not a baseline", next_step=WRITE_ONE)
     if content.get("format") != FORMAT:
-        raise ExportError(
-            str(path),
-            "unknown format version of a baseline",
-            expected=FORMAT,
-            got=content.get("format"),
-            next_step=WRITE_ONE,
-        )
-    if set(content) != {*_head(""), "figures"} or not isinstance(content["figures"], list) or not content["figures"]:
-        expected = f"{', '.join(_head(''))} and a list of figures"
-        raise ExportError(
-            str(path), "not a complete baseline", expected=expected, got=list(content), next_step=WRITE_ONE
-        )
-    baseline = tuple(_entry(f"{path}, figure {i}", record) for i, record in enumerate(content["figures"]))
+        what, got = "unknown format version of a baseline", repr(content.get("format"))[:80]
+        raise ExportError(str(path), what, expected=FORMAT, got=got, next_step=WRITE_ONE)
+    stored = read_record(_Baseline, content, str(path), WRITE_ONE)
+    baseline = tuple(_entry(f"{path}, figure {i}", record) for i, record in enumerate(stored.figures))
     for i, entry in enumerate(baseline):
         if entry.figure in [earlier.figure for earlier in baseline[:i]]:
             raise ExportError(f"{path}, figure {i}", "duplicate", got=entry.figure)
     return baseline
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """The whole file; each figure is read by its kind."""
+
+    kind: Literal["tinyscene baseline"]
+    format: Literal[1]
+    model: Annotated[str, name_text(1000, shortest=0)]
+    figures: Annotated[tuple[object, ...], Length(1, MOST_FIGURES)]
+
+
+@dataclass(frozen=True)
+class _CostRecord:
+    name: Annotated[str, Text("|".join(set(UNITS) - set(QUALITIES)), " or ".join(UNITS))]
+    of: Annotated[str, name_text(1000, shortest=0)]
+    recorded: Annotated[float, Range(0, LARGEST)]
+    may_grow: Annotated[float, Range(0, 1)]
+
+
+@dataclass(frozen=True)
+class _QualityRecord:
+    name: Annotated[str, Text("|".join(QUALITIES), " or ".join(UNITS))]
+    of: Annotated[str, name_text(1000, shortest=0)]
+    recorded: Annotated[float, Range(0, 1)]
+    may_fall: Annotated[float, Range(0, 1)]
 
 
 def _head(model: str) -> dict[str, str | int]:
@@ -171,16 +187,8 @@ def _record(entry: BaselineEntry) -> dict[str, str | float]:
 
 def _entry(where: str, record: object) -> BaselineEntry:
     """One figure of the file."""
-    if not isinstance(record, dict) or record.get("name") not in list(UNITS):
-        got = record.get("name") if isinstance(record, dict) else type(record).__name__
-        raise ExportError(where, "unknown name", expected=" | ".join(UNITS), got=got)
-    entry = BaselineEntry(Figure(record["name"], str(record.get("of"))), 0.0, 0.0)
-    if set(record) != set(_record(entry)) or not isinstance(record["of"], str):
-        raise ExportError(where, "wrong fields", expected=list(_record(entry)), got=list(record))
-    largest = 1 if entry.figure.name in QUALITIES else LARGEST
-    for field, limit in (("recorded", largest), (entry.tolerance_key, 1)):
-        value = record[field]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= limit:
-            expected = f"a number from 0 to {limit:,}"
-            raise ExportError(f"{where}, {field}", "invalid value", expected=expected, got=value)
-    return BaselineEntry(entry.figure, record["recorded"], record[entry.tolerance_key])
+    if isinstance(record, dict) and record.get("name") in QUALITIES:
+        quality = read_record(_QualityRecord, record, where, WRITE_ONE)
+        return BaselineEntry(Figure(quality.name, quality.of), quality.recorded, quality.may_fall)
+    cost = read_record(_CostRecord, record, where, WRITE_ONE)
+    return BaselineEntry(Figure(cost.name, cost.of), cost.recorded, cost.may_grow)

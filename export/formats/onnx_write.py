@@ -3,11 +3,12 @@
 Input and output are float32: ``log_mel`` (1, 1, mel, time) and scores (1, classes). Activations between them are uint8
 codes (the int8 code + 128), which ONNX Runtime fuses into integer kernels, or int8 codes. RSQRT, for which ONNX has no
 operator, and every other function of one code are tables of 256 codes. The layout is NCHW, that of ONNX convolutions.
-Refuses graphs that are not valid.
+Refuses graphs that are not valid, and tensors that have the name of one that this writer adds.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -22,6 +23,8 @@ from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.lookup_tables import function_table
 from tinyscene.runtime.onnx_tensors import CODES_SUFFIX, OnnxCodes, codes_name, nchw
 from tinyscene.runtime.ops import Shape
+
+from ..errors import ExportError
 
 OPSET = 17
 IR_VERSION = 8
@@ -71,6 +74,10 @@ class _Writer:
                 for t in graph.activations()
                 if t.name != graph.input
             ]
+        names = Counter([graph.input, *self.initializers, *(name for node in self.nodes for name in node.output)])
+        twice = next((name for name, count in names.items() if count > 1), None)
+        if twice is not None:
+            raise self.collision(twice)
         body = helper.make_graph(
             self.nodes,
             graph.name,
@@ -85,7 +92,14 @@ class _Writer:
         return bytes(model.SerializeToString())
 
     def codes(self, name: str) -> str:
-        """Name of the tensor of codes: that of the graph's tensor, with a suffix at the graph's input and output."""
+        """Name of the tensor of codes: that of the graph's tensor, with a suffix at the graph's input and output.
+
+        A constant in place of an activation becomes an initializer.
+        """
+        data = self.graph.tensors[name].data
+        if data is not None:
+            values = np.moveaxis(data, 3, 1) if data.ndim == 4 else data
+            self.constant(name, np.ascontiguousarray(values.astype(np.int16) + self.offset).astype(self.dtype))
         return codes_name(self.graph, name)
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
@@ -94,8 +108,15 @@ class _Writer:
 
     def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         # A scalar must stay 0-d: with shape (1,) it is per-axis quantisation, which is not fused.
-        self.initializers[name] = numpy_helper.from_array(value, name)
+        made = numpy_helper.from_array(value, name)
+        if self.initializers.setdefault(name, made) != made:
+            raise self.collision(name)
         return name
+
+    def collision(self, name: str) -> ExportError:
+        """The names of the graph's tensors are arbitrary; those that this writer adds are formed from them."""
+        what = "two tensors of the ONNX file would have one name"
+        return ExportError(f"graph '{self.graph.name}'", what, got=name, next_step="rename the tensor of this name")
 
     def parameters(self, name: str) -> tuple[str, str]:
         """Scale and zero point of an activation."""

@@ -73,11 +73,13 @@ class GraphBuilder:
 
     def node(self, op: ops.Op, inputs: tuple[str, ...], output: Tensor, name: str | None = None) -> None:
         """Append a node. TFLite operators have no names: by default the node is named after its output."""
-        self.nodes.append(Node(name or output.name.removesuffix("_out"), op, inputs, output.name))
+        title = _free(name or output.name.removesuffix("_out"), {node.name for node in self.nodes})
+        self.nodes.append(Node(title, op, inputs, output.name))
 
     def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
         """A new activation with the quantisation of ``like``."""
-        tensor = Tensor(f"{like.name}_{suffix}", shape or like.shape, "int8", like.quant)
+        name = _free(f"{like.name}_{suffix}", {*self.tensors, *self.file.names})
+        tensor = Tensor(name, shape or like.shape, "int8", like.quant)
         self.add(tensor)
         return tensor
 
@@ -129,3 +131,10 @@ class GraphBuilder:
             expected = f"a constant of {np.dtype(dtype).name}"
             raise self.refusal(operator, f"input {position}", expected=expected, got=got)
         return values.astype(dtype, copy=False)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with underscores behind it if it is taken: names in a file are arbitrary."""
+    while name in taken:
+        name += "_"
+    return name

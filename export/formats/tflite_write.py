@@ -67,14 +67,14 @@ class _Writer:
         self.tensors: list[schema.TensorT] = []
         self.operators: list[schema.OperatorT] = []
         self.codes: list[tuple[int, int]] = []
-        self.index: dict[str, int] = {}
+        self.index: dict[str, int] = {}  # of the graph's tensors; names of others may equal theirs
 
     def finish(self) -> bytes:
         self.activation(self.graph.tensors[self.graph.input])
         for node in self.graph.nodes:
             for tensor in self.graph.ins(node):
                 if tensor.data is not None and tensor.name not in self.index:
-                    self.constant(tensor.name, tensor.data, tensor.quant)
+                    self.index[tensor.name] = self.constant(tensor.name, tensor.data, tensor.quant)
             EMITTERS[type(node.op)](self, node)
         exposed = [n.output for n in self.graph.nodes] if self.expose_all else [self.graph.output]
         subgraph = schema.SubGraphT()
@@ -92,7 +92,8 @@ class _Writer:
         return bytes(builder.Output())
 
     def activation(self, tensor: Tensor) -> int:
-        return self._tensor(tensor.name, tensor.shape, schema.TensorType.INT8, 0, tensor.quant)
+        self.index[tensor.name] = self._tensor(tensor.name, tensor.shape, schema.TensorType.INT8, 0, tensor.quant)
+        return self.index[tensor.name]
 
     def constant(self, name: str, data: npt.NDArray[np.generic], quant: Quant | None = None) -> int:
         buffer = schema.BufferT()
@@ -111,8 +112,7 @@ class _Writer:
             q.quantizedDimension = quant.axis or 0
             tensor.quantization = q
         self.tensors.append(tensor)
-        self.index[name] = len(self.tensors) - 1
-        return self.index[name]
+        return len(self.tensors) - 1
 
     def operator(self, code: int, version: int, inputs: list[int], output: int, options: object, kind: int) -> None:
         if (code, version) not in self.codes:

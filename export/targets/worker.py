@@ -8,7 +8,6 @@ other fields is refused.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -23,10 +22,11 @@ import numpy.typing as npt
 
 import tinyscene
 from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.graph_io import Arrays, unpack_arrays, write_graph
+from tinyscene.runtime.graph_io import write_graph
+from tinyscene.runtime.json_files import parse_json
+from tinyscene.runtime.npz import Arrays, unpack_arrays
 from tinyscene.runtime.records import read_record
 
-from ..errors import ExportError
 from .subprocesses import Failure, run_program
 from .workers.job import INPUTS, OUTPUTS, RECORD, RESULTS
 from .workers.records import Record
@@ -124,11 +124,7 @@ class Worker(Generic[R]):
 
     def _read_record(self, text: bytes) -> R:
         where = f"{self.failure.where}, {RECORD}"
-        try:
-            value: object = json.loads(text)
-        except ValueError:
-            raise ExportError(where, "not written, or not JSON", got=text[:80].decode(errors="replace")) from None
-        return read_record(self.record, value, where)
+        return read_record(self.record, parse_json(text, where, "written, or not JSON"), where)
 
 
 def copy_modules(folder: Path) -> None:

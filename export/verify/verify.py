@@ -21,6 +21,7 @@ from tinyscene.runtime.engines import Engine, ModelFiles, NumpyEngine
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.manifest import ADVICE
 from tinyscene.runtime.plan import plan
 from tinyscene.training.statistics import mcnemar_p, wilson_interval
 
@@ -88,7 +89,7 @@ def verify_bundle(
                 raise ExportError(
                     f"{bundle.path}, golden.npz, {rounding}/{name}",
                     "is not what this version computes",
-                    next_step=bundle.manifest.rebuild,
+                    next_step=ADVICE,
                 )
     return verify(bundle.graph, golden.inputs, targets=targets, labelled=labelled, shipped=bundle, on_target=on_target)
 

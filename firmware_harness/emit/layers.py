@@ -1,7 +1,6 @@
 """The table op -> C: the portable kernel of each op, the record that describes the layer, and its constants.
 
-Refuses an op without a row, and means over more elements than an int32 sum can represent. The kernels are in c/; the
-arithmetic is defined in runtime/arith.py.
+Refuses an op without a row. The kernels are in c/; the arithmetic is defined in runtime/arith.py.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from tinyscene.runtime.plan import Lead
 
 from ..errors import FirmwareError
 from .records import (
-    LARGEST_STEP,
     ByRule,
     Fields,
     Layer,
@@ -41,8 +39,6 @@ from .records import (
     window_fields,
 )
 
-INT32_MAX = 2**31 - 1
-
 Row = Callable[[Graph, Node], Layer]
 
 
@@ -50,7 +46,7 @@ def layer_of(graph: Graph, node: Node) -> Layer:
     """Return the portable call of one node.
 
     Raises:
-        FirmwareError: the op has no row, or a mean has too many elements.
+        FirmwareError: the op has no row.
     """
     row = C_ROWS.get(type(node.op))
     if row is None:
@@ -158,9 +154,6 @@ def _mean(graph: Graph, node: Node) -> Layer:
         size, stride, count, step = channels, 1, height * width, channels
     else:
         size, stride, count, step = height * width, channels, channels, 1
-    if count * LARGEST_STEP > INT32_MAX:
-        limit = f"at most {INT32_MAX // LARGEST_STEP:,}"
-        raise FirmwareError(_where(graph, node), "too many elements for an int32 sum", expected=limit, got=f"{count:,}")
     (scale,) = scales_of(mean_double(x.quant, out.quant, count))
     single = mean_single(x.quant, out.quant, count)
     fields: Fields = {

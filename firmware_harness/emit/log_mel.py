@@ -21,7 +21,7 @@ from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import FirmwareError
-from .c_text import comment, constant_array, float_literal
+from .c_text import comment, constant_array, float_literal, integer
 from .model import Emitted
 
 FRONTEND_FOLDER = Path(__file__).resolve().parents[1] / "c" / "frontend"
@@ -129,19 +129,19 @@ def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: in
     yield f"/* Emitted by tinyscene from front end {comment(spec.name)}. Do not edit; emit it again. */"
     yield "#ifndef FRONTEND_H\n#define FRONTEND_H\n"
     yield f'#define TS_LOGMEL_DIGEST "{spec.digest()}"'
-    yield f"#define TS_LOGMEL_SAMPLE_RATE_HZ {spec.sample_rate_hz}"
-    yield f"#define TS_LOGMEL_CLIP_SAMPLES {spec.clip_samples} /* of one network input */"
-    yield f"#define TS_LOGMEL_MIN_SAMPLES {spec.min_samples}"
+    yield f"#define TS_LOGMEL_SAMPLE_RATE_HZ {integer(spec.sample_rate_hz)}"
+    yield f"#define TS_LOGMEL_CLIP_SAMPLES {integer(spec.clip_samples)} /* of one network input */"
+    yield f"#define TS_LOGMEL_MIN_SAMPLES {integer(spec.min_samples)}"
     for name in ("n_fft", "win_length", "hop_length", "n_mels", "n_frames"):
-        yield f"#define TS_LOGMEL_{name.upper()} {getattr(spec, name)}"
+        yield f"#define TS_LOGMEL_{name.upper()} {integer(getattr(spec, name))}"
     if spec.pre_emphasis:
         yield f"#define TS_LOGMEL_PRE_EMPHASIS {float_literal(spec.pre_emphasis)}"
     mirror = spec.win_length - (1 if spec.window == "hann_symmetric" else 0)
     yield f"#define TS_LOGMEL_WINDOW_MIRROR {mirror} /* window[i] = window[this - i] */"
     yield f"#define TS_LOGMEL_LOG_OFFSET {float_literal(spec.log_offset)}"
-    yield f"#define TS_LOGMEL_ZERO_POINT ({quant.zero_point})"
-    yield f"\n#define TS_SCENE_HOP_SAMPLES {hop_samples} /* between two results */"
-    yield f"#define TS_SCENE_SMOOTHED_HOPS {smoothed_hops}"
+    yield f"#define TS_LOGMEL_ZERO_POINT ({integer(quant.zero_point)})"
+    yield f"\n#define TS_SCENE_HOP_SAMPLES {integer(hop_samples)} /* between two results */"
+    yield f"#define TS_SCENE_SMOOTHED_HOPS {integer(smoothed_hops)}"
     yield "\n/* radices of the FFT of n_fft / 2 points: 8, these two, and 4 */"
     yield f"#define TS_FFT_FIRST {first}\n#define TS_FFT_SECOND {second}\n\n#endif"
 
@@ -205,7 +205,7 @@ def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
         f"#define TS_MEL_FIRST_BIN {first_bin}",
         f"#define TS_LOG_OCTAVE {float_literal(scale * np.log(2.0))}",
         *(f"#define TS_LOG_{power} {float_literal(value)}" for power, value in enumerate(coefficients)),
-        *constant_array("uint16_t", "ts_mel_count", map(str, counts)),
+        *constant_array("uint16_t", "ts_mel_count", map(integer, counts)),
         *constant_array("float", "ts_mel_weight", map(float_literal, weights)),
     ]
     return "\n".join(lines) + "\n", 2 * len(counts) + 4 * len(weights)
@@ -218,6 +218,8 @@ def _rising_sides(spec: FrontendSpec) -> tuple[int, list[int], list[float]]:
     """
     bank = mel_bank(spec).astype(np.float64)[:, :-1]  # no triangle reaches above its end, which is Nyquist at most
     used = np.flatnonzero(bank.any(axis=0))
+    if not used.size:
+        raise FirmwareError(f"front end '{spec.name}' in C", "mel bank", expected="a bin inside of a triangle")
     last, columns = spec.n_mels - 1, np.arange(len(used))
     part = bank[:, used]
     segment = np.where(part.astype(bool), np.arange(spec.n_mels)[:, None], -1).max(axis=0)  # the band that rises

@@ -1,7 +1,7 @@
 """Graph -> model.c and model.h: constant data and the list of kernel calls; the kernels are hand-written in c/.
 
 The files contain the constants of both rounding rules; a macro of the build selects one. Refuses a graph without
-layers, ops without a C kernel, and constant inputs that are not int8 with one scale.
+layers and ops without a C kernel.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from tinyscene.runtime.graph import Graph, Tensor
 from tinyscene.runtime.plan import ALIGNMENT, Plan
 
 from ..errors import FirmwareError
-from .c_text import LINE_COLUMNS, comment, constant_array, float_literal, string
+from .c_text import LINE_COLUMNS, comment, constant_array, float_literal, header_name, identifier, integer, string
 from .kernel_set import PORTABLE, KernelSet
 from .records import ByRule, Fields, Macro, Scale, Values, codes_of
 from .schedule import Call, Optimise, plan_calls, schedule
@@ -109,7 +110,7 @@ def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     for name, tensor in (("INPUT", source), ("OUTPUT", out)):
         yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
         yield f"#define TS_MODEL_{name}_SCALE {float_literal(tensor.quant.scale[0])}"
-        yield f"#define TS_MODEL_{name}_ZERO_POINT ({tensor.quant.zero_point})"
+        yield f"#define TS_MODEL_{name}_ZERO_POINT ({integer(tensor.quant.zero_point)})"
     yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* where the arena has room for the input */"
     if graph.labels:
         yield f"#define TS_MODEL_LABELS {{{', '.join(map(string, graph.labels))}}}"
@@ -120,7 +121,7 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield f"/* Emitted by tinyscene from graph {comment(graph.name)}. Do not edit; emit it again."
     yield f" * Digest {digest}. */"
     yield '#include "model.h"\n#include "ts_model.h"'
-    yield from (f'#include "{header}"' for header in sorted({call.layer.header for call in calls}))
+    yield from (f'#include "{header_name(header)}"' for header in sorted({call.layer.header for call in calls}))
     yield "\n/* clang-format off */"
     names = _constant_inputs(graph)
     for tensor_name, c_name in names.items():
@@ -132,7 +133,7 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         yield ""
         yield from (f"/* {_headline(graph, at, costs[at].macs)} */" for at in call.nodes)
         yield from _declared(f"layer_{index}", call.layer.fields)
-        yield f"static const {call.layer.record} layer_{index} = {{"
+        yield f"static const {identifier(call.layer.record)} layer_{index} = {{"
         yield from _initialised(f"layer_{index}", call.layer.fields, "    ")
         yield "};"
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
@@ -140,7 +141,7 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
         scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
         title = comment(graph.nodes[call.nodes.stop - 1].name)
-        yield f"    {call.layer.kernel}(&layer_{index}, {', '.join(addresses + scratch)}); /* {title} */"
+        yield f"    {identifier(call.layer.kernel)}(&layer_{index}, {', '.join(addresses + scratch)}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {_address(graph, arena, names, graph.output)};\n}}"
 
@@ -162,13 +163,8 @@ def _constant_inputs(graph: Graph) -> dict[str, str]:
     names: dict[str, str] = {}
     for node in graph.nodes:
         for tensor in graph.ins(node)[: ops.OPS[type(node.op)].n_activations]:
-            if tensor.data is None:
-                continue
-            if tensor.dtype != "int8" or tensor.quant.axis is not None:
-                where = f"graph '{graph.name}', {node.name}"
-                got = f"{tensor.dtype}, axis {tensor.quant.axis}"
-                raise FirmwareError(where, f"constant input '{tensor.name}'", expected="int8 with one scale", got=got)
-            names.setdefault(tensor.name, f"constant_{len(names)}")
+            if tensor.data is not None:
+                names.setdefault(tensor.name, f"constant_{len(names)}")
     return names
 
 
@@ -196,12 +192,12 @@ def _initialised(name: str, fields: Fields, indent: str) -> Iterator[str]:
         if isinstance(value, ByRule):
             yield from _by_rule(_initialised(name, value.single, indent), _initialised(name, value.double, indent))
         elif isinstance(value, dict) and any(isinstance(v, dict | Values | ByRule) for v in value.values()):
-            yield f"{indent}.{field} = {{"
+            yield f"{indent}.{identifier(field)} = {{"
             yield from _initialised(f"{name}_{field}", value, indent + "    ")
             yield f"{indent}}},"
         else:
             text = f"{name}_{field}" if isinstance(value, Values) else _value(value)
-            yield from _wrapped(f".{field} = {text},", indent)
+            yield from _wrapped(f".{identifier(field)} = {text},", indent)
 
 
 def _by_rule(single: Iterator[str], double: Iterator[str]) -> Iterator[str]:
@@ -222,17 +218,17 @@ def _wrapped(line: str, indent: str) -> list[str]:
 
 
 def _fields(fields: Fields) -> str:
-    return ", ".join(f".{field} = {_value(value)}" for field, value in fields.items())
+    return ", ".join(f".{identifier(field)} = {_value(value)}" for field, value in fields.items())
 
 
 def _value(value: object) -> str:
     if isinstance(value, dict):
         return f"{{{_fields(value)}}}"
     if isinstance(value, Scale):
-        return f"TS_RESCALE({value.multiplier}, {value.shift}, {float_literal(value.factor)})"
+        return f"TS_RESCALE({integer(value.multiplier)}, {integer(value.shift)}, {float_literal(value.factor)})"
     if isinstance(value, Macro):
-        return f"{value.name}({', '.join(map(_value, value.arguments))})"
-    return float_literal(value) if isinstance(value, float) else str(value)
+        return f"{identifier(value.name)}({', '.join(map(_value, value.arguments))})"
+    return float_literal(value) if isinstance(value, float) else integer(cast(int, value))
 
 
 def _array(c_name: str, values: Values) -> Iterator[str]:
@@ -241,4 +237,4 @@ def _array(c_name: str, values: Values) -> Iterator[str]:
 
 
 def _shape(tensor: Tensor) -> str:
-    return f"({', '.join(map(str, tensor.shape[1:]))})"
+    return f"({', '.join(map(integer, tensor.shape[1:]))})"

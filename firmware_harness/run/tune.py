@@ -14,13 +14,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.cache import cache_folder
+from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.files import write_file
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.json_files import read_json
+from tinyscene.runtime.records import Range, read_record
 
 from ..build.targets import Target
 from ..build.tools import compiler_version
@@ -182,6 +186,13 @@ def _count(
     counts.save()
 
 
+@dataclass(frozen=True)
+class _Cached:
+    """The file of :class:`_Counts`."""
+
+    counts: Mapping[str, Annotated[int, Range(0)]]
+
+
 class _Counts:
     """Cached instructions of calls by shape: kernel, fields and sizes of the constants.
 
@@ -195,8 +206,8 @@ class _Counts:
         parts = (target.name, rounding, repr(target.compile_flags), compiler_version(target), sources)
         self._machine = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         try:
-            self._counts: dict[str, int] = json.loads(path.read_text())
-        except (OSError, ValueError):  # no file yet, or a damaged one: count again
+            self._counts = dict(read_record(_Cached, {"counts": read_json(path, "counts")}, str(path)).counts)
+        except RuntimeFailure:  # no file yet, or a damaged one: count again
             self._counts = {}
 
     def __contains__(self, layer: Layer) -> bool:

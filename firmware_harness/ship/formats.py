@@ -16,6 +16,7 @@ from pathlib import Path
 from tinyscene.runtime.files import replaced_folder, require_own_files
 from tinyscene.runtime.plan import ALIGNMENT
 
+from ..emit.c_text import plain
 from ..errors import FirmwareError
 from ..run.engine import Figures
 from .product import C_FOLDER, Product
@@ -156,9 +157,9 @@ def _words(product: Product, form: Format, figures: Figures | None) -> dict[str,
         "PREFIX": prefix.upper(),
         "release": options.release,
         "generator": product.generator,
-        "model": _plain(product.graph.name),
+        "model": plain(product.graph.name),
         "digest": product.emitted.digest,
-        "labels": ", ".join(map(_plain, product.bundle.labels)),
+        "labels": ", ".join(map(plain, product.bundle.labels)),
         "header": f"{form.headers}/{prefix}.h",
         "source": f"src/{prefix}.c",
         "example": form.example,
@@ -181,7 +182,7 @@ def _figures(product: Product, figures: Figures | None) -> list[tuple[str, str]]
     rows = [
         ("digest of the model", f"`{product.emitted.digest}`"),
         ("audio", f"{spec.sample_rate_hz:,} Hz, a result every {product.hop_samples / spec.sample_rate_hz:g} s"),
-        ("front end", f"{_plain(spec.name)}: {spec.n_mels} bands x {spec.n_frames} columns"),
+        ("front end", f"{plain(spec.name)}: {spec.n_mels} bands x {spec.n_frames} columns"),
         ("network", f"{product.macs:,} multiply-accumulates, {len(product.emitted.calls)} calls"),
         ("kernels", f"{options.cpu}, optimised for {options.optimise}, rounding {options.rounding}"),
         ("RAM: arena", f"{product.arena_bytes:,} B"),
@@ -199,11 +200,6 @@ def _figures(product: Product, figures: Figures | None) -> list[tuple[str, str]]
 
 def _filled(template: str, words: Mapping[str, str]) -> str:
     return _Template((FORMAT_FOLDER / template).read_text()).substitute(words)
-
-
-def _plain(text: str) -> str:
-    """A name that is valid in Markdown, XML, JSON and properties files."""
-    return "".join(c if c.isprintable() and c.isascii() and c not in "\"'\\<>&|`@" else "?" for c in text)
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:

@@ -19,7 +19,7 @@ from tinyscene.runtime.plan import ALIGNMENT
 from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 
 from ..cpu.kernel_sets import kernel_set_named
-from ..emit.c_text import float_literal
+from ..emit.c_text import float_literal, integer, plain, string
 from ..emit.log_mel import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
 from ..emit.model import ROUNDING_MACRO, Emitted, emit
 from ..emit.schedule import Optimise
@@ -126,8 +126,8 @@ class Product:
 
     def header(self) -> str:
         """Text of the public header."""
-        text = (C_FOLDER / "product.h").read_text()
-        return self.named(_SIZES.sub("\n".join(self._sizes()).replace("\\", r"\\"), text))
+        before, after = map(self.named, _SIZES.split((C_FOLDER / "product.h").read_text()))
+        return before + "\n".join(self._sizes()) + after
 
     def source(self) -> str:
         """Text of the one C file."""
@@ -163,7 +163,7 @@ class Product:
     def _preamble(self) -> str:
         lines = [
             "/* SPDX-License-Identifier: Apache-2.0",
-            f" * Emitted by {self.generator} from model {_plain(self.graph.name)}. Do not edit it.",
+            f" * Emitted by {self.generator} from model {plain(self.graph.name)}. Do not edit it.",
             f" * Digest {self.emitted.digest}.",
             " *",
             " * C99 of GCC or Clang. Everything is static except the header's functions and those in assembly. */",
@@ -177,11 +177,11 @@ class Product:
         source, out = self.graph.tensors[self.graph.input], self.graph.tensors[self.graph.output]
         spec = self.bundle.frontend
         rows: list[tuple[str, object]] = [
-            ("NAME", f'"{_plain(self.graph.name)}"'),
-            ("VERSION", f'"{self.options.release}"'),
+            ("NAME", string(plain(self.graph.name))),
+            ("VERSION", string(self.options.release)),
             ("DIGEST", f'"{self.emitted.digest}"'),
             ("CONSTANTS_CRC32", f"0x{checksum(self.arrays):08x}u"),
-            ("GENERATOR", f'"{self.generator}"'),
+            ("GENERATOR", string(self.generator)),
             *version_macros(""),
             ("ARENA_BYTES", self.arena_bytes),
             ("ARENA_ALIGNMENT", ALIGNMENT),
@@ -197,13 +197,8 @@ class Product:
             rows += [
                 (f"{name}_BYTES", tensor.n_bytes),
                 (f"{name}_SCALE", float_literal(tensor.quant.scale[0])),
-                (f"{name}_ZERO_POINT", f"({tensor.quant.zero_point})"),
+                (f"{name}_ZERO_POINT", f"({integer(tensor.quant.zero_point)})"),
             ]
         labels = next(line for line in self.emitted.model_h.splitlines() if line.startswith("#define TS_MODEL_LABELS "))
         rows.append(("LABELS", labels.removeprefix("#define TS_MODEL_LABELS ")))
-        return [f"#define PRODUCT_{name} {value}" for name, value in rows]
-
-
-def _plain(text: str) -> str:
-    """A name that is valid in a comment, in a C string and in one line of the serial protocol."""
-    return "".join(c if c.isprintable() and c.isascii() and c not in '"\\?[]%*/' else "_" for c in text)
+        return [f"#define {self.prefix.upper()}_{name} {value}" for name, value in rows]

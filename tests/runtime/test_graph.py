@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
-from tinyscene.runtime.graph import Quant, Tensor, accumulator_bound
+from tinyscene.runtime.graph import PROBABILITY, Quant, Tensor, accumulator_bound
+from tinyscene.runtime.lookup_tables import function_table
 
 
 @pytest.fixture
@@ -105,6 +106,22 @@ FAULTS = {
         ),
         "may be negative",
     ),
+    "axis of the scales beyond the shape": (
+        lambda g: _with_tensor(g, FIRST_WEIGHT, **_quant(g, FIRST_WEIGHT, axis=4)),
+        "axis of the scales; expected 0 to 3; got 4",
+    ),
+    "scale of 2^-41": (lambda g: _with_tensor(g, FIRST_OUT, **_quant(g, FIRST_OUT, scale=(2.0**-41,))), "scale out of"),
+    "input that is a constant": (lambda g: replace(g, input=FIRST_WEIGHT), "input is not an activation"),
+    "input that is missing": (lambda g: replace(g, input="gone"), "input is not an activation"),
+    "nodes of one name": (lambda g: _with_node(g, 1, name=g.nodes[0].name), "name of several nodes"),
+    "label with a NUL": (lambda g: replace(g, labels=("a\0",) * 10), r"labels\[0\]: invalid text"),
+    "activation of 5 million elements": (lambda g: _with_tensor(g, g.input, shape=(1, 2500, 2000, 1)), "too large"),
+    "code as the kind of a pool": (
+        lambda g: _with_node(g, 0, op=ops.Pool2D("max_pool(0); main", (1, 1)), inputs=(g.input,)),
+        "op.kind: unknown value; expected 'max' or 'average'",
+    ),
+    "stride 0": (lambda g: _with_node(g, 0, op=ops.Conv2D((0, 1))), r"op.stride\[0\]: out of range"),
+    "negative pad": (lambda g: _with_node(g, 0, op=ops.Conv2D(pads=(-1, 0, 0, 0))), r"op.pads\[0\]: out of range"),
     "mean of another rank": (
         lambda g: _with_node(g, _first(g, ops.Mean), op=ops.Mean("space", keep_dims=False)),
         "output shape",
@@ -131,6 +148,33 @@ def test_valid_graphs_pass(kind):
 def test_every_op_of_the_union_is_in_the_table():
     assert set(get_args(ops.Op)) == set(ops.OPS)
     assert len({row.name for row in ops.OPS.values()}) == len(ops.OPS)
+
+
+def _logistic(scale):
+    graph = one_op(np.random.default_rng(0), "lookup")
+    x, out = graph.tensors[graph.input], graph.tensors[graph.output]
+    x, out = replace(x, quant=Quant.per_tensor(scale, 3)), replace(out, quant=PROBABILITY)
+    nodes = (replace(graph.nodes[0], op=ops.Lookup("logistic")),)
+    return replace(graph, tensors={x.name: x, out.name: out}, nodes=nodes)
+
+
+def test_a_logistic_of_a_scale_from_4_on_is_refused_with_the_reason():
+    assert _logistic(np.nextafter(np.float32(4), np.float32(0))).check()
+    with pytest.raises(RuntimeFailure, match=r"logistic out of bounds: from 4 on .*inexact; expected .* to 4; got 4"):
+        _logistic(4.0).check()
+
+
+@pytest.mark.parametrize("rounding", ["double", "single"])
+def test_logistic_tables_of_every_accepted_scale_are_exact_to_one_code(rounding):
+    codes = np.arange(-128, 128)
+    for exponent in np.linspace(-20, 2, 45):
+        scale = float(np.float32(2.0 ** min(exponent, 1.9999)))
+        for zero_point in (-128, 0, 77, 127):
+            quant = Quant.per_tensor(scale, zero_point)
+            with np.errstate(over="ignore"):
+                exact = 256 / (1 + np.exp(-(codes - zero_point) * np.float64(quant.scale[0]))) - 128
+            table = function_table("logistic", quant, PROBABILITY, rounding)
+            assert np.abs(table - np.clip(np.rint(exact), -128, 127)).max() <= 1
 
 
 @given(zero_point=st.integers(-128, 127), sign=st.sampled_from([1, -1]), seed=st.integers(0, 99))

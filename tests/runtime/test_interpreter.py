@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.firmware_harness.random_graphs import convolution
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.interpreter import run
@@ -118,3 +119,15 @@ def test_the_two_rules_differ_somewhere():
         run(graph, x, rounding="single", trace=single)
         differing += any(not np.array_equal(double[name], single[name]) for name in double)
     assert differing >= 10
+
+
+def test_a_batch_that_runs_in_pieces_gives_the_same():
+    """Windows of 4 Mi elements run four at a time, so that memory does not grow with the batch."""
+    graph = convolution(np.random.default_rng(0), (64, 64, 4), (16, 16), channels=2, pads=(7, 7, 8, 8))
+    codes = random_input(np.random.default_rng(1), graph, 5)
+    trace = {}
+    whole = run(graph, codes, trace=trace)
+    singly = np.concatenate([run(graph, codes[i : i + 1]) for i in range(5)])
+    assert np.array_equal(whole, singly)
+    assert np.array_equal(trace[graph.output], singly)
+    assert np.array_equal(trace[graph.input], codes)

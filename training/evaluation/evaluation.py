@@ -7,11 +7,11 @@ scenes that are not labels of the model, and comparisons of evaluations on diffe
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from tinyscene.runtime.bundle import read_bundle
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.files import write_json
 from tinyscene.runtime.host import ENGINE_PACKAGES, versions
+from tinyscene.runtime.json_files import read_json
+from tinyscene.runtime.records import Length, name_text, read_record
 from tinyscene.runtime.terminal import bar, waiting
 
 from ..data.decode import load_waveforms
@@ -33,6 +35,8 @@ from ..models.checkpoint import load_any
 from ..statistics import bootstrap_interval, mcnemar_p
 from .metrics import Bin, Metrics, evaluate, reliability
 
+WRITE_ONE = "write one with 'tinyscene eval --out'"
+MOST_CLIPS = 300_000
 SMALLEST_PROBABILITY = 1e-7  # the quantised probabilities of a bundle include 0
 
 
@@ -137,28 +141,32 @@ def evaluation_of(
 
 @dataclass(frozen=True)
 class _Written:
-    """What a comparison needs of an evaluation written earlier: its model, and the result of each clip by name."""
+    """What a comparison needs of an evaluation written earlier: ``right[i]`` is the result of the clip ``names[i]``."""
 
-    model: str
-    right: dict[str, bool]
+    model: Annotated[str, name_text(1000)]
+    names: Annotated[tuple[str, ...], Length(1, MOST_CLIPS)]
+    right: Annotated[tuple[bool, ...], Length(1, MOST_CLIPS)]
 
     @classmethod
     def read(cls, path: Path) -> _Written:
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            return cls(str(record["model"]), dict(zip(record["names"], record["right"], strict=True)))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                str(path), "not an evaluation", got=error, next_step="write one with 'tinyscene eval --out'"
-            ) from error
+        content = read_json(path, "an evaluation", WRITE_ONE)
+        own = {field.name for field in fields(cls)}
+        entries = {k: v for k, v in content.items() if k in own} if isinstance(content, dict) else content
+        written = read_record(cls, entries, str(path), WRITE_ONE)
+        clips = (len(written.names), len(set(written.names)), len(written.right))
+        if len(set(clips)) != 1:
+            what = "not an evaluation: clips, different clips and results"
+            raise TrainingError(str(path), what, expected="equal numbers", got=clips, next_step=WRITE_ONE)
+        return written
 
 
 def difference(this: Evaluation, other: Path) -> Difference:
-    """Compare with an evaluation written earlier; raises TrainingError unless it is of the same clips."""
+    """Compare with an evaluation written earlier; raises TinysceneError unless it is of the same clips."""
     written = _Written.read(other)
-    if set(written.right) != set(this.names):
+    right = dict(zip(written.names, written.right, strict=True))
+    if set(right) != set(this.names):
         raise TrainingError(str(other), "an evaluation of other clips", next_step="evaluate both on the same folder")
-    others = np.array([written.right[clip] for clip in this.names], dtype=bool)
+    others = np.array([right[clip] for clip in this.names], dtype=bool)
     return paired_difference(written.model, np.array(this.right), others, np.array(this.places))
 
 

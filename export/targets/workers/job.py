@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.graph_io import Arrays, pack_arrays, read_graph
+from tinyscene.runtime.graph_io import read_graph
+from tinyscene.runtime.npz import Arrays, pack_arrays
 
 from .records import Record
 

@@ -308,6 +308,10 @@ def _damaged(good: dict, kind: str) -> str:
         "empty": "",
         "cut": json.dumps(good)[:100],
         "deep": "[" * 100_000,
+        "deep figures": json.dumps({**good, "figures": []}).replace("[]", "[" * 900 + "]" * 900),
+        "a format of true": json.dumps({**good, "format": True}),
+        "a key twice": json.dumps(good)[:-1] + ', "format": 1}',
+        "1000 figures": json.dumps({**good, "figures": [size] * 1000}),
         "a list": "[]",
         "another kind": json.dumps({**good, "kind": "tinyscene bench"}),
         "another version": json.dumps({**good, "format": 2}),
@@ -332,7 +336,20 @@ def _damaged(good: dict, kind: str) -> str:
 
 
 KINDS = (
-    *("empty", "cut", "deep", "a list", "another kind", "another version", "no figures", "figures of text"),
+    *(
+        "empty",
+        "cut",
+        "deep",
+        "deep figures",
+        "a format of true",
+        "a key twice",
+        "1000 figures",
+        "a list",
+        "another kind",
+        "another version",
+        "no figures",
+        "figures of text",
+    ),
     *("an unknown name", "a name that is a list", "the other tolerance", "a field more", "a number for words", "twice"),
     *("text for a number", "true for a number", "not a number", "infinite", "enormous", "below zero"),
 )

@@ -6,10 +6,11 @@ import contextlib
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.export.formats.tflite_models import NETS, Net, ds_cnn, odd_parts
+from tests.export.formats.tflite_models import NETS, OPS, Net, ds_cnn, odd_parts
 from tests.firmware_harness.random_graphs import cp_mobile, random_net
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene.export.errors import ExportError
@@ -178,3 +179,20 @@ def test_what_is_no_single_graph_is_refused():
         from_tflite(net.finish(output, expose_all=True))
     with pytest.raises(ExportError, match="no TFL3 identifier"):
         from_tflite(b"PK" * 50)
+
+
+def test_a_logistic_with_a_scale_from_4_on_is_refused_with_the_reason():
+    net = Net(np.random.default_rng(0), (2, 2, 1))
+    wide = net.apply(OPS.MUL, [net.input.index] * 2, net.edge("wide", (1, 2, 2, 1), 10.0, 0), schema.MulOptionsT())
+    gate = net.apply(OPS.LOGISTIC, [wide.index], net.edge("gate", (1, 2, 2, 1), 1 / 256, -128))
+    with pytest.raises(ExportError, match=r"gate: input scale of logistic out of bounds.*inexact; expected .* got 10"):
+        from_tflite(net.finish(gate))
+
+
+def test_tensors_whose_names_are_those_of_inner_tensors_are_read():
+    """A file's names are arbitrary: 'a' and 'a_out' give nodes of different names."""
+    net = Net(np.random.default_rng(0), (2, 2, 1))
+    first = net.apply(OPS.RELU, [net.input.index], net.edge("a", (1, 2, 2, 1), 0.05, 0))
+    second = net.apply(OPS.RELU, [first.index], net.edge("a_out", (1, 2, 2, 1), 0.05, 0))
+    graph = from_tflite(net.finish(second))
+    assert [node.name for node in graph.nodes] == ["a", "a_"]

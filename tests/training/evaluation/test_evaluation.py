@@ -15,12 +15,13 @@ from tests.training import layout
 from tinyscene import command_line
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.engines import ENGINES, available_engines
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.spec import preset
 from tinyscene.training.commands.output import evaluation_lines
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Tau22
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.evaluation.evaluation import difference, evaluate_model, evaluation_of
+from tinyscene.training.evaluation.evaluation import _Written, difference, evaluate_model, evaluation_of
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import save_model
 from tinyscene.training.models.config import named_config
@@ -119,9 +120,21 @@ def test_difference_is_paired(data: Path, tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     with pytest.raises(TrainingError, match="other clips"):
         difference(this, path)
-    path.write_text("{}")
-    with pytest.raises(TrainingError, match="not an evaluation"):
-        difference(this, path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{}", "[]", "{", "[" * 100_000, '{"model": NaN}', '{"model": 1, "names": ["a"], "right": [true]}'),
+        *('{"model": "m", "names": ["a"], "right": [1]}', '{"model": "m", "names": ["a", "a"], "right": [true, true]}'),
+        *('{"model": "m", "names": ["a"], "right": []}', '{"model": "m", "names": [["a"]], "right": [true]}'),
+        f'{{"model": "m", "names": ["a"], "right": [{"9" * 9000}]}}',
+    ],
+)
+def test_other_files_are_no_evaluation(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other.json").write_text(text)
+    with pytest.raises(TinysceneError, match=r"other\.json"):
+        _Written.read(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("single", ["a", "s4"])  # a device of the training part, and another

@@ -1,0 +1,54 @@
+"""Read a file that came from elsewhere: a regular file of bounded size, as bytes.
+
+Nothing is read before type and size are known, so that a pipe does not block and a file of many gigabytes takes no
+memory. Refuses missing and unreadable files, folders, pipes, devices, and files that are larger than the limit.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from .errors import RuntimeFailure
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_links: bool = True) -> bytes:
+    """The content of a regular file of at most ``limit_bytes``.
+
+    Args:
+        next_step: what the user can do about a refusal.
+        follow_links: whether the last part of ``path`` may be a symbolic link.
+
+    Raises:
+        RuntimeFailure: see the module's refusals.
+    """
+    flags = _FLAGS if follow_links else _FLAGS | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags)  # a pipe opens at once, because of O_NONBLOCK
+    except FileNotFoundError:
+        raise RuntimeFailure(str(path), "no such file", next_step=next_step or "check the path") from None
+    except (OSError, ValueError) as problem:  # ValueError: the path holds a NUL
+        got = getattr(problem, "strerror", None) or str(problem)
+        raise RuntimeFailure(str(path), "cannot be read", got=got, next_step=next_step) from None
+    try:
+        return _content(descriptor, limit_bytes, str(path), next_step)
+    except OSError as problem:
+        raise RuntimeFailure(str(path), "cannot be read", got=problem.strerror, next_step=next_step) from None
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int, limit_bytes: int, where: str, next_step: str) -> bytes:
+    status, expected = os.fstat(descriptor), f"at most {limit_bytes:,} bytes"
+    if not stat.S_ISREG(status.st_mode):
+        raise RuntimeFailure(where, "not a regular file", next_step=next_step)
+    if status.st_size > limit_bytes:
+        raise RuntimeFailure(where, "too large", expected=expected, got=f"{status.st_size:,}", next_step=next_step)
+    with open(descriptor, "rb", closefd=False) as file:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:  # it grew in the meantime
+        raise RuntimeFailure(where, "too large", expected=expected, next_step=next_step)
+    return data
