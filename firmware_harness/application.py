@@ -15,10 +15,11 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.audio import read_audio, to_int16
+from tinyscene.runtime.audio import fit_to_clip, read_audio, to_int16
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.files import replaced_folder
+from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.log_mel import LogMel
 
 from .build.image import ImageSizes, sizes
@@ -123,6 +124,8 @@ class Application:
             FirmwareError: it is shorter than one clip, or the run failed.
         """
         samples = read_audio(recording, self.bundle.frontend.sample_rate_hz)
+        if is_one_clip(len(samples), self.bundle.frontend.clip_samples):
+            samples = fit_to_clip(samples, self.bundle.frontend.clip_samples)
         hops = self.firmware.classify(to_int16(samples))
         instructions = self.firmware.instructions
         return RecordingResult(

@@ -1,31 +1,34 @@
 """Audio files of any rate, sample width and length as blocks of mono float32 at a model's rate.
 
-Reads block by block in constant memory; resampling keeps its state between blocks, so the samples equal those of
-resampling the whole file. ``notes`` lists the conversions.
-Refuses missing, empty, truncated and non-audio files, files without samples, and samples that are not finite.
+Reads block by block in constant memory, whatever the header declares; resampling keeps its state between blocks, so the
+samples equal those of resampling the whole file. ``notes`` lists the conversions, ``findings`` what the samples showed.
+Refuses missing, empty, truncated and non-audio files, anything but regular files, files without samples, rates and
+numbers of channels outside :mod:`tinyscene.runtime.limits`, and samples that are not finite or absurdly large.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
 from .arrays import F32, I16, INT16_FULL_SCALE
+from .audio_file import OpenedAudio, open_audio
 from .errors import RuntimeFailure
+from .limits import MAX_PEAK, beyond_limits, checked_channels, checked_rate
+from .sound_levels import MixDown, SoundLevels
 
 Samples = npt.NDArray[np.floating[Any]] | npt.NDArray[np.int16]
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 RESAMPLER_QUALITY = "HQ"
-_STREAMED_BYTES = 0x7FFFF000  # a WAV header with this size or more was written before the length was known
+PIECE_BYTES = 2**22  # of decoded float32 samples, all channels; one second where that is less
+MAX_WHOLE_SAMPLES = 2**28  # of a file in memory: 1 GiB, 2.3 hours at 32 kHz
 _CHANNEL_NAMES = {2: "stereo"}
 
 
@@ -47,29 +50,44 @@ class AudioInfo:
 class AudioReader:
     """One audio file as mono float32 in [-1, 1] at ``sample_rate_hz``, read once from start to end.
 
+    Args:
+        path: the file, or the name of ``descriptor`` in messages.
+        sample_rate_hz: the rate of the blocks; the file's own if not given.
+        descriptor: of an open regular file, which the reader closes.
+
     Raises RuntimeFailure for a file that the module refuses; :meth:`blocks` raises it for faults after the header.
     """
 
-    def __init__(self, path: Path, sample_rate_hz: int) -> None:
-        self.path, self.sample_rate_hz = path, sample_rate_hz
-        self._file = _open(path)
-        self.info = AudioInfo(
-            path,
-            int(self._file.samplerate),
-            int(self._file.channels),
-            int(self._file.frames),
-            f"{self._file.format} {self._file.subtype}",
-        )
-        if self.info.frames == 0:
+    def __init__(self, path: Path, sample_rate_hz: int | None = None, descriptor: int | None = None) -> None:
+        self.path = path
+        self._file: OpenedAudio = open_audio(path, descriptor)
+        try:
+            self.info = self._info()
+            self.sample_rate_hz = self.info.sample_rate_hz
+            if sample_rate_hz is not None:
+                self.sample_rate_hz = checked_rate("model, sample_rate_hz", sample_rate_hz)
+        except RuntimeFailure:
             self._file.close()
-            raise RuntimeFailure(str(path), "audio file without samples", next_step="record it again")
-        self.notes = _notes(self.info, sample_rate_hz)
+            raise
+        self.notes = (*_notes(self.info, self.sample_rate_hz), *self._file.notes)
+        self.refused_sample: int | None = None  # position of the sample that is not finite or absurdly large, if any
+        self._mix_down, self._levels = MixDown(), SoundLevels()
 
     def __enter__(self) -> AudioReader:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Notes about the samples that were read so far: cancelling channels, integers as floats, clipping."""
+        return (*self._mix_down.notes(self.info.sample_rate_hz), *self._levels.notes())
+
+    @property
+    def samples(self) -> int:
+        """Number of samples at ``sample_rate_hz``, as the header declares them."""
+        return round(self.info.frames * self.sample_rate_hz / self.info.sample_rate_hz)
 
     def blocks(self, samples: int) -> Iterator[F32]:
         """Blocks of exactly ``samples`` samples, float32 (samples,); the last one may be shorter."""
@@ -87,6 +105,27 @@ class AudioReader:
         if n_pending:
             yield np.concatenate(pending)
 
+    def whole(self) -> F32:
+        """All samples, float32 (samples,); raises RuntimeFailure for more than ``MAX_WHOLE_SAMPLES``."""
+        if self.samples > MAX_WHOLE_SAMPLES:
+            raise RuntimeFailure(
+                str(self.path),
+                "too long to be read into memory",
+                expected=f"at most {MAX_WHOLE_SAMPLES / self.sample_rate_hz / 3600:.1f} h",
+                got=f"{self.info.seconds / 3600:.1f} h",
+                next_step="split the recording",
+            )
+        return np.concatenate([np.zeros(0, np.float32), *self._resampled()])
+
+    def _info(self) -> AudioInfo:
+        """The header, if its figures are within the limits."""
+        file, where = self._file, str(self.path)
+        rate_hz = checked_rate(f"{where}, sampling rate", file.sample_rate_hz)
+        channels = checked_channels(f"{where}, channels", file.channels)
+        if file.frames <= 0:
+            raise RuntimeFailure(where, "audio file without samples", next_step="record it again")
+        return AudioInfo(self.path, rate_hz, channels, file.frames, file.encoding)
+
     def _resampled(self) -> Iterator[F32]:
         if self.info.sample_rate_hz == self.sample_rate_hz:
             yield from self._mono()
@@ -97,49 +136,47 @@ class AudioReader:
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def _mono(self) -> Iterator[F32]:
-        """Pieces of about one second, validated and mixed down."""
+        """Pieces of at most a second, validated and mixed down."""
         done = 0
+        piece = min(self.info.sample_rate_hz, PIECE_BYTES // (4 * self.info.channels))
         while done < self.info.frames:
-            try:
-                frames = self._file.read(self.info.sample_rate_hz, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as problem:
-                raise self._truncated(done) from problem
-            if len(frames) == 0:
-                raise self._truncated(done)
-            finite = np.isfinite(frames).all(axis=1)
-            if not finite.all():
-                at = done + int(np.argmin(finite))
-                raise RuntimeFailure(
-                    str(self.path),
-                    f"sample {at:,} ({at / self.info.sample_rate_hz:.3f} s) is not finite",
-                    expected="finite samples",
-                    got=frames[at - done].tolist(),
-                    next_step="repair or export the recording again",
-                )
+            frames = self._file.read(piece, done)
+            absurd = beyond_limits(frames).any(axis=1)
+            if absurd.any():
+                at = int(np.argmax(absurd))
+                raise self._absurd(done + at, frames[at])
             done += len(frames)
-            yield mix_down(frames)
+            self._levels.add(frames)
+            yield self._mix_down(frames)
 
-    def _truncated(self, done: int) -> RuntimeFailure:
+    def _absurd(self, at: int, frame: F32) -> RuntimeFailure:
+        self.refused_sample = at
         return RuntimeFailure(
             str(self.path),
-            "truncated or damaged audio file",
-            expected=f"{self.info.frames:,} samples",
-            got=f"{done:,} readable samples",
-            next_step="copy or record it again",
+            f"sample {at:,} ({at / self.info.sample_rate_hz:.3f} s) is {_absurdity(frame)}",
+            expected=_EXPECTED_SAMPLES,
+            got=frame[:2].tolist(),
+            next_step="repair or export the recording again",
         )
 
 
 def read_audio(path: Path, sample_rate_hz: int) -> F32:
-    """A whole file as mono float32 ``(samples,)`` at that rate; for clips that fit the memory."""
+    """A whole file as mono float32 ``(samples,)`` at that rate, of at most ``MAX_WHOLE_SAMPLES`` samples."""
     with AudioReader(path, sample_rate_hz) as reader:
-        return np.concatenate(list(reader.blocks(sample_rate_hz)))
+        return reader.whole()
 
 
 def mono_float32(samples: Samples) -> F32:
     """Samples (n,) or (n, channels), floats in [-1, 1] or int16, as mono float32 (n,).
 
-    Raises RuntimeFailure for other types and shapes, no channels, and samples that are not finite.
+    Raises RuntimeFailure for other types and shapes, no or more than 64 channels, and samples that are not finite or
+    beyond ``MAX_PEAK``.
     """
+    return mix_down(checked_float32(samples))
+
+
+def checked_float32(samples: Samples) -> F32:
+    """The same as :func:`mono_float32` before the channels are mixed: float32 (n,) or (n, channels)."""
     frames = np.asarray(samples)
     integer = frames.dtype == np.int16
     supported = integer or np.issubdtype(frames.dtype, np.floating)
@@ -150,15 +187,20 @@ def mono_float32(samples: Samples) -> F32:
             expected="floats in [-1, 1] or int16, (n,) or (n, channels)",
             got=f"{frames.dtype} {frames.shape}",
         )
-    mono = mix_down(frames.astype(np.float32))
+    if frames.ndim == 2:
+        checked_channels(f"samples of shape {frames.shape}, (n, channels)", frames.shape[1])
     if integer:
-        return mono / np.float32(INT16_FULL_SCALE)
-    if not np.isfinite(mono).all():
-        at = int(np.argmin(np.isfinite(mono)))
+        return frames.astype(np.float32) / np.float32(INT16_FULL_SCALE)
+    absurd = beyond_limits(frames if frames.ndim == 1 else np.abs(frames).max(axis=1))  # a NaN is the largest
+    if absurd.any():
+        at = int(np.argmax(absurd))
         raise RuntimeFailure(
-            "samples", f"sample {at:,} is not finite", expected="finite samples", next_step="repair the recording"
+            "samples",
+            f"sample {at:,} is {_absurdity(frames[at])}",
+            expected=_EXPECTED_SAMPLES,
+            next_step="repair the recording",
         )
-    return mono
+    return frames.astype(np.float32)
 
 
 def to_int16(samples: F32) -> I16:
@@ -175,17 +217,31 @@ def mix_down(frames: F32) -> F32:
     return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
 
 
+def fit_to_clip(samples: F32, clip_samples: int) -> F32:
+    """Samples of about one clip (:func:`tinyscene.runtime.limits.is_one_clip`) as exactly one: cut, or zeros added."""
+    return np.pad(samples[:clip_samples], (0, max(0, clip_samples - len(samples))))
+
+
 def resample(samples: F32, from_hz: int, to_hz: int) -> F32:
     """Mono float32 samples at another rate, by the same resampler as :class:`AudioReader`."""
     if from_hz == to_hz:
         return samples
-    resampled: F32 = soxr.resample(samples, from_hz, to_hz, quality=RESAMPLER_QUALITY)
+    rates = checked_rate("resampler, input rate", from_hz), checked_rate("resampler, output rate", to_hz)
+    resampled: F32 = soxr.resample(samples, *rates, quality=RESAMPLER_QUALITY)
     return resampled
 
 
 def resampler(from_hz: int, to_hz: int) -> soxr.ResampleStream:
-    """A resampler for mono float32 samples in pieces."""
-    return soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=RESAMPLER_QUALITY)
+    """A resampler for mono float32 samples in pieces; raises RuntimeFailure for rates outside the limits."""
+    rates = checked_rate("resampler, input rate", from_hz), checked_rate("resampler, output rate", to_hz)
+    return soxr.ResampleStream(*rates, 1, dtype="float32", quality=RESAMPLER_QUALITY)
+
+
+_EXPECTED_SAMPLES = "finite samples in [-1, 1]"
+
+
+def _absurdity(sample: npt.NDArray[Any]) -> str:
+    return f"beyond {MAX_PEAK:,.0f}" if np.isfinite(sample).all() else "not finite"
 
 
 def _notes(info: AudioInfo, sample_rate_hz: int) -> tuple[str, ...]:
@@ -197,39 +253,3 @@ def _notes(info: AudioInfo, sample_rate_hz: int) -> tuple[str, ...]:
         lost = f": no content above {info.sample_rate_hz // 2:,} Hz" if info.sample_rate_hz < sample_rate_hz else ""
         notes.append(note + lost)
     return tuple(notes)
-
-
-def _open(path: Path) -> Any:
-    """The opened file; raises RuntimeFailure with the reason why it cannot be read."""
-    if not path.exists():
-        raise RuntimeFailure(str(path), "no such file", expected="an audio file", next_step="check the path")
-    if not path.is_file():
-        raise RuntimeFailure(str(path), "not a file", expected="an audio file", next_step="give the files in it")
-    if path.stat().st_size == 0:
-        raise RuntimeFailure(str(path), "empty file", expected="audio", got="0 bytes", next_step="record it again")
-    try:
-        opened = soundfile.SoundFile(str(path))
-    except (soundfile.SoundFileError, TypeError) as problem:  # TypeError: a name ending in .raw
-        reason = str(problem).rpartition(": ")[2].rstrip(".")
-        raise RuntimeFailure(
-            str(path),
-            "not a readable audio file",
-            expected="WAV, FLAC or OGG",
-            got=f"{path.stat().st_size:,} bytes, {reason}",
-            next_step="convert it, for example with ffmpeg",
-        ) from problem
-    cut = _cut_short(str(opened.extra_info))
-    if cut:
-        opened.close()
-        raise RuntimeFailure(str(path), "truncated audio file", **cut, next_step="copy or record it again")
-    return opened
-
-
-def _cut_short(log: str) -> dict[str, Any]:
-    """Truncation in libsndfile's log: a WAV file shorter than in its header, an OGG file without its last page."""
-    data = re.search(r"^data\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if data and int(data[2]) < int(data[1]) < _STREAMED_BYTES:
-        return {"expected": f"{int(data[1]):,} bytes of samples", "got": f"{int(data[2]):,}"}
-    if "lacks an end-of-stream" in log or "Junk after the last page" in log:
-        return {"expected": "a complete last page", "got": "none"}
-    return {}

@@ -1,8 +1,9 @@
 """Classify recordings with a bundle and an engine, hop by hop, with the time of each stage.
 
 A hop is one network input of audio, without overlap; the rest at the end of a recording is covered by one more hop
-that ends with it. :mod:`tinyscene.runtime.stream` classifies continuous audio. Results are deterministic.
-Refuses audio shorter than one network input.
+that ends with it. A recording within 5 % of one input (:func:`tinyscene.runtime.limits.is_one_clip`) is one hop. A hop
+of digital silence has no scene, as in :mod:`tinyscene.runtime.stream`, which classifies continuous audio. Results are
+deterministic. Refuses shorter audio.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import numpy as np
 
 from .arith import dequantise, quantise
 from .arrays import F32, I8
-from .audio import AudioReader, Samples, mono_float32, resample
+from .audio import AudioReader, Samples, checked_float32, fit_to_clip, resample
 from .bundle import Bundle, read_bundle
 from .engines import Engine, open_engine
 from .errors import RuntimeFailure
+from .limits import MAX_THREADS, SILENT_PEAK, checked_rate, is_one_clip, whole_number
 from .log_mel import LogMel
 from .smoothing import Smoothing
+from .sound_levels import MixDown
 from .stream import SceneStream
 
 
@@ -37,19 +40,25 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class Hop:
-    """Result for one network input. ``scores`` add up to 1, in the order of the bundle's labels."""
+    """Result for one network input. ``scores`` add up to 1, in the order of the bundle's labels.
+
+    Digital silence has no scene: ``label`` is None, and ``scores`` is empty.
+    """
 
     start_s: float
-    label: str
+    label: str | None
     scores: tuple[float, ...]
     times: StageTimes
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Result for a whole recording: mean ``scores`` of its hops, in the order of the bundle's labels, and the best."""
+    """Result for a whole recording: mean ``scores`` of its hops, in the order of the bundle's labels, and the best.
 
-    label: str
+    Silent hops do not count. If all are silent, ``label`` is None, ``probability`` 0, and ``scores`` is empty.
+    """
+
+    label: str | None
     probability: float
     scores: tuple[float, ...]
     hops: tuple[Hop, ...]
@@ -57,8 +66,16 @@ class Classification:
     @staticmethod
     def of(labels: Sequence[str], hops: Sequence[Hop]) -> Classification:
         """The classification of a recording from its hops, one or more."""
-        mean = [sum(column) / len(hops) for column in zip(*(hop.scores for hop in hops), strict=True)]
+        sounding = [hop.scores for hop in hops if hop.label is not None]
+        if not sounding:
+            return Classification(None, 0.0, (), tuple(hops))
+        mean = [sum(column) / len(sounding) for column in zip(*sounding, strict=True)]
         return Classification(labels[mean.index(max(mean))], max(mean), tuple(mean), tuple(hops))
+
+    @property
+    def silent_hops(self) -> int:
+        """Number of hops without a scene."""
+        return sum(hop.label is None for hop in self.hops)
 
 
 class SceneClassifier:
@@ -92,8 +109,10 @@ class SceneClassifier:
     def open(bundle: Path | str | Bundle, engine: str = "litert", threads: int = 1) -> SceneClassifier:
         """Open a bundle (its folder, or a :class:`Bundle`) with the named engine.
 
-        Raises RuntimeFailure for a changed bundle, an unknown engine, or an engine whose package is not installed.
+        Raises RuntimeFailure for a changed bundle, an unknown engine, an engine whose package is not installed, and a
+        number of threads that is not 1 to 256.
         """
+        threads = whole_number("threads", threads, 1, MAX_THREADS, "threads")
         opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
         return SceneClassifier(opened, open_engine(engine, opened, threads))
 
@@ -109,12 +128,18 @@ class SceneClassifier:
         return softmax(dequantise(output, self._output.quant).reshape(-1))
 
     def classify(self, samples: Samples, rate_hz: int) -> Classification:
-        """Classify samples, (n,) or (n, channels), floats in [-1, 1] or int16, at any rate.
+        """Classify samples, (n,) or (n, channels), floats in [-1, 1] or int16, at 1 kHz to 768 kHz.
 
-        Raises RuntimeFailure for samples shorter than one network input, not finite, or of another type.
+        Raises RuntimeFailure for any other rate, and for samples shorter than one network input, not finite, absurdly
+        large, or of another type.
         """
-        mono = resample(mono_float32(samples), rate_hz, self.frontend.sample_rate_hz)
+        rate_hz = checked_rate("classify, rate_hz", rate_hz)
+        frames, mix_down = checked_float32(samples), MixDown()
+        pieces = [mix_down(frames[at : at + rate_hz]) for at in range(0, len(frames), rate_hz)]
+        mono = resample(np.concatenate([np.zeros(0, np.float32), *pieces]), rate_hz, self.frontend.sample_rate_hz)
         clip = self.frontend.clip_samples
+        if is_one_clip(len(mono), clip):
+            mono = fit_to_clip(mono, clip)
         hops = self._hops((mono[at : at + clip] for at in range(0, len(mono), clip)), "samples")
         return Classification.of(self.labels, list(hops))
 
@@ -126,7 +151,7 @@ class SceneClassifier:
             smoothing: the defaults of :class:`tinyscene.runtime.smoothing.Smoothing` if not given.
 
         Raises:
-            RuntimeFailure: any other ``hop_s``.
+            RuntimeFailure: any other ``hop_s``, or a rate that is not 1 kHz to 768 kHz.
         """
         return SceneStream(self, rate_hz, hop_s, smoothing)
 
@@ -140,13 +165,20 @@ class SceneClassifier:
             with AudioReader(reader, self.frontend.sample_rate_hz) as opened:
                 yield from self.classify_file(opened)
             return
-        if reader.info.seconds < self._clip_s:
+        clip = self.frontend.clip_samples
+        if is_one_clip(reader.samples, clip):
+            yield from self._hops((fit_to_clip(reader.whole(), clip) for _ in range(1)), str(reader.path))
+            return
+        if reader.samples < clip:
             raise self._too_short(str(reader.path), reader.info.seconds)
-        yield from self._hops(reader.blocks(self.frontend.clip_samples), str(reader.path))
+        yield from self._hops(reader.blocks(clip), str(reader.path))
 
     def n_hops(self, seconds: float) -> int:
         """Number of hops of a recording of that length."""
-        return int(np.ceil(round(seconds * self.frontend.sample_rate_hz) / self.frontend.clip_samples))
+        samples = round(seconds * self.frontend.sample_rate_hz)
+        if is_one_clip(samples, self.frontend.clip_samples):
+            return 1
+        return int(np.ceil(samples / self.frontend.clip_samples))
 
     @property
     def _clip_s(self) -> float:
@@ -171,6 +203,8 @@ class SceneClassifier:
             raise self._too_short(where, 0.0)
 
     def _hop(self, clip: F32, start_s: float, read_s: float) -> Hop:
+        if np.abs(clip).max() <= SILENT_PEAK:
+            return Hop(start_s, None, (), StageTimes(read_s, 0.0, 0.0))
         begin = time.perf_counter()
         log_mel = self.log_mel(clip)
         middle = time.perf_counter()
@@ -182,7 +216,7 @@ class SceneClassifier:
         return RuntimeFailure(
             where,
             "too short for this model",
-            expected=f"at least {self._clip_s:g} s",
+            expected=f"at least {0.95 * self._clip_s:g} s",
             got=f"{seconds:g} s",
             next_step="use a longer recording",
         )

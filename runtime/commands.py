@@ -1,31 +1,30 @@
 """The runtime's commands: ``tinyscene run`` and ``tinyscene bench``.
 
-Results go to standard output, notes, errors and progress bars to standard error. A file that cannot be classified is
-one line there and exit code 2; the other files are still classified.
+Refuses options that have no effect on the given input, and numbers outside their bounds, before a bundle is read.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .options import AsJson, BundleFolder, Engine, Quiet, RecordFile, one_of, quietened
 from .terminal import bars, notes
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from .audio import Samples
-    from .classify import Hop, SceneClassifier
-    from .microphone import LiveClock, LiveHealth
-    from .stream import Gap, SceneStream
-
 STANDARD_INPUT = Path("-")
+FILES, MICROPHONE, WATCH = "files", "--mic", "--watch"
+APPLIES_TO = {  # options that have an effect on some inputs only
+    "--hop": ("-", MICROPHONE),
+    "--seconds": ("-", MICROPHONE, WATCH),
+    "--rate": ("-", MICROPHONE),
+    "--channels": ("-",),
+    "--encoding": ("-",),
+    "--device": (MICROPHONE,),
+}
 Threads = Annotated[int, typer.Option(metavar="N", help="Number of engine threads (LiteRT, ONNX Runtime).")]
 
 
@@ -33,7 +32,9 @@ def run(
     bundle: BundleFolder,
     clips: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="CLIP", help="Audio files (WAV, FLAC, OGG), or - for raw samples.", show_default=False),
+        typer.Argument(
+            metavar="CLIP", help="Audio files, or - for raw samples or a file through a pipe.", show_default=False
+        ),
     ] = None,
     mic: Annotated[bool, typer.Option("--mic", help="Classify audio from a microphone.")] = False,
     watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify new files in a folder.")] = None,
@@ -48,11 +49,17 @@ def run(
     rate: Annotated[
         int | None, typer.Option(metavar="HZ", help="Sampling rate of raw samples or the microphone.")
     ] = None,
-    channels: Annotated[int, typer.Option(metavar="N", help="Number of interleaved channels of raw samples.")] = 1,
+    channels: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of interleaved channels of raw samples; 1 if not given.")
+    ] = None,
     encoding: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Format of raw samples: s16 or f32.", autocompletion=one_of(("s16", "f32"))),
-    ] = "s16",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Format of raw samples: s16 or f32; s16 if not given.",
+            autocompletion=one_of(("s16", "f32")),
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Microphone, by number or part of its name.")
     ] = None,
@@ -64,162 +71,61 @@ def run(
     ] = False,
 ) -> None:
     """Classify audio: files, raw samples from a pipe, a microphone, or new files in a folder."""
+    files = clips or []
+    source = _source(files, mic, watch)
+    given = dict(zip(APPLIES_TO, (hop, seconds, rate, channels, encoding, device), strict=True))
+    _refuse_unused(source, given)
+    _check_numbers(given, threads)
     from .classify import SceneClassifier
+    from .run_inputs import LiveOptions, Output, classify_files, classify_folder, classify_microphone, classify_pipe
+
+    classifier = SceneClassifier.open(bundle, engine, threads)
+    output = Output(classifier, quiet=quiet, as_json=as_json)
+    options = LiveOptions(hop, seconds, rate, channels, encoding, device)
+    notes(engine, classifier.engine.notes)
+    if watch is not None:
+        complete = classify_folder(output, watch, options)
+    elif source == FILES:
+        complete = classify_files(output, files, str(bundle), engine)
+    else:
+        complete = (classify_microphone if mic else classify_pipe)(output, options)
+    if not complete:
+        raise typer.Exit(2)
+
+
+def _source(files: list[Path], mic: bool, watch: Path | None) -> str:
+    """The one input: files, ``-``, ``--mic`` or ``--watch``; raises RuntimeFailure for none or several."""
     from .errors import RuntimeFailure
 
-    files = clips or []
     piped = files == [STANDARD_INPUT]
     if sum([bool(files), mic, watch is not None]) != 1 or (STANDARD_INPUT in files and not piped):
         raise RuntimeFailure(
             "run", "expected files, or - alone, or --mic, or --watch DIR", next_step="give exactly one of them"
         )
-    if (hop is not None and not (piped or mic)) or (seconds is not None and bool(files) and not piped):
-        raise RuntimeFailure("run", "--hop and --seconds do not apply to files", next_step="remove them")
-    classifier = SceneClassifier.open(bundle, engine, threads)
-    output = Output(classifier, quiet=quiet, as_json=as_json)
-    notes(engine, classifier.engine.notes)
-    if piped:
-        _classify_pipe(
-            output, classifier.frontend.sample_rate_hz if rate is None else rate, channels, encoding, hop, seconds
-        )
-    elif mic:
-        _classify_microphone(output, rate, device, hop, seconds)
-    elif watch is not None:
-        _watch(output, watch, seconds)
-    else:
-        _classify_files(output, files, str(bundle), engine)
+    return "-" if piped else FILES if files else MICROPHONE if mic else WATCH
 
 
-class Output:
-    """Prints results as lines, as few lines (``quiet``), or as JSON."""
+def _refuse_unused(source: str, given: Mapping[str, object]) -> None:
+    from .run_inputs import does_not_apply
 
-    def __init__(self, classifier: SceneClassifier, *, quiet: bool, as_json: bool) -> None:
-        self.classifier, self.quiet, self.as_json = classifier, quiet, as_json
-
-    @property
-    def as_lines(self) -> bool:
-        return not self.quiet and not self.as_json
-
-    def classified(self, clip: Path, progress: Progress) -> dict[str, object]:
-        """Classify one file and print the result; return its JSON record, or one with the error."""
-        from .audio import AudioReader
-        from .classify import Classification
-        from .errors import RuntimeFailure
-        from .run_output import clip_record, headline, hop_line, mean_line, quiet_line
-
-        labels = self.classifier.labels
-        try:
-            with AudioReader(clip, self.classifier.frontend.sample_rate_hz) as reader:
-                notes(str(clip), reader.notes)
-                total = self.classifier.n_hops(reader.info.seconds)
-                task = progress.add_task(clip.name, total=total, visible=total > 1)
-                hops: list[Hop] = []
-                for hop in self.classifier.classify_file(reader):
-                    if self.as_lines and not hops:
-                        print(headline(reader.info))
-                    if self.as_lines:
-                        print(hop_line(labels, hop))
-                    hops.append(hop)
-                    progress.advance(task)
-                progress.remove_task(task)
-        except RuntimeFailure as failure:
-            print(f"error: {failure}", file=sys.stderr)
-            return {"path": str(clip), "error": str(failure)}
-        whole = Classification.of(labels, hops)
-        if self.as_lines and len(hops) > 1:
-            print(mean_line(labels, whole))
-        elif self.quiet and not self.as_json:
-            print(quiet_line(clip, whole))
-        return clip_record(labels, reader.info, reader.notes, whole)
-
-    def events(self, stream: SceneStream, pieces: Iterable[Samples | Gap], clock: LiveClock | None = None) -> None:
-        """Print the events of continuous audio as they occur."""
-        from .run_output import event_line, event_record, quiet_event_line
-
-        labels = self.classifier.labels
-        for event in stream.events(pieces):
-            wall_s = event.time_s if clock is None else clock.wall_s(event.time_s)
-            if self.as_json:
-                print(json.dumps(event_record(labels, event)), flush=True)
-            elif not self.quiet:
-                print(event_line(labels, event, wall_s), flush=True)
-            elif event.changed:
-                print(quiet_event_line(event, wall_s), flush=True)
+    for option, sources in APPLIES_TO.items():
+        if given[option] is not None and source not in sources:
+            raise does_not_apply(option, source, " or ".join(sources))
 
 
-def _classify_files(output: Output, clips: list[Path], bundle: str, engine: str) -> None:
-    with bars() as progress:
-        records = [output.classified(clip, progress) for clip in clips]
-    if output.as_json:
-        notes = list(output.classifier.engine.notes)
-        print(json.dumps({"bundle": bundle, "engine": engine, "notes": notes, "clips": records}, indent=1))
-    if any("error" in record for record in records):
-        raise typer.Exit(2)
+def _check_numbers(given: Mapping[str, object], threads: int) -> None:
+    from .limits import MAX_THREADS, checked_channels, checked_rate, checked_seconds, whole_number
 
-
-def _watch(output: Output, folder: Path, seconds: float | None) -> None:
-    from .incoming_audio import arriving_files
-
-    failed = False
-    with bars() as progress:
-        for clip in arriving_files(folder, seconds):
-            record = output.classified(clip, progress)
-            failed |= "error" in record
-            if output.as_json:
-                print(json.dumps(record))
-            sys.stdout.flush()
-    if failed:
-        raise typer.Exit(2)
-
-
-def _classify_pipe(
-    output: Output, rate_hz: int, channels: int, encoding: str, hop_s: float | None, seconds: float | None
-) -> None:
-    from .errors import RuntimeFailure
-    from .incoming_audio import RawPcm
-
-    pcm = RawPcm(sys.stdin.buffer, rate_hz, channels, encoding)
-    stream = output.classifier.stream(rate_hz, hop_s)
-    output.events(stream, pcm.pieces(seconds))
-    notes("-", pcm.notes)
-    health = stream.health
-    notes("-", _silence(health.silent_hops))
-    if health.hops + health.silent_hops == 0:
-        raise RuntimeFailure(
-            "raw samples",
-            "too short for this model",
-            expected=f"at least {stream.first_event_s:g} s",
-            got=f"{health.samples / output.classifier.frontend.sample_rate_hz:g} s",
-            next_step="send more samples, or check --rate, --channels and --encoding",
-        )
-
-
-def _classify_microphone(
-    output: Output, rate_hz: int | None, device: str | None, hop_s: float | None, seconds: float | None
-) -> None:
-    from .microphone import Microphone
-
-    microphone = Microphone(rate_hz, device)
-    stream = output.classifier.stream(microphone.rate_hz, hop_s)
-    notes(microphone.name, [f"{microphone.rate_hz:,} Hz; stop with Ctrl-C"])
-    try:
-        with microphone:
-            output.events(stream, microphone.pieces(seconds), microphone.clock)
-    finally:
-        notes(microphone.name, [*_lost(microphone.health), *_silence(stream.health.silent_hops)])
-
-
-def _silence(hops: int) -> list[str]:
-    return [f"{hops} hops were silent and have no scene"] if hops else []
-
-
-def _lost(health: LiveHealth) -> list[str]:
-    parts = [f"{health.captured_s:.1f} s captured"]
-    if health.overruns or health.gaps:
-        parts.append(f"{health.overruns} overruns, {health.gaps} gaps, {health.lost_s:.2f} s lost")
-    if health.drift_ppm is not None:
-        parts.append(f"its clock is {abs(health.drift_ppm):.0f} ppm {'slow' if health.drift_ppm > 0 else 'fast'}")
-    return ["; ".join(parts)]
+    checks = {
+        "--hop": checked_seconds,
+        "--seconds": checked_seconds,
+        "--rate": checked_rate,
+        "--channels": checked_channels,
+    }
+    for option, check in checks.items():
+        if given[option] is not None:
+            check(f"run {option}", given[option])
+    whole_number("run --threads", threads, 1, MAX_THREADS, "threads")
 
 
 def bench(
@@ -243,7 +149,10 @@ def bench(
     from .bench import bench as measure
     from .bundle import read_bundle
     from .files import write_file
+    from .limits import MAX_THREADS, checked_seconds, whole_number
 
+    checked_seconds("bench --seconds", seconds)
+    whole_number("bench --threads", threads, 1, MAX_THREADS, "threads")
     opened = read_bundle(bundle)
     with bars() as progress:
         task = progress.add_task("measuring", total=BLOCKS)

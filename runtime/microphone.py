@@ -3,8 +3,10 @@
 Audio arrives in blocks on a thread of the audio library and is queued for a few seconds. Each block has the time of its
 capture, so audio lost in the driver or by a slow reader is a jump of that time, which :class:`LiveClock` measures. The
 sound card's actual rate differs slightly from its nominal rate; the drift is measured and not corrected, since a
-difference of 0.01 % does not change the scene.
-Needs the package sounddevice (extra ``mic``) and PortAudio. Refuses to start without them or without an input.
+difference of 0.01 % does not change the scene. A device that has no mode with one channel is opened with two, which are
+mixed.
+Needs the package sounddevice (extra ``mic``) and PortAudio. Refuses to start without them, without an input, or at a
+rate outside 1 kHz to 768 kHz.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .arrays import I16
 from .errors import RuntimeFailure
 from .install_hint import install_hint
+from .limits import checked_rate
 from .stream import Gap
 
 BLOCK_S = 0.05
@@ -98,7 +103,9 @@ class Microphone:
         self._device = int(device) if device is not None and device.isdecimal() else device
         with _device_errors(self._library):
             properties = self._library.query_devices(self._device, "input")
-        self.name, self.rate_hz = str(properties["name"]), rate_hz or int(properties["default_samplerate"])
+        self.name, wanted_hz = str(properties["name"]), properties["default_samplerate"] if rate_hz is None else rate_hz
+        self.rate_hz = checked_rate("microphone, sampling rate", wanted_hz)
+        self._channel_counts = (1, 2) if int(properties["max_input_channels"]) >= 2 else (1,)
         self.clock = LiveClock(self.rate_hz)
         self.overruns = 0
         self._blocks: queue.Queue[tuple[I16, float]] = queue.Queue(round(QUEUE_S / BLOCK_S))
@@ -106,14 +113,7 @@ class Microphone:
 
     def __enter__(self) -> Microphone:
         with _device_errors(self._library):
-            self._stream = self._library.InputStream(
-                samplerate=self.rate_hz,
-                blocksize=round(BLOCK_S * self.rate_hz),
-                device=self._device,
-                channels=1,
-                dtype="int16",
-                callback=self._captured,
-            )
+            self._stream = self._opened()
             self._stream.start()
         return self
 
@@ -142,15 +142,40 @@ class Microphone:
                 yield Gap(lost_s)
             yield block
 
+    def _opened(self) -> Any:
+        """The device with one channel, or with two where it has no mode with one; the first error if neither works."""
+        errors: list[Exception] = []
+        for channels in self._channel_counts:
+            try:
+                return self._library.InputStream(
+                    samplerate=self.rate_hz,
+                    blocksize=round(BLOCK_S * self.rate_hz),
+                    device=self._device,
+                    channels=channels,
+                    dtype="int16",
+                    callback=self._captured,
+                )
+            except self._library.PortAudioError as problem:
+                errors.append(problem)
+        raise errors[0]
+
     def _captured(self, block: I16, frames: int, times: Any, status: Any) -> None:
         """Called by the audio library on its own thread: copy, note, return."""
         self.overruns += bool(status.input_overflow)
         try:
             # Some drivers report no capture time: estimate it as now minus the length of the block.
             captured_at_s = times.inputBufferAdcTime or time.monotonic() - frames / self.rate_hz
-            self._blocks.put_nowait((block[:, 0].copy(), captured_at_s))
+            self._blocks.put_nowait((_mixed(block), captured_at_s))
         except queue.Full:
             self.overruns += 1
+
+
+def _mixed(block: I16) -> I16:
+    """A copy of a block (n, channels) as its mean over the channels, int16 (n,)."""
+    if block.shape[1] == 1:
+        return block[:, 0].copy()
+    mixed: I16 = (block.sum(axis=1, dtype=np.int32) // block.shape[1]).astype(np.int16)
+    return mixed
 
 
 def _sounddevice() -> Any:

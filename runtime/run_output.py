@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from .audio import AudioInfo
 from .classify import Classification, Hop
 from .stream import SceneEvent
+from .terminal import printable
 
+SILENT = "silent, no scene"
+NO_LABEL = "-"
 SHOWN_SCORES = 3
 
 
@@ -17,6 +20,8 @@ def headline(info: AudioInfo) -> str:
 
 def hop_line(labels: Sequence[str], hop: Hop) -> str:
     times = hop.times
+    if hop.label is None:
+        return f"  {hop.start_s:9.2f} s   {SILENT}"
     return (
         f"  {hop.start_s:9.2f} s   {_best(labels, hop.scores)}   "
         f"read {1e3 * times.read_s:.1f} ms, log-mel {1e3 * times.log_mel_s:.1f} ms, "
@@ -25,12 +30,20 @@ def hop_line(labels: Sequence[str], hop: Hop) -> str:
 
 
 def mean_line(labels: Sequence[str], whole: Classification) -> str:
-    return f"  mean of {len(whole.hops)} hops   {_best(labels, whole.scores)}"
+    if whole.label is None:
+        return f"  all {len(whole.hops)} hops are {SILENT}"
+    return f"  mean of {len(whole.hops) - whole.silent_hops} hops   {_best(labels, whole.scores)}"
 
 
 def quiet_line(path: object, whole: Classification) -> str:
-    """One line for a whole recording, tab-separated."""
-    return f"{path}\t{whole.label}\t{whole.probability:.3f}"
+    """One line for a whole recording, tab-separated; ``-`` and 0.000 for a silent one."""
+    label = NO_LABEL if whole.label is None else printable(whole.label)
+    return f"{printable(str(path))}\t{label}\t{whole.probability:.3f}"
+
+
+def silent_note(hops: int) -> tuple[str, ...]:
+    """A note about silent hops, if there are any."""
+    return (f"{hops} hops were silent and have no scene",) if hops else ()
 
 
 def event_line(labels: Sequence[str], event: SceneEvent, wall_s: float) -> str:
@@ -40,24 +53,27 @@ def event_line(labels: Sequence[str], event: SceneEvent, wall_s: float) -> str:
 
 
 def quiet_event_line(event: SceneEvent, wall_s: float) -> str:
-    return f"{wall_s:.2f}\t{event.label}\t{event.probability:.3f}"
+    return f"{wall_s:.2f}\t{printable(event.label)}\t{event.probability:.3f}"
 
 
 def clip_record(
     labels: Sequence[str], info: AudioInfo, notes: Sequence[str], whole: Classification
 ) -> dict[str, object]:
-    """JSON record of a file; ``scores`` and ``label`` are those of the mean over its hops."""
+    """JSON record of a file; ``scores`` and ``label`` are those of the mean over its hops.
+
+    For silence ``label`` is null and ``scores`` is empty, of a hop as of the whole file.
+    """
     return {
         "path": str(info.path),
         "seconds": info.seconds,
         "notes": list(notes),
         "label": whole.label,
-        "scores": dict(zip(labels, whole.scores, strict=True)),
+        "scores": _by_label(labels, whole.scores),
         "hops": [
             {
                 "start_s": hop.start_s,
                 "label": hop.label,
-                "scores": dict(zip(labels, hop.scores, strict=True)),
+                "scores": _by_label(labels, hop.scores),
                 "times_s": {
                     "read": hop.times.read_s,
                     "log_mel": hop.times.log_mel_s,
@@ -75,8 +91,12 @@ def event_record(labels: Sequence[str], event: SceneEvent) -> dict[str, object]:
         "label": event.label,
         "probability": event.probability,
         "changed": event.changed,
-        "scores": dict(zip(labels, event.scores, strict=True)),
+        "scores": _by_label(labels, event.scores),
     }
+
+
+def _by_label(labels: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
+    return dict(zip(labels, scores, strict=True)) if scores else {}
 
 
 def _best(labels: Sequence[str], scores: Sequence[float]) -> str:

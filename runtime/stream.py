@@ -7,7 +7,10 @@ overlap and share columns, only the first is padded at its start, and an event i
 
 Time is the number of samples plus the seconds given to :meth:`SceneStream.gap`, so it does not drift. A hop of digital
 silence, as from a muted microphone, has no scene: it is counted and has no event.
-Refuses hops that are not a whole number of columns, samples that are not finite, and audio after the end.
+A stream that ends before its first event, with at least 95 % of the audio for it, is completed with zeros, as a
+recording of that length is.
+Refuses rates outside 1 kHz to 768 kHz, hops that are not a whole number of columns, samples that are not finite or
+absurdly large, and audio after the end.
 """
 
 from __future__ import annotations
@@ -18,14 +21,13 @@ from typing import Protocol
 
 import numpy as np
 
-from .arrays import F32, INT16_FULL_SCALE
+from .arrays import F32
 from .audio import Samples, mono_float32, resampler
 from .errors import RuntimeFailure
+from .limits import MAX_SECONDS, SILENT_PEAK, checked_rate, is_one_clip
 from .log_mel import LogMel
 from .smoothing import Smoother, Smoothing
 from .spec import FrontendSpec
-
-SILENT_PEAK = 2 / INT16_FULL_SCALE  # dither and offset of a muted 16-bit input stay below
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class SceneStream:
         self, classifier: LogMelClassifier, rate_hz: int, hop_s: float | None, smoothing: Smoothing | None = None
     ) -> None:
         spec = classifier.frontend
-        self._classifier, self._spec, self.rate_hz = classifier, spec, rate_hz
-        self.hop_samples = spec.clip_samples if hop_s is None else round(hop_s * spec.sample_rate_hz)
+        self._classifier, self._spec, self.rate_hz = classifier, spec, checked_rate("stream, rate_hz", rate_hz)
+        self.hop_samples = spec.clip_samples if hop_s is None else _hop_samples(hop_s, spec)
         self._overlaps = self.hop_samples < spec.clip_samples
         if self.hop_samples < 1 or self.hop_samples > spec.clip_samples or self._no_whole_columns():
             raise RuntimeFailure(
@@ -141,7 +143,7 @@ class SceneStream:
 
         The current hop is dropped. Smoothing continues, unless the gap is longer than the smoothed hops.
         """
-        if not seconds >= 0:
+        if not 0 <= seconds <= MAX_SECONDS:
             raise RuntimeFailure("stream, gap", "invalid value", expected="seconds, 0 or more", got=seconds)
         self._gaps, self._lost_s = self._gaps + 1, self._lost_s + seconds
         self._start += round((self._pushed / self.rate_hz + seconds) * self._spec.sample_rate_hz)
@@ -150,11 +152,17 @@ class SceneStream:
         self._restart()
 
     def finish(self) -> list[SceneEvent]:
-        """End the stream: return the events of the audio left in the resampler. An incomplete hop has no event."""
-        self._finished = True
-        if self._resampler is None:
-            return []
-        return self._events_of(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        """End the stream: return the events of the audio left in the resampler.
+
+        An incomplete hop has no event, except the first one of at least 95 % of its length, completed with zeros.
+        """
+        self._finished, events = True, []
+        if self._resampler is not None:
+            events = self._events_of(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        first = self._hops + self._silent_hops + self._gaps == 0
+        if first and is_one_clip(self._taken, self._first_needed):
+            events += self._events_of(np.zeros(self._needed, np.float32))
+        return events
 
     def events(self, pieces: Iterable[Samples | Gap]) -> Iterator[SceneEvent]:
         """The events of a sequence of pieces and gaps, as they complete, :meth:`finish` included."""
@@ -222,3 +230,10 @@ class SceneStream:
         changed, self._label = label != self._label, label
         time_s = (self._start + self._taken) / self._spec.sample_rate_hz
         return [SceneEvent(time_s, label, float(scores[index]), tuple(scores.tolist()), changed)]
+
+
+def _hop_samples(hop_s: float, spec: FrontendSpec) -> int:
+    """The hop in samples; 0, which is refused, for what is no number of seconds up to a clip."""
+    longest_s = spec.clip_samples / spec.sample_rate_hz
+    is_number = isinstance(hop_s, (int, float, np.integer, np.floating)) and not isinstance(hop_s, bool)
+    return round(hop_s * spec.sample_rate_hz) if is_number and 0 < hop_s <= longest_s + 1e-9 else 0

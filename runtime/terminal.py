@@ -8,9 +8,10 @@ quick.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -22,6 +23,12 @@ PIPED_WIDTH = 100  # characters
 GAP = 2  # spaces between two columns of a table
 T = TypeVar("T")
 _quiet = False
+# C0 and C1 controls with ESC, DEL and NEL; line and paragraph separators; direction marks, embeddings and isolates;
+# invisible characters; halves of surrogate pairs, which stand for bytes of a name that is not UTF-8.
+_INVISIBLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,37 @@ def shows_bars() -> bool:
     return not _quiet and sys.stderr.isatty()
 
 
+def printable(text: str) -> str:
+    r"""Text of one line with control, direction and other invisible characters as ``\xNN`` or ``\uNNNN``.
+
+    Visible characters of every script stay, and so do backslashes: escaping a second time changes nothing.
+    """
+    return text if text.isprintable() else _INVISIBLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print one line of text to standard output at once, or to standard error, where a failure is ignored."""
+    if err:
+        with suppress(OSError):
+            print(printable(text), file=sys.stderr, flush=True)
+    else:
+        print(printable(text), flush=True)
+
+
+def echo_document(text: str) -> None:
+    """Print a document of several lines whose writer has escaped its text: JSON or Markdown."""
+    print(text.removesuffix("\n"))
+
+
 def notes(where: str, texts: Iterable[str]) -> None:
     """Print notes about ``where`` to standard error, one line each."""
     for note in () if _quiet else texts:
-        print(f"note: {where}: {note}", file=sys.stderr)
+        echo(f"note: {where}: {note}", err=True)
 
 
 def wide() -> Console:
@@ -172,9 +206,14 @@ def say(console: Console, text: str) -> None:
 def bars() -> Progress:
     """Progress bars on standard error, removed at the end; a piped standard output is not affected."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    class Description(TextColumn):
+        def render(self, task: Task) -> Text:
+            return Text(printable(task.description))
+
+    columns = (Description(""), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(
         *columns,
         console=Console(stderr=True, markup=False),

@@ -14,7 +14,9 @@ import numpy.typing as npt
 import torch
 
 from tinyscene.runtime.arrays import F32
-from tinyscene.runtime.audio import AUDIO_SUFFIXES, mono_float32, read_audio
+from tinyscene.runtime.audio import fit_to_clip, mono_float32, read_audio
+from tinyscene.runtime.containers import AUDIO_SUFFIXES
+from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.terminal import bar
@@ -62,6 +64,8 @@ def calibration_log_mels(folder: Path, frontend: FrontendSpec, clips: int) -> F3
 
 def _windows(path: Path, frontend: FrontendSpec, count: int) -> Iterator[F32]:
     samples = read_audio(path, frontend.sample_rate_hz)
+    if is_one_clip(len(samples), frontend.clip_samples):
+        samples = fit_to_clip(samples, frontend.clip_samples)
     available = len(samples) // frontend.clip_samples
     for index in np.unique(np.linspace(0, available - 1, min(count, available)).astype(int)) if available else ():
         yield samples[index * frontend.clip_samples :][: frontend.clip_samples]

@@ -146,20 +146,21 @@ def _bad_file(folder, kind):
     return path
 
 
+UNREADABLE = "not a readable audio file; expected WAV, FLAC, OGG, MP3, AIFF, AU, CAF, W64 or RF64"
 BAD = {
     "missing": "no such file; expected an audio file; next: check the path",
     "empty": "empty file; expected audio; got 0 bytes; next:",
-    "text": "not a readable audio file; expected WAV, FLAC or OGG; got 1,140 bytes, Format not recognised; next:",
+    "text": f"{UNREADABLE}; got 1,140 bytes, format not recognised; next:",
     "zero samples": "audio file without samples; next:",
-    "header only": "not a readable audio file; expected WAV, FLAC or OGG; got 30 bytes",
-    "cut": "truncated audio file; expected 128,000 bytes of samples; got 49,956; next: copy or record it again",
+    "header only": f"{UNREADABLE}; got 30 bytes",
+    "cut": "truncated audio file; expected 128,000 bytes of samples; got 49,956 bytes; next: copy or record it again",
     "cut flac": "truncated or damaged audio file; expected 64,000 samples; got",
     "cut ogg": "truncated audio file; expected a complete last page; got none; next:",
     "ogg without its end": "truncated audio file; expected a complete last page; got none; next:",
-    "nan": "sample 40,000 (1.250 s) is not finite; expected finite samples; got [nan]; next: repair",
-    "infinite": "sample 40,000 (1.250 s) is not finite; expected finite samples; got [inf]; next: repair",
+    "nan": "sample 40,000 (1.250 s) is not finite; expected finite samples in [-1, 1]; got [nan]; next: repair",
+    "infinite": "sample 40,000 (1.250 s) is not finite; expected finite samples in [-1, 1]; got [inf]; next: repair",
     "folder": "not a file; expected an audio file; next: give the files in it",
-    "raw": "not a readable audio file; expected WAV, FLAC or OGG; got 1,000 bytes",
+    "raw": f"{UNREADABLE}; got 1,000 bytes",
 }
 
 

@@ -72,26 +72,31 @@ class StandIn:
 
     PortAudioError = PortAudioError
 
-    def __init__(self, samples, *, rate_hz=RATE, skip=(), overflow=(), pause_s=0.0):
+    def __init__(self, samples, *, rate_hz=RATE, skip=(), overflow=(), pause_s=0.0, modes=(1,)):
+        """``samples``: int16 (n,) or (n, channels); ``modes``: numbers of channels with which the device opens."""
         self.samples, self.rate_hz, self.skip, self.overflow, self.pause_s = samples, rate_hz, skip, overflow, pause_s
+        self.modes = modes
         self.closed = False
 
     def query_devices(self, device, kind):
         if device not in (None, 3, "card"):
             raise ValueError(f"No input device matching {device!r}")
-        return {"name": "a sound card", "default_samplerate": float(self.rate_hz)}
+        properties = {"default_samplerate": float(self.rate_hz), "max_input_channels": max(self.modes)}
+        return {"name": "a sound card", **properties}
 
     def InputStream(self, *, samplerate, blocksize, device, channels, dtype, callback):
         if samplerate < 8000:
             raise PortAudioError("Invalid sample rate")
-        assert (channels, dtype) == (1, "int16")
+        if channels not in self.modes:
+            raise PortAudioError("Invalid number of channels")
+        assert dtype == "int16"
 
         def play():
             for number, at in enumerate(range(0, len(self.samples) - blocksize + 1, blocksize)):
                 if number not in self.skip:
                     times = SimpleNamespace(inputBufferAdcTime=5.0 + at / samplerate)
                     status = SimpleNamespace(input_overflow=number in self.overflow)
-                    callback(self.samples[at : at + blocksize, None], blocksize, times, status)
+                    callback(self.samples[at : at + blocksize].reshape(blocksize, -1), blocksize, times, status)
                 time.sleep(self.pause_s)
 
         self.thread = threading.Thread(target=play)
@@ -125,6 +130,28 @@ def test_a_microphone_returns_the_played_samples(device):
     assert (microphone.name, microphone.rate_hz, library.closed) == ("a sound card", RATE, True)
     assert microphone.health.captured_s == 2
     assert (microphone.health.overruns, microphone.health.gaps) == (0, 0)
+
+
+def test_a_device_with_two_channels_only_is_opened_with_two_and_mixed(device):
+    left, right = _recording(1, seed=2), _recording(1, seed=3)
+    device(np.stack([left, right], axis=1), modes=(2,))
+    with Microphone() as microphone:
+        mixed = np.concatenate(list(microphone.pieces(1)))
+    assert mixed.dtype == np.int16
+    assert np.array_equal(mixed, (left.astype(np.int32) + right) // 2)
+
+
+def test_the_first_error_is_reported_where_no_number_of_channels_works(bundle, device, capsys):
+    device(_recording(1), modes=(4,))
+    assert command_line.main(["run", str(bundle.path), "--mic", "--quiet"]) == 2
+    assert "got Invalid number of channels; next: choose another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate_hz", [0, 1, 999, 768_001, float("nan"), True])
+def test_a_rate_outside_the_limits_is_refused_before_the_device_is_opened(device, rate_hz):
+    device(_recording(1))
+    with pytest.raises(RuntimeFailure, match=r"microphone, sampling rate: invalid value; expected 1,000 to 768,000 Hz"):
+        Microphone(rate_hz)
 
 
 def test_lost_blocks_are_gaps_at_their_positions(device):
@@ -175,7 +202,7 @@ def test_run_classifies_a_microphone(bundle, device, capsys):
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
-    [(["--device", "other"], "No input device matching 'other'"), (["--rate", "10"], "Invalid sample rate")],
+    [(["--device", "other"], "No input device matching 'other'"), (["--rate", "4000"], "Invalid sample rate")],
 )
 def test_a_device_that_cannot_be_opened_is_one_line(bundle, device, capsys, words, complaint):
     device(_recording(1))

@@ -2,7 +2,7 @@
 
 Each recording counts as one place: all its clips go to training or all to the test part, which gets a quarter of each
 scene's recordings, selected by their names only. Every clip has device ``a``. The folder is written completely or not
-at all. Refuses fewer than two scenes, scenes of fewer than two recordings, recordings shorter than a second, and
+at all. Refuses fewer than two scenes, scenes of fewer than two recordings, recordings shorter than 0.95 s, and
 whatever :mod:`tinyscene.runtime.audio` refuses.
 """
 
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import soundfile
 
-from tinyscene.runtime.audio import AUDIO_SUFFIXES, read_audio
+from tinyscene.runtime.audio import AudioReader, fit_to_clip
+from tinyscene.runtime.containers import AUDIO_SUFFIXES
 from tinyscene.runtime.files import new_folder
+from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
@@ -65,15 +67,16 @@ def _assigned(paths: list[Path]) -> list[tuple[Path, bool]]:
 
 
 def _cut(path: Path, scene: str, number: int, out: Path) -> list[Row]:
-    samples = read_audio(path, RATE_HZ)
-    clips = len(samples) // RATE_HZ
-    if not clips:
-        raise TrainingError(
-            str(path), "shorter than a clip", expected="1 s or more", got=f"{len(samples) / RATE_HZ:.2f} s"
-        )
     rows: list[Row] = []
-    for sub in range(clips):
-        name = f"audio/{scene}-{CITY}-{number}-{number}-{sub}-a.wav"
-        soundfile.write(out / name, samples[sub * RATE_HZ : (sub + 1) * RATE_HZ], RATE_HZ, subtype="PCM_16")
-        rows.append((name, scene, f"{CITY}-{number}", "a"))
+    with AudioReader(path, RATE_HZ) as reader:
+        for sub, block in enumerate(reader.blocks(RATE_HZ)):
+            if len(block) < RATE_HZ and (sub or not is_one_clip(len(block), RATE_HZ)):
+                break
+            name = f"audio/{scene}-{CITY}-{number}-{number}-{sub}-a.wav"
+            soundfile.write(out / name, fit_to_clip(block, RATE_HZ), RATE_HZ, subtype="PCM_16")
+            rows.append((name, scene, f"{CITY}-{number}", "a"))
+        if not rows:
+            raise TrainingError(
+                str(path), "shorter than a clip", expected="0.95 s or more", got=f"{reader.info.seconds:.2f} s"
+            )
     return rows

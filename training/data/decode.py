@@ -3,7 +3,8 @@
 The cache is one memory-mapped .npy with a file of block checksums, named by the rate and a digest of the files' names,
 sizes and times. An interrupted decoding continues with the next block, a lock admits one process at a time, and every
 block is verified when the cache is opened. Refuses, before the first clip is decoded, a disk with too little space,
-and, in one message, files that do not decode, are not one second long, contain NaN, or differ in sample rate.
+and, in one message, files that :mod:`tinyscene.runtime.audio` refuses, that are not one second long, or that differ in
+sample rate.
 """
 
 from __future__ import annotations
@@ -21,19 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 
 from tinyscene.runtime.arrays import I16
-from tinyscene.runtime.audio import to_int16
+from tinyscene.runtime.audio import AudioReader, fit_to_clip, read_audio, to_int16
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
 from .faults import Fault, refusal
 from .split_files import Record
 
-CLIP_SECONDS = 1.0
-TOLERANCE_SECONDS = 0.05
+CLIP_SECONDS = 1.0  # within the tolerance of is_one_clip
 PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"}  # cannot represent NaN; every code decodes
 BLOCK_CLIPS = 256  # unit of checksums and of resuming: 16 MB at 32 kHz
 SPARE_BYTES = 100_000_000  # kept free for checkpoints and logs
@@ -86,33 +86,35 @@ def clip_faults(folder: Path, records: Sequence[Record], *, progress: bool = Tru
 def _inspected(path: Path) -> tuple[int | None, Fault | None]:
     """The sample rate of a file, if it can be read, and its fault, if any."""
     try:
-        with soundfile.SoundFile(path) as file:
-            rate, frames = file.samplerate, file.frames
-            audio = None if file.subtype in PLAIN else file.read(dtype="float32")
-    except (soundfile.LibsndfileError, OSError) as error:
-        return None, Fault("not decodable", f"cannot be decoded ({str(error).rpartition(': ')[2].rstrip('.')})")
-    seconds = (frames if audio is None else len(audio)) / rate
-    if abs(seconds - CLIP_SECONDS) > TOLERANCE_SECONDS:
-        return rate, Fault("not one second", f"is {seconds:.2f} s long, not {CLIP_SECONDS:g} s")
-    if audio is not None and not np.isfinite(audio).all():
-        return rate, Fault("not finite", "contains NaN or infinity")
+        reader = AudioReader(path)
+    except RuntimeFailure as failure:
+        return None, Fault("not decodable", f"cannot be decoded ({_reason(failure)})")
+    with reader:
+        rate, frames, plain = reader.info.sample_rate_hz, reader.info.frames, reader.info.encoding.split()[1] in PLAIN
+        if not is_one_clip(frames, int(rate * CLIP_SECONDS)):
+            return rate, Fault("not one second", f"is {frames / rate:.2f} s long, not {CLIP_SECONDS:g} s")
+        try:
+            if not plain:
+                reader.whole()
+        except RuntimeFailure as failure:
+            kind = "not decodable" if reader.refused_sample is None else "not finite"
+            return rate, Fault(kind, _reason(failure))
     return rate, None
+
+
+def _reason(failure: RuntimeFailure) -> str:
+    """What is wrong with a file, without its name."""
+    return failure.what if failure.got is None else f"{failure.what}, got {failure.got}"
 
 
 def read_clip(path: Path, sample_rate_hz: int) -> I16:
     """One clip, int16 (samples,), cut or padded to one second; raises TrainingError if it cannot be decoded."""
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise TrainingError(
-            str(path), "cannot be decoded", got=error, next_step="run 'tinyscene data check'"
-        ) from error
-    mono = audio.mean(axis=1)
-    if rate != sample_rate_hz:
-        mono = soxr.resample(mono, rate, sample_rate_hz)
-    samples = int(sample_rate_hz * CLIP_SECONDS)
-    mono = np.pad(mono, (0, max(0, samples - len(mono))))[:samples]
-    return to_int16(mono)
+        mono = read_audio(path, sample_rate_hz)
+    except RuntimeFailure as failure:
+        step = "run 'tinyscene data check'"
+        raise TrainingError(str(path), "cannot be decoded", got=_reason(failure), next_step=step) from failure
+    return to_int16(fit_to_clip(mono, int(sample_rate_hz * CLIP_SECONDS)))
 
 
 def _decode(folder: Path, records: Sequence[Record], rate: int, path: Path, progress: bool) -> None:

@@ -1,0 +1,123 @@
+"""The chunks of a WAV or RF64 file: what its header declares about the samples, compared with the file's length.
+
+A recorder that writes to a pipe, or loses power, leaves a size that it wrote before it knew the length: zero, all ones,
+or another large round number. Such a file is read to its end; one that is shorter than a plausible declared size is
+truncated. Reads a few bytes per chunk, and at most ``MAX_CHUNKS`` chunks.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MAX_CHUNKS = 1000
+LARGE_BYTES = 1_000_000_000  # from here on a round size is a placeholder
+UNKNOWN_BYTES = 0x7FFFF000  # from here on every size is one: no header before the end of the recording has it by chance
+
+ReadAt = Callable[[int, int], bytes]  # offset and number of bytes; fewer at the end
+
+
+@dataclass(frozen=True)
+class WavHeader:
+    """The header of a WAV file, in bytes.
+
+    Attributes:
+        data_at: offset of the first sample; 0 if there is no data chunk.
+        declared: size of the samples in the header.
+        available: size of what follows the header.
+        fmt: the format chunk's content.
+        problem: what is wrong with the list of chunks; empty if nothing is.
+        size_fields: offset, width and byte order of the fields that hold the size of the samples and of the file.
+    """
+
+    data_at: int
+    declared: int
+    available: int
+    fmt: bytes = b""
+    problem: str = ""
+    size_fields: tuple[tuple[int, str, int], ...] = ()
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the declared size was written before the length was known."""
+        too_large = self.declared > self.available
+        return self.declared == 0 < self.available or (too_large and is_placeholder(self.declared))
+
+    @property
+    def is_truncated(self) -> bool:
+        return self.declared > self.available and not self.is_placeholder
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the declared size is there."""
+        return self.data_at > 0 and not self.is_placeholder and not self.is_truncated
+
+    def with_true_size(self) -> dict[int, bytes]:
+        """Bytes by offset that make the header declare everything that follows it."""
+        return {
+            at: struct.pack(form, min(self.available + added, 0xFFFFFFFF if form[1] in "Ii" else 2**62))
+            for at, form, added in self.size_fields
+        }
+
+
+def is_placeholder(declared: int) -> bool:
+    """Whether a header's size of the samples is one that recorders write before they know the length."""
+    if declared >= LARGE_BYTES and (declared % 1_000_000 == 0 or declared % 2**20 == 0):
+        return True
+    return declared == 0 or UNKNOWN_BYTES <= declared <= 0xFFFFFFFF or declared >= 2**60
+
+
+def wav_header(read_at: ReadAt, length: int) -> WavHeader:
+    """The header of a file of ``length`` bytes that begins with RIFF, RIFX or RF64."""
+    magic = read_at(0, 4)
+    order = ">" if magic == b"RIFX" else "<"
+    fmt, ds64, at, previous = b"", 0, 12, ("", 0, 0)
+    for _ in range(MAX_CHUNKS):
+        chunk = read_at(at, 8)
+        if len(chunk) < 8:
+            break
+        name, size = chunk[:4], struct.unpack(f"{order}I", chunk[4:])[0]
+        if name == b"fmt ":
+            fmt = read_at(at + 8, min(size, 40))
+        elif name == b"ds64" and size >= 28:
+            ds64 = at + 8
+        elif name == b"data":
+            return _with_data(read_at, length, at + 8, size, ds64, order, fmt)
+        elif not _is_name(name):
+            break
+        previous = (name.decode("ascii"), at, size)
+        at += 8 + size + size % 2
+    return WavHeader(0, 0, 0, fmt, _chunk_problem(read_at, length, *previous))
+
+
+def _with_data(read_at: ReadAt, length: int, data_at: int, size: int, ds64: int, order: str, fmt: bytes) -> WavHeader:
+    available = max(0, length - data_at)
+    fields: tuple[tuple[int, str, int], ...] = ((data_at - 4, f"{order}I", 0), (4, f"{order}I", data_at - 8))
+    if ds64 and read_at(0, 4) == b"RF64":
+        size = struct.unpack("<Q", read_at(ds64 + 8, 8))[0]
+        fields = ((ds64 + 8, "<Q", 0), (ds64, "<Q", data_at - 8))
+    if size == 0 and _chunk_follows(read_at, length, data_at, order):
+        available = 0  # an empty data chunk, with other chunks after it
+    return WavHeader(data_at, size, available, fmt, "", fields)
+
+
+def _chunk_follows(read_at: ReadAt, length: int, at: int, order: str) -> bool:
+    chunk = read_at(at, 8)
+    return len(chunk) == 8 and _is_name(chunk[:4]) and at + 8 + struct.unpack(f"{order}I", chunk[4:])[0] <= length + 1
+
+
+def _is_name(name: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in name)
+
+
+def _chunk_problem(read_at: ReadAt, length: int, name: str, at: int, size: int) -> str:
+    """Why there is no data chunk after the last chunk that was found."""
+    if not name:
+        return "no chunk after the header"
+    where = f"the chunk '{name}' at byte {at:,}"
+    if size % 2 and _is_name(read_at(at + 8 + size, 4)) and len(read_at(at + 8 + size, 4)) == 4:
+        return f"{where} has the odd size {size:,} and no byte of padding after it, so no chunk is found behind it"
+    if at + 8 + size > length:
+        return f"{where} has the size {size:,}, which is longer than the file"
+    return f"no data chunk; the last chunk is {where.removeprefix('the chunk ')}"
