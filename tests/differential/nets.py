@@ -75,13 +75,14 @@ def _net(rng: Rng) -> Graph:
     b = ExtremeBuilder(rng, "net", (shape[0], shape[1], shape[2]))
     images, last = [b.input], b.input
     for _ in range(int(rng.integers(1, _MOST_NODES + 1))):
-        last = _node(b, rng, str(rng.choice(OP_KINDS)), images[int(rng.integers(len(images)))])
+        last = random_node(b, rng, str(rng.choice(OP_KINDS)), images[int(rng.integers(len(images)))])
         if len(b.tensors[last].shape) == 4:
             images.append(last)
     return b.graph(last)
 
 
-def _node(b: Builder, rng: Rng, kind: str, x: str) -> str:
+def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
+    """Append an op of this kind that reads ``x`` (1, H, W, C), with random attributes; returns its output."""
     _, height, width, channels = b.tensors[x].shape
     coin, other = (bool(v) for v in rng.integers(2, size=2))
     stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))

@@ -21,7 +21,8 @@ from zlib import crc32
 
 import numpy as np
 
-from tests.graphs import OP_KINDS, Builder, one_op
+from tests.differential.nets import random_node
+from tests.graphs import OP_KINDS, Builder
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.build.targets import C_FLAGS
@@ -151,11 +152,22 @@ def _read_graph(data: bytes) -> None:
         _opened({GRAPH_RECORD: data})
         return
     declared = record.pop("_arrays", {})
-    labels = record.get("labels")
-    fitting = {"labels": labels} if isinstance(labels, list) and all(isinstance(x, str) for x in labels) else {}
+    fitting = {"labels": record.get("labels"), **_front_end_of(record)}
     text = json.dumps(record).encode(errors="surrogatepass")
     bundle = _opened({GRAPH_RECORD: text, GRAPH_ARRAYS: _constants(record, declared)}, fitting)
     run_graph(bundle.graph)
+
+
+def _front_end_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The front end that fits a graph's declared input; nothing if it is of another form."""
+    tensors = record.get("tensors")
+    listed = tensors if isinstance(tensors, list) else []
+    named = [t for t in listed if isinstance(t, dict) and t.get("name") == record.get("input")]
+    shape = named[0].get("shape") if named else None
+    if not isinstance(shape, list) or len(shape) != 4 or not all(type(n) is int and 1 < n < 500 for n in shape[1:3]):
+        return {}
+    frames = {"n_mels": shape[1], "clip_samples": _FRONT_END.hop_length * (shape[2] - 1)}
+    return {"frontend": {**_FRONT_END.to_json(), **frames}}
 
 
 def _constants(record: dict[str, Any], declared: Any) -> bytes:
@@ -204,8 +216,16 @@ def _mutate_graph(data: bytes, rng: random.Random) -> bytes:
 def _graph_seeds() -> Iterable[bytes]:
     yield _files()[GRAPH_RECORD]
     for number, kind in enumerate(OP_KINDS * 2):
-        graph = one_op(np.random.default_rng(number), kind)
-        yield json.dumps({**graph_record(graph), "labels": []}).encode()
+        yield json.dumps(graph_record(_scored(np.random.default_rng(number), kind))).encode()
+
+
+def _scored(rng: np.random.Generator, kind: str) -> Graph:
+    """A network for log-mels of the short front end, with two scores, that has this op."""
+    b = Builder(rng, kind, (_FRONT_END.n_mels, _FRONT_END.n_frames, 1))
+    x = b.conv(b.input, (2, 2), channels=3, stride=(1, 2), relu=True)
+    x = random_node(b, rng, kind, x)
+    x = b.reshape(x, (1, math.prod(b.tensors[x].shape)))
+    return replace(b.graph(b.fully_connected(x, 2)), labels=("a", "b"))
 
 
 def _read_arrays(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Readers of audio: files, raw samples through a pipe, and the entries of a watched folder.
+"""Readers of audio: files, a pipe with raw samples or a file, and the entries of a watched folder.
 
 The content of PCM is 4 bytes (rate, channels, encoding) and then the stream; that of NAMES is entries between slashes,
 each a byte for its kind and then its name.
@@ -20,8 +20,9 @@ from tinyscene.runtime.audio import AudioReader
 from tinyscene.runtime.bundle import read_bundle
 from tinyscene.runtime.classify import Classification, SceneClassifier
 from tinyscene.runtime.errors import TinysceneError
-from tinyscene.runtime.incoming_audio import RawPcm, arriving_files
+from tinyscene.runtime.incoming_audio import AudioPieces, Pipe, RawPcm
 from tinyscene.runtime.run_output import clip_record, quiet_line
+from tinyscene.runtime.watched_folder import arriving_files
 
 from .bundles import MANIFEST
 from .readers import Reader, scratch, written
@@ -71,16 +72,21 @@ def _pcm_seeds() -> Iterable[bytes]:
     yield bytes((5, 0, 1, 0)) + (noise * 32_767).astype("<i2").tobytes()
     yield bytes((7, 0, 2, 1)) + noise.astype("<f4").tobytes()
     for data in _audio_seeds():
-        yield bytes((5, 0, 1, 0)) + data[:200]
+        yield bytes((5, 0, 1, 0)) + data[:700]
 
 
 def _read_pcm(data: bytes) -> None:
     rate, high, channels, encoding = (*data[:4], 0, 0, 0, 0)[:4]
     rate_hz = _RATES_HZ[rate % len(_RATES_HZ)]
-    classifier = _classifier()
-    pcm = RawPcm(io.BytesIO(data[4:]), rate_hz, channels * (256 * high + 1), ("s16", "f32", "s24")[encoding % 3])
-    for event in classifier.stream(rate_hz).events(pcm.pieces()):
+    classifier, pipe = _classifier(), Pipe(io.BytesIO(data[4:]))
+    source: AudioPieces
+    if pipe.container:
+        source = pipe.decoded(classifier.frontend.sample_rate_hz)
+    else:
+        source = RawPcm(pipe, rate_hz, channels * (256 * high + 1), ("s16", "f32", "s24")[encoding % 3])
+    for event in classifier.stream(source.rate_hz).events(source.pieces(_LARGEST_S)):
         assert np.isfinite(event.scores).all(), "scores are not finite"
+    "\n".join(source.notes).encode()
 
 
 def _names_seeds() -> Iterable[bytes]:
