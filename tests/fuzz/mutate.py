@@ -27,18 +27,8 @@ RAW = ("[" * 5000, '{"a":' * 3000, "9" * 5000, "1e999", "-", "NaN", "Infinity", 
 _MARK = "\ufdd0"  # replaced in the text by one of RAW
 _CHUNK = 64
 _MARKUP = (
-    b"  ",
-    b"\t",
-    b"- ",
-    b"&a ",
-    b"*a",
-    b"!!python/object:os.system ",
-    b"<<: ",
-    b"? ",
-    b'"',
-    b"|\n",
-    b"\xff",
-    b"\0",
+    *(b"  ", b"\t", b"- ", b"&a ", b"*a", b"!!python/object:os.system ", b"<<: ", b"? ", b'"', b"|\n", b"\xff", b"\0"),
+    *(b"[" * 900, b"9" * 5000, b"2001-99-99", b'"\\ud800"', b"!!binary x", b".nan", b"1e999"),
 )
 _TYPES = ("|O", "<i8", "<f4", "<c16", "|S9", "|V4", "<U5", "<M8[s]", "|b1", ">i4")
 _SHAPES = ("()", "(0,)", "(-1,)", f"({2**31},)", "(1e9,)", "'a'", f"({2**62}, 4)")
