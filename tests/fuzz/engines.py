@@ -38,10 +38,10 @@ _VECTORS = 2
 
 def outcome(name: EngineName, path: Path) -> str:
     """What an engine does with an accepted file: ``equal``, ``refused``, or a sentence that is a finding."""
-    model = open_tflite(path)
-    codes = model.golden(_VECTORS).inputs
     row = ENGINES[name]
     try:
+        model = open_tflite(path)
+        codes = model.golden(_VECTORS).inputs
         row.open(model, 1).output_codes(codes)
         engine = row.open(Exposed(model.graph), 1)
         with np.errstate(all="ignore"):
