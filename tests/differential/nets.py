@@ -112,8 +112,10 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.fully_connected(flat, int(rng.integers(1, 30)), relu=coin, per_channel=other)
     if kind == "softmax":
         # ONNX Runtime returns 0 for a row of one element, and TFLite has no multiplier for scales below 2^-26.
-        # Where exponentials of a row add up to 512 or more, a shift in its reference kernel is above 31, and it aborts.
-        fits = 1 < height * width * channels < 512 and b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE
+        fits = (
+            1 < height * width * channels <= ops.LARGEST_SOFTMAX
+            and b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE
+        )
         return b.softmax(x if channels > 1 and coin else flat) if fits else flat
     return flat if coin else b.reshape(x, (1, width, channels, height))
 
