@@ -75,10 +75,11 @@ def compare(a: BenchResult, b: BenchResult, tolerance: float = TOLERANCE) -> Com
 def read_result(path: Path) -> BenchResult:
     """The result in a file written by ``tinyscene bench --out``; raises RuntimeFailure for other content."""
     record = read_json(path, "a benchmark record", _MAKE)
-    header = (record.pop("kind", None), record.pop("format", None)) if isinstance(record, dict) else None
-    if header != (KIND, FORMAT):
+    entries = record if isinstance(record, dict) else {}
+    kind, version = entries.pop("kind", None), entries.pop("format", None)
+    if (kind, version) != (KIND, FORMAT) or isinstance(version, bool):
         raise RuntimeFailure(str(path), "not a benchmark record of this version", next_step=_MAKE)
-    result = read_record(BenchResult, record, str(path), _MAKE)
+    result = read_record(BenchResult, entries, str(path), _MAKE)
     missing = [stage for stage in STAGES if stage not in result.latency]
     if missing:
         raise RuntimeFailure(f"{path}, latency", "missing stage", expected=missing[0], next_step=_MAKE)

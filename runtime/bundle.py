@@ -39,7 +39,7 @@ from .manifest import (
     read_manifest,
     refuse,
 )
-from .npz import ArrayFile, ArrayHeader, pack_arrays
+from .npz import LARGEST_ARRAYS_BYTES, ArrayFile, ArrayHeader, pack_arrays
 from .spec import DCASE_BUDGET, FrontendSpec
 
 MOST_GOLDEN_VECTORS = 64
@@ -200,16 +200,19 @@ def _require_fit(graph: Graph, frontend: FrontendSpec, path: Path) -> None:
 
 
 def _require_golden(graph: Graph, golden: Golden, path: Path) -> None:
-    if not 1 <= len(golden.inputs) <= MOST_GOLDEN_VECTORS:
-        expected, got = f"1 to {MOST_GOLDEN_VECTORS:,}", f"{len(golden.inputs):,}"
-        raise RuntimeFailure(str(path), "number of golden vectors", expected=expected, got=got)
-    declared = _golden_headers(graph, len(golden.inputs))
+    vectors, most = len(golden.inputs), MOST_GOLDEN_VECTORS
+    if not 1 <= vectors <= most:
+        raise RuntimeFailure(str(path), "number of golden vectors", expected=f"1 to {most}", got=vectors)
+    declared = _golden_headers(graph, vectors)
+    n_bytes = sum(header.n_bytes for header in declared.values())
+    if n_bytes > LARGEST_ARRAYS_BYTES:
+        expected, got = f"at most {LARGEST_ARRAYS_BYTES:,} bytes", f"{n_bytes:,}"
+        raise RuntimeFailure(str(path), "golden vectors too large", expected=expected, got=got)
     arrays = {name: ArrayHeader(array.dtype.name, array.shape) for name, array in _golden_arrays(golden).items()}
     for name in [*declared, *arrays]:
-        expected, got = declared.get(name), arrays.get(name)
-        if expected != got:
+        if declared.get(name) != arrays.get(name):
             what = f"golden vectors do not fit the graph: array '{name}'"
-            raise RuntimeFailure(str(path), what, expected=expected, got=got)
+            raise RuntimeFailure(str(path), what, expected=declared.get(name), got=arrays.get(name))
 
 
 def _golden_headers(graph: Graph, vectors: int) -> dict[str, ArrayHeader]:

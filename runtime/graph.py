@@ -238,10 +238,9 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
         graph.refuse(node.name, "windows too large", expected=f"at most {ops.LARGEST_WINDOWS:,} elements", got=windows)
     if ops.has_weight(node.op):
         _check_weight(graph, node)
-    problem = quantisation_problem(node.op, ins, out)
-    if problem is not None:
-        what, expected, got = problem
-        graph.refuse(node.name, what, expected=expected, got=got)
+    wrong = quantisation_problem(node.op, ins, out)
+    if wrong is not None:
+        graph.refuse(node.name, wrong[0], expected=wrong[1], got=wrong[2])
 
 
 def _check_size(graph: Graph) -> None:
@@ -284,7 +283,6 @@ def _check_weight(graph: Graph, node: Node) -> None:
     x, weight, bias = graph.ins(node)
     if weight.data is None or bias.data is None or weight.dtype != "int8" or bias.dtype != "int32":
         graph.refuse(node.name, "weight and bias must be int8 and int32 constants")
-        return
     channel_axis = 3 if isinstance(node.op, ops.DepthwiseConv2D) else 0
     axes = (channel_axis, None) if isinstance(node.op, ops.FullyConnected) else (channel_axis,)
     if weight.quant.zero_point != 0 or weight.quant.axis not in axes or weight.data.min() < -127:

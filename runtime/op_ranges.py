@@ -33,6 +33,7 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     """Ops that keep their input's scale and zero point, and those with fixed ones."""
     function = op.function if isinstance(op, ops.Lookup) else None
     got = (out.quant.scale, out.quant.zero_point)
+    allowed: list[tuple[tuple[float, ...], int]]
     if isinstance(op, ops.Softmax) or function == "logistic":
         allowed = [((PROBABILITY_SCALE,), PROBABILITY_ZERO_POINT)]
     elif isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or function == "relu6":

@@ -143,10 +143,9 @@ def _read(kind: object, value: object, field: str) -> object:
 
 def _constrained(arguments: tuple[object, ...], value: object, field: str) -> object:
     base, *constraints = arguments
-    for constraint in constraints:  # before each of a million entries is read
-        sized = isinstance(constraint, Length) and isinstance(value, list | tuple | dict)
-        if sized and not constraint.low <= len(value) <= constraint.high:
-            raise _MismatchError(field, "wrong number of entries", str(constraint), str(len(value)))
+    for constraint in constraints:
+        if isinstance(constraint, Length):
+            _require_length(constraint, value, field)  # before each of a million entries is read
     result = _read(base, value, field)
     for constraint in constraints:
         if isinstance(constraint, Range) and isinstance(result, int | float):
@@ -155,6 +154,11 @@ def _constrained(arguments: tuple[object, ...], value: object, field: str) -> ob
         elif isinstance(constraint, Text) and not re.fullmatch(constraint.pattern, str(result)):
             raise _MismatchError(field, "invalid text", constraint.words, _shown(result))
     return result
+
+
+def _require_length(length: Length, value: object, field: str) -> None:
+    if isinstance(value, list | tuple | dict) and not length.low <= len(value) <= length.high:
+        raise _MismatchError(field, "wrong number of entries", str(length), str(len(value)))
 
 
 def _one_of(kinds: tuple[object, ...], value: object, field: str) -> object:

@@ -221,6 +221,11 @@ def test_a_result_is_read_back_equal(bundle, tmp_path):
         (lambda r: r.pop("host"), "a.json, host: missing field"),
         (lambda r: r["latency"]["clip"].update(p95_s="fast"), "a.json, latency.clip.p95_s: wrong type"),
         (lambda r: r["latency"].pop("clip"), "a.json, latency: missing stage; expected clip"),
+        (lambda r: r["latency"]["clip"].update(block_medians_s=[]), "block_medians_s: wrong number of entries"),
+        (lambda r: r["latency"]["clip"].update(block_minima_s=[0]), r"block_minima_s\[0\]: out of range"),
+        (lambda r: r["latency"]["clip"].update(min_s=10**400), "latency.clip.min_s: out of range"),
+        (lambda r: r.update(threads=True), "a.json, threads: wrong type"),
+        (lambda r: r.update(format=True), "not a benchmark record of this version"),
     ],
 )
 def test_a_changed_record_is_refused_with_its_field(tmp_path, change, complaint):
@@ -249,7 +254,18 @@ def test_the_commands(bundle, tmp_path, capsys):
     assert "engine: litert and numpy-single" in record["differences"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"kind": "other"}', '{"kind": "tinyscene bench", "format": 99}'])
+OTHER_FILES = [
+    "",
+    "[]",
+    '{"kind": "other"}',
+    '{"kind": "tinyscene bench", "format": 99}',
+    "[" * 100_000,
+    "NaN",
+    "9" * 9000,
+]
+
+
+@pytest.mark.parametrize("text", OTHER_FILES, ids=lambda text: text[:20])
 def test_other_files_are_refused(text, tmp_path, capsys):
     path = tmp_path / "a.json"
     path.write_text(text)
