@@ -28,3 +28,9 @@ def test_a_long_stream_keeps_time_memory_and_the_offline_result(repository, bund
     assert "360.000000 s, 360.000000 s were pushed" in printed
     made, wanted = re.search(r"columns: ([\d,]+) computed, ([\d,]+) expected", printed).groups()
     assert made == wanted
+
+
+def test_a_resampled_stream_keeps_time_and_memory(repository, bundle):
+    printed = _benchmark(repository, "runtime_stream.py", bundle.path, "--hours", 0.05, "--rate", 44_100)
+    assert "180 events of 180, not compared" in printed
+    assert "180.000000 s, 180.000000 s were pushed" in printed
