@@ -3,6 +3,7 @@
 #   make test          run linters and tests;   make test-all  include the slow tests
 #   make test-docker   build and test the images of docker/; IMAGES="pi dev" selects; needs docker, podman or buildah
 #   make fuzz          fuzz the readers; FUZZ="--reader tflite --executions 1000" selects
+#   make sbom          write bills of materials (CycloneDX) into sbom/, and NOTICE
 #   make lint          run the linters;         make format    format the sources
 
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all test-docker fuzz lint format setup
+.PHONY: demo test test-all test-docker fuzz sbom lint format setup
 
 demo: setup
 	$(BIN)/tinyscene demo $(DEMO)
@@ -27,8 +28,12 @@ test-docker: setup
 
 fuzz: setup
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
-	    $(BIN)/python -m pip install --quiet --constraint docker/constraints.txt --editable '.[fuzz]'
+	    $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement docker/locks/fuzz.txt
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+sbom: setup
+	$(BIN)/python docker/sbom.py sbom
+	$(BIN)/python docker/notice.py >NOTICE
 
 lint: setup
 	@.ci/lint
