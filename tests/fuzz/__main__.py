@@ -24,7 +24,7 @@ from pathlib import Path
 from .findings import Finding, FindingFolder
 from .readers import READERS
 from .replay import VECTORS, add_vector, keep_corpus, open_signatures
-from .worker import STATE, STATE_BYTES, Report
+from .worker import IDLE, STATE, STATE_BYTES, Report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "build" / "fuzz"
@@ -87,7 +87,7 @@ def _watched(process: subprocess.Popen[bytes], state: Path) -> bool:
                 current, processor_s = number, _processor_s(process.pid)
             elif number and _processor_s(process.pid) - processor_s > STUCK_S:
                 return _killed(process)
-            if number and time.monotonic() - start > LONGEST_WAIT_S:
+            if start != IDLE and time.monotonic() - start > LONGEST_WAIT_S:
                 return _killed(process)
     except BaseException:
         process.terminate()
@@ -119,14 +119,16 @@ def _state(path: Path) -> tuple[int, float, bytes]:
 
 def _died(total: Total, code: int, stuck: bool, folder: Path) -> bool:
     """Count a process without a report and record its end as a finding; False if it had not begun."""
-    number, _, content = _state(folder / "state")
+    number, start, content = _state(folder / "state")
     if number == 0:
         return False
+    total.executions += number
+    if stuck and start == IDLE:  # in a mutation, which is not the reader's fault
+        return True
     ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     finding = Finding("hang" if stuck else ended, folder.name, f"execution {number} of its process")
     if FindingFolder(folder / "findings").add(finding, content):
         total.new_findings.append(finding.signature)
-    total.executions += number
     return True
 
 

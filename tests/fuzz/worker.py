@@ -28,6 +28,7 @@ ADDRESS_SPACE_BYTES = 4 * 2**30  # beyond what the process has when it starts: a
 LARGEST_CONTENT = 2**20
 STATE_BYTES = LARGEST_CONTENT + 64
 STATE = struct.Struct("<QdQ")  # number of the execution, its start by the monotonic clock in s, bytes of its content
+IDLE = 0.0  # instead of a start: between two executions, where content is mutated
 REDUCE_S = 4.0  # for each new finding
 _OWN_MUTATIONS = 0.75  # the rest are libFuzzer's, which compare with values in the code
 
@@ -81,6 +82,7 @@ class Session:
         except BaseException as problem:
             finding = escape_of(problem)
         seconds = time.process_time() - before
+        STATE.pack_into(self._state, 0, self.report.executions + 1, IDLE, len(data))
         peak_after, _ = self._memory()
         growth = peak_after - size if peak_after > peak else 0
         if finding is None and seconds > LONGEST_S:
