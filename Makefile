@@ -3,6 +3,7 @@
 #   make test          run linters and tests;   make test-all  include the slow tests
 #   make faults        commands while system calls fail or processes are ended; FAULTS="calls --most 20" selects
 #   make test-docker   build and test the images of docker/; IMAGES="pi dev" selects; needs docker, podman or buildah
+#   make fuzz          fuzz the readers; FUZZ="--reader tflite --executions 1000" selects
 #   make sbom          write bills of materials (CycloneDX) into sbom/, and NOTICE
 #   make lint          run the linters;         make format    format the sources
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all faults test-docker sbom lint format setup
+.PHONY: demo test test-all faults fuzz test-docker sbom lint format setup
 
 demo: setup
 	$(BIN)/tinyscene demo $(DEMO)
@@ -28,6 +29,11 @@ faults: setup
 
 test-docker: setup
 	$(BIN)/python docker/build.py $(IMAGES)
+
+fuzz: setup
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	    $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement docker/locks/fuzz.txt
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 sbom: setup
 	$(BIN)/python docker/sbom.py sbom

@@ -26,7 +26,10 @@ LOCKS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
     "build": (None, ("setuptools",)),  # what builds tinyscene itself, editable or as a wheel
     "base": ((), ()),
     "pi": ((), ("onnxruntime",)),
-    **{extra: ((extra,), ()) for extra in ("train", "export", "firmware", "flash", "npu", "mic", "wandb", "mlflow")},
+    **{
+        extra: ((extra,), ())
+        for extra in ("train", "export", "firmware", "flash", "npu", "mic", "wandb", "mlflow", "fuzz")
+    },
     "tensorflow": (("tensorflow",), ()),
     "all": (SETUP, ("setuptools",)),
 }

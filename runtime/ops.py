@@ -27,7 +27,9 @@ Stride = tuple[Step, Step]
 Pads = tuple[Pad, Pad, Pad, Pad]  # top, left, bottom, right
 
 LARGEST_WINDOWS = 2**24  # elements of all windows of one op, which the interpreter holds at once: 128 MiB in float64
-LARGEST_SOFTMAX = 4095  # elements of one row: more of them could overflow the int32 sum of exponentials
+# Elements of one row. TFLite's reference kernel and TFLite Micro shift right by 23 + log2 of the sum of exponentials,
+# and end the process where that is more than 31: with 512 equal codes.
+LARGEST_SOFTMAX = 511
 
 
 @dataclass(frozen=True)

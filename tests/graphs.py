@@ -226,7 +226,7 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
         return b.graph(b.lookup(x, str(rng.choice(["relu", "relu6", "logistic", "requantise"]))))
     if kind == "softmax":
         rows = coin and b.tensors[x].shape[3] > 1  # ONNX Runtime returns 0 for a softmax of one element
-        return b.graph(b.softmax(x if rows else b.reshape(x, (1, size))))
+        return b.graph(b.softmax(x if rows or size > ops.LARGEST_SOFTMAX else b.reshape(x, (1, size))))
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
         return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))

@@ -277,11 +277,14 @@ def load_recipe(name_or_path: str) -> Recipe:
 def _parse(path: Path, defaults: dict[str, str], overrides: dict[str, str] | None = None) -> Recipe:
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise TrainingError(str(path), "not a recipe", expected="a YAML mapping", got=type(record).__name__)
+    except Exception as error:  # PyYAML also lets ValueError out for a date, RecursionError for deep nesting
+        raise TrainingError(str(path), "not YAML", got=str(error).partition("\n")[0]) from error
+    if not isinstance(record, dict):
+        raise TrainingError(str(path), "not a recipe", expected="a YAML mapping", got=type(record).__name__)
+    try:
         return Recipe.model_validate({**defaults, **record, **(overrides or {})})
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainingError(str(path), "not YAML", got=str(error).splitlines()[0]) from error
+    except UnicodeError as error:  # a lone surrogate, which YAML can escape
+        raise TrainingError(str(path), "contains text that is not Unicode", got=str(error)) from error
     except ValidationError as error:
         raise _wrong_field(path, error) from error
 

@@ -139,7 +139,7 @@ def test_every_direct_dependency_has_a_tested_version(project, repository):
             pins[name.lower().replace("_", "-")] = version
     optional = project["project"]["optional-dependencies"]
     required = _requirement_names(project["project"]["dependencies"])
-    for extra in ("train", "export", "firmware", "flash", "npu", "dev"):
+    for extra in ("train", "export", "firmware", "flash", "npu", "fuzz", "dev"):
         required |= _requirement_names(optional[extra])
     assert required - {"tinyscene"} <= pins.keys()
     set_up = (repository / ".ci" / "setup").read_text()

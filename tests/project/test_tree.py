@@ -15,7 +15,7 @@ TOP_LEVEL_FILES = {"LICENSE", "Makefile", "README.md", "pyproject.toml"}
 TOP_LEVEL_FILES |= {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}
 TOP_LEVEL_FILES |= {"action.yml"}  # `uses: OWNER/tinyscene@v0.1.0` in a workflow needs it at the top
 # Models, images and recordings are generated, not stored; frozen vectors are the exception.
-BINARY = {".npz": "tests/vectors/", ".png": "docs/"}
+BINARY = {".npz": "tests/vectors/", ".bin": "tests/vectors/fuzz/", ".zip": "tests/vectors/fuzz/", ".png": "docs/"}
 TEXT = {
     *{".py", ".typed", ".toml", ".yaml", ".json", ".txt", ".md", ".svg"},  # Python, configuration, documents
     *{".c", ".h", ".S", ".ld", ".inc"},  # firmware

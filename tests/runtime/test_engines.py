@@ -21,7 +21,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
-from tinyscene.runtime import engines
+from tinyscene.runtime import engines, ops
 from tinyscene.runtime.engine_names import ENGINE_NAMES
 from tinyscene.runtime.engines import (
     ENGINES,
@@ -183,6 +183,19 @@ def test_softmax_at_near_ties(write):
         assert np.array_equal(TFLMEngine(graph, data).output_codes(codes), double), seed
         apart += not np.array_equal(double, single)
     assert apart
+
+
+@pytest.mark.needs_module("tflite_micro")
+def test_the_longest_softmax_of_equal_codes(write):
+    """One element more ends the process in LiteRT's reference kernel and in TFLite Micro (SIGABRT), and is refused."""
+    b = Builder(np.random.default_rng(0), "row", (1, 1, ops.LARGEST_SOFTMAX), Quant.per_tensor(0.1, 0))
+    graph, codes = b.graph(b.softmax(b.input)), np.zeros((1, 1, 1, ops.LARGEST_SOFTMAX), np.int8)
+    for engine in _foreign(graph, write):
+        expected = NumpyEngine(graph, engine.rounding).output_codes(codes)
+        assert np.array_equal(engine.output_codes(codes), expected), engine.name
+    longer = Builder(np.random.default_rng(0), "row", (1, 1, ops.LARGEST_SOFTMAX + 1), Quant.per_tensor(0.1, 0))
+    with pytest.raises(RuntimeFailure, match="expected at most 511"):
+        longer.graph(longer.softmax(longer.input))
 
 
 @pytest.mark.needs_module("tflite_micro")

@@ -116,3 +116,20 @@ def test_cosine_and_constant() -> None:
     assert at[120] == pytest.approx(0.1)
     assert at[20:] == sorted(at[20:], reverse=True)
     assert learning_rate_factor(Schedule(kind="constant"), 99, 10, 12) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b'model: "\\ud800"\nepochs: 1\nlearning_rate: 0.1\n', "not Unicode"),
+        (b"epochs: 2001-99-99\n", "not YAML"),
+        (b"epochs: " + b"[" * 3000, "not YAML"),
+        (b"epochs: " + b"9" * 5000, "not YAML"),
+        (b"epochs: \xff\n", "not YAML"),
+    ],
+    ids=["surrogate", "date", "nesting", "digits", "encoding"],
+)
+def test_text_that_yaml_or_a_field_cannot_hold_is_refused(text: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_bytes(text)
+    with pytest.raises(TrainingError, match=what):
+        load_recipe(str(tmp_path / "r.yaml"))

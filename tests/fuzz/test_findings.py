@@ -1,0 +1,68 @@
+"""Content that once escaped a reader, found by ``make fuzz``: each is now returned or refused.
+
+Findings that are not mended are listed in open.txt and must still escape, so that the list stays true.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from .findings import Finding, escape_of, reduced
+from .mutate import mutate_json, mutate_npy, mutate_zip
+from .replay import escape, open_signatures, vectors
+
+
+def _case(path: Path) -> object:
+    opened = pytest.mark.xfail(reason="not mended yet", strict=True) if path.stem in open_signatures() else ()
+    return pytest.param(path, id=f"{path.parent.name}-{path.stem}", marks=opened)
+
+
+@pytest.mark.parametrize("path", [_case(path) for path in vectors()])
+def test_a_former_finding_is_refused_or_read(path: Path) -> None:
+    finding = escape(path)
+    assert finding is None, finding
+
+
+def test_the_open_list_names_kept_content_only() -> None:
+    assert open_signatures() <= {path.stem for path in vectors()}
+
+
+def test_mutations_depend_on_the_seed_only() -> None:
+    data = b'{"a": [1, 2.5, "x", null, {"b": true}]}'
+    mutants = [mutate_json(data, random.Random(seed)) for seed in range(200)]
+    assert mutants == [mutate_json(data, random.Random(seed)) for seed in range(200)]
+    assert len(set(mutants)) > 100
+
+
+def test_a_mutated_archive_has_right_checksums() -> None:
+    import io
+    import zipfile
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.zeros(3, np.int8), b=np.zeros((2, 2), np.int32))
+    for seed in range(50):
+        mutant = mutate_zip(buffer.getvalue(), random.Random(seed), mutate_npy)
+        with zipfile.ZipFile(io.BytesIO(mutant)) as archive:
+            assert archive.testzip() is None
+
+
+def test_reduction_keeps_the_failure() -> None:
+    small = reduced(b'{"keep": [1, 2, {"bad": null}], "other": "x"}', lambda data: b'"bad": null' in data, 5.0)
+    assert b'"bad": null' in small
+    assert b"other" not in small
+
+
+def test_memory_that_runs_out_before_a_refusal_is_a_finding() -> None:
+    from tinyscene.runtime.errors import RuntimeFailure
+
+    refusal = RuntimeFailure("x", "unreadable")
+    assert escape_of(refusal) is None
+    refusal.__cause__ = MemoryError("2 GiB")
+    finding = escape_of(refusal)
+    assert isinstance(finding, Finding)
+    assert finding.kind == "memory"
