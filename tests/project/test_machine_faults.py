@@ -151,6 +151,8 @@ def test_the_cause_is_named_in_one_line(command: str, fault: str, inputs: dict[s
     if not any(call.failed for call in outcome.calls):
         assert command in WITHOUT_RESULT or planned.where != "WORK"
         return
+    if planned.where == "TMP" and outcome.code == 0:
+        return  # Python took another folder for temporary files
     lines = [line for line in outcome.err.splitlines() if not line.startswith("note: ")]
     assert outcome.code == 2, outcome
     assert len(lines) == 1, lines
