@@ -5,6 +5,8 @@ Every package raises its own subclass; the command line prints the message as on
 
 from __future__ import annotations
 
+import copyreg
+
 
 class TinysceneError(Exception):
     """A failure the user can act on.
@@ -39,6 +41,10 @@ class TinysceneError(Exception):
         if next_step:
             parts.append(f"next: {next_step}")
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copies of another process or thread have the same message and fields."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class RuntimeFailure(TinysceneError):

@@ -1,10 +1,11 @@
 """Files and folders that appear under their name complete or not at all.
 
-Each is written under a temporary name in the same folder and renamed at the end, so that a reader never finds an
-incomplete one, also after an interrupt or on a full disk. An existing folder is replaced by exchanging the two names in
-one system call (``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the name is
-never missing. Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames follow
-each other and the name is missing between them for some microseconds; if the second one fails, the first is undone.
+Each is written to a temporary folder beside it (:mod:`.temporaries`) and renamed at the end, so that a reader never
+finds an incomplete one, also after an interrupt or on a full disk. An existing folder is replaced by exchanging the two
+names in one system call (``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the
+name is never missing. Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames
+follow each other and the name is missing between them for some microseconds; if the second one fails, the first is
+undone, and if the process is killed between them, the next one that writes to the same folder undoes it.
 Data are not flushed to the disk: a power failure may lose what was written last.
 Refuses to create a folder that exists, and to replace one with files that do not belong to it.
 """
@@ -15,12 +16,12 @@ import ctypes
 import errno
 import json
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import RuntimeFailure
+from .temporaries import FORMER, temporary_beside
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -122,28 +123,21 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A free name beside ``path``; whatever is under it afterwards is removed."""
-    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
+    """A path in a temporary folder beside ``path``; whatever is there afterwards is removed."""
+    folder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(path) as folder:
+            yield folder / path.name
     except OSError as problem:
-        raise _cannot_be_written(path, problem) from None
-    try:
-        yield temporary
-    except OSError as problem:
-        if problem.errno in _DISK_FAULTS or _names(problem, temporary):
+        if folder is None or problem.errno in _DISK_FAULTS or _names(problem, folder):
             raise _cannot_be_written(path, problem) from None
         raise
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
-def _names(problem: OSError, temporary: Path) -> bool:
-    """Whether the error is about the temporary file or something in the temporary folder."""
-    return isinstance(problem.filename, str | os.PathLike) and Path(problem.filename).is_relative_to(temporary)
+def _names(problem: OSError, folder: Path) -> bool:
+    """Whether the error is about something in the temporary folder."""
+    return isinstance(problem.filename, str | os.PathLike) and Path(problem.filename).is_relative_to(folder)
 
 
 def _cannot_be_written(path: Path, problem: OSError) -> RuntimeFailure:
@@ -151,17 +145,11 @@ def _cannot_be_written(path: Path, problem: OSError) -> RuntimeFailure:
 
 
 def _replace(temporary: Path, place: Path) -> None:
-    """Put ``temporary`` under the name of the existing folder ``place``; the former one is removed."""
-    if _exchanged(temporary, place):
-        return  # the former folder is now under the temporary name
-    former = temporary.with_suffix(".former")
-    os.rename(place, former)
-    try:
+    """Put ``temporary`` under the name of the existing folder ``place``; the former one goes to the temporary folder,
+    whose removal gives it its name back if the second rename fails."""
+    if not _exchanged(temporary, place):
+        os.rename(place, temporary.with_name(place.name + FORMER))
         os.rename(temporary, place)
-    except OSError:
-        os.rename(former, place)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def _exchanged(one: Path, other: Path) -> bool:

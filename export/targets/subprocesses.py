@@ -6,10 +6,11 @@ A program that fails, crashes or runs too long is an ExportError.
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tinyscene.runtime.processes import Ended, TimeoutExpired, run
 
 from ..errors import ExportError
 
@@ -35,7 +36,7 @@ def run_program(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     timeout_seconds: float | None = None,
-) -> subprocess.CompletedProcess[str]:
+) -> Ended:
     """Run a program and return what it printed.
 
     Args:
@@ -46,14 +47,12 @@ def run_program(
         ExportError: it failed, or ran longer than ``timeout_seconds``.
     """
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = run(command, folder=folder, environment=environment, timeout_seconds=timeout_seconds)
+    except TimeoutExpired:
         raise ExportError(failure.where, f"ran longer than {timeout_seconds} s") from None
-    if done.returncode:
+    if done.code:
         message = last_line(done.stderr or done.stdout)
-        got = message if done.returncode > 0 else f"{signal.Signals(-done.returncode).name}, last output: {message}"
+        got = message if done.code > 0 else f"{signal.Signals(-done.code).name}, last output: {message}"
         raise ExportError(failure.where, failure.fault, got=got, next_step=failure.next_step, missing=failure.missing)
     return done
 

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ import tinyscene
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.graph_io import Arrays, unpack_arrays, write_graph
 from tinyscene.runtime.records import read_record
+from tinyscene.runtime.temporaries import temporary_folder
 
 from ..errors import ExportError
 from .subprocesses import Failure, run_program
@@ -112,8 +112,7 @@ class Worker(Generic[R]):
         Raises:
             TinysceneError: it failed, ran too long, or did not write the record.
         """
-        with tempfile.TemporaryDirectory(prefix="tinyscene-worker-") as name:
-            folder = Path(name)
+        with temporary_folder("worker") as folder:
             copy_modules(folder / IMPORTS)
             _write_job(folder / JOB, job)
             module = f"tinyscene.export.targets.workers.{self.program}"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
+
+from tinyscene.runtime.processes import TimeoutExpired, run
 
 from ..errors import FirmwareError
 from .targets import Emulator, Target
@@ -34,18 +35,13 @@ def installed(name: str, package: str, where: str) -> str:
 def run_tool(command: Sequence[str], target: Target) -> str:
     """Run one of the target's tools and return its standard output; raise FirmwareError with its first error."""
     try:
-        done = subprocess.run(
-            [installed(command[0], target.toolchain.package, f"building for {target.name}"), *command[1:]],
-            capture_output=True,
-            text=True,
-            timeout=COMPILE_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        tool = installed(command[0], target.toolchain.package, f"building for {target.name}")
+        done = run([tool, *command[1:]], timeout_seconds=COMPILE_TIMEOUT_SECONDS)
+    except TimeoutExpired:
         raise FirmwareError(
             f"building for {target.name}", f"{command[0]} ran longer than {COMPILE_TIMEOUT_SECONDS} s"
         ) from None
-    if done.returncode != 0:
+    if done.code != 0:
         lines = [line for line in done.stderr.splitlines() if ERROR_LINE.search(line)]
         raise FirmwareError(
             f"building for {target.name}",
@@ -78,7 +74,7 @@ def compiler_version(target: Target) -> str:
 
 @lru_cache(maxsize=32)
 def _output(tool: str, option: str) -> str:
-    return subprocess.run([tool, option], capture_output=True, text=True, check=True).stdout
+    return run([tool, option]).stdout
 
 
 def emulator_command(emulator: Emulator) -> list[str]:

@@ -224,7 +224,7 @@ def test_interrupting_ends_with_one_line(tmp_path):
         [*COMMAND, *words], env=_environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("scenes.*.part/audio/*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("scenes.*.part/scenes/audio/*")) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=60)
