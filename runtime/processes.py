@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -215,6 +216,7 @@ def worker_processes(function: Callable[[Item], Result], count: int) -> Iterator
         function: importable by name, as are its arguments and results.
     """
     context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # of multiprocessing; its start would unblock Ctrl-C
     connections: dict[Connection, multiprocessing.process.BaseProcess] = {}
     with ExitStack() as stack:
         for _ in range(count):
