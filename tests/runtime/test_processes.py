@@ -125,7 +125,8 @@ def test_children_end_when_their_parent_is_killed(
 
 def test_an_orderly_end_leaves_what_was_meant_to_stay(tmp_path: Path, repository: Path) -> None:
     """A compiler may start a server that outlives it; only the end of a process by a signal ends such processes."""
-    code = f"from tinyscene.runtime.processes import run; run(['sh', '-c', 'sleep 60 >&- 2>&- & echo $! > {tmp_path}/pids'])"
+    program = ["sh", "-c", f"sleep 60 >&- 2>&- & echo $! > {tmp_path}/pids"]
+    code = f"from tinyscene.runtime.processes import run; run({program})"
     subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)
     (stays,) = _pids(tmp_path / "pids", 1)
     time.sleep(0.2)

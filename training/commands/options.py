@@ -71,10 +71,11 @@ def open_run(options: RunOptions, seed: int | None) -> tuple[Recipe, Run]:
     from ..data.caches import CLIPS
     from ..data.tau22 import Tau22
     from ..errors import TrainingError
-    from ..fit.processes import is_first
+    from ..fit.processes import end_with_launcher, is_first
     from ..recipe import load_recipe
     from ..run import Run
 
+    end_with_launcher()
     recipe, out = load_recipe(options.recipe), options.out
     opened = Tau22.open(options.data, options.subset, out if options.resume else None)
     # Another process of torchrun may have decoded clips into the folder already, so the clips do not count.
