@@ -144,17 +144,16 @@ def _watch_over(owner: str) -> None:
     pipe = watcher.stdin
 
     def dismiss() -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TimeoutExpired):
             pipe.write(b"ended")
             pipe.close()
-            watcher.wait()
+            watcher.wait(timeout=PATIENCE_SECONDS)
 
     def forget() -> None:
         """In a fork of this process, whose copy of the pipe would keep it open."""
         watcher.returncode = 0
         atexit.unregister(dismiss)
-        with suppress(OSError):
-            os.close(pipe.fileno())
+        pipe.close()
         _owner.cache_clear()
 
     atexit.register(dismiss)
@@ -251,6 +250,7 @@ def _work(function: Callable[[Item], Result], connection: Connection) -> None:
     with suppress(EOFError, OSError):  # the parent has ended
         while True:
             item = connection.recv()
+            outcome: tuple[Result | None, Exception | None]
             try:
                 outcome = function(item), None
             except Exception as problem:

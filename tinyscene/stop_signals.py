@@ -77,15 +77,19 @@ def end() -> NoReturn:
         os._exit(code)
     _ending = True
     signal.alarm(PATIENCE_SECONDS)
-    try:
-        temporaries = sys.modules.get("tinyscene.runtime.temporaries")
-        if temporaries is not None:
-            temporaries.remove_all()
-        sys.stdout.flush()
-        os.write(2, f"{MESSAGES[_received]}\n".encode())
-    except Exception:  # a closed output; the exit code is what remains
-        pass
+    line = f"{MESSAGES[_received]}\n".encode()
+    for last_act in (_remove_temporaries, lambda: sys.stdout.flush(), lambda: os.write(2, line)):
+        try:
+            last_act()
+        except Exception:  # such as a closed output; the exit code is what remains
+            continue
     os._exit(code)
+
+
+def _remove_temporaries() -> None:
+    temporaries = sys.modules.get("tinyscene.runtime.temporaries")
+    if temporaries is not None:
+        temporaries.remove_all()
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -123,6 +123,20 @@ def test_children_end_when_their_parent_is_killed(
     assert _end(children)
 
 
+def test_a_fork_of_the_parent_does_not_keep_its_children_alive(tmp_path: Path, repository: Path) -> None:
+    code = (
+        "import os, signal, time\nfrom tinyscene.runtime.processes import started\n"
+        "with started(['sleep', '60']) as process:\n"
+        "    print(process.pid, flush=True)\n"
+        "    time.sleep(8) if os.fork() == 0 else os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=repository, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.wait()
+        assert _end([child])
+
+
 def test_an_orderly_end_leaves_what_was_meant_to_stay(tmp_path: Path, repository: Path) -> None:
     """A compiler may start a server that outlives it; only the end of a process by a signal ends such processes."""
     program = ["sh", "-c", f"sleep 60 >&- 2>&- & echo $! > {tmp_path}/pids"]
