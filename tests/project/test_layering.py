@@ -103,11 +103,9 @@ TABLE = {
     },
 }
 # Modules with one user each: what they start or make is ended and removed in one place.
-ONE_USER = {
-    "subprocess": "runtime/processes.py",
-    "multiprocessing": "runtime/processes.py",
-    "tempfile": "runtime/temporaries.py",
-}
+ONE_USER = {"subprocess": "runtime/processes.py", "multiprocessing": "runtime/processes.py"}
+# Names of tempfile that leave a file or a folder when their process is killed; temporary_folder leaves it to be swept.
+LEAVING = ("TemporaryDirectory", "NamedTemporaryFile", "mkdtemp", "mkstemp")
 # Files that import one another, as sorted import names; at most one such circle.
 CIRCLES: list[list[str]] = []
 
@@ -253,6 +251,8 @@ def test_processes_and_temporaries_are_made_in_one_place(repository):
         if name in ONE_USER
     }
     assert users == set(ONE_USER.items())
+    texts = {path.relative_to(repository).as_posix(): path.read_text() for path in source_files(repository).values()}
+    assert [place for place, text in texts.items() for name in LEAVING if name in text] == []
 
 
 def test_importing_a_package_loads_nothing_heavy(repository):
