@@ -1,18 +1,21 @@
 """Signals that end the command: Ctrl-C, SIGTERM and SIGHUP end it with one line and exit code 128 + number.
 
 The first one raises :class:`Stopped` in the main thread, so that blocks end: child processes, temporary folders,
-progress bars. Signals in the following second are ignored, since a terminal, a shell and torchrun may each send one; a
-later one ends the process at once, as does the end of ``PATIENCE_SECONDS``, or a library that drops the exception or
-replaces it by its own. Children and temporary folders are removed in every case. Signals that were ignored when the
-command started, as under nohup, remain so.
+progress bars. Signals in the following second are ignored, since a terminal, a shell and torchrun may each send one. A
+later one ends the process at once, as does the end of ``PATIENCE_SECONDS``: a thread sees to it, also while the main
+thread waits inside a native library, where no Python handler runs. A library that drops the exception, or replaces it
+by its own, is ended in the same way. Children and temporary folders are removed in every case. Signals that were
+ignored when the command started, as under nohup, remain so.
 
-Only the command line calls :func:`install`; the library changes no signal handler. Imports what the interpreter has
-loaded already, so that as little as possible runs before.
+Only the command line calls :func:`install`; the library changes no signal handler. Imports little, so that little runs
+before the handlers are there.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
+import select
 import signal
 import sys
 import time
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 MESSAGES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
-PATIENCE_SECONDS = 5  # for blocks to end
+PATIENCE_SECONDS = 5.0  # for blocks to end
 REPEAT_SECONDS = 1.0  # a signal after that is a new request
 
 
@@ -32,7 +35,6 @@ class Stopped(BaseException):
 
 
 _received: signal.Signals | None = None
-_received_s = 0.0
 _finished = _ending = False
 
 
@@ -41,7 +43,10 @@ def install() -> None:
     for number in MESSAGES:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
-    signal.signal(signal.SIGALRM, lambda *_: end())
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)  # where the number of every handled signal is written
+    _thread.start_new_thread(_watch, (reading,))
+    os.register_at_fork(after_in_child=_uninstall)
     reported, unraisable = sys.excepthook, sys.unraisablehook
 
     def excepthook(*problem: object) -> None:
@@ -65,25 +70,23 @@ def finish() -> None:
 def end_if_stopped() -> None:
     """End the process if a signal was received."""
     if _received is not None:
-        end()
+        end(_received)
 
 
-def end() -> NoReturn:
-    """End the process: remove temporary folders, print what was computed so far and one line."""
+def end(number: signal.Signals, *, flush: bool = True) -> NoReturn:
+    """End the process: remove temporary folders, print what was computed so far (if ``flush``) and one line."""
     global _ending
-    assert _received is not None
-    code = 128 + _received
-    if _ending:
-        os._exit(code)
+    if _ending:  # another thread is at it
+        time.sleep(PATIENCE_SECONDS)
+        os._exit(128 + number)
     _ending = True
-    signal.alarm(PATIENCE_SECONDS)
-    line = f"{MESSAGES[_received]}\n".encode()
-    for last_act in (_remove_temporaries, lambda: sys.stdout.flush(), lambda: os.write(2, line)):
+    line = f"{MESSAGES[number]}\n".encode()
+    for last_act in (_remove_temporaries, sys.stdout.flush if flush else str, lambda: os.write(2, line)):
         try:
             last_act()
         except Exception:  # such as a closed output; the exit code is what remains
             continue
-    os._exit(code)
+    os._exit(128 + number)
 
 
 def _remove_temporaries() -> None:
@@ -93,13 +96,38 @@ def _remove_temporaries() -> None:
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    global _received, _received_s
-    if _received is not None:
-        if time.monotonic() - _received_s > REPEAT_SECONDS:
-            end()
-        return
-    _received, _received_s = signal.Signals(number), time.monotonic()
-    if _finished:
-        end()
-    signal.alarm(PATIENCE_SECONDS)
-    raise Stopped(number)
+    global _received
+    if _received is None:
+        _received = signal.Signals(number)
+        if _finished:
+            end(_received)
+        raise Stopped(number)
+
+
+def _watch(pipe: int) -> None:
+    """A thread: end the process when the main thread does not, or when a signal is repeated."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, MESSAGES)
+    number = _next_signal(pipe, None)
+    assert number is not None
+    first_s = time.monotonic()
+    while (left_s := first_s + PATIENCE_SECONDS - time.monotonic()) > 0:
+        if _next_signal(pipe, left_s) is not None and time.monotonic() - first_s > REPEAT_SECONDS:
+            break
+    end(number, flush=False)  # the main thread may hold the lock of standard output
+
+
+def _next_signal(pipe: int, seconds: float | None) -> signal.Signals | None:
+    """The next of our signals, or None after ``seconds``."""
+    while select.select([pipe], [], [], seconds)[0]:
+        for number in os.read(pipe, 1):
+            if number in MESSAGES:
+                return signal.Signals(number)
+    return None
+
+
+def _uninstall() -> None:
+    """In a fork of the process, which shares the pipe."""
+    signal.set_wakeup_fd(-1)
+    for number in MESSAGES:
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, signal.SIG_DFL)

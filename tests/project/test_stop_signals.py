@@ -82,6 +82,30 @@ def test_a_signal_that_a_library_drops_ends_the_command_later(tmp_path):
     assert (ran.returncode, ran.stdout, ran.stderr) == (143, "", "terminated\n")
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_signal_while_a_native_library_waits_ends_the_command(again, tmp_path):
+    """No Python handler runs in the main thread then; a repeated signal ends it at once."""
+    lock = "import ctypes\nm = ctypes.create_string_buffer(64); lock = ctypes.CDLL(None).pthread_mutex_lock; lock(m)"
+    (tmp_path / "typer.py").write_text(f"{lock}\nprint('ready', flush=True); lock(m)\n")
+    program = (
+        f"from tinyscene import __main__ as m, stop_signals as s; s.PATIENCE_SECONDS = {60 if again else 1}; m.main()"
+    )
+    words = [sys.executable, "-c", program, "--help"]
+    environment = _environment(PYTHONPATH=f"{tmp_path}:{ROOT}")
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            process.terminate()
+            if again:
+                time.sleep(1.2)
+                process.terminate()
+            assert process.communicate(timeout=30) == ("", "terminated\n")
+        finally:
+            process.kill()
+    assert process.returncode == 143
+
+
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     """As under nohup, and of a shell's background job without job control."""
     (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\nraise SystemExit(7)\n")

@@ -98,10 +98,10 @@ def test_all_processes_end_with_torchrun(number: signal.Signals, tmp_path: Path,
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tinyscene",
          "train", str(recipe), "--data", str(data), "--out", str(out)],
         env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1", "TEST_RUN": str(tmp_path)},
-        stderr=subprocess.DEVNULL,
+        cwd=tmp_path, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait_until((out / "last.ckpt").exists, 300)
+        _wait_until(lambda: any(out.rglob("last.ckpt")), 300)
         assert len(processes_with(f"TEST_RUN={tmp_path}")) == 3
         launcher.send_signal(number)
         launcher.wait(timeout=60)
