@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from itertools import groupby
@@ -47,6 +46,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.markdown import table
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Clips, Dataset
 from tinyscene.training.distillation.soft_targets import SoftTargets
@@ -128,10 +128,10 @@ def trained(model: LoadedModel, calibration: list[Audio], log_mels: np.ndarray, 
     records = tuple(Record(name, "", "here", name, "0", "0", "a") for name in names)
     clips = Clips(records, waveforms, logits.argmax(axis=1))
     last = clips.take(np.arange(len(clips))[-64:])
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
+    with temporary_folder("benchmark") as scratch:
         settings = QAT.model_copy(update={"epochs": epochs, "validate_every": epochs, "learning_rate": 1e-5})
         dataset = Dataset(model.labels, model.frontend.sample_rate_hz, clips, last, last)
-        run = Run(dataset, Path(scratch), seed=0)
+        run = Run(dataset, scratch, seed=0)
         training = QatTraining(model.frontend, settings, run, SoftTargets(names, logits))
         return quantise_aware(model, "cpm23", log_mels, training)
 

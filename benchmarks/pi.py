@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from tinyscene.export.targets.raspberry_pi import PROCESSORS, WHEELS, PiEngine, 
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.engines import open_engine
+from tinyscene.runtime.temporaries import temporary_folder
 
 ENGINES = ["litert", "litert-reference", "ort"]
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-pi.md"
@@ -79,8 +79,8 @@ def main() -> None:
     options = parser.parse_args()
     pi_root()
     rows = []
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
-        bundle, calibrated = quantised_bundle(options.shared, Path(scratch))
+    with temporary_folder("benchmark") as scratch:
+        bundle, calibrated = quantised_bundle(options.shared, scratch)
         codes_of = {name: clips.codes for name, clips in sets(options.shared, bundle, calibrated, options.clips)}
         codes = np.concatenate(list(codes_of.values()))
         for engine in options.engines:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Clips, Dataset
 from tinyscene.training.fit.network import build_network
@@ -53,8 +53,8 @@ def main() -> None:
     settings = recipe.model_copy(update={"batch_size": options.batch or recipe.batch_size, "pretrained": None})
     network = build_network(settings, len(LABELS))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
-    with tempfile.TemporaryDirectory() as scratch:
-        dataset = noise(Path(scratch), options.steps * settings.batch_size, network.frontend.sample_rate_hz)
+    with temporary_folder("benchmark") as scratch:
+        dataset = noise(scratch, options.steps * settings.batch_size, network.frontend.sample_rate_hz)
         step = training_rate(network, settings, dataset, steps=options.steps)
         pipeline = reading_rate(dataset, settings, 8 * options.steps)
         if options.compile:

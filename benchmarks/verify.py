@@ -14,7 +14,6 @@ import argparse
 import csv
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.audio import read_audio, to_int16
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.file_names import TFLITE_MODEL
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Clips
 from tinyscene.training.models.checkpoint import load_any
@@ -143,8 +143,8 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, metavar="DIR", help="also write NAME.html and NAME.json to DIR")
     a = parser.parse_args()
     started, parts, wrong, compared = time.perf_counter(), [], 0, 0
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
-        bundle, calibrated = quantised_bundle(a.shared, Path(scratch))
+    with temporary_folder("benchmark") as scratch:
+        bundle, calibrated = quantised_bundle(a.shared, scratch)
         executed = tuple(name for name in a.targets if name not in NPUS)
         estimates = estimate_all(bundle.file(TFLITE_MODEL), [name for name in a.targets if name in NPUS])
         for name, labelled in sets(a.shared, bundle, calibrated, a.clips):

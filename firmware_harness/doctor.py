@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from tinyscene.runtime.install_hint import (
     install_hint,
     installed_version,
 )
+from tinyscene.runtime.processes import run
 
 from .build.targets import TARGETS, Target, Toolchain
 
@@ -168,8 +168,8 @@ def _has_library(compiler: str, toolchain: Toolchain) -> bool:
     """Whether the compiler finds its C library; for a file that it lacks, it prints the bare name."""
     specs = [flag.removeprefix("--specs=") for flag in toolchain.flags if flag.startswith("--specs=")]
     library = specs[0] if specs else "libc.a"
-    printed = subprocess.run([compiler, f"-print-file-name={library}"], capture_output=True, text=True, check=False)
-    return printed.returncode == 0 and printed.stdout.strip() != library
+    printed = run([compiler, f"-print-file-name={library}"])
+    return printed.code == 0 and printed.stdout.strip() != library
 
 
 def _record(row: Finding) -> FindingRecord:

@@ -7,7 +7,6 @@ earlier call.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.files import replaced_folder, require_own_files
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.runtime.terminal import bar, waiting
 
 from .build.targets import Target
@@ -90,10 +90,10 @@ def deliver(
         FirmwareError: the model does not fit, a tool is missing, the compiler or a run fails.
     """
     require_firmware_only(folder)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-firmware-") as build_folder:
+    with temporary_folder("firmware") as build_folder:
         with waiting(f"building for {target.name}"):
             calls, tuned = chosen_calls(graph, target, rounding, optimise)
-            engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=Path(build_folder))
+            engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=build_folder)
             with replaced_folder(folder) as unfinished:
                 _write(engine, unfinished)
             if golden is None:

@@ -6,6 +6,7 @@ Names inside a message may come from files: the message has no control character
 
 from __future__ import annotations
 
+import copyreg
 import re
 
 from .printable import printable
@@ -47,6 +48,10 @@ class TinysceneError(Exception):
         if next_step:
             parts.append(f"next: {next_step}")
         super().__init__("; ".join(printable(_LINE_BREAKS.sub(" ", part).strip()) for part in parts))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copies of another process or thread have the same message and fields."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class RuntimeFailure(TinysceneError):

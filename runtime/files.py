@@ -1,10 +1,11 @@
 """Files and folders that appear under their name complete or not at all.
 
-Each is written under a temporary name in the same folder and renamed at the end, so that a reader never finds an
-incomplete one, also after an interrupt or on a full disk. An existing folder is replaced by exchanging the two names in
-one system call (``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the name is
-never missing. Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames follow
-each other and the name is missing between them for some microseconds; if the second one fails, the first is undone.
+Each is written to a temporary folder beside it (:mod:`.temporaries`) and renamed at the end, so that a reader never
+finds an incomplete one, also after an interrupt or on a full disk. An existing folder is replaced by exchanging the two
+names in one system call (``renameat2`` with ``RENAME_EXCHANGE``: Linux with ext4, XFS, Btrfs, tmpfs and others): the
+name is never missing. Where the kernel, the C library or the file system has no exchange (NFS, FAT, macOS), two renames
+follow each other and the name is missing between them for some microseconds; if the second one fails, the first is
+undone, and if the process is killed between them, the next one that writes to the same folder undoes it.
 Data are not flushed to the disk: a power failure may lose what was written last.
 Refuses to create a folder that exists, and to replace one with files that do not belong to it.
 """
@@ -15,13 +16,13 @@ import ctypes
 import errno
 import json
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import RuntimeFailure, TinysceneError
 from .system_errors import DISK, cause_in_system, reason
+from .temporaries import FORMER, temporary_beside
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -142,35 +143,31 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A free name beside ``path``; whatever is under it afterwards is removed."""
-    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
+    """A path in a temporary folder beside ``path``; whatever is there afterwards is removed."""
+    folder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise _cannot_be_written(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from None
     except OSError as problem:
         raise _cannot_be_written(path, problem) from None
+    folder: Path | None = None
     try:
-        yield temporary
+        with temporary_beside(path) as folder:
+            yield folder / path.name
     except TinysceneError:
         raise
     except Exception as failure:  # libraries make their own exceptions of a failed write
         cause = cause_in_system(failure)
-        if cause is not None and _is_of_writing(cause, temporary):
+        if cause is not None and (folder is None or _is_of_writing(cause, folder)):
             raise _cannot_be_written(path, cause) from failure
         raise
-    finally:
-        with suppress(OSError):  # the reason for coming here is the one to report
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            else:
-                temporary.unlink(missing_ok=True)
 
 
-def _is_of_writing(problem: OSError, temporary: Path) -> bool:
-    """Whether the error is about the temporary file or folder; an error without a path is, if the disk fails."""
+def _is_of_writing(problem: OSError, folder: Path) -> bool:
+    """Whether the error is about the temporary folder; an error without a path is, if the disk fails."""
     if isinstance(problem.filename, str | os.PathLike):
-        return Path(problem.filename).is_relative_to(temporary)
+        return Path(problem.filename).is_relative_to(folder)
     return problem.errno in DISK
 
 
@@ -180,17 +177,11 @@ def _cannot_be_written(path: Path, problem: OSError) -> RuntimeFailure:
 
 
 def _replace(temporary: Path, place: Path) -> None:
-    """Put ``temporary`` under the name of the existing folder ``place``; the former one is removed."""
-    if _exchanged(temporary, place):
-        return  # the former folder is now under the temporary name
-    former = temporary.with_suffix(".former")
-    os.rename(place, former)
-    try:
+    """Put ``temporary`` under the name of the existing folder ``place``; the former one goes to the temporary folder,
+    whose removal gives it its name back if the second rename fails."""
+    if not _exchanged(temporary, place):
+        os.rename(place, temporary.with_name(place.name + FORMER))
         os.rename(temporary, place)
-    except OSError:
-        os.rename(former, place)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def _exchanged(one: Path, other: Path) -> bool:

@@ -10,13 +10,14 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+
+from .processes import TimeoutExpired, run
 
 ENGINE_PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "tflite-micro")
 # Bits of `vcgencmd get_throttled`; the bit sixteen higher is set if the condition occurred since boot.
@@ -139,9 +140,9 @@ class Sensors:
         text = _text(self._sys / "devices/platform/soc/soc:firmware/get_throttled")
         tool = shutil.which("vcgencmd")
         if text is None and tool is not None:
-            with suppress(OSError, subprocess.SubprocessError):
-                answer = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
-                text = answer.stdout.strip().removeprefix("throttled=")
+            with suppress(OSError, TimeoutExpired):
+                answer = run([tool, "get_throttled"], timeout_seconds=5)
+                text = answer.stdout.strip().removeprefix("throttled=") if answer.code == 0 else None
         if text is None:
             return None
         flags = int(text, 16)

@@ -8,7 +8,8 @@ The name of a command is the first word, or the first two words where the table 
 `./export`; after an option or `--`, a word is an argument.
 
 Refuses unknown and misspelt names. A failure is one line on standard error and exit code 2, with a traceback only under
-`--debug`; an interrupted command exits with 130, one whose output pipe is closed with 141.
+`--debug`; a command that a signal ended exits with 128 + its number (:mod:`.stop_signals`), one whose output pipe is
+closed with 141.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Annotated
 
 import typer
 
-from . import __version__, standard_streams
+from . import __version__, standard_streams, stop_signals
 from .command_table import COMMANDS, GROUPS, Command
 from .runtime.errors import TinysceneError
 from .runtime.install_hint import install_hint
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the command's name; those of the process by default.
 
     Returns:
-        The exit code of the sub-command (0, or 1 for a failed verdict), 2 for an error, 130 when interrupted, 141 when
-        the reader of the output is gone.
+        The exit code of the sub-command (0, or 1 for a failed verdict), 2 for an error, 130 for a KeyboardInterrupt,
+        141 when the reader of the output is gone.
     """
     standard_streams.prepare()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _reader_gone()
         raise
     except Exception as failure:
+        stop_signals.end_if_stopped()  # some libraries replace the exception of a signal by one of their own
         if debug:
             traceback.print_exc()
         if not completing or debug:  # completion must not print into the line that is being typed

@@ -6,13 +6,12 @@ Refuses a part of TAU22 that does not exist. Everything heavy is imported when t
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tinyscene.runtime.options import AsJson, Quiet
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.runtime.terminal import echo, echo_document
 from tinyscene.training.commands.options import Subset, named_recipes
 
@@ -46,8 +45,8 @@ def dry_run(
     if subset not in PUBLISHED_TRAIN:
         subsets = " | ".join(map(str, PUBLISHED_TRAIN))
         raise ExportError(f"--subset {subset}", "not a subset of TAU22", expected=subsets)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as folder:
-        result = run_stages(settings, Path(folder), subset=subset)
+    with temporary_folder("dry-run") as folder:
+        result = run_stages(settings, folder, subset=subset)
     if as_json:
         echo_document(json.dumps(result.to_json(), indent=1))
         return

@@ -6,12 +6,12 @@ are not labels of the model.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.training.data.decode import load_waveforms
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Clips, Tau22
@@ -34,6 +34,6 @@ def labelled_records(data: Path, labels: Sequence[str]) -> tuple[Record, ...]:
 
 def labelled_clips(data: Path, records: tuple[Record, ...], labels: Sequence[str], sample_rate_hz: int) -> Clips:
     """Waveforms of ``records`` at a sample rate; targets are indices into ``labels``. Raises TrainingError."""
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
-        waveforms = load_waveforms(data, records, sample_rate_hz, Path(cache))
+    with temporary_folder("clips") as cache:
+        waveforms = load_waveforms(data, records, sample_rate_hz, cache)
         return Clips(records, np.array(waveforms), np.array([labels.index(r.scene) for r in records], dtype=np.int64))

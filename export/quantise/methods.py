@@ -7,12 +7,12 @@ network are its soft targets.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyscene.runtime.arrays import F32
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.runtime.terminal import waiting
 from tinyscene.training.models.checkpoint import LoadedModel
 
@@ -83,10 +83,10 @@ def quantise_aware_from_folder(
             str(data), "scenes differ from the labels of the model", expected=source.labels, got=opened.labels
         )
     settings = QAT if epochs is None else QAT.model_copy(update={"epochs": epochs})
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as scratch:
-        dataset = opened.load(source.frontend.sample_rate_hz, Path(scratch) / "cache")
+    with temporary_folder("qat") as scratch:
+        dataset = opened.load(source.frontend.sample_rate_hz, scratch / "cache")
         names = tuple(record.filename for record in dataset.train.records)
         targets = SoftTargets(names, predict_logits(source.model, source.frontend, dataset.train.waveforms))
         log_mels = clip_log_mels(dataset.train.take(evenly(len(dataset.train), clips)), source.frontend)
-        training = QatTraining(source.frontend, settings, Run(dataset, Path(scratch) / "qat", seed), targets)
+        training = QatTraining(source.frontend, settings, Run(dataset, scratch / "qat", seed), targets)
         return quantise_aware(source, name, log_mels, training), log_mels

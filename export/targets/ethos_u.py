@@ -13,13 +13,13 @@ import csv
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.install_hint import install_hint
+from tinyscene.runtime.temporaries import temporary_folder
 
 from ..errors import ExportError
 from .subprocesses import Failure, last_line, run_program
@@ -112,8 +112,7 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
     Raises:
         ExportError: Vela is not installed, or refuses the file.
     """
-    with tempfile.TemporaryDirectory(prefix="tinyscene-vela-") as name:
-        folder = Path(name)
+    with temporary_folder("vela") as folder:
         (folder / TFLITE_MODEL).write_bytes(tflite)
         printed = _run_vela(folder, npu)
         summary = next(folder.glob("*_summary_*.csv"), None)

@@ -14,7 +14,6 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, cache_folder
 from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.files import replaced_folder
+from tinyscene.runtime.temporaries import temporary_folder
 
 from ..errors import ExportError
 from .subprocesses import Failure, run_program
@@ -139,15 +139,15 @@ def run_on_pi(
         ExportError: the system is not available, or the program failed.
     """
     root = shlex.quote(str(pi_root()))
-    with tempfile.NamedTemporaryFile("w", prefix="tinyscene-cpuinfo-") as cpuinfo:
-        cpuinfo.write(processor.cpuinfo())
-        cpuinfo.flush()
+    with temporary_folder("cpuinfo") as scratch:
+        cpuinfo = scratch / "cpuinfo"
+        cpuinfo.write_text(processor.cpuinfo())
         mounts = "\n".join(
             f"mkdir -p {root}/mnt/{name}\nmount --bind {shlex.quote(str(folder))} {root}/mnt/{name}"
             for name, folder in folders.items()
         )
         program = shlex.join([f"/usr/bin/{EMULATOR}", *words])
-        script = _SCRIPT.format(root=root, mounts=mounts, cpuinfo=shlex.quote(cpuinfo.name), program=program)
+        script = _SCRIPT.format(root=root, mounts=mounts, cpuinfo=shlex.quote(str(cpuinfo)), program=program)
         variables = {"QEMU_CPU": processor.name, "PYTHONPATH": python_path, "LC_ALL": "C.UTF-8"}
         done = run_program(
             ["unshare", "--mount", "bash", "-euc", script],
@@ -203,10 +203,10 @@ def _unpack(root: Path) -> None:
     )
     for folder in ("proc", "sys", "mnt", "usr/lib/wheels"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-wheels-") as wheels:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", wheels, *pip_options(), *WHEELS]
+    with temporary_folder("wheels") as wheels:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "-d", str(wheels), *pip_options(), *WHEELS]
         _require(command, "the arm64 wheels")
-        for wheel in Path(wheels).glob("*.whl"):
+        for wheel in wheels.glob("*.whl"):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(root / "usr/lib/wheels")
 

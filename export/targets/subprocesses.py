@@ -6,11 +6,11 @@ A program that fails, crashes or runs too long is an ExportError.
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyscene.runtime.processes import Ended, TimeoutExpired, run
 from tinyscene.runtime.system_errors import mentioned_in, system_error
 
 from ..errors import ExportError
@@ -37,7 +37,7 @@ def run_program(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     timeout_seconds: float | None = None,
-) -> subprocess.CompletedProcess[str]:
+) -> Ended:
     """Run a program and return what it printed.
 
     Args:
@@ -49,18 +49,16 @@ def run_program(
         RuntimeFailure: it failed because the disk is full, or for another reason of the machine.
     """
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = run(command, folder=folder, environment=environment, timeout_seconds=timeout_seconds)
+    except TimeoutExpired:
         raise ExportError(failure.where, f"ran longer than {timeout_seconds} s") from None
-    if done.returncode:
-        shortage = mentioned_in(done.stderr, done.returncode)
+    if done.code:
+        shortage = mentioned_in(done.stderr, done.code)
         if shortage is not None:
             raise system_error(failure.where, shortage)
         fault, got = failure.fault, last_line(done.stderr or done.stdout)
-        if done.returncode < 0:
-            fault, got = f"died with {signal_name(-done.returncode)}", f"last output: {got}"
+        if done.code < 0:
+            fault, got = f"died with {signal_name(-done.code)}", f"last output: {got}"
         raise ExportError(failure.where, fault, got=got, next_step=failure.next_step, missing=failure.missing)
     return done
 

@@ -12,7 +12,6 @@ import io
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from tinyscene.runtime.graph_io import write_graph
 from tinyscene.runtime.json_files import parse_json
 from tinyscene.runtime.npz import Arrays, unpack_arrays
 from tinyscene.runtime.records import read_record
+from tinyscene.runtime.temporaries import temporary_folder
 
 from .subprocesses import Failure, run_program
 from .workers.job import INPUTS, OUTPUTS, RECORD, RESULTS
@@ -113,8 +113,7 @@ class Worker(Generic[R]):
         Raises:
             TinysceneError: it failed, ran too long, or did not write the record.
         """
-        with tempfile.TemporaryDirectory(prefix="tinyscene-worker-") as name:
-            folder = Path(name)
+        with temporary_folder("worker") as folder:
             copy_modules(folder / IMPORTS)
             _write_job(folder / JOB, job)
             module = f"tinyscene.export.targets.workers.{self.program}"

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.temporaries import process_folder
 
 from ..emit.constant_block import ROUNDING_MACRO
 from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
@@ -92,7 +91,7 @@ def build(
         FirmwareError: the model does not fit the target, a tool is missing, or the compiler fails.
     """
     target.refuse_unless_fits(emitted.graph.name, emitted.constant_bytes, emitted.plan.arena_bytes)
-    folder = _process_folder() if folder is None else folder
+    folder = process_folder("firmware") if folder is None else folder
     flags = _flags(target, program)
     if rounding == "single":
         flags.append(f"-D{ROUNDING_MACRO}")
@@ -123,7 +122,7 @@ def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | 
     Raises:
         FirmwareError: a tool is missing, or the compiler fails.
     """
-    folder = _process_folder() if folder is None else folder
+    folder = process_folder("firmware") if folder is None else folder
     flags, tables = _flags(target, "logmel"), _write_frontend(folder, frontend)
     ports = [path for port in target.port_folders for path in port.iterdir()]
     sources = sorted([*frontend_sources(), PORT_FOLDER / "logmel.c", *ports])
@@ -142,15 +141,6 @@ def sizes(image: Image) -> ImageSizes:
         return sum(bytes_of.get(name, 0) for name in names)
 
     return ImageSizes(total(FLASH_SECTIONS), total(CODE_SECTIONS), total(STATIC_RAM_SECTIONS))
-
-
-@lru_cache(maxsize=1)
-def _process_folder_handle() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="tinyscene-firmware-")
-
-
-def _process_folder() -> Path:
-    return Path(_process_folder_handle().name)
 
 
 def _digest(*parts: str) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
 
+from tinyscene.runtime.processes import TimeoutExpired, run
 from tinyscene.runtime.system_errors import mentioned_in, system_error
 
 from ..errors import FirmwareError
@@ -41,19 +41,14 @@ def run_tool(command: Sequence[str], target: Target) -> str:
         RuntimeFailure: it failed because the disk is full, or for another reason of the machine.
     """
     try:
-        done = subprocess.run(
-            [installed(command[0], target.toolchain.package, f"building for {target.name}"), *command[1:]],
-            capture_output=True,
-            text=True,
-            timeout=COMPILE_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        tool = installed(command[0], target.toolchain.package, f"building for {target.name}")
+        done = run([tool, *command[1:]], timeout_seconds=COMPILE_TIMEOUT_SECONDS)
+    except TimeoutExpired:
         raise FirmwareError(
             f"building for {target.name}", f"{command[0]} ran longer than {COMPILE_TIMEOUT_SECONDS} s"
         ) from None
-    if done.returncode != 0:
-        shortage = mentioned_in(done.stderr, done.returncode)
+    if done.code != 0:
+        shortage = mentioned_in(done.stderr, done.code)
         if shortage is not None:
             raise system_error(f"building for {target.name}, {command[0]}", shortage)
         lines = [line for line in done.stderr.splitlines() if ERROR_LINE.search(line)]
@@ -96,7 +91,7 @@ def compiler_major(target: Target) -> int:
 
 @lru_cache(maxsize=32)
 def _output(tool: str, option: str) -> str:
-    return subprocess.run([tool, option], capture_output=True, text=True, check=True).stdout
+    return run([tool, option]).stdout
 
 
 def emulator_command(emulator: Emulator) -> list[str]:

@@ -16,6 +16,7 @@ import typer
 from tinyscene import __version__
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, BundleFolder, Quiet, one_of
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.runtime.terminal import echo, echo_document, waiting
 
 from ..errors import FirmwareError
@@ -94,16 +95,14 @@ def serial(
     rounding: RoundingRule = "double",
 ) -> None:
     """Emulate a board with the serial protocol of the MLPerf Tiny runner, until interrupted."""
-    import tempfile
-
     from ..build.targets import target_named
     from ..ship.product import Options, Product
     from ..ship.serial_board import SerialBoard, build_serial
 
     machine = target_named(target)
     product = Product(_read_bundle(bundle), Options(machine.cpu, optimise, rounding), f"tinyscene {__version__}")
-    with tempfile.TemporaryDirectory(prefix="tinyscene-serial-") as folder:
-        image = build_serial(product, machine, Path(folder))
+    with temporary_folder("serial") as folder:
+        image = build_serial(product, machine, folder)
         with SerialBoard(image, machine) as board:
             echo(f"{board.path}: {machine.title}, {product.graph.name}; a microsecond is 1,000 instructions")
             code = board.wait()

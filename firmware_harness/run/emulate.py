@@ -7,10 +7,10 @@ the arena, a timeout. No process outlives the call.
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+
+from tinyscene.runtime.processes import TimeoutExpired, run
+from tinyscene.runtime.temporaries import temporary_folder
 
 from ..build.image import Image
 from ..build.tools import emulator_command
@@ -53,16 +53,13 @@ def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
     Raises:
         FirmwareError: the emulator is missing, the run failed, or took longer than ``timeout_seconds``.
     """
-    with tempfile.TemporaryDirectory(prefix="tinyscene-run-") as name:
-        folder = Path(name)
+    with temporary_folder("run") as folder:
         (folder / VECTORS).write_bytes(vectors)
         command = _command(image)
         try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, errors="replace",
-                stdin=subprocess.DEVNULL, env=os.environ | SANITIZER_SETTINGS, timeout=timeout_seconds, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
+            environment = os.environ | SANITIZER_SETTINGS
+            done = run(command, folder=folder, environment=environment, timeout_seconds=timeout_seconds)
+        except TimeoutExpired:
             raise FirmwareError(
                 f"running on {image.target.name}",
                 f"stopped after {timeout_seconds:g} s",
@@ -71,8 +68,8 @@ def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
         console = folder / CONSOLE
         text = console.read_text(errors="replace") if console.exists() else done.stdout
         printed = dict(line.split(maxsplit=1) for line in text.splitlines() if len(line.split(maxsplit=1)) == 2)
-        if done.returncode != 0:
-            raise _failure(image, done.returncode, printed, done.stderr)
+        if done.code != 0:
+            raise _failure(image, done.code, printed, done.stderr)
         result = folder / RESULT[image.program]
         if not result.exists():
             raise FirmwareError(f"running on {image.target.name}", f"exit code 0, but no {result.name} was written")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import select
-import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from tinyscene.runtime.processes import started
 
 from ..build.seal import seal
 from ..build.targets import C_FLAGS, Target
@@ -89,10 +91,8 @@ class SerialBoard:
         if emulator is None:
             raise FirmwareError(f"machine for {target.name}", "not emulated", next_step="choose another --target")
         options = ("-icount", "shift=0", "-serial", "pty", "-semihosting", "-kernel", str(image))
-        self._process = subprocess.Popen(
-            [*emulator_command(emulator), *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        self._stack = ExitStack()
+        self._process = self._stack.enter_context(started([*emulator_command(emulator), *options], one_stream=True))
         try:
             self.path = self._pty(target)
         except BaseException:
@@ -105,10 +105,7 @@ class SerialBoard:
 
     def close(self) -> None:
         """Stop the emulator."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._stack.close()
 
     def __enter__(self) -> SerialBoard:
         return self

@@ -102,6 +102,10 @@ TABLE = {
         "commands": Row("*", "tinyscene.training tinyscene.firmware_harness torch typer rich"),
     },
 }
+# Modules with one user each: what they start or make is ended and removed in one place.
+ONE_USER = {"subprocess": "runtime/processes.py", "multiprocessing": "runtime/processes.py"}
+# Names of tempfile that leave a file or a folder when their process is killed; temporary_folder leaves it to be swept.
+LEAVING = ("TemporaryDirectory", "NamedTemporaryFile", "mkdtemp", "mkstemp")
 # Files that import one another, as sorted import names; at most one such circle.
 CIRCLES: list[list[str]] = []
 
@@ -237,6 +241,18 @@ def test_an_allowed_import_is_accepted(place, source, tmp_path):
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).write_text(source)
     assert list(_violations(Path(place).parts[0], tmp_path)) == []
+
+
+def test_processes_and_temporaries_are_made_in_one_place(repository):
+    users = {
+        (name, path.relative_to(repository).as_posix())
+        for module, path in source_files(repository).items()
+        for name in (found.module.partition(".")[0] for found in imports_of(path, package_of(module, path)))
+        if name in ONE_USER
+    }
+    assert users == set(ONE_USER.items())
+    texts = {path.relative_to(repository).as_posix(): path.read_text() for path in source_files(repository).values()}
+    assert [place for place, text in texts.items() for name in LEAVING if name in text] == []
 
 
 def test_importing_a_package_loads_nothing_heavy(repository):

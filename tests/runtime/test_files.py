@@ -123,7 +123,7 @@ def test_the_former_folder_returns_when_the_second_rename_fails(
     rename = os.rename
 
     def failing(source: Path, target: Path) -> None:
-        if source.suffix == ".part":
+        if source.parent != tmp_path and target == tmp_path / "bundle" and source.name == "bundle":
             raise OSError(errno.ENOSPC, "No space left on device", str(source))
         rename(source, target)
 

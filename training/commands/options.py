@@ -71,14 +71,15 @@ def open_run(options: RunOptions, seed: int | None) -> tuple[Recipe, Run]:
     from ..data.caches import CLIPS
     from ..data.tau22 import Tau22
     from ..errors import TrainingError
-    from ..fit.processes import is_first
+    from ..fit.processes import end_with_launcher, is_first
     from ..recipe import load_recipe
     from ..run import Run
 
+    end_with_launcher()
     recipe, out = load_recipe(options.recipe), options.out
     opened = Tau22.open(options.data, options.subset, out if options.resume else None)
-    # Another process of torchrun may have decoded clips into the folder already, so the clips do not count.
-    is_used = out.exists() and any(entry.name != CLIPS for entry in out.iterdir())
+    # Another process of torchrun may have decoded clips and made folders already: they do not count.
+    is_used = any(path.is_file() and CLIPS not in path.relative_to(out).parts for path in out.rglob("*"))
     if is_first() and is_used and not options.resume:
         raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")
     dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)

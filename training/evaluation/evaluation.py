@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +23,7 @@ from tinyscene.runtime.files import write_json
 from tinyscene.runtime.host import ENGINE_PACKAGES, versions
 from tinyscene.runtime.json_files import read_json
 from tinyscene.runtime.records import Length, name_text, read_record
+from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.runtime.terminal import bar, waiting
 
 from ..data.decode import load_waveforms
@@ -210,18 +210,18 @@ def _provenance(model: Path, opened: Tau22, engine: str) -> dict[str, str]:
 
 def _checkpoint_logits(path: Path, opened: Tau22, progress: bool) -> tuple[F32, tuple[str, ...]]:
     loaded = load_any(path)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
+    with temporary_folder("clips") as cache:
         rate = loaded.frontend.sample_rate_hz
-        waveforms = load_waveforms(opened.folder, opened.test, rate, Path(cache), progress=progress)
+        waveforms = load_waveforms(opened.folder, opened.test, rate, cache, progress=progress)
         with waiting("classifying"):
             return predict_logits(loaded.model, loaded.frontend, waveforms), loaded.labels
 
 
 def _bundle_logits(path: Path, opened: Tau22, engine: str, progress: bool) -> tuple[F32, tuple[str, ...]]:
     classifier = SceneClassifier.open(path, engine)
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as cache:
+    with temporary_folder("clips") as cache:
         rate = classifier.frontend.sample_rate_hz
-        waveforms = load_waveforms(opened.folder, opened.test, rate, Path(cache), progress=progress)
+        waveforms = load_waveforms(opened.folder, opened.test, rate, cache, progress=progress)
         clips = bar(waveforms, "classifying", total=len(waveforms), shown=progress)
         scores = np.stack([classifier.scores(classifier.log_mel(mono_float32(w))) for w in clips])
     return np.log(np.maximum(scores, SMALLEST_PROBABILITY)).astype(np.float32), tuple(classifier.labels)

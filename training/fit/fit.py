@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -220,22 +222,39 @@ def _log_mels(frontend: FrontendSpec, batches: DataLoader[Batch], device: torch.
     return (log_mel(batch["waveform"].to(device).float() / INT16_FULL_SCALE) for batch in batches)
 
 
+class _CallersSignals(Callback):
+    """Gives the caller its handler of SIGTERM back. Lightning's own would end the training as if it were complete, and
+    with several processes it waits for the others, which may have ended already."""
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
+
+
 def _run_epochs(
     module: SceneModule, loaders: Loaders, run: Run, callbacks: Sequence[Callback], checkpoint: LastCheckpoint
 ) -> None:
     settings = module.settings
     with open_loggers(run.folder, settings.model_dump(mode="json")) as loggers, warnings.catch_warnings():
-        trainer = _trainer(settings, loggers, run.progress, loaders, callbacks, checkpoint)
+        trainer = _trainer(settings, loggers, run.progress, loaders, [*callbacks, _CallersSignals()], checkpoint)
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(
-            module,
-            loaders.train,
-            loaders.validation,
-            ckpt_path=None if checkpoint.state is None else str(checkpoint.path),
-            weights_only=True,
-        )
-    if trainer.interrupted:
+        try:
+            trainer.fit(
+                module,
+                loaders.train,
+                loaders.validation,
+                ckpt_path=None if checkpoint.state is None else str(checkpoint.path),
+                weights_only=True,
+            )
+        except SystemExit as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C since 2.6
+                raise KeyboardInterrupt from None
+            raise
+    if trainer.interrupted:  # and before
         raise KeyboardInterrupt
 
 

@@ -9,6 +9,11 @@ and holds the same weights; files are written by the first process, or identical
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
+
+POLL_SECONDS = 1.0
 
 
 def world_size() -> int:
@@ -24,6 +29,18 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this process prints messages and writes files."""
     return rank() == 0
+
+
+def end_with_launcher() -> None:
+    """Terminate this process when torchrun, which started it, is gone; torchrun does so itself unless it was killed."""
+    if world_size() > 1:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def per_node() -> int:

@@ -5,13 +5,13 @@ Training is measured by :func:`tinyscene.training.fit.fit.fit` itself on a few c
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+
+from tinyscene.runtime.temporaries import temporary_folder
 
 from ..data.tau22 import Dataset
 from ..distillation.features import FeatureLoss
@@ -43,8 +43,8 @@ def training_rate(
     clips = np.arange(min(steps * settings.batch_size, len(dataset.train)))
     few = replace(dataset, train=dataset.train.take(clips), validation=dataset.validation.take(clips[:0]))
     timed = settings.model_copy(update={"epochs": EPOCHS, "keep": "last"})
-    with tempfile.TemporaryDirectory(prefix="tinyscene-") as folder:
-        run = Run(few, Path(folder), seed=0, progress=False)
+    with temporary_folder("throughput") as folder:
+        run = Run(few, folder, seed=0, progress=False)
         fit(network, timed, run, soft_targets=soft_targets, features=features)
         return float(str(read_run(run.folder / RUN)[CLIPS_PER_SECOND]))
 

@@ -7,16 +7,15 @@ name and renamed when complete. Refuses a folder that exists.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tinyscene.runtime.files import new_folder
+from tinyscene.runtime.processes import worker_processes
 from tinyscene.runtime.terminal import bar
 
 from ..data.microphones import device, record
@@ -96,23 +95,10 @@ def write_tau22_layout(
 def _record_all(
     out: Path, places: Sequence[Place], progress: bool, workers: int | None
 ) -> list[tuple[Place, list[Row]]]:
-    rows: dict[Place, list[Row]] = {}
-    with ProcessPoolExecutor(
-        workers or os.cpu_count(), mp_context=get_context("spawn"), initializer=_ignore_interrupts
-    ) as pool:
-        jobs = {pool.submit(record_clips, out, place): place for place in places}
-        try:
-            for job in bar(as_completed(jobs), "recording scenes", total=len(jobs), shown=progress):
-                rows[jobs[job]] = job.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # otherwise leaving the block would wait for all remaining places
-            raise
+    count = min(len(places), workers or os.cpu_count() or 1)
+    with worker_processes(partial(record_clips, out), count) as pool:
+        rows = dict(bar(pool.map(places), "recording scenes", total=len(places), shown=progress))
     return [(place, rows[place]) for place in places]
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal: the parent handles it, workers finish their place silently."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def record_clips(out: Path, place: Place) -> list[Row]:

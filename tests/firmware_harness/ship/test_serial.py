@@ -15,6 +15,7 @@ import pytest
 
 from tests.firmware_harness.machines import on
 from tests.firmware_harness.ship.runner import Runner
+from tests.processes import processes_with
 from tinyscene import command_line
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, TARGETS, Target
 from tinyscene.firmware_harness.errors import FirmwareError
@@ -145,20 +146,23 @@ def test_bytes_before_load_are_refused(scenes: Bundle, tmp_path: Path, needs_too
 
 
 @pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
-def test_the_command_runs_until_interrupted(scenes: Bundle) -> None:
+def test_the_command_runs_until_it_is_terminated_and_leaves_no_emulator(scenes: Bundle, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tinyscene", "firmware", "serial", str(scenes.path), "--target", "cortex-m55"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as board:
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "TEST_RUN": str(tmp_path)}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as board:
         assert board.stdout is not None
         try:
             path, _, rest = board.stdout.readline().partition(": ")
             assert "Cortex-M55" in rest
             with Runner(path) as runner:
                 assert runner.command("name") == ["m-name-dut-[tinyscene]"]
-            board.send_signal(signal.SIGINT)
-            assert board.wait(timeout=30) == 130
+            board.terminate()
+            assert board.wait(timeout=30) == 128 + signal.SIGTERM
         finally:
             board.kill()  # otherwise leaving the block would wait for ever
     assert not os.path.exists(path)
+    assert list(tmp_path.iterdir()) == []
+    assert processes_with(f"TEST_RUN={tmp_path}") == []
 
 
 def test_a_machine_without_a_known_port_is_refused(scenes: Bundle, capsys) -> None:

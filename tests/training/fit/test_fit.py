@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,44 @@ class KillAt(Callback):
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.current_epoch == self.epoch:
             raise RuntimeError("killed")
+
+
+class SignalAt(Callback):
+    """Sends this process a signal after the first step."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+        self.handler: object = None  # of SIGTERM during the training
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+        signal.raise_signal(self.number)
+
+
+class Ended(BaseException):
+    """What the handler of a program that embeds the library raises."""
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGTERM, Ended), (signal.SIGINT, KeyboardInterrupt)], ids=["SIGTERM", "SIGINT"]
+)
+def test_signals_reach_the_handlers_of_the_program(
+    number: signal.Signals, expected: type[BaseException], dataset: Dataset, tmp_path: Path
+) -> None:
+    """Lightning's own end the training as if it were complete, wait for other processes, or exit with code 1."""
+
+    def handler(*_: object) -> None:
+        raise Ended
+
+    before, sender = signal.signal(signal.SIGTERM, handler), SignalAt(number)
+    try:
+        with pytest.raises(expected):
+            train(dataset, tmp_path / "run", frontend=SMALL, callbacks=[sender])
+        assert sender.handler is handler
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(dataset: Dataset, tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.processes import processes_with
 from tests.training.layout import write_layout
 from tinyscene.runtime.spec import preset
 from tinyscene.training.fit.batches import EpochShuffle
@@ -82,3 +86,34 @@ def test_log_mel_stays_float32_in_mixed_precision() -> None:
     assert inputs[0].dtype == torch.float32
     torch.testing.assert_close(inputs[0], TorchLogMel(frontend)(waveform.float() / 32768))
     assert loss.dtype == torch.float32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_all_processes_end_with_torchrun(number: signal.Signals, tmp_path: Path, repository: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("model: cpm23-8\nepochs: 500\nbatch_size: 8\nlearning_rate: 1.0e-3\n")
+    data, out = write_layout(tmp_path / "tau"), tmp_path / "run"
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tinyscene",
+         "train", str(recipe), "--data", str(data), "--out", str(out)],
+        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1", "TEST_RUN": str(tmp_path)},
+        cwd=tmp_path, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait_until(lambda: any(out.rglob("last.ckpt")), 300)
+        assert len(processes_with(f"TEST_RUN={tmp_path}")) == 3
+        launcher.send_signal(number)
+        launcher.wait(timeout=60)
+        _wait_until(lambda: not processes_with(f"TEST_RUN={tmp_path}"), 30)
+    finally:
+        for line in processes_with(f"TEST_RUN={tmp_path}"):
+            os.kill(int(line.partition(":")[0]), signal.SIGKILL)
+    assert not list(out.rglob("*.part"))
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
