@@ -144,7 +144,6 @@ def write_json(path: Path, record: Mapping[str, object]) -> None:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A path in a temporary folder beside ``path``; whatever is there afterwards is removed."""
-    folder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

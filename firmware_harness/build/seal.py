@@ -5,9 +5,10 @@ Uses the toolchain's objcopy only. Refuses an image without one of the sections.
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from pathlib import Path
+
+from tinyscene.runtime.temporaries import temporary_folder
 
 from .targets import Target
 from .tools import run_tool
@@ -24,8 +25,8 @@ def seal(image: Path, target: Target) -> None:
     if target.emulator is None:
         return
     objcopy, crc = target.toolchain.tool("objcopy"), 0
-    with tempfile.TemporaryDirectory(prefix="tinyscene-seal-") as name:
-        content = Path(name) / "section"
+    with temporary_folder("seal") as folder:
+        content = folder / "section"
         for section in SEALED_SECTIONS:
             run_tool([objcopy, "-O", "binary", "-j", section, str(image), str(content)], target)
             crc = zlib.crc32(content.read_bytes(), crc)

@@ -6,8 +6,7 @@ The product is compiled and linked with the target's start-up code, but not run;
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from tinyscene.runtime.temporaries import temporary_folder
 
 from ..build.stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
 from ..build.targets import C_FLAGS, Target
@@ -29,8 +28,8 @@ def product_stack(product: Product, target: Target) -> dict[str, StackBound]:
     flags = call_graph_flags(target)
     if not flags:
         return {}
-    with tempfile.TemporaryDirectory(prefix="tinyscene-stack-") as name:
-        folder, prefix = Path(name), product.prefix
+    with temporary_folder("stack") as folder:
+        prefix = product.prefix
         texts = {
             f"{prefix}.c": product.source(),
             f"{prefix}.h": product.header(),
