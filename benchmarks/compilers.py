@@ -42,7 +42,7 @@ compiled with each set of options, run, and compared with GCC -O2 on this machin
 
 def outcome(cell: Cell, bundle: Bundle, expected: Sequence[str], folder: Path) -> str:
     """`equal`, `refused: ...`, `missing ...`, or what went wrong."""
-    tools = ["clang", "ld.lld"] if cell.compiler == "clang" else [cell.target.compiler]
+    tools = [cell.target.compiler, *(["clang", "ld.lld"] if cell.compiler == "clang" else [])]
     tools += [cell.target.emulator.command] if cell.target.emulator else []
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing:

@@ -160,12 +160,14 @@ class _Writer:
         assert bias.data is not None
         names = []
         for tensor, values in ((weight, data), (bias, bias.data)):
-            channels = len(bias.data)
+            channels, name = len(bias.data), tensor.name
+            if name in self.initializers:  # a weight of two layers: one DQ per use here too
+                name = f"{node.name}_{name}"
             scales = np.broadcast_to(np.asarray(tensor.quant.scale, np.float32), channels)
-            scale = self.constant(f"{tensor.name}_scale", np.ascontiguousarray(scales))
-            zeros = self.constant(f"{tensor.name}_zero_point", np.zeros(channels, values.dtype))
-            codes = self.constant(tensor.name, values)
-            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{tensor.name}_real", axis=0))
+            scale = self.constant(f"{name}_scale", np.ascontiguousarray(scales))
+            zeros = self.constant(f"{name}_zero_point", np.zeros(channels, values.dtype))
+            codes = self.constant(name, values)
+            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{name}_real", axis=0))
         return names[0], names[1]
 
 

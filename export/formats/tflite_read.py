@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tinyscene.runtime.graph import Graph
 
+from ..errors import ExportError
 from .tflite_builder import GraphBuilder
 from .tflite_file import Int8File
 from .tflite_operators import READERS
@@ -41,4 +42,6 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
             expected = f"{row.fewest} to {row.most} inputs"
             raise builder.refusal(operator, "inputs are missing or too many", expected=expected, got=operator.inputs)
         row.read(builder, operator)
+    if not builder.nodes:
+        raise ExportError(file.where, "no operator between the input and the output", expected="a network")
     return builder.graph(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import numpy_helper
 
 from tests.graphs import random_input, small_net
 from tinyscene.export.formats.onnx_write import to_onnx
+from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.engines import ORT_SESSION_CONFIG
 from tinyscene.runtime.interpreter import run
@@ -65,3 +67,14 @@ def test_every_activation_can_be_shown() -> None:
     names = [output.name for output in model.graph.output]
     shown = [codes_name(graph, n.output) for n in graph.nodes]
     assert names == [graph.output, *shown]
+
+
+def test_a_weight_of_two_layers_is_dequantised_for_each() -> None:
+    """ONNX refused the file, because both layers wrote one name."""
+    graph = small_net(np.random.default_rng(0), grn=False)
+    node = next(node for node in graph.nodes if ops.is_conv(node.op))
+    tensors = {**graph.tensors, "twin_out": replace(graph.out(node), name="twin_out")}
+    nodes = (*graph.nodes, replace(node, name="twin", output="twin_out"))
+    shared = replace(graph, tensors=tensors, nodes=nodes).check()
+    kinds = Counter(each.op_type for each in onnx.load_from_string(to_onnx(shared)).graph.node)
+    assert kinds["Conv"] == sum(ops.is_conv(each.op) for each in nodes)
