@@ -10,7 +10,7 @@ import pytest
 
 LONGEST_FILE_LINES = 400
 TOP_LEVEL = {"export", "firmware_harness", "runtime", "training", "tests", "docker", "docs", "benchmarks", "tinyscene"}
-TOP_LEVEL_FILES = {"LICENSE", "Makefile", "README.md", "pyproject.toml"}
+TOP_LEVEL_FILES = {"LICENSE", "Makefile", "NOTICE", "README.md", "pyproject.toml"}
 # Where GitHub looks for them: the links on the first page, and "Cite this repository".
 TOP_LEVEL_FILES |= {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}
 TOP_LEVEL_FILES |= {"action.yml"}  # `uses: OWNER/tinyscene@v0.1.0` in a workflow needs it at the top
