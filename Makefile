@@ -2,6 +2,7 @@
 #   make demo          run the whole chain on synthetic data; DEMO="--data DIR" uses a folder in TAU22 layout
 #   make test          run linters and tests;   make test-all  include the slow tests
 #   make test-docker   build and test the images of docker/; IMAGES="pi dev" selects; needs docker, podman or buildah
+#   make sbom          write bills of materials (CycloneDX) into sbom/, and NOTICE
 #   make lint          run the linters;         make format    format the sources
 
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all test-docker lint format setup
+.PHONY: demo test test-all test-docker sbom lint format setup
 
 demo: setup
 	$(BIN)/tinyscene demo $(DEMO)
@@ -23,6 +24,10 @@ test-all: setup
 
 test-docker: setup
 	$(BIN)/python docker/build.py $(IMAGES)
+
+sbom: setup
+	$(BIN)/python docker/sbom.py sbom
+	$(BIN)/python docker/notice.py >NOTICE
 
 lint: setup
 	@.ci/lint

@@ -1,28 +1,27 @@
-"""Print the requirements of pyproject.toml and of the given extras, one per line.
+"""Print a lock of docker/locks/ for pip, which installs it with ``--no-deps --require-hashes``.
 
-An image installs these before it copies the sources, which change more often.
+    python docker/requirements.py LOCK.txt [--without-cuda]
 
-    python requirements.py PYPROJECT [EXTRA...]
+``--without-cuda`` omits PyTorch and the packages that only its CUDA build needs: the caller installs the CPU build of
+PyTorch first, whose file differs from the one in the lock.
+pip then refuses every file whose hash is not in the lock.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
+CUDA = re.compile(r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
 
-def requirements(project: dict, extras: list[str]) -> Iterator[str]:
-    """Yield the base requirements, then those of each extra; an extra may name others, as in ``tinyscene[train]``."""
-    yield from project["dependencies"]
-    for extra in extras:
-        for requirement in project["optional-dependencies"][extra]:
-            itself = re.fullmatch(rf"{project['name']}\[(.+)\]", requirement)
-            yield from requirements(project, itself[1].split(",")) if itself else [requirement]
+
+def requirements(lock: str, *, without_cuda: bool) -> str:
+    """The lock, with or without PyTorch and CUDA; a requirement is a line and the indented lines after it."""
+    entries = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
+    return "".join(entry for entry in entries if not (without_cuda and CUDA.match(entry)))
 
 
 if __name__ == "__main__":
-    project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-    print("\n".join(dict.fromkeys(requirements(project, sys.argv[2:]))))
+    path, *options = sys.argv[1:]
+    print(requirements(Path(path).read_text(), without_cuda="--without-cuda" in options), end="")

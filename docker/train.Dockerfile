@@ -4,7 +4,8 @@
 #     docker run --rm --gpus all --ipc host -v "$PWD:/data" tinyscene-train train cpm23 --data tau22 --out run
 #
 # Without --gpus it trains on the CPU. To pin the base by its digest, give --build-arg BASE=debian@sha256:..., as
-# `docker buildx imagetools inspect debian:bookworm-slim` prints it; Python packages are pinned in constraints.txt.
+# `docker buildx imagetools inspect debian:bookworm-slim` prints it; Python packages are
+# pinned, with the hashes of their files, in locks/.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 LABEL org.opencontainers.image.title="tinyscene-train" \
@@ -18,22 +19,20 @@ RUN useradd --create-home --uid 1000 tinyscene && mkdir /data && chown tinyscene
 
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-ENV PATH=/opt/tinyscene/bin:$PATH PIP_CONSTRAINT=/opt/tinyscene/constraints.txt TINYSCENE_CACHE=/tmp/tinyscene
-COPY docker/constraints.txt docker/requirements.py pyproject.toml /opt/tinyscene/
-# === excludes the CPU build, which an index may also have.
+ENV PATH=/opt/tinyscene/bin:$PATH TINYSCENE_CACHE=/tmp/tinyscene
+COPY docker/locks/export.txt docker/locks/build.txt /opt/tinyscene/
+# The hashes exclude the CPU build of PyTorch, which an index may also have.
 RUN python3 -m venv /opt/tinyscene && cd /opt/tinyscene \
-    && pip install --no-cache-dir "torch===$(sed -n 's/^torch==//p' constraints.txt)" \
-    && python requirements.py pyproject.toml train export >requirements.txt \
-    && pip install --no-cache-dir --requirement requirements.txt
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement export.txt --requirement build.txt
 
 WORKDIR /tmp/src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY tinyscene tinyscene
 COPY export export
 COPY firmware_harness firmware_harness
 COPY runtime runtime
 COPY training training
-RUN pip install --no-cache-dir --no-deps . && rm -rf /tmp/src/*
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && rm -rf /tmp/src/*
 USER tinyscene
 WORKDIR /data
 ENTRYPOINT ["tinyscene"]

@@ -30,12 +30,13 @@ from tinyscene.runtime.install_hint import (
 from .build.targets import TARGETS, Target, Toolchain
 
 DETAIL_COLUMNS = 80
-Kind = Literal["machine", "engine", "extra", "target"]
+Kind = Literal["machine", "engine", "extra", "target", "compiler"]
 TITLES: dict[Kind, str] = {
     "machine": "This machine",
     "engine": "Engines for tinyscene run and bench",
     "extra": "Extras",
     "target": "Targets for tinyscene firmware",
+    "compiler": "Other compilers, for the tests",
 }
 # Packages that tinyscene uses in a process of their own, so that an environment in the cache serves as well.
 OWN_PROCESS = {"tensorflow"}
@@ -69,8 +70,9 @@ class DoctorRecord(TypedDict):
 
 
 def findings() -> list[Finding]:
-    """All findings: this machine, engines, extras, targets."""
-    return [*_machine(), *_engines(), *extras(declared_extras()), *(_target(target) for target in TARGETS.values())]
+    """All findings: this machine, engines, extras, targets, other compilers."""
+    targets = (_target(target) for target in TARGETS.values())
+    return [*_machine(), *_engines(), *extras(declared_extras()), *targets, *_other_compilers()]
 
 
 def lines(rows: Sequence[Finding]) -> Iterator[str]:
@@ -130,6 +132,14 @@ def _machine() -> Iterator[Finding]:
     yield Finding(
         "machine", "tinyscene", True, installed_version("tinyscene") or "not installed, imported from its folder"
     )
+
+
+def _other_compilers() -> Iterator[Finding]:
+    """Clang and its linker, which the tests compile exported products with; not needed for a target."""
+    for tool, package in (("clang", "clang"), ("ld.lld", "lld")):
+        path = shutil.which(tool)
+        detail = path or "not installed; needed by tests only"
+        yield Finding("compiler", tool, path is not None, detail, "" if path else f"apt install {package}")
 
 
 def _engines() -> Iterator[Finding]:

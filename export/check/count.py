@@ -101,14 +101,10 @@ def trace(model: nn.Module, input_shape: tuple[int, int]) -> fx.GraphModule:
     from torch import fx
     from torch.fx.passes.shape_prop import ShapeProp
 
-    from tinyscene.training.models.layers import LEAF_TYPES
-
-    class Tracer(fx.Tracer):
-        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-            return isinstance(m, LEAF_TYPES) or super().is_leaf_module(m, module_qualified_name)
+    from tinyscene.training.models.layers import LayerTracer
 
     model = model.eval()
-    traced = fx.GraphModule(model, Tracer().trace(model))
+    traced = fx.GraphModule(model, LayerTracer().trace(model))
     with torch.no_grad():
         ShapeProp(traced).propagate(torch.zeros(1, 1, *input_shape))
     return traced

@@ -16,7 +16,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from tinyscene.runtime import ops
-from tinyscene.training.models.layers import GRN, LEAF_TYPES, AvgPool3x3, ConvPadded
+from tinyscene.training.models.layers import GRN, AvgPool3x3, ConvPadded, LayerTracer
 
 from ..errors import ExportError
 
@@ -92,11 +92,6 @@ class Folded:
         return self.steps[-1].name
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LEAF_TYPES) or super().is_leaf_module(m, module_qualified_name)
-
-
 def fold(model: nn.Module, input_shape: tuple[int, int], input_name: str = "log_mel") -> Folded:
     """Steps of ``model`` for inputs (batch, 1, *input_shape).
 
@@ -105,7 +100,7 @@ def fold(model: nn.Module, input_shape: tuple[int, int], input_name: str = "log_
             can be merged with.
     """
     model = model.eval()
-    traced = fx.GraphModule(model, _Tracer().trace(model))
+    traced = fx.GraphModule(model, LayerTracer().trace(model))
     weight = next(model.parameters())
     with torch.no_grad():
         ShapeProp(traced).propagate(torch.zeros(1, 1, *input_shape, dtype=weight.dtype, device=weight.device))

@@ -18,9 +18,12 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 
+from ..emit.constant_block import ROUNDING_MACRO
 from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
-from ..emit.model import ROUNDING_MACRO, Emitted
+from ..emit.model import Emitted
 from ..errors import FirmwareError
+from .seal import seal
+from .stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
 from .targets import C_FLAGS, PORT_FOLDER, Target
 from .tools import compiler_version, run_tool
 
@@ -28,7 +31,7 @@ Program = Literal["verify", "measure", "profile", "logmel", "scenes"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 CODE_SECTIONS = (".text",)
-FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".ARM.exidx", ".data")
+FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".sealed", ".ARM.exidx", ".data")
 STATIC_RAM_SECTIONS = (".data", ".bss")
 
 
@@ -40,6 +43,15 @@ class Image:
     target: Target
     program: Program
     rounding: Rounding
+    call_graphs: tuple[Path, ...] = ()  # of the objects, where the compiler writes them
+
+    def stack_bound(self, function: str) -> StackBound | None:
+        """Largest stack of one function of the image in C; None where the compiler writes no call graph.
+
+        Raises:
+            FirmwareError: the stack has no bound.
+        """
+        return stack_bound(self.path, self.call_graphs, self.target, function) if self.call_graphs else None
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,8 @@ def build(
     objects = [
         _compile(source, model, headers, flags, target, folder) for source in sorted(sources) if source.suffix == ".c"
     ]
-    return Image(_link(objects, flags, target, folder, emitted.graph.name), target, program, rounding)
+    path = _link(objects, flags, target, folder, emitted.graph.name)
+    return Image(path, target, program, rounding, call_graphs_of(objects))
 
 
 def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | None = None) -> Image:
@@ -148,10 +161,12 @@ def _digest(*parts: str) -> str:
 
 
 def _flags(target: Target, program: Program) -> list[str]:
-    """Compiler flags: sanitizers where bytes are compared, the counter for audio programs on emulated machines."""
+    """Compiler flags: sanitizers where bytes are compared, counter and call graphs on emulated machines."""
     sanitizers = target.verify_flags if program != "measure" else ()
-    counter = ["-DTS_COUNT"] if program in ("logmel", "scenes") and target.emulator is not None else []
-    return [*C_FLAGS, *target.compile_flags, *sanitizers, *counter]
+    emulated = target.emulator is not None
+    counter = ["-DTS_COUNT"] if program in ("logmel", "scenes") and emulated else []
+    graphs = call_graph_flags(target) if program in ("measure", "scenes") and emulated else ()
+    return [*C_FLAGS, *target.compile_flags, *sanitizers, *counter, *graphs]
 
 
 def _write_frontend(folder: Path, frontend: EmittedFrontend) -> Path:
@@ -209,6 +224,7 @@ def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, m
         unfinished = path.with_suffix(f".{os.getpid()}")
         try:
             run_tool([target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target)
+            seal(unfinished, target)
         except FirmwareError as error:
             overflow = OVERFLOW.search(str(error))
             if overflow is None:

@@ -32,13 +32,14 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover", "-g")
 
 @dataclass(frozen=True)
 class Toolchain:
-    """GCC and binutils for one family of processors, and the flags common to the family."""
+    """Compiler and binutils for one family of processors, and the flags common to the family."""
 
     prefix: str  # of the tools' names
     package: str  # Debian packages of the tools and the C library
     ports: tuple[str, ...]  # folders below ports/, the more general first
     flags: tuple[str, ...] = ()  # for compiling and linking
     link_flags: tuple[str, ...] = ()
+    compiler: str = "gcc"
 
     def tool(self, name: str) -> str:
         """Name of the executable of a tool such as ``gcc``, ``size`` or ``objcopy``."""
@@ -88,7 +89,7 @@ class Target:
     @property
     def compiler(self) -> str:
         """Name of the compiler's executable."""
-        return self.toolchain.tool("gcc")
+        return self.toolchain.tool(self.toolchain.compiler)
 
     @property
     def port_folders(self) -> tuple[Path, ...]:

@@ -62,18 +62,26 @@ def compiler_version(target: Target) -> str:
         FirmwareError: it is not installed, or too old for the processor.
     """
     compiler = installed(target.compiler, target.toolchain.package, f"building for {target.name}")
-    number = _output(compiler, "-dumpversion").strip()
-    major = number.partition(".")[0]
-    if major.isdigit() and int(major) < target.oldest_gcc:
+    if compiler_major(target) < target.oldest_gcc:
         raise FirmwareError(
             f"building for {target.name}",
             f"{target.compiler} is too old for this processor",
             expected=f"version {target.oldest_gcc} or newer",
-            got=number,
+            got=_output(compiler, "-dumpversion").strip(),
             next_step=f"apt-get install {target.toolchain.package} on a newer system, or put a newer one first in PATH",
             missing=True,
         )
     return _output(compiler, "--version")
+
+
+def compiler_major(target: Target) -> int:
+    """Major version of the target's compiler.
+
+    Raises:
+        FirmwareError: it is not installed.
+    """
+    compiler = installed(target.compiler, target.toolchain.package, f"building for {target.name}")
+    return int(_output(compiler, "-dumpversion").partition(".")[0])
 
 
 @lru_cache(maxsize=32)

@@ -7,20 +7,23 @@ enum { TS_BLOCK = 16 }; /* channels summed side by side, because they are contig
 static void block(const TsDepthwiseConv2D* layer, const int8_t* x, TsSpan rows, TsSpan columns, int32_t first,
                   int32_t n, int8_t* out) {
     const TsWindow* window = &layer->window;
+    const int8_t* const weight = TS_ARRAY(int8_t, layer, weight) + first;
+    const int32_t* const bias = TS_ARRAY(int32_t, layer, bias) + first;
+    const TsRescale* const rescale = TS_ARRAY(TsRescale, layer, rescale) + first;
     int32_t acc[TS_BLOCK];
     for (int32_t i = 0; i < n; ++i) {
-        acc[i] = layer->bias[first + i];
+        acc[i] = bias[i];
     }
     for (int32_t i = rows.first; i < rows.last; ++i) {
         for (int32_t j = columns.first; j < columns.last; ++j) {
             const int32_t pixel = (rows.start + i) * window->in_width + columns.start + j;
             const int32_t tap = i * window->kernel_width + j;
-            ts_multiply_accumulate(x + pixel * layer->channels + first, layer->weight + tap * layer->channels + first,
-                                   n, layer->in_zero_point, acc);
+            ts_multiply_accumulate(x + pixel * layer->channels + first, weight + tap * layer->channels, n,
+                                   layer->in_zero_point, acc);
         }
     }
     for (int32_t i = 0; i < n; ++i) {
-        out[i] = ts_requantise(acc[i], &layer->rescale[first + i], &layer->out);
+        out[i] = ts_requantise(acc[i], &rescale[i], &layer->out);
     }
 }
 

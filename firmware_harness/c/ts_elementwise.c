@@ -50,7 +50,8 @@ void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out) {
 }
 
 void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
+    const int8_t* table = TS_ARRAY(int8_t, layer, table) + 128;
     for (int32_t i = 0; i < layer->size; ++i) {
-        out[i] = layer->table[x[i] + 128];
+        out[i] = table[x[i]];
     }
 }

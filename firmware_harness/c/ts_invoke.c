@@ -1,4 +1,4 @@
-/* Checks the caller's arguments, runs the emitted layers, copies the output. */
+/* Checks the constants and the caller's arguments, runs the emitted layers, copies the output. */
 #include <string.h>
 
 #include "model.h"
@@ -9,6 +9,27 @@
     TS_MODEL_TINYSCENE_VERSION_PATCH != TINYSCENE_VERSION_PATCH
 #error "model.h and the ts_ files come from different versions of tinyscene: emit the model again, with its kernels"
 #endif
+
+static TsChecked model_constants(void) {
+    const TsChecked constants = {ts_model_data(), TS_MODEL_CONSTANT_BYTES, TS_MODEL_CRC32};
+    return constants;
+}
+
+int ts_model_check_step(TsCheck* check, size_t bytes) {
+    const TsChecked constants = model_constants();
+    if (!ts_check_part(check, 0, &constants, &bytes)) {
+        return TS_ERROR_CONSTANTS;
+    }
+    const int done = check->part > 0;
+    check->part = 0;
+    return done ? TS_CHECK_DONE : TS_CHECK_MORE;
+}
+
+int ts_model_check(void) {
+    TsCheck check = {0, 0, 0};
+    const int status = ts_model_check_step(&check, TS_MODEL_CONSTANT_BYTES);
+    return status == TS_CHECK_DONE ? TS_OK : TS_ERROR_CONSTANTS;
+}
 
 static int overlaps(const void* data, size_t size, const void* arena) {
     const uintptr_t begin = (uintptr_t)data;

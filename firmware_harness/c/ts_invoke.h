@@ -5,14 +5,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ts_check.h"
 #include "ts_version.h"
 
 enum {
     TS_OK = 0,
-    TS_ERROR_NULL = -1,    /* a pointer is null */
-    TS_ERROR_ALIGN = -2,   /* the arena does not begin on a multiple of TS_MODEL_ARENA_ALIGNMENT bytes */
-    TS_ERROR_OVERLAP = -3, /* input or output overlaps the arena where a layer would overwrite it */
+    TS_ERROR_NULL = -1,      /* a pointer is null */
+    TS_ERROR_ALIGN = -2,     /* the arena does not begin on a multiple of TS_MODEL_ARENA_ALIGNMENT bytes */
+    TS_ERROR_OVERLAP = -3,   /* input or output overlaps the arena where a layer would overwrite it */
+    TS_ERROR_CONSTANTS = -4, /* the constants in memory are not those that were emitted */
 };
+
+/* Compare the checksum of the model's constants, layer records included, with the emitted one. Returns TS_OK or
+ * TS_ERROR_CONSTANTS, after which the model must not run. */
+int ts_model_check(void);
+
+/* The same for at most `bytes` bytes of them, from where the last step ended. Returns TS_CHECK_MORE, TS_CHECK_DONE, or
+ * TS_ERROR_CONSTANTS. */
+int ts_model_check_step(TsCheck* check, size_t bytes);
 
 /* Run the model once.
  *

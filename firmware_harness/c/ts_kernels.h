@@ -4,12 +4,19 @@
  * NHWC with batch 1. Nothing is allocated, and there is no state between calls. Records are trusted: the emitter has
  * checked shapes and ranges, the kernels check nothing. Input and output may not overlap.
  *
+ * Records contain no addresses. They and their constant arrays are members of one structure, and a record has the
+ * distance to each of its arrays, so that all bytes of the structure are known when it is emitted (see ts_check.h).
+ *
  * The rounding rule is chosen for a whole build: by default the fixed-point rule (`double`: TFLite Micro, CMSIS-NN),
  * with TS_ROUNDING_SINGLE the float one (`single`: XNNPACK, ONNX Runtime). model.c carries the constants of both. */
 #ifndef TS_KERNELS_H
 #define TS_KERNELS_H
 
 #include <stdint.h>
+
+/* Bytes from the record to a constant array; a comment has the array's type and shape. */
+typedef int32_t TsOffset;
+#define TS_ARRAY(type, record, member) ((const type*)(const void*)((const char*)(record) + (record)->member))
 
 /* Accumulator to output code: one for each output channel, or one for a layer. */
 #ifdef TS_ROUNDING_SINGLE
@@ -48,9 +55,9 @@ typedef struct {
     TsWindow window;
     int32_t in_channels, out_channels;
     int32_t in_zero_point;
-    const int8_t* weight;     /* (out_channels, kernel_height, kernel_width, in_channels) */
-    const int32_t* bias;      /* (out_channels) */
-    const TsRescale* rescale; /* (out_channels) */
+    TsOffset weight;  /* int8_t (out_channels, kernel_height, kernel_width, in_channels) */
+    TsOffset bias;    /* int32_t (out_channels) */
+    TsOffset rescale; /* TsRescale (out_channels) */
     TsOutput out;
 } TsConv2D;
 
@@ -58,9 +65,9 @@ typedef struct {
     TsWindow window;
     int32_t channels;
     int32_t in_zero_point;
-    const int8_t* weight;     /* (kernel_height, kernel_width, channels) */
-    const int32_t* bias;      /* (channels) */
-    const TsRescale* rescale; /* (channels) */
+    TsOffset weight;  /* int8_t (kernel_height, kernel_width, channels) */
+    TsOffset bias;    /* int32_t (channels) */
+    TsOffset rescale; /* TsRescale (channels) */
     TsOutput out;
 } TsDepthwiseConv2D;
 
@@ -107,17 +114,14 @@ typedef struct {
 
 typedef struct {
     int32_t size;
-    const int8_t* table; /* (256), the output code of each input code from -128 on */
+    TsOffset table; /* int8_t (256), the output code of each input code from -128 on */
 } TsLookup;
 
 /* Softmax of each of `rows` runs of `size` elements. */
 typedef struct {
     int32_t rows, size;
-#ifdef TS_ROUNDING_SINGLE
-    const float* exponentials; /* (256), of the distance from the largest code of the row */
-#else
-    const int32_t* exponentials; /* (256), the same with 31 fractional bits */
-#endif
+    TsOffset exponentials; /* (256), of the distance from the largest code of the row: float under the float rule,
+                            * int32_t with 31 fractional bits under the fixed-point one */
 } TsSoftmax;
 
 typedef struct {

@@ -4,15 +4,18 @@
 
 #include "ts_invoke.h"
 
-/* Constants that are read a word at a time. */
-#define TS_ALIGNED __attribute__((aligned(4)))
+/* Bytes from a record to its array, both members of the constants. */
+#define TS_TO(array, record) ((int32_t)offsetof(TsModelConstants, array) - (int32_t)offsetof(TsModelConstants, record))
+
+/* TS_MODEL_CONSTANT_BYTES of constants, records included. */
+const void* ts_model_data(void);
 
 #ifdef TS_OBSERVE
 #define TS_RUN_LAYERS(input, arena) ts_run_layers(const int8_t* input, int8_t* arena, const TsObserver* observer)
 #define TS_WROTE(layer, data, size) observer->seen(observer->context, (layer), (data), (size))
 #else
 #define TS_RUN_LAYERS(input, arena) ts_run_layers(const int8_t* input, int8_t* arena)
-#define TS_WROTE(layer, data, size) ((void)0)
+#define TS_WROTE(layer, data, size) TS_ALIVE()
 #endif
 
 /* Run every layer in order, from the input into the arena. Returns the address of the output in the arena. */

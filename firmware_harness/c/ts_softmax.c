@@ -16,7 +16,7 @@ static int8_t code(int32_t share) { /* of 256 */
 #ifdef TS_ROUNDING_SINGLE
 
 static void row(const TsSoftmax* layer, const int8_t* x, int8_t* out) {
-    const float* exponentials = layer->exponentials;
+    const float* exponentials = TS_ARRAY(float, layer, exponentials);
     const int32_t top = largest(x, layer->size);
     float total = 0.0f;
     for (int32_t i = 0; i < layer->size; ++i) {
@@ -54,7 +54,7 @@ static int32_t inverse_of_one_plus(int32_t a) {
 }
 
 static void row(const TsSoftmax* layer, const int8_t* x, int8_t* out) {
-    const int32_t* exponentials = layer->exponentials;
+    const int32_t* exponentials = TS_ARRAY(int32_t, layer, exponentials);
     const int32_t top = largest(x, layer->size);
     int32_t total = 0;
     for (int32_t i = 0; i < layer->size; ++i) {

@@ -161,6 +161,8 @@ def _figure_lines(figures: Figures) -> list[str]:
         lines.append(f"RAM static    {figures.static_ram_bytes:>13,} B")
     if figures.stack_bytes is not None:
         lines.append(f"RAM stack     {figures.stack_bytes:>13,} B, high-water mark of one inference")
+    if figures.stack_bound_bytes is not None:
+        lines.append(f"stack bound   {figures.stack_bound_bytes:>13,} B, deepest path of the call graph, no interrupts")
     if figures.static_ram_bytes is not None and figures.stack_bytes is not None:
         total = figures.arena_bytes + figures.static_ram_bytes + figures.stack_bytes
         lines.append(f"RAM together  {total:>13,} B")

@@ -24,7 +24,7 @@ from .options import Hop, RoundingRule, ShippedCalls, TargetName
 if TYPE_CHECKING:
     from tinyscene.runtime.bundle import Bundle
 
-    from ..run.engine import Figures
+    from ..ship.formats import Measured
     from ..ship.product import Product
 
 FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio")
@@ -73,10 +73,12 @@ def export(
     options = Options(**asdict(contents))
     product = Product(_read_bundle(bundle), options, f"tinyscene {__version__}")
     folder = out if out is not None else bundle.resolve().with_name(f"{bundle.resolve().name}-{form}")
-    write(product, chosen, folder, _figures(product) if measure else None)
+    measured = _measured(product) if measure else None
+    write(product, chosen, folder, measured)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
     if as_json:
-        print(json.dumps({"folder": str(folder), "format": form, "kernels": contents.cpu, **sizes}, indent=1))
+        bounds = {} if measured is None else {"stack_bound_bytes": measured.stack_bound_bytes}
+        print(json.dumps({"folder": str(folder), "format": form, "kernels": contents.cpu, **sizes, **bounds}, indent=1))
         return
     print(
         f"{folder}: {form}, kernels {contents.cpu}, constants {product.constant_bytes:,} B, "
@@ -168,14 +170,17 @@ def _address(text: str) -> int:
     return value
 
 
-def _figures(product: Product) -> Figures:
-    """Figures of the network alone, on an emulated machine with the product's kernel set."""
+def _measured(product: Product) -> Measured:
+    """Figures of the network alone and bounds of the product's stack, on a machine with the product's kernel set."""
     from ..build.targets import TARGETS
     from ..run.engine import FirmwareEngine
+    from ..ship.formats import Measured
+    from ..ship.product_stack import product_stack
     from ..ship.self_test import golden_input
 
     cpu = product.options.cpu
     machine = next(target for target in TARGETS.values() if target.cpu == cpu and target.emulator is not None)
     engine = FirmwareEngine(product.graph, machine, product.options.rounding, optimise=product.options.optimise)
     with waiting(f"emulating {machine.name}"):
-        return engine.measure(golden_input(product.graph))
+        bounds = {name: bound.bytes for name, bound in product_stack(product, machine).items()}
+        return Measured(engine.measure(golden_input(product.graph)), bounds)

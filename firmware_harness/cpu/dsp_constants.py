@@ -142,7 +142,7 @@ def pointwise(constants: Folded, runs: int) -> Fields:
         "channels": channels,
         "kept": 1,
         "zero_point": constants.out.zero_point,
-        "weight": Values("int8_t", tuple(paired.ravel().tolist()), aligned=True),
+        "weight": Values("int8_t", tuple(paired.ravel().tolist())),
         "pairs": Values("TsDspPair", tuple(pairs)),
     }
 

@@ -196,7 +196,7 @@ def _with_affine(graph: Graph, product: Node, following: Node, layer: Layer) -> 
         "mul": layer.fields,
         "weight": int(taps[0]),
         "rescale": scales_of(rescale)[0],
-        "bias": Values("int32_t", tuple(fours[:, :, [0, 2, 1, 3]].swapaxes(1, 2).ravel().tolist()), aligned=True),
+        "bias": Values("int32_t", tuple(fours[:, :, [0, 2, 1, 3]].swapaxes(1, 2).ravel().tolist())),
         "out": output_fields(out.quant, relu_of(following)),
     }
     return Layer("ts_mve_mul_affine", "TsMveMulAffine", fields, header=HEADER, lead=layer.lead)

@@ -44,7 +44,7 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
         "out_channels": out_channels,
         "in_zero_point": x.quant.zero_point,
         "pieces": pieces,
-        "weight": Values("int8_t", tuple(_paired(rows, pieces).ravel().tolist()), aligned=True),
+        "weight": Values("int8_t", tuple(_paired(rows, pieces).ravel().tolist())),
         "constants": constants(rescale, moved_bias(codes_of(bias), rows, x.quant.zero_point), side_by_side=2),
         "out": output_fields(graph.out(node).quant, op.relu),
     }
@@ -196,7 +196,7 @@ def constants(rescale: Rescale, *leading: I64, side_by_side: int = 1) -> ByRule:
         rows = np.stack(columns, axis=1)
         padded = np.pad(rows, ((0, -len(rows) % side_by_side), (0, 0)))
         in_order = padded.reshape(-1, side_by_side, len(columns)).swapaxes(1, 2)
-        return {"constants": Values("int32_t", tuple(in_order.ravel().tolist()), aligned=True)}
+        return {"constants": Values("int32_t", tuple(in_order.ravel().tolist()))}
 
     bits = rescale.factor.view(np.int32).astype(np.int64)
     return ByRule(words(*leading, rescale.multiplier, rescale.shift), words(*leading, bits))

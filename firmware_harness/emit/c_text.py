@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -72,16 +71,3 @@ def _matching(pattern: re.Pattern[str], text: str, expected: str) -> str:
     if not pattern.fullmatch(text):
         raise FirmwareError("emitted C", "invalid word", expected=expected, got=repr(text)[:80])
     return text
-
-
-def constant_array(c_type: str, name: str, items: Iterable[str]) -> Iterator[str]:
-    """Lines of the definition of a static array, filled up to ``LINE_COLUMNS``; ``items`` are texts of this module."""
-    texts, words = list(items), " ".join(map(identifier, c_type.split(" ")))
-    yield f"static const {words} {identifier(name)}[{len(texts)}] = {{"
-    line = "   "
-    for text in texts:
-        if len(line) + len(text) + 2 > LINE_COLUMNS:
-            yield line
-            line = "   "
-        line += f" {text},"
-    yield f"{line}\n}};"

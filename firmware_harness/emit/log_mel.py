@@ -21,24 +21,32 @@ from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import FirmwareError
-from .c_text import comment, constant_array, float_literal, integer
+from .c_text import comment, float_literal, integer
+from .constant_block import ConstantBlock
+from .constant_bytes import ConstantBytes, constant_bytes, crc32_macro
 from .model import Emitted
 
 FRONTEND_FOLDER = Path(__file__).resolve().parents[1] / "c" / "frontend"
 SCENE_FOLDER = FRONTEND_FOLDER.with_name("scene")
 FFT_LENGTHS = (256, 512, 1024, 2048, 4096)
 LOG_DEGREE = 6
+SPECTRUM_TABLES, MEL_TABLES = "ts_spectrum_tables", "ts_mel_tables"
 TABLE_NAMES = ("frontend.h", "frontend_spectrum.h", "frontend_mel.h")
 
 
 @dataclass(frozen=True)
 class EmittedFrontend:
-    """Three headers: sizes, tables of the spectrum, tables of the mel bank. ``constant_bytes``: size of the tables."""
+    """Three headers: sizes, tables of the spectrum, tables of the mel bank. ``tables``: the bytes of the latter two."""
 
     spec: FrontendSpec
     quant: Quant
     headers: dict[str, str]
-    constant_bytes: int
+    tables: tuple[ConstantBytes, ConstantBytes]
+
+    @property
+    def constant_bytes(self) -> int:
+        """Size of the tables."""
+        return sum(table.size for table in self.tables)
 
     def write(self, folder: Path) -> None:
         """Write the three headers and all C files of the application into the folder of a model."""
@@ -90,11 +98,22 @@ def emit_frontend(
     hop_samples = spec.clip_samples if hop_samples is None else hop_samples
     _refuse(spec, quant)
     _refuse_hops(spec, hop_samples, smoothed_hops)
-    spectrum, spectrum_floats = _spectrum_tables(spec)
-    mel, mel_bytes = _mel_tables(spec, quant)
-    sizes = "\n".join(_sizes(spec, quant, hop_samples, smoothed_hops)) + "\n"
+    spectrum, mel = _spectrum_tables(spec), _mel_tables(spec, quant)
+    definitions = "\n".join(path.read_text() for path in frontend_sources())
+    tables = (
+        constant_bytes(spectrum, SPECTRUM_TABLES, definitions, {}),
+        constant_bytes(mel, MEL_TABLES, definitions, {}),
+    )
+    sizes = "\n".join([*_sizes(spec, quant, hop_samples, smoothed_hops), *_checksums(tables), "", "#endif"]) + "\n"
     headers = dict(zip(TABLE_NAMES, (sizes, spectrum, mel), strict=True))
-    return EmittedFrontend(spec, quant, headers, 4 * spectrum_floats + mel_bytes)
+    return EmittedFrontend(spec, quant, headers, tables)
+
+
+def _checksums(tables: tuple[ConstantBytes, ConstantBytes]) -> Iterator[str]:
+    yield "\n/* size and CRC-32 of the tables, see ts_check.h */"
+    for name, table in zip(("TS_SPECTRUM", "TS_MEL"), tables, strict=True):
+        yield f"#define {name}_BYTES {table.size}"
+        yield from crc32_macro(f"{name}_CRC32", *table.crc32)
 
 
 def _refuse(spec: FrontendSpec, quant: Quant) -> None:
@@ -143,7 +162,7 @@ def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: in
     yield f"\n#define TS_SCENE_HOP_SAMPLES {integer(hop_samples)} /* between two results */"
     yield f"#define TS_SCENE_SMOOTHED_HOPS {integer(smoothed_hops)}"
     yield "\n/* radices of the FFT of n_fft / 2 points: 8, these two, and 4 */"
-    yield f"#define TS_FFT_FIRST {first}\n#define TS_FFT_SECOND {second}\n\n#endif"
+    yield f"#define TS_FFT_FIRST {first}\n#define TS_FFT_SECOND {second}"
 
 
 def _middle_radices(spec: FrontendSpec) -> tuple[int, int]:
@@ -151,23 +170,18 @@ def _middle_radices(spec: FrontendSpec) -> tuple[int, int]:
     return {256: (4, 1), 512: (8, 1), 1024: (4, 4), 2048: (8, 4), 4096: (8, 8)}[spec.n_fft]
 
 
-def _spectrum_tables(spec: FrontendSpec) -> tuple[str, int]:
-    """Header with half of the window and the twiddle factors of each step, and the number of floats in it."""
+def _spectrum_tables(spec: FrontendSpec) -> str:
+    """Header with half of the window and the twiddle factors of each step."""
     first, second = _middle_radices(spec)
     half_window = window(spec)[: spec.win_length // 2 + 1].astype(np.float64) / (2.0 * INT16_FULL_SCALE)
-    turns = {"ts_first_turns": _step_turns(first, 8)}
+    block = ConstantBlock()
+    block.array("float", "window", map(float_literal, half_window.tolist()))
+    block.array("TsTurn", "first_turns", _pairs(_step_turns(first, 8)))
     if second > 1:
-        turns["ts_second_turns"] = _step_turns(second, 8 * first)
-    last = _last_turns(spec.n_fft // 2)
-    text = "\n".join(
-        [
-            "/* Emitted by tinyscene: half the window, in halves of full scale; twiddle factors, {cosine, sine}. */",
-            *constant_array("float", "ts_window", map(float_literal, half_window.tolist())),
-            *(line for name, values in turns.items() for line in constant_array("TsTurn", name, _pairs(values))),
-            *constant_array("TsLastTurns", "ts_last_turns", (_last_record(row) for row in last)),
-        ]
-    )
-    return text + "\n", half_window.size + 2 * (last.size + sum(values.size for values in turns.values()))
+        block.array("TsTurn", "second_turns", _pairs(_step_turns(second, 8 * first)))
+    block.array("TsLastTurns", "last_turns", (_last_record(row) for row in _last_turns(spec.n_fft // 2)))
+    title = "/* Emitted by tinyscene: half the window, in halves of full scale; twiddle factors, {cosine, sine}. */"
+    return "\n".join([title, *block.lines("TsSpectrumTables", SPECTRUM_TABLES)]) + "\n"
 
 
 def _step_turns(radix: int, length: int) -> F64:
@@ -191,8 +205,8 @@ def _pairs(angles: F64) -> list[str]:
     return [f"{{{float_literal(np.cos(a))}, {float_literal(np.sin(a))}}}" for a in angles.ravel()]
 
 
-def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
-    """Header with the bank's rising sides and the coefficients of the logarithm, and the tables' size in bytes."""
+def _mel_tables(spec: FrontendSpec, quant: Quant) -> str:
+    """Header with the bank's rising sides and the coefficients of the logarithm."""
     first_bin, counts, weights = _rising_sides(spec)
     scale = 1.0 / (spec.norm_std * float(np.float32(quant.scale[0])))
     offset = -spec.norm_mean * scale
@@ -200,15 +214,17 @@ def _mel_tables(spec: FrontendSpec, quant: Quant) -> tuple[str, int]:
     logarithm = np.polynomial.Chebyshev.interpolate(np.log1p, LOG_DEGREE, domain=octave)
     coefficients = scale * np.asarray(logarithm.convert(kind=np.polynomial.Polynomial).coef, np.float64)
     coefficients[0] += offset
+    block = ConstantBlock()
+    block.array("uint16_t", "count", map(integer, counts))
+    block.array("float", "weight", map(float_literal, weights))
     lines = [
         "/* Emitted by tinyscene: weights of the rising sides; a polynomial with results in the network's codes. */",
         f"#define TS_MEL_FIRST_BIN {first_bin}",
         f"#define TS_LOG_OCTAVE {float_literal(scale * np.log(2.0))}",
         *(f"#define TS_LOG_{power} {float_literal(value)}" for power, value in enumerate(coefficients)),
-        *constant_array("uint16_t", "ts_mel_count", map(integer, counts)),
-        *constant_array("float", "ts_mel_weight", map(float_literal, weights)),
+        *block.lines("TsMelTables", MEL_TABLES),
     ]
-    return "\n".join(lines) + "\n", 2 * len(counts) + 4 * len(weights)
+    return "\n".join(lines) + "\n"
 
 
 def _rising_sides(spec: FrontendSpec) -> tuple[int, list[int], list[float]]:

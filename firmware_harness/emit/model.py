@@ -16,18 +16,21 @@ from typing import cast
 import numpy as np
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph, Tensor
 from tinyscene.runtime.plan import ALIGNMENT, Plan
 
 from ..errors import FirmwareError
-from .c_text import LINE_COLUMNS, comment, constant_array, float_literal, header_name, identifier, integer, string
+from .c_text import LINE_COLUMNS, comment, float_literal, header_name, identifier, integer, string
+from .constant_block import INDENT, ROUNDING_MACRO, ConstantBlock, by_rule
+from .constant_bytes import ConstantBytes, constant_bytes, crc32_macro
 from .kernel_set import PORTABLE, KernelSet
 from .records import ByRule, Fields, Macro, Scale, Values, codes_of
 from .schedule import Call, Optimise, plan_calls, schedule
 from .version import version_macros
 
-ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
+CONSTANTS = "ts_model_constants"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +83,15 @@ def emit(
     calls = schedule(graph, kernels, optimise) if calls is None else calls
     arena, digest = plan_calls(graph, calls), graph_digest(graph)
     model_c = "\n".join(_model_c(graph, arena, calls, digest)) + "\n"
-    model_h = "\n".join(_model_h(graph, arena, calls, digest)) + "\n"
+    single, double = (model_constants(model_c, kernels, rounding) for rounding in ("single", "double"))
+    model_h = "\n".join(_model_h(graph, arena, calls, digest, single, double)) + "\n"
     return Emitted(graph, kernels, calls, arena, model_c, model_h, digest)
+
+
+def model_constants(model_c: str, kernels: KernelSet, rounding: Rounding) -> ConstantBytes:
+    """The constants of an emitted model as bytes, under one rounding rule."""
+    headers = "\n".join(path.read_text() for path in kernels.sources() if path.suffix == ".h")
+    return constant_bytes(model_c, CONSTANTS, headers, {ROUNDING_MACRO: rounding == "single"})
 
 
 def graph_digest(graph: Graph) -> str:
@@ -94,7 +104,9 @@ def graph_digest(graph: Graph) -> str:
     return record.hexdigest()
 
 
-def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
+def _model_h(
+    graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str, single: ConstantBytes, double: ConstantBytes
+) -> Iterator[str]:
     source, out = graph.tensors[graph.input], graph.tensors[graph.output]
     yield f"/* Emitted by tinyscene from graph {comment(graph.name)}. Do not edit; emit it again."
     yield " *"
@@ -102,10 +114,13 @@ def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield f" * (TFLite Micro, CMSIS-NN), or with -D{ROUNDING_MACRO} float32 (XNNPACK, ONNX Runtime). */"
     yield "#ifndef MODEL_H\n#define MODEL_H\n"
     yield f'#define TS_MODEL_DIGEST "{digest}"'
+    yield f"#define TS_MODEL_DIGEST_WORD 0x{digest[:8]}u"
     yield from (f"#define {name} {value}" for name, value in version_macros("TS_MODEL_"))
     yield f"#define TS_MODEL_LAYERS {len(calls)}"
     yield f"#define TS_MODEL_ARENA_BYTES {arena.arena_bytes}"
     yield f"#define TS_MODEL_ARENA_ALIGNMENT {ALIGNMENT}"
+    yield "\n/* size and CRC-32 of all constants, layer records included, see ts_check.h */"
+    yield from by_rule(_checksum(single), _checksum(double))
     yield f"\n/* real value = scale * (code - zero point); input {_shape(source)}, output {_shape(out)} */"
     for name, tensor in (("INPUT", source), ("OUTPUT", out)):
         yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
@@ -117,33 +132,47 @@ def _model_h(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield '\n#include "ts_invoke.h"\n\n#endif'
 
 
+def _checksum(constants: ConstantBytes) -> list[str]:
+    size = f"#define TS_MODEL_CONSTANT_BYTES {constants.size}"
+    return [size, *crc32_macro("TS_MODEL_CRC32", *constants.crc32)]
+
+
 def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
     yield f"/* Emitted by tinyscene from graph {comment(graph.name)}. Do not edit; emit it again."
     yield f" * Digest {digest}. */"
     yield '#include "model.h"\n#include "ts_model.h"'
     yield from (f'#include "{header_name(header)}"' for header in sorted({call.layer.header for call in calls}))
-    yield "\n/* clang-format off */"
+    yield "\n/* clang-format off */\n"
     names = _constant_inputs(graph)
-    for tensor_name, c_name in names.items():
-        tensor = graph.tensors[tensor_name]
-        yield f"\n/* constant {comment(tensor_name)} {_shape(tensor)} */"
-        yield from _array(c_name, Values("int8_t", tuple(codes_of(tensor).ravel().tolist())))
-    costs = graph_cost(graph, "stored").layers
-    for index, call in enumerate(calls):
-        yield ""
-        yield from (f"/* {_headline(graph, at, costs[at].macs)} */" for at in call.nodes)
-        yield from _declared(f"layer_{index}", call.layer.fields)
-        yield f"static const {identifier(call.layer.record)} layer_{index} = {{"
-        yield from _initialised(f"layer_{index}", call.layer.fields, "    ")
-        yield "};"
+    yield from _constants(graph, calls, names).lines("TsModelConstants", CONSTANTS)
+    yield f"\ntypedef char bytes_as_emitted[sizeof {CONSTANTS} == TS_MODEL_CONSTANT_BYTES ? 1 : -1];"
+    yield f"\nconst void* ts_model_data(void) {{\n    return &{CONSTANTS};\n}}"
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
     for index, call in enumerate(calls):
         addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
         scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
         title = comment(graph.nodes[call.nodes.stop - 1].name)
-        yield f"    {identifier(call.layer.kernel)}(&layer_{index}, {', '.join(addresses + scratch)}); /* {title} */"
+        arguments = ", ".join([f"&{CONSTANTS}.layer_{index}", *addresses, *scratch])
+        yield f"    {identifier(call.layer.kernel)}({arguments}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {_address(graph, arena, names, graph.output)};\n}}"
+
+
+def _constants(graph: Graph, calls: tuple[Call, ...], constant_inputs: dict[str, str]) -> ConstantBlock:
+    """Everything constant: inputs, and the record and the arrays of each call."""
+    block = ConstantBlock()
+    for tensor_name, c_name in constant_inputs.items():
+        tensor = graph.tensors[tensor_name]
+        block.comment(f"constant {comment(tensor_name)} {_shape(tensor)}")
+        block.array("int8_t", c_name, map(str, codes_of(tensor).ravel().tolist()))
+    costs = graph_cost(graph, "stored").layers
+    for index, call in enumerate(calls):
+        for at in call.nodes:
+            block.comment(_headline(graph, at, costs[at].macs))
+        name = f"layer_{index}"
+        block.record(call.layer.record, name, _initialised(name, name, call.layer.fields, 2 * INDENT))
+        _add_arrays(block, name, call.layer.fields)
+    return block
 
 
 def _headline(graph: Graph, index: int, macs: int) -> str:
@@ -171,41 +200,37 @@ def _constant_inputs(graph: Graph) -> dict[str, str]:
 def _address(graph: Graph, arena: Plan, constants: dict[str, str], name: str) -> str:
     """C expression for the address of a tensor."""
     if name in constants:
-        return constants[name]
+        return f"{CONSTANTS}.{constants[name]}"
     return "input" if name == graph.input else f"arena + {arena.offsets[name]}"
 
 
-def _declared(name: str, fields: Fields) -> Iterator[str]:
-    """Definitions of the arrays that a record points to, those of nested records included."""
+def _add_arrays(block: ConstantBlock, name: str, fields: Fields) -> None:
+    """The arrays that a record refers to, those of nested records included."""
     for field, value in fields.items():
         if isinstance(value, Values):
-            yield from _array(f"{name}_{field}", value)
+            block.array(value.c_type, f"{name}_{field}", map(_value, value.values))
         elif isinstance(value, dict):
-            yield from _declared(f"{name}_{field}", value)
+            _add_arrays(block, f"{name}_{field}", value)
         elif isinstance(value, ByRule) and any(isinstance(v, Values) for v in value.double.values()):
-            yield from _by_rule(_declared(name, value.single), _declared(name, value.double))
+            single, double = ConstantBlock(), ConstantBlock()
+            _add_arrays(single, name, value.single)
+            _add_arrays(double, name, value.double)
+            block.by_rule(single, double)
 
 
-def _initialised(name: str, fields: Fields, indent: str) -> Iterator[str]:
-    """Initialisers of the record's fields."""
+def _initialised(record: str, name: str, fields: Fields, indent: str) -> Iterator[str]:
+    """Initialisers of a record's fields; an array is at ``TS_TO(array, record)`` bytes from the record."""
     for field, value in fields.items():
         if isinstance(value, ByRule):
-            yield from _by_rule(_initialised(name, value.single, indent), _initialised(name, value.double, indent))
+            single, double = (_initialised(record, name, each, indent) for each in (value.single, value.double))
+            yield from by_rule(single, double)
         elif isinstance(value, dict) and any(isinstance(v, dict | Values | ByRule) for v in value.values()):
             yield f"{indent}.{identifier(field)} = {{"
-            yield from _initialised(f"{name}_{field}", value, indent + "    ")
+            yield from _initialised(f"{record}.{field}", f"{name}_{field}", value, indent + INDENT)
             yield f"{indent}}},"
         else:
-            text = f"{name}_{field}" if isinstance(value, Values) else _value(value)
+            text = f"TS_TO({name}_{field}, {record})" if isinstance(value, Values) else _value(value)
             yield from _wrapped(f".{identifier(field)} = {text},", indent)
-
-
-def _by_rule(single: Iterator[str], double: Iterator[str]) -> Iterator[str]:
-    yield f"#ifdef {ROUNDING_MACRO}"
-    yield from single
-    yield "#else"
-    yield from double
-    yield "#endif"
 
 
 def _wrapped(line: str, indent: str) -> list[str]:
@@ -229,11 +254,6 @@ def _value(value: object) -> str:
     if isinstance(value, Macro):
         return f"{identifier(value.name)}({', '.join(map(_value, value.arguments))})"
     return float_literal(value) if isinstance(value, float) else integer(cast(int, value))
-
-
-def _array(c_name: str, values: Values) -> Iterator[str]:
-    c_type = f"TS_ALIGNED {values.c_type}" if values.aligned else values.c_type
-    yield from constant_array(c_type, c_name, map(_value, values.values))
 
 
 def _shape(tensor: Tensor) -> str:

@@ -61,11 +61,10 @@ class ByRule:
 
 @dataclass(frozen=True)
 class Values:
-    """A constant array of a C type in :data:`BYTES_OF`; ``aligned``: to a word, for wide loads."""
+    """A constant array of a C type in :data:`BYTES_OF`. It begins on a multiple of four bytes, for wide loads."""
 
     c_type: str
     values: tuple[int, ...] | tuple[float, ...] | tuple[Scale, ...] | tuple[Macro, ...]
-    aligned: bool = False
 
     @property
     def n_bytes(self) -> int:

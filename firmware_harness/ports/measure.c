@@ -45,6 +45,9 @@ static int canary_lives(void) {
 int main(void) {
     enum { FIRST_COLOUR = 0x5c, SECOND_COLOUR = -0x5d };
     int8_t* const input = memory.arena + TS_MODEL_INPUT_OFFSET;
+    if (ts_model_check() != TS_OK) {
+        return TS_EXIT_CONSTANTS;
+    }
     uint32_t* top = ts_stack_pointer();
     paint_arena(FIRST_COLOUR);
     if (ts_port_load("vectors.bin", input, TS_MODEL_INPUT_BYTES) != TS_EXIT_OK) {

@@ -38,6 +38,9 @@ static void on_answer(void* context, const TsSceneAnswer* answer) {
 }
 
 static int listen(Files* files) {
+    if (ts_scene_check() != TS_OK) {
+        return TS_EXIT_CONSTANTS;
+    }
     if (ts_scene_begin(&scene, arena) != TS_OK) {
         return TS_EXIT_INVOKE;
     }

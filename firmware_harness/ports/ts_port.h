@@ -8,12 +8,14 @@
 /* Exit codes of a test program; firmware_harness/run/emulate.py has the same numbers. */
 enum {
     TS_EXIT_OK = 0,
-    TS_EXIT_FILE = 10,   /* a file could not be opened, read or written */
-    TS_EXIT_INVOKE = 11, /* the model refused its arguments */
-    TS_EXIT_GUARD = 12,  /* a byte beside the arena was changed */
-    TS_EXIT_FAULT = 13,  /* the processor raised a fault; the text output has its address */
-    TS_EXIT_STACK = 14,  /* the stack overflowed */
-    TS_EXIT_AUDIO = 15,  /* the audio ended early */
+    TS_EXIT_FILE = 10,      /* a file could not be opened, read or written */
+    TS_EXIT_INVOKE = 11,    /* the model refused its arguments */
+    TS_EXIT_GUARD = 12,     /* a byte beside the arena was changed */
+    TS_EXIT_FAULT = 13,     /* the processor raised a fault; the text output has its address */
+    TS_EXIT_STACK = 14,     /* the stack overflowed */
+    TS_EXIT_AUDIO = 15,     /* the audio ended early */
+    TS_EXIT_IMAGE = 16,     /* code or constants of the image are damaged, or it is not sealed */
+    TS_EXIT_CONSTANTS = 17, /* the model's constants are damaged */
 };
 
 /* Files are in the working folder; a handle below zero: the file cannot be opened. */

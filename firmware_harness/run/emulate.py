@@ -34,6 +34,8 @@ EXIT_CAUSES = {  # ports/ts_port.h
     13: "the processor raised a fault",
     STACK_OVERFLOW: "the stack overflowed",
     15: "the audio is truncated or shorter than one clip",
+    16: "code or constants of the image are damaged",
+    17: "the constants are not those that were emitted",
 }
 
 

@@ -31,7 +31,8 @@ VECTORS_AT_ONCE = 16  # per run, to keep the file of layers small
 class Figures:
     """Cost of an image in bytes, and in instructions of one inference; None where the target cannot measure it.
 
-    RAM in use is ``arena_bytes + static_ram_bytes + stack_bytes``.
+    RAM in use is ``arena_bytes + static_ram_bytes + stack_bytes``. ``stack_bytes`` is measured in one run,
+    ``stack_bound_bytes`` is the deepest path of the call graph; neither includes interrupts.
     """
 
     arena_bytes: int
@@ -39,6 +40,7 @@ class Figures:
     code_bytes: int | None = None
     static_ram_bytes: int | None = None
     stack_bytes: int | None = None
+    stack_bound_bytes: int | None = None
     instructions: int | None = None
 
 
@@ -143,7 +145,17 @@ class FirmwareEngine:
         if image is None:
             return Figures(self.emitted.plan.arena_bytes)
         size = sizes(image)
-        return Figures(self.emitted.plan.arena_bytes, size.flash_bytes, size.code_bytes, size.static_ram_bytes)
+        try:
+            bound = image.stack_bound("ts_model_invoke")
+        except FirmwareError:  # of a C library whose stack cannot be read; the image is as good without the figure
+            bound = None
+        return Figures(
+            self.emitted.plan.arena_bytes,
+            size.flash_bytes,
+            size.code_bytes,
+            size.static_ram_bytes,
+            stack_bound_bytes=None if bound is None else bound.bytes,
+        )
 
     def _checked(self, codes: I8) -> I8:
         expected = self.graph.tensors[self.graph.input].shape[1:]

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..emit.constant_bytes import resolve
 from ..errors import FirmwareError
 
 _TOKEN = re.compile(
@@ -29,6 +30,7 @@ _STRUCTURE = re.compile(r"\bstruct\b[^{};]*\{([^{}]*)\}")
 _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 _INCLUDE = re.compile(r'^#\s*include "([^"]+)"[^\n]*\n', re.MULTILINE)
 _PROTOTYPE = re.compile(r"^(?=[A-Za-z_])(?P<words>[\w ]+?[ *]+)(?P<name>\w+)\((?=[^;{]*\);)", re.MULTILINE)
+_INLINE = re.compile(r"^static\s+inline\s+(?=[\w ]+[ *]\w+\()", re.MULTILINE)
 _STATIC_MACRO = re.compile(r"^#define (\w+)(?:\([^)]*\))? [^\n]*\bstatic\b", re.MULTILINE)
 _NOT_A_PROTOTYPE = {"static", "typedef", "extern", "return", "else"}
 LOCAL_MACRO = "TS_LOCAL"
@@ -69,27 +71,6 @@ def amalgamate(sources: Sequence[Source], headers: Mapping[str, str], known_macr
     return "".join(pieces)
 
 
-def resolve(text: str, known_macros: Mapping[str, bool]) -> str:
-    """Remove text that ``#ifdef`` and ``#ifndef`` of known macros exclude, and these lines themselves."""
-    kept, open_blocks = [], []  # for each open #if: None if it is kept, else whether its present branch is taken
-    for line in text.splitlines(keepends=True):
-        words = line.split()
-        directive = words[0] if words else ""
-        if directive in ("#if", "#ifdef", "#ifndef"):
-            known = directive != "#if" and words[1] in known_macros
-            open_blocks.append((known_macros[words[1]] == (directive == "#ifdef")) if known else None)
-            if known:
-                continue
-        elif directive in ("#else", "#elif") and open_blocks and open_blocks[-1] is not None:
-            open_blocks[-1] = not open_blocks[-1]
-            continue
-        elif directive == "#endif" and open_blocks.pop() is not None:
-            continue
-        if all(taken is not False for taken in open_blocks):
-            kept.append(line)
-    return "".join(kept)
-
-
 def _assembly_names(text: str) -> set[str]:
     """Names in strings, that is in assembly, which C's ``static`` does not apply to."""
     return {name for string in _STRING.findall(_INCLUDE.sub("", text)) for name in re.findall(r"\bts_\w+", string)}
@@ -116,13 +97,16 @@ def file_scope_names(text: str) -> Iterator[str]:
 
 
 def _localised(header: str, unchanged: set[str]) -> str:
-    """The header with its function declarations made static; a later definition is then static too."""
+    """The header with its function declarations made static; a later definition is then static too.
+
+    Its inline functions may be unused, which compilers report in a file but not in a header.
+    """
 
     def local(prototype: re.Match[str]) -> str:
         words = {*prototype["words"].split(), prototype["name"]}
         return prototype[0] if words & unchanged else f"{LOCAL_MACRO} {prototype[0]}"
 
-    return _PROTOTYPE.sub(local, header)
+    return _INLINE.sub(f"{LOCAL_MACRO} inline ", _PROTOTYPE.sub(local, header))
 
 
 def _renamed(text: str, names: set[str], stem: str) -> str:

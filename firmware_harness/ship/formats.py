@@ -20,6 +20,7 @@ from ..emit.c_text import plain
 from ..errors import FirmwareError
 from ..run.engine import Figures
 from .product import C_FOLDER, Product
+from .product_stack import FUNCTIONS
 
 FORMAT_FOLDER = Path(__file__).resolve().parent / "formats"
 VENDOR = "tinyscene"
@@ -34,6 +35,11 @@ _REQUIREMENT = {
     "dsp": "The kernels need the DSP instructions of Cortex-M4, M7 and M33.",
     "mve": "The kernels need the vector instructions (Helium) of Cortex-M55 and M85.",
 }
+_UNSEALED = "Code and other constants of your image have no checksum: your project links it."
+_SEALED = (
+    "`{prefix}_seal(TARGET)` in CMake stores the CRC-32 of the linked code and of all constants in the image; it is "
+    "compared at start and by `{prefix}_check_step`. Without it, only the constants of this library have a checksum."
+)
 _PACK_CPUS = {
     "dsp": ('Dcore="Cortex-M4"', 'Dcore="Cortex-M7"', 'Dcore="Cortex-M33" Ddsp="DSP"'),
     "mve": tuple(f'Dcore="{core}" Dmve="{mve}"' for core in ("Cortex-M55", "Cortex-M85") for mve in ("MVE", "FP_MVE")),
@@ -60,7 +66,7 @@ class Format:
 FORMATS = {
     form.name: form
     for form in (
-        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt"}),
+        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt", "seal.cmake": "seal.cmake"}),
         Format("makefile", {"Makefile": "Makefile"}),
         Format(
             "arduino",
@@ -106,19 +112,27 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def export(product: Product, form: Format, folder: Path, figures: Figures | None = None) -> None:
+@dataclass(frozen=True)
+class Measured:
+    """Figures of the network on an emulated machine, and bounds of the product's functions by name (may be empty)."""
+
+    figures: Figures
+    stack_bound_bytes: Mapping[str, int]
+
+
+def export(product: Product, form: Format, folder: Path, measured: Measured | None = None) -> None:
     """Write the folder.
 
     Args:
         product: the product to export.
         form: layout of the folder.
         folder: new, empty, or of an earlier export in the same format with the same prefix.
-        figures: measured figures for README.md.
+        measured: figures for README.md.
 
     Raises:
         RuntimeFailure: ``folder`` contains other files.
     """
-    files = contents(product, form, figures)
+    files = contents(product, form, measured)
     require_own_files(folder, files, "a new folder, or one of an earlier export of this kind")
     with replaced_folder(folder) as unfinished:
         for name, data in files.items():
@@ -127,10 +141,10 @@ def export(product: Product, form: Format, folder: Path, figures: Figures | None
             path.write_bytes(data)
 
 
-def contents(product: Product, form: Format, figures: Figures | None = None) -> dict[str, bytes]:
+def contents(product: Product, form: Format, measured: Measured | None = None) -> dict[str, bytes]:
     """Contents of every file of the folder, by path."""
     prefix = product.prefix
-    words = _words(product, form, figures)
+    words = _words(product, form, measured)
     texts = {
         f"src/{prefix}.c": product.source(),
         f"{form.headers}/{prefix}.h": product.header(),
@@ -147,7 +161,7 @@ def contents(product: Product, form: Format, figures: Figures | None = None) -> 
     return files
 
 
-def _words(product: Product, form: Format, figures: Figures | None) -> dict[str, str]:
+def _words(product: Product, form: Format, measured: Measured | None) -> dict[str, str]:
     """Values of the names in the templates."""
     options, prefix = product.options, product.prefix
     accepted = "".join(f"      <accept {cpu}/>\n" for cpu in _PACK_CPUS.get(options.cpu, ()))
@@ -164,8 +178,9 @@ def _words(product: Product, form: Format, figures: Figures | None) -> dict[str,
         "source": f"src/{prefix}.c",
         "example": form.example,
         "serial": form.serial,
-        "figures": "\n".join(f"| {name} | {value} |" for name, value in _figures(product, figures)),
+        "figures": "\n".join(f"| {name} | {value} |" for name, value in _figures(product, measured)),
         "requirement": _REQUIREMENT[options.cpu],
+        "protection": _SEALED.format(prefix=prefix) if form.name == "cmake" else _UNSEALED,
         "cpu_flags": _CPU_FLAGS[options.cpu],
         "arena_bytes": f"{product.arena_bytes}",
         "arena_alignment": f"{ALIGNMENT}",
@@ -177,7 +192,7 @@ def _words(product: Product, form: Format, figures: Figures | None) -> dict[str,
     }
 
 
-def _figures(product: Product, figures: Figures | None) -> list[tuple[str, str]]:
+def _figures(product: Product, measured: Measured | None) -> list[tuple[str, str]]:
     spec, options = product.bundle.frontend, product.options
     rows = [
         ("digest of the model", f"`{product.emitted.digest}`"),
@@ -189,10 +204,16 @@ def _figures(product: Product, figures: Figures | None) -> list[tuple[str, str]]
         ("RAM: state", f"{product.state_bytes:,} B"),
         ("flash: constants", f"{product.constant_bytes:,} B"),
     ]
-    if figures is not None and figures.instructions is not None:
+    if measured is not None and measured.figures.instructions is not None:
+        figures, bounds = measured.figures, measured.stack_bound_bytes
         rows += [
             ("flash: code of the network", f"{figures.code_bytes:,} B, including 1.5 kB of the measuring program"),
-            ("RAM: stack of one inference", f"{figures.stack_bytes:,} B"),
+            ("RAM: stack of one inference, measured", f"{figures.stack_bytes:,} B"),
+            *(
+                (f"RAM: stack of `{product.prefix}_{each}`, bound", f"{bounds[each]:,} B")
+                for each in FUNCTIONS
+                if bounds
+            ),
             ("instructions of one inference", f"{figures.instructions:,}"),
         ]
     return rows

@@ -18,23 +18,26 @@ from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.plan import ALIGNMENT
 from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 
+from ..build.targets import PORT_FOLDER
 from ..cpu.kernel_sets import kernel_set_named
 from ..emit.c_text import float_literal, integer, plain, string
+from ..emit.constant_block import ROUNDING_MACRO
+from ..emit.constant_bytes import ConstantBytes
 from ..emit.log_mel import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
-from ..emit.model import ROUNDING_MACRO, Emitted, emit
+from ..emit.model import Emitted, emit, model_constants
 from ..emit.schedule import Optimise
 from ..emit.version import version_macros
 from ..errors import FirmwareError
-from .amalgamate import Source, amalgamate, resolve
-from .constants import ConstantArray, constant_arrays
-from .self_test import checksum, self_test_header
+from .amalgamate import Source, amalgamate
+from .self_test import self_test_header
 
 C_FOLDER = Path(__file__).resolve().parent / "c"
+STACK_GUARD = PORT_FOLDER / "cortex_m" / "ts_stack_guard.h"
 DEFAULT_PREFIX = "scene"
 DEFAULT_RELEASE = "1.0.0"
 LONGEST_PREFIX = 31
 _SIZES = re.compile(r'^.*"product_sizes\.h"$', re.MULTILINE)
-STATE_SLACK_BYTES = 96  # counters and pointers besides the samples; the C checks at compile time that it suffices
+STATE_SLACK_BYTES = 152  # counters and pointers besides the samples; the C checks at compile time that it suffices
 C_LIBRARY_HEADERS = frozenset(
     {"assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math"}
     | {"setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib"}
@@ -92,19 +95,15 @@ class Product:
         return self.options.prefix
 
     @cached_property
-    def arrays(self) -> list[ConstantArray]:
-        """All constant arrays of the network and the front end."""
-        emitted = "\n".join(
-            resolve(text, self._known_macros) for text in (self.emitted.model_c, *self._tables.values())
-        )
-        sources = [path.read_text() for path in (*self.emitted.kernels.sources(), *frontend_sources())]
-        definitions = "\n".join(resolve(text, self._known_macros) for text in sources)
-        return constant_arrays(emitted, definitions)
+    def constants(self) -> tuple[ConstantBytes, ...]:
+        """All constants: those of the network, layer records included, and the tables of the front end."""
+        network = model_constants(self.emitted.model_c, self.emitted.kernels, self.options.rounding)
+        return (network, *self.frontend.tables)
 
     @property
     def constant_bytes(self) -> int:
-        """Size of all constant arrays."""
-        return sum(len(array.data) for array in self.arrays)
+        """Size of all constants."""
+        return sum(part.size for part in self.constants)
 
     @property
     def arena_bytes(self) -> int:
@@ -132,9 +131,10 @@ class Product:
     def source(self) -> str:
         """Text of the one C file."""
         tables = self._tables | {"model.h": self.emitted.model_h, "product.h": ""}
-        tables["product_self_test.h"] = self_test_header(self.graph, self.arrays, self.options.rounding)
+        tables["product_self_test.h"] = self_test_header(self.graph, self.options.rounding)
         files = [*self.emitted.kernels.sources(), *frontend_sources(), *scene_sources()]
         headers = {path.name: path.read_text() for path in files if path.suffix == ".h"} | tables
+        headers[STACK_GUARD.name] = STACK_GUARD.read_text()
         sources = [Source(path.name, path.read_text()) for path in files if path.suffix == ".c"]
         sources.insert(0, Source("model.c", self.emitted.model_c))
         sources.append(Source("product.c", (C_FOLDER / "product.c").read_text()))
@@ -180,7 +180,6 @@ class Product:
             ("NAME", string(plain(self.graph.name))),
             ("VERSION", string(self.options.release)),
             ("DIGEST", f'"{self.emitted.digest}"'),
-            ("CONSTANTS_CRC32", f"0x{checksum(self.arrays):08x}u"),
             ("GENERATOR", string(self.generator)),
             *version_macros(""),
             ("ARENA_BYTES", self.arena_bytes),

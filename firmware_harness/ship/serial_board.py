@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from ..build.seal import seal
 from ..build.targets import C_FLAGS, Target
 from ..build.tools import emulator_command, run_tool
 from ..errors import FirmwareError
@@ -68,6 +69,7 @@ def build_serial(product: Product, target: Target, folder: Path) -> Path:
     image = folder / "serial.elf"
     flags = [*C_FLAGS, *target.compile_flags, *target.link_flags, *includes, *macros]
     run_tool([target.compiler, *flags, *map(str, sources), "-lm", "-o", str(image)], target)
+    seal(image, target)
     return image
 
 

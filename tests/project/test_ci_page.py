@@ -54,9 +54,10 @@ def hosted(tmp_path_factory, repository) -> Path:
     if ran.returncode:
         pytest.skip("not a git checkout")
     for name in filter(None, ran.stdout.split("\0")):
-        if (repository / name).is_file():
+        source = repository / name
+        if source.is_symlink() or source.is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(repository / name, folder / name)
+            shutil.copy(source, folder / name, follow_symlinks=False)
     _git(folder, "init", "--quiet")
     _git(folder, "add", "--all")
     _git(folder, "commit", "--quiet", "--message", "all")

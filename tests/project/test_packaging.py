@@ -88,7 +88,7 @@ def test_the_source_archive_builds_the_same_wheel(sdist, wheel, tmp_path):
 
 
 def test_the_source_archive_contains_the_package_alone(sdist):
-    build_files = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "tinyscene.egg-info"}
+    build_files = {"LICENSE", "NOTICE", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "tinyscene.egg-info"}
     assert {path.name for path in sdist.iterdir()} == {"tinyscene", *build_files}
     assert not [path for path in sdist.rglob("*") if path.is_symlink()]
 

@@ -56,13 +56,13 @@ typedef struct {
 
 /* A 1x1 convolution over tiles. Channels come in pairs; of an odd number, the last two pairs share one. */
 typedef struct {
-    int32_t groups;         /* of four inputs, all passes together */
-    int32_t passes;         /* passes through the unrolled block; groups is a multiple of it */
-    int32_t channels;       /* output channels, at least two */
-    int32_t kept;           /* 1: scratch has room for all widened weights, 0: for those of one pair */
-    int32_t zero_point;     /* of the output; included in the rescale under the fixed-point rule */
-    const int8_t* weight;   /* (pair, group, output of the pair, input of the group) */
-    const TsDspPair* pairs; /* (pair) */
+    int32_t groups;     /* of four inputs, all passes together */
+    int32_t passes;     /* passes through the unrolled block; groups is a multiple of it */
+    int32_t channels;   /* output channels, at least two */
+    int32_t kept;       /* 1: scratch has room for all widened weights, 0: for those of one pair */
+    int32_t zero_point; /* of the output; included in the rescale under the fixed-point rule */
+    TsOffset weight;    /* int8_t (pair, group, output of the pair, input of the group) */
+    TsOffset pairs;     /* TsDspPair (pair) */
 } TsDspPointwise;
 
 /* Any convolution: windows are gathered into tiles, which a 1x1 convolution reads. */
@@ -114,7 +114,7 @@ typedef struct {
     int32_t fill;        /* code of zero, for the padding */
     int32_t relu;
     int32_t zero_point; /* of the output without relu; included in the offset under the fixed-point rule */
-    const TsDspChannel* constants;
+    TsOffset constants; /* TsDspChannel (channel) */
 } TsDspPlanes;
 
 typedef struct {
@@ -131,8 +131,8 @@ typedef struct {
     int32_t bias; /* rounding and all zero points */
     int32_t shift;
 #else
-    const int32_t* table; /* (256) summand of the operand with the smaller scale, by code from -128 on; the other's
-                           * is 2^20 times its code */
+    TsOffset table; /* int32_t (256), summand of the operand with the smaller scale, by code from -128 on; the other's
+                     * is 2^20 times its code */
     int32_t multiplier, offset, shift;
 #endif
 } TsDspSum;
@@ -173,18 +173,18 @@ typedef struct {
 /* Mean over space of a function of the codes, in one pass. */
 typedef struct {
     TsMean mean;
-    const int8_t* table; /* (256), from code -128 on */
+    TsOffset table; /* int8_t (256), from code -128 on */
 } TsDspTableMean;
 
 /* Product with a factor for each channel, then a 1x1 depthwise convolution, in one pass: the end of GRN. */
 typedef struct {
     int32_t pixels, channels;
     int32_t x_zero_point, factor_zero_point;
-    int32_t product_zero_point;   /* included in the rescale under the fixed-point rule */
-    TsDspRescale rescale;         /* of the product */
-    const int8_t* weight;         /* (channels) */
-    const int32_t* bias;          /* (channels), including the product's zero point */
-    const TsDspRescale* rescales; /* (channels) */
+    int32_t product_zero_point; /* included in the rescale under the fixed-point rule */
+    TsDspRescale rescale;       /* of the product */
+    TsOffset weight;            /* int8_t (channels) */
+    TsOffset bias;              /* int32_t (channels), including the product's zero point */
+    TsOffset rescales;          /* TsDspRescale (channels) */
     int32_t out_zero_point;
     int32_t relu;
     int32_t low; /* lowest code of the output */

@@ -51,7 +51,7 @@ static void write_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlace
     const int32_t first = y * window->stride_height % TS_DSP_ROWS, width = window->out_width;
     const int32_t row_bytes = width * layer->project.channels;
     TsDspDestination to = TS_DSP_TO_CODES;
-    TsDspSummand summand = {0, layer->sum};
+    TsDspSummand summand = ts_dsp_summand(&layer->sum);
     if (layer->added == TS_DSP_ADD_SIDE) {
         ts_dsp_planes_row(&layer->side_planes, places->side_planes, first, window->stride_width, width, places->tiles);
         ts_dsp_tiles_to_codes(&layer->side_planes, places->tiles, width, places->side_row);
@@ -61,9 +61,6 @@ static void write_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlace
     }
     if (layer->added != TS_DSP_ADD_NOTHING) {
         to = layer->larger == 0 ? TS_DSP_TO_SUM_0 : TS_DSP_TO_SUM_1;
-#ifndef TS_ROUNDING_SINGLE
-        summand.sum.table += 128;
-#endif
     }
     ts_dsp_planes_row(&layer->planes, places->planes, first, window->stride_width, width, places->tiles);
     ts_dsp_pointwise_codes(&layer->project, places->tiles, width, places->project, to, &summand, out);

@@ -2,24 +2,18 @@
  * shifted. */
 #include "ts_dsp_pointwise.h"
 
-#ifdef TS_ROUNDING_SINGLE
-
-static int32_t sum_of(const TsDspSum* sum, int32_t a, int32_t b) {
-    return ts_dsp_saturate((sum->bias + a * sum->multiplier_a + b * sum->multiplier_b) >> sum->shift);
-}
-
-#else
-
 /* `a` has the larger scale. */
-static int32_t sum_of(const TsDspSum* sum, int32_t a, int32_t b) {
-    const TsDspRescale rescale = {sum->multiplier, sum->offset, sum->shift};
-    return ts_dsp_code(sum->table[b + 128] + a * (1 << 20), &rescale, 0);
-}
-
+static int32_t sum_of(const TsDspSummand* summand, int32_t a, int32_t b) {
+#ifdef TS_ROUNDING_SINGLE
+    const TsDspSum* sum = &summand->sum;
+    return ts_dsp_saturate((sum->bias + a * sum->multiplier_a + b * sum->multiplier_b) >> sum->shift);
+#else
+    return ts_dsp_code(summand->table[b] + a * (1 << 20), &summand->rescale, 0);
 #endif
+}
 
 void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    const TsDspSum sum = layer->sum;
+    const TsDspSummand summand = ts_dsp_summand(&layer->sum);
 #ifndef TS_ROUNDING_SINGLE
     if (layer->larger == 1) {
         const int8_t* larger = b;
@@ -28,7 +22,7 @@ void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t*
     }
 #endif
     for (int32_t i = 0; i < layer->size; ++i) {
-        out[i] = (int8_t)sum_of(&sum, a[i], b[i]);
+        out[i] = (int8_t)sum_of(&summand, a[i], b[i]);
     }
     if (layer->low > -128) {
         ts_dsp_raise(out, layer->size, layer->low);

@@ -9,9 +9,9 @@ void ts_dsp_sum_four(const int8_t* x, const int8_t* table, int32_t pixels, int32
 /* clang-format off */
 __asm__(
     ".pushsection .text.ts_dsp_sum_four, \"ax\", %progbits\n"
-    ".syntax unified\n"
+    TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
-    ".macro four_pixel\n"
+    ".macro ts_four_pixel\n"
     "  ldrsb r8, [r0]\n  ldrsb r9, [r0, #1]\n  ldrsb r8, [r1, r8]\n  ldrsb r9, [r1, r9]\n"
     "  add r4, r4, r8\n  add r5, r5, r9\n"
     "  ldrsb r8, [r0, #2]\n  ldrsb r9, [r0, #3]\n  ldrsb r8, [r1, r8]\n  ldrsb r9, [r1, r9]\n"
@@ -24,8 +24,8 @@ __asm__(
     "  mla r12, r2, r3, r0\n"
     "  mov r4, #0\n  mov r5, #0\n  mov r6, #0\n  mov r7, #0\n"
     "  tst r2, #1\n  bne 2f\n"
-    "1:\n  four_pixel\n"
-    "2:\n  four_pixel\n"
+    "1:\n  ts_four_pixel\n"
+    "2:\n  ts_four_pixel\n"
     "  cmp r0, r12\n  bne 1b\n"
     "  ldr r8, [sp, #24]\n  stm r8, {r4-r7}\n"
     "  pop {r4-r9}\n  bx lr\n"
@@ -65,7 +65,7 @@ static int8_t mean_code(const TsMean* mean, int32_t total) {
 
 void ts_dsp_table_mean(const TsDspTableMean* layer, const int8_t* x, int8_t* out) {
     const TsMean* mean = &layer->mean;
-    const int8_t* table = layer->table + 128;
+    const int8_t* table = TS_ARRAY(int8_t, layer, table) + 128;
     const int32_t full = mean->size & ~3;
     for (int32_t channel = 0; channel < full; channel += 4) {
         int32_t sums[4];
@@ -105,30 +105,32 @@ typedef struct {
 /* clang-format off */
 __asm__(
     ".pushsection .text.ts_dsp_twice, \"ax\", %progbits\n"
-    ".syntax unified\n"
+    TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
 #ifdef TS_ROUNDING_SINGLE
-    ".equ TWICE_ONES, 40\n.equ TWICE_END, 44\n.equ TWICE_AT_ONCE, 2\n"
-    ".macro twice_round zero, factor\n"
+    ".equ ts_twice_at_ones, 40\n.equ ts_twice_at_end, 44\n"
+    ".macro ts_twice_round zero, factor\n"
     "  vmov s0, s1, r12, lr\n"
     "  vcvt.f32.s32 s0, s0\n  vcvt.f32.s32 s1, s1\n  vmul.f32 s0, s0, \\factor\n  vmul.f32 s1, s1, \\factor\n"
     "  vcvtr.s32.f32 s0, s0\n  vcvtr.s32.f32 s1, s1\n"
     "  vmov r12, lr, s0, s1\n"
     "  qadd r12, r12, \\zero\n  qadd lr, lr, \\zero\n  ssat r12, #8, r12\n  ssat lr, #8, lr\n"
     ".endm\n"
-    ".macro twice_both\n"
-    "  mla r12, r12, r2, r3\n  mla lr, lr, r2, r3\n  twice_round r4, s8\n"
-    "  mla r12, r12, r7, r8\n  mla lr, lr, r7, r8\n  twice_round r9, s9\n"
+    ".macro ts_twice_both\n"
+    "  mla r12, r12, r2, r3\n  mla lr, lr, r2, r3\n  ts_twice_round r4, s8\n"
+    "  mla r12, r12, r7, r8\n  mla lr, lr, r7, r8\n  ts_twice_round r9, s9\n"
     ".endm\n"
-    ".macro twice_one relu\n  ldrsb r12, [r0]\n  mov lr, r12\n  twice_both\n  strb r12, [r0]\n  add r0, r0, r1\n.endm\n"
-    ".macro twice_more relu\n"
-    "  ldrsb r12, [r0]\n  ldrsb lr, [r0, r1]\n  twice_both\n"
+    ".macro ts_twice_one relu\n"
+    "  ldrsb r12, [r0]\n  mov lr, r12\n  ts_twice_both\n  strb r12, [r0]\n  add r0, r0, r1\n"
+    ".endm\n"
+    ".macro ts_twice_more relu\n"
+    "  ldrsb r12, [r0]\n  ldrsb lr, [r0, r1]\n  ts_twice_both\n"
     "  strb r12, [r0]\n  strb lr, [r0, r1]\n  add r0, r0, r1, lsl #1\n"
     ".endm\n"
-    ".macro twice_constants\n  ldm r0, {r0-r9}\n  vmov s8, r5\n  vmov s9, r6\n.endm\n"
+    ".macro ts_twice_constants\n  ldm r0, {r0-r9}\n  vmov s8, r5\n  vmov s9, r6\n.endm\n"
 #else
-    ".equ TWICE_ONES, 48\n.equ TWICE_END, 52\n"
-    ".macro twice_one relu\n"
+    ".equ ts_twice_at_ones, 48\n.equ ts_twice_at_end, 52\n"
+    ".macro ts_twice_one relu\n"
     "  ldrsb r12, [r0]\n  mla r12, r12, r2, r3\n"
     "  add lr, r5, r12, asr #31\n  smmlar r12, r12, r4, lr\n  asr r12, r12, r6\n  ssat r12, #8, r12\n"
     "  mla r12, r12, r7, r8\n"
@@ -139,22 +141,22 @@ __asm__(
     "  .endif\n"
     "  asr r12, r12, r11\n  ssat r12, #8, r12\n  strb r12, [r0]\n  add r0, r0, r1\n"
     ".endm\n"
-    ".macro twice_more relu\n  .rept 4\n  twice_one \\relu\n  .endr\n.endm\n"
-    ".macro twice_constants\n  ldm r0, {r0-r11}\n.endm\n"
+    ".macro ts_twice_more relu\n  .rept 4\n  ts_twice_one \\relu\n  .endr\n.endm\n"
+    ".macro ts_twice_constants\n  ldm r0, {r0-r11}\n.endm\n"
 #endif
-    ".macro twice_run relu\n"
+    ".macro ts_twice_run relu\n"
     "  push {r4-r11, lr}\n"
     "  sub sp, sp, #8\n"
-    "  ldrd r2, r3, [r0, #TWICE_ONES]\n  strd r2, r3, [sp]\n"
-    "  twice_constants\n"
-    "1:\n  ldr r12, [sp]\n  cmp r0, r12\n  beq 2f\n  twice_one \\relu\n  b 1b\n"
-    "2:\n  ldr r12, [sp, #4]\n  cmp r0, r12\n  beq 3f\n  twice_more \\relu\n  b 2b\n"
+    "  ldrd r2, r3, [r0, #ts_twice_at_ones]\n  strd r2, r3, [sp]\n"
+    "  ts_twice_constants\n"
+    "1:\n  ldr r12, [sp]\n  cmp r0, r12\n  beq 2f\n  ts_twice_one \\relu\n  b 1b\n"
+    "2:\n  ldr r12, [sp, #4]\n  cmp r0, r12\n  beq 3f\n  ts_twice_more \\relu\n  b 2b\n"
     "3:\n  add sp, sp, #8\n  pop {r4-r11, pc}\n"
     ".endm\n"
     ".balign 4\n.global ts_dsp_twice\n.type ts_dsp_twice, %function\n"
-    "ts_dsp_twice:\n  twice_run 0\n"
+    "ts_dsp_twice:\n  ts_twice_run 0\n"
     ".balign 4\n.global ts_dsp_relu_twice\n.type ts_dsp_relu_twice, %function\n"
-    "ts_dsp_relu_twice:\n  twice_run 1\n"
+    "ts_dsp_relu_twice:\n  ts_twice_run 1\n"
     ".popsection\n");
 /* clang-format on */
 
@@ -191,9 +193,9 @@ static TsDspTwice channel_of(const TsDspGain* layer, const int8_t* factor, int32
     channel.factor = (factor[index] - layer->factor_zero_point) * TS_DSP_TIMES;
     channel.offset = -layer->x_zero_point * channel.factor;
     channel.rescale = layer->rescale;
-    channel.weight = layer->weight[index] * TS_DSP_TIMES;
-    channel.bias = layer->bias[index] * TS_DSP_TIMES;
-    channel.next_rescale = layer->rescales[index];
+    channel.weight = TS_ARRAY(int8_t, layer, weight)[index] * TS_DSP_TIMES;
+    channel.bias = TS_ARRAY(int32_t, layer, bias)[index] * TS_DSP_TIMES;
+    channel.next_rescale = TS_ARRAY(TsDspRescale, layer, rescales)[index];
 #ifdef TS_ROUNDING_SINGLE
     channel.zero_point = layer->product_zero_point;
     channel.next_zero_point = layer->out_zero_point;

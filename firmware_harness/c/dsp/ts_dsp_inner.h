@@ -16,6 +16,13 @@
 #define TS_DSP_ASSEMBLY
 #endif
 
+/* In link-time optimisation Clang assembles what is outside of functions without the processor's flags. */
+#ifdef __clang__
+#define TS_DSP_PROCESSOR ".cpu cortex-m4\n"
+#else
+#define TS_DSP_PROCESSOR
+#endif
+
 /* A rescale's input as a multiple of the accumulator. */
 #ifdef TS_ROUNDING_SINGLE
 enum { TS_DSP_TIMES = 1 };

@@ -10,19 +10,19 @@ static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
                      "sxtb16 r5, r3\n"
                      "sxtb16 r6, r3, ror #8\n"
                      "sxtb16 r8, r4\n"
-                     "sxtb16 r9, r4, ror #8\n"
+                     "sxtb16 r12, r4, ror #8\n"
 #ifndef TS_ROUNDING_SINGLE
                      "sadd16 r5, r5, r5\n"
                      "sadd16 r6, r6, r6\n"
                      "sadd16 r8, r8, r8\n"
-                     "sadd16 r9, r9, r9\n"
+                     "sadd16 r12, r12, r12\n"
 #endif
                      "subs %1, %1, #1\n"
-                     "stm %2!, {r5, r6, r8, r9}\n"
+                     "stm %2!, {r5, r6, r8, r12}\n"
                      "bne 1b"
                      : "+r"(from), "+r"(groups), "+r"(to)
                      :
-                     : "r3", "r4", "r5", "r6", "r8", "r9", "cc", "memory");
+                     : "r3", "r4", "r5", "r6", "r8", "r12", "cc", "memory");
 #else
     static const int8_t place[4] = {0, 2, 1, 3};
     for (int32_t i = 0; i < groups * 8; ++i) {
@@ -75,7 +75,7 @@ static int32_t pairs(const TsDspPointwise* layer) {
 
 void ts_dsp_pointwise_prepare(const TsDspPointwise* layer, int16_t* weight) {
     if (layer->kept) {
-        widen_weights(layer->weight, pairs(layer) * layer->groups, weight);
+        widen_weights(TS_ARRAY(int8_t, layer, weight), pairs(layer) * layer->groups, weight);
     }
 }
 
@@ -85,7 +85,7 @@ static const int16_t* pair_weight(const TsDspPointwise* layer, int32_t pair, int
     if (layer->kept) {
         return weight + pair * n;
     }
-    widen_weights(layer->weight + pair * n, layer->groups, weight);
+    widen_weights(TS_ARRAY(int8_t, layer, weight) + pair * n, layer->groups, weight);
     return weight;
 }
 
@@ -99,7 +99,7 @@ void ts_dsp_pointwise_codes(const TsDspPointwise* layer, const int16_t* tiles, i
         row.weight = pair_weight(layer, pair, weight);
         row.out[0] = out + ts_min(2 * pair, layer->channels - 2);
         row.out[1] = row.out[0] + layer->channels;
-        ts_dsp_tiles_run(&row, &layer->pairs[pair]);
+        ts_dsp_tiles_run(&row, &TS_ARRAY(TsDspPair, layer, pairs)[pair]);
     }
 }
 
@@ -115,7 +115,7 @@ void ts_dsp_pointwise_planes(const TsDspPointwise* layer, const int16_t* tiles, 
         row.weight = pair_weight(layer, pair, weight);
         row.out[0] = place[channel & 3] + (channel >> 2) * to->plane_bytes;
         row.out[1] = place[(channel + 1) & 3] + ((channel + 1) >> 2) * to->plane_bytes;
-        ts_dsp_tiles_run(&row, &layer->pairs[pair]);
+        ts_dsp_tiles_run(&row, &TS_ARRAY(TsDspPair, layer, pairs)[pair]);
     }
 }
 

@@ -16,8 +16,23 @@ typedef enum {
 
 typedef struct {
     int32_t distance; /* offset from the address of a code to that of its summand */
+#ifdef TS_ROUNDING_SINGLE
     TsDspSum sum;
+#else
+    const int32_t* table; /* of TsDspSum, its element of code 0 */
+    TsDspRescale rescale;
+#endif
 } TsDspSummand;
+
+static inline TsDspSummand ts_dsp_summand(const TsDspSum* sum) {
+#ifdef TS_ROUNDING_SINGLE
+    const TsDspSummand summand = {0, *sum};
+#else
+    const int32_t* table = TS_ARRAY(int32_t, sum, table) + 128;
+    const TsDspSummand summand = {0, table, {sum->multiplier, sum->offset, sum->shift}};
+#endif
+    return summand;
+}
 
 /* The assembly reads these members in order: one row for one pair of channels. */
 typedef struct {

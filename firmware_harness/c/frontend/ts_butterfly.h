@@ -8,11 +8,19 @@
 
 #include "ts_spectrum.h"
 
-/* Always inlined: the arrays of points below are kept in registers only within one function. */
+/* Always inlined: the arrays of points below are kept in registers only within one function. Not instrumented: calls
+ * between the points would store them all. */
 #ifdef __GNUC__
-#define TS_STRAIGHT static inline __attribute__((always_inline))
+#define TS_STRAIGHT static inline __attribute__((always_inline, no_instrument_function, unused))
 #else
 #define TS_STRAIGHT static inline
+#endif
+
+/* One instruction also with -fno-builtin and -ffreestanding. */
+#ifdef __GNUC__
+#define TS_FMAF __builtin_fmaf
+#else
+#define TS_FMAF fmaf
 #endif
 
 typedef struct {
@@ -24,7 +32,7 @@ TS_STRAIGHT float ts_fused(float a, float b, float c) {
 #if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen))
     return a * b + c;
 #else
-    return fmaf(a, b, c);
+    return TS_FMAF(a, b, c);
 #endif
 }
 

@@ -11,6 +11,12 @@
 
 #include "frontend_mel.h" /* tables that use the types above */
 
+typedef char bytes_as_emitted[sizeof ts_mel_tables == TS_MEL_BYTES ? 1 : -1];
+
+const void* ts_mel_data(void) {
+    return &ts_mel_tables;
+}
+
 /* scale * ln(power) + offset, rounded half to even, as an int8 code. Power is a normal float above 0. */
 static inline int8_t code_of(float power) {
     static const int32_t root_half = 0x3f3504f3, half_to_even = 0x4b400000; /* sqrt(1/2); 1.5 * 2^23 */
@@ -44,11 +50,11 @@ static inline int8_t code_of(float power) {
 
 void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride) {
     const TsComplex* bin = bins + TS_MEL_FIRST_BIN;
-    const float* weight = ts_mel_weight;
+    const float* weight = ts_mel_tables.weight;
     float band = 0.0f; /* power so far: that of its rising side and the offset of the logarithm */
     for (int segment = 0; segment <= TS_LOGMEL_N_MELS; ++segment) {
         float sum = band, rising = TS_LOGMEL_LOG_OFFSET;
-        int left = ts_mel_count[segment];
+        int left = ts_mel_tables.count[segment];
         for (; left >= 8; left -= 8, bin += 8, weight += 8) {
             ADD_BIN(7), ADD_BIN(6), ADD_BIN(5), ADD_BIN(4), ADD_BIN(3), ADD_BIN(2), ADD_BIN(1), ADD_BIN(0);
         }

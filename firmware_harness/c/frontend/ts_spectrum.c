@@ -14,6 +14,12 @@ typedef struct {
 
 #include "frontend_spectrum.h" /* tables that use the types above */
 
+typedef char bytes_as_emitted[sizeof ts_spectrum_tables == TS_SPECTRUM_BYTES ? 1 : -1];
+
+const void* ts_spectrum_data(void) {
+    return &ts_spectrum_tables;
+}
+
 enum { GROUPS = TS_HALF_FFT / 8, QUARTER = TS_HALF_FFT / 4 };
 
 /* Number of a group's eight points inside the window, and in its first half, which the second mirrors: this many,
@@ -31,11 +37,11 @@ TS_STRAIGHT TsComplex windowed(const float* samples, int group, int tap, int tap
     TsComplex point = {0.0f, 0.0f};
     const int at = 2 * (group + tap * GROUPS);
     if (tap < rising) {
-        point.re = samples[at] * ts_window[at];
-        point.im = samples[at + 1] * ts_window[at + 1];
+        point.re = samples[at] * ts_spectrum_tables.window[at];
+        point.im = samples[at + 1] * ts_spectrum_tables.window[at + 1];
     } else if (tap < taps) {
-        point.re = samples[at] * ts_window[TS_LOGMEL_WINDOW_MIRROR - at];
-        point.im = samples[at + 1] * ts_window[TS_LOGMEL_WINDOW_MIRROR - at - 1];
+        point.re = samples[at] * ts_spectrum_tables.window[TS_LOGMEL_WINDOW_MIRROR - at];
+        point.im = samples[at + 1] * ts_spectrum_tables.window[TS_LOGMEL_WINDOW_MIRROR - at - 1];
     }
     return point;
 }
@@ -52,8 +58,10 @@ TS_STRAIGHT void first_step(const float* samples, TsComplex* bins, int from, int
         TsComplex* const out = place(bins, group);
 #ifdef TS_STEP_ARM
         if (taps == 6 && rising == 3) {
-            const float* const mirrored = ts_window + TS_LOGMEL_WINDOW_MIRROR - 1 - 2 * (group + 3 * GROUPS);
-            ts_step_of_six(samples + 2 * group, ts_window + 2 * group, mirrored, GROUPS * (int)sizeof *bins, out);
+            const float* const rises = ts_spectrum_tables.window + 2 * group;
+            const float* const mirrored =
+                ts_spectrum_tables.window + TS_LOGMEL_WINDOW_MIRROR - 1 - 2 * (group + 3 * GROUPS);
+            ts_step_of_six(samples + 2 * group, rises, mirrored, out);
             continue;
         }
 #endif
@@ -158,13 +166,13 @@ static void last_ends(TsComplex* bins) {
     TsComplex x[4] = {bins[0], bins[QUARTER], bins[2 * QUARTER], bins[3 * QUARTER]};
     ts_four_points(x, 1);
     const float sum = 2.0f * (x[0].re + x[0].im);
-    const TsTurn eighth = ts_last_turns[0].split[1];
+    const TsTurn eighth = ts_spectrum_tables.last_turns[0].split[1];
     bins[0].re = sum * sum;
     split(&bins[QUARTER], &bins[3 * QUARTER], x[1], x[3], eighth.cosine, eighth.sine);
     bins[2 * QUARTER].re = 4.0f * power(x[2]);
 
     TsComplex* middle = bins + QUARTER / 2;
-    const TsLastTurns* w = &ts_last_turns[QUARTER / 2];
+    const TsLastTurns* w = &ts_spectrum_tables.last_turns[QUARTER / 2];
     x[0] = middle[0];
     x[1] = ts_turned(middle[QUARTER], w->turn[0].cosine, w->turn[0].sine);
     x[2] = ts_turned(middle[2 * QUARTER], w->turn[1].cosine, w->turn[1].sine);
@@ -176,7 +184,7 @@ static void last_ends(TsComplex* bins) {
 
 /* Combine four transforms of QUARTER points, and each result with its mirror image. */
 static void last_step(TsComplex* bins) {
-    const TsLastTurns* w = &ts_last_turns[1];
+    const TsLastTurns* w = &ts_spectrum_tables.last_turns[1];
     last_ends(bins);
     for (TsComplex *up = bins + 1, *down = bins + QUARTER - 1; up < down; ++up, --down, ++w) {
         last_columns(up, down, w);
@@ -192,14 +200,14 @@ void ts_power_spectrum(const float* samples, TsComplex bins[TS_HALF_FFT]) {
 #endif
     first_step(samples, bins, HIGH_REST, GROUPS, TAPS, RISING);
 #if TS_FFT_FIRST == 8
-    eight(bins, 8, ts_first_turns);
+    eight(bins, 8, ts_spectrum_tables.first_turns);
 #elif TS_FFT_FIRST == 4
-    four(bins, 8, ts_first_turns);
+    four(bins, 8, ts_spectrum_tables.first_turns);
 #endif
 #if TS_FFT_SECOND == 8
-    eight(bins, 8 * TS_FFT_FIRST, ts_second_turns);
+    eight(bins, 8 * TS_FFT_FIRST, ts_spectrum_tables.second_turns);
 #elif TS_FFT_SECOND == 4
-    four(bins, 8 * TS_FFT_FIRST, ts_second_turns);
+    four(bins, 8 * TS_FFT_FIRST, ts_spectrum_tables.second_turns);
 #endif
     last_step(bins);
 }

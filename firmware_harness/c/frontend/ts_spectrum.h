@@ -17,4 +17,7 @@ enum { TS_HALF_FFT = TS_LOGMEL_N_FFT / 2 };
  * in any mel band and is left out. */
 void ts_power_spectrum(const float* samples, TsComplex bins[TS_HALF_FFT]);
 
+/* TS_SPECTRUM_BYTES of tables. */
+const void* ts_spectrum_data(void);
+
 #endif

@@ -28,11 +28,12 @@ typedef double TsPair __attribute__((may_alias)); /* a TsComplex, for loading an
     ADD("s28", "s26", "s30") ADD("s29", "s27", "s31") SUB("s26", "s26", "s30") SUB("s27", "s27", "s31")                \
     "vmul.f32 s30, s29, s29\n vfma.f32 s30, s28, s28\n vmul.f32 s31, s27, s27\n vfma.f32 s31, s26, s26\n"
 
-/* The first step for one group with six points in the window, three in each half, `stride` bytes apart. `samples`
- * and `rising` point to the first point and its weights, `falling` to the mirrored weights of the fourth; those of
- * the others are at lower addresses, the second of each pair first. */
-TS_STRAIGHT void ts_step_of_six(const float* samples, const float* rising, const float* falling, int stride,
-                                TsComplex* out) {
+enum { TS_POINT_PITCH = TS_HALF_FFT / 8 * (int)sizeof(TsComplex) }; /* bytes between the points of a group */
+
+/* The first step for one group with six points in the window, three in each half. `samples` and `rising` point to the
+ * first point and its weights, `falling` to the mirrored weights of the fourth; those of the others are at lower
+ * addresses, the second of each pair first. */
+TS_STRAIGHT void ts_step_of_six(const float* samples, const float* rising, const float* falling, TsComplex* out) {
     const float half_root = 0x1.6a09e6p-1f; /* sqrt(1/2) */
     const float* t;
     __asm__ volatile(
@@ -66,8 +67,9 @@ TS_STRAIGHT void ts_step_of_six(const float* samples, const float* rising, const
         "vfms.f32 s0, %[h], s19\n vfma.f32 s1, %[h], s18\n"
         "vstr.64 d13, [%[out], #24]\n vstr.64 d0, [%[out], #56]\n"
         : [t] "=&r"(t)
-        : [x] "r"(samples), [r] "r"(rising), [f] "r"(falling), [out] "r"(out), [h] "t"(half_root), [s1] "i"(stride),
-          [s2] "i"(2 * stride), [s3] "i"(3 * stride), [s4] "i"(4 * stride), [s5] "i"(5 * stride)
+        : [x] "r"(samples), [r] "r"(rising), [f] "r"(falling), [out] "r"(out), [h] "t"(half_root),
+          [s1] "i"(TS_POINT_PITCH), [s2] "i"(2 * TS_POINT_PITCH), [s3] "i"(3 * TS_POINT_PITCH),
+          [s4] "i"(4 * TS_POINT_PITCH), [s5] "i"(5 * TS_POINT_PITCH)
         : "memory", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14",
           "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27");
 }

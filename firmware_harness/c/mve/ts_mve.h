@@ -23,8 +23,8 @@ typedef struct {
     int32_t in_channels, out_channels;
     int32_t in_zero_point;
     int32_t pieces;
-    const int8_t* weight;
-    const int32_t* constants;
+    TsOffset weight;    /* int8_t */
+    TsOffset constants; /* int32_t */
     TsOutput out;
 } TsMveConv2D;
 
@@ -48,9 +48,9 @@ typedef struct {
     int32_t channels;
     int32_t in_zero_point;
     int32_t step, columns; /* pixels of a strip, including padding */
-    const int8_t* weight;
-    const int16_t* lanes;
-    const int32_t* constants;
+    TsOffset weight;       /* int8_t */
+    TsOffset lanes;        /* int16_t */
+    TsOffset constants;    /* int32_t */
     TsOutput out;
 } TsMveDepthwise;
 
@@ -76,14 +76,14 @@ typedef struct {
  * rounding rule multipliers and shifts (below 0), or factors as the bits of a float. */
 typedef struct {
     int32_t pixels, channels;
-    const int32_t* constants;
+    TsOffset constants; /* int32_t */
     TsOutput out;
 } TsMveAffine;
 
 /* A product and a function of it; the table begins with code 0, negative codes follow 127. */
 typedef struct {
     TsMul mul;
-    const int8_t* table;
+    TsOffset table; /* int8_t */
 } TsMveMulLookup;
 
 /* A product and then weight * code + bias, rescaled. Biases are padded to a multiple of 16. The order of each 16
@@ -92,14 +92,14 @@ typedef struct {
     TsMul mul;
     int32_t weight;
     TsRescale rescale;
-    const int32_t* bias;
+    TsOffset bias; /* int32_t */
     TsOutput out;
 } TsMveMulAffine;
 
 /* The mean of a function over space, with a table as above. */
 typedef struct {
     TsMean mean;
-    const int8_t* table;
+    TsOffset table; /* int8_t */
 } TsMveLookupMean;
 
 /* An inverted residual row by row: only four rows of the expanded tensor exist at a time. The shortcut is the

@@ -1,4 +1,6 @@
 /* Dense convolution: four pixels' windows side by side in scratch, then the dot products of all channels with them. */
+#include <stddef.h>
+
 #include "ts_mve_inner.h"
 #include "ts_mve_parts.h"
 #include "ts_window.h"
@@ -9,22 +11,34 @@ enum {
 }; /* of the windows: load offsets reach 508 in
     * both directions */
 
+/* Pairs of channels; the assembly reads the members in order. */
+typedef struct {
+    const int8_t* weight;
+    const int32_t* constants;
+    int32_t pairs;
+    const int8_t* middle; /* of four pixels' windows */
+    int32_t pieces, zero_point;
+    uint16_t at[8]; /* 24: bytes from the first code to those of two channels at four pixels */
+} Pairs;
+
+typedef char ts_mve_pairs_are_as_written[offsetof(Pairs, at) == 24 ? 1 : -1];
+
 /* clang-format off */
 
 /* Piece `j` of two channels times that of four windows, 128 products. */
 #define PIECE(j, mla)                                           \
-    "vldrw.u32 q0, [%[weight]], #16\n"                          \
-    "vldrw.u32 q2, [%[x], #" #j " * 16 - 480]\n"                \
+    "vldrw.u32 q0, [r1], #16\n"                                 \
+    "vldrw.u32 q2, [r9, #" #j " * 16 - 480]\n"                  \
     mla " r0, q0, q2\n"                                         \
-    "vldrw.u32 q1, [%[weight]], #16\n"                          \
+    "vldrw.u32 q1, [r1], #16\n"                                 \
     mla " r8, q1, q2\n"                                         \
-    "vldrw.u32 q3, [%[x], #" #j " * 16 - 240]\n"                \
+    "vldrw.u32 q3, [r9, #" #j " * 16 - 240]\n"                  \
     mla " r2, q0, q3\n"                                         \
     mla " r10, q1, q3\n"                                        \
-    "vldrw.u32 q2, [%[x], #" #j " * 16]\n"                      \
+    "vldrw.u32 q2, [r9, #" #j " * 16]\n"                        \
     mla " r4, q0, q2\n"                                         \
     mla " r12, q1, q2\n"                                        \
-    "vldrw.u32 q3, [%[x], #" #j " * 16 + 240]\n"                \
+    "vldrw.u32 q3, [r9, #" #j " * 16 + 240]\n"                  \
     mla " r6, q0, q3\n"                                         \
     mla " lr, q1, q3\n"
 
@@ -32,26 +46,26 @@ enum {
 #define FURTHER(j) #j "0:\n" PIECE(j, "vmladava.s8")
 
 #ifdef TS_ROUNDING_SINGLE
-#define CONSTANTS "ldm %[constants]!, {r0, r2, r4, r6}\n"
+#define CONSTANTS "ldm r3!, {r0, r2, r4, r6}\n"
 enum { PER_PAIR = 4 };
 #else
-#define CONSTANTS "ldm %[constants]!, {r0, r2, r4, r6, r8, r10}\n"
+#define CONSTANTS "ldm r3!, {r0, r2, r4, r6, r8, r10}\n"
 enum { PER_PAIR = 6 };
 #endif
 
-/* The codes of `pairs` pairs of channels, from pair `first` on, at four pixels `pitch` bytes apart. */
-static TS_MVE_APART void four_pixels(const TsMveConv2D* layer, const int8_t* windows, int32_t first, int32_t pairs, int8_t* out,
-                        int32_t pitch) {
-    const uint16x8_t pixel = vshrq_n_u16(vidupq_n_u16(0, 1), 1);
-    const uint16x8_t channel = vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1));
-    const uint16x8_t at = vmlaq_n_u16(channel, pixel, (uint16_t)pitch);
-    const int16x8_t zero_point = vdupq_n_s16((int16_t)layer->out.zero_point);
-    const int8_t* weight = layer->weight + first * 2 * layer->pieces * TS_MVE_LANES;
-    const int32_t* constants = layer->constants + first * PER_PAIR;
-    __asm__ volatile(
+/* The codes of pairs of channels at four pixels. r1 weight, r3 constants, r5 pairs left, r7 out, r9 middle of the
+ * windows, r11 pieces; q4 offsets of the codes, q5 zero point. */
+static TS_MVE_ASSEMBLY void run_pairs(TS_MVE_ARGUMENT const Pairs* pairs, TS_MVE_ARGUMENT int8_t* out) {
+    __asm__(
+        "push {r4-r11, lr}\n"
+        "vpush {d8-d11}\n"
+        "mov r7, r1\n"
+        "vldrh.u16 q4, [r0, #24]\n"
+        "ldm r0, {r1, r3, r5, r9, r11, r12}\n"
+        "vdup.16 q5, r12\n"
         "8:\n"
         PIECE(0, "vmladav.s8")
-        "tbh [pc, %[pieces], lsl #1]\n"
+        "tbh [pc, r11, lsl #1]\n"
         "9: .hword 0\n" /* every convolution has at least one piece */
         ENTRY(0) ENTRY(1) ENTRY(2) ENTRY(3) ENTRY(4) ENTRY(5) ENTRY(6) ENTRY(7)
         ENTRY(8) ENTRY(9) ENTRY(10) ENTRY(11) ENTRY(12) ENTRY(13) ENTRY(14)
@@ -69,35 +83,65 @@ static TS_MVE_APART void four_pixels(const TsMveConv2D* layer, const int8_t* win
         TS_MVE_RESCALE("q3", "q1", "r6", "r10")
         "vqmovnb.s32 q2, q2\n"
         "vqmovnt.s32 q2, q3\n"
-        "vqadd.s16 q2, q2, %q[zero_point]\n"
+        "vqadd.s16 q2, q2, q5\n"
         "vqmovnb.s16 q2, q2\n"
-        "vstrb.16 q2, [%[out], %q[at]]\n"
-        "add %[out], #2\n"
-        "subs %[pairs], #1\n"
+        "vstrb.16 q2, [r7, q4]\n"
+        "add r7, #2\n"
+        "subs r5, #1\n"
         "bne.w 8b\n"
-        : [weight] "+r"(weight), [constants] "+r"(constants), [pairs] "+r"(pairs), [out] "+r"(out)
-        : [x] "r"(windows + MIDDLE), [pieces] "r"(layer->pieces), [at] "w"(at), [zero_point] "w"(zero_point)
-        : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "q1", "q2", "q3", "cc", "memory");
+        "vpop {d8-d11}\n"
+        "pop {r4-r11, pc}\n");
 }
 
 /* clang-format on */
 
-/* All channels of n pixels: whole pairs directly to the output, the rest through `spare`. */
-static void pixels(const TsMveConv2D* layer, const int8_t* windows, int32_t n, int8_t* spare, int8_t* out) {
+/* `pairs` pairs from pair `first` on, written to pixels that are `pitch` bytes apart. */
+static void begin_pairs(const TsMveConv2D* layer, const int8_t* windows, int32_t first, int32_t pairs, int32_t pitch,
+                        Pairs* run) {
+    const uint16x8_t pixel = vshrq_n_u16(vidupq_n_u16(0, 1), 1);
+    const uint16x8_t channel = vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1));
+    run->weight = TS_ARRAY(int8_t, layer, weight) + first * 2 * layer->pieces * TS_MVE_LANES;
+    run->constants = TS_ARRAY(int32_t, layer, constants) + first * PER_PAIR;
+    run->pairs = pairs;
+    run->middle = windows + MIDDLE;
+    run->pieces = layer->pieces;
+    run->zero_point = layer->out.zero_point;
+    vst1q_u16(run->at, vmlaq_n_u16(channel, pixel, (uint16_t)pitch));
+}
+
+/* All channels of a layer: whole pairs, and the last one if their number is odd. */
+typedef struct {
+    Pairs whole, last;
+    int32_t channels;
+    int8_t* spare; /* codes of four pixels */
+} Channels;
+
+static void begin_channels(const TsMveConv2D* layer, const int8_t* windows, int8_t* spare, Channels* all) {
     const int32_t channels = layer->out_channels;
-    int8_t* to = n < TS_MVE_PIXELS ? spare : out;
+    begin_pairs(layer, windows, 0, channels / 2, channels, &all->whole);
+    if (channels % 2 != 0) {
+        begin_pairs(layer, windows, channels / 2, 1, 2, &all->last);
+    }
+    all->channels = channels;
+    all->spare = spare;
+}
+
+/* All channels of n pixels: whole pairs directly to the output, the rest through `spare`. */
+static void pixels(const Channels* all, int32_t n, int8_t* out) {
+    const int32_t channels = all->channels;
+    int8_t* to = n < TS_MVE_PIXELS ? all->spare : out;
     if (channels > 1) {
-        four_pixels(layer, windows, 0, channels / 2, to, channels);
+        run_pairs(&all->whole, to);
     }
     if (channels % 2 != 0) {
         int8_t last[2 * TS_MVE_PIXELS];
-        four_pixels(layer, windows, channels / 2, 1, last, 2);
+        run_pairs(&all->last, last);
         for (int32_t pixel = 0; pixel < TS_MVE_PIXELS; ++pixel) {
             to[pixel * channels + channels - 1] = last[2 * pixel];
         }
     }
-    if (to == spare) {
-        ts_mve_copy(out, spare, n * channels);
+    if (to == all->spare) {
+        ts_mve_copy(out, to, n * channels);
     }
 }
 
@@ -183,7 +227,9 @@ static void any_window(const TsMveConv2D* layer, const int8_t* x, int8_t* out, i
     const int32_t reach = (window->kernel_height - 1) * in_row + window->kernel_width * layer->in_channels;
     const int gather = layer->pieces == 1 && reach <= 256;
     const uint8x16_t offsets = gather ? offsets_of(layer) : vdupq_n_u8(0);
+    Channels all;
     int32_t held = 0;
+    begin_channels(layer, windows, spare, &all);
     for (int32_t y = 0; y < window->out_height; ++y) {
         const TsSpan rows = ts_rows(window, y);
         const int whole = rows.last - rows.first == window->kernel_height;
@@ -204,14 +250,14 @@ static void any_window(const TsMveConv2D* layer, const int8_t* x, int8_t* out, i
             }
             held += n;
             if (held == TS_MVE_PIXELS) {
-                pixels(layer, windows, held, spare, out);
+                pixels(&all, held, out);
                 out += TS_MVE_PIXELS * layer->out_channels;
                 held = 0;
             }
         }
     }
     if (held != 0) {
-        pixels(layer, windows, held, spare, out);
+        pixels(&all, held, out);
     }
 }
 
@@ -237,12 +283,13 @@ static TS_MVE_APART void copy_four(const int8_t* x, int32_t n, int8_t* windows) 
 
 void ts_mve_pointwise(const TsMveConv2D* layer, const int8_t* x, int32_t n, int8_t* out, int8_t* scratch) {
     const int32_t channels = layer->in_channels;
-    int8_t* spare = scratch + TS_MVE_WINDOWS_BYTES;
+    Channels all;
     int8_t* to = out;
     int32_t left = n;
+    begin_channels(layer, scratch, scratch + TS_MVE_WINDOWS_BYTES, &all);
     for (; left >= TS_MVE_PIXELS; left -= TS_MVE_PIXELS) {
         copy_four(x, channels, scratch + MIDDLE);
-        pixels(layer, scratch, TS_MVE_PIXELS, spare, to);
+        pixels(&all, TS_MVE_PIXELS, to);
         x += TS_MVE_PIXELS * channels;
         to += TS_MVE_PIXELS * layer->out_channels;
     }
@@ -250,7 +297,7 @@ void ts_mve_pointwise(const TsMveConv2D* layer, const int8_t* x, int32_t n, int8
         ts_mve_copy(scratch + pixel * PITCH, x + pixel * channels, channels);
     }
     if (left != 0) {
-        pixels(layer, scratch, left, spare, to);
+        pixels(&all, left, to);
     }
     ts_mve_raise(out, &layer->out, n * layer->out_channels);
 }

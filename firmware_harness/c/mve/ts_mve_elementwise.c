@@ -4,56 +4,73 @@
 #include "ts_mve_inner.h"
 #include "ts_mve_parts.h"
 
+/* The assembly reads the members from the first factor to the output's zero point in order. */
 #ifdef TS_ROUNDING_SINGLE
-
-static TS_MVE_APART void add(const TsMveAdd* layer, const int8_t* coarse, const int8_t* other, int32_t n, int8_t* out) {
-    const int32x4_t multiplier = vdupq_n_s32(layer->multiplier);
-    __asm__ volatile("dlstp.32 lr, %[size]\n"
-                     "1: vldrb.s32 q0, [%[coarse]], #4\n"
-                     "vldrb.s32 q1, [%[other]], #4\n"
-                     "vmlas.s32 q0, %q[multiplier], %[bias]\n"
-                     "vmla.s32 q0, q1, %[other_multiplier]\n"
-                     "vshl.s32 q0, %[shift]\n"
-                     "vadd.i32 q0, q0, %[zero_point]\n"
-                     "vqmovnb.s32 q0, q0\n"
-                     "vqmovnb.s16 q0, q0\n"
-                     "vstrb.32 q0, [%[out]], #4\n"
-                     "letp lr, 1b"
-                     : [coarse] "+l"(coarse), [other] "+l"(other), [out] "+l"(out)
-                     : [size] "r"(n), [bias] "r"(layer->bias), [other_multiplier] "r"(layer->other_multiplier),
-                       [shift] "r"(-layer->shift), [zero_point] "r"(layer->out.zero_point), [multiplier] "w"(multiplier)
-                     : "lr", "q0", "q1", "memory");
-}
-
+typedef char ts_mve_add_is_as_written[offsetof(TsMveAdd, multiplier) == 8 && offsetof(TsMveAdd, out) == 24 ? 1 : -1];
 #else
-
-static TS_MVE_APART void add(const TsMveAdd* layer, const int8_t* coarse, const int8_t* other, int32_t n, int8_t* out) {
-    const int32x4_t half = vdupq_n_s32(1 << 19);
-    const int32x4_t factor = vdupq_n_s32(layer->other_factor);
-    __asm__ volatile(
-        "dlstp.32 lr, %[size]\n"
-        "1: vldrb.s32 q0, [%[other]], #4\n"
-        "vldrb.s32 q1, [%[coarse]], #4\n"
-        "vmlas.s32 q0, %q[factor], %[other_offset]\n"
-        "vmlas.s32 q1, %q[half], %[offset]\n" TS_MVE_RESCALE("q2", "q0", "%[other_multiplier]", "%[other_shift]") /* */
-        "vadd.i32 q1, q1, q2\n" TS_MVE_RESCALE("q0", "q1", "%[multiplier]",
-                                               "%[shift]") "vadd.i32 q0, q0, %[zero_point]\n"
-                                                           "vqmovnb.s32 q0, q0\n"
-                                                           "vqmovnb.s16 q0, q0\n"
-                                                           "vstrb.32 q0, [%[out]], #4\n"
-                                                           "letp lr, 1b"
-        : [coarse] "+l"(coarse), [other] "+l"(other), [out] "+l"(out)
-        : [size] "r"(n), [offset] "r"(layer->offset), [other_offset] "r"(layer->other_offset),
-          [other_multiplier] "r"(layer->other_rescale.multiplier), [other_shift] "r"(layer->other_rescale.shift),
-          [multiplier] "r"(layer->rescale.multiplier), [shift] "r"(layer->rescale.shift),
-          [zero_point] "r"(layer->out.zero_point), [half] "w"(half), [factor] "w"(factor)
-        : "lr", "q0", "q1", "q2", "memory");
-}
-
+typedef char ts_mve_add_is_as_written[offsetof(TsMveAdd, offset) == 8 && offsetof(TsMveAdd, out) == 36 ? 1 : -1];
 #endif
 
+/* clang-format off */
+
+/* r1 coarse, r2 other, r3 out; n is on the stack. */
+static TS_MVE_ASSEMBLY void add(TS_MVE_ARGUMENT const TsMveAdd* layer, TS_MVE_ARGUMENT const int8_t* coarse,
+                                TS_MVE_ARGUMENT const int8_t* other, TS_MVE_ARGUMENT int8_t* out,
+                                TS_MVE_ARGUMENT int32_t n) {
+    __asm__(
+#ifdef TS_ROUNDING_SINGLE
+        /* r4 multiplier, r5 other multiplier, r6 bias, r7 shift, r8 zero point */
+        "push {r4-r8, lr}\n"
+        "ldr lr, [sp, #24]\n"
+        "adds r0, #8\n"
+        "ldm r0, {r4-r8}\n"
+        "rsb r7, r7, #0\n"
+        "vdup.32 q2, r4\n"
+        "dlstp.32 lr, lr\n"
+        "1: vldrb.s32 q0, [r1], #4\n"
+        "vldrb.s32 q1, [r2], #4\n"
+        "vmlas.s32 q0, q2, r6\n"
+        "vmla.s32 q0, q1, r5\n"
+        "vshl.s32 q0, r7\n"
+        "vadd.i32 q0, q0, r8\n"
+        "vqmovnb.s32 q0, q0\n"
+        "vqmovnb.s16 q0, q0\n"
+        "vstrb.32 q0, [r3], #4\n"
+        "letp lr, 1b\n"
+        "pop {r4-r8, pc}\n"
+#else
+        /* r4 offset, r5 other factor, r6 other offset, r7 and r8 other rescale, r9 and r10 rescale, r11 zero point */
+        "push {r4-r11, lr}\n"
+        "vpush {d8-d9}\n"
+        "ldr lr, [sp, #52]\n"
+        "adds r0, #8\n"
+        "ldm r0, {r4-r11}\n"
+        "mov r12, #524288\n"
+        "vdup.32 q3, r12\n"
+        "vdup.32 q4, r5\n"
+        "dlstp.32 lr, lr\n"
+        "1: vldrb.s32 q0, [r2], #4\n"
+        "vldrb.s32 q1, [r1], #4\n"
+        "vmlas.s32 q0, q4, r6\n"
+        "vmlas.s32 q1, q3, r4\n"
+        TS_MVE_RESCALE("q2", "q0", "r7", "r8")
+        "vadd.i32 q1, q1, q2\n"
+        TS_MVE_RESCALE("q0", "q1", "r9", "r10")
+        "vadd.i32 q0, q0, r11\n"
+        "vqmovnb.s32 q0, q0\n"
+        "vqmovnb.s16 q0, q0\n"
+        "vstrb.32 q0, [r3], #4\n"
+        "letp lr, 1b\n"
+        "vpop {d8-d9}\n"
+        "pop {r4-r11, pc}\n"
+#endif
+    );
+}
+
+/* clang-format on */
+
 void ts_mve_add_some(const TsMveAdd* layer, const int8_t* a, const int8_t* b, int32_t n, int8_t* out) {
-    add(layer, layer->swapped ? b : a, layer->swapped ? a : b, n, out);
+    add(layer, layer->swapped ? b : a, layer->swapped ? a : b, out, n);
     ts_mve_raise(out, &layer->out, n);
 }
 
@@ -61,77 +78,115 @@ void ts_mve_add(const TsMveAdd* layer, const int8_t* a, const int8_t* b, int8_t*
     ts_mve_add_some(layer, a, b, layer->size, out);
 }
 
+/* Operands of a product; the assembly reads the members in order. */
+typedef struct {
+    int32_t channels, pitch, a_zero_point;
+#ifdef TS_ROUNDING_SINGLE
+    float multiplier;
+#else
+    int32_t multiplier;
+#endif
+    int32_t shift, zero_point;
+    const int8_t* table;
+    int32_t pixels;
+    int16_t even[8], odd[8]; /* 32: factors of sixteen channels, counted from the zero point */
+} Product;
+
 /* clang-format off */
 
 /* Every second of eight products of codes in `x` and `factor`, both counted from the zero point; overwrites `x`. */
 #define EIGHT(x, factor)                                        \
     "vmullb.s16 q2, " x ", " factor "\n"                        \
     "vmullt.s16 q3, " x ", " factor "\n"                        \
-    TS_MVE_RESCALE(x, "q2", "%[multiplier]", "%[shift]")        \
-    TS_MVE_RESCALE("q2", "q3", "%[multiplier]", "%[shift]")     \
+    TS_MVE_RESCALE(x, "q2", "r6", "r7")                         \
+    TS_MVE_RESCALE("q2", "q3", "r6", "r7")                      \
     "vqmovnb.s32 " x ", " x "\n"                                \
     "vqmovnt.s32 " x ", q2\n"                                   \
-    "vqadd.s16 " x ", " x ", %[zero_point]\n"
+    "vqadd.s16 " x ", " x ", r8\n"
 
-#define MULTIPLY(load, then, store, codes)                                                              \
-    __asm__ volatile(                                                                                   \
-        "vctp.8 %[channels]\n"                                                                          \
-        "dls lr, %[pixels]\n"                                                                           \
-        "1: " load " q0, [%[a]]\n"                                                                      \
-        "add %[a], %[pitch]\n"                                                                          \
-        "vmovlb.s8 q1, q0\n"                                                                            \
-        "vmovlt.s8 q0, q0\n"                                                                            \
-        "vsub.i16 q1, q1, %[a_zero_point]\n"                                                            \
-        "vsub.i16 q0, q0, %[a_zero_point]\n"                                                            \
-        EIGHT("q1", "%q[even]") EIGHT("q0", "%q[odd]")                                                  \
-        "vqmovnb.s16 q1, q1\n"                                                                          \
-        "vqmovnt.s16 q1, q0\n"                                                                          \
-        then                                                                                            \
-        store " " codes ", [%[out]]\n"                                                                  \
-        "add %[out], %[pitch]\n"                                                                        \
-        "le lr, 1b\n"                                                                                   \
-        : [a] "+r"(a), [out] "+r"(out)                                                                  \
-        : [pixels] "r"(pixels), [channels] "r"(channels), [pitch] "r"(pitch),                           \
-          [a_zero_point] "r"(layer->a_zero_point),                                                      \
-          [multiplier] "r"(MULTIPLIER(layer->rescale)), [shift] "r"(SHIFT(layer->rescale)),             \
-          [zero_point] "r"(layer->out.zero_point), [table] "r"(table), [even] "w"(even), [odd] "w"(odd) \
-        : "lr", "p0", "q0", "q1", "q2", "q3", "memory")
+/* Up to sixteen channels of all pixels. r1 a, r2 out, r3 channels, r4 pitch, r5 zero point of a, r6 and r7 rescale, r8
+ * zero point, r9 table. */
+#define MULTIPLY(load, then, store, codes)                      \
+    "push {r4-r10, lr}\n"                                       \
+    "vpush {d8-d11}\n"                                          \
+    "vldrh.u16 q4, [r0, #32]\n"                                 \
+    "vldrh.u16 q5, [r0, #48]\n"                                 \
+    "ldm r0, {r3-r9, lr}\n"                                     \
+    "vctp.8 r3\n"                                               \
+    "dls lr, lr\n"                                              \
+    "1: " load " q0, [r1]\n"                                    \
+    "add r1, r4\n"                                              \
+    "vmovlb.s8 q1, q0\n"                                        \
+    "vmovlt.s8 q0, q0\n"                                        \
+    "vsub.i16 q1, q1, r5\n"                                     \
+    "vsub.i16 q0, q0, r5\n"                                     \
+    EIGHT("q1", "q4") EIGHT("q0", "q5")                         \
+    "vqmovnb.s16 q1, q1\n"                                      \
+    "vqmovnt.s16 q1, q0\n"                                      \
+    then                                                        \
+    store " " codes ", [r2]\n"                                  \
+    "add r2, r4\n"                                              \
+    "le lr, 1b\n"                                               \
+    "vpop {d8-d11}\n"                                           \
+    "pop {r4-r10, pc}\n"
 
-#define TABLE "vldrb.u8 q0, [%[table], q1]\n"
+#define TABLE "vldrb.u8 q0, [r9, q1]\n"
+#define ARGUMENTS TS_MVE_ARGUMENT const Product* product, TS_MVE_ARGUMENT const int8_t* a, TS_MVE_ARGUMENT int8_t* out
 
-#ifdef TS_ROUNDING_SINGLE
-#define MULTIPLIER(rescale) (rescale).factor
-#define SHIFT(rescale) 0
-#else
-#define MULTIPLIER(rescale) (rescale).multiplier
-#define SHIFT(rescale) (rescale).shift
-#endif
+static TS_MVE_ASSEMBLY void run_mul(ARGUMENTS) {
+    __asm__(MULTIPLY("vldrb.8", "", "vstrb.8", "q1"));
+}
 
-/* Up to sixteen channels of all pixels with their factors; through the table if there is one. */
-static TS_MVE_APART void mul(const TsMul* layer, int32_t pixels, int32_t pitch, int32_t channels, int8x16_t factors,
-                             const int8_t* a, const int8_t* table, int8_t* out) {
-    const int16x8_t even = vsubq_n_s16(vmovlbq_s8(factors), (int16_t)layer->b_zero_point);
-    const int16x8_t odd = vsubq_n_s16(vmovltq_s8(factors), (int16_t)layer->b_zero_point);
-    if (channels == TS_MVE_LANES && table != NULL) {
-        MULTIPLY("vldrb.8", TABLE, "vstrb.8", "q0");
-    } else if (channels == TS_MVE_LANES) {
-        MULTIPLY("vldrb.8", "", "vstrb.8", "q1");
-    } else if (table != NULL) {
-        MULTIPLY("vpst\n vldrbt.8", TABLE, "vpst\n vstrbt.8", "q0");
-    } else {
-        MULTIPLY("vpst\n vldrbt.8", "", "vpst\n vstrbt.8", "q1");
-    }
+static TS_MVE_ASSEMBLY void run_mul_some(ARGUMENTS) {
+    __asm__(MULTIPLY("vpst\n vldrbt.8", "", "vpst\n vstrbt.8", "q1"));
+}
+
+static TS_MVE_ASSEMBLY void run_mul_table(ARGUMENTS) {
+    __asm__(MULTIPLY("vldrb.8", TABLE, "vstrb.8", "q0"));
+}
+
+static TS_MVE_ASSEMBLY void run_mul_table_some(ARGUMENTS) {
+    __asm__(MULTIPLY("vpst\n vldrbt.8", TABLE, "vpst\n vstrbt.8", "q0"));
 }
 
 /* clang-format on */
 
+/* Up to sixteen channels of all pixels with their factors; through the table if there is one. */
+static void mul(Product* product, int32_t b_zero_point, int8x16_t factors, const int8_t* a, int8_t* out) {
+    const int all = product->channels >= TS_MVE_LANES;
+    vst1q_s16(product->even, vsubq_n_s16(vmovlbq_s8(factors), (int16_t)b_zero_point));
+    vst1q_s16(product->odd, vsubq_n_s16(vmovltq_s8(factors), (int16_t)b_zero_point));
+    if (all && product->table == NULL) {
+        run_mul(product, a, out);
+    } else if (all) {
+        run_mul_table(product, a, out);
+    } else if (product->table == NULL) {
+        run_mul_some(product, a, out);
+    } else {
+        run_mul_table_some(product, a, out);
+    }
+}
+
 static void mul_all(const TsMul* layer, const int8_t* a, const int8_t* b, const int8_t* table, int8_t* out) {
-    const int32_t pixels = layer->size == 1 ? 1 : layer->repeats;
     const int32_t channels = layer->size == 1 ? layer->repeats : layer->size;
+    Product product;
+    product.pixels = layer->size == 1 ? 1 : layer->repeats;
+    product.pitch = channels;
+    product.a_zero_point = layer->a_zero_point;
+#ifdef TS_ROUNDING_SINGLE
+    product.multiplier = layer->rescale.factor;
+    product.shift = 0;
+#else
+    product.multiplier = layer->rescale.multiplier;
+    product.shift = layer->rescale.shift;
+#endif
+    product.zero_point = layer->out.zero_point;
+    product.table = table;
     for (int32_t channel = 0; channel < channels; channel += TS_MVE_LANES) {
         const int32_t n = ts_min(TS_MVE_LANES, channels - channel);
         const int8x16_t factors = layer->size == 1 ? vdupq_n_s8(*b) : vldrbq_z_s8(b + channel, vctp8q((uint32_t)n));
-        mul(layer, pixels, channels, n, factors, a + channel, table, out + channel);
+        product.channels = n;
+        mul(&product, layer->b_zero_point, factors, a + channel, out + channel);
     }
 }
 
@@ -141,7 +196,7 @@ void ts_mve_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* ou
 }
 
 void ts_mve_mul_lookup(const TsMveMulLookup* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    mul_all(&layer->mul, a, b, layer->table, out);
+    mul_all(&layer->mul, a, b, TS_ARRAY(int8_t, layer, table), out);
 }
 
 void ts_mve_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
@@ -153,7 +208,7 @@ void ts_mve_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
                      "vstrb.8 q1, [%[out]], #16\n"
                      "letp lr, 1b"
                      : [x] "+r"(x), [out] "+r"(out)
-                     : [size] "r"(layer->size), [table] "r"(layer->table), [first] "w"(first)
+                     : [size] "r"(layer->size), [table] "r"(TS_ARRAY(int8_t, layer, table)), [first] "w"(first)
                      : "lr", "q0", "q1", "memory");
 }
 
@@ -192,7 +247,7 @@ static void affine(const TsMveAffine* layer, const int32_t* constants, const int
 }
 
 void ts_mve_affine(const TsMveAffine* layer, const int8_t* x, int8_t* out) {
-    const int32_t* constants = layer->constants;
+    const int32_t* constants = TS_ARRAY(int32_t, layer, constants);
     for (int32_t channel = 0; channel < layer->channels; channel += 4) {
         affine(layer, constants, x + channel, vctp32q((uint32_t)(layer->channels - channel)), out + channel);
         constants += PER_FOUR;

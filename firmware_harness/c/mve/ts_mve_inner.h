@@ -7,13 +7,28 @@
 #include "ts_inner.h"
 #include "ts_mve.h"
 
-#ifndef __OPTIMIZE__
-#error "the assembly takes registers that -O0 keeps for itself: compile with -O1 or more"
+/* For functions whose assembly uses many registers: not inlined, so that a caller's variables need none of them. At
+ * least r7 and r9 stay free, which flags may reserve. */
+#define TS_MVE_APART __attribute__((noinline))
+
+/* For functions that are assembly as a whole, because they use all registers: arguments in r0 to r3, and what a callee
+ * saves is saved, whatever registers flags reserve. The compiler may conclude nothing from the empty body in C. */
+#ifdef __clang__
+#define TS_MVE_ASSEMBLY __attribute__((naked, noinline, no_instrument_function))
+#else
+#define TS_MVE_ASSEMBLY __attribute__((naked, noipa, no_instrument_function))
 #endif
 
-/* For functions whose assembly uses nearly all registers: not inlined, so that a caller's variables need none of
- * them. */
-#define TS_MVE_APART __attribute__((noinline))
+/* An argument that only the assembly reads. */
+#define TS_MVE_ARGUMENT __attribute__((unused))
+
+/* In a list of clobbers: the predicates. Clang has no name for them; with it, no predicate may be needed after the
+ * assembly that was computed before. */
+#ifdef __clang__
+#define TS_MVE_P0
+#else
+#define TS_MVE_P0 "p0",
+#endif
 
 /* Lines of assembly: four sums of one channel to numbers counted from the zero point, in `to`. Constants are in
  * registers; the shift is to the right by at least one bit.

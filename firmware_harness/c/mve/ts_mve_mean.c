@@ -27,7 +27,8 @@ static inline int16x8_t halves(int32x4_t even, int32x4_t odd, const TsMean* laye
 
 /* clang-format off */
 
-/* Sixteen sums of n codes, in the lanes of the predicate. */
+/* Sixteen sums of n codes, in the lanes of the predicate. `channels` is also an output, so that the predicate of the
+ * final store is computed after this. */
 #define SUM(load, lookup, codes)                                                        \
     __asm__ volatile("vctp.8 %[channels]\n"                                             \
                      "dls lr, %[n]\n"                                                   \
@@ -39,10 +40,10 @@ static inline int16x8_t halves(int32x4_t even, int32x4_t odd, const TsMean* laye
                      "vadd.i16 %q[even], %q[even], q2\n"                                \
                      "vadd.i16 %q[odd], %q[odd], q0\n"                                  \
                      "le lr, 1b"                                                        \
-                     : [x] "+r"(x), [even] "+w"(even), [odd] "+w"(odd)                  \
-                     : [channels] "r"(channels), [n] "r"(n), [step] "r"(layer->step),   \
-                       [table] "r"(table)                                               \
-                     : "lr", "p0", "q0", "q1", "q2", "memory")
+                     : [x] "+r"(x), [channels] "+r"(channels), [even] "+w"(even),       \
+                       [odd] "+w"(odd)                                                  \
+                     : [n] "r"(n), [step] "r"(layer->step), [table] "r"(table)          \
+                     : TS_MVE_P0 "lr", "q0", "q1", "q2", "memory")
 
 #define TABLE "vldrb.u8 q1, [%[table], q0]\n"
 
@@ -97,6 +98,6 @@ void ts_mve_mean_of_channels(const TsMean* layer, const int8_t* x, int8_t* out) 
 
 void ts_mve_lookup_mean(const TsMveLookupMean* layer, const int8_t* x, int8_t* out) {
     for (int32_t channel = 0; channel < layer->mean.size; channel += TS_MVE_LANES) {
-        means(&layer->mean, x + channel, layer->table, layer->mean.size - channel, out + channel);
+        means(&layer->mean, x + channel, TS_ARRAY(int8_t, layer, table), layer->mean.size - channel, out + channel);
     }
 }

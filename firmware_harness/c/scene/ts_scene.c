@@ -3,7 +3,53 @@
 
 #include <string.h>
 
+#include "ts_mel.h"
+#include "ts_model.h"
+
 enum { PCM_BLOCK_SAMPLES = 128 };
+
+int ts_scene_check_step(TsCheck* check, size_t bytes) {
+    enum { MODEL, SPECTRUM, MEL, PARTS };
+    const TsChecked model = {ts_model_data(), TS_MODEL_CONSTANT_BYTES, TS_MODEL_CRC32};
+    const TsChecked spectrum = {ts_spectrum_data(), TS_SPECTRUM_BYTES, TS_SPECTRUM_CRC32};
+    const TsChecked mel = {ts_mel_data(), TS_MEL_BYTES, TS_MEL_CRC32};
+    if (check->part >= PARTS || !ts_check_part(check, MODEL, &model, &bytes) ||
+        !ts_check_part(check, SPECTRUM, &spectrum, &bytes) || !ts_check_part(check, MEL, &mel, &bytes)) {
+        return TS_ERROR_CONSTANTS;
+    }
+    const int done = check->part == PARTS;
+    check->part = done ? MODEL : check->part;
+    return done ? TS_CHECK_DONE : TS_CHECK_MORE;
+}
+
+int ts_scene_check(void) {
+    TsCheck check = {0, 0, 0};
+    const int status = ts_scene_check_step(&check, TS_SCENE_CONSTANT_BYTES);
+    return status == TS_CHECK_DONE ? TS_OK : TS_ERROR_CONSTANTS;
+}
+
+/* Samples of the present hop that the number of columns and the window's fill imply. */
+static int32_t implied_samples(const TsScene* scene) {
+    const TsLogmel* stream = &scene->stream;
+#if TS_SCENE_OVERLAP
+    if (scene->answer.hops > 0) { /* a hop ends with a column */
+        const int32_t kept = TS_LOGMEL_N_FRAMES - TS_SCENE_HOP_SAMPLES / TS_LOGMEL_HOP_LENGTH;
+        return (scene->columns - kept) * TS_LOGMEL_HOP_LENGTH + stream->filled - TS_LOGMEL_HELD + TS_LOGMEL_HOP_LENGTH;
+    }
+#endif
+    return scene->columns * TS_LOGMEL_HOP_LENGTH + stream->filled - TS_LOGMEL_WIN_LENGTH / 2 - 1 + stream->waiting;
+}
+
+int ts_scene_holds(const TsScene* scene) {
+#if TS_SCENE_OVERLAP
+    const int in_ring = scene->oldest >= 0 && scene->oldest < TS_LOGMEL_N_FRAMES;
+#else
+    const int in_ring = 1;
+#endif
+    return in_ring && scene->columns >= 0 && scene->columns <= TS_LOGMEL_N_FRAMES && scene->stream.filled >= 0 &&
+           scene->stream.filled < TS_LOGMEL_HELD && scene->stream.waiting <= 1 &&
+           scene->samples == (uint32_t)implied_samples(scene);
+}
 
 int ts_scene_begin(TsScene* scene, void* arena) {
     if (scene == NULL || arena == NULL) {
@@ -87,6 +133,7 @@ static TsLogmelScratch* scratch(TsScene* scene) {
 static void take_column(TsScene* scene) {
     enum { COLUMNS_PER_HOP = TS_SCENE_HOP_SAMPLES / TS_LOGMEL_HOP_LENGTH };
     ts_logmel_column(&scene->stream, scratch(scene), scene->ring[scene->oldest], 1);
+    TS_ALIVE();
     scene->oldest = (scene->oldest + 1) % TS_LOGMEL_N_FRAMES;
     if (++scene->columns < TS_LOGMEL_N_FRAMES) {
         return;
@@ -123,6 +170,7 @@ size_t ts_scene_push(TsScene* scene, const int16_t* samples, size_t count) {
 static void take_column(TsScene* scene) {
     int8_t* codes = scene->arena + TS_MODEL_INPUT_OFFSET + scene->columns;
     ts_logmel_column(&scene->stream, scratch(scene), codes, TS_LOGMEL_N_FRAMES);
+    TS_ALIVE();
     scene->columns += 1;
 }
 

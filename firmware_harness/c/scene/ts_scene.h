@@ -31,6 +31,9 @@ enum { TS_SCENE_LABELS = TS_MODEL_OUTPUT_BYTES };
 #define TS_SCENE_SCRATCH_END (TS_SCENE_SCRATCH_OFFSET + TS_SCENE_SCRATCH_BYTES)
 #define TS_SCENE_ARENA_BYTES (TS_SCENE_SCRATCH_END > TS_MODEL_ARENA_BYTES ? TS_SCENE_SCRATCH_END : TS_MODEL_ARENA_BYTES)
 
+/* Constants of network and front end. */
+#define TS_SCENE_CONSTANT_BYTES (TS_MODEL_CONSTANT_BYTES + TS_SPECTRUM_BYTES + TS_MEL_BYTES)
+
 /* Results of the last hop, and their mean with earlier ones: over all of them up to TS_SCENE_SMOOTHED_HOPS, then
  * with the weight 1 / TS_SCENE_SMOOTHED_HOPS for each new one. Scores add up to 1. */
 typedef struct {
@@ -40,6 +43,7 @@ typedef struct {
     float scores[TS_SCENE_LABELS], smoothed[TS_SCENE_LABELS];
 } TsSceneAnswer;
 
+/* A stream. Memory that ts_scene_begin has not prepared is not recognised here; an exported product refuses it. */
 typedef struct {
     TsLogmel stream;
     TsSceneAnswer answer;
@@ -53,9 +57,20 @@ typedef struct {
 #endif
 } TsScene;
 
+/* Compare the checksums of all constants with the emitted ones, as in ts_check.h: call it at start. Returns TS_OK or
+ * TS_ERROR_CONSTANTS, after which nothing else may be called. */
+int ts_scene_check(void);
+
+/* The same for at most `bytes` bytes of them, from where the last step ended, in a time proportional to `bytes`.
+ * Returns TS_CHECK_MORE, TS_CHECK_DONE, or TS_ERROR_CONSTANTS. */
+int ts_scene_check_step(TsCheck* check, size_t bytes);
+
 /* Begin a new stream. arena: TS_SCENE_ARENA_BYTES on a multiple of TS_MODEL_ARENA_ALIGNMENT; the scene keeps using
  * it. Returns TS_OK, TS_ERROR_NULL or TS_ERROR_ALIGN. */
 int ts_scene_begin(TsScene* scene, void* arena);
+
+/* Whether the counters of a scene are within its buffers and agree. */
+int ts_scene_holds(const TsScene* scene);
 
 /* Take samples until the network has run or there are no more; returns the number taken. */
 size_t ts_scene_push(TsScene* scene, const int16_t* samples, size_t count);

@@ -4,6 +4,7 @@
 #include "start.h"
 #include "systick.h"
 #include "ts_port.h"
+#include "ts_stack_guard.h"
 
 void ts_reset(void);
 void ts_report_fault(const uint32_t* frame) __attribute__((noreturn, used));
@@ -12,35 +13,6 @@ void ts_report_fault(const uint32_t* frame) __attribute__((noreturn, used));
 #define CONFIGURABLE_FAULT_STATUS (*(volatile uint32_t*)0xe000ed28u)
 #define COPROCESSOR_ACCESS (*(volatile uint32_t*)0xe000ed88u)
 enum { UNALIGNED_TRAP = 1 << 3, LOOP_AND_BRANCH = 1 << 19, FLOAT_AND_VECTOR = 0xf << 20, STACK_OVERFLOW = 1 << 20 };
-
-#if __ARM_ARCH < 8
-#define MPU_TYPE (*(volatile uint32_t*)0xe000ed90u)
-#define MPU_CTRL (*(volatile uint32_t*)0xe000ed94u)
-#define MPU_RNR (*(volatile uint32_t*)0xe000ed98u)
-#define MPU_RBAR (*(volatile uint32_t*)0xe000ed9cu)
-#define MPU_RASR (*(volatile uint32_t*)0xe000eda0u)
-
-/* With a memory protection unit, forbid accesses just below the stack: absent memory does not always raise a fault.
- * Up to 64 KiB, as far as the stack's limit is aligned. */
-static void guard_stack(void) {
-    enum { REGIONS = 0xff00, ENABLE = 1, DEFAULT_MAP = 4, NO_ACCESS = 0, SMALLEST = 5, LARGEST = 16 };
-    const uint32_t limit = (uint32_t)(uintptr_t)ts_stack_limit;
-    uint32_t bits = SMALLEST;
-    while (bits < LARGEST && (limit >> bits & 1) == 0) {
-        ++bits;
-    }
-    if ((MPU_TYPE & REGIONS) != 0) {
-        MPU_RNR = 0;
-        MPU_RBAR = limit - (1u << bits);
-        MPU_RASR = NO_ACCESS | (bits - 1) << 1 | ENABLE;
-        MPU_CTRL = ENABLE | DEFAULT_MAP;
-    }
-}
-#else
-static void guard_stack(void) {
-    __asm__ volatile("msr msplim, %0" ::"r"(ts_stack_limit));
-}
-#endif
 
 void ts_reset(void) {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
@@ -52,7 +24,7 @@ void ts_reset(void) {
 #if __ARM_ARCH == 6
     CONFIGURATION |= UNALIGNED_TRAP; /* as these processors always do, in case a larger one is emulated */
 #endif
-    guard_stack();
+    (void)ts_limit_stack((uintptr_t)ts_stack_limit);
     __asm__ volatile("dsb\n isb" ::: "memory");
     ts_start();
 }

@@ -34,5 +34,6 @@ void loop() {
     const size_t count = pcm_read(block, BLOCK_SAMPLES);
     if (ready && count > 0) {
         product_process_pcm(&state, block, count);
+        ready = product_check_step(&state, 256) >= 0;
     }
 }

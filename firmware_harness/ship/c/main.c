@@ -6,7 +6,7 @@
 
 #include "product.h"
 
-enum { BLOCK_SAMPLES = 256 };
+enum { BLOCK_SAMPLES = 256, CHECKED_BYTES = 256 };
 
 static product_state state;
 static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_ALIGNMENT)));
@@ -36,6 +36,9 @@ int main(void) {
     }
     while ((count = pcm_read(block, BLOCK_SAMPLES)) > 0) {
         (void)product_process_pcm(&state, block, count);
+        if (product_check_step(&state, CHECKED_BYTES) < 0) {
+            return 1; /* on_report was called with the error */
+        }
     }
     return 0;
 }

@@ -1,10 +1,11 @@
-/* The public interface on top of ts_scene: the self-test and the callback. */
+/* The public interface on top of ts_scene: the self-test, the guarded state and the callback. */
 #include "product.h"
 
 #include <string.h>
 
 #include "product_self_test.h"
 #include "ts_scene.h"
+#include "ts_stack_guard.h"
 
 #if PRODUCT_TINYSCENE_VERSION_MAJOR != TINYSCENE_VERSION_MAJOR ||                                                      \
     PRODUCT_TINYSCENE_VERSION_MINOR != TINYSCENE_VERSION_MINOR ||                                                      \
@@ -12,37 +13,52 @@
 #error "product.h and product.c come from different versions of tinyscene: export both again"
 #endif
 
+/* `magic` and `guard` at both ends, so that a write beyond memory on either side is noticed. */
 typedef struct {
+    uint32_t magic;
     TsScene scene;
+    TsCheck check, image_check;
+    uint32_t checks_image; /* whether the constants are done, and the sealed image is next */
     product_callback callback;
     void* context;
+    uintptr_t guard;
 } State;
 
+typedef char results_agree[(int)PRODUCT_CHECK_DONE == (int)TS_CHECK_DONE &&
+                                   (int)PRODUCT_CHECK_MORE == (int)TS_CHECK_MORE &&
+                                   (int)PRODUCT_ERROR_CONSTANTS == (int)TS_ERROR_CONSTANTS
+                               ? 1
+                               : -1];
 typedef char state_has_room[sizeof(State) <= sizeof(product_state) ? 1 : -1];
 typedef char arena_has_room[PRODUCT_ARENA_BYTES >= TS_SCENE_ARENA_BYTES ? 1 : -1];
 
-/* CRC-32 as in zlib, four bits per step: a table of 64 bytes instead of 1 kB. */
-static uint32_t checksum(uint32_t crc, const void* data, size_t size) {
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
-    const uint8_t* byte = data;
-    crc = ~crc;
-    for (; size > 0; --size) {
-        crc ^= *byte++;
-        crc = (crc >> 4) ^ table[crc & 15];
-        crc = (crc >> 4) ^ table[crc & 15];
+/* Model, constants, version and hop: a state of anything else is refused. */
+#define MAGIC                                                                                                          \
+    (TS_MODEL_DIGEST_WORD ^ TS_MODEL_CRC32 ^ TS_SPECTRUM_CRC32 ^ TS_MEL_CRC32 ^ TS_SCENE_HOP_SAMPLES ^                 \
+     (TINYSCENE_VERSION_MAJOR << 24 | TINYSCENE_VERSION_MINOR << 16 | TINYSCENE_VERSION_PATCH))
+
+/* Of the members that do not change, and the state's address. */
+static uintptr_t guard_of(const State* state) {
+    const uintptr_t values[] = {(uintptr_t)state, (uintptr_t)state->scene.arena, (uintptr_t)state->callback,
+                                (uintptr_t)state->context};
+    uintptr_t guard = (uintptr_t)MAGIC;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; ++i) {
+        guard = 31 * guard + values[i];
     }
-    return ~crc;
+    return guard;
 }
 
-static int constants_hold(void) {
-    uint32_t crc = 0;
-    for (size_t i = 0; i < sizeof constants / sizeof constants[0]; ++i) {
-        crc = checksum(crc, constants[i].data, constants[i].size);
-    }
-    return crc == PRODUCT_CONSTANTS_CRC32;
+/* The state behind the caller's memory, or null if it is not valid. */
+static State* valid(product_state* memory) {
+    State* state = (State*)(void*)memory;
+    const int holds = state->magic == MAGIC && state->guard == guard_of(state) && ts_scene_holds(&state->scene);
+    return holds ? state : NULL;
+}
+
+__attribute__((weak)) void product_alive(void) {}
+
+int product_guard_stack(const void* lowest) {
+    return ts_limit_stack((uintptr_t)lowest) ? PRODUCT_OK : PRODUCT_ERROR_NO_GUARD;
 }
 
 /* The test input is noise from a generator, so that it needs no flash. */
@@ -76,26 +92,87 @@ static void report_self_test(const State* state, int status) {
     state->callback(state->context, &report);
 }
 
+/* Code and constants of the whole image. A script writes them into the image after it is linked, see seal.cmake. */
+typedef struct {
+    uint32_t address, size, crc32;
+} Sealed;
+
+enum { SEALED_SECTIONS = 2 };
+#define NOT_SEALED 0xffffffffu
+
+#ifdef __ELF__
+__attribute__((section(".product_seal"), used))
+#endif
+static const Sealed seal[SEALED_SECTIONS] = {{NOT_SEALED, NOT_SEALED, NOT_SEALED},
+                                             {NOT_SEALED, NOT_SEALED, NOT_SEALED}};
+
+/* volatile: the compiler knows only the values above. */
+static int is_sealed(void) {
+    const volatile Sealed* first = seal;
+    return first->address != NOT_SEALED || first->size != NOT_SEALED || first->crc32 != NOT_SEALED;
+}
+
+static int check_image_step(TsCheck* check, size_t bytes) {
+    if (check->part >= SEALED_SECTIONS) { /* damaged progress */
+        return PRODUCT_ERROR_IMAGE;
+    }
+    for (uint32_t i = 0; i < SEALED_SECTIONS; ++i) {
+        const volatile Sealed* section = &seal[i];
+        const TsChecked part = {(const void*)(uintptr_t)section->address, section->size, section->crc32};
+        if (!ts_check_part(check, i, &part, &bytes)) {
+            return PRODUCT_ERROR_IMAGE;
+        }
+    }
+    if (check->part < SEALED_SECTIONS) {
+        return PRODUCT_CHECK_MORE;
+    }
+    check->part = 0;
+    return PRODUCT_CHECK_DONE;
+}
+
+static int check_step(State* state, size_t bytes) {
+    int status;
+    if (state->checks_image) {
+        status = check_image_step(&state->image_check, bytes);
+        state->checks_image = status == PRODUCT_CHECK_MORE;
+        return status;
+    }
+    status = ts_scene_check_step(&state->check, bytes);
+    if (status == TS_CHECK_DONE && is_sealed()) {
+        state->checks_image = 1;
+        return PRODUCT_CHECK_MORE;
+    }
+    return status;
+}
+
+/* The constants come first: a damaged record could make the network read and write anywhere. */
+static int self_test(int8_t* arena) {
+    if (ts_scene_check() != TS_OK) {
+        return PRODUCT_ERROR_CONSTANTS;
+    }
+    TsCheck check = {0, 0, 0};
+    if (is_sealed() && check_image_step(&check, SIZE_MAX) != PRODUCT_CHECK_DONE) {
+        return PRODUCT_ERROR_IMAGE;
+    }
+    return golden_holds(arena) ? PRODUCT_OK : PRODUCT_ERROR_GOLDEN;
+}
+
 int product_init(product_state* memory, void* arena, product_callback callback, void* context) {
     State* state = (State*)(void*)memory;
     if (memory == NULL) {
         return PRODUCT_ERROR_NULL;
     }
+    memset(state, 0, sizeof *state);
     const int begun = ts_scene_begin(&state->scene, arena);
     if (begun != TS_OK) {
-        state->scene.arena = NULL;
         return begun;
     }
     state->callback = callback;
     state->context = context;
-    int status = PRODUCT_OK;
-    if (!constants_hold()) {
-        status = PRODUCT_ERROR_CONSTANTS;
-    } else if (!golden_holds(arena)) {
-        status = PRODUCT_ERROR_GOLDEN;
-    }
-    if (status != PRODUCT_OK) {
-        state->scene.arena = NULL;
+    const int status = self_test(arena);
+    if (status == PRODUCT_OK) {
+        state->magic = MAGIC;
+        state->guard = guard_of(state);
     }
     if (callback != NULL) {
         report_self_test(state, status);
@@ -103,10 +180,25 @@ int product_init(product_state* memory, void* arena, product_callback callback, 
     return status;
 }
 
+int product_check_step(product_state* memory, size_t bytes) {
+    State* state = memory == NULL ? NULL : valid(memory);
+    if (state == NULL) {
+        return memory == NULL ? PRODUCT_ERROR_NULL : PRODUCT_ERROR_STATE;
+    }
+    const int status = check_step(state, bytes);
+    if (status < 0) {
+        state->magic = 0;
+        if (state->callback != NULL) {
+            report_self_test(state, status);
+        }
+    }
+    return status;
+}
+
 int product_invoke(product_state* memory, const int8_t* input, int8_t* output) {
-    State* state = (State*)(void*)memory;
-    if (memory == NULL || state->scene.arena == NULL) {
-        return PRODUCT_ERROR_NULL;
+    State* state = memory == NULL ? NULL : valid(memory);
+    if (state == NULL) {
+        return memory == NULL ? PRODUCT_ERROR_NULL : PRODUCT_ERROR_STATE;
     }
     int8_t* arena = state->scene.arena;
     const int status = ts_model_invoke(input, output, arena);
@@ -117,10 +209,13 @@ int product_invoke(product_state* memory, const int8_t* input, int8_t* output) {
 }
 
 int product_process_pcm(product_state* memory, const int16_t* samples, size_t count) {
-    State* state = (State*)(void*)memory;
+    State* state = memory == NULL ? NULL : valid(memory);
     int hops = 0;
-    if (memory == NULL || state->scene.arena == NULL || (samples == NULL && count > 0)) {
+    if (memory == NULL || (samples == NULL && count > 0)) {
         return PRODUCT_ERROR_NULL;
+    }
+    if (state == NULL) {
+        return PRODUCT_ERROR_STATE;
     }
     for (size_t taken = 0; taken < count;) {
         taken += ts_scene_push(&state->scene, samples + taken, count - taken);

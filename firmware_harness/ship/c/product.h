@@ -20,16 +20,25 @@ extern "C" {
 
 enum {
     PRODUCT_OK = 0,
-    PRODUCT_ERROR_NULL = -1,      /* a pointer is null, or product_init has not succeeded */
+    PRODUCT_ERROR_NULL = -1,      /* a pointer is null */
     PRODUCT_ERROR_ALIGN = -2,     /* the arena does not begin on a multiple of PRODUCT_ARENA_ALIGNMENT bytes */
     PRODUCT_ERROR_OVERLAP = -3,   /* input or output of product_invoke lies inside the arena */
     PRODUCT_ERROR_CONSTANTS = -4, /* the constants in memory are not those that were emitted */
     PRODUCT_ERROR_GOLDEN = -5,    /* the network's output for the test input is wrong: compiler, flags or processor */
+    PRODUCT_ERROR_STATE = -6,     /* the state is not initialised, another model's, copied, or damaged */
+    PRODUCT_ERROR_NO_GUARD = -7,  /* this processor has no stack limit and no memory protection unit */
+    PRODUCT_ERROR_IMAGE = -8,     /* code or constants of the sealed image are not those that were linked */
+};
+
+/* Results of product_check_step. */
+enum {
+    PRODUCT_CHECK_MORE = 0, /* no damage so far */
+    PRODUCT_CHECK_DONE = 1, /* no damage in all that is checked; the next call begins anew */
 };
 
 /* Events that the callback reports. */
 enum {
-    PRODUCT_SELF_TEST = 0, /* status is the result; there are no scores */
+    PRODUCT_SELF_TEST = 0, /* status is the result, or an error of product_check_step; there are no scores */
     PRODUCT_HOP = 1,       /* PRODUCT_HOP_SAMPLES more samples have been processed */
 };
 
@@ -52,7 +61,7 @@ typedef struct {
     uint64_t private_words[PRODUCT_STATE_BYTES / 8];
 } product_state;
 
-/* Test constants and arithmetic, report the result, and prepare for audio.
+/* Test constants, then arithmetic, report the result, and prepare for audio.
  *
  * arena: PRODUCT_ARENA_BYTES of working memory, aligned to PRODUCT_ARENA_ALIGNMENT. The state uses it as long as audio
  * is processed. callback may be null.
@@ -69,6 +78,24 @@ int product_invoke(product_state* state, const int8_t* input, int8_t* output);
 /* Process `count` samples at PRODUCT_SAMPLE_RATE_HZ, in pieces of any length; the callback is called after each hop.
  * Returns the number of completed hops, or an error. */
 int product_process_pcm(product_state* state, const int16_t* samples, size_t count);
+
+/* Test at most `bytes` bytes of the constants, from where the last call ended, in a time proportional to `bytes`. Call
+ * it periodically, for example once per block of samples; all constants, layer records and tables of the front end
+ * included, are PRODUCT_CONSTANT_BYTES. In a sealed image its code and all of .rodata follow.
+ *
+ * Returns PRODUCT_CHECK_MORE, PRODUCT_CHECK_DONE, or an error. Damage is reported through the callback too, and after
+ * it every call returns PRODUCT_ERROR_STATE until product_init succeeds again. */
+int product_check_step(product_state* state, size_t bytes);
+
+/* Called after each layer of the network, each column of the front end, and each 1,024 bytes of constants tested. The
+ * default does nothing; define a function of this name to reset a watchdog timer. */
+void product_alive(void);
+
+/* Make an overflow of the main stack a fault, from the lowest address of the stack on: the stack limit of Armv8-M
+ * Mainline, or the last region of the memory protection unit of Armv6-M and Armv7-M. Call it in privileged mode, before
+ * product_init. Stacks of an operating system's threads need its own guard. Returns PRODUCT_OK or
+ * PRODUCT_ERROR_NO_GUARD. */
+int product_guard_stack(const void* lowest);
 
 #ifdef __cplusplus
 }

@@ -7,3 +7,4 @@
 #include "product.h"
 
 #define TS_LOCAL static __attribute__((unused))
+#define TS_ALIVE() product_alive()

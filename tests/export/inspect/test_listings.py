@@ -118,7 +118,7 @@ def test_a_checkpoint_layer_by_layer(tmp_path):
 def test_kernels_are_those_that_the_emitted_c_calls(cpu):
     model = graph_listing(GRAPH, "graph", cpu, "speed").record("m")
     emitted = emit(GRAPH, kernel_set_named(cpu), "speed")
-    called = re.findall(r"^    (ts_\w+)\(&layer_\d+", emitted.model_c, re.M)
+    called = re.findall(r"^    (ts_\w+)\(&ts_model_constants.layer_\d+", emitted.model_c, re.M)
     first_nodes = [node for node in model.nodes if node.call is not None and node.call.first == node.number]
     assert [node.call.kernel for node in first_nodes if node.call] == called
     portable = (C_FOLDER / "ts_kernels.h").read_text()

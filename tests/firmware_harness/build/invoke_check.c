@@ -13,6 +13,15 @@ static int8_t apart[TS_MODEL_OUTPUT_BYTES];
 static int8_t inside[TS_MODEL_OUTPUT_BYTES];
 
 int main(void) {
+    TsCheck progress = {0, 0, 0};
+    int steps = 1;
+    REQUIRE(ts_model_check() == TS_OK);
+    for (int status; (status = ts_model_check_step(&progress, 100)) != TS_CHECK_DONE; ++steps) {
+        REQUIRE(status == TS_CHECK_MORE && steps <= TS_MODEL_CONSTANT_BYTES / 100);
+    }
+    REQUIRE(steps == (TS_MODEL_CONSTANT_BYTES + 99) / 100 && progress.at == 0);
+    progress.at = TS_MODEL_CONSTANT_BYTES + 1; /* damaged */
+    REQUIRE(ts_model_check_step(&progress, 1) == TS_ERROR_CONSTANTS);
     memset(input, 7, sizeof input);
     REQUIRE(ts_model_invoke(NULL, apart, arena) == TS_ERROR_NULL);
     REQUIRE(ts_model_invoke(input, NULL, arena) == TS_ERROR_NULL);

@@ -14,6 +14,7 @@ from tests.firmware_harness.machines import EMULATED, emulated, on_each
 from tests.firmware_harness.random_graphs import convolution, cp_mobile
 from tests.graphs import random_input, small_net
 from tinyscene.firmware_harness.build.image import Image, build
+from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import (
     C_FLAGS,
     CORTEX_M0PLUS,
@@ -49,6 +50,7 @@ def _run_program(target: Target, source: Path, folder: Path) -> Finished:
     includes = [f"-I{port}" for port in ports]
     words = [*C_FLAGS, *target.compile_flags, *includes, *map(str, sources), *target.link_flags, "-o", str(path)]
     run_tool([target.compiler, *words], target)
+    seal(path, target)
     return run_image(Image(path, target, "measure", "double"), b"", timeout_seconds=60.0)
 
 
@@ -124,6 +126,8 @@ def _assert_plan_is_measured(graph: Graph, target: Target, tmp_path: Path) -> No
     assert sections[".stack"] == target.stack_bytes
     assert 64 < int(printed["stack_bytes"]) < 1024
     assert int(printed["stack_bytes"]) == figures.stack_bytes
+    assert figures.stack_bound_bytes is not None
+    assert figures.stack_bytes <= figures.stack_bound_bytes <= 1.1 * figures.stack_bytes
     binary = tmp_path / "image.bin"
     run_tool([target.toolchain.tool("objcopy"), "-O", "binary", "-R", ".vectors", str(image.path), str(binary)], target)
     gaps = binary.stat().st_size + sections[".vectors"] - figures.flash_bytes

@@ -15,13 +15,13 @@ from tests.firmware_harness.random_graphs import convolution, random_net, with_q
 from tests.graphs import one_op, random_input, small_net
 from tinyscene.firmware_harness.build.targets import C_FLAGS, HOST, TARGETS
 from tinyscene.firmware_harness.emit.c_text import (
-    constant_array,
     float_literal,
     header_name,
     identifier,
     integer,
     string,
 )
+from tinyscene.firmware_harness.emit.constant_block import ConstantBlock
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.layers import C_ROWS, layer_of
 from tinyscene.firmware_harness.emit.model import emit
@@ -42,7 +42,7 @@ def test_every_kernel_is_used_by_an_emitted_net() -> None:
     text = emit(random_net(np.random.default_rng(0))).model_c
     declared = re.findall(r"^void (ts_\w+)\(", (C_FOLDER / "ts_kernels.h").read_text(), re.MULTILINE)
     assert declared
-    assert all(f"{name}(&layer_" in text for name in declared)
+    assert all(f"{name}(&ts_model_constants.layer_" in text for name in declared)
 
 
 def test_an_op_without_a_row_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_only_identifiers_become_identifiers(word: str) -> None:
     with pytest.raises(FirmwareError, match="invalid word"):
         header_name(f"{word}.h")
     with pytest.raises(FirmwareError, match="invalid word"):
-        list(constant_array("int8_t", word, []))
+        ConstantBlock().array("int8_t", word, [])
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", None, 2**63, np.int8(1)])

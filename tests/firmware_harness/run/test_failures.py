@@ -12,11 +12,13 @@ import pytest
 
 from tests.firmware_harness.machines import on_each
 from tests.graphs import random_input, small_net
+from tinyscene.firmware_harness.build.image import build
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST
 from tinyscene.firmware_harness.emit.model import Emitted, emit
 from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.run import engine as engine_module
 from tinyscene.firmware_harness.run.differences import Difference, differences
+from tinyscene.firmware_harness.run.emulate import run_image
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
@@ -48,7 +50,7 @@ def test_one_changed_weight_is_traced_to_its_layer(target, layer: int, graph: Gr
     assert weight is not None
     first = int(weight.flat[0])
     changed = first - 64 if first > 0 else first + 64
-    _planted(monkeypatch, rf"(layer_{layer}_weight\[\d+\] = {{\s+){first},", rf"\g<1>{changed},")
+    _planted(monkeypatch, rf"(layer_{layer}_weight = {{\s+){first},", rf"\g<1>{changed},")
     codes = random_input(np.random.default_rng(0), graph)
     expected: dict = {}
     run(graph, codes, trace=expected)
@@ -79,9 +81,22 @@ def test_missing_values_are_refused(graph: Graph) -> None:
         differences(graph, less, arrays)
 
 
+@pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize(
+    "pattern", [r"(layer_1_weight = {\s+-?)\d+", r"(\.in_zero_point = -?)\d+"], ids=["weight", "record"]
+)
+def test_damaged_constants_are_refused_before_the_first_inference(pattern: str, graph: Graph) -> None:
+    emitted = emit(graph)
+    damaged, count = re.subn(pattern, r"\g<1>77", emitted.model_c, count=1)
+    assert count == 1
+    image = build(replace(emitted, model_c=damaged), CORTEX_M4, "double", program="measure")
+    with pytest.raises(FirmwareError, match="the constants are not those that were emitted"):
+        run_image(image, bytes(graph.tensors[graph.input].n_bytes), 60.0)
+
+
 @pytest.mark.needs_tool("gcc")
 def test_an_overflow_is_reported_by_the_sanitizer(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    _planted(monkeypatch, r"(layer_2_bias\[\d+\] = {\s+)-?\d+,", r"\g<1>2147483647,")
+    _planted(monkeypatch, r"(layer_2_bias = {\s+)-?\d+,", r"\g<1>2147483647,")
     codes = random_input(np.random.default_rng(0), graph, 4)
     with pytest.raises(
         FirmwareError, match=r"host: the run ended with code \d+: .*ts_inner.h.*signed integer overflow"
@@ -110,7 +125,7 @@ def test_a_read_beyond_the_input_is_detected(graph: Graph, monkeypatch: pytest.M
 
 @pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
 def test_a_processor_fault_is_reported_with_its_address(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    _planted(monkeypatch, r"\.weight = layer_0_weight", ".weight = layer_0_weight + 0x60000000")
+    _planted(monkeypatch, r"\.weight = TS_TO\(layer_0_weight, layer_0\)", ".weight = 0x60000000")
     with pytest.raises(
         FirmwareError, match=r"the processor raised a fault: status 0x[0-9a-f]+, lr 0x.*, pc 0x[0-9a-f]+"
     ):
@@ -119,9 +134,7 @@ def test_a_processor_fault_is_reported_with_its_address(graph: Graph, monkeypatc
 
 @everywhere
 def test_an_endless_run_is_stopped(target, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    _planted(
-        monkeypatch, r"    ts_conv2d\(&layer_0", "    for (volatile int i = 0; i < 1;) {\n    }\n    ts_conv2d(&layer_0"
-    )
+    _planted(monkeypatch, r"    ts_conv2d\(", "    for (volatile int i = 0; i < 1;) {\n    }\n    ts_conv2d(")
     engine = FirmwareEngine(graph, target, timeout_seconds=1.5)
     with pytest.raises(FirmwareError, match=r"stopped after 1.5 s"):
         engine.outputs(random_input(np.random.default_rng(0), graph))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import C_FLAGS, PORT_FOLDER, Target
 
 PRINT_REPORTS = Path(__file__).with_name("print_reports.c")
@@ -32,10 +33,11 @@ def link(target: Target, inputs: Sequence[Path], includes: Sequence[Path], image
         ],
         check=True,
     )
+    seal(image, target)
     return image
 
 
-def run(target: Target, image: Path) -> Ran:
+def run(target: Target, image: Path, timeout_seconds: float = 60.0) -> Ran:
     """Run an image in its folder; the console of an emulated one is standard error."""
     command = [str(image)]
     if target.emulator is not None:
@@ -45,7 +47,7 @@ def run(target: Target, image: Path) -> Ran:
             *("-kernel", str(image)),
         ]
     done = subprocess.run(
-        command, cwd=image.parent, capture_output=True, text=True, timeout=60, check=False,
+        command, cwd=image.parent, capture_output=True, text=True, timeout=timeout_seconds, check=False,
         stdin=subprocess.DEVNULL, env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"},
     )  # fmt: skip
     return Ran(done.returncode, (done.stdout + done.stderr).splitlines())

@@ -67,7 +67,7 @@ def test_plain_sources_pass_the_self_test_and_classify(reports_on_host: Ran, sce
     assert lines[0] == "self-test 0"
     assert lines.count("hop 0") == 2
     assert lines.count("hops 1") == 2
-    assert lines[-3:] == ["null -1", "unaligned -2", "refused -1"]
+    assert lines[-3:] == ["null -1", "unaligned -2", "refused -6"]
     codes = np.array([i % 251 - 125 for i in range(280)], np.int8).reshape(1, 20, 14, 1)
     from tinyscene.runtime.interpreter import run as interpret
 
@@ -139,7 +139,10 @@ def test_two_models_in_one_image_share_no_name(scenes: Bundle, tmp_path: Path) -
         subprocess.run(["gcc", "-O1", "-c", source, f"-I{folder / 'include'}", "-o", objects[-1]], check=True)
         listed = subprocess.run(["nm", "-g", "--defined-only", objects[-1]], capture_output=True, text=True, check=True)
         names = {line.split()[2] for line in listed.stdout.splitlines()}
-        assert names == {f"{options.prefix}_{name}" for name in ("init", "invoke", "process_pcm")}
+        assert names == {
+            f"{options.prefix}_{name}"
+            for name in ("alive", "check_step", "guard_stack", "init", "invoke", "process_pcm")
+        }
     both = tmp_path / "both.c"
     both.write_text(
         '#include "one.h"\n#include "two.h"\n'
@@ -230,7 +233,9 @@ def test_measured_figures_are_in_the_readme(scenes: Bundle, tmp_path: Path, caps
     assert command_line.main([*words, "--out", str(tmp_path / "z")]) == 0
     assert "next: read its README.md" in capsys.readouterr().out
     readme = (tmp_path / "z" / "README.md").read_text()
-    for words in ("flash: code of the network", "RAM: stack of one inference", "instructions of one inference"):
+    bounds = [f"RAM: stack of `scene_{name}`, bound" for name in ("init", "invoke", "process_pcm")]
+    measured = ("flash: code of the network", "RAM: stack of one inference, measured", "instructions of one inference")
+    for words in (*measured, *bounds):
         assert re.search(rf"\| {words} \| [\d,]+", readme)
 
 

@@ -24,7 +24,7 @@ def test_the_page_works(scenes: Bundle, repository: Path, tmp_path: Path, monkey
     for command in commands:
         assert command_line.main(command.split()) == 0
     blocks = re.findall(r"^```c\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for number, block in enumerate(blocks):
         source = tmp_path / f"page_{number}.c"
         source.write_text(block)

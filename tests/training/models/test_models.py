@@ -18,7 +18,7 @@ from tests.training.models.golden_weights import GOLDEN, golden_input, golden_sh
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import MODELS, ModelConfig, named_config, parameter_count
-from tinyscene.training.models.layers import GRN, LEAF_TYPES, AvgPool3x3, ConvPadded, pads_along
+from tinyscene.training.models.layers import GRN, LEAF_TYPES, AvgPool3x3, ConvPadded, LayerTracer, pads_along
 from tinyscene.training.models.passt import MAX_FRAMES, PaSST, load_audioset
 
 # name -> (frames, parameters, MACs with BatchNorm as its own layer)
@@ -163,12 +163,8 @@ def test_grn_by_its_definition() -> None:
 
 @pytest.mark.parametrize("name", ["cpm23-8", "dcase25"])
 def test_trace_shows_known_layers_and_adds_only(name: str) -> None:
-    class Tracer(torch.fx.Tracer):
-        def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-            return isinstance(module, LEAF_TYPES) or super().is_leaf_module(module, qualified_name)
-
     model = build_model(named_config(name, padding="same"))
-    graph = Tracer().trace(model)
+    graph = LayerTracer().trace(model)
     leaves = {type(model.get_submodule(str(n.target))) for n in graph.nodes if n.op == "call_module"}
     assert leaves <= {*LEAF_TYPES, nn.BatchNorm2d, nn.ReLU, nn.AdaptiveAvgPool2d}
     assert {str(n.target) for n in graph.nodes if n.op == "call_method"} == {"flatten"}

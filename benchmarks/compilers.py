@@ -1,0 +1,105 @@
+"""Compiler matrix: an exported product under every compiler, processor, kernel set and set of options.
+
+Each cell is built and run, on this machine or under QEMU, and what it prints is compared with GCC -O2 on this machine:
+`equal`, or `refused` by a single #error that the page quotes. Anything else is a failure, and the exit code is 1.
+
+    python benchmarks/compilers.py [--rounding double|single] [--jobs N] [--out FILE.md] [WORD...]
+
+A cell is taken when it contains every WORD, such as `clang cortex-m55`. A missing compiler is reported by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import get_args
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
+
+from tests.firmware_harness.bundles import small_bundle
+from tests.firmware_harness.ship.compilers import OPTIONS, Cell, cells, reports
+from tinyscene.firmware_harness.build.targets import HOST
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.bundle import Bundle, read_bundle
+
+TITLE = """# Compilers
+
+Written by `python benchmarks/compilers.py`; do not edit. An exported product (a small network with its front end) is
+compiled with each set of options, run, and compared with GCC -O2 on this machine. Rounding rule: {rounding}.
+
+{counts}
+
+| compiler, processor, kernels | {options} |
+|---|{rules}|
+"""
+
+
+def outcome(cell: Cell, bundle: Bundle, expected: Sequence[str], folder: Path) -> str:
+    """`equal`, `refused: ...`, `missing ...`, or what went wrong."""
+    tools = ["clang", "ld.lld"] if cell.compiler == "clang" else [cell.target.compiler]
+    tools += [cell.target.emulator.command] if cell.target.emulator else []
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        return f"missing {missing[0]}"
+    try:
+        got = reports(cell, bundle, folder)
+    except (AssertionError, subprocess.SubprocessError) as error:
+        return f"FAILED: {str(error)[:200]}"
+    if isinstance(got, str):
+        return f"refused: {got}"
+    float_unit = not cell.target.soft_float
+    return "equal" if got == [e for e in expected if float_unit or not e.startswith("permille")] else "DIFFERENT"
+
+
+def page(outcomes: dict[Cell, str], rounding: Rounding) -> str:
+    """The table in Markdown, one row for compiler, processor and kernel set."""
+    kinds = [text.partition(":")[0] for text in outcomes.values()]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    rows: dict[str, dict[str, str]] = {}
+    for cell, text in outcomes.items():
+        key = f"{cell.compiler}, {cell.target.name}, {cell.kernels}"
+        rows.setdefault(key, {})[cell.options] = text
+    lines = [f"| {key} | {' | '.join(row.get(option, '') for option in OPTIONS)} |" for key, row in rows.items()]
+    title = TITLE.format(
+        rounding=rounding, counts=counts, options=" | ".join(OPTIONS), rules="|".join("---" for _ in OPTIONS)
+    )
+    return title + "".join(f"{line}\n" for line in lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="WORD")
+    parser.add_argument("--rounding", choices=get_args(Rounding), default="double")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    chosen = [cell for cell in cells(arguments.rounding) if all(word in str(cell) for word in arguments.words)]
+    with tempfile.TemporaryDirectory(prefix="tinyscene-compilers-") as name:
+        folder = Path(name)
+        bundle = read_bundle(small_bundle(folder))
+        expected = reports(Cell("gcc", HOST, "c99", "-O2", arguments.rounding), bundle, folder / "expected")
+
+        def run(numbered: tuple[int, Cell]) -> str:
+            index, cell = numbered
+            text = outcome(cell, bundle, expected, folder / f"cell{index}")
+            shutil.rmtree(folder / f"cell{index}", ignore_errors=True)
+            print(f"{cell}: {text}", flush=True)
+            return text
+
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            outcomes = dict(zip(chosen, pool.map(run, enumerate(chosen)), strict=True))
+    text = page(outcomes, arguments.rounding)
+    print(text.split("\n\n")[2])
+    if arguments.out is not None:
+        arguments.out.write_text(text)
+    return int(any(kind.startswith(("FAILED", "DIFFERENT")) for kind in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
