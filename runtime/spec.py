@@ -52,8 +52,8 @@ class FrontendSpec:
 
     def __post_init__(self) -> None:
         check_record(self, f"front end {str(self.name)[:64]!r}")
-        if self.win_length > self.n_fft:
-            self._refuse("win_length", f"at most n_fft = {self.n_fft}")
+        if self.win_length > self.n_fft or self.win_length % 2:  # reflection at the end is short of an odd one
+            self._refuse("win_length", f"an even number of at most n_fft = {self.n_fft}")
         if not self.f_min_hz + 1 <= self.f_max_hz <= self.sample_rate_hz / 2:
             self._refuse("f_max_hz", f"at least 1 Hz above f_min_hz, at most {self.sample_rate_hz / 2:g} Hz")
         if self.clip_samples < self.min_samples:

@@ -67,11 +67,6 @@ def string(text: str) -> str:
     return f'"{literal}"'
 
 
-def type_name(text: str) -> str:
-    """A C type of one or more words, unchanged; raises FirmwareError for other text."""
-    return " ".join(map(identifier, text.split(" ")))
-
-
 def _matching(pattern: re.Pattern[str], text: str, expected: str) -> str:
     if not pattern.fullmatch(text):
         raise FirmwareError("emitted C", "invalid word", expected=expected, got=repr(text)[:80])

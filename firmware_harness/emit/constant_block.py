@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .c_text import LINE_COLUMNS, comment, identifier, type_name
+from .c_text import LINE_COLUMNS, comment, identifier
 
 ROUNDING_MACRO = "TS_ROUNDING_SINGLE"
 PER_WORD = {"int8_t": 4, "uint8_t": 4, "int16_t": 2, "uint16_t": 2}
@@ -29,12 +29,14 @@ class ConstantBlock:
     def array(self, c_type: str, name: str, texts: Iterable[str]) -> None:
         """An array of the given elements, lines filled up to ``LINE_COLUMNS``."""
         elements, step = list(texts), PER_WORD.get(c_type, 1)
-        self.declarations.append(f"{INDENT}{type_name(c_type)} {identifier(name)}[{-(-len(elements) // step) * step}];")
+        self.declarations.append(
+            f"{INDENT}{identifier(c_type)} {identifier(name)}[{-(-len(elements) // step) * step}];"
+        )
         self.initialisers += [f"{INDENT}.{name} = {{", *_filled(elements), f"{INDENT}}},"]
 
     def record(self, c_type: str, name: str, fields: Iterable[str]) -> None:
         """A record, with the lines that initialise its fields."""
-        self.declarations.append(f"{INDENT}{type_name(c_type)} {identifier(name)};")
+        self.declarations.append(f"{INDENT}{identifier(c_type)} {identifier(name)};")
         self.initialisers += [f"{INDENT}.{name} = {{", *fields, f"{INDENT}}},"]
 
     def by_rule(self, single: ConstantBlock, double: ConstantBlock) -> None:
@@ -47,8 +49,8 @@ class ConstantBlock:
         """The type ``c_type`` and the definition of ``name``."""
         yield "typedef struct {"
         yield from self.declarations
-        yield f"}} {c_type};\n"
-        yield f"static const {c_type} {name} = {{"
+        yield f"}} {identifier(c_type)};\n"
+        yield f"static const {c_type} {identifier(name)} = {{"
         yield from self.initialisers
         yield "};"
 

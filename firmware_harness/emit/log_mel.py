@@ -2,7 +2,7 @@
 
 The mel weights are those of runtime/log_mel.py. Normalisation and the network's input scale are multiplied into the
 coefficients of the logarithm. Refuses front ends that the C code does not support: n_fft other than a power of two from
-256 to 4096, an odd win_length, a hop longer than the window, mel banks whose neighbouring triangles do not sum to 1.
+256 to 4096, a hop longer than the window, mel banks whose neighbouring triangles do not sum to 1.
 """
 
 from __future__ import annotations
@@ -120,8 +120,6 @@ def _refuse(spec: FrontendSpec, quant: Quant) -> None:
     where = f"front end '{spec.name}' in C"
     if spec.n_fft not in FFT_LENGTHS:
         raise FirmwareError(where, "n_fft", expected=" | ".join(map(str, FFT_LENGTHS)), got=spec.n_fft)
-    if spec.win_length % 2:
-        raise FirmwareError(where, "win_length", expected="an even number", got=spec.win_length)
     if spec.hop_length > spec.win_length:
         expected = f"at most win_length = {spec.win_length}"
         raise FirmwareError(where, "hop_length", expected=expected, got=spec.hop_length)

@@ -69,7 +69,6 @@ def test_too_short_clips_are_refused(n: int) -> None:
     [
         ({"n_fft": 1000}, r"n_fft; expected 256 \| 512 \| 1024 \| 2048 \| 4096; got 1000"),
         ({"n_fft": 8192}, r"n_fft; .*got 8192"),
-        ({"win_length": 399}, "win_length; expected an even number; got 399"),
         ({"hop_length": 401}, "hop_length; expected at most win_length = 400; got 401"),
         ({"n_mels": 1}, "n_mels; expected 2 or more; got 1"),
     ],
