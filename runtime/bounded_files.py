@@ -12,7 +12,13 @@ from pathlib import Path
 
 from .errors import RuntimeFailure
 
+LARGEST_MODEL_BYTES = 2**28  # of one model file
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_model(path: Path) -> bytes:
+    """The content of a model file; raises RuntimeFailure for what the module refuses."""
+    return read_bounded(path, LARGEST_MODEL_BYTES, "check the path")
 
 
 def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_links: bool = True) -> bytes:

@@ -86,13 +86,12 @@ def print_estimates(model: str, estimates: Estimates) -> None:
 
 
 def _tflite_content(model: Path) -> bytes:
-    """The .tflite file's content, from a bundle with verified digests or from the file itself."""
+    """What Vela compiles: a bundle's file, or that of a model made elsewhere, written again from its validated records."""
+    from tinyscene.runtime.bounded_files import read_model
     from tinyscene.runtime.bundle import read_bundle
 
-    from ..errors import ExportError
+    from ..formats.tflite_file import Int8File
+    from ..formats.tflite_rebuild import rebuilt
 
-    if model.suffix != ".tflite":
-        return read_bundle(model).file(TFLITE_MODEL)
-    if not model.is_file():
-        raise ExportError(str(model), "no such file", next_step="check the path")
-    return model.read_bytes()
+    data = read_model(model) if model.suffix == ".tflite" else read_bundle(model).file(TFLITE_MODEL)
+    return rebuilt(Int8File(data, str(model)))

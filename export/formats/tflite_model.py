@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyscene.runtime.bounded_files import read_model
 from tinyscene.runtime.bundle import Golden
 from tinyscene.runtime.graph import Graph
 
-from ..errors import ExportError
 from .tflite_file import Int8File
 from .tflite_read import graph_of
 from .tflite_rebuild import rebuilt
@@ -50,11 +50,10 @@ def open_tflite(path: Path) -> TfliteModel:
     """Read a file.
 
     Raises:
-        ExportError: the file does not exist, or is not an int8 network of supported operators.
+        RuntimeFailure: the file cannot be read.
+        ExportError: it is not an int8 network of supported operators.
     """
-    if not path.is_file():
-        raise ExportError(str(path), "no such file", next_step="check the path")
-    return tflite_model(path.read_bytes(), str(path), path.stem)
+    return tflite_model(read_model(path), str(path), path.stem)
 
 
 def tflite_model(data: bytes, where: str, name: str | None = None) -> TfliteModel:

@@ -1,6 +1,6 @@
 """Signals at random moments of a command: what it leaves, and what the next run makes of it.
 
-``python -m tests.faults signals --count 100 --signals SIGKILL,SIGTERM --commands train,synth --seed 1``: each command
+``python -m tests.faults.signals --count 100 --signals SIGKILL,SIGTERM --commands train,synth --seed 1``: each command
 runs once for its duration and its result, and is then ended ``--count`` times by each signal, at moments drawn evenly
 from its duration (``--within`` seconds at most). After each: no process of it remains, its result is absent or whole,
 and, unless it was SIGKILL, exit code 128 + number, one line on standard error, and no temporary file. After every
@@ -238,7 +238,7 @@ def examined(bench: Bench, name: str, number: signal.Signals, options: argparse.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults signals", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.signals", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--count", type=int, default=100, metavar="N", help="signals of each kind per command")
     parser.add_argument("--signals", default="SIGKILL,SIGTERM", metavar="NAMES")
     parser.add_argument("--commands", default=",".join(COMMANDS), metavar="NAMES")

@@ -1,6 +1,6 @@
 """Signals end a command with one line, the exit code of its number, and nothing left: no process, no temporary folder.
 
-The moments of the slow tests are random; ``python -m tests.faults signals`` sends more of them.
+The moments of the slow tests are random; ``python -m tests.faults.signals`` sends more of them.
 """
 
 from __future__ import annotations
