@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinyscene.runtime.bounded_files import read_model
 from tinyscene.runtime.bundle import read_bundle
 from tinyscene.runtime.cost import Cost, Kind, Layer, Rule, count, graph_layers
 from tinyscene.runtime.file_names import TFLITE_MODEL
@@ -67,13 +68,13 @@ def _checkpoint(path: Path) -> tuple[str, list[Layer]]:
 def _onnx(path: Path) -> tuple[str, list[Layer]]:
     from .count_onnx import onnx_layers
 
-    return "ONNX file", onnx_layers(path.read_bytes(), path)
+    return "ONNX file", onnx_layers(read_model(path), path)
 
 
 def _tflite(path: Path) -> tuple[str, list[Layer]]:
     from .count_tflite import tflite_layers
 
-    return "TFLite file", tflite_layers(path.read_bytes(), path)
+    return "TFLite file", tflite_layers(read_model(path), path)
 
 
 _READERS: dict[str, Callable[[Path], tuple[str, list[Layer]]]] = {

@@ -86,7 +86,7 @@ def print_estimates(model: str, estimates: Estimates) -> None:
 
 
 def _tflite_content(model: Path) -> bytes:
-    """What Vela compiles: a bundle's file, or that of a model made elsewhere, written again from its validated records."""
+    """What Vela compiles: the model's file, written again from its validated records."""
     from tinyscene.runtime.bounded_files import read_model
     from tinyscene.runtime.bundle import read_bundle
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from tinyscene.runtime.bounded_files import read_model
+
 from ..check.count_onnx import OnnxLayers
 from ..formats.onnx_file import OnnxFile, read_onnx
 from .records import Listing, NodeRow, Shape, TensorRow, costs_of, finite, weight_scales
@@ -32,7 +34,7 @@ def onnx_listing(path: Path) -> Listing:
     Raises:
         ExportError: unreadable.
     """
-    file = read_onnx(path.read_bytes(), str(path))
+    file = read_onnx(read_model(path), str(path))
     reader, graph = _Reader(file, path), file.graph
     rows = tuple(reader.row(number, node) for number, node in enumerate(reader.nodes, start=1))
     inputs = tuple(reader.tensor(value.name) for value in graph.input if value.name not in file.constants)

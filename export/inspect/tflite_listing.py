@@ -12,6 +12,7 @@ from pathlib import Path
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
+from tinyscene.runtime.bounded_files import read_model
 from tinyscene.runtime.cost import count
 from tinyscene.runtime.tflite_schema import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 
@@ -32,7 +33,7 @@ def tflite_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
     Raises:
         TinysceneError: unreadable, or several graphs.
     """
-    data = path.read_bytes()
+    data = read_model(path)
     try:
         graph = from_tflite(data, where=str(path), name=path.stem)
     except ExportError as problem:

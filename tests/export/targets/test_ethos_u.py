@@ -66,7 +66,7 @@ def test_a_bundle_as_json(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str
 def test_an_unreadable_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"no model at all")
-    for path, words in ((broken, "refuses the file"), (tmp_path / "none.tflite", "no such file")):
+    for path, words in ((broken, "not a readable TFLite file"), (tmp_path / "none.tflite", "no such file")):
         assert command_line.main(["npu", str(path), "--targets", "ethos-u55-128"]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
