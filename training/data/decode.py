@@ -37,6 +37,7 @@ from .split_files import Record
 CLIP_SECONDS = 1.0  # within the tolerance of is_one_clip
 PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"}  # cannot represent NaN; every code decodes
 BLOCK_CLIPS = 256  # unit of checksums and of resuming: 16 MB at 32 kHz
+LOCK = ".lock"
 SPARE_BYTES = 100_000_000  # kept free for checkpoints and logs
 
 
@@ -206,8 +207,11 @@ def _blocks(count: int) -> list[range]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Admit one process at a time to this cache folder; the lock ends with its process."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Admit one process at a time to this cache folder; the lock ends with its process.
+
+    The folder itself may be a temporary one, which its process has locked (:mod:`tinyscene.runtime.temporaries`).
+    """
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
