@@ -1,7 +1,7 @@
 """An integer graph node by node, with the call that runs each node in firmware.
 
 Costs come from the counting rules of :mod:`tinyscene.runtime.cost`, calls from the schedule that the firmware is
-emitted from; nothing is computed a second way. A graph that the firmware refuses is listed without calls.
+emitted from; nothing is computed a second way.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.records import Layer as CLayer
 from tinyscene.firmware_harness.emit.schedule import Optimise, plan_calls, schedule
-from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.runtime import ops
 from tinyscene.runtime.cost import Layer, graph_layers
 from tinyscene.runtime.graph import Graph, Node, Tensor
@@ -30,33 +29,22 @@ def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Li
     Raises:
         TinysceneError: unknown kernel set, or an op without a row in the cost table.
     """
-    kernels = kernel_set_named(cpu)
+    scheduled = schedule(graph, kernel_set_named(cpu), optimise)
     calls: dict[int, KernelCall] = {}
-    firmware: Firmware | None = None
-    notes: tuple[str, ...] = ()
-    try:
-        scheduled = schedule(graph, kernels, optimise)
-    except FirmwareError as problem:
-        notes = (f"no firmware: {problem}",)
-    else:
-        for call in scheduled:
-            row = KernelCall(
-                call.layer.kernel, call.nodes.start + 1, call.nodes.stop, call.layer.header == PORTABLE_HEADER
-            )
-            calls |= dict.fromkeys(call.nodes, row)
-        portable = sum(call.layer.header == PORTABLE_HEADER for call in scheduled)
-        arena_bytes = plan_calls(graph, scheduled).arena_bytes
-        firmware = Firmware(cpu, optimise, len(scheduled), portable, arena_bytes)
+    for call in scheduled:
+        row = KernelCall(call.layer.kernel, call.nodes.start + 1, call.nodes.stop, call.layer.header == PORTABLE_HEADER)
+        calls |= dict.fromkeys(call.nodes, row)
+    portable = sum(call.layer.header == PORTABLE_HEADER for call in scheduled)
+    firmware = Firmware(cpu, optimise, len(scheduled), portable, plan_calls(graph, scheduled).arena_bytes)
     layers = zip(graph.nodes, graph_layers(graph), strict=True)
     return Listing(
         source=source,
         inputs=(tensor_row(graph.tensors[graph.input]),),
         outputs=(tensor_row(graph.tensors[graph.output]),),
-        nodes=tuple(_row(graph, at, node, layer, calls.get(at)) for at, (node, layer) in enumerate(layers)),
+        nodes=tuple(_row(graph, at, node, layer, calls[at]) for at, (node, layer) in enumerate(layers)),
         arena_bytes=plan(graph).arena_bytes,
         firmware=firmware,
         labels=graph.labels,
-        notes=notes,
     )
 
 
@@ -65,7 +53,7 @@ def tensor_row(tensor: Tensor) -> TensorRow:
     return TensorRow(tensor.name, tensor.shape, tensor.dtype, tensor.quant.scale[0], tensor.quant.zero_point)
 
 
-def _row(graph: Graph, at: int, node: Node, layer: Layer, call: KernelCall | None) -> NodeRow:
+def _row(graph: Graph, at: int, node: Node, layer: Layer, call: KernelCall) -> NodeRow:
     op, ins = node.op, graph.ins(node)
     window, stride = None, None
     if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D):

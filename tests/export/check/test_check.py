@@ -267,7 +267,7 @@ def test_unreadable_models_are_refused_in_one_line_with_exit_code_2(artefacts, t
     printed = capfd.readouterr()
     assert printed.out == ""
     (line,) = printed.err.splitlines()
-    assert line.startswith(f"error: {path}: ")
+    assert line.startswith((f"error: {path}: ", f"error: {path}, "))
     assert "unexpected" not in line
     assert [p.name for p in tmp_path.iterdir() if "report" in p.name] == []
 

@@ -25,10 +25,8 @@ from tinyscene.export.inspect.records import FrontEndRow, Inspection, shape_text
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.firmware_harness.emit.model import emit
-from tinyscene.runtime import ops
 from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
 from tinyscene.runtime.errors import TinysceneError
-from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.plan import plan
 from tinyscene.runtime.spec import preset
@@ -133,15 +131,6 @@ def test_layers_mode_runs_every_node_by_itself():
     assert model.arena_bytes is not None
 
 
-def test_a_graph_without_firmware_is_listed_with_the_reason():
-    quant = Quant.per_tensor(0.1, 0)
-    tensors = {"x": Tensor("x", (1, 3000, 3000, 1), "int8", quant), "y": Tensor("y", (1, 1, 1, 1), "int8", quant)}
-    graph = Graph("large", tensors, (Node("mean", ops.Mean("space"), ("x",), "y"),), "x", "y").check()
-    model = graph_listing(graph, "graph", "dsp", "speed").record("m")
-    assert (model.firmware, model.nodes[0].call) == (None, None)
-    assert "too many elements" in model.notes[0]
-
-
 # --- files that are no integer graph
 
 
@@ -201,13 +190,12 @@ def test_the_record_survives_json(make, tmp_path):
     assert set(json.loads(model.to_json())) == set(Inspection.__dataclass_fields__)
 
 
-def test_a_scale_that_is_no_number_is_left_out(tmp_path):
+def test_a_scale_that_is_no_number_is_refused(tmp_path):
     net = Net(np.random.default_rng(0), (4, 4, 2))
     output = net.conv(net.input, 3)
     net.tensors[output.index].quantization.scale = np.array([np.nan], np.float32)
-    model = inspect_model(_file(tmp_path, "nan.tflite", net.finish(output)))
-    assert model.outputs[0].scale is None
-    assert "NaN" not in model.to_json()
+    with pytest.raises(TinysceneError, match="tensor 3, quantization, scale"):
+        inspect_model(_file(tmp_path, "nan.tflite", net.finish(output)))
 
 
 @pytest.mark.parametrize(

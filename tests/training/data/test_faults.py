@@ -122,7 +122,7 @@ def test_training_refuses_faults_before_the_first_step(
     assert f"{PLANTED[name][0]} 1" in line
     assert "not finite 1" in line
     assert line.endswith(f"next: tinyscene data check {folder}")
-    assert list(tmp_path.glob("run/cache/*")) == []
+    assert list(tmp_path.glob("run/cache/waveforms*")) == []
 
 
 def test_caches_of_other_clips_are_faults(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,5 +172,5 @@ def test_a_clip_that_vanishes_while_decoding_is_named(folder: Path, tmp_path: Pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "clip_faults", then_lost)
-        with pytest.raises(TrainingError, match=r"airport-arden-0-0-0-a\.wav: cannot be read; got no such file"):
+        with pytest.raises(TrainingError, match=r"airport-arden-0-0-0-a\.wav: cannot be decoded; got no such file"):
             opened.load(8_000, tmp_path / "cache", progress=False)
