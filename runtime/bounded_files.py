@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from .errors import RuntimeFailure
+from .system_errors import system_error
 
 LARGEST_MODEL_BYTES = 2**28  # of one model file
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -36,13 +37,14 @@ def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_li
         descriptor = os.open(path, flags)  # a pipe opens at once, because of O_NONBLOCK
     except FileNotFoundError:
         raise RuntimeFailure(str(path), "no such file", next_step=next_step or "check the path") from None
-    except (OSError, ValueError) as problem:  # ValueError: the path holds a NUL
-        got = getattr(problem, "strerror", None) or str(problem)
-        raise RuntimeFailure(str(path), "cannot be read", got=got, next_step=next_step) from None
+    except OSError as problem:
+        raise system_error(str(path), problem) from problem
+    except ValueError as problem:  # the path holds a NUL
+        raise RuntimeFailure(str(path), "cannot be read", got=problem, next_step=next_step) from None
     try:
         return _content(descriptor, limit_bytes, str(path), next_step)
     except OSError as problem:
-        raise RuntimeFailure(str(path), "cannot be read", got=problem.strerror, next_step=next_step) from None
+        raise system_error(str(path), problem) from problem
     finally:
         os.close(descriptor)
 

@@ -291,21 +291,21 @@ def _check_weight(graph: Graph, node: Node) -> None:
     expected = np.float32(x.quant.scale[0]) * np.asarray(weight.quant.scale, np.float32)
     if not np.allclose(expected, bias.quant.scale, rtol=1e-6, atol=0.0) or bias.quant.zero_point != 0:
         graph.refuse(node.name, "bias scale is not input scale times weight scale")
-    reach = accumulator_bound(x, weight, bias, channel_axis)
-    if reach >= 2**31:
-        graph.refuse(node.name, "accumulator can overflow int32", expected="below 2^31", got=reach)
+    reach = accumulator_bounds(x, weight, bias, channel_axis)
+    if reach.max() >= 2**31:
+        graph.refuse(node.name, "accumulator can overflow int32", expected="below 2^31", got=int(reach.max()))
     factors = x.quant.scale[0] * np.asarray(weight.quant.scale, np.float64) / graph.out(node).quant.scale[0]
-    shifted = reach * 2 ** max(int(np.frexp(factors.max())[1]), 0)
+    shifted = (reach * 2.0 ** np.maximum(np.frexp(factors)[1], 0)).max()
     if shifted >= 2**31:  # where TensorFlow Lite Micro's left shift wraps around, and other engines saturate
         what = "accumulator times the power of two in the scale ratio can overflow int32"
-        graph.refuse(node.name, what, expected="below 2^31", got=shifted)
+        graph.refuse(node.name, what, expected="below 2^31", got=f"{shifted:.0f}")
 
 
-def accumulator_bound(x: Tensor, weight: Tensor, bias: Tensor, channel_axis: int) -> int:
-    """Largest magnitude the int32 accumulator of a convolution or matrix product can reach for any input."""
+def accumulator_bounds(x: Tensor, weight: Tensor, bias: Tensor, channel_axis: int) -> npt.NDArray[np.int64]:
+    """Largest magnitude of the int32 accumulator of each output channel, for any input; int64 (channels,)."""
     assert weight.data is not None
     assert bias.data is not None
     axes = tuple(a for a in range(len(weight.shape)) if a != channel_axis)
     largest = max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
     total = np.abs(weight.data.astype(np.int64)).sum(axis=axes) * largest + np.abs(bias.data.astype(np.int64))
-    return int(total.max())
+    return np.asarray(total, np.int64)

@@ -31,7 +31,7 @@ from .arith import (
     weight_rescale,
 )
 from .arrays import I8, I64
-from .graph import Graph, Node, accumulator_bound
+from .graph import Graph, Node, accumulator_bounds
 from .lookup_tables import exponentials_double, exponentials_single, function_table, softmax_double, softmax_single
 
 Arrays = tuple[npt.NDArray[Any], ...]
@@ -64,7 +64,7 @@ def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
     op, (x_t, weight_t, bias_t) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
     x, weight, bias = arrays
-    dtype = np.float32 if accumulator_bound(x_t, weight_t, bias_t, 0) < _EXACT_F32 else np.float64
+    dtype = np.float32 if accumulator_bounds(x_t, weight_t, bias_t, 0).max() < _EXACT_F32 else np.float64
     out_c, k_h, k_w, in_c = weight.shape
     values = _centred(x, x_t.quant.zero_point, op.pads, dtype)
     out_hw = ops.window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
@@ -106,7 +106,7 @@ def fully_connected_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64
     """As conv2d_accumulator, int64 (N, O)."""
     x, weight, bias = arrays
     x_t, weight_t, bias_t = graph.ins(node)
-    dtype = np.float32 if accumulator_bound(x_t, weight_t, bias_t, 0) < _EXACT_F32 else np.float64
+    dtype = np.float32 if accumulator_bounds(x_t, weight_t, bias_t, 0).max() < _EXACT_F32 else np.float64
     acc: I64 = (_centred(x, x_t.quant.zero_point, (0, 0, 0, 0), dtype) @ weight.T.astype(dtype)).astype(np.int64) + bias
     return acc
 

@@ -29,6 +29,7 @@ from .run_output import (
     silent_note,
 )
 from .stream import Gap, SceneStream
+from .system_errors import about
 from .terminal import bars, echo, echo_document, notes
 
 if TYPE_CHECKING:
@@ -138,15 +139,14 @@ def classify_folder(output: Output, folder: Path, options: LiveOptions) -> bool:
 
 def classify_pipe(output: Output, options: LiveOptions) -> bool:
     """Classify standard input; raises RuntimeFailure for what cannot be read, and for too little of it."""
-    if sys.stdin is None:
-        raise RuntimeFailure("-", "standard input is closed", next_step="pipe audio into it")
-    pipe, model_hz = Pipe(sys.stdin.buffer), output.classifier.frontend.sample_rate_hz
-    source = _file_on_pipe(pipe, model_hz, options) if pipe.container else _raw(pipe, model_hz, options)
-    stream = output.classifier.stream(source.rate_hz, options.hop_s)
-    try:
-        output.events(stream, source.pieces(options.seconds))
-    finally:
-        notes("-", (*source.notes, *silent_note(stream.health.silent_hops)))
+    with about("standard input"):
+        pipe, model_hz = Pipe(sys.stdin.buffer), output.classifier.frontend.sample_rate_hz
+        source = _file_on_pipe(pipe, model_hz, options) if pipe.container else _raw(pipe, model_hz, options)
+        stream = output.classifier.stream(source.rate_hz, options.hop_s)
+        try:
+            output.events(stream, source.pieces(options.seconds))
+        finally:
+            notes("-", (*source.notes, *silent_note(stream.health.silent_hops)))
     if stream.health.hops + stream.health.silent_hops == 0:
         raise RuntimeFailure(
             "raw samples" if pipe.container is None else "-",

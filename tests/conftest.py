@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IN_A_CLONE = (  # files and folders that every clone has
-    *("LICENSE", "README.md", "pyproject.toml", "benchmarks", "docker", "docs", "tests"),
+    *("LICENSE", "NOTICE", "README.md", "pyproject.toml", "benchmarks", "docker", "docs", "tests"),
     *("tinyscene", "export", "firmware_harness", "runtime", "training"),
 )
 
@@ -36,8 +36,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(_variable, "1")
 
-# In a shell's background job Ctrl-C is ignored, and child processes inherit that; tests interrupt some of them.
+# In a shell's background job Ctrl-C is ignored, and under nohup SIGHUP; child processes inherit that, and tests end
+# some of them by signals.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 hypothesis.settings.register_profile(
     "ci",

@@ -14,6 +14,7 @@ before the handlers are there.
 from __future__ import annotations
 
 import _thread
+import fcntl
 import os
 import select
 import signal
@@ -43,7 +44,7 @@ def install() -> None:
     for number in MESSAGES:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    reading, writing = _pipe()
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)  # where the number of every handled signal is written
     _thread.start_new_thread(_watch, (reading,))
     os.register_at_fork(after_in_child=_uninstall)
@@ -58,6 +59,15 @@ def install() -> None:
         unraisable(problem)  # type: ignore[arg-type]
 
     sys.excepthook, sys.unraisablehook = excepthook, unraisablehook
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe with descriptors above those of the standard streams, which the caller may have closed."""
+    ends = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    reading, writing = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
+    for end in ends:
+        os.close(end)
+    return reading, writing
 
 
 def finish() -> None:

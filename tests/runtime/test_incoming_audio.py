@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -212,10 +213,11 @@ def test_cancelling_channels_in_a_pipe_are_silence_with_a_note(bundle, monkeypat
     ]
 
 
-def test_a_closed_standard_input_is_one_line(bundle, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", None)
-    assert command_line.main(["run", str(bundle.path), "-"]) == 2
-    assert capsys.readouterr().err == "error: -: standard input is closed; next: pipe audio into it\n"
+def test_a_closed_standard_input_is_one_line(bundle):
+    words = [sys.executable, "-m", "tinyscene", "run", str(bundle.path), "-"]
+    ran = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *words], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "error: standard input: is closed; next: open it, or redirect it to a file\n"
 
 
 @pytest.mark.parametrize("extra", [[], ["--quiet"], ["--json"]])

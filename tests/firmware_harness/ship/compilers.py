@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tests.firmware_harness.ship.boards import PRINT_REPORTS, link, run
+from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import (
     CORTEX_M0PLUS,
     CORTEX_M4,
@@ -121,6 +122,7 @@ def reports(cell: Cell, bundle: Bundle, folder: Path) -> str | list[str]:
             return compiled
         objects.append(compiled)
     image = _linked(cell, objects, folder)
+    seal(image, cell.target)
     ran = run(cell.target, image)
     assert ran.code == 0, f"{cell}: exit code {ran.code}, {ran.lines[-1:]}"
     return [line for line in ran.lines if not (cell.target.soft_float and line.startswith("permille"))]

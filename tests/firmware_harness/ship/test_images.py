@@ -155,7 +155,7 @@ def test_a_dry_run_checks_the_image_against_the_chip(tmp_path: Path, capsys) -> 
         ([str(bare), "--chip", CHIP, "--address", "flash"], "--address: not an address"),
         ([str(bare), "--chip", "stm32l475xy", "--address", "0"], "unknown to pyOCD; expected stm32l475"),
         ([str(bare), "--chip", CHIP], "give --address"),
-        ([str(tmp_path / "none.elf"), "--chip", CHIP], "none.elf: No such file"),
+        ([str(tmp_path / "none.elf"), "--chip", CHIP], "none.elf: no such file"),
     ):
         assert command_line.main(["flash", *words, "--dry-run"]) == 2
         message = capsys.readouterr().err
