@@ -84,7 +84,8 @@ class Session:
         seconds = time.process_time() - before
         STATE.pack_into(self._state, 0, self.report.executions + 1, IDLE, len(data))
         peak_after, _ = self._memory()
-        growth = peak_after - size if peak_after > peak else 0
+        # During the first execution libFuzzer starts a thread, which reserves address space of its own.
+        growth = peak_after - size if peak_after > peak and self.report.executions else 0
         if finding is None and seconds > LONGEST_S:
             finding = Finding("slow", self.reader.read.__name__, f"{seconds:.1f} s")
         if finding is None and growth > LARGEST_GROWTH_BYTES:
