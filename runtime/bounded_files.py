@@ -6,6 +6,7 @@ memory. Refuses missing and unreadable files, folders, pipes, devices, and files
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -38,6 +39,8 @@ def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_li
     except FileNotFoundError:
         raise RuntimeFailure(str(path), "no such file", next_step=next_step or "check the path") from None
     except OSError as problem:
+        if problem.errno == errno.ELOOP and not follow_links:
+            raise RuntimeFailure(str(path), "is a symbolic link", next_step=next_step) from None
         raise system_error(str(path), problem) from problem
     except ValueError as problem:  # the path holds a NUL
         raise RuntimeFailure(str(path), "cannot be read", got=problem, next_step=next_step) from None
