@@ -194,7 +194,10 @@ def _are_numbers(kind: object, items: list[object]) -> bool:
         return False
     low = max([-float_info.max, *(constraint.low for constraint in constraints)])
     high = min([float_info.max, *(constraint.high for constraint in constraints)])
-    return all((type(item) is float or type(item) is int) and low <= item <= high for item in items)
+    return all(
+        (type(item) is float or (type(item) is int and abs(item) <= _LARGEST_INTEGER)) and low <= item <= high
+        for item in items
+    )
 
 
 def _record(kind: type, value: object, field: str) -> object:

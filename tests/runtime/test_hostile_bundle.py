@@ -126,6 +126,9 @@ def test_a_word_outside_its_list_is_refused(bundle: Path, change: Change) -> Non
 
 
 NUMBERS: dict[str, Change] = {
+    "a scale that is an integer beyond 64 bits": lambda r: next(
+        t for t in r["tensors"] if t["quant"]["axis"] is not None
+    )["quant"]["scale"].__setitem__(0, 2**70),
     "negative pad": lambda r: r["nodes"][0].update(pads=[-1, 1, 1, 1]),
     "three pads": lambda r: r["nodes"][0].update(pads=[1, 1, 1]),
     "five pads": lambda r: r["nodes"][0].update(pads=[1, 1, 1, 1, 1]),
