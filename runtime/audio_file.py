@@ -22,6 +22,7 @@ import soundfile
 from .arrays import F32
 from .containers import DECODED, HEAD_BYTES, container
 from .errors import RuntimeFailure
+from .system_errors import system_error
 from .wav_header import WavHeader, is_placeholder, wav_header
 
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -94,13 +95,10 @@ def _opened(path: Path) -> int:
         raise RuntimeFailure(
             str(path), "no such file", expected="an audio file", next_step="check the path"
         ) from problem
-    except (OSError, ValueError) as problem:  # ValueError: a null character in the name
-        if isinstance(problem, OSError) and path.is_socket():
-            raise _not_a_file(path) from problem
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise RuntimeFailure(
-            str(path), "cannot be opened", got=reason, next_step="check the path and its permissions"
-        ) from problem
+    except OSError as problem:
+        raise (_not_a_file(path) if path.is_socket() else system_error(str(path), problem)) from problem
+    except ValueError as problem:  # a null character in the name
+        raise RuntimeFailure(str(path), "cannot be opened", got=problem, next_step="check the path") from problem
 
 
 def _not_a_file(path: Path) -> RuntimeFailure:
@@ -132,13 +130,11 @@ def _read_head(path: Path, descriptor: int) -> bytes:
     try:
         return read_at(descriptor, 0, HEAD_BYTES)
     except OSError as problem:
-        raise RuntimeFailure(
-            str(path), "cannot be read", got=problem.strerror, next_step="check the disk, or copy the file again"
-        ) from problem
+        raise system_error(str(path), problem) from problem
 
 
 def not_decodable(where: str, got: str) -> RuntimeFailure:
-    """The refusal of what no decoder is there for."""
+    """The refusal of a format without a decoder."""
     return RuntimeFailure(
         where,
         "not a readable audio file",

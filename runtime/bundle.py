@@ -41,6 +41,7 @@ from .manifest import (
 )
 from .npz import LARGEST_ARRAYS_BYTES, ArrayFile, ArrayHeader, pack_arrays
 from .spec import DCASE_BUDGET, FrontendSpec
+from .system_errors import system_error
 
 MOST_GOLDEN_VECTORS = 64
 _INPUTS = "inputs"  # name of their array; the others are called <rounding rule>/<tensor>
@@ -184,7 +185,7 @@ def _names(path: Path) -> set[str]:
         with os.scandir(path) as entries:
             return {entry.name for entry in islice(entries, MOST_FILES + 2)}
     except OSError as problem:
-        raise RuntimeFailure(str(path), "cannot be read", got=problem.strerror) from None
+        raise system_error(str(path), problem) from problem
 
 
 def _require_fit(graph: Graph, frontend: FrontendSpec, path: Path) -> None:

@@ -22,7 +22,7 @@ from .audio import AudioReader, Samples, checked_float32, fit_to_clip, resample
 from .bundle import Bundle, read_bundle
 from .engines import Engine, open_engine
 from .errors import RuntimeFailure
-from .limits import MAX_THREADS, SILENT_PEAK, checked_rate, is_one_clip, whole_number
+from .limits import SILENT_PEAK, checked_rate, is_one_clip
 from .log_mel import LogMel
 from .smoothing import Smoothing
 from .sound_levels import MixDown
@@ -112,7 +112,6 @@ class SceneClassifier:
         Raises RuntimeFailure for a changed bundle, an unknown engine, an engine whose package is not installed, and a
         number of threads that is not 1 to 256.
         """
-        threads = whole_number("threads", threads, 1, MAX_THREADS, "threads")
         opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
         return SceneClassifier(opened, open_engine(engine, opened, threads))
 

@@ -26,11 +26,13 @@ from .errors import RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
+from .limits import MAX_THREADS, whole_number
 from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_input
 from .system_errors import cause_in_system, is_of_environment, mentioned_in, system_error
 from .tflite_schema import TfliteTables
 from .tflite_tables import read_tables, require_plain
 
+_ADVICE = "get the bundle again, or write it again with 'tinyscene export' if it is yours"
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
 
@@ -102,7 +104,7 @@ class _OneByOne:
                 f"the model file's {what} differs from the graph's",
                 expected=expected,
                 got=got,
-                next_step="get the bundle again, or write it again with 'tinyscene export' if it is yours",
+                next_step=_ADVICE,
             )
 
     def _tables(self, model_bytes: bytes) -> TfliteTables:
@@ -276,7 +278,8 @@ def open_engine(name: str, files: ModelFiles, threads: int = 1) -> Engine:
         threads: used by ONNX Runtime and LiteRT; the others run on one thread, except for NumPy's matrix products.
 
     Raises:
-        RuntimeFailure: unknown name, missing package, or a model file that is not the graph's.
+        RuntimeFailure: unknown name, threads outside 1 to 256, missing package, or a model file that is not the
+            graph's.
     """
     row = next((row for known, row in ENGINES.items() if known == name), None)
     if row is None:
@@ -286,9 +289,7 @@ def open_engine(name: str, files: ModelFiles, threads: int = 1) -> Engine:
             expected=" | ".join(ENGINE_NAMES),
             next_step="pick one of these with --engine",
         )
-    if threads < 1:
-        raise RuntimeFailure(f"engine '{name}', threads", "invalid value", expected="1 or more", got=threads)
-    return row.open(files, threads)
+    return row.open(files, whole_number(f"engine '{name}', threads", threads, 1, MAX_THREADS, "threads"))
 
 
 def available_engines() -> dict[str, str]:
@@ -335,7 +336,7 @@ def _load_errors(engine: str) -> Iterator[None]:
             f"engine {engine}",
             "cannot load the model file",
             got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
-            next_step="get the bundle again, or write it again with 'tinyscene export' if it is yours",
+            next_step=_ADVICE,
         ) from problem
 
 

@@ -111,7 +111,7 @@ def require_own_files(folder: Path, own: Collection[str], expected: str) -> None
 
 
 def require_other_file(out: Path | None, *inputs: Path | None) -> None:
-    """Refuse to write to a file that is read, under whatever name: links are followed, hard links compared.
+    """Refuse to write to a file that is read, under any name: links are followed, hard links compared.
 
     Args:
         out: the file to write, if any.

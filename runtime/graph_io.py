@@ -75,19 +75,6 @@ def graph_arrays(graph: Graph) -> Arrays:
     return {t.name: t.data for t in graph.tensors.values() if t.data is not None}
 
 
-def graph_from_record(record: object, arrays: Mapping[str, npt.NDArray[Any]], where: str, next_step: str = "") -> Graph:
-    """The checked graph of a parsed JSON record and its constants.
-
-    Args:
-        where: the file, for messages.
-        next_step: what the user can do about a refusal.
-
-    Raises:
-        RuntimeFailure: the record has another form, an array is missing, or the graph fails its check.
-    """
-    return _graph(read_record(_GraphRecord, record, where, next_step), arrays, where, next_step)
-
-
 def graph_from_files(record: bytes, arrays: bytes, folder: Path, next_step: str = "") -> Graph:
     """The checked graph in the contents of ``graph.json`` and ``graph.npz``.
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal
 
 from .errors import RuntimeFailure
+from .limits import MAX_RATE_HZ, MIN_RATE_HZ
 from .ops import LARGEST_TENSOR_ELEMENTS
 from .records import Range, check_record, name_text, read_record
 
@@ -35,7 +36,7 @@ class FrontendSpec:
     """
 
     name: Annotated[str, name_text(64)]
-    sample_rate_hz: Annotated[int, Range(1_000, 768_000)]
+    sample_rate_hz: Annotated[int, Range(MIN_RATE_HZ, MAX_RATE_HZ)]
     n_fft: Annotated[int, Range(16, LARGEST_FFT)]
     win_length: Annotated[int, Range(4, LARGEST_FFT)]
     hop_length: Annotated[int, Range(1, 2**16)]

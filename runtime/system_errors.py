@@ -47,7 +47,7 @@ KINDS = {
     errno.ELOOP: Kind("symbolic links lead to one another", _CHECK),
     errno.EBADF: Kind("is closed", "open it, or redirect it to a file"),
 }
-# Never about the content of a file: what fails for one of these reasons says nothing about a model.
+# Causes outside the content of any file: a failure for one of these reasons is no defect of a model.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 ENVIRONMENT = (*DISK, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DEEPEST = 20  # exceptions in a chain of causes
@@ -60,7 +60,7 @@ def system_error(where: str, problem: OSError) -> RuntimeFailure:
 
 
 def reason(problem: OSError) -> Kind:
-    """What is wrong and the next step; in the words of the library, if it has words of its own for the error."""
+    """What is wrong and the next step; in the words of the library if its message differs from the system's."""
     code, words = problem.errno or 0, problem.strerror or str(problem) or type(problem).__name__
     if "temporary directory" in words:  # tempfile's, when no folder is usable
         return Kind(words, "set TMPDIR to a folder with free space")

@@ -57,7 +57,7 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
 
 
 def require_plain(model: TfliteTables, where: str) -> None:
-    """Refuse custom operators, control flow, and whatever else no integer graph is written with; RuntimeFailure."""
+    """Refuse custom operators, control flow, and all others that no integer graph has; raises RuntimeFailure."""
     for number, operator in enumerate(model.graph.operators):
         code = model.operator_codes[operator.opcode_index].code
         if code not in PLAIN_OPERATORS:
@@ -68,7 +68,7 @@ def require_plain(model: TfliteTables, where: str) -> None:
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:
-    """What one table says about another. Everything else is in the records."""
+    """The checks across tables; those within one table are in the records."""
     graph = model.graph
     constant_bytes = 0
     for number, tensor in enumerate(graph.tensors):

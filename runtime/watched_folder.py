@@ -2,10 +2,10 @@
 
 A recording is a name with a size and a modification time: one that is written again is another recording, one that was
 renamed, touched or copied over itself is not. It is whole when a writer closed it or it was moved here, or when no
-process has it open for writing; and it stays unchanged for a moment, longer where its WAV header declares more or less
-than there is. Where none of that can be known, as on a folder of another machine, only time decides: ``OPEN_S``.
-Hidden names, names of other files, and entries that are no regular files are passed over. One digest of eight bytes is
-kept per recording, until a scan no longer finds it. A folder that disappears is waited for.
+process has it open for writing; and it stays unchanged for a moment, longer where its WAV header declares another
+size than the file has. Where none of that can be known, as on a folder of another machine, only time decides:
+``OPEN_S``. Hidden names, names of other files, and entries that are no regular files are passed over. One digest of
+eight bytes is kept per recording, until a scan no longer finds it. A folder that disappears is waited for.
 Refuses a path that is not a folder at the start.
 """
 
@@ -90,7 +90,7 @@ class _WatchedFolder:
         self._events.close()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for events, and take notice of them."""
+        """Wait for events and record them."""
         for event in self._events.wait(timeout_s):
             if event.is_incomplete:
                 self._scan_at_s, self._watched = 0.0, None

@@ -50,7 +50,7 @@ class WavHeader:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the declared size is there."""
+        """Whether the file holds the declared size."""
         return self.data_at > 0 and not self.is_placeholder and not self.is_truncated
 
     def with_true_size(self) -> dict[int, bytes]:

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from tests.firmware_harness.random_graphs import random_net
 from tests.graphs import OP_KINDS, Rng, one_op, small_net
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
-from tinyscene.runtime.graph_io import graph_arrays, graph_from_record, graph_record
+from tinyscene.runtime.graph_io import graph_arrays, graph_from_files, graph_record
+from tinyscene.runtime.npz import pack_arrays
 
 NUMBERS = (0, 1, -1, 2, 3, 127, -128, 128, -129, 255, 2**15, 2**31 - 1, 2**31, 2**63, -(2**31), 10**30)
 ODD = (None, True, False, "", "x", [], {}, 1.5, -0.0, 1e-45, 1e300, C_TEXT := "*/ int main(void); /*", [1], [[1]])
@@ -48,7 +50,7 @@ def mutated(record: dict[str, Json], rng: Rng) -> dict[str, Json]:
 
 def accepted(record: dict[str, Json], arrays: dict[str, Any]) -> Graph:
     """The graph; raises RuntimeFailure for a refusal, and other exceptions for defects."""
-    return graph_from_record(record, arrays, "graph.json")
+    return graph_from_files(json.dumps(record).encode(), pack_arrays(arrays), Path())
 
 
 def _place(record: dict[str, Json], rng: Rng) -> tuple[Any, Any]:

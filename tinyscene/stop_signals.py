@@ -2,13 +2,13 @@
 
 The first one raises :class:`Stopped` in the main thread, so that blocks end: child processes, temporary folders,
 progress bars. Signals in the following second are ignored, since a terminal, a shell and torchrun may each send one. A
-later one ends the process at once, as does the end of ``PATIENCE_SECONDS``: a thread sees to it, also while the main
-thread waits inside a native library, where no Python handler runs. A library that drops the exception, or replaces it
+later one, or the end of ``PATIENCE_SECONDS``, makes a second thread end the process at once, also while the main thread
+waits inside a native library, where no Python handler runs. A library that drops the exception, or replaces it
 by its own, is ended in the same way. Children and temporary folders are removed in every case. Signals that were
 ignored when the command started, as under nohup, remain so.
 
 Only the command line calls :func:`install`; the library changes no signal handler. Imports little, so that little runs
-before the handlers are there.
+before the handlers are installed.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
@@ -101,16 +102,12 @@ class GraphBuilder:
 
     def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
         """A new activation with the quantisation of ``like``."""
-        tensor = Tensor(self.free_name(f"{like.name}_{suffix}"), shape or like.shape, "int8", like.quant)
+        tensor = Tensor(self._free_tensor(f"{like.name}_{suffix}"), shape or like.shape, "int8", like.quant)
         self.add(tensor)
         return tensor
 
-    def free_name(self, name: str) -> str:
-        """``name``, with a number behind it if a tensor of the file or of the graph has it."""
-        free, number = name, 1
-        while free in self._file_names or free in self.tensors:
-            free, number = f"{name}_{number}", number + 1
-        return free
+    def _free_tensor(self, name: str) -> str:
+        return _free(name, self._file_names | self.tensors.keys())
 
     def weight_and_bias(
         self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None
@@ -137,7 +134,7 @@ class GraphBuilder:
         if stored is not None and fits and np.allclose(stored.scale, bias_scale, rtol=1e-6, atol=0.0):
             bias_scale = np.broadcast_to(np.asarray(stored.scale, np.float32), scales)  # to the last bit
         bias_axis = None if channel_axis is None else 0
-        bias_name = file.names[operator.inputs[2]] if has_bias else self.free_name(f"{file.names[index]}_bias")
+        bias_name = file.names[operator.inputs[2]] if has_bias else self._free_tensor(f"{file.names[index]}_bias")
         return (
             self._stored(file.names[index], "int8", Quant(tuple(scale.tolist()), 0, channel_axis), weight),
             self._stored(bias_name, "int32", Quant(tuple(bias_scale.tolist()), 0, bias_axis), bias),
@@ -150,7 +147,7 @@ class GraphBuilder:
         if existing is not None and not (
             existing.quant == quant and existing.data is not None and np.array_equal(existing.data, data)
         ):
-            return self._stored(self.free_name(name), dtype, quant, data)
+            return self._stored(self._free_tensor(name), dtype, quant, data)
         return self.add(tensor)
 
     def constant(
@@ -167,8 +164,9 @@ class GraphBuilder:
         return values.astype(dtype, copy=False)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """The name, with underscores behind it if it is taken: names in a file are arbitrary."""
-    while name in taken:
-        name += "_"
-    return name
+def _free(name: str, taken: Set[str]) -> str:
+    """The name, with a number behind it if it is taken: names in a file are arbitrary."""
+    free, number = name, 1
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free

@@ -1,4 +1,4 @@
-"""A failure at every system call that changes a file, in turn: what the user is told, what is left, what a second run
+"""A failure at every system call that changes a file, in turn: the message, what is left, what a second run
 makes of it.
 
 ``python -m tests.faults calls --commands "check --out,train" --most 50 --seed 1``: each command runs once to count its

@@ -72,11 +72,11 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def write_inputs(folder: Path) -> None:
-    """A data set of one tone per scene, a checkpoint with random weights, its bundle, and a recipe of two epochs."""
+def write_inputs(folder: Path, recipe: str = RECIPE) -> None:
+    """A data set of one tone per scene, a checkpoint with random weights, and a recipe."""
     folder.mkdir()
     write_layout(folder / "data", places=2, clips=1)
-    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "recipe.yaml").write_text(recipe)
     torch.manual_seed(0)
     config = named_config("cpm23-8", n_classes=len(SCENES), padding="same")
     save_model(folder / "student.pt", build_model(config).eval(), config, preset("cpm23"), SCENES, {})

@@ -24,16 +24,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
+from tests.faults import commands
 from tests.firmware_harness.bundles import small_bundle
 from tests.processes import processes_with
-from tests.training.layout import write_layout
-from tinyscene.runtime.spec import preset
 from tinyscene.stop_signals import MESSAGES
-from tinyscene.training.models.build import build_model
-from tinyscene.training.models.checkpoint import load_any, save_model
-from tinyscene.training.models.config import named_config
+from tinyscene.training.models.checkpoint import load_any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCENES = ("airport", "bus", "park")
@@ -70,12 +65,7 @@ COMMANDS = {
 
 def write_inputs(folder: Path) -> None:
     """A data set, a checkpoint with random weights, a bundle, and a recipe."""
-    folder.mkdir()
-    write_layout(folder / "data", places=2, clips=1)
-    (folder / "recipe.yaml").write_text(RECIPE)
-    torch.manual_seed(0)
-    config = named_config("cpm23-8", n_classes=len(SCENES), padding="same")
-    save_model(folder / "student.pt", build_model(config).eval(), config, preset("cpm23"), SCENES, {})
+    commands.write_inputs(folder, RECIPE)
     small_bundle(folder)
 
 

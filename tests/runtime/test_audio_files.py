@@ -154,7 +154,7 @@ def test_entries_that_are_no_files_are_refused_without_waiting(tmp_path):
             ("fifo.wav", "not a file"),
             ("folder.wav", "not a file"),
             ("socket.wav", "not a file"),
-            ("loop.wav", "cannot be opened; got Too many levels of symbolic links"),
+            ("loop.wav", "symbolic links lead to one another"),
         ]:
             with pytest.raises(RuntimeFailure, match=f"{name}: {complaint}"):
                 read_audio(tmp_path / name, RATE)

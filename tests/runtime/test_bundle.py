@@ -19,7 +19,7 @@ from tinyscene.runtime.bundle import BundleContent, Golden, read_bundle, write_b
 from tinyscene.runtime.engines import open_engine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.file_names import CORE_FILES, MANIFEST
-from tinyscene.runtime.graph_io import graph_arrays, graph_from_record, graph_record
+from tinyscene.runtime.graph_io import graph_arrays, graph_from_files, graph_record
 from tinyscene.runtime.manifest import REBUILD, Limit, Provenance, json_bytes
 from tinyscene.runtime.npz import pack_arrays, unpack_arrays
 from tinyscene.runtime.spec import preset
@@ -135,8 +135,8 @@ def test_an_invalid_manifest_is_refused_with_its_field(copy, change, complaint):
 def test_every_op_is_read_back_equal(kind):
     for seed in range(8):
         graph = one_op(np.random.default_rng(seed), kind)
-        record = json.loads(json.dumps(graph_record(graph)))
-        _same_graph(graph_from_record(record, unpack_arrays(pack_arrays(graph_arrays(graph)), "x"), "x"), graph)
+        record, arrays = json.dumps(graph_record(graph)).encode(), pack_arrays(graph_arrays(graph))
+        _same_graph(graph_from_files(record, arrays, Path()), graph)
 
 
 def test_equal_content_is_equal_bytes(written, tmp_path):
@@ -295,4 +295,4 @@ def test_a_record_with_an_unknown_op_is_refused(written):
     record = graph_record(written.graph)
     record["nodes"][0] = {**record["nodes"][0], "op": "softmax"}
     with pytest.raises(RuntimeFailure, match="softmax"):
-        graph_from_record(record, graph_arrays(written.graph), "graph.json")
+        graph_from_files(json.dumps(record).encode(), pack_arrays(graph_arrays(written.graph)), Path())

@@ -296,7 +296,7 @@ def _prepare_folder(identity: RunIdentity, run: Run) -> LastCheckpoint:
     """Create the folder and write ``run.json``; returns the checkpoint, with a state if the run is resumed from it.
 
     Raises:
-        TrainingError: the run to resume has another identity, or its files are not whole.
+        TinysceneError: the run to resume has another identity, or its files are not whole.
     """
     with about(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)

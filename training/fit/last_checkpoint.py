@@ -2,7 +2,7 @@
 
 ``run.json`` records what determines the weights and the measured throughput; ``last.ckpt`` the state after an epoch and
 the digest of that record. Both are written whole or not at all, and read completely before anything is trained. Refuses
-files that are missing, cut off, not of this form or of another run, and says what to remove.
+files that are missing, cut off, of another form or of another run; the error names the files to remove.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from tinyscene.runtime.files import write_file
+from tinyscene.runtime.json_files import read_json
 from tinyscene.runtime.system_errors import reason
 
 from ..errors import TrainingError
@@ -62,13 +63,8 @@ class LastCheckpoint(CheckpointIO):
 
 
 def read_run(path: Path) -> dict[str, object]:
-    """The record of an earlier run; raises TrainingError if the file is missing or is no such record."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise _refused(path, "cannot be read", got=reason(problem).what) from problem
-    except (ValueError, RecursionError) as problem:
-        raise _refused(path, "not the record of a run", got=f"{path.stat().st_size} bytes") from problem
+    """The record of an earlier run; raises TinysceneError if the file is missing or is no such record."""
+    record = read_json(path, "the record of a run", _next_step(path))
     if not isinstance(record, dict):
         raise _refused(path, "not the record of a run", expected="a JSON object", got=type(record).__name__)
     return record
@@ -93,7 +89,10 @@ def _torch_content(path: Path) -> dict[str, Any]:
 
 
 def _refused(path: Path, what: str, *, expected: object = None, got: object = None) -> TrainingError:
-    """Both files are removed together: one without the other cannot be resumed from either."""
+    return TrainingError(str(path), what, expected=expected, got=got, next_step=_next_step(path))
+
+
+def _next_step(path: Path) -> str:
+    """Both files are removed together: neither can be resumed from without the other."""
     both = f"{path.parent / CHECKPOINT} and {path.parent / RUN}"
-    step = f"remove {both} to train this network from the beginning"
-    return TrainingError(str(path), what, expected=expected, got=got, next_step=step)
+    return f"remove {both} to train this network from the beginning"

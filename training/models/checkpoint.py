@@ -81,14 +81,6 @@ def load_model(path: Path) -> LoadedModel:
     return _own(path, read_container(path))
 
 
-def load_public_checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Configuration and state dict (names without ``model.``) of a published CP-Mobile checkpoint.
-
-    The sizes are inferred from the shapes; every tensor must exist with its shape. Raises TrainingError.
-    """
-    return _public(path, read_container(path))
-
-
 def load_pretrained(path: Path, model: nn.Module) -> None:
     """Initialise ``model`` with the weights of a checkpoint, strictly by name; raises TrainingError.
 

@@ -3,7 +3,7 @@
 Before PyTorch unpickles, the container is checked: stored without compression, no larger than the file, and its pickle
 has only the operations and names that ``torch.save`` writes for tensors in dictionaries. Afterwards each tensor must be
 dense, on the CPU, and no larger than its storage: strides of 0 would make 10^12 elements of one. Refuses everything
-else, files of PyTorch before 1.6 among them, whose storages have sizes that only the file claims.
+else, files of PyTorch before 1.6 among them, whose storages have sizes that nothing but the file states.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests.training.layout import write_layout
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.spec import preset
 from tinyscene.training.data.tau22 import Dataset, Tau22
-from tinyscene.training.errors import TrainingError
 from tinyscene.training.fit.fit import FitResult, fit
 from tinyscene.training.fit.last_checkpoint import CHECKPOINT, ENTRY, RUN
 from tinyscene.training.models.build import build_model
@@ -76,13 +76,13 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a list": (CHECKPOINT, lambda p: torch.save([1], p), "not a checkpoint; got list"),
     "a later format": (CHECKPOINT, lambda p: rewrite(p, lambda c: c.update({ENTRY: {"format": 2}})), "unknown format"),
     "another run": (CHECKPOINT, other_run, "of another run"),
-    "no record": (RUN, lambda p: p.unlink(), "cannot be read; got no such file"),
-    "empty record": (RUN, lambda p: p.write_text(""), "not the record of a run; got 0 bytes"),
+    "no record": (RUN, lambda p: p.unlink(), "no such file"),
+    "empty record": (RUN, lambda p: p.write_text(""), "not the record of a run; got Expecting value"),
     "record cut off": (RUN, lambda p: p.write_text(p.read_text()[:-20]), "not the record of a run"),
     "list as record": (RUN, lambda p: p.write_text("[]"), "not the record of a run; expected a JSON object; got list"),
     "nested record": (RUN, lambda p: p.write_text("[" * 100_000), "not the record of a run"),
     "binary record": (RUN, lambda p: p.write_bytes(b"\xff\xfe"), "not the record of a run"),
-    "folder as record": (RUN, folder_instead, "cannot be read; got is a folder"),
+    "folder as record": (RUN, folder_instead, "not a regular file"),
 }
 
 
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_resumed_from_is_named(kind: str, dataset: Dataset
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     damage(run / name)
-    with pytest.raises(TrainingError) as refusal:
+    with pytest.raises(TinysceneError) as refusal:
         train(dataset, run, resume=True)
     assert f"{run / name}: {message}" in str(refusal.value)
     assert f"next: remove {run / CHECKPOINT} and {run / RUN} to train" in str(refusal.value)

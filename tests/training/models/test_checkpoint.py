@@ -13,7 +13,7 @@ from tinyscene.runtime.spec import preset
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.fit.fit import predict_logits
 from tinyscene.training.models.build import build_model
-from tinyscene.training.models.checkpoint import load_any, load_model, load_public_checkpoint, save_model
+from tinyscene.training.models.checkpoint import load_any, load_model, save_model
 from tinyscene.training.models.config import MODELS, named_config
 
 SIZES = [name for name, config in MODELS.items() if config.arch == "cp_mobile"]
@@ -48,8 +48,9 @@ def test_sizes_are_inferred_from_shapes(name: str, tmp_path: Path) -> None:
     state = build_model(MODELS[name]).state_dict()
     public = {f"model.{key}": tensor for key, tensor in state.items()} | {"mel.1.mel_scale.fb": torch.zeros(3, 4)}
     torch.save({"state_dict": public, "epoch": 3}, tmp_path / "public.ckpt")
-    config, read = load_public_checkpoint(tmp_path / "public.ckpt")
-    assert config == MODELS[name]
+    loaded = load_any(tmp_path / "public.ckpt")
+    read = loaded.model.state_dict()
+    assert loaded.config == MODELS[name]
     assert list(read) == list(state)
     assert all(torch.equal(read[key], state[key]) for key in state)
 
