@@ -1,4 +1,5 @@
 # Every target runs the set-up (.ci/setup) first, which returns at once when it is up to date.
+#   APT=0 make ...     print the system packages instead of installing them
 #   make demo          run the whole chain on synthetic data; DEMO="--data DIR" uses a folder in TAU22 layout
 #   make test          run linters and tests;   make test-all  include the slow tests
 #   make faults        commands while system calls fail or processes are ended; FAULTS="calls --most 20" selects
