@@ -3,9 +3,9 @@
 The first one raises :class:`Stopped` in the main thread, so that blocks end: child processes, temporary folders,
 progress bars. Signals in the following second are ignored, since a terminal, a shell and torchrun may each send one. A
 later one, or the end of ``PATIENCE_SECONDS``, makes a second thread end the process at once, also while the main thread
-waits inside a native library, where no Python handler runs. A library that drops the exception, or replaces it
-by its own, is ended in the same way. Children and temporary folders are removed in every case. Signals that were
-ignored when the command started, as under nohup, remain so.
+waits inside a native library, where no Python handler runs. The process ends in the same way if a library drops the
+exception or replaces it by its own. Children and temporary folders are removed in every case. Signals that were ignored
+when the command started, as under nohup, remain so.
 
 Only the command line calls :func:`install`; the library changes no signal handler. Imports little, so that little runs
 before the handlers are installed.
