@@ -26,7 +26,7 @@ from pathlib import Path
 from .errors import RuntimeFailure
 
 FORMER = ".former"  # ending of the content that is being replaced
-SWEPT_ENTRIES = 20_000  # of a folder; those behind are not looked at
+SWEPT_ENTRIES = 20_000  # of a folder; those behind are not examined
 _NAME = re.compile(r"(?P<name>.+)\.tinyscene-\d+-[0-9a-f]{8}\.part", re.DOTALL)
 _own: dict[Path, int | None] = {}  # temporary folders of this process, and the descriptors that hold their locks
 _swept: set[Path] = set()

@@ -126,12 +126,12 @@ def _check_order(model: TfliteTables) -> None:
     """Each tensor is written at most once, and nothing is read before it is written."""
     graph = model.graph
     sizes = [math.prod(tensor.shape.tolist()) for tensor in graph.tensors]
-    held = {
+    stored = {
         number
         for number, tensor in enumerate(graph.tensors)
         if len(model.buffers[tensor.buffer].data) or tensor.is_variable or not sizes[number]
     }
-    written = held | set(graph.inputs.tolist())
+    written = stored | set(graph.inputs.tolist())
     for number, operator in enumerate(graph.operators):
         for index in operator.inputs.tolist():
             if index >= 0 and index not in written:

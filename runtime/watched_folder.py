@@ -53,7 +53,7 @@ def arriving_files(folder: Path, seconds: float | None = None, poll_s: float = S
 
     Args:
         seconds: stop after this time; without an end if not given.
-        poll_s: how long a closed file must stay unchanged, and how often files are looked at.
+        poll_s: how long a closed file must stay unchanged, and how often files are examined.
 
     Raises:
         RuntimeFailure: the folder does not exist at the start.

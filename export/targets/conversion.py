@@ -28,8 +28,8 @@ Pair = tuple[Tensor, Tensor]  # a tensor of our graph and its counterpart
 class Conversion:
     """Bytes of constants and activations that were compared.
 
-    ``fault`` says why it is not the same network; ``exceptions`` name known differences; ``whole`` is True where all
-    parameters and activations were compared.
+    ``fault`` is the reason why it is not the same network; ``exceptions`` name known differences; ``whole`` is True
+    where all parameters and activations were compared.
     """
 
     note: str

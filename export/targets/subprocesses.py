@@ -20,7 +20,7 @@ from ..errors import ExportError
 class Failure:
     """How a message describes a failed program.
 
-    ``where`` names the program, ``fault`` says what its failure means; ``missing`` marks a tool that can be installed,
+    ``where`` names the program, ``fault`` is what its failure means; ``missing`` marks a tool that can be installed,
     with ``next_step``.
     """
 

@@ -59,7 +59,7 @@ class FrontEndComparison:
 class TargetResult:
     """The result of one target.
 
-    ``means`` says whether the target executes on this machine's processor, an emulator replaces its own, or the
+    ``means`` states whether the target executes on this machine's processor, an emulator replaces its own, or the
     network is converted for it. The status ``converted`` means: written and compared, but not run. A member is None
     where nothing was measured: ``comparison`` of every op's output, ``predictions`` on the clips of the data,
     ``front_end`` of a target that has its own, ``cost`` as firmware.

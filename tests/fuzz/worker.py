@@ -1,7 +1,7 @@
 """One process that fuzzes one reader: libFuzzer's loop through atheris, with branches of ``tinyscene`` as coverage.
 
 It never stops at a finding; it writes it down and continues. The content and number of the current execution are in a
-shared file, so that the process that started this one can tell a hang or a death from it (see ``__main__``).
+shared file, so that the process that started this one can detect a hang or a death (see ``__main__``).
 Started as ``python -m tests.fuzz.worker``; refuses to run without atheris.
 """
 

@@ -169,8 +169,8 @@ def predict_logits(
 
 
 class _Keeper(Checkpoint):
-    """Writes a checkpoint after every epoch, and keeps the best weights or the sum of the last ones if the recipe says
-    so."""
+    """Writes a checkpoint after every epoch, and keeps the best weights or the sum of the last ones, as the recipe
+    selects."""
 
     def __init__(self, folder: Path, settings: FitSettings, *, validated: bool) -> None:
         self.folder, self.best = folder, settings.keep == "best" and validated
