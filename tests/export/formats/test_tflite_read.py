@@ -201,4 +201,4 @@ def test_tensors_whose_names_are_those_of_inner_tensors_are_read():
     first = net.apply(OPS.RELU, [net.input.index], net.edge("a", (1, 2, 2, 1), 0.05, 0))
     second = net.apply(OPS.RELU, [first.index], net.edge("a_out", (1, 2, 2, 1), 0.05, 0))
     graph = from_tflite(net.finish(second))
-    assert [node.name for node in graph.nodes] == ["a", "a_"]
+    assert [node.name for node in graph.nodes] == ["a", "a_1"]
