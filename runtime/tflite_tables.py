@@ -13,8 +13,10 @@ import math
 
 from .errors import RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
+from .ops import LARGEST_SOFTMAX
 from .tflite_schema import (
     MOST_DIMENSIONS,
+    OPTIONAL,
     OPTIONS,
     OPTIONS_TYPE_OF_CODE,
     PLAIN_OPERATORS,
@@ -57,7 +59,10 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
 
 
 def require_plain(model: TfliteTables, where: str) -> None:
-    """Refuse custom operators, control flow, and whatever else no integer graph is written with; RuntimeFailure."""
+    """Refuse custom operators, control flow, and whatever else no integer graph is written with; RuntimeFailure.
+
+    Among these are rows of a softmax that end the process of the engine.
+    """
     for number, operator in enumerate(model.graph.operators):
         code = model.operator_codes[operator.opcode_index].code
         if code not in PLAIN_OPERATORS:
@@ -65,6 +70,11 @@ def require_plain(model: TfliteTables, where: str) -> None:
             raise RuntimeFailure(
                 f"{where}, operator {number}", "not an operator of an integer graph", expected=expected, got=code
             )
+        shapes = [model.graph.tensors[index].shape.tolist() for index in operator.inputs.tolist() if index >= 0]
+        row = shapes[0][-1] if shapes and shapes[0] else 1
+        if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
+            what = f"softmax of {row:,} elements, which ends the process"
+            raise RuntimeFailure(f"{where}, operator {number}", what, expected=f"at most {LARGEST_SOFTMAX}")
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:
@@ -92,7 +102,7 @@ def _check(model: TfliteTables, n_bytes: int) -> None:
             raise Malformed(
                 place, "its options are those of another operator", str(expected), str(operator.options_type)
             )
-        if expected in OPTIONS and operator.options is None:
+        if expected in OPTIONS and expected not in OPTIONAL and operator.options is None:
             raise Malformed(place, "has no options")
     _check_order(model)
 
