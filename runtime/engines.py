@@ -227,7 +227,7 @@ class TFLMEngine(_OneByOne):
         self._require_outputs(self._names)
         # Exposed activations live all at once, some with a padded copy, and each op has its own records.
         arena_bytes = 2 * sum(t.n_bytes for t in graph.activations()) + 4096 * len(graph.nodes) + 65_536
-        with _model_errors(self.name):
+        with _model_errors(self.name), _silent_stderr():
             self._interpreter = runtime.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
         shape = tuple(int(n) for n in self._interpreter.get_input_details(0)["shape"])
         self._require("input shape", graph.tensors[graph.input].shape, shape)
@@ -350,7 +350,7 @@ def _model_errors(engine: str, what: str = "cannot load the model file") -> Iter
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Keep LiteRT's C++ start-up messages off the terminal; its errors are raised as exceptions as well.
+    """Keep the C++ messages of LiteRT and TFLM at start-up off the terminal; errors are raised as exceptions as well.
 
     Nothing is redirected where standard error is closed, or no descriptor is left.
     """

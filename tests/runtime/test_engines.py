@@ -303,6 +303,20 @@ def test_scores_of_another_size_are_refused(files, name, write):
 
 
 @pytest.mark.parametrize("name", ["litert", "litert-reference", "tflm"])
+def test_a_model_file_that_an_engine_refuses_prints_nothing(files, name, capfd):
+    """TFLite Micro writes several lines with carriage returns itself; the command prints one."""
+    if reason := available_engines()[name]:
+        pytest.skip(reason)
+    net = Net(np.random.default_rng(4), (20, 14, 1))
+    x = net.conv(net.input, 10, (20, 14), padding="VALID")
+    scores = net.flat(x)
+    net.tensors[x.index].type, net.tensors[scores.index].name = schema.TensorType.INT16, files.graph.output
+    with pytest.raises(RuntimeFailure, match="cannot load the model file"):
+        open_engine(name, replace(files, tflite=net.finish(scores)))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["litert", "litert-reference", "tflm"])
 def test_a_model_file_with_a_softmax_that_ends_the_process_is_refused(files, name):
     """No graph has rows of more than 511 elements, but a model file with right digests may."""
     if reason := available_engines()[name]:
