@@ -244,7 +244,22 @@ OPTIONS: dict[int, type] = {
     32: StridedSliceOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
-OPTIONS_TYPE_OF_CODE = {0: 11, 1: 5, 2: 10, 3: 1, 4: 2, 9: 8, 17: 5, 18: 21, 22: 17, 25: 9, 40: 27, 41: 28, 43: 30, 45: 32}
+OPTIONS_TYPE_OF_CODE = {
+    0: 11,
+    1: 5,
+    2: 10,
+    3: 1,
+    4: 2,
+    9: 8,
+    17: 5,
+    18: 21,
+    22: 17,
+    25: 9,
+    40: 27,
+    41: 28,
+    43: 30,
+    45: 32,
+}
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 
 

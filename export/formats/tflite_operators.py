@@ -66,7 +66,7 @@ def _pad(builder: GraphBuilder, operator: Operator) -> None:
     if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any():
         raise builder.refusal(operator, "only height and width can be padded", got=amounts.tolist())
     (top, bottom), (left, right) = amounts[1:3].tolist()
-    source, output = builder.activation(operator.inputs[0]), operator.output
+    source, output = builder.activation(operator.inputs[0], rank=4), operator.output
     builder.require_shape(operator, tuple(np.add(source.shape, amounts.sum(axis=1)).tolist()))
     if builder.file.type(output) != "int8" or builder.file.quant(output) != source.quant:
         raise builder.refusal(operator, "changes scale or zero point", expected=source.quant)
@@ -232,7 +232,9 @@ def _softmax(builder: GraphBuilder, operator: Operator) -> None:
 def _reshape(builder: GraphBuilder, operator: Operator) -> None:
     """The shape is an input or an option; where a file has neither, the output's own shape is the only one."""
     if len(operator.inputs) > 1 and operator.inputs[1] >= 0:
-        stated = builder.constant(operator, 1, np.int32, rank=1)  # a shape that is computed could differ from the output's
+        stated = builder.constant(
+            operator, 1, np.int32, rank=1
+        )  # a shape that is computed could differ from the output's
     else:
         stated = _options(operator, ReshapeOptions).new_shape if operator.options else np.zeros(0, np.int32)
     sizes = tuple(stated.tolist())

@@ -297,9 +297,10 @@ def test_scores_of_another_size_are_refused(files, name, write):
     nodes = (*scores.nodes[:-1], replace(scores.nodes[-1], output=output.name))
     tensors = {t.name: t for t in (*scores.tensors.values(), output) if t.name != scores.output or t is output}
     other = replace(scores, tensors=tensors, nodes=nodes, output=output.name).check()
+    other_files = replace(files, tflite=to_tflite(other), onnx=to_onnx(other))
+    codes = random_input(np.random.default_rng(5), files.graph)
     with pytest.raises(RuntimeFailure, match=f"engine {name}: the model file's output '.*' differs from the graph's"):
-        engine = open_engine(name, replace(files, tflite=to_tflite(other), onnx=to_onnx(other)))
-        engine.output_codes(random_input(np.random.default_rng(5), files.graph))
+        open_engine(name, other_files).output_codes(codes)
 
 
 @pytest.mark.parametrize("name", ["litert", "litert-reference", "tflm"])

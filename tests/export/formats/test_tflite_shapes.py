@@ -44,7 +44,7 @@ def view(kind: str, shape: tuple[int, ...], *constants: Any, **options: Any) -> 
 
 def sliced(begin: list[int], end: list[int], strides: list[int], shape: tuple[int, ...], **masks: Any) -> Step:
     names = ("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask")
-    return view("STRIDED_SLICE", shape, begin, end, strides, **{name: 0 for name in names} | masks)
+    return view("STRIDED_SLICE", shape, begin, end, strides, **dict.fromkeys(names, 0) | masks)
 
 
 def padded(shape: tuple[int, ...], scale: float = 1.0) -> Step:
@@ -55,6 +55,10 @@ def padded(shape: tuple[int, ...], scale: float = 1.0) -> Step:
         return net.conv(out, 3, (3, 3), padding="VALID")
 
     return step
+
+
+def padded_scores(net: Net, x: Edge) -> Edge:
+    return padded((1, 8, 6, 2))(net, net.flat(x))
 
 
 def dense_that_keeps_dimensions(net: Net, x: Edge) -> Edge:
@@ -88,6 +92,7 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "slice with a new axis": (sliced(*WHOLE, (1, 6, 4, 2), newAxisMask=2), "new axes"),
     "pad": (padded((1, 9, 9, 2)), OTHER_SHAPE),
     "pad to another scale": (padded((1, 8, 6, 2), 3.0), "changes scale or zero point"),
+    "pad of two dimensions": (padded_scores, "number of dimensions"),
     "dense that keeps dimensions": (dense_that_keeps_dimensions, OTHER_SHAPE),
     "concatenation with an activation": (joined_with_relu, "fused activation"),
 }
@@ -116,4 +121,6 @@ def test_an_operator_that_moves_no_element_gives_the_scores_of_litert(name: str)
     made = model(ACCEPTED[name], (6, 4, 2) if name.startswith("reshape") else (6, 1, 2))
     vectors = made.golden()
     expected = vectors.activations["double"][made.graph.output]
-    np.testing.assert_array_equal(LiteRTEngine(made.graph, made.data, "reference").output_codes(vectors.inputs), expected)
+    np.testing.assert_array_equal(
+        LiteRTEngine(made.graph, made.data, "reference").output_codes(vectors.inputs), expected
+    )
