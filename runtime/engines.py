@@ -81,7 +81,7 @@ class _OneByOne:
         return np.concatenate([self._answer(one)[self.graph.output] for one in self._split(codes)])
 
     def _answer(self, codes: I8) -> dict[str, I8]:
-        """Outputs by name for int8 (1, H, W, C): codes of the graph's shapes, also where the file is another network."""
+        """Outputs by name for int8 (1, H, W, C), of the graph's shapes; refused where the file is another network."""
         with _model_errors(self.name, "cannot run the model file"):
             arrays = self._run(codes)
         for name, array in arrays.items():

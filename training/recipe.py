@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tinyscene.runtime.bounded_files import read_bounded
 from tinyscene.runtime.spec import PRESETS
@@ -24,7 +24,17 @@ LARGEST_RECIPE_BYTES = 65_536
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """A number is finite, and ``true`` is none; text such as ``1e-3`` is one, as YAML 1.1 reads it as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values_as_numbers(cls, value: object, info: ValidationInfo) -> object:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and "bool" not in str(annotation):
+            raise ValueError("a truth value is not allowed here")
+        return value
 
 
 class Schedule(_Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,17 @@ def test_cosine_and_constant() -> None:
     assert at[120] == pytest.approx(0.1)
     assert at[20:] == sorted(at[20:], reverse=True)
     assert learning_rate_factor(Schedule(kind="constant"), 99, 10, 12) == 1.0
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "weight_decay"])
+@pytest.mark.parametrize("value", ["true", ".inf", ".nan"])
+def test_a_number_is_finite_and_no_truth_value(field: str, value: str, tmp_path: Path) -> None:
+    text = (RECIPES / "cpm23.yaml").read_text()
+    path = tmp_path / "odd.yaml"
+    path.write_text(re.sub(rf"^{field}:.*$", f"{field}: {value}", text, flags=re.MULTILINE))
+    assert path.read_text() != text
+    with pytest.raises(TrainingError, match=f"field '{field}'"):
+        load_recipe(str(path))
 
 
 def test_a_recipe_of_many_megabytes_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
