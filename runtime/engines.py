@@ -76,11 +76,20 @@ class _OneByOne:
         self.notes: tuple[str, ...] = ()
 
     def outputs(self, codes: I8) -> dict[str, I8]:
-        singles = [self._run(one) for one in self._split(codes)]
+        singles = [self._answer(one) for one in self._split(codes)]
         return {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
 
     def output_codes(self, codes: I8) -> I8:
-        return np.concatenate([self._run(one)[self.graph.output] for one in self._split(codes)])
+        return np.concatenate([self._answer(one)[self.graph.output] for one in self._split(codes)])
+
+    def _answer(self, codes: I8) -> dict[str, I8]:
+        """Outputs by name for int8 (1, H, W, C), of the graph's shapes; refused where the file is another network."""
+        with _model_errors(self.name, "cannot run the model file"):
+            arrays = self._run(codes)
+        for name, array in arrays.items():
+            shape = (1, *self.graph.tensors[name].shape[1:])
+            self._require(f"output '{name[:80]}'", f"int8 {shape}", f"{array.dtype} {array.shape}")
+        return arrays
 
     def _run(self, codes: I8) -> dict[str, I8]:
         """Outputs by name for int8 (1, H, W, C)."""
@@ -144,7 +153,7 @@ class OrtEngine(_OneByOne):
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
         options.add_session_config_entry(ORT_SESSION_CONFIG[codes], "1")
-        with _load_errors(self.name):
+        with _model_errors(self.name):
             self._session = ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
         source = graph.tensors[graph.input]
         (file_input, *_) = self._session.get_inputs()
@@ -177,7 +186,7 @@ class LiteRTEngine(_OneByOne):
         self._tables(model_bytes)
         litert = _litert(self.name)
         resolver = litert.OpResolverType.BUILTIN_REF if reference else litert.OpResolverType.AUTO
-        with _load_errors(self.name), _silent_stderr():
+        with _model_errors(self.name), _silent_stderr():
             self._interpreter = litert.Interpreter(
                 model_content=model_bytes, num_threads=threads, experimental_op_resolver_type=resolver
             )
@@ -220,7 +229,7 @@ class TFLMEngine(_OneByOne):
         self._require_outputs(self._names)
         # Exposed activations live all at once, some with a padded copy, and each op has its own records.
         arena_bytes = 2 * sum(t.n_bytes for t in graph.activations()) + 4096 * len(graph.nodes) + 65_536
-        with _load_errors(self.name):
+        with _model_errors(self.name), _silent_stderr():
             self._interpreter = runtime.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
         shape = tuple(int(n) for n in self._interpreter.get_input_details(0)["shape"])
         self._require("input shape", graph.tensors[graph.input].shape, shape)
@@ -324,7 +333,7 @@ def _litert(engine: str) -> Any:
 
 
 @contextmanager
-def _load_errors(engine: str) -> Iterator[None]:
+def _model_errors(engine: str, what: str = "cannot load the model file") -> Iterator[None]:
     """Turn an engine's error about a model file into a RuntimeFailure."""
     try:
         yield
@@ -334,7 +343,7 @@ def _load_errors(engine: str) -> Iterator[None]:
             raise system_error(f"engine {engine}", cause) from problem
         raise RuntimeFailure(
             f"engine {engine}",
-            "cannot load the model file",
+            what,
             got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
             next_step=_ADVICE,
         ) from problem
@@ -342,7 +351,7 @@ def _load_errors(engine: str) -> Iterator[None]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Keep LiteRT's C++ start-up messages off the terminal; its errors are raised as exceptions as well.
+    """Keep the C++ messages of LiteRT and TFLM at start-up off the terminal; errors are raised as exceptions as well.
 
     Nothing is redirected where standard error is closed, or no descriptor is left.
     """

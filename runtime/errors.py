@@ -1,7 +1,8 @@
 """Errors with one form of message: where, what, expected, got, and the next step.
 
 Every package raises its own subclass; the command line prints the message as one line and exits with code 2.
-Names inside a message may come from files: the message has no control characters (:func:`printable`).
+Names inside a message may come from files: the message has no control characters (:func:`printable`),
+and its parts are cut where they are longer than :data:`LONGEST_PART`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 
 from .printable import printable
 
+LONGEST_PART = 2000  # characters of one part: a name in a checkpoint or a model file may have a million
 _LINE_BREAKS = re.compile(r"[ \t\r\n]+")  # of messages of several lines, such as a compiler's
 
 
@@ -38,7 +40,6 @@ class TinysceneError(Exception):
     ) -> None:
         self.where, self.what = where, what
         self.expected, self.got, self.next_step = expected, got, next_step
-        self.expected, self.got, self.next_step = expected, got, next_step
         self.missing = missing
         parts = [f"{printable(where)}: {what}"]
         if expected is not None:
@@ -47,11 +48,17 @@ class TinysceneError(Exception):
             parts.append(f"got {got}")
         if next_step:
             parts.append(f"next: {next_step}")
-        super().__init__("; ".join(printable(_LINE_BREAKS.sub(" ", part).strip()) for part in parts))
+        super().__init__("; ".join(printable(_cut(_LINE_BREAKS.sub(" ", part).strip())) for part in parts))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Copies of another process or thread have the same message and fields."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+def _cut(part: str) -> str:
+    """A part with both its ends: where a file's name stands, and where the field does."""
+    half = LONGEST_PART // 2
+    return part if len(part) <= LONGEST_PART else f"{part[:half]} ... {part[-half:]}"
 
 
 class RuntimeFailure(TinysceneError):

@@ -198,6 +198,21 @@ class StridedSliceOptions:
     ellipsis_mask: int = scalar(2, "<i4")
     new_axis_mask: int = scalar(3, "<i4")
     shrink_axis_mask: int = scalar(4, "<i4")
+    offset: bool = scalar(5, "?", False)
+
+
+@dataclass(frozen=True, eq=False)
+class ReshapeOptions:
+    """The shape, where it is no input; -1 at most once."""
+
+    new_shape: np.ndarray = vector(0, "<i4", -1)
+
+
+@dataclass(frozen=True, eq=False)
+class SqueezeOptions:
+    """The axes of size 1 that are removed; all of them where there are none."""
+
+    squeeze_dims: np.ndarray = vector(0, "<i4", -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
 
 
 Options = (
@@ -210,6 +225,8 @@ Options = (
     | ConcatenationOptions
     | ReducerOptions
     | StridedSliceOptions
+    | ReshapeOptions
+    | SqueezeOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -219,13 +236,31 @@ OPTIONS: dict[int, type] = {
     9: SoftmaxOptions,
     10: ConcatenationOptions,
     11: ElementwiseOptions,
+    17: ReshapeOptions,
     21: ElementwiseOptions,
     27: ReducerOptions,
     28: ElementwiseOptions,
+    30: SqueezeOptions,
     32: StridedSliceOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
-OPTIONS_TYPE_OF_CODE = {0: 11, 1: 5, 2: 10, 3: 1, 4: 2, 9: 8, 17: 5, 18: 21, 25: 9, 40: 27, 41: 28, 45: 32}
+OPTIONS_TYPE_OF_CODE = {
+    0: 11,
+    1: 5,
+    2: 10,
+    3: 1,
+    4: 2,
+    9: 8,
+    17: 5,
+    18: 21,
+    22: 17,
+    25: 9,
+    40: 27,
+    41: 28,
+    43: 30,
+    45: 32,
+}
+OPTIONAL = (17, 30)  # where an operator without options has their defaults
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,10 @@ import math
 
 from .errors import RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
+from .ops import LARGEST_SOFTMAX
 from .tflite_schema import (
     MOST_DIMENSIONS,
+    OPTIONAL,
     OPTIONS,
     OPTIONS_TYPE_OF_CODE,
     PLAIN_OPERATORS,
@@ -57,7 +59,11 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
 
 
 def require_plain(model: TfliteTables, where: str) -> None:
-    """Refuse custom operators, control flow, and all others that no integer graph has; raises RuntimeFailure."""
+    """Refuse custom operators, control flow, all others that no integer graph has, and a softmax that engines abort on.
+
+    Raises:
+        RuntimeFailure: names the operator.
+    """
     for number, operator in enumerate(model.graph.operators):
         code = model.operator_codes[operator.opcode_index].code
         if code not in PLAIN_OPERATORS:
@@ -65,6 +71,11 @@ def require_plain(model: TfliteTables, where: str) -> None:
             raise RuntimeFailure(
                 f"{where}, operator {number}", "not an operator of an integer graph", expected=expected, got=code
             )
+        shapes = [model.graph.tensors[index].shape.tolist() for index in operator.inputs.tolist() if index >= 0]
+        row = shapes[0][-1] if shapes and shapes[0] else 1
+        if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
+            what = f"softmax of {row:,} elements, which ends the process"
+            raise RuntimeFailure(f"{where}, operator {number}", what, expected=f"at most {LARGEST_SOFTMAX}")
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:
@@ -87,12 +98,14 @@ def _check(model: TfliteTables, n_bytes: int) -> None:
         for index in (*operator.inputs.tolist(), *operator.outputs.tolist()):
             _below(index, len(graph.tensors), f"{place}, inputs and outputs")
         code = model.operator_codes[operator.opcode_index].code
-        expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
+        # An operator without a row has either no options or some that nothing here reads.
+        given = 0 if operator.options_type in OPTIONS else operator.options_type
+        expected = OPTIONS_TYPE_OF_CODE.get(code, given)
         if operator.options_type not in (0, expected):
             raise Malformed(
                 place, "its options are those of another operator", str(expected), str(operator.options_type)
             )
-        if expected in OPTIONS and operator.options is None:
+        if expected in OPTIONS and expected not in OPTIONAL and operator.options is None:
             raise Malformed(place, "has no options")
     _check_order(model)
 

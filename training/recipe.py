@@ -11,18 +11,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from tinyscene.runtime.bounded_files import read_bounded
 from tinyscene.runtime.spec import PRESETS
 
 from .errors import TrainingError
 from .models.config import MODELS, ModelConfig
 
 RECIPES = Path(__file__).parent / "recipes"
+LARGEST_RECIPE_BYTES = 65_536
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """A number is finite, and ``true`` is none; text such as ``1e-3`` is one, as YAML 1.1 reads it as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values_as_numbers(cls, value: object, info: ValidationInfo) -> object:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and "bool" not in str(annotation):
+            raise ValueError("a truth value is not allowed here")
+        return value
 
 
 class Schedule(_Record):
@@ -254,7 +266,12 @@ def known_recipes() -> tuple[str, ...]:
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """The recipe of that name or YAML file; raises TrainingError naming an invalid field."""
+    """The recipe of that name or YAML file.
+
+    Raises:
+        TrainingError: an unknown name, or a file that is no recipe; names the invalid field.
+        RuntimeFailure: a file that cannot be read or is too large.
+    """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
@@ -275,8 +292,9 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 
 def _parse(path: Path, defaults: dict[str, str], overrides: dict[str, str] | None = None) -> Recipe:
+    data = read_bounded(path, LARGEST_RECIPE_BYTES, "check the path")
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        record = yaml.safe_load(data.decode("utf-8"))
     except Exception as error:  # PyYAML also lets ValueError out for a date, RecursionError for deep nesting
         raise TrainingError(str(path), "not YAML", got=str(error).partition("\n")[0]) from error
     if not isinstance(record, dict):

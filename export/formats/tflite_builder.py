@@ -59,6 +59,12 @@ class GraphBuilder:
         where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
         return ExportError(where, what, expected=expected, got=got)
 
+    def require_shape(self, operator: Operator, expected: Shape) -> None:
+        """Refuse an output of another shape than the operator has: LiteRT replaces it, and TFLite Micro does not."""
+        got = self.file.shape(operator.output)
+        if got != expected:
+            raise self.refusal(operator, "its output's shape is not the operator's", expected=expected, got=got)
+
     def activation(self, index: int, rank: int | None = None) -> Tensor:
         """The int8 tensor with this number, an activation or a constant; ``rank``: its number of dimensions."""
         if index in self.padded:

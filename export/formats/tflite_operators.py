@@ -27,7 +27,10 @@ from tinyscene.runtime.tflite_schema import (
     Options,
     Pool2DOptions,
     ReducerOptions,
+    ReshapeOptions,
     SoftmaxOptions,
+    SqueezeOptions,
+    StridedSliceOptions,
 )
 
 from .tflite_file import LARGEST_ACTIVATION, Operator
@@ -63,6 +66,10 @@ def _pad(builder: GraphBuilder, operator: Operator) -> None:
     if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any():
         raise builder.refusal(operator, "only height and width can be padded", got=amounts.tolist())
     (top, bottom), (left, right) = amounts[1:3].tolist()
+    source, output = builder.activation(operator.inputs[0], rank=4), operator.output
+    builder.require_shape(operator, tuple(np.add(source.shape, amounts.sum(axis=1)).tolist()))
+    if builder.file.type(output) != "int8" or builder.file.quant(output) != source.quant:
+        raise builder.refusal(operator, "changes scale or zero point", expected=source.quant)
     name = builder.file.names[operator.inputs[1]]
     builder.padded[operator.output] = operator.inputs[0], (top, left, bottom, right), name
 
@@ -163,6 +170,8 @@ def _fully_connected(builder: GraphBuilder, operator: Operator) -> None:
         raise builder.refusal(operator, "shuffled weights", expected=0, got=options.weights_format)
     if out.shape != (1, weight.shape[0]):
         raise builder.refusal(operator, "output shape", expected=(1, weight.shape[0]), got=out.shape)
+    if options.keep_num_dims and len(x.shape) != 2:
+        builder.require_shape(operator, (*x.shape[:-1], weight.shape[0]))
     if len(x.shape) != 2:
         flat = builder.inner(x, "flat", (1, weight.shape[1]))
         builder.node(ops.Reshape(flat.shape), (x.name,), flat)
@@ -221,14 +230,47 @@ def _softmax(builder: GraphBuilder, operator: Operator) -> None:
 
 
 def _reshape(builder: GraphBuilder, operator: Operator) -> None:
-    """RESHAPE and the operators equivalent to it: the output's shape is sufficient."""
-    x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
-    shape_name = ""
+    """The shape is an input or an option; where a file has neither, the output's own shape is the only one."""
     if len(operator.inputs) > 1 and operator.inputs[1] >= 0:
-        builder.constant(operator, 1, np.int32)  # a shape that is computed could differ from the output's
-        shape_name = builder.file.names[operator.inputs[1]]
+        stated = builder.constant(
+            operator, 1, np.int32, rank=1
+        )  # a shape that is computed could differ from the output's
+    else:
+        stated = _options(operator, ReshapeOptions).new_shape if operator.options else np.zeros(0, np.int32)
+    sizes = tuple(stated.tolist())
+    if sizes:
+        elements = math.prod(builder.activation(operator.inputs[0]).shape)
+        rest = -math.prod(sizes) if sizes.count(-1) == 1 else 0
+        expected = tuple(elements // rest if size == -1 and rest > 0 else size for size in sizes)
+        builder.require_shape(operator, expected)
+    _same_elements(builder, operator)
+
+
+def _same_elements(builder: GraphBuilder, operator: Operator) -> None:
+    """A node for an operator that moves no element; its output has been compared with what the engines compute."""
+    x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
+    shape_name = builder.file.names[operator.inputs[1]] if len(operator.inputs) > 1 else ""
     name = shape_name.removesuffix("_shape") if shape_name.endswith("_shape") else None
     builder.node(ops.Reshape(out.shape), (x.name,), out, name)
+
+
+def _squeeze(builder: GraphBuilder, operator: Operator) -> None:
+    shape = builder.activation(operator.inputs[0]).shape
+    stated = _options(operator, SqueezeOptions).squeeze_dims.tolist() if operator.options else []
+    axes = {axis + len(shape) * (axis < 0) for axis in stated} or {a for a, size in enumerate(shape) if size == 1}
+    if any(not 0 <= axis < len(shape) or shape[axis] != 1 for axis in axes):
+        raise builder.refusal(operator, "removes an axis that is not of size 1", expected=shape, got=stated[:8])
+    builder.require_shape(operator, tuple(size for axis, size in enumerate(shape) if axis not in axes))
+    _same_elements(builder, operator)
+
+
+def _expand_dims(builder: GraphBuilder, operator: Operator) -> None:
+    shape, axes = builder.activation(operator.inputs[0]).shape, builder.constant(operator, 1, np.int32).ravel().tolist()
+    if len(axes) != 1 or not -len(shape) - 1 <= axes[0] <= len(shape):
+        raise builder.refusal(operator, "no single axis of the output", got=axes[:8])
+    axis = axes[0] % (len(shape) + 1)
+    builder.require_shape(operator, (*shape[:axis], 1, *shape[axis:]))
+    _same_elements(builder, operator)
 
 
 def _transpose(builder: GraphBuilder, operator: Operator) -> None:
@@ -240,14 +282,30 @@ def _transpose(builder: GraphBuilder, operator: Operator) -> None:
         raise builder.refusal(
             operator, "elements change their order", expected="only axes of size 1 are moved", got=order
         )
-    _reshape(builder, operator)
+    builder.require_shape(operator, tuple(x.shape[axis] for axis in order))
+    _same_elements(builder, operator)
 
 
 def _slice(builder: GraphBuilder, operator: Operator) -> None:
-    x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
-    if math.prod(x.shape) != math.prod(out.shape) or (builder.constant(operator, 3, np.int32) < 0).any():
-        raise builder.refusal(operator, "does not keep all elements in order", expected=x.shape, got=out.shape)
-    _reshape(builder, operator)
+    """Each axis is whole, from its first element to its last; an axis of one element may be removed."""
+    shape, options = builder.activation(operator.inputs[0]).shape, _options(operator, StridedSliceOptions)
+    begins, ends, strides = (builder.constant(operator, i, np.int32, rank=1).tolist() for i in (1, 2, 3))
+    if options.ellipsis_mask or options.new_axis_mask or options.offset:
+        raise builder.refusal(operator, "ellipsis, new axes and offsets are not supported")
+    if not len(begins) == len(ends) == len(strides) <= len(shape):
+        raise builder.refusal(operator, "number of axes", expected=len(shape), got=(len(begins), len(ends)))
+    result = list(shape)
+    for axis, (begin, end, stride) in reversed(list(enumerate(zip(begins, ends, strides, strict=True)))):
+        size, removed = shape[axis], bool(options.shrink_axis_mask >> axis & 1)
+        first = 0 if options.begin_mask >> axis & 1 and not removed else begin + size * (begin < 0)
+        last = size if removed or options.end_mask >> axis & 1 else end + size * (end < 0)
+        if first != 0 or last < size or stride < 1 or (stride > 1 < size) or (removed and size > 1):
+            got = f"axis {axis}: {begin} to {end}, step {stride}"
+            raise builder.refusal(operator, "does not keep all elements in order", expected=shape, got=got)
+        if removed:
+            del result[axis]
+    builder.require_shape(operator, tuple(result))
+    _same_elements(builder, operator)
 
 
 def _concatenation(builder: GraphBuilder, operator: Operator) -> None:
@@ -261,6 +319,8 @@ def _concatenation(builder: GraphBuilder, operator: Operator) -> None:
         got = f"axis {axis} of {', '.join(str(part.shape) for part in parts[:4])}"
         raise builder.refusal(operator, "axis or dimensions of the inputs", got=got)
     axis %= rank
+    if _options(operator, ConcatenationOptions).fused_activation_function:
+        raise builder.refusal(operator, "fused activation", expected="NONE: no engine computes another")
     if len(parts) == 1:
         _write(builder, operator, lambda _: ops.Reshape(total.shape), (total.name,))
         return
@@ -278,7 +338,7 @@ READERS: dict[str, Row] = {
     "CONCATENATION": Row(_concatenation, 1, MOST_PARTS),
     "CONV_2D": Row(_conv2d, 2, 3),
     "DEPTHWISE_CONV_2D": Row(_depthwise, 2, 3),
-    "EXPAND_DIMS": Row(_reshape, 2, 2),
+    "EXPAND_DIMS": Row(_expand_dims, 2, 2),
     "FULLY_CONNECTED": Row(_fully_connected, 2, 3),
     "LOGISTIC": Row(_unary(ops.Lookup("logistic")), 1, 1),
     "MAX_POOL_2D": Row(_pool("max"), 1, 1),
@@ -291,7 +351,7 @@ READERS: dict[str, Row] = {
     "RESHAPE": Row(_reshape, 1, 2),
     "RSQRT": Row(_unary(ops.Rsqrt()), 1, 1),
     "SOFTMAX": Row(_softmax, 1, 1),
-    "SQUEEZE": Row(_reshape, 1, 1),
+    "SQUEEZE": Row(_squeeze, 1, 1),
     "STRIDED_SLICE": Row(_slice, 4, 4),
     "SUB": Row(_pair(ops.Sub), 2, 2),
     "TRANSPOSE": Row(_transpose, 2, 2),

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from tests.export.formats.tflite_models import Net
 from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
 from tinyscene.runtime import engines, ops
 from tinyscene.runtime.engine_names import ENGINE_NAMES
@@ -282,6 +283,49 @@ def test_a_file_of_another_graph_is_refused(files, write):
             RuntimeFailure, match=f"engine {name}: the model file's input shape differs from the graph's"
         ):
             open_engine(name, replace(files, tflite=to_tflite(other)))
+
+
+@pytest.mark.parametrize("name", ["ort", "litert", "litert-reference", "tflm"])
+def test_scores_of_another_size_are_refused(files, name, write):
+    """The model file of a bundle from elsewhere is another network, with the graph's names and its input."""
+    if reason := available_engines()[name]:
+        pytest.skip(reason)
+    to_tflite, to_onnx = write
+    b = Builder(np.random.default_rng(4), "scores", (20, 14, 1))
+    scores = b.graph(b.mean(b.conv(b.input, (1, 1), channels=7), keep_dims=False))
+    output = replace(scores.tensors[scores.output], name=files.graph.output)
+    nodes = (*scores.nodes[:-1], replace(scores.nodes[-1], output=output.name))
+    tensors = {t.name: t for t in (*scores.tensors.values(), output) if t.name != scores.output or t is output}
+    other = replace(scores, tensors=tensors, nodes=nodes, output=output.name).check()
+    other_files = replace(files, tflite=to_tflite(other), onnx=to_onnx(other))
+    codes = random_input(np.random.default_rng(5), files.graph)
+    with pytest.raises(RuntimeFailure, match=f"engine {name}: the model file's output '.*' differs from the graph's"):
+        open_engine(name, other_files).output_codes(codes)
+
+
+@pytest.mark.parametrize("name", ["litert", "litert-reference", "tflm"])
+def test_a_model_file_that_an_engine_refuses_prints_nothing(files, name, capfd):
+    """TFLite Micro writes several lines with carriage returns itself; the command prints one."""
+    if reason := available_engines()[name]:
+        pytest.skip(reason)
+    net = Net(np.random.default_rng(4), (20, 14, 1))
+    x = net.conv(net.input, 10, (20, 14), padding="VALID")
+    scores = net.flat(x)
+    net.tensors[x.index].type, net.tensors[scores.index].name = schema.TensorType.INT16, files.graph.output
+    with pytest.raises(RuntimeFailure, match="cannot load the model file"):
+        open_engine(name, replace(files, tflite=net.finish(scores)))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["litert", "litert-reference", "tflm"])
+def test_a_model_file_with_a_softmax_that_ends_the_process_is_refused(files, name):
+    """No graph has rows of more than 511 elements, but a model file with right digests may."""
+    if reason := available_engines()[name]:
+        pytest.skip(reason)
+    net = Net(np.random.default_rng(4), (20, 14, 2))
+    data = net.finish(net.softmax(net.flat(net.input)))
+    with pytest.raises(RuntimeFailure, match="softmax of 560 elements, which ends the process; expected at most 511"):
+        open_engine(name, replace(files, tflite=data))
 
 
 @pytest.mark.parametrize("name", ["ort", "litert", "litert-reference", "tflm"])

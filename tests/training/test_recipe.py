@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
+from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.fit.module import learning_rate_factor
 from tinyscene.training.fit.network import build_network
@@ -116,6 +118,25 @@ def test_cosine_and_constant() -> None:
     assert at[120] == pytest.approx(0.1)
     assert at[20:] == sorted(at[20:], reverse=True)
     assert learning_rate_factor(Schedule(kind="constant"), 99, 10, 12) == 1.0
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "weight_decay"])
+@pytest.mark.parametrize("value", ["true", ".inf", ".nan"])
+def test_a_number_is_finite_and_no_truth_value(field: str, value: str, tmp_path: Path) -> None:
+    text = (RECIPES / "cpm23.yaml").read_text()
+    path = tmp_path / "odd.yaml"
+    path.write_text(re.sub(rf"^{field}:.*$", f"{field}: {value}", text, flags=re.MULTILINE))
+    assert path.read_text() != text
+    with pytest.raises(TrainingError, match=f"field '{field}'"):
+        load_recipe(str(path))
+
+
+def test_a_recipe_of_many_megabytes_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    """YAML is parsed character by character."""
+    path = tmp_path / "long.yaml"
+    path.write_bytes(b"x" * 20_000_000)
+    with pytest.raises(RuntimeFailure, match="too large; expected at most 65,536 bytes; got 20,000,000"):
+        load_recipe(str(path))
 
 
 @pytest.mark.parametrize(

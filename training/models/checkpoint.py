@@ -280,5 +280,5 @@ def _require_same(
             raise TrainingError(str(path), f"tensor '{name}' has another type", expected=expected[name].dtype, got=got)
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise TrainingError(str(path), f"tensor '{name}' has a negative variance", got=f"{float(tensor.min()):g}")
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():  # as the network holds it
             raise TrainingError(str(path), f"tensor '{name}' is not finite", next_step="give another checkpoint")

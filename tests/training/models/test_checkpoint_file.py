@@ -92,6 +92,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "integers": (changed(FIRST, torch.zeros(2, 1, 3, 3, dtype=torch.int64)), "has another type"),
     "negative variance": (changed("in_c.0.1.running_var", -STATE["in_c.0.1.running_var"]), "has a negative variance"),
     "infinite": (changed(FIRST, torch.full((2, 1, 3, 3), float("inf"))), "is not finite"),
+    "beyond float32": (changed(FIRST, torch.full((2, 1, 3, 3), 1e200, dtype=torch.float64)), "is not finite"),
     "key that is a number": (lambda path: saved(path, {1: torch.zeros(1)}), "a key that is no text"),
     "one class": (
         lambda path: saved(path, {**STATE, "feed_forward.0.weight": STATE["feed_forward.0.weight"][:1].clone()}),
