@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tinyscene.runtime.options import MAX_SEED
 from tinyscene.runtime.spec import PRESETS
 
 from .errors import TrainingError
@@ -22,7 +23,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Schedule(_Record):
@@ -204,7 +205,7 @@ class Recipe(TrainSettings):
     """
 
     name: str
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     teachers: tuple[TrainSettings, ...] = ()
     features: FeatureDistillation | None = None
     views: int = Field(default=0, ge=0)
