@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.firmware_harness.bundles import small_bundle
 from tinyscene import command_line
+from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.ship.product import Options
 from tinyscene.training.commands.recipe import _write
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.models.config import named_config
@@ -30,6 +33,8 @@ OUT_OF_RANGE = {
     "recipe fit, classes": (f"recipe fit --classes {HUGE}", "--classes"),
     "npu, not a number": ("npu WORK/m.tflite --min-npu-share nan", "--min-npu-share"),
 }
+NO_DURATION = ("nan", "inf", "-1", "0", "1e300")
+NO_RELEASE = ("1.0", "1.0.\u0662", f"1.0.{HUGE}", "nan", "1.0.0\n")
 EMPTY = {
     "path of an input": (["check", ""], "arguments"),
     "path of a folder to watch": (["run", "bundle", "--watch", ""], "--watch"),
@@ -51,6 +56,26 @@ def test_numbers_out_of_range(name: str, tmp_path: Path, capfd: pytest.CaptureFi
     words, option = OUT_OF_RANGE[name]
     assert option in refusal(words.replace("WORK", str(tmp_path)).split(), capfd)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.mark.parametrize("command", ["firmware export BUNDLE --as makefile", "firmware BUNDLE --target host --frontend"])
+@pytest.mark.parametrize("seconds", NO_DURATION)
+def test_a_hop_that_is_no_duration(
+    seconds: str, command: str, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [*command.replace("BUNDLE", str(bundle)).split(), "--out", str(tmp_path / "out"), f"--hop={seconds}"]
+    assert refusal(words, capfd).startswith("error: --hop: invalid value; expected seconds above 0")
+
+
+@pytest.mark.parametrize("release", NO_RELEASE)
+def test_a_release_that_is_not_three_numbers(release: str) -> None:
+    with pytest.raises(FirmwareError, match="three numbers"):
+        Options(release=release)
 
 
 @pytest.mark.parametrize("name", EMPTY)
