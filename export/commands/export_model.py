@@ -32,7 +32,9 @@ class MethodOptions:
     qat: Annotated[
         Path | None, typer.Option("--qat", metavar="DIR", help="Folder in TAU22 layout for fine-tuning.")
     ] = None
-    clips: Annotated[int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of one-second calibration clips.")] = 200
+    clips: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of one-second calibration clips.")
+    ] = 200
     epochs: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Epochs of --qat; the recipe's by default.")
     ] = None

@@ -46,7 +46,9 @@ class LabelledOptions:
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Measure accuracy on the test split of a TAU22 layout.")
     ] = None
-    clips: Annotated[int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Use at most N test clips.")] = None
+    clips: Annotated[int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Use at most N test clips.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,9 +110,9 @@ def parameters(command: Command) -> Iterator[Parameter]:
 PATHS = (
     "WORK/missing", "WORK/missing/deeper/still", "WORK/folder", "WORK/empty", "WORK/unreadable", "WORK/locked/file",
     "WORK/text.json", "WORK/fifo.wav", "WORK/socket", "WORK/loop", "WORK/new\nline\x1b[31m.wav", "WORK/\udcff.wav",
-    "/dev/zero", "/dev/full", "/dev/null", "", "-", "/", "OWN", "WORK/" + "x" * 300, "WORK/" + "d/" * 3000, "WORK/text.json/x",
-    "INPUTS/clip.wav", "INPUTS/student.pt", "INPUTS/bundle", "INPUTS/bundle/manifest.json", "INPUTS/bundle/model.tflite",
-    "INPUTS/recipe.yaml", "INPUTS/data",
+    "/dev/zero", "/dev/full", "/dev/null", "", "-", "/", "OWN", "WORK/" + "x" * 300, "WORK/" + "d/" * 3000,
+    "WORK/text.json/x", "INPUTS/clip.wav", "INPUTS/student.pt", "INPUTS/bundle", "INPUTS/bundle/manifest.json",
+    "INPUTS/bundle/model.tflite", "INPUTS/recipe.yaml", "INPUTS/data",
 )  # fmt: skip
 VALUES = {"numbers": NUMBERS, "texts": TEXTS, "paths": PATHS}
 
@@ -146,7 +146,9 @@ def words_of(command: Command, parameter: Parameter, value: str, folder: Path) -
     own = next((path for name, path in given.items() if "INPUTS" in path and name != parameter.name), "INPUTS/bundle")
     given[parameter.name] = own if value == "OWN" else value
     arguments = [text for name, text in given.items() if not name.startswith("-")]
-    options = [f"{name}={text}" if text or name == parameter.name else name for name, text in given.items() if name[0] == "-"]
+    options = [
+        f"{name}={text}" if text or name == parameter.name else name for name, text in given.items() if name[0] == "-"
+    ]
     paths = {"INPUTS": str(folder / "inputs"), "WORK": str(folder / "work")}
     words = [*command.name.split(), *options, "--", *arguments]
     for name, path in paths.items():

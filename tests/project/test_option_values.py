@@ -1,4 +1,4 @@
-"""Values of options that are out of range, empty or not one line: refused before any work, or written as they are meant.
+"""Values of options that are out of range, empty or of two lines: refused before any work, or written as meant.
 
 ``python -m tests.faults arguments`` tries every option of every command; here are the kinds that it found.
 """
@@ -31,6 +31,7 @@ OUT_OF_RANGE = {
     "export, epochs": (f"export WORK/x.pt --qat WORK --out WORK/b --epochs {HUGE}", "--epochs"),
     "export, negative seed": ("export WORK/x.pt --qat WORK --out WORK/b --seed -1", "--seed"),
     "recipe fit, classes": (f"recipe fit --classes {HUGE}", "--classes"),
+    "data check, negative share": ("data check WORK --subset -1", "--subset"),
     "npu, not a number": ("npu WORK/m.tflite --min-npu-share nan", "--min-npu-share"),
 }
 NO_DURATION = ("nan", "inf", "-1", "0", "1e300")
@@ -63,7 +64,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-@pytest.mark.parametrize("command", ["firmware export BUNDLE --as makefile", "firmware BUNDLE --target host --frontend"])
+@pytest.mark.parametrize(
+    "command", ["firmware export BUNDLE --as makefile", "firmware BUNDLE --target host --frontend"]
+)
 @pytest.mark.parametrize("seconds", NO_DURATION)
 def test_a_hop_that_is_no_duration(
     seconds: str, command: str, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -96,11 +99,15 @@ def test_a_recipe_with_numbers_out_of_range(change: str, tmp_path: Path) -> None
 
 def test_a_recipe_that_was_made_with_words_of_two_lines_loads(tmp_path: Path) -> None:
     best = Candidate(named_config("cpm23-8"), n_bytes=1, macs=1, fill=1.0, distance=0.0)
-    _write(tmp_path / "fit.yaml", load_recipe("cpm23"), best, "tinyscene recipe fit --like a\nb.yaml\udcff --max-size 1")
+    _write(
+        tmp_path / "fit.yaml", load_recipe("cpm23"), best, "tinyscene recipe fit --like a\nb.yaml\udcff --max-size 1"
+    )
     assert load_recipe(str(tmp_path / "fit.yaml")).teachers == load_recipe("cpm23").teachers
 
 
-def test_a_socket_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_socket_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("record.json")

@@ -44,7 +44,10 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder.")]
 Seed = Annotated[
     int | None, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed; by default that of the recipe.")
 ]
-Subset = Annotated[int, typer.Option(metavar="PERCENT", help="Share of the training clips: 100, or N of splitN.csv.")]
+Subset = Annotated[
+    int,
+    typer.Option(metavar="PERCENT", min=1, max=100, help="Share of the training clips: 100, or N of splitN.csv."),
+]
 Log = Annotated[
     str,
     typer.Option(metavar="NAMES", help="Also log to wandb, mlflow.", callback=log_to, autocompletion=some_of(SERVICES)),
