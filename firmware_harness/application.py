@@ -25,7 +25,7 @@ from tinyscene.runtime.log_mel import LogMel
 from .build.image import ImageSizes, sizes
 from .build.targets import Target
 from .cpu.kernel_sets import kernel_set_named
-from .emit.log_mel import scene_arena_bytes
+from .emit.log_mel import samples_of_hop, scene_arena_bytes
 from .emit.model import emit
 from .emit.schedule import Mode
 from .firmware_folder import IMAGE_NAME, require_firmware_only
@@ -75,7 +75,7 @@ class Application:
 
     Raises:
         FirmwareError: see :class:`tinyscene.firmware_harness.run.audio.SceneFirmware` and
-        :func:`tinyscene.firmware_harness.run.tune.tune`.
+        :func:`tinyscene.firmware_harness.run.tune.tune`. RuntimeFailure: ``hop_s`` is no duration.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Application:
     ) -> None:
         self.bundle, self.target = bundle, target
         spec = bundle.frontend
-        self.hop_samples = spec.clip_samples if hop_s is None else round(hop_s * spec.sample_rate_hz)
+        self.hop_samples = samples_of_hop(spec, hop_s)
         graph = bundle.graph
         calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
         emitted = emit(graph, kernel_set_named(target.cpu), calls=calls)

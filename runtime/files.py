@@ -127,7 +127,7 @@ def require_other_file(out: Path | None, *inputs: Path | None) -> None:
             continue
         inside = path.is_dir() and out.resolve().is_relative_to(path.resolve())
         if inside or os.path.samefile(out, path):
-            raise RuntimeFailure(str(out), "is an input of this command", got=str(path), next_step="give another --out")
+            raise RuntimeFailure(str(out), "is an input of this command", got=str(path), next_step="give another path")
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -48,12 +48,19 @@ def in_a_folder(path: Path | None) -> Path | None:
     """The callback of options that name a file to write, which is refused before the work and not after it.
 
     Raises:
-        RuntimeFailure: the file's folder does not exist.
+        RuntimeFailure: the file's folder does not exist, or is a file.
     """
+    if path is not None and path.parent.exists() and not path.parent.is_dir():
+        raise RuntimeFailure(
+            str(path), "cannot be written", got=f"{path.parent} is not a folder", next_step="choose another path"
+        )
     if path is not None and not path.parent.is_dir():
         raise RuntimeFailure(str(path), "cannot be written", got="no such folder", next_step=f"create {path.parent}")
     return path
 
+
+MAX_SEED = 2**32 - 1  # times 1,000,003, as the training multiplies it, it fits 64 bits
+MAX_COUNT = 1_000_000  # of clips, epochs, rows: more than any run uses, and no risk to the memory
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]

@@ -42,6 +42,7 @@ KINDS = {
     errno.ENOENT: Kind("no such file or folder", _CHECK),
     errno.ENOTDIR: Kind("a part of the path is not a folder", _CHECK),
     errno.EISDIR: Kind("is a folder, not a file", _CHECK),
+    errno.ENXIO: Kind("is a socket or a device, not a file", _CHECK),
     errno.EEXIST: Kind("already exists", "remove it, or use another path"),
     errno.ENAMETOOLONG: Kind("the name is too long", "use a shorter one"),
     errno.ELOOP: Kind("symbolic links lead to one another", _CHECK),

@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 
 from .errors import RuntimeFailure
+from .system_errors import reason
 
 FORMER = ".former"  # ending of the content that is being replaced
 SWEPT_ENTRIES = 20_000  # of a folder; those behind are not examined
@@ -114,7 +115,7 @@ def _made_in_system_folder(name: str) -> Path:
         return _made(Path(parent) / name)
     except OSError as problem:
         step = "free some space, or set TMPDIR to another folder"
-        raise RuntimeFailure(parent, "cannot be written", got=problem.strerror, next_step=step) from None
+        raise RuntimeFailure(parent, "cannot be written", got=reason(problem).what, next_step=step) from None
 
 
 def _made(path: Path) -> Path:

@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not completing:
             _refuse_misspelt(name)
+            _refuse_empty(words)
         application = typer.main.get_command(_application(command))
         _shorten_help(application.params)
         result = application.main(args=words, prog_name="tinyscene", standalone_mode=False)
@@ -121,6 +122,19 @@ def _refuse_misspelt(name: Sequence[str]) -> None:
     is_path = os.sep in word or os.path.exists(word)
     if near and _called([group]) and f"{group} {word}" not in members and not is_path:
         raise TinysceneError(f"{group} {word}", "no such command", expected=near[0], next_step="tinyscene --help")
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuse empty words: as a path, an unset variable of a script would stand for the current folder.
+
+    Raises:
+        TinysceneError: an argument or the value of an option is empty.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        option = word.removesuffix("=") if word.startswith("--") and word.endswith("=") else before
+        if not word or option != before:
+            where = option if option.startswith("-") else "arguments"
+            raise TinysceneError(where, "empty text", next_step="give a value, or leave it out")
 
 
 def _typed() -> list[str]:

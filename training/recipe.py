@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tinyscene.runtime.bounded_files import read_bounded
+from tinyscene.runtime.options import MAX_SEED
 from tinyscene.runtime.spec import PRESETS
 
 from .errors import TrainingError
@@ -216,7 +217,7 @@ class Recipe(TrainSettings):
     """
 
     name: str
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     teachers: tuple[TrainSettings, ...] = ()
     features: FeatureDistillation | None = None
     views: int = Field(default=0, ge=0)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tinyscene.runtime.options import AsJson, Quiet
+from tinyscene.runtime.options import MAX_SEED, AsJson, Quiet
 
 
 def demo(
@@ -19,7 +19,7 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for all output files.")] = Path("demo-out"),
     recipe: Annotated[str, typer.Option(metavar="RECIPE", help="Name of a recipe, or a YAML file.")] = "demo",
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of data and training.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of data and training.")] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinyscene.runtime.option_groups import grouped
-from tinyscene.runtime.options import AsJson, Overwrite, Quiet
+from tinyscene.runtime.options import MAX_COUNT, MAX_SEED, AsJson, Overwrite, Quiet
 from tinyscene.runtime.terminal import echo, echo_document
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ class MethodOptions:
     qat: Annotated[
         Path | None, typer.Option("--qat", metavar="DIR", help="Folder in TAU22 layout for fine-tuning.")
     ] = None
-    clips: Annotated[int, typer.Option(metavar="N", min=1, help="Number of one-second calibration clips.")] = 200
+    clips: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of one-second calibration clips.")
+    ] = 200
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Epochs of --qat; the recipe's by default.")
+        int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Epochs of --qat; the recipe's by default.")
     ] = None
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of --qat.")] = 0
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of --qat.")] = 0
 
 
 @grouped

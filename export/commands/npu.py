@@ -7,6 +7,7 @@ file.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import typer
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.options import AsJson, Quiet, some_of
 
+from ..errors import ExportError
 from ..targets.ethos_u import NPUS, Estimates, estimate, npu_named, vela_path
 
 
@@ -40,6 +42,8 @@ def npu(
     """
     from tinyscene.runtime.terminal import echo_document, steps
 
+    if math.isnan(min_npu_share):  # which is in no range, and out of none
+        raise ExportError("--min-npu-share", "invalid value", expected="0 to 100 percent", got=min_npu_share)
     vela_path()
     npus = list(NPUS.values()) if targets == "all" else [npu_named(name) for name in targets.split(",")]
     content = _tflite_content(model)

@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from tinyscene.runtime.options import AsJson, BundleFolder, Quiet
+from tinyscene.runtime.options import MAX_COUNT, AsJson, BundleFolder, Quiet
 
 
 def quality(
     bundle: BundleFolder,
     recordings: Annotated[Path, typer.Option("--recordings", metavar="DIR", help="Folder of typical recordings.")],
-    clips: Annotated[int, typer.Option(metavar="N", min=1, help="Number of one-second clips.")] = 32,
-    rows: Annotated[int, typer.Option(metavar="N", min=1, help="Number of activations to show.")] = 15,
+    clips: Annotated[int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of one-second clips.")] = 32,
+    rows: Annotated[int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of activations to show.")] = 15,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.option_groups import grouped
-from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
+from tinyscene.runtime.options import MAX_COUNT, AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
 from tinyscene.runtime.terminal import echo_document
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class LabelledOptions:
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Measure accuracy on the test split of a TAU22 layout.")
     ] = None
-    clips: Annotated[int | None, typer.Option(metavar="N", min=1, help="Use at most N test clips.")] = None
+    clips: Annotated[int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Use at most N test clips.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinyscene.runtime.arrays import F64, INT16_FULL_SCALE
 from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.limits import checked_seconds
 from tinyscene.runtime.log_mel import mel_bank, window
 from tinyscene.runtime.plan import ALIGNMENT
 from tinyscene.runtime.smoothing import SMOOTHED_HOPS
@@ -78,6 +79,11 @@ def scene_arena_bytes(emitted: Emitted, spec: FrontendSpec, hop_samples: int) ->
     if hop_samples == spec.clip_samples and input_offset < scratch:
         offset = -(-(input_offset + source.n_bytes) // ALIGNMENT) * ALIGNMENT
     return max(offset + scratch, emitted.plan.arena_bytes)
+
+
+def samples_of_hop(spec: FrontendSpec, hop_s: float | None) -> int:
+    """Samples between two results, a whole clip for None; raises RuntimeFailure for what is no duration in seconds."""
+    return spec.clip_samples if hop_s is None else round(checked_seconds("--hop", hop_s) * spec.sample_rate_hz)
 
 
 def emit_frontend(

@@ -23,7 +23,14 @@ from ..cpu.kernel_sets import kernel_set_named
 from ..emit.c_text import float_literal, integer, plain, string
 from ..emit.constant_block import ROUNDING_MACRO
 from ..emit.constant_bytes import ConstantBytes
-from ..emit.log_mel import EmittedFrontend, emit_frontend, frontend_sources, scene_arena_bytes, scene_sources
+from ..emit.log_mel import (
+    EmittedFrontend,
+    emit_frontend,
+    frontend_sources,
+    samples_of_hop,
+    scene_arena_bytes,
+    scene_sources,
+)
 from ..emit.model import Emitted, emit, model_constants
 from ..emit.schedule import Optimise
 from ..emit.version import version_macros
@@ -63,7 +70,7 @@ class Options:
         if self.prefix.lower() in C_LIBRARY_HEADERS | {"ts", "model", "frontend"}:
             what = "already used by the C library or by tinyscene"
             raise FirmwareError("prefix", what, expected=f"another name, such as {DEFAULT_PREFIX}", got=self.prefix)
-        if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", self.release):
+        if not re.fullmatch(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}", self.release):
             raise FirmwareError("release", "invalid", expected="three numbers, such as 1.0.0", got=repr(self.release))
 
 
@@ -76,18 +83,17 @@ class Product:
         generator: name and version of the exporting program, such as ``tinyscene 0.1.0``.
 
     Raises:
-        FirmwareError: the graph or the front end is not supported in C.
+        FirmwareError: the graph or the front end is not supported in C. RuntimeFailure: the hop is no duration.
     """
 
     def __init__(self, bundle: Bundle, options: Options, generator: str) -> None:
         self.bundle, self.options, self.generator = bundle, options, generator
         spec = bundle.frontend
-        hop_samples = None if options.hop_s is None else round(options.hop_s * spec.sample_rate_hz)
         self.graph = bundle.graph
         self.emitted: Emitted = emit(self.graph, kernel_set_named(options.cpu), options.optimise)
         quant = self.graph.tensors[self.graph.input].quant
-        self.frontend: EmittedFrontend = emit_frontend(spec, quant, hop_samples=hop_samples)
-        self.hop_samples = spec.clip_samples if hop_samples is None else hop_samples
+        self.hop_samples = samples_of_hop(spec, options.hop_s)
+        self.frontend: EmittedFrontend = emit_frontend(spec, quant, hop_samples=self.hop_samples)
 
     @property
     def prefix(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-PARTS = ("calls", "signals")  # modules beside this one, each with main(arguments) -> exit code
+PARTS = ("calls", "signals", "arguments")  # modules beside this one, each with main(arguments) -> exit code
 
 
 def main(arguments: list[str]) -> int:

@@ -119,5 +119,5 @@ def test_the_folder_of_the_process_ends_with_it(tmp_path: Path, repository: Path
 @pytest.mark.parametrize("make", [lambda: temporary_folder("x").__enter__(), lambda: process_folder("unusable")])
 def test_a_place_that_cannot_be_written_is_named(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporaries.tempfile, "tempdir", str(tmp_path / "missing"))
-    with pytest.raises(RuntimeFailure, match=r"missing: cannot be written; got No such file.*set TMPDIR"):
+    with pytest.raises(RuntimeFailure, match=r"missing: cannot be written; got no such file or folder;.*set TMPDIR"):
         make()

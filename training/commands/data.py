@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tinyscene.runtime.options import AsJson, Quiet
+from tinyscene.runtime.options import MAX_SEED, AsJson, Quiet
 
 from .options import Subset
 from .output import echo, echo_json
@@ -17,9 +17,11 @@ NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to
 
 def synth(
     out: NewFolder,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of all places and sounds.")] = 0,
-    locations: Annotated[int, typer.Option(metavar="N", min=4, help="Places per scene, a quarter for the test.")] = 20,
-    clips: Annotated[int, typer.Option(metavar="N", min=1, help="One-second clips per place.")] = 6,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of all places and sounds.")] = 0,
+    locations: Annotated[
+        int, typer.Option(metavar="N", min=4, max=10_000, help="Places per scene, a quarter for the test.")
+    ] = 20,
+    clips: Annotated[int, typer.Option(metavar="N", min=1, max=600, help="One-second clips per place.")] = 6,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyscene.runtime.options import some_of
+from tinyscene.runtime.options import MAX_SEED, some_of
 
 from ..fit.loggers import SERVICES, log_to
 
@@ -41,8 +41,13 @@ RecipeName = Annotated[
 ]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder in TAU22 layout.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed; by default that of the recipe.")]
-Subset = Annotated[int, typer.Option(metavar="PERCENT", help="Share of the training clips: 100, or N of splitN.csv.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed; by default that of the recipe.")
+]
+Subset = Annotated[
+    int,
+    typer.Option(metavar="PERCENT", min=1, max=100, help="Share of the training clips: 100, or N of splitN.csv."),
+]
 Log = Annotated[
     str,
     typer.Option(metavar="NAMES", help="Also log to wandb, mlflow.", callback=log_to, autocompletion=some_of(SERVICES)),

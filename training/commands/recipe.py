@@ -38,7 +38,7 @@ def fit(
         str,
         typer.Option(metavar="RECIPE", help="Recipe whose shape and training to keep.", autocompletion=named_recipes),
     ] = "cpm23",
-    classes: Annotated[int, typer.Option(metavar="N", min=2, help="Number of classes.")] = 10,
+    classes: Annotated[int, typer.Option(metavar="N", min=2, max=4096, help="Number of classes.")] = 10,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Recipe to write, .yaml.", callback=in_a_folder)
     ] = None,
@@ -136,9 +136,10 @@ def _write(path: Path, recipe: Recipe, best: Candidate, command: str) -> None:
     import yaml
 
     from tinyscene.runtime.files import atomic_file
+    from tinyscene.runtime.printable import printable
 
     rest = recipe.model_dump(mode="json", exclude_unset=True, exclude={"name", "model"})
     text = yaml.safe_dump({"model": model_of(best), **rest}, sort_keys=False, default_flow_style=None, width=110)
-    head = f"# Sizes by `{command}`:\n# {best.n_bytes:,} B and {best.macs:,} MACs as int8 (rule dcase).\n"
+    head = f"# Sizes by `{printable(command)}`:\n# {best.n_bytes:,} B and {best.macs:,} MACs as int8 (rule dcase).\n"
     with atomic_file(path) as temporary:
         temporary.write_text(head + text, encoding="utf-8")

@@ -38,7 +38,9 @@ def train(options: RunOptions, seed: Seed = None, log: Log = "", quiet: Quiet = 
 @grouped
 def train_compare(
     options: RunOptions,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Students per method, each with its own seed.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Students per method, each with its own seed.")
+    ] = 3,
     methods: Annotated[
         str, typer.Option("--ways", metavar="LIST", help="Comma-separated methods besides no teacher.")
     ] = "single,mean,projection,gram,fusion",
