@@ -59,7 +59,7 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
 
 
 def require_plain(model: TfliteTables, where: str) -> None:
-    """Refuse custom operators, control flow, all others that no integer graph has, and a softmax that engines abort on.
+    """Refuse custom operators, control flow, all others that no integer graph has, and what ends an engine's process.
 
     Raises:
         RuntimeFailure: names the operator.
@@ -72,6 +72,9 @@ def require_plain(model: TfliteTables, where: str) -> None:
                 f"{where}, operator {number}", "not an operator of an integer graph", expected=expected, got=code
             )
         shapes = [model.graph.tensors[index].shape.tolist() for index in operator.inputs.tolist() if index >= 0]
+        if PLAIN_OPERATORS[code] in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(shapes) != 3:
+            what = "convolution without a bias, which ends the process"
+            raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, weight and bias")
         row = shapes[0][-1] if shapes and shapes[0] else 1
         if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
             what = f"softmax of {row:,} elements, which ends the process"
@@ -98,9 +101,7 @@ def _check(model: TfliteTables, n_bytes: int) -> None:
         for index in (*operator.inputs.tolist(), *operator.outputs.tolist()):
             _below(index, len(graph.tensors), f"{place}, inputs and outputs")
         code = model.operator_codes[operator.opcode_index].code
-        # An operator without a row has either no options or some that nothing here reads.
-        given = 0 if operator.options_type in OPTIONS else operator.options_type
-        expected = OPTIONS_TYPE_OF_CODE.get(code, given)
+        expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
         if operator.options_type not in (0, expected):
             raise Malformed(
                 place, "its options are those of another operator", str(expected), str(operator.options_type)

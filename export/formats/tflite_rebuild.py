@@ -1,7 +1,8 @@
 """Write a validated TFLite file again from its records: what engines get instead of the bytes of a file made elsewhere.
 
 The operators between the int8 ends with their options, and the tensors and buffers that they use, in the order of the
-file; nothing else of the file is copied. Constants are 16-byte aligned. Refuses operators whose options are not read.
+file; nothing else of the file is copied. A convolution without a bias gets one of zeros, since LiteRT's default kernels
+end the process without it. Constants are 16-byte aligned. Refuses operators whose options are not read.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime.tflite_schema import ElementwiseOptions, Options
 
+from ..errors import ExportError
 from .tflite_file import Int8File, Operator
 from .tflite_write import finished
 
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _ELEMENTWISE = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
 
 
@@ -39,6 +42,13 @@ def rebuilt(file: Int8File) -> bytes:
     subgraph.name, subgraph.tensors = file.graph.name or "main", tensors
     subgraph.inputs, subgraph.outputs = ([number_of[i] for i in ends] for ends in (file.inputs, file.outputs))
     subgraph.operators = [_operator(file, op, number_of, used_codes) for op in file.operators]
+    for op, operator in zip(file.operators, subgraph.operators, strict=True):
+        if op.kind in CONVOLUTIONS and len([index for index in op.inputs if index >= 0]) == 2:
+            operator.inputs = [*operator.inputs[:2], len(tensors)]
+            tensors.append(_zero_bias(file, op, len(buffers)))
+            buffer = schema.BufferT()
+            buffer.data = bytes(4 * file.shape(op.output)[3])
+            buffers.append(buffer)
     model = schema.ModelT()
     model.version, model.subgraphs, model.buffers = 3, [subgraph], buffers
     model.operatorCodes = [_code(file, index) for index in used_codes]
@@ -63,11 +73,32 @@ def _tensor(file: Int8File, index: int, buffer: int) -> schema.TensorT:
     return tensor
 
 
+def _zero_bias(file: Int8File, op: Operator, buffer: int) -> schema.TensorT:
+    """The tensor of a bias of zeros for a convolution without one."""
+    x_scale, weight_scale = file.scales(op.inputs[0]), file.scales(op.inputs[1])
+    bias = schema.TensorT()
+    bias.name, bias.shape, bias.type, bias.buffer = (
+        f"{file.names[op.output]}_bias_{op.index}",
+        [file.shape(op.output)[3]],
+        schema.TensorType.INT32,
+        buffer,
+    )
+    if x_scale is not None and weight_scale is not None:
+        bias.quantization = q = schema.QuantizationParametersT()
+        q.scale, q.quantizedDimension = x_scale[0] * weight_scale, 0
+        q.zeroPoint = np.zeros(len(weight_scale), np.int64)
+    return bias
+
+
 def _operator(file: Int8File, op: Operator, number_of: dict[int, int], used_codes: list[int]) -> schema.OperatorT:
     operator = schema.OperatorT()
     operator.opcodeIndex = used_codes.index(file.graph.operators[op.index].opcode_index)
     operator.inputs, operator.outputs = ([number_of[i] for i in ends] for ends in (op.inputs, op.outputs))
     if op.options is not None:
+        if isinstance(op.options, ElementwiseOptions) and op.kind not in _ELEMENTWISE:
+            raise ExportError(
+                f"{file.where}, operator {op.index} ({op.kind})", "its options are those of another operator"
+            )
         kind = _ELEMENTWISE[op.kind] if isinstance(op.options, ElementwiseOptions) else type(op.options).__name__
         operator.builtinOptions = _options(op.options, kind)
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)

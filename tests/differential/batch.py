@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyscene.firmware_harness.build.image import Image
+from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import C_FLAGS, PORT_FOLDER, Target
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import ROUNDING_MACRO, Emitted, emit
@@ -75,6 +76,7 @@ class Batch:
         objects = [str(path) for path in (*self._nets.glob("*.o"), *self._objects.glob("*.o"))]
         program = self._nets / "program.elf"
         self._tool("gcc", *self._flags, *self.target.link_flags, *objects, "-o", str(program))
+        seal(program, self.target)
         return Image(program, self.target, "verify", self.rounding)
 
     def _net(self, number: int, emitted: Emitted) -> Path:

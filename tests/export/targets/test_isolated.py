@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.export.formats.tflite_models import ds_cnn
+from tests.export.formats.tflite_models import Net, ds_cnn
 from tests.graphs import random_input, small_net
 from tinyscene import command_line
 from tinyscene.export.errors import ExportError
+from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.targets import isolated
 from tinyscene.export.targets.isolated import Isolated, WorkerEngine, outputs_of_file
@@ -20,6 +21,7 @@ from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow, own_file
 from tinyscene.export.targets.worker import LocalPython
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.file_names import TFLITE_MODEL
+from tinyscene.runtime.interpreter import run
 
 GRAPH = small_net(np.random.default_rng(0), grn=False)
 
@@ -89,3 +91,17 @@ def test_verify_of_a_foreign_file_survives_its_engines(tmp_path, crashing, monke
     rows = json.loads(capfd.readouterr().out)["verification"]["results"]
     assert [row["status"] for row in rows] == ["equal", "failed"]
     assert "died with SIGSEGV" in rows[1]["note"]
+
+
+@pytest.mark.needs_module("ai_edge_litert", "onnxruntime", "tflite_micro")
+@pytest.mark.parametrize("kind", ["conv", "depthwise"])
+def test_a_convolution_without_a_bias_runs_with_one_of_zeros(kind: str) -> None:
+    """LiteRT's default kernels end the process for a depthwise convolution with two inputs."""
+    net = Net(np.random.default_rng(0), (6, 5, 3))
+    out = net.conv(net.input, 4, (2, 2)) if kind == "conv" else net.depthwise(net.input, (2, 2), (1, 1))
+    net.operators[-1].inputs = net.operators[-1].inputs[:2]
+    model = tflite_model(net.finish(out), "m.tflite")
+    codes = model.golden(2).inputs
+    for engine, rounding in (("litert", "single"), ("litert-reference", "double"), ("tflm", "double")):
+        expected = run(model.graph, codes, rounding=rounding)
+        assert np.array_equal(WorkerEngine(engine, model, timeout_seconds=60).output_codes(codes), expected), engine
