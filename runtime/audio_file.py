@@ -20,12 +20,11 @@ import numpy as np
 import soundfile
 
 from .arrays import F32
+from .bounded_files import READ_ONLY
 from .containers import DECODED, HEAD_BYTES, container
 from .errors import RuntimeFailure
 from .system_errors import system_error
 from .wav_header import WavHeader, is_placeholder, wav_header
-
-_READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class OpenedAudio:
@@ -90,7 +89,7 @@ def read_at(descriptor: int, at: int, size: int) -> bytes:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, _READ_ONLY)
+        return os.open(path, READ_ONLY)
     except FileNotFoundError as problem:
         raise RuntimeFailure(
             str(path), "no such file", expected="an audio file", next_step="check the path"

@@ -14,13 +14,13 @@ from pathlib import Path
 from .errors import RuntimeFailure
 from .system_errors import system_error
 
-LARGEST_MODEL_BYTES = 2**28  # of one model file
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+LARGEST_FILE_BYTES = 2**28  # of one model file, and of one file of a bundle
+READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_model(path: Path) -> bytes:
     """The content of a model file; raises RuntimeFailure for what the module refuses."""
-    return read_bounded(path, LARGEST_MODEL_BYTES, "check the path")
+    return read_bounded(path, LARGEST_FILE_BYTES, "check the path")
 
 
 def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_links: bool = True) -> bytes:
@@ -33,7 +33,7 @@ def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_li
     Raises:
         RuntimeFailure: see the module's refusals.
     """
-    flags = _FLAGS if follow_links else _FLAGS | getattr(os, "O_NOFOLLOW", 0)
+    flags = READ_ONLY if follow_links else READ_ONLY | getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(path, flags)  # a pipe opens at once, because of O_NONBLOCK
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
-from .bounded_files import read_bounded
+from .bounded_files import LARGEST_FILE_BYTES, read_bounded
 from .cost import Rule
 from .errors import RuntimeFailure
 from .file_names import MANIFEST
@@ -28,7 +28,6 @@ FORMAT = 1
 REBUILD = "tinyscene export CHECKPOINT --out BUNDLE"
 ADVICE = f"build it again with '{REBUILD}', or copy it again from its source"
 LARGEST_MANIFEST_BYTES = 2**20
-LARGEST_FILE_BYTES = 2**28
 MOST_FILES = 64
 
 Count = Annotated[int, Range(0)]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from .audio import AudioInfo
 from .classify import Classification, Hop
+from .printable import printable
 from .stream import SceneEvent
-from .terminal import printable
 
 SILENT = "silent, no scene"
 NO_LABEL = "-"

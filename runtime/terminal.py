@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from .printable import printable as printable
+from .printable import printable
 from .system_errors import about
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 
 from tinyscene.runtime.cost import RULES, Cost, Verdict
 from tinyscene.runtime.markdown import cell
-from tinyscene.runtime.terminal import Column, print_table, printable, say, wide
+from tinyscene.runtime.printable import printable
+from tinyscene.runtime.terminal import Column, print_table, say, wide
 
 from .baseline import Comparison
 from .model_figures import value_text

@@ -31,10 +31,8 @@ def rebuilt(file: Int8File) -> bytes:
     for index in file.used():
         stored = file.tensor(index).buffer
         if file.is_stored(index) and stored not in buffer_of:
-            buffer = schema.BufferT()
-            buffer.data = file.model.buffers[stored].data
             buffer_of[stored] = len(buffers)
-            buffers.append(buffer)
+            buffers.append(_buffer(file.model.buffers[stored].data))
         number_of[index] = len(tensors)
         tensors.append(_tensor(file, index, buffer_of.get(stored, 0) if file.is_stored(index) else 0))
     used_codes = sorted({file.graph.operators[op.index].opcode_index for op in file.operators})
@@ -43,16 +41,20 @@ def rebuilt(file: Int8File) -> bytes:
     subgraph.inputs, subgraph.outputs = ([number_of[i] for i in ends] for ends in (file.inputs, file.outputs))
     subgraph.operators = [_operator(file, op, number_of, used_codes) for op in file.operators]
     for op, operator in zip(file.operators, subgraph.operators, strict=True):
-        if op.kind in CONVOLUTIONS and len([index for index in op.inputs if index >= 0]) == 2:
+        if op.kind in CONVOLUTIONS and max(op.inputs[2:], default=-1) < 0:
             operator.inputs = [*operator.inputs[:2], len(tensors)]
             tensors.append(_zero_bias(file, op, len(buffers)))
-            buffer = schema.BufferT()
-            buffer.data = bytes(4 * file.shape(op.output)[3])
-            buffers.append(buffer)
+            buffers.append(_buffer(bytes(4 * file.shape(op.output)[3])))
     model = schema.ModelT()
     model.version, model.subgraphs, model.buffers = 3, [subgraph], buffers
     model.operatorCodes = [_code(file, index) for index in used_codes]
     return finished(model)
+
+
+def _buffer(data: object) -> schema.BufferT:
+    buffer = schema.BufferT()
+    buffer.data = data
+    return buffer
 
 
 def _tensor(file: Int8File, index: int, buffer: int) -> schema.TensorT:
@@ -95,11 +97,11 @@ def _operator(file: Int8File, op: Operator, number_of: dict[int, int], used_code
     operator.opcodeIndex = used_codes.index(file.graph.operators[op.index].opcode_index)
     operator.inputs, operator.outputs = ([number_of[i] for i in ends] for ends in (op.inputs, op.outputs))
     if op.options is not None:
-        if isinstance(op.options, ElementwiseOptions) and op.kind not in _ELEMENTWISE:
-            raise ExportError(
-                f"{file.where}, operator {op.index} ({op.kind})", "its options are those of another operator"
-            )
-        kind = _ELEMENTWISE[op.kind] if isinstance(op.options, ElementwiseOptions) else type(op.options).__name__
+        named = isinstance(op.options, ElementwiseOptions)
+        kind = _ELEMENTWISE.get(op.kind, "") if named else type(op.options).__name__
+        if not kind:
+            place = f"{file.where}, operator {op.index} ({op.kind})"
+            raise ExportError(place, "its options are those of another operator")
         operator.builtinOptions = _options(op.options, kind)
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
     return operator

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tinyscene.runtime.terminal import printable
+from tinyscene.runtime.printable import printable
 
 from .records import Inspection, NodeRow, Shape, TensorRow, short_name
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from tinyscene.runtime.terminal import printable
+from tinyscene.runtime.printable import printable
 
 from ..errors import ExportError
 from .boxes import KINDS, Box, Kind, boxes_of, edges_of

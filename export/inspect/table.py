@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
-from tinyscene.runtime.terminal import PIPED_WIDTH, printable, say
+from tinyscene.runtime.printable import printable
+from tinyscene.runtime.terminal import PIPED_WIDTH, say
 from tinyscene.runtime.terminal import console as new_console
 
 from .records import Inspection, NodeRow, TensorRow, shape_text, short_name

@@ -1,4 +1,4 @@
-"""Unusable values for every option and argument of every command: what the user is told, and what is left.
+"""Unusable values for every option and argument of every command: the message, and the files that are left.
 
 ``python -m tests.faults arguments --commands "check,run" --show``: each command of the table runs with valid words, one
 of which is replaced by a value of its kind: numbers out of any range, texts that name nothing, and paths to what is no

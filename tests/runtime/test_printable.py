@@ -10,7 +10,8 @@ import pytest
 
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.markdown import cell, table
-from tinyscene.runtime.terminal import Column, console, echo, notes, print_table, printable, say
+from tinyscene.runtime.printable import printable
+from tinyscene.runtime.terminal import Column, console, echo, notes, print_table, say
 
 HOSTILE = "bus\x1b[2J\r\nerror: \x9b1m\x7f\x85\u2028\u202e\u2066\udc80 :bus: [red]"
 SHOWN = r"bus\x1b[2J\x0d\x0aerror: \x9b1m\x7f\x85\u2028\u202e\u2066\udc80 :bus: [red]"

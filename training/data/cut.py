@@ -16,7 +16,8 @@ from tinyscene.runtime.audio import AudioReader, fit_to_clip
 from tinyscene.runtime.containers import AUDIO_SUFFIXES, is_recording_name
 from tinyscene.runtime.files import new_folder
 from tinyscene.runtime.limits import is_one_clip
-from tinyscene.runtime.terminal import bar, printable
+from tinyscene.runtime.printable import printable
+from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
 from .write_tables import ClipCounts, Row, write_tables

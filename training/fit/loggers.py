@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyscene.runtime.install_hint import install_hint
-from tinyscene.runtime.terminal import is_quiet, printable
+from tinyscene.runtime.printable import printable
+from tinyscene.runtime.terminal import is_quiet
 
 from ..errors import TrainingError
 

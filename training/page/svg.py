@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
 
-from tinyscene.runtime.terminal import printable
+from tinyscene.runtime.printable import printable
 
 WIDE, NARROW = 900, 346  # px of a chart: on desktops (1088) and paper (700); on phones
 CHARACTER_WIDTH = 6.2  # px of a digit at 11 px, with some margin

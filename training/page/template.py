@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from tinyscene.runtime.terminal import printable
+from tinyscene.runtime.printable import printable
 
 from .svg import NARROW, WIDE
 
