@@ -90,12 +90,12 @@ def print_estimates(model: str, estimates: Estimates) -> None:
 
 
 def _tflite_content(model: Path) -> bytes:
-    """What Vela compiles: the model's file, written again from its validated records."""
+    """What Vela compiles: the model's own file, validated. It may have operators that no integer graph has."""
     from tinyscene.runtime.bounded_files import read_model
     from tinyscene.runtime.bundle import read_bundle
 
-    from ..formats.tflite_file import Int8File
-    from ..formats.tflite_rebuild import rebuilt
+    from ..formats.tflite_file import TfliteFile
 
     data = read_model(model) if model.suffix == ".tflite" else read_bundle(model).file(TFLITE_MODEL)
-    return rebuilt(Int8File(data, str(model)))
+    TfliteFile(data, str(model))
+    return data

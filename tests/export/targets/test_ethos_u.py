@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
+from tests.export.formats.tflite_models import Net
 from tests.graphs import Builder, small_net
 from tinyscene import command_line
+from tinyscene.export.commands import npu as npu_command
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.targets import ethos_u as npu_module
@@ -81,3 +84,14 @@ def test_without_vela_the_install_command_is_given(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ExportError) as caught:
         npu_module.vela_path()
     assert caught.value.next_step == install_hint("npu")
+
+
+def test_a_network_with_an_operator_outside_the_graph_reaches_vela_unchanged(tmp_path: Path) -> None:
+    net = Net(np.random.default_rng(0), (6, 6, 2))
+    x = net.conv(net.input, 4)
+    options = schema.LeakyReluOptionsT()
+    options.alpha = 0.3
+    out = net.apply(schema.BuiltinOperator.LEAKY_RELU, [x.index], net.out((1, 6, 6, 4)), options)
+    path = tmp_path / "leaky.tflite"
+    path.write_bytes(net.finish(out))
+    assert npu_command._tflite_content(path) == path.read_bytes()
