@@ -49,9 +49,10 @@ def run(
             expected=f"int8 (batch, {', '.join(map(str, expected))})",
             got=f"{x.dtype} {x.shape}",
         )
-    at_once = max(1, ops.LARGEST_WINDOWS // _largest_elements(graph))
-    if len(x) > at_once and arena is None:
-        return _in_pieces(graph, x, at_once, rounding, trace)
+    if len(x) > 1 and arena is None:
+        at_once = max(1, ops.LARGEST_WINDOWS // _largest_elements(graph))
+        if len(x) > at_once:
+            return _in_pieces(graph, x, at_once, rounding, trace)
     store = _Arena(graph, arena, len(x)) if arena else _Separate(graph)
     store.write(graph.input, x, step=0)
     for step, node in enumerate(graph.nodes, start=1):

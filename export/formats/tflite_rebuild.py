@@ -2,8 +2,8 @@
 
 The operators between the int8 ends with their options, and the tensors and buffers that they use, in the order of the
 file; nothing else of the file is copied. A convolution without a bias gets one of zeros, since LiteRT's default kernels
-end the process without it. Constants are 16-byte aligned. For files that
-:mod:`.tflite_read` accepts, whose options are all read; refuses options of another operator.
+end the process without it. Constants are 16-byte aligned. Only for files that
+:mod:`.tflite_read` accepts: options that nothing reads would be lost. Refuses options of another operator.
 """
 
 from __future__ import annotations
