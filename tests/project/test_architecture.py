@@ -90,5 +90,5 @@ def test_a_missing_file_is_named():
 
 
 def test_an_unconnected_file_is_named():
-    steps = ["`runtime/graph.py` first", "then `runtime/ops.py`, at last `export/verify/verify.py`"]
+    steps = ["`runtime/graph.py` first", "then `runtime/records.py`, at last `export/verify/verify.py`"]
     assert unconnected_files(steps, source_files(ROOT), ROOT) == ["export/verify/verify.py"]

@@ -212,7 +212,7 @@ def test_a_circle_of_files_is_found(tmp_path):
         ("firmware_harness/emit/model.py", "from tinyscene.export import errors\n", "not import tinyscene.export"),
         ("training/data/tau22.py", "try:\n    import export\nexcept ImportError:\n    pass\n", "not import export"),
         ("training/distillation/features.py", "from ..fit.fit import fit\n", "distillation may not import fit.fit.fit"),
-        ("export/formats/tflite_write.py", "from .. import quantise\n", "formats may not import quantise"),
+        ("export/formats/tflite_read.py", "from .. import quantise\n", "formats may not import quantise"),
         ("export/quantise/lower.py", "def f():\n    from ..targets.table import TARGETS\n", "quantise may not import"),
         ("export/quantise/lower.py", "from tinyscene.export.quantise.fold import fold\n", "expected a relative one"),
         ("export/shed/spade.py", "", "TABLE has no row for it"),

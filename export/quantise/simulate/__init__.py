@@ -7,20 +7,27 @@ network approximates. Not exact: a sum close to a tie may round to the neighbour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rounding, dequantise, quantise
 from tinyscene.runtime.arrays import F32, I8
-from tinyscene.runtime.graph import Graph, Node, Quant
+from tinyscene.runtime.graph import Graph, Quant
 
-Row = Callable[[Graph, Node, list[Tensor]], Tensor]
-_SMALLEST = 1e-12  # so that 1 / sqrt(0) is beyond every range, and finite
+from . import elementwise, movement, products, reductions, windows
+from .common import Row
+
+ROWS: dict[type[ops.Op], Row] = {
+    **windows.ROWS,
+    **products.ROWS,
+    **elementwise.ROWS,
+    **reductions.ROWS,
+    **movement.ROWS,
+}
 
 
 @torch.no_grad()
@@ -68,95 +75,6 @@ def _value(graph: Graph, values: dict[str, Tensor], name: str) -> Tensor:
     if real.ndim != 4:
         return real
     return real.permute(0, 3, 1, 2) if tensor.quant.axis != 3 else real.permute(3, 0, 1, 2)
-
-
-def _conv(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    op, (x, weight, bias) = node.op, ins
-    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
-    top, left, bottom, right = op.pads
-    groups = x.shape[1] if isinstance(op, ops.DepthwiseConv2D) else 1
-    y = F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, op.stride, groups=groups)
-    return torch.relu(y) if op.relu else y
-
-
-def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Row:
-    def row(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-        assert isinstance(node.op, ops.Add | ops.Mul | ops.Sub)
-        y = function(*ins)
-        return torch.relu(y) if node.op.relu else y
-
-    return row
-
-
-def _fully_connected(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    assert isinstance(node.op, ops.FullyConnected)
-    y = F.linear(*ins)
-    return torch.relu(y) if node.op.relu else y
-
-
-def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    """The average does not count padding."""
-    op, (x,) = node.op, ins
-    assert isinstance(op, ops.Pool2D)
-    top, left, bottom, right = op.pads
-    around = (left, right, top, bottom)
-    if op.kind == "max":
-        return F.max_pool2d(F.pad(x, around, value=-torch.inf), op.kernel, op.stride)
-    inside = F.pad(torch.ones_like(x[:1]), around)
-    return F.avg_pool2d(F.pad(x, around), op.kernel, op.stride) / F.avg_pool2d(inside, op.kernel, op.stride)
-
-
-def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    assert isinstance(node.op, ops.Lookup)
-    functions = {"logistic": torch.sigmoid, "relu": torch.relu, "relu6": F.relu6}
-    return functions[node.op.function](ins[0]) if node.op.function in functions else ins[0]
-
-
-def _softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    return torch.softmax(ins[0], dim=1 if ins[0].ndim == 4 else -1)
-
-
-def _reshape(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    """Reshape in NHWC order, as the graph does."""
-    (x,) = ins
-    rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
-    y = rows.reshape(len(x), *graph.out(node).shape[1:])
-    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
-
-
-def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    assert isinstance(node.op, ops.Concat)
-    batch = max(len(x) for x in ins)
-    parts = [x.expand(batch, *x.shape[1:]) for x in ins]
-    return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
-
-
-def _mean(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    assert isinstance(node.op, ops.Mean)
-    if node.op.over == "space":
-        return ins[0].mean(dim=(2, 3), keepdim=node.op.keep_dims)
-    return ins[0].mean(dim=1, keepdim=True)
-
-
-def _rsqrt(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    return torch.rsqrt(ins[0].clamp(min=_SMALLEST))
-
-
-ROWS: dict[type[ops.Op], Row] = {
-    ops.Conv2D: _conv,
-    ops.DepthwiseConv2D: _conv,
-    ops.FullyConnected: _fully_connected,
-    ops.Add: _elementwise(torch.add),
-    ops.Sub: _elementwise(torch.sub),
-    ops.Mul: _elementwise(torch.mul),
-    ops.Mean: _mean,
-    ops.Pool2D: _pool2d,
-    ops.Rsqrt: _rsqrt,
-    ops.Lookup: _lookup,
-    ops.Softmax: _softmax,
-    ops.Reshape: _reshape,
-    ops.Concat: _concat,
-}
 
 
 class PytorchEngine:

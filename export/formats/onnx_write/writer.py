@@ -1,10 +1,4 @@
-"""Write the integer graph as an ONNX file in QDQ form, with the graph's own quantisation parameters.
-
-Input and output are float32: ``log_mel`` (1, 1, mel, time) and scores (1, classes). Activations between them are uint8
-codes (the int8 code + 128), which ONNX Runtime fuses into integer kernels, or int8 codes. RSQRT, for which ONNX has no
-operator, and every other function of one code are tables of 256 codes. The layout is NCHW, that of ONNX convolutions.
-Refuses graphs that are not valid, and tensors that have the name of one that this writer adds.
-"""
+"""Nodes and initialisers of an ONNX file under construction."""
 
 from __future__ import annotations
 
@@ -17,29 +11,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arith import rsqrt_table
-from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
-from tinyscene.runtime.lookup_tables import function_table
 from tinyscene.runtime.onnx_tensors import CODES_SUFFIX, OnnxCodes, codes_name, nchw
 from tinyscene.runtime.ops import Shape
 
-from ..errors import ExportError
+from ...errors import ExportError
 
 OPSET = 17
+
 IR_VERSION = 8
 
 Attribute = int | str | Sequence[int]
-
-
-def to_onnx(graph: Graph, *, expose_all: bool = False, codes: OnnxCodes = "uint8") -> bytes:
-    """ONNX bytes of a checked graph, its activations of type ``codes``.
-
-    Args:
-        expose_all: also output the codes of every activation, under the graph's tensor names (the codes of the graph's
-            input and output are called ``<name>_codes``).
-    """
-    return _Writer(graph.check(), codes).finish(expose_all)
 
 
 def onnx_node(
@@ -51,7 +33,7 @@ def onnx_node(
     return made
 
 
-class _Writer:
+class OnnxWriter:
     """Nodes and initializers of one graph, appended in execution order."""
 
     def __init__(self, graph: Graph, codes: OnnxCodes) -> None:
@@ -60,12 +42,12 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
 
-    def finish(self, expose_all: bool) -> bytes:
+    def finish(self, emitters: Mapping[type[ops.Op], Emitter], expose_all: bool) -> bytes:
         graph = self.graph
         source, result = graph.tensors[graph.input], graph.tensors[graph.output]
         self.quantize(graph.input, self.codes(graph.input), source.quant)
         for node in graph.nodes:
-            EMITTERS[type(node.op)](self, node)
+            emitters[type(node.op)](self, node)
         self.emit("DequantizeLinear", [self.codes(graph.output), *self.parameters(graph.output)], graph.output)
         outputs = [_value(graph.output, TensorProto.FLOAT, nchw(result.shape))]
         if expose_all:
@@ -175,131 +157,4 @@ def _value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, list(shape))
 
 
-def _conv(w: _Writer, node: Node) -> None:
-    op, weight = node.op, w.graph.ins(node)[1].data
-    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
-    assert weight is not None
-    depthwise = isinstance(op, ops.DepthwiseConv2D)
-    kernel = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
-    real = w.emit(
-        "Conv",
-        [w.real(node, 0), *w.weight(node, np.ascontiguousarray(kernel))],
-        f"{node.name}_real",
-        kernel_shape=kernel.shape[2:],
-        strides=op.stride,
-        pads=op.pads,
-        group=weight.shape[3] if depthwise else 1,
-    )
-    w.result(node, real)
-
-
-def _elementwise(kind: str) -> Callable[[_Writer, Node], None]:
-    def emit(w: _Writer, node: Node) -> None:
-        w.result(node, w.emit(kind, [w.real(node, 0), w.real(node, 1)], f"{node.name}_real"))
-
-    return emit
-
-
-def _mean(w: _Writer, node: Node) -> None:
-    """GlobalAveragePool, the mean that ONNX Runtime fuses; for a mean over channels they become a spatial axis."""
-    op, x = node.op, w.graph.ins(node)[0]
-    assert isinstance(op, ops.Mean)
-    codes = w.codes(x.name)
-    if op.over == "channels":
-        _, height, width, channels = x.shape
-        rows = w.constant(f"{node.name}_rows", np.array([1, channels, height * width, 1], np.int64))
-        flat = w.moved(x.name, "Reshape", [codes, rows], f"{node.name}_flat")
-        codes = w.moved(x.name, "Transpose", [flat], f"{node.name}_turned", perm=[0, 2, 1, 3])
-    pooled = w.emit("GlobalAveragePool", [w.real(node, 0, codes)], f"{node.name}_real")
-    out = w.graph.out(node)
-    if op.over == "space" and op.keep_dims:  # Hexagon refuses a Reshape to the same shape
-        w.quantize(pooled, w.codes(out.name), out.quant)
-        return
-    mean = w.emit("QuantizeLinear", [pooled, *w.parameters(out.name)], f"{node.name}_mean")
-    target = w.constant(f"{node.name}_shape", np.array(nchw(out.shape), np.int64))
-    w.moved(out.name, "Reshape", [mean, target], w.codes(out.name))
-
-
-def _fully_connected(w: _Writer, node: Node) -> None:
-    weight = w.graph.ins(node)[1].data
-    assert weight is not None
-    w.result(node, w.emit("Gemm", [w.real(node, 0), *w.weight(node, weight)], f"{node.name}_real", transB=1))
-
-
-def _pool2d(w: _Writer, node: Node) -> None:
-    """A maximum is computed on codes, an average on dequantised values."""
-    op = node.op
-    assert isinstance(op, ops.Pool2D)
-    window = {"kernel_shape": op.kernel, "strides": op.stride, "pads": op.pads}
-    if op.kind == "max":
-        w.moved(node.output, "MaxPool", [w.codes(node.inputs[0])], w.codes(node.output), **window)
-    else:
-        w.result(node, w.emit("AveragePool", [w.real(node, 0)], f"{node.name}_real", **window))
-
-
-def _rsqrt(w: _Writer, node: Node) -> None:
-    _table(w, node, rsqrt_table(w.graph.ins(node)[0].quant, w.graph.out(node).quant))
-
-
-def _lookup(w: _Writer, node: Node) -> None:
-    assert isinstance(node.op, ops.Lookup)
-    x, out = w.graph.ins(node)[0].quant, w.graph.out(node).quant
-    _table(w, node, function_table(node.op.function, x, out, "single"))
-
-
-def _table(w: _Writer, node: Node, table: I8) -> None:
-    """Gather with codes as indices; negative codes count from the end. Flattened, because on Hexagon a tensor is either
-    codes or indices, not both."""
-    source, out = node.inputs[0], w.graph.out(node)
-    flat = w.constant(f"{node.name}_length", np.array([-1], np.int64))
-    codes = w.moved(source, "Reshape", [w.codes(source), flat], f"{node.name}_flat")
-    index = w.emit("Cast", [codes], f"{node.name}_index", to=TensorProto.INT32)
-    in_order = np.roll(table.astype(np.int16) + w.offset, 128 + w.offset)
-    values = w.constant(f"{node.name}_table", in_order.astype(w.dtype))
-    gathered = w.moved(out.name, "Gather", [values, index], f"{node.name}_found", axis=0)
-    shape = w.constant(f"{node.name}_shape", np.array(nchw(out.shape), np.int64))
-    w.moved(out.name, "Reshape", [gathered, shape], w.codes(out.name))
-
-
-def _softmax(w: _Writer, node: Node) -> None:
-    rank = len(w.graph.out(node).shape)
-    w.result(node, w.emit("Softmax", [w.real(node, 0)], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
-
-
-def _reshape(w: _Writer, node: Node) -> None:
-    """Elements are reshaped in NHWC order, with a Transpose before and after for four axes."""
-    op, codes = node.op, w.codes(node.inputs[0])
-    assert isinstance(op, ops.Reshape)
-    name = node.output
-    if len(w.graph.ins(node)[0].shape) == 4:
-        codes = w.moved(name, "Transpose", [codes], f"{node.name}_turned", perm=[0, 2, 3, 1])
-    shape = w.constant(f"{node.name}_shape", np.array(op.shape, np.int64))
-    if len(op.shape) != 4:
-        w.moved(name, "Reshape", [codes, shape], w.codes(name))
-        return
-    w.moved(name, "Reshape", [codes, shape], f"{node.name}_nhwc")
-    w.moved(name, "Transpose", [f"{node.name}_nhwc"], w.codes(name), perm=[0, 3, 1, 2])
-
-
-def _concat(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, ops.Concat)
-    axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
-    w.result(node, w.emit("Concat", [w.real(node, i) for i in range(len(node.inputs))], f"{node.name}_real", axis=axis))
-
-
-EMITTERS: dict[type[ops.Op], Callable[[_Writer, Node], None]] = {
-    ops.Conv2D: _conv,
-    ops.DepthwiseConv2D: _conv,
-    ops.FullyConnected: _fully_connected,
-    ops.Add: _elementwise("Add"),
-    ops.Sub: _elementwise("Sub"),
-    ops.Mul: _elementwise("Mul"),
-    ops.Mean: _mean,
-    ops.Pool2D: _pool2d,
-    ops.Rsqrt: _rsqrt,
-    ops.Lookup: _lookup,
-    ops.Softmax: _softmax,
-    ops.Reshape: _reshape,
-    ops.Concat: _concat,
-}
+Emitter = Callable[[OnnxWriter, Node], None]

@@ -1,0 +1,35 @@
+"""ONNX operators: operations that only move elements."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Node
+
+from .writer import Emitter, OnnxWriter
+
+
+def _reshape(w: OnnxWriter, node: Node) -> None:
+    """Elements are reshaped in NHWC order, with a Transpose before and after for four axes."""
+    op, codes = node.op, w.codes(node.inputs[0])
+    assert isinstance(op, ops.Reshape)
+    name = node.output
+    if len(w.graph.ins(node)[0].shape) == 4:
+        codes = w.moved(name, "Transpose", [codes], f"{node.name}_turned", perm=[0, 2, 3, 1])
+    shape = w.constant(f"{node.name}_shape", np.array(op.shape, np.int64))
+    if len(op.shape) != 4:
+        w.moved(name, "Reshape", [codes, shape], w.codes(name))
+        return
+    w.moved(name, "Reshape", [codes, shape], f"{node.name}_nhwc")
+    w.moved(name, "Transpose", [f"{node.name}_nhwc"], w.codes(name), perm=[0, 3, 1, 2])
+
+
+def _concat(w: OnnxWriter, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, ops.Concat)
+    axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
+    w.result(node, w.emit("Concat", [w.real(node, i) for i in range(len(node.inputs))], f"{node.name}_real", axis=axis))
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.Reshape: _reshape, ops.Concat: _concat}

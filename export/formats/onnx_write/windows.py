@@ -1,0 +1,42 @@
+"""ONNX operators: convolutions and pools, which slide a window over height and width."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Node
+
+from .writer import Emitter, OnnxWriter
+
+
+def _conv(w: OnnxWriter, node: Node) -> None:
+    op, weight = node.op, w.graph.ins(node)[1].data
+    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
+    assert weight is not None
+    depthwise = isinstance(op, ops.DepthwiseConv2D)
+    kernel = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
+    real = w.emit(
+        "Conv",
+        [w.real(node, 0), *w.weight(node, np.ascontiguousarray(kernel))],
+        f"{node.name}_real",
+        kernel_shape=kernel.shape[2:],
+        strides=op.stride,
+        pads=op.pads,
+        group=weight.shape[3] if depthwise else 1,
+    )
+    w.result(node, real)
+
+
+def _pool2d(w: OnnxWriter, node: Node) -> None:
+    """A maximum is computed on codes, an average on dequantised values."""
+    op = node.op
+    assert isinstance(op, ops.Pool2D)
+    window = {"kernel_shape": op.kernel, "strides": op.stride, "pads": op.pads}
+    if op.kind == "max":
+        w.moved(node.output, "MaxPool", [w.codes(node.inputs[0])], w.codes(node.output), **window)
+    else:
+        w.result(node, w.emit("AveragePool", [w.real(node, 0)], f"{node.name}_real", **window))
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.Conv2D: _conv, ops.DepthwiseConv2D: _conv, ops.Pool2D: _pool2d}

@@ -1,0 +1,119 @@
+"""Readers of TFLite operators: convolutions and pools, which slide a window over height and width."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Tensor
+from tinyscene.runtime.tflite_schema import (
+    Conv2DOptions,
+    DepthwiseConv2DOptions,
+    Pool2DOptions,
+)
+
+from ..tflite_file import LARGEST_ACTIVATION, Operator
+from ..tflite_write import same_pads
+from .common import Reader, Row, append, options_of
+
+if TYPE_CHECKING:
+    from ..tflite_builder import GraphBuilder
+
+Window = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions
+
+
+def _pad(builder: GraphBuilder, operator: Operator) -> None:
+    """Store the pads for the convolution that reads the output."""
+    amounts = builder.constant(operator, 1, np.int32)
+    if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any():
+        raise builder.refusal(operator, "only height and width can be padded", got=amounts.tolist())
+    (top, bottom), (left, right) = amounts[1:3].tolist()
+    source, output = builder.activation(operator.inputs[0], rank=4), operator.output
+    builder.require_shape(operator, tuple(np.add(source.shape, amounts.sum(axis=1)).tolist()))
+    if builder.file.type(output) != "int8" or builder.file.quant(output) != source.quant:
+        raise builder.refusal(operator, "changes scale or zero point", expected=source.quant)
+    name = builder.file.names[operator.inputs[1]]
+    builder.padded[operator.output] = operator.inputs[0], (top, left, bottom, right), name
+
+
+def _window(
+    builder: GraphBuilder, operator: Operator, options: Window, kernel: tuple[int, ...]
+) -> tuple[Tensor, ops.Pads, str | None]:
+    """The input of a sliding window, all pads around it, and the node's name where the name of a PAD contains it.
+
+    A PAD writes the code of 0, and a max pool ignores padding: both are the same where 0 is the lowest code.
+    """
+    if not isinstance(options, Pool2DOptions) and (options.dilation_h_factor, options.dilation_w_factor) != (1, 1):
+        dilation = (options.dilation_h_factor, options.dilation_w_factor)
+        raise builder.refusal(operator, "dilation is not supported", expected=(1, 1), got=dilation)
+    index, (top, left, bottom, right), pads_name = operator.inputs[0], (0, 0, 0, 0), ""
+    if index in builder.padded:
+        index, (top, left, bottom, right), pads_name = builder.padded[index]
+    x = builder.activation(index, rank=4)
+    if pads_name and operator.kind.endswith("POOL_2D") and (operator.kind[:3], x.quant.zero_point) != ("MAX", -128):
+        raise builder.refusal(
+            operator, "PAD before this pool", expected="before a convolution, or MAX_POOL_2D after a ReLU"
+        )
+    if options.padding == schema.Padding.SAME:
+        size = (x.shape[1] + top + bottom, x.shape[2] + left + right)
+        same = same_pads(size, kernel, (options.stride_h, options.stride_w))
+        top, left, bottom, right = top + same[0], left + same[1], bottom + same[2], right + same[3]
+    padded = (x.shape[1] + top + bottom) * (x.shape[2] + left + right) * x.shape[3]
+    if padded > LARGEST_ACTIVATION:
+        expected, got = f"{LARGEST_ACTIVATION:,} elements at most", f"{padded:,} with padding"
+        raise builder.refusal(operator, "input too large", expected=expected, got=got)
+    name = pads_name.removesuffix("_pads") if pads_name.endswith("_pads") else None
+    return x, (top, left, bottom, right), name
+
+
+def _conv2d(builder: GraphBuilder, operator: Operator) -> None:
+    weight, options = builder.constant(operator, 1, np.int8, rank=4), options_of(operator, Conv2DOptions)
+    stride = options.stride_h, options.stride_w
+    x, pads, name = _window(builder, operator, options, weight.shape[1:3])
+    constants = builder.weight_and_bias(operator, x, weight, 0)
+    append(builder, operator, lambda relu: ops.Conv2D(stride, pads, relu), (x.name, *constants), name)
+
+
+def _depthwise(builder: GraphBuilder, operator: Operator) -> None:
+    weight, options = builder.constant(operator, 1, np.int8, rank=4), options_of(operator, DepthwiseConv2DOptions)
+    stride = options.stride_h, options.stride_w
+    x, pads, name = _window(builder, operator, options, weight.shape[1:3])
+    channels, outputs = x.shape[3], weight.shape[3]
+    multiplier = outputs // channels
+    if weight.shape[0] != 1 or outputs != channels * options.depth_multiplier:
+        expected = f"(1, height, width, {channels} x {options.depth_multiplier})"
+        raise builder.refusal(operator, "weight shape", expected=expected, got=weight.shape)
+    if multiplier == 1:
+        constants = builder.weight_and_bias(operator, x, weight, 3)
+        append(builder, operator, lambda relu: ops.DepthwiseConv2D(stride, pads, relu), (x.name, *constants), name)
+        return
+    if weight.size * channels > LARGEST_ACTIVATION:
+        expected, got = f"{LARGEST_ACTIVATION:,} at most", f"{weight.size * channels:,}"
+        raise builder.refusal(operator, "weights of the equivalent convolution", expected=expected, got=got)
+    dense = np.zeros((outputs, *weight.shape[1:3], channels), np.int8)
+    output = np.arange(outputs)
+    dense[output, :, :, output // multiplier] = weight[0].transpose(2, 0, 1)
+    constants = builder.weight_and_bias(operator, x, dense, 0)
+    append(builder, operator, lambda relu: ops.Conv2D(stride, pads, relu), (x.name, *constants), name)
+
+
+def _pool(kind: Literal["average", "max"]) -> Reader:
+    def read(builder: GraphBuilder, operator: Operator) -> None:
+        options = options_of(operator, Pool2DOptions)
+        kernel, stride = (options.filter_height, options.filter_width), (options.stride_h, options.stride_w)
+        x, pads, name = _window(builder, operator, options, kernel)
+        append(builder, operator, lambda _: ops.Pool2D(kind, kernel, stride, pads), (x.name,), name)
+
+    return read
+
+
+ROWS: dict[str, Row] = {
+    "AVERAGE_POOL_2D": Row(_pool("average"), 1, 1),
+    "CONV_2D": Row(_conv2d, 2, 3),
+    "DEPTHWISE_CONV_2D": Row(_depthwise, 2, 3),
+    "MAX_POOL_2D": Row(_pool("max"), 1, 1),
+    "PAD": Row(_pad, 2, 2),
+}

@@ -1,0 +1,34 @@
+"""TFLite operators: operations that only move elements."""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Node
+
+from .writer import Emitter, TfliteWriter, activation_of
+
+
+def _reshape(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Reshape)
+    shape_index = w.constant(f"{node.name}_shape", np.array(node.op.shape, np.int32))
+    options = schema.ReshapeOptionsT()
+    options.newShape = list(node.op.shape)
+    output = w.activation(w.graph.out(node))
+    inputs = [*w.inputs(node), shape_index]
+    w.operator(schema.BuiltinOperator.RESHAPE, 1, inputs, output, options, schema.BuiltinOptions.ReshapeOptions)
+
+
+def _concat(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Concat)
+    options = schema.ConcatenationOptionsT()
+    options.axis = node.op.axis
+    options.fusedActivationFunction = activation_of(relu=False)
+    output = w.activation(w.graph.out(node))
+    kind = schema.BuiltinOptions.ConcatenationOptions
+    w.operator(schema.BuiltinOperator.CONCATENATION, 2, w.inputs(node), output, options, kind)
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.Reshape: _reshape, ops.Concat: _concat}

@@ -1,0 +1,24 @@
+"""TFLite operators: matrix products."""
+
+from __future__ import annotations
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Node
+
+from .writer import Emitter, TfliteWriter, activation_of
+
+
+def _fully_connected(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.FullyConnected)
+    options = schema.FullyConnectedOptionsT()
+    options.fusedActivationFunction = activation_of(node.op.relu)
+    options.weightsFormat = 0
+    options.keepNumDims = False
+    output = w.activation(w.graph.out(node))
+    kind = schema.BuiltinOptions.FullyConnectedOptions
+    w.operator(schema.BuiltinOperator.FULLY_CONNECTED, 4, w.inputs(node), output, options, kind)
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.FullyConnected: _fully_connected}

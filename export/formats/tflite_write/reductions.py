@@ -1,0 +1,32 @@
+"""TFLite operators: means and softmax, which combine elements along axes."""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Node
+
+from .writer import Emitter, TfliteWriter
+
+
+def _mean(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Mean)
+    axes = np.array([1, 2] if node.op.over == "space" else [3], np.int32)
+    axes_index = w.constant(f"{node.name}_axes", axes)
+    options = schema.ReducerOptionsT()
+    options.keepDims = node.op.keep_dims
+    output = w.activation(w.graph.out(node))
+    inputs = [*w.inputs(node), axes_index]
+    w.operator(schema.BuiltinOperator.MEAN, 2, inputs, output, options, schema.BuiltinOptions.ReducerOptions)
+
+
+def _softmax(w: TfliteWriter, node: Node) -> None:
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    output = w.activation(w.graph.out(node))
+    w.operator(schema.BuiltinOperator.SOFTMAX, 2, w.inputs(node), output, options, schema.BuiltinOptions.SoftmaxOptions)
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.Mean: _mean, ops.Softmax: _softmax}

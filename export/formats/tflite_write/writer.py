@@ -1,0 +1,153 @@
+"""The schema's objects of a file under construction: buffers, tensors, operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import flatbuffers
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+
+from ...errors import ExportError
+
+_ALIGNMENT = 16
+
+_NO_PADS: ops.Pads = (0, 0, 0, 0)
+
+
+def same_pads(size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]) -> ops.Pads:
+    """Pads of TFLite's SAME: ceil(size / stride) windows; an odd pad is added at the end."""
+    total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
+    return total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Aligns byte vectors (the constants) to 16 bytes; the generated code aligns them to 1."""
+
+    head: int
+    Bytes: bytearray
+
+    def CreateNumpyVector(self, x: npt.NDArray[np.generic]) -> int:
+        if x.dtype != np.uint8:
+            return int(super().CreateNumpyVector(x))
+        self.StartVector(1, x.size, _ALIGNMENT)
+        self.head = self.head - x.size
+        self.Bytes[self.head : self.head + x.size] = x.tobytes()
+        return int(self.EndVector())
+
+
+def finished(model: schema.ModelT) -> bytes:
+    """The bytes of a model made of the schema's objects."""
+    builder = _AlignedBuilder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class TfliteWriter:
+    """Builds the schema's object tree: buffers, tensors, operators."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.buffers = [schema.BufferT()]
+        self.tensors: list[schema.TensorT] = []
+        self.operators: list[schema.OperatorT] = []
+        self.codes: list[tuple[int, int]] = []
+        self.index: dict[str, int] = {}  # of the graph's tensors; names of others may equal theirs
+
+    def finish(self, emitters: Mapping[type[ops.Op], Emitter], expose_all: bool) -> bytes:
+        self.activation(self.graph.tensors[self.graph.input])
+        for node in self.graph.nodes:
+            for tensor in self.graph.ins(node):
+                if tensor.data is not None and tensor.name not in self.index:
+                    self.index[tensor.name] = self.constant(tensor.name, tensor.data, tensor.quant)
+            emitters[type(node.op)](self, node)
+        exposed = [n.output for n in self.graph.nodes] if expose_all else [self.graph.output]
+        subgraph = schema.SubGraphT()
+        subgraph.name = self.graph.name
+        subgraph.tensors, subgraph.operators = self.tensors, self.operators
+        subgraph.inputs = [self.index[self.graph.input]]
+        subgraph.outputs = [self.index[name] for name in exposed]
+        model = schema.ModelT()
+        model.version = 3
+        model.description = f"tinyscene {self.graph.name}"
+        model.subgraphs, model.buffers = [subgraph], self.buffers
+        model.operatorCodes = [_operator_code(code, version) for code, version in self.codes]
+        return finished(model)
+
+    def activation(self, tensor: Tensor) -> int:
+        self.index[tensor.name] = self._tensor(tensor.name, tensor.shape, schema.TensorType.INT8, 0, tensor.quant)
+        return self.index[tensor.name]
+
+    def constant(self, name: str, data: npt.NDArray[np.generic], quant: Quant | None = None) -> int:
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(data.tobytes(), np.uint8)
+        self.buffers.append(buffer)
+        kind = schema.TensorType.INT8 if data.dtype == np.int8 else schema.TensorType.INT32
+        return self._tensor(name, data.shape, kind, len(self.buffers) - 1, quant)
+
+    def _tensor(self, name: str, shape: Sequence[int], kind: int, buffer: int, quant: Quant | None) -> int:
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), kind, buffer
+        if quant is not None:
+            q = schema.QuantizationParametersT()
+            q.scale = np.asarray(quant.scale, np.float32)
+            q.zeroPoint = np.full(len(quant.scale), quant.zero_point, np.int64)
+            q.quantizedDimension = quant.axis or 0
+            tensor.quantization = q
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def operator(self, code: int, version: int, inputs: list[int], output: int, options: object, kind: int) -> None:
+        if (code, version) not in self.codes:
+            self.codes.append((code, version))
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self.codes.index((code, version))
+        operator.inputs, operator.outputs = inputs, [output]
+        operator.builtinOptions, operator.builtinOptionsType = options, kind
+        self.operators.append(operator)
+
+    def inputs(self, node: Node) -> list[int]:
+        return [self.index[name] for name in node.inputs]
+
+    def padded(self, node: Node, kernel: tuple[int, ...], stride: tuple[int, int], pads: ops.Pads) -> tuple[int, int]:
+        """(index of the window's input, TFLite padding mode); appends a PAD op where needed."""
+        x = self.graph.ins(node)[0]
+        if pads == same_pads(x.shape[1:3], kernel, stride):
+            return self.index[x.name], int(schema.Padding.SAME)
+        if pads == _NO_PADS:
+            return self.index[x.name], int(schema.Padding.VALID)
+        if isinstance(node.op, ops.Pool2D) and (node.op.kind, x.quant.zero_point) != ("max", -128):
+            raise ExportError(f"'{node.name}'", "TFLite has no such padding for a pool", got=pads)
+        top, left, bottom, right = pads
+        shape = (1, x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
+        amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
+        amounts_index = self.constant(f"{node.name}_pads", amounts)
+        padded = self._tensor(f"{node.name}_padded", shape, schema.TensorType.INT8, 0, x.quant)
+        self.operator(
+            schema.BuiltinOperator.PAD,
+            2,
+            [self.index[x.name], amounts_index],
+            padded,
+            schema.PadOptionsT(),
+            schema.BuiltinOptions.PadOptions,
+        )
+        return padded, int(schema.Padding.VALID)
+
+
+def _operator_code(code: int, version: int) -> schema.OperatorCodeT:
+    result = schema.OperatorCodeT()
+    result.builtinCode = result.deprecatedBuiltinCode = code
+    result.version = version
+    return result
+
+
+def activation_of(relu: bool) -> int:
+    kind = schema.ActivationFunctionType
+    return int(kind.RELU if relu else kind.NONE)
+
+
+Emitter = Callable[[TfliteWriter, Node], None]

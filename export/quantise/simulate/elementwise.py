@@ -1,0 +1,44 @@
+"""PyTorch functions of the ops: sums, products and functions of single elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
+
+from .common import Row
+
+_SMALLEST = 1e-12  # so that 1 / sqrt(0) is beyond every range, and finite
+
+
+def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Row:
+    def row(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+        assert isinstance(node.op, ops.Add | ops.Mul | ops.Sub)
+        y = function(*ins)
+        return torch.relu(y) if node.op.relu else y
+
+    return row
+
+
+def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Lookup)
+    functions = {"logistic": torch.sigmoid, "relu": torch.relu, "relu6": F.relu6}
+    return functions[node.op.function](ins[0]) if node.op.function in functions else ins[0]
+
+
+def _rsqrt(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    return torch.rsqrt(ins[0].clamp(min=_SMALLEST))
+
+
+ROWS: dict[type[ops.Op], Row] = {
+    ops.Add: _elementwise(torch.add),
+    ops.Sub: _elementwise(torch.sub),
+    ops.Mul: _elementwise(torch.mul),
+    ops.Rsqrt: _rsqrt,
+    ops.Lookup: _lookup,
+}

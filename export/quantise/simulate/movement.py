@@ -1,0 +1,29 @@
+"""PyTorch functions of the ops: operations that only move elements."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
+
+from .common import Row
+
+
+def _reshape(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """Reshape in NHWC order, as the graph does."""
+    (x,) = ins
+    rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+    y = rows.reshape(len(x), *graph.out(node).shape[1:])
+    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+
+
+def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Concat)
+    batch = max(len(x) for x in ins)
+    parts = [x.expand(batch, *x.shape[1:]) for x in ins]
+    return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
+
+
+ROWS: dict[type[ops.Op], Row] = {ops.Reshape: _reshape, ops.Concat: _concat}

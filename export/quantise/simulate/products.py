@@ -1,0 +1,21 @@
+"""PyTorch functions of the ops: matrix products."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
+
+from .common import Row
+
+
+def _fully_connected(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.FullyConnected)
+    y = F.linear(*ins)
+    return torch.relu(y) if node.op.relu else y
+
+
+ROWS: dict[type[ops.Op], Row] = {ops.FullyConnected: _fully_connected}

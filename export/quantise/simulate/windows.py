@@ -1,0 +1,36 @@
+"""PyTorch functions of the ops: convolutions and pools, which slide a window over height and width."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Graph, Node
+
+from .common import Row
+
+
+def _conv(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, (x, weight, bias) = node.op, ins
+    assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
+    top, left, bottom, right = op.pads
+    groups = x.shape[1] if isinstance(op, ops.DepthwiseConv2D) else 1
+    y = F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, op.stride, groups=groups)
+    return torch.relu(y) if op.relu else y
+
+
+def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """The average does not count padding."""
+    op, (x,) = node.op, ins
+    assert isinstance(op, ops.Pool2D)
+    top, left, bottom, right = op.pads
+    around = (left, right, top, bottom)
+    if op.kind == "max":
+        return F.max_pool2d(F.pad(x, around, value=-torch.inf), op.kernel, op.stride)
+    inside = F.pad(torch.ones_like(x[:1]), around)
+    return F.avg_pool2d(F.pad(x, around), op.kernel, op.stride) / F.avg_pool2d(inside, op.kernel, op.stride)
+
+
+ROWS: dict[type[ops.Op], Row] = {ops.Conv2D: _conv, ops.DepthwiseConv2D: _conv, ops.Pool2D: _pool2d}

@@ -1,0 +1,72 @@
+"""Reference kernels: sums, products and functions of single elements."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import ops
+from ..arith import (
+    ADD_HEADROOM_BITS,
+    Rounding,
+    add_double,
+    add_single,
+    clamp_range,
+    rescale_double,
+    rsqrt_table,
+    square_table,
+    sub_single,
+)
+from ..arrays import I8
+from ..graph import Graph, Node
+from ..lookup_tables import function_table
+from .common import Arrays, Kernel, i64, requantised
+
+
+def mul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    assert isinstance(node.op, ops.Mul)
+    a, b = graph.ins(node)
+    if node.inputs[0] == node.inputs[1]:
+        table = square_table(a.quant, graph.out(node).quant, relu=node.op.relu, rounding=rounding)
+        return table[arrays[0].astype(np.int64) + 128]
+    product = (arrays[0].astype(np.int64) - a.quant.zero_point) * (arrays[1].astype(np.int64) - b.quant.zero_point)
+    return requantised(graph, node, product, rounding)
+
+
+def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """A sum, and a difference, which is a sum with the second factor negative."""
+    assert isinstance(node.op, ops.Add | ops.Sub)
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x, y = arrays[0].astype(np.int64), arrays[1].astype(np.int64)
+    minus = isinstance(node.op, ops.Sub)
+    if rounding == "double":
+        d = add_double(a, b, out)
+        scaled_x = rescale_double((x - a.zero_point) << ADD_HEADROOM_BITS, i64(d.multiplier_a), i64(d.shift_a))
+        scaled_y = rescale_double((y - b.zero_point) << ADD_HEADROOM_BITS, i64(d.multiplier_b), i64(d.shift_b))
+        total = scaled_x - scaled_y if minus else scaled_x + scaled_y
+        codes = rescale_double(total, i64(d.multiplier_out), i64(d.shift_out))
+    else:
+        s = sub_single(a, b, out) if minus else add_single(a, b, out)
+        codes = (s.bias + x * s.multiplier_a + y * s.multiplier_b) >> s.shift
+    return np.clip(codes + out.zero_point, *clamp_range(out, node.op.relu)).astype(np.int8)
+
+
+def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    table = rsqrt_table(graph.ins(node)[0].quant, graph.out(node).quant)
+    codes: I8 = table[arrays[0].astype(np.int64) + 128]
+    return codes
+
+
+def lookup(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    assert isinstance(node.op, ops.Lookup)
+    table = function_table(node.op.function, graph.ins(node)[0].quant, graph.out(node).quant, rounding)
+    codes: I8 = table[arrays[0].astype(np.int64) + 128]
+    return codes
+
+
+ROWS: dict[type, Kernel] = {
+    ops.Add: add,
+    ops.Sub: add,
+    ops.Mul: mul,
+    ops.Rsqrt: rsqrt,
+    ops.Lookup: lookup,
+}

@@ -1,0 +1,91 @@
+"""Reference kernels: convolutions and pools, which slide a window over height and width."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import ops
+from ..arith import (
+    Rounding,
+)
+from ..arrays import I8, I64
+from ..graph import Graph, Node, accumulator_bounds
+from .common import EXACT_F32, Arrays, Kernel, centred, requantised
+
+
+def _taps(x: npt.NDArray[Any], k_h: int, k_w: int, stride: tuple[int, int], out_hw: tuple[int, ...]) -> Any:
+    """Yield (row, column, strided view of x) for every kernel tap."""
+    for i in range(k_h):
+        for j in range(k_w):
+            rows = slice(i, i + (out_hw[0] - 1) * stride[0] + 1, stride[0])
+            columns = slice(j, j + (out_hw[1] - 1) * stride[1] + 1, stride[1])
+            yield i, j, x[:, rows, columns, :]
+
+
+def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
+    """bias + sum over taps of (x - zero_point) * weight, int64 (N, H, W, O); fits int32 by Graph.check."""
+    op, (x_t, weight_t, bias_t) = node.op, graph.ins(node)
+    assert isinstance(op, ops.Conv2D)
+    x, weight, bias = arrays
+    dtype = np.float32 if accumulator_bounds(x_t, weight_t, bias_t, 0).max() < EXACT_F32 else np.float64
+    out_c, k_h, k_w, in_c = weight.shape
+    values = centred(x, x_t.quant.zero_point, op.pads, dtype)
+    out_hw = ops.window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
+    columns = [tap for _, _, tap in _taps(values, k_h, k_w, op.stride, out_hw)]
+    patches = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=3)
+    flat = np.ascontiguousarray(patches).reshape(-1, k_h * k_w * in_c) @ weight.reshape(out_c, -1).T.astype(dtype)
+    acc: I64 = flat.reshape(x.shape[0], *out_hw, out_c).astype(np.int64) + bias
+    return acc
+
+
+def depthwise_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
+    """As conv2d_accumulator, one weight per channel and tap; input by input, so that one fits the cache."""
+    op, (x_t, _, _) = node.op, graph.ins(node)
+    assert isinstance(op, ops.DepthwiseConv2D)
+    x, weight, bias = arrays
+    _, k_h, k_w, channels = weight.shape
+    dtype = np.float32 if 255 * 127 * k_h * k_w < EXACT_F32 else np.float64
+    values, taps = centred(x, x_t.quant.zero_point, op.pads, dtype), weight[0].astype(dtype)
+    out_hw = ops.window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
+    acc = np.empty((len(x), *out_hw, channels), np.int64)
+    total, product = np.empty((2, 1, *out_hw, channels), dtype)
+    for n in range(len(x)):
+        total[:] = 0
+        for i, j, tap in _taps(values[n : n + 1], k_h, k_w, op.stride, out_hw):
+            total += np.multiply(tap, taps[i, j], out=product)
+        np.add(total[0], bias, out=acc[n], casting="unsafe")
+    return acc
+
+
+def conv2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    return requantised(graph, node, conv2d_accumulator(graph, node, arrays), rounding)
+
+
+def depthwise_conv2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    return requantised(graph, node, depthwise_accumulator(graph, node, arrays), rounding)
+
+
+def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """The same under both rules: the average of the codes, zero point included, is rounded half away from zero."""
+    op, (x,) = node.op, arrays
+    assert isinstance(op, ops.Pool2D)
+    top, left, bottom, right = op.pads
+    margin = ((0, 0), (top, bottom), (left, right), (0, 0))
+    inside = np.pad(np.ones_like(x[:1], np.int64), margin)
+    values = np.pad(x.astype(np.int64), margin, constant_values=-128 if op.kind == "max" else 0)
+    out_hw = ops.window_output(x.shape[1:3], op.kernel, op.stride, op.pads)
+    windows = [tap for _, _, tap in _taps(values, *op.kernel, op.stride, out_hw)]
+    if op.kind == "max":
+        largest: I8 = np.maximum.reduce(windows).astype(np.int8)
+        return largest
+    total = np.add.reduce(windows)
+    count = np.add.reduce([tap for _, _, tap in _taps(inside, *op.kernel, op.stride, out_hw)])
+    average = (np.abs(total) + count // 2) // count
+    codes: I8 = np.where(total > 0, average, -average).astype(np.int8)
+    return codes
+
+
+ROWS: dict[type, Kernel] = {ops.Conv2D: conv2d, ops.DepthwiseConv2D: depthwise_conv2d, ops.Pool2D: pool2d}

@@ -1,0 +1,109 @@
+"""The closed op set: an op is a frozen record; the table has its name, shape rule and number of activation inputs.
+
+Every other table (kernels, cost, ONNX, TFLite, C, PyTorch) has a row for each op; a test requires it. Each table is a
+package with one file for each family of ops: :mod:`.windows`, :mod:`.products`, :mod:`.elementwise`,
+:mod:`.reductions` and :mod:`.movement`. The annotations of the records are the schema of stored graphs: they bound
+every attribute, and :meth:`Graph.check` applies them to graphs from any source.
+"""
+
+from __future__ import annotations
+
+import math
+
+from . import elementwise, movement, products, reductions, windows
+from .elementwise import Add, Lookup, Mul, Rsqrt, Sub
+from .movement import Concat, Reshape
+from .products import FullyConnected
+from .reductions import Mean, Softmax
+from .shapes import (
+    HIGHEST_RANK,
+    LARGEST_SOFTMAX,
+    LARGEST_TENSOR_ELEMENTS,
+    LARGEST_WINDOWS,
+    OpRow,
+    Pads,
+    Shape,
+    Stride,
+)
+from .windows import Conv2D, DepthwiseConv2D, Pool2D, window_output
+
+__all__ = [
+    "HIGHEST_RANK",
+    "LARGEST_SOFTMAX",
+    "LARGEST_TENSOR_ELEMENTS",
+    "LARGEST_WINDOWS",
+    "OPS",
+    "Add",
+    "Concat",
+    "Conv2D",
+    "DepthwiseConv2D",
+    "FullyConnected",
+    "Lookup",
+    "Mean",
+    "Mul",
+    "Op",
+    "OpRow",
+    "Pads",
+    "Pool2D",
+    "Reshape",
+    "Rsqrt",
+    "Shape",
+    "Softmax",
+    "Stride",
+    "Sub",
+    "WithRelu",
+    "has_relu",
+    "has_weight",
+    "is_conv",
+    "window_elements",
+    "window_output",
+]
+
+Op = (
+    Conv2D
+    | DepthwiseConv2D
+    | FullyConnected
+    | Add
+    | Sub
+    | Mul
+    | Mean
+    | Pool2D
+    | Rsqrt
+    | Lookup
+    | Softmax
+    | Reshape
+    | Concat
+)
+WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off
+
+OPS: dict[type, OpRow] = {
+    **windows.ROWS,
+    **products.ROWS,
+    **elementwise.ROWS,
+    **reductions.ROWS,
+    **movement.ROWS,
+}
+
+
+def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
+    """Elements of all windows of a convolution or a pool, or of its padded input if these are more; 0 for other ops."""
+    if not isinstance(op, Conv2D | DepthwiseConv2D | Pool2D):
+        return 0
+    kernel = op.kernel if isinstance(op, Pool2D) else weight[1:3]
+    padded = (x[1] + op.pads[0] + op.pads[2]) * (x[2] + op.pads[1] + op.pads[3])
+    return max(padded, out[1] * out[2] * math.prod(kernel)) * x[3]
+
+
+def is_conv(op: Op) -> bool:
+    """Whether the op is a convolution, with a window, a weight and a bias."""
+    return isinstance(op, Conv2D | DepthwiseConv2D)
+
+
+def has_relu(op: Op) -> bool:
+    """Whether a ReLU is fused into the op."""
+    return isinstance(op, WithRelu) and op.relu
+
+
+def has_weight(op: Op) -> bool:
+    """Whether the op has a weight and a bias."""
+    return is_conv(op) or isinstance(op, FullyConnected)

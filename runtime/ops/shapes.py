@@ -1,0 +1,57 @@
+"""Types and bounds of shapes and attributes, and the row that an op has in the table.
+
+Shape rules raise ValueError for inputs that do not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from ..records import Length, Range
+
+# A tensor has at most 4 Mi elements: the SRAM of the largest emulated Cortex-M, and 256 MiB for eight int64 arrays of
+# the NumPy interpreter. The other bounds follow: no side of it, no window and no step between windows is longer.
+LARGEST_TENSOR_ELEMENTS = 2**22
+
+HIGHEST_RANK = 6  # of TFLite Micro's and XNNPACK's shapes
+
+Side = Annotated[int, Range(1, LARGEST_TENSOR_ELEMENTS)]
+
+Step = Annotated[int, Range(1, 2**15)]
+
+Pad = Annotated[int, Range(0, 2**15)]
+
+Shape = Annotated[tuple[Side, ...], Length(1, HIGHEST_RANK)]
+
+Stride = tuple[Step, Step]
+
+Pads = tuple[Pad, Pad, Pad, Pad]  # top, left, bottom, right
+
+LARGEST_WINDOWS = 2**24  # elements of all windows of one op, which the interpreter holds at once: 128 MiB in float64
+
+# Elements of one row. TFLite's reference kernel and TFLite Micro shift right by 23 + log2 of the sum of exponentials,
+# and end the process where that is more than 31: with 512 equal codes.
+LARGEST_SOFTMAX = 511
+
+
+def of_rank(rank: int, shape: Shape) -> Shape:
+    if len(shape) != rank:
+        raise ValueError(f"shape {shape}, expected {rank} axes")
+    return shape
+
+
+def same(got: object, expected: object, what: str) -> None:
+    if got != expected:
+        raise ValueError(f"{what}: expected {expected}, got {got}")
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """Name and shape rule of an op, as the graph needs them."""
+
+    name: str
+    shape: Callable[..., Shape]  # output shape from the op and its input shapes
+    n_activations: int  # leading inputs that are activations; the rest are weight and bias
+    n_inputs: int

@@ -1,0 +1,80 @@
+"""Op records and shape rules: convolutions and pools, which slide a window over height and width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .shapes import (
+    OpRow,
+    Pads,
+    Shape,
+    Side,
+    Stride,
+    of_rank,
+    same,
+)
+
+
+@dataclass(frozen=True)
+class Conv2D:
+    """2-D convolution. Inputs: x NHWC, weight OHWI, bias int32 (O,)."""
+
+    stride: Stride = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D:
+    """Depthwise convolution, multiplier 1. Inputs: x NHWC, weight 1HWC, bias int32 (C,)."""
+
+    stride: Stride = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Pool2D:
+    """Largest or average code of a window of x NHWC, padding excluded; keeps scale and zero point."""
+
+    kind: Literal["max", "average"]
+    kernel: tuple[Side, Side]
+    stride: Stride = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+
+
+def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
+    """Output height and width of a sliding window."""
+    height = (size[0] + pads[0] + pads[2] - kernel[0]) // stride[0] + 1
+    width = (size[1] + pads[1] + pads[3] - kernel[1]) // stride[1] + 1
+    return height, width
+
+
+def _conv_shape(op: Conv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
+    out_c, k_h, k_w, in_c = of_rank(4, weight)
+    same(in_c, of_rank(4, x)[3], "weight input channels")
+    same(bias, (out_c,), "bias shape")
+    return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), out_c)
+
+
+def _depthwise_shape(op: DepthwiseConv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
+    one, k_h, k_w, channels = of_rank(4, weight)
+    same((one, channels), (1, of_rank(4, x)[3]), "weight shape (1, ., ., C)")
+    same(bias, (channels,), "bias shape")
+    return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), channels)
+
+
+def _pool_shape(op: Pool2D, x: Shape) -> Shape:
+    channels = of_rank(4, x)[3]
+    top, left, bottom, right = op.pads
+    if max(top, bottom) >= op.kernel[0] or max(left, right) >= op.kernel[1]:
+        raise ValueError(f"pads {op.pads} leave windows without an element, expected less than {op.kernel}")
+    return (1, *window_output(x[1:3], op.kernel, op.stride, op.pads), channels)
+
+
+ROWS: dict[type, OpRow] = {
+    Conv2D: OpRow("conv2d", _conv_shape, 1, 3),
+    DepthwiseConv2D: OpRow("depthwise_conv2d", _depthwise_shape, 1, 3),
+    Pool2D: OpRow("pool2d", _pool_shape, 1, 1),
+}
