@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.engine_ranges import require_supported
 from tinyscene.runtime.engines import ModelFiles, available_engines
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
@@ -50,6 +51,7 @@ class WorkerEngine:
 
     Raises:
         ExportError: the package is not installed.
+        RuntimeFailure: the engine cannot run the graph.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class WorkerEngine:
         reason = available_engines()[engine]
         if reason:
             raise ExportError(f"engine {self.name}", "cannot be opened", got=reason, missing=True)
+        require_supported(files.graph, self.name)
         self.rounding: Rounding = "single" if engine in ("ort", "litert") else "double"
         self.notes: tuple[str, ...] = ()
         self._files, self._model = files, MODEL_OF[engine]
