@@ -82,8 +82,9 @@ class GraphBuilder:
             if not self.file.is_stored(index) and self.file.shape(index)[:1] != (1,):
                 self._refuse_tensor(index, "batch", "shape (1, ...)", self.file.shape(index))
             data = self.file.constant(index)
-            codes = None if data is None else data.astype(np.int8, copy=False)
-            self.add(Tensor(name, self.file.shape(index), "int8", quant, codes))
+            shape = self.file.shape(index) if data is None else self.file.shape(index) or (1,)  # also of a scalar
+            codes = None if data is None else data.astype(np.int8, copy=False).reshape(shape)
+            self.add(Tensor(name, shape, "int8", quant, codes))
         if rank is not None and len(self.tensors[name].shape) != rank:
             self._refuse_tensor(index, "number of dimensions", rank, self.tensors[name].shape)
         return self.tensors[name]

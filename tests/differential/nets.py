@@ -107,6 +107,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.lookup(x, rng.choice(["relu", "relu6", "logistic", "requantise"]).item())
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "broadcast":
+        return b.broadcast(x)
     flat = b.reshape(x, (1, height * width * channels))
     if kind == "fully_connected":
         return b.fully_connected(flat, int(rng.integers(1, 30)), relu=coin, per_channel=other)

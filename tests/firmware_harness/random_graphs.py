@@ -14,6 +14,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
+    "broadcast",
 )
 
 
@@ -60,6 +61,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.softmax(x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "broadcast":
+        y = b.broadcast(x)
+        return y if len(b.tensors[y].shape) == 4 else b.reshape(y, (1, 1, 1, int(np.prod(b.tensors[y].shape))))
     return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
 
 
