@@ -266,7 +266,7 @@ def _macs(graph: Graph, node: Node) -> int:
         return math.prod(node.op.kernel) * out.n_bytes
     if ops.has_weight(node.op):
         return out.n_bytes * ins[1].shape[1]
-    return ins[0].n_bytes
+    return max(ins[0].n_bytes, out.n_bytes)
 
 
 def _alive_at_once(graph: Graph) -> int:

@@ -32,7 +32,7 @@ class Builder:
         return Quant.per_tensor(scale * self.rng.uniform(0.7, 1.4), int(self.rng.integers(-128, 128)))
 
     def _tensor(self, name: str, shape: tuple[int, ...], quant: Quant, data: Any = None) -> str:
-        dtype: Literal["int8", "int32"] = "int32" if data is not None and data.ndim == 1 else "int8"
+        dtype: Literal["int8", "int32"] = "int32" if data is not None and data.dtype == np.int32 else "int8"
         self.tensors[name] = Tensor(name, shape, dtype, quant, data)
         return name
 
@@ -77,9 +77,19 @@ class Builder:
             return 1.0 / np.sqrt(np.maximum(real[0], quants[0].scale[0]))
         if isinstance(node.op, ops.Lookup):
             return real[0]
+        a, b = self._aligned(node, real)
         if isinstance(node.op, ops.Sub):
-            return real[0] - real[1]
-        return real[0] + real[1] if isinstance(node.op, ops.Add) else real[0] * real[1]
+            return a - b
+        return a + b if isinstance(node.op, ops.Add) else a * b
+
+    def _aligned(self, node: Node, arrays: list[Any]) -> list[Any]:
+        """Operands with the rank of the output."""
+        tensors = [self.tensors[name] for name in node.inputs]
+        rank = max(len(t.shape) for t in tensors)
+        shapes = [ops.aligned(t.shape, rank) for t in tensors]
+        batches = [shape[:1] if t.data is not None else (-1,) for shape, t in zip(shapes, tensors, strict=True)]
+        pairs = zip(arrays, batches, shapes, strict=True)
+        return [array.reshape(*batch, *shape[1:]) for array, batch, shape in pairs]
 
     def conv(
         self,
@@ -108,10 +118,10 @@ class Builder:
         return self.node(op, (x, w, b), (1, *out_hw, out_c))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
-        return self.node(ops.Add(relu), (a, b), self.tensors[a].shape)
+        return self._pair(ops.Add(relu), a, b)
 
     def mul(self, a: str, b: str) -> str:
-        return self.node(ops.Mul(), (a, b), self.tensors[a].shape)
+        return self._pair(ops.Mul(), a, b)
 
     def mean(self, x: str, over: str = "space", keep_dims: bool = True) -> str:
         return self.reduce(x, "mean", ops.SPACE if over == "space" else (3,), keep_dims)
@@ -124,7 +134,33 @@ class Builder:
         return self.node(ops.Rsqrt(), (x,), self.tensors[x].shape)
 
     def sub(self, a: str, b: str, relu: bool = False) -> str:
-        return self.node(ops.Sub(relu), (a, b), self.tensors[a].shape)
+        return self._pair(ops.Sub(relu), a, b)
+
+    def _pair(self, op: ops.Add | ops.Sub | ops.Mul, a: str, b: str) -> str:
+        return self.node(op, (a, b), ops.OPS[type(op)].shape(op, self.tensors[a].shape, self.tensors[b].shape))
+
+    def constant(self, shape: tuple[int, ...]) -> str:
+        """An int8 constant in place of an activation."""
+        codes = self.rng.integers(-128, 128, shape).astype(np.int8)
+        return self._tensor(f"constant_{len(self.tensors)}", shape, self.quant(0.03), codes)
+
+    def broadcast(self, x: str) -> str:
+        """A sum, difference or product of ``x`` with a random constant or with a mean of ``x``, in any order."""
+        shape, rng = self.tensors[x].shape, self.rng
+        kind = int(rng.integers(3))
+        if kind == 0 and len(shape) == 4:
+            means = (lambda: self.mean(x, "channels"), lambda: self.mean(x, keep_dims=False), lambda: self.mean(x))
+            partner = means[int(rng.integers(3))]()
+        else:
+            if kind == 1:  # another rank
+                shape = (1, int(np.prod(shape))) if rng.random() < 0.5 else (1, *shape[1:2], 1, *shape[2:])
+                x = self.reshape(x, shape)
+            sides = [int(rng.integers(1, 4)) if n == 1 else n if rng.random() < 0.6 else 1 for n in shape[1:]]
+            partner = self.constant((1, *sides)[int(rng.integers(len(shape))) :])
+        op = (ops.Add, ops.Sub, ops.Mul)[int(rng.integers(3))](bool(rng.integers(2)))
+        first, second = (int(np.prod(self.tensors[name].shape)) for name in (x, partner))
+        swapped = second > first if isinstance(op, ops.Mul) else rng.random() < 0.4  # files are read in this order
+        return self._pair(op, partner, x) if swapped else self._pair(op, x, partner)
 
     def fully_connected(self, x: str, outputs: int, *, relu: bool = False, per_channel: bool = False) -> str:
         """A fully connected layer on the rows of a tensor of shape (1, ..., K)."""
@@ -256,6 +292,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
         return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))
+    if kind == "broadcast":
+        return b.graph(b.broadcast(x))
     if kind == "concat":
         return b.graph(b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4))))
     raise ValueError(kind)
@@ -288,4 +326,5 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
 OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
+    "broadcast",
 )

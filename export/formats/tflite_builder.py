@@ -80,8 +80,9 @@ class GraphBuilder:
             if min(quant.scale) == 0.0:
                 self._refuse_tensor(index, "scale", "above 0", 0)
             data = self.file.constant(index)
-            codes = None if data is None else data.astype(np.int8, copy=False)
             shape = (1,) * self.leading_axes(index) + self.file.shape(index)
+            shape = shape if data is None else shape or (1,)  # also of a scalar
+            codes = None if data is None else data.astype(np.int8, copy=False).reshape(shape)
             self.add(Tensor(name, shape, "int8", quant, codes))
         if rank is not None and len(self.file.shape(index)) != rank:
             self._refuse_tensor(index, "number of dimensions", rank, self.file.shape(index))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Lookup, Mul, Rsqrt, Sub
+from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
 from .movement import Concat, Reshape
 from .products import FullyConnected
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
@@ -53,6 +53,7 @@ __all__ = [
     "Stride",
     "Sub",
     "WithRelu",
+    "aligned",
     "has_relu",
     "has_weight",
     "is_conv",

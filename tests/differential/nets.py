@@ -109,6 +109,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.lookup(x, rng.choice(["relu", "relu6", "logistic", "requantise"]).item())
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "broadcast":
+        return b.broadcast(x)
     flat = b.reshape(x, (1, height * width * channels))
     if kind == "fully_connected":
         rows = random_view(rng, b, x) if rng.integers(2) else flat

@@ -15,6 +15,7 @@ from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
+    "broadcast",
 )
 
 
@@ -67,6 +68,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.softmax(x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "broadcast":
+        y = b.broadcast(x)
+        return y if len(b.tensors[y].shape) == 4 else b.reshape(y, (1, 1, 1, int(np.prod(b.tensors[y].shape))))
     return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
 
 

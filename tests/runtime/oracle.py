@@ -98,15 +98,25 @@ def _conv(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
 
 
+def _operand(graph: Graph, node: Node, arrays, at, which: int) -> int:
+    """The code that meets the output's element; missing axes are in front, of size 1."""
+    array, constant = arrays[which], graph.ins(node)[which].data is not None
+    own = at[len(at) - array.ndim :]
+    index = [0 if size == 1 else i for i, size in zip(own, array.shape, strict=True)]
+    if not constant:
+        index[0] = at[0]  # the batch
+    return int(array[tuple(index)])
+
+
 def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     a, b = (t.quant for t in graph.ins(node))
-    index = tuple(0 if size == 1 else i for i, size in zip(at[1:], arrays[1].shape[1:], strict=True))
-    product = (int(arrays[0][at]) - a.zero_point) * (int(arrays[1][(at[0], *index)]) - b.zero_point)
+    x, y = _operand(graph, node, arrays, at, 0), _operand(graph, node, arrays, at, 1)
+    product = (x - a.zero_point) * (y - b.zero_point)
     out = graph.out(node).quant
     if rounding == "double":
         return _requantised(product, a.scale[0], b.scale[0], out, rounding)
     if node.inputs[0] == node.inputs[1]:  # the real value, squared, times the inverse of the scale
-        real = float32((int(arrays[0][at]) - a.zero_point) * _f32(a.scale[0]))
+        real = float32((x - a.zero_point) * _f32(a.scale[0]))
         scaled = float32(float32(real * real) * float32(1 / _f32(out.scale[0])))
         return half_even(float32(scaled + out.zero_point))
     factor = float32(float32(_f32(a.scale[0]) * _f32(b.scale[0])) / _f32(out.scale[0]))
@@ -115,7 +125,7 @@ def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
-    x, y = int(arrays[0][at]), int(arrays[1][at])
+    x, y = _operand(graph, node, arrays, at, 0), _operand(graph, node, arrays, at, 1)
     sign = -1 if isinstance(node.op, ops.Sub) else 1
     if rounding == "double":
         common = 2.0 * max(a.scale[0], b.scale[0])

@@ -40,6 +40,7 @@ SEEDS = range(60)
 # Share of elements that may differ by one where an engine rounds an op by another rule.
 OTHER_ROUNDING = {
     **{("ort", kind): 1e-3 for kind in ("add", "sub", "mul", "mean", "reduce")},
+    ("ort", "broadcast"): 1e-3,
     ("ort", "pool2d"): 0.2,
     ("litert-reference", "fully_connected"): 1e-2,
 }

@@ -96,7 +96,7 @@ FAULTS = {
     ),
     "product of unlike shapes": (
         lambda g: _with_node(g, _first(g, ops.Mul), inputs=(g.nodes[_first(g, ops.Mul)].inputs[0], FIRST_OUT)),
-        "second factor",
+        "second operand",
     ),
     "root of what may be negative": (
         lambda g: _with_tensor(

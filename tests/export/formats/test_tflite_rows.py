@@ -120,7 +120,5 @@ def test_axes_that_are_refused(axes: list[int]) -> None:
 def test_a_batch_at_the_ends_of_a_file_is_refused() -> None:
     net = net_of((6, 4))
     flat = reshaped(net, net.input, (6, 4))
-    with pytest.raises(
-        ExportError, match=r"a batch of more than one not supported; expected shape \(1, ...\)"
-    ):
+    with pytest.raises(ExportError, match=r"a batch of more than one not supported; expected shape \(1, ...\)"):
         from_tflite(net.finish(flat))
