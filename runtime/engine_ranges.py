@@ -47,7 +47,9 @@ _FLOAT_LOGISTIC = EngineRange(
     ops.Lookup, 0.0, 4.0, "its logistic is float, TFLite Micro's fixed point is inexact from scale 4 on", "logistic"
 )
 _ORT = (
-    EngineRange(ops.Mean, 2.0**-32, 256.0, "its global average pool has bounds for ratio / elements", per_element=True),
+    EngineRange(
+        ops.Reduce, 2.0**-32, 256.0, "its global average pool has bounds for ratio / elements", per_element=True
+    ),
 )
 _RANGES: dict[str, tuple[EngineRange, ...]] = {
     "litert": _XNNPACK,
@@ -79,7 +81,7 @@ def _require_range(graph: Graph, node: Node, row: EngineRange, engine: str) -> N
     if factors.size and not (factors.min() >= row.low and factors.max() < row.below):
         raise RuntimeFailure(
             f"engine {engine}, '{node.name}'",
-            f"cannot run this {ops.OPS[type(node.op)].name}: {row.reason}",
+            f"cannot run this {ops.title(node.op)}: {row.reason}",
             expected=f"{row.low:g} to {row.below:g}",
             got=f"{factors.min():g} to {factors.max():g}",
             next_step="use another engine",

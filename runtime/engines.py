@@ -21,6 +21,7 @@ import numpy as np
 from . import onnx_tables, ops
 from .arith import Rounding
 from .arrays import I8
+from .engine_limits import require_within_limits
 from .engine_names import ENGINE_NAMES, EngineName
 from .engine_ranges import require_supported
 from .errors import RuntimeFailure
@@ -123,6 +124,7 @@ class _OneByOne:
         where = f"engine {self.name}, model file"
         tables = read_tables(model_bytes, where)
         require_plain(tables, where)
+        require_within_limits(tables, self.name)
         return tables
 
     def _require_outputs(self, names: list[str]) -> None:

@@ -36,11 +36,16 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     allowed: list[tuple[tuple[float, ...], int]]
     if isinstance(op, ops.Softmax) or function == "logistic":
         allowed = [((PROBABILITY_SCALE,), PROBABILITY_ZERO_POINT)]
-    elif isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or function == "relu6":
+    elif _keeps_codes(op) or function == "relu6":
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
         return None
     return next((("output scale and zero point", expected, got) for expected in allowed if got != expected), None)
+
+
+def _keeps_codes(op: ops.Op) -> bool:
+    """Whether the op's output codes mean what its input codes mean."""
+    return isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or ops.selects_codes(op)
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
@@ -59,13 +64,13 @@ def _range(op: ops.Op) -> tuple[str, float, float]:
         return "scale ratio 1 / (sqrt(input) x output) out of bounds", 2.0**-12, 2.0**30
     if isinstance(op, ops.Lookup) and op.function == "logistic":
         return "input scale of logistic out of bounds", 2.0**-20, 2.0**16
-    return "scale ratio out of bounds", 0.0, RATIO_BELOW
+    return "scale ratio out of bounds", 0.0, 256.0 if isinstance(op, ops.Reduce) else RATIO_BELOW
 
 
 def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray[np.float64]:
     """The factors from input to output codes that an op rounds with; none for ops that move codes."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
-    if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat):
+    if _keeps_codes(op):
         return first[:0]
     if isinstance(op, ops.Softmax) or (isinstance(op, ops.Lookup) and op.function == "logistic"):
         return first
@@ -73,6 +78,6 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
         return 1 / (np.sqrt(first) * out_scale)
     if isinstance(op, ops.Add | ops.Sub):
         return np.array([t.quant.scale[0] / out_scale for t in ins])
-    if isinstance(op, ops.Lookup | ops.Mean):
+    if isinstance(op, ops.Lookup | ops.Reduce):
         return first / out_scale
     return np.asarray(first * np.asarray(ins[1].quant.scale) / out_scale)
