@@ -148,13 +148,15 @@ class OnnxWriter:
         names = []
         for tensor, values in ((weight, data), (bias, bias.data)):
             channels, name = len(bias.data), tensor.name
-            if name in self.initializers:  # a weight of two layers: one DQ per use here too
+            stored = self.initializers.get(name)
+            if stored is not None and stored != numpy_helper.from_array(values, name):  # of an op with another layout
                 name = f"{node.name}_{name}"
             scales = np.broadcast_to(np.asarray(tensor.quant.scale, np.float32), channels)
             scale = self.constant(f"{name}_scale", np.ascontiguousarray(scales))
             zeros = self.constant(f"{name}_zero_point", np.zeros(channels, values.dtype))
             codes = self.constant(name, values)
-            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{name}_real", axis=0))
+            real = f"{name}_real" if stored is None else f"{node.name}_{tensor.name}_real"  # one DQ per use here too
+            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], real, axis=0))
         return names[0], names[1]
 
 
