@@ -148,15 +148,13 @@ class OnnxWriter:
         names = []
         for tensor, values in ((weight, data), (bias, bias.data)):
             channels, name = len(bias.data), tensor.name
-            stored = self.initializers.get(name)
-            if stored is not None and stored != numpy_helper.from_array(values, name):  # of an op with another layout
+            if name in self.initializers:  # ONNX Runtime 1.31 ends with an error for a weight of two layers
                 name = f"{node.name}_{name}"
             scales = np.broadcast_to(np.asarray(tensor.quant.scale, np.float32), channels)
             scale = self.constant(f"{name}_scale", np.ascontiguousarray(scales))
             zeros = self.constant(f"{name}_zero_point", np.zeros(channels, values.dtype))
             codes = self.constant(name, values)
-            real = f"{name}_real" if stored is None else f"{node.name}_{tensor.name}_real"  # one DQ per use here too
-            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], real, axis=0))
+            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{name}_real", axis=0))
         return names[0], names[1]
 
 
