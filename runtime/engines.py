@@ -21,6 +21,7 @@ import numpy as np
 from . import onnx_tables, ops
 from .arith import Rounding
 from .arrays import I8
+from .engine_limits import require_code_0, require_supported
 from .engine_names import ENGINE_NAMES, EngineName
 from .errors import RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
@@ -183,6 +184,7 @@ class LiteRTEngine(_OneByOne):
     ) -> None:
         reference = kernels == "reference"
         super().__init__(graph, "litert-reference" if reference else "litert", "double" if reference else "single")
+        require_supported(graph, self.name)
         self._tables(model_bytes)
         litert = _litert(self.name)
         resolver = litert.OpResolverType.BUILTIN_REF if reference else litert.OpResolverType.AUTO
@@ -224,7 +226,9 @@ class TFLMEngine(_OneByOne):
     def __init__(self, graph: Graph, model_bytes: bytes) -> None:
         super().__init__(graph, "tflm", "double")
         runtime = _package("tflite_micro.python.tflite_micro.runtime", "--pre tflite-micro", self.name)
-        file = self._tables(model_bytes).graph
+        tables = self._tables(model_bytes)
+        require_code_0(tables)
+        file = tables.graph
         self._names = [file.tensors[i].name for i in file.outputs.tolist()]
         self._require_outputs(self._names)
         # Exposed activations live all at once, some with a padded copy, and each op has its own records.

@@ -55,6 +55,8 @@ PLAIN_OPERATORS = {
     22: "RESHAPE",
     25: "SOFTMAX",
     34: "PAD",
+    37: "BATCH_TO_SPACE_ND",
+    38: "SPACE_TO_BATCH_ND",
     39: "TRANSPOSE",
     40: "MEAN",
     41: "SUB",

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.engine_limits import require_supported
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
@@ -34,7 +35,7 @@ class OtherTfliteEngine:
             tflite-runtime 2.14 runs int8 with its older optimised kernels, most of which follow ``double``.
 
     Raises:
-        ExportError: the package is missing.
+        ExportError: the package is missing. RuntimeFailure: a node is beyond a limit of these kernels.
     """
 
     def __init__(self, graph: Graph, model: bytes, module: Module, kernels: Kernels) -> None:
@@ -43,6 +44,7 @@ class OtherTfliteEngine:
         self.rounding: Rounding = "single" if xnnpack else "double"
         self.name = module.replace("_", "-") + ("-reference" if kernels == "reference" else "")
         self.notes: tuple[str, ...] = ()
+        require_supported(graph, self.name)
         python = tensorflow_python() if module == "tensorflow" else tflite_runtime_python()
         self._worker = Worker("other_tflite", LocalPython(python, QUIET), TfliteRecord, Failure(self.name))
 

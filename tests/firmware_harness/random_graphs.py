@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import Builder, Rng, random_pads
+from tests.graphs import SPREAD_KINDS, Builder, Rng, random_pads, spread_convolution
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
@@ -15,6 +15,7 @@ from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
+    *SPREAD_KINDS,
 )
 
 
@@ -39,6 +40,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.conv(x, kernel, channels=int(rng.integers(1, 40)), stride=stride, pads=pads, relu=relu)
     if kind == "depthwise_conv2d":
         return b.conv(x, kernel, stride=stride, pads=pads, relu=relu)
+    if kind in SPREAD_KINDS:
+        return spread_convolution(b, rng, kind, x)
     if kind == "add":
         return b.add(x, b.conv(x, (1, 1)), relu)
     if kind == "mul":
