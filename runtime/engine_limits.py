@@ -1,78 +1,79 @@
-"""Graphs and files that one engine computes by no rule: refused for that engine, by the name of the node.
+"""Limits of single TFLite engines: operators that they do not run, or not of every size.
 
-Other engines run them. What is refused was found on graphs of the op alone, with the largest accumulators.
+Found by running each operator alone (tests/runtime/test_engine_limits.py). Refuses a file for the one engine, naming
+the operator: the graph is valid, and other engines and the firmware run it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from . import ops
 from .errors import RuntimeFailure
-from .graph import Graph, Node, accumulator_reach
-from .tflite_schema import PLAIN_OPERATORS, TfliteTables
-
-_Limit = Callable[[Graph, Node], str | None]
+from .ops import HIGHEST_RANK, LARGEST_TENSOR_ELEMENTS
+from .tflite_schema import MOST_ITEMS, PLAIN_OPERATORS, TfliteTables
 
 
-def require_supported(graph: Graph, engine: str) -> None:
-    """Raises RuntimeFailure for the first node that the engine of this name does not compute by its rule."""
-    limit = _LIMITS.get(engine)
-    for node in graph.nodes if limit else ():
-        problem = limit(graph, node) if limit else None
-        if problem is not None:
-            where = f"engine '{engine}', graph '{graph.name}', {node.name}"
-            step = "run the graph with another engine, or give the output a larger scale"
-            raise RuntimeFailure(where, f"a limit of this engine: {problem}", next_step=step)
+@dataclass(frozen=True)
+class Limit:
+    """Most dimensions and longest row of an operator's first input, and most inputs; or why the operator is refused
+    whatever it is."""
+
+    dimensions: int = HIGHEST_RANK
+    row: int = LARGEST_TENSOR_ELEMENTS
+    inputs: int = MOST_ITEMS
+    fault: str = ""
 
 
-def require_code_0(model: TfliteTables) -> None:
-    """Raises RuntimeFailure for a SPACE_TO_BATCH_ND that TFLite Micro pads with code 0 where that is not real 0."""
-    for at, operator in enumerate(model.graph.operators):
-        if PLAIN_OPERATORS[model.operator_codes[operator.opcode_index].code] != "SPACE_TO_BATCH_ND":
-            continue
-        source, _, pads = (model.graph.tensors[index] for index in operator.inputs)
-        zero_points = () if source.quantization is None else source.quantization.zero_point
-        if any(zero_points) and model.buffers[pads.buffer].data.any():
-            what = "a limit of this engine: it pads with code 0 instead of the zero point"
-            where = f"engine 'tflm', operator {at} (SPACE_TO_BATCH_ND)"
-            raise RuntimeFailure(where, what, next_step="run the file with another engine")
-
-
-def _xnnpack(graph: Graph, node: Node) -> str | None:
-    """On x86-64 a product of accumulator and factor below -2^31 becomes the largest code in most kernels."""
-    if not isinstance(node.op, ops.Conv2D | ops.FullyConnected):
-        return None
-    reach, factors = _reach_and_factors(graph, node)
-    largest = float((reach * factors).max())
-    if largest < 2**31 - 256:
-        return None
-    return f"XNNPACK converts products of up to 2^{np.log2(largest):.1f} codes to int32"
-
-
-def _reference(graph: Graph, node: Node) -> str | None:
-    """The matrix product rounds once, in 64 bits: it saturates where TFLite Micro's left shift wraps around."""
-    if not isinstance(node.op, ops.FullyConnected):
-        return None
-    reach, factors = _reach_and_factors(graph, node)
-    shifted = float((reach * 2.0 ** np.maximum(np.frexp(factors)[1], 0)).max())
-    return None if shifted < 2**31 else "its matrix product saturates where TensorFlow Lite Micro's wraps around"
-
-
-def _reach_and_factors(graph: Graph, node: Node) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The largest accumulator, and the factor to the output's codes, of each output channel or of all."""
-    x, weight, _ = graph.ins(node)
-    scales = np.asarray(weight.quant.scale, np.float64)
-    return accumulator_reach(graph, node), x.quant.scale[0] * scales / graph.out(node).quant.scale[0]
-
-
-_LIMITS: dict[str, _Limit] = {
-    "litert": _xnnpack,
-    "tensorflow": _xnnpack,
-    "litert-reference": _reference,
-    "tensorflow-reference": _reference,
-    "tflite-runtime": _reference,
+# A softmax shifts right by 23 + log2 of the sum of exponentials, and the process ends where that is more than 31: with
+# 512 equal codes.
+_SOFTMAX = Limit(row=511)
+LIMITS: dict[str, dict[str, Limit]] = {
+    "tflm": {"SOFTMAX": _SOFTMAX},
+    "litert-reference": {
+        "SOFTMAX": _SOFTMAX,
+        "SUM": Limit(fault="LiteRT 2.3's reference kernel of int8 sums returns wrong codes for most of them"),
+    },
 }
+NEXT = "run the network on another engine, or as firmware: both run it"
+
+
+def require_within_limits(model: TfliteTables, engine: str) -> None:
+    """Refuse an operator beyond what the engine runs.
+
+    Raises:
+        RuntimeFailure: names the engine, the operator, its output and the limit; it is marked as unsupported.
+    """
+    if engine == "tflm":
+        _require_no_padded_batch(model)
+    limits = LIMITS.get(engine, {})
+    for number, operator in enumerate(model.graph.operators):
+        kind = PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code, "")
+        limit = limits.get(kind)
+        if limit is None:
+            continue
+        tensors = model.graph.tensors
+        where = f"engine {engine}, operator {number} ({kind}) '{tensors[operator.outputs[0]].name[:80]}'"
+        if limit.fault:
+            raise RuntimeFailure(where, limit.fault, next_step=NEXT, unsupported=True)
+        shape, count = tensors[operator.inputs[0]].shape.tolist(), len(operator.inputs)
+        for what, most, got in (
+            ("dimensions", limit.dimensions, len(shape)),
+            ("elements in a row", limit.row, shape[-1] if shape else 1),
+            ("inputs", limit.inputs, count),
+        ):
+            if got > most:
+                limited = f"beyond the engine's limit of {what}"
+                raise RuntimeFailure(
+                    where, limited, expected=f"at most {most}", got=got, next_step=NEXT, unsupported=True
+                )
+
+
+def _require_no_padded_batch(model: TfliteTables) -> None:
+    """Refuse a SPACE_TO_BATCH_ND with padding, which TFLite Micro fills with other codes than the zero point."""
+    for number, operator in enumerate(model.graph.operators):
+        if PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code) != "SPACE_TO_BATCH_ND":
+            continue
+        if model.buffers[model.graph.tensors[operator.inputs[2]].buffer].data.any():
+            where = f"engine tflm, operator {number} (SPACE_TO_BATCH_ND)"
+            what = "its padding has other codes than the zero point"
+            raise RuntimeFailure(where, what, next_step=NEXT, unsupported=True)

@@ -82,7 +82,8 @@ def require_plain(model: TfliteTables, where: str) -> None:
         row = shapes[0][-1] if shapes and shapes[0] else 1
         if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
             what = f"softmax of {row:,} elements, which ends the process"
-            raise RuntimeFailure(f"{where}, operator {number}", what, expected=f"at most {LARGEST_SOFTMAX}")
+            expected = f"at most {LARGEST_SOFTMAX}"
+            raise RuntimeFailure(f"{where}, operator {number}", what, expected=expected, unsupported=True)
 
 
 def _has_blocks(model: TfliteTables, operator: Operator) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.engine_limits import require_supported
+from tinyscene.runtime.engine_ranges import require_supported
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.graph import Quant, Tensor
+from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.tflite_schema import (
     ConcatenationOptions,
     Conv2DOptions,
@@ -67,7 +65,8 @@ def append(
         names = {code: name for name, code in vars(kinds).items()}
         raise builder.refusal(operator, "fused activation", expected="NONE, RELU or RELU6", got=names.get(kind, kind))
     relu, op = kind != kinds.NONE, make(kind != kinds.NONE)
-    if kind == kinds.RELU6 and _code_of(6.0, out.quant) < 127:
+    reaches_six = out.quant.zero_point + 6.0 / out.quant.scale[0] < 126.5  # else no code is above the ceiling
+    if kind == kinds.RELU6 and reaches_six:
         after = ops.Lookup("relu6")
     elif relu and not hasattr(op, "relu") and out.quant.zero_point > -128:
         after = ops.Lookup("relu")
@@ -77,11 +76,6 @@ def append(
     inner = builder.inner(out, "before_activation")
     builder.node(op, inputs, inner, name)
     builder.node(after, (inner.name,), out)
-
-
-def _code_of(real: float, quant: Quant) -> int:
-    """The code of a real value as the kernels compute it, before it saturates."""
-    return quant.zero_point + math.floor(np.float32(real) / np.float32(quant.scale[0]) + 0.5)
 
 
 def unary(op: ops.Op) -> Reader:
