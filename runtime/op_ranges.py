@@ -24,6 +24,8 @@ Problem = tuple[str, object, object]  # what, expected, got
 
 def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
     """What is wrong with the scales and zero points of an op's activations, or None."""
+    if isinstance(op, ops.Softmax) and op.beta != np.float32(op.beta):
+        return "beta of softmax", "a float32", op.beta
     if isinstance(op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
         return "input may be negative", "zero point -128", ins[0].quant.zero_point
     return _fixed_codes_problem(op, ins, out) or _range_problem(op, ins, out)
@@ -62,7 +64,7 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
     if _keeps_codes(op):
         return ratio, 0.0, 0.0, first[:0]
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
-        return "input scale of softmax out of bounds", 2.0**-26, 2.0**16, first
+        return "input scale times beta of softmax out of bounds", 2.0**-26, 2.0**16, first * op.beta
     if isinstance(op, ops.Rsqrt):  # the shifts of TFLite's multiplier, after the 20 fractional bits of the root
         what, factor = "scale ratio 1 / (sqrt(input) x output) out of bounds", 1 / (np.sqrt(first) * out_scale)
         return what, 2.0**-12, 2.0**30, factor

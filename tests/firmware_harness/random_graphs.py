@@ -65,7 +65,7 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         wide = b.tensors[x].quant.scale[0] >= LOGISTIC_SCALE_BELOW
         return b.lookup(x, "relu" if function == "logistic" and wide else function)
     if kind == "softmax":
-        return b.softmax(x)
+        return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind == "broadcast":

@@ -107,6 +107,16 @@ def test_a_product_flattens_rows_without_keeping_dimensions() -> None:
     assert [type(node.op) for node in graph.nodes] == [ops.Reshape, ops.FullyConnected, ops.Reshape]
 
 
+@pytest.mark.parametrize("beta", [1.0, 0.37, 4.0])
+@pytest.mark.parametrize("shape", [(9,), (5, 4), (2, 3, 5), (2, 2, 3, 4)], ids=str)
+def test_a_softmax_of_any_rank_and_beta(shape: tuple[int, ...], beta: float) -> None:
+    net = net_of(shape)
+    options, out = schema.SoftmaxOptionsT(), net.edge("shares", net.input.shape, 1 / 256, -128)
+    options.beta = beta
+    graph = require_equal(net, net.apply(OPS.SOFTMAX, [net.input.index], out, options)).graph
+    assert graph.nodes[0].op == ops.Softmax(float(np.float32(beta)))
+
+
 @pytest.mark.parametrize("axes", [[0, 1], [1, 1], [4]], ids=str)
 def test_axes_that_are_refused(axes: list[int]) -> None:
     net = net_of((6, 5, 4))
