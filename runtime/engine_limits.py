@@ -38,10 +38,10 @@ NEXT = "run the network on another engine, or as firmware: both run it"
 
 
 def require_within_limits(model: TfliteTables, engine: str) -> None:
-    """Refuse an operator beyond what the engine runs. A caller that compares engines may skip this one by name.
+    """Refuse an operator beyond what the engine runs.
 
     Raises:
-        RuntimeFailure: names the engine, the operator, its output and the limit.
+        RuntimeFailure: names the engine, the operator, its output and the limit; it is marked as unsupported.
     """
     limits = LIMITS.get(engine, {})
     for number, operator in enumerate(model.graph.operators):
@@ -52,7 +52,7 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
         tensors = model.graph.tensors
         where = f"engine {engine}, operator {number} ({kind}) '{tensors[operator.outputs[0]].name[:80]}'"
         if limit.fault:
-            raise RuntimeFailure(where, limit.fault, next_step=NEXT, missing=True)
+            raise RuntimeFailure(where, limit.fault, next_step=NEXT, unsupported=True)
         shape, count = tensors[operator.inputs[0]].shape.tolist(), len(operator.inputs)
         for what, most, got in (
             ("dimensions", limit.dimensions, len(shape)),
@@ -61,4 +61,6 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
         ):
             if got > most:
                 limited = f"beyond the engine's limit of {what}"
-                raise RuntimeFailure(where, limited, expected=f"at most {most}", got=got, next_step=NEXT, missing=True)
+                raise RuntimeFailure(
+                    where, limited, expected=f"at most {most}", got=got, next_step=NEXT, unsupported=True
+                )

@@ -1,8 +1,9 @@
 """Tables for functions of one code: 256 output codes, or the exponentials of a softmax.
 
 Under ``single`` they equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float
-arithmetic for softmax. TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties
-it differs by one from TFLite Micro, which ``double`` equals.
+arithmetic for softmax. XNNPACK leaves ratios below 2^-8 or above 2^7 to LiteRT's kernels, which follow ``double``.
+TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties it differs by one from
+TFLite Micro, which ``double`` equals.
 Source: byte-wise comparison at near-ties (tests/runtime/test_engines.py).
 """
 
@@ -31,8 +32,9 @@ def function_table(function: Function, x: Quant, out: Quant, rounding: Rounding)
     if function == "relu6":
         high = out.zero_point + int(np.floor(np.float32(6) / np.float32(out.scale[0]) + 0.5))
         return np.clip(_CODES, max(-128, out.zero_point), min(127, high)).astype(np.int8)
-    if function == "requantise" and rounding == "single":
-        factor = int(np.rint(np.float32(256) * (np.float32(x.scale[0]) / np.float32(out.scale[0]))))
+    ratio = np.float32(x.scale[0]) / np.float32(out.scale[0])
+    if function == "requantise" and rounding == "single" and 2.0**-8 <= ratio <= 128:
+        factor = int(np.rint(np.float32(256) * ratio))
         return _int8((((_CODES - x.zero_point) * factor + 128) >> 8) + out.zero_point)
     multiplier, shift = as_fixed_point(np.array([x.scale[0] / out.scale[0]]))
     codes = rescale_double(_CODES - x.zero_point, multiplier, shift) + out.zero_point

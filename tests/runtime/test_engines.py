@@ -77,7 +77,7 @@ def _foreign(graph, write):
         try:
             yield opened()
         except RuntimeFailure as limit:
-            if not limit.missing:
+            if not limit.unsupported:
                 raise
 
 
