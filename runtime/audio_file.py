@@ -23,6 +23,7 @@ from .arrays import F32
 from .bounded_files import READ_ONLY
 from .containers import DECODED, HEAD_BYTES, container
 from .errors import RuntimeFailure
+from .native_messages import native_messages_dropped
 from .system_errors import system_error
 from .wav_header import WavHeader, is_placeholder, wav_header
 
@@ -44,7 +45,8 @@ class OpenedAudio:
         """
         buffer = np.zeros((min(frames, self.frames - done), self.channels), np.float32)
         try:
-            piece: F32 = self._sound.read(out=buffer)
+            with native_messages_dropped():
+                piece: F32 = self._sound.read(out=buffer)
         except Exception as problem:  # whatever native code and its wrapper raise
             raise self._truncated(done) from problem
         if len(piece) == 0:
@@ -149,7 +151,8 @@ def _sound(path: Path, descriptor: int, header: WavHeader | None) -> Any:
     if header is not None and header.is_placeholder and header.declared == 0:
         source = _Patched(descriptor, header.with_true_size())
     try:
-        return soundfile.SoundFile(source, closefd=False)
+        with native_messages_dropped():
+            return soundfile.SoundFile(source, closefd=False)
     except Exception as problem:  # whatever native code and its wrapper raise
         reason = str(problem).rpartition(": ")[2].rstrip(".")
         if header is not None and header.problem:
