@@ -56,7 +56,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         RuntimeFailure: ``path`` exists or cannot be written; other errors of the block pass through.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise RuntimeFailure(str(path), "already exists", next_step="remove it or give another folder")
     with _temporary(path) as temporary:
         temporary.mkdir()

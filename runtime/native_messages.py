@@ -29,7 +29,9 @@ def native_messages_dropped() -> Iterator[None]:
 class _Silence:
     """The blocks that are open now, and the value of ``stderr`` before the first of them."""
 
-    lock, blocks, former = threading.Lock(), 0, None
+    lock = threading.Lock()
+    blocks = 0
+    former: int | None = None
 
     @classmethod
     def enter(cls) -> None:
