@@ -134,6 +134,14 @@ def require_other_file(out: Path | None, *inputs: Path | None) -> None:
             raise RuntimeFailure(str(out), "is an input of this command", got=str(path), next_step="give another path")
 
 
+def require_different_files(*outs: Path | None) -> None:
+    """Refuse one file for two results, of which the second would replace the first; raises RuntimeFailure."""
+    places = [os.path.realpath(out) for out in outs if out is not None]
+    for place in places:
+        if places.count(place) > 1:
+            raise RuntimeFailure(place, "is given for two results", next_step="give each a file of its own")
+
+
 def place_of_file(path: Path, begins: bytes = b"") -> Path:
     """Where a file named ``path`` is written: the end of a link, where nothing but a regular file is replaced.
 

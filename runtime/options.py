@@ -13,6 +13,7 @@ import typer
 
 from .engine_names import ENGINE_NAMES
 from .errors import RuntimeFailure
+from .file_names import MANIFEST
 from .files import place_of_file
 from .terminal import set_quiet
 
@@ -67,6 +68,9 @@ def _require_folder(path: Path) -> None:
         raise RuntimeFailure(str(path), what, got=f"{path.parent} is not a folder", next_step=step)
     if not path.parent.is_dir():
         raise RuntimeFailure(str(path), what, got="no such folder", next_step=f"create {path.parent}")
+    if (path.parent / MANIFEST).is_file():
+        got = f"{path.parent} is a bundle, which is refused if it has other files"
+        raise RuntimeFailure(str(path), what, got=got, next_step="choose another folder")
 
 
 MAX_SEED = 2**32 - 1  # times 1,000,003, as the training multiplies it, it fits 64 bits

@@ -155,6 +155,18 @@ def test_no_report_takes_the_place_of_a_checkpoint(
     assert checkpoint.read_bytes() == b"PK\x03\x04 weights"
 
 
+@pytest.mark.parametrize("command", REPORTS)
+def test_no_report_is_written_into_a_bundle(command: str, bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With one file more it would be refused from then on."""
+    line = refusal([*command.replace("WORK", str(bundle)).split(), str(bundle / "new")], capfd)
+    assert f"{bundle} is a bundle, which is refused if it has other files" in line
+
+
+def test_two_reports_are_two_files(bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["check", str(bundle), "--out", str(tmp_path / "x"), "--junit", str(tmp_path / "." / "x")]
+    assert "x: is given for two results; next: give each a file of its own" in refusal(words, capfd)
+
+
 @pytest.mark.parametrize(("content", "code"), [("", 0), ('{"kind": "other"}', 2)])
 def test_a_baseline_is_not_written_over_another_record(
     content: str, code: int, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
