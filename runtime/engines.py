@@ -22,7 +22,7 @@ from . import onnx_tables, ops
 from .arith import Rounding
 from .arrays import I8
 from .engine_names import ENGINE_NAMES, EngineName
-from .errors import RuntimeFailure
+from .errors import GET_ANOTHER, RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
@@ -32,7 +32,6 @@ from .system_errors import cause_in_system, is_of_environment, mentioned_in, sys
 from .tflite_schema import TfliteTables
 from .tflite_tables import read_tables, require_plain
 
-_ADVICE = "get the bundle again, or write it again with 'tinyscene export' if it is yours"
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
 
@@ -113,7 +112,7 @@ class _OneByOne:
                 f"the model file's {what} differs from the graph's",
                 expected=expected,
                 got=got,
-                next_step=_ADVICE,
+                next_step=GET_ANOTHER,
             )
 
     def _tables(self, model_bytes: bytes) -> TfliteTables:
@@ -345,7 +344,7 @@ def _model_errors(engine: str, what: str = "cannot load the model file") -> Iter
             f"engine {engine}",
             what,
             got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
-            next_step=_ADVICE,
+            next_step=GET_ANOTHER,
         ) from problem
 
 

@@ -60,7 +60,10 @@ def run(
     store.write(graph.input, x, step=0)
     for step, node in enumerate(graph.nodes, start=1):
         arrays = tuple(store.read(name) for name in node.inputs)
-        store.write(node.output, KERNELS[type(node.op)](graph, node, arrays, rounding), step=step)
+        codes = KERNELS[type(node.op)](graph, node, arrays, rounding)
+        if len(codes) != len(x):  # the node reads constants only
+            codes = np.broadcast_to(codes, (len(x), *codes.shape[1:]))
+        store.write(node.output, codes, step=step)
         if trace is not None:
             trace[node.output] = store.read(node.output).copy()
         store.release(step)

@@ -19,7 +19,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.kernels import KERNELS
 
 from .diagnose import ObservedOp, accumulator, diagnose
-from .exceptions import tolerance_of
+from .exceptions import known_difference
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activatio
         compared, different, max_lsb = compared + off.size, different + wrong, max(max_lsb, largest)
         if not wrong:
             continue
-        known, name = tolerance_of(target, type(node.op)), ops.OPS[type(node.op)].name
-        if known and largest <= known.max_lsb and wrong <= max(1.0, known.max_share * off.size):
+        known, name = known_difference(target, type(node.op)), ops.OPS[type(node.op)].name
+        if known and known.covers(observed, expected):
             names = ops_of_reason.setdefault(known.reason, [])
             names += [name] if name not in names else []
         elif first is None:
