@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class EngineRange:
     """Bounds of an op's scale factor on one engine, ``below`` excluded.
 
-    ``function`` is that of a :class:`ops.Lookup`; ``per_element`` divides the factor by the elements of a mean.
+    ``function`` is that of a :class:`ops.Lookup`; ``per_element`` divides the factor by the elements of a mean, but not
+    of a sum.
     """
 
     of: type[ops.Op] | tuple[type[ops.Op], ...]
@@ -78,7 +79,7 @@ def require_supported(graph: Graph, engine: str) -> None:
 
 def _require_range(graph: Graph, node: Node, row: EngineRange, engine: str) -> None:
     factors = scale_factors(node.op, graph.ins(node), graph.out(node))
-    if row.per_element:
+    if row.per_element and isinstance(node.op, ops.Reduce) and node.op.kind == "mean":
         factors = factors * graph.out(node).n_bytes / graph.ins(node)[0].n_bytes
     if factors.size and not (factors.min() >= row.low and factors.max() < row.below):
         raise RuntimeFailure(

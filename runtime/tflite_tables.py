@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import math
 
-from .errors import RuntimeFailure, TinysceneError
+from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
-from .ops import LARGEST_SOFTMAX
 from .tflite_schema import (
     MOST_DIMENSIONS,
     OPTIONAL,
@@ -30,7 +29,6 @@ from .tflite_schema import (
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers
-GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
 
 
 def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:
@@ -79,11 +77,6 @@ def require_plain(model: TfliteTables, where: str) -> None:
         if PLAIN_OPERATORS[code] in ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND") and not _has_blocks(model, operator):
             what = "blocks that are no constants from 1 on, which end the process"
             raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, blocks and pads")
-        row = shapes[0][-1] if shapes and shapes[0] else 1
-        if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
-            what = f"softmax of {row:,} elements, which ends the process"
-            expected = f"at most {LARGEST_SOFTMAX}"
-            raise RuntimeFailure(f"{where}, operator {number}", what, expected=expected, unsupported=True)
 
 
 def _has_blocks(model: TfliteTables, operator: Operator) -> bool:

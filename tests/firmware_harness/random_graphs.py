@@ -74,7 +74,7 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         function = rng.choice(["relu", "relu6", "logistic", "requantise"]).item()
         return b.lookup(x, function)
     if kind == "softmax":
-        return b.softmax(x)
+        return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind == "broadcast":
