@@ -50,6 +50,13 @@ _HEXAGON: Rows = (
     (ops.Reduce, 1e-2, _HEXAGON_REASON),
     (ops.Pool2D, 0.5, "Hexagon rounds an average half up, TFLite half away from zero: ties differ"),
 )
+_LITERT: Rows = (
+    (
+        ops.BatchMatMul,
+        5e-2,
+        "XNNPACK multiplies two activations only if the second has zero point 0; LiteRT's own kernel rounds twice",
+    ),
+)
 _LITERT_ON_ARM64: Rows = (
     (
         ops.Mul,
@@ -80,6 +87,7 @@ _PYTORCH: Rows = (
     (ops.Conv2D, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.DepthwiseConv2D, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.FullyConnected, 1e-3, "PyTorch sums products in float32: near-ties differ"),
+    (ops.BatchMatMul, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.Softmax, 1e-3, "PyTorch sums exponentials in another order, and rounds half to even: near-ties differ"),
     (ops.Rsqrt, 0.2, "PyTorch takes the root in float32, the kernels in fixed point: near-ties differ"),
     (ops.Lookup, 0.2, "PyTorch requantises by the exact ratio, XNNPACK by one of 8 bits"),
@@ -110,6 +118,7 @@ def _reference_rows() -> Iterator[tuple[str, OpType, float, str]]:
 
 
 _ROWS_OF: dict[str, Rows] = {
+    "litert": _LITERT,
     "tensorflow": _TENSORFLOW,
     "tflite-runtime": _TFLITE_RUNTIME,
     "hexagon": _HEXAGON,
