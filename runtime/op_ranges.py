@@ -36,7 +36,7 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     allowed: list[tuple[tuple[float, ...], int]]
     if isinstance(op, ops.Softmax) or function == "logistic":
         allowed = [((PROBABILITY_SCALE,), PROBABILITY_ZERO_POINT)]
-    elif isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or function == "relu6":
+    elif isinstance(op, ops.Pool2D | ops.Movement) or function == "relu6":
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
         return None
@@ -54,7 +54,7 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
     """Name of the factor, its range without the upper end, and its values; no values for ops without a factor."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
     ratio = "scale ratio out of bounds"
-    if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat):
+    if isinstance(op, ops.Pool2D | ops.Movement):
         return ratio, 0.0, 0.0, first[:0]
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
         return "input scale of softmax out of bounds", 2.0**-26, 2.0**16, first

@@ -88,6 +88,8 @@ def _detail(op: ops.Op, node: Node) -> str:
         parts.append(op.function)
     elif isinstance(op, ops.Concat):
         parts.append(f"axis {op.axis}")
+    elif isinstance(op, ops.Transpose):
+        parts.append(f"order {', '.join(map(str, op.order))}")
     if ops.has_relu(op):
         parts.append("relu")
     return " ".join(parts)

@@ -128,6 +128,15 @@ typedef struct {
     int32_t size;
 } TsReshape;
 
+/* Elements of x at places of out: a loop over each axis, the last one innermost. */
+typedef struct {
+    int32_t n_axes;             /* 1..TS_MOST_AXES */
+    int32_t x_begin, out_begin; /* place of the first element */
+    TsOffset axes;              /* int32_t (n_axes, 3): size, and elements from one to the next in x and in out */
+} TsCopy;
+
+enum { TS_MOST_AXES = 6 };
+
 /* `repeats` times a run of a and then a run of b. */
 typedef struct {
     int32_t repeats, a_size, b_size;
@@ -144,6 +153,7 @@ void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
+void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);
 
 #endif

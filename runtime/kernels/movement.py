@@ -18,6 +18,11 @@ def reshape(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return codes
 
 
+def transpose(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    assert isinstance(node.op, ops.Transpose)
+    return np.ascontiguousarray(arrays[0].transpose(node.op.order))
+
+
 def concat(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """A constant part is repeated for each entry of the batch."""
     assert isinstance(node.op, ops.Concat)
@@ -27,4 +32,4 @@ def concat(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return codes
 
 
-ROWS: dict[type, Kernel] = {ops.Reshape: reshape, ops.Concat: concat}
+ROWS: dict[type, Kernel] = {ops.Reshape: reshape, ops.Transpose: transpose, ops.Concat: concat}

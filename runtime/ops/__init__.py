@@ -12,7 +12,7 @@ import math
 
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Lookup, Mul, Rsqrt, Sub
-from .movement import Concat, Reshape
+from .movement import Concat, Movement, Reshape, Transpose, keeps_order
 from .products import FullyConnected
 from .reductions import Mean, Softmax
 from .shapes import (
@@ -40,6 +40,7 @@ __all__ = [
     "FullyConnected",
     "Lookup",
     "Mean",
+    "Movement",
     "Mul",
     "Op",
     "OpRow",
@@ -51,10 +52,12 @@ __all__ = [
     "Softmax",
     "Stride",
     "Sub",
+    "Transpose",
     "WithRelu",
     "has_relu",
     "has_weight",
     "is_conv",
+    "keeps_order",
     "window_elements",
     "window_output",
 ]
@@ -72,6 +75,7 @@ Op = (
     | Lookup
     | Softmax
     | Reshape
+    | Transpose
     | Concat
 )
 WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off

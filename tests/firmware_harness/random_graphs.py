@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.graphs import Builder, Rng, random_pads
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
@@ -15,6 +16,7 @@ from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
+    *MOVEMENT_KINDS,
 )
 
 
@@ -60,6 +62,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.lookup(x, "relu" if function == "logistic" and wide else function)
     if kind == "softmax":
         return b.softmax(x)
+    if kind in MOVEMENT_KINDS:
+        return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))

@@ -213,6 +213,13 @@ def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return int(arrays[0][at[0]].ravel()[place])
 
 
+def _transpose(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    source = [0] * len(at)
+    for index, axis in zip(at, node.op.order, strict=True):
+        source[axis] = index
+    return int(arrays[0][tuple(source)])
+
+
 def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     first, axis = arrays[0].shape[node.op.axis], node.op.axis
     second = (*at[:axis], at[axis] - first, *at[axis + 1 :])
@@ -232,6 +239,7 @@ _ELEMENT = {
     ops.Lookup: _lookup,
     ops.Softmax: _softmax,
     ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
     ops.Concat: _concat,
 }
 

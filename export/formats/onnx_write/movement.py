@@ -9,6 +9,9 @@ from tinyscene.runtime.graph import Node
 
 from .writer import Emitter, OnnxWriter
 
+IN_NCHW = (0, 2, 3, 1)  # the place of each NHWC axis
+IN_NHWC = (0, 3, 1, 2)  # the place of each NCHW axis
+
 
 def _reshape(w: OnnxWriter, node: Node) -> None:
     """Elements are reshaped in NHWC order, with a Transpose before and after for four axes."""
@@ -25,11 +28,20 @@ def _reshape(w: OnnxWriter, node: Node) -> None:
     w.moved(name, "Transpose", [f"{node.name}_nhwc"], w.codes(name), perm=[0, 3, 1, 2])
 
 
+def _transpose(w: OnnxWriter, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, ops.Transpose)
+    order = op.order
+    if len(order) == 4:  # of axes in NCHW: from the graph's layout, in the op's order, and back
+        order = tuple(IN_NCHW[op.order[axis]] for axis in IN_NHWC)
+    w.moved(node.output, "Transpose", [w.codes(node.inputs[0])], w.codes(node.output), perm=order)
+
+
 def _concat(w: OnnxWriter, node: Node) -> None:
     op = node.op
     assert isinstance(op, ops.Concat)
-    axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
+    axis = IN_NCHW[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
     w.result(node, w.emit("Concat", [w.real(node, i) for i in range(len(node.inputs))], f"{node.name}_real", axis=axis))
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.Reshape: _reshape, ops.Concat: _concat}
+ROWS: dict[type[ops.Op], Emitter] = {ops.Reshape: _reshape, ops.Transpose: _transpose, ops.Concat: _concat}

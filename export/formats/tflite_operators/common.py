@@ -83,6 +83,11 @@ def unary(op: ops.Op) -> Reader:
 def same_elements(builder: GraphBuilder, operator: Operator) -> None:
     """A node for an operator that moves no element; its output has been compared with what the engines compute."""
     x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
-    shape_name = builder.file.names[operator.inputs[1]] if len(operator.inputs) > 1 else ""
-    name = shape_name.removesuffix("_shape") if shape_name.endswith("_shape") else None
-    builder.node(ops.Reshape(out.shape), (x.name,), out, name)
+    builder.node(ops.Reshape(out.shape), (x.name,), out, constant_name(builder, operator, 1, "_shape"))
+
+
+def constant_name(builder: GraphBuilder, operator: Operator, position: int, suffix: str) -> str | None:
+    """The node's name as our own writer forms a constant's name of it; None in other files."""
+    index = operator.inputs[position] if position < len(operator.inputs) else -1
+    name = builder.file.names[index] if index >= 0 else ""
+    return name.removesuffix(suffix) if name.endswith(suffix) else None

@@ -16,7 +16,7 @@ from tinyscene.runtime.tflite_schema import (
 )
 
 from ..tflite_file import Operator
-from .common import Row, append, options_of, same_elements
+from .common import Row, append, constant_name, options_of, same_elements
 
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
@@ -64,13 +64,21 @@ def _transpose(builder: GraphBuilder, operator: Operator) -> None:
     x, order = builder.activation(operator.inputs[0]), builder.constant(operator, 1, np.int32).ravel().tolist()
     if sorted(order) != list(range(len(x.shape))):
         raise builder.refusal(operator, "no order of the axes", expected=f"0 to {len(x.shape) - 1}", got=order[:8])
-    moved = [axis for axis in order if x.shape[axis] > 1]
-    if moved != sorted(moved):
-        raise builder.refusal(
-            operator, "elements change their order", expected="only axes of size 1 are moved", got=order
-        )
     builder.require_shape(operator, tuple(x.shape[axis] for axis in order))
-    same_elements(builder, operator)
+    wide = [axis for axis in order if x.shape[axis] > 1]
+    if wide == sorted(wide):
+        same_elements(builder, operator)
+        return
+    out, name = builder.activation(operator.output), constant_name(builder, operator, 1, "_order")
+    if order[0] == 0:
+        builder.node(ops.Transpose(tuple(order)), (x.name,), out, name)
+        return
+    places = [sorted(wide).index(axis) + 1 for axis in wide]  # an axis of size 1 becomes the batch
+    bare = builder.inner(x, "bare", (1, *(size for size in x.shape if size > 1)))
+    builder.node(ops.Reshape(bare.shape), (x.name,), bare)
+    turned = builder.inner(x, "turned", (1, *(size for size in out.shape if size > 1)))
+    builder.node(ops.Transpose((0, *places)), (bare.name,), turned)
+    builder.node(ops.Reshape(out.shape), (turned.name,), out)
 
 
 def _slice(builder: GraphBuilder, operator: Operator) -> None:

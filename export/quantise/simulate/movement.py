@@ -11,12 +11,23 @@ from tinyscene.runtime.graph import Graph, Node
 from .common import Row
 
 
+def _as_stored(x: Tensor) -> Tensor:
+    """From PyTorch's layout to the graph's."""
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def _as_image(y: Tensor) -> Tensor:
+    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+
+
 def _reshape(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     """Reshape in NHWC order, as the graph does."""
-    (x,) = ins
-    rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
-    y = rows.reshape(len(x), *graph.out(node).shape[1:])
-    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+    return _as_image(_as_stored(ins[0]).reshape(len(ins[0]), *graph.out(node).shape[1:]))
+
+
+def _transpose(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Transpose)
+    return _as_image(_as_stored(ins[0]).permute(node.op.order))
 
 
 def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
@@ -26,4 +37,4 @@ def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
 
 
-ROWS: dict[type[ops.Op], Row] = {ops.Reshape: _reshape, ops.Concat: _concat}
+ROWS: dict[type[ops.Op], Row] = {ops.Reshape: _reshape, ops.Transpose: _transpose, ops.Concat: _concat}

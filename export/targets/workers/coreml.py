@@ -101,6 +101,13 @@ def reshape(op: ops.Reshape, x: Var) -> Var:
     return mb.transpose(x=x, perm=[0, 3, 1, 2]) if len(op.shape) == 4 else x
 
 
+def transpose(op: ops.Transpose, x: Var) -> Var:
+    if len(x.shape) != 4:
+        return mb.transpose(x=x, perm=list(op.order))
+    order = [(0, 2, 3, 1)[op.order[axis]] for axis in (0, 3, 1, 2)]  # of NHWC axes, for axes in NCHW
+    return mb.transpose(x=x, perm=order)
+
+
 def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
@@ -126,6 +133,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return mb.softmax(x=x, axis=1 if len(x.shape) == 4 else -1)
         case ops.Reshape() as op:
             return reshape(op, x)
+        case ops.Transpose() as op:
+            return transpose(op, x)
         case ops.Concat() as op:
             axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(x.shape) == 4 else op.axis
             return mb.concat(values=(x, *others), axis=axis)

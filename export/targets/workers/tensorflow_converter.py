@@ -103,6 +103,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.math.rsqrt(x)
         case ops.Reshape() as op:
             return tf.reshape(x, op.shape)
+        case ops.Transpose() as op:
+            return tf.transpose(x, op.order)
         case ops.Softmax():
             return tf.nn.softmax(x)
         case ops.Pool2D() as op:
