@@ -1,4 +1,4 @@
-"""TFLite operators that move elements, in files made elsewhere: read, and every engine that runs them gives our bytes."""
+"""TFLite operators that move elements, in files made elsewhere: read, and engines give the bytes of our graph."""
 
 from __future__ import annotations
 
