@@ -65,7 +65,6 @@ def test_more_dimensions_than_an_engine_runs_are_refused_for_it_by_name() -> Non
     graph = b.graph(b.moved(ops.Transpose((0, 5, 1, 4, 2, 3)), split))
     data, codes = to_tflite(graph), random_input(np.random.default_rng(0), graph, 2)
     assert np.array_equal(LiteRTEngine(graph, data).output_codes(codes), run(graph, codes))
-    with pytest.raises(
-        RuntimeFailure, match=r"engine tflm, operator 1 \(TRANSPOSE\) .*limit of dimensions.*most 5; got 6"
-    ):
+    refusal = r"engine tflm, operator 1 \(TRANSPOSE\) .*limit of dimensions.*most 5; got 6"
+    with pytest.raises(RuntimeFailure, match=refusal):
         TFLMEngine(graph, data)
