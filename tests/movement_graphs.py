@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Tensor
 
 if TYPE_CHECKING:
     from tests.graphs import Builder, Rng
 
-MOVEMENT_KINDS = ("transpose",)
+MOVEMENT_KINDS = ("transpose", "pad", "slice", "parts")
 _RANKS = (2, 3, 4, 4, 4, 5, 6)
 
 
@@ -25,14 +24,48 @@ def random_movement(b: Builder, rng: Rng, kind: str, x: str) -> str:
     shape = _other_shape(rng, b.tensors[x].shape, rank)
     if rank != 4:
         x = b.reshape(x, shape)
-    y = b.moved(_random_op(rng, kind, shape), x)
+    if kind == "parts":
+        y = _parts(b, rng, x)
+    else:
+        op = _random_op(rng, kind, b.tensors[x])
+        y = b.reshape(x, shape) if ops.keeps_order(op, shape) else b.moved(op, x)
     _, first, *between, last = (1, 1, *b.tensors[y].shape[1:]) if rank == 2 else b.tensors[y].shape
     return y if rank == 4 else b.reshape(y, (1, first, math.prod(between), last))
 
 
-def _random_op(rng: Rng, kind: str, shape: ops.Shape) -> ops.Movement:
-    rank = len(shape)
-    return ops.Transpose((0, *(int(axis) for axis in rng.permutation(np.arange(1, rank)))))
+def _random_op(rng: Rng, kind: str, x: Tensor) -> ops.Transpose | ops.Pad | ops.Slice:
+    axes = range(1, len(x.shape))
+    if kind == "transpose":
+        return ops.Transpose((0, *rng.permutation(axes).tolist()))
+    if kind == "pad":
+        most = 3 if len(axes) < 4 else 2  # so that tensors of many axes stay small
+        before, after = ((0, *rng.integers(0, most, len(axes)).tolist()) for _ in range(2))
+        return ops.Pad(before, after, x.quant.zero_point if rng.integers(2) else int(rng.integers(-128, 128)))
+    places = [_random_places(rng, x.shape[axis]) for axis in axes]
+    begin, size, step = zip((0, 1, 1), *places, strict=True)
+    return ops.Slice(begin, size, step)
+
+
+def _random_places(rng: Rng, size: int) -> tuple[int, int, int]:
+    """Begin, size and step on an axis, which is whole in one of three cases."""
+    if rng.integers(3) == 0:
+        return 0, size, 1
+    begin = int(rng.integers(size))
+    step = int(rng.choice([1, 1, 2, 3, -1, -2]))
+    return begin, int(rng.integers((size - 1 - begin if step > 0 else begin) // abs(step) + 1)) + 1, step
+
+
+def _parts(b: Builder, rng: Rng, x: str) -> str:
+    """Two to five parts along an axis, some of them slices."""
+    shape = b.tensors[x].shape
+    axis = int(rng.integers(1, len(shape)))
+    names = []
+    for _ in range(int(rng.integers(2, 6))):
+        most = int(rng.integers(1, shape[axis] + 1))
+        size = (*shape[:axis], most, *shape[axis + 1 :])
+        op = ops.Slice((0,) * len(shape), size, (1,) * len(shape))
+        names.append(x if most == shape[axis] else b.moved(op, x))
+    return b.moved(ops.Concat(axis), *names)
 
 
 def _other_shape(rng: Rng, shape: ops.Shape, rank: int) -> ops.Shape:

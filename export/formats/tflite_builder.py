@@ -7,6 +7,7 @@ graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
@@ -24,6 +25,14 @@ Scalar = TypeVar("Scalar", np.int8, np.int32)
 Constant = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 
+@dataclass(frozen=True)
+class Padding:
+    """A PAD or PADV2, and the node that it is where no window takes it over."""
+
+    operator: Operator
+    op: ops.Pad
+
+
 class GraphBuilder:
     """Collects tensors and nodes; called by the readers of :mod:`tinyscene.export.formats.tflite_operators`."""
 
@@ -34,7 +43,7 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
-        self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and name of the pads
+        self.padded: dict[int, Padding] = {}  # by the output of a PAD
 
     def graph(self, name: str | None) -> Graph:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
@@ -59,17 +68,17 @@ class GraphBuilder:
         where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
         return ExportError(where, what, expected=expected, got=got)
 
-    def require_shape(self, operator: Operator, expected: Shape) -> None:
+    def require_shape(self, operator: Operator, expected: Shape, position: int = 0) -> None:
         """Refuse an output of another shape than the operator has: LiteRT replaces it, and TFLite Micro does not."""
-        got = self.file.shape(operator.output)
+        got = self.file.shape(operator.outputs[position])
         if got != expected:
             raise self.refusal(operator, "its output's shape is not the operator's", expected=expected, got=got)
 
     def activation(self, index: int, rank: int | None = None) -> Tensor:
         """The int8 tensor with this number, an activation or a constant; ``rank``: its number of dimensions."""
-        if index in self.padded:
-            self._refuse_tensor(index, "PAD in front of this operator", "before a convolution or a max pool", "PAD")
         name = self.file.names[index]
+        if index in self.padded and name not in self.tensors:
+            self._pad(index)
         if name not in self.tensors:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
@@ -87,6 +96,29 @@ class GraphBuilder:
         if rank is not None and len(self.tensors[name].shape) != rank:
             self._refuse_tensor(index, "number of dimensions", rank, self.tensors[name].shape)
         return self.tensors[name]
+
+    def window_pads(self, index: int) -> tuple[int, ops.Pads, str] | None:
+        """The input of a PAD of height and width with the code of 0, its pads, and the name of their constant."""
+        padding = self.padded.get(index)
+        if padding is None or len(padding.op.before) != 4:
+            return None
+        source, before, after = padding.operator.inputs[0], padding.op.before, padding.op.after
+        if before[3] or after[3] or padding.operator.kind != "PAD":
+            return None
+        return source, (before[1], before[2], after[1], after[2]), self.file.names[padding.operator.inputs[1]]
+
+    def _pad(self, index: int) -> None:
+        """The node of a PAD, when the first operator reads it that is no window."""
+        padding = self.padded[index]
+        x, names = self.activation(padding.operator.inputs[0]), self.file.names
+        out = Tensor(names[index], self.file.shape(index), "int8", x.quant)
+        self.add(out)
+        still = ops.keeps_order(padding.op, x.shape)
+        amounts = names[padding.operator.inputs[1]]
+        name = amounts.removesuffix("_amounts") if amounts.endswith("_amounts") else None
+        reader, self.current = self.current, padding.operator
+        self.node(ops.Reshape(out.shape) if still else padding.op, (x.name,), out, name)
+        self.current = reader
 
     def _refuse_tensor(self, index: int, what: str, expected: object, got: object) -> NoReturn:
         """Refuse a tensor of the current operator, whose kind is not always the reason, but names the place."""
@@ -155,6 +187,13 @@ class GraphBuilder:
         ):
             return self._stored(self._free_tensor(name), dtype, quant, data)
         return self.add(tensor)
+
+    def integers(self, operator: Operator, position: int, rank: int | None = None) -> npt.NDArray[np.int64]:
+        """A constant input of int32 or int64, as int64."""
+        values = self.file.constant(operator.inputs[position])
+        if values is not None and values.dtype == np.int64 and rank in (None, values.ndim):
+            return values.astype(np.int64, copy=False)
+        return self.constant(operator, position, np.int32, rank).astype(np.int64)
 
     def constant(
         self, operator: Operator, position: int, dtype: type[Scalar], rank: int | None = None

@@ -41,6 +41,11 @@ void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out) {
     }
 }
 
+void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out) {
+    memset(out, layer->code, (size_t)layer->size);
+    ts_copy(&layer->inside, x, out);
+}
+
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     for (int32_t i = 0; i < layer->repeats; ++i) {
         memcpy(out, a, (size_t)layer->a_size);
@@ -48,5 +53,15 @@ void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* 
         a += layer->a_size;
         b += layer->b_size;
         out += layer->a_size + layer->b_size;
+    }
+}
+
+void ts_concat_parts(const TsConcatParts* layer, const int8_t* const* parts, int8_t* out) {
+    const int32_t* sizes = TS_ARRAY(int32_t, layer, sizes);
+    for (int32_t repeat = 0; repeat < layer->repeats; ++repeat) {
+        for (int32_t part = 0; part < layer->n_parts; ++part) {
+            memcpy(out, parts[part] + repeat * sizes[part], (size_t)sizes[part]);
+            out += sizes[part];
+        }
     }
 }

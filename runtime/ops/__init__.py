@@ -12,7 +12,7 @@ import math
 
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Lookup, Mul, Rsqrt, Sub
-from .movement import Concat, Movement, Reshape, Transpose, keeps_order
+from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import FullyConnected
 from .reductions import Mean, Softmax
 from .shapes import (
@@ -44,11 +44,13 @@ __all__ = [
     "Mul",
     "Op",
     "OpRow",
+    "Pad",
     "Pads",
     "Pool2D",
     "Reshape",
     "Rsqrt",
     "Shape",
+    "Slice",
     "Softmax",
     "Stride",
     "Sub",
@@ -76,6 +78,8 @@ Op = (
     | Softmax
     | Reshape
     | Transpose
+    | Pad
+    | Slice
     | Concat
 )
 WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.tflite_schema import (
     ConcatenationOptions,
     Conv2DOptions,
@@ -78,6 +79,26 @@ def unary(op: ops.Op) -> Reader:
         builder.node(op, (builder.activation(operator.inputs[0]).name,), builder.activation(operator.output))
 
     return read
+
+
+def to_output(
+    builder: GraphBuilder,
+    operator: Operator,
+    op: ops.Transpose | ops.Slice,
+    x: Tensor,
+    name: str | None = None,
+    position: int = 0,
+) -> None:
+    """A node for an op whose result may lack axes of size 1 of the output, or have more: then a reshape follows."""
+    out, shape = builder.activation(operator.outputs[position]), ops.OPS[type(op)].shape(op, x.shape)
+    if ops.keeps_order(op, x.shape):
+        builder.node(ops.Reshape(out.shape), (x.name,), out, name)
+    elif shape == out.shape:
+        builder.node(op, (x.name,), out, name)
+    else:
+        part = builder.inner(x, "part", shape)
+        builder.node(op, (x.name,), part, name)
+        builder.node(ops.Reshape(out.shape), (part.name,), out)
 
 
 def same_elements(builder: GraphBuilder, operator: Operator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
@@ -30,6 +31,21 @@ def _transpose(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return _as_image(_as_stored(ins[0]).permute(node.op.order))
 
 
+def _pad(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, quant = node.op, graph.out(node).quant
+    assert isinstance(op, ops.Pad)
+    around = [amount for pair in zip(op.before[::-1], op.after[::-1], strict=True) for amount in pair]
+    return _as_image(F.pad(_as_stored(ins[0]), around, value=(op.code - quant.zero_point) * quant.scale[0]))
+
+
+def _slice(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, y = node.op, _as_stored(ins[0])
+    assert isinstance(op, ops.Slice)
+    for axis in range(1, y.ndim):
+        y = y.index_select(axis, op.begin[axis] + op.step[axis] * torch.arange(op.size[axis]))
+    return _as_image(y)
+
+
 def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     assert isinstance(node.op, ops.Concat)
     batch = max(len(x) for x in ins)
@@ -37,4 +53,10 @@ def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
 
 
-ROWS: dict[type[ops.Op], Row] = {ops.Reshape: _reshape, ops.Transpose: _transpose, ops.Concat: _concat}
+ROWS: dict[type[ops.Op], Row] = {
+    ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
+    ops.Concat: _concat,
+}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.ops import Shape
@@ -35,6 +33,24 @@ def _transpose(graph: Graph, node: Node) -> Layer:
     return Layer("ts_copy", "TsCopy", _copied(axes))
 
 
+def _pad(graph: Graph, node: Node) -> Layer:
+    op, (x,), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, ops.Pad)
+    steps = _steps(out.shape)
+    begin = sum(before * step for before, step in zip(op.before, steps, strict=True))
+    inside = _copied(zip(x.shape, _steps(x.shape), steps, strict=True), out_begin=begin)
+    return Layer("ts_pad", "TsPad", {"size": out.n_bytes, "code": op.code, "inside": inside})
+
+
+def _slice(graph: Graph, node: Node) -> Layer:
+    op, (x,), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, ops.Slice)
+    steps = _steps(x.shape)
+    begin = sum(place * step for place, step in zip(op.begin, steps, strict=True))
+    x_steps = (jump * step for jump, step in zip(op.step, steps, strict=True))
+    return Layer("ts_copy", "TsCopy", _copied(zip(out.shape, x_steps, _steps(out.shape), strict=True), x_begin=begin))
+
+
 def _steps(shape: Shape) -> tuple[int, ...]:
     """Elements from one to the next on each axis of a stored tensor."""
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
@@ -58,11 +74,20 @@ def _copied(axes: Iterable[Axis], x_begin: int = 0, out_begin: int = 0) -> Field
 
 
 def _concat(graph: Graph, node: Node) -> Layer:
-    op, (a, b) = node.op, graph.ins(node)
+    op, parts = node.op, graph.ins(node)
     assert isinstance(op, ops.Concat)
-    a_size, b_size = (int(np.prod(t.shape[op.axis :])) for t in (a, b))
-    fields: Fields = {"repeats": a.n_bytes // a_size, "a_size": a_size, "b_size": b_size}
-    return Layer("ts_concat", "TsConcat", fields)
+    sizes = tuple(math.prod(part.shape[op.axis :]) for part in parts)
+    repeats: Fields = {"repeats": parts[0].n_bytes // sizes[0]}
+    if len(sizes) == 2:
+        return Layer("ts_concat", "TsConcat", {**repeats, "a_size": sizes[0], "b_size": sizes[1]})
+    fields: Fields = {**repeats, "n_parts": len(sizes), "sizes": Values("int32_t", sizes)}
+    return Layer("ts_concat_parts", "TsConcatParts", fields, inputs_in_array=True)
 
 
-ROWS: dict[type, Row] = {ops.Reshape: _reshape, ops.Transpose: _transpose, ops.Concat: _concat}
+ROWS: dict[type, Row] = {
+    ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
+    ops.Concat: _concat,
+}
