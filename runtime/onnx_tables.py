@@ -39,6 +39,8 @@ PLAIN_OPERATORS = frozenset(
         "Mul",
         "Pad",
         "QuantizeLinear",
+        "ReduceMax",
+        "ReduceMin",
         "Relu",
         "Reshape",
         "Slice",

@@ -65,11 +65,14 @@ PLAIN_OPERATORS = {
     60: "PADV2",
     65: "SLICE",
     70: "EXPAND_DIMS",
+    74: "SUM",
     76: "RSQRT",
     83: "PACK",
     88: "UNPACK",
     100: "MIRROR_PAD",
     102: "SPLIT_V",
+    82: "REDUCE_MAX",
+    89: "REDUCE_MIN",
     114: "QUANTIZE",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
@@ -196,6 +199,8 @@ class ConcatenationOptions:
 
 @dataclass(frozen=True)
 class ReducerOptions:
+    """Of MEAN, SUM, REDUCE_MAX and REDUCE_MIN."""
+
     keep_dims: bool = scalar(0, "?", False)
 
 
@@ -320,6 +325,9 @@ OPTIONS_TYPE_OF_CODE = {
     88: 64,
     100: 77,
     102: 79,
+    74: 27,
+    82: 27,
+    89: 27,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

@@ -6,8 +6,7 @@ graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Callable, Set
 from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
@@ -25,14 +24,6 @@ Scalar = TypeVar("Scalar", np.int8, np.int32)
 Constant = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Padding:
-    """A PAD or PADV2, and the node that it is where no window takes it over."""
-
-    operator: Operator
-    op: ops.Pad
-
-
 class GraphBuilder:
     """Collects tensors and nodes; called by the readers of :mod:`tinyscene.export.formats.tflite_operators`."""
 
@@ -43,7 +34,8 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
-        self.padded: dict[int, Padding] = {}  # by the output of a PAD
+        self.window_pads: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: input, pads, name of the pads
+        self.unread: dict[int, Callable[[], None]] = {}  # output of a PAD: what appends its node for other readers
 
     def graph(self, name: str | None) -> Graph:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
@@ -77,8 +69,8 @@ class GraphBuilder:
     def activation(self, index: int, rank: int | None = None) -> Tensor:
         """The int8 tensor with this number, an activation or a constant; ``rank``: its number of dimensions."""
         name = self.file.names[index]
-        if index in self.padded and name not in self.tensors:
-            self._pad(index)
+        if index in self.unread:
+            self.unread.pop(index)()
         if name not in self.tensors:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
@@ -88,37 +80,25 @@ class GraphBuilder:
                 )
             if min(quant.scale) == 0.0:
                 self._refuse_tensor(index, "scale", "above 0", 0)
-            if not self.file.is_stored(index) and self.file.shape(index)[:1] != (1,):
-                self._refuse_tensor(index, "batch", "shape (1, ...)", self.file.shape(index))
             data = self.file.constant(index)
-            codes = None if data is None else data.astype(np.int8, copy=False)
-            self.add(Tensor(name, self.file.shape(index), "int8", quant, codes))
-        if rank is not None and len(self.tensors[name].shape) != rank:
-            self._refuse_tensor(index, "number of dimensions", rank, self.tensors[name].shape)
+            shape = (1,) * self.leading_axes(index) + self.file.shape(index)
+            shape = shape if data is None else shape or (1,)  # also of a scalar
+            codes = None if data is None else data.astype(np.int8, copy=False).reshape(shape)
+            self.add(Tensor(name, shape, "int8", quant, codes))
+        if rank is not None and len(self.file.shape(index)) != rank:
+            self._refuse_tensor(index, "number of dimensions", rank, self.file.shape(index))
         return self.tensors[name]
 
-    def window_pads(self, index: int) -> tuple[int, ops.Pads, str] | None:
-        """The input of a PAD of height and width with the code of 0, its pads, and the name of their constant."""
-        padding = self.padded.get(index)
-        if padding is None or len(padding.op.before) != 4:
-            return None
-        source, before, after = padding.operator.inputs[0], padding.op.before, padding.op.after
-        if before[3] or after[3] or padding.operator.kind != "PAD":
-            return None
-        return source, (before[1], before[2], after[1], after[2]), self.file.names[padding.operator.inputs[1]]
+    def leading_axes(self, index: int) -> int:
+        """Axes that the graph's tensor has before those of the file: one where the file's first is not the batch.
 
-    def _pad(self, index: int) -> None:
-        """The node of a PAD, when the first operator reads it that is no window."""
-        padding = self.padded[index]
-        x, names = self.activation(padding.operator.inputs[0]), self.file.names
-        out = Tensor(names[index], self.file.shape(index), "int8", x.quant)
-        self.add(out)
-        still = ops.keeps_order(padding.op, x.shape)
-        amounts = names[padding.operator.inputs[1]]
-        name = amounts.removesuffix("_amounts") if amounts.endswith("_amounts") else None
-        reader, self.current = self.current, padding.operator
-        self.node(ops.Reshape(out.shape) if still else padding.op, (x.name,), out, name)
-        self.current = reader
+        A reshape may put the rows of one input there, so only the file's own input and output tell the batch.
+        """
+        if self.file.is_stored(index) or self.file.shape(index)[:1] == (1,):
+            return 0
+        if index in (*self.file.inputs, *self.file.outputs):
+            self._refuse_tensor(index, "a batch of more than one", "shape (1, ...)", self.file.shape(index))
+        return 1
 
     def _refuse_tensor(self, index: int, what: str, expected: object, got: object) -> NoReturn:
         """Refuse a tensor of the current operator, whose kind is not always the reason, but names the place."""

@@ -61,7 +61,7 @@ def append(
         names = {code: name for name, code in vars(kinds).items()}
         raise builder.refusal(operator, "fused activation", expected="NONE, RELU or RELU6", got=names.get(kind, kind))
     relu, op = kind != kinds.NONE, make(kind != kinds.NONE)
-    reaches_six = out.quant.zero_point + 6.0 / out.quant.scale[0] < 127.5
+    reaches_six = out.quant.zero_point + 6.0 / out.quant.scale[0] < 126.5  # else no code is above the ceiling
     if kind == kinds.RELU6 and reaches_six:
         after = ops.Lookup("relu6")
     elif relu and not hasattr(op, "relu") and out.quant.zero_point > -128:
@@ -81,15 +81,28 @@ def unary(op: ops.Op) -> Reader:
     return read
 
 
+def rows_of(builder: GraphBuilder, index: int, *, moves_first: bool) -> tuple[Tensor, int]:
+    """The graph's tensor, and how many axes it has before those of the file.
+
+    Where an operator ``moves_first``, the first axis of the file, the batch of the graph is one before it.
+    """
+    x, before = builder.activation(index), 0 if builder.file.is_stored(index) else builder.leading_axes(index)
+    if before or not moves_first:
+        return x, before
+    rows = builder.inner(x, "rows", (1, *x.shape))
+    builder.node(ops.Reshape(rows.shape), (x.name,), rows)
+    return rows, 1
+
+
 def to_output(
     builder: GraphBuilder,
     operator: Operator,
-    op: ops.Transpose | ops.Slice,
+    op: ops.Transpose | ops.Pad | ops.Slice,
     x: Tensor,
     name: str | None = None,
     position: int = 0,
 ) -> None:
-    """A node for an op whose result may lack axes of size 1 of the output, or have more: then a reshape follows."""
+    """A node for an op whose result may lack axes of size 1 of the output, or have more: a reshape follows then."""
     out, shape = builder.activation(operator.outputs[position]), ops.OPS[type(op)].shape(op, x.shape)
     if ops.keeps_order(op, x.shape):
         builder.node(ops.Reshape(out.shape), (x.name,), out, name)

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
+from tinyscene.runtime.ops import Shape
 from tinyscene.runtime.tflite_schema import (
     ConcatenationOptions,
     MirrorPadOptions,
@@ -17,9 +19,8 @@ from tinyscene.runtime.tflite_schema import (
     SqueezeOptions,
 )
 
-from ..tflite_builder import Padding
 from ..tflite_file import Operator
-from .common import Row, append, constant_name, options_of, same_elements, to_output
+from .common import Row, constant_name, options_of, rows_of, same_elements, to_output
 
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
@@ -43,7 +44,8 @@ def _reshape(builder: GraphBuilder, operator: Operator) -> None:
 
 
 def _squeeze(builder: GraphBuilder, operator: Operator) -> None:
-    shape = builder.activation(operator.inputs[0]).shape
+    builder.activation(operator.inputs[0])
+    shape = builder.file.shape(operator.inputs[0])
     stated = options_of(operator, SqueezeOptions).squeeze_dims.tolist() if operator.options else []
     axes = {axis + len(shape) * (axis < 0) for axis in stated} or {a for a, size in enumerate(shape) if size == 1}
     if any(not 0 <= axis < len(shape) or shape[axis] != 1 for axis in axes):
@@ -53,7 +55,7 @@ def _squeeze(builder: GraphBuilder, operator: Operator) -> None:
 
 
 def _expand_dims(builder: GraphBuilder, operator: Operator) -> None:
-    shape, axes = builder.activation(operator.inputs[0]).shape, builder.integers(operator, 1).ravel().tolist()
+    shape, axes = builder.file.shape(operator.inputs[0]), builder.integers(operator, 1).ravel().tolist()
     if len(axes) != 1 or not -len(shape) - 1 <= axes[0] <= len(shape):
         raise builder.refusal(operator, "no single axis of the output", got=axes[:8])
     axis = axes[0] % (len(shape) + 1)
@@ -62,67 +64,69 @@ def _expand_dims(builder: GraphBuilder, operator: Operator) -> None:
 
 
 def _transpose(builder: GraphBuilder, operator: Operator) -> None:
-    x, order = builder.activation(operator.inputs[0]), builder.integers(operator, 1).ravel().tolist()
-    if sorted(order) != list(range(len(x.shape))):
-        raise builder.refusal(operator, "no order of the axes", expected=f"0 to {len(x.shape) - 1}", got=order[:8])
-    builder.require_shape(operator, tuple(x.shape[axis] for axis in order))
-    wide = [axis for axis in order if x.shape[axis] > 1]
+    shape, order = builder.file.shape(operator.inputs[0]), builder.integers(operator, 1).ravel().tolist()
+    if sorted(order) != list(range(len(shape))):
+        raise builder.refusal(operator, "no order of the axes", expected=f"0 to {len(shape) - 1}", got=order[:8])
+    builder.require_shape(operator, tuple(shape[axis] for axis in order))
+    wide = [axis for axis in order if shape[axis] > 1]
     if wide == sorted(wide):
         same_elements(builder, operator)
         return
-    if order[0] == 0:
-        to_output(builder, operator, ops.Transpose(tuple(order)), x, constant_name(builder, operator, 1, "_order"))
-        return
-    places = [sorted(wide).index(axis) + 1 for axis in wide]  # an axis of size 1 becomes the batch
-    bare = builder.inner(x, "bare", (1, *(size for size in x.shape if size > 1)))
-    builder.node(ops.Reshape(bare.shape), (x.name,), bare)
-    to_output(builder, operator, ops.Transpose((0, *places)), bare)
+    x, before = rows_of(builder, operator.inputs[0], moves_first=order[0] != 0)
+    op = ops.Transpose((*range(before), *(axis + before for axis in order)))
+    to_output(builder, operator, op, x, constant_name(builder, operator, 1, "_order"))
 
 
 def _pad(builder: GraphBuilder, operator: Operator) -> None:
-    """Store the pads: a convolution that reads the output takes them over; for other readers they become a node."""
-    source, output = builder.activation(operator.inputs[0]), operator.output
-    amounts = builder.integers(operator, 1)
-    if amounts.shape != (len(source.shape), 2) or (amounts < 0).any() or amounts[0].any():
-        what, expected = "amounts before and after each axis", f"{len(source.shape)} pairs, the first (0, 0)"
+    """A convolution that reads the output takes over its pads; when another operator reads it, they become a node."""
+    source, output, shape = operator.inputs[0], operator.output, builder.file.shape(operator.inputs[0])
+    quant, amounts = builder.activation(source).quant, builder.integers(operator, 1)
+    if amounts.shape != (len(shape), 2) or (amounts < 0).any():
+        what, expected = "amounts before and after each axis", f"{len(shape)} pairs"
         raise builder.refusal(operator, what, expected=expected, got=amounts.tolist()[:8])
-    builder.require_shape(operator, tuple(np.add(source.shape, amounts.sum(axis=1)).tolist()))
-    if builder.file.type(output) != "int8" or builder.file.quant(output) != source.quant:
-        raise builder.refusal(operator, "changes scale or zero point", expected=source.quant)
-    code = source.quant.zero_point
+    builder.require_shape(operator, tuple(np.add(shape, amounts.sum(axis=1)).tolist()))
+    if builder.file.type(output) != "int8" or builder.file.quant(output) != quant:
+        raise builder.refusal(operator, "changes scale or zero point", expected=quant)
+    code = quant.zero_point
     if operator.kind == "PADV2":
         stored = builder.constant(operator, 2, np.int8)
-        if stored.size != 1 or builder.file.quant(operator.inputs[2]) != source.quant:
-            raise builder.refusal(operator, "pads with several codes, or of another scale", expected=source.quant)
+        if stored.size != 1 or builder.file.quant(operator.inputs[2]) != quant:
+            raise builder.refusal(operator, "pads with several codes, or of another scale", expected=quant)
         code = int(stored.ravel()[0])
-    before, after = (tuple(column) for column in amounts.T.tolist())
-    builder.padded[output] = Padding(operator, ops.Pad(before, after, code))
+    elif len(shape) == 4 and not amounts[[0, 3]].any():
+        (top, bottom), (left, right) = amounts[1:3].tolist()
+        builder.window_pads[output] = source, (top, left, bottom, right), builder.file.names[operator.inputs[1]]
+    builder.unread[output] = lambda: _pad_node(builder, operator, amounts, code)
+
+
+def _pad_node(builder: GraphBuilder, operator: Operator, amounts: npt.NDArray[np.int64], code: int) -> None:
+    reader, builder.current = builder.current, operator
+    x, before = rows_of(builder, operator.inputs[0], moves_first=bool(amounts[0].any()))
+    ends = ((*[0] * before, *column) for column in amounts.T.tolist())
+    to_output(builder, operator, ops.Pad(*ends, code), x, constant_name(builder, operator, 1, "_amounts"))
+    builder.current = reader
 
 
 def _mirror_pad(builder: GraphBuilder, operator: Operator) -> None:
     """Slices that run backwards from each end, axis by axis; the reflection leaves the end itself out."""
-    x, amounts = builder.activation(operator.inputs[0]), builder.integers(operator, 1)
+    shape, amounts = builder.file.shape(operator.inputs[0]), builder.integers(operator, 1)
     skipped = 1 - options_of(operator, MirrorPadOptions).mode
-    largest = np.array(x.shape)[:, None] - skipped
-    if amounts.shape != (len(x.shape), 2) or (amounts < 0).any() or (amounts > largest).any() or amounts[0].any():
-        expected = f"pads of at most the size {'less one ' * skipped}of each axis, none of the batch"
+    if amounts.shape != (len(shape), 2) or (amounts < 0).any() or (amounts > np.array(shape)[:, None] - skipped).any():
+        expected = f"pads of at most the size {'less one ' * skipped}of each axis"
         raise builder.refusal(operator, "mirrored pads", expected=expected, got=amounts.tolist()[:8])
-    builder.require_shape(operator, tuple(np.add(x.shape, amounts.sum(axis=1)).tolist()))
-    axes = [axis for axis in range(len(x.shape)) if amounts[axis].any()]
-    for axis in axes:
-        before, after = amounts[axis].tolist()
-        parts = [_mirrored(builder, x, axis, before - 1 + skipped, before)] if before else []
+    builder.require_shape(operator, tuple(np.add(shape, amounts.sum(axis=1)).tolist()))
+    x, before = rows_of(builder, operator.inputs[0], moves_first=bool(amounts[0].any()))
+    for axis, (front, back) in enumerate(amounts.tolist(), start=before):
+        if not front + back:
+            continue
+        parts = [_mirrored(builder, x, axis, front - 1 + skipped, front)] if front else []
         parts.append(x)
-        if after:
-            parts.append(_mirrored(builder, x, axis, x.shape[axis] - 1 - skipped, after))
-        names = tuple(part.name for part in parts)
-        if axis == axes[-1]:
-            builder.node(ops.Concat(axis), names, builder.activation(operator.output))
-            return
-        shape = (*x.shape[:axis], x.shape[axis] + before + after, *x.shape[axis + 1 :])
-        x = builder.inner(x, "mirrored", shape)
-        builder.node(ops.Concat(axis), names, x)
-    same_elements(builder, operator)
+        if back:
+            parts.append(_mirrored(builder, x, axis, x.shape[axis] - 1 - skipped, back))
+        x = builder.inner(x, "mirrored", (*x.shape[:axis], x.shape[axis] + front + back, *x.shape[axis + 1 :]))
+        builder.node(ops.Concat(axis), tuple(part.name for part in parts), x)
+    out = builder.activation(operator.output)
+    builder.node(ops.Reshape(out.shape), (x.name,), out)
 
 
 def _mirrored(builder: GraphBuilder, x: Tensor, axis: int, begin: int, size: int) -> Tensor:
@@ -136,36 +140,55 @@ def _mirrored(builder: GraphBuilder, x: Tensor, axis: int, begin: int, size: int
 
 
 def _concatenation(builder: GraphBuilder, operator: Operator) -> None:
-    """A single input is a reshape to its own shape."""
-    if min(operator.inputs) < 0:
-        raise builder.refusal(operator, "inputs are missing", got=operator.inputs[:8])
-    parts = [builder.activation(index) for index in operator.inputs]
-    rank, axis = len(parts[0].shape), options_of(operator, ConcatenationOptions).axis
-    if not -rank <= axis < rank or any(len(part.shape) != rank for part in parts):
-        got = f"axis {axis} of {', '.join(str(part.shape) for part in parts[:4])}"
-        raise builder.refusal(operator, "axis or dimensions of the inputs", got=got)
     if options_of(operator, ConcatenationOptions).fused_activation_function:
         raise builder.refusal(operator, "fused activation", expected="NONE: no engine computes another")
-    op = ops.Reshape(parts[0].shape) if len(parts) == 1 else ops.Concat(axis % rank)
-    append(builder, operator, lambda _: op, tuple(part.name for part in parts))
+    axis, shapes = options_of(operator, ConcatenationOptions).axis, _shapes(builder, operator)
+    rank = len(shapes[0])
+    if not -rank <= axis < rank or any(len(shape) != rank for shape in shapes):
+        got = f"axis {axis} of {', '.join(map(str, shapes[:4]))}"
+        raise builder.refusal(operator, "axis or dimensions of the inputs", got=got)
+    axis %= rank
+    moves_first = axis == 0 or any(shape[0] != 1 for shape in shapes)
+    rows = [rows_of(builder, index, moves_first=moves_first) for index in operator.inputs]
+    _join(builder, operator, [x for x, _ in rows], axis + rows[0][1])
 
 
 def _pack(builder: GraphBuilder, operator: Operator) -> None:
     """A new axis in each input, along which they are joined."""
-    parts, options = [builder.activation(index) for index in operator.inputs], options_of(operator, PackOptions)
-    shape, axis = parts[0].shape, options.axis
-    if not -len(shape) - 1 <= axis <= len(shape) or any(part.shape != shape for part in parts):
-        got = f"axis {axis} of {', '.join(str(part.shape) for part in parts[:4])}"
+    axis, shapes = options_of(operator, PackOptions).axis, _shapes(builder, operator)
+    rank = len(shapes[0])
+    if not -rank - 1 <= axis <= rank or any(shape != shapes[0] for shape in shapes):
+        got = f"axis {axis} of {', '.join(map(str, shapes[:4]))}"
         raise builder.refusal(operator, "axis or shapes of the inputs", got=got)
-    axis %= len(shape) + 1
-    builder.require_shape(operator, (*shape[:axis], len(parts), *shape[axis:]))
-    wide = []
-    for part in parts:
-        wide.append(builder.inner(part, "wide", (*shape[:axis], 1, *shape[axis:])))
-        builder.node(ops.Reshape(wide[-1].shape), (part.name,), wide[-1])
-    out = builder.activation(operator.output)
-    op = ops.Reshape(out.shape) if len(wide) == 1 else ops.Concat(axis)
-    builder.node(op, tuple(part.name for part in wide), out)
+    axis %= rank + 1
+    builder.require_shape(operator, (*shapes[0][:axis], len(shapes), *shapes[0][axis:]))
+    parts = []
+    for index in operator.inputs:
+        x = builder.activation(index)
+        parts.append(builder.inner(x, "wide", (1, *shapes[0][:axis], 1, *shapes[0][axis:])))
+        builder.node(ops.Reshape(parts[-1].shape), (x.name,), parts[-1])
+    _join(builder, operator, parts, axis + 1)
+
+
+def _shapes(builder: GraphBuilder, operator: Operator) -> list[Shape]:
+    if min(operator.inputs) < 0:
+        raise builder.refusal(operator, "inputs are missing", got=operator.inputs[:8])
+    return [builder.file.shape(index) for index in operator.inputs]
+
+
+def _join(builder: GraphBuilder, operator: Operator, parts: list[Tensor], axis: int) -> None:
+    """A single part is a reshape; a result with another number of axes than the output is followed by one."""
+    names, out = tuple(part.name for part in parts), builder.activation(operator.output)
+    joined = sum(part.shape[axis] for part in parts)
+    shape = (*parts[0].shape[:axis], joined, *parts[0].shape[axis + 1 :])
+    if len(parts) > 1 and len(shape) == len(out.shape):
+        builder.node(ops.Concat(axis), names, out)
+        return
+    if len(parts) > 1:
+        inner = builder.inner(parts[0], "joined", shape)
+        builder.node(ops.Concat(axis), names, inner)
+        names = (inner.name,)
+    builder.node(ops.Reshape(out.shape), names, out)
 
 
 ROWS: dict[str, Row] = {

@@ -37,7 +37,7 @@ def _window(
         dilation = (options.dilation_h_factor, options.dilation_w_factor)
         raise builder.refusal(operator, "dilation is not supported", expected=(1, 1), got=dilation)
     index, (top, left, bottom, right), pads_name = operator.inputs[0], (0, 0, 0, 0), ""
-    padding = builder.window_pads(index)
+    padding = builder.window_pads.get(index)
     if padding is not None and _takes_over(operator, builder.activation(padding[0])):
         index, (top, left, bottom, right), pads_name = padding
     x = builder.activation(index, rank=4)

@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "gather behind the axis": (view("GATHER", (1, 2, 4, 2), [0, 6], axis=1, batchDims=0), "place outside of the axis"),
     "pack of a scalar axis": (view("PACK", (1, 6, 4, 2), axis=7, valuesCount=1), "PACK.: axis or shapes"),
     "split into parts of another size": (view("SPLIT_V", (1, 5, 4, 2), [5], [1], numSplits=1), "sizes of the parts"),
-    "dense that keeps dimensions": (dense_that_keeps_dimensions, OTHER_SHAPE),
+    "dense that keeps dimensions": (dense_that_keeps_dimensions, "rows of 48 elements"),
     "concatenation with an activation": (joined_with_relu, "fused activation"),
 }
 
