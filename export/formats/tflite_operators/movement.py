@@ -102,8 +102,8 @@ def _pad(builder: GraphBuilder, operator: Operator) -> None:
 def _pad_node(builder: GraphBuilder, operator: Operator, amounts: npt.NDArray[np.int64], code: int) -> None:
     reader, builder.current = builder.current, operator
     x, before = rows_of(builder, operator.inputs[0], moves_first=bool(amounts[0].any()))
-    ends = ((*[0] * before, *column) for column in amounts.T.tolist())
-    to_output(builder, operator, ops.Pad(*ends, code), x, constant_name(builder, operator, 1, "_amounts"))
+    front, back = ((*[0] * before, *column) for column in amounts.T.tolist())
+    to_output(builder, operator, ops.Pad(front, back, code), x, constant_name(builder, operator, 1, "_amounts"))
     builder.current = reader
 
 
