@@ -23,6 +23,7 @@ from .arith import Rounding
 from .arrays import I8
 from .engine_limits import require_within_limits
 from .engine_names import ENGINE_NAMES, EngineName
+from .engine_ranges import require_supported
 from .errors import RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
@@ -73,6 +74,7 @@ class _OneByOne:
     """An engine whose model file has batch 1; larger batches are run input by input."""
 
     def __init__(self, graph: Graph, name: str, rounding: Rounding) -> None:
+        require_supported(graph, name)
         self.graph, self.name, self.rounding = graph, name, rounding
         self.notes: tuple[str, ...] = ()
 
@@ -85,7 +87,7 @@ class _OneByOne:
 
     def _answer(self, codes: I8) -> dict[str, I8]:
         """Outputs by name for int8 (1, H, W, C), of the graph's shapes; refused where the file is another network."""
-        with _model_errors(self.name, "cannot run the model file"):
+        with _model_errors(self.name, runs=True):
             arrays = self._run(codes)
         for name, array in arrays.items():
             shape = (1, *self.graph.tensors[name].shape[1:])
@@ -335,8 +337,8 @@ def _litert(engine: str) -> Any:
 
 
 @contextmanager
-def _model_errors(engine: str, what: str = "cannot load the model file") -> Iterator[None]:
-    """Turn an engine's error about a model file into a RuntimeFailure."""
+def _model_errors(engine: str, *, runs: bool = False) -> Iterator[None]:
+    """Turn an engine's error about a model file into a RuntimeFailure; one while loading it concerns this engine."""
     try:
         yield
     except Exception as problem:  # engines raise their own types, and also RuntimeError and ValueError
@@ -345,9 +347,10 @@ def _model_errors(engine: str, what: str = "cannot load the model file") -> Iter
             raise system_error(f"engine {engine}", cause) from problem
         raise RuntimeFailure(
             f"engine {engine}",
-            what,
+            "cannot run the model file" if runs else "cannot load the model file",
             got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
-            next_step=_ADVICE,
+            next_step=_ADVICE if runs else "use another engine; where all refuse it, get the file again",
+            unsupported=not runs,
         ) from problem
 
 

@@ -25,8 +25,8 @@ class TinysceneError(Exception):
         expected: a value that would have been accepted, if that helps.
         got: the actual value.
         next_step: what the user can do.
-        missing: a tool or a package is not installed, or an engine lacks what the model needs; a caller that can
-            continue without it may skip it by name.
+        missing: a tool or a package is not installed; a caller that can continue without it may skip it by name.
+        unsupported: this engine or file format cannot run the network, and others can: not a fault of the network.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class TinysceneError(Exception):
         got: object = None,
         next_step: str = "",
         missing: bool = False,
+        unsupported: bool = False,
     ) -> None:
         self.where, self.what = where, what
         self.expected, self.got, self.next_step = expected, got, next_step
-        self.missing = missing
+        self.missing, self.unsupported = missing, unsupported
         parts = [f"{printable(where)}: {what}"]
         if expected is not None:
             parts.append(f"expected {expected}")

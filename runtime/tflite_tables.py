@@ -13,7 +13,6 @@ import math
 
 from .errors import RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
-from .ops import LARGEST_SOFTMAX
 from .tflite_schema import (
     MOST_DIMENSIONS,
     OPTIONAL,
@@ -75,10 +74,6 @@ def require_plain(model: TfliteTables, where: str) -> None:
         if PLAIN_OPERATORS[code] in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(shapes) != 3:
             what = "convolution without a bias, which ends the process"
             raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, weight and bias")
-        row = shapes[0][-1] if shapes and shapes[0] else 1
-        if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
-            what = f"softmax of {row:,} elements, which ends the process"
-            raise RuntimeFailure(f"{where}, operator {number}", what, expected=f"at most {LARGEST_SOFTMAX}")
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:

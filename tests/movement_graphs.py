@@ -20,17 +20,23 @@ _RANKS = (2, 3, 4, 4, 4, 5, 6)
 
 def random_movement(b: Builder, rng: Rng, kind: str, x: str) -> str:
     """Append an op of this kind that reads ``x`` (1, H, W, C), with random attributes; returns (1, ., ., .)."""
-    rank = int(rng.choice(_RANKS))
-    shape = _other_shape(rng, b.tensors[x].shape, rank)
-    if rank != 4:
-        x = b.reshape(x, shape)
-    if kind == "parts":
-        y = _parts(b, rng, x)
-    else:
-        op = _random_op(rng, kind, b.tensors[x])
-        y = b.reshape(x, shape) if ops.keeps_order(op, shape) else b.moved(op, x)
-    _, first, *between, last = (1, 1, *b.tensors[y].shape[1:]) if rank == 2 else b.tensors[y].shape
-    return y if rank == 4 else b.reshape(y, (1, first, math.prod(between), last))
+    shape = _other_shape(rng, b.tensors[x].shape, int(rng.choice(_RANKS)))
+    part = x if len(shape) == 4 else b.reshape(x, shape)
+    y = _parts(b, rng, part) if kind == "parts" else b.moved(_moving_op(rng, kind, b.tensors[part]), part)
+    _, *sizes = b.tensors[y].shape
+    if len(sizes) == 3:
+        return y
+    first, *between, last = sizes if len(sizes) > 1 else (1, *sizes)
+    return b.reshape(y, (1, first, math.prod(between), last))
+
+
+def _moving_op(rng: Rng, kind: str, x: Tensor) -> ops.Movement:
+    """A reshape to the same shape where each of some draws moves nothing, as in a tensor of one element."""
+    for _ in range(8):
+        op = _random_op(rng, kind, x)
+        if not ops.keeps_order(op, x.shape):
+            return op
+    return ops.Reshape(x.shape)
 
 
 def _random_op(rng: Rng, kind: str, x: Tensor) -> ops.Transpose | ops.Pad | ops.Slice:

@@ -176,8 +176,6 @@ typedef struct {
     TsOffset axes;              /* int32_t (n_axes, 3): size, and elements from one to the next in x and in out */
 } TsCopy;
 
-enum { TS_MOST_AXES = 6 };
-
 /* `size` elements of one code, and x inside of them. */
 typedef struct {
     int32_t size, code;

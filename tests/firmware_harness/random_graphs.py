@@ -11,7 +11,6 @@ from tests.graphs import Builder, Rng, random_pads, random_reduction, random_vie
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
-from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
@@ -64,10 +63,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
     if kind == "lookup":
         function = rng.choice(["relu", "relu6", "logistic", "requantise"]).item()
-        wide = b.tensors[x].quant.scale[0] >= LOGISTIC_SCALE_BELOW
-        return b.lookup(x, "relu" if function == "logistic" and wide else function)
+        return b.lookup(x, function)
     if kind == "softmax":
-        return b.softmax(x)
+        return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind in MOVEMENT_KINDS:
         return random_movement(b, rng, kind, x)
     if kind == "concat":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
 
 MOST_PARTS = 1024  # of a concatenation
+WITH_PADS = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D")
 
 
 def _reshape(builder: GraphBuilder, operator: Operator) -> None:
@@ -93,10 +94,17 @@ def _pad(builder: GraphBuilder, operator: Operator) -> None:
         if stored.size != 1 or builder.file.quant(operator.inputs[2]) != quant:
             raise builder.refusal(operator, "pads with several codes, or of another scale", expected=quant)
         code = int(stored.ravel()[0])
-    elif len(shape) == 4 and not amounts[[0, 3]].any():
-        (top, bottom), (left, right) = amounts[1:3].tolist()
-        builder.window_pads[output] = source, (top, left, bottom, right), builder.file.names[operator.inputs[1]]
+    if operator.kind == "PADV2" or len(shape) != 4 or amounts[[0, 3]].any() or not _before_window(builder, output):
+        _pad_node(builder, operator, amounts, code)
+        return
+    (top, bottom), (left, right) = amounts[1:3].tolist()
+    builder.window_pads[output] = source, (top, left, bottom, right), builder.file.names[operator.inputs[1]]
     builder.unread[output] = lambda: _pad_node(builder, operator, amounts, code)
+
+
+def _before_window(builder: GraphBuilder, index: int) -> bool:
+    """Whether an operator reads the tensor that can pad its own input."""
+    return any(index in reader.inputs and reader.kind in WITH_PADS for reader in builder.file.operators)
 
 
 def _pad_node(builder: GraphBuilder, operator: Operator, amounts: npt.NDArray[np.int64], code: int) -> None:

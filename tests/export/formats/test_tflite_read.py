@@ -164,7 +164,10 @@ REFUSED = {
         lambda n: setattr(n.tensors[3], "type", 0),
         "CONV_2D.*activation type not supported; expected int8 with one scale; got float32",
     ),
-    "softmax of another beta": (lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 2.0), "another beta"),
+    "softmax of beta 0": (
+        lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 0.0),
+        "op.beta: not supported: out of range; expected .*; got 0.0",
+    ),
     "weight of -128": (
         lambda n: setattr(n.buffers[1], "data", np.full(2560, 128, np.uint8)),
         r"operator 0 \(CONV_2D\): not supported: weight not symmetric",

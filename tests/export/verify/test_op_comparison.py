@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.graphs import random_input, small_net
+from tinyscene.export.commands.output import print_verification
 from tinyscene.export.labelled.codes import LabelledCodes
 from tinyscene.export.targets.table import CORE_TARGETS
 from tinyscene.export.verify.exceptions import EXCEPTIONS
@@ -141,6 +142,23 @@ def test_a_target_that_does_not_build_fails_and_the_others_run(
     assert (host.status, numpy.status) == ("failed", "equal")
     assert "gcc failed" in host.note
     assert not host.passed
+
+
+@pytest.mark.needs_module("ai_edge_litert", "tflite_micro", "onnxruntime")
+def test_a_target_that_cannot_run_the_network_is_refused_and_the_others_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """TFLite has no average pool whose padding is neither SAME nor VALID."""
+    shape, quant = (1, 5, 5, 3), Quant.per_tensor(0.1, 3)
+    tensors = {name: Tensor(name, shape, "int8", quant) for name in ("x", "y")}
+    pool = Node("pool", ops.Pool2D("average", (2, 2), (1, 1), (1, 1, 0, 0)), ("x",), "y")
+    graph = Graph("pool", tensors, (pool,), "x", "y").check()
+    codes = random_input(np.random.default_rng(0), graph, 2)
+    result = verify(graph, codes, targets=("litert", "tflm", "numpy-single", "ort"))
+    assert [r.status for r in result.results] == ["refused", "refused", "equal", "named exception"]
+    assert "'pool': TFLite has no such padding for a pool" in result.results[0].note
+    assert [r.target for r in result.refused] == ["litert", "tflm"]
+    assert not result.failed
+    print_verification(result)
+    assert "litert: 'pool': TFLite has no such padding" in capsys.readouterr().out
 
 
 @pytest.fixture
