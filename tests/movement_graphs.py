@@ -20,7 +20,8 @@ _RANKS = (2, 3, 4, 4, 4, 5, 6)
 
 def random_movement(b: Builder, rng: Rng, kind: str, x: str) -> str:
     """Append an op of this kind that reads ``x`` (1, H, W, C), with random attributes; returns (1, ., ., .)."""
-    shape = _other_shape(rng, b.tensors[x].shape, int(rng.choice(_RANKS)))
+    ranks = _RANKS[1:] if kind == "transpose" else _RANKS  # one axis behind the batch has one order
+    shape = _other_shape(rng, b.tensors[x].shape, int(rng.choice(ranks)))
     part = x if len(shape) == 4 else b.reshape(x, shape)
     y = _parts(b, rng, part) if kind == "parts" else b.moved(_moving_op(rng, kind, b.tensors[part]), part)
     _, *sizes = b.tensors[y].shape
