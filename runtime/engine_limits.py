@@ -32,6 +32,7 @@ class Limit:
 _SOFTMAX = Limit(row=511)
 LIMITS: dict[str, dict[str, Limit]] = {
     "tflm": {
+        "BATCH_MATMUL": Limit(dimensions=5),
         "SOFTMAX": _SOFTMAX,
         "TRANSPOSE": Limit(dimensions=5),
         "PAD": Limit(dimensions=5),
@@ -40,8 +41,9 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "STRIDED_SLICE": Limit(dimensions=4, every_axis=True),
         "CONCATENATION": Limit(inputs=10),
     },
-    "litert": {"PADV2": Limit(dimensions=5)},
+    "litert": {"BATCH_MATMUL": Limit(dimensions=5), "PADV2": Limit(dimensions=5)},
     "litert-reference": {
+        "BATCH_MATMUL": Limit(dimensions=5),
         "SOFTMAX": _SOFTMAX,
         "PAD": Limit(dimensions=5),
         "PADV2": Limit(dimensions=5),

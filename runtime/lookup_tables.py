@@ -30,8 +30,7 @@ def function_table(function: Function, x: Quant, out: Quant, rounding: Rounding)
     if function == "logistic":
         return _logistic_double(x) if rounding == "double" else _logistic_single(x)
     if function == "relu6":
-        high = out.zero_point + int(np.floor(np.float32(6) / np.float32(out.scale[0]) + 0.5))
-        return np.clip(_CODES, max(-128, out.zero_point), min(127, high)).astype(np.int8)
+        return np.clip(_CODES, max(-128, out.zero_point), code_of_six(out)).astype(np.int8)
     ratio = np.float32(x.scale[0]) / np.float32(out.scale[0])
     if function == "requantise" and rounding == "single" and 2.0**-8 <= ratio <= 128:
         factor = int(np.rint(np.float32(256) * ratio))
@@ -39,6 +38,17 @@ def function_table(function: Function, x: Quant, out: Quant, rounding: Rounding)
     multiplier, shift = as_fixed_point(np.array([x.scale[0] / out.scale[0]]))
     codes = rescale_double(_CODES - x.zero_point, multiplier, shift) + out.zero_point
     return _int8(np.maximum(codes, out.zero_point) if function == "relu" else codes)
+
+
+def code_of_six(out: Quant) -> int:
+    """Where RELU6 clips: 6 / scale in float32, rounded half away from zero."""
+    steps = float(np.float32(6) / np.float32(out.scale[0]))  # in float32, 0.5 could be rounded up when it is added
+    return min(127, out.zero_point + int(np.floor(steps + 0.5)))
+
+
+def fused_code_of_six(out: Quant) -> int:
+    """Where XNNPACK clips behind another op: it adds the zero point in float32, then rounds half to even."""
+    return min(127, int(np.rint(np.float32(6) / np.float32(out.scale[0]) + np.float32(out.zero_point))))
 
 
 def _logistic_double(x: Quant) -> I8:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from .errors import RuntimeFailure, TinysceneError
+from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
 from .tflite_schema import (
     MOST_DIMENSIONS,
@@ -28,7 +28,6 @@ from .tflite_schema import (
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers
-GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
 
 
 def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:

@@ -19,7 +19,12 @@ _RANKS = (2, 3, 4, 4, 4, 5, 6)
 
 
 def random_movement(b: Builder, rng: Rng, kind: str, x: str) -> str:
-    """Append an op of this kind that reads ``x`` (1, H, W, C), with random attributes; returns (1, ., ., .)."""
+    """Append an op of this kind that reads ``x`` (1, H, W, C), with random attributes; returns (1, ., ., .).
+
+    A transpose reads the input instead of a tensor in which it could move nothing.
+    """
+    if kind == "transpose" and sum(size > 1 for size in b.tensors[x].shape) < 2:
+        x = b.input
     ranks = _RANKS[1:] if kind == "transpose" else _RANKS  # one axis behind the batch has one order
     shape = _other_shape(rng, b.tensors[x].shape, int(rng.choice(ranks)))
     part = x if len(shape) == 4 else b.reshape(x, shape)

@@ -13,7 +13,7 @@ import math
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
 from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
-from .products import FullyConnected
+from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
@@ -33,6 +33,7 @@ __all__ = [
     "OPS",
     "SPACE",
     "Add",
+    "BatchMatMul",
     "Concat",
     "Conv2D",
     "DepthwiseConv2D",
@@ -61,6 +62,7 @@ __all__ = [
     "is_conv",
     "is_mean_over_space",
     "keeps_order",
+    "matrix",
     "selects_codes",
     "title",
     "window_elements",
@@ -71,6 +73,7 @@ Op = (
     Conv2D
     | DepthwiseConv2D
     | FullyConnected
+    | BatchMatMul
     | Add
     | Sub
     | Mul
