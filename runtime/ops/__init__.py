@@ -12,7 +12,7 @@ import math
 
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
-from .movement import Concat, Reshape
+from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
@@ -39,24 +39,29 @@ __all__ = [
     "DepthwiseConv2D",
     "FullyConnected",
     "Lookup",
+    "Movement",
     "Mul",
     "Op",
     "OpRow",
+    "Pad",
     "Pads",
     "Pool2D",
     "Reduce",
     "Reshape",
     "Rsqrt",
     "Shape",
+    "Slice",
     "Softmax",
     "Stride",
     "Sub",
+    "Transpose",
     "WithRelu",
     "aligned",
     "has_relu",
     "has_weight",
     "is_conv",
     "is_mean_over_space",
+    "keeps_order",
     "matrix",
     "selects_codes",
     "spanned",
@@ -79,6 +84,9 @@ Op = (
     | Lookup
     | Softmax
     | Reshape
+    | Transpose
+    | Pad
+    | Slice
     | Concat
 )
 WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off

@@ -17,6 +17,7 @@ from tests.graphs import (
     random_view,
     spread_convolution,
 )
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
@@ -24,6 +25,7 @@ ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
     "broadcast",
+    *MOVEMENT_KINDS,
     *SPREAD_KINDS,
 )
 
@@ -76,6 +78,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.lookup(x, function)
     if kind == "softmax":
         return b.softmax(x, beta=1.0 if relu else 0.5)
+    if kind in MOVEMENT_KINDS:
+        return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind == "batch_matmul":
