@@ -24,6 +24,12 @@ Problem = tuple[str, object, object]  # what, expected, got
 
 def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
     """What is wrong with the scales and zero points of an op's activations, or None."""
+    if isinstance(op, ops.BatchMatMul):
+        reach = ops.matrix(ins[0].shape, op.adj_x)[1] * _largest(ins[0]) * _largest(ins[1])
+        if reach >= 2**31:
+            return "accumulator can overflow int32", "below 2^31", reach
+    if isinstance(op, ops.Softmax) and op.beta != np.float32(op.beta):
+        return "beta of softmax", "a float32", op.beta
     if isinstance(op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
         return "input may be negative", "zero point -128", ins[0].quant.zero_point
     return _fixed_codes_problem(op, ins, out) or _range_problem(op, ins, out)
@@ -43,9 +49,14 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     return next((("output scale and zero point", expected, got) for expected in allowed if got != expected), None)
 
 
+def _largest(x: Tensor) -> int:
+    """The largest distance of a code from the zero point."""
+    return max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
+
+
 def _keeps_codes(op: ops.Op) -> bool:
     """Whether the op's output codes mean what its input codes mean."""
-    return isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or ops.selects_codes(op)
+    return isinstance(op, ops.Pool2D | ops.Movement) or ops.selects_codes(op)
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
@@ -59,7 +70,7 @@ def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | 
 def _range(op: ops.Op) -> tuple[str, float, float]:
     """Name of an op's factor, and its range without the upper end."""
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
-        return "input scale of softmax out of bounds", 2.0**-26, 2.0**16
+        return "input scale times beta of softmax out of bounds", 2.0**-26, 2.0**16
     if isinstance(op, ops.Rsqrt):  # the shifts of TFLite's multiplier, after the 20 fractional bits of the root
         return "scale ratio 1 / (sqrt(input) x output) out of bounds", 2.0**-12, 2.0**30
     if isinstance(op, ops.Lookup) and op.function == "logistic":
@@ -72,7 +83,9 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
     if _keeps_codes(op):
         return first[:0]
-    if isinstance(op, ops.Softmax) or (isinstance(op, ops.Lookup) and op.function == "logistic"):
+    if isinstance(op, ops.Softmax):
+        return np.asarray(first * op.beta)
+    if isinstance(op, ops.Lookup) and op.function == "logistic":
         return first
     if isinstance(op, ops.Rsqrt):
         return 1 / (np.sqrt(first) * out_scale)

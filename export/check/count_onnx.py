@@ -1,7 +1,7 @@
 """Read the layers of an ONNX file for the counting rules: float, or quantised in either form.
 
 An operator that no published rule counts becomes a layer of kind ``uncounted``, with its parameters. Refuses files that
-onnx refuses, and shapes that are not fixed (the batch may vary).
+onnx refuses, shapes that are not fixed (the batch may vary), and convolutions whose groups do not fit their channels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
+from tinyscene.runtime.errors import GET_ANOTHER
 
 from ..errors import ExportError, no_counting_rule
 from ..formats.onnx_file import OnnxFile, read_onnx
@@ -111,6 +112,8 @@ class OnnxLayers:
             kind = "linear"  # the bias of the product before it
         shape = self.shape(node.output[0]) if kind != "other" else self._known_shape(node.output[0])
         kernel = stored.get(weight)
+        if kind == "conv" and kernel is not None:
+            self._require_groups(node, name, kernel)
         again = {name: array for name, array in stored.items() if self._repeated(node, name)}
         layer = layer_of(
             name,
@@ -131,6 +134,19 @@ class OnnxLayers:
         )
         parameters = sum(array.size for name, array in again.items() if name in (weight, bias))
         return counted_once(layer, parameters, sum(array.nbytes for array in again.values()))
+
+    def _require_groups(self, node: onnx.NodeProto, name: str, kernel: Array) -> None:
+        """Refuse a convolution that no engine computes; neither onnx's checker nor shape inference compares these."""
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        channels, outputs, each = self.shape(node.input[0])[1], kernel.shape[0], kernel.shape[1]
+        if groups < 1 or outputs % groups or channels != groups * each:
+            raise ExportError(
+                f"{self.path}, '{name}'",
+                f"invalid {node.op_type}: its groups do not fit its channels",
+                expected=f"groups that divide {outputs} outputs, and {each} input channels for each",
+                got=f"{groups} groups, {channels} input channels",
+                next_step=GET_ANOTHER,
+            )
 
     def stored(self, node: onnx.NodeProto) -> dict[str, Array]:
         """The constant inputs by name, without scales and zero points; two names of one constant are one."""

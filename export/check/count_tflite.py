@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
-from tinyscene.runtime.tflite_schema import Pool2DOptions
+from tinyscene.runtime.ops import matrix
+from tinyscene.runtime.tflite_schema import BatchMatMulOptions, Pool2DOptions
 
 from ..errors import ExportError, no_counting_rule
 from ..formats.tflite_file import Operator, TfliteFile
 
 _UNCOUNTED = {
-    *{"CONV_3D", "CONV_3D_TRANSPOSE", "BATCH_MATMUL", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
+    *{"CONV_3D", "CONV_3D_TRANSPOSE", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
     *{"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM"},
 }
 _KINDS: dict[str, Kind] = {
@@ -26,6 +27,7 @@ _KINDS: dict[str, Kind] = {
     "DEPTHWISE_CONV_2D": "conv",
     "TRANSPOSE_CONV": "deconv",
     "FULLY_CONNECTED": "linear",
+    "BATCH_MATMUL": "matmul",
     "MEAN": "mean",
     "AVERAGE_POOL_2D": "pool",
     "MAX_POOL_2D": "pool",
@@ -110,11 +112,17 @@ class TfliteLayers(TfliteFile):
             bias=stored.get(bias),
             scale=self.scales(weight) if weight >= 0 else None,
             depthwise=op == "DEPTHWISE_CONV_2D",
-            window=_window(operator, stored.get(weight)),
+            window=self._depth(operator) if op == "BATCH_MATMUL" else _window(operator, stored.get(weight)),
             constant_bytes=sum(map(self._n_bytes, stored)),
         )
         parameters = sum(stored[i].size for i in again if i in (weight, bias))
         return counted_once(layer, parameters, sum(map(self._n_bytes, again)))
+
+    def _depth(self, operator: Operator) -> int:
+        """Elements that each output of a product of activations sums."""
+        options, shape = operator.options, self.shape(operator.inputs[0]) if operator.inputs[0] >= 0 else ()
+        transposed = isinstance(options, BatchMatMulOptions) and options.adj_x
+        return matrix(shape, transposed)[1] if len(shape) > 1 else 1
 
     def unpacks(self, operator: Operator) -> bool:
         """Whether the operator only converts a constant to float32; it is not a layer of the network."""
