@@ -24,7 +24,7 @@ from .spec import Budget
 
 Rule = Literal["dcase", "torchinfo", "nessi", "stored"]
 Array = npt.NDArray[Any]
-Kind = Literal["conv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "matmul", "other"]
+Kind = Literal["conv", "transposed", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "matmul", "other"]
 
 RULES: dict[Rule, str] = {
     "dcase": "MACs: (weights + bias) x output positions of convolutions and linear layers, 2 per BatchNorm channel, "
@@ -154,8 +154,8 @@ def verdicts(cost: Cost, budget: Budget) -> tuple[Verdict, Verdict]:
 
 
 def _macs_dcase(x: Layer) -> int:
-    per_position = x.positions if x.kind in ("conv", "linear") else 1
-    return x.parameters * per_position if x.kind in ("conv", "linear", "norm") else 0
+    per_position = x.positions if x.kind in ("conv", "transposed", "linear") else 1
+    return x.parameters * per_position if x.kind in ("conv", "transposed", "linear", "norm") else 0
 
 
 def _macs_torchinfo(x: Layer) -> int:
@@ -174,6 +174,8 @@ def _macs_stored(x: Layer) -> int:
         return x.output_elements
     if x.kind in ("mul", "matmul"):
         return x.output_elements * x.window
+    if x.kind == "transposed":  # every input element meets every tap of each output channel
+        return x.input_elements * x.window * (x.output_elements // x.positions)
     return x.weights * x.positions if x.kind in ("conv", "linear", "scalar") else 0
 
 
@@ -213,6 +215,7 @@ def graph_layers(graph: Graph) -> list[Layer]:
 _KINDS: dict[type, Kind] = {
     ops.Conv2D: "conv",
     ops.DepthwiseConv2D: "conv",
+    ops.TransposeConv2D: "transposed",
     ops.FullyConnected: "linear",
     ops.BatchMatMul: "matmul",
     ops.Add: "add",

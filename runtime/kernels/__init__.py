@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import elementwise, movement, products, reductions, windows
 from .common import Arrays, Kernel
 from .products import fully_connected_accumulator
-from .windows import conv2d_accumulator, depthwise_accumulator
+from .windows import conv2d_accumulator, depthwise_accumulator, transposed_accumulator
 
 __all__ = [
     "KERNELS",
@@ -19,6 +19,7 @@ __all__ = [
     "conv2d_accumulator",
     "depthwise_accumulator",
     "fully_connected_accumulator",
+    "transposed_accumulator",
 ]
 
 KERNELS: dict[type, Kernel] = {
