@@ -6,6 +6,7 @@ reference kernels. Refuses nothing itself: :meth:`tinyscene.runtime.graph.Graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,19 @@ if TYPE_CHECKING:
     from .graph import Tensor
 
 PROBABILITY_SCALE, PROBABILITY_ZERO_POINT = 1 / 256, -128  # output of softmax and logistic: 0 to 255/256
+TANH_SCALE = 1 / 128  # and zero point 0
 LOGISTIC_SCALE_BELOW = 4.0
+KEEP_CODES = ("relu6",)  # functions whose output has the input's scale and zero point
 Problem = tuple[str, object, object]  # what, expected, got
 
 
 def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
     """What is wrong with the scales and zero points of an op's activations, or None."""
-    if isinstance(op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
+    roots = isinstance(op, ops.Rsqrt) or (isinstance(op, ops.Lookup) and op.function in ("log", "sqrt"))
+    if roots and ins[0].quant.zero_point != -128:
         return "input may be negative", "zero point -128", ins[0].quant.zero_point
+    if isinstance(op, ops.Lookup) and op.alpha != float(np.float32(op.alpha)):
+        return "alpha", "a float32", op.alpha
     return _fixed_codes_problem(op, ins, out) or _range_problem(op, ins, out)
 
 
@@ -36,7 +42,11 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     allowed: list[tuple[tuple[float, ...], int]]
     if isinstance(op, ops.Softmax) or function == "logistic":
         allowed = [((PROBABILITY_SCALE,), PROBABILITY_ZERO_POINT)]
-    elif isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or function == "relu6":
+    elif function == "tanh":
+        allowed = [((TANH_SCALE,), 0)]
+    elif function == "neg":
+        allowed = [(ins[0].quant.scale, -ins[0].quant.zero_point)]
+    elif isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or function in KEEP_CODES:
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
         return None
@@ -73,12 +83,22 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
 def _lookup_range(
     op: ops.Lookup, first: npt.NDArray[np.float64], out_scale: float
 ) -> tuple[str, float, float, npt.NDArray[np.float64]]:
-    """The fixed point of TFLite Micro's logistic has 4 integer bits.
+    """The fixed point of TFLite Micro's logistic and tanh has 4 integer bits.
 
     From a scale of 8 on one code is beyond them, and the table is wrong by up to 128 codes; at a scale of 4 it is wrong
-    by 4 to 5, below 4 by at most 1 (tests/runtime/test_graph.py).
+    by 4 to 5, below 4 by at most 1 (tests/runtime/test_graph.py). HARD_SWISH has 16 bits; ELU and RELU_N1_TO_1 convert
+    a number of codes to 32 bits.
     """
-    if op.function == "logistic":
-        what = "input scale of logistic out of bounds: from 4 on (inputs of +-512) TFLite Micro's table is inexact"
+    if op.function in ("logistic", "tanh"):
+        what = f"input scale of {op.function} out of bounds: from 4 on (inputs of +-512) TFLite Micro's table is inexact"
         return what, 2.0**-20, LOGISTIC_SCALE_BELOW, first
-    return "scale ratio out of bounds", 2.0**-8, 128.0, first / out_scale
+    if op.function in ("exp", "log", "sqrt", "gelu", "gelu_tanh"):
+        return "scale", 0.0, math.inf, first
+    if op.function == "elu":
+        return "scale ratio out of bounds", 0.0, 2.0**16, first / out_scale
+    if op.function == "hard_swish" and not 2.0**-20 <= first[0] < 2.0**16:
+        return "input scale of hard_swish out of bounds", 2.0**-20, 2.0**16, first
+    if op.function == "relu_n1_to_1" and out_scale < 2.0**-30:
+        return "output scale of relu_n1_to_1 out of bounds", 2.0**-30, math.inf, np.array([out_scale])
+    ratio = first / out_scale
+    return "scale ratio out of bounds", 2.0**-8, 128.0, np.concatenate([ratio, max(1.0, abs(op.alpha)) * ratio])

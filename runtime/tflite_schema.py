@@ -51,18 +51,30 @@ PLAIN_OPERATORS = {
     17: "MAX_POOL_2D",
     18: "MUL",
     19: "RELU",
+    20: "RELU_N1_TO_1",
     21: "RELU6",
     22: "RESHAPE",
     25: "SOFTMAX",
+    28: "TANH",
     34: "PAD",
     39: "TRANSPOSE",
     40: "MEAN",
     41: "SUB",
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
+    47: "EXP",
+    59: "NEG",
     70: "EXPAND_DIMS",
+    73: "LOG",
+    75: "SQRT",
     76: "RSQRT",
+    98: "LEAKY_RELU",
+    101: "ABS",
+    111: "ELU",
     114: "QUANTIZE",
+    117: "HARD_SWISH",
+    150: "GELU",
+    152: "RELU_0_TO_1",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
 MOST_ITEMS = 65_536  # tensors, operators, buffers
@@ -181,6 +193,16 @@ class ElementwiseOptions:
 
 
 @dataclass(frozen=True)
+class LeakyReluOptions:
+    alpha: float = scalar(0, "<f4", 0.0)
+
+
+@dataclass(frozen=True)
+class GeluOptions:
+    approximate: bool = scalar(0, "?", False)
+
+
+@dataclass(frozen=True)
 class ConcatenationOptions:
     axis: int = _range(0, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
     fused_activation_function: int = _activation(1)
@@ -222,6 +244,8 @@ Options = (
     | FullyConnectedOptions
     | SoftmaxOptions
     | ElementwiseOptions
+    | LeakyReluOptions
+    | GeluOptions
     | ConcatenationOptions
     | ReducerOptions
     | StridedSliceOptions
@@ -242,6 +266,8 @@ OPTIONS: dict[int, type] = {
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
+    75: LeakyReluOptions,
+    116: GeluOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
 OPTIONS_TYPE_OF_CODE = {
@@ -259,6 +285,12 @@ OPTIONS_TYPE_OF_CODE = {
     41: 28,
     43: 30,
     45: 32,
+    47: 33,
+    59: 42,
+    98: 75,
+    101: 78,
+    117: 91,
+    150: 116,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

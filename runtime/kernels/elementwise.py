@@ -68,7 +68,7 @@ def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 def lookup(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     assert isinstance(node.op, ops.Lookup)
-    table = function_table(node.op.function, graph.ins(node)[0].quant, graph.out(node).quant, rounding)
+    table = function_table(node.op, graph.ins(node)[0].quant, graph.out(node).quant, rounding)
     codes: I8 = table[arrays[0].astype(np.int64) + 128]
     return codes
 

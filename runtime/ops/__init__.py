@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
+from .elementwise import Add, Function, Lookup, Mul, Rsqrt, Sub, aligned
 from .movement import Concat, Reshape
 from .products import FullyConnected
 from .reductions import Mean, Softmax
@@ -38,6 +38,7 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
+    "Function",
     "Lookup",
     "Mean",
     "Mul",

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from ..records import Range
 from .shapes import (
     OpRow,
     Shape,
 )
+
+
+Function = Literal[
+    "relu",
+    "relu6",
+    "relu_0_to_1",
+    "relu_n1_to_1",
+    "leaky_relu",
+    "hard_swish",
+    "logistic",
+    "tanh",
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "neg",
+    "requantise",
+]
 
 
 @dataclass(frozen=True)
@@ -42,10 +64,12 @@ class Lookup:
     """A function of one element: 256 output codes.
 
     ``requantise`` changes scale and zero point only; ``relu6`` keeps them; ``logistic`` has scale 1/256 and zero point
-    -128.
+    -128, ``tanh`` 1/128 and 0. ``leaky_relu`` multiplies values below 0 by ``alpha``, which the others do not use.
+    ``gelu`` is x times the normal distribution function, ``gelu_tanh`` its approximation.
     """
 
-    function: Literal["relu", "relu6", "logistic", "requantise"]
+    function: Function
+    alpha: Annotated[float, Range(-16.0, 16.0)] = 0.0
 
 
 def aligned(shape: Shape, rank: int) -> Shape:

@@ -53,7 +53,7 @@ def _rsqrt(w: OnnxWriter, node: Node) -> None:
 def _lookup(w: OnnxWriter, node: Node) -> None:
     assert isinstance(node.op, ops.Lookup)
     x, out = w.graph.ins(node)[0].quant, w.graph.out(node).quant
-    _table(w, node, function_table(node.op.function, x, out, "single"))
+    _table(w, node, function_table(node.op, x, out, "single"))
 
 
 def _table(w: OnnxWriter, node: Node, table: I8) -> None:

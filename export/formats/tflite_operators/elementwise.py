@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.ops import Function
+from tinyscene.runtime.tflite_schema import GeluOptions, LeakyReluOptions
 
 from ..tflite_file import Operator
-from .common import Reader, Row, append, unary
+from .common import Reader, Row, append, options_of, unary
 
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
@@ -25,13 +27,37 @@ def _pair(make: Callable[[bool], ops.Op]) -> Reader:
     return read
 
 
+def _leaky_relu(builder: GraphBuilder, operator: Operator) -> None:
+    unary(ops.Lookup("leaky_relu", options_of(operator, LeakyReluOptions).alpha))(builder, operator)
+
+
+def _gelu(builder: GraphBuilder, operator: Operator) -> None:
+    approximate = options_of(operator, GeluOptions).approximate
+    unary(ops.Lookup("gelu_tanh" if approximate else "gelu"))(builder, operator)
+
+
+_FUNCTIONS: dict[str, Function] = {
+    "ABS": "abs",
+    "ELU": "elu",
+    "EXP": "exp",
+    "HARD_SWISH": "hard_swish",
+    "LOG": "log",
+    "LOGISTIC": "logistic",
+    "NEG": "neg",
+    "QUANTIZE": "requantise",
+    "RELU": "relu",
+    "RELU6": "relu6",
+    "RELU_0_TO_1": "relu_0_to_1",
+    "RELU_N1_TO_1": "relu_n1_to_1",
+    "SQRT": "sqrt",
+    "TANH": "tanh",
+}
 ROWS: dict[str, Row] = {
+    **{name: Row(unary(ops.Lookup(function)), 1, 1) for name, function in _FUNCTIONS.items()},
     "ADD": Row(_pair(ops.Add), 2, 2),
-    "LOGISTIC": Row(unary(ops.Lookup("logistic")), 1, 1),
+    "GELU": Row(_gelu, 1, 1),
+    "LEAKY_RELU": Row(_leaky_relu, 1, 1),
     "MUL": Row(_pair(ops.Mul), 2, 2),
-    "QUANTIZE": Row(unary(ops.Lookup("requantise")), 1, 1),
-    "RELU": Row(unary(ops.Lookup("relu")), 1, 1),
-    "RELU6": Row(unary(ops.Lookup("relu6")), 1, 1),
     "RSQRT": Row(unary(ops.Rsqrt()), 1, 1),
     "SUB": Row(_pair(ops.Sub), 2, 2),
 }

@@ -140,7 +140,7 @@ class TfliteWriter:
 
 def _operator_code(code: int, version: int) -> schema.OperatorCodeT:
     result = schema.OperatorCodeT()
-    result.builtinCode = result.deprecatedBuiltinCode = code
+    result.builtinCode, result.deprecatedBuiltinCode = code, min(code, 127)  # the older field has 8 bits
     result.version = version
     return result
 

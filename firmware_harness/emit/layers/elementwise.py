@@ -90,7 +90,7 @@ def _rsqrt(graph: Graph, node: Node) -> Layer:
 def _function(graph: Graph, node: Node) -> Layer:
     op, (x,), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Lookup)
-    function = op.function
+    function: ops.Lookup = op
     return lookup_layer(out, lambda rule: function_table(function, x.quant, out.quant, rule))
 
 
