@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROBABILITY_SCALE, PROBABILITY_ZERO_POINT = 1 / 256, -128  # output of softmax and logistic: 0 to 255/256
 TANH_SCALE = 1 / 128  # and zero point 0
 LOGISTIC_SCALE_BELOW = 4.0
-KEEP_CODES = ("relu6",)  # functions whose output has the input's scale and zero point
+
 Problem = tuple[str, object, object]  # what, expected, got
 
 
@@ -46,11 +46,16 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
         allowed = [((TANH_SCALE,), 0)]
     elif function == "neg":
         allowed = [(ins[0].quant.scale, -ins[0].quant.zero_point)]
-    elif isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or function in KEEP_CODES:
+    elif _keeps_codes(op) or function == "relu6":
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
         return None
     return next((("output scale and zero point", expected, got) for expected in allowed if got != expected), None)
+
+
+def _keeps_codes(op: ops.Op) -> bool:
+    """Whether the op's output codes mean what its input codes mean."""
+    return isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or ops.selects_codes(op)
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
@@ -64,7 +69,7 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
     """Name of the factor, its range without the upper end, and its values; no values for ops without a factor."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
     ratio = "scale ratio out of bounds"
-    if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat):
+    if _keeps_codes(op):
         return ratio, 0.0, 0.0, first[:0]
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
         return "input scale of softmax out of bounds", 2.0**-26, 2.0**16, first
@@ -75,7 +80,7 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
         return ratio, 2.0**-10, 256.0, np.array([t.quant.scale[0] / out_scale for t in ins])
     if isinstance(op, ops.Lookup):
         return _lookup_range(op, first, out_scale)
-    if isinstance(op, ops.Mean):
+    if isinstance(op, ops.Reduce):
         return ratio, 2.0**-32, 256.0, first / out_scale
     return ratio, 2.0**-32, 256.0, first * np.asarray(ins[1].quant.scale) / out_scale
 

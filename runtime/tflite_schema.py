@@ -66,8 +66,11 @@ PLAIN_OPERATORS = {
     59: "NEG",
     70: "EXPAND_DIMS",
     73: "LOG",
+    74: "SUM",
     75: "SQRT",
     76: "RSQRT",
+    82: "REDUCE_MAX",
+    89: "REDUCE_MIN",
     98: "LEAKY_RELU",
     101: "ABS",
     111: "ELU",
@@ -210,6 +213,8 @@ class ConcatenationOptions:
 
 @dataclass(frozen=True)
 class ReducerOptions:
+    """Of MEAN, SUM, REDUCE_MAX and REDUCE_MIN."""
+
     keep_dims: bool = scalar(0, "?", False)
 
 
@@ -287,6 +292,9 @@ OPTIONS_TYPE_OF_CODE = {
     45: 32,
     47: 33,
     59: 42,
+    74: 27,
+    82: 27,
+    89: 27,
     98: 75,
     101: 78,
     117: 91,

@@ -71,8 +71,8 @@ class Builder:
             acc = fully_connected_accumulator(graph, node, arrays)
             return acc * quants[0].scale[0] * np.asarray(quants[1].scale)
         real = [dequantise(array, quant) for array, quant in zip(arrays, quants, strict=True)]
-        if isinstance(node.op, ops.Mean):
-            return real[0].mean(axis=(1, 2) if node.op.over == "space" else 3)
+        if isinstance(node.op, ops.Reduce):
+            return getattr(np, node.op.kind)(real[0], axis=node.op.axes)
         if isinstance(node.op, ops.Rsqrt):
             return 1.0 / np.sqrt(np.maximum(real[0], quants[0].scale[0]))
         if isinstance(node.op, ops.Lookup):
@@ -124,12 +124,11 @@ class Builder:
         return self._pair(ops.Mul(), a, b)
 
     def mean(self, x: str, over: str = "space", keep_dims: bool = True) -> str:
-        shape = self.tensors[x].shape
-        if over == "space":
-            new = (1, 1, 1, shape[3]) if keep_dims else (1, shape[3])
-        else:
-            new = (*shape[:3], 1) if keep_dims else shape[:3]
-        return self.node(ops.Mean("space" if over == "space" else "channels", keep_dims), (x,), new)
+        return self.reduce(x, "mean", ops.SPACE if over == "space" else (3,), keep_dims)
+
+    def reduce(self, x: str, kind: Any, axes: tuple[int, ...], keep_dims: bool = True) -> str:
+        t, op = self.tensors[x], ops.Reduce(kind, axes, keep_dims)
+        return self.node(op, (x,), ops.OPS[ops.Reduce].shape(op, t.shape), t.quant if kind in ("max", "min") else None)
 
     def rsqrt(self, x: str) -> str:
         return self.node(ops.Rsqrt(), (x,), self.tensors[x].shape)
@@ -164,16 +163,16 @@ class Builder:
         return self._pair(op, partner, x) if swapped else self._pair(op, x, partner)
 
     def fully_connected(self, x: str, outputs: int, *, relu: bool = False, per_channel: bool = False) -> str:
-        """A fully connected layer on a tensor of shape (1, K)."""
+        """A fully connected layer on the rows of a tensor of shape (1, ..., K)."""
         t, rng, tag = self.tensors[x], self.rng, f"{len(self.nodes)}"
         scale = rng.uniform(0.001, 0.01, outputs if per_channel else 1).astype(np.float32)
         bias_scale = np.float32(t.quant.scale[0]) * scale
         quants = [Quant(tuple(s.tolist()), 0, 0 if per_channel else None) for s in (scale, bias_scale)]
-        weight = rng.integers(-127, 128, (outputs, t.shape[1]), dtype=np.int8)
+        weight = rng.integers(-127, 128, (outputs, t.shape[-1]), dtype=np.int8)
         bias = rng.integers(-2000, 2001, outputs, dtype=np.int32)
         w = self._tensor(f"weight_{tag}", weight.shape, quants[0], weight)
         b = self._tensor(f"bias_{tag}", bias.shape, quants[1], bias)
-        return self.node(ops.FullyConnected(relu), (x, w, b), (1, outputs))
+        return self.node(ops.FullyConnected(relu), (x, w, b), (*t.shape[:-1], outputs))
 
     def pool(
         self, x: str, kind: str, kernel: tuple[int, int], *, stride: tuple[int, int] = (1, 1), same: bool = False
@@ -222,6 +221,31 @@ def random_pads(rng: Rng, kernel: tuple[int, int]) -> ops.Pads:
     return top, left, bottom, right
 
 
+def random_view(rng: Rng, b: Builder, x: str) -> str:
+    """The tensor, or its elements along one to five axes."""
+    size, rank = int(np.prod(b.tensors[x].shape)), int(rng.integers(2, ops.HIGHEST_RANK + 2))
+    if rank > ops.HIGHEST_RANK:
+        return x
+    sides = [1] * (rank - 1)
+    for factor in prime_factors(size):
+        sides[int(rng.integers(len(sides)))] *= factor
+    return b.reshape(x, (1, *sides))
+
+
+def prime_factors(n: int) -> list[int]:
+    for factor in range(2, n + 1):
+        if n % factor == 0:
+            return [factor, *prime_factors(n // factor)]
+    return []
+
+
+def random_reduction(rng: Rng, b: Builder, x: str) -> str:
+    """Any kind over any axes, at least one of which is left where dimensions are dropped."""
+    axes = [axis for axis in range(1, len(b.tensors[x].shape)) if rng.integers(2)]
+    axes = axes or [len(b.tensors[x].shape) - 1]
+    return b.reduce(x, str(rng.choice(["mean", "sum", "max", "min"])), tuple(axes), bool(rng.integers(2)))
+
+
 def one_op(rng: Rng, kind: str) -> Graph:
     """A graph of one op (two where one needs a partner) with random shape, scales and attributes."""
     height, width, channels = (int(v) for v in rng.integers(1, (12, 12, 40)))
@@ -241,6 +265,8 @@ def one_op(rng: Rng, kind: str) -> Graph:
         return b.graph(b.mul(b.input, partner))
     if kind == "mean":
         return b.graph(b.mean(b.input, over="space" if relu else "channels", keep_dims=bool(rng.integers(2))))
+    if kind == "reduce":
+        return b.graph(random_reduction(rng, b, random_view(rng, b, b.input)))
     if kind == "rsqrt":
         b = Builder(rng, kind, (height, width, channels), Quant.per_tensor(rng.uniform(0.001, 0.1), -128))
         return b.graph(b.rsqrt(b.input))
@@ -254,8 +280,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
         return b.graph(b.sub(x, b.conv(x, (1, 1)), coin))
     if kind == "fully_connected":
         outputs = int(rng.integers(1, 40))
-        flat = b.reshape(x, (1, size))
-        return b.graph(b.fully_connected(flat, outputs, relu=coin, per_channel=bool(rng.integers(2))))
+        rows = random_view(rng, b, x) if rng.integers(2) else b.reshape(x, (1, size))
+        return b.graph(b.fully_connected(rows, outputs, relu=coin, per_channel=bool(rng.integers(2))))
     if kind == "pool2d":
         return b.graph(b.pool(x, str(rng.choice(["max", "average"])), kernel, stride=stride, same=coin))
     if kind == "lookup":
@@ -298,7 +324,7 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
 
 
 OP_KINDS = (
-    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
+    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
     "broadcast",
 )

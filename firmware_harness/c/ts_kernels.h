@@ -119,7 +119,7 @@ typedef struct {
     TsMul mul;
 } TsMulBroadcast;
 
-/* Mean of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
+/* Mean or sum of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
 typedef struct {
     int32_t size, stride;
     int32_t count, step;
@@ -131,6 +131,27 @@ typedef struct {
 #endif
     TsOutput out;
 } TsMean;
+
+enum { TS_AXES = 3 };
+
+/* Any axes of x: first three that the output has, then three that are reduced, each outermost first. */
+typedef struct {
+    TsOffset sizes; /* int32_t (2, TS_AXES) */
+    TsOffset steps; /* int32_t (2, TS_AXES), in elements of x */
+} TsAxes;
+
+/* As TsMean, of elements whose places the axes give; stride and step are 0. */
+typedef struct {
+    TsMean mean;
+    TsAxes axes;
+} TsReduce;
+
+/* Largest of `count` codes for each of `size` outputs; the smallest where flip is -1, not 0. */
+typedef struct {
+    int32_t size, count;
+    int32_t flip;
+    TsAxes axes;
+} TsExtreme;
 
 typedef struct {
     int32_t size;
@@ -162,6 +183,8 @@ void ts_add_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t
 void ts_sub_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out);
+void ts_reduce(const TsReduce* layer, const int8_t* x, int8_t* out);
+void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out);
 void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out);
 void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);

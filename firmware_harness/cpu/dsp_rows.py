@@ -46,11 +46,11 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
 
 
 def fully_connected(graph: Graph, node: Node) -> Layer | None:
-    """A matrix product as the convolution of one pixel."""
+    """A matrix product as the convolution of one pixel for each row."""
     window = layer_of(graph, node).fields["window"]
     assert isinstance(window, dict)
     weight = codes_of(graph.ins(node)[1])
-    return _by_rows(graph, node, window, weight.shape[1], folded(graph, node, weight))
+    return _by_rows(graph, node, _flattened(window), weight.shape[1], folded(graph, node, weight))
 
 
 def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:

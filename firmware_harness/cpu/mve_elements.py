@@ -97,10 +97,13 @@ def mul(graph: Graph, node: Node) -> Layer | None:
 
 
 def mean(graph: Graph, node: Node) -> Layer | None:
-    """A mean over space or over channels."""
-    assert isinstance(node.op, ops.Mean)
-    kernel = "ts_mve_mean" if node.op.over == "space" else "ts_mve_mean_of_channels"
-    layer = replace(layer_of(graph, node), kernel=kernel, header=HEADER)
+    """A mean or a sum over the last axes, or over all axes before one that is kept, as space is before channels."""
+    op, portable = node.op, layer_of(graph, node)
+    assert isinstance(op, ops.Reduce)
+    if portable.kernel != "ts_mean":
+        return None
+    last = len(graph.ins(node)[0].shape) - 1
+    layer = replace(portable, kernel="ts_mve_mean_of_channels" if last in op.axes else "ts_mve_mean", header=HEADER)
     by_rule = layer.fields["by_rule"]
     assert isinstance(by_rule, ByRule)
     rescale = by_rule.double["rescale"]

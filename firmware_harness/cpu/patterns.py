@@ -110,7 +110,7 @@ def mean_of_squares(graph: Graph, at: int) -> tuple[Node, Node] | None:
         return None
     square, mean = graph.nodes[at : at + 2]
     is_square = isinstance(square.op, ops.Mul) and square.inputs[0] == square.inputs[1]
-    is_mean = isinstance(mean.op, ops.Mean) and mean.op.over == "space" and mean.inputs == (square.output,)
+    is_mean = ops.is_mean_over_space(mean.op, len(graph.out(square).shape)) and mean.inputs == (square.output,)
     return (square, mean) if is_square and is_mean else None
 
 

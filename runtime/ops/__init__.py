@@ -14,7 +14,7 @@ from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Function, Lookup, Mul, Rsqrt, Sub, aligned
 from .movement import Concat, Reshape
 from .products import FullyConnected
-from .reductions import Mean, Softmax
+from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_SOFTMAX,
@@ -33,6 +33,7 @@ __all__ = [
     "LARGEST_TENSOR_ELEMENTS",
     "LARGEST_WINDOWS",
     "OPS",
+    "SPACE",
     "Add",
     "Concat",
     "Conv2D",
@@ -40,12 +41,12 @@ __all__ = [
     "FullyConnected",
     "Function",
     "Lookup",
-    "Mean",
     "Mul",
     "Op",
     "OpRow",
     "Pads",
     "Pool2D",
+    "Reduce",
     "Reshape",
     "Rsqrt",
     "Shape",
@@ -57,6 +58,9 @@ __all__ = [
     "has_relu",
     "has_weight",
     "is_conv",
+    "is_mean_over_space",
+    "selects_codes",
+    "title",
     "window_elements",
     "window_output",
 ]
@@ -68,7 +72,7 @@ Op = (
     | Add
     | Sub
     | Mul
-    | Mean
+    | Reduce
     | Pool2D
     | Rsqrt
     | Lookup
@@ -104,6 +108,16 @@ def is_conv(op: Op) -> bool:
 def has_relu(op: Op) -> bool:
     """Whether a ReLU is fused into the op."""
     return isinstance(op, WithRelu) and op.relu
+
+
+def selects_codes(op: Op) -> bool:
+    """Whether the op's output consists of codes of its input, without rounding."""
+    return isinstance(op, Pool2D | Reduce) and op.kind in ("max", "min")
+
+
+def title(op: Op) -> str:
+    """Name of an op in reports: that of the table, or the kind of a reduction."""
+    return op.kind if isinstance(op, Reduce) else OPS[type(op)].name
 
 
 def has_weight(op: Op) -> bool:

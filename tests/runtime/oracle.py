@@ -147,19 +147,23 @@ def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return half_up(Fraction(total) / Fraction(2) ** bits) + out.zero_point
 
 
-def _mean(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    x, x_q, out = arrays[0], graph.ins(node)[0].quant, graph.out(node).quant
-    if node.op.over == "space":
-        values = [int(v) for v in x[at[0], :, :, at[-1]].reshape(-1)]
-    else:
-        values = [int(v) for v in x[at[0], at[1], at[2], :]]
+def _reduce(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    op, x, x_q, out = node.op, arrays[0], graph.ins(node)[0].quant, graph.out(node).quant
+    places = iter(at)
+    index = [next(places) if op.keep_dims or axis not in op.axes else 0 for axis in range(x.ndim)]
+    places = [slice(None) if axis in op.axes else place for axis, place in enumerate(index)]
+    values = [int(v) for v in x[tuple(places)].reshape(-1)]
+    if op.kind in ("max", "min"):
+        return max(values) if op.kind == "max" else min(values)
     total = sum(v - x_q.zero_point for v in values)
     if rounding == "single":
-        inverse = float32(Fraction(1, len(values)))
+        inverse = float32(Fraction(1, len(values) if op.kind == "mean" else 1))
         factor = float32(float32(_f32(x_q.scale[0]) / _f32(out.scale[0])) * inverse)
         offset = float32(out.zero_point - float32(float32(Fraction(x_q.zero_point * len(values))) * factor))
         return half_even(float32(float32(float32(Fraction(sum(values))) * factor) + offset))
     m, shift = fixed_point(x_q.scale[0] / out.scale[0])
+    if op.kind == "sum":
+        return rescale_double(total, m, shift) + out.zero_point
     widen = min(len(values).bit_length() - 1, 32, 31 + shift)
     return rescale_double(total, (m << widen) // len(values), shift - widen) + out.zero_point
 
@@ -176,8 +180,8 @@ def _rsqrt(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 
 def _fully_connected(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    (x_t, w_t, _), (x, weight, bias), (n, output) = graph.ins(node), arrays, at
-    products = [(int(c) - x_t.quant.zero_point) * int(w) for c, w in zip(x[n], weight[output], strict=True)]
+    (x_t, w_t, _), (x, weight, bias), (*row, output) = graph.ins(node), arrays, at
+    products = [(int(c) - x_t.quant.zero_point) * int(w) for c, w in zip(x[tuple(row)], weight[output], strict=True)]
     acc, s_x, s_w = int(bias[output]) + sum(products), x_t.quant.scale[0], w_t.quant.scale
     if len(s_w) > 1 or w_t.quant.axis is not None or rounding == "single":
         return _requantised(acc, s_x, s_w[output % len(s_w)], graph.out(node).quant, rounding)
@@ -236,7 +240,7 @@ _ELEMENT = {
     ops.Mul: _mul,
     ops.Add: _add,
     ops.Sub: _add,
-    ops.Mean: _mean,
+    ops.Reduce: _reduce,
     ops.Pool2D: _pool,
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,

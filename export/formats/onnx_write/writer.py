@@ -134,12 +134,12 @@ class OnnxWriter:
         output = f"{node.name}_in{index}"
         return self.emit("DequantizeLinear", [codes or self.codes(name), *self.parameters(name)], output)
 
-    def result(self, node: Node, real: str) -> None:
-        """ReLU, unless saturation has the same effect, then the output quantiser."""
+    def result(self, node: Node, real: str, codes: str | None = None) -> None:
+        """ReLU, unless saturation has the same effect, then the output quantiser, which writes ``codes``."""
         quant = self.graph.out(node).quant
         if ops.has_relu(node.op) and quant.zero_point > -128:
             real = self.emit("Relu", [real], f"{node.name}_relu")
-        self.quantize(real, self.codes(node.output), quant)
+        self.emit("QuantizeLinear", [real, *self.parameters(node.output)], codes or self.codes(node.output))
 
     def weight(self, node: Node, data: npt.NDArray[np.generic]) -> tuple[str, str]:
         """Dequantised weight (``data`` has output channels first) and bias, per output channel."""

@@ -77,8 +77,12 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
 
 
 def linear(graph: Graph, node: Node, x: Var) -> Var:
+    """Each row of the innermost axis, which is not the last one of four."""
     weight, bias = weight_and_bias(graph, node)
-    return mb.linear(x=x, weight=weight, bias=bias, name=node.name)
+    if len(x.shape) == 4:
+        x = mb.transpose(x=x, perm=[0, 2, 3, 1])
+    y = mb.linear(x=x, weight=weight, bias=bias, name=node.name)
+    return mb.transpose(x=y, perm=[0, 3, 1, 2]) if len(y.shape) == 4 else y
 
 
 def pool(op: ops.Pool2D, x: Var) -> Var:
@@ -129,6 +133,18 @@ def lookup(op: ops.Lookup, x: Var) -> Var:
     return functions[op.function]()
 
 
+def reduction(op: ops.Reduce, x: Var) -> Var:
+    """The result has the order of NHWC where dimensions were dropped, unless it has four."""
+    functions = {"mean": mb.reduce_mean, "sum": mb.reduce_sum, "max": mb.reduce_max, "min": mb.reduce_min}
+    axes, channels_first = list(op.axes), len(x.shape) == 4
+    if channels_first and not op.keep_dims and axes != [1, 2]:
+        x, channels_first = mb.transpose(x=x, perm=[0, 2, 3, 1]), False
+    if channels_first:
+        axes = [{1: 2, 2: 3, 3: 1}[axis] for axis in axes]
+    y = functions[op.kind](x=x, axes=axes, keep_dims=op.keep_dims)
+    return mb.transpose(x=y, perm=[0, 3, 1, 2]) if len(y.shape) == 4 and not channels_first else y
+
+
 def reshape(op: ops.Reshape, x: Var) -> Var:
     """Elements keep the order that they have in NHWC."""
     if len(x.shape) == 4:
@@ -146,8 +162,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return linear(graph, node, x)
         case ops.Add() | ops.Sub() | ops.Mul() as op:
             return pairwise(graph, node, op, x, others[0])
-        case ops.Mean() as op:
-            return mb.reduce_mean(x=x, axes=[2, 3] if op.over == "space" else [1], keep_dims=op.keep_dims)
+        case ops.Reduce() as op:
+            return reduction(op, x)
         case ops.Pool2D() as op:
             return pool(op, x)
         case ops.Rsqrt():
