@@ -123,6 +123,16 @@ def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:
     return np.rint(product)
 
 
+def rescale_once(acc: I64, multiplier: I64, shift: I64) -> I64:
+    """The rule of LiteRT's reference matrix product: the 64-bit product is rounded once, half up.
+
+    It differs from the ``double`` rule where the first of its two roundings reaches a tie.
+    """
+    bits = 31 - shift
+    codes: I64 = (acc * multiplier + (np.int64(1) << (bits - 1))) >> bits
+    return codes
+
+
 def rescale_cut(acc: I64, factor: F32) -> I64:
     """XNNPACK's rule for products on arm64: a 31-bit factor, truncated, then a right shift rounded half up.
 

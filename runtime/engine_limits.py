@@ -22,8 +22,11 @@ class Limit:
     fault: str = ""
 
 
+_NO_KERNEL = Limit(fault="has no int8 kernel in this engine")
 LIMITS: dict[str, dict[str, Limit]] = {
+    "tflm": dict.fromkeys(("EXP", "GELU", "LOG", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1", "SQRT"), _NO_KERNEL),
     "litert-reference": {
+        "ELU": _NO_KERNEL,
         "SUM": Limit(fault="LiteRT 2.3's reference kernel of int8 sums returns wrong codes for most of them"),
     },
 }

@@ -152,8 +152,8 @@ def _clipped(low: float, high: float) -> Table:
 
     def table(alpha: float, x: Quant, out: Quant, rounding: Rounding) -> I8:
         codes = rescaled(CODES - x.zero_point, _factor(x, out, "single"))
-        ends = [math.copysign(math.floor(abs(end) + 0.5), end) for end in (low / out.scale[0], high / out.scale[0])]
-        return int8(np.clip(codes, *ends) + out.zero_point)
+        lowest, highest = (math.copysign(math.floor(abs(end / out.scale[0]) + 0.5), end) for end in (low, high))
+        return int8(np.clip(codes, lowest, highest) + out.zero_point)
 
     return table
 
@@ -163,15 +163,15 @@ def abs_table(alpha: float, x: Quant, out: Quant, rounding: Rounding) -> I8:
 
 
 def leaky_relu_table(alpha: float, x: Quant, out: Quant, rounding: Rounding) -> I8:
-    """``single``: factors with 8 fractional bits (XNNPACK); where the one below 0 has none, LiteRT's own kernel runs."""
+    """``single``: factors with 8 fractional bits (XNNPACK), or LiteRT's own kernel where the one below 0 has none."""
     distances, ratio = CODES - x.zero_point, np.float32(_factor(x, out, "single"))
     if rounding == "double":
         return int8(_two_factors(distances, alpha * x.scale[0] / out.scale[0], x.scale[0] / out.scale[0], out))
     if abs(ratio * np.float32(alpha)) < _SMALLEST_FACTOR:
         return leaky_relu_of_float_scales(alpha, x, out)
     scaled = np.float32(256) * ratio
-    factors = np.where(distances < 0, np.rint(scaled * np.float32(alpha)), np.rint(scaled)).astype(np.int64)
-    return int8(((distances * factors + 128) >> 8) + out.zero_point)
+    below, above = int(np.rint(scaled * np.float32(alpha))), int(np.rint(scaled))
+    return int8(((distances * np.where(distances < 0, below, above) + 128) >> 8) + out.zero_point)
 
 
 def leaky_relu_of_float_scales(alpha: float, x: Quant, out: Quant) -> I8:
@@ -194,10 +194,10 @@ def _hard_swish_table(alpha: float, x: Quant, out: Quant, rounding: Rounding) ->
     if gate_shift > 0:
         gate = _int16(_half_away(_int16(gate << (gate_shift - 1)) * gate_multiplier) << 1)
     else:
-        gate = rounding_shift_right(_half_away(gate * gate_multiplier), np.int64(-gate_shift))
+        gate = rounding_shift_right(_half_away(gate * gate_multiplier), np.asarray(-gate_shift, np.int64))
     gate = (gate + _INT16) >> 1
     product = gate * _half_away(value * out_multiplier)
-    return int8(rounding_shift_right(_cut(product), np.int64(-out_shift)) + out.zero_point)
+    return int8(rounding_shift_right(_cut(product), np.asarray(-out_shift, np.int64)) + out.zero_point)
 
 
 def _multiplier16(real: float) -> tuple[int, int]:
@@ -212,7 +212,8 @@ def _int16(values: I64) -> I64:
 
 def _cut(product: I64) -> I64:
     """/ 2^15, towards zero."""
-    return np.sign(product) * (np.abs(product) >> 15)
+    cut: I64 = np.sign(product) * (np.abs(product) >> 15)
+    return cut
 
 
 def _half_away(product: I64) -> I64:

@@ -1,8 +1,8 @@
 """Tables for functions of one code: 256 output codes, or the exponentials of a softmax.
 
 Functions other than ``relu6``, ``logistic`` and ``requantise`` are in :mod:`tinyscene.runtime.function_tables`. Under
-``single`` these equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float arithmetic
-for softmax. TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties
+``single`` these equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float
+arithmetic for softmax. TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties
 it differs by one from TFLite Micro, which ``double`` equals.
 Source: byte-wise comparison at near-ties (tests/runtime/test_engines.py).
 """
@@ -15,8 +15,8 @@ from . import fixed_point as fixed
 from . import ops
 from .arith import Rounding
 from .arrays import F32, I8, I64
-from .function_tables import FUNCTION_TABLES, int8, real_codes, rescaled
 from .function_tables import CODES as _CODES
+from .function_tables import FUNCTION_TABLES, int8, real_codes, rescaled
 from .graph import Quant
 
 _SOFTMAX_INTEGER_BITS, _LOGISTIC_INTEGER_BITS, _SUM_INTEGER_BITS = 5, 4, 12
@@ -30,12 +30,22 @@ def function_table(op: ops.Lookup, x: Quant, out: Quant, rounding: Rounding) -> 
     if op.function == "logistic":
         return _logistic_double(x) if rounding == "double" else _logistic_single(x)
     if op.function == "relu6":
-        high = out.zero_point + int(np.floor(np.float32(6) / np.float32(out.scale[0]) + 0.5))
-        return np.clip(_CODES, max(-128, out.zero_point), min(127, high)).astype(np.int8)
+        return np.clip(_CODES, max(-128, out.zero_point), code_of_six(out)).astype(np.int8)
     if rounding == "single":
         factor = int(np.rint(np.float32(256) * (np.float32(x.scale[0]) / np.float32(out.scale[0]))))
         return int8((((_CODES - x.zero_point) * factor + 128) >> 8) + out.zero_point)
     return int8(rescaled(_CODES - x.zero_point, x.scale[0] / out.scale[0]) + out.zero_point)
+
+
+def code_of_six(out: Quant) -> int:
+    """Where RELU6 clips: 6 / scale in float32, rounded half away from zero."""
+    steps = float(np.float32(6) / np.float32(out.scale[0]))  # in float32, 0.5 could be rounded up when it is added
+    return min(127, out.zero_point + int(np.floor(steps + 0.5)))
+
+
+def fused_code_of_six(out: Quant) -> int:
+    """Where XNNPACK clips behind another op: it adds the zero point in float32, then rounds half to even."""
+    return min(127, int(np.rint(np.float32(6) / np.float32(out.scale[0]) + np.float32(out.zero_point))))
 
 
 def _logistic_double(x: Quant) -> I8:

@@ -32,6 +32,10 @@ def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
         return "input may be negative", "zero point -128", ins[0].quant.zero_point
     if isinstance(op, ops.Lookup) and op.alpha != float(np.float32(op.alpha)):
         return "alpha", "a float32", op.alpha
+    if isinstance(op, ops.Table) and (
+        ins[1].data is None or ins[1].dtype != "int8" or ins[1].quant != out.quant
+    ):
+        return "table", "an int8 constant with the output's scale and zero point", ins[1].record
     return _fixed_codes_problem(op, ins, out) or _range_problem(op, ins, out)
 
 
@@ -69,7 +73,7 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
     """Name of the factor, its range without the upper end, and its values; no values for ops without a factor."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
     ratio = "scale ratio out of bounds"
-    if _keeps_codes(op):
+    if isinstance(op, ops.Table) or _keeps_codes(op):
         return ratio, 0.0, 0.0, first[:0]
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
         return "input scale of softmax out of bounds", 2.0**-26, 2.0**16, first
@@ -95,7 +99,9 @@ def _lookup_range(
     a number of codes to 32 bits.
     """
     if op.function in ("logistic", "tanh"):
-        what = f"input scale of {op.function} out of bounds: from 4 on (inputs of +-512) TFLite Micro's table is inexact"
+        what = (
+            f"input scale of {op.function} out of bounds: from 4 on (inputs of +-512) TFLite Micro's table is inexact"
+        )
         return what, 2.0**-20, LOGISTIC_SCALE_BELOW, first
     if op.function in ("exp", "log", "sqrt", "gelu", "gelu_tanh"):
         return "scale", 0.0, math.inf, first

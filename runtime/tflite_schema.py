@@ -57,12 +57,14 @@ PLAIN_OPERATORS = {
     25: "SOFTMAX",
     28: "TANH",
     34: "PAD",
+    36: "GATHER",
     39: "TRANSPOSE",
     40: "MEAN",
     41: "SUB",
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
     47: "EXP",
+    53: "CAST",
     59: "NEG",
     70: "EXPAND_DIMS",
     73: "LOG",
@@ -196,6 +198,20 @@ class ElementwiseOptions:
 
 
 @dataclass(frozen=True)
+class GatherOptions:
+    axis: int = scalar(0, "<i4", 0)
+    batch_dims: int = scalar(1, "<i4", 0)
+
+
+@dataclass(frozen=True)
+class CastOptions:
+    """Types that engines take from the tensors instead."""
+
+    in_data_type: int = scalar(0, "<i1", 0)
+    out_data_type: int = scalar(1, "<i1", 0)
+
+
+@dataclass(frozen=True)
 class LeakyReluOptions:
     alpha: float = scalar(0, "<f4", 0.0)
 
@@ -250,6 +266,8 @@ Options = (
     | SoftmaxOptions
     | ElementwiseOptions
     | LeakyReluOptions
+    | GatherOptions
+    | CastOptions
     | GeluOptions
     | ConcatenationOptions
     | ReducerOptions
@@ -271,6 +289,8 @@ OPTIONS: dict[int, type] = {
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
+    23: GatherOptions,
+    37: CastOptions,
     75: LeakyReluOptions,
     116: GeluOptions,
 }  # by the number of the union's type
@@ -290,7 +310,9 @@ OPTIONS_TYPE_OF_CODE = {
     41: 28,
     43: 30,
     45: 32,
+    36: 23,
     47: 33,
+    53: 37,
     59: 42,
     74: 27,
     82: 27,

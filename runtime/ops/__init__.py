@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Function, Lookup, Mul, Rsqrt, Sub, aligned
+from .elementwise import Add, Function, Lookup, Mul, Rsqrt, Sub, Table, aligned
 from .movement import Concat, Reshape
 from .products import FullyConnected
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
@@ -53,6 +53,7 @@ __all__ = [
     "Softmax",
     "Stride",
     "Sub",
+    "Table",
     "WithRelu",
     "aligned",
     "has_relu",
@@ -76,6 +77,7 @@ Op = (
     | Pool2D
     | Rsqrt
     | Lookup
+    | Table
     | Softmax
     | Reshape
     | Concat

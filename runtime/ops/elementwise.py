@@ -9,8 +9,8 @@ from ..records import Range
 from .shapes import (
     OpRow,
     Shape,
+    same,
 )
-
 
 Function = Literal[
     "relu",
@@ -72,6 +72,11 @@ class Lookup:
     alpha: Annotated[float, Range(-16.0, 16.0)] = 0.0
 
 
+@dataclass(frozen=True)
+class Table:
+    """Any function of one element. Inputs: x, and its output codes for the input codes -128..127, an int8 (256,)."""
+
+
 def aligned(shape: Shape, rank: int) -> Shape:
     """The shape with axes of size 1 in front, so that it has ``rank`` axes."""
     return (*(1 for _ in range(rank - len(shape))), *shape)
@@ -89,10 +94,16 @@ def _elementwise_shape(op: Rsqrt | Lookup, x: Shape) -> Shape:
     return x
 
 
+def _table_shape(op: Table, x: Shape, table: Shape) -> Shape:
+    same(table, (256,), "shape of the table")
+    return x
+
+
 ROWS: dict[type, OpRow] = {
     Add: OpRow("add", _pair_shape, 2, 2),
     Sub: OpRow("sub", _pair_shape, 2, 2),
     Mul: OpRow("mul", _pair_shape, 2, 2),
     Rsqrt: OpRow("rsqrt", _elementwise_shape, 1, 1),
     Lookup: OpRow("lookup", _elementwise_shape, 1, 1),
+    Table: OpRow("table", _table_shape, 1, 2),
 }

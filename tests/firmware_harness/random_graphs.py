@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import Builder, Rng, random_pads, random_reduction, random_view
+from tests.graphs import FUNCTIONS, Builder, Rng, random_pads, random_reduction, random_view
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
-from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
-    "broadcast",
+    *("broadcast", "table"),
 )
 
 
@@ -61,13 +60,13 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "pool2d":
         return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
     if kind == "lookup":
-        function = rng.choice(["relu", "relu6", "logistic", "requantise"]).item()
-        wide = b.tensors[x].quant.scale[0] >= LOGISTIC_SCALE_BELOW
-        return b.lookup(x, "relu" if function == "logistic" and wide else function)
+        return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind == "softmax":
         return b.softmax(x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "table":
+        return b.table(x)
     if kind == "broadcast":
         y = b.broadcast(x)
         return y if len(b.tensors[y].shape) == 4 else b.reshape(y, (1, 1, 1, int(np.prod(b.tensors[y].shape))))

@@ -56,6 +56,12 @@ def _lookup(w: OnnxWriter, node: Node) -> None:
     _table(w, node, function_table(node.op, x, out, "single"))
 
 
+def _stored_table(w: OnnxWriter, node: Node) -> None:
+    table = w.graph.ins(node)[1].data
+    assert table is not None
+    _table(w, node, table.astype(np.int8, copy=False))
+
+
 def _table(w: OnnxWriter, node: Node, table: I8) -> None:
     """Gather with codes as indices; negative codes count from the end. Flattened, because on Hexagon a tensor is either
     codes or indices, not both."""
@@ -76,4 +82,5 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Mul: _elementwise("Mul"),
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,
+    ops.Table: _stored_table,
 }

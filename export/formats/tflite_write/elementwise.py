@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
@@ -51,7 +53,7 @@ _FUNCTIONS: dict[str, tuple[str, int, str]] = {
 def _lookup(w: TfliteWriter, node: Node) -> None:
     assert isinstance(node.op, ops.Lookup)
     name, version, options_name = _FUNCTIONS[node.op.function]
-    options = getattr(schema, f"{options_name}T")() if options_name else None
+    options: Any = getattr(schema, f"{options_name}T")() if options_name else None
     kind = getattr(schema.BuiltinOptions, options_name or "NONE")
     if node.op.function == "leaky_relu":
         options.alpha = node.op.alpha
@@ -59,6 +61,21 @@ def _lookup(w: TfliteWriter, node: Node) -> None:
         options.approximate = node.op.function == "gelu_tanh"
     output = w.activation(w.graph.out(node))
     w.operator(getattr(schema.BuiltinOperator, name), version, w.inputs(node), output, options, kind)
+
+
+def _table(w: TfliteWriter, node: Node) -> None:
+    """CAST, ADD and GATHER: each code plus 128 is the index of its output code."""
+    (x, table), types, kinds = w.graph.ins(node), schema.TensorType, schema.BuiltinOptions
+    offset = w.constant(f"{node.name}_offset", np.array([128], np.int32))
+    wide, index = (w.index_tensor(f"{node.name}_{part}", x.shape) for part in ("wide", "index"))
+    cast = schema.CastOptionsT()
+    cast.inDataType, cast.outDataType = types.INT8, types.INT32
+    w.operator(schema.BuiltinOperator.CAST, 1, [w.index[x.name]], wide, cast, kinds.CastOptions)
+    add = schema.AddOptionsT()
+    add.potScaleInt16 = False
+    w.operator(schema.BuiltinOperator.ADD, 1, [wide, offset], index, add, kinds.AddOptions)
+    output, inputs = w.activation(w.graph.out(node)), [w.index[table.name], index]
+    w.operator(schema.BuiltinOperator.GATHER, 2, inputs, output, schema.GatherOptionsT(), kinds.GatherOptions)
 
 
 def _rsqrt(w: TfliteWriter, node: Node) -> None:
@@ -72,4 +89,5 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Mul: _elementwise("MUL"),
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,
+    ops.Table: _table,
 }

@@ -63,6 +63,13 @@ def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return _FUNCTIONS[node.op.function](ins[0])
 
 
+def _table(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """The table at the nearest code, also for an input that is not rounded."""
+    x = graph.ins(node)[0].quant
+    codes = (ins[0] / x.scale[0]).round() + x.zero_point
+    return ins[1][(codes.clamp(-128, 127) + 128).long()]
+
+
 def _rsqrt(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.rsqrt(ins[0].clamp(min=_SMALLEST))
 
@@ -73,4 +80,5 @@ ROWS: dict[type[ops.Op], Row] = {
     ops.Mul: _elementwise(torch.mul),
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,
+    ops.Table: _table,
 }

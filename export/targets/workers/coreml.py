@@ -108,6 +108,15 @@ def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, 
     return functions[type(op)](x=operands[0], y=operands[1])
 
 
+def table(graph: Graph, node: Node, x: Var) -> Var:
+    """The real values of a table, gathered at the index of each code."""
+    source, values = graph.ins(node)
+    assert values.data is not None
+    scale, first = np.float32(1 / source.quant.scale[0]), np.float32(source.quant.zero_point + 128)
+    index = mb.cast(x=mb.round(x=mb.add(x=mb.mul(x=x, y=scale), y=first)), dtype="int32")
+    return mb.gather(x=dequantise(values.data, values.quant), indices=index, axis=0)
+
+
 def lookup(op: ops.Lookup, x: Var) -> Var:
     """A function without an operator of Core ML's own is composed of others."""
     one, zero = np.float32(1), np.float32(0)
@@ -168,6 +177,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return pool(op, x)
         case ops.Rsqrt():
             return mb.rsqrt(x=x, epsilon=SMALLEST)
+        case ops.Table():
+            return table(graph, node, x)
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Softmax():

@@ -132,6 +132,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.nn.softmax(x)
         case ops.Pool2D() as op:
             return pool(graph, node, op, x)
+        case ops.Table():
+            raise SystemExit("a table of codes is no function of TensorFlow's, which its converter could quantise")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Concat() as op:
