@@ -199,6 +199,8 @@ def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
     factor_b = np.float32(b.scale[0]) / np.float32(out.scale[0])
     _, exponent = np.frexp(max(factor_a, factor_b))
     shift = 20 - (int(exponent) - 1)
+    if shift > 30:  # both factors are below 2^-10, so that no sum reaches half a code
+        return AddSingle(0, 0, 0, 1)
     multiplier_a = int(np.rint(np.ldexp(np.float64(factor_a), shift)))
     multiplier_b = int(np.rint(np.ldexp(np.float64(factor_b), shift)))
     bias = (1 << (shift - 1)) - multiplier_a * a.zero_point - multiplier_b * b.zero_point

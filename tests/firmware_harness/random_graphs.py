@@ -62,7 +62,7 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "lookup":
         return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind == "softmax":
-        return b.softmax(x)
+        return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind == "table":

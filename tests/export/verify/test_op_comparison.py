@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.differential.nets import random_net as differential_net
 from tests.graphs import one_op, random_input, small_net
+from tinyscene.export.commands.output import print_verification
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.labelled.codes import LabelledCodes
 from tinyscene.export.targets.table import CORE_TARGETS
@@ -148,6 +148,23 @@ def test_a_target_that_does_not_build_fails_and_the_others_run(
     assert not host.passed
 
 
+@pytest.mark.needs_module("ai_edge_litert", "tflite_micro", "onnxruntime")
+def test_a_target_that_cannot_run_the_network_is_refused_and_the_others_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """TFLite has no average pool whose padding is neither SAME nor VALID."""
+    shape, quant = (1, 5, 5, 3), Quant.per_tensor(0.1, 3)
+    tensors = {name: Tensor(name, shape, "int8", quant) for name in ("x", "y")}
+    pool = Node("pool", ops.Pool2D("average", (2, 2), (1, 1), (1, 1, 0, 0)), ("x",), "y")
+    graph = Graph("pool", tensors, (pool,), "x", "y").check()
+    codes = random_input(np.random.default_rng(0), graph, 2)
+    result = verify(graph, codes, targets=("litert", "tflm", "numpy-single", "ort"))
+    assert [r.status for r in result.results] == ["refused", "refused", "equal", "named exception"]
+    assert "'pool': TFLite has no such padding for a pool" in result.results[0].note
+    assert [r.target for r in result.refused] == ["litert", "tflm"]
+    assert not result.failed
+    print_verification(result)
+    assert "litert: 'pool': TFLite has no such padding" in capsys.readouterr().out
+
+
 @pytest.fixture
 def tie() -> tuple[Graph, np.ndarray]:
     """A square at a tie: its code depends on whether the scales are multiplied in double or in float32."""
@@ -171,9 +188,15 @@ def test_products_of_the_reference_kernels_differ_at_a_tie(tie: tuple[Graph, np.
 
 @pytest.mark.needs_module("ai_edge_litert")
 def test_a_matrix_product_of_the_reference_kernels_rounds_once() -> None:
-    """Seed 5, net 27 of the differential test: constant weights, so that one tie is in the codes of every input."""
-    graph = differential_net(5, 27)
-    codes = random_input(np.random.default_rng([5, 27]), graph, 2)
+    """99 times 0.156 is 15.44; rounded to quarters first it is 15.5, and then 16."""
+    x, out = Tensor("x", (1, 1), "int8", Quant((1.0,), 0)), Tensor("y", (1, 1), "int8", Quant((1.0,), 0))
+    scale = (float(np.float32(0.156)),)
+    weight = Tensor("weight", (1, 1), "int8", Quant(scale), np.zeros((1, 1), np.int8))
+    bias = Tensor("bias", (1,), "int32", Quant(scale), np.array([99], np.int32))
+    tensors = {tensor.name: tensor for tensor in (x, weight, bias, out)}
+    node = Node("product", ops.FullyConnected(), ("x", "weight", "bias"), "y")
+    graph = Graph("product", tensors, (node,), "x", "y").check()
+    codes = np.array([[3], [-7]], np.int8)
     (result,) = verify(graph, codes, targets=("litert-reference",)).results
     assert result.status == "named exception", result.remarks()
     assert result.comparison is not None
