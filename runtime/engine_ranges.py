@@ -41,11 +41,19 @@ class EngineRange:
 _WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 _XNNPACK = (
     EngineRange(_WEIGHTED, 0.0, 256.0, "XNNPACK does not start with scale ratios from 256 on"),
-    EngineRange((ops.Add, ops.Sub, ops.Mul), 0.0, 256.0, "LiteRT's kernels overflow with scale ratios from 256 on"),
+    EngineRange(
+        (ops.Add, ops.Sub, ops.Mul, ops.BatchMatMul),
+        0.0,
+        256.0,
+        "LiteRT's kernels overflow with scale ratios from 256 on",
+    ),
 )
 # Up to a scale of 4 the fixed point of TFLite Micro's logistic is within one code of it, from 8 on up to 128 codes off.
 _FLOAT_LOGISTIC = EngineRange(
     ops.Lookup, 0.0, 4.0, "its logistic is float, TFLite Micro's fixed point is inexact from scale 4 on", "logistic"
+)
+_FLOAT_TANH = EngineRange(
+    ops.Lookup, 0.0, 4.0, "its tanh is float, TFLite Micro's fixed point is inexact from scale 4 on", "tanh"
 )
 _ORT = (
     EngineRange(
@@ -55,9 +63,9 @@ _ORT = (
 _RANGES: dict[str, tuple[EngineRange, ...]] = {
     "litert": _XNNPACK,
     "tensorflow": _XNNPACK,
-    "litert-reference": (_FLOAT_LOGISTIC,),
-    "tensorflow-reference": (_FLOAT_LOGISTIC,),
-    "tflite-runtime-reference": (_FLOAT_LOGISTIC,),
+    "litert-reference": (_FLOAT_LOGISTIC, _FLOAT_TANH),
+    "tensorflow-reference": (_FLOAT_LOGISTIC, _FLOAT_TANH),
+    "tflite-runtime-reference": (_FLOAT_LOGISTIC, _FLOAT_TANH),
     "ort": _ORT,
     "ort-int8": _ORT,
 }

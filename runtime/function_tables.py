@@ -25,7 +25,7 @@ CODES = np.arange(-128, 128, dtype=np.int64)
 _TANH_INTEGER_BITS, _TANH_OUTPUT_BITS = 4, 7
 _HARD_SWISH_INPUT_BITS = 7  # the input has 7 more bits below a code
 _INT16 = 2**15
-_SMALLEST_FACTOR = 2.0**-8  # of XNNPACK's leaky ReLU
+_SMALLEST_FACTOR, _LARGEST_FACTOR = 2.0**-8, 2.0**7  # of XNNPACK's leaky ReLU
 _HALF, _ONE = np.float32(0.5), np.float32(1)
 _CUBE_FACTOR, _SQRT_2_OVER_PI = np.float32(0.044715), np.float32(math.sqrt(2 / math.pi))
 
@@ -167,7 +167,8 @@ def leaky_relu_table(alpha: float, x: Quant, out: Quant, rounding: Rounding) -> 
     distances, ratio = CODES - x.zero_point, np.float32(_factor(x, out, "single"))
     if rounding == "double":
         return int8(_two_factors(distances, alpha * x.scale[0] / out.scale[0], x.scale[0] / out.scale[0], out))
-    if abs(ratio * np.float32(alpha)) < _SMALLEST_FACTOR:
+    factors = np.array([ratio, abs(ratio * np.float32(alpha))])
+    if factors.min() < _SMALLEST_FACTOR or factors.max() > _LARGEST_FACTOR:
         return leaky_relu_of_float_scales(alpha, x, out)
     scaled = np.float32(256) * ratio
     below, above = int(np.rint(scaled * np.float32(alpha))), int(np.rint(scaled))

@@ -2,8 +2,9 @@
 
 Functions other than ``relu6``, ``logistic`` and ``requantise`` are in :mod:`tinyscene.runtime.function_tables`. Under
 ``single`` these equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float
-arithmetic for softmax. XNNPACK leaves ratios below 2^-8 or above 2^7 to LiteRT's kernels, which follow ``double``. TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties
-it differs by one from TFLite Micro, which ``double`` equals.
+arithmetic for softmax. XNNPACK leaves ratios below 2^-8 or above 2^7 to LiteRT's kernels, which follow ``double``.
+TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties it differs by one from
+TFLite Micro, which ``double`` equals.
 Source: byte-wise comparison at near-ties (tests/runtime/test_engines.py).
 """
 

@@ -78,6 +78,7 @@ PLAIN_OPERATORS = {
     111: "ELU",
     114: "QUANTIZE",
     117: "HARD_SWISH",
+    126: "BATCH_MATMUL",
     150: "GELU",
     152: "RELU_0_TO_1",
 }
@@ -186,6 +187,12 @@ class FullyConnectedOptions:
 
 
 @dataclass(frozen=True)
+class BatchMatMulOptions:
+    adj_x: bool = scalar(0, "?", False)
+    adj_y: bool = scalar(1, "?", False)
+
+
+@dataclass(frozen=True)
 class SoftmaxOptions:
     beta: float = scalar(0, "<f4", 0.0)
 
@@ -263,6 +270,7 @@ Options = (
     | DepthwiseConv2DOptions
     | Pool2DOptions
     | FullyConnectedOptions
+    | BatchMatMulOptions
     | SoftmaxOptions
     | ElementwiseOptions
     | LeakyReluOptions
@@ -292,6 +300,7 @@ OPTIONS: dict[int, type] = {
     23: GatherOptions,
     37: CastOptions,
     75: LeakyReluOptions,
+    101: BatchMatMulOptions,
     116: GeluOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
@@ -320,6 +329,7 @@ OPTIONS_TYPE_OF_CODE = {
     98: 75,
     101: 78,
     117: 91,
+    126: 101,
     150: 116,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
