@@ -221,6 +221,7 @@ _KINDS: dict[type, Kind] = {
     ops.Reduce: "mean",
     ops.Pool2D: "pool",
     ops.Rsqrt: "other",
+    ops.PRelu: "mul",
     ops.Lookup: "other",
     ops.Table: "other",
     ops.Softmax: "other",

@@ -38,6 +38,7 @@ PLAIN_OPERATORS = frozenset(
         "MatMul",
         "MaxPool",
         "Mul",
+        "PRelu",
         "Pad",
         "QuantizeLinear",
         "ReduceMax",

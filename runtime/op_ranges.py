@@ -119,6 +119,8 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
         return 1 / (np.sqrt(first) * out_scale)
     if isinstance(op, ops.Add | ops.Sub):
         return np.array([t.quant.scale[0] / out_scale for t in ins])
+    if isinstance(op, ops.PRelu):
+        return np.array([first[0], first[0] * ins[1].quant.scale[0]]) / out_scale
     if isinstance(op, ops.Lookup | ops.Reduce):
         return first / out_scale
     return np.asarray(first * np.asarray(ins[1].quant.scale) / out_scale)

@@ -66,6 +66,7 @@ PLAIN_OPERATORS = {
     47: "EXP",
     49: "SPLIT",
     53: "CAST",
+    54: "PRELU",
     59: "NEG",
     60: "PADV2",
     65: "SLICE",

@@ -88,6 +88,8 @@ class Builder:
         a, b = self._aligned(node, real)
         if isinstance(node.op, ops.Sub):
             return a - b
+        if isinstance(node.op, ops.PRelu):
+            return np.where(a < 0, a * b, a)
         return a + b if isinstance(node.op, ops.Add) else a * b
 
     def _aligned(self, node: Node, arrays: list[Any]) -> list[Any]:
@@ -209,6 +211,13 @@ class Builder:
         fixed = {"logistic": PROBABILITY, "relu6": quant, "tanh": tanh, "neg": negative}
         free = function in ("exp", "log", "sqrt", "elu", "gelu", "gelu_tanh")
         return self.node(ops.Lookup(function, alpha), (x,), t.shape, self.quant(0.05) if free else fixed.get(function))
+
+    def prelu(self, x: str) -> str:
+        """Factors for each element, channel or tensor, about -1.3 to 1.3."""
+        shape = self.tensors[x].shape
+        sides = [n if self.rng.random() < 0.6 else 1 for n in shape[1:]]
+        alpha = self.constant((1, *sides)[int(self.rng.integers(len(shape))) :], self.quant(0.01))
+        return self.node(ops.PRelu(), (x, alpha), shape)
 
     def table(self, x: str) -> str:
         """Random codes, which no function has."""
@@ -343,8 +352,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
         return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))
-    if kind == "table":
-        return b.graph(b.table(x))
+    if kind in ("table", "prelu"):
+        return b.graph(b.table(x) if kind == "table" else b.prelu(x))
     if kind == "broadcast":
         return b.graph(b.broadcast(x))
     if kind in MOVEMENT_KINDS:
@@ -382,6 +391,6 @@ FUNCTIONS = get_args(ops.Function)
 OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
-    *("broadcast", "table"),
+    *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
 )

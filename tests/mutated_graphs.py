@@ -156,6 +156,6 @@ def _output_quant(op: ops.Op, tensors: dict[str, Tensor], node: Node, x: Tensor,
     exponent = math.log2(x.quant.scale[0])
     if isinstance(op, ops.Rsqrt):
         exponent = -exponent / 2 - 10
-    elif isinstance(op, ops.Mul) or ops.has_weight(op):
+    elif isinstance(op, ops.Mul | ops.PRelu) or ops.has_weight(op):
         exponent += math.log2(max(tensors[node.inputs[1]].quant.scale)) + 10
     return _quant(rng, exponent)

@@ -20,7 +20,7 @@ from .tflite_file import Int8File, Operator
 from .tflite_write import finished
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-ONE_VERSION = ("ELU", "HARD_SWISH", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1")  # LiteRT refuses other numbers by name
+ONE_VERSION = ("ELU", "HARD_SWISH", "NEG", "PRELU", "RELU_0_TO_1", "RELU_N1_TO_1")  # LiteRT has no other
 _ELEMENTWISE = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
 
 

@@ -158,6 +158,7 @@ _ONNX_RUNTIME: Rows = (
         1e-2,
         "ONNX Runtime rounds a share half to even, LiteRT half up: a row of 512 equal codes is all ties",
     ),
+    (ops.PRelu, 0.5, "ONNX Runtime rounds a PReLU once, TFLite twice with few bits in between"),
     # A square has 256 possible values, so a tie is as frequent as its code.
     (ops.Mul, 1e-2, "ONNX Runtime multiplies real values in another order than XNNPACK: near-ties differ"),
 )
@@ -168,6 +169,7 @@ _PYTORCH: Rows = (
     (ops.BatchMatMul, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.Softmax, 1e-3, "PyTorch sums exponentials in another order, and rounds half to even: near-ties differ"),
     (ops.Rsqrt, 0.2, "PyTorch takes the root in float32, the kernels in fixed point: near-ties differ"),
+    (ops.PRelu, 0.5, "PyTorch rounds a PReLU once, TFLite twice with few bits in between"),
     (ops.Lookup, 0.2, "PyTorch requantises by the exact ratio, XNNPACK by one of 8 bits"),
     (ops.Pool2D, 0.5, "PyTorch rounds an average half to even, TFLite half away from zero: ties differ"),
 )
@@ -189,6 +191,8 @@ def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
     reason = "XNNPACK multiplies two activations only if the second has zero point 0; LiteRT's own kernel rounds twice"
     yield "litert", ops.BatchMatMul, OtherArithmetic(_products_of_litert, reason)
     for target in ("litert-reference", "tensorflow-reference"):
+        reason = "a PReLU's factors are computed from scales in float32, TFLite Micro's in double: near-ties differ"
+        yield target, ops.PRelu, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
         for function in ("logistic", "tanh"):
             reason = f"the reference {function} is float, TFLite Micro's fixed point: near-ties differ"
             yield target, function, CodeTolerance(1, _MOST_TIES, reason)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Function, Lookup, Mul, Rsqrt, Sub, Table, aligned
+from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
 from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
@@ -44,6 +44,7 @@ __all__ = [
     "Mul",
     "Op",
     "OpRow",
+    "PRelu",
     "Pad",
     "Pads",
     "Pool2D",
@@ -82,6 +83,7 @@ Op = (
     | Reduce
     | Pool2D
     | Rsqrt
+    | PRelu
     | Lookup
     | Table
     | Softmax

@@ -15,7 +15,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
-    *("broadcast", "table"),
+    *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
 )
 
@@ -69,8 +69,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
-    if kind == "table":
-        return b.table(x)
+    if kind in ("table", "prelu"):
+        return b.table(x) if kind == "table" else b.prelu(x)
     if kind == "batch_matmul":
         product = random_products(rng, b, x)
         return b.reshape(product, (1, 1, 1, b.tensors[product].n_bytes))

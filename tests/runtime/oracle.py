@@ -223,6 +223,18 @@ _REAL_FUNCTIONS = {
 }
 
 
+def _prelu(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x = _operand(graph, node, arrays, at, 0) - a.zero_point
+    factor = _operand(graph, node, arrays, at, 1) - b.zero_point
+    ratio, product = a.scale[0] / out.scale[0], a.scale[0] * b.scale[0] / out.scale[0]
+    if rounding == "single":
+        ratio = float(float32(_f32(a.scale[0]) / _f32(out.scale[0])))
+        product = float(float32(float32(_f32(a.scale[0]) * _f32(b.scale[0])) / _f32(out.scale[0])))
+    code = rescale_double(x * factor, *fixed_point(product)) if x < 0 else rescale_double(x, *fixed_point(ratio))
+    return code + out.zero_point
+
+
 def _table(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return int(arrays[1][int(arrays[0][at]) + 128])
 
@@ -344,6 +356,7 @@ _ELEMENT = {
     ops.Reduce: _reduce,
     ops.Pool2D: _pool,
     ops.Rsqrt: _rsqrt,
+    ops.PRelu: _prelu,
     ops.Lookup: _lookup,
     ops.Table: _table,
     ops.Softmax: _softmax,

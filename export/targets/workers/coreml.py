@@ -93,9 +93,15 @@ def pool(op: ops.Pool2D, x: Var) -> Var:
     return mb.avg_pool(x=x, **window, pad_type="custom", exclude_padding_from_average=True)
 
 
-def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, y: Var) -> Var:
+def prelu(x: Var, y: Var) -> Var:
+    """Core ML's own has one factor for each channel only."""
+    below = mb.minimum(x=x, y=np.float32(0))
+    return mb.add(x=mb.relu(x=x), y=mb.mul(x=below, y=y))
+
+
+def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul | ops.PRelu, x: Var, y: Var) -> Var:
     """Operands get the rank and the layout of the output first, so that they are broadcast as in NHWC."""
-    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul}
+    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul, ops.PRelu: prelu}
     rank = len(graph.out(node).shape)
     operands = []
     for value, tensor in zip((x, y), graph.ins(node), strict=True):
@@ -203,7 +209,7 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return convolution(graph, node, op, x)
         case ops.FullyConnected():
             return linear(graph, node, x)
-        case ops.Add() | ops.Sub() | ops.Mul() as op:
+        case ops.Add() | ops.Sub() | ops.Mul() | ops.PRelu() as op:
             return pairwise(graph, node, op, x, others[0])
         case ops.BatchMatMul() as op:
             return batch_matmul(op, x, others[0])

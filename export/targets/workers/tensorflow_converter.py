@@ -148,6 +148,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:
             return pool(graph, node, op, x)
+        case ops.PRelu():
+            return tf.nn.relu(x) + others[0] * tf.minimum(x, 0.0)
         case ops.Table():
             raise SystemExit("a table of codes is no function of TensorFlow's, which its converter could quantise")
         case ops.Lookup() as op:
