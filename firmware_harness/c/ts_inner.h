@@ -55,7 +55,12 @@ static inline int8_t ts_code(int32_t value, const TsOutput* out) {
     return (int8_t)(ts_min(ts_max(value, out->low), out->high) + out->zero_point);
 }
 
-/* value * 2^bits. Saturates: a value that does not fit is beyond all codes after rescaling as well. */
+/* value * 2^bits modulo 2^32, as TensorFlow Lite Micro computes it. */
+static inline int32_t ts_wrapping_shift_left(int32_t value, int32_t bits) {
+    return (int32_t)((uint32_t)value << bits);
+}
+
+/* value * 2^bits, saturated. */
 static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
     const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
     return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
@@ -78,7 +83,7 @@ static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
 /* value * multiplier * 2^(shift - 31), with two roundings. */
 static inline int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift) {
     if (shift > 0) {
-        return ts_high_product(ts_shift_left(value, shift), multiplier);
+        return ts_high_product(ts_wrapping_shift_left(value, shift), multiplier);
     }
     return ts_rounding_shift_right(ts_high_product(value, multiplier), -shift);
 }
