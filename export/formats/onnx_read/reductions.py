@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import PROBABILITY, Quant
@@ -11,8 +12,10 @@ from tinyscene.runtime.graph import PROBABILITY, Quant
 from .builder import OnnxGraphBuilder
 from .values import Codes, Pending
 
+ReduceKind = Literal["mean", "sum", "max", "min"]
 
-def _reduce(kind: str) -> Callable[[OnnxGraphBuilder], None]:
+
+def _reduce(kind: ReduceKind) -> Callable[[OnnxGraphBuilder], None]:
     def read(b: OnnxGraphBuilder) -> None:
         codes, attributes = b.codes(0), b.attributes()
         rank = len(codes.order)
@@ -26,7 +29,7 @@ def _reduce(kind: str) -> Callable[[OnnxGraphBuilder], None]:
     return read
 
 
-def _global_pool(kind: str) -> Callable[[OnnxGraphBuilder], None]:
+def _global_pool(kind: ReduceKind) -> Callable[[OnnxGraphBuilder], None]:
     def read(b: OnnxGraphBuilder) -> None:
         codes = b.codes(0)
         reduce(b, codes, kind, set(range(2, len(codes.order))), keep_dims=True)
@@ -34,10 +37,10 @@ def _global_pool(kind: str) -> Callable[[OnnxGraphBuilder], None]:
     return read
 
 
-def reduce(b: OnnxGraphBuilder, codes: Codes, kind: str, axes: set[int], *, keep_dims: bool) -> None:
-    """The pending result; ``axes``: of the file's tensor."""
+def reduce(b: OnnxGraphBuilder, codes: Codes, kind: ReduceKind, axes: set[int], *, keep_dims: bool) -> None:
+    """The result, which has the input's codes for an extreme; ``axes``: of the file's tensor."""
     inside = tuple(sorted(codes.order[axis] for axis in axes))
-    op = ops.Reduce(kind, inside, keep_dims)  # type: ignore[arg-type]
+    op = ops.Reduce(kind, inside, keep_dims)
     kept = [axis for axis in codes.order if keep_dims or axis not in inside]
     order = tuple(sorted(kept).index(axis) for axis in kept)
     shape = ops.OPS[ops.Reduce].shape(op, b.tensors[codes.name].shape)
@@ -46,7 +49,8 @@ def reduce(b: OnnxGraphBuilder, codes: Codes, kind: str, axes: set[int], *, keep
     def emit(_: Pending, __: bool, quant: Quant) -> str:
         return b.node(title, op, (codes.name,), quant, output=title)
 
-    b.result(b.pending(emit, shape, order))
+    pending = b.pending(emit, shape, order)
+    b.result(b.quantised(pending, b.quant(codes)) if kind in ("max", "min") else pending)
 
 
 def _softmax(b: OnnxGraphBuilder) -> None:

@@ -151,7 +151,7 @@ def convolution(b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias_at: i
         )
         return b.node(title, op, (image.name, *names), quant, output=title)
 
-    shape = (1, *ops.window_output(source.shape[1:3], kernel, stride, pads, dilation), len(weight.codes))
+    shape = (1, *ops.window_output(source.shape[1:3], ops.spanned(kernel, dilation), stride, pads), len(weight.codes))
     b.result(shaped(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
 
 
