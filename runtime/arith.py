@@ -7,7 +7,7 @@ A run uses one of two rules:
             (TFLite reference kernels, TFLite Micro, CMSIS-NN);
 ``single``  floating point: the float32 product of accumulator and scale is rounded once, half to even
             (LiteRT's XNNPACK kernels on x86-64 and arm64, ONNX Runtime's fused kernels). The zero point
-            is added to the rounded number, but means and squares add it in float32 and round the sum.
+            is added to the rounded number, but sums, means and squares add it in float32 and round the sum.
 
 A 31-bit integer product with one rounding is *not* the second rule: it differs from XNNPACK in about one byte of a
 million. Sources: the TFLite 8-bit quantisation specification; for details not specified there, byte-wise comparison
@@ -195,6 +195,11 @@ def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
     return AddSingle(multiplier_a, multiplier_b, bias, shift)
 
 
+def sum_double(x: Quant, out: Quant) -> Rescale:
+    """Sum of codes (zero point removed) to the sum's code (TFLite Micro's SUM)."""
+    return Rescale.of(x.scale[0] / out.scale[0], np.float32(x.scale[0]) / np.float32(out.scale[0]))
+
+
 def mean_double(x: Quant, out: Quant, count: int) -> Rescale:
     """Sum of ``count`` codes (zero point removed) to the mean's code: the multiplier is divided by the count after
     widening it as far as 64 bits allow, and truncated (TFLite reference MEAN)."""
@@ -205,8 +210,9 @@ def mean_double(x: Quant, out: Quant, count: int) -> Rescale:
 
 
 @dataclass(frozen=True)
-class MeanSingle:
-    """XNNPACK's mean: the float32 sum of ``factor * total`` and ``offset`` is rounded; ``total`` sums bare codes."""
+class TotalSingle:
+    """XNNPACK's sum and mean: the float32 sum of ``factor * total`` and ``offset`` is rounded; ``total`` sums bare
+    codes."""
 
     factor: np.float32
     offset: np.float32
@@ -220,10 +226,19 @@ class MeanSingle:
         return _int8(np.rint(exact.astype(np.float32)), -128, 127)
 
 
-def mean_single(x: Quant, out: Quant, count: int) -> MeanSingle:
+def mean_single(x: Quant, out: Quant, count: int) -> TotalSingle:
     """Constants of XNNPACK's mean; the order of roundings follows from byte-wise comparison at near-ties."""
     factor = np.float32(x.scale[0]) / np.float32(out.scale[0]) * (np.float32(1) / np.float32(count))
-    return MeanSingle(factor, np.float32(out.zero_point) - np.float32(x.zero_point * count) * factor)
+    return _total_single(x, out, count, factor)
+
+
+def sum_single(x: Quant, out: Quant, count: int) -> TotalSingle:
+    """Constants of XNNPACK's sum."""
+    return _total_single(x, out, count, np.float32(x.scale[0]) / np.float32(out.scale[0]))
+
+
+def _total_single(x: Quant, out: Quant, count: int, factor: np.float32) -> TotalSingle:
+    return TotalSingle(factor, np.float32(out.zero_point) - np.float32(x.zero_point * count) * factor)
 
 
 def square_table(x: Quant, out: Quant, *, relu: bool, rounding: Rounding) -> I8:

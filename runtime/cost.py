@@ -27,9 +27,10 @@ Array = npt.NDArray[Any]
 Kind = Literal["conv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "other"]
 
 RULES: dict[Rule, str] = {
-    "dcase": "MACs: (weights + bias) x output positions of convolutions, parameters of linear layers, 2 per BatchNorm "
-    "channel, else 0. Bytes: every weight and bias as stored (int8 1 B, int32 and float32 4 B)",
-    "torchinfo": "MACs as torchinfo prints them, which is the dcase rule. Bytes: 4 per parameter, whatever is stored",
+    "dcase": "MACs: (weights + bias) x output positions of convolutions and linear layers, 2 per BatchNorm channel, "
+    "else 0. Bytes: every weight and bias as stored (int8 1 B, int32 and float32 4 B)",
+    "torchinfo": "MACs as torchinfo prints them: the dcase rule, but a linear layer once for all its rows. Bytes: 4 "
+    "per parameter, whatever is stored",
     "nessi": "MACs as NeSsi counts a TFLite file: convolutions and linear layers without bias, pooled and averaged "
     "elements, sums; else 0. Bytes: every constant that an op reads",
     "stored": "MACs: every multiplication of data that is carried out, without bias. Bytes: all that the file, or the "
@@ -153,8 +154,12 @@ def verdicts(cost: Cost, budget: Budget) -> tuple[Verdict, Verdict]:
 
 
 def _macs_dcase(x: Layer) -> int:
-    per_position = x.positions if x.kind == "conv" else 1
+    per_position = x.positions if x.kind in ("conv", "linear") else 1
     return x.parameters * per_position if x.kind in ("conv", "linear", "norm") else 0
+
+
+def _macs_torchinfo(x: Layer) -> int:
+    return x.parameters if x.kind == "linear" else _macs_dcase(x)
 
 
 def _macs_nessi(x: Layer) -> int:
@@ -178,7 +183,7 @@ def _constants(x: Layer) -> int:
 
 _MACS: dict[Rule, Callable[[Layer], int]] = {
     "dcase": _macs_dcase,
-    "torchinfo": _macs_dcase,
+    "torchinfo": _macs_torchinfo,
     "nessi": _macs_nessi,
     "stored": _macs_stored,
 }
@@ -212,7 +217,7 @@ _KINDS: dict[type, Kind] = {
     ops.Add: "add",
     ops.Sub: "add",
     ops.Mul: "mul",
-    ops.Mean: "mean",
+    ops.Reduce: "mean",
     ops.Pool2D: "pool",
     ops.Rsqrt: "other",
     ops.Lookup: "other",
@@ -228,6 +233,8 @@ def _graph_layer(graph: Graph, node: Node) -> Layer:
     ins, out = graph.ins(node), graph.out(node)
     extra = _ACTIVATION_QUANT_BYTES + _TABLE_BYTES.get(type(node.op), 0)
     name, kind = type(node.op).__name__, _KINDS[type(node.op)]
+    if isinstance(node.op, ops.Reduce):  # NeSsi counts means, and no other reduction
+        name, kind = ops.title(node.op).title(), "mean" if node.op.kind == "mean" else "other"
     if not ops.has_weight(node.op):
         window = int(np.prod(node.op.kernel)) if isinstance(node.op, ops.Pool2D) else 1
         return layer_of(node.name, name, kind, out.shape, input_shape=ins[0].shape, window=window, extra_bytes=extra)

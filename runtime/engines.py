@@ -21,6 +21,7 @@ import numpy as np
 from . import onnx_tables, ops
 from .arith import Rounding
 from .arrays import I8
+from .engine_limits import require_within_limits
 from .engine_names import ENGINE_NAMES, EngineName
 from .errors import RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
@@ -121,6 +122,7 @@ class _OneByOne:
         where = f"engine {self.name}, model file"
         tables = read_tables(model_bytes, where)
         require_plain(tables, where)
+        require_within_limits(tables, self.name)
         return tables
 
     def _require_outputs(self, names: list[str]) -> None:

@@ -25,7 +25,8 @@ class TinysceneError(Exception):
         expected: a value that would have been accepted, if that helps.
         got: the actual value.
         next_step: what the user can do.
-        missing: a tool or a package is not installed; a caller that can continue without it may skip it by name.
+        missing: a tool or a package is not installed, or an engine lacks what the model needs; a caller that can
+            continue without it may skip it by name.
     """
 
     def __init__(

@@ -264,7 +264,9 @@ def _macs(graph: Graph, node: Node) -> int:
         return math.prod(ins[1].shape) * out.shape[1] * out.shape[2]
     if isinstance(node.op, ops.Pool2D):
         return math.prod(node.op.kernel) * out.n_bytes
-    return math.prod(ins[1].shape) if ops.has_weight(node.op) else ins[0].n_bytes
+    if ops.has_weight(node.op):
+        return out.n_bytes * ins[1].shape[1]
+    return max(ins[0].n_bytes, out.n_bytes)
 
 
 def _alive_at_once(graph: Graph) -> int:

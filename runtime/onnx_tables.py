@@ -38,6 +38,8 @@ PLAIN_OPERATORS = frozenset(
         "MaxPool",
         "Mul",
         "QuantizeLinear",
+        "ReduceMax",
+        "ReduceMin",
         "Relu",
         "Reshape",
         "Softmax",

@@ -36,11 +36,16 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     allowed: list[tuple[tuple[float, ...], int]]
     if isinstance(op, ops.Softmax) or function == "logistic":
         allowed = [((PROBABILITY_SCALE,), PROBABILITY_ZERO_POINT)]
-    elif isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or function == "relu6":
+    elif _keeps_codes(op) or function == "relu6":
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
         return None
     return next((("output scale and zero point", expected, got) for expected in allowed if got != expected), None)
+
+
+def _keeps_codes(op: ops.Op) -> bool:
+    """Whether the op's output codes mean what its input codes mean."""
+    return isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or ops.selects_codes(op)
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
@@ -54,7 +59,7 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
     """Name of the factor, its range without the upper end, and its values; no values for ops without a factor."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
     ratio = "scale ratio out of bounds"
-    if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat):
+    if _keeps_codes(op):
         return ratio, 0.0, 0.0, first[:0]
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
         return "input scale of softmax out of bounds", 2.0**-26, 2.0**16, first
@@ -65,7 +70,7 @@ def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, 
         return ratio, 2.0**-10, 256.0, np.array([t.quant.scale[0] / out_scale for t in ins])
     if isinstance(op, ops.Lookup):
         return _lookup_range(op, first, out_scale)
-    if isinstance(op, ops.Mean):
+    if isinstance(op, ops.Reduce):
         return ratio, 2.0**-32, 256.0, first / out_scale
     return ratio, 2.0**-32, 256.0, first * np.asarray(ins[1].quant.scale) / out_scale
 

@@ -61,7 +61,10 @@ PLAIN_OPERATORS = {
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
     70: "EXPAND_DIMS",
+    74: "SUM",
     76: "RSQRT",
+    82: "REDUCE_MAX",
+    89: "REDUCE_MIN",
     114: "QUANTIZE",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
@@ -188,6 +191,8 @@ class ConcatenationOptions:
 
 @dataclass(frozen=True)
 class ReducerOptions:
+    """Of MEAN, SUM, REDUCE_MAX and REDUCE_MIN."""
+
     keep_dims: bool = scalar(0, "?", False)
 
 
@@ -259,6 +264,9 @@ OPTIONS_TYPE_OF_CODE = {
     41: 28,
     43: 30,
     45: 32,
+    74: 27,
+    82: 27,
+    89: 27,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

@@ -32,7 +32,7 @@ class Builder:
         return Quant.per_tensor(scale * self.rng.uniform(0.7, 1.4), int(self.rng.integers(-128, 128)))
 
     def _tensor(self, name: str, shape: tuple[int, ...], quant: Quant, data: Any = None) -> str:
-        dtype: Literal["int8", "int32"] = "int32" if data is not None and data.ndim == 1 else "int8"
+        dtype: Literal["int8", "int32"] = "int32" if data is not None and data.dtype == np.int32 else "int8"
         self.tensors[name] = Tensor(name, shape, dtype, quant, data)
         return name
 
@@ -71,15 +71,25 @@ class Builder:
             acc = fully_connected_accumulator(graph, node, arrays)
             return acc * quants[0].scale[0] * np.asarray(quants[1].scale)
         real = [dequantise(array, quant) for array, quant in zip(arrays, quants, strict=True)]
-        if isinstance(node.op, ops.Mean):
-            return real[0].mean(axis=(1, 2) if node.op.over == "space" else 3)
+        if isinstance(node.op, ops.Reduce):
+            return getattr(np, node.op.kind)(real[0], axis=node.op.axes)
         if isinstance(node.op, ops.Rsqrt):
             return 1.0 / np.sqrt(np.maximum(real[0], quants[0].scale[0]))
         if isinstance(node.op, ops.Lookup):
             return real[0]
+        a, b = self._aligned(node, real)
         if isinstance(node.op, ops.Sub):
-            return real[0] - real[1]
-        return real[0] + real[1] if isinstance(node.op, ops.Add) else real[0] * real[1]
+            return a - b
+        return a + b if isinstance(node.op, ops.Add) else a * b
+
+    def _aligned(self, node: Node, arrays: list[Any]) -> list[Any]:
+        """Operands with the rank of the output."""
+        tensors = [self.tensors[name] for name in node.inputs]
+        rank = max(len(t.shape) for t in tensors)
+        shapes = [ops.aligned(t.shape, rank) for t in tensors]
+        batches = [shape[:1] if t.data is not None else (-1,) for shape, t in zip(shapes, tensors, strict=True)]
+        pairs = zip(arrays, batches, shapes, strict=True)
+        return [array.reshape(*batch, *shape[1:]) for array, batch, shape in pairs]
 
     def conv(
         self,
@@ -108,36 +118,61 @@ class Builder:
         return self.node(op, (x, w, b), (1, *out_hw, out_c))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
-        return self.node(ops.Add(relu), (a, b), self.tensors[a].shape)
+        return self._pair(ops.Add(relu), a, b)
 
     def mul(self, a: str, b: str) -> str:
-        return self.node(ops.Mul(), (a, b), self.tensors[a].shape)
+        return self._pair(ops.Mul(), a, b)
 
     def mean(self, x: str, over: str = "space", keep_dims: bool = True) -> str:
-        shape = self.tensors[x].shape
-        if over == "space":
-            new = (1, 1, 1, shape[3]) if keep_dims else (1, shape[3])
-        else:
-            new = (*shape[:3], 1) if keep_dims else shape[:3]
-        return self.node(ops.Mean("space" if over == "space" else "channels", keep_dims), (x,), new)
+        return self.reduce(x, "mean", ops.SPACE if over == "space" else (3,), keep_dims)
+
+    def reduce(self, x: str, kind: Any, axes: tuple[int, ...], keep_dims: bool = True) -> str:
+        t, op = self.tensors[x], ops.Reduce(kind, axes, keep_dims)
+        return self.node(op, (x,), ops.OPS[ops.Reduce].shape(op, t.shape), t.quant if kind in ("max", "min") else None)
 
     def rsqrt(self, x: str) -> str:
         return self.node(ops.Rsqrt(), (x,), self.tensors[x].shape)
 
     def sub(self, a: str, b: str, relu: bool = False) -> str:
-        return self.node(ops.Sub(relu), (a, b), self.tensors[a].shape)
+        return self._pair(ops.Sub(relu), a, b)
+
+    def _pair(self, op: ops.Add | ops.Sub | ops.Mul, a: str, b: str) -> str:
+        return self.node(op, (a, b), ops.OPS[type(op)].shape(op, self.tensors[a].shape, self.tensors[b].shape))
+
+    def constant(self, shape: tuple[int, ...]) -> str:
+        """An int8 constant in place of an activation."""
+        codes = self.rng.integers(-128, 128, shape).astype(np.int8)
+        return self._tensor(f"constant_{len(self.tensors)}", shape, self.quant(0.03), codes)
+
+    def broadcast(self, x: str) -> str:
+        """A sum, difference or product of ``x`` with a random constant or with a mean of ``x``, in any order."""
+        shape, rng = self.tensors[x].shape, self.rng
+        kind = int(rng.integers(3))
+        if kind == 0 and len(shape) == 4:
+            means = (lambda: self.mean(x, "channels"), lambda: self.mean(x, keep_dims=False), lambda: self.mean(x))
+            partner = means[int(rng.integers(3))]()
+        else:
+            if kind == 1:  # another rank
+                shape = (1, int(np.prod(shape))) if rng.random() < 0.5 else (1, *shape[1:2], 1, *shape[2:])
+                x = self.reshape(x, shape)
+            sides = [int(rng.integers(1, 4)) if n == 1 else n if rng.random() < 0.6 else 1 for n in shape[1:]]
+            partner = self.constant((1, *sides)[int(rng.integers(len(shape))) :])
+        op = (ops.Add, ops.Sub, ops.Mul)[int(rng.integers(3))](bool(rng.integers(2)))
+        first, second = (int(np.prod(self.tensors[name].shape)) for name in (x, partner))
+        swapped = second > first if isinstance(op, ops.Mul) else rng.random() < 0.4  # files are read in this order
+        return self._pair(op, partner, x) if swapped else self._pair(op, x, partner)
 
     def fully_connected(self, x: str, outputs: int, *, relu: bool = False, per_channel: bool = False) -> str:
-        """A fully connected layer on a tensor of shape (1, K)."""
+        """A fully connected layer on the rows of a tensor of shape (1, ..., K)."""
         t, rng, tag = self.tensors[x], self.rng, f"{len(self.nodes)}"
         scale = rng.uniform(0.001, 0.01, outputs if per_channel else 1).astype(np.float32)
         bias_scale = np.float32(t.quant.scale[0]) * scale
         quants = [Quant(tuple(s.tolist()), 0, 0 if per_channel else None) for s in (scale, bias_scale)]
-        weight = rng.integers(-127, 128, (outputs, t.shape[1]), dtype=np.int8)
+        weight = rng.integers(-127, 128, (outputs, t.shape[-1]), dtype=np.int8)
         bias = rng.integers(-2000, 2001, outputs, dtype=np.int32)
         w = self._tensor(f"weight_{tag}", weight.shape, quants[0], weight)
         b = self._tensor(f"bias_{tag}", bias.shape, quants[1], bias)
-        return self.node(ops.FullyConnected(relu), (x, w, b), (1, outputs))
+        return self.node(ops.FullyConnected(relu), (x, w, b), (*t.shape[:-1], outputs))
 
     def pool(
         self, x: str, kind: str, kernel: tuple[int, int], *, stride: tuple[int, int] = (1, 1), same: bool = False
@@ -186,6 +221,31 @@ def random_pads(rng: Rng, kernel: tuple[int, int]) -> ops.Pads:
     return top, left, bottom, right
 
 
+def random_view(rng: Rng, b: Builder, x: str) -> str:
+    """The tensor, or its elements along one to five axes."""
+    size, rank = int(np.prod(b.tensors[x].shape)), int(rng.integers(2, ops.HIGHEST_RANK + 2))
+    if rank > ops.HIGHEST_RANK:
+        return x
+    sides = [1] * (rank - 1)
+    for factor in prime_factors(size):
+        sides[int(rng.integers(len(sides)))] *= factor
+    return b.reshape(x, (1, *sides))
+
+
+def prime_factors(n: int) -> list[int]:
+    for factor in range(2, n + 1):
+        if n % factor == 0:
+            return [factor, *prime_factors(n // factor)]
+    return []
+
+
+def random_reduction(rng: Rng, b: Builder, x: str) -> str:
+    """Any kind over any axes, at least one of which is left where dimensions are dropped."""
+    axes = [axis for axis in range(1, len(b.tensors[x].shape)) if rng.integers(2)]
+    axes = axes or [len(b.tensors[x].shape) - 1]
+    return b.reduce(x, str(rng.choice(["mean", "sum", "max", "min"])), tuple(axes), bool(rng.integers(2)))
+
+
 def one_op(rng: Rng, kind: str) -> Graph:
     """A graph of one op (two where one needs a partner) with random shape, scales and attributes."""
     height, width, channels = (int(v) for v in rng.integers(1, (12, 12, 40)))
@@ -205,6 +265,8 @@ def one_op(rng: Rng, kind: str) -> Graph:
         return b.graph(b.mul(b.input, partner))
     if kind == "mean":
         return b.graph(b.mean(b.input, over="space" if relu else "channels", keep_dims=bool(rng.integers(2))))
+    if kind == "reduce":
+        return b.graph(random_reduction(rng, b, random_view(rng, b, b.input)))
     if kind == "rsqrt":
         b = Builder(rng, kind, (height, width, channels), Quant.per_tensor(rng.uniform(0.001, 0.1), -128))
         return b.graph(b.rsqrt(b.input))
@@ -218,8 +280,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
         return b.graph(b.sub(x, b.conv(x, (1, 1)), coin))
     if kind == "fully_connected":
         outputs = int(rng.integers(1, 40))
-        flat = b.reshape(x, (1, size))
-        return b.graph(b.fully_connected(flat, outputs, relu=coin, per_channel=bool(rng.integers(2))))
+        rows = random_view(rng, b, x) if rng.integers(2) else b.reshape(x, (1, size))
+        return b.graph(b.fully_connected(rows, outputs, relu=coin, per_channel=bool(rng.integers(2))))
     if kind == "pool2d":
         return b.graph(b.pool(x, str(rng.choice(["max", "average"])), kernel, stride=stride, same=coin))
     if kind == "lookup":
@@ -230,6 +292,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
         return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))
+    if kind == "broadcast":
+        return b.graph(b.broadcast(x))
     if kind == "concat":
         return b.graph(b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4))))
     raise ValueError(kind)
@@ -260,6 +324,7 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
 
 
 OP_KINDS = (
-    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
+    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
+    "broadcast",
 )

@@ -142,6 +142,8 @@ def _output_quant(op: ops.Op, tensors: dict[str, Tensor], node: Node, x: Tensor,
         return PROBABILITY
     if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or op == ops.Lookup("relu6"):
         return x.quant
+    if ops.selects_codes(op):
+        return x.quant
     exponent = math.log2(x.quant.scale[0])
     if isinstance(op, ops.Rsqrt):
         exponent = -exponent / 2 - 10

@@ -79,14 +79,25 @@ class GraphBuilder:
                 )
             if min(quant.scale) == 0.0:
                 self._refuse_tensor(index, "scale", "above 0", 0)
-            if not self.file.is_stored(index) and self.file.shape(index)[:1] != (1,):
-                self._refuse_tensor(index, "batch", "shape (1, ...)", self.file.shape(index))
             data = self.file.constant(index)
-            codes = None if data is None else data.astype(np.int8, copy=False)
-            self.add(Tensor(name, self.file.shape(index), "int8", quant, codes))
-        if rank is not None and len(self.tensors[name].shape) != rank:
-            self._refuse_tensor(index, "number of dimensions", rank, self.tensors[name].shape)
+            shape = (1,) * self.leading_axes(index) + self.file.shape(index)
+            shape = shape if data is None else shape or (1,)  # also of a scalar
+            codes = None if data is None else data.astype(np.int8, copy=False).reshape(shape)
+            self.add(Tensor(name, shape, "int8", quant, codes))
+        if rank is not None and len(self.file.shape(index)) != rank:
+            self._refuse_tensor(index, "number of dimensions", rank, self.file.shape(index))
         return self.tensors[name]
+
+    def leading_axes(self, index: int) -> int:
+        """Axes that the graph's tensor has before those of the file: one where the file's first is not the batch.
+
+        A reshape may put the rows of one input there, so only the file's own input and output tell the batch.
+        """
+        if self.file.is_stored(index) or self.file.shape(index)[:1] == (1,):
+            return 0
+        if index in (*self.file.inputs, *self.file.outputs):
+            self._refuse_tensor(index, "a batch of more than one", "shape (1, ...)", self.file.shape(index))
+        return 1
 
     def _refuse_tensor(self, index: int, what: str, expected: object, got: object) -> NoReturn:
         """Refuse a tensor of the current operator, whose kind is not always the reason, but names the place."""

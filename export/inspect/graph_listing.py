@@ -80,8 +80,8 @@ def _detail(op: ops.Op, node: Node) -> str:
     parts: list[str] = []
     if isinstance(op, ops.Mul) and node.inputs[0] == node.inputs[1]:
         parts.append("square")
-    elif isinstance(op, ops.Mean):
-        parts.append(f"over {op.over}")
+    elif isinstance(op, ops.Reduce):
+        parts.append(f"{op.kind} over {', '.join(map(str, op.axes))}")
     elif isinstance(op, ops.Pool2D):
         parts.append(op.kind)
     elif isinstance(op, ops.Lookup):

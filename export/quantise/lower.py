@@ -7,6 +7,7 @@ Refuses activations without a range and weights that are not finite.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ class _Lowering:
             self.grn(step, inputs[0], output, quant)
         elif isinstance(step, MeanStep):
             shape = (1, self.tensors[inputs[0]].shape[3])
-            self.node(step.name, ops.Mean("space", keep_dims=False), inputs, shape, output, quant)
+            self.node(step.name, ops.Reduce("mean", ops.SPACE, keep_dims=False), inputs, shape, output, quant)
 
     def tensor_name(self, name: str) -> str:
         return OUTPUT_NAME if name == self.net.folded.output_name else name
@@ -96,9 +97,9 @@ class _Lowering:
         sources = [self.tensors[source] for source in inputs]
         if isinstance(op, ops.Mul) and inputs[0] != inputs[1]:
             quant = product_without_ties(sources[0].quant, sources[1].quant, quant)
-        elif isinstance(op, ops.Mean):
-            rows, columns, channels = sources[0].shape[1:]
-            quant = mean_without_ties(sources[0].quant, quant, rows * columns if op.over == "space" else channels)
+        elif isinstance(op, ops.Reduce):
+            count = math.prod(sources[0].shape[axis] for axis in op.axes)
+            quant = mean_without_ties(sources[0].quant, quant, count)
         self._tensor(output, shape, quant)
         self.nodes.append(Node(name, op, inputs, output))
         return output
@@ -150,10 +151,10 @@ class _Lowering:
             return self.node(name, op, inputs, shape, name, layer.range_of(stage).quant())
 
         square = append("square", ops.Mul(), x, x, shape=self.tensors[x].shape)
-        power = append("power", ops.Mean("space"), square, shape=per_channel)
+        power = append("power", ops.Reduce("mean", ops.SPACE), square, shape=per_channel)
         inverse_norm = append("inverse_norm", ops.Rsqrt(), power, shape=per_channel)
         norm = append("norm", ops.Mul(), power, inverse_norm, shape=per_channel)
-        total = append("total", ops.Mean("channels"), norm, shape=one)
+        total = append("total", ops.Reduce("mean", (3,)), norm, shape=one)
         inverse_root = append("inverse_root", ops.Rsqrt(), total, shape=one)
         half_ratio = append("half_ratio", ops.Mul(), norm, inverse_root, shape=per_channel)
         ratio = append("ratio", ops.Mul(), half_ratio, inverse_root, shape=per_channel)

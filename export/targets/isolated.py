@@ -2,7 +2,8 @@
 
 LiteRT, TFLite Micro and ONNX Runtime are written in C++; a file that passes every check here may still crash them. A
 worker that a signal ends is an ExportError with the signal's name ("litert: died with SIGSEGV"), and one that does not
-end is stopped. Refuses engines whose package is not installed, before a worker is started.
+end is stopped. Refuses engines whose package is not installed, and files beyond an engine's limits, before a worker is
+started.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.engine_limits import require_within_limits
 from tinyscene.runtime.engines import ModelFiles, available_engines
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.onnx_tensors import OnnxCodes
+from tinyscene.runtime.tflite_tables import read_tables
 
 from ..errors import ExportError
 from ..formats.tflite_model import tflite_model
@@ -50,6 +53,7 @@ class WorkerEngine:
 
     Raises:
         ExportError: the package is not installed.
+        RuntimeFailure: the engine does not run an operator of the file.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class WorkerEngine:
         reason = available_engines()[engine]
         if reason:
             raise ExportError(f"engine {self.name}", "cannot be opened", got=reason, missing=True)
+        if MODEL_OF[engine].endswith(".tflite"):
+            require_within_limits(read_tables(files.file(MODEL_OF[engine]), f"engine {self.name}, model file"), engine)
         self.rounding: Rounding = "single" if engine in ("ort", "litert") else "double"
         self.notes: tuple[str, ...] = ()
         self._files, self._model = files, MODEL_OF[engine]

@@ -75,7 +75,8 @@ def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activatio
         compared, different, max_lsb = compared + off.size, different + wrong, max(max_lsb, largest)
         if not wrong:
             continue
-        known, name = tolerance_of(target, type(node.op)), ops.OPS[type(node.op)].name
+        name = ops.title(node.op)
+        known = None if ops.selects_codes(node.op) else tolerance_of(target, type(node.op))
         if known and largest <= known.max_lsb and wrong <= max(1.0, known.max_share * off.size):
             names = ops_of_reason.setdefault(known.reason, [])
             names += [name] if name not in names else []
@@ -93,7 +94,7 @@ def _difference(layer: int, observed: ObservedOp, expected: I8) -> Difference:
     return Difference(
         layer,
         node.name,
-        ops.OPS[type(node.op)].name,
+        ops.title(node.op),
         at,
         int(expected[at]),
         int(observed.output[at]),

@@ -1,8 +1,8 @@
 """Verify that every target computes the integer graph, and measure the accuracy of each.
 
 Each target returns all its activations for the golden inputs (:mod:`tinyscene.export.verify.op_comparison`), and then
-runs the file that the bundle ships. A target whose tool is missing is skipped with the command that installs it; it
-never passes.
+runs the file that the bundle ships. A target whose tool is missing is skipped with the command that installs it, and
+a target that lacks what the model needs with the reason; it never passes.
 """
 
 from __future__ import annotations

@@ -3,15 +3,18 @@
 
 #ifdef TS_ROUNDING_SINGLE
 
-void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    for (int32_t i = 0; i < layer->size; ++i) {
-        const int32_t sum = layer->bias + a[i] * layer->multiplier_a + b[i] * layer->multiplier_b;
+/* The operands of n elements lie a_step and b_step apart. A difference has a negative second factor. */
+static inline void add_run(const TsAdd* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
+                           int8_t* out, int32_t n) {
+    for (int32_t i = 0; i < n; ++i) {
+        const int32_t sum = layer->bias + a[i * a_step] * layer->multiplier_a + b[i * b_step] * layer->multiplier_b;
         out[i] = ts_code(sum >> layer->shift, &layer->out);
     }
 }
 
-void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    ts_add(layer, a, b, out); /* the second factor is negative */
+static inline void sub_run(const TsAdd* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
+                           int8_t* out, int32_t n) {
+    add_run(layer, a, a_step, b, b_step, out, n);
 }
 
 #else
@@ -22,23 +25,34 @@ static int32_t scaled(int8_t code, int32_t zero_point, const TsRescale* rescale)
     return ts_rescale((code - zero_point) * TS_ADD_HEADROOM, rescale);
 }
 
-void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    for (int32_t i = 0; i < layer->size; ++i) {
-        const int32_t scaled_a = scaled(a[i], layer->a_zero_point, &layer->rescale_a);
-        const int32_t scaled_b = scaled(b[i], layer->b_zero_point, &layer->rescale_b);
+/* The operands of n elements lie a_step and b_step apart. */
+static inline void add_run(const TsAdd* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
+                           int8_t* out, int32_t n) {
+    for (int32_t i = 0; i < n; ++i) {
+        const int32_t scaled_a = scaled(a[i * a_step], layer->a_zero_point, &layer->rescale_a);
+        const int32_t scaled_b = scaled(b[i * b_step], layer->b_zero_point, &layer->rescale_b);
         out[i] = ts_requantise(scaled_a + scaled_b, &layer->rescale_sum, &layer->out);
     }
 }
 
-void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
-    for (int32_t i = 0; i < layer->size; ++i) {
-        const int32_t scaled_a = scaled(a[i], layer->a_zero_point, &layer->rescale_a);
-        const int32_t scaled_b = scaled(b[i], layer->b_zero_point, &layer->rescale_b);
+static inline void sub_run(const TsAdd* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
+                           int8_t* out, int32_t n) {
+    for (int32_t i = 0; i < n; ++i) {
+        const int32_t scaled_a = scaled(a[i * a_step], layer->a_zero_point, &layer->rescale_a);
+        const int32_t scaled_b = scaled(b[i * b_step], layer->b_zero_point, &layer->rescale_b);
         out[i] = ts_requantise(scaled_a - scaled_b, &layer->rescale_sum, &layer->out);
     }
 }
 
 #endif
+
+void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    add_run(layer, a, 1, b, 1, out, layer->size);
+}
+
+void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    sub_run(layer, a, 1, b, 1, out, layer->size);
+}
 
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     for (int32_t repeat = 0; repeat < layer->repeats; ++repeat) {
@@ -54,4 +68,51 @@ void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
     for (int32_t i = 0; i < layer->size; ++i) {
         out[i] = table[x[i]];
     }
+}
+
+/* Move the operands to the next run of the last axis; 0 after the last one. `at` counts along the other axes. */
+static int next_run(const TsBroadcast* broadcast, int32_t* at, const int8_t** a, const int8_t** b) {
+    const int32_t* axis = TS_ARRAY(int32_t, broadcast, axes);
+    for (int32_t i = 1; i < broadcast->n_axes; ++i) {
+        axis += 3;
+        *a += axis[1];
+        *b += axis[2];
+        if (++at[i] < axis[0]) {
+            return 1;
+        }
+        *a -= axis[0] * axis[1];
+        *b -= axis[0] * axis[2];
+        at[i] = 0;
+    }
+    return 0;
+}
+
+void ts_add_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const int32_t* last = TS_ARRAY(int32_t, &layer->broadcast, axes);
+    int32_t at[TS_MOST_AXES] = {0};
+    do {
+        add_run(&layer->add, a, last[1], b, last[2], out, layer->add.size);
+        out += layer->add.size;
+    } while (next_run(&layer->broadcast, at, &a, &b));
+}
+
+void ts_sub_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const int32_t* last = TS_ARRAY(int32_t, &layer->broadcast, axes);
+    int32_t at[TS_MOST_AXES] = {0};
+    do {
+        sub_run(&layer->add, a, last[1], b, last[2], out, layer->add.size);
+        out += layer->add.size;
+    } while (next_run(&layer->broadcast, at, &a, &b));
+}
+
+void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const int32_t* last = TS_ARRAY(int32_t, &layer->broadcast, axes);
+    const TsMul* mul = &layer->mul;
+    int32_t at[TS_MOST_AXES] = {0};
+    do {
+        for (int32_t i = 0; i < mul->size; ++i) {
+            const int32_t product = (a[i * last[1]] - mul->a_zero_point) * (b[i * last[2]] - mul->b_zero_point);
+            *out++ = ts_requantise(product, &mul->rescale, &mul->out);
+        }
+    } while (next_run(&layer->broadcast, at, &a, &b));
 }

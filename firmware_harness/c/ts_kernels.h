@@ -99,7 +99,27 @@ typedef struct {
     TsOutput out;
 } TsMul;
 
-/* Mean of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
+/* Shape of an output whose operands are broadcast: `n_axes` axes, the last one first. A step of 0 repeats an operand
+ * along the axis. */
+enum { TS_MOST_AXES = 5 };
+typedef struct {
+    int32_t n_axes; /* 1..TS_MOST_AXES */
+    TsOffset axes;  /* int32_t (n_axes, 3): size, step of a, step of b, in elements */
+} TsBroadcast;
+
+/* Sum or difference of operands of different shapes; the size in `add` is that of the last axis. */
+typedef struct {
+    TsBroadcast broadcast;
+    TsAdd add;
+} TsAddBroadcast;
+
+/* Product of operands of different shapes; `repeats` in `mul` is 1, its size that of the last axis. */
+typedef struct {
+    TsBroadcast broadcast;
+    TsMul mul;
+} TsMulBroadcast;
+
+/* Mean or sum of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
 typedef struct {
     int32_t size, stride;
     int32_t count, step;
@@ -111,6 +131,27 @@ typedef struct {
 #endif
     TsOutput out;
 } TsMean;
+
+enum { TS_AXES = 3 };
+
+/* Any axes of x: first three that the output has, then three that are reduced, each outermost first. */
+typedef struct {
+    TsOffset sizes; /* int32_t (2, TS_AXES) */
+    TsOffset steps; /* int32_t (2, TS_AXES), in elements of x */
+} TsAxes;
+
+/* As TsMean, of elements whose places the axes give; stride and step are 0. */
+typedef struct {
+    TsMean mean;
+    TsAxes axes;
+} TsReduce;
+
+/* Largest of `count` codes for each of `size` outputs; the smallest where flip is -1, not 0. */
+typedef struct {
+    int32_t size, count;
+    int32_t flip;
+    TsAxes axes;
+} TsExtreme;
 
 typedef struct {
     int32_t size;
@@ -138,7 +179,12 @@ void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_add_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_sub_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out);
+void ts_reduce(const TsReduce* layer, const int8_t* x, int8_t* out);
+void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out);
 void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out);
 void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);

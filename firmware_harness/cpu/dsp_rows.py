@@ -10,6 +10,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.plan import Lead
 
+from ..emit.broadcast import broadcast_axes, repeated_runs
 from ..emit.layers import layer_of
 from ..emit.records import Fields, Layer, codes_of, window_fields
 from .dsp_constants import (
@@ -45,11 +46,11 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
 
 
 def fully_connected(graph: Graph, node: Node) -> Layer | None:
-    """A matrix product as the convolution of one pixel."""
+    """A matrix product as the convolution of one pixel for each row."""
     window = layer_of(graph, node).fields["window"]
     assert isinstance(window, dict)
     weight = codes_of(graph.ins(node)[1])
-    return _by_rows(graph, node, window, weight.shape[1], folded(graph, node, weight))
+    return _by_rows(graph, node, _flattened(window), weight.shape[1], folded(graph, node, weight))
 
 
 def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:
@@ -150,11 +151,11 @@ def columns_of(window: Fields) -> int:
 
 
 def add(graph: Graph, node: Node) -> Layer | None:
-    """A sum of two tensors."""
+    """A sum of two tensors of one shape."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Add)
     sum_record = summed(a.quant, b.quant, out.quant)
-    if sum_record is None:
+    if sum_record is None or a.shape != b.shape:
         return None
     larger, record = sum_record
     fields: Fields = {"size": int(np.prod(out.shape)), "larger": larger, "low": low_code(graph, node), "sum": record}
@@ -162,16 +163,16 @@ def add(graph: Graph, node: Node) -> Layer | None:
 
 
 def mul(graph: Graph, node: Node) -> Layer | None:
-    """A product of two different tensors."""
+    """A product of two different tensors, the second of which is repeated whole or is one element."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Mul)
     rescale = product_rescale(a.quant, b.quant, out.quant)
-    if node.inputs[0] == node.inputs[1] or rescale is None:
+    runs = repeated_runs(broadcast_axes(a.shape, b.shape))
+    if node.inputs[0] == node.inputs[1] or rescale is None or runs is None:
         return None
-    size = int(np.prod(b.shape))
     fields: Fields = {
-        "repeats": out.n_bytes // size,
-        "size": size,
+        "repeats": runs[0],
+        "size": runs[1],
         "a_zero_point": a.quant.zero_point,
         "b_zero_point": b.quant.zero_point,
         "rescale": rescale,

@@ -25,7 +25,7 @@ MVE = KernelSet(
         ops.DepthwiseConv2D: _depthwise,
         ops.Add: add,
         ops.Mul: mul,
-        ops.Mean: mean,
+        ops.Reduce: mean,
         ops.Rsqrt: lookup,
     },
     fusers=(square_mean, scaled),

@@ -51,10 +51,12 @@ def in_place(out: Tensor) -> Lead:
     return Lead(out.n_bytes, in_place=True)
 
 
-def add(graph: Graph, node: Node) -> Layer:
-    """A sum of two tensors."""
+def add(graph: Graph, node: Node) -> Layer | None:
+    """A sum of two tensors of one shape."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Add)
+    if a.shape != b.shape:
+        return None
     swapped = b.quant.scale[0] > a.quant.scale[0]
     coarse, other = (b, a) if swapped else (a, b)
     d = add_double(coarse.quant, other.quant, out.quant)
@@ -85,20 +87,23 @@ def add(graph: Graph, node: Node) -> Layer:
 
 
 def mul(graph: Graph, node: Node) -> Layer | None:
-    """A product of two tensors; a square is a lookup."""
+    """A product of two tensors, the second of which is repeated whole or is one element; a square is a lookup."""
     if node.inputs[0] == node.inputs[1]:
         return lookup(graph, node)
-    (a, b), out = graph.ins(node), graph.out(node)
-    if not shifts_right(conv_rescale(a.quant, b.quant, out.quant)):
+    (a, b), out, layer = graph.ins(node), graph.out(node), layer_of(graph, node)
+    if layer.kernel != "ts_mul" or not shifts_right(conv_rescale(a.quant, b.quant, out.quant)):
         return None
-    return replace(layer_of(graph, node), kernel="ts_mve_mul", header=HEADER, lead=in_place(out))
+    return replace(layer, kernel="ts_mve_mul", header=HEADER, lead=in_place(out))
 
 
 def mean(graph: Graph, node: Node) -> Layer | None:
-    """A mean over space or over channels."""
-    assert isinstance(node.op, ops.Mean)
-    kernel = "ts_mve_mean" if node.op.over == "space" else "ts_mve_mean_of_channels"
-    layer = replace(layer_of(graph, node), kernel=kernel, header=HEADER)
+    """A mean or a sum over the last axes, or over all axes before one that is kept, as space is before channels."""
+    op, portable = node.op, layer_of(graph, node)
+    assert isinstance(op, ops.Reduce)
+    if portable.kernel != "ts_mean":
+        return None
+    last = len(graph.ins(node)[0].shape) - 1
+    layer = replace(portable, kernel="ts_mve_mean_of_channels" if last in op.axes else "ts_mve_mean", header=HEADER)
     by_rule = layer.fields["by_rule"]
     assert isinstance(by_rule, ByRule)
     rescale = by_rule.double["rescale"]

@@ -52,10 +52,15 @@ def longest_residual(graph: Graph, at: int, layer_of: Callable[[Graph, Residual]
     for count in (5, 4, 3):
         nodes = graph.nodes[at : at + count]
         block = _residual(nodes) if len(nodes) == count else None
-        layer = layer_of(graph, block) if block else None
+        layer = layer_of(graph, block) if block and not _is_broadcast(graph, block.last) else None
         if block is not None and layer is not None:
             return Fused(count, (block.x,), block.last.output, layer)
     return None
+
+
+def _is_broadcast(graph: Graph, node: Node) -> bool:
+    """Whether the node is a sum that repeats an operand along an axis."""
+    return isinstance(node.op, ops.Add) and len({tensor.shape for tensor in graph.ins(node)}) > 1
 
 
 def _residual(nodes: tuple[Node, ...]) -> Residual | None:
@@ -105,7 +110,7 @@ def mean_of_squares(graph: Graph, at: int) -> tuple[Node, Node] | None:
         return None
     square, mean = graph.nodes[at : at + 2]
     is_square = isinstance(square.op, ops.Mul) and square.inputs[0] == square.inputs[1]
-    is_mean = isinstance(mean.op, ops.Mean) and mean.op.over == "space" and mean.inputs == (square.output,)
+    is_mean = ops.is_mean_over_space(mean.op, len(graph.out(square).shape)) and mean.inputs == (square.output,)
     return (square, mean) if is_square and is_mean else None
 
 
@@ -115,5 +120,7 @@ def scaled_affine(graph: Graph, at: int) -> tuple[Node, Node] | None:
         return None
     product, following = graph.nodes[at : at + 2]
     if not isinstance(product.op, ops.Mul) or not is_affine(graph, following):
+        return None
+    if graph.ins(product)[0].shape != graph.out(product).shape:
         return None
     return (product, following) if following.inputs[0] == product.output else None

@@ -183,7 +183,7 @@ def _headline(graph: Graph, index: int, macs: int) -> str:
         _, height, width, _ = graph.ins(node)[1].shape
         kernel = f" {height}x{width}"
     counted = f", {macs:,} MACs" if macs else ""
-    op = f"{ops.OPS[type(node.op)].name}{kernel}"
+    op = f"{ops.title(node.op)}{kernel}"
     return f"{index} {comment(node.name)}: {op}, {' and '.join(ins)} -> {_shape(graph.out(node))}{counted}"
 
 

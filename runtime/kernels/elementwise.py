@@ -16,10 +16,19 @@ from ..arith import (
     square_table,
     sub_single,
 )
-from ..arrays import I8
+from ..arrays import I8, I64
 from ..graph import Graph, Node
 from ..lookup_tables import function_table
 from .common import Arrays, Kernel, i64, requantised
+
+
+def _operands(graph: Graph, node: Node, arrays: Arrays) -> tuple[I64, ...]:
+    """Both operands with the rank of the output; the batch of an activation is its first axis there too."""
+    rank = len(graph.out(node).shape)
+    tensors = graph.ins(node)
+    shapes = [ops.aligned(t.shape, rank) for t in tensors]
+    shapes = [s if t.data is not None else (-1, *s[1:]) for s, t in zip(shapes, tensors, strict=True)]
+    return tuple(array.reshape(shape).astype(np.int64) for array, shape in zip(arrays, shapes, strict=True))
 
 
 def mul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
@@ -28,7 +37,8 @@ def mul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     if node.inputs[0] == node.inputs[1]:
         table = square_table(a.quant, graph.out(node).quant, relu=node.op.relu, rounding=rounding)
         return table[arrays[0].astype(np.int64) + 128]
-    product = (arrays[0].astype(np.int64) - a.quant.zero_point) * (arrays[1].astype(np.int64) - b.quant.zero_point)
+    x, y = _operands(graph, node, arrays)
+    product = (x - a.quant.zero_point) * (y - b.quant.zero_point)
     return requantised(graph, node, product, rounding)
 
 
@@ -36,7 +46,7 @@ def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """A sum, and a difference, which is a sum with the second factor negative."""
     assert isinstance(node.op, ops.Add | ops.Sub)
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
-    x, y = arrays[0].astype(np.int64), arrays[1].astype(np.int64)
+    x, y = _operands(graph, node, arrays)
     minus = isinstance(node.op, ops.Sub)
     if rounding == "double":
         d = add_double(a, b, out)

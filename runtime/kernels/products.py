@@ -14,7 +14,7 @@ from .common import EXACT_F32, Arrays, Kernel, centred, requantised
 
 
 def fully_connected_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
-    """As conv2d_accumulator, int64 (N, O)."""
+    """As conv2d_accumulator, int64 (N, ..., O)."""
     x, weight, bias = arrays
     x_t, weight_t, bias_t = graph.ins(node)
     dtype = np.float32 if accumulator_bounds(x_t, weight_t, bias_t, 0).max() < EXACT_F32 else np.float64

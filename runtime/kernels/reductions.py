@@ -1,6 +1,8 @@
-"""Reference kernels: means and softmax, which combine elements along axes."""
+"""Reference kernels: reductions and softmax, which combine elements along axes."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from ..arith import (
     mean_double,
     mean_single,
     requantise,
+    sum_double,
+    sum_single,
 )
 from ..arrays import I8
 from ..graph import Graph, Node
@@ -17,16 +21,20 @@ from ..lookup_tables import exponentials_double, exponentials_single, softmax_do
 from .common import Arrays, Kernel
 
 
-def mean(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+def reduce(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """The largest and the smallest code are the same under both rules."""
     op = node.op
-    assert isinstance(op, ops.Mean)
+    assert isinstance(op, ops.Reduce)
+    if ops.selects_codes(op):
+        extreme: I8 = (np.max if op.kind == "max" else np.min)(arrays[0], axis=op.axes, keepdims=op.keep_dims)
+        return extreme
     x, out = graph.ins(node)[0].quant, graph.out(node).quant
-    axes = (1, 2) if op.over == "space" else (3,)
-    count = int(np.prod([arrays[0].shape[a] for a in axes]))
-    total = arrays[0].sum(axis=axes, keepdims=op.keep_dims, dtype=np.int64)
+    count = math.prod(arrays[0].shape[axis] for axis in op.axes)
+    total = arrays[0].sum(axis=op.axes, keepdims=op.keep_dims, dtype=np.int64)
     if rounding == "single":
-        return mean_single(x, out, count).codes(total)
-    return requantise(total - count * x.zero_point, mean_double(x, out, count), out, relu=False, rounding=rounding)
+        return (mean_single if op.kind == "mean" else sum_single)(x, out, count).codes(total)
+    rescale = mean_double(x, out, count) if op.kind == "mean" else sum_double(x, out)
+    return requantise(total - count * x.zero_point, rescale, out, relu=False, rounding=rounding)
 
 
 def softmax(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
@@ -37,4 +45,4 @@ def softmax(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return softmax_single(distances, exponentials_single(quant)).reshape(x.shape)
 
 
-ROWS: dict[type, Kernel] = {ops.Mean: mean, ops.Softmax: softmax}
+ROWS: dict[type, Kernel] = {ops.Reduce: reduce, ops.Softmax: softmax}

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Lookup, Mul, Rsqrt, Sub
+from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
 from .movement import Concat, Reshape
 from .products import FullyConnected
-from .reductions import Mean, Softmax
+from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_SOFTMAX,
@@ -33,18 +33,19 @@ __all__ = [
     "LARGEST_TENSOR_ELEMENTS",
     "LARGEST_WINDOWS",
     "OPS",
+    "SPACE",
     "Add",
     "Concat",
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
     "Lookup",
-    "Mean",
     "Mul",
     "Op",
     "OpRow",
     "Pads",
     "Pool2D",
+    "Reduce",
     "Reshape",
     "Rsqrt",
     "Shape",
@@ -52,9 +53,13 @@ __all__ = [
     "Stride",
     "Sub",
     "WithRelu",
+    "aligned",
     "has_relu",
     "has_weight",
     "is_conv",
+    "is_mean_over_space",
+    "selects_codes",
+    "title",
     "window_elements",
     "window_output",
 ]
@@ -66,7 +71,7 @@ Op = (
     | Add
     | Sub
     | Mul
-    | Mean
+    | Reduce
     | Pool2D
     | Rsqrt
     | Lookup
@@ -102,6 +107,16 @@ def is_conv(op: Op) -> bool:
 def has_relu(op: Op) -> bool:
     """Whether a ReLU is fused into the op."""
     return isinstance(op, WithRelu) and op.relu
+
+
+def selects_codes(op: Op) -> bool:
+    """Whether the op's output consists of codes of its input, without rounding."""
+    return isinstance(op, Pool2D | Reduce) and op.kind in ("max", "min")
+
+
+def title(op: Op) -> str:
+    """Name of an op in reports: that of the table, or the kind of a reduction."""
+    return op.kind if isinstance(op, Reduce) else OPS[type(op)].name
 
 
 def has_weight(op: Op) -> bool:

@@ -8,27 +8,26 @@ from typing import Literal
 from .shapes import (
     OpRow,
     Shape,
-    same,
 )
 
 
 @dataclass(frozen=True)
 class Add:
-    """Sum of two tensors of one shape."""
+    """Sum of two tensors, broadcast as NumPy does; of an activation's axes the batch is not repeated."""
 
     relu: bool = False
 
 
 @dataclass(frozen=True)
 class Sub:
-    """Difference of two tensors of one shape."""
+    """Difference of two tensors, broadcast as in :class:`Add`."""
 
     relu: bool = False
 
 
 @dataclass(frozen=True)
 class Mul:
-    """Product of x NHWC with a tensor of the same shape or of shape (1, 1, 1, C) or (1, 1, 1, 1)."""
+    """Product of two tensors, broadcast as in :class:`Add`."""
 
     relu: bool = False
 
@@ -49,15 +48,17 @@ class Lookup:
     function: Literal["relu", "relu6", "logistic", "requantise"]
 
 
-def _pair_shape(op: Add | Sub, a: Shape, b: Shape) -> Shape:
-    same(b, a, "second operand's shape")
-    return a
+def aligned(shape: Shape, rank: int) -> Shape:
+    """The shape with axes of size 1 in front, so that it has ``rank`` axes."""
+    return (*(1 for _ in range(rank - len(shape))), *shape)
 
 
-def _mul_shape(op: Mul, a: Shape, b: Shape) -> Shape:
-    if b != a and (len(a) != 4 or b not in ((1, 1, 1, a[3]), (1, 1, 1, 1))):
-        raise ValueError(f"second factor's shape: expected {a}, (1, 1, 1, C) or (1, 1, 1, 1), got {b}")
-    return a
+def _pair_shape(op: Add | Sub | Mul, a: Shape, b: Shape) -> Shape:
+    rank = max(len(a), len(b))
+    pairs = list(zip(aligned(a, rank), aligned(b, rank), strict=True))
+    if any(m != n and 1 not in (m, n) for m, n in pairs):
+        raise ValueError(f"second operand's shape: expected one that is broadcast with {a}, got {b}")
+    return tuple(max(pair) for pair in pairs)
 
 
 def _elementwise_shape(op: Rsqrt | Lookup, x: Shape) -> Shape:
@@ -67,7 +68,7 @@ def _elementwise_shape(op: Rsqrt | Lookup, x: Shape) -> Shape:
 ROWS: dict[type, OpRow] = {
     Add: OpRow("add", _pair_shape, 2, 2),
     Sub: OpRow("sub", _pair_shape, 2, 2),
-    Mul: OpRow("mul", _mul_shape, 2, 2),
+    Mul: OpRow("mul", _pair_shape, 2, 2),
     Rsqrt: OpRow("rsqrt", _elementwise_shape, 1, 1),
     Lookup: OpRow("lookup", _elementwise_shape, 1, 1),
 }

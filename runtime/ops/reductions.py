@@ -1,24 +1,40 @@
-"""Op records and shape rules: means and softmax, which combine elements along axes."""
+"""Op records and shape rules: reductions and softmax, which combine elements along axes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from ..records import Length, Range
 from .shapes import (
+    HIGHEST_RANK,
     LARGEST_SOFTMAX,
     OpRow,
     Shape,
-    of_rank,
 )
+
+Axis = Annotated[int, Range(1, HIGHEST_RANK - 1)]
+Axes = Annotated[tuple[Axis, ...], Length(1, HIGHEST_RANK - 1)]
 
 
 @dataclass(frozen=True)
-class Mean:
-    """Mean over ``space`` (height and width) or over ``channels``; dropping dimensions gives (N, C)."""
+class Reduce:
+    """Mean, sum, largest or smallest element over ``axes``, which ascend and do not include the batch.
 
-    over: Literal["space", "channels"] = "space"
+    ``max`` and ``min`` keep scale and zero point. ``keep_dims``: the reduced axes stay, with one element.
+    """
+
+    kind: Literal["mean", "sum", "max", "min"]
+    axes: Axes
     keep_dims: bool = True
+
+
+SPACE = (1, 2)  # height and width of an NHWC tensor
+
+
+def is_mean_over_space(op: object, rank: int) -> bool:
+    """Whether the op is a global average pool of an NHWC tensor."""
+    return isinstance(op, Reduce) and (op.kind, op.axes, rank) == ("mean", SPACE, 4)
 
 
 @dataclass(frozen=True)
@@ -26,11 +42,12 @@ class Softmax:
     """Softmax over the last axis; the output has scale 1/256 and zero point -128."""
 
 
-def _mean_shape(op: Mean, x: Shape) -> Shape:
-    channels = of_rank(4, x)[3]
-    if op.over == "channels":
-        return (*x[:3], 1) if op.keep_dims else x[:3]
-    return (1, 1, 1, channels) if op.keep_dims else (1, channels)
+def _reduce_shape(op: Reduce, x: Shape) -> Shape:
+    if tuple(sorted(set(op.axes))) != op.axes or not 1 <= op.axes[0] <= op.axes[-1] < len(x):
+        raise ValueError(f"axes {op.axes}, expected ascending ones from 1 to {len(x) - 1}")
+    if op.keep_dims:
+        return tuple(1 if axis in op.axes else size for axis, size in enumerate(x))
+    return tuple(size for axis, size in enumerate(x) if axis not in op.axes)
 
 
 def _softmax_shape(op: Softmax, x: Shape) -> Shape:
@@ -40,6 +57,6 @@ def _softmax_shape(op: Softmax, x: Shape) -> Shape:
 
 
 ROWS: dict[type, OpRow] = {
-    Mean: OpRow("mean", _mean_shape, 1, 1),
+    Reduce: OpRow("reduce", _reduce_shape, 1, 1),
     Softmax: OpRow("softmax", _softmax_shape, 1, 1),
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import OP_KINDS, Builder, Rng, random_pads
+from tests.graphs import OP_KINDS, Builder, Rng, random_pads, random_reduction, random_view
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
@@ -99,6 +99,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.mul(x, partners[int(rng.integers(3))])
     if kind == "mean":
         return b.mean(x, over="space" if coin else "channels", keep_dims=other)
+    if kind == "reduce":
+        return random_reduction(rng, b, random_view(rng, b, x))
     if kind == "rsqrt":
         return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
     if kind == "pool2d":
@@ -107,9 +109,12 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.lookup(x, rng.choice(["relu", "relu6", "logistic", "requantise"]).item())
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "broadcast":
+        return b.broadcast(x)
     flat = b.reshape(x, (1, height * width * channels))
     if kind == "fully_connected":
-        return b.fully_connected(flat, int(rng.integers(1, 30)), relu=coin, per_channel=other)
+        rows = random_view(rng, b, x) if rng.integers(2) else flat
+        return b.fully_connected(rows, int(rng.integers(1, 30)), relu=coin, per_channel=other)
     if kind == "softmax":
         # ONNX Runtime returns 0 for a row of one element, and TFLite has no multiplier for scales below 2^-26.
         fits = (

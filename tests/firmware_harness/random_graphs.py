@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import Builder, Rng, random_pads
+from tests.graphs import Builder, Rng, random_pads, random_reduction, random_view
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
 
 ACTIVATION_KINDS = (
-    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "rsqrt"),
+    *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
+    "broadcast",
 )
 
 
@@ -44,6 +45,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "mul":
         partners = (x, b.mean(x), b.mean(b.mean(x), over="channels"))
         return b.mul(x, partners[int(rng.integers(3))])
+    if kind == "reduce":
+        flat = random_reduction(rng, b, random_view(rng, b, x))
+        return b.reshape(flat, (1, 1, 1, b.tensors[flat].n_bytes))
     if kind == "mean":
         return b.mean(x, over="space" if relu else "channels")
     if kind == "sub":
@@ -51,7 +55,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "fully_connected":
         flat = b.reshape(x, (1, height * width * channels))
         outputs = int(rng.integers(1, 30))
-        return b.reshape(b.fully_connected(flat, outputs, relu=relu, per_channel=stride[0] > 1), (1, 1, 1, outputs))
+        rows = random_view(rng, b, x) if pads[0] else flat
+        product = b.fully_connected(rows, outputs, relu=relu, per_channel=stride[0] > 1)
+        return b.reshape(product, (1, b.tensors[product].n_bytes // outputs, 1, outputs))
     if kind == "pool2d":
         return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
     if kind == "lookup":
@@ -62,6 +68,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.softmax(x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "broadcast":
+        y = b.broadcast(x)
+        return y if len(b.tensors[y].shape) == 4 else b.reshape(y, (1, 1, 1, int(np.prod(b.tensors[y].shape))))
     return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
 
 

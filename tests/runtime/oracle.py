@@ -98,15 +98,25 @@ def _conv(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
 
 
+def _operand(graph: Graph, node: Node, arrays, at, which: int) -> int:
+    """The code that meets the output's element; missing axes are in front, of size 1."""
+    array, constant = arrays[which], graph.ins(node)[which].data is not None
+    own = at[len(at) - array.ndim :]
+    index = [0 if size == 1 else i for i, size in zip(own, array.shape, strict=True)]
+    if not constant:
+        index[0] = at[0]  # the batch
+    return int(array[tuple(index)])
+
+
 def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     a, b = (t.quant for t in graph.ins(node))
-    index = tuple(0 if size == 1 else i for i, size in zip(at[1:], arrays[1].shape[1:], strict=True))
-    product = (int(arrays[0][at]) - a.zero_point) * (int(arrays[1][(at[0], *index)]) - b.zero_point)
+    x, y = _operand(graph, node, arrays, at, 0), _operand(graph, node, arrays, at, 1)
+    product = (x - a.zero_point) * (y - b.zero_point)
     out = graph.out(node).quant
     if rounding == "double":
         return _requantised(product, a.scale[0], b.scale[0], out, rounding)
     if node.inputs[0] == node.inputs[1]:  # the real value, squared, times the inverse of the scale
-        real = float32((int(arrays[0][at]) - a.zero_point) * _f32(a.scale[0]))
+        real = float32((x - a.zero_point) * _f32(a.scale[0]))
         scaled = float32(float32(real * real) * float32(1 / _f32(out.scale[0])))
         return half_even(float32(scaled + out.zero_point))
     factor = float32(float32(_f32(a.scale[0]) * _f32(b.scale[0])) / _f32(out.scale[0]))
@@ -115,7 +125,7 @@ def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
-    x, y = int(arrays[0][at]), int(arrays[1][at])
+    x, y = _operand(graph, node, arrays, at, 0), _operand(graph, node, arrays, at, 1)
     sign = -1 if isinstance(node.op, ops.Sub) else 1
     if rounding == "double":
         common = 2.0 * max(a.scale[0], b.scale[0])
@@ -137,19 +147,23 @@ def _add(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return half_up(Fraction(total) / Fraction(2) ** bits) + out.zero_point
 
 
-def _mean(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    x, x_q, out = arrays[0], graph.ins(node)[0].quant, graph.out(node).quant
-    if node.op.over == "space":
-        values = [int(v) for v in x[at[0], :, :, at[-1]].reshape(-1)]
-    else:
-        values = [int(v) for v in x[at[0], at[1], at[2], :]]
+def _reduce(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    op, x, x_q, out = node.op, arrays[0], graph.ins(node)[0].quant, graph.out(node).quant
+    places = iter(at)
+    index = [next(places) if op.keep_dims or axis not in op.axes else 0 for axis in range(x.ndim)]
+    places = [slice(None) if axis in op.axes else place for axis, place in enumerate(index)]
+    values = [int(v) for v in x[tuple(places)].reshape(-1)]
+    if op.kind in ("max", "min"):
+        return max(values) if op.kind == "max" else min(values)
     total = sum(v - x_q.zero_point for v in values)
     if rounding == "single":
-        inverse = float32(Fraction(1, len(values)))
+        inverse = float32(Fraction(1, len(values) if op.kind == "mean" else 1))
         factor = float32(float32(_f32(x_q.scale[0]) / _f32(out.scale[0])) * inverse)
         offset = float32(out.zero_point - float32(float32(Fraction(x_q.zero_point * len(values))) * factor))
         return half_even(float32(float32(float32(Fraction(sum(values))) * factor) + offset))
     m, shift = fixed_point(x_q.scale[0] / out.scale[0])
+    if op.kind == "sum":
+        return rescale_double(total, m, shift) + out.zero_point
     widen = min(len(values).bit_length() - 1, 32, 31 + shift)
     return rescale_double(total, (m << widen) // len(values), shift - widen) + out.zero_point
 
@@ -166,8 +180,8 @@ def _rsqrt(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 
 def _fully_connected(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    (x_t, w_t, _), (x, weight, bias), (n, output) = graph.ins(node), arrays, at
-    products = [(int(c) - x_t.quant.zero_point) * int(w) for c, w in zip(x[n], weight[output], strict=True)]
+    (x_t, w_t, _), (x, weight, bias), (*row, output) = graph.ins(node), arrays, at
+    products = [(int(c) - x_t.quant.zero_point) * int(w) for c, w in zip(x[tuple(row)], weight[output], strict=True)]
     acc, s_x, s_w = int(bias[output]) + sum(products), x_t.quant.scale[0], w_t.quant.scale
     if len(s_w) > 1 or w_t.quant.axis is not None or rounding == "single":
         return _requantised(acc, s_x, s_w[output % len(s_w)], graph.out(node).quant, rounding)
@@ -226,7 +240,7 @@ _ELEMENT = {
     ops.Mul: _mul,
     ops.Add: _add,
     ops.Sub: _add,
-    ops.Mean: _mean,
+    ops.Reduce: _reduce,
     ops.Pool2D: _pool,
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,

@@ -96,7 +96,7 @@ FAULTS = {
     ),
     "product of unlike shapes": (
         lambda g: _with_node(g, _first(g, ops.Mul), inputs=(g.nodes[_first(g, ops.Mul)].inputs[0], FIRST_OUT)),
-        "second factor",
+        "second operand",
     ),
     "root of what may be negative": (
         lambda g: _with_tensor(
@@ -123,7 +123,7 @@ FAULTS = {
     "stride 0": (lambda g: _with_node(g, 0, op=ops.Conv2D((0, 1))), r"op.stride\[0\]: out of range"),
     "negative pad": (lambda g: _with_node(g, 0, op=ops.Conv2D(pads=(-1, 0, 0, 0))), r"op.pads\[0\]: out of range"),
     "mean of another rank": (
-        lambda g: _with_node(g, _first(g, ops.Mean), op=ops.Mean("space", keep_dims=False)),
+        lambda g: _with_node(g, _first(g, ops.Reduce), op=ops.Reduce("mean", ops.SPACE, keep_dims=False)),
         "output shape",
     ),
 }

@@ -13,15 +13,37 @@ from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Node
 from tinyscene.runtime.lookup_tables import function_table
 from tinyscene.runtime.onnx_tensors import nchw
+from tinyscene.runtime.ops import Shape
 
 from .writer import Emitter, OnnxWriter
 
 
 def _elementwise(kind: str) -> Callable[[OnnxWriter, Node], None]:
     def emit(w: OnnxWriter, node: Node) -> None:
-        w.result(node, w.emit(kind, [w.real(node, 0), w.real(node, 1)], f"{node.name}_real"))
+        w.result(node, w.emit(kind, [_operand(w, node, 0), _operand(w, node, 1)], f"{node.name}_real"))
 
     return emit
+
+
+def _operand(w: OnnxWriter, node: Node, index: int) -> str:
+    """A dequantised operand with the rank and the layout of the output, so that it is broadcast as in NHWC."""
+    tensor, rank, name = w.graph.ins(node)[index], len(w.graph.out(node).shape), node.inputs[index]
+    if len(tensor.shape) == rank:
+        return w.real(node, index)
+    shape, aligned = ops.aligned(tensor.shape, rank), f"{node.name}_aligned{index}"
+    if tensor.data is not None:
+        return w.real(node, index, w.stored(aligned, tensor.data.reshape(shape)))
+    codes = w.codes(name)
+    if len(tensor.shape) == 4:
+        codes = w.moved(name, "Transpose", [codes], f"{aligned}_nhwc", perm=[0, 2, 3, 1])
+    if rank != 4:
+        return w.real(node, index, w.moved(name, "Reshape", [codes, _shape(w, aligned, shape)], aligned))
+    codes = w.moved(name, "Reshape", [codes, _shape(w, aligned, shape)], f"{aligned}_nhwc")
+    return w.real(node, index, w.moved(name, "Transpose", [codes], aligned, perm=[0, 3, 1, 2]))
+
+
+def _shape(w: OnnxWriter, name: str, shape: Shape) -> str:
+    return w.constant(f"{name}_shape", np.array(shape, np.int64))
 
 
 def _rsqrt(w: OnnxWriter, node: Node) -> None:

@@ -1,34 +1,89 @@
-"""ONNX operators: means and softmax, which combine elements along axes."""
+"""ONNX operators: reductions and softmax, which combine elements along axes."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Node
 from tinyscene.runtime.onnx_tensors import nchw
+from tinyscene.runtime.ops import Shape
 
 from .writer import Emitter, OnnxWriter
 
+_EXTREMES = {"max": "ReduceMax", "min": "ReduceMin"}
 
-def _mean(w: OnnxWriter, node: Node) -> None:
-    """GlobalAveragePool, the mean that ONNX Runtime fuses; for a mean over channels they become a spatial axis."""
-    op, x = node.op, w.graph.ins(node)[0]
-    assert isinstance(op, ops.Mean)
-    codes = w.codes(x.name)
-    if op.over == "channels":
-        _, height, width, channels = x.shape
-        rows = w.constant(f"{node.name}_rows", np.array([1, channels, height * width, 1], np.int64))
-        flat = w.moved(x.name, "Reshape", [codes, rows], f"{node.name}_flat")
-        codes = w.moved(x.name, "Transpose", [flat], f"{node.name}_turned", perm=[0, 2, 1, 3])
+
+def _reduce(w: OnnxWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Reduce)
+    (_extreme if node.op.kind in _EXTREMES else _average)(w, node, node.op)
+
+
+def _average(w: OnnxWriter, node: Node, op: ops.Reduce) -> None:
+    """GlobalAveragePool, the mean that ONNX Runtime computes in integers; a sum is a mean with another output scale."""
+    x, out = w.graph.ins(node)[0], w.graph.out(node)
+    over_space = op.axes == ops.SPACE and len(x.shape) == 4
+    codes = w.codes(x.name) if over_space else _reduced_last(w, node, op, x.shape)
     pooled = w.emit("GlobalAveragePool", [w.real(node, 0, codes)], f"{node.name}_real")
-    out = w.graph.out(node)
-    if op.over == "space" and op.keep_dims:  # Hexagon refuses a Reshape to the same shape
-        w.quantize(pooled, w.codes(out.name), out.quant)
+    scale, zero_point = w.parameters(out.name)
+    if op.kind == "sum":
+        mean_scale = np.float32(out.quant.scale[0]) / np.float32(math.prod(x.shape[axis] for axis in op.axes))
+        scale = w.constant(f"{node.name}_mean_scale", np.array(mean_scale, np.float32))
+    if over_space and op.keep_dims:  # Hexagon refuses a Reshape to the same shape
+        w.emit("QuantizeLinear", [pooled, scale, zero_point], w.codes(out.name))
         return
-    mean = w.emit("QuantizeLinear", [pooled, *w.parameters(out.name)], f"{node.name}_mean")
+    mean = w.emit("QuantizeLinear", [pooled, scale, zero_point], f"{node.name}_mean")
     target = w.constant(f"{node.name}_shape", np.array(nchw(out.shape), np.int64))
     w.moved(out.name, "Reshape", [mean, target], w.codes(out.name))
+
+
+def _reduced_last(w: OnnxWriter, node: Node, op: ops.Reduce, shape: Shape) -> str:
+    """Codes as (1, outputs, reduced elements, 1), so that the pool reduces the latter; outputs in the file's order."""
+    stored = _file_axes(len(shape))[1:]
+    kept = [axis for axis in _output_axes(op, len(shape)) if axis not in op.axes][1:]
+    order = [*kept, *(axis for axis in stored if axis in op.axes)]
+    groups = [[stored[0]]]  # axes that stay side by side
+    for axis in stored[1:]:
+        follows = order.index(axis) == order.index(groups[-1][-1]) + 1
+        groups[-1 if follows else len(groups) :] = [[*groups[-1], axis] if follows else [axis]]
+    places = sorted(range(len(groups)), key=lambda place: order.index(groups[place][0]))
+    sizes = [math.prod(shape[axis] for axis in group) for group in groups]
+    source, codes = node.inputs[0], w.codes(node.inputs[0])
+    result = (1, *(math.prod(shape[axis] for axis in part) for part in (kept, op.axes)), 1)
+    if len(groups) > 1:
+        rows = w.constant(f"{node.name}_rows", np.array([1, *sizes, 1], np.int64))
+        flat = w.moved(source, "Reshape", [codes, rows], f"{node.name}_flat")
+        order_of_groups = [0, *(place + 1 for place in places), len(groups) + 1]
+        codes = w.moved(source, "Transpose", [flat], f"{node.name}_turned", perm=order_of_groups)
+        if (1, *(sizes[place] for place in places), 1) == result:
+            return codes
+    columns = w.constant(f"{node.name}_columns", np.array(result, np.int64))
+    return w.moved(source, "Reshape", [codes, columns], f"{node.name}_reduced_last")
+
+
+def _extreme(w: OnnxWriter, node: Node, op: ops.Reduce) -> None:
+    """Computed on codes."""
+    rank, out = len(w.graph.ins(node)[0].shape), node.output
+    stored, wanted = _file_axes(rank), _output_axes(op, rank)
+    got = [axis for axis in stored if op.keep_dims or axis not in op.axes]
+    codes = w.codes(out) if got == wanted else f"{node.name}_reduced"
+    axes = sorted(stored.index(axis) for axis in op.axes)
+    source = w.codes(node.inputs[0])
+    w.moved(out, _EXTREMES[op.kind], [source], codes, axes=axes, keepdims=int(op.keep_dims))
+    if got != wanted:
+        w.moved(out, "Transpose", [codes], w.codes(out), perm=[got.index(axis) for axis in wanted])
+
+
+def _file_axes(rank: int) -> list[int]:
+    """The graph's axes in the order of the file."""
+    return list(nchw(tuple(range(rank))))
+
+
+def _output_axes(op: ops.Reduce, rank: int) -> list[int]:
+    """The input's axes that the output has, in the order of the file's output."""
+    return list(nchw(tuple(axis for axis in range(rank) if op.keep_dims or axis not in op.axes)))
 
 
 def _softmax(w: OnnxWriter, node: Node) -> None:
@@ -36,4 +91,4 @@ def _softmax(w: OnnxWriter, node: Node) -> None:
     w.result(node, w.emit("Softmax", [w.real(node, 0)], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.Mean: _mean, ops.Softmax: _softmax}
+ROWS: dict[type[ops.Op], Emitter] = {ops.Reduce: _reduce, ops.Softmax: _softmax}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,9 +81,13 @@ class OnnxWriter:
         """
         data = self.graph.tensors[name].data
         if data is not None:
-            values = np.moveaxis(data, 3, 1) if data.ndim == 4 else data
-            self.constant(name, np.ascontiguousarray(values.astype(np.int16) + self.offset).astype(self.dtype))
+            self.stored(name, data)
         return codes_name(self.graph, name)
+
+    def stored(self, name: str, data: npt.NDArray[Any]) -> str:
+        """An initializer with a constant's codes in the layout and the type of the file."""
+        values = np.moveaxis(data, 3, 1) if data.ndim == 4 else data
+        return self.constant(name, np.ascontiguousarray(values.astype(np.int16) + self.offset).astype(self.dtype))
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
         self.nodes.append(onnx_node(kind, inputs, output, name=f"{kind}:{output}", attributes=attributes))
@@ -129,12 +134,12 @@ class OnnxWriter:
         output = f"{node.name}_in{index}"
         return self.emit("DequantizeLinear", [codes or self.codes(name), *self.parameters(name)], output)
 
-    def result(self, node: Node, real: str) -> None:
-        """ReLU, unless saturation has the same effect, then the output quantiser."""
+    def result(self, node: Node, real: str, codes: str | None = None) -> None:
+        """ReLU, unless saturation has the same effect, then the output quantiser, which writes ``codes``."""
         quant = self.graph.out(node).quant
         if ops.has_relu(node.op) and quant.zero_point > -128:
             real = self.emit("Relu", [real], f"{node.name}_relu")
-        self.quantize(real, self.codes(node.output), quant)
+        self.emit("QuantizeLinear", [real, *self.parameters(node.output)], codes or self.codes(node.output))
 
     def weight(self, node: Node, data: npt.NDArray[np.generic]) -> tuple[str, str]:
         """Dequantised weight (``data`` has output channels first) and bias, per output channel."""

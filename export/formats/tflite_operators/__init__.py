@@ -2,8 +2,8 @@
 
 Operators without an equivalent are lowered exactly: a depthwise convolution with several outputs per input channel to a
 convolution with zeros, a transpose or a slice that moves no element to a reshape, a fused activation that the op lacks
-to a look-up after it. Refuses dilation, weights that are not constant, broadcasting except in products, batches, and
-windows that need more padding than an activation may have elements.
+to a look-up after it. Refuses dilation, weights that are not constant, batches, and windows that
+need more padding than an activation may have elements.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def append(
         names = {code: name for name, code in vars(kinds).items()}
         raise builder.refusal(operator, "fused activation", expected="NONE, RELU or RELU6", got=names.get(kind, kind))
     relu, op = kind != kinds.NONE, make(kind != kinds.NONE)
-    reaches_six = out.quant.zero_point + 6.0 / out.quant.scale[0] < 127.5
+    reaches_six = out.quant.zero_point + 6.0 / out.quant.scale[0] < 126.5  # else no code is above the ceiling
     if kind == kinds.RELU6 and reaches_six:
         after = ops.Lookup("relu6")
     elif relu and not hasattr(op, "relu") and out.quant.zero_point > -128:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +20,18 @@ if TYPE_CHECKING:
 
 
 def _fully_connected(builder: GraphBuilder, operator: Operator) -> None:
+    """Rows of the weight's length; without ``keep_num_dims`` they are those of the flattened input."""
     weight, options = builder.constant(operator, 1, np.int8, rank=2), options_of(operator, FullyConnectedOptions)
     x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
+    shape, (outputs, inputs) = builder.file.shape(operator.inputs[0]), weight.shape
     if options.weights_format != 0:
         raise builder.refusal(operator, "shuffled weights", expected=0, got=options.weights_format)
-    if out.shape != (1, weight.shape[0]):
-        raise builder.refusal(operator, "output shape", expected=(1, weight.shape[0]), got=out.shape)
-    if options.keep_num_dims and len(x.shape) != 2:
-        builder.require_shape(operator, (*x.shape[:-1], weight.shape[0]))
-    if len(x.shape) != 2:
-        flat = builder.inner(x, "flat", (1, weight.shape[1]))
+    if math.prod(shape) % inputs or (options.keep_num_dims and shape[-1] != inputs):
+        raise builder.refusal(operator, "input shape", expected=f"rows of {inputs} elements", got=shape)
+    rows = shape[:-1] if options.keep_num_dims else (math.prod(shape) // inputs,)
+    builder.require_shape(operator, (*rows, outputs))
+    if x.shape[:-1] != out.shape[:-1]:
+        flat = builder.inner(x, "flat", (*out.shape[:-1], inputs))
         builder.node(ops.Reshape(flat.shape), (x.name,), flat)
         x = flat
     quant = builder.file.quant(operator.inputs[1])

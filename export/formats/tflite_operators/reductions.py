@@ -1,4 +1,4 @@
-"""Readers of TFLite operators: means and softmax, which combine elements along axes."""
+"""Readers of TFLite operators: reductions and softmax, which combine elements along axes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from tinyscene.runtime.tflite_schema import (
 )
 
 from ..tflite_file import Operator
-from .common import Row, options_of, unary
+from .common import Reader, Row, options_of, unary
 
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
 
 
-def _mean(builder: GraphBuilder, operator: Operator) -> None:
-    x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
-    numbers = builder.constant(operator, 1, np.int32).ravel().tolist()
-    axes = {axis % 4 for axis in numbers if -4 <= axis < 4}
-    meanings: dict[tuple[int, ...], Literal["space", "channels"]] = {(1, 2): "space", (3,): "channels"}
-    over = meanings.get(tuple(sorted(axes)))
-    if over is None or len(x.shape) != 4 or len(numbers) != len(axes):
-        got = f"{numbers[:8]} of {len(x.shape)}"
-        raise builder.refusal(operator, "mean over these axes", expected="1 and 2, or 3, of 4", got=got)
-    axes_name = builder.file.names[operator.inputs[1]]
-    name = axes_name.removesuffix("_axes") if axes_name.endswith("_axes") else None
-    builder.node(ops.Mean(over, options_of(operator, ReducerOptions).keep_dims), (x.name,), out, name)
+def _reduction(kind: Literal["mean", "sum", "max", "min"]) -> Reader:
+    def read(builder: GraphBuilder, operator: Operator) -> None:
+        x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
+        rank, before = len(builder.file.shape(operator.inputs[0])), builder.leading_axes(operator.inputs[0])
+        numbers = builder.constant(operator, 1, np.int32).ravel().tolist()
+        axes = tuple(sorted({axis % rank + before for axis in numbers if -rank <= axis < rank}))
+        if not axes or axes[0] == 0 or len(numbers) != len(axes):
+            expected = f"different ones from {1 - before} to {rank - 1}, without the batch"
+            raise builder.refusal(operator, "axes", expected=expected, got=numbers[:8])
+        axes_name = builder.file.names[operator.inputs[1]]
+        name = axes_name.removesuffix("_axes") if axes_name.endswith("_axes") else None
+        builder.node(ops.Reduce(kind, axes, options_of(operator, ReducerOptions).keep_dims), (x.name,), out, name)
+
+    return read
 
 
 def _softmax(builder: GraphBuilder, operator: Operator) -> None:
@@ -40,4 +42,10 @@ def _softmax(builder: GraphBuilder, operator: Operator) -> None:
     unary(ops.Softmax())(builder, operator)
 
 
-ROWS: dict[str, Row] = {"MEAN": Row(_mean, 2, 2), "SOFTMAX": Row(_softmax, 1, 1)}
+ROWS: dict[str, Row] = {
+    "MEAN": Row(_reduction("mean"), 2, 2),
+    "REDUCE_MAX": Row(_reduction("max"), 2, 2),
+    "REDUCE_MIN": Row(_reduction("min"), 2, 2),
+    "SOFTMAX": Row(_softmax, 1, 1),
+    "SUM": Row(_reduction("sum"), 2, 2),
+}

@@ -15,7 +15,7 @@ def _fully_connected(w: TfliteWriter, node: Node) -> None:
     options = schema.FullyConnectedOptionsT()
     options.fusedActivationFunction = activation_of(node.op.relu)
     options.weightsFormat = 0
-    options.keepNumDims = False
+    options.keepNumDims = len(w.graph.out(node).shape) > 2
     output = w.activation(w.graph.out(node))
     kind = schema.BuiltinOptions.FullyConnectedOptions
     w.operator(schema.BuiltinOperator.FULLY_CONNECTED, 4, w.inputs(node), output, options, kind)

@@ -1,4 +1,4 @@
-"""TFLite operators: means and softmax, which combine elements along axes."""
+"""TFLite operators: reductions and softmax, which combine elements along axes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from tinyscene.runtime.graph import Node
 
 from .writer import Emitter, TfliteWriter
 
+_OPERATORS = {
+    "mean": schema.BuiltinOperator.MEAN,
+    "sum": schema.BuiltinOperator.SUM,
+    "max": schema.BuiltinOperator.REDUCE_MAX,
+    "min": schema.BuiltinOperator.REDUCE_MIN,
+}
 
-def _mean(w: TfliteWriter, node: Node) -> None:
-    assert isinstance(node.op, ops.Mean)
-    axes = np.array([1, 2] if node.op.over == "space" else [3], np.int32)
-    axes_index = w.constant(f"{node.name}_axes", axes)
+
+def _reduce(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Reduce)
+    axes_index = w.constant(f"{node.name}_axes", np.array(node.op.axes, np.int32))
     options = schema.ReducerOptionsT()
     options.keepDims = node.op.keep_dims
     output = w.activation(w.graph.out(node))
     inputs = [*w.inputs(node), axes_index]
-    w.operator(schema.BuiltinOperator.MEAN, 2, inputs, output, options, schema.BuiltinOptions.ReducerOptions)
+    w.operator(_OPERATORS[node.op.kind], 2, inputs, output, options, schema.BuiltinOptions.ReducerOptions)
 
 
 def _softmax(w: TfliteWriter, node: Node) -> None:
@@ -29,4 +35,4 @@ def _softmax(w: TfliteWriter, node: Node) -> None:
     w.operator(schema.BuiltinOperator.SOFTMAX, 2, w.inputs(node), output, options, schema.BuiltinOptions.SoftmaxOptions)
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.Mean: _mean, ops.Softmax: _softmax}
+ROWS: dict[type[ops.Op], Emitter] = {ops.Reduce: _reduce, ops.Softmax: _softmax}

@@ -19,10 +19,23 @@ _SMALLEST = 1e-12  # so that 1 / sqrt(0) is beyond every range, and finite
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Row:
     def row(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
         assert isinstance(node.op, ops.Add | ops.Mul | ops.Sub)
-        y = function(*ins)
+        y = function(*_aligned(graph, node, ins))
         return torch.relu(y) if node.op.relu else y
 
     return row
+
+
+def _aligned(graph: Graph, node: Node, ins: list[Tensor]) -> list[Tensor]:
+    """Operands with the rank and the layout of the output, so that they are broadcast as in NHWC."""
+    rank, result = len(graph.out(node).shape), []
+    for tensor, x in zip(graph.ins(node), ins, strict=True):
+        if len(tensor.shape) != rank:
+            rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+            batch = 1 if tensor.data is not None else len(x)
+            rows = rows.reshape(batch, *ops.aligned(tensor.shape, rank)[1:])
+            x = rows.permute(0, 3, 1, 2) if rank == 4 else rows
+        result.append(x)
+    return result
 
 
 def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:

@@ -14,7 +14,9 @@ from .common import Row
 
 def _fully_connected(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     assert isinstance(node.op, ops.FullyConnected)
-    y = F.linear(*ins)
+    x, weight, bias = ins
+    y = F.linear(x.permute(0, 2, 3, 1) if x.ndim == 4 else x, weight, bias)
+    y = y.permute(0, 3, 1, 2) if y.ndim == 4 else y
     return torch.relu(y) if node.op.relu else y
 
 

@@ -1,6 +1,8 @@
-"""PyTorch functions of the ops: means and softmax, which combine elements along axes."""
+"""PyTorch functions of the ops: reductions and softmax, which combine elements along axes."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,11 +17,20 @@ def _softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.softmax(ins[0], dim=1 if ins[0].ndim == 4 else -1)
 
 
-def _mean(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    assert isinstance(node.op, ops.Mean)
-    if node.op.over == "space":
-        return ins[0].mean(dim=(2, 3), keepdim=node.op.keep_dims)
-    return ins[0].mean(dim=1, keepdim=True)
+_REDUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "mean": torch.mean,
+    "sum": torch.sum,
+    "max": torch.amax,
+    "min": torch.amin,
+}
 
 
-ROWS: dict[type[ops.Op], Row] = {ops.Mean: _mean, ops.Softmax: _softmax}
+def _reduce(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, (x,) = node.op, ins
+    assert isinstance(op, ops.Reduce)
+    rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+    y = _REDUCTIONS[op.kind](rows, dim=op.axes, keepdim=op.keep_dims)
+    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+
+
+ROWS: dict[type[ops.Op], Row] = {ops.Reduce: _reduce, ops.Softmax: _softmax}

@@ -7,7 +7,7 @@ dequantize, weights int8 codes per output channel; in between Core ML computes i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypedDict, assert_never
 
@@ -19,6 +19,7 @@ from coremltools.libmilstoragepython import _BlobStorageReader as BlobReader
 from coremltools.proto import MIL_pb2
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Node, Tensor
 from tinyscene.runtime.onnx_tensors import nchw
@@ -76,8 +77,12 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
 
 
 def linear(graph: Graph, node: Node, x: Var) -> Var:
+    """Each row of the innermost axis, which is not the last one of four."""
     weight, bias = weight_and_bias(graph, node)
-    return mb.linear(x=x, weight=weight, bias=bias, name=node.name)
+    if len(x.shape) == 4:
+        x = mb.transpose(x=x, perm=[0, 2, 3, 1])
+    y = mb.linear(x=x, weight=weight, bias=bias, name=node.name)
+    return mb.transpose(x=y, perm=[0, 3, 1, 2]) if len(y.shape) == 4 else y
 
 
 def pool(op: ops.Pool2D, x: Var) -> Var:
@@ -88,9 +93,36 @@ def pool(op: ops.Pool2D, x: Var) -> Var:
     return mb.avg_pool(x=x, **window, pad_type="custom", exclude_padding_from_average=True)
 
 
+def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, y: Var) -> Var:
+    """Operands get the rank and the layout of the output first, so that they are broadcast as in NHWC."""
+    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul}
+    rank = len(graph.out(node).shape)
+    operands = []
+    for value, tensor in zip((x, y), graph.ins(node), strict=True):
+        if len(tensor.shape) == rank:
+            operands.append(value)
+            continue
+        rows = mb.transpose(x=value, perm=[0, 2, 3, 1]) if len(tensor.shape) == 4 else value
+        rows = mb.reshape(x=rows, shape=list(ops.aligned(tensor.shape, rank)))
+        operands.append(mb.transpose(x=rows, perm=[0, 3, 1, 2]) if rank == 4 else rows)
+    return functions[type(op)](x=operands[0], y=operands[1])
+
+
 def lookup(op: ops.Lookup, x: Var) -> Var:
     functions = {"relu": mb.relu, "relu6": mb.relu6, "logistic": mb.sigmoid, "requantise": mb.identity}
     return functions[op.function](x=x)
+
+
+def reduction(op: ops.Reduce, x: Var) -> Var:
+    """The result has the order of NHWC where dimensions were dropped, unless it has four."""
+    functions = {"mean": mb.reduce_mean, "sum": mb.reduce_sum, "max": mb.reduce_max, "min": mb.reduce_min}
+    axes, channels_first = list(op.axes), len(x.shape) == 4
+    if channels_first and not op.keep_dims and axes != [1, 2]:
+        x, channels_first = mb.transpose(x=x, perm=[0, 2, 3, 1]), False
+    if channels_first:
+        axes = [{1: 2, 2: 3, 3: 1}[axis] for axis in axes]
+    y = functions[op.kind](x=x, axes=axes, keep_dims=op.keep_dims)
+    return mb.transpose(x=y, perm=[0, 3, 1, 2]) if len(y.shape) == 4 and not channels_first else y
 
 
 def reshape(op: ops.Reshape, x: Var) -> Var:
@@ -108,14 +140,10 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return convolution(graph, node, op, x)
         case ops.FullyConnected():
             return linear(graph, node, x)
-        case ops.Add():
-            return mb.add(x=x, y=others[0])
-        case ops.Sub():
-            return mb.sub(x=x, y=others[0])
-        case ops.Mul():
-            return mb.mul(x=x, y=others[0])
-        case ops.Mean() as op:
-            return mb.reduce_mean(x=x, axes=[2, 3] if op.over == "space" else [1], keep_dims=op.keep_dims)
+        case ops.Add() | ops.Sub() | ops.Mul() as op:
+            return pairwise(graph, node, op, x, others[0])
+        case ops.Reduce() as op:
+            return reduction(op, x)
         case ops.Pool2D() as op:
             return pool(op, x)
         case ops.Rsqrt():
@@ -133,6 +161,14 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             assert_never(node.op)
 
 
+def real_of(tensor: Tensor, codes: Mapping[str, Var]) -> Var:
+    """An activation, or a constant in its place, in Core ML's layout."""
+    if tensor.data is None:
+        return mb.dequantize(input=codes[tensor.name], **quant_arguments(tensor))
+    real = dequantise(tensor.data, tensor.quant)
+    return mb.const(val=np.ascontiguousarray(np.moveaxis(real, 3, 1)) if real.ndim == 4 else real)
+
+
 def program(graph: Graph) -> Program:
     """The network as a Core ML program: float32 log-mel in, float32 scores out, codes in between."""
     source = graph.tensors[graph.input]
@@ -140,9 +176,8 @@ def program(graph: Graph) -> Program:
     def network(log_mel: Var) -> Var:
         codes = {graph.input: mb.quantize(input=log_mel, output_dtype="int8", **quant_arguments(source))}
         for node in graph.nodes:
-            activations = [name for name in node.inputs if name in codes]
-            reals = [mb.dequantize(input=codes[name], **quant_arguments(graph.tensors[name])) for name in activations]
-            real = output_of(graph, node, *reals)
+            tensors = graph.ins(node)[: ops.OPS[type(node.op)].n_activations]
+            real = output_of(graph, node, *(real_of(tensor, codes) for tensor in tensors))
             if ops.has_relu(node.op):
                 real = mb.relu(x=real)
             codes[node.output] = mb.quantize(input=real, output_dtype="int8", **quant_arguments(graph.out(node)))

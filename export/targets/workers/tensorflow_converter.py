@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.graph import Graph, Node, Tensor
 
@@ -39,6 +40,12 @@ def fake_quantised_weight(tensor: Tensor, layout: tuple[int, ...]) -> tf.Tensor:
         return tf.quantization.fake_quant_with_min_max_args(real, low, high, num_bits=8, narrow_range=True)
     lows, highs = tf.constant(-127 * scale), tf.constant(127 * scale)
     return tf.quantization.fake_quant_with_min_max_vars_per_channel(real, lows, highs, num_bits=8, narrow_range=True)
+
+
+def constant_operand(tensor: Tensor) -> tf.Tensor:
+    """A constant in place of an activation."""
+    assert tensor.data is not None
+    return fake_quantised(tf.constant(dequantise(tensor.data, tensor.quant)), tensor)
 
 
 def real_bias(graph: Graph, node: Node) -> F32:
@@ -91,8 +98,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return convolution(graph, node, op, x)
         case ops.FullyConnected():
             return tf.matmul(x, fake_quantised_weight(graph.ins(node)[1], (1, 0))) + real_bias(graph, node)
-        case ops.Mean() as op:
-            return tf.reduce_mean(x, axis=(1, 2) if op.over == "space" else 3, keepdims=op.keep_dims)
+        case ops.Reduce() as op:
+            return getattr(tf, f"reduce_{op.kind}")(x, axis=op.axes, keepdims=op.keep_dims)
         case ops.Add():
             return x + others[0]
         case ops.Sub():
@@ -121,7 +128,9 @@ def rebuilt(graph: Graph) -> tf.types.experimental.GenericFunction:
     def network(x: tf.Tensor) -> tf.Tensor:
         values = {graph.input: fake_quantised(x, graph.tensors[graph.input])}
         for node in graph.nodes:
-            real = output_of(graph, node, *(values[name] for name in node.inputs if name in values))
+            tensors = graph.ins(node)[: ops.OPS[type(node.op)].n_activations]
+            operands = [values[t.name] if t.data is None else constant_operand(t) for t in tensors]
+            real = output_of(graph, node, *operands)
             if ops.has_relu(node.op):
                 real = tf.nn.relu(real)
             values[node.output] = fake_quantised(real, graph.out(node))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import (
     add_double,
@@ -16,16 +14,24 @@ from tinyscene.runtime.arith import (
 from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.lookup_tables import function_table
 
+from ..broadcast import Axis, broadcast_axes, repeated_runs
 from ..records import (
     ByRule,
     Fields,
     Layer,
     Scale,
+    Values,
     lookup_layer,
     output_fields,
     scales_of,
 )
 from .common import Row
+
+
+def _broadcast(axes: tuple[Axis, ...]) -> Fields:
+    """Fields of the record TsBroadcast."""
+    numbers = tuple(number for axis in axes for number in (axis.size, axis.a_step, axis.b_step))
+    return {"n_axes": len(axes), "axes": Values("int32_t", numbers)}
 
 
 def _add(graph: Graph, node: Node) -> Layer:
@@ -47,7 +53,12 @@ def _add(graph: Graph, node: Node) -> Layer:
         "shift": s.shift,
     }
     fields: Fields = {"size": out.n_bytes, "by_rule": ByRule(double, single), "out": output_fields(out.quant, op.relu)}
-    return Layer("ts_sub" if isinstance(op, ops.Sub) else "ts_add", "TsAdd", fields)
+    kernel = "ts_sub" if isinstance(op, ops.Sub) else "ts_add"
+    axes = broadcast_axes(a.shape, b.shape)
+    if len(axes) == 1 and axes[0].a_step == axes[0].b_step == 1:
+        return Layer(kernel, "TsAdd", fields)
+    record: Fields = {"broadcast": _broadcast(axes), "add": fields | {"size": axes[0].size}}
+    return Layer(f"{kernel}_broadcast", "TsAddBroadcast", record)
 
 
 def _mul(graph: Graph, node: Node) -> Layer:
@@ -55,17 +66,20 @@ def _mul(graph: Graph, node: Node) -> Layer:
     assert isinstance(op, ops.Mul)
     if node.inputs[0] == node.inputs[1]:
         return lookup_layer(out, lambda rule: square_table(a.quant, out.quant, relu=op.relu, rounding=rule))
-    size = int(np.prod(b.shape))
+    axes = broadcast_axes(a.shape, b.shape)
+    runs = repeated_runs(axes)
     (scale,) = scales_of(conv_rescale(a.quant, b.quant, out.quant))
     fields: Fields = {
-        "repeats": out.n_bytes // size,
-        "size": size,
+        "repeats": runs[0] if runs else 1,
+        "size": runs[1] if runs else axes[0].size,
         "a_zero_point": a.quant.zero_point,
         "b_zero_point": b.quant.zero_point,
         "rescale": scale,
         "out": output_fields(out.quant, op.relu),
     }
-    return Layer("ts_mul", "TsMul", fields)
+    if runs:
+        return Layer("ts_mul", "TsMul", fields)
+    return Layer("ts_mul_broadcast", "TsMulBroadcast", {"broadcast": _broadcast(axes), "mul": fields})
 
 
 def _rsqrt(graph: Graph, node: Node) -> Layer:

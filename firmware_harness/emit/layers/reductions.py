@@ -1,14 +1,20 @@
-"""Calls in C: means and softmax, which combine elements along axes."""
+"""Calls in C: reductions and softmax, which combine elements along axes."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import (
     mean_double,
     mean_single,
+    sum_double,
+    sum_single,
 )
-from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.graph import Graph, Node, Tensor
 from tinyscene.runtime.lookup_tables import exponentials_double, exponentials_single
+from tinyscene.runtime.ops import Shape
 
 from ..records import (
     ByRule,
@@ -20,19 +26,54 @@ from ..records import (
 )
 from .common import Row
 
+AXES = 3  # kept, and reduced: five axes behind the batch alternate at most
 
-def _mean(graph: Graph, node: Node) -> Layer:
+
+@dataclass(frozen=True)
+class _Axis:
+    """Adjacent axes that are all kept or all reduced."""
+
+    reduced: bool
+    size: int
+    step: int  # elements of the input between two elements of the axis
+
+
+def _collapsed(op: ops.Reduce, shape: Shape) -> list[_Axis]:
+    axes: list[_Axis] = []
+    for axis, size in enumerate(shape[1:], start=1):
+        reduced, step = axis in op.axes, math.prod(shape[axis + 1 :])
+        if axes and axes[-1].reduced == reduced:
+            size *= axes.pop().size
+        axes.append(_Axis(reduced, size, step))
+    return axes
+
+
+def _reduce(graph: Graph, node: Node) -> Layer:
+    """One axis kept and one reduced have a kernel of their own."""
     op, (x,), out = node.op, graph.ins(node), graph.out(node)
-    assert isinstance(op, ops.Mean)
-    _, height, width, channels = x.shape
-    if op.over == "space":
-        size, stride, count, step = channels, 1, height * width, channels
-    else:
-        size, stride, count, step = height * width, channels, channels, 1
-    (scale,) = scales_of(mean_double(x.quant, out.quant, count))
-    single = mean_single(x.quant, out.quant, count)
-    fields: Fields = {
-        "size": size,
+    assert isinstance(op, ops.Reduce)
+    axes = _collapsed(op, x.shape)
+    kept, reduced = ([axis for axis in axes if axis.reduced == wanted] for wanted in (False, True))
+    count = x.n_bytes // out.n_bytes
+    if ops.selects_codes(op):
+        flip = -1 if op.kind == "min" else 0
+        extreme: Fields = {"size": out.n_bytes, "count": count, "flip": flip, "axes": _axes(kept, reduced)}
+        return Layer("ts_extreme", "TsExtreme", extreme)
+    if len(kept) <= 1 and len(reduced) == 1:
+        stride = kept[0].step if kept else count
+        return Layer("ts_mean", "TsMean", _total(op, x, out, stride, reduced[0].step))
+    return Layer("ts_reduce", "TsReduce", {"mean": _total(op, x, out, 0, 0), "axes": _axes(kept, reduced)})
+
+
+def _total(op: ops.Reduce, x: Tensor, out: Tensor, stride: int, step: int) -> Fields:
+    """Fields of the record TsMean."""
+    count = x.n_bytes // out.n_bytes
+    (scale,) = scales_of(
+        mean_double(x.quant, out.quant, count) if op.kind == "mean" else sum_double(x.quant, out.quant)
+    )
+    single = (mean_single if op.kind == "mean" else sum_single)(x.quant, out.quant, count)
+    return {
+        "size": out.n_bytes,
         "stride": stride,
         "count": count,
         "step": step,
@@ -42,7 +83,16 @@ def _mean(graph: Graph, node: Node) -> Layer:
         ),
         "out": output_fields(out.quant, relu=False),
     }
-    return Layer("ts_mean", "TsMean", fields)
+
+
+def _axes(kept: list[_Axis], reduced: list[_Axis]) -> Fields:
+    """Fields of the record TsAxes; axes of one element stand before those that there are."""
+    one = _Axis(False, 1, 0)
+    every = [axis for part in (kept, reduced) for axis in [one] * (AXES - len(part)) + part]
+    return {
+        "sizes": Values("int32_t", tuple(axis.size for axis in every)),
+        "steps": Values("int32_t", tuple(axis.step for axis in every)),
+    }
 
 
 def _softmax(graph: Graph, node: Node) -> Layer:
@@ -53,4 +103,4 @@ def _softmax(graph: Graph, node: Node) -> Layer:
     return Layer("ts_softmax", "TsSoftmax", {"rows": x.n_bytes // size, "size": size, "by_rule": tables})
 
 
-ROWS: dict[type, Row] = {ops.Mean: _mean, ops.Softmax: _softmax}
+ROWS: dict[type, Row] = {ops.Reduce: _reduce, ops.Softmax: _softmax}

@@ -84,7 +84,7 @@ def _renamed(graph: Graph, old: str, new: str) -> Graph:
 def test_a_tensor_with_the_name_of_an_added_one_does_not_change_the_tflite_file() -> None:
     """MEAN reads a constant that is called <node>_axes."""
     graph = small_net(np.random.default_rng(0), grn=False)
-    (mean,) = (node for node in graph.nodes if isinstance(node.op, ops.Mean))
+    (mean,) = (node for node in graph.nodes if isinstance(node.op, ops.Reduce))
     same = _renamed(graph, graph.nodes[-2].output, f"{mean.name}_axes")
     codes = random_input(np.random.default_rng(1), graph, 3)
     engine = LiteRTEngine(same, to_tflite(same), "reference")

@@ -98,7 +98,7 @@ def test_a_mean_is_rounded_once_on_arm64_and_differs_at_near_ties() -> None:
     """-104.500022, from the published network: the product rounds to -104.5 when the zero points are added apart."""
     b = Builder(np.random.default_rng(0), "mean", (64, 16, 1), Quant.per_tensor(0.04600103572010994, -128))
     out = Quant.per_tensor(0.005149888340383768, -128)
-    graph = b.graph(b.node(ops.Mean("space", True), (b.input,), (1, 1, 1, 1), out))
+    graph = b.graph(b.node(ops.Reduce("mean", ops.SPACE), (b.input,), (1, 1, 1, 1), out))
     x = np.full((1, 64, 16, 1), -125, np.int8)
     x.reshape(-1)[:126] = -128
     shown = PiEngine(Exposed(graph), PROCESSORS["pi4"], "litert").outputs(x)

@@ -234,4 +234,4 @@ def test_means_of_extremes(target: Target, rounding: Rounding) -> None:
 
 def mean_of_input(b: Builder) -> Node:
     b.tensors["mean"] = Tensor("mean", (1, 1, 1, 19), "int8", Quant.per_tensor(0.25, 3))
-    return Node("mean", ops.Mean(), (b.input,), "mean")
+    return Node("mean", ops.Reduce("mean", ops.SPACE), (b.input,), "mean")

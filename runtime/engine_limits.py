@@ -1,0 +1,53 @@
+"""Limits of single TFLite engines: operators that they do not run, or not of every size.
+
+Found by running each operator alone (tests/runtime/test_engine_limits.py). Refuses a file for the one engine, naming
+the operator: the graph is valid, and other engines and the firmware run it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import RuntimeFailure
+from .ops import HIGHEST_RANK
+from .tflite_schema import MOST_ITEMS, PLAIN_OPERATORS, TfliteTables
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Most dimensions of an operator's first input, and most inputs; or why the operator is refused whatever it is."""
+
+    dimensions: int = HIGHEST_RANK
+    inputs: int = MOST_ITEMS
+    fault: str = ""
+
+
+LIMITS: dict[str, dict[str, Limit]] = {
+    "litert-reference": {
+        "SUM": Limit(fault="LiteRT 2.3's reference kernel of int8 sums returns wrong codes for most of them"),
+    },
+}
+NEXT = "run the network on another engine, or as firmware: both run it"
+
+
+def require_within_limits(model: TfliteTables, engine: str) -> None:
+    """Refuse an operator beyond what the engine runs. A caller that compares engines may skip this one by name.
+
+    Raises:
+        RuntimeFailure: names the engine, the operator, its output and the limit.
+    """
+    limits = LIMITS.get(engine, {})
+    for number, operator in enumerate(model.graph.operators):
+        kind = PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code, "")
+        limit = limits.get(kind)
+        if limit is None:
+            continue
+        tensors = model.graph.tensors
+        where = f"engine {engine}, operator {number} ({kind}) '{tensors[operator.outputs[0]].name[:80]}'"
+        if limit.fault:
+            raise RuntimeFailure(where, limit.fault, next_step=NEXT, missing=True)
+        shape, count = tensors[operator.inputs[0]].shape.tolist(), len(operator.inputs)
+        for what, most, got in (("dimensions", limit.dimensions, len(shape)), ("inputs", limit.inputs, count)):
+            if got > most:
+                limited = f"beyond the engine's limit of {what}"
+                raise RuntimeFailure(where, limited, expected=f"at most {most}", got=got, next_step=NEXT, missing=True)

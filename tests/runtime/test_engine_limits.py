@@ -1,0 +1,43 @@
+"""Each limit of an engine is real: beyond it the engine fails or is wrong, and the others are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.graphs import Builder, Rng, random_input
+from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.export.verify.verify import verify
+from tinyscene.runtime import engine_limits
+from tinyscene.runtime.engines import LiteRTEngine, NumpyEngine
+from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph import Graph
+
+pytestmark = pytest.mark.needs_module("ai_edge_litert", "tflite_micro")
+
+
+def _sum(rng: Rng) -> Graph:
+    b = Builder(rng, "sum", (3, 4, 5))
+    return b.graph(b.reduce(b.input, "sum", (1, 2)))
+
+
+def test_an_engine_is_refused_by_name_and_the_others_run() -> None:
+    rng = np.random.default_rng(0)
+    graph = _sum(rng)
+    wanted = r"^engine litert-reference, operator 0 \(SUM\) '.*': .* wrong codes .*; next: run the network on another"
+    with pytest.raises(RuntimeFailure, match=wanted) as refusal:
+        LiteRTEngine(graph, to_tflite(graph), "reference")
+    assert refusal.value.missing
+    targets = ("litert", "litert-reference", "tflm", "numpy-double")
+    results = verify(graph, random_input(rng, graph, 4), targets=targets).results
+    assert [result.status for result in results] == ["equal", "skipped", "equal", "equal"]
+
+
+def test_sums_of_the_reference_kernel_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_limits, "LIMITS", {})
+    rng = np.random.default_rng(0)
+    graph = _sum(rng)
+    x = random_input(rng, graph, 4)
+    engine = LiteRTEngine(graph, to_tflite(graph), "reference")
+    off = np.abs(engine.output_codes(x).astype(int) - NumpyEngine(graph, "double").output_codes(x))
+    assert off.max() > 50
