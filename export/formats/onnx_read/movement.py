@@ -210,7 +210,7 @@ def _pad(b: OnnxGraphBuilder) -> None:
             before[codes.order[axis]], after[codes.order[axis]] = stated[at], stated[at + len(given)]
         if not any(stated):
             return codes
-        op = ops.Pad(tuple(zip(before, after, strict=True)))
+        op = ops.Pad(tuple(before), tuple(after), b.quant(codes).zero_point)
         return Codes(b.node(b.added("pad"), op, (codes.name,), b.quant(codes)), codes.order)
 
     b.move(padded)
