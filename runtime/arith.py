@@ -123,6 +123,16 @@ def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:
     return np.rint(product)
 
 
+def rescale_once(acc: I64, multiplier: I64, shift: I64) -> I64:
+    """The rule of LiteRT's reference matrix product: the 64-bit product is rounded once, half up.
+
+    It differs from the ``double`` rule where the first of its two roundings reaches a tie.
+    """
+    bits = 31 - shift
+    codes: I64 = (acc * multiplier + (np.int64(1) << (bits - 1))) >> bits
+    return codes
+
+
 def rescale_cut(acc: I64, factor: F32) -> I64:
     """XNNPACK's rule for products on arm64: a 31-bit factor, truncated, then a right shift rounded half up.
 
@@ -189,6 +199,8 @@ def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
     factor_b = np.float32(b.scale[0]) / np.float32(out.scale[0])
     _, exponent = np.frexp(max(factor_a, factor_b))
     shift = 20 - (int(exponent) - 1)
+    if shift > 30:  # both factors are below 2^-10, so that no sum reaches half a code
+        return AddSingle(0, 0, 0, 1)
     multiplier_a = int(np.rint(np.ldexp(np.float64(factor_a), shift)))
     multiplier_b = int(np.rint(np.ldexp(np.float64(factor_b), shift)))
     bias = (1 << (shift - 1)) - multiplier_a * a.zero_point - multiplier_b * b.zero_point

@@ -9,21 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import RuntimeFailure
-from .ops import HIGHEST_RANK
+from .ops import HIGHEST_RANK, LARGEST_TENSOR_ELEMENTS
 from .tflite_schema import MOST_ITEMS, PLAIN_OPERATORS, TfliteTables
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Most dimensions of an operator's first input, and most inputs; or why the operator is refused whatever it is."""
+    """Most dimensions and longest row of an operator's first input, and most inputs; or why the operator is refused
+    whatever it is."""
 
     dimensions: int = HIGHEST_RANK
+    row: int = LARGEST_TENSOR_ELEMENTS
     inputs: int = MOST_ITEMS
     fault: str = ""
 
 
+# A softmax shifts right by 23 + log2 of the sum of exponentials, and the process ends where that is more than 31: with
+# 512 equal codes.
+_SOFTMAX = Limit(row=511)
 LIMITS: dict[str, dict[str, Limit]] = {
+    "tflm": {"SOFTMAX": _SOFTMAX},
     "litert-reference": {
+        "SOFTMAX": _SOFTMAX,
         "SUM": Limit(fault="LiteRT 2.3's reference kernel of int8 sums returns wrong codes for most of them"),
     },
 }
@@ -31,10 +38,10 @@ NEXT = "run the network on another engine, or as firmware: both run it"
 
 
 def require_within_limits(model: TfliteTables, engine: str) -> None:
-    """Refuse an operator beyond what the engine runs. A caller that compares engines may skip this one by name.
+    """Refuse an operator beyond what the engine runs.
 
     Raises:
-        RuntimeFailure: names the engine, the operator, its output and the limit.
+        RuntimeFailure: names the engine, the operator, its output and the limit; it is marked as unsupported.
     """
     limits = LIMITS.get(engine, {})
     for number, operator in enumerate(model.graph.operators):
@@ -45,9 +52,15 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
         tensors = model.graph.tensors
         where = f"engine {engine}, operator {number} ({kind}) '{tensors[operator.outputs[0]].name[:80]}'"
         if limit.fault:
-            raise RuntimeFailure(where, limit.fault, next_step=NEXT, missing=True)
+            raise RuntimeFailure(where, limit.fault, next_step=NEXT, unsupported=True)
         shape, count = tensors[operator.inputs[0]].shape.tolist(), len(operator.inputs)
-        for what, most, got in (("dimensions", limit.dimensions, len(shape)), ("inputs", limit.inputs, count)):
+        for what, most, got in (
+            ("dimensions", limit.dimensions, len(shape)),
+            ("elements in a row", limit.row, shape[-1] if shape else 1),
+            ("inputs", limit.inputs, count),
+        ):
             if got > most:
                 limited = f"beyond the engine's limit of {what}"
-                raise RuntimeFailure(where, limited, expected=f"at most {most}", got=got, next_step=NEXT, missing=True)
+                raise RuntimeFailure(
+                    where, limited, expected=f"at most {most}", got=got, next_step=NEXT, unsupported=True
+                )

@@ -23,7 +23,8 @@ from .arith import Rounding
 from .arrays import I8
 from .engine_limits import require_within_limits
 from .engine_names import ENGINE_NAMES, EngineName
-from .errors import RuntimeFailure
+from .engine_ranges import require_supported
+from .errors import GET_ANOTHER, RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
@@ -33,7 +34,6 @@ from .system_errors import cause_in_system, is_of_environment, mentioned_in, sys
 from .tflite_schema import TfliteTables
 from .tflite_tables import read_tables, require_plain
 
-_ADVICE = "get the bundle again, or write it again with 'tinyscene export' if it is yours"
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
 
@@ -73,6 +73,7 @@ class _OneByOne:
     """An engine whose model file has batch 1; larger batches are run input by input."""
 
     def __init__(self, graph: Graph, name: str, rounding: Rounding) -> None:
+        require_supported(graph, name)
         self.graph, self.name, self.rounding = graph, name, rounding
         self.notes: tuple[str, ...] = ()
 
@@ -85,7 +86,7 @@ class _OneByOne:
 
     def _answer(self, codes: I8) -> dict[str, I8]:
         """Outputs by name for int8 (1, H, W, C), of the graph's shapes; refused where the file is another network."""
-        with _model_errors(self.name, "cannot run the model file"):
+        with _model_errors(self.name, runs=True):
             arrays = self._run(codes)
         for name, array in arrays.items():
             shape = (1, *self.graph.tensors[name].shape[1:])
@@ -114,7 +115,7 @@ class _OneByOne:
                 f"the model file's {what} differs from the graph's",
                 expected=expected,
                 got=got,
-                next_step=_ADVICE,
+                next_step=GET_ANOTHER,
             )
 
     def _tables(self, model_bytes: bytes) -> TfliteTables:
@@ -335,8 +336,8 @@ def _litert(engine: str) -> Any:
 
 
 @contextmanager
-def _model_errors(engine: str, what: str = "cannot load the model file") -> Iterator[None]:
-    """Turn an engine's error about a model file into a RuntimeFailure."""
+def _model_errors(engine: str, *, runs: bool = False) -> Iterator[None]:
+    """Turn an engine's error about a model file into a RuntimeFailure; one while loading it concerns this engine."""
     try:
         yield
     except Exception as problem:  # engines raise their own types, and also RuntimeError and ValueError
@@ -345,9 +346,10 @@ def _model_errors(engine: str, what: str = "cannot load the model file") -> Iter
             raise system_error(f"engine {engine}", cause) from problem
         raise RuntimeFailure(
             f"engine {engine}",
-            what,
+            "cannot run the model file" if runs else "cannot load the model file",
             got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
-            next_step=_ADVICE,
+            next_step=GET_ANOTHER if runs else "use another engine; where all refuse it, get the file again",
+            unsupported=not runs,
         ) from problem
 
 

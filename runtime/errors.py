@@ -15,6 +15,9 @@ from .printable import printable
 LONGEST_PART = 2000  # characters of one part: a name in a checkpoint or a model file may have a million
 _LINE_BREAKS = re.compile(r"[ \t\r\n]+")  # of messages of several lines, such as a compiler's
 
+# Advice for a model file of any kind, whoever made it.
+GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
+
 
 class TinysceneError(Exception):
     """A failure the user can act on.
@@ -25,8 +28,8 @@ class TinysceneError(Exception):
         expected: a value that would have been accepted, if that helps.
         got: the actual value.
         next_step: what the user can do.
-        missing: a tool or a package is not installed, or an engine lacks what the model needs; a caller that can
-            continue without it may skip it by name.
+        missing: a tool or a package is not installed; a caller that can continue without it may skip it by name.
+        unsupported: this engine or file format cannot run the network, and others can: not a fault of the network.
     """
 
     def __init__(
@@ -38,10 +41,11 @@ class TinysceneError(Exception):
         got: object = None,
         next_step: str = "",
         missing: bool = False,
+        unsupported: bool = False,
     ) -> None:
         self.where, self.what = where, what
         self.expected, self.got, self.next_step = expected, got, next_step
-        self.missing = missing
+        self.missing, self.unsupported = missing, unsupported
         parts = [f"{printable(where)}: {what}"]
         if expected is not None:
             parts.append(f"expected {expected}")

@@ -1,8 +1,9 @@
 """Tables for functions of one code: 256 output codes, or the exponentials of a softmax.
 
 Under ``single`` they equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float
-arithmetic for softmax. TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties
-it differs by one from TFLite Micro, which ``double`` equals.
+arithmetic for softmax. XNNPACK leaves ratios below 2^-8 or above 2^7 to LiteRT's kernels, which follow ``double``.
+TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties it differs by one from
+TFLite Micro, which ``double`` equals.
 Source: byte-wise comparison at near-ties (tests/runtime/test_engines.py).
 """
 
@@ -29,14 +30,25 @@ def function_table(function: Function, x: Quant, out: Quant, rounding: Rounding)
     if function == "logistic":
         return _logistic_double(x) if rounding == "double" else _logistic_single(x)
     if function == "relu6":
-        high = out.zero_point + int(np.floor(np.float32(6) / np.float32(out.scale[0]) + 0.5))
-        return np.clip(_CODES, max(-128, out.zero_point), min(127, high)).astype(np.int8)
-    if function == "requantise" and rounding == "single":
-        factor = int(np.rint(np.float32(256) * (np.float32(x.scale[0]) / np.float32(out.scale[0]))))
+        return np.clip(_CODES, max(-128, out.zero_point), code_of_six(out)).astype(np.int8)
+    ratio = np.float32(x.scale[0]) / np.float32(out.scale[0])
+    if function == "requantise" and rounding == "single" and 2.0**-8 <= ratio <= 128:
+        factor = int(np.rint(np.float32(256) * ratio))
         return _int8((((_CODES - x.zero_point) * factor + 128) >> 8) + out.zero_point)
     multiplier, shift = as_fixed_point(np.array([x.scale[0] / out.scale[0]]))
     codes = rescale_double(_CODES - x.zero_point, multiplier, shift) + out.zero_point
     return _int8(np.maximum(codes, out.zero_point) if function == "relu" else codes)
+
+
+def code_of_six(out: Quant) -> int:
+    """Where RELU6 clips: 6 / scale in float32, rounded half away from zero."""
+    steps = float(np.float32(6) / np.float32(out.scale[0]))  # in float32, 0.5 could be rounded up when it is added
+    return min(127, out.zero_point + int(np.floor(steps + 0.5)))
+
+
+def fused_code_of_six(out: Quant) -> int:
+    """Where XNNPACK clips behind another op: it adds the zero point in float32, then rounds half to even."""
+    return min(127, int(np.rint(np.float32(6) / np.float32(out.scale[0]) + np.float32(out.zero_point))))
 
 
 def _logistic_double(x: Quant) -> I8:
@@ -60,9 +72,9 @@ def _logistic_single(x: Quant) -> I8:
     return _int8(np.rint(share * np.float32(256) + np.float32(-128)))
 
 
-def exponentials_double(x: Quant) -> I64:
-    """int64 (256,): exp(-s d) in Q0.31 for a code d below the row's largest; 0 beyond the range of fixed point."""
-    wide = min(x.scale[0] * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS), 2.0**31 - 1)
+def exponentials_double(x: Quant, beta: float) -> I64:
+    """int64 (256,): exp(-beta s d) in Q0.31 for a code d below the row's largest; 0 beyond the range of fixed point."""
+    wide = min(beta * x.scale[0] * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS), 2.0**31 - 1)
     multiplier, shift = fixed.widened(wide)
     radius = fixed.input_radius(_SOFTMAX_INTEGER_BITS, shift)
 
@@ -75,21 +87,26 @@ def exponentials_double(x: Quant) -> I64:
     return np.array([one(distance) for distance in range(256)], np.int64)
 
 
-def exponentials_single(x: Quant) -> F32:
-    """float32 (256,): exp(-s d) for a code d below the row's largest."""
-    exponents = np.float32(-x.scale[0]) * np.arange(256, dtype=np.float32)
+def exponentials_single(x: Quant, beta: float) -> F32:
+    """float32 (256,): exp(-beta s d) for a code d below the row's largest."""
+    exponents = np.float32(-x.scale[0]) * np.float32(beta) * np.arange(256, dtype=np.float32)
     return np.exp(exponents.astype(np.float64)).astype(np.float32)
 
 
 def softmax_double(distances: I64, exponentials: I64) -> I8:
-    """Codes of rows given as distances from their largest code, int64 (rows, n)."""
+    """Codes of rows given as distances from their largest code, int64 (rows, n).
+
+    Rows of more than 511 elements, which the engines of this rule do not have, follow the same arithmetic: where a
+    share is shifted right by 32 bits or more, it is 0.
+    """
     terms = exponentials[distances]
     rounded = (exponentials + (1 << (_SUM_INTEGER_BITS - 1))) >> _SUM_INTEGER_BITS
     totals = rounded[distances].sum(axis=1)
     codes = np.empty(distances.shape, np.int64)
     for row, total in enumerate(totals.tolist()):
         headroom = 32 - total.bit_length()
-        inverse = fixed.inverse_of_one_plus((total << headroom) - 2**31)
+        normalised = total << headroom if headroom >= 0 else total >> -headroom
+        inverse = fixed.inverse_of_one_plus(normalised - 2**31)
         product = (terms[row] * inverse + 2**30) >> 31
         bits = _SUM_INTEGER_BITS - headroom + 23
         codes[row] = (product + (1 << (bits - 1))) >> bits

@@ -1,7 +1,7 @@
-"""Scales and zero points that each op allows: the ranges in which every engine defines its result.
+"""Scales and zero points that each op allows: the ranges in which its arithmetic is defined.
 
-XNNPACK's are the narrowest for ratios of scales; the tables of one code are bounded by the fixed point of TFLite's
-reference kernels. Refuses nothing itself: :meth:`tinyscene.runtime.graph.Graph.check` does.
+An engine with narrower ranges has rows in :mod:`.engine_ranges`. Refuses nothing itself:
+:meth:`tinyscene.runtime.graph.Graph.check` does.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from .graph import Tensor
 
 PROBABILITY_SCALE, PROBABILITY_ZERO_POINT = 1 / 256, -128  # output of softmax and logistic: 0 to 255/256
-LOGISTIC_SCALE_BELOW = 4.0
+RATIO_BELOW = 2.0**14  # a product of two codes times the power of two in the ratio fits int32
 Problem = tuple[str, object, object]  # what, expected, got
 
 
 def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
     """What is wrong with the scales and zero points of an op's activations, or None."""
+    if isinstance(op, ops.Softmax) and op.beta != np.float32(op.beta):
+        return "beta of softmax", "a float32", op.beta
     if isinstance(op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
         return "input may be negative", "zero point -128", ins[0].quant.zero_point
     return _fixed_codes_problem(op, ins, out) or _range_problem(op, ins, out)
@@ -49,41 +51,37 @@ def _keeps_codes(op: ops.Op) -> bool:
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
-    what, low, high, factors = _range(op, ins, out)
+    what, low, high = _range(op)
+    factors = scale_factors(op, ins, out)
     if not factors.size or (factors.min() >= low and factors.max() < high):
         return None
     return what, f"{low:g} to {high:g}", f"{factors.min():g} to {factors.max():g}"
 
 
-def _range(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> tuple[str, float, float, npt.NDArray[np.float64]]:
-    """Name of the factor, its range without the upper end, and its values; no values for ops without a factor."""
-    first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
-    ratio = "scale ratio out of bounds"
-    if _keeps_codes(op):
-        return ratio, 0.0, 0.0, first[:0]
+def _range(op: ops.Op) -> tuple[str, float, float]:
+    """Name of an op's factor, and its range without the upper end."""
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
-        return "input scale of softmax out of bounds", 2.0**-26, 2.0**16, first
+        return "input scale times beta of softmax out of bounds", 2.0**-26, 2.0**16
     if isinstance(op, ops.Rsqrt):  # the shifts of TFLite's multiplier, after the 20 fractional bits of the root
-        what, factor = "scale ratio 1 / (sqrt(input) x output) out of bounds", 1 / (np.sqrt(first) * out_scale)
-        return what, 2.0**-12, 2.0**30, factor
+        return "scale ratio 1 / (sqrt(input) x output) out of bounds", 2.0**-12, 2.0**30
+    if isinstance(op, ops.Lookup) and op.function == "logistic":
+        return "input scale of logistic out of bounds", 2.0**-20, 2.0**16
+    return "scale ratio out of bounds", 0.0, 256.0 if isinstance(op, ops.Reduce) else RATIO_BELOW
+
+
+def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray[np.float64]:
+    """The factors from input to output codes that an op rounds with; none for ops that move codes."""
+    first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
+    if _keeps_codes(op):
+        return first[:0]
+    if isinstance(op, ops.Softmax):
+        return np.asarray(first * op.beta)
+    if isinstance(op, ops.Lookup) and op.function == "logistic":
+        return first
+    if isinstance(op, ops.Rsqrt):
+        return 1 / (np.sqrt(first) * out_scale)
     if isinstance(op, ops.Add | ops.Sub):
-        return ratio, 2.0**-10, 256.0, np.array([t.quant.scale[0] / out_scale for t in ins])
-    if isinstance(op, ops.Lookup):
-        return _lookup_range(op, first, out_scale)
-    if isinstance(op, ops.Reduce):
-        return ratio, 2.0**-32, 256.0, first / out_scale
-    return ratio, 2.0**-32, 256.0, first * np.asarray(ins[1].quant.scale) / out_scale
-
-
-def _lookup_range(
-    op: ops.Lookup, first: npt.NDArray[np.float64], out_scale: float
-) -> tuple[str, float, float, npt.NDArray[np.float64]]:
-    """The fixed point of TFLite Micro's logistic has 4 integer bits.
-
-    From a scale of 8 on one code is beyond them, and the table is wrong by up to 128 codes; at a scale of 4 it is wrong
-    by 4 to 5, below 4 by at most 1 (tests/runtime/test_graph.py).
-    """
-    if op.function == "logistic":
-        what = "input scale of logistic out of bounds: from 4 on (inputs of +-512) TFLite Micro's table is inexact"
-        return what, 2.0**-20, LOGISTIC_SCALE_BELOW, first
-    return "scale ratio out of bounds", 2.0**-8, 128.0, first / out_scale
+        return np.array([t.quant.scale[0] / out_scale for t in ins])
+    if isinstance(op, ops.Lookup | ops.Reduce):
+        return first / out_scale
+    return np.asarray(first * np.asarray(ins[1].quant.scale) / out_scale)

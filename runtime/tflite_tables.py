@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import math
 
-from .errors import RuntimeFailure, TinysceneError
+from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
-from .ops import LARGEST_SOFTMAX
 from .tflite_schema import (
     MOST_DIMENSIONS,
     OPTIONAL,
@@ -29,7 +28,6 @@ from .tflite_schema import (
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers
-GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
 
 
 def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:
@@ -75,10 +73,6 @@ def require_plain(model: TfliteTables, where: str) -> None:
         if PLAIN_OPERATORS[code] in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(shapes) != 3:
             what = "convolution without a bias, which ends the process"
             raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, weight and bias")
-        row = shapes[0][-1] if shapes and shapes[0] else 1
-        if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
-            what = f"softmax of {row:,} elements, which ends the process"
-            raise RuntimeFailure(f"{where}, operator {number}", what, expected=f"at most {LARGEST_SOFTMAX}")
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:

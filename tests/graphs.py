@@ -55,6 +55,8 @@ class Builder:
         scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
         if isinstance(node.op, ops.Add | ops.Sub):  # an output scale far above an input's is refused
             scale = min(scale, 1000 * min(self.tensors[name].quant.scale[0] for name in node.inputs))
+        if isinstance(node.op, ops.Reduce):  # and one far below it is refused here
+            scale = max(scale, self.tensors[node.inputs[0]].quant.scale[0] / 128)
         return Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
     def _arrays(self, node: Node) -> tuple[Any, ...]:
@@ -190,8 +192,8 @@ class Builder:
         fixed = {"logistic": PROBABILITY, "relu6": t.quant}
         return self.node(ops.Lookup(function), (x,), t.shape, fixed.get(function))
 
-    def softmax(self, x: str) -> str:
-        return self.node(ops.Softmax(), (x,), self.tensors[x].shape, PROBABILITY)
+    def softmax(self, x: str, beta: float = 1.0) -> str:
+        return self.node(ops.Softmax(beta), (x,), self.tensors[x].shape, PROBABILITY)
 
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
         return self.node(ops.Reshape(shape), (x,), shape, self.tensors[x].quant)
@@ -287,8 +289,9 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "lookup":
         return b.graph(b.lookup(x, str(rng.choice(["relu", "relu6", "logistic", "requantise"]))))
     if kind == "softmax":
-        rows = coin and b.tensors[x].shape[3] > 1  # ONNX Runtime returns 0 for a softmax of one element
-        return b.graph(b.softmax(x if rows or size > ops.LARGEST_SOFTMAX else b.reshape(x, (1, size))))
+        beta = float(np.float32(rng.choice([1.0, 0.37, 2.0, 5.1])))
+        rows = random_view(rng, b, x)  # ONNX Runtime returns 0 for a softmax of one element
+        return b.graph(b.softmax(rows if coin and b.tensors[rows].shape[-1] > 1 else b.reshape(x, (1, size)), beta))
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
         return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))

@@ -1,7 +1,7 @@
 """Read the layers of an ONNX file, float or with quantise/dequantise pairs, for the counting rules.
 
-Refuses files that onnx refuses, shapes that are not fixed (the batch may vary), and operators with parameters that no
-published rule counts.
+Refuses files that onnx refuses, shapes that are not fixed (the batch may vary), operators with parameters that no
+published rule counts, and convolutions whose groups do not fit their channels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 
 from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
+from tinyscene.runtime.errors import GET_ANOTHER
 
 from ..errors import ExportError, require_counted
 from ..formats.onnx_file import OnnxFile, read_onnx
@@ -81,6 +82,8 @@ class OnnxLayers:
         if op == "Add" and bias and self.made_by(data_input) == "MatMul":
             kind = "linear"  # the bias of the product before it
         shape, kernel = self.shape(node.output[0]), stored.get(weight)
+        if kind == "conv" and kernel is not None:
+            self._require_groups(node, name, kernel)
         return layer_of(
             name,
             op,
@@ -98,6 +101,19 @@ class OnnxLayers:
             window=_window(node, kernel),
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
+
+    def _require_groups(self, node: onnx.NodeProto, name: str, kernel: Array) -> None:
+        """Refuse a convolution that no engine computes; neither onnx's checker nor shape inference compares these."""
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        channels, outputs, each = self.shape(node.input[0])[1], kernel.shape[0], kernel.shape[1]
+        if groups < 1 or outputs % groups or channels != groups * each:
+            raise ExportError(
+                f"{self.path}, '{name}'",
+                f"invalid {node.op_type}: its groups do not fit its channels",
+                expected=f"groups that divide {outputs} outputs, and {each} input channels for each",
+                got=f"{groups} groups, {channels} input channels",
+                next_step=GET_ANOTHER,
+            )
 
     def stored(self, node: onnx.NodeProto) -> dict[str, Array]:
         """The constant inputs, by name."""

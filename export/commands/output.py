@@ -17,6 +17,7 @@ STYLES = {
     "converted": "cyan",
     "different": "bold red",
     "failed": "bold red",
+    "refused": "magenta",
     "skipped": "dim",
 }
 COLUMNS = (

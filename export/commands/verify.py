@@ -1,7 +1,8 @@
 """``tinyscene verify``: compare every target with the graph; a table, and on request JSON, an HTML page, Markdown.
 
 The last three contain more: firmware in each execution mode with its calls, the quality of every layer, memory. Exit
-code 0 when nothing differs, 1 for a difference or a target that failed, 2 for a model that cannot be read.
+code 0 when every target that ran agrees, 1 for a difference or a target that failed, 2 for a model that cannot be
+read, 3 when nothing differs and a target cannot run the network.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..verify.results import Verification
 
 QUALITY_CLIPS = 32
+REFUSED = 3  # exit code: a target cannot run the network, nothing differs
 
 
 def _targets(incomplete: str) -> list[str]:
@@ -75,9 +77,9 @@ def verify(
     """Compare every target with the model on the golden vectors, byte by byte.
 
     NPUs are estimated, not run. A .tflite file has no golden vectors: its inputs are random codes. Exit code 1 for a
-    difference or a target that failed.
+    difference or a target that failed, 3 if the only obstacle is a target that cannot run the network.
     """
-    from tinyscene.runtime.files import require_other_file
+    from tinyscene.runtime.files import require_different_files, require_other_file
     from tinyscene.runtime.terminal import steps
 
     from ..targets.ethos_u import NPUS, estimate_all
@@ -86,6 +88,7 @@ def verify(
     from .output import print_verification
 
     names = _known_names(targets, (*TARGETS, *NPUS))
+    require_different_files(files.out, files.report, files.markdown)
     for written in (files.out, files.report, files.markdown):
         require_other_file(written, model, labelled.data)
     subject = open_subject(model, labelled.data, labelled.clips)
@@ -104,8 +107,8 @@ def verify(
         print_verification(result, all_columns=all_columns)
         if estimates.rows or estimates.left_out:
             print_estimates(model.name, estimates)
-    if result.failed:
-        raise typer.Exit(1)
+    if result.failed or result.refused:
+        raise typer.Exit(1 if result.failed else REFUSED)
 
 
 def _write_forms(document: Document, files: OutputFiles) -> None:

@@ -64,6 +64,9 @@ def _target_lines(verification: Verification) -> list[Line]:
         lines.append(Line("pass", text))
     if written:
         lines.append(Line("pass", f"Converted and read back, but not run: {', '.join(written)}"))
+    if verification.refused:
+        names = ", ".join(r.target for r in verification.refused)
+        lines.append(Line("warn", f"{len(verification.refused)} of {len(results)} targets cannot run it: {names}"))
     if verification.skipped:
         names = ", ".join(r.target for r in verification.skipped)
         lines.append(Line("skip", f"{len(verification.skipped)} of {len(results)} targets did not run: {names}"))
@@ -163,7 +166,8 @@ def _targets_tile(verification: Verification) -> Tile:
     results = [r for r in verification.results if r.status != "converted"]
     counts = {status: sum(r.status == status for r in results) for status in ("equal", "named exception")}
     agree = sum(counts.values())
-    count_of = {"different": len(verification.failed), "skipped": len(verification.skipped), **counts}
+    others = {"different": verification.failed, "refused": verification.refused, "skipped": verification.skipped}
+    count_of = {**{status: len(results) for status, results in others.items()}, **counts}
     words = {"equal": "in every byte", "named exception": "with a named exception"}
     notes = tuple(f"{n} {words.get(status, status)}" for status, n in count_of.items() if n)
     state: State = "fail" if verification.failed else "skip" if agree < len(results) or not results else "pass"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engine_limits import require_within_limits
+from tinyscene.runtime.engine_ranges import require_supported
 from tinyscene.runtime.engines import ModelFiles, available_engines
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
@@ -53,7 +54,7 @@ class WorkerEngine:
 
     Raises:
         ExportError: the package is not installed.
-        RuntimeFailure: the engine does not run an operator of the file.
+        RuntimeFailure: the engine cannot run the graph, or an operator of the file.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class WorkerEngine:
         reason = available_engines()[engine]
         if reason:
             raise ExportError(f"engine {self.name}", "cannot be opened", got=reason, missing=True)
+        require_supported(files.graph, self.name)
         if MODEL_OF[engine].endswith(".tflite"):
             require_within_limits(read_tables(files.file(MODEL_OF[engine]), f"engine {self.name}, model file"), engine)
         self.rounding: Rounding = "single" if engine in ("ort", "litert") else "double"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.engine_ranges import require_supported
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
@@ -43,6 +44,7 @@ class OtherTfliteEngine:
         self.rounding: Rounding = "single" if xnnpack else "double"
         self.name = module.replace("_", "-") + ("-reference" if kernels == "reference" else "")
         self.notes: tuple[str, ...] = ()
+        require_supported(graph, self.name)
         python = tensorflow_python() if module == "tensorflow" else tflite_runtime_python()
         self._worker = Worker("other_tflite", LocalPython(python, QUIET), TfliteRecord, Failure(self.name))
 

@@ -14,6 +14,7 @@ from tinyscene.runtime.processes import Ended, TimeoutExpired, run
 from tinyscene.runtime.system_errors import mentioned_in, system_error
 
 from ..errors import ExportError
+from .workers.job import UNSUPPORTED
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def run_program(
         if shortage is not None:
             raise system_error(failure.where, shortage)
         fault, got = failure.fault, last_line(done.stderr or done.stdout)
+        if done.code == UNSUPPORTED:
+            raise ExportError(failure.where, "cannot run the network", got=got, unsupported=True)
         if done.code < 0:
             fault, got = f"died with {signal_name(-done.code)}", f"last output: {got}"
         raise ExportError(failure.where, fault, got=got, next_step=failure.next_step, missing=failure.missing)

@@ -18,6 +18,7 @@ from tinyscene.runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine, op
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
+from ..errors import ExportError
 from ..formats.onnx_write import to_onnx
 from ..formats.tflite_write import to_tflite
 from ..labelled.codes import FrontEnd
@@ -95,7 +96,10 @@ class Int8Onnx:
 
 def own_files(files: ModelFiles) -> bool:
     """Whether the model files are byte for byte those that this version writes for the graph."""
-    return files.file(TFLITE_MODEL) == to_tflite(files.graph) and files.file(ONNX_MODEL) == to_onnx(files.graph)
+    try:
+        return files.file(TFLITE_MODEL) == to_tflite(files.graph) and files.file(ONNX_MODEL) == to_onnx(files.graph)
+    except ExportError:  # a format that lacks something is the affair of its targets
+        return False
 
 
 def _engine(name: str) -> TargetRow:

@@ -14,7 +14,7 @@ from tinyscene.runtime.arith import Rounding
 from ..targets.table import Means
 from .op_comparison import Comparison
 
-Status = Literal["equal", "named exception", "converted", "different", "failed", "skipped"]
+Status = Literal["equal", "named exception", "converted", "different", "failed", "refused", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class TargetResult:
     """The result of one target.
 
     ``means`` states whether the target executes on this machine's processor, an emulator replaces its own, or the
-    network is converted for it. The status ``converted`` means: written and compared, but not run. A member is None
+    network is converted for it. The status ``converted`` means: written and compared, but not run; ``refused``: the
+    target cannot run the network, for the reason in ``note``, which says nothing about the network. A member is None
     where nothing was measured: ``comparison`` of every op's output, ``predictions`` on the clips of the data,
     ``front_end`` of a target that has its own, ``cost`` as firmware.
     """
@@ -104,6 +105,11 @@ class Verification:
     @property
     def failed(self) -> tuple[TargetResult, ...]:
         return tuple(r for r in self.results if r.status in ("different", "failed"))
+
+    @property
+    def refused(self) -> tuple[TargetResult, ...]:
+        """Targets that cannot run the network."""
+        return tuple(r for r in self.results if r.status == "refused")
 
     @property
     def skipped(self) -> tuple[TargetResult, ...]:

@@ -2,7 +2,7 @@
 
 Each target returns all its activations for the golden inputs (:mod:`tinyscene.export.verify.op_comparison`), and then
 runs the file that the bundle ships. A target whose tool is missing is skipped with the command that installs it, and
-a target that lacks what the model needs with the reason; it never passes.
+one that cannot run the network is reported as refused, with the reason; neither passes, and the others still run.
 """
 
 from __future__ import annotations
@@ -132,7 +132,13 @@ def _run_target(name: str, subject: _Subject) -> TargetResult:
         rounding = engine.rounding
         return _compared(name, row, engine, subject)
     except TinysceneError as problem:  # the other targets still run
-        return TargetResult(name, rounding, "skipped" if problem.missing else "failed", note=str(problem))
+        return TargetResult(name, rounding, _status_of(problem), note=str(problem))
+
+
+def _status_of(problem: TinysceneError) -> Status:
+    if problem.missing:
+        return "skipped"
+    return "refused" if problem.unsupported else "failed"
 
 
 def _converted(name: str, conversion: Conversion, vectors: int) -> TargetResult:

@@ -52,7 +52,7 @@ def in_place(out: Tensor) -> Lead:
 
 
 def add(graph: Graph, node: Node) -> Layer | None:
-    """A sum of two tensors of one shape."""
+    """A sum of two tensors of one shape; not one that is 0 for all codes, whose factor has no right shift."""
     op, (a, b), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Add)
     if a.shape != b.shape:
@@ -62,6 +62,8 @@ def add(graph: Graph, node: Node) -> Layer | None:
     d = add_double(coarse.quant, other.quant, out.quant)
     s = add_single(coarse.quant, other.quant, out.quant)
     assert (d.multiplier_a, d.shift_a) == (2**30, 0)
+    if d.shift_out >= 0:
+        return None
     to_right = int(d.shift_b == 0)  # a factor of one half is one more fractional bit
     factor = 1 << (HEADROOM_BITS + to_right)
     double: Fields = {

@@ -17,7 +17,6 @@ from .products import FullyConnected
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
-    LARGEST_SOFTMAX,
     LARGEST_TENSOR_ELEMENTS,
     LARGEST_WINDOWS,
     OpRow,
@@ -29,7 +28,6 @@ from .windows import Conv2D, DepthwiseConv2D, Pool2D, window_output
 
 __all__ = [
     "HIGHEST_RANK",
-    "LARGEST_SOFTMAX",
     "LARGEST_TENSOR_ELEMENTS",
     "LARGEST_WINDOWS",
     "OPS",

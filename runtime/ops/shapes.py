@@ -31,10 +31,6 @@ Pads = tuple[Pad, Pad, Pad, Pad]  # top, left, bottom, right
 
 LARGEST_WINDOWS = 2**24  # elements of all windows of one op, which the interpreter holds at once: 128 MiB in float64
 
-# Elements of one row. TFLite's reference kernel and TFLite Micro shift right by 23 + log2 of the sum of exponentials,
-# and end the process where that is more than 31: with 512 equal codes.
-LARGEST_SOFTMAX = 511
-
 
 def of_rank(rank: int, shape: Shape) -> Shape:
     if len(shape) != rank:

@@ -117,11 +117,10 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.fully_connected(rows, int(rng.integers(1, 30)), relu=coin, per_channel=other)
     if kind == "softmax":
         # ONNX Runtime returns 0 for a row of one element, and TFLite has no multiplier for scales below 2^-26.
-        fits = (
-            1 < height * width * channels <= ops.LARGEST_SOFTMAX
-            and b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE
-        )
-        return b.softmax(x if channels > 1 and coin else flat) if fits else flat
+        rows, beta = random_view(rng, b, x), float(np.float32(rng.choice([1.0, 0.37, 2.0])))
+        rows = rows if coin and b.tensors[rows].shape[-1] > 1 else flat
+        fits = b.tensors[rows].shape[-1] > 1 and beta * b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE
+        return b.softmax(rows, beta) if fits else flat
     return flat if coin else b.reshape(x, (1, width, channels, height))
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from tests.graphs import Builder, Rng, random_pads, random_reduction, random_view
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
-from tinyscene.runtime.op_ranges import LOGISTIC_SCALE_BELOW
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
@@ -62,10 +61,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
     if kind == "lookup":
         function = rng.choice(["relu", "relu6", "logistic", "requantise"]).item()
-        wide = b.tensors[x].quant.scale[0] >= LOGISTIC_SCALE_BELOW
-        return b.lookup(x, "relu" if function == "logistic" and wide else function)
+        return b.lookup(x, function)
     if kind == "softmax":
-        return b.softmax(x)
+        return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind == "broadcast":

@@ -138,6 +138,18 @@ def test_sums_and_products_of_unequal_scales(rounding: Rounding) -> None:
         assert_equal(HOST, changed, random_input(rng, graph, 4), rounding)
 
 
+@both_rules
+@pytest.mark.needs_tool("gcc")
+@pytest.mark.parametrize("size", [511, 512, 9000])  # whose equal exponentials sum to 29, 29 and 33 bits
+def test_a_softmax_of_long_rows(rounding: Rounding, size: int) -> None:
+    b = Builder(np.random.default_rng(1), "row", (1, 1, size), Quant.per_tensor(0.05, 3))
+    graph = b.graph(b.softmax(b.input))
+    codes = random_input(np.random.default_rng(2), graph, 3)
+    codes[0] = 5
+    codes[1, 0, 0, :-1] = -128
+    assert_equal(HOST, graph, codes, rounding)
+
+
 @pytest.mark.needs_tool("gcc")
 def test_many_vectors_are_split_and_joined() -> None:
     rng = np.random.default_rng(2)

@@ -215,7 +215,7 @@ def _lookup(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 
 def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     """Exact values, for the same reason."""
-    scale, row = graph.ins(node)[0].quant.scale[0], arrays[0][at[:-1]].astype(int)
+    scale, row = graph.ins(node)[0].quant.scale[0] * node.op.beta, arrays[0][at[:-1]].astype(int)
     powers = [math.exp((int(code) - int(row.max())) * scale) for code in row]
     return half_up(Fraction(256 * powers[at[-1]] / sum(powers))) - 128
 

@@ -150,20 +150,6 @@ def test_every_op_of_the_union_is_in_the_table():
     assert len({row.name for row in ops.OPS.values()}) == len(ops.OPS)
 
 
-def _logistic(scale):
-    graph = one_op(np.random.default_rng(0), "lookup")
-    x, out = graph.tensors[graph.input], graph.tensors[graph.output]
-    x, out = replace(x, quant=Quant.per_tensor(scale, 3)), replace(out, quant=PROBABILITY)
-    nodes = (replace(graph.nodes[0], op=ops.Lookup("logistic")),)
-    return replace(graph, tensors={x.name: x, out.name: out}, nodes=nodes)
-
-
-def test_a_logistic_of_a_scale_from_4_on_is_refused_with_the_reason():
-    assert _logistic(np.nextafter(np.float32(4), np.float32(0))).check()
-    with pytest.raises(RuntimeFailure, match=r"logistic out of bounds: from 4 on .*inexact; expected .* to 4; got 4"):
-        _logistic(4.0).check()
-
-
 @pytest.mark.parametrize("rounding", ["double", "single"])
 def test_logistic_tables_of_every_accepted_scale_are_exact_to_one_code(rounding):
     codes = np.arange(-128, 128)

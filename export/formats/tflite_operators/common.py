@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.lookup_tables import code_of_six, fused_code_of_six
 from tinyscene.runtime.tflite_schema import (
     ConcatenationOptions,
     Conv2DOptions,
@@ -59,6 +60,9 @@ def append(
     if kind not in (kinds.NONE, kinds.RELU, kinds.RELU6):
         names = {code: name for name, code in vars(kinds).items()}
         raise builder.refusal(operator, "fused activation", expected="NONE, RELU or RELU6", got=names.get(kind, kind))
+    if kind == kinds.RELU6 and code_of_six(out.quant) != fused_code_of_six(out.quant):
+        got = f"{code_of_six(out.quant)} on TFLite Micro, {fused_code_of_six(out.quant)} on XNNPACK"
+        raise builder.refusal(operator, "6 of the fused RELU6 is between two codes", expected="one code", got=got)
     relu, op = kind != kinds.NONE, make(kind != kinds.NONE)
     reaches_six = out.quant.zero_point + 6.0 / out.quant.scale[0] < 126.5  # else no code is above the ceiling
     if kind == kinds.RELU6 and reaches_six:

@@ -121,7 +121,7 @@ class TfliteWriter:
         if pads == _NO_PADS:
             return self.index[x.name], int(schema.Padding.VALID)
         if isinstance(node.op, ops.Pool2D) and (node.op.kind, x.quant.zero_point) != ("max", -128):
-            raise ExportError(f"'{node.name}'", "TFLite has no such padding for a pool", got=pads)
+            raise ExportError(f"'{node.name}'", "TFLite has no such padding for a pool", got=pads, unsupported=True)
         top, left, bottom, right = pads
         shape = (1, x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
         amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)

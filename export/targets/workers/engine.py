@@ -10,15 +10,17 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import resource
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyscene.runtime.engines import Engine, OrtEngine, open_engine
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.graph import Graph
 
-from .job import Job, read_job
+from .job import UNSUPPORTED, Job, read_job
 from .records import EngineRecord
 
 PACKAGES = {"ort": "onnxruntime", "tflm": "tflite-micro"}  # of all others: ai-edge-litert
@@ -45,7 +47,13 @@ def opened(job: Job) -> Engine:
 
 def main(job: Job) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    engine = opened(job)
+    try:
+        engine = opened(job)
+    except TinysceneError as problem:
+        if not problem.unsupported:
+            raise
+        print(problem, file=sys.stderr)
+        sys.exit(UNSUPPORTED)
     outputs = engine.outputs(np.asarray(job.inputs(), np.int8))
     package = PACKAGES.get(job.arguments[0], "ai-edge-litert")
     version = importlib.metadata.version(package)

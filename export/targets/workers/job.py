@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 INPUTS, RECORD, OUTPUTS = "inputs.npy", "record.json", "outputs.npz"
 RESULTS = "results"  # the subfolder that the worker writes
+UNSUPPORTED = 69  # exit code of a worker whose engine cannot run the network; the last line on standard error says why
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.math.rsqrt(x)
         case ops.Reshape() as op:
             return tf.reshape(x, op.shape)
-        case ops.Softmax():
-            return tf.nn.softmax(x)
+        case ops.Softmax() as op:
+            return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:
             return pool(graph, node, op, x)
         case ops.Lookup() as op:

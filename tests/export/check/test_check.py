@@ -24,6 +24,7 @@ from tinyscene import command_line
 from tinyscene.export.check.count import module_layers
 from tinyscene.export.check.count_onnx import onnx_layers
 from tinyscene.export.check.count_tflite import tflite_layers
+from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.onnx_float import float_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
@@ -341,6 +342,16 @@ def test_operators_without_a_counting_rule_are_refused(op, weight, complaint):
     channels = 6 if op == "ConvTranspose" else 2
     data = _onnx_model([helper.make_node(op, ["x", "w"], ["y"])], {"w": weight}, [1, 2, 8, 8], [1, channels, 8, 8])
     with pytest.raises(TinysceneError, match=complaint):
+        onnx_layers(data, Path("f.onnx"))
+
+
+@pytest.mark.parametrize(("group", "channels"), [(4, 6), (2, 5), (0, 6), (-2, 6), (3, 6)])
+def test_a_convolution_whose_groups_do_not_fit_its_channels_is_invalid(group, channels):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], group=group)
+    data = _onnx_model([node], {"w": _f32(channels, 2, 3, 3)}, [1, 4, 8, 8], [1, channels, 6, 6])
+    with pytest.raises(
+        ExportError, match=r"f.onnx, 'y': invalid Conv: its groups .* got -?\d groups, 4 input channels"
+    ):
         onnx_layers(data, Path("f.onnx"))
 
 

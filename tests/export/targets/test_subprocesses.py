@@ -8,12 +8,20 @@ import pytest
 
 from tinyscene.export.errors import ExportError
 from tinyscene.export.targets.subprocesses import Failure, run_program
+from tinyscene.export.targets.workers.job import UNSUPPORTED
 
 WORKER = Failure("worker")
 
 
 def _python(code: str, failure: Failure = WORKER, timeout_seconds: float | None = None) -> str:
     return run_program([sys.executable, "-c", code], failure, timeout_seconds=timeout_seconds).stdout
+
+
+def test_a_worker_whose_engine_cannot_run_the_network_is_not_a_failure() -> None:
+    code = f"import sys; print('tflm: no such op', file=sys.stderr); sys.exit({UNSUPPORTED})"
+    with pytest.raises(ExportError, match="worker: cannot run the network; got tflm: no such op") as refusal:
+        _python(code)
+    assert refusal.value.unsupported
 
 
 def test_the_output_is_returned() -> None:
