@@ -34,6 +34,7 @@ class OnnxGraphBuilder:
     def __init__(self, where: str, opset: int, names: frozenset[str]) -> None:
         self.where, self.opset = where, opset
         self.values: dict[str, Value] = {}
+        self.dtypes: dict[str, str] = {}  # of the codes that QuantizeLinear writes
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self._names = names  # of the file, which added tensors may not have
@@ -243,7 +244,11 @@ class OnnxGraphBuilder:
         every = np.arange(-128, 128, dtype=np.float32) - np.float32(source.quant.zero_point)
         with np.errstate(all="ignore"):
             real = np.nan_to_num(function(every * np.float32(source.quant.scale[0])).astype(np.float32))
-        table = self.stored(self.added("table"), "int8", Quant((1.0,)), quantise(real, quant))
+        return self.table(codes, quantise(real, quant), quant)
+
+    def table(self, codes: Codes, entries: Array, quant: Quant) -> Codes:
+        """The entry of each code, int8 (256,), from code -128 on."""
+        table = self.stored(self.added("table"), "int8", Quant((1.0,)), entries)
         return Codes(self.node(self.added("values"), ops.Table(), (codes.name, table), quant), codes.order)
 
     def graph(self, name: str, source: str, output: str) -> Graph:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
+
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.ops import Shape
 
-from .builder import OnnxGraphBuilder
-from .values import Codes, Constant, Pending, QuantConstant
+from .builder import Array, OnnxGraphBuilder
+from .values import Codes, Constant, Indices, Pending, QuantConstant
 
 
 def _reshape(b: OnnxGraphBuilder) -> None:
@@ -170,10 +172,27 @@ def _split(b: OnnxGraphBuilder) -> None:
         at += part
 
 
+def _table(b: OnnxGraphBuilder, table: Array, indices: Indices) -> None:
+    """A table with one code for each code; negative codes count from its end."""
+    if table.shape != (256,) or table.dtype.name not in ("int8", "uint8"):
+        b.refuse("table", expected="256 codes", got=f"{table.dtype.name} {table.shape}")
+    ordered = np.roll(table, 128) if indices.dtype == "int8" else table
+    entries = ordered.astype(np.int64) - (128 if table.dtype == np.uint8 else 0)
+    codes = indices.codes
+
+    def emit(_: Pending, __: bool, quant: Quant) -> str:
+        return b.table(codes, entries, quant).name
+
+    b.result(b.pending(emit, b.tensors[codes.name].shape, codes.order))
+
+
 def _gather(b: OnnxGraphBuilder) -> None:
-    """One index, or indices that are evenly apart, are a slice."""
+    """A table of codes; of an activation one index, or indices that are evenly apart, which are a slice."""
+    source, value = b.value(0), b.value(1)
+    if isinstance(source, Constant) and isinstance(value, Indices):
+        _table(b, source.values, value)
+        return
     codes, axis = b.codes(0), int(b.attributes().get("axis", 0))
-    value = b.value(1)
     if not isinstance(value, Constant):
         b.refuse("limit: computed indices", expected="constant ones")
     size = b.shape(codes)[axis]

@@ -13,7 +13,7 @@ import numpy as np
 from tinyscene.runtime.graph import Quant
 
 from .builder import Array, OnnxGraphBuilder
-from .values import Codes, Constant, Pending, QuantConstant, Value
+from .values import Codes, Constant, Indices, Pending, QuantConstant, Value
 
 _OFFSET = {"int8": 0, "uint8": 128}
 
@@ -40,7 +40,16 @@ def _quantize(b: OnnxGraphBuilder) -> None:
     if isinstance(value, QuantConstant):
         b.result(Constant(_codes(b, value.real)))
         return
+    b.dtypes[b.title] = b.constant(2).dtype.name if b.has(2) else dtype
     b.result(b.quantised(value, stated_quant(b, 1, 2, dtype)))
+
+
+def _cast(b: OnnxGraphBuilder) -> None:
+    """Codes as integers, which only a table reads."""
+    name = b.current.input[0]
+    if name not in b.dtypes:
+        b.refuse("limit: cast of what is not codes", expected="the result of QuantizeLinear", got=f"'{name}'")
+    b.result(Indices(b.codes(0), b.dtypes[name]))
 
 
 def _codes(b: OnnxGraphBuilder, real: Array) -> Array:
@@ -130,6 +139,7 @@ def _same(b: OnnxGraphBuilder) -> None:
 ROWS = {
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
+    "Cast": _cast,
     "Relu": _relu,
     "Clip": _clip,
     "Identity": _same,

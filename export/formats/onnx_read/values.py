@@ -94,4 +94,12 @@ class Pending:
         return replace(self, then=(*self.then, move))
 
 
-Value = Codes | Constant | QuantConstant | Pending
+@dataclass(frozen=True)
+class Indices:
+    """Codes as integers, which index a table; those of ``uint8`` codes are 128 above the graph's."""
+
+    codes: Codes
+    dtype: str
+
+
+Value = Codes | Constant | QuantConstant | Pending | Indices
