@@ -24,7 +24,7 @@ from .spec import Budget
 
 Rule = Literal["dcase", "torchinfo", "nessi", "stored"]
 Array = npt.NDArray[Any]
-Kind = Literal["conv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "other"]
+Kind = Literal["conv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "matmul", "other"]
 
 RULES: dict[Rule, str] = {
     "dcase": "MACs: (weights + bias) x output positions of convolutions and linear layers, 2 per BatchNorm channel, "
@@ -63,7 +63,7 @@ class Layer:
     extra_bytes: int = 0
     input_elements: int = 0
     output_elements: int = 0
-    window: int = 1  # input elements per output of a pool, or taps per output of a scalar convolution
+    window: int = 1  # input elements per output of a pool or a product of activations, or taps of a scalar convolution
 
     @property
     def parameters(self) -> int:
@@ -172,8 +172,8 @@ def _macs_nessi(x: Layer) -> int:
 def _macs_stored(x: Layer) -> int:
     if x.kind == "norm":
         return x.output_elements
-    if x.kind == "mul":
-        return x.output_elements
+    if x.kind in ("mul", "matmul"):
+        return x.output_elements * x.window
     return x.weights * x.positions if x.kind in ("conv", "linear", "scalar") else 0
 
 
@@ -214,6 +214,7 @@ _KINDS: dict[type, Kind] = {
     ops.Conv2D: "conv",
     ops.DepthwiseConv2D: "conv",
     ops.FullyConnected: "linear",
+    ops.BatchMatMul: "matmul",
     ops.Add: "add",
     ops.Sub: "add",
     ops.Mul: "mul",
@@ -237,6 +238,8 @@ def _graph_layer(graph: Graph, node: Node) -> Layer:
         name, kind = ops.title(node.op).title(), "mean" if node.op.kind == "mean" else "other"
     if not ops.has_weight(node.op):
         window = int(np.prod(node.op.kernel)) if isinstance(node.op, ops.Pool2D) else 1
+        if isinstance(node.op, ops.BatchMatMul):
+            window = ops.matrix(ins[0].shape, node.op.adj_x)[1]
         return layer_of(node.name, name, kind, out.shape, input_shape=ins[0].shape, window=window, extra_bytes=extra)
     weight, bias, scale = ins[1].data, ins[2].data, np.asarray(ins[1].quant.scale, np.float32)
     assert weight is not None

@@ -28,8 +28,10 @@ class Limit:
 # 512 equal codes.
 _SOFTMAX = Limit(row=511)
 LIMITS: dict[str, dict[str, Limit]] = {
-    "tflm": {"SOFTMAX": _SOFTMAX},
+    "tflm": {"BATCH_MATMUL": Limit(dimensions=5), "SOFTMAX": _SOFTMAX},
+    "litert": {"BATCH_MATMUL": Limit(dimensions=5)},
     "litert-reference": {
+        "BATCH_MATMUL": Limit(dimensions=5),
         "SOFTMAX": _SOFTMAX,
         "SUM": Limit(fault="LiteRT 2.3's reference kernel of int8 sums returns wrong codes for most of them"),
     },

@@ -41,7 +41,12 @@ class EngineRange:
 _WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 _XNNPACK = (
     EngineRange(_WEIGHTED, 0.0, 256.0, "XNNPACK does not start with scale ratios from 256 on"),
-    EngineRange((ops.Add, ops.Sub, ops.Mul), 0.0, 256.0, "LiteRT's kernels overflow with scale ratios from 256 on"),
+    EngineRange(
+        (ops.Add, ops.Sub, ops.Mul, ops.BatchMatMul),
+        0.0,
+        256.0,
+        "LiteRT's kernels overflow with scale ratios from 256 on",
+    ),
 )
 # Up to a scale of 4 the fixed point of TFLite Micro's logistic is within one code of it, from 8 on up to 128 codes off.
 _FLOAT_LOGISTIC = EngineRange(

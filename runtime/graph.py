@@ -266,6 +266,8 @@ def _macs(graph: Graph, node: Node) -> int:
         return math.prod(node.op.kernel) * out.n_bytes
     if ops.has_weight(node.op):
         return out.n_bytes * ins[1].shape[1]
+    if isinstance(node.op, ops.BatchMatMul):
+        return out.n_bytes * ops.matrix(ins[0].shape, node.op.adj_x)[1]
     return max(ins[0].n_bytes, out.n_bytes)
 
 

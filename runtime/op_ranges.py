@@ -24,6 +24,10 @@ Problem = tuple[str, object, object]  # what, expected, got
 
 def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
     """What is wrong with the scales and zero points of an op's activations, or None."""
+    if isinstance(op, ops.BatchMatMul):
+        reach = ops.matrix(ins[0].shape, op.adj_x)[1] * _largest(ins[0]) * _largest(ins[1])
+        if reach >= 2**31:
+            return "accumulator can overflow int32", "below 2^31", reach
     if isinstance(op, ops.Softmax) and op.beta != np.float32(op.beta):
         return "beta of softmax", "a float32", op.beta
     if isinstance(op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
@@ -43,6 +47,11 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     else:
         return None
     return next((("output scale and zero point", expected, got) for expected in allowed if got != expected), None)
+
+
+def _largest(x: Tensor) -> int:
+    """The largest distance of a code from the zero point."""
+    return max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
 
 
 def _keeps_codes(op: ops.Op) -> bool:

@@ -66,6 +66,7 @@ PLAIN_OPERATORS = {
     82: "REDUCE_MAX",
     89: "REDUCE_MIN",
     114: "QUANTIZE",
+    126: "BATCH_MATMUL",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
 MOST_ITEMS = 65_536  # tensors, operators, buffers
@@ -172,6 +173,12 @@ class FullyConnectedOptions:
 
 
 @dataclass(frozen=True)
+class BatchMatMulOptions:
+    adj_x: bool = scalar(0, "?", False)
+    adj_y: bool = scalar(1, "?", False)
+
+
+@dataclass(frozen=True)
 class SoftmaxOptions:
     beta: float = scalar(0, "<f4", 0.0)
 
@@ -225,6 +232,7 @@ Options = (
     | DepthwiseConv2DOptions
     | Pool2DOptions
     | FullyConnectedOptions
+    | BatchMatMulOptions
     | SoftmaxOptions
     | ElementwiseOptions
     | ConcatenationOptions
@@ -247,6 +255,7 @@ OPTIONS: dict[int, type] = {
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
+    101: BatchMatMulOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
 OPTIONS_TYPE_OF_CODE = {
@@ -267,6 +276,7 @@ OPTIONS_TYPE_OF_CODE = {
     74: 27,
     82: 27,
     89: 27,
+    126: 101,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

@@ -16,6 +16,7 @@ from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
 from tinyscene.runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
 
 Rng = np.random.Generator
+MOST_COLUMNS = 12  # of a product of matrices
 
 
 class Builder:
@@ -73,6 +74,9 @@ class Builder:
             acc = fully_connected_accumulator(graph, node, arrays)
             return acc * quants[0].scale[0] * np.asarray(quants[1].scale)
         real = [dequantise(array, quant) for array, quant in zip(arrays, quants, strict=True)]
+        if isinstance(node.op, ops.BatchMatMul):
+            x, y = real
+            return (x.swapaxes(-1, -2) if node.op.adj_x else x) @ (y.swapaxes(-1, -2) if node.op.adj_y else y)
         if isinstance(node.op, ops.Reduce):
             return getattr(np, node.op.kind)(real[0], axis=node.op.axes)
         if isinstance(node.op, ops.Rsqrt):
@@ -141,10 +145,10 @@ class Builder:
     def _pair(self, op: ops.Add | ops.Sub | ops.Mul, a: str, b: str) -> str:
         return self.node(op, (a, b), ops.OPS[type(op)].shape(op, self.tensors[a].shape, self.tensors[b].shape))
 
-    def constant(self, shape: tuple[int, ...]) -> str:
+    def constant(self, shape: tuple[int, ...], quant: Quant | None = None) -> str:
         """An int8 constant in place of an activation."""
         codes = self.rng.integers(-128, 128, shape).astype(np.int8)
-        return self._tensor(f"constant_{len(self.tensors)}", shape, self.quant(0.03), codes)
+        return self._tensor(f"constant_{len(self.tensors)}", shape, quant or self.quant(0.03), codes)
 
     def broadcast(self, x: str) -> str:
         """A sum, difference or product of ``x`` with a random constant or with a mean of ``x``, in any order."""
@@ -248,6 +252,22 @@ def random_reduction(rng: Rng, b: Builder, x: str) -> str:
     return b.reduce(x, str(rng.choice(["mean", "sum", "max", "min"])), tuple(axes), bool(rng.integers(2)))
 
 
+def random_products(rng: Rng, b: Builder, x: str) -> str:
+    """Products of the matrices of a tensor, with themselves or with a constant, transposed or not, repeated or not."""
+    sides = [1] * int(rng.integers(2, 5))  # leading axes, and the two of a matrix
+    for factor in prime_factors(b.tensors[x].n_bytes):
+        sides[int(rng.integers(len(sides)))] *= factor
+    *lead, rows, depth = sides
+    adj_x, adj_y = (bool(coin) for coin in rng.integers(2, size=2))
+    left = b.reshape(x, (1, *lead, *((depth, rows) if adj_x else (rows, depth))))
+    if rows <= MOST_COLUMNS and rng.integers(2):
+        return b.node(ops.BatchMatMul(adj_x, not adj_x), (left, left), (1, *lead, rows, rows))
+    columns, repeated = int(rng.integers(1, MOST_COLUMNS)), [n if rng.integers(2) else 1 for n in lead]
+    quant = Quant.per_tensor(0.03, 0) if rng.integers(2) else None  # XNNPACK takes no other zero point
+    right = b.constant((1, *repeated, *((columns, depth) if adj_y else (depth, columns))), quant)
+    return b.node(ops.BatchMatMul(adj_x, adj_y), (left, right), (1, *lead, rows, columns))
+
+
 def one_op(rng: Rng, kind: str) -> Graph:
     """A graph of one op (two where one needs a partner) with random shape, scales and attributes."""
     height, width, channels = (int(v) for v in rng.integers(1, (12, 12, 40)))
@@ -284,6 +304,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
         outputs = int(rng.integers(1, 40))
         rows = random_view(rng, b, x) if rng.integers(2) else b.reshape(x, (1, size))
         return b.graph(b.fully_connected(rows, outputs, relu=coin, per_channel=bool(rng.integers(2))))
+    if kind == "batch_matmul":
+        return b.graph(random_products(rng, b, x))
     if kind == "pool2d":
         return b.graph(b.pool(x, str(rng.choice(["max", "average"])), kernel, stride=stride, same=coin))
     if kind == "lookup":
@@ -328,6 +350,6 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
 
 OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
-    *("fully_connected", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
+    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
     "broadcast",
 )

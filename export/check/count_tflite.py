@@ -12,19 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
-from tinyscene.runtime.tflite_schema import Pool2DOptions
+from tinyscene.runtime.ops import matrix
+from tinyscene.runtime.tflite_schema import BatchMatMulOptions, Pool2DOptions
 
 from ..errors import ExportError, require_counted
 from ..formats.tflite_file import Operator, TfliteFile
 
 _UNCOUNTED = {
-    *{"TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE", "BATCH_MATMUL", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
+    *{"TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
     *{"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM"},
 }
 _KINDS: dict[str, Kind] = {
     "CONV_2D": "conv",
     "DEPTHWISE_CONV_2D": "conv",
     "FULLY_CONNECTED": "linear",
+    "BATCH_MATMUL": "matmul",
     "MEAN": "mean",
     "AVERAGE_POOL_2D": "pool",
     "MAX_POOL_2D": "pool",
@@ -74,9 +76,15 @@ class TfliteLayers(TfliteFile):
             bias=stored.get(bias),
             scale=self.scales(weight) if weight >= 0 else None,
             depthwise=op == "DEPTHWISE_CONV_2D",
-            window=_window(operator, stored.get(weight)),
+            window=self._depth(operator) if op == "BATCH_MATMUL" else _window(operator, stored.get(weight)),
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
+
+    def _depth(self, operator: Operator) -> int:
+        """Elements that each output of a product of activations sums."""
+        options, shape = operator.options, self.shape(operator.inputs[0]) if operator.inputs[0] >= 0 else ()
+        transposed = isinstance(options, BatchMatMulOptions) and options.adj_x
+        return matrix(shape, transposed)[1] if len(shape) > 1 else 1
 
     def unpacks(self, operator: Operator) -> bool:
         """Whether the operator only converts a constant to float32; it is not a layer of the network."""

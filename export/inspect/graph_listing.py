@@ -82,6 +82,8 @@ def _detail(op: ops.Op, node: Node) -> str:
         parts.append("square")
     elif isinstance(op, ops.Reduce):
         parts.append(f"{op.kind} over {', '.join(map(str, op.axes))}")
+    elif isinstance(op, ops.BatchMatMul):
+        parts += [f"{name} transposed" for name, adjoint in (("x", op.adj_x), ("y", op.adj_y)) if adjoint]
     elif isinstance(op, ops.Pool2D):
         parts.append(op.kind)
     elif isinstance(op, ops.Lookup):

@@ -26,6 +26,14 @@ static inline int32_t ts_min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
+/* Element i of TS_AXES axes, the outermost first, counted in order: its distance with these steps. */
+static inline int32_t ts_place(const int32_t* sizes, const int32_t* steps, int32_t i) {
+    const int32_t inner = i % sizes[2];
+    const int32_t middle = i / sizes[2] % sizes[1];
+    const int32_t outer = i / sizes[2] / sizes[1];
+    return outer * steps[0] + middle * steps[1] + inner * steps[2];
+}
+
 /* acc + sum of (x - zero_point) * weight over n contiguous elements. */
 static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point, int32_t acc) {
     for (int32_t i = 0; i < n; ++i) {

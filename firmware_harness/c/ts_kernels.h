@@ -153,6 +153,17 @@ typedef struct {
     TsAxes axes;
 } TsExtreme;
 
+/* `matrices` products of a (rows, depth) and b (depth, columns), which are `a_steps` and `b_steps` apart along three
+ * axes; the steps of a row, of a column and of the depth tell whether a matrix is stored transposed. */
+typedef struct {
+    int32_t matrices, rows, columns, depth;
+    TsOffset sizes, a_steps, b_steps; /* int32_t (TS_AXES), outermost first; a step of 0 repeats an operand */
+    int32_t a_row, a_depth, b_depth, b_column;
+    int32_t a_zero_point, b_zero_point;
+    TsRescale rescale;
+    TsOutput out;
+} TsBatchMatMul;
+
 typedef struct {
     int32_t size;
     TsOffset table; /* int8_t (256), the output code of each input code from -128 on */
@@ -188,6 +199,7 @@ void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out);
 void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out);
 void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
+void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);

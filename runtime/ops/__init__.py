@@ -13,7 +13,7 @@ import math
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
 from .movement import Concat, Reshape
-from .products import FullyConnected
+from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
@@ -33,6 +33,7 @@ __all__ = [
     "OPS",
     "SPACE",
     "Add",
+    "BatchMatMul",
     "Concat",
     "Conv2D",
     "DepthwiseConv2D",
@@ -56,6 +57,7 @@ __all__ = [
     "has_weight",
     "is_conv",
     "is_mean_over_space",
+    "matrix",
     "selects_codes",
     "title",
     "window_elements",
@@ -66,6 +68,7 @@ Op = (
     Conv2D
     | DepthwiseConv2D
     | FullyConnected
+    | BatchMatMul
     | Add
     | Sub
     | Mul

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import Builder, Rng, random_pads, random_reduction, random_view
+from tests.graphs import Builder, Rng, random_pads, random_products, random_reduction, random_view
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
-    *("fully_connected", "sub", "pool2d", "lookup", "softmax", "concat"),
+    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
     "broadcast",
 )
 
@@ -66,6 +66,9 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "batch_matmul":
+        product = random_products(rng, b, x)
+        return b.reshape(product, (1, 1, 1, b.tensors[product].n_bytes))
     if kind == "broadcast":
         y = b.broadcast(x)
         return y if len(b.tensors[y].shape) == 4 else b.reshape(y, (1, 1, 1, int(np.prod(b.tensors[y].shape))))

@@ -188,6 +188,18 @@ def _fully_connected(graph: Graph, node: Node, arrays, at, rounding: str) -> int
     return _requantised(acc, float(float32(_f32(s_x) * _f32(s_w[0]))), 1.0, graph.out(node).quant, rounding)
 
 
+def _batch_matmul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    op, (a, b), (*lead, row, column) = node.op, graph.ins(node), at
+    depth = arrays[0].shape[-2 if op.adj_x else -1]
+    places = [tuple(0 if n == 1 else i for i, n in zip(lead, array.shape, strict=False)) for array in arrays]
+    total = 0
+    for k in range(depth):
+        left = arrays[0][(*places[0], *((k, row) if op.adj_x else (row, k)))]
+        right = arrays[1][(*places[1], *((column, k) if op.adj_y else (k, column)))]
+        total += (int(left) - a.quant.zero_point) * (int(right) - b.quant.zero_point)
+    return _requantised(total, a.quant.scale[0], b.quant.scale[0], graph.out(node).quant, rounding)
+
+
 def _pool(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     op, x = node.op, arrays[0]
     n, row, column, channel = at
@@ -237,6 +249,7 @@ _ELEMENT = {
     ops.Conv2D: _conv,
     ops.DepthwiseConv2D: _conv,
     ops.FullyConnected: _fully_connected,
+    ops.BatchMatMul: _batch_matmul,
     ops.Mul: _mul,
     ops.Add: _add,
     ops.Sub: _add,

@@ -113,6 +113,14 @@ def lookup(op: ops.Lookup, x: Var) -> Var:
     return functions[op.function](x=x)
 
 
+def batch_matmul(op: ops.BatchMatMul, x: Var, y: Var) -> Var:
+    """The matrices are the last two axes of NHWC."""
+    if len(x.shape) == 4:
+        x, y = (mb.transpose(x=operand, perm=[0, 2, 3, 1]) for operand in (x, y))
+    product = mb.matmul(x=x, y=y, transpose_x=op.adj_x, transpose_y=op.adj_y)
+    return mb.transpose(x=product, perm=[0, 3, 1, 2]) if len(product.shape) == 4 else product
+
+
 def reduction(op: ops.Reduce, x: Var) -> Var:
     """The result has the order of NHWC where dimensions were dropped, unless it has four."""
     functions = {"mean": mb.reduce_mean, "sum": mb.reduce_sum, "max": mb.reduce_max, "min": mb.reduce_min}
@@ -142,6 +150,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return linear(graph, node, x)
         case ops.Add() | ops.Sub() | ops.Mul() as op:
             return pairwise(graph, node, op, x, others[0])
+        case ops.BatchMatMul() as op:
+            return batch_matmul(op, x, others[0])
         case ops.Reduce() as op:
             return reduction(op, x)
         case ops.Pool2D() as op:

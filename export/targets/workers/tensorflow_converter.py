@@ -98,6 +98,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return convolution(graph, node, op, x)
         case ops.FullyConnected():
             return tf.matmul(x, fake_quantised_weight(graph.ins(node)[1], (1, 0))) + real_bias(graph, node)
+        case ops.BatchMatMul() as op:
+            return tf.matmul(x, others[0], transpose_a=op.adj_x, transpose_b=op.adj_y)
         case ops.Reduce() as op:
             return getattr(tf, f"reduce_{op.kind}")(x, axis=op.axes, keepdims=op.keep_dims)
         case ops.Add():

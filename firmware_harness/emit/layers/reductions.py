@@ -24,9 +24,7 @@ from ..records import (
     output_fields,
     scales_of,
 )
-from .common import Row
-
-AXES = 3  # kept, and reduced: five axes behind the batch alternate at most
+from .common import AXES, Row
 
 
 @dataclass(frozen=True)
