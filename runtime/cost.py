@@ -222,11 +222,12 @@ _KINDS: dict[type, Kind] = {
     ops.Pool2D: "pool",
     ops.Rsqrt: "other",
     ops.Lookup: "other",
+    ops.Table: "other",
     ops.Softmax: "other",
     ops.Reshape: "other",
     ops.Concat: "other",
 }
-_TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Softmax: 1024}
+_TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Table: 256, ops.Softmax: 1024}
 _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
 

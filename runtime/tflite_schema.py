@@ -51,22 +51,36 @@ PLAIN_OPERATORS = {
     17: "MAX_POOL_2D",
     18: "MUL",
     19: "RELU",
+    20: "RELU_N1_TO_1",
     21: "RELU6",
     22: "RESHAPE",
     25: "SOFTMAX",
+    28: "TANH",
     34: "PAD",
+    36: "GATHER",
     39: "TRANSPOSE",
     40: "MEAN",
     41: "SUB",
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
+    47: "EXP",
+    53: "CAST",
+    59: "NEG",
     70: "EXPAND_DIMS",
+    73: "LOG",
     74: "SUM",
+    75: "SQRT",
     76: "RSQRT",
     82: "REDUCE_MAX",
     89: "REDUCE_MIN",
+    98: "LEAKY_RELU",
+    101: "ABS",
+    111: "ELU",
     114: "QUANTIZE",
+    117: "HARD_SWISH",
     126: "BATCH_MATMUL",
+    150: "GELU",
+    152: "RELU_0_TO_1",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
 MOST_ITEMS = 65_536  # tensors, operators, buffers
@@ -191,6 +205,30 @@ class ElementwiseOptions:
 
 
 @dataclass(frozen=True)
+class GatherOptions:
+    axis: int = scalar(0, "<i4", 0)
+    batch_dims: int = scalar(1, "<i4", 0)
+
+
+@dataclass(frozen=True)
+class CastOptions:
+    """Types that engines take from the tensors instead."""
+
+    in_data_type: int = scalar(0, "<i1", 0)
+    out_data_type: int = scalar(1, "<i1", 0)
+
+
+@dataclass(frozen=True)
+class LeakyReluOptions:
+    alpha: float = scalar(0, "<f4", 0.0)
+
+
+@dataclass(frozen=True)
+class GeluOptions:
+    approximate: bool = scalar(0, "?", False)
+
+
+@dataclass(frozen=True)
 class ConcatenationOptions:
     axis: int = _range(0, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
     fused_activation_function: int = _activation(1)
@@ -235,6 +273,10 @@ Options = (
     | BatchMatMulOptions
     | SoftmaxOptions
     | ElementwiseOptions
+    | LeakyReluOptions
+    | GatherOptions
+    | CastOptions
+    | GeluOptions
     | ConcatenationOptions
     | ReducerOptions
     | StridedSliceOptions
@@ -255,7 +297,11 @@ OPTIONS: dict[int, type] = {
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
+    23: GatherOptions,
+    37: CastOptions,
+    75: LeakyReluOptions,
     101: BatchMatMulOptions,
+    116: GeluOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
 OPTIONS_TYPE_OF_CODE = {
@@ -273,10 +319,18 @@ OPTIONS_TYPE_OF_CODE = {
     41: 28,
     43: 30,
     45: 32,
+    36: 23,
+    47: 33,
+    53: 37,
+    59: 42,
     74: 27,
     82: 27,
     89: 27,
+    98: 75,
+    101: 78,
+    117: 91,
     126: 101,
+    150: 116,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

@@ -34,6 +34,7 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
+        self.indices: dict[int, tuple[int, int]] = {}  # int32 tensors: the int8 tensor and what was added to its codes
         self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and name of the pads
 
     def graph(self, name: str | None) -> Graph:

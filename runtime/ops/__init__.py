@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
+from .elementwise import Add, Function, Lookup, Mul, Rsqrt, Sub, Table, aligned
 from .movement import Concat, Reshape
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
@@ -38,6 +38,7 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
+    "Function",
     "Lookup",
     "Mul",
     "Op",
@@ -51,6 +52,7 @@ __all__ = [
     "Softmax",
     "Stride",
     "Sub",
+    "Table",
     "WithRelu",
     "aligned",
     "has_relu",
@@ -76,6 +78,7 @@ Op = (
     | Pool2D
     | Rsqrt
     | Lookup
+    | Table
     | Softmax
     | Reshape
     | Concat

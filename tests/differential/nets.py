@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import OP_KINDS, Builder, Rng, random_pads, random_products, random_reduction, random_view
+from tests.graphs import FUNCTIONS, OP_KINDS, Builder, Rng, random_pads, random_products, random_reduction, random_view
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
@@ -106,9 +106,11 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "pool2d":
         return b.pool(x, "max" if coin else "average", kernel, stride=stride, same=other)
     if kind == "lookup":
-        return b.lookup(x, rng.choice(["relu", "relu6", "logistic", "requantise"]).item())
+        return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "table":
+        return b.table(x)
     if kind == "batch_matmul":
         return random_products(rng, b, x)
     if kind == "broadcast":

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import Builder, Rng, random_pads, random_products, random_reduction, random_view
+from tests.graphs import FUNCTIONS, Builder, Rng, random_pads, random_products, random_reduction, random_view
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
-    "broadcast",
+    *("broadcast", "table"),
 )
 
 
@@ -60,12 +60,13 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "pool2d":
         return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
     if kind == "lookup":
-        function = rng.choice(["relu", "relu6", "logistic", "requantise"]).item()
-        return b.lookup(x, function)
+        return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind == "softmax":
         return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "table":
+        return b.table(x)
     if kind == "batch_matmul":
         product = random_products(rng, b, x)
         return b.reshape(product, (1, 1, 1, b.tensors[product].n_bytes))

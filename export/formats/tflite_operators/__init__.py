@@ -3,7 +3,7 @@
 Operators without an equivalent are lowered exactly: a depthwise convolution with several outputs per input channel to a
 convolution with zeros, a transpose or a slice that moves no element to a reshape, a fused activation that the op lacks
 to a look-up after it. Refuses dilation, weights that are not constant, batches, and windows that
-need more padding than an activation may have elements.
+need more padding than an activation may have elements, and a fused RELU6 that engines clip differently.
 """
 
 from __future__ import annotations
