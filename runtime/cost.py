@@ -225,6 +225,9 @@ _KINDS: dict[type, Kind] = {
     ops.Table: "other",
     ops.Softmax: "other",
     ops.Reshape: "other",
+    ops.Transpose: "other",
+    ops.Pad: "other",
+    ops.Slice: "other",
     ops.Concat: "other",
 }
 _TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Table: 256, ops.Softmax: 1024}

@@ -27,6 +27,7 @@ from .records import Length, Range, check_record, name_text
 # microcontroller has 16 MiB of flash for constants. The arena's planner needs minutes for more live activations.
 MOST_NODES = 1024
 MOST_TENSORS = 4096
+MOST_INPUTS = 1024  # of a node
 MOST_ALIVE = 64  # activations at one step
 LARGEST_CONSTANTS_BYTES = 2**24
 LARGEST_ACTIVATIONS_BYTES = 2**26  # of all activations of the graph
@@ -99,7 +100,7 @@ class Node:
 
     name: Name
     op: ops.Op
-    inputs: Annotated[tuple[Name, ...], Length(1, 3)]
+    inputs: Annotated[tuple[Name, ...], Length(1, MOST_INPUTS)]
     output: Name
 
 
@@ -213,7 +214,7 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
     if row is None:
         graph.refuse(node.name, "op not in the op table", expected=[r.name for r in ops.OPS.values()], got=node.op)
     check_record(node, f"graph '{graph.name}', {node.name}")
-    if len(node.inputs) != row.n_inputs:
+    if row.n_inputs not in (None, len(node.inputs)):
         graph.refuse(node.name, f"inputs do not fit the op ({len(node.inputs)}, expected {row.n_inputs})")
     for name in (*node.inputs, node.output):
         if name not in graph.tensors:

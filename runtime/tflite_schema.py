@@ -64,17 +64,24 @@ PLAIN_OPERATORS = {
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
     47: "EXP",
+    49: "SPLIT",
     53: "CAST",
     59: "NEG",
+    60: "PADV2",
+    65: "SLICE",
     70: "EXPAND_DIMS",
     73: "LOG",
     74: "SUM",
     75: "SQRT",
     76: "RSQRT",
     82: "REDUCE_MAX",
+    83: "PACK",
+    88: "UNPACK",
     89: "REDUCE_MIN",
     98: "LEAKY_RELU",
+    100: "MIRROR_PAD",
     101: "ABS",
+    102: "SPLIT_V",
     111: "ELU",
     114: "QUANTIZE",
     117: "HARD_SWISH",
@@ -205,12 +212,6 @@ class ElementwiseOptions:
 
 
 @dataclass(frozen=True)
-class GatherOptions:
-    axis: int = scalar(0, "<i4", 0)
-    batch_dims: int = scalar(1, "<i4", 0)
-
-
-@dataclass(frozen=True)
 class CastOptions:
     """Types that engines take from the tensors instead."""
 
@@ -265,6 +266,41 @@ class SqueezeOptions:
     squeeze_dims: np.ndarray = vector(0, "<i4", -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
 
 
+@dataclass(frozen=True)
+class MirrorPadOptions:
+    """0: without the element at the end, 1: with it."""
+
+    mode: int = _range(0, "<i1", 0, 0, 1)
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    values_count: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+    axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS)
+
+
+@dataclass(frozen=True)
+class UnpackOptions:
+    num: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+    axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    num_splits: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+
+
+@dataclass(frozen=True)
+class SplitVOptions:
+    num_splits: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+
+
+@dataclass(frozen=True)
+class GatherOptions:
+    axis: int = _range(0, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+    batch_dims: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+
+
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
@@ -274,7 +310,6 @@ Options = (
     | SoftmaxOptions
     | ElementwiseOptions
     | LeakyReluOptions
-    | GatherOptions
     | CastOptions
     | GeluOptions
     | ConcatenationOptions
@@ -282,6 +317,12 @@ Options = (
     | StridedSliceOptions
     | ReshapeOptions
     | SqueezeOptions
+    | MirrorPadOptions
+    | PackOptions
+    | UnpackOptions
+    | SplitOptions
+    | SplitVOptions
+    | GatherOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -293,13 +334,18 @@ OPTIONS: dict[int, type] = {
     11: ElementwiseOptions,
     17: ReshapeOptions,
     21: ElementwiseOptions,
+    23: GatherOptions,
     27: ReducerOptions,
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
-    23: GatherOptions,
+    35: SplitOptions,
     37: CastOptions,
+    59: PackOptions,
+    64: UnpackOptions,
     75: LeakyReluOptions,
+    77: MirrorPadOptions,
+    79: SplitVOptions,
     101: BatchMatMulOptions,
     116: GeluOptions,
 }  # by the number of the union's type
@@ -315,19 +361,24 @@ OPTIONS_TYPE_OF_CODE = {
     18: 21,
     22: 17,
     25: 9,
+    36: 23,
     40: 27,
     41: 28,
     43: 30,
     45: 32,
-    36: 23,
     47: 33,
+    49: 35,
     53: 37,
     59: 42,
     74: 27,
     82: 27,
+    83: 59,
+    88: 64,
     89: 27,
     98: 75,
+    100: 77,
     101: 78,
+    102: 79,
     117: 91,
     126: 101,
     150: 116,

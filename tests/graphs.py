@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
@@ -222,6 +223,11 @@ class Builder:
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
         return self.node(ops.Reshape(shape), (x,), shape, self.tensors[x].quant)
 
+    def moved(self, op: ops.Movement, *inputs: str) -> str:
+        """Append an op that only moves elements."""
+        shape = ops.OPS[type(op)].shape(op, *(self.tensors[name].shape for name in inputs))
+        return self.node(op, inputs, shape, self.tensors[inputs[0]].quant)
+
     def concat(self, a: str, b: str, axis: int) -> str:
         shape = list(self.tensors[a].shape)
         shape[axis] += self.tensors[b].shape[axis]
@@ -341,6 +347,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
         return b.graph(b.table(x))
     if kind == "broadcast":
         return b.graph(b.broadcast(x))
+    if kind in MOVEMENT_KINDS:
+        return b.graph(random_movement(b, rng, kind, x))
     if kind == "concat":
         return b.graph(b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4))))
     raise ValueError(kind)
@@ -375,4 +383,5 @@ OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
     *("broadcast", "table"),
+    *MOVEMENT_KINDS,
 )

@@ -145,7 +145,7 @@ def _function(op: ops.Op) -> str:
 def _output_quant(op: ops.Op, tensors: dict[str, Tensor], node: Node, x: Tensor, rng: Rng) -> Quant:
     if isinstance(op, ops.Softmax) or _function(op) == "logistic":
         return PROBABILITY
-    if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or _function(op) == "relu6":
+    if isinstance(op, ops.Pool2D | ops.Movement) or _function(op) == "relu6":
         return x.quant
     if isinstance(op, ops.Table):
         return tensors[node.inputs[1]].quant

@@ -180,10 +180,29 @@ typedef struct {
     int32_t size;
 } TsReshape;
 
+/* Elements of x at places of out: a loop over each axis, the last one innermost. */
+typedef struct {
+    int32_t n_axes;             /* 1..TS_MOST_AXES */
+    int32_t x_begin, out_begin; /* place of the first element */
+    TsOffset axes;              /* int32_t (n_axes, 3): size, and elements from one to the next in x and in out */
+} TsCopy;
+
+/* `size` elements of one code, and x inside of them. */
+typedef struct {
+    int32_t size, code;
+    TsCopy inside;
+} TsPad;
+
 /* `repeats` times a run of a and then a run of b. */
 typedef struct {
     int32_t repeats, a_size, b_size;
 } TsConcat;
+
+/* `repeats` times a run of each part. */
+typedef struct {
+    int32_t repeats, n_parts;
+    TsOffset sizes; /* int32_t (n_parts), of one run */
+} TsConcatParts;
 
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
@@ -202,6 +221,9 @@ void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
+void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
+void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out);
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_concat_parts(const TsConcatParts* layer, const int8_t* const* parts, int8_t* out);
 
 #endif

@@ -85,6 +85,7 @@ class Layer:
     scratch_bytes: int = 0
     header: str = "ts_kernels.h"
     n_inputs: int | None = None  # number of activations it reads; None: all of the node's
+    inputs_in_array: bool = False  # one argument with all addresses, for a kernel of any number of inputs
     lead: Lead | None = None  # how the output may overlap the first input; None: not at all
     leaner: tuple[Layer, ...] = ()
 

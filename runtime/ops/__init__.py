@@ -12,7 +12,7 @@ import math
 
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Function, Lookup, Mul, Rsqrt, Sub, Table, aligned
-from .movement import Concat, Reshape
+from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
@@ -40,25 +40,30 @@ __all__ = [
     "FullyConnected",
     "Function",
     "Lookup",
+    "Movement",
     "Mul",
     "Op",
     "OpRow",
+    "Pad",
     "Pads",
     "Pool2D",
     "Reduce",
     "Reshape",
     "Rsqrt",
     "Shape",
+    "Slice",
     "Softmax",
     "Stride",
     "Sub",
     "Table",
+    "Transpose",
     "WithRelu",
     "aligned",
     "has_relu",
     "has_weight",
     "is_conv",
     "is_mean_over_space",
+    "keeps_order",
     "matrix",
     "selects_codes",
     "title",
@@ -81,6 +86,9 @@ Op = (
     | Table
     | Softmax
     | Reshape
+    | Transpose
+    | Pad
+    | Slice
     | Concat
 )
 WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.graphs import FUNCTIONS, OP_KINDS, Builder, Rng, random_pads, random_products, random_reduction, random_view
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
@@ -107,6 +108,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.pool(x, "max" if coin else "average", kernel, stride=stride, same=other)
     if kind == "lookup":
         return b.lookup(x, rng.choice(FUNCTIONS).item())
+    if kind in MOVEMENT_KINDS:
+        return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind == "table":

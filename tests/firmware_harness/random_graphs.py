@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.graphs import FUNCTIONS, Builder, Rng, random_pads, random_products, random_reduction, random_view
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
@@ -15,6 +16,7 @@ ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
     *("broadcast", "table"),
+    *MOVEMENT_KINDS,
 )
 
 
@@ -63,6 +65,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind == "softmax":
         return b.softmax(x, beta=1.0 if relu else 0.5)
+    if kind in MOVEMENT_KINDS:
+        return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind == "table":

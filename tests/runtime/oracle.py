@@ -306,10 +306,31 @@ def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return int(arrays[0][at[0]].ravel()[place])
 
 
+def _transpose(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    source = [0] * len(at)
+    for index, axis in zip(at, node.op.order, strict=True):
+        source[axis] = index
+    return int(arrays[0][tuple(source)])
+
+
+def _pad(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    source = tuple(index - before for index, before in zip(at, node.op.before, strict=True))
+    inside = all(0 <= index < size for index, size in zip(source, arrays[0].shape, strict=True))
+    return int(arrays[0][source]) if inside else node.op.code
+
+
+def _slice(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    places = zip(at[1:], node.op.begin[1:], node.op.step[1:], strict=True)
+    return int(arrays[0][(at[0], *(begin + index * step for index, begin, step in places))])
+
+
 def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    first, axis = arrays[0].shape[node.op.axis], node.op.axis
-    second = (*at[:axis], at[axis] - first, *at[axis + 1 :])
-    return int(arrays[0][at] if at[axis] < first else arrays[1][second])
+    place, axis = at[node.op.axis], node.op.axis
+    for array in arrays:
+        if place < array.shape[axis]:
+            return int(array[(*at[:axis], place, *at[axis + 1 :])])
+        place -= array.shape[axis]
+    raise IndexError(at)
 
 
 _ELEMENT = {
@@ -327,6 +348,9 @@ _ELEMENT = {
     ops.Table: _table,
     ops.Softmax: _softmax,
     ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
     ops.Concat: _concat,
 }
 

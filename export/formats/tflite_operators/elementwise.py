@@ -41,12 +41,12 @@ def _add(builder: GraphBuilder, operator: Operator) -> None:
     builder.indices[operator.output] = (source, offset + int(added.reshape(-1)[0]))
 
 
-def _gather(builder: GraphBuilder, operator: Operator) -> None:
-    """A table of 256 codes, indexed by the codes of an activation."""
-    source, offset = builder.indices.get(operator.inputs[1], (-1, 0))
+def gathered_table(builder: GraphBuilder, operator: Operator) -> None:
+    """A GATHER from 256 codes, indexed by the codes of an activation."""
+    source, offset = builder.indices[operator.inputs[1]]
     options = options_of(operator, GatherOptions)
     shape = builder.file.shape(operator.inputs[0])
-    if source < 0 or offset != 128 or shape != (256,) or options.axis not in (0, -1) or options.batch_dims:
+    if offset != 128 or shape != (256,) or options.axis not in (0, -1) or options.batch_dims:
         expected = "a constant of 256 codes, indexed by int8 codes plus 128"
         raise builder.refusal(operator, "its table or its indices", expected=expected, got=f"{shape}, offset {offset}")
     x, table = builder.activation(source), builder.activation(operator.inputs[0])
@@ -93,7 +93,6 @@ ROWS: dict[str, Row] = {
     **{name: Row(unary(ops.Lookup(function)), 1, 1) for name, function in _FUNCTIONS.items()},
     "ADD": Row(_add, 2, 2),
     "CAST": Row(_cast, 1, 1),
-    "GATHER": Row(_gather, 2, 2),
     "GELU": Row(_gelu, 1, 1),
     "LEAKY_RELU": Row(_leaky_relu, 1, 1),
     "MUL": Row(_pair(ops.Mul), 2, 2),

@@ -25,38 +25,22 @@ if TYPE_CHECKING:
 Window = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions
 
 
-def _pad(builder: GraphBuilder, operator: Operator) -> None:
-    """Store the pads for the convolution that reads the output."""
-    amounts = builder.constant(operator, 1, np.int32)
-    if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any():
-        raise builder.refusal(operator, "only height and width can be padded", got=amounts.tolist())
-    (top, bottom), (left, right) = amounts[1:3].tolist()
-    source, output = builder.activation(operator.inputs[0], rank=4), operator.output
-    builder.require_shape(operator, tuple(np.add(source.shape, amounts.sum(axis=1)).tolist()))
-    if builder.file.type(output) != "int8" or builder.file.quant(output) != source.quant:
-        raise builder.refusal(operator, "changes scale or zero point", expected=source.quant)
-    name = builder.file.names[operator.inputs[1]]
-    builder.padded[operator.output] = operator.inputs[0], (top, left, bottom, right), name
-
-
 def _window(
     builder: GraphBuilder, operator: Operator, options: Window, kernel: tuple[int, ...]
 ) -> tuple[Tensor, ops.Pads, str | None]:
     """The input of a sliding window, all pads around it, and the node's name where the name of a PAD contains it.
 
-    A PAD writes the code of 0, and a max pool ignores padding: both are the same where 0 is the lowest code.
+    A convolution takes over a PAD in front of it. A PAD writes the code of 0, and a max pool ignores padding: both are
+    the same where 0 is the lowest code. In front of other pools a PAD stays a node.
     """
     if not isinstance(options, Pool2DOptions) and (options.dilation_h_factor, options.dilation_w_factor) != (1, 1):
         dilation = (options.dilation_h_factor, options.dilation_w_factor)
         raise builder.refusal(operator, "dilation is not supported", expected=(1, 1), got=dilation)
     index, (top, left, bottom, right), pads_name = operator.inputs[0], (0, 0, 0, 0), ""
-    if index in builder.padded:
-        index, (top, left, bottom, right), pads_name = builder.padded[index]
+    padding = builder.window_pads.get(index)
+    if padding is not None and _takes_over(operator, builder.activation(padding[0])):
+        index, (top, left, bottom, right), pads_name = padding
     x = builder.activation(index, rank=4)
-    if pads_name and operator.kind.endswith("POOL_2D") and (operator.kind[:3], x.quant.zero_point) != ("MAX", -128):
-        raise builder.refusal(
-            operator, "PAD before this pool", expected="before a convolution, or MAX_POOL_2D after a ReLU"
-        )
     if options.padding == schema.Padding.SAME:
         size = (x.shape[1] + top + bottom, x.shape[2] + left + right)
         same = same_pads(size, kernel, (options.stride_h, options.stride_w))
@@ -67,6 +51,11 @@ def _window(
         raise builder.refusal(operator, "input too large", expected=expected, got=got)
     name = pads_name.removesuffix("_pads") if pads_name.endswith("_pads") else None
     return x, (top, left, bottom, right), name
+
+
+def _takes_over(operator: Operator, x: Tensor) -> bool:
+    """Whether a PAD in front of the operator becomes its own padding."""
+    return not operator.kind.endswith("POOL_2D") or (operator.kind[:3], x.quant.zero_point) == ("MAX", -128)
 
 
 def _conv2d(builder: GraphBuilder, operator: Operator) -> None:
@@ -115,5 +104,4 @@ ROWS: dict[str, Row] = {
     "CONV_2D": Row(_conv2d, 2, 3),
     "DEPTHWISE_CONV_2D": Row(_depthwise, 2, 3),
     "MAX_POOL_2D": Row(_pool("max"), 1, 1),
-    "PAD": Row(_pad, 2, 2),
 }

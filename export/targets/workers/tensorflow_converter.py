@@ -109,6 +109,12 @@ def lookup(op: ops.Lookup, x: tf.Tensor) -> tf.Tensor:
     return functions[op.function](x)
 
 
+def sliced(op: ops.Slice, x: tf.Tensor) -> tf.Tensor:
+    ends = [begin + size * step for begin, size, step in zip(op.begin, op.size, op.step, strict=True)]
+    before_first = sum(1 << axis for axis, end in enumerate(ends) if end < 0)
+    return tf.strided_slice(x, op.begin, ends, op.step, end_mask=before_first)
+
+
 def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
@@ -130,6 +136,14 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.math.rsqrt(x)
         case ops.Reshape() as op:
             return tf.reshape(x, op.shape)
+        case ops.Transpose() as op:
+            return tf.transpose(x, op.order)
+        case ops.Pad() as op:
+            quant = graph.out(node).quant
+            real = (op.code - quant.zero_point) * quant.scale[0]
+            return tf.pad(x, list(zip(op.before, op.after, strict=True)), constant_values=real)
+        case ops.Slice() as op:
+            return sliced(op, x)
         case ops.Softmax() as op:
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:
