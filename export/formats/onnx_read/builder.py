@@ -248,7 +248,7 @@ class OnnxGraphBuilder:
 
     def table(self, codes: Codes, entries: Array, quant: Quant) -> Codes:
         """The entry of each code, int8 (256,), from code -128 on."""
-        table = self.stored(self.added("table"), "int8", Quant((1.0,)), entries)
+        table = self.stored(self.added("table"), "int8", quant, entries)
         return Codes(self.node(self.added("values"), ops.Table(), (codes.name, table), quant), codes.order)
 
     def graph(self, name: str, source: str, output: str) -> Graph:

@@ -51,9 +51,7 @@ class Branches(nn.Module):
 
 
 def stem(channels: int = 8, **options: object) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(1, channels, 3, stride=2, padding=1, **options), nn.BatchNorm2d(channels), nn.ReLU()
-    )
+    return nn.Sequential(nn.Conv2d(1, channels, 3, stride=2, padding=1, **options), nn.BatchNorm2d(channels), nn.ReLU())
 
 
 def head(channels: int = 8, classes: int = 5) -> nn.Sequential:
