@@ -20,7 +20,7 @@ from ...errors import ExportError
 from ..onnx_file import OnnxFile, read_onnx
 from . import elementwise, movement, products, qoperator, quantised, reductions, windows
 from .builder import OnnxGraphBuilder
-from .folding import folded
+from .folding import FOLDED, folded
 from .values import NHWC, Codes, Constant, Order, Pending
 
 Reader = Callable[[OnnxGraphBuilder], None]
@@ -33,6 +33,7 @@ READERS: dict[str, Reader] = {
     **movement.ROWS,
     **qoperator.ROWS,
 }
+SHAPE = "Shape"
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 NEXT = "give it a quantised file, for example from ONNX Runtime's quantize_static"
 
@@ -53,6 +54,7 @@ def graph_of(file: OnnxFile, where: str, name: str | None = None) -> Graph:
     names = frozenset(each for node in graph.node for each in (*node.input, *node.output))
     b = OnnxGraphBuilder(where, opset, names)
     b.values |= {key: Constant(values) for key, values in file.constants.items()}
+    _require_readable(b, graph)
     source = _input(b, graph)
     for index, node in enumerate(graph.node):
         b.current, b.index = node, index
@@ -62,10 +64,22 @@ def graph_of(file: OnnxFile, where: str, name: str | None = None) -> Graph:
     return b.graph(name or graph.name or "onnx", source, _output(b, graph.output[0].name))
 
 
+def _require_readable(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> None:
+    """Refuse operators without a reader, which say more than what follows from them, and float networks."""
+    for index, node in enumerate(graph.node):
+        b.current, b.index = node, index
+        if node.domain not in DOMAINS or not (
+            node.op_type in READERS or node.op_type in FOLDED or node.op_type == SHAPE
+        ):
+            kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            b.refuse(f"limit: {kind} is not supported", expected="the operators that docs/operators.md lists")
+    kinds = {node.op_type for node in graph.node}
+    if "QuantizeLinear" not in kinds and "DequantizeLinear" not in kinds and not kinds & qoperator.ROWS.keys():
+        raise ExportError(b.where, "a float network", expected="a network of int8 or uint8 codes", next_step=NEXT)
+
+
 def _read(b: OnnxGraphBuilder, node: onnx.NodeProto) -> None:
     """Fold a node, or append what its reader makes of it."""
-    if node.domain not in DOMAINS:
-        b.refuse("domain of the operator", expected=", ".join(filter(None, DOMAINS)), got=node.domain)
     given = [b.values.get(each) for each in node.input]
     if all(isinstance(value, Constant) or name == "" for name, value in zip(node.input, given, strict=True)):
         arrays = [value.values if isinstance(value, Constant) else None for value in given]
@@ -73,13 +87,12 @@ def _read(b: OnnxGraphBuilder, node: onnx.NodeProto) -> None:
         if output is not None:
             b.result(Constant(output))
             return
-    if node.op_type == "Shape":
+    if node.op_type == SHAPE:
         b.result(Constant(_shape(b)))
         return
-    reader = READERS.get(node.op_type)
-    if reader is None:
-        b.refuse("limit: operator is not supported", expected=", ".join(sorted(READERS)))
-    reader(b)
+    if node.op_type not in READERS:
+        b.refuse(f"limit: {node.op_type} of a tensor that is not constant")
+    READERS[node.op_type](b)
 
 
 def _shape(b: OnnxGraphBuilder) -> np.ndarray:
@@ -91,8 +104,10 @@ def _shape(b: OnnxGraphBuilder) -> np.ndarray:
         shape = tuple(value.shape[axis] for axis in value.order)
     elif isinstance(value, Codes):
         shape = b.shape(value)
+    elif isinstance(value, Constant):
+        shape = value.values.shape
     else:
-        shape = value.values.shape if isinstance(value, Constant) else value.codes.shape
+        b.refuse("shape of a weight")
     return np.asarray(shape[attributes.get("start", 0) : attributes.get("end")], np.int64)
 
 
@@ -102,7 +117,7 @@ def _input(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> str:
     inputs = [each for each in graph.input if each.name not in stored]
     if len(inputs) != 1:
         raise ExportError(b.where, f"limit: {len(inputs)} inputs", expected="one")
-    sizes, name = _input_shape(b, inputs[0]), inputs[0].name
+    sizes, name = _input_shape(b, inputs[0]), str(inputs[0].name)
     order: Order = NHWC if len(sizes) == 4 else tuple(range(len(sizes)))
     shape = tuple(sizes[order.index(axis)] for axis in range(len(sizes)))
 

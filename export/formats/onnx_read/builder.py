@@ -131,27 +131,27 @@ class OnnxGraphBuilder:
         if codes.order == order:
             return codes.name
         tensor = self.tensors[codes.name]
+        if len(order) != len(tensor.shape):
+            self.refuse("limit: the batch was moved", expected="size 1 in the first axis", got=self.shape(codes))
         permutation = tuple(codes.order[order.index(axis)] for axis in range(len(order)))
         shape = tuple(tensor.shape[axis] for axis in permutation)
         moved = [axis for axis in permutation if tensor.shape[axis] > 1]
         name = self.added("ordered")
         if tensor.data is not None:
-            data = np.ascontiguousarray(tensor.data.transpose(permutation))
-            self.tensors[name] = Tensor(name, shape, tensor.dtype, tensor.quant, data)
-            return name
+            return self.stored(name, tensor.dtype, tensor.quant, tensor.data.transpose(permutation))
         op: ops.Op = ops.Reshape(shape) if moved == sorted(moved) else ops.Transpose(permutation)
         return self.node(name, op, (codes.name,), tensor.quant)
 
     def reshaped(self, codes: Codes, shape: Shape) -> Codes:
-        """The elements in the order of the file, in another shape."""
-        tensor = self.tensors[codes.name]
+        """The elements in the order of the file, in another shape; one without a batch gets it in the graph."""
+        tensor, missing = self.tensors[codes.name], 0 if shape[:1] == (1,) else 1
         moved = [axis for axis in codes.order if tensor.shape[axis] > 1]
         plain = tuple(range(len(codes.order)))
         source = codes.name if moved == sorted(moved) else self.ordered(codes, plain)
-        order = tuple(range(len(shape)))
-        if self.tensors[source].shape == shape:
+        target, order = (1,) * missing + shape, tuple(range(missing, missing + len(shape)))
+        if self.tensors[source].shape == target:
             return Codes(source, order)
-        return Codes(self.node(self.added("shape"), ops.Reshape(shape), (source,), tensor.quant), order)
+        return Codes(self.node(self.added("shape"), ops.Reshape(target), (source,), tensor.quant), order)
 
     def nhwc(self, codes: Codes) -> str:
         """An image with channels last."""

@@ -92,10 +92,10 @@ def _with_real(b: OnnxGraphBuilder, codes: Codes, real: Array, kind: str) -> Pen
     if rank not in (3, 4) or padded.shape != (1, shape[1], *([1] * (rank - 2))):
         b.refuse("constant operand", expected="one number, one per channel, or quantised", got=real.shape)
     values = real.astype(np.float32).ravel()
-    ones, zeros = np.ones_like(values), np.zeros_like(values)
     if kind in ("mul", "div"):
-        return affine(b, codes, values if kind == "mul" else 1 / values, zeros)
-    return affine(b, codes, ones, values if kind == "add" else -values)
+        factor = values if kind == "mul" else np.reciprocal(values)
+        return affine(b, codes, factor, np.zeros_like(values))
+    return affine(b, codes, np.ones_like(values), values if kind == "add" else -values)
 
 
 def _scalar(b: OnnxGraphBuilder, codes: Codes, number: float, kind: str) -> Pending:
@@ -141,7 +141,8 @@ def _gelu(b: OnnxGraphBuilder) -> None:
     def function(x: npt.NDArray[np.float32]) -> Array:
         wide = x.astype(np.float64)
         inner = np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)
-        return 0.5 * wide * (1 + (np.tanh(inner) if tanh else _erf(wide / np.sqrt(2))))
+        share: Array = 0.5 * (1 + (np.tanh(inner) if tanh else _erf(wide / np.sqrt(2))))
+        return wide * share
 
     pending_function(b, function)
 

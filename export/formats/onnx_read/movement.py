@@ -12,10 +12,11 @@ from itertools import pairwise
 import numpy as np
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.arith import quantise
 from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.ops import Shape
 
-from .builder import Array, OnnxGraphBuilder
+from .builder import OnnxGraphBuilder
 from .values import Codes, Constant, Indices, Pending, QuantConstant
 
 
@@ -172,16 +173,18 @@ def _split(b: OnnxGraphBuilder) -> None:
         at += part
 
 
-def _table(b: OnnxGraphBuilder, table: Array, indices: Indices) -> None:
-    """A table with one code for each code; negative codes count from its end."""
-    if table.shape != (256,) or table.dtype.name not in ("int8", "uint8"):
-        b.refuse("table", expected="256 codes", got=f"{table.dtype.name} {table.shape}")
-    ordered = np.roll(table, 128) if indices.dtype == "int8" else table
-    entries = ordered.astype(np.int64) - (128 if table.dtype == np.uint8 else 0)
+def _table(b: OnnxGraphBuilder, source: Constant | QuantConstant, indices: Indices) -> None:
+    """A table with one entry for each code, a code or a real number; negative codes count from its end."""
+    entries = source.real if isinstance(source, QuantConstant) else source.values
+    if entries.shape != (256,):
+        b.refuse("table", expected="256 entries", got=entries.shape)
+    ordered = np.roll(entries, 128) if indices.dtype == "int8" else entries
     codes = indices.codes
 
     def emit(_: Pending, __: bool, quant: Quant) -> str:
-        return b.table(codes, entries, quant).name
+        if ordered.dtype.kind == "f":
+            return b.table(codes, quantise(ordered, quant), quant).name
+        return b.table(codes, ordered.astype(np.int64) - (128 if ordered.dtype == np.uint8 else 0), quant).name
 
     b.result(b.pending(emit, b.tensors[codes.name].shape, codes.order))
 
@@ -189,8 +192,8 @@ def _table(b: OnnxGraphBuilder, table: Array, indices: Indices) -> None:
 def _gather(b: OnnxGraphBuilder) -> None:
     """A table of codes; of an activation one index, or indices that are evenly apart, which are a slice."""
     source, value = b.value(0), b.value(1)
-    if isinstance(source, Constant) and isinstance(value, Indices):
-        _table(b, source.values, value)
+    if isinstance(source, Constant | QuantConstant) and isinstance(value, Indices):
+        _table(b, source, value)
         return
     codes, axis = b.codes(0), int(b.attributes().get("axis", 0))
     if not isinstance(value, Constant):

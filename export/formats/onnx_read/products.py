@@ -35,8 +35,8 @@ def _mat_mul(b: OnnxGraphBuilder) -> None:
 
 def matrix_product(b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias: Array | None, name: str) -> None:
     """The pending product over the last axis; ``weight`` (outputs, inputs)."""
-    plain = tuple(range(len(x.order)))
-    source = b.reshaped(x, b.shape(x)).name if len(plain) == 2 else b.ordered(x, plain)
+    rows = b.reshaped(x, b.shape(x))
+    source, plain = rows.name, rows.order
     tensor, title = b.tensors[source], b.current.name or b.title
 
     def emit(pending: Pending, relu: bool, quant: Quant) -> str:

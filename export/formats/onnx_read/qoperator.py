@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from tinyscene.runtime import ops
 
 from .builder import Array, OnnxGraphBuilder
@@ -36,8 +38,21 @@ def _finish(b: OnnxGraphBuilder, scale_at: int, zero_point_at: int) -> None:
     b.result(b.quantised(b.values[b.current.output[0]], stated_quant(b, scale_at, zero_point_at)))
 
 
+def _bias(b: OnnxGraphBuilder, position: int, x: Codes, weight: QuantConstant) -> Array | None:
+    """Real values of a bias of int32 codes, whose scale is that of input times weight; None without one."""
+    if not b.has(position):
+        return None
+    codes = b.constant(position)
+    if codes.dtype != np.int32:
+        b.refuse("bias", expected="int32", got=codes.dtype.name)
+    product = np.float32(b.quant(x).scale[0]) * weight.scale
+    real: Array = codes.ravel().astype(np.float64) * product.astype(np.float64)
+    return real
+
+
 def _conv(b: OnnxGraphBuilder) -> None:
-    convolution(b, operand(b, 0, 1, 2), _weight(b, 3, 0), 8)
+    x, weight = operand(b, 0, 1, 2), _weight(b, 3, 0)
+    convolution(b, x, weight, _bias(b, 8, x, weight), (3, 8))
     _finish(b, 6, 7)
 
 
@@ -57,10 +72,7 @@ def _gemm(b: OnnxGraphBuilder) -> None:
     weight = _weight(b, 3, 0 if transposed else 1)
     weight = weight if transposed else weight.moved((1, 0))
     x = operand(b, 0, 1, 2)
-    bias = None
-    if b.has(6):
-        scale = b.tensors[x.name].quant.scale[0] * weight.scale.astype("float64")
-        bias = b.constant(6).astype("float64").ravel() * scale
+    bias = _bias(b, 6, x, weight)
     matrix_product(b, x, weight, bias, b.current.input[3])
     _finish(b, 7, 8)
 

@@ -61,7 +61,8 @@ def _codes(b: OnnxGraphBuilder, real: Array) -> Array:
         shape[b.attributes().get("axis", 1)] = -1
     limits = np.iinfo(zero_point.dtype)
     codes = np.rint(real.astype(np.float32) / scale.reshape(shape)) + zero_point.reshape(shape).astype(np.float32)
-    return np.clip(codes, limits.min, limits.max).astype(zero_point.dtype)
+    saturated: Array = np.clip(codes, limits.min, limits.max).astype(zero_point.dtype)
+    return saturated
 
 
 def _dequantize(b: OnnxGraphBuilder) -> None:

@@ -119,11 +119,20 @@ def quantised_weight(b: OnnxGraphBuilder, position: int) -> QuantConstant:
 
 
 def _conv(b: OnnxGraphBuilder) -> None:
-    convolution(b, b.codes(0), quantised_weight(b, 1), 2)
+    weight = quantised_weight(b, 1)
+    convolution(b, b.codes(0), weight, bias_codes(b, 2, len(weight.codes)), (1, 2))
 
 
-def convolution(b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias_at: int) -> None:
-    """The pending result of a convolution of the current node's attributes; ``weight`` as in the file."""
+def convolution(
+    b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias: Array | None, positions: tuple[int, int]
+) -> None:
+    """The pending result of a convolution with the current node's attributes.
+
+    Args:
+        weight: as in the file.
+        bias: real values (channels,), or None.
+        positions: of weight and bias among the node's inputs, for their names.
+    """
     rank, attributes = len(x.order), b.attributes()
     if weight.codes.ndim != rank or rank not in (3, 4):
         b.refuse("limit: axes of a convolution", expected="1 or 2 beside batch and channels", got=rank - 2)
@@ -137,9 +146,8 @@ def convolution(b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias_at: i
     pads = window_pads(b, source.shape[1:3], kernel, stride, dilation)
     depthwise = groups == channels and weight.codes.shape[1] == 1 and groups > 1
     placed = weight.moved((1, 2, 3, 0)) if depthwise else weight.moved((0, 2, 3, 1))
-    bias = bias_codes(b, bias_at, len(weight.codes))
-    title, name = b.current.name or b.title, b.current.input[1 if bias_at == 2 else 3]
-    bias_name = b.current.input[bias_at] if b.has(bias_at) else f"{b.title}_bias"
+    title, name = b.current.name or b.title, b.current.input[positions[0]]
+    bias_name = b.current.input[positions[1]] if b.has(positions[1]) else f"{b.title}_bias"
 
     def emit(pending: Pending, relu: bool, quant: Quant) -> str:
         total = bias if pending.bias is None else pending.bias + (0 if bias is None else bias)

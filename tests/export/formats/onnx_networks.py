@@ -14,6 +14,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
+from tinyscene.runtime.engines import ORT_SESSION_CONFIG
+from tinyscene.runtime.onnx_tensors import OnnxCodes
+
 
 class Residual(nn.Module):
     def __init__(self, channels: int, activation: type[nn.Module] = nn.ReLU) -> None:
@@ -127,12 +130,11 @@ def quantised_onnx(
         return third.read_bytes()
 
 
-def run_onnx(data: bytes, x: np.ndarray) -> np.ndarray:
+def run_onnx(data: bytes, x: np.ndarray, codes: OnnxCodes) -> np.ndarray:
     """ONNX Runtime's answer to a float input of batch 1."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    options.add_session_config_entry(ORT_SESSION_CONFIG[codes], "1")
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {session.get_inputs()[0].name: x})
     return output
