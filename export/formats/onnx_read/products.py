@@ -1,4 +1,4 @@
-"""Readers of matrix products with a constant weight. Refuses factors other than 1 and transposed activations."""
+"""Readers of matrix products. Refuses factors other than 1 and transposed activations."""
 
 from __future__ import annotations
 
@@ -27,10 +27,25 @@ def _gemm(b: OnnxGraphBuilder) -> None:
 def _mat_mul(b: OnnxGraphBuilder) -> None:
     weight = b.value(1)
     if not isinstance(weight, QuantConstant):
-        b.refuse("limit: product of two activations", expected="a constant second factor")
+        product_of_activations(b, b.codes(0), b.codes(1))
+        return
     if weight.codes.ndim != 2:
         b.refuse("weight", expected="two axes", got=weight.codes.shape)
     matrix_product(b, b.codes(0), weight.moved((1, 0)), None, b.current.input[1])
+
+
+def product_of_activations(b: OnnxGraphBuilder, x: Codes, y: Codes) -> None:
+    if len(x.order) != len(y.order):
+        b.refuse("limit: factors of unequal rank", got=(b.shape(x), b.shape(y)))
+    plain = tuple(range(len(x.order)))
+    names = b.ordered(x, plain), b.ordered(y, plain)
+    title = b.current.name or b.title
+
+    def emit(_: Pending, __: bool, quant: Quant) -> str:
+        return b.node(title, ops.BatchMatMul(), names, quant, output=title)
+
+    shape = ops.OPS[ops.BatchMatMul].shape(ops.BatchMatMul(), *(b.tensors[name].shape for name in names))
+    b.result(b.pending(emit, shape, plain))
 
 
 def matrix_product(b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias: Array | None, name: str) -> None:

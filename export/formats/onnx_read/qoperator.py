@@ -13,7 +13,7 @@ from tinyscene.runtime import ops
 
 from .builder import Array, OnnxGraphBuilder
 from .elementwise import function_of, leaky_relu, operands, sigmoid
-from .products import matrix_product
+from .products import matrix_product, product_of_activations
 from .quantised import quant_constant, stated_quant
 from .reductions import reduce, softmax
 from .values import Codes, Constant, QuantConstant
@@ -57,6 +57,10 @@ def _conv(b: OnnxGraphBuilder) -> None:
 
 
 def _mat_mul(b: OnnxGraphBuilder) -> None:
+    if not isinstance(b.value(3), Constant):
+        product_of_activations(b, operand(b, 0, 1, 2), operand(b, 3, 4, 5))
+        _finish(b, 6, 7)
+        return
     weight = _weight(b, 3, 1)
     if weight.codes.ndim != 2:
         b.refuse("weight", expected="two axes", got=weight.codes.shape)

@@ -53,6 +53,29 @@ class Branches(nn.Module):
         return torch.cat([torch.relu(self.a(x)), torch.relu(self.b(x))], dim=1)
 
 
+class Attention(nn.Module):
+    """One head over the elements of an image."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Conv2d(channels, channels, 1) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (part(x).flatten(2) for part in (self.q, self.k, self.v))
+        mixed = torch.softmax(q @ k.transpose(1, 2), dim=-1) @ v
+        return mixed.reshape(x.shape)
+
+
+class Shuffle(nn.Module):
+    """Halves of the channels, one padded in time and shortened again, interleaved."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = x.chunk(2, dim=1)
+        b = nn.functional.pad(b, (1, 2))[..., :-3]
+        n, c, h, w = a.shape
+        return torch.stack([a, b], dim=2).reshape(n, 2 * c, h, w)
+
+
 def stem(channels: int = 8, **options: object) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, channels, 3, stride=2, padding=1, **options), nn.BatchNorm2d(channels), nn.ReLU())
 
@@ -80,6 +103,8 @@ NETWORKS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         (1, 4, 40),
     ),
     "dense": (nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4)), (1, 20)),
+    "attention": (nn.Sequential(stem(), Attention(8), head()), IMAGE),
+    "shuffle": (nn.Sequential(stem(), Shuffle(), head()), IMAGE),
     "softmax": (nn.Sequential(stem(), head(), nn.Softmax(dim=1)), IMAGE),
 }  # fmt: skip
 

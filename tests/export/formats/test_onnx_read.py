@@ -29,7 +29,7 @@ FORMS = {
 }
 # An average of codes is rounded half to even by ONNX Runtime, half away from zero by TFLite; codes of softmax that are
 # not 1/256 apart are a table behind those that are.
-ONE_CODE = {"pools", "softmax"}
+ONE_CODE = {"pools", "softmax", "attention"}
 IN_EACH_RUN = {*itertools.product(NETWORKS, ["uint8"]), *itertools.product(["residual", "rows"], FORMS)}
 
 
