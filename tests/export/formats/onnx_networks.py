@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -85,27 +86,30 @@ def head(channels: int = 8, classes: int = 5) -> nn.Sequential:
 
 
 IMAGE = (1, 1, 16, 12)
-NETWORKS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
-    "residual": (nn.Sequential(stem(), Residual(8), Residual(8), head()), IMAGE),
-    "hard swish": (nn.Sequential(stem(), Residual(8, nn.Hardswish), head()), IMAGE),
-    "silu": (nn.Sequential(stem(), Residual(8, nn.SiLU), head()), IMAGE),
-    "leaky": (nn.Sequential(stem(), Residual(8, nn.LeakyReLU), head()), IMAGE),
-    "relu6": (nn.Sequential(stem(), Residual(8, nn.ReLU6), head()), IMAGE),
-    "squeeze": (nn.Sequential(stem(), SqueezeExcite(8), head()), IMAGE),
-    "branches": (nn.Sequential(stem(), Branches(), nn.MaxPool2d(2), head(12)), IMAGE),
-    "dilated": (nn.Sequential(stem(), nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=2), nn.ReLU(), head()), IMAGE),
-    "pools": (nn.Sequential(stem(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), head()), IMAGE),
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "residual": (lambda: nn.Sequential(stem(), Residual(8), Residual(8), head()), IMAGE),
+    "hard swish": (lambda: nn.Sequential(stem(), Residual(8, nn.Hardswish), head()), IMAGE),
+    "silu": (lambda: nn.Sequential(stem(), Residual(8, nn.SiLU), head()), IMAGE),
+    "leaky": (lambda: nn.Sequential(stem(), Residual(8, nn.LeakyReLU), head()), IMAGE),
+    "relu6": (lambda: nn.Sequential(stem(), Residual(8, nn.ReLU6), head()), IMAGE),
+    "squeeze": (lambda: nn.Sequential(stem(), SqueezeExcite(8), head()), IMAGE),
+    "branches": (lambda: nn.Sequential(stem(), Branches(), nn.MaxPool2d(2), head(12)), IMAGE),
+    "dilated": (lambda: nn.Sequential(stem(), nn.Conv2d(8, 8, 3, 1, 2, dilation=2, groups=2), nn.ReLU(), head()), IMAGE),
+    "pools": (lambda: nn.Sequential(stem(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), head()), IMAGE),
     "rows": (
-        nn.Sequential(
+        lambda: nn.Sequential(
             nn.Conv1d(4, 8, 5, stride=2, padding=2), nn.BatchNorm1d(8), nn.ReLU(), nn.Conv1d(8, 8, 3, groups=8),
             nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 3),
         ),
         (1, 4, 40),
     ),
-    "dense": (nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4)), (1, 20)),
-    "attention": (nn.Sequential(stem(), Attention(8), head()), IMAGE),
-    "shuffle": (nn.Sequential(stem(), Shuffle(), head()), IMAGE),
-    "softmax": (nn.Sequential(stem(), head(), nn.Softmax(dim=1)), IMAGE),
+    "dense": (
+        lambda: nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4)),
+        (1, 20),
+    ),
+    "attention": (lambda: nn.Sequential(stem(), Attention(8), head()), IMAGE),
+    "shuffle": (lambda: nn.Sequential(stem(), Shuffle(), head()), IMAGE),
+    "softmax": (lambda: nn.Sequential(stem(), head(), nn.Softmax(dim=1)), IMAGE),
 }  # fmt: skip
 
 
@@ -118,9 +122,10 @@ class _Clips(CalibrationDataReader):
         return next(self._clips, None)
 
 
-def float_onnx(module: nn.Module, shape: tuple[int, ...]) -> bytes:
+def float_onnx(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> bytes:
     """The network with random weights and BatchNorm statistics as a float ONNX file."""
     torch.manual_seed(1)
+    module = make()
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.running_mean.normal_(0, 0.3)

@@ -28,8 +28,8 @@ FORMS = {
     "operators of codes": {"form": "QOperator"},
 }
 # An average of codes is rounded half to even by ONNX Runtime, half away from zero by TFLite; codes of softmax that are
-# not 1/256 apart are a table behind those that are.
-ONE_CODE = {"pools", "softmax", "attention"}
+# not 1/256 apart are a table behind those that are. Further operators follow in these networks.
+LARGEST_DIFFERENCE = {"pools": 2, "softmax": 1, "attention": 2}
 IN_EACH_RUN = {*itertools.product(NETWORKS, ["uint8"]), *itertools.product(["residual", "rows"], FORMS)}
 
 
@@ -56,12 +56,11 @@ def differences(graph: Graph, data: bytes, codes: OnnxCodes, count: int = 8) -> 
     ],
 )
 def test_a_quantised_network_answers_as_onnx_runtime_does(name, form):
-    module, shape = NETWORKS[name]
-    data = quantised_onnx(float_onnx(module, shape), **FORMS[form])
+    data = quantised_onnx(float_onnx(*NETWORKS[name]), **FORMS[form])
     graph = from_onnx(data)
     assert graph.input == "x"
     off = np.abs(differences(graph, data, codes_of(form)))
-    assert off.max() <= (name in ONE_CODE)
+    assert off.max() <= LARGEST_DIFFERENCE.get(name, 0)
 
 
 def test_files_of_our_own_are_read():
