@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
+from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
 from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
@@ -38,11 +38,13 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
+    "Function",
     "Lookup",
     "Movement",
     "Mul",
     "Op",
     "OpRow",
+    "PRelu",
     "Pad",
     "Pads",
     "Pool2D",
@@ -54,6 +56,7 @@ __all__ = [
     "Softmax",
     "Stride",
     "Sub",
+    "Table",
     "Transpose",
     "TransposeConv2D",
     "WithRelu",
@@ -84,7 +87,9 @@ Op = (
     | Reduce
     | Pool2D
     | Rsqrt
+    | PRelu
     | Lookup
+    | Table
     | Softmax
     | Reshape
     | Transpose
