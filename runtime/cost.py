@@ -224,6 +224,9 @@ _KINDS: dict[type, Kind] = {
     ops.Lookup: "other",
     ops.Softmax: "other",
     ops.Reshape: "other",
+    ops.Transpose: "other",
+    ops.Pad: "other",
+    ops.Slice: "other",
     ops.Concat: "other",
 }
 _TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Softmax: 1024}

@@ -56,7 +56,7 @@ def _largest(x: Tensor) -> int:
 
 def _keeps_codes(op: ops.Op) -> bool:
     """Whether the op's output codes mean what its input codes mean."""
-    return isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or ops.selects_codes(op)
+    return isinstance(op, ops.Pool2D | ops.Movement) or ops.selects_codes(op)
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:

@@ -55,14 +55,24 @@ PLAIN_OPERATORS = {
     22: "RESHAPE",
     25: "SOFTMAX",
     34: "PAD",
+    36: "GATHER",
+    37: "BATCH_TO_SPACE_ND",
+    38: "SPACE_TO_BATCH_ND",
     39: "TRANSPOSE",
     40: "MEAN",
     41: "SUB",
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
+    49: "SPLIT",
+    60: "PADV2",
+    65: "SLICE",
     70: "EXPAND_DIMS",
     74: "SUM",
     76: "RSQRT",
+    83: "PACK",
+    88: "UNPACK",
+    100: "MIRROR_PAD",
+    102: "SPLIT_V",
     82: "REDUCE_MAX",
     89: "REDUCE_MIN",
     114: "QUANTIZE",
@@ -227,6 +237,41 @@ class SqueezeOptions:
     squeeze_dims: np.ndarray = vector(0, "<i4", -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
 
 
+@dataclass(frozen=True)
+class MirrorPadOptions:
+    """0: without the element at the end, 1: with it."""
+
+    mode: int = _range(0, "<i1", 0, 0, 1)
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    values_count: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+    axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS)
+
+
+@dataclass(frozen=True)
+class UnpackOptions:
+    num: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+    axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    num_splits: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+
+
+@dataclass(frozen=True)
+class SplitVOptions:
+    num_splits: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+
+
+@dataclass(frozen=True)
+class GatherOptions:
+    axis: int = _range(0, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+    batch_dims: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+
+
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
@@ -240,6 +285,12 @@ Options = (
     | StridedSliceOptions
     | ReshapeOptions
     | SqueezeOptions
+    | MirrorPadOptions
+    | PackOptions
+    | UnpackOptions
+    | SplitOptions
+    | SplitVOptions
+    | GatherOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -251,10 +302,16 @@ OPTIONS: dict[int, type] = {
     11: ElementwiseOptions,
     17: ReshapeOptions,
     21: ElementwiseOptions,
+    23: GatherOptions,
     27: ReducerOptions,
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
+    35: SplitOptions,
+    59: PackOptions,
+    64: UnpackOptions,
+    77: MirrorPadOptions,
+    79: SplitVOptions,
     101: BatchMatMulOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
@@ -269,10 +326,16 @@ OPTIONS_TYPE_OF_CODE = {
     18: 21,
     22: 17,
     25: 9,
+    36: 23,
     40: 27,
     41: 28,
     43: 30,
     45: 32,
+    49: 35,
+    83: 59,
+    88: 64,
+    100: 77,
+    102: 79,
     74: 27,
     82: 27,
     89: 27,

@@ -140,7 +140,7 @@ def _shape_of(op: ops.Op, tensors: dict[str, Tensor], node: Node) -> tuple[int, 
 def _output_quant(op: ops.Op, tensors: dict[str, Tensor], node: Node, x: Tensor, rng: Rng) -> Quant:
     if isinstance(op, ops.Softmax) or op == ops.Lookup("logistic"):
         return PROBABILITY
-    if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or op == ops.Lookup("relu6"):
+    if isinstance(op, ops.Pool2D | ops.Movement) or op == ops.Lookup("relu6"):
         return x.quant
     if ops.selects_codes(op):
         return x.quant

@@ -6,7 +6,7 @@ graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
@@ -34,7 +34,9 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
-        self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and name of the pads
+        self.merged: set[int] = set()  # numbers of operators that an earlier one's reader has read
+        self.window_pads: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: input, pads, name of the pads
+        self.unread: dict[int, Callable[[], None]] = {}  # output of a PAD: what appends its node for other readers
 
     def graph(self, name: str | None) -> Graph:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
@@ -59,17 +61,17 @@ class GraphBuilder:
         where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
         return ExportError(where, what, expected=expected, got=got)
 
-    def require_shape(self, operator: Operator, expected: Shape) -> None:
+    def require_shape(self, operator: Operator, expected: Shape, position: int = 0) -> None:
         """Refuse an output of another shape than the operator has: LiteRT replaces it, and TFLite Micro does not."""
-        got = self.file.shape(operator.output)
+        got = self.file.shape(operator.outputs[position])
         if got != expected:
             raise self.refusal(operator, "its output's shape is not the operator's", expected=expected, got=got)
 
     def activation(self, index: int, rank: int | None = None) -> Tensor:
         """The int8 tensor with this number, an activation or a constant; ``rank``: its number of dimensions."""
-        if index in self.padded:
-            self._refuse_tensor(index, "PAD in front of this operator", "before a convolution or a max pool", "PAD")
         name = self.file.names[index]
+        if index in self.unread:
+            self.unread.pop(index)()
         if name not in self.tensors:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
@@ -166,6 +168,13 @@ class GraphBuilder:
         ):
             return self._stored(self._free_tensor(name), dtype, quant, data)
         return self.add(tensor)
+
+    def integers(self, operator: Operator, position: int, rank: int | None = None) -> npt.NDArray[np.int64]:
+        """A constant input of int32 or int64, as int64."""
+        values = self.file.constant(operator.inputs[position])
+        if values is not None and values.dtype == np.int64 and rank in (None, values.ndim):
+            return values.astype(np.int64, copy=False)
+        return self.constant(operator, position, np.int32, rank).astype(np.int64)
 
     def constant(
         self, operator: Operator, position: int, dtype: type[Scalar], rank: int | None = None

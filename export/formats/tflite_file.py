@@ -25,6 +25,7 @@ _OP_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
 }
 _DTYPES = {name: np.dtype(name) for name in ("int8", "uint8", "int16", "int32", "int64", "float16", "float32")}
+SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK")  # operators that become a node for each output
 LARGEST_ACTIVATION = 2**24  # elements of one activation, also padded
 LARGEST_ACTIVATIONS = 2**26  # elements of all activations
 
@@ -41,7 +42,7 @@ class Operator:
 
     @property
     def output(self) -> int:
-        """The first output; operators of an :class:`Int8File` have no other."""
+        """The first output; of an :class:`Int8File` only :data:`SEVERAL_OUTPUTS` have others."""
         return self.outputs[0]
 
 
@@ -116,7 +117,7 @@ class TfliteFile:
 
 
 class Int8File(TfliteFile):
-    """A file with one int8 input and one int8 output, and operators with one output each.
+    """A file with one int8 input and one int8 output, and operators with one output each, except those that split.
 
     Raises:
         ExportError: see the module's refusals.
@@ -128,7 +129,7 @@ class Int8File(TfliteFile):
             if len(ends) != 1:
                 raise ExportError(where, f"{len(ends)} {name} are not supported", expected="one")
         for op in self.operators:
-            if len(op.outputs) != 1:
+            if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:
                 place = f"{where}, operator {op.index} ({op.kind})"
                 raise ExportError(place, f"{len(op.outputs)} outputs are not supported", expected="one")
         self._remove_conversions()
@@ -163,6 +164,10 @@ class Int8File(TfliteFile):
         if total > LARGEST_ACTIVATIONS:
             expected, got = f"{LARGEST_ACTIVATIONS:,} elements at most", f"{total:,}"
             raise ExportError(self.where, "activations too large together", expected=expected, got=got)
+
+    def is_read(self, index: int) -> bool:
+        """Whether an operator reads the tensor, or it is the output."""
+        return index in self.outputs or any(index in operator.inputs for operator in self.operators)
 
     def used(self) -> list[int]:
         """Numbers of the tensors that the operators between the ends read or write, in the order of the file."""

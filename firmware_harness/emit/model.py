@@ -150,9 +150,12 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
     for index, call in enumerate(calls):
         addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
+        inputs = addresses[:-1]
+        if call.layer.inputs_in_array:
+            inputs = [f"(const int8_t* const[]){{{', '.join(inputs)}}}"]
         scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
         title = comment(graph.nodes[call.nodes.stop - 1].name)
-        arguments = ", ".join([f"&{CONSTANTS}.layer_{index}", *addresses, *scratch])
+        arguments = ", ".join([f"&{CONSTANTS}.layer_{index}", *inputs, addresses[-1], *scratch])
         yield f"    {identifier(call.layer.kernel)}({arguments}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {_address(graph, arena, names, graph.output)};\n}}"

@@ -71,7 +71,8 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
         strides=list(op.stride),
         pad_type="custom",
         pad=[top, bottom, left, right],
-        groups=len(bias) if isinstance(op, ops.DepthwiseConv2D) else 1,
+        dilations=list(op.dilation),
+        groups=graph.ins(node)[0].shape[3] if isinstance(op, ops.DepthwiseConv2D) else op.groups,
         name=node.name,
     )
 
@@ -141,6 +142,32 @@ def reshape(op: ops.Reshape, x: Var) -> Var:
     return mb.transpose(x=x, perm=[0, 3, 1, 2]) if len(op.shape) == 4 else x
 
 
+def transpose(op: ops.Transpose, x: Var) -> Var:
+    if len(x.shape) != 4:
+        return mb.transpose(x=x, perm=list(op.order))
+    order = [(0, 2, 3, 1)[op.order[axis]] for axis in (0, 3, 1, 2)]  # of NHWC axes, for axes in NCHW
+    return mb.transpose(x=x, perm=order)
+
+
+def pad(graph: Graph, node: Node, op: ops.Pad, x: Var) -> Var:
+    quant = graph.out(node).quant
+    around = [amount for pair in zip(nchw(op.before), nchw(op.after), strict=True) for amount in pair]
+    value = np.float32((op.code - quant.zero_point) * quant.scale[0])
+    return mb.pad(x=x, pad=around, mode="constant", constant_val=value)
+
+
+def sliced(op: ops.Slice, x: Var) -> Var:
+    """A backward step ends before the first element, which only a mask can state."""
+    ends = [begin + size * step for begin, size, step in zip(op.begin, op.size, op.step, strict=True)]
+    return mb.slice_by_index(
+        x=x,
+        begin=list(nchw(op.begin)),
+        end=[max(end, 0) for end in nchw(tuple(ends))],
+        stride=list(nchw(op.step)),
+        end_mask=[end < 0 for end in nchw(tuple(ends))],
+    )
+
+
 def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
@@ -165,6 +192,12 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return mb.softmax(x=scaled, axis=1 if len(x.shape) == 4 else -1)
         case ops.Reshape() as op:
             return reshape(op, x)
+        case ops.Transpose() as op:
+            return transpose(op, x)
+        case ops.Pad() as op:
+            return pad(graph, node, op, x)
+        case ops.Slice() as op:
+            return sliced(op, x)
         case ops.Concat() as op:
             axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(x.shape) == 4 else op.axis
             return mb.concat(values=(x, *others), axis=axis)
