@@ -35,6 +35,7 @@ PLAIN_OPERATORS = frozenset(
         "Gather",
         "Gemm",
         "GlobalAveragePool",
+        "LogSoftmax",
         "MatMul",
         "MaxPool",
         "Mul",

@@ -66,6 +66,7 @@ PLAIN_OPERATORS = {
     49: "SPLIT",
     60: "PADV2",
     65: "SLICE",
+    50: "LOG_SOFTMAX",
     70: "EXPAND_DIMS",
     74: "SUM",
     76: "RSQRT",

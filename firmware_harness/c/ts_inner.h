@@ -55,6 +55,26 @@ static inline int8_t ts_code(int32_t value, const TsOutput* out) {
     return (int8_t)(ts_min(ts_max(value, out->low), out->high) + out->zero_point);
 }
 
+/* value * 2^bits, saturated. */
+static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
+    const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
+    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+}
+
+/* value / 2^bits, half away from zero. */
+static inline int32_t ts_rounding_shift_right(int32_t value, int32_t bits) {
+    const int32_t mask = (int32_t)((1u << bits) - 1u);
+    const int32_t threshold = (mask >> 1) + (value < 0 ? 1 : 0);
+    return (value >> bits) + ((value & mask) > threshold ? 1 : 0);
+}
+
+/* value * multiplier / 2^31, half away from zero. */
+static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
+    const int64_t product = (int64_t)value * multiplier;
+    const int64_t nudge = product >= 0 ? INT64_C(1) << 30 : 1 - (INT64_C(1) << 30);
+    return (int32_t)((product + nudge) / (INT64_C(1) << 31));
+}
+
 #ifdef TS_ROUNDING_SINGLE
 
 /* The float32 product rounded half to even. Below 2^22, adding 1.5 * 2^23 leaves no bits for a fraction, so that the
@@ -77,26 +97,6 @@ static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const 
 /* value * 2^bits modulo 2^32, as TensorFlow Lite Micro computes it. */
 static inline int32_t ts_wrapping_shift_left(int32_t value, int32_t bits) {
     return (int32_t)((uint32_t)value << bits);
-}
-
-/* value * 2^bits, saturated. */
-static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
-    const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
-    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
-}
-
-/* value / 2^bits, half away from zero. */
-static inline int32_t ts_rounding_shift_right(int32_t value, int32_t bits) {
-    const int32_t mask = (int32_t)((1u << bits) - 1u);
-    const int32_t threshold = (mask >> 1) + (value < 0 ? 1 : 0);
-    return (value >> bits) + ((value & mask) > threshold ? 1 : 0);
-}
-
-/* value * multiplier / 2^31, half away from zero. */
-static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
-    const int64_t product = (int64_t)value * multiplier;
-    const int64_t nudge = product >= 0 ? INT64_C(1) << 30 : 1 - (INT64_C(1) << 30);
-    return (int32_t)((product + nudge) / (INT64_C(1) << 31));
 }
 
 static inline int32_t ts_rescale(int32_t value, const TsRescale* rescale) {

@@ -14,7 +14,7 @@ from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
 from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
-from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
+from .reductions import SPACE, LogSoftmax, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_TENSOR_ELEMENTS,
@@ -38,6 +38,7 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
+    "LogSoftmax",
     "Lookup",
     "Movement",
     "Mul",
@@ -83,6 +84,7 @@ Op = (
     | Rsqrt
     | Lookup
     | Softmax
+    | LogSoftmax
     | Reshape
     | Transpose
     | Pad

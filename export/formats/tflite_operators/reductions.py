@@ -41,6 +41,7 @@ def _softmax(builder: GraphBuilder, operator: Operator) -> None:
 
 
 ROWS: dict[str, Row] = {
+    "LOG_SOFTMAX": Row(unary(ops.LogSoftmax()), 1, 1),
     "MEAN": Row(_reduction("mean"), 2, 2),
     "REDUCE_MAX": Row(_reduction("max"), 2, 2),
     "REDUCE_MIN": Row(_reduction("min"), 2, 2),

@@ -191,6 +191,22 @@ def test_a_softmax_of_any_rank_and_beta(shape: tuple[int, ...], beta: float) -> 
     assert graph.nodes[0].op == ops.Softmax(float(np.float32(beta)))
 
 
+@pytest.mark.parametrize("shape", [(9,), (5, 4), (2, 3, 5), (2, 2, 3, 4)], ids=str)
+def test_a_log_softmax_of_any_rank(shape: tuple[int, ...]) -> None:
+    net = net_of(shape)
+    out = net.edge("logarithms", net.input.shape, 1 / 16, 127)
+    output = net.apply(OPS.LOG_SOFTMAX, [net.input.index], out, schema.LogSoftmaxOptionsT())
+    require_equal(net, output, exactly=(TFLMEngine,))
+
+
+def test_a_log_softmax_of_rows_beyond_the_fixed_point_is_refused() -> None:
+    net = net_of((4096,))
+    out = net.edge("logarithms", net.input.shape, 1 / 16, 127)
+    output = net.apply(OPS.LOG_SOFTMAX, [net.input.index], out, schema.LogSoftmaxOptionsT())
+    with pytest.raises(ExportError, match=r"LOG_SOFTMAX.*row of 4096 elements, a limit of the fixed point is 4095"):
+        from_tflite(net.finish(output))
+
+
 @pytest.mark.parametrize("axes", [[0], [1, 1], [4]], ids=str)
 def test_axes_that_are_refused(axes: list[int]) -> None:
     net = net_of((6, 5, 4))
