@@ -30,6 +30,8 @@ class Limit:
 # A softmax shifts right by 23 + log2 of the sum of exponentials, and the process ends where that is more than 31: with
 # 512 equal codes.
 _SOFTMAX = Limit(row=511)
+_NO_KERNEL = Limit(fault="has no int8 kernel in this engine")
+_OF_LITERT = ("EXP", "GELU", "LOG", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1", "SQRT")
 LIMITS: dict[str, dict[str, Limit]] = {
     "tflm": {
         "BATCH_MATMUL": Limit(dimensions=5),
@@ -40,10 +42,12 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "SLICE": Limit(dimensions=5),  # the process ends with 6
         "STRIDED_SLICE": Limit(dimensions=4, every_axis=True),
         "CONCATENATION": Limit(inputs=10),
+        **dict.fromkeys(_OF_LITERT, _NO_KERNEL),
     },
     "litert": {"BATCH_MATMUL": Limit(dimensions=5), "PADV2": Limit(dimensions=5)},
     "litert-reference": {
         "BATCH_MATMUL": Limit(dimensions=5),
+        "ELU": _NO_KERNEL,
         "SOFTMAX": _SOFTMAX,
         "PAD": Limit(dimensions=5),
         "PADV2": Limit(dimensions=5),

@@ -39,6 +39,7 @@ PLAIN_OPERATORS = frozenset(
         "MatMul",
         "MaxPool",
         "Mul",
+        "PRelu",
         "Pad",
         "QuantizeLinear",
         "ReduceMax",

@@ -6,7 +6,7 @@ extremes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
 from tinyscene.runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
-from tinyscene.runtime.op_ranges import LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT
+from tinyscene.runtime.op_ranges import LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT, TANH_SCALE
 
 Rng = np.random.Generator
 LOG_PROBABILITY = Quant.per_tensor(LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT)
@@ -90,6 +90,8 @@ class Builder:
         a, b = self._aligned(node, real)
         if isinstance(node.op, ops.Sub):
             return a - b
+        if isinstance(node.op, ops.PRelu):
+            return np.where(a < 0, a * b, a)
         return a + b if isinstance(node.op, ops.Add) else a * b
 
     def _aligned(self, node: Node, arrays: list[Any]) -> list[Any]:
@@ -200,9 +202,35 @@ class Builder:
         return self.node(op, (x,), (1, *ops.window_output(size, kernel, stride, pads), t.shape[3]), t.quant)
 
     def lookup(self, x: str, function: Any) -> str:
-        t = self.tensors[x]
-        fixed = {"logistic": PROBABILITY, "relu6": t.quant}
-        return self.node(ops.Lookup(function), (x,), t.shape, fixed.get(function))
+        """A function of ``x``; one that needs another zero point or a smaller scale follows a change of them."""
+        t, rng = self.tensors[x], self.rng
+        if function in ("log", "sqrt") and t.quant.zero_point != -128:
+            x = self.node(ops.Lookup("requantise"), (x,), t.shape, Quant.per_tensor(t.quant.scale[0] * 0.7, -128))
+        elif function == "neg" and t.quant.zero_point == -128:
+            function = "abs"
+        elif function == "hard_swish" and not 2.0**-20 <= t.quant.scale[0] < 2.0**16:
+            function = "relu"
+        quant = self.tensors[x].quant
+        alpha = float(np.float32(rng.choice([0.01, 0.1, 0.3, rng.uniform(-1, 2)]))) if function == "leaky_relu" else 0.0
+        negative = Quant(quant.scale, max(-quant.zero_point, -128))
+        tanh = Quant.per_tensor(TANH_SCALE, 0)
+        fixed = {"logistic": PROBABILITY, "relu6": quant, "tanh": tanh, "neg": negative}
+        free = function in ("exp", "log", "sqrt", "elu", "gelu", "gelu_tanh")
+        return self.node(ops.Lookup(function, alpha), (x,), t.shape, self.quant(0.05) if free else fixed.get(function))
+
+    def prelu(self, x: str) -> str:
+        """Factors for each element, channel or tensor, about -1.3 to 1.3."""
+        shape = self.tensors[x].shape
+        sides = [n if self.rng.random() < 0.6 else 1 for n in shape[1:]]
+        alpha = self.constant((1, *sides)[int(self.rng.integers(len(shape))) :], self.quant(0.01))
+        return self.node(ops.PRelu(), (x, alpha), shape)
+
+    def table(self, x: str) -> str:
+        """Random codes, which no function has."""
+        quant = self.quant(0.05)
+        codes = self.rng.integers(-128, 128, 256).astype(np.int8)
+        values = self._tensor(f"table_{len(self.tensors)}", (256,), quant, codes)
+        return self.node(ops.Table(), (x, values), self.tensors[x].shape, quant)
 
     def log_softmax(self, x: str) -> str:
         return self.node(ops.LogSoftmax(), (x,), self.tensors[x].shape, LOG_PROBABILITY)
@@ -349,7 +377,7 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "pool2d":
         return b.graph(b.pool(x, str(rng.choice(["max", "average"])), kernel, stride=stride, same=coin))
     if kind == "lookup":
-        return b.graph(b.lookup(x, str(rng.choice(["relu", "relu6", "logistic", "requantise"]))))
+        return b.graph(b.lookup(x, str(rng.choice(FUNCTIONS))))
     if kind == "log_softmax":
         rows = random_view(rng, b, x)
         return b.graph(b.log_softmax(rows if b.tensors[rows].shape[-1] <= LONGEST_LOG_SOFTMAX else x))
@@ -360,6 +388,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
         return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))
+    if kind in ("table", "prelu"):
+        return b.graph(b.table(x) if kind == "table" else b.prelu(x))
     if kind == "broadcast":
         return b.graph(b.broadcast(x))
     if kind in MOVEMENT_KINDS:
@@ -393,10 +423,11 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
     return np.where(rng.random(shape) < 0.1, rng.choice([-128, 127], shape), codes).astype(np.int8)
 
 
+FUNCTIONS = get_args(ops.Function)
 OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "log_softmax", "reshape", "concat"),
-    "broadcast",
+    *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,
 )

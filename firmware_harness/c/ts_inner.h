@@ -55,6 +55,11 @@ static inline int8_t ts_code(int32_t value, const TsOutput* out) {
     return (int8_t)(ts_min(ts_max(value, out->low), out->high) + out->zero_point);
 }
 
+/* value * 2^bits modulo 2^32, as TensorFlow Lite Micro computes it. */
+static inline int32_t ts_wrapping_shift_left(int32_t value, int32_t bits) {
+    return (int32_t)((uint32_t)value << bits);
+}
+
 /* value * 2^bits, saturated. */
 static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
     const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
@@ -73,6 +78,14 @@ static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
     const int64_t product = (int64_t)value * multiplier;
     const int64_t nudge = product >= 0 ? INT64_C(1) << 30 : 1 - (INT64_C(1) << 30);
     return (int32_t)((product + nudge) / (INT64_C(1) << 31));
+}
+
+/* value * multiplier * 2^(shift - 31), with two roundings. */
+static inline int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift) {
+    if (shift > 0) {
+        return ts_high_product(ts_wrapping_shift_left(value, shift), multiplier);
+    }
+    return ts_rounding_shift_right(ts_high_product(value, multiplier), -shift);
 }
 
 #ifdef TS_ROUNDING_SINGLE
@@ -94,16 +107,8 @@ static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const 
 
 #else
 
-/* value * 2^bits modulo 2^32, as TensorFlow Lite Micro computes it. */
-static inline int32_t ts_wrapping_shift_left(int32_t value, int32_t bits) {
-    return (int32_t)((uint32_t)value << bits);
-}
-
 static inline int32_t ts_rescale(int32_t value, const TsRescale* rescale) {
-    if (rescale->shift > 0) {
-        return ts_high_product(ts_wrapping_shift_left(value, rescale->shift), rescale->multiplier);
-    }
-    return ts_rounding_shift_right(ts_high_product(value, rescale->multiplier), -rescale->shift);
+    return ts_fixed_point(value, rescale->multiplier, rescale->shift);
 }
 
 static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {

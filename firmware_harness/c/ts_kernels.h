@@ -132,6 +132,21 @@ typedef struct {
     TsMul mul;
 } TsMulBroadcast;
 
+/* Multiplier and shift of a factor that both rounding rules apply in fixed point. */
+typedef struct {
+    int32_t multiplier; /* below 2^31 */
+    int32_t shift;      /* -31..14; the factor is multiplier * 2^(shift - 31) */
+} TsFixedPoint;
+
+/* a from 0 on, a times b below; the size is that of the last axis. */
+typedef struct {
+    TsBroadcast broadcast;
+    int32_t size;
+    int32_t a_zero_point, b_zero_point;
+    TsFixedPoint above, below;
+    TsOutput out;
+} TsPRelu;
+
 /* Mean or sum of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
 typedef struct {
     int32_t size, stride;
@@ -235,6 +250,7 @@ void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_add_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_prelu(const TsPRelu* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out);
 void ts_reduce(const TsReduce* layer, const int8_t* x, int8_t* out);
 void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out);

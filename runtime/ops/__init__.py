@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
+from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
 from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, LogSoftmax, Reduce, Softmax, is_mean_over_space
@@ -38,12 +38,14 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
+    "Function",
     "LogSoftmax",
     "Lookup",
     "Movement",
     "Mul",
     "Op",
     "OpRow",
+    "PRelu",
     "Pad",
     "Pads",
     "Pool2D",
@@ -55,6 +57,7 @@ __all__ = [
     "Softmax",
     "Stride",
     "Sub",
+    "Table",
     "Transpose",
     "WithRelu",
     "aligned",
@@ -82,7 +85,9 @@ Op = (
     | Reduce
     | Pool2D
     | Rsqrt
+    | PRelu
     | Lookup
+    | Table
     | Softmax
     | LogSoftmax
     | Reshape

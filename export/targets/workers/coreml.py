@@ -7,7 +7,7 @@ dequantize, weights int8 codes per output channel; in between Core ML computes i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypedDict, assert_never
 
@@ -94,9 +94,15 @@ def pool(op: ops.Pool2D, x: Var) -> Var:
     return mb.avg_pool(x=x, **window, pad_type="custom", exclude_padding_from_average=True)
 
 
-def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, y: Var) -> Var:
+def prelu(x: Var, y: Var) -> Var:
+    """Core ML's own has one factor for each channel only."""
+    below = mb.minimum(x=x, y=np.float32(0))
+    return mb.add(x=mb.relu(x=x), y=mb.mul(x=below, y=y))
+
+
+def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul | ops.PRelu, x: Var, y: Var) -> Var:
     """Operands get the rank and the layout of the output first, so that they are broadcast as in NHWC."""
-    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul}
+    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul, ops.PRelu: prelu}
     rank = len(graph.out(node).shape)
     operands = []
     for value, tensor in zip((x, y), graph.ins(node), strict=True):
@@ -109,9 +115,38 @@ def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, 
     return functions[type(op)](x=operands[0], y=operands[1])
 
 
+def table(graph: Graph, node: Node, x: Var) -> Var:
+    """The real values of a table, gathered at the index of each code."""
+    source, values = graph.ins(node)
+    assert values.data is not None
+    scale, first = np.float32(1 / source.quant.scale[0]), np.float32(source.quant.zero_point + 128)
+    index = mb.cast(x=mb.round(x=mb.add(x=mb.mul(x=x, y=scale), y=first)), dtype="int32")
+    return mb.gather(x=dequantise(values.data, values.quant), indices=index, axis=0)
+
+
 def lookup(op: ops.Lookup, x: Var) -> Var:
-    functions = {"relu": mb.relu, "relu6": mb.relu6, "logistic": mb.sigmoid, "requantise": mb.identity}
-    return functions[op.function](x=x)
+    """A function without an operator of Core ML's own is composed of others."""
+    one, zero = np.float32(1), np.float32(0)
+    functions: dict[str, Callable[[], Var]] = {
+        "relu": lambda: mb.relu(x=x),
+        "relu6": lambda: mb.relu6(x=x),
+        "relu_0_to_1": lambda: mb.clip(x=x, alpha=zero, beta=one),
+        "relu_n1_to_1": lambda: mb.clip(x=x, alpha=-one, beta=one),
+        "leaky_relu": lambda: mb.leaky_relu(x=x, alpha=np.float32(op.alpha)),
+        "hard_swish": lambda: mb.mul(x=x, y=mb.sigmoid_hard(x=x, alpha=np.float32(1 / 6), beta=np.float32(0.5))),
+        "logistic": lambda: mb.sigmoid(x=x),
+        "tanh": lambda: mb.tanh(x=x),
+        "elu": lambda: mb.elu(x=x, alpha=one),
+        "gelu": lambda: mb.gelu(x=x, mode="EXACT"),
+        "gelu_tanh": lambda: mb.gelu(x=x, mode="TANH_APPROXIMATION"),
+        "exp": lambda: mb.exp(x=x),
+        "log": lambda: mb.log(x=x, epsilon=SMALLEST),
+        "sqrt": lambda: mb.sqrt(x=x),
+        "abs": lambda: mb.abs(x=x),
+        "neg": lambda: mb.mul(x=x, y=-one),
+        "requantise": lambda: mb.identity(x=x),
+    }
+    return functions[op.function]()
 
 
 def batch_matmul(op: ops.BatchMatMul, x: Var, y: Var) -> Var:
@@ -175,7 +210,7 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return convolution(graph, node, op, x)
         case ops.FullyConnected():
             return linear(graph, node, x)
-        case ops.Add() | ops.Sub() | ops.Mul() as op:
+        case ops.Add() | ops.Sub() | ops.Mul() | ops.PRelu() as op:
             return pairwise(graph, node, op, x, others[0])
         case ops.BatchMatMul() as op:
             return batch_matmul(op, x, others[0])
@@ -185,6 +220,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return pool(op, x)
         case ops.Rsqrt():
             return mb.rsqrt(x=x, epsilon=SMALLEST)
+        case ops.Table():
+            return table(graph, node, x)
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.LogSoftmax():

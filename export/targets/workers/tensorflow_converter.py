@@ -87,7 +87,25 @@ def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
 
 
 def lookup(op: ops.Lookup, x: tf.Tensor) -> tf.Tensor:
-    functions = {"relu": tf.nn.relu, "relu6": tf.nn.relu6, "logistic": tf.sigmoid, "requantise": tf.identity}
+    functions = {
+        "relu": tf.nn.relu,
+        "relu6": tf.nn.relu6,
+        "relu_0_to_1": lambda x: tf.clip_by_value(x, 0.0, 1.0),
+        "relu_n1_to_1": lambda x: tf.clip_by_value(x, -1.0, 1.0),
+        "leaky_relu": lambda x: tf.nn.leaky_relu(x, op.alpha),
+        "hard_swish": lambda x: x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0),
+        "logistic": tf.sigmoid,
+        "tanh": tf.tanh,
+        "elu": tf.nn.elu,
+        "gelu": tf.nn.gelu,
+        "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+        "exp": tf.exp,
+        "log": tf.math.log,
+        "sqrt": tf.sqrt,
+        "abs": tf.abs,
+        "neg": tf.negative,
+        "requantise": tf.identity,
+    }
     return functions[op.function](x)
 
 
@@ -132,6 +150,10 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:
             return pool(graph, node, op, x)
+        case ops.PRelu():
+            return tf.nn.relu(x) + others[0] * tf.minimum(x, 0.0)
+        case ops.Table():
+            raise SystemExit("a table of codes is no function of TensorFlow's, which its converter could quantise")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Concat() as op:
