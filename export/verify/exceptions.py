@@ -150,6 +150,7 @@ _LITERT_ON_ARM64: Rows = (
 _ONNX_RUNTIME: Rows = (
     (ops.Add, 1e-3, "ONNX Runtime sums in float32, XNNPACK in 21-bit fixed point: near-ties differ"),
     (ops.Sub, 1e-3, "ONNX Runtime subtracts real values, XNNPACK in 21-bit fixed point: near-ties differ"),
+    (ops.TransposeConv2D, 1e-3, "ONNX Runtime sums products in float32: near-ties differ"),
     (ops.Pool2D, 0.5, "ONNX Runtime rounds an average half to even, TFLite half away from zero: ties differ"),
     # Where the ratio of the scales is 1 to 2 every 256th sum is a tie, and small sums are frequent: 6 of 48 occurred.
     (ops.Reduce, 0.25, "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: near-ties differ"),
@@ -166,6 +167,7 @@ _ONNX_RUNTIME: Rows = (
 _PYTORCH: Rows = (
     (ops.Conv2D, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.DepthwiseConv2D, 1e-3, "PyTorch sums products in float32: near-ties differ"),
+    (ops.TransposeConv2D, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.FullyConnected, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.BatchMatMul, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.Softmax, 1e-3, "PyTorch sums exponentials in another order, and rounds half to even: near-ties differ"),
