@@ -239,6 +239,7 @@ def graph_layers(graph: Graph) -> list[Layer]:
 _KINDS: dict[type, Kind] = {
     ops.Conv2D: "conv",
     ops.DepthwiseConv2D: "conv",
+    ops.TransposeConv2D: "deconv",
     ops.FullyConnected: "linear",
     ops.BatchMatMul: "matmul",
     ops.Add: "add",

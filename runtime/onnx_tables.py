@@ -31,6 +31,7 @@ PLAIN_OPERATORS = frozenset(
         "Cast",
         "Concat",
         "Conv",
+        "ConvTranspose",
         "DequantizeLinear",
         "Gather",
         "Gemm",

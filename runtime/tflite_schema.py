@@ -72,6 +72,7 @@ PLAIN_OPERATORS = {
     59: "NEG",
     60: "PADV2",
     65: "SLICE",
+    67: "TRANSPOSE_CONV",
     70: "EXPAND_DIMS",
     73: "LOG",
     74: "SUM",
@@ -177,6 +178,14 @@ class DepthwiseConv2DOptions:
     fused_activation_function: int = _activation(4)
     dilation_w_factor: int = _window(5, 1)
     dilation_h_factor: int = _window(6, 1)
+
+
+@dataclass(frozen=True)
+class TransposeConvOptions:
+    padding: int = _padding(0)
+    stride_w: int = _window(1)
+    stride_h: int = _window(2)
+    fused_activation_function: int = _activation(3)
 
 
 @dataclass(frozen=True)
@@ -307,6 +316,7 @@ class GatherOptions:
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
+    | TransposeConvOptions
     | Pool2DOptions
     | FullyConnectedOptions
     | BatchMatMulOptions
@@ -342,6 +352,7 @@ OPTIONS: dict[int, type] = {
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
+    49: TransposeConvOptions,
     35: SplitOptions,
     37: CastOptions,
     59: PackOptions,
@@ -385,6 +396,7 @@ OPTIONS_TYPE_OF_CODE = {
     117: 91,
     126: 101,
     150: 116,
+    67: 49,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

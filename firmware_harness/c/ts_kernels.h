@@ -235,6 +235,7 @@ typedef struct {
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
 void ts_grouped_conv2d(const TsGroupedConv2D* layer, const int8_t* x, int8_t* out);
+void ts_transpose_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);

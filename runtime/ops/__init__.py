@@ -24,7 +24,7 @@ from .shapes import (
     Shape,
     Stride,
 )
-from .windows import Conv2D, DepthwiseConv2D, Pool2D, spanned, window_output
+from .windows import Conv2D, DepthwiseConv2D, Pool2D, TransposeConv2D, spanned, transposed_size, window_output
 
 __all__ = [
     "HIGHEST_RANK",
@@ -58,6 +58,7 @@ __all__ = [
     "Sub",
     "Table",
     "Transpose",
+    "TransposeConv2D",
     "WithRelu",
     "aligned",
     "has_relu",
@@ -69,6 +70,7 @@ __all__ = [
     "selects_codes",
     "spanned",
     "title",
+    "transposed_size",
     "window_elements",
     "window_output",
 ]
@@ -76,6 +78,7 @@ __all__ = [
 Op = (
     Conv2D
     | DepthwiseConv2D
+    | TransposeConv2D
     | FullyConnected
     | BatchMatMul
     | Add
@@ -94,7 +97,7 @@ Op = (
     | Slice
     | Concat
 )
-WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off
+WithRelu = Conv2D | DepthwiseConv2D | TransposeConv2D | FullyConnected | Add | Sub | Mul  # with a fused ReLU or none
 
 OPS: dict[type, OpRow] = {
     **windows.ROWS,
@@ -107,6 +110,8 @@ OPS: dict[type, OpRow] = {
 
 def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
     """Elements of all windows of a convolution or a pool, or of its padded input if these are more; 0 for other ops."""
+    if isinstance(op, TransposeConv2D):
+        return math.prod(transposed_size(op, x, weight[1:3])) * out[3]
     if not isinstance(op, Conv2D | DepthwiseConv2D | Pool2D):
         return 0
     kernel = op.kernel if isinstance(op, Pool2D) else weight[1:3]
@@ -117,7 +122,7 @@ def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
 
 def is_conv(op: Op) -> bool:
     """Whether the op is a convolution, with a window, a weight and a bias."""
-    return isinstance(op, Conv2D | DepthwiseConv2D)
+    return isinstance(op, Conv2D | DepthwiseConv2D | TransposeConv2D)
 
 
 def has_relu(op: Op) -> bool:

@@ -118,7 +118,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "rsqrt":
         return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
     if kind == "pool2d":
-        return b.pool(x, "max" if coin else "average", kernel, stride=stride, same=other)
+        any_pads = pads if coin or rng.random() < 0.2 else None  # TFLite refuses most pads of averages
+        return b.pool(x, "max" if coin else "average", kernel, stride=stride, same=other, pads=any_pads)
     if kind == "lookup":
         return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind in MOVEMENT_KINDS:

@@ -73,7 +73,7 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         product = b.fully_connected(rows, outputs, relu=relu, per_channel=stride[0] > 1)
         return b.reshape(product, (1, b.tensors[product].n_bytes // outputs, 1, outputs))
     if kind == "pool2d":
-        return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
+        return b.pool(x, "max" if relu else "average", kernel, stride=stride, pads=pads)
     if kind == "lookup":
         return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind == "softmax":

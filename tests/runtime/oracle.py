@@ -111,6 +111,18 @@ def _operand(graph: Graph, node: Node, arrays, at, which: int) -> int:
     return int(array[tuple(index)])
 
 
+def _transposed(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Every input and tap that lead to the output element."""
+    (x_t, w_t, _), (x, weight, bias), (n, row, column, channel) = graph.ins(node), arrays, at
+    op, acc = node.op, int(bias[at[3]])
+    for y, z in itertools.product(range(x.shape[1]), range(x.shape[2])):
+        i, j = row + op.crop[0] - y * op.stride[0], column + op.crop[1] - z * op.stride[1]
+        if 0 <= i < weight.shape[1] and 0 <= j < weight.shape[2]:
+            pairs = zip(x[n, y, z], weight[channel, i, j], strict=True)
+            acc += sum((int(code) - x_t.quant.zero_point) * int(w) for code, w in pairs)
+    return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
+
+
 def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     a, b = (t.quant for t in graph.ins(node))
     x, y = _operand(graph, node, arrays, at, 0), _operand(graph, node, arrays, at, 1)
@@ -351,6 +363,7 @@ def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 _ELEMENT = {
     ops.Conv2D: _conv,
     ops.DepthwiseConv2D: _conv,
+    ops.TransposeConv2D: _transposed,
     ops.FullyConnected: _fully_connected,
     ops.BatchMatMul: _batch_matmul,
     ops.Mul: _mul,

@@ -81,6 +81,15 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
     return tf.nn.depthwise_conv2d(x, kernel, strides=(1, *op.stride, 1), **window) + real_bias(graph, node)
 
 
+def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: tf.Tensor) -> tf.Tensor:
+    source, weight, _ = graph.ins(node)
+    whole = ops.transposed_size(op, source.shape, weight.shape[1:3])
+    kernel = fake_quantised_weight(weight, (1, 2, 0, 3))
+    shape = (1, *whole, weight.shape[0])
+    windows = tf.nn.conv2d_transpose(x, kernel, shape, op.stride, "VALID") + real_bias(graph, node)
+    return tf.slice(windows, (0, *op.crop, 0), (1, *op.size, weight.shape[0]))
+
+
 def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
     x, padding = padded(op, graph.ins(node)[0].shape[1:3], op.kernel, x)
     return tf.nn.pool(x, op.kernel, "MAX" if op.kind == "max" else "AVG", op.stride, padding)
@@ -120,6 +129,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
     match node.op:
         case ops.Conv2D() | ops.DepthwiseConv2D() as op:
             return convolution(graph, node, op, x)
+        case ops.TransposeConv2D() as op:
+            return transposed(graph, node, op, x)
         case ops.FullyConnected():
             return tf.matmul(x, fake_quantised_weight(graph.ins(node)[1], (1, 0))) + real_bias(graph, node)
         case ops.BatchMatMul() as op:
