@@ -90,6 +90,7 @@ ROWS = (
     Row("DepthwiseConv2D", "any window, stride and padding", _depthwise(1, stride=(2, 2), pads=SAME)),
     Row("DepthwiseConv2D", "dilation", _depthwise(1, dilation=(2, 1), pads=SAME)),
     Row("DepthwiseConv2D", "several outputs for each channel", _depthwise(2, pads=SAME)),
+    Row("TransposeConv2D", "", lambda b, x: b.convolution(x, ops.TransposeConv2D((2, 2), (12, 16)), (3, 3), 5)),
     Row("Pool2D", "maximum", _pool("max", (0, 0, 0, 0))),
     Row("Pool2D", "maximum, any padding", _pool("max", (1, 0, 2, 1))),
     Row("Pool2D", "average, padding left out", _pool("average", (0, 0, 1, 0))),

@@ -107,6 +107,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4)),
         (1, 20),
     ),
+    "transposed": (
+        lambda: nn.Sequential(stem(), nn.ConvTranspose2d(8, 4, 3, 2, 1, output_padding=1), nn.ReLU(), head(4)), IMAGE,
+    ),
     "attention": (lambda: nn.Sequential(stem(), Attention(8), head()), IMAGE),
     "shuffle": (lambda: nn.Sequential(stem(), Shuffle(), head()), IMAGE),
     "softmax": (lambda: nn.Sequential(stem(), head(), nn.Softmax(dim=1)), IMAGE),
