@@ -36,6 +36,7 @@ PLAIN_OPERATORS = frozenset(
         "Gather",
         "Gemm",
         "GlobalAveragePool",
+        "LogSoftmax",
         "MatMul",
         "MaxPool",
         "Mul",

@@ -67,6 +67,7 @@ PLAIN_OPERATORS = {
     45: "STRIDED_SLICE",
     47: "EXP",
     49: "SPLIT",
+    50: "LOG_SOFTMAX",
     53: "CAST",
     54: "PRELU",
     59: "NEG",

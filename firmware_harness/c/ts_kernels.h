@@ -204,6 +204,15 @@ typedef struct {
                             * int32_t with 31 fractional bits under the fixed-point one */
 } TsSoftmax;
 
+/* Logarithm of the softmax of each of `rows` runs of `size` elements, the same under both rules. */
+typedef struct {
+    int32_t rows, size;
+    TsOffset exponentials; /* int32_t (256), of the distance from the largest code of the row, 31 fractional bits */
+    TsOffset differences;  /* int32_t (256), of the distance, 26 fractional bits */
+    int32_t reverse_multiplier, reverse_shift; /* from such a difference to a distance; the shift is to the right */
+    int32_t farthest;                          /* distance that has a difference */
+} TsLogSoftmax;
+
 typedef struct {
     int32_t size;
 } TsReshape;
@@ -251,6 +260,7 @@ void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
+void ts_log_softmax(const TsLogSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
 void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
 void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out);

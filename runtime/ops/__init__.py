@@ -14,7 +14,7 @@ from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
 from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
-from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
+from .reductions import SPACE, LogSoftmax, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_TENSOR_ELEMENTS,
@@ -39,6 +39,7 @@ __all__ = [
     "DepthwiseConv2D",
     "FullyConnected",
     "Function",
+    "LogSoftmax",
     "Lookup",
     "Movement",
     "Mul",
@@ -91,6 +92,7 @@ Op = (
     | Lookup
     | Table
     | Softmax
+    | LogSoftmax
     | Reshape
     | Transpose
     | Pad

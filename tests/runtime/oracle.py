@@ -326,6 +326,13 @@ def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return half_up(Fraction(256 * powers[at[-1]] / sum(powers))) - 128
 
 
+def _log_softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Exact values, for the same reason."""
+    scale, row = graph.ins(node)[0].quant.scale[0], arrays[0][at[:-1]].astype(int)
+    total = sum(math.exp((int(code) - int(row.max())) * scale) for code in row)
+    return half_up(Fraction(16 * ((int(row[at[-1]]) - int(row.max())) * scale - math.log(total)))) + 127
+
+
 def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     place = 0
     for index, size in zip(at[1:], graph.out(node).shape[1:], strict=True):
@@ -376,6 +383,7 @@ _ELEMENT = {
     ops.Lookup: _lookup,
     ops.Table: _table,
     ops.Softmax: _softmax,
+    ops.LogSoftmax: _log_softmax,
     ops.Reshape: _reshape,
     ops.Transpose: _transpose,
     ops.Pad: _pad,

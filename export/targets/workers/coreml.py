@@ -238,6 +238,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return table(graph, node, x)
         case ops.Lookup() as op:
             return lookup(op, x)
+        case ops.LogSoftmax():
+            return mb.sub(x=x, y=mb.reduce_log_sum_exp(x=x, axes=[1 if len(x.shape) == 4 else -1], keep_dims=True))
         case ops.Softmax() as op:
             scaled = x if op.beta == 1.0 else mb.mul(x=x, y=np.float32(op.beta))
             return mb.softmax(x=scaled, axis=1 if len(x.shape) == 4 else -1)

@@ -155,6 +155,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.pad(x, list(zip(op.before, op.after, strict=True)), constant_values=real)
         case ops.Slice() as op:
             return sliced(op, x)
+        case ops.LogSoftmax():
+            return tf.nn.log_softmax(x)
         case ops.Softmax() as op:
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:
