@@ -227,6 +227,7 @@ _KINDS: dict[type, Kind] = {
     ops.Transpose: "other",
     ops.Pad: "other",
     ops.Slice: "other",
+    ops.Resize: "other",
     ops.Concat: "other",
 }
 _TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Softmax: 1024}

@@ -32,6 +32,8 @@ class Limit:
 _SOFTMAX = Limit(row=511)
 LIMITS: dict[str, dict[str, Limit]] = {
     "tflm": {
+        "BROADCAST_TO": Limit(dimensions=5),
+        "TILE": Limit(fault="TensorFlow Lite Micro's Python interpreter has no kernel of TILE"),
         "BATCH_MATMUL": Limit(dimensions=5),
         "SOFTMAX": _SOFTMAX,
         "TRANSPOSE": Limit(dimensions=5),

@@ -44,6 +44,7 @@ PLAIN_OPERATORS = frozenset(
         "ReduceMin",
         "Relu",
         "Reshape",
+        "Resize",
         "Slice",
         "Softmax",
         "Sub",

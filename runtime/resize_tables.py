@@ -7,25 +7,24 @@ Source: byte-wise comparison (tests/export/formats/test_tflite_resize.py).
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
+from . import ops
 from .arith import Rounding, rounding_shift_right
 from .arrays import F32, I8, I64
 
-Grid = Literal["asymmetric", "align_corners", "half_pixel"]
 WEIGHT_BITS: dict[Rounding, int] = {"double": 10, "single": 11}
 
 
-def nearest_places(size: int, count: int, grid: Grid) -> I64:
+def nearest_places(size: int, count: int, grid: ops.Grid) -> I64:
     """int64 (count,): for each output the place in an input of this size."""
     real = (np.arange(count, dtype=np.float32) + np.float32(0.5 * (grid == "half_pixel"))) * _step(size, count, grid)
     places = np.floor(real + np.float32(0.5)) if grid == "align_corners" else np.floor(real)
-    return np.clip(places.astype(np.int64), 0, size - 1)
+    inside: I64 = np.clip(places.astype(np.int64), 0, size - 1)
+    return inside
 
 
-def linear_places(size: int, count: int, grid: Grid, rounding: Rounding) -> tuple[I64, I64, I64]:
+def linear_places(size: int, count: int, grid: ops.Grid, rounding: Rounding) -> tuple[I64, I64, I64]:
     """int64 (count,) each: the lower and the upper place, and the weight of the upper, of 2^:data:`WEIGHT_BITS`."""
     return _fixed(size, count, grid) if rounding == "double" else _float(size, count, grid)
 
@@ -39,29 +38,21 @@ def weighted_mean(total: I64, rounding: Rounding) -> I8:
     return mean
 
 
-def _step(size: int, count: int, grid: Grid) -> np.float32:
+def _step(size: int, count: int, grid: ops.Grid) -> np.float32:
     """Input elements from one output to the next."""
     between = 1 if grid == "align_corners" and count > 1 else 0
     return np.float32(size - between) / np.float32(count - between)
 
 
-def _fixed(size: int, count: int, grid: Grid) -> tuple[I64, I64, I64]:
-    places = fixed_places(size, count, grid)
+def _fixed(size: int, count: int, grid: ops.Grid) -> tuple[I64, I64, I64]:
+    step, offset = ops.fixed_steps(size, count, grid)
+    places = np.arange(count, dtype=np.int64) * step + offset
     lower = np.maximum(places, 0) >> 10
     upper = np.minimum(np.maximum(places + 1023, 0) >> 10, size - 1)
     return lower, upper, places - (lower << 10)
 
 
-def fixed_places(size: int, count: int, grid: Grid) -> I64:
-    """int64 (count,): places with 10 fractional bits; a step is rounded, so that places drift beyond large inputs."""
-    between = 1 if grid == "align_corners" and count > 1 else 0
-    step = (1024 * (size - between) + (count - between) // 2) // (count - between)
-    offset = step // 2 - 512 if grid == "half_pixel" else 0
-    places: I64 = np.arange(count, dtype=np.int64) * step + offset
-    return places
-
-
-def _float(size: int, count: int, grid: Grid) -> tuple[I64, I64, I64]:
+def _float(size: int, count: int, grid: ops.Grid) -> tuple[I64, I64, I64]:
     step = _step(size, count, grid)
     real: F32 = np.arange(count, dtype=np.float32) * step
     if grid == "half_pixel":

@@ -43,6 +43,7 @@ PLAIN_OPERATORS = {
     0: "ADD",
     1: "AVERAGE_POOL_2D",
     2: "CONCATENATION",
+    5: "DEPTH_TO_SPACE",
     3: "CONV_2D",
     4: "DEPTHWISE_CONV_2D",
     6: "DEQUANTIZE",
@@ -53,7 +54,9 @@ PLAIN_OPERATORS = {
     19: "RELU",
     21: "RELU6",
     22: "RESHAPE",
+    23: "RESIZE_BILINEAR",
     25: "SOFTMAX",
+    26: "SPACE_TO_DEPTH",
     34: "PAD",
     36: "GATHER",
     39: "TRANSPOSE",
@@ -64,16 +67,19 @@ PLAIN_OPERATORS = {
     49: "SPLIT",
     60: "PADV2",
     65: "SLICE",
+    69: "TILE",
     70: "EXPAND_DIMS",
     74: "SUM",
     76: "RSQRT",
     83: "PACK",
     88: "UNPACK",
+    97: "RESIZE_NEAREST_NEIGHBOR",
     100: "MIRROR_PAD",
     102: "SPLIT_V",
     82: "REDUCE_MAX",
     89: "REDUCE_MIN",
     114: "QUANTIZE",
+    130: "BROADCAST_TO",
     126: "BATCH_MATMUL",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
@@ -243,6 +249,28 @@ class MirrorPadOptions:
 
 
 @dataclass(frozen=True)
+class ResizeBilinearOptions:
+    align_corners: bool = scalar(2, "?", False)
+    half_pixel_centers: bool = scalar(3, "?", False)
+
+
+@dataclass(frozen=True)
+class ResizeNearestNeighborOptions:
+    align_corners: bool = scalar(0, "?", False)
+    half_pixel_centers: bool = scalar(1, "?", False)
+
+
+@dataclass(frozen=True)
+class SpaceToDepthOptions:
+    block_size: int = _window(0)
+
+
+@dataclass(frozen=True)
+class DepthToSpaceOptions:
+    block_size: int = _window(0)
+
+
+@dataclass(frozen=True)
 class PackOptions:
     values_count: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
     axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS)
@@ -289,6 +317,10 @@ Options = (
     | SplitOptions
     | SplitVOptions
     | GatherOptions
+    | ResizeBilinearOptions
+    | ResizeNearestNeighborOptions
+    | SpaceToDepthOptions
+    | DepthToSpaceOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -298,7 +330,9 @@ OPTIONS: dict[int, type] = {
     9: SoftmaxOptions,
     10: ConcatenationOptions,
     11: ElementwiseOptions,
+    15: ResizeBilinearOptions,
     17: ReshapeOptions,
+    19: SpaceToDepthOptions,
     21: ElementwiseOptions,
     23: GatherOptions,
     27: ReducerOptions,
@@ -308,8 +342,10 @@ OPTIONS: dict[int, type] = {
     35: SplitOptions,
     59: PackOptions,
     64: UnpackOptions,
+    74: ResizeNearestNeighborOptions,
     77: MirrorPadOptions,
     79: SplitVOptions,
+    94: DepthToSpaceOptions,
     101: BatchMatMulOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
@@ -319,11 +355,14 @@ OPTIONS_TYPE_OF_CODE = {
     2: 10,
     3: 1,
     4: 2,
+    5: 94,
     9: 8,
     17: 5,
     18: 21,
     22: 17,
+    23: 15,
     25: 9,
+    26: 19,
     36: 23,
     40: 27,
     41: 28,
@@ -332,6 +371,7 @@ OPTIONS_TYPE_OF_CODE = {
     49: 35,
     83: 59,
     88: 64,
+    97: 74,
     100: 77,
     102: 79,
     74: 27,

@@ -104,7 +104,7 @@ class TfliteFile:
         """Whether the tensor is a constant."""
         return index in self.computed or len(self.model.buffers[self.tensor(index).buffer].data) > 0
 
-    def stored(self, index: int) -> npt.NDArray[np.uint8]:
+    def stored_bytes(self, index: int) -> npt.NDArray[np.uint8]:
         """The bytes of a constant."""
         if index in self.computed:
             return np.frombuffer(self.computed[index].tobytes(), np.uint8)
@@ -119,7 +119,7 @@ class TfliteFile:
         if dtype is None or self.tensor(index).sparsity:
             got = f"{self.type(index)} {shape}{' with sparse storage' if self.tensor(index).sparsity else ''}"
             raise ExportError(self.tensor_place(index), "constant of an unsupported type", got=got)
-        return self.stored(index).view(dtype.newbyteorder("<")).reshape(shape).astype(dtype)
+        return self.stored_bytes(index).view(dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
     def tensor_place(self, index: int) -> str:
         return f"{self.where}, tensor {index} '{self.names[index]}'"

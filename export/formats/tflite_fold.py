@@ -70,10 +70,11 @@ def _inputs(file: TfliteFile, operator: Operator) -> list[Integers] | None:
         return None
     if operator.kind == "SHAPE":
         return [np.array(file.shape(operator.inputs[0]), np.int64)]
+    if sum(math.prod(file.shape(index)) for index in operator.inputs) > MOST_ELEMENTS:
+        return None
     values = []
     for index in operator.inputs:
-        known = file.type(index) in _TYPES and math.prod(file.shape(index)) <= MOST_ELEMENTS
-        value = file.constant(index) if known else None
+        value = file.constant(index) if file.type(index) in _TYPES else None
         if value is None:
             return None
         values.append(value.astype(np.int64))
@@ -150,6 +151,8 @@ def _strided_slice(
 def _slice(options: Options | None, x: Integers, begin: Integers, size: Integers) -> list[Integers]:
     for axis, (first, count) in enumerate(zip(begin.tolist(), size.tolist(), strict=True)):
         last = x.shape[axis] if count == -1 else first + count
+        if not 0 <= first <= last <= x.shape[axis]:
+            raise ValueError("part outside of the axis")
         x = x.take(np.arange(first, last), axis)
     return [x]
 

@@ -33,7 +33,7 @@ def rebuilt(file: Int8File) -> bytes:
         stored = -index - 1 if index in file.computed else file.tensor(index).buffer
         if file.is_stored(index) and stored not in buffer_of:
             buffer_of[stored] = len(buffers)
-            buffers.append(_buffer(file.stored(index)))
+            buffers.append(_buffer(file.stored_bytes(index)))
         number_of[index] = len(tensors)
         tensors.append(_tensor(file, index, buffer_of.get(stored, 0) if file.is_stored(index) else 0))
     used_codes = sorted({file.graph.operators[op.index].opcode_index for op in file.operators})

@@ -12,7 +12,18 @@ import math
 
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
-from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
+from .movement import (
+    Concat,
+    Grid,
+    Movement,
+    Pad,
+    Reshape,
+    Resize,
+    Slice,
+    Transpose,
+    fixed_steps,
+    keeps_order,
+)
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
@@ -38,6 +49,7 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
+    "Grid",
     "Lookup",
     "Movement",
     "Mul",
@@ -48,6 +60,7 @@ __all__ = [
     "Pool2D",
     "Reduce",
     "Reshape",
+    "Resize",
     "Rsqrt",
     "Shape",
     "Slice",
@@ -57,6 +70,7 @@ __all__ = [
     "Transpose",
     "WithRelu",
     "aligned",
+    "fixed_steps",
     "has_relu",
     "has_weight",
     "is_conv",
@@ -86,6 +100,7 @@ Op = (
     | Transpose
     | Pad
     | Slice
+    | Resize
     | Concat
 )
 WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off

@@ -9,7 +9,7 @@ elements.
 
 from __future__ import annotations
 
-from . import elementwise, movement, products, reductions, slices, windows
+from . import elementwise, movement, products, reductions, resizes, slices, windows
 from .common import Row
 
 READERS: dict[str, Row] = {
@@ -19,4 +19,5 @@ READERS: dict[str, Row] = {
     **reductions.ROWS,
     **movement.ROWS,
     **slices.ROWS,
+    **resizes.ROWS,
 }
