@@ -110,10 +110,10 @@ def rounding_shift_right(a: I64, bits: I64) -> I64:
 
 
 def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:
-    """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings."""
+    """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings; a left shift wraps around in int32."""
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    if left.any():  # values beyond int32 saturate the code anyway; unclipped, the product could exceed int64
-        acc = np.clip(acc << left, -(2**31), 2**31 - 1)
+    if left.any():
+        acc = (acc << left).astype(np.int32).astype(np.int64)
     return rounding_shift_right(high_product(acc, multiplier), right)
 
 

@@ -61,6 +61,8 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
     Raises:
         RuntimeFailure: names the engine, the operator, its output and the limit; it is marked as unsupported.
     """
+    if engine == "tflm":
+        _require_no_padded_batch(model)
     limits = LIMITS.get(engine, {})
     for number, operator in enumerate(model.graph.operators):
         kind = PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code, "")
@@ -93,3 +95,14 @@ def _states_every_axis(operator: Operator, tensors: Sequence[Tensor]) -> bool:
     assert isinstance(options, StridedSliceOptions)
     abbreviated = options.ellipsis_mask or options.new_axis_mask or options.offset
     return not abbreviated and math.prod(tensors[begin].shape.tolist()) == len(tensors[x].shape)
+
+
+def _require_no_padded_batch(model: TfliteTables) -> None:
+    """Refuse a SPACE_TO_BATCH_ND with padding, which TFLite Micro fills with other codes than the zero point."""
+    for number, operator in enumerate(model.graph.operators):
+        if PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code) != "SPACE_TO_BATCH_ND":
+            continue
+        if model.buffers[model.graph.tensors[operator.inputs[2]].buffer].data.any():
+            where = f"engine tflm, operator {number} (SPACE_TO_BATCH_ND)"
+            what = "its padding has other codes than the zero point"
+            raise RuntimeFailure(where, what, next_step=NEXT, unsupported=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import ops
+from .engine_accumulators import require_accumulators
 from .errors import RuntimeFailure
 from .op_ranges import scale_factors
 
@@ -69,11 +70,12 @@ _RANGES: dict[str, tuple[EngineRange, ...]] = {
 
 
 def require_supported(graph: Graph, engine: str) -> None:
-    """Refuse a graph with a scale beyond the engine's ranges.
+    """Refuse a graph with a scale beyond the engine's ranges, or with accumulators beyond its own.
 
     Raises:
         RuntimeFailure: names the node, the engine and the reason; it is marked as unsupported.
     """
+    require_accumulators(graph, engine)
     for node in graph.nodes:
         for row in _RANGES.get(engine, ()):
             if row.covers(node.op):

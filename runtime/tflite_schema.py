@@ -59,6 +59,8 @@ PLAIN_OPERATORS = {
     26: "SPACE_TO_DEPTH",
     34: "PAD",
     36: "GATHER",
+    37: "BATCH_TO_SPACE_ND",
+    38: "SPACE_TO_BATCH_ND",
     39: "TRANSPOSE",
     40: "MEAN",
     41: "SUB",

@@ -109,19 +109,23 @@ class Builder:
         relu: bool = False,
     ) -> str:
         """A convolution to ``channels``, or a depthwise one if that is None."""
+        op: ops.Op = ops.Conv2D(stride, pads, relu) if channels else ops.DepthwiseConv2D(stride, pads, relu)
+        return self.convolution(x, op, kernel, channels or self.tensors[x].shape[3])
+
+    def convolution(self, x: str, op: Any, kernel: tuple[int, int], out_c: int) -> str:
+        """A convolution of this op, of any dilation and number of groups or of outputs for each input."""
         t, rng = self.tensors[x], self.rng
-        in_c = t.shape[3]
-        out_c = channels or in_c
-        shape = (channels, *kernel, in_c) if channels else (1, *kernel, in_c)
+        dense = isinstance(op, ops.Conv2D)
+        shape = (out_c, *kernel, t.shape[3] // op.groups) if dense else (1, *kernel, out_c)
         weight = rng.integers(-127, 128, shape, dtype=np.int8)
+        weight[weight == -127] = -128  # the codes of converters that are not symmetric
         scale = rng.uniform(0.001, 0.01, out_c).astype(np.float32)
         bias = rng.integers(-2000, 2001, out_c, dtype=np.int32)
         tag = f"{len(self.nodes)}"
-        w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if channels else 3), weight)
+        w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if dense else 3), weight)
         bias_scale = np.float32(t.quant.scale[0]) * scale
         b = self._tensor(f"bias_{tag}", (out_c,), Quant.per_channel(bias_scale, 0), bias)
-        op: ops.Op = ops.Conv2D(stride, pads, relu) if channels else ops.DepthwiseConv2D(stride, pads, relu)
-        out_hw = ops.window_output((t.shape[1], t.shape[2]), kernel, stride, pads)
+        out_hw = ops.window_output(t.shape[1:3], ops.spanned(kernel, op.dilation), op.stride, op.pads)
         return self.node(op, (x, w, b), (1, *out_hw, out_c))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
@@ -233,6 +237,28 @@ def random_pads(rng: Rng, kernel: tuple[int, int]) -> ops.Pads:
     return top, left, bottom, right
 
 
+SPREAD_KINDS = ("dilated_conv2d", "grouped_conv2d", "dilated_depthwise", "multiplied_depthwise")
+
+
+def spread_convolution(b: Builder, rng: Rng, kind: str, x: str) -> str:
+    """A convolution of random attributes with dilation, groups, or several outputs for each channel of ``x``."""
+    _, height, width, channels = b.tensors[x].shape
+    dilation = (
+        (int(rng.integers(1, 4)), int(rng.integers(1, 4))) if kind.startswith("dilated") or rng.integers(2) else (1, 1)
+    )
+    most = [min(4, (size - 1) // d + 1) for size, d in zip((height, width), dilation, strict=True)]
+    kernel = (int(rng.integers(1, most[0] + 1)), int(rng.integers(1, most[1] + 1)))
+    stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+    pads, relu = random_pads(rng, ops.spanned(kernel, dilation)), bool(rng.integers(2))
+    if "depthwise" in kind:
+        multiplier = int(rng.integers(2, 5)) if kind.startswith("multiplied") else 1
+        return b.convolution(x, ops.DepthwiseConv2D(stride, pads, relu, dilation), kernel, channels * multiplier)
+    divisors = [n for n in range(1, channels + 1) if channels % n == 0]
+    groups = int(rng.choice(divisors[1:] or divisors)) if kind.startswith("grouped") else 1
+    out_c = groups * int(rng.integers(1, 6))
+    return b.convolution(x, ops.Conv2D(stride, pads, relu, dilation, groups), kernel, out_c)
+
+
 def random_view(rng: Rng, b: Builder, x: str) -> str:
     """The tensor, or its elements along one to five axes."""
     size, rank = int(np.prod(b.tensors[x].shape)), int(rng.integers(2, ops.HIGHEST_RANK + 2))
@@ -286,6 +312,8 @@ def one_op(rng: Rng, kind: str) -> Graph:
         return b.graph(b.conv(b.input, kernel, channels=out_c, stride=stride, pads=random_pads(rng, kernel), relu=relu))
     if kind == "depthwise_conv2d":
         return b.graph(b.conv(b.input, kernel, stride=stride, pads=random_pads(rng, kernel), relu=relu))
+    if kind in SPREAD_KINDS:
+        return b.graph(spread_convolution(b, rng, kind, b.input))
     if kind == "add":
         return b.graph(b.add(b.input, b.conv(b.input, (1, 1)), relu))
     if kind == "mul":
@@ -361,4 +389,5 @@ OP_KINDS = (
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
     "broadcast",
     *MOVEMENT_KINDS,
+    *SPREAD_KINDS,
 )

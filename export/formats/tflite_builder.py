@@ -34,6 +34,7 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
+        self.merged: set[int] = set()  # numbers of operators that an earlier one's reader has read
         self.window_pads: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: input, pads, name of the pads
         self.unread: dict[int, Callable[[], None]] = {}  # output of a PAD: what appends its node for other readers
 

@@ -116,6 +116,8 @@ class TfliteFile:
         if not self.is_stored(index):
             return None
         dtype, shape = _DTYPES.get(self.type(index)), self.shape(index)
+        if self.type(index) == "int4" and not self.tensor(index).sparsity:
+            return _of_four_bits(self.model.buffers[self.tensor(index).buffer].data, math.prod(shape)).reshape(shape)
         if dtype is None or self.tensor(index).sparsity:
             got = f"{self.type(index)} {shape}{' with sparse storage' if self.tensor(index).sparsity else ''}"
             raise ExportError(self.tensor_place(index), "constant of an unsupported type", got=got)
@@ -185,6 +187,12 @@ class Int8File(TfliteFile):
         for operator in self.operators:
             numbers |= {index for index in (*operator.inputs, *operator.outputs) if index >= 0}
         return sorted(numbers)
+
+
+def _of_four_bits(data: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int8]:
+    """Codes of 4 bits, the lower half of a byte first, as int8."""
+    halves = np.stack([data & 15, data >> 4], axis=1).ravel()[:size].astype(np.int8)
+    return (halves ^ 8) - 8
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -33,6 +33,8 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
     builder = GraphBuilder(file)
     builder.activation(file.inputs[0])
     for operator in file.operators:
+        if operator.index in builder.merged:
+            continue
         builder.current = operator
         row = READERS.get(operator.kind)
         if row is None:

@@ -74,7 +74,12 @@ static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const 
 
 #else
 
-/* value * 2^bits. Saturates: a value that does not fit is beyond all codes after rescaling as well. */
+/* value * 2^bits modulo 2^32, as TensorFlow Lite Micro computes it. */
+static inline int32_t ts_wrapping_shift_left(int32_t value, int32_t bits) {
+    return (int32_t)((uint32_t)value << bits);
+}
+
+/* value * 2^bits, saturated. */
 static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
     const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
     return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
@@ -96,7 +101,7 @@ static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
 
 static inline int32_t ts_rescale(int32_t value, const TsRescale* rescale) {
     if (rescale->shift > 0) {
-        return ts_high_product(ts_shift_left(value, rescale->shift), rescale->multiplier);
+        return ts_high_product(ts_wrapping_shift_left(value, rescale->shift), rescale->multiplier);
     }
     return ts_rounding_shift_right(ts_high_product(value, rescale->multiplier), -rescale->shift);
 }

@@ -71,6 +71,19 @@ typedef struct {
     TsOutput out;
 } TsDepthwiseConv2D;
 
+/* With dilation or groups: each run of `group_outputs` channels reads its run of `group_inputs`. */
+typedef struct {
+    TsWindow window;
+    int32_t dilation_height, dilation_width;
+    int32_t in_channels, out_channels;
+    int32_t group_inputs, group_outputs;
+    int32_t in_zero_point;
+    TsOffset weight;  /* int8_t (out_channels, kernel_height, kernel_width, group_inputs) */
+    TsOffset bias;    /* int32_t (out_channels) */
+    TsOffset rescale; /* TsRescale (out_channels) */
+    TsOutput out;
+} TsGroupedConv2D;
+
 typedef struct {
     TsWindow window;
     int32_t channels;
@@ -214,6 +227,7 @@ typedef struct {
 
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
+void ts_grouped_conv2d(const TsGroupedConv2D* layer, const int8_t* x, int8_t* out);
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);

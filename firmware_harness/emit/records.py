@@ -123,6 +123,14 @@ def window_fields(
     }
 
 
+def is_plain(graph: Graph, node: Node) -> bool:
+    """Whether a convolution has no dilation and one group, a depthwise one as many outputs as inputs."""
+    op, (x, weight, _) = node.op, graph.ins(node)
+    if isinstance(op, ops.DepthwiseConv2D):
+        return op.dilation == (1, 1) and weight.shape[3] == x.shape[3]
+    return isinstance(op, ops.Conv2D) and op.dilation == (1, 1) and op.groups == 1
+
+
 def output_fields(quant: Quant, relu: bool) -> Fields:
     """Fields of the record TsOutput."""
     low, high = clamp_range(quant, relu)

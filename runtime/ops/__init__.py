@@ -35,7 +35,7 @@ from .shapes import (
     Shape,
     Stride,
 )
-from .windows import Conv2D, DepthwiseConv2D, Pool2D, window_output
+from .windows import Conv2D, DepthwiseConv2D, Pool2D, spanned, window_output
 
 __all__ = [
     "HIGHEST_RANK",
@@ -78,6 +78,7 @@ __all__ = [
     "keeps_order",
     "matrix",
     "selects_codes",
+    "spanned",
     "title",
     "window_elements",
     "window_output",
@@ -120,7 +121,8 @@ def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
         return 0
     kernel = op.kernel if isinstance(op, Pool2D) else weight[1:3]
     padded = (x[1] + op.pads[0] + op.pads[2]) * (x[2] + op.pads[1] + op.pads[3])
-    return max(padded, out[1] * out[2] * math.prod(kernel)) * x[3]
+    channels = x[3] if isinstance(op, Conv2D) else out[3]
+    return max(padded, out[1] * out[2] * math.prod(kernel)) * channels
 
 
 def is_conv(op: Op) -> bool:

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import Builder, Rng, random_pads, random_products, random_reduction, random_view
+from tests.graphs import (
+    SPREAD_KINDS,
+    Builder,
+    Rng,
+    random_pads,
+    random_products,
+    random_reduction,
+    random_view,
+    spread_convolution,
+)
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
@@ -17,6 +26,7 @@ ACTIVATION_KINDS = (
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
     "broadcast",
     *MOVEMENT_KINDS,
+    *SPREAD_KINDS,
 )
 
 
@@ -41,6 +51,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.conv(x, kernel, channels=int(rng.integers(1, 40)), stride=stride, pads=pads, relu=relu)
     if kind == "depthwise_conv2d":
         return b.conv(x, kernel, stride=stride, pads=pads, relu=relu)
+    if kind in SPREAD_KINDS:
+        return spread_convolution(b, rng, kind, x)
     if kind == "add":
         return b.add(x, b.conv(x, (1, 1)), relu)
     if kind == "mul":

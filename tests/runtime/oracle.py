@@ -59,9 +59,9 @@ def fixed_point(real: float) -> tuple[int, int]:
 
 
 def rescale_double(acc: int, m: int, shift: int) -> int:
-    """A left shift saturates to int32; the high half of the product is rounded half up, a right shift half away from
+    """A left shift wraps around in int32; the high half of the product is rounded half up, a right shift half away from
     zero."""
-    shifted = saturate(acc * 2 ** max(shift, 0), -(2**31), 2**31 - 1)
+    shifted = (acc * 2 ** max(shift, 0) + 2**31) % 2**32 - 2**31
     return half_away(Fraction(half_up(Fraction(shifted * m, 2**31)), 2 ** max(-shift, 0)))
 
 
@@ -89,12 +89,15 @@ def _conv(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     k_h, k_w = weight.shape[1:3]
     acc = int(bias[channel])
     for i, j in itertools.product(range(k_h), range(k_w)):
-        y, z = row * op.stride[0] + i - op.pads[0], column * op.stride[1] + j - op.pads[1]
+        y = row * op.stride[0] + i * op.dilation[0] - op.pads[0]
+        z = column * op.stride[1] + j * op.dilation[1] - op.pads[1]
         if not (0 <= y < x.shape[1] and 0 <= z < x.shape[2]):
             continue
-        for c in [channel] if depthwise else range(x.shape[3]):
-            w = weight[0, i, j, c] if depthwise else weight[channel, i, j, c]
-            acc += (int(x[n, y, z, c]) - x_t.quant.zero_point) * int(w)
+        groups = x.shape[3] if depthwise else op.groups
+        inputs, outputs = x.shape[3] // groups, len(bias) // groups
+        for c in range(inputs):
+            w = weight[0, i, j, channel] if depthwise else weight[channel, i, j, c]
+            acc += (int(x[n, y, z, channel // outputs * inputs + c]) - x_t.quant.zero_point) * int(w)
     return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
 
 

@@ -53,11 +53,15 @@ def append(
     make: Callable[[bool], ops.Op],
     inputs: tuple[str, ...],
     name: str | None = None,
+    out: Tensor | None = None,
 ) -> None:
-    """Append the node that ``make`` returns for ReLU or none, and a look-up if the fused activation needs one."""
+    """Append the node that ``make`` returns for ReLU or none, and a look-up if the fused activation needs one.
+
+    ``out``: in place of the operator's output.
+    """
     kinds, options = schema.ActivationFunctionType, operator.options
     assert isinstance(options, Fused | ConcatenationOptions)
-    kind, out = options.fused_activation_function, builder.activation(operator.output)
+    kind, out = options.fused_activation_function, out or builder.activation(operator.output)
     if kind not in (kinds.NONE, kinds.RELU, kinds.RELU6):
         names = {code: name for name, code in vars(kinds).items()}
         raise builder.refusal(operator, "fused activation", expected="NONE, RELU or RELU6", got=names.get(kind, kind))

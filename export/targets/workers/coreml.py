@@ -72,7 +72,8 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
         strides=list(op.stride),
         pad_type="custom",
         pad=[top, bottom, left, right],
-        groups=len(bias) if isinstance(op, ops.DepthwiseConv2D) else 1,
+        dilations=list(op.dilation),
+        groups=graph.ins(node)[0].shape[3] if isinstance(op, ops.DepthwiseConv2D) else op.groups,
         name=node.name,
     )
 

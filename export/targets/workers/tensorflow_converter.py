@@ -72,13 +72,13 @@ def padded(op: Windowed, size: tuple[int, ...], kernel: tuple[int, ...], x: tf.T
 
 def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, x: tf.Tensor) -> tf.Tensor:
     source, weight, _ = graph.ins(node)
-    x, padding = padded(op, source.shape[1:3], weight.shape[1:3], x)
+    x, padding = padded(op, source.shape[1:3], ops.spanned(weight.shape[1:3], op.dilation), x)
+    window = {"padding": padding, "dilations": op.dilation}
     if isinstance(op, ops.Conv2D):
         kernel = fake_quantised_weight(weight, (1, 2, 3, 0))
-        return tf.nn.conv2d(x, kernel, strides=op.stride, padding=padding) + real_bias(graph, node)
-    kernel = tf.transpose(fake_quantised_weight(weight, (0, 1, 2, 3)), (1, 2, 3, 0))
-    strides = (1, *op.stride, 1)
-    return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding) + real_bias(graph, node)
+        return tf.nn.conv2d(x, kernel, strides=op.stride, **window) + real_bias(graph, node)
+    kernel = tf.reshape(fake_quantised_weight(weight, (0, 1, 2, 3)), (*weight.shape[1:3], source.shape[3], -1))
+    return tf.nn.depthwise_conv2d(x, kernel, strides=(1, *op.stride, 1), **window) + real_bias(graph, node)
 
 
 def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
