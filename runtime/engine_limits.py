@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from .errors import RuntimeFailure
 from .ops import HIGHEST_RANK, LARGEST_TENSOR_ELEMENTS
-from .tflite_schema import MOST_ITEMS, PLAIN_OPERATORS, Operator, StridedSliceOptions, Tensor, TfliteTables
+from .tflite_schema import (
+    MOST_ITEMS,
+    PLAIN_OPERATORS,
+    Operator,
+    StridedSliceOptions,
+    Tensor,
+    TfliteTables,
+    TransposeConvOptions,
+)
+
+PADDING_SAME = 0  # its number in the schema
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,8 @@ class Limit:
 # A softmax shifts right by 23 + log2 of the sum of exponentials, and the process ends where that is more than 31: with
 # 512 equal codes.
 _SOFTMAX = Limit(row=511)
+_NO_KERNEL = Limit(fault="has no int8 kernel in this engine")
+_OF_LITERT = ("EXP", "GELU", "LOG", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1", "SQRT")
 LIMITS: dict[str, dict[str, Limit]] = {
     "tflm": {
         "BROADCAST_TO": Limit(dimensions=5),
@@ -42,10 +54,12 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "SLICE": Limit(dimensions=5),  # the process ends with 6
         "STRIDED_SLICE": Limit(dimensions=4, every_axis=True),
         "CONCATENATION": Limit(inputs=10),
+        **dict.fromkeys(_OF_LITERT, _NO_KERNEL),
     },
     "litert": {"BATCH_MATMUL": Limit(dimensions=5), "PADV2": Limit(dimensions=5)},
     "litert-reference": {
         "BATCH_MATMUL": Limit(dimensions=5),
+        "ELU": _NO_KERNEL,
         "SOFTMAX": _SOFTMAX,
         "PAD": Limit(dimensions=5),
         "PADV2": Limit(dimensions=5),
@@ -63,6 +77,8 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
     """
     if engine == "tflm":
         _require_no_padded_batch(model)
+    if engine == "litert":
+        _require_covered_stride(model)
     limits = LIMITS.get(engine, {})
     for number, operator in enumerate(model.graph.operators):
         kind = PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code, "")
@@ -105,4 +121,17 @@ def _require_no_padded_batch(model: TfliteTables) -> None:
         if model.buffers[model.graph.tensors[operator.inputs[2]].buffer].data.any():
             where = f"engine tflm, operator {number} (SPACE_TO_BATCH_ND)"
             what = "its padding has other codes than the zero point"
+            raise RuntimeFailure(where, what, next_step=NEXT, unsupported=True)
+
+
+def _require_covered_stride(model: TfliteTables) -> None:
+    """Refuse a TRANSPOSE_CONV of padding SAME whose kernel is smaller than its stride: XNNPACK does not run it."""
+    for number, operator in enumerate(model.graph.operators):
+        options = operator.options
+        if not isinstance(options, TransposeConvOptions) or options.padding != PADDING_SAME:
+            continue
+        kernel = model.graph.tensors[operator.inputs[1]].shape[1:3].tolist()
+        if kernel[0] < options.stride_h or kernel[1] < options.stride_w:
+            where = f"engine litert, operator {number} (TRANSPOSE_CONV)"
+            what = "with padding SAME and a kernel smaller than the stride another kernel than XNNPACK's runs"
             raise RuntimeFailure(where, what, next_step=NEXT, unsupported=True)

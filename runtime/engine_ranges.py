@@ -53,6 +53,9 @@ _XNNPACK = (
 _FLOAT_LOGISTIC = EngineRange(
     ops.Lookup, 0.0, 4.0, "its logistic is float, TFLite Micro's fixed point is inexact from scale 4 on", "logistic"
 )
+_FLOAT_TANH = EngineRange(
+    ops.Lookup, 0.0, 4.0, "its tanh is float, TFLite Micro's fixed point is inexact from scale 4 on", "tanh"
+)
 _ORT = (
     EngineRange(
         ops.Reduce, 2.0**-32, 256.0, "its global average pool has bounds for ratio / elements", per_element=True
@@ -61,9 +64,9 @@ _ORT = (
 _RANGES: dict[str, tuple[EngineRange, ...]] = {
     "litert": _XNNPACK,
     "tensorflow": _XNNPACK,
-    "litert-reference": (_FLOAT_LOGISTIC,),
-    "tensorflow-reference": (_FLOAT_LOGISTIC,),
-    "tflite-runtime-reference": (_FLOAT_LOGISTIC,),
+    "litert-reference": (_FLOAT_LOGISTIC, _FLOAT_TANH),
+    "tensorflow-reference": (_FLOAT_LOGISTIC, _FLOAT_TANH),
+    "tflite-runtime-reference": (_FLOAT_LOGISTIC, _FLOAT_TANH),
     "ort": _ORT,
     "ort-int8": _ORT,
 }

@@ -22,6 +22,9 @@ _QUARTER_POWERS = (
 )  # exp(-2^i), i from -2, in Q0.31
 _EXP_EIGHTH = 1895147668  # exp(-1/8) in Q0.31
 _THIRD = 715827883  # 1/3 in Q0.31
+_LOG_FRACTION_BITS = 25  # of Q6.25, with one bit of headroom
+_LOG_2, _ROOT_HALF, _FOURTH_ROOT_HALF = 1488522236, 1518500250, 1805811301  # log(2), 2^(-1/2), 2^(-1/4) in Q0.31
+_LOG_N, _LOG_D, _LOG_I, _LOG_F = 117049297, 127690142, 1057819769, 638450708  # of the polynomials, in Q0.31
 _48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540  # in Q2.29
 
 
@@ -66,14 +69,35 @@ def _exp_of_less_than_quarter(a: int) -> int:
     return min(_EXP_EIGHTH + high_product(_EXP_EIGHTH, x + tail), ONE)
 
 
-def inverse_of_one_plus(a: int) -> int:
-    """1 / (1 + a) in Q0.31 for a in [0, 1] in Q0.31: three Newton steps."""
+def _two_over_one_plus(a: int) -> int:
+    """2 / (1 + a) in Q2.29 for a in [0, 1] in Q0.31: three Newton steps."""
     half_denominator = (a + ONE + 1) // 2
     x = _48_OVER_17 + high_product(half_denominator, _MINUS_32_OVER_17)
     for _ in range(3):
         error = 2**29 - high_product(half_denominator, x)
         x += shift_left(high_product(x, error), 2)
-    return shift_left(x, 1)
+    return x
+
+
+def inverse_of_one_plus(a: int) -> int:
+    """1 / (1 + a) in Q0.31 for a in [0, 1] in Q0.31."""
+    return shift_left(_two_over_one_plus(a), 1)
+
+
+def logarithm(a: int) -> int:
+    """log(a) in Q5.26 for a >= 1 in Q12.19: a quotient of polynomials around a power of 2, or of 2 and its root."""
+    bits = 32 - a.bit_length()
+    down = shift_left(high_product(shift_left(a, bits - 1), _ROOT_HALF), 1)
+    root_bits = 31 - high_product(a, _ROOT_HALF).bit_length()
+    r = min(down, shift_left(a, root_bits))
+    quarter = 1 << (_LOG_FRACTION_BITS - 2)
+    whole = max(((12 - bits) << _LOG_FRACTION_BITS) + quarter, ((12 - root_bits) << _LOG_FRACTION_BITS) - quarter)
+    half_sum, q = (r + _FOURTH_ROOT_HALF + 1) >> 1, 2 * (r - _FOURTH_ROOT_HALF)
+    square = high_product(q, q)
+    numerator = high_product(q, r) + high_product(high_product(q, square), _LOG_N)
+    denominator = high_product(half_sum, _LOG_I + q + high_product(_LOG_D, square)) + high_product(_LOG_F, q)
+    inverse = inverse_of_one_plus(denominator)
+    return shift_left(high_product(whole, _LOG_2) + high_product(rounding_shift_right(numerator, 6), inverse), 1)
 
 
 def logistic(a: int) -> int:
@@ -82,6 +106,14 @@ def logistic(a: int) -> int:
         return 2**30
     positive = inverse_of_one_plus(exp_of_negative(-abs(a), 4))
     return positive if a > 0 else ONE - positive
+
+
+def tanh(a: int) -> int:
+    """tanh(a) in Q0.31 for a in Q4.27: (1 - e) / (1 + e) for e = exp(-2 |a|), whose exponent is a in Q5.26."""
+    if a == 0:
+        return 0
+    positive = shift_left(_two_over_one_plus(exp_of_negative(-abs(a), 5)) - 2**29, 2)
+    return positive if a > 0 else -positive
 
 
 def input_radius(integer_bits: int, left_shift: int) -> int:

@@ -43,20 +43,22 @@ PLAIN_OPERATORS = {
     0: "ADD",
     1: "AVERAGE_POOL_2D",
     2: "CONCATENATION",
-    5: "DEPTH_TO_SPACE",
     3: "CONV_2D",
     4: "DEPTHWISE_CONV_2D",
+    5: "DEPTH_TO_SPACE",
     6: "DEQUANTIZE",
     9: "FULLY_CONNECTED",
     14: "LOGISTIC",
     17: "MAX_POOL_2D",
     18: "MUL",
     19: "RELU",
+    20: "RELU_N1_TO_1",
     21: "RELU6",
     22: "RESHAPE",
     23: "RESIZE_BILINEAR",
     25: "SOFTMAX",
     26: "SPACE_TO_DEPTH",
+    28: "TANH",
     34: "PAD",
     36: "GATHER",
     37: "BATCH_TO_SPACE_ND",
@@ -66,23 +68,37 @@ PLAIN_OPERATORS = {
     41: "SUB",
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
+    47: "EXP",
     49: "SPLIT",
+    50: "LOG_SOFTMAX",
+    53: "CAST",
+    54: "PRELU",
+    59: "NEG",
     60: "PADV2",
     65: "SLICE",
+    67: "TRANSPOSE_CONV",
     69: "TILE",
     70: "EXPAND_DIMS",
+    73: "LOG",
     74: "SUM",
+    75: "SQRT",
     76: "RSQRT",
+    82: "REDUCE_MAX",
     83: "PACK",
     88: "UNPACK",
-    97: "RESIZE_NEAREST_NEIGHBOR",
-    100: "MIRROR_PAD",
-    102: "SPLIT_V",
-    82: "REDUCE_MAX",
     89: "REDUCE_MIN",
+    97: "RESIZE_NEAREST_NEIGHBOR",
+    98: "LEAKY_RELU",
+    100: "MIRROR_PAD",
+    101: "ABS",
+    102: "SPLIT_V",
+    111: "ELU",
     114: "QUANTIZE",
-    130: "BROADCAST_TO",
+    117: "HARD_SWISH",
     126: "BATCH_MATMUL",
+    130: "BROADCAST_TO",
+    150: "GELU",
+    152: "RELU_0_TO_1",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
 MOST_ITEMS = 65_536  # tensors, operators, buffers
@@ -172,6 +188,14 @@ class DepthwiseConv2DOptions:
 
 
 @dataclass(frozen=True)
+class TransposeConvOptions:
+    padding: int = _padding(0)
+    stride_w: int = _window(1)
+    stride_h: int = _window(2)
+    fused_activation_function: int = _activation(3)
+
+
+@dataclass(frozen=True)
 class Pool2DOptions:
     padding: int = _padding(0)
     stride_w: int = _window(1)
@@ -204,6 +228,24 @@ class ElementwiseOptions:
     """Of ADD, SUB and MUL."""
 
     fused_activation_function: int = _activation(0)
+
+
+@dataclass(frozen=True)
+class CastOptions:
+    """Types that engines take from the tensors instead."""
+
+    in_data_type: int = scalar(0, "<i1", 0)
+    out_data_type: int = scalar(1, "<i1", 0)
+
+
+@dataclass(frozen=True)
+class LeakyReluOptions:
+    alpha: float = scalar(0, "<f4", 0.0)
+
+
+@dataclass(frozen=True)
+class GeluOptions:
+    approximate: bool = scalar(0, "?", False)
 
 
 @dataclass(frozen=True)
@@ -303,11 +345,15 @@ class GatherOptions:
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
+    | TransposeConvOptions
     | Pool2DOptions
     | FullyConnectedOptions
     | BatchMatMulOptions
     | SoftmaxOptions
     | ElementwiseOptions
+    | LeakyReluOptions
+    | CastOptions
+    | GeluOptions
     | ConcatenationOptions
     | ReducerOptions
     | StridedSliceOptions
@@ -342,13 +388,17 @@ OPTIONS: dict[int, type] = {
     30: SqueezeOptions,
     32: StridedSliceOptions,
     35: SplitOptions,
+    37: CastOptions,
+    49: TransposeConvOptions,
     59: PackOptions,
     64: UnpackOptions,
     74: ResizeNearestNeighborOptions,
+    75: LeakyReluOptions,
     77: MirrorPadOptions,
     79: SplitVOptions,
     94: DepthToSpaceOptions,
     101: BatchMatMulOptions,
+    116: GeluOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
 OPTIONS_TYPE_OF_CODE = {
@@ -370,17 +420,25 @@ OPTIONS_TYPE_OF_CODE = {
     41: 28,
     43: 30,
     45: 32,
+    47: 33,
     49: 35,
-    83: 59,
-    88: 64,
-    97: 74,
-    100: 77,
-    102: 79,
+    53: 37,
+    59: 42,
+    67: 49,
     74: 27,
     81: 27,
     82: 27,
+    83: 59,
+    88: 64,
     89: 27,
+    97: 74,
+    98: 75,
+    100: 77,
+    101: 78,
+    102: 79,
+    117: 91,
     126: 101,
+    150: 116,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

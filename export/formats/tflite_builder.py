@@ -6,7 +6,7 @@ graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.ops import Shape
 
 from ..errors import ExportError
+from .free_name import free_name
 from .tflite_file import Int8File, Operator
 
 Scalar = TypeVar("Scalar", np.int8, np.int32)
@@ -34,6 +35,7 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
+        self.indices: dict[int, tuple[int, int]] = {}  # int32 tensors: the int8 tensor and what was added to its codes
         self.merged: set[int] = set()  # numbers of operators that an earlier one's reader has read
         self.window_pads: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: input, pads, name of the pads
         self.unread: dict[int, Callable[[], None]] = {}  # output of a PAD: what appends its node for other readers
@@ -93,11 +95,11 @@ class GraphBuilder:
     def leading_axes(self, index: int) -> int:
         """Axes that the graph's tensor has before those of the file: one where the file's first is not the batch.
 
-        A reshape may put the rows of one input there, so only the file's own input and output tell the batch.
+        The batch is that of the file's input, 1; a reshape may put the rows of this input into the first axis.
         """
         if self.file.is_stored(index) or self.file.shape(index)[:1] == (1,):
             return 0
-        if index in (*self.file.inputs, *self.file.outputs):
+        if index in self.file.inputs:
             self._refuse_tensor(index, "a batch of more than one", "shape (1, ...)", self.file.shape(index))
         return 1
 
@@ -116,7 +118,7 @@ class GraphBuilder:
         """Append a node. TFLite operators have no names: by default the node is named after its output."""
         assert self.current is not None
         self.operators.append(self.current)
-        title = _free(name or output.name.removesuffix("_out"), {node.name for node in self.nodes})
+        title = free_name(name or output.name.removesuffix("_out"), {node.name for node in self.nodes})
         self.nodes.append(Node(title, op, inputs, output.name))
 
     def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
@@ -126,7 +128,7 @@ class GraphBuilder:
         return tensor
 
     def _free_tensor(self, name: str) -> str:
-        return _free(name, self._file_names | self.tensors.keys())
+        return free_name(name, self._file_names | self.tensors.keys())
 
     def weight_and_bias(
         self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None
@@ -188,11 +190,3 @@ class GraphBuilder:
             expected = f"a constant of {np.dtype(dtype).name}{dimensions}"
             raise self.refusal(operator, f"input {position}", expected=expected, got=got)
         return values.astype(dtype, copy=False)
-
-
-def _free(name: str, taken: Set[str]) -> str:
-    """The name, with a number behind it if it is taken: names in a file are arbitrary."""
-    free, number = name, 1
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free

@@ -88,6 +88,8 @@ def _detail(graph: Graph, node: Node) -> str:
         parts.append(op.kind)
     elif isinstance(op, ops.Lookup):
         parts.append(op.function)
+        if op.function == "leaky_relu":
+            parts.append(f"alpha {op.alpha:g}")
     elif isinstance(op, ops.Concat):
         parts.append(f"axis {op.axis}")
     elif isinstance(op, ops.Transpose):

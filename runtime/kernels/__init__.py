@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from . import elementwise, movement, products, reductions, windows
 from .common import Arrays, Kernel
+from .elementwise import operands
 from .products import fully_connected_accumulator
-from .windows import conv2d_accumulator, depthwise_accumulator
+from .windows import conv2d_accumulator, depthwise_accumulator, transposed_accumulator
 
 __all__ = [
     "KERNELS",
@@ -19,6 +20,8 @@ __all__ = [
     "conv2d_accumulator",
     "depthwise_accumulator",
     "fully_connected_accumulator",
+    "operands",
+    "transposed_accumulator",
 ]
 
 KERNELS: dict[type, Kernel] = {

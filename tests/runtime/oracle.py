@@ -111,6 +111,18 @@ def _operand(graph: Graph, node: Node, arrays, at, which: int) -> int:
     return int(array[tuple(index)])
 
 
+def _transposed(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Every input and tap that lead to the output element."""
+    (x_t, w_t, _), (x, weight, bias), (n, row, column, channel) = graph.ins(node), arrays, at
+    op, acc = node.op, int(bias[at[3]])
+    for y, z in itertools.product(range(x.shape[1]), range(x.shape[2])):
+        i, j = row + op.crop[0] - y * op.stride[0], column + op.crop[1] - z * op.stride[1]
+        if 0 <= i < weight.shape[1] and 0 <= j < weight.shape[2]:
+            pairs = zip(x[n, y, z], weight[channel, i, j], strict=True)
+            acc += sum((int(code) - x_t.quant.zero_point) * int(w) for code, w in pairs)
+    return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
+
+
 def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     a, b = (t.quant for t in graph.ins(node))
     x, y = _operand(graph, node, arrays, at, 0), _operand(graph, node, arrays, at, 1)
@@ -214,18 +226,97 @@ def _pool(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return max(inside) if op.kind == "max" else half_away(Fraction(sum(inside), len(inside)))
 
 
+_REAL_FUNCTIONS = {
+    "logistic": lambda x: 1 / (1 + math.exp(-x)),
+    "tanh": math.tanh,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    "gelu": lambda x: 0.5 * x * math.erfc(-x * math.sqrt(0.5)),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "exp": lambda x: math.exp(min(x, 700)),
+    "log": lambda x: math.log(x) if x > 0 else -1e300,
+    "sqrt": math.sqrt,
+}
+
+
+def _prelu(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x = _operand(graph, node, arrays, at, 0) - a.zero_point
+    factor = _operand(graph, node, arrays, at, 1) - b.zero_point
+    ratio, product = a.scale[0] / out.scale[0], a.scale[0] * b.scale[0] / out.scale[0]
+    if rounding == "single":
+        ratio = float(float32(_f32(a.scale[0]) / _f32(out.scale[0])))
+        product = float(float32(float32(_f32(a.scale[0]) * _f32(b.scale[0])) / _f32(out.scale[0])))
+    code = rescale_double(x * factor, *fixed_point(product)) if x < 0 else rescale_double(x, *fixed_point(ratio))
+    return code + out.zero_point
+
+
+def _table(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    return int(arrays[1][int(arrays[0][at]) + 128])
+
+
 def _lookup(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     x, out, code = graph.ins(node)[0].quant, graph.out(node).quant, int(arrays[0][at])
     function, value = node.op.function, code - x.zero_point
-    if function == "logistic":  # exact values: fixed point and float32 differ from them by about 1e-6
-        return half_up(Fraction(256 / (1 + math.exp(-value * x.scale[0])))) - 128
+    if function in _REAL_FUNCTIONS:  # exact values: fixed point and float32 differ from them by about 1e-6
+        real = _REAL_FUNCTIONS[function](value * x.scale[0])
+        if function == "sqrt":  # LiteRT cuts
+            return math.floor(real / out.scale[0]) + out.zero_point
+        return half_away(Fraction(max(min(real / out.scale[0], 1e6), -1e6))) + out.zero_point
+    if function == "neg":
+        return -code if code > -128 else code
+    if function == "hard_swish":
+        return _hard_swish(value, x.scale[0], out)
     if function == "relu6":
         return saturate(code, out.zero_point, out.zero_point + half_away(float32(6 / _f32(out.scale[0]))))
     if function == "requantise" and rounding == "single":  # a factor of 8 fractional bits
         factor = half_even(256 * float32(_f32(x.scale[0]) / _f32(out.scale[0])))
         return half_up(Fraction(value * factor, 256)) + out.zero_point
-    rescaled = rescale_double(value, *fixed_point(x.scale[0] / out.scale[0])) + out.zero_point
-    return max(rescaled, out.zero_point) if function == "relu" else rescaled
+    return _piecewise(node.op, value, x, out, rounding) + out.zero_point
+
+
+def _piecewise(op: ops.Lookup, value: int, x: Quant, out: Quant, rounding: str) -> int:
+    """A function with one factor on each side of 0."""
+    ratio, limited = x.scale[0] / out.scale[0], op.function in ("relu_0_to_1", "relu_n1_to_1")
+    in_float = float32(_f32(x.scale[0]) / _f32(out.scale[0]))
+    if op.function == "leaky_relu" and rounding == "single":
+        below = float32(in_float * _f32(op.alpha))
+        if abs(below) >= Fraction(1, 256):  # XNNPACK: 8 fractional bits
+            factor = half_even(256 * below) if value < 0 else half_even(256 * in_float)
+            return half_up(Fraction(value * factor, 256))
+        below = float32(float32(_f32(op.alpha) * _f32(x.scale[0])) / _f32(out.scale[0]))
+        ratio = float(below if value < 0 else in_float)
+    elif op.function != "requantise" and (rounding == "single" or limited):
+        ratio = float(in_float)
+    elif op.function == "leaky_relu" and value < 0:
+        ratio = op.alpha * x.scale[0] / out.scale[0]
+    m, shift = fixed_point(abs(ratio)) if ratio else (0, 0)
+    code = rescale_double(abs(value) if op.function == "abs" else value, -m if ratio < 0 else m, shift)
+    if limited:
+        low = -1 if op.function == "relu_n1_to_1" else 0
+        return saturate(code, half_away(low / Fraction(out.scale[0])), half_away(1 / Fraction(out.scale[0])))
+    return max(code, 0) if op.function == "relu" else code
+
+
+def _hard_swish(value: int, scale: float, out: Quant) -> int:
+    """A gate of 0 to 1 with 15 fractional bits times the value, each product rounded to 16 bits."""
+
+    def multiplier(real: Fraction) -> tuple[int, int]:
+        m, shift = fixed_point(float(real))
+        return min((m + 2**15) >> 16, 2**15 - 1), shift
+
+    def product(a: int, b: int) -> int:
+        """/ 2^15, to nearest; ties go up."""
+        return half_up(Fraction(a * b, 2**15))
+
+    fine = float32(_f32(scale) / 128)
+    out_m, out_shift = multiplier(float32(fine / _f32(out.scale[0])))
+    gate_m, gate_shift = multiplier(float32(fine / _f32(3 / 2**15)))
+    hires = value * 128
+    gate = saturate(hires * 2 ** max(gate_shift - 1, 0), -(2**15), 2**15 - 1)
+    gate = saturate(product(gate, gate_m) * (2 if gate_shift > 0 else 1), -(2**15), 2**15 - 1)
+    gate = (half_away(Fraction(gate, 2 ** max(-gate_shift, 0))) + 2**15) // 2
+    exact = Fraction(gate * product(hires, out_m), 2**15)
+    return half_away(Fraction(math.trunc(exact), 2**-out_shift)) + out.zero_point
 
 
 def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
@@ -233,6 +324,13 @@ def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     scale, row = graph.ins(node)[0].quant.scale[0] * node.op.beta, arrays[0][at[:-1]].astype(int)
     powers = [math.exp((int(code) - int(row.max())) * scale) for code in row]
     return half_up(Fraction(256 * powers[at[-1]] / sum(powers))) - 128
+
+
+def _log_softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Exact values, for the same reason."""
+    scale, row = graph.ins(node)[0].quant.scale[0], arrays[0][at[:-1]].astype(int)
+    total = sum(math.exp((int(code) - int(row.max())) * scale) for code in row)
+    return half_up(Fraction(16 * ((int(row[at[-1]]) - int(row.max())) * scale - math.log(total)))) + 127
 
 
 def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
@@ -314,6 +412,7 @@ def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 _ELEMENT = {
     ops.Conv2D: _conv,
     ops.DepthwiseConv2D: _conv,
+    ops.TransposeConv2D: _transposed,
     ops.FullyConnected: _fully_connected,
     ops.BatchMatMul: _batch_matmul,
     ops.Mul: _mul,
@@ -322,8 +421,11 @@ _ELEMENT = {
     ops.Reduce: _reduce,
     ops.Pool2D: _pool,
     ops.Rsqrt: _rsqrt,
+    ops.PRelu: _prelu,
     ops.Lookup: _lookup,
+    ops.Table: _table,
     ops.Softmax: _softmax,
+    ops.LogSoftmax: _log_softmax,
     ops.Reshape: _reshape,
     ops.Transpose: _transpose,
     ops.Pad: _pad,

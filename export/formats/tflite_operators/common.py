@@ -19,6 +19,7 @@ from tinyscene.runtime.tflite_schema import (
     FullyConnectedOptions,
     Options,
     Pool2DOptions,
+    TransposeConvOptions,
 )
 
 from ..tflite_file import Operator
@@ -30,7 +31,14 @@ Reader = Callable[["GraphBuilder", Operator], None]
 
 Kind = TypeVar("Kind", bound=Options)
 
-Fused = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions | FullyConnectedOptions | ElementwiseOptions
+Fused = (
+    Conv2DOptions
+    | DepthwiseConv2DOptions
+    | TransposeConvOptions
+    | Pool2DOptions
+    | FullyConnectedOptions
+    | ElementwiseOptions
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,7 @@ def append(
         got = f"{code_of_six(out.quant)} on TFLite Micro, {fused_code_of_six(out.quant)} on XNNPACK"
         raise builder.refusal(operator, "6 of the fused RELU6 is between two codes", expected="one code", got=got)
     relu, op = kind != kinds.NONE, make(kind != kinds.NONE)
-    reaches_six = out.quant.zero_point + 6.0 / out.quant.scale[0] < 126.5  # else no code is above the ceiling
-    if kind == kinds.RELU6 and reaches_six:
+    if kind == kinds.RELU6 and code_of_six(out.quant) < 127:
         after = ops.Lookup("relu6")
     elif relu and not hasattr(op, "relu") and out.quant.zero_point > -128:
         after = ops.Lookup("relu")

@@ -17,6 +17,7 @@ from tinyscene.runtime.tflite_schema import GatherOptions, StridedSliceOptions, 
 from ..tflite_file import Operator
 from ..tflite_slices import strided
 from .common import Row, constant_name, options_of, rows_of, to_output
+from .elementwise import gathered_table
 
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
@@ -96,7 +97,13 @@ def _parts(
 
 
 def _gather(builder: GraphBuilder, operator: Operator) -> None:
-    """Constant places of an axis: a slice for each run of evenly spaced ones. A single number removes the axis."""
+    """Constant places of an axis: a slice for each run of evenly spaced ones. A single number removes the axis.
+
+    Codes of an activation as indices are those of a table.
+    """
+    if operator.inputs[1] in builder.indices:
+        gathered_table(builder, operator)
+        return
     shape, options = builder.file.shape(operator.inputs[0]), options_of(operator, GatherOptions)
     indices, rank = builder.integers(operator, 1), len(shape)
     if options.batch_dims or not -rank <= options.axis < rank or indices.ndim > 1 or not indices.size:

@@ -7,7 +7,7 @@ dequantize, weights int8 codes per output channel; in between Core ML computes i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypedDict, assert_never
 
@@ -44,10 +44,11 @@ def quant_arguments(tensor: Tensor) -> QuantArguments:
 
 
 def weight_codes(graph: Graph, node: Node) -> I8:
-    """The weight's codes in Core ML's layout, output channels first."""
+    """The weight's codes in Core ML's layout: output channels first, of a transposed convolution second."""
     weight = graph.ins(node)[1].data
     assert weight is not None
-    axes = {ops.Conv2D: (0, 3, 1, 2), ops.DepthwiseConv2D: (3, 0, 1, 2), ops.FullyConnected: (0, 1)}[type(node.op)]
+    layouts = {ops.DepthwiseConv2D: (3, 0, 1, 2), ops.TransposeConv2D: (3, 0, 1, 2), ops.FullyConnected: (0, 1)}
+    axes = layouts.get(type(node.op), (0, 3, 1, 2))
     return np.ascontiguousarray(weight.transpose(axes).astype(np.int8))
 
 
@@ -55,9 +56,10 @@ def weight_and_bias(graph: Graph, node: Node) -> tuple[Var, F32]:
     _, weight, bias = graph.ins(node)
     assert bias.data is not None
     codes = weight_codes(graph, node)
-    scale = np.broadcast_to(np.asarray(weight.quant.scale, np.float32), len(codes))
+    axis = 1 if isinstance(node.op, ops.TransposeConv2D) else 0
+    scale = np.broadcast_to(np.asarray(weight.quant.scale, np.float32), codes.shape[axis])
     real = mb.constexpr_affine_dequantize(
-        quantized_data=codes, zero_point=np.int8(0), scale=np.ascontiguousarray(scale), axis=np.int32(0)
+        quantized_data=codes, zero_point=np.int8(0), scale=np.ascontiguousarray(scale), axis=np.int32(axis)
     )
     return real, (bias.data * np.asarray(bias.quant.scale, np.float64)).astype(np.float32)
 
@@ -78,6 +80,16 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
     )
 
 
+def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: Var) -> Var:
+    weight, bias = weight_and_bias(graph, node)
+    windows = mb.conv_transpose(x=x, weight=weight, strides=list(op.stride), pad_type="valid")
+    ends = [crop + size - n for crop, size, n in zip(op.crop, op.size, windows.shape[2:], strict=True)]
+    if max(ends) > 0:
+        windows = mb.pad(x=windows, pad=[0, max(ends[0], 0), 0, max(ends[1], 0)])
+    part = mb.slice_by_size(x=windows, begin=[0, 0, *op.crop], size=[1, len(bias), *op.size])
+    return mb.add(x=part, y=bias.reshape(1, -1, 1, 1), name=node.name)
+
+
 def linear(graph: Graph, node: Node, x: Var) -> Var:
     """Each row of the innermost axis, which is not the last one of four."""
     weight, bias = weight_and_bias(graph, node)
@@ -95,9 +107,15 @@ def pool(op: ops.Pool2D, x: Var) -> Var:
     return mb.avg_pool(x=x, **window, pad_type="custom", exclude_padding_from_average=True)
 
 
-def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, y: Var) -> Var:
+def prelu(x: Var, y: Var) -> Var:
+    """Core ML's own has one factor for each channel only."""
+    below = mb.minimum(x=x, y=np.float32(0))
+    return mb.add(x=mb.relu(x=x), y=mb.mul(x=below, y=y))
+
+
+def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul | ops.PRelu, x: Var, y: Var) -> Var:
     """Operands get the rank and the layout of the output first, so that they are broadcast as in NHWC."""
-    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul}
+    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul, ops.PRelu: prelu}
     rank = len(graph.out(node).shape)
     operands = []
     for value, tensor in zip((x, y), graph.ins(node), strict=True):
@@ -110,9 +128,38 @@ def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, 
     return functions[type(op)](x=operands[0], y=operands[1])
 
 
+def table(graph: Graph, node: Node, x: Var) -> Var:
+    """The real values of a table, gathered at the index of each code."""
+    source, values = graph.ins(node)
+    assert values.data is not None
+    scale, first = np.float32(1 / source.quant.scale[0]), np.float32(source.quant.zero_point + 128)
+    index = mb.cast(x=mb.round(x=mb.add(x=mb.mul(x=x, y=scale), y=first)), dtype="int32")
+    return mb.gather(x=dequantise(values.data, values.quant), indices=index, axis=0)
+
+
 def lookup(op: ops.Lookup, x: Var) -> Var:
-    functions = {"relu": mb.relu, "relu6": mb.relu6, "logistic": mb.sigmoid, "requantise": mb.identity}
-    return functions[op.function](x=x)
+    """A function without an operator of Core ML's own is composed of others."""
+    one, zero = np.float32(1), np.float32(0)
+    functions: dict[str, Callable[[], Var]] = {
+        "relu": lambda: mb.relu(x=x),
+        "relu6": lambda: mb.relu6(x=x),
+        "relu_0_to_1": lambda: mb.clip(x=x, alpha=zero, beta=one),
+        "relu_n1_to_1": lambda: mb.clip(x=x, alpha=-one, beta=one),
+        "leaky_relu": lambda: mb.leaky_relu(x=x, alpha=np.float32(op.alpha)),
+        "hard_swish": lambda: mb.mul(x=x, y=mb.sigmoid_hard(x=x, alpha=np.float32(1 / 6), beta=np.float32(0.5))),
+        "logistic": lambda: mb.sigmoid(x=x),
+        "tanh": lambda: mb.tanh(x=x),
+        "elu": lambda: mb.elu(x=x, alpha=one),
+        "gelu": lambda: mb.gelu(x=x, mode="EXACT"),
+        "gelu_tanh": lambda: mb.gelu(x=x, mode="TANH_APPROXIMATION"),
+        "exp": lambda: mb.exp(x=x),
+        "log": lambda: mb.log(x=x, epsilon=SMALLEST),
+        "sqrt": lambda: mb.sqrt(x=x),
+        "abs": lambda: mb.abs(x=x),
+        "neg": lambda: mb.mul(x=x, y=-one),
+        "requantise": lambda: mb.identity(x=x),
+    }
+    return functions[op.function]()
 
 
 def batch_matmul(op: ops.BatchMatMul, x: Var, y: Var) -> Var:
@@ -189,9 +236,11 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
     match node.op:
         case ops.Conv2D() | ops.DepthwiseConv2D() as op:
             return convolution(graph, node, op, x)
+        case ops.TransposeConv2D() as op:
+            return transposed(graph, node, op, x)
         case ops.FullyConnected():
             return linear(graph, node, x)
-        case ops.Add() | ops.Sub() | ops.Mul() as op:
+        case ops.Add() | ops.Sub() | ops.Mul() | ops.PRelu() as op:
             return pairwise(graph, node, op, x, others[0])
         case ops.BatchMatMul() as op:
             return batch_matmul(op, x, others[0])
@@ -201,8 +250,12 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return pool(op, x)
         case ops.Rsqrt():
             return mb.rsqrt(x=x, epsilon=SMALLEST)
+        case ops.Table():
+            return table(graph, node, x)
         case ops.Lookup() as op:
             return lookup(op, x)
+        case ops.LogSoftmax():
+            return mb.sub(x=x, y=mb.reduce_log_sum_exp(x=x, axes=[1 if len(x.shape) == 4 else -1], keep_dims=True))
         case ops.Softmax() as op:
             scaled = x if op.beta == 1.0 else mb.mul(x=x, y=np.float32(op.beta))
             return mb.softmax(x=scaled, axis=1 if len(x.shape) == 4 else -1)

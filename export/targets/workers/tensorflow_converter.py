@@ -81,13 +81,40 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
     return tf.nn.depthwise_conv2d(x, kernel, strides=(1, *op.stride, 1), **window) + real_bias(graph, node)
 
 
+def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: tf.Tensor) -> tf.Tensor:
+    source, weight, _ = graph.ins(node)
+    whole = ops.transposed_size(op, source.shape, weight.shape[1:3])
+    kernel = fake_quantised_weight(weight, (1, 2, 0, 3))
+    shape = (1, *whole, weight.shape[0])
+    windows = tf.nn.conv2d_transpose(x, kernel, shape, op.stride, "VALID") + real_bias(graph, node)
+    return tf.slice(windows, (0, *op.crop, 0), (1, *op.size, weight.shape[0]))
+
+
 def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
     x, padding = padded(op, graph.ins(node)[0].shape[1:3], op.kernel, x)
     return tf.nn.pool(x, op.kernel, "MAX" if op.kind == "max" else "AVG", op.stride, padding)
 
 
 def lookup(op: ops.Lookup, x: tf.Tensor) -> tf.Tensor:
-    functions = {"relu": tf.nn.relu, "relu6": tf.nn.relu6, "logistic": tf.sigmoid, "requantise": tf.identity}
+    functions = {
+        "relu": tf.nn.relu,
+        "relu6": tf.nn.relu6,
+        "relu_0_to_1": lambda x: tf.clip_by_value(x, 0.0, 1.0),
+        "relu_n1_to_1": lambda x: tf.clip_by_value(x, -1.0, 1.0),
+        "leaky_relu": lambda x: tf.nn.leaky_relu(x, op.alpha),
+        "hard_swish": lambda x: x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0),
+        "logistic": tf.sigmoid,
+        "tanh": tf.tanh,
+        "elu": tf.nn.elu,
+        "gelu": tf.nn.gelu,
+        "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+        "exp": tf.exp,
+        "log": tf.math.log,
+        "sqrt": tf.sqrt,
+        "abs": tf.abs,
+        "neg": tf.negative,
+        "requantise": tf.identity,
+    }
     return functions[op.function](x)
 
 
@@ -108,6 +135,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
     match node.op:
         case ops.Conv2D() | ops.DepthwiseConv2D() as op:
             return convolution(graph, node, op, x)
+        case ops.TransposeConv2D() as op:
+            return transposed(graph, node, op, x)
         case ops.FullyConnected():
             return tf.matmul(x, fake_quantised_weight(graph.ins(node)[1], (1, 0))) + real_bias(graph, node)
         case ops.BatchMatMul() as op:
@@ -134,10 +163,16 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return resized(op, x)
         case ops.Slice() as op:
             return sliced(op, x)
+        case ops.LogSoftmax():
+            return tf.nn.log_softmax(x)
         case ops.Softmax() as op:
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:
             return pool(graph, node, op, x)
+        case ops.PRelu():
+            return tf.nn.relu(x) + others[0] * tf.minimum(x, 0.0)
+        case ops.Table():
+            raise SystemExit("a table of codes is no function of TensorFlow's, which its converter could quantise")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Concat() as op:

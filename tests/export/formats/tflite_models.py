@@ -227,6 +227,7 @@ _VERSIONS = {
     "FULLY_CONNECTED": 4,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
+    "TRANSPOSE_CONV": 4,
     "RESHAPE": 1,
     "SQUEEZE": 1,
     "EXPAND_DIMS": 1,
