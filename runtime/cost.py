@@ -257,6 +257,7 @@ _KINDS: dict[type, Kind] = {
     ops.Transpose: "other",
     ops.Pad: "other",
     ops.Slice: "other",
+    ops.Resize: "other",
     ops.Concat: "other",
 }
 _TABLE_BYTES: dict[type, int] = {

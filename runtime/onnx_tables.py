@@ -47,6 +47,7 @@ PLAIN_OPERATORS = frozenset(
         "ReduceMin",
         "Relu",
         "Reshape",
+        "Resize",
         "Slice",
         "Softmax",
         "Sub",

@@ -235,6 +235,14 @@ typedef struct {
     int32_t repeats, a_size, b_size;
 } TsConcat;
 
+/* Rows and columns of x for those of out: places, or pairs of places with the weight of the second. */
+typedef struct {
+    int32_t out_height, out_width, channels;
+    int32_t in_width;
+    TsOffset rows;    /* int32_t (out_height), for bilinear (out_height, 3) */
+    TsOffset columns; /* int32_t (out_width), for bilinear (out_width, 3) */
+} TsResize;
+
 /* `repeats` times a run of each part. */
 typedef struct {
     int32_t repeats, n_parts;
@@ -264,6 +272,8 @@ void ts_log_softmax(const TsLogSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
 void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
 void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out);
+void ts_resize_nearest(const TsResize* layer, const int8_t* x, int8_t* out);
+void ts_resize_bilinear(const TsResize* layer, const int8_t* x, int8_t* out);
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_concat_parts(const TsConcatParts* layer, const int8_t* const* parts, int8_t* out);
 
