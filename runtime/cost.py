@@ -252,13 +252,21 @@ _KINDS: dict[type, Kind] = {
     ops.Lookup: "other",
     ops.Table: "other",
     ops.Softmax: "other",
+    ops.LogSoftmax: "other",
     ops.Reshape: "other",
     ops.Transpose: "other",
     ops.Pad: "other",
     ops.Slice: "other",
+    ops.Resize: "other",
     ops.Concat: "other",
 }
-_TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Table: 256, ops.Softmax: 1024}
+_TABLE_BYTES: dict[type, int] = {
+    ops.Rsqrt: 256,
+    ops.Lookup: 256,
+    ops.Table: 256,
+    ops.Softmax: 1024,
+    ops.LogSoftmax: 2048,
+}
 _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
 

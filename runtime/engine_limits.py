@@ -44,6 +44,8 @@ _NO_KERNEL = Limit(fault="has no int8 kernel in this engine")
 _OF_LITERT = ("EXP", "GELU", "LOG", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1", "SQRT")
 LIMITS: dict[str, dict[str, Limit]] = {
     "tflm": {
+        "BROADCAST_TO": Limit(dimensions=5),
+        "TILE": Limit(fault="TensorFlow Lite Micro's Python interpreter has no kernel of TILE"),
         "BATCH_MATMUL": Limit(dimensions=5),
         "SOFTMAX": _SOFTMAX,
         "TRANSPOSE": Limit(dimensions=5),

@@ -21,9 +21,11 @@ from tinyscene.runtime.kernels import (
     fully_connected_accumulator,
     transposed_accumulator,
 )
-from tinyscene.runtime.op_ranges import TANH_SCALE
+from tinyscene.runtime.op_ranges import LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT, TANH_SCALE
 
 Rng = np.random.Generator
+LOG_PROBABILITY = Quant.per_tensor(LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT)
+LONGEST_LOG_SOFTMAX = 4095
 MOST_COLUMNS = 12  # of a product of matrices
 
 
@@ -246,6 +248,9 @@ class Builder:
         values = self._tensor(f"table_{len(self.tensors)}", (256,), quant, codes)
         return self.node(ops.Table(), (x, values), self.tensors[x].shape, quant)
 
+    def log_softmax(self, x: str) -> str:
+        return self.node(ops.LogSoftmax(), (x,), self.tensors[x].shape, LOG_PROBABILITY)
+
     def softmax(self, x: str, beta: float = 1.0) -> str:
         return self.node(ops.Softmax(beta), (x,), self.tensors[x].shape, PROBABILITY)
 
@@ -413,6 +418,9 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
         return b.graph(b.pool(x, pooling, kernel, stride=stride, same=coin, pads=pads))
     if kind == "lookup":
         return b.graph(b.lookup(x, str(rng.choice(FUNCTIONS))))
+    if kind == "log_softmax":
+        rows = random_view(rng, b, x)
+        return b.graph(b.log_softmax(rows if b.tensors[rows].shape[-1] <= LONGEST_LOG_SOFTMAX else x))
     if kind == "softmax":
         beta = float(np.float32(rng.choice([1.0, 0.37, 2.0, 5.1])))
         rows = random_view(rng, b, x)  # ONNX Runtime returns 0 for a softmax of one element
@@ -458,7 +466,7 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
 FUNCTIONS = get_args(ops.Function)
 OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
-    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
+    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "log_softmax", "reshape", "concat"),
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,

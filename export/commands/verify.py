@@ -8,7 +8,7 @@ read, 3 when nothing differs and a target cannot run the network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,11 +138,16 @@ class Subject:
 
     def verified(self, names: tuple[str, ...], on_target: Callable[[str], None]) -> Verification:
         """Verify a bundle on its golden vectors and on labelled clips, or a TFLite file on random codes."""
+        from tinyscene.runtime.constant_layers import constant_note
+
+        from ..formats.tflite_model import TfliteModel
         from ..verify.verify import verify, verify_bundle
 
         if self.bundle is not None:
             return verify_bundle(self.bundle, targets=names, labelled=self.labelled, on_target=on_target)
-        return verify(self.files.graph, self.inputs, targets=names, shipped=self.files, on_target=on_target)
+        result = verify(self.files.graph, self.inputs, targets=names, shipped=self.files, on_target=on_target)
+        left_out = self.files.constant_layers if isinstance(self.files, TfliteModel) else ()
+        return replace(result, notes=constant_note(left_out))
 
 
 def open_subject(model: Path, data: Path | None, clips: int | None) -> Subject:

@@ -13,21 +13,28 @@ import numpy as np
 
 from tinyscene.runtime.bounded_files import read_model
 from tinyscene.runtime.bundle import Golden
+from tinyscene.runtime.constant_layers import without_constant_layers
 from tinyscene.runtime.graph import Graph
 
 from .tflite_file import Int8File
-from .tflite_read import graph_of
+from .tflite_read import builder_of
 from .tflite_rebuild import rebuilt
+from .tflite_write import to_tflite
 
 GOLDEN_VECTORS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class TfliteModel:
-    """``data``: the file written again from its validated records, from int8 codes to int8 codes."""
+    """``data``: the file written again from its validated records, from int8 codes to int8 codes.
+
+    ``constant_layers``: names of layers that are the same for every input, and of those that only they read; constants
+    take their place in the graph, and the file keeps them.
+    """
 
     graph: Graph
     data: bytes
+    constant_layers: tuple[str, ...] = ()
 
     def file(self, name: str) -> bytes:
         """The rebuilt file for a name ending in ``.tflite``, otherwise its graph as ONNX."""
@@ -59,4 +66,7 @@ def open_tflite(path: Path) -> TfliteModel:
 def tflite_model(data: bytes, where: str, name: str | None = None) -> TfliteModel:
     """As :func:`open_tflite`, for the bytes of a file; ``where`` names it in messages."""
     file = Int8File(data, where)
-    return TfliteModel(graph_of(file, name), rebuilt(file))
+    builder = builder_of(file)
+    graph, left_out = without_constant_layers(builder.graph(name))
+    # XNNPACK leaves layers with a scale of 0 to kernels that round otherwise; a file without operators has none to run.
+    return TfliteModel(graph, to_tflite(graph) if builder.rewritten else rebuilt(file), left_out)

@@ -12,9 +12,20 @@ import math
 
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
-from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
+from .movement import (
+    Concat,
+    Grid,
+    Movement,
+    Pad,
+    Reshape,
+    Resize,
+    Slice,
+    Transpose,
+    fixed_steps,
+    keeps_order,
+)
 from .products import BatchMatMul, FullyConnected, matrix
-from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
+from .reductions import SPACE, LogSoftmax, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_TENSOR_ELEMENTS,
@@ -39,6 +50,8 @@ __all__ = [
     "DepthwiseConv2D",
     "FullyConnected",
     "Function",
+    "Grid",
+    "LogSoftmax",
     "Lookup",
     "Movement",
     "Mul",
@@ -50,6 +63,7 @@ __all__ = [
     "Pool2D",
     "Reduce",
     "Reshape",
+    "Resize",
     "Rsqrt",
     "Shape",
     "Slice",
@@ -61,6 +75,7 @@ __all__ = [
     "TransposeConv2D",
     "WithRelu",
     "aligned",
+    "fixed_steps",
     "has_relu",
     "has_weight",
     "is_conv",
@@ -91,10 +106,12 @@ Op = (
     | Lookup
     | Table
     | Softmax
+    | LogSoftmax
     | Reshape
     | Transpose
     | Pad
     | Slice
+    | Resize
     | Concat
 )
 WithRelu = Conv2D | DepthwiseConv2D | TransposeConv2D | FullyConnected | Add | Sub | Mul  # with a fused ReLU or none

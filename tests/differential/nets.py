@@ -126,6 +126,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "log_softmax":
+        return b.log_softmax(x) if b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE else x
     if kind in ("table", "prelu"):
         return b.table(x) if kind == "table" else b.prelu(x)
     if kind == "batch_matmul":

@@ -24,7 +24,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
-    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
+    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "log_softmax", "concat"),
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,
@@ -76,6 +76,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.pool(x, "max" if relu else "average", kernel, stride=stride, pads=pads)
     if kind == "lookup":
         return b.lookup(x, rng.choice(FUNCTIONS).item())
+    if kind == "log_softmax":
+        return b.log_softmax(x)
     if kind == "softmax":
         return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind in MOVEMENT_KINDS:

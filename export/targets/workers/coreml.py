@@ -23,6 +23,7 @@ from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Node, Tensor
 from tinyscene.runtime.onnx_tensors import nchw
+from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places
 
 from .job import Job, read_job
 from .records import CoremlRecord
@@ -215,6 +216,21 @@ def sliced(op: ops.Slice, x: Var) -> Var:
     )
 
 
+def resized(op: ops.Resize, x: Var) -> Var:
+    """Rows and columns are gathered, with XNNPACK's places and weights."""
+    for axis, count in zip((2, 3), op.size, strict=True):
+        if op.kind == "nearest":
+            places = nearest_places(x.shape[axis], count, op.grid)
+            x = mb.gather(x=x, indices=places.astype(np.int32), axis=axis)
+            continue
+        lower, upper, weight = linear_places(x.shape[axis], count, op.grid, "single")
+        share = (weight / (1 << WEIGHT_BITS["single"])).astype(np.float32)
+        share = share.reshape([-1 if at == axis else 1 for at in range(4)])
+        first, second = (mb.gather(x=x, indices=each.astype(np.int32), axis=axis) for each in (lower, upper))
+        x = mb.add(x=mb.mul(x=first, y=1 - share), y=mb.mul(x=second, y=share))
+    return x
+
+
 def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
@@ -238,6 +254,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return table(graph, node, x)
         case ops.Lookup() as op:
             return lookup(op, x)
+        case ops.LogSoftmax():
+            return mb.sub(x=x, y=mb.reduce_log_sum_exp(x=x, axes=[1 if len(x.shape) == 4 else -1], keep_dims=True))
         case ops.Softmax() as op:
             scaled = x if op.beta == 1.0 else mb.mul(x=x, y=np.float32(op.beta))
             return mb.softmax(x=scaled, axis=1 if len(x.shape) == 4 else -1)
@@ -247,6 +265,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return transpose(op, x)
         case ops.Pad() as op:
             return pad(graph, node, op, x)
+        case ops.Resize() as op:
+            return resized(op, x)
         case ops.Slice() as op:
             return sliced(op, x)
         case ops.Concat() as op:

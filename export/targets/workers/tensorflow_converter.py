@@ -124,6 +124,12 @@ def sliced(op: ops.Slice, x: tf.Tensor) -> tf.Tensor:
     return tf.strided_slice(x, op.begin, ends, op.step, end_mask=before_first)
 
 
+def resized(op: ops.Resize, x: tf.Tensor) -> tf.Tensor:
+    functions = {"nearest": tf.compat.v1.image.resize_nearest_neighbor, "bilinear": tf.compat.v1.image.resize_bilinear}
+    corners, centers = op.grid == "align_corners", op.grid == "half_pixel"
+    return functions[op.kind](x, op.size, align_corners=corners, half_pixel_centers=centers)
+
+
 def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
@@ -153,8 +159,12 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             quant = graph.out(node).quant
             real = (op.code - quant.zero_point) * quant.scale[0]
             return tf.pad(x, list(zip(op.before, op.after, strict=True)), constant_values=real)
+        case ops.Resize() as op:
+            return resized(op, x)
         case ops.Slice() as op:
             return sliced(op, x)
+        case ops.LogSoftmax():
+            return tf.nn.log_softmax(x)
         case ops.Softmax() as op:
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:

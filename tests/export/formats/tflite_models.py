@@ -222,6 +222,8 @@ class Net:
 
 
 _VERSIONS = {
+    "DEPTH_TO_SPACE": 1,
+    "SHAPE": 1,
     "FULLY_CONNECTED": 4,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
