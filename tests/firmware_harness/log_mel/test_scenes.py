@@ -27,9 +27,9 @@ from tinyscene.firmware_harness.run.audio import SceneFirmware, audio_bytes
 from tinyscene.firmware_harness.run.emulate import run_image
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
-from tinyscene.runtime.classify import softmax
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.scores import softmax
 from tinyscene.runtime.spec import preset
 
 FRONTEND = replace(
