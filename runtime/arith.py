@@ -110,10 +110,10 @@ def rounding_shift_right(a: I64, bits: I64) -> I64:
 
 
 def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:
-    """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings."""
+    """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings; a left shift wraps around in int32."""
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    if left.any():  # values beyond int32 saturate the code anyway; unclipped, the product could exceed int64
-        acc = np.clip(acc << left, -(2**31), 2**31 - 1)
+    if left.any():
+        acc = (acc << left).astype(np.int32).astype(np.int64)
     return rounding_shift_right(high_product(acc, multiplier), right)
 
 
@@ -121,6 +121,16 @@ def rescale_single(acc: npt.NDArray[np.integer], factor: F32) -> F32:
     """The ``single`` rule: the float32 product, rounded half to even (integral float32 values)."""
     product: F32 = acc.astype(np.float32) * factor
     return np.rint(product)
+
+
+def rescale_once(acc: I64, multiplier: I64, shift: I64) -> I64:
+    """The rule of LiteRT's reference matrix product: the 64-bit product is rounded once, half up.
+
+    It differs from the ``double`` rule where the first of its two roundings reaches a tie.
+    """
+    bits = 31 - shift
+    codes: I64 = (acc * multiplier + (np.int64(1) << (bits - 1))) >> bits
+    return codes
 
 
 def rescale_cut(acc: I64, factor: F32) -> I64:

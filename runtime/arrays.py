@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,3 +15,11 @@ F64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 INT16_FULL_SCALE = 32768  # int16 samples divided by it are floats in [-1, 1)
+
+
+def array_of(values: object) -> npt.NDArray[Any]:
+    """What a caller gave for an array; rows of different lengths become a single object, which is no number."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.asarray(None)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from .arrays import F32, I16, INT16_FULL_SCALE
+from .arrays import F32, I16, INT16_FULL_SCALE, array_of
 from .audio_file import OpenedAudio, open_audio
 from .errors import RuntimeFailure
 from .limits import MAX_PEAK, beyond_limits, checked_channels, checked_rate
@@ -177,7 +177,7 @@ def mono_float32(samples: Samples) -> F32:
 
 def checked_float32(samples: Samples) -> F32:
     """The same as :func:`mono_float32` before the channels are mixed: float32 (n,) or (n, channels)."""
-    frames = np.asarray(samples)
+    frames = array_of(samples)
     integer = frames.dtype == np.int16
     supported = integer or np.issubdtype(frames.dtype, np.floating)
     if not supported or frames.ndim not in (1, 2) or (frames.ndim == 2 and frames.shape[1] == 0):

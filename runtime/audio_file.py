@@ -23,8 +23,12 @@ from .arrays import F32
 from .bounded_files import READ_ONLY
 from .containers import DECODED, HEAD_BYTES, container
 from .errors import RuntimeFailure
+from .native_messages import native_messages_dropped
 from .system_errors import system_error
 from .wav_header import WavHeader, is_placeholder, wav_header
+
+AGAIN = "copy or record it again"  # the next step for a damaged file
+_OF_THE_DECODER = ("SF_INFO", "nternal", "File does not exist")  # libsndfile's reasons that are not about the file
 
 
 class OpenedAudio:
@@ -44,7 +48,8 @@ class OpenedAudio:
         """
         buffer = np.zeros((min(frames, self.frames - done), self.channels), np.float32)
         try:
-            piece: F32 = self._sound.read(out=buffer)
+            with native_messages_dropped():
+                piece: F32 = self._sound.read(out=buffer)
         except Exception as problem:  # whatever native code and its wrapper raise
             raise self._truncated(done) from problem
         if len(piece) == 0:
@@ -64,7 +69,7 @@ class OpenedAudio:
             "truncated or damaged audio file",
             expected=f"{self.frames:,} samples",
             got=f"{done:,} readable samples",
-            next_step="copy or record it again",
+            next_step=AGAIN,
         )
 
 
@@ -117,6 +122,8 @@ def _decoded(path: Path, descriptor: int) -> OpenedAudio:
     header = wav_header(partial(read_at, descriptor), status.st_size) if name in ("WAV", "RF64") else None
     if header is not None:
         _refuse_truncated(path, header)
+        if header.data_at and header.problem:
+            raise not_decodable(str(path), f"{status.st_size:,} bytes, {header.problem}", AGAIN)
     sound = _sound(path, descriptor, header)
     declared, actual = _shorter(str(sound.extra_info)) if header is None else ("", "")
     if declared:
@@ -132,14 +139,14 @@ def _read_head(path: Path, descriptor: int) -> bytes:
         raise system_error(str(path), problem) from problem
 
 
-def not_decodable(where: str, got: str) -> RuntimeFailure:
-    """The refusal of a format without a decoder."""
+def not_decodable(where: str, got: str, next_step: str = "convert it, for example with ffmpeg") -> RuntimeFailure:
+    """The refusal of a format without a decoder, or of a damaged header."""
     return RuntimeFailure(
         where,
         "not a readable audio file",
         expected=f"{', '.join(DECODED[:-1])} or {DECODED[-1]}",
         got=got,
-        next_step="convert it, for example with ffmpeg",
+        next_step=next_step,
     )
 
 
@@ -149,12 +156,17 @@ def _sound(path: Path, descriptor: int, header: WavHeader | None) -> Any:
     if header is not None and header.is_placeholder and header.declared == 0:
         source = _Patched(descriptor, header.with_true_size())
     try:
-        return soundfile.SoundFile(source, closefd=False)
+        with native_messages_dropped():
+            return soundfile.SoundFile(source, closefd=False)
     except Exception as problem:  # whatever native code and its wrapper raise
-        reason = str(problem).rpartition(": ")[2].rstrip(".")
+        got = f"{os.fstat(descriptor).st_size:,} bytes, "
         if header is not None and header.problem:
-            reason = header.problem
-        raise not_decodable(str(path), f"{os.fstat(descriptor).st_size:,} bytes, {reason}") from problem
+            raise not_decodable(str(path), got + header.problem) from problem
+        reason = str(problem).rpartition(": ")[2].rstrip(".")
+        got += f"{header.described}: " if header is not None else ""
+        if any(words in reason for words in _OF_THE_DECODER):
+            raise not_decodable(str(path), f"{got}the header is damaged or incomplete", AGAIN) from problem
+        raise not_decodable(str(path), got + reason) from problem
 
 
 class _Patched(io.RawIOBase):
@@ -197,8 +209,7 @@ def _refuse_truncated(path: Path, header: WavHeader) -> None:
 
 
 def _truncated(path: Path, expected: str, got: str) -> RuntimeFailure:
-    step = "copy or record it again"
-    return RuntimeFailure(str(path), "truncated audio file", expected=expected, got=got, next_step=step)
+    return RuntimeFailure(str(path), "truncated audio file", expected=expected, got=got, next_step=AGAIN)
 
 
 def _shorter(log: str) -> tuple[str, str]:

@@ -155,14 +155,14 @@ class SceneClassifier:
         """
         return SceneStream(self, rate_hz, hop_s, smoothing)
 
-    def classify_file(self, reader: AudioReader | Path) -> Iterator[Hop]:
+    def classify_file(self, reader: AudioReader | Path | str) -> Iterator[Hop]:
         """Hops of an audio file, as they are computed, in constant memory.
 
         Raises RuntimeFailure for what :mod:`tinyscene.runtime.audio` refuses and for files shorter than one network
         input.
         """
-        if isinstance(reader, Path):
-            with AudioReader(reader, self.frontend.sample_rate_hz) as opened:
+        if isinstance(reader, (Path, str)):
+            with AudioReader(Path(reader), self.frontend.sample_rate_hz) as opened:
                 yield from self.classify_file(opened)
             return
         clip = self.frontend.clip_samples

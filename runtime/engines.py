@@ -24,7 +24,7 @@ from .arrays import I8
 from .engine_limits import require_within_limits
 from .engine_names import ENGINE_NAMES, EngineName
 from .engine_ranges import require_supported
-from .errors import RuntimeFailure
+from .errors import GET_ANOTHER, RuntimeFailure
 from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
@@ -34,7 +34,6 @@ from .system_errors import cause_in_system, is_of_environment, mentioned_in, sys
 from .tflite_schema import TfliteTables
 from .tflite_tables import read_tables, require_plain
 
-_ADVICE = "get the bundle again, or write it again with 'tinyscene export' if it is yours"
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
 
@@ -116,7 +115,7 @@ class _OneByOne:
                 f"the model file's {what} differs from the graph's",
                 expected=expected,
                 got=got,
-                next_step=_ADVICE,
+                next_step=GET_ANOTHER,
             )
 
     def _tables(self, model_bytes: bytes) -> TfliteTables:
@@ -349,7 +348,7 @@ def _model_errors(engine: str, *, runs: bool = False) -> Iterator[None]:
             f"engine {engine}",
             "cannot run the model file" if runs else "cannot load the model file",
             got=(str(problem).strip().splitlines() or [type(problem).__name__])[0],
-            next_step=_ADVICE if runs else "use another engine; where all refuse it, get the file again",
+            next_step=GET_ANOTHER if runs else "use another engine; where all refuse it, get the file again",
             unsupported=not runs,
         ) from problem
 

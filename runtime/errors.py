@@ -15,6 +15,9 @@ from .printable import printable
 LONGEST_PART = 2000  # characters of one part: a name in a checkpoint or a model file may have a million
 _LINE_BREAKS = re.compile(r"[ \t\r\n]+")  # of messages of several lines, such as a compiler's
 
+# Advice for a model file of any kind, whoever made it.
+GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
+
 
 class TinysceneError(Exception):
     """A failure the user can act on.

@@ -7,7 +7,9 @@ name is never missing. Where the kernel, the C library or the file system has no
 follow each other and the name is missing between them for some microseconds; if the second one fails, the first is
 undone, and if the process is killed between them, the next one that writes to the same folder undoes it.
 Data are not flushed to the disk: a power failure may lose what was written last.
-Refuses to create a folder that exists, and to replace one with files that do not belong to it.
+A link to a file stays: the file at its end is replaced.
+Refuses to create a folder that exists, to replace one with files that do not belong to it, and to put a file in the
+place of a device, a pipe, a socket or a folder: a rename by root would remove ``/dev/null`` from the machine.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import ctypes
 import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,9 +41,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         RuntimeFailure: the file cannot be written; other errors of the block pass through.
     """
-    with _temporary(path) as temporary:
+    place = place_of_file(path)
+    with _temporary(place) as temporary:
         yield temporary
-        os.replace(temporary, path)
+        os.replace(temporary, place)
 
 
 @contextmanager
@@ -52,7 +56,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         RuntimeFailure: ``path`` exists or cannot be written; other errors of the block pass through.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise RuntimeFailure(str(path), "already exists", next_step="remove it or give another folder")
     with _temporary(path) as temporary:
         temporary.mkdir()
@@ -128,6 +132,52 @@ def require_other_file(out: Path | None, *inputs: Path | None) -> None:
         inside = path.is_dir() and out.resolve().is_relative_to(path.resolve())
         if inside or os.path.samefile(out, path):
             raise RuntimeFailure(str(out), "is an input of this command", got=str(path), next_step="give another path")
+
+
+def require_different_files(*outs: Path | None) -> None:
+    """Refuse one file for two results, of which the second would replace the first; raises RuntimeFailure."""
+    places = [os.path.realpath(out) for out in outs if out is not None]
+    for place in places:
+        if places.count(place) > 1:
+            raise RuntimeFailure(place, "is given for two results", next_step="give each a file of its own")
+
+
+def place_of_file(path: Path, begins: bytes = b"") -> Path:
+    """Where a file named ``path`` is written: the end of a link, where nothing but a regular file is replaced.
+
+    Args:
+        begins: what a file that is replaced begins with, as ``{`` for JSON; if empty, any file is. It protects a
+            checkpoint whose name was given for that of a report. An empty file is always replaced.
+
+    Raises:
+        RuntimeFailure: another kind of file is there, or links lead to one another.
+    """
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    try:
+        mode = place.stat().st_mode
+    except OSError as problem:
+        if problem.errno == errno.ELOOP:
+            raise _cannot_be_written(path, problem) from None
+        return place  # missing, or nothing can be written there, which the writer finds
+    if stat.S_ISDIR(mode):
+        raise _cannot_be_written(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    step = "give another path"
+    if not stat.S_ISREG(mode):
+        what = "it is a device, a pipe or a socket, not a file"
+        raise RuntimeFailure(str(path), "cannot be written", got=what, next_step=step)
+    if begins and not _begins(place, begins):
+        expected = f"a file that begins with {begins.decode()}"
+        raise RuntimeFailure(str(path), "exists and is no such report", expected=expected, next_step=step)
+    return place
+
+
+def _begins(place: Path, begins: bytes) -> bool:
+    try:
+        with place.open("rb") as file:
+            head = file.read(len(begins))
+    except OSError:
+        return True  # unreadable: whether it can be replaced is for the writer to find
+    return head in (b"", begins)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -21,7 +21,7 @@ from .audio import AudioReader, Samples
 from .audio_file import not_decodable
 from .containers import DECODED, HEAD_BYTES, container
 from .errors import RuntimeFailure
-from .limits import SILENT_PEAK, checked_channels, checked_rate
+from .limits import SILENT_PEAK, beyond_limits, checked_channels, checked_rate
 from .sound_levels import cancels
 from .wav_header import is_placeholder, wav_header
 
@@ -30,6 +30,7 @@ Encoding = Literal["s16", "f32"]
 PIECE_S = 0.05
 MAX_STORED_BYTES = 256 * 2**20
 STANDARD_INPUT = Path("-")
+RAW_SAMPLES = "raw samples"
 _DTYPES = {"s16": "<i2", "f32": "<f4"}
 _WAV_ENCODINGS = {(1, 16): "s16", (3, 32): "f32"}  # by format code and bits per sample
 _EXTENSIBLE = 0xFFFE  # the format code is then the first field of the GUID at byte 24 of the format chunk
@@ -61,6 +62,7 @@ class RawPcm:
     Args:
         encoding: ``s16`` (16-bit integers) or ``f32`` (floats in [-1, 1]).
         declared_bytes: size of the samples, where a header has one: nothing is read beyond, and less is refused.
+        name: of the audio, in messages.
 
     Raises:
         RuntimeFailure: unknown encoding, or channels or a rate outside the limits.
@@ -73,14 +75,15 @@ class RawPcm:
         channels: int = 1,
         encoding: str = "s16",
         declared_bytes: int | None = None,
+        name: str = RAW_SAMPLES,
     ) -> None:
         if encoding not in _DTYPES:
             expected = " or ".join(get_args(Encoding))
-            raise RuntimeFailure("raw samples, encoding", "invalid value", expected=expected, got=encoding)
-        self.rate_hz = checked_rate("raw samples, rate", rate_hz)
-        self.channels = checked_channels("raw samples, channels", channels)
+            raise RuntimeFailure(f"{name}, encoding", "invalid value", expected=expected, got=encoding)
+        self.rate_hz = checked_rate(f"{name}, rate", rate_hz)
+        self.channels = checked_channels(f"{name}, channels", channels)
         self._stream, self._dtype, self._declared = stream, np.dtype(_DTYPES[encoding]), declared_bytes
-        self._dropped = 0
+        self._name, self._dropped = name, 0
         self._cancelled = self._frames = 0
 
     @property
@@ -114,10 +117,22 @@ class RawPcm:
             whole = len(pending) - len(pending) % frame_bytes
             if whole:
                 frames = np.frombuffer(pending[:whole], self._dtype).reshape(-1, self.channels)
+                self._refuse_absurd(frames)
                 self._note_cancelling(frames)
                 yield frames
                 pending = pending[whole:]
         self._dropped = len(pending)
+
+    def _refuse_absurd(self, frames: Samples) -> None:
+        absurd = beyond_limits(frames).any(axis=1)
+        if absurd.any():
+            at = self._frames + int(np.argmax(absurd))
+            raise RuntimeFailure(
+                self._name,
+                f"sample {at:,} ({at / self.rate_hz:.3f} s) is not finite or far beyond full scale",
+                expected="finite samples in [-1, 1]",
+                next_step="check --encoding, --rate and --channels" if self._name == RAW_SAMPLES else "record it again",
+            )
 
     def _note_cancelling(self, frames: Samples) -> None:
         self._frames += len(frames)
@@ -199,7 +214,7 @@ class Pipe:
             return None
         self._head = head[header.data_at :]
         declared = None if is_placeholder(header.declared) else header.declared
-        return RawPcm(self, rate_hz, channels, encoding, declared)
+        return RawPcm(self, rate_hz, channels, encoding, declared, str(STANDARD_INPUT))
 
     def _stored(self) -> int:
         """Descriptor of a temporary file without a name, with everything the pipe has."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import ops
-from .arith import Rounding
-from .arrays import I8
+from .arith import ROUNDINGS, Rounding
+from .arrays import I8, array_of
 from .errors import RuntimeFailure
 from .graph import Graph, Node
 from .kernels import KERNELS
@@ -39,8 +39,11 @@ def run(
         arena: keep activations in one buffer at this plan's offsets, poisoned where no activation is alive.
 
     Raises:
-        RuntimeFailure: x has another shape or type.
+        RuntimeFailure: x has another shape or type, or there is no such rounding rule.
     """
+    if rounding not in ROUNDINGS:
+        raise RuntimeFailure("rounding", "invalid value", expected=" or ".join(ROUNDINGS), got=repr(rounding))
+    x = array_of(x)
     expected = graph.tensors[graph.input].shape[1:]
     if x.dtype != np.int8 or x.shape[1:] != expected:
         raise RuntimeFailure(
@@ -57,7 +60,10 @@ def run(
     store.write(graph.input, x, step=0)
     for step, node in enumerate(graph.nodes, start=1):
         arrays = tuple(store.read(name) for name in node.inputs)
-        store.write(node.output, KERNELS[type(node.op)](graph, node, arrays, rounding), step=step)
+        codes = KERNELS[type(node.op)](graph, node, arrays, rounding)
+        if len(codes) != len(x):  # the node reads constants only
+            codes = np.broadcast_to(codes, (len(x), *codes.shape[1:]))
+        store.write(node.output, codes, step=step)
         if trace is not None:
             trace[node.output] = store.read(node.output).copy()
         store.release(step)

@@ -60,7 +60,8 @@ def whole_number(where: str, value: object, low: int, high: int, unit: str) -> i
 
 def beyond_limits(samples: np.ndarray) -> Bools:
     """Which samples, of any shape, are NaN, infinite, or further from zero than ``MAX_PEAK``."""
-    absurd: Bools = ~(np.abs(samples) <= MAX_PEAK)
+    wide = np.result_type(samples, np.float32)  # in float16 the limit would be infinity
+    absurd: Bools = ~(np.abs(samples, dtype=wide) <= MAX_PEAK)
     return absurd
 
 

@@ -27,6 +27,11 @@ from .spec import FrontendSpec
 FORMAT = 1
 REBUILD = "tinyscene export CHECKPOINT --out BUNDLE"
 ADVICE = f"build it again with '{REBUILD}', or copy it again from its source"
+# What the owner of another model file can do with it; a checkpoint becomes a bundle.
+_READERS = {
+    ".tflite": "tinyscene check, inspect, verify, firmware and npu read .tflite files",
+    ".onnx": "tinyscene check and inspect read .onnx files",
+}
 LARGEST_MANIFEST_BYTES = 2**20
 MOST_FILES = 64
 
@@ -143,9 +148,8 @@ def read_manifest(bundle: Path) -> tuple[Manifest, tuple[str, ...]]:
     if not os.path.exists(bundle):  # unlike Path.exists, never raises
         raise RuntimeFailure(str(bundle), "no such bundle", expected="a bundle folder", next_step="check the path")
     if not os.path.isfile(path):
-        raise RuntimeFailure(
-            str(bundle), "not a bundle", expected=f"a folder with {MANIFEST}", next_step=f"build one with '{REBUILD}'"
-        )
+        next_step = _READERS.get(bundle.suffix.lower(), f"build one with '{REBUILD}'")
+        raise RuntimeFailure(str(bundle), "not a bundle", expected=f"a folder with {MANIFEST}", next_step=next_step)
     data = read_bounded(path, LARGEST_MANIFEST_BYTES, ADVICE, follow_links=False)
     record = parse_json(data, str(path), "readable JSON", ADVICE)
     if not isinstance(record, dict) or record.get("format") != FORMAT:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .errors import RuntimeFailure, TinysceneError
+from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor, and bytes of a file, which is protobuf's limit
 MOST_NESTED = 8  # graphs in attributes of nodes, as in If and Loop
@@ -35,19 +35,21 @@ PLAIN_OPERATORS = frozenset(
         "Gather",
         "Gemm",
         "GlobalAveragePool",
+        "MatMul",
         "MaxPool",
         "Mul",
+        "Pad",
         "QuantizeLinear",
         "ReduceMax",
         "ReduceMin",
         "Relu",
         "Reshape",
+        "Slice",
         "Softmax",
         "Sub",
         "Transpose",
     ]
 )
-GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
 
 
 @dataclass(frozen=True)

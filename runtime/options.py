@@ -14,6 +14,8 @@ import typer
 
 from .engine_names import ENGINE_NAMES
 from .errors import RuntimeFailure
+from .file_names import MANIFEST
+from .files import place_of_file
 from .terminal import set_quiet
 
 if TYPE_CHECKING:
@@ -54,25 +56,37 @@ def quietened(quiet: bool) -> bool:
     return quiet
 
 
-def in_a_folder(path: Path | None) -> Path | None:
-    """The callback of options that name a file to write, which is refused before the work and not after it.
+def file_to_write(begins: str = "") -> Callable[[Path | None], Path | None]:
+    """The callback of an option that names a file to write, which is refused before the work and not after it.
 
-    Raises:
-        RuntimeFailure: the file's folder does not exist, or is a file.
+    ``begins``: what an existing file must begin with to be replaced (:func:`tinyscene.runtime.files.place_of_file`).
     """
-    if path is not None and path.parent.exists() and not path.parent.is_dir():
-        raise RuntimeFailure(
-            str(path), "cannot be written", got=f"{path.parent} is not a folder", next_step="choose another path"
-        )
-    if path is not None and not path.parent.is_dir():
-        raise RuntimeFailure(str(path), "cannot be written", got="no such folder", next_step=f"create {path.parent}")
-    return path
+
+    def checked(path: Path | None) -> Path | None:
+        if path is not None:
+            _require_folder(path)
+            place_of_file(path, begins.encode())
+        return path
+
+    return checked
+
+
+def _require_folder(path: Path) -> None:
+    what = "cannot be written"
+    if path.parent.exists() and not path.parent.is_dir():
+        step = "choose another path"
+        raise RuntimeFailure(str(path), what, got=f"{path.parent} is not a folder", next_step=step)
+    if not path.parent.is_dir():
+        raise RuntimeFailure(str(path), what, got="no such folder", next_step=f"create {path.parent}")
+    if (path.parent / MANIFEST).is_file():
+        got = f"{path.parent} is a bundle, which is refused if it has other files"
+        raise RuntimeFailure(str(path), what, got=got, next_step="choose another folder")
 
 
 MAX_SEED = 2**32 - 1  # times 1,000,003, as the training multiplies it, it fits 64 bits
 MAX_COUNT = 1_000_000  # of clips, epochs, rows: more than any run uses, and no risk to the memory
 
-MODELS = "A bundle folder or an int8 .tflite file."
+MODELS = "A bundle folder, or an int8 .tflite or .onnx file."
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help=MODELS, show_default=False)]
 FrontEndName = Annotated[
     str | None,
@@ -94,15 +108,17 @@ Engine = Annotated[
 ]
 RecordFile = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="Write the JSON document to this file.", callback=in_a_folder),
+    typer.Option("--out", metavar="FILE", help="Write the JSON document to this file.", callback=file_to_write("{")),
 ]
 ReportFile = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE.html", help="Write one self-contained HTML page.", callback=in_a_folder),
+    typer.Option(
+        "--report", metavar="FILE.html", help="Write one self-contained HTML page.", callback=file_to_write("<")
+    ),
 ]
 MarkdownFile = Annotated[
     Path | None,
-    typer.Option("--markdown", metavar="FILE", help="Write a summary in Markdown.", callback=in_a_folder),
+    typer.Option("--markdown", metavar="FILE", help="Write a summary in Markdown.", callback=file_to_write("#")),
 ]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .audio import AudioReader, Samples
 from .classify import Classification, Hop, SceneClassifier
 from .errors import RuntimeFailure
-from .incoming_audio import AudioPieces, Pipe, RawPcm
+from .incoming_audio import RAW_SAMPLES, AudioPieces, Pipe, RawPcm
 from .run_output import (
     clip_record,
     event_line,
@@ -149,7 +149,7 @@ def classify_pipe(output: Output, options: LiveOptions) -> bool:
             notes("-", (*source.notes, *silent_note(stream.health.silent_hops)))
     if stream.health.hops + stream.health.silent_hops == 0:
         raise RuntimeFailure(
-            "raw samples" if pipe.container is None else "-",
+            RAW_SAMPLES if pipe.container is None else "-",
             "too short for this model",
             expected=f"at least {0.95 * stream.first_event_s:g} s",
             got=f"{stream.health.samples / model_hz:g} s",

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import math
 
-from .errors import RuntimeFailure, TinysceneError
+from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
-from .ops import LARGEST_SOFTMAX
 from .tflite_schema import (
     MOST_DIMENSIONS,
     OPTIONAL,
@@ -23,13 +22,13 @@ from .tflite_schema import (
     TYPE_BITS,
     TYPES,
     Buffer,
+    Operator,
     Tensor,
     TfliteTables,
 )
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers
-GET_ANOTHER = "get the file again, compare its size or checksum, or ask its author for another"
 
 
 def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:
@@ -75,11 +74,17 @@ def require_plain(model: TfliteTables, where: str) -> None:
         if PLAIN_OPERATORS[code] in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(shapes) != 3:
             what = "convolution without a bias, which ends the process"
             raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, weight and bias")
-        row = shapes[0][-1] if shapes and shapes[0] else 1
-        if PLAIN_OPERATORS[code] == "SOFTMAX" and row > LARGEST_SOFTMAX:
-            what = f"softmax of {row:,} elements, which ends the process"
-            expected = f"at most {LARGEST_SOFTMAX}"
-            raise RuntimeFailure(f"{where}, operator {number}", what, expected=expected, unsupported=True)
+        if PLAIN_OPERATORS[code] in ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND") and not _has_blocks(model, operator):
+            what = "blocks that are no constants from 1 on, which end the process"
+            raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, blocks and pads")
+
+
+def _has_blocks(model: TfliteTables, operator: Operator) -> bool:
+    """Whether the second and third input are stored int32, blocks from 1 on and pads from 0 on."""
+    inputs = operator.inputs.tolist()
+    tensors = [model.graph.tensors[index] for index in inputs[1:] if index >= 0]
+    values = [model.buffers[t.buffer].data.view("<i4") for t in tensors if TYPES[t.type : t.type + 1] == ("int32",)]
+    return len(inputs) == 3 and len(values) == 2 and values[0].min(initial=1) > 0 <= values[1].min(initial=0)
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:

@@ -3,6 +3,7 @@
 A recorder that writes to a pipe, or loses power, leaves a size that it wrote before it knew the length: zero, all ones,
 or another large round number. Such a file is read to its end; one that is shorter than a plausible declared size is
 truncated. Reads a few bytes per chunk, and at most ``MAX_CHUNKS`` chunks.
+A format chunk that is missing or contradicts itself is a ``problem``: whatever the decoder assumed would be a guess.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 MAX_CHUNKS = 1000
 LARGE_BYTES = 1_000_000_000  # from here on a round size is a placeholder
 UNKNOWN_BYTES = 0x7FFFF000  # from here on every size is one: no header before the end of the recording has it by chance
+
+_PCM, _EXTENSIBLE = 1, 0xFFFE  # format codes
 
 ReadAt = Callable[[int, int], bytes]  # offset and number of bytes; fewer at the end
 
@@ -27,7 +30,8 @@ class WavHeader:
         declared: size of the samples in the header.
         available: size of what follows the header.
         fmt: the format chunk's content.
-        problem: what is wrong with the list of chunks; empty if nothing is.
+        problem: what is wrong with the chunks; empty if nothing is.
+        described: the format chunk in words; empty if there is none.
         size_fields: offset, width and byte order of the fields that hold the size of the samples and of the file.
     """
 
@@ -36,6 +40,7 @@ class WavHeader:
     available: int
     fmt: bytes = b""
     problem: str = ""
+    described: str = ""
     size_fields: tuple[tuple[int, str, int], ...] = ()
 
     @property
@@ -99,7 +104,27 @@ def _with_data(read_at: ReadAt, length: int, data_at: int, size: int, ds64: int,
         fields = ((ds64 + 8, "<Q", 0), (ds64, "<Q", data_at - 8))
     if size == 0 and _chunk_follows(read_at, length, data_at, order):
         available = 0  # an empty data chunk, with other chunks after it
-    return WavHeader(data_at, size, available, fmt, "", fields)
+    return WavHeader(data_at, size, available, fmt, *_format(fmt, order), fields)
+
+
+def _format(fmt: bytes, order: str) -> tuple[str, str]:
+    """What is wrong with the format chunk's content, if anything, and the content in words.
+
+    A wrong size of a frame alone is a common mistake of recorders, and harmless. If the bytes per second agree with it,
+    the number of bits is what is wrong; only 24 bits in 4 bytes exist, of ALSA's arecord, and are decoded as such.
+    """
+    if len(fmt) < 16:
+        return (f"a format chunk of {len(fmt)} bytes" if fmt else "no format chunk before the samples"), ""
+    code, channels, rate_hz, bytes_per_s, frame_bytes, bits = struct.unpack(f"{order}HHIIHH", fmt[:16])
+    described = f"format {code} of {bits} bits, {channels} channel{'s' * (channels != 1)}, {rate_hz:,} Hz"
+    if code == _EXTENSIBLE and len(fmt) >= 26:
+        code = struct.unpack(f"{order}H", fmt[24:26])[0]
+    usual = (channels * -(-bits // 8), channels * 4 if 16 < bits <= 24 else 0)
+    agree = bytes_per_s == rate_hz * frame_bytes % 2**32
+    if code != _PCM or not bits or not channels or frame_bytes in usual or not frame_bytes or not agree:
+        return "", described
+    frame = f"frames of {frame_bytes} bytes and {bytes_per_s:,} bytes per second"
+    return f"a contradiction: samples of {bits} bits, but {frame}", described
 
 
 def _chunk_follows(read_at: ReadAt, length: int, at: int, order: str) -> bool:

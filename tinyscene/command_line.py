@@ -134,7 +134,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
     for before, word in zip(["", *words], words, strict=False):
         option = word.removesuffix("=") if word.startswith("--") and word.endswith("=") else before
         if not word or option != before:
-            where = option if option.startswith("-") else "arguments"
+            where = option if option.startswith("-") and option != "--" else "arguments"
             raise TinysceneError(where, "empty text", next_step="give a value, or leave it out")
 
 

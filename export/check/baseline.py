@@ -134,15 +134,15 @@ def baseline_text(model: str, baseline: Sequence[BaselineEntry]) -> str:
     return f'{{\n{head} "figures": [\n{figures}\n ]\n}}\n'
 
 
-def read_baseline(path: Path) -> tuple[BaselineEntry, ...]:
+def read_baseline(path: Path, next_step: str = WRITE_ONE) -> tuple[BaselineEntry, ...]:
     """The entries of a file; raises TinysceneError for the reasons in the module's description."""
-    content = read_json(path, "a baseline", WRITE_ONE)
+    content = read_json(path, "a baseline", next_step)
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise ExportError(str(path), "not a baseline", next_step=WRITE_ONE)
+        raise ExportError(str(path), "not a baseline", next_step=next_step)
     if content.get("format") != FORMAT:
         what, got = "unknown format version of a baseline", repr(content.get("format"))[:80]
-        raise ExportError(str(path), what, expected=FORMAT, got=got, next_step=WRITE_ONE)
-    stored = read_record(_Baseline, content, str(path), WRITE_ONE)
+        raise ExportError(str(path), what, expected=FORMAT, got=got, next_step=next_step)
+    stored = read_record(_Baseline, content, str(path), next_step)
     baseline = tuple(_entry(f"{path}, figure {i}", record) for i, record in enumerate(stored.figures))
     for i, entry in enumerate(baseline):
         if entry.figure in [earlier.figure for earlier in baseline[:i]]:

@@ -15,7 +15,7 @@ import typer
 
 from tinyscene.firmware_harness.build.targets import TARGETS as MACHINES
 from tinyscene.runtime.option_groups import grouped
-from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, in_a_folder, one_of, some_of
+from tinyscene.runtime.options import AsJson, MarkdownFile, Quiet, RecordFile, file_to_write, one_of, some_of
 
 RULES = ("dcase", "torchinfo", "nessi", "stored")  # of tinyscene.runtime.cost, which imports NumPy
 
@@ -51,7 +51,8 @@ class BaselineOptions:
         Path | None, typer.Option(metavar="FILE", help="Fail if a figure is worse than in this file.")
     ] = None
     write_baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the figures to a baseline file.", callback=in_a_folder)
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the figures to a baseline file.", callback=file_to_write("{")),
     ] = None
     targets: Annotated[
         str | None,
@@ -75,7 +76,7 @@ class ReportOptions:
     out: RecordFile = None
     junit: Annotated[
         Path | None,
-        typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.", callback=in_a_folder),
+        typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.", callback=file_to_write("<")),
     ] = None
     markdown: MarkdownFile = None
     quiet: Quiet = False
@@ -97,7 +98,7 @@ def check(
     Exit code 1 beyond a limit, or if a figure is worse than in the baseline.
     """
     from tinyscene.runtime.cost import parse_count, parse_size, require_rule, verdicts
-    from tinyscene.runtime.files import require_other_file
+    from tinyscene.runtime.files import require_different_files, require_other_file
     from tinyscene.runtime.spec import Budget
 
     from ..check.baseline import compare, read_baseline
@@ -105,7 +106,9 @@ def check(
     from ..check.report import Report
 
     _refuse_contradictions(figures)
-    for written in (reports.out, reports.junit, reports.markdown, figures.write_baseline):
+    outs = (reports.out, reports.junit, reports.markdown, figures.write_baseline)
+    require_different_files(*outs)
+    for written in outs:
         require_other_file(written, model, figures.baseline, figures.data)
     budget = Budget(max_bytes=parse_size(limits.max_size), max_macs=parse_count(limits.max_macs))
     rule, former = require_rule(limits.rule), read_baseline(figures.baseline) if figures.baseline else ()
@@ -166,7 +169,7 @@ def _recorded(path: Path, model: Model, rule: Rule, machines: list[str]) -> list
 
     from ..check.baseline import baseline_text, read_baseline, record
 
-    former = read_baseline(path) if path.exists() else ()
+    former = read_baseline(path, "remove it, or give another file") if path.exists() and path.stat().st_size else ()
     recorded, missing = record(model, rule, machines, former)
     write_file(path, baseline_text(str(model.path), recorded).encode())
     lines = [f"recorded  {entry.figure}: {entry.allowed}" for entry in recorded]

@@ -14,7 +14,7 @@ import typer
 from tinyscene.firmware_harness.build.targets import TARGETS, target_named
 from tinyscene.firmware_harness.commands.options import ShippedCalls
 from tinyscene.runtime.option_groups import grouped
-from tinyscene.runtime.options import AsJson, Quiet, in_a_folder, one_of
+from tinyscene.runtime.options import AsJson, Quiet, file_to_write, one_of
 from tinyscene.runtime.terminal import echo, echo_document, waiting
 
 from ..errors import ExportError
@@ -53,7 +53,7 @@ def inspect(
     ],
     kernels: KernelOptions,
     svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a picture of the network.", callback=in_a_folder)
+        Path | None, typer.Option(metavar="FILE", help="Write a picture of the network.", callback=file_to_write("<"))
     ] = None,
     wide: Annotated[bool, typer.Option("--wide", help="Show every column.")] = False,
     quiet: Quiet = False,

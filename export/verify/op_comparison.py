@@ -19,7 +19,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.kernels import KERNELS
 
 from .diagnose import ObservedOp, accumulator, diagnose
-from .exceptions import tolerance_of
+from .exceptions import known_difference
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activatio
         if not wrong:
             continue
         name = ops.title(node.op)
-        known = None if ops.selects_codes(node.op) else tolerance_of(target, type(node.op))
-        if known and largest <= known.max_lsb and wrong <= max(1.0, known.max_share * off.size):
+        known = None if ops.selects_codes(node.op) else known_difference(target, node.op)
+        if known and known.covers(observed, expected):
             names = ops_of_reason.setdefault(known.reason, [])
             names += [name] if name not in names else []
         elif first is None:

@@ -26,6 +26,14 @@ static inline int32_t ts_min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
+/* Element i of TS_AXES axes, the outermost first, counted in order: its distance with these steps. */
+static inline int32_t ts_place(const int32_t* sizes, const int32_t* steps, int32_t i) {
+    const int32_t inner = i % sizes[2];
+    const int32_t middle = i / sizes[2] % sizes[1];
+    const int32_t outer = i / sizes[2] / sizes[1];
+    return outer * steps[0] + middle * steps[1] + inner * steps[2];
+}
+
 /* acc + sum of (x - zero_point) * weight over n contiguous elements. */
 static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point, int32_t acc) {
     for (int32_t i = 0; i < n; ++i) {
@@ -66,7 +74,12 @@ static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const 
 
 #else
 
-/* value * 2^bits. Saturates: a value that does not fit is beyond all codes after rescaling as well. */
+/* value * 2^bits modulo 2^32, as TensorFlow Lite Micro computes it. */
+static inline int32_t ts_wrapping_shift_left(int32_t value, int32_t bits) {
+    return (int32_t)((uint32_t)value << bits);
+}
+
+/* value * 2^bits, saturated. */
 static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
     const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
     return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
@@ -88,7 +101,7 @@ static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
 
 static inline int32_t ts_rescale(int32_t value, const TsRescale* rescale) {
     if (rescale->shift > 0) {
-        return ts_high_product(ts_shift_left(value, rescale->shift), rescale->multiplier);
+        return ts_high_product(ts_wrapping_shift_left(value, rescale->shift), rescale->multiplier);
     }
     return ts_rounding_shift_right(ts_high_product(value, rescale->multiplier), -rescale->shift);
 }

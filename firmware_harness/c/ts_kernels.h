@@ -71,6 +71,19 @@ typedef struct {
     TsOutput out;
 } TsDepthwiseConv2D;
 
+/* With dilation or groups: each run of `group_outputs` channels reads its run of `group_inputs`. */
+typedef struct {
+    TsWindow window;
+    int32_t dilation_height, dilation_width;
+    int32_t in_channels, out_channels;
+    int32_t group_inputs, group_outputs;
+    int32_t in_zero_point;
+    TsOffset weight;  /* int8_t (out_channels, kernel_height, kernel_width, group_inputs) */
+    TsOffset bias;    /* int32_t (out_channels) */
+    TsOffset rescale; /* TsRescale (out_channels) */
+    TsOutput out;
+} TsGroupedConv2D;
+
 typedef struct {
     TsWindow window;
     int32_t channels;
@@ -153,6 +166,17 @@ typedef struct {
     TsAxes axes;
 } TsExtreme;
 
+/* `matrices` products of a (rows, depth) and b (depth, columns), which are `a_steps` and `b_steps` apart along three
+ * axes; the steps of a row, of a column and of the depth tell whether a matrix is stored transposed. */
+typedef struct {
+    int32_t matrices, rows, columns, depth;
+    TsOffset sizes, a_steps, b_steps; /* int32_t (TS_AXES), outermost first; a step of 0 repeats an operand */
+    int32_t a_row, a_depth, b_depth, b_column;
+    int32_t a_zero_point, b_zero_point;
+    TsRescale rescale;
+    TsOutput out;
+} TsBatchMatMul;
+
 typedef struct {
     int32_t size;
     TsOffset table; /* int8_t (256), the output code of each input code from -128 on */
@@ -169,13 +193,33 @@ typedef struct {
     int32_t size;
 } TsReshape;
 
+/* Elements of x at places of out: a loop over each axis, the last one innermost. */
+typedef struct {
+    int32_t n_axes;             /* 1..TS_MOST_AXES */
+    int32_t x_begin, out_begin; /* place of the first element */
+    TsOffset axes;              /* int32_t (n_axes, 3): size, and elements from one to the next in x and in out */
+} TsCopy;
+
+/* `size` elements of one code, and x inside of them. */
+typedef struct {
+    int32_t size, code;
+    TsCopy inside;
+} TsPad;
+
 /* `repeats` times a run of a and then a run of b. */
 typedef struct {
     int32_t repeats, a_size, b_size;
 } TsConcat;
 
+/* `repeats` times a run of each part. */
+typedef struct {
+    int32_t repeats, n_parts;
+    TsOffset sizes; /* int32_t (n_parts), of one run */
+} TsConcatParts;
+
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
+void ts_grouped_conv2d(const TsGroupedConv2D* layer, const int8_t* x, int8_t* out);
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
@@ -188,8 +232,12 @@ void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out);
 void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out);
 void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
+void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
+void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
+void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out);
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_concat_parts(const TsConcatParts* layer, const int8_t* const* parts, int8_t* out);
 
 #endif

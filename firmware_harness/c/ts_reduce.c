@@ -27,38 +27,14 @@ void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out) {
     }
 }
 
-/* Three axes of x, outermost first. */
-typedef struct {
-    const int32_t* sizes;
-    const int32_t* steps;
-} Axes;
-
-static Axes kept_axes(const TsAxes* axes) {
-    const Axes kept = {TS_ARRAY(int32_t, axes, sizes), TS_ARRAY(int32_t, axes, steps)};
-    return kept;
-}
-
-static Axes reduced_axes(const TsAxes* axes) {
-    const Axes reduced = {TS_ARRAY(int32_t, axes, sizes) + TS_AXES, TS_ARRAY(int32_t, axes, steps) + TS_AXES};
-    return reduced;
-}
-
-/* Element i of the axes, counted in order. */
-static int32_t place(Axes axes, int32_t i) {
-    const int32_t inner = i % axes.sizes[2];
-    const int32_t middle = i / axes.sizes[2] % axes.sizes[1];
-    const int32_t outer = i / axes.sizes[2] / axes.sizes[1];
-    return outer * axes.steps[0] + middle * axes.steps[1] + inner * axes.steps[2];
-}
-
 void ts_reduce(const TsReduce* layer, const int8_t* x, int8_t* out) {
-    const Axes kept = kept_axes(&layer->axes);
-    const Axes reduced = reduced_axes(&layer->axes);
+    const int32_t* sizes = TS_ARRAY(int32_t, &layer->axes, sizes);
+    const int32_t* steps = TS_ARRAY(int32_t, &layer->axes, steps);
     for (int32_t i = 0; i < layer->mean.size; ++i) {
-        const int8_t* from = x + place(kept, i);
+        const int8_t* from = x + ts_place(sizes, steps, i);
         int32_t total = 0;
         for (int32_t j = 0; j < layer->mean.count; ++j) {
-            total += from[place(reduced, j)];
+            total += from[ts_place(sizes + TS_AXES, steps + TS_AXES, j)];
         }
         out[i] = code(&layer->mean, total);
     }
@@ -66,13 +42,13 @@ void ts_reduce(const TsReduce* layer, const int8_t* x, int8_t* out) {
 
 /* ~code reverses the order of the codes, so that the smallest is found as the largest. */
 void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out) {
-    const Axes kept = kept_axes(&layer->axes);
-    const Axes reduced = reduced_axes(&layer->axes);
+    const int32_t* sizes = TS_ARRAY(int32_t, &layer->axes, sizes);
+    const int32_t* steps = TS_ARRAY(int32_t, &layer->axes, steps);
     for (int32_t i = 0; i < layer->size; ++i) {
-        const int8_t* from = x + place(kept, i);
+        const int8_t* from = x + ts_place(sizes, steps, i);
         int32_t largest = INT8_MIN;
         for (int32_t j = 0; j < layer->count; ++j) {
-            largest = ts_max(largest, from[place(reduced, j)] ^ layer->flip);
+            largest = ts_max(largest, from[ts_place(sizes + TS_AXES, steps + TS_AXES, j)] ^ layer->flip);
         }
         out[i] = (int8_t)(largest ^ layer->flip);
     }

@@ -34,14 +34,6 @@ static void row(const TsSoftmax* layer, const int8_t* x, int8_t* out) {
 
 enum { TS_SUM_BITS = 12 }; /* integer bits of a sum of exponentials */
 
-static int32_t leading_zeros(uint32_t value) {
-    int32_t count = 0;
-    for (; (value & 0x80000000u) == 0; value <<= 1) {
-        ++count;
-    }
-    return count;
-}
-
 /* 1 / (1 + a) with 31 fractional bits, for a in 0..1: three Newton steps with 29 fractional bits. */
 static int32_t inverse_of_one_plus(int32_t a) {
     const int32_t half_denominator = (int32_t)(((int64_t)a + INT32_MAX + 1) / 2);
@@ -56,16 +48,21 @@ static int32_t inverse_of_one_plus(int32_t a) {
 static void row(const TsSoftmax* layer, const int8_t* x, int8_t* out) {
     const int32_t* exponentials = TS_ARRAY(int32_t, layer, exponentials);
     const int32_t top = largest(x, layer->size);
-    int32_t total = 0;
+    uint64_t total = 0;
     for (int32_t i = 0; i < layer->size; ++i) {
-        total += ts_rounding_shift_right(exponentials[top - x[i]], TS_SUM_BITS);
+        total += (uint64_t)ts_rounding_shift_right(exponentials[top - x[i]], TS_SUM_BITS);
     }
-    const int32_t headroom = leading_zeros((uint32_t)total);
-    const uint32_t fraction = ((uint32_t)total << headroom) - 0x80000000u;
-    const int32_t inverse = inverse_of_one_plus((int32_t)fraction);
+    int32_t bits = TS_SUM_BITS + 23; /* of a share, to the right */
+    for (; total >> 32 != 0; total >>= 1) {
+        ++bits;
+    }
+    for (; total >> 31 == 0; total <<= 1) {
+        --bits;
+    }
+    const int32_t inverse = inverse_of_one_plus((int32_t)(total - 0x80000000u));
     for (int32_t i = 0; i < layer->size; ++i) {
         const int32_t share = ts_high_product(exponentials[top - x[i]], inverse);
-        out[i] = code(ts_rounding_shift_right(share, TS_SUM_BITS - headroom + 23));
+        out[i] = code(bits > 31 ? 0 : ts_rounding_shift_right(share, bits));
     }
 }
 

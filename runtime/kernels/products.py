@@ -26,4 +26,14 @@ def fully_connected(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding
     return requantised(graph, node, fully_connected_accumulator(graph, node, arrays), rounding)
 
 
-ROWS: dict[type, Kernel] = {ops.FullyConnected: fully_connected}
+def batch_matmul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """Sums of at most 2^31 are exact in float64."""
+    op, operands = node.op, []
+    assert isinstance(op, ops.BatchMatMul)
+    for codes, tensor, adjoint in zip(arrays, graph.ins(node), (op.adj_x, op.adj_y), strict=True):
+        values = codes.astype(np.float64) - tensor.quant.zero_point
+        operands.append(values.swapaxes(-1, -2) if adjoint else values)
+    return requantised(graph, node, (operands[0] @ operands[1]).astype(np.int64), rounding)
+
+
+ROWS: dict[type, Kernel] = {ops.FullyConnected: fully_connected, ops.BatchMatMul: batch_matmul}

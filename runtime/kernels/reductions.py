@@ -38,11 +38,12 @@ def reduce(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 
 def softmax(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
-    x, quant = arrays[0].astype(np.int64), graph.ins(node)[0].quant
+    assert isinstance(node.op, ops.Softmax)
+    x, quant, beta = arrays[0].astype(np.int64), graph.ins(node)[0].quant, node.op.beta
     distances = (x.max(axis=-1, keepdims=True) - x).reshape(-1, x.shape[-1])
     if rounding == "double":
-        return softmax_double(distances, exponentials_double(quant)).reshape(x.shape)
-    return softmax_single(distances, exponentials_single(quant)).reshape(x.shape)
+        return softmax_double(distances, exponentials_double(quant, beta)).reshape(x.shape)
+    return softmax_single(distances, exponentials_single(quant, beta)).reshape(x.shape)
 
 
 ROWS: dict[type, Kernel] = {ops.Reduce: reduce, ops.Softmax: softmax}

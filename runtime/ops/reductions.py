@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from ..records import Length, Range
 from .shapes import (
     HIGHEST_RANK,
-    LARGEST_SOFTMAX,
     OpRow,
     Shape,
 )
@@ -39,7 +38,9 @@ def is_mean_over_space(op: object, rank: int) -> bool:
 
 @dataclass(frozen=True)
 class Softmax:
-    """Softmax over the last axis; the output has scale 1/256 and zero point -128."""
+    """Softmax of ``beta`` times x over the last axis; the output has scale 1/256 and zero point -128."""
+
+    beta: Annotated[float, Range(2.0**-40, 2.0**40)] = 1.0  # an exact float32
 
 
 def _reduce_shape(op: Reduce, x: Shape) -> Shape:
@@ -51,8 +52,6 @@ def _reduce_shape(op: Reduce, x: Shape) -> Shape:
 
 
 def _softmax_shape(op: Softmax, x: Shape) -> Shape:
-    if x[-1] > LARGEST_SOFTMAX:
-        raise ValueError(f"row of {x[-1]} elements, expected at most {LARGEST_SOFTMAX}")
     return x
 
 

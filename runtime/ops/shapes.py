@@ -31,10 +31,6 @@ Pads = tuple[Pad, Pad, Pad, Pad]  # top, left, bottom, right
 
 LARGEST_WINDOWS = 2**24  # elements of all windows of one op, which the interpreter holds at once: 128 MiB in float64
 
-# Elements of one row. TFLite's reference kernel and TFLite Micro shift right by 23 + log2 of the sum of exponentials,
-# and end the process where that is more than 31: with 512 equal codes.
-LARGEST_SOFTMAX = 511
-
 
 def of_rank(rank: int, shape: Shape) -> Shape:
     if len(shape) != rank:
@@ -53,5 +49,5 @@ class OpRow:
 
     name: str
     shape: Callable[..., Shape]  # output shape from the op and its input shapes
-    n_activations: int  # leading inputs that are activations; the rest are weight and bias
-    n_inputs: int
+    n_activations: int | None  # leading inputs that are activations; the rest are weight and bias; None: all
+    n_inputs: int | None  # None: as many as the shape rule takes

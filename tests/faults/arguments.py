@@ -16,6 +16,7 @@ import random
 import resource
 import signal
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ from . import commands
 
 SECONDS = 60.0  # after which a command hangs
 MOST_BYTES = 8 << 30  # address space of a command
+DEVICES = {"null": 3, "zero": 5, "full": 7}  # minor numbers, of major 1 on Linux
 _CAPABILITY_VERSION_3, _DAC_OVERRIDE, _DAC_READ_SEARCH = 0x20080522, 1, 2  # linux/capability.h
 NUMBERS = ("nan", "inf", "-1", "0", "1e30", "-1e300", "99999999999999999999", "abc", "")
 TEXTS = ("", "abc", "nan", "-1", "99999999999999999999", "\x1b[31m\n", "\udcff", "../..", "," * 20, "x" * 5000)
@@ -110,7 +112,7 @@ def parameters(command: Command) -> Iterator[Parameter]:
 PATHS = (
     "WORK/missing", "WORK/missing/deeper/still", "WORK/folder", "WORK/empty", "WORK/unreadable", "WORK/locked/file",
     "WORK/text.json", "WORK/fifo.wav", "WORK/socket", "WORK/loop", "WORK/new\nline\x1b[31m.wav", "WORK/\udcff.wav",
-    "/dev/zero", "/dev/full", "/dev/null", "", "-", "/", "OWN", "WORK/" + "x" * 300, "WORK/" + "d/" * 3000,
+    "WORK/zero", "WORK/full", "WORK/null", "", "-", "/", "OWN", "WORK/" + "x" * 300, "WORK/" + "d/" * 3000,
     "WORK/text.json/x", "INPUTS/clip.wav", "INPUTS/student.pt", "INPUTS/bundle", "INPUTS/bundle/manifest.json",
     "INPUTS/bundle/model.tflite", "INPUTS/recipe.yaml", "INPUTS/data",
 )  # fmt: skip
@@ -136,6 +138,11 @@ def fresh(work: Path) -> None:
     listener.bind("socket")
     os.chdir(folder)
     (work / "loop").symlink_to("loop")
+    for name, minor in DEVICES.items():  # as root, a defect would remove those of the machine: it did
+        if os.geteuid() == 0:
+            os.mknod(work / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+        else:
+            (work / name).symlink_to(f"/dev/{name}")
     for name in ("new\nline\x1b[31m.wav", "\udcff.wav"):
         (work / name).write_bytes(b"RIFF")
 
@@ -268,7 +275,8 @@ def write_inputs(folder: Path) -> None:
     (folder / "image.bin").write_bytes(b"\0" * 1024)
     for scene, clip in zip(("bus", "park"), clips, strict=False):
         (folder / "recordings" / scene).mkdir(parents=True)
-        (folder / "recordings" / scene / "one.wav").write_bytes(clip.read_bytes())
+        for name in ("one.wav", "other.wav"):  # of which the test takes one
+            (folder / "recordings" / scene / name).write_bytes(clip.read_bytes())
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -41,6 +42,7 @@ EMPTY = {
     "path of a folder to watch": (["run", "bundle", "--watch", ""], "--watch"),
     "value after an equals sign": (["run", "bundle", "--watch="], "--watch"),
     "sub-command": ([""], "arguments"),
+    "argument after the end of options": (["check", "--", ""], "arguments"),
 }
 
 
@@ -120,3 +122,56 @@ def test_a_file_is_no_folder_to_create(tmp_path: Path, capfd: pytest.CaptureFixt
     line = refusal(["check", "bundle", "--out", str(tmp_path / "taken" / "x.json")], capfd)
     assert "taken is not a folder" in line
     assert "create" not in line
+
+
+REPORTS = [
+    "check MODEL --out", "check MODEL --junit", "check MODEL --markdown", "check MODEL --write-baseline",
+    "inspect MODEL --svg", "verify MODEL --out", "verify MODEL --report", "eval MODEL --data WORK --out",
+    "bench MODEL --out", "recipe fit --max-size 64kB --out",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_no_report_takes_the_place_of_a_pipe_or_a_folder(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    words = command.replace("WORK", str(tmp_path)).split()
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/"), Path("..")):
+        assert f"error: {path}: cannot be written; got " in refusal([*words, str(path)], capfd)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("command", REPORTS[:-1])
+def test_no_report_takes_the_place_of_a_checkpoint(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "student.pt"
+    checkpoint.write_bytes(b"PK\x03\x04 weights")
+    line = refusal([*command.replace("WORK", str(tmp_path)).split(), str(checkpoint)], capfd)
+    assert "student.pt: exists and is no such report; expected a file that begins with" in line
+    assert checkpoint.read_bytes() == b"PK\x03\x04 weights"
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_no_report_is_written_into_a_bundle(command: str, bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With one file more it would be refused from then on."""
+    line = refusal([*command.replace("WORK", str(bundle)).split(), str(bundle / "new")], capfd)
+    assert f"{bundle} is a bundle, which is refused if it has other files" in line
+
+
+def test_two_reports_are_two_files(bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["check", str(bundle), "--out", str(tmp_path / "x"), "--junit", str(tmp_path / "." / "x")]
+    assert "x: is given for two results; next: give each a file of its own" in refusal(words, capfd)
+
+
+@pytest.mark.parametrize(("content", "code"), [("", 0), ('{"kind": "other"}', 2)])
+def test_a_baseline_is_not_written_over_another_record(
+    content: str, code: int, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "record.json").write_text(content)
+    words = ["check", str(bundle), "--max-size", "1MB", "--write-baseline", str(tmp_path / "record.json")]
+    assert command_line.main(words) == code
+    assert ("next: remove it, or give another file" in capfd.readouterr().err) == (code == 2)

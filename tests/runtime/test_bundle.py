@@ -296,3 +296,14 @@ def test_a_record_with_an_unknown_op_is_refused(written):
     record["nodes"][0] = {**record["nodes"][0], "op": "softmax"}
     with pytest.raises(RuntimeFailure, match="softmax"):
         graph_from_files(json.dumps(record).encode(), pack_arrays(graph_arrays(written.graph)), Path())
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("m.tflite", "verify, firmware and npu read .tflite"), ("m.ONNX", "inspect read .onnx"), ("m.pt", REBUILD)],
+)
+def test_another_model_file_is_refused_with_what_its_owner_can_do(tmp_path, name, advice):
+    path = tmp_path / name
+    path.write_bytes(b"a model")
+    with pytest.raises(RuntimeFailure, match=f"not a bundle; .*{advice}"):
+        read_bundle(path)

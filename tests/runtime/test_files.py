@@ -208,3 +208,26 @@ def test_only_a_folder_of_own_files_may_be_replaced(tmp_path: Path) -> None:
         require_own_files(folder / "src" / "model.c", (), "a new folder")
     with pytest.raises(RuntimeFailure, match="its parent folder does not exist"):
         require_own_files(tmp_path / "no" / "where", (), "a new folder")
+
+
+def test_a_link_to_a_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder/file")
+    for content in (b"new", b"replaced"):
+        write_file(tmp_path / "link", content)
+        assert (tmp_path / "folder" / "file").read_bytes() == content
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_nothing_but_a_file_is_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, what in [
+        ("pipe", "it is a device, a pipe or a socket"),
+        ("folder", "is a folder, not a file"),
+        ("loop", "symbolic links lead to one another"),
+    ]:
+        with pytest.raises(RuntimeFailure, match=f"{name}: cannot be written; got {what}"):
+            write_file(tmp_path / name, b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "loop", "pipe"]

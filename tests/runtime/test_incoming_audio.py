@@ -283,3 +283,23 @@ def test_quiet_prints_one_line_per_file_and_no_notes(bundle, clip, capsys):
     assert printed.out.startswith(f"{narrow}\t")
     assert printed.err == ""
     assert FRONTEND.sample_rate_hz == RATE
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_absurd_samples_of_a_pipe_are_named_by_their_source(value):
+    samples = np.zeros((RATE, 2), np.float32)
+    samples[20_000, 1] = value
+    what = r"sample 20,000 \(0.625 s\) is not finite or far beyond full scale; expected .*; next: "
+    with pytest.raises(RuntimeFailure, match=f"raw samples: {what}check --encoding"):
+        list(RawPcm(io.BytesIO(samples.tobytes()), RATE, 2, "f32").pieces())
+    with pytest.raises(RuntimeFailure, match=f"^-: {what}record it again"):
+        list(Pipe(io.BytesIO(wav_bytes(samples))).decoded(RATE).pieces())
+
+
+def test_the_header_of_a_file_in_a_pipe_is_not_that_of_raw_samples():
+    for content, what in [
+        (wav_bytes(np.zeros(9, np.int16), 1), "rate"),
+        (wav_bytes(np.zeros((9, 65), np.int16)), "ch"),
+    ]:
+        with pytest.raises(RuntimeFailure, match=f"^-, {what}.*: invalid value"):
+            Pipe(io.BytesIO(content)).decoded(RATE)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tests.firmware_harness.random_graphs import convolution
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
+from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.plan import Plan, plan
 
@@ -131,3 +133,13 @@ def test_a_batch_that_runs_in_pieces_gives_the_same():
     assert np.array_equal(whole, singly)
     assert np.array_equal(trace[graph.output], singly)
     assert np.array_equal(trace[graph.input], codes)
+
+
+def test_a_node_that_reads_constants_only_has_the_batch_of_the_input():
+    quant, codes = Quant.per_tensor(0.1, 0), np.array([[-5, 0, 7]], np.int8)
+    tensors = [Tensor(name, (1, 3), "int8", quant, data) for name, data in (("x", None), ("c", codes), ("y", None))]
+    graph = Graph("constant", {t.name: t for t in tensors}, (Node("relu", ops.Lookup("relu"), ("c",), "y"),), "x", "y")
+    trace = {}
+    for arena in (None, plan(graph.check())):
+        y = run(graph, np.zeros((3, 3), np.int8), trace=trace, arena=arena)
+        assert y.tolist() == trace["y"].tolist() == [[0, 0, 7]] * 3

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinyscene.runtime.option_groups import grouped
-from tinyscene.runtime.options import AsJson, Overwrite, Quiet, in_a_folder
+from tinyscene.runtime.options import AsJson, Overwrite, Quiet, file_to_write
 
 from .options import named_recipes
 from .output import echo, echo_json
@@ -40,7 +40,7 @@ def fit(
     ] = "cpm23",
     classes: Annotated[int, typer.Option(metavar="N", min=2, max=4096, help="Number of classes.")] = 10,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Recipe to write, .yaml.", callback=in_a_folder)
+        Path | None, typer.Option("--out", metavar="FILE", help="Recipe to write, .yaml.", callback=file_to_write())
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

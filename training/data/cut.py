@@ -3,7 +3,7 @@
 Each recording counts as one place: all its clips go to training or all to the test part, which gets a quarter of each
 scene's recordings, selected by their names only. Every clip has device ``a``. The folder is written completely or not
 at all. Refuses fewer than two scenes, scenes of fewer than two recordings, recordings shorter than 0.95 s, and
-whatever :mod:`tinyscene.runtime.audio` refuses.
+whatever :mod:`tinyscene.runtime.audio` refuses. What makes a recording doubtful, silence included, is a note.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from tinyscene.runtime.audio import AudioReader, fit_to_clip
 from tinyscene.runtime.containers import AUDIO_SUFFIXES, is_recording_name
 from tinyscene.runtime.files import new_folder
-from tinyscene.runtime.limits import is_one_clip
+from tinyscene.runtime.limits import SILENT_PEAK, is_one_clip
 from tinyscene.runtime.printable import printable
-from tinyscene.runtime.terminal import bar
+from tinyscene.runtime.terminal import bar, notes
 
 from ..errors import TrainingError
 from .write_tables import ClipCounts, Row, write_tables
@@ -72,6 +74,7 @@ def _assigned(paths: list[Path]) -> list[tuple[Path, bool]]:
 
 def _cut(path: Path, scene: str, number: int, out: Path) -> list[Row]:
     rows: list[Row] = []
+    silent = 0
     with AudioReader(path, RATE_HZ) as reader:
         for sub, block in enumerate(reader.blocks(RATE_HZ)):
             if len(block) < RATE_HZ and (sub or not is_one_clip(len(block), RATE_HZ)):
@@ -79,8 +82,10 @@ def _cut(path: Path, scene: str, number: int, out: Path) -> list[Row]:
             name = f"audio/{scene}-{CITY}-{number}-{number}-{sub}-a.wav"
             write_wav(out / name, fit_to_clip(block, RATE_HZ), RATE_HZ, "PCM_16")
             rows.append((name, scene, f"{CITY}-{number}", "a"))
+            silent += bool(np.abs(block).max() <= SILENT_PEAK)
         if not rows:
             raise TrainingError(
                 str(path), "shorter than a clip", expected="0.95 s or more", got=f"{reader.info.seconds:.2f} s"
             )
+        notes(str(path), (*reader.findings, *((f"{silent} of {len(rows)} clips are silent",) if silent else ())))
     return rows

@@ -2,7 +2,7 @@
 
 The parameters of a device are drawn from its name only, so that ``s4`` is the same everywhere. Device ``a`` is the
 reference and adds a faint noise floor only. Measured responses can be read from a folder. Refuses a folder without WAV
-files, and responses that are silent or contain NaN.
+files, silent responses, and whatever :mod:`tinyscene.runtime.audio` refuses.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
 from tinyscene.runtime.arrays import F32, F64
+from tinyscene.runtime.audio import AudioReader
 
 from ..errors import TrainingError
 
@@ -89,17 +88,14 @@ def impulse_responses(count: int, sample_rate_hz: int) -> F32:
 def measured_responses(folder: Path, sample_rate_hz: int) -> F32:
     """Responses of the WAV files in ``folder`` in the order of their names, float32 (count, taps), each of unit energy.
 
-    They are mixed down, resampled, and padded to the longest, at most a tenth of a second. Raises TrainingError.
+    They are mixed down, resampled, and padded to the longest, at most a tenth of a second. Raises TinysceneError.
     """
-    responses = []
+    responses: list[F32] = []
     for path in sorted(folder.glob("*.wav")):
-        try:
-            audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise TrainingError(str(path), "not a readable impulse response", got=error) from error
-        response = soxr.resample(audio.mean(axis=1), rate, sample_rate_hz)[: sample_rate_hz // 10]
-        if not np.isfinite(response).all() or not response.any():
-            raise TrainingError(str(path), "a response that is silent or contains NaN", next_step="remove the file")
+        with AudioReader(path, sample_rate_hz) as reader:
+            response = next(reader.blocks(sample_rate_hz // 10))
+        if not response.any():
+            raise TrainingError(str(path), "a silent response", next_step="remove the file")
         responses.append(response / np.sqrt((response**2).sum()))
     if not responses:
         raise TrainingError(

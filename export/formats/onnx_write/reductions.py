@@ -87,8 +87,16 @@ def _output_axes(op: ops.Reduce, rank: int) -> list[int]:
 
 
 def _softmax(w: OnnxWriter, node: Node) -> None:
-    rank = len(w.graph.out(node).shape)
-    w.result(node, w.emit("Softmax", [w.real(node, 0)], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
+    """``beta`` is a part of the input's scale, so that the pattern that ONNX Runtime fuses stays."""
+    op, (x,) = node.op, w.graph.ins(node)
+    assert isinstance(op, ops.Softmax)
+    scale, zero_point = w.parameters(x.name)
+    if op.beta != 1.0:
+        scaled = np.float32(x.quant.scale[0]) * np.float32(op.beta)
+        scale = w.constant(f"{node.name}_beta_scale", np.array(scaled, np.float32))
+    real = w.emit("DequantizeLinear", [w.codes(x.name), scale, zero_point], f"{node.name}_in0")
+    rank = len(x.shape)
+    w.result(node, w.emit("Softmax", [real], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
 
 
 ROWS: dict[type[ops.Op], Emitter] = {ops.Reduce: _reduce, ops.Softmax: _softmax}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.tflite_schema import (
+    BatchMatMulOptions,
     FullyConnectedOptions,
 )
 
@@ -39,4 +42,29 @@ def _fully_connected(builder: GraphBuilder, operator: Operator) -> None:
     append(builder, operator, ops.FullyConnected, (x.name, *builder.weight_and_bias(operator, x, weight, axis)))
 
 
-ROWS: dict[str, Row] = {"FULLY_CONNECTED": Row(_fully_connected, 2, 3)}
+def _batch_matmul(builder: GraphBuilder, operator: Operator) -> None:
+    """An operand of fewer dimensions than the other gets axes of one element in front."""
+    options, out = options_of(operator, BatchMatMulOptions), builder.activation(operator.output)
+    operands = [builder.activation(index) for index in operator.inputs]
+    rank = max(3, *(len(operand.shape) for operand in operands))
+    if len(out.shape) != rank:
+        raise builder.refusal(operator, "number of dimensions", expected=f"{rank} of the output", got=out.shape)
+    names = tuple(_aligned(builder, operand, rank) for operand in operands)
+    builder.node(ops.BatchMatMul(options.adj_x, options.adj_y), names, out)
+
+
+def _aligned(builder: GraphBuilder, x: Tensor, rank: int) -> str:
+    shape = ops.aligned(x.shape, rank)
+    if shape == x.shape:
+        return x.name
+    view = builder.inner(x, "aligned", shape)
+    if x.data is not None:
+        return builder.add(replace(view, data=x.data.reshape(shape)))
+    builder.node(ops.Reshape(shape), (x.name,), view)
+    return view.name
+
+
+ROWS: dict[str, Row] = {
+    "BATCH_MATMUL": Row(_batch_matmul, 2, 2),
+    "FULLY_CONNECTED": Row(_fully_connected, 2, 3),
+}

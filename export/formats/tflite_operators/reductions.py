@@ -36,10 +36,7 @@ def _reduction(kind: Literal["mean", "sum", "max", "min"]) -> Reader:
 
 
 def _softmax(builder: GraphBuilder, operator: Operator) -> None:
-    beta = options_of(operator, SoftmaxOptions).beta
-    if beta != 1.0:
-        raise builder.refusal(operator, "softmax with another beta", expected=1.0, got=beta)
-    unary(ops.Softmax())(builder, operator)
+    unary(ops.Softmax(options_of(operator, SoftmaxOptions).beta))(builder, operator)
 
 
 ROWS: dict[str, Row] = {

@@ -21,4 +21,20 @@ def _fully_connected(w: TfliteWriter, node: Node) -> None:
     w.operator(schema.BuiltinOperator.FULLY_CONNECTED, 4, w.inputs(node), output, options, kind)
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.FullyConnected: _fully_connected}
+def _batch_matmul(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.BatchMatMul)
+    options = schema.BatchMatMulOptionsT()
+    options.adjX, options.adjY = node.op.adj_x, node.op.adj_y
+    options.asymmetricQuantizeInputs = False
+    output = w.activation(w.graph.out(node))
+    w.operator(
+        schema.BuiltinOperator.BATCH_MATMUL,
+        2,
+        w.inputs(node),
+        output,
+        options,
+        schema.BuiltinOptions.BatchMatMulOptions,
+    )
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.FullyConnected: _fully_connected, ops.BatchMatMul: _batch_matmul}

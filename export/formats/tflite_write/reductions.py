@@ -29,8 +29,9 @@ def _reduce(w: TfliteWriter, node: Node) -> None:
 
 
 def _softmax(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Softmax)
     options = schema.SoftmaxOptionsT()
-    options.beta = 1.0
+    options.beta = node.op.beta
     output = w.activation(w.graph.out(node))
     w.operator(schema.BuiltinOperator.SOFTMAX, 2, w.inputs(node), output, options, schema.BuiltinOptions.SoftmaxOptions)
 

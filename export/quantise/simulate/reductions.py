@@ -14,7 +14,8 @@ from .common import Row
 
 
 def _softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
-    return torch.softmax(ins[0], dim=1 if ins[0].ndim == 4 else -1)
+    assert isinstance(node.op, ops.Softmax)
+    return torch.softmax(node.op.beta * ins[0], dim=1 if ins[0].ndim == 4 else -1)
 
 
 _REDUCTIONS: dict[str, Callable[..., Tensor]] = {

@@ -18,6 +18,8 @@ from ..records import (
     scales_of,
 )
 
+AXES = 3  # TS_AXES: kept, or reduced, as five axes behind the batch alternate; or those before two of a matrix
+
 Row = Callable[[Graph, Node], Layer]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import (
     add_double,
@@ -21,6 +23,7 @@ from ..records import (
     Layer,
     Scale,
     Values,
+    codes_of,
     lookup_layer,
     output_fields,
     scales_of,
@@ -90,8 +93,14 @@ def _rsqrt(graph: Graph, node: Node) -> Layer:
 def _function(graph: Graph, node: Node) -> Layer:
     op, (x,), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Lookup)
-    function = op.function
+    function: ops.Lookup = op
     return lookup_layer(out, lambda rule: function_table(function, x.quant, out.quant, rule))
+
+
+def _table(graph: Graph, node: Node) -> Layer:
+    (_, table), out = graph.ins(node), graph.out(node)
+    codes = codes_of(table).astype(np.int8)
+    return lookup_layer(out, lambda _: codes)
 
 
 ROWS: dict[type, Row] = {
@@ -100,4 +109,5 @@ ROWS: dict[type, Row] = {
     ops.Mul: _mul,
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _function,
+    ops.Table: _table,
 }

@@ -24,9 +24,7 @@ from ..records import (
     output_fields,
     scales_of,
 )
-from .common import Row
-
-AXES = 3  # kept, and reduced: five axes behind the batch alternate at most
+from .common import AXES, Row
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,10 @@ def _axes(kept: list[_Axis], reduced: list[_Axis]) -> Fields:
 
 
 def _softmax(graph: Graph, node: Node) -> Layer:
-    (x,), size = graph.ins(node), graph.out(node).shape[-1]
-    double = Values("int32_t", tuple(exponentials_double(x.quant).tolist()))
-    single = Values("float", tuple(exponentials_single(x.quant).tolist()))
+    op, (x,), size = node.op, graph.ins(node), graph.out(node).shape[-1]
+    assert isinstance(op, ops.Softmax)
+    double = Values("int32_t", tuple(exponentials_double(x.quant, op.beta).tolist()))
+    single = Values("float", tuple(exponentials_single(x.quant, op.beta).tolist()))
     tables = ByRule({"exponentials": double}, {"exponentials": single})
     return Layer("ts_softmax", "TsSoftmax", {"rows": x.n_bytes // size, "size": size, "by_rule": tables})
 

@@ -1,7 +1,9 @@
 /* Test program: runs many models, each on its vectors of vectors.bin, and writes what each layer wrote to layers.bin.
  *
  * nets.h has the table of models. The working memory is as large as the largest model's; what a model must not touch
- * is filled with a guard value, and on the host poisoned as well. */
+ * is filled with a guard value, and on the host poisoned as well. Guards and observer resemble those of the verify port,
+ * whose sizes are constants of one model and whose guards are arrays of their own: a shared header would take the sizes as
+ * arguments and be longer than what it saves. */
 #include <stdio.h>
 #include <string.h>
 

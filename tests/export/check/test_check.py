@@ -24,6 +24,7 @@ from tinyscene import command_line
 from tinyscene.export.check.count import module_layers
 from tinyscene.export.check.count_onnx import onnx_layers
 from tinyscene.export.check.count_tflite import tflite_layers
+from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.onnx_float import float_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
@@ -329,18 +330,13 @@ def test_a_float_onnx_file_of_another_exporter():
     assert nessi.macs == 108 * 64 + 6 * 16 * 4 + 480
 
 
-@pytest.mark.parametrize(
-    ("op", "weight", "complaint"),
-    [
-        ("ConvTranspose", _f32(2, 6, 1, 1), "ConvTranspose has no counting"),
-        ("PRelu", _f32(2, 1, 1), "PRelu with parameters has no counting"),
-    ],
-    ids=["transposed", "slopes"],
-)
-def test_operators_without_a_counting_rule_are_refused(op, weight, complaint):
-    channels = 6 if op == "ConvTranspose" else 2
-    data = _onnx_model([helper.make_node(op, ["x", "w"], ["y"])], {"w": weight}, [1, 2, 8, 8], [1, channels, 8, 8])
-    with pytest.raises(TinysceneError, match=complaint):
+@pytest.mark.parametrize(("group", "channels"), [(4, 6), (2, 5), (0, 6), (-2, 6), (3, 6)])
+def test_a_convolution_whose_groups_do_not_fit_its_channels_is_invalid(group, channels):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], group=group)
+    data = _onnx_model([node], {"w": _f32(channels, 2, 3, 3)}, [1, 4, 8, 8], [1, channels, 6, 6])
+    with pytest.raises(
+        ExportError, match=r"f.onnx, 'y': invalid Conv: its groups .* got -?\d groups, 4 input channels"
+    ):
         onnx_layers(data, Path("f.onnx"))
 
 

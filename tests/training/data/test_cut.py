@@ -86,3 +86,23 @@ def test_a_folder_without_scenes_is_refused(tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert command_line.main(["data", "cut", str(folder), "--out", str(tmp_path / "scenes")]) == 2
         assert "contains recordings of fewer than two scenes" in capsys.readouterr().err
+
+
+def test_doubtful_recordings_are_notes(recordings, tmp_path, capsys):
+    noise = np.random.default_rng(0).normal(0.0, 0.1, (2 * RATE_HZ, 1))
+    for name, samples in (
+        ("silent", np.zeros((2 * RATE_HZ, 1))),
+        ("opposed", noise * [[1, -1]]),
+        ("integers", noise * 32768),
+        ("clipped", np.clip(noise * 20, -1, 1)),
+    ):
+        soundfile.write(recordings / "kitchen" / f"{name}.wav", samples, RATE_HZ, subtype="FLOAT")
+    assert command_line.main(["data", "cut", str(recordings), "--out", str(tmp_path / "scenes")]) == 0
+    notes = capsys.readouterr().err
+    for name, finding in (
+        ("silent", "2 of 2 clips are silent"),
+        ("opposed", "channels cancel in 2.0 of 2.0 s"),
+        ("integers", "are these integers, stored as floats?"),
+        ("clipped", "the recording is clipped"),
+    ):
+        assert any(f"{name}.wav: " in line and finding in line for line in notes.splitlines()), name

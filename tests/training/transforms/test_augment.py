@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.spec import preset
 from tinyscene.training.data.microphones import measured_responses
-from tinyscene.training.errors import TrainingError
 from tinyscene.training.recipe import Augment
 from tinyscene.training.transforms.augment import (
     augment_spectrograms,
@@ -146,8 +147,19 @@ def test_measured_responses_have_unit_energy_at_the_rate(tmp_path: Path) -> None
         if content:
             folder.mkdir()
             (folder / "x.wav").write_text(content)
-        with pytest.raises(TrainingError, match=says):
+        with pytest.raises(TinysceneError, match=says):
             measured_responses(folder, 32_000)
+
+
+def test_measured_responses_are_read_as_all_audio_is(tmp_path: Path) -> None:
+    """A pipe is no file, and a rate of 1 Hz would make seconds of every sample."""
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(TinysceneError, match="not a file"):
+        measured_responses(tmp_path, 32_000)
+    (tmp_path / "a.wav").unlink()
+    soundfile.write(tmp_path / "a.wav", np.ones(10), 1)
+    with pytest.raises(TinysceneError, match="expected 1,000 to 768,000 Hz; got 1"):
+        measured_responses(tmp_path, 32_000)
 
 
 def test_upper_edge_stays_in_its_range() -> None:
