@@ -44,7 +44,7 @@ APPLIES_TO = {  # options that have an effect on some inputs only
     "--device": (MICROPHONE,),
     "--frontend": ("-", FILES, MICROPHONE, WATCH),
 }
-Threads = Annotated[int, typer.Option(metavar="N", help="Number of engine threads (LiteRT, ONNX Runtime).")]
+Threads = Annotated[int, typer.Option(metavar="N", help="Threads of LiteRT or ONNX Runtime.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class LiveAudio:
         None
     )
     channels: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of interleaved channels of raw samples; 1 if not given.")
+        int | None, typer.Option(metavar="N", help="Interleaved channels of raw samples; 1 if not given.")
     ] = None
     encoding: Annotated[
         str | None,
@@ -112,14 +112,14 @@ def run(
     clips: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="CLIP", help="Audio files, or - for raw samples or a file through a pipe.", show_default=False
+            metavar="CLIP", help="Audio files, or - for standard input.", show_default=False
         ),
     ] = None,
     inputs: InputsPath = None,
     mic: Annotated[bool, typer.Option("--mic", help="Classify audio from a microphone.")] = False,
     watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify new files in a folder.")] = None,
 ) -> None:
-    """Classify audio: files, raw samples from a pipe, a microphone, or new files in a folder; or network inputs."""
+    """Classify audio from files, a pipe, a microphone or a folder; or inputs."""
     files = clips or []
     source = _source(files, {MICROPHONE: mic, WATCH: watch is not None, INPUTS: inputs is not None})
     given: dict[str, object] = {f"--{name}": value for name, value in asdict(live).items()}

@@ -86,7 +86,7 @@ def _require_folder(path: Path) -> None:
 MAX_SEED = 2**32 - 1  # times 1,000,003, as the training multiplies it, it fits 64 bits
 MAX_COUNT = 1_000_000  # of clips, epochs, rows: more than any run uses, and no risk to the memory
 
-MODELS = "A bundle folder, or an int8 .tflite or .onnx file."
+MODELS = "A bundle, or an int8 .tflite or .onnx file."
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help=MODELS, show_default=False)]
 FrontEndName = Annotated[
     str | None,
@@ -97,7 +97,7 @@ LabelsFile = Annotated[
 ]
 InputsPath = Annotated[
     Path | None,
-    typer.Option("--inputs", metavar="PATH", help="Network inputs: FILE.npy or a folder of them, batch first."),
+    typer.Option("--inputs", metavar="PATH", help="Network inputs: FILE.npy, or a folder of them."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.", callback=quietened)]

@@ -93,9 +93,7 @@ def firmware(
 ) -> int:
     """Emit C for a model, build it and, with --run, compare every byte.
 
-    With --application or --frontend, --run CLIP... compares labels with those
-    of `tinyscene run`. A file has no golden vectors: --run draws random codes,
-    or takes --inputs. Exit code 1 when anything differs.
+    With --application it compares labels. Exit code 1 when anything differs.
     """
     from tinyscene.firmware_harness.firmware_folder import folder_beside
 
