@@ -212,6 +212,15 @@ def sum_double(x: Quant, out: Quant) -> Rescale:
     return Rescale.of(x.scale[0] / out.scale[0], np.float32(x.scale[0]) / np.float32(out.scale[0]))
 
 
+def prelu_factors(x: Quant, alpha: Quant, out: Quant, rounding: Rounding) -> tuple[float, float]:
+    """Factors of a PReLU for values from 0 on, and for products with ``alpha`` below 0; ``single``: in float32."""
+    s_x, s_alpha, s_out = x.scale[0], alpha.scale[0], out.scale[0]
+    if rounding == "double":
+        return s_x / s_out, s_x * s_alpha / s_out
+    above, below = np.float32(s_x) / np.float32(s_out), np.float32(s_x) * np.float32(s_alpha) / np.float32(s_out)
+    return float(above), float(below)
+
+
 def mean_double(x: Quant, out: Quant, count: int) -> Rescale:
     """Sum of ``count`` codes (zero point removed) to the mean's code: the multiplier is divided by the count after
     widening it as far as 64 bits allow, and truncated (TFLite reference MEAN)."""

@@ -111,9 +111,7 @@ def run(
     open_model: ModelOpener,
     clips: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="CLIP", help="Audio files, or - for standard input.", show_default=False
-        ),
+        typer.Argument(metavar="CLIP", help="Audio files, or - for standard input.", show_default=False),
     ] = None,
     inputs: InputsPath = None,
     mic: Annotated[bool, typer.Option("--mic", help="Classify audio from a microphone.")] = False,

@@ -11,12 +11,14 @@ from ..arith import (
     add_double,
     add_single,
     clamp_range,
+    prelu_factors,
     rescale_double,
     rsqrt_table,
     square_table,
     sub_single,
 )
 from ..arrays import I8, I64
+from ..function_tables import int8, rescaled
 from ..graph import Graph, Node
 from ..lookup_tables import function_table
 from .common import Arrays, Kernel, i64, requantised
@@ -60,6 +62,16 @@ def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return np.clip(codes + out.zero_point, *clamp_range(out, node.op.relu)).astype(np.int8)
 
 
+def prelu(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """Both rules round twice; LiteRT divides the scales in float32."""
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x, alpha = operands(graph, node, arrays)
+    distances = x - a.zero_point
+    above, below = prelu_factors(a, b, out, rounding)
+    codes = np.where(distances < 0, rescaled(distances * (alpha - b.zero_point), below), rescaled(distances, above))
+    return int8(codes + out.zero_point)
+
+
 def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     table = rsqrt_table(graph.ins(node)[0].quant, graph.out(node).quant)
     codes: I8 = table[arrays[0].astype(np.int64) + 128]
@@ -83,6 +95,7 @@ ROWS: dict[type, Kernel] = {
     ops.Sub: add,
     ops.Mul: mul,
     ops.Rsqrt: rsqrt,
+    ops.PRelu: prelu,
     ops.Lookup: lookup,
     ops.Table: table,
 }

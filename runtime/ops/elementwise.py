@@ -55,6 +55,11 @@ class Mul:
 
 
 @dataclass(frozen=True)
+class PRelu:
+    """x where it is 0 or more, else x times a factor. Inputs: x, and factors that are broadcast to its shape."""
+
+
+@dataclass(frozen=True)
 class Rsqrt:
     """1 / sqrt(x), elementwise, for x >= 0 (the zero point is the smallest code); 0 gives the largest code."""
 
@@ -90,6 +95,13 @@ def _pair_shape(op: Add | Sub | Mul, a: Shape, b: Shape) -> Shape:
     return tuple(max(pair) for pair in pairs)
 
 
+def _prelu_shape(op: PRelu, x: Shape, alpha: Shape) -> Shape:
+    rank = max(len(x), len(alpha))
+    if any(n not in (1, m) for m, n in zip(aligned(x, rank), aligned(alpha, rank), strict=True)):
+        raise ValueError(f"shape of the factors: expected one that is broadcast to {x}, got {alpha}")
+    return x
+
+
 def _elementwise_shape(op: Rsqrt | Lookup, x: Shape) -> Shape:
     return x
 
@@ -103,6 +115,7 @@ ROWS: dict[type, OpRow] = {
     Add: OpRow("add", _pair_shape, 2, 2),
     Sub: OpRow("sub", _pair_shape, 2, 2),
     Mul: OpRow("mul", _pair_shape, 2, 2),
+    PRelu: OpRow("prelu", _prelu_shape, 2, 2),
     Rsqrt: OpRow("rsqrt", _elementwise_shape, 1, 1),
     Lookup: OpRow("lookup", _elementwise_shape, 1, 1),
     Table: OpRow("table", _table_shape, 1, 2),

@@ -80,6 +80,7 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Add: _elementwise("Add"),
     ops.Sub: _elementwise("Sub"),
     ops.Mul: _elementwise("Mul"),
+    ops.PRelu: _elementwise("PRelu"),
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,
     ops.Table: _stored_table,

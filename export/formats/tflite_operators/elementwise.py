@@ -73,6 +73,11 @@ def _gelu(builder: GraphBuilder, operator: Operator) -> None:
     unary(ops.Lookup("gelu_tanh" if approximate else "gelu"))(builder, operator)
 
 
+def _prelu(builder: GraphBuilder, operator: Operator) -> None:
+    x, alpha = (builder.activation(index) for index in operator.inputs)
+    builder.node(ops.PRelu(), (x.name, alpha.name), builder.activation(operator.output))
+
+
 _FUNCTIONS: dict[str, Function] = {
     "ABS": "abs",
     "ELU": "elu",
@@ -95,6 +100,7 @@ ROWS: dict[str, Row] = {
     "CAST": Row(_cast, 1, 1),
     "GELU": Row(_gelu, 1, 1),
     "LEAKY_RELU": Row(_leaky_relu, 1, 1),
+    "PRELU": Row(_prelu, 2, 2),
     "MUL": Row(_pair(ops.Mul), 2, 2),
     "RSQRT": Row(unary(ops.Rsqrt()), 1, 1),
     "SUB": Row(_pair(ops.Sub), 2, 2),

@@ -78,6 +78,11 @@ def _table(w: TfliteWriter, node: Node) -> None:
     w.operator(schema.BuiltinOperator.GATHER, 2, inputs, output, schema.GatherOptionsT(), kinds.GatherOptions)
 
 
+def _prelu(w: TfliteWriter, node: Node) -> None:
+    output = w.activation(w.graph.out(node))
+    w.operator(schema.BuiltinOperator.PRELU, 1, w.inputs(node), output, None, schema.BuiltinOptions.NONE)
+
+
 def _rsqrt(w: TfliteWriter, node: Node) -> None:
     output = w.activation(w.graph.out(node))
     w.operator(schema.BuiltinOperator.RSQRT, 2, w.inputs(node), output, None, schema.BuiltinOptions.NONE)
@@ -88,6 +93,7 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Sub: _elementwise("SUB"),
     ops.Mul: _elementwise("MUL"),
     ops.Rsqrt: _rsqrt,
+    ops.PRelu: _prelu,
     ops.Lookup: _lookup,
     ops.Table: _table,
 }

@@ -56,6 +56,11 @@ def _aligned(graph: Graph, node: Node, ins: list[Tensor]) -> list[Tensor]:
     return result
 
 
+def _prelu(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    x, alpha = _aligned(graph, node, ins)
+    return torch.where(x < 0, x * alpha, x)
+
+
 def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     assert isinstance(node.op, ops.Lookup)
     if node.op.function == "leaky_relu":
@@ -79,6 +84,7 @@ ROWS: dict[type[ops.Op], Row] = {
     ops.Sub: _elementwise(torch.sub),
     ops.Mul: _elementwise(torch.mul),
     ops.Rsqrt: _rsqrt,
+    ops.PRelu: _prelu,
     ops.Lookup: _lookup,
     ops.Table: _table,
 }
