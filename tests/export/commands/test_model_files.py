@@ -101,7 +101,7 @@ def test_the_kind_is_that_of_the_content(folder: Path, tmp_path: Path, capfd) ->
         other.write_bytes((folder / form).read_bytes())
         assert open_model(other).graph.nodes
         assert answered(capfd, "check", other)["macs"] > 0
-        assert answered(capfd, "inspect", other)["rows"]
+        assert answered(capfd, "inspect", other)["nodes"]
     other.write_bytes(b"neither")
     assert "not a model that can be opened; expected a bundle folder, or" in refused(capfd, "bench", other)
     (tmp_path / "net.pt").write_bytes(b"PK")
