@@ -72,7 +72,20 @@ def _onnx(path: Path) -> tuple[str, list[Layer]]:
 def _tflite(path: Path) -> tuple[str, list[Layer]]:
     from .count_tflite import tflite_layers
 
-    return "TFLite file", tflite_layers(read_model(path), path)
+    data = read_model(path)
+    return "; ".join(("TFLite file", *_constant_layers(data, path))), tflite_layers(data, path)
+
+
+def _constant_layers(data: bytes, path: Path) -> tuple[str, ...]:
+    """A note about constant layers, which are counted as the file has them; none where the file is no integer graph."""
+    from tinyscene.runtime.constant_layers import constant_note
+
+    from ..formats.tflite_model import tflite_model
+
+    try:
+        return constant_note(tflite_model(data, str(path)).constant_layers)
+    except ExportError:
+        return ()
 
 
 _READERS: dict[ModelKind, Callable[[Path], tuple[str, list[Layer]]]] = {

@@ -8,7 +8,7 @@ read, 3 when nothing differs and a target cannot run the network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -156,11 +156,14 @@ class Subject:
 
     def verified(self, names: tuple[str, ...], on_target: Callable[[str], None]) -> Verification:
         """Verify a bundle on its golden vectors and on labelled clips, or any model on the inputs."""
+        from tinyscene.runtime.constant_layers import constant_note
+
+        from ..formats.file_model import FileModel
         from ..verify.verify import verify, verify_bundle
 
         if self.bundle is not None and not self.given:
             return verify_bundle(self.bundle, targets=names, labelled=self.labelled, on_target=on_target)
-        return verify(
+        result = verify(
             self.model.graph,
             self.inputs,
             targets=names,
@@ -168,6 +171,8 @@ class Subject:
             shipped=self.model,
             on_target=on_target,
         )
+        left_out = self.model.constant_layers if isinstance(self.model, FileModel) else ()
+        return replace(result, notes=constant_note(left_out))
 
 
 def open_subject(model: Path, labelled: LabelledOptions, inputs: Path | None = None) -> Subject:

@@ -23,19 +23,28 @@ GOLDEN_VECTORS = 8
 
 @dataclass(frozen=True, eq=False)
 class FileModel:
-    """``files``: by suffix, the model's own file, written again from its validated records; codes in, codes out."""
+    """A file that a reader has checked.
+
+    Attributes:
+        files: by suffix, the model's own file, written again from its validated records; codes in, codes out.
+        constant_layers: names of layers that are the same for every input, and of those that only they read; constants
+            take their place in the graph, and the file keeps them.
+    """
 
     path: Path
     graph: Graph
     digest: str
     files: dict[str, bytes]
+    constant_layers: tuple[str, ...] = ()
     frontend: None = None
     constant_channels_removed: None = None
 
     @staticmethod
-    def of(data: bytes, path: Path, graph: Graph, files: dict[str, bytes]) -> FileModel:
+    def of(
+        data: bytes, path: Path, graph: Graph, files: dict[str, bytes], constant_layers: tuple[str, ...] = ()
+    ) -> FileModel:
         """``data``: the bytes of the file at ``path``."""
-        return FileModel(path, graph, hashlib.sha256(data).hexdigest(), files)
+        return FileModel(path, graph, hashlib.sha256(data).hexdigest(), files, constant_layers)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinyscene.runtime.bounded_files import read_model
+from tinyscene.runtime.constant_layers import without_constant_layers
 
 from .file_model import FileModel
 from .tflite_file import Int8File
-from .tflite_read import graph_of
+from .tflite_read import builder_of
 from .tflite_rebuild import rebuilt
+from .tflite_write import to_tflite
 
 
 def open_tflite(path: Path) -> FileModel:
@@ -25,4 +27,8 @@ def open_tflite(path: Path) -> FileModel:
 def tflite_model(data: bytes, where: str, name: str | None = None) -> FileModel:
     """As :func:`open_tflite`, for the bytes of a file; ``where`` names it in messages."""
     file = Int8File(data, where)
-    return FileModel.of(data, Path(where), graph_of(file, name), {".tflite": rebuilt(file)})
+    builder = builder_of(file)
+    graph, left_out = without_constant_layers(builder.graph(name))
+    # XNNPACK leaves layers with a scale of 0 to kernels that round otherwise; a file without operators has none to run.
+    own = to_tflite(graph) if builder.rewritten else rebuilt(file)
+    return FileModel.of(data, Path(where), graph, {".tflite": own}, left_out)
