@@ -28,6 +28,7 @@ import ai_edge_litert.interpreter
 import lightning
 import lightning.pytorch.loggers
 import onnxruntime
+import onnxscript.function_libs.torch_lib.ops  # what PyTorch imports to write ONNX
 
 from tinyscene.runtime.system_errors import KINDS
 
@@ -35,7 +36,7 @@ from . import commands
 from .commands import COMMANDS, Command
 from .injection import Outcome, Place, Plan, run
 
-PRELOADED = (ai_edge_litert.interpreter, lightning, lightning.pytorch.loggers, onnxruntime)
+PRELOADED = (ai_edge_litert.interpreter, lightning, lightning.pytorch.loggers, onnxruntime, onnxscript)
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.ENOSPC)  # in turn; the last one persists
 COLUMNS = (
     "command",
