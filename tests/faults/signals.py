@@ -5,8 +5,8 @@ runs once for its duration and its result, and is then ended ``--count`` times b
 from its duration (``--within`` seconds at most). After each: no process of it remains, its result is absent or whole,
 and, unless it was SIGKILL, exit code 128 + number, one line on standard error, and no temporary file. After every
 ``--per-run`` signals, and after the last, it runs to its end, which must succeed and leave nothing else; ``--seconds``
-limits the signals to what a slow machine can do in that time. Prints one row per command and
-signal; exit code 1 if any column of faults is not 0.
+limits the signals to what a slow machine can do in that time. Prints one row per command and signal; exit code 1 if any
+column of faults is not 0.
 """
 
 from __future__ import annotations
