@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.firmware_harness.bundles import FRONTEND, LABELS
+from tests.firmware_harness.bundles import FRONTEND, LABELS, small_bundle
 from tests.graphs import Builder, random_input, small_net
 from tinyscene import command_line
 from tinyscene.export.formats.onnx_write import to_onnx
@@ -53,6 +53,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).normal(0.0, 0.1, 2 * FRONTEND.clip_samples)
     soundfile.write(folder / "clip.wav", noise, FRONTEND.sample_rate_hz, subtype="PCM_16")
     return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 def inputs_of(folder: Path, form: str, name: str) -> Path:
@@ -141,10 +146,10 @@ def test_inputs_that_do_not_fit_are_refused(array, said: str, folder: Path, tmp_
     assert said in refused(capfd, "run", folder / "net.tflite", "--inputs", tmp_path / "x.npy")
 
 
-def test_descriptions_that_do_not_fit_are_refused(folder: Path, tiny_bundle, tmp_path: Path, capfd) -> None:
+def test_descriptions_that_do_not_fit_are_refused(folder: Path, bundle: Path, tmp_path: Path, capfd) -> None:
     net, clip, labels = folder / "net.tflite", folder / "clip.wav", tmp_path / "labels.txt"
     line = refused(capfd, "run", net, clip, "--frontend", "cpm23")
-    assert "expected input (1, 20, 14, 1); got a log-mel of 256 mel bands and 65 columns" in line
+    assert "expected input (1, 20, 14, 1); got a log-mel of 256 mel bands and 64 columns" in line
     assert "unknown preset; expected cpm23 | " in refused(capfd, "run", net, clip, "--frontend", "cpm99")
     line = refused(capfd, "run", net, clip)
     assert "has no front end" in line
@@ -153,15 +158,15 @@ def test_descriptions_that_do_not_fit_are_refused(folder: Path, tiny_bundle, tmp
     line = refused(capfd, "run", net, "--inputs", folder / "tflite" / "codes.npy", "--labels", labels)
     assert "expected 10 lines, one label for each output; got 2 lines" in line
     for option, value in (("--frontend", "cpm23"), ("--labels", folder / "labels.txt")):
-        line = refused(capfd, "run", tiny_bundle.path, clip, option, value)
+        line = refused(capfd, "run", bundle, clip, option, value)
         assert f"{option}: applies to a model without its own" in line
     line = refused(capfd, "run", net, "--inputs", folder / "tflite" / "codes.npy", "--frontend", "cpm23")
     assert "does not apply to --inputs" in line
 
 
-def test_bench_measures_a_network_alone_on_codes(folder: Path, tiny_bundle, tmp_path: Path, capfd) -> None:
+def test_bench_measures_a_network_alone_on_codes(folder: Path, bundle: Path, tmp_path: Path, capfd) -> None:
     records = {}
-    for name, model in (("file", folder / "net.tflite"), ("bundle", tiny_bundle.path)):
+    for name, model in (("file", folder / "net.tflite"), ("bundle", bundle)):
         out = tmp_path / f"{name}.json"
         records[name] = answered(capfd, "bench", model, "--engine", "numpy-single", "--seconds", "0.2", "--out", out)
     assert list(records["file"]["latency"]) == ["network"]
