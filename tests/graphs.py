@@ -73,8 +73,8 @@ class Builder:
         scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
         if isinstance(node.op, ops.Add | ops.Sub):  # an output scale far above an input's is refused
             scale = min(scale, 1000 * min(self.tensors[name].quant.scale[0] for name in node.inputs))
-        if isinstance(node.op, ops.Reduce):  # and one far below it is refused here
-            scale = max(scale, self.tensors[node.inputs[0]].quant.scale[0] / 128)
+        if isinstance(node.op, ops.Reduce | ops.Lookup | ops.PRelu):  # and one far below it is refused here
+            scale = max(scale, self.tensors[node.inputs[0]].quant.scale[0] / 100)
         return Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
     def _arrays(self, node: Node) -> tuple[Any, ...]:
