@@ -40,9 +40,9 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     function = op.function if isinstance(op, ops.Lookup) else None
     got = (out.quant.scale, out.quant.zero_point)
     allowed: list[tuple[tuple[float, ...], int]]
-    if isinstance(op, ops.Softmax) or function == "logistic":
-        allowed = [((PROBABILITY_SCALE,), PROBABILITY_ZERO_POINT)]
-    elif _keeps_codes(op) or function == "relu6":
+    if (fixed := fixed_codes(op)) is not None:
+        allowed = [((fixed[0],), fixed[1])]
+    elif keeps_codes(op) or function == "relu6":
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
         return None
@@ -54,7 +54,14 @@ def _largest(x: Tensor) -> int:
     return max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
 
 
-def _keeps_codes(op: ops.Op) -> bool:
+def fixed_codes(op: ops.Op) -> tuple[float, int] | None:
+    """The only scale and zero point that the op's output can have, or None."""
+    if isinstance(op, ops.Softmax) or (isinstance(op, ops.Lookup) and op.function == "logistic"):
+        return PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
+    return None
+
+
+def keeps_codes(op: ops.Op) -> bool:
     """Whether the op's output codes mean what its input codes mean."""
     return isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or ops.selects_codes(op)
 
@@ -81,7 +88,7 @@ def _range(op: ops.Op) -> tuple[str, float, float]:
 def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray[np.float64]:
     """The factors from input to output codes that an op rounds with; none for ops that move codes."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
-    if _keeps_codes(op):
+    if keeps_codes(op):
         return first[:0]
     if isinstance(op, ops.Softmax):
         return np.asarray(first * op.beta)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .fake_quant import QuantConv, QuantGRN, QuantNet
-from .fold import ConvStep, GrnStep
+from .float_steps import ConvStep, GrnStep
 
 _DENSE_SHARE = 0.5
 _LARGEST_FACTOR = 64.0
@@ -26,15 +26,15 @@ def equalise(net: QuantNet, x: Tensor) -> None:
     values = net.activations(x)
     for first in net.folded.steps:
         readers = [s for s in net.folded.steps if first.name in s.inputs]
-        if not (isinstance(first, ConvStep | GrnStep) and first.relu and len(readers) == 1):
+        if not (isinstance(first, ConvStep | GrnStep) and first.relu and first.ceiling is None and len(readers) == 1):
             continue
         (second,) = readers
-        if not isinstance(second, ConvStep):
+        if not isinstance(second, ConvStep) or first.name == net.folded.output_name:
             continue
         source, sink = net.layer_of(first), net.layer_of(second)
         assert isinstance(source, QuantConv | QuantGRN)
         assert isinstance(sink, QuantConv)
-        largest = values[first.name].amax(dim=(0, 2, 3))
+        largest = sink.images(values[first.name]).amax(dim=(0, 2, 3))
         alive = largest > _DEAD * largest.max()
         factor = torch.where(alive, largest.max() / largest.clamp(min=1e-30), torch.ones_like(largest))
         factor = factor.clamp(max=_LARGEST_FACTOR)

@@ -9,7 +9,8 @@ from torch import nn
 from tests.export.tiny import SHAPE, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import ConvStep, GrnStep, PoolStep, fold
+from tinyscene.export.quantise.float_steps import ConvStep, GrnStep, PoolStep
+from tinyscene.export.quantise.fold import fold
 
 
 @pytest.mark.parametrize("grn", [True, False])
