@@ -20,7 +20,6 @@ def unreadable(where: str, kind: str, n_bytes: int, problem: Exception) -> Expor
     )
 
 
-def require_counted(where: str, name: str, op: str, uncounted: set[str]) -> None:
-    """Refuse operators that the published rules do not cover, instead of counting them as zero."""
-    if op in uncounted:
-        raise ExportError(f"{where}, '{name}'", f"{op} has no counting rule", next_step="count this model by hand")
+def no_counting_rule(where: str, name: str, op: str) -> ExportError:
+    """The refusal of an operator that the published rules do not cover, instead of counting it as zero."""
+    return ExportError(f"{where}, '{name}'", f"{op} has no counting rule", unsupported=True)

@@ -110,10 +110,10 @@ def rounding_shift_right(a: I64, bits: I64) -> I64:
 
 
 def rescale_double(acc: I64, multiplier: I64, shift: I64) -> I64:
-    """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings."""
+    """The ``double`` rule: acc * multiplier * 2^(shift - 31) with two roundings; a left shift wraps around in int32."""
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    if left.any():  # values beyond int32 saturate the code anyway; unclipped, the product could exceed int64
-        acc = np.clip(acc << left, -(2**31), 2**31 - 1)
+    if left.any():
+        acc = (acc << left).astype(np.int32).astype(np.int64)
     return rounding_shift_right(high_product(acc, multiplier), right)
 
 
@@ -210,6 +210,15 @@ def add_single(a: Quant, b: Quant, out: Quant) -> AddSingle:
 def sum_double(x: Quant, out: Quant) -> Rescale:
     """Sum of codes (zero point removed) to the sum's code (TFLite Micro's SUM)."""
     return Rescale.of(x.scale[0] / out.scale[0], np.float32(x.scale[0]) / np.float32(out.scale[0]))
+
+
+def prelu_factors(x: Quant, alpha: Quant, out: Quant, rounding: Rounding) -> tuple[float, float]:
+    """Factors of a PReLU for values from 0 on, and for products with ``alpha`` below 0; ``single``: in float32."""
+    s_x, s_alpha, s_out = x.scale[0], alpha.scale[0], out.scale[0]
+    if rounding == "double":
+        return s_x / s_out, s_x * s_alpha / s_out
+    above, below = np.float32(s_x) / np.float32(s_out), np.float32(s_x) * np.float32(s_alpha) / np.float32(s_out)
+    return float(above), float(below)
 
 
 def mean_double(x: Quant, out: Quant, count: int) -> Rescale:

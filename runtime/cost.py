@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +24,9 @@ from .spec import Budget
 
 Rule = Literal["dcase", "torchinfo", "nessi", "stored"]
 Array = npt.NDArray[Any]
-Kind = Literal["conv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "matmul", "other"]
+Kind = Literal[
+    "conv", "deconv", "linear", "norm", "scalar", "mean", "pool", "add", "mul", "matmul", "other", "uncounted"
+]
 
 RULES: dict[Rule, str] = {
     "dcase": "MACs: (weights + bias) x output positions of convolutions and linear layers, 2 per BatchNorm channel, "
@@ -45,11 +47,12 @@ _COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 class Layer:
     """One op of any source, in the terms that the rules need.
 
-    ``positions`` are the output elements per channel; ``weights`` and ``biases`` count constants, ``constant_bytes``
-    their stored bytes, ``extra_bytes`` scales, zero points and tables. ``input_elements`` and ``output_elements`` are
+    ``positions`` are the output elements per channel, ``input_positions`` those of the input; ``weights`` and
+    ``biases`` count constants, of which ``repeated`` belong to an earlier layer too; ``constant_bytes`` are the stored
+    bytes of the others, ``extra_bytes`` scales, zero points and tables. ``input_elements`` and ``output_elements`` are
     for one clip. Kind ``scalar`` is a depthwise convolution with equal weights in all channels and taps: a pool, or
     GRN's gamma and beta as integer engines run them; a scale per channel is allowed, since it belongs to the next
-    layer's weights. Rules that do not count those give it no MACs.
+    layer's weights. Rules that do not count those give it no MACs. No rule has MACs for kind ``uncounted``.
     """
 
     name: str
@@ -64,13 +67,15 @@ class Layer:
     input_elements: int = 0
     output_elements: int = 0
     window: int = 1  # input elements per output of a pool or a product of activations, or taps of a scalar convolution
+    input_positions: int = 1
+    repeated: int = 0
 
     @property
     def parameters(self) -> int:
         """Independent parameters: one (gamma or beta) for a 1x1 scalar convolution, none for a pool."""
         if self.kind == "scalar":
-            return 1 if self.window == 1 else 0
-        return self.weights + self.biases
+            return 1 if self.window == 1 and not self.repeated else 0
+        return self.weights + self.biases - self.repeated
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class LayerCost:
     parameters: int
     macs: int
     n_bytes: int
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,23 +109,29 @@ class Cost:
         return sum(layer.macs for layer in self.layers)
 
     @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Layers whose MACs no rule counts, by name and op; parameters and bytes include theirs."""
+        return tuple(f"'{layer.name}' ({layer.op})" for layer in self.layers if not layer.counted)
+
+    @property
     def n_bytes(self) -> int:
         return self.frame_bytes + sum(layer.n_bytes for layer in self.layers)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One limit and the measured value."""
+    """One limit and the measured value, which lacks the layers ``uncounted``: with one, no limit is known to hold."""
 
     limit_name: Literal["size", "macs"]
     limit: int
     measured: int
     unit: str
     rule: Rule
+    uncounted: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return self.measured <= self.limit
+        return self.measured <= self.limit and not self.uncounted
 
 
 def require_rule(name: str) -> Rule:
@@ -139,7 +151,12 @@ def count(layers: Iterable[Layer], rule: Rule, *, source: str, file_bytes: int |
         source: description of what was counted.
         file_bytes: size of the file of the layers; under ``stored`` it is the total.
     """
-    rows = tuple(LayerCost(x.name, x.op, x.output_shape, x.parameters, _MACS[rule](x), _BYTES[rule](x)) for x in layers)
+    rows = tuple(
+        LayerCost(
+            x.name, x.op, x.output_shape, x.parameters, _MACS[rule](x), _BYTES[rule](x), counted=x.kind != "uncounted"
+        )
+        for x in layers
+    )
     in_layers = sum(row.n_bytes for row in rows)
     frame_bytes = file_bytes - in_layers if rule == "stored" and file_bytes is not None else 0
     return Cost(rule, source, rows, frame_bytes)
@@ -149,17 +166,18 @@ def verdicts(cost: Cost, budget: Budget) -> tuple[Verdict, Verdict]:
     """Size and MACs against the budget."""
     return (
         Verdict("size", budget.max_bytes, cost.n_bytes, "B", cost.rule),
-        Verdict("macs", budget.max_macs, cost.macs, "MAC", cost.rule),
+        Verdict("macs", budget.max_macs, cost.macs, "MAC", cost.rule, cost.uncounted),
     )
 
 
 def _macs_dcase(x: Layer) -> int:
-    per_position = x.positions if x.kind in ("conv", "linear") else 1
-    return x.parameters * per_position if x.kind in ("conv", "linear", "norm") else 0
+    if x.kind in ("conv", "deconv", "linear"):
+        return (x.weights + x.biases) * x.positions
+    return x.parameters if x.kind == "norm" else 0
 
 
 def _macs_torchinfo(x: Layer) -> int:
-    return x.parameters if x.kind == "linear" else _macs_dcase(x)
+    return x.weights + x.biases if x.kind == "linear" else _macs_dcase(x)
 
 
 def _macs_nessi(x: Layer) -> int:
@@ -174,6 +192,8 @@ def _macs_stored(x: Layer) -> int:
         return x.output_elements
     if x.kind in ("mul", "matmul"):
         return x.output_elements * x.window
+    if x.kind == "deconv":
+        return x.weights * x.input_positions
     return x.weights * x.positions if x.kind in ("conv", "linear", "scalar") else 0
 
 
@@ -202,11 +222,17 @@ def graph_cost(graph: Graph, rule: Rule) -> Cost:
 
 def graph_layers(graph: Graph) -> list[Layer]:
     """One layer per node; raises RuntimeFailure for an op without a row in the cost table."""
-    layers = []
+    layers: list[Layer] = []
+    stored: set[str] = set()
     for node in graph.nodes:
         if type(node.op) not in _KINDS:
             raise RuntimeFailure(f"graph '{graph.name}', {node.name}", "no row in the cost table", got=node.op)
-        layers.append(_graph_layer(graph, node))
+        repeated = [t.data for t in graph.ins(node) if t.data is not None and t.name in stored]
+        layer = _graph_layer(graph, node)
+        if ops.has_weight(node.op):
+            layer = counted_once(layer, sum(data.size for data in repeated), sum(data.nbytes for data in repeated))
+        layers.append(layer)
+        stored |= set(node.inputs)
     return layers
 
 
@@ -221,12 +247,17 @@ _KINDS: dict[type, Kind] = {
     ops.Reduce: "mean",
     ops.Pool2D: "pool",
     ops.Rsqrt: "other",
+    ops.PRelu: "mul",
     ops.Lookup: "other",
+    ops.Table: "other",
     ops.Softmax: "other",
     ops.Reshape: "other",
+    ops.Transpose: "other",
+    ops.Pad: "other",
+    ops.Slice: "other",
     ops.Concat: "other",
 }
-_TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Softmax: 1024}
+_TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Table: 256, ops.Softmax: 1024}
 _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
 
@@ -282,7 +313,8 @@ def layer_of(
         depthwise: a convolution that may be of kind ``scalar``.
         constant_bytes: stored bytes, if they differ from those of weight and bias.
     """
-    elements = math.prod(output_shape)
+    elements, input_elements = math.prod(output_shape), math.prod(input_shape)
+    in_channels = input_shape[channel_axis] if input_shape else 1
     channels = output_shape[channel_axis] if output_shape else 1
     constants = [c for c in (weight, bias) if c is not None]
     return Layer(
@@ -291,14 +323,20 @@ def layer_of(
         "scalar" if depthwise and _alike(channels, window, weight, bias, scale) else kind,
         output_shape,
         positions=elements // channels if channels else 0,
+        input_positions=input_elements // in_channels if in_channels else 0,
         weights=0 if weight is None else weight.size,
         biases=0 if bias is None else bias.size,
         constant_bytes=sum(c.nbytes for c in constants) if constant_bytes is None else constant_bytes,
         extra_bytes=extra_bytes,
-        input_elements=math.prod(input_shape),
+        input_elements=input_elements,
         output_elements=elements,
         window=window,
     )
+
+
+def counted_once(layer: Layer, repeated: int, n_bytes: int) -> Layer:
+    """The layer without constants that an earlier one stores: so many weights and biases, and bytes of constants."""
+    return replace(layer, repeated=repeated, constant_bytes=layer.constant_bytes - n_bytes)
 
 
 def _alike(channels: int, window: int, weight: Array | None, bias: Array | None, scale: Array | None) -> bool:

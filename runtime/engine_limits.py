@@ -6,11 +6,13 @@ the operator: the graph is valid, and other engines and the firmware run it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import RuntimeFailure
 from .ops import HIGHEST_RANK, LARGEST_TENSOR_ELEMENTS
-from .tflite_schema import MOST_ITEMS, PLAIN_OPERATORS, TfliteTables
+from .tflite_schema import MOST_ITEMS, PLAIN_OPERATORS, Operator, StridedSliceOptions, Tensor, TfliteTables
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,33 @@ class Limit:
     row: int = LARGEST_TENSOR_ELEMENTS
     inputs: int = MOST_ITEMS
     fault: str = ""
+    every_axis: bool = False  # a slice must state each axis itself, without ellipsis, new axes and offset
 
 
 # A softmax shifts right by 23 + log2 of the sum of exponentials, and the process ends where that is more than 31: with
 # 512 equal codes.
 _SOFTMAX = Limit(row=511)
+_NO_KERNEL = Limit(fault="has no int8 kernel in this engine")
+_OF_LITERT = ("EXP", "GELU", "LOG", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1", "SQRT")
 LIMITS: dict[str, dict[str, Limit]] = {
-    "tflm": {"BATCH_MATMUL": Limit(dimensions=5), "SOFTMAX": _SOFTMAX},
-    "litert": {"BATCH_MATMUL": Limit(dimensions=5)},
-    "litert-reference": {
+    "tflm": {
         "BATCH_MATMUL": Limit(dimensions=5),
         "SOFTMAX": _SOFTMAX,
+        "TRANSPOSE": Limit(dimensions=5),
+        "PAD": Limit(dimensions=5),
+        "PADV2": Limit(dimensions=5),
+        "SLICE": Limit(dimensions=5),  # the process ends with 6
+        "STRIDED_SLICE": Limit(dimensions=4, every_axis=True),
+        "CONCATENATION": Limit(inputs=10),
+        **dict.fromkeys(_OF_LITERT, _NO_KERNEL),
+    },
+    "litert": {"BATCH_MATMUL": Limit(dimensions=5), "PADV2": Limit(dimensions=5)},
+    "litert-reference": {
+        "BATCH_MATMUL": Limit(dimensions=5),
+        "ELU": _NO_KERNEL,
+        "SOFTMAX": _SOFTMAX,
+        "PAD": Limit(dimensions=5),
+        "PADV2": Limit(dimensions=5),
         "SUM": Limit(fault="LiteRT 2.3's reference kernel of int8 sums returns wrong codes for most of them"),
     },
 }
@@ -45,6 +63,8 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
     Raises:
         RuntimeFailure: names the engine, the operator, its output and the limit; it is marked as unsupported.
     """
+    if engine == "tflm":
+        _require_no_padded_batch(model)
     limits = LIMITS.get(engine, {})
     for number, operator in enumerate(model.graph.operators):
         kind = PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code, "")
@@ -66,3 +86,25 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
                 raise RuntimeFailure(
                     where, limited, expected=f"at most {most}", got=got, next_step=NEXT, unsupported=True
                 )
+        if limit.every_axis and not _states_every_axis(operator, tensors):
+            limited = "beyond the engine's limit of slices"
+            expected = "every axis stated, without ellipsis, new axes and offset"
+            raise RuntimeFailure(where, limited, expected=expected, next_step=NEXT, unsupported=True)
+
+
+def _states_every_axis(operator: Operator, tensors: Sequence[Tensor]) -> bool:
+    options, (x, begin) = operator.options, operator.inputs[:2].tolist()
+    assert isinstance(options, StridedSliceOptions)
+    abbreviated = options.ellipsis_mask or options.new_axis_mask or options.offset
+    return not abbreviated and math.prod(tensors[begin].shape.tolist()) == len(tensors[x].shape)
+
+
+def _require_no_padded_batch(model: TfliteTables) -> None:
+    """Refuse a SPACE_TO_BATCH_ND with padding, which TFLite Micro fills with other codes than the zero point."""
+    for number, operator in enumerate(model.graph.operators):
+        if PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code) != "SPACE_TO_BATCH_ND":
+            continue
+        if model.buffers[model.graph.tensors[operator.inputs[2]].buffer].data.any():
+            where = f"engine tflm, operator {number} (SPACE_TO_BATCH_ND)"
+            what = "its padding has other codes than the zero point"
+            raise RuntimeFailure(where, what, next_step=NEXT, unsupported=True)

@@ -66,14 +66,19 @@ def _exp_of_less_than_quarter(a: int) -> int:
     return min(_EXP_EIGHTH + high_product(_EXP_EIGHTH, x + tail), ONE)
 
 
-def inverse_of_one_plus(a: int) -> int:
-    """1 / (1 + a) in Q0.31 for a in [0, 1] in Q0.31: three Newton steps."""
+def _two_over_one_plus(a: int) -> int:
+    """2 / (1 + a) in Q2.29 for a in [0, 1] in Q0.31: three Newton steps."""
     half_denominator = (a + ONE + 1) // 2
     x = _48_OVER_17 + high_product(half_denominator, _MINUS_32_OVER_17)
     for _ in range(3):
         error = 2**29 - high_product(half_denominator, x)
         x += shift_left(high_product(x, error), 2)
-    return shift_left(x, 1)
+    return x
+
+
+def inverse_of_one_plus(a: int) -> int:
+    """1 / (1 + a) in Q0.31 for a in [0, 1] in Q0.31."""
+    return shift_left(_two_over_one_plus(a), 1)
 
 
 def logistic(a: int) -> int:
@@ -82,6 +87,14 @@ def logistic(a: int) -> int:
         return 2**30
     positive = inverse_of_one_plus(exp_of_negative(-abs(a), 4))
     return positive if a > 0 else ONE - positive
+
+
+def tanh(a: int) -> int:
+    """tanh(a) in Q0.31 for a in Q4.27: (1 - e) / (1 + e) for e = exp(-2 |a|), whose exponent is a in Q5.26."""
+    if a == 0:
+        return 0
+    positive = shift_left(_two_over_one_plus(exp_of_negative(-abs(a), 5)) - 2**29, 2)
+    return positive if a > 0 else -positive
 
 
 def input_radius(integer_bits: int, left_shift: int) -> int:

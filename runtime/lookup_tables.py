@@ -1,6 +1,7 @@
 """Tables for functions of one code: 256 output codes, or the exponentials of a softmax.
 
-Under ``single`` they equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float
+Functions other than ``relu6``, ``logistic`` and ``requantise`` are in :mod:`tinyscene.runtime.function_tables`. Under
+``single`` these equal LiteRT's default kernels: XNNPACK for ``logistic`` and ``requantise``, LiteRT's own float
 arithmetic for softmax. XNNPACK leaves ratios below 2^-8 or above 2^7 to LiteRT's kernels, which follow ``double``.
 TFLite's reference kernel of ``logistic`` is float too and rounds at another point: at near-ties it differs by one from
 TFLite Micro, which ``double`` equals.
@@ -9,35 +10,33 @@ Source: byte-wise comparison at near-ties (tests/runtime/test_engines.py).
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from . import fixed_point as fixed
-from .arith import Rounding, rescale_double
-from .arith import fixed_point as as_fixed_point
+from . import ops
+from .arith import Rounding
 from .arrays import F32, I8, I64
+from .function_tables import CODES as _CODES
+from .function_tables import FUNCTION_TABLES, int8, real_codes, rescaled
 from .graph import Quant
 
-Function = Literal["relu", "relu6", "logistic", "requantise"]
-
-_CODES = np.arange(-128, 128, dtype=np.int64)
 _SOFTMAX_INTEGER_BITS, _LOGISTIC_INTEGER_BITS, _SUM_INTEGER_BITS = 5, 4, 12
 
 
-def function_table(function: Function, x: Quant, out: Quant, rounding: Rounding) -> I8:
+def function_table(op: ops.Lookup, x: Quant, out: Quant, rounding: Rounding) -> I8:
     """int8 (256,): the output code for each input code -128..127."""
-    if function == "logistic":
+    if op.function in FUNCTION_TABLES:
+        with np.errstate(all="ignore"):  # infinities saturate
+            return FUNCTION_TABLES[op.function](op.alpha, x, out, rounding)
+    if op.function == "logistic":
         return _logistic_double(x) if rounding == "double" else _logistic_single(x)
-    if function == "relu6":
+    if op.function == "relu6":
         return np.clip(_CODES, max(-128, out.zero_point), code_of_six(out)).astype(np.int8)
     ratio = np.float32(x.scale[0]) / np.float32(out.scale[0])
-    if function == "requantise" and rounding == "single" and 2.0**-8 <= ratio <= 128:
+    if rounding == "single" and 2.0**-8 <= ratio <= 128:
         factor = int(np.rint(np.float32(256) * ratio))
-        return _int8((((_CODES - x.zero_point) * factor + 128) >> 8) + out.zero_point)
-    multiplier, shift = as_fixed_point(np.array([x.scale[0] / out.scale[0]]))
-    codes = rescale_double(_CODES - x.zero_point, multiplier, shift) + out.zero_point
-    return _int8(np.maximum(codes, out.zero_point) if function == "relu" else codes)
+        return int8((((_CODES - x.zero_point) * factor + 128) >> 8) + out.zero_point)
+    return int8(rescaled(_CODES - x.zero_point, x.scale[0] / out.scale[0]) + out.zero_point)
 
 
 def code_of_six(out: Quant) -> int:
@@ -62,14 +61,14 @@ def _logistic_double(x: Quant) -> I8:
         inside = fixed.rounding_shift_right(wide, max(-shift, 0))
         return fixed.rounding_shift_right(fixed.logistic(inside), 23) - 128
 
-    return _int8(np.array([code(distance) for distance in (_CODES - x.zero_point).tolist()]))
+    return int8(np.array([code(distance) for distance in (_CODES - x.zero_point).tolist()]))
 
 
 def _logistic_single(x: Quant) -> I8:
-    real = ((_CODES - x.zero_point).astype(np.float32) * np.float32(x.scale[0])).astype(np.float64)
+    real = real_codes(x).astype(np.float64)
     with np.errstate(over="ignore"):
         share = (1.0 / (1.0 + np.exp(-real))).astype(np.float32)
-    return _int8(np.rint(share * np.float32(256) + np.float32(-128)))
+    return int8(np.rint(share * np.float32(256) + np.float32(-128)))
 
 
 def exponentials_double(x: Quant, beta: float) -> I64:
@@ -110,7 +109,7 @@ def softmax_double(distances: I64, exponentials: I64) -> I8:
         product = (terms[row] * inverse + 2**30) >> 31
         bits = _SUM_INTEGER_BITS - headroom + 23
         codes[row] = (product + (1 << (bits - 1))) >> bits
-    return _int8(codes - 128)
+    return int8(codes - 128)
 
 
 def softmax_single(distances: I64, exponentials: F32) -> I8:
@@ -119,9 +118,4 @@ def softmax_single(distances: I64, exponentials: F32) -> I8:
     totals = np.cumsum(terms, axis=1, dtype=np.float32)[:, -1:]
     inverse = np.float32(1) / (totals * np.float32(1 / 256))
     scaled: F32 = terms * inverse
-    return _int8(np.floor(scaled.astype(np.float64) + 0.5) - 128)
-
-
-def _int8(codes: np.ndarray) -> I8:
-    saturated: I8 = np.clip(codes, -128, 127).astype(np.int8)
-    return saturated
+    return int8(np.floor(scaled.astype(np.float64) + 0.5) - 128)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .graph import Tensor
 
 PROBABILITY_SCALE, PROBABILITY_ZERO_POINT = 1 / 256, -128  # output of softmax and logistic: 0 to 255/256
+TANH_SCALE = 1 / 128  # and zero point 0
 RATIO_BELOW = 2.0**14  # a product of two codes times the power of two in the ratio fits int32
 Problem = tuple[str, object, object]  # what, expected, got
 
@@ -30,9 +31,27 @@ def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
             return "accumulator can overflow int32", "below 2^31", reach
     if isinstance(op, ops.Softmax) and op.beta != np.float32(op.beta):
         return "beta of softmax", "a float32", op.beta
-    if isinstance(op, ops.Rsqrt) and ins[0].quant.zero_point != -128:
+    roots = isinstance(op, ops.Rsqrt) or (isinstance(op, ops.Lookup) and op.function in ("log", "sqrt"))
+    if roots and ins[0].quant.zero_point != -128:
         return "input may be negative", "zero point -128", ins[0].quant.zero_point
+    if isinstance(op, ops.Lookup):
+        wrong = _function_problem(op, ins[0], out)
+        if wrong is not None:
+            return wrong
+    if isinstance(op, ops.Table) and (ins[1].data is None or ins[1].dtype != "int8" or ins[1].quant != out.quant):
+        return "table", "an int8 constant with the output's scale and zero point", ins[1].record
     return _fixed_codes_problem(op, ins, out) or _range_problem(op, ins, out)
+
+
+def _function_problem(op: ops.Lookup, x: Tensor, out: Tensor) -> Problem | None:
+    """The 16 bits of HARD_SWISH, and the 32 bits of RELU_N1_TO_1's limits in codes."""
+    if op.alpha != float(np.float32(op.alpha)):
+        return "alpha", "a float32", op.alpha
+    if op.function == "hard_swish" and not 2.0**-20 <= x.quant.scale[0] < 2.0**16:
+        return "input scale of hard_swish out of bounds", "2^-20 to 2^16", x.quant.scale[0]
+    if op.function == "relu_n1_to_1" and out.quant.scale[0] < 2.0**-30:
+        return "output scale of relu_n1_to_1 out of bounds", "2^-30 and above", out.quant.scale[0]
+    return None
 
 
 def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
@@ -42,6 +61,8 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     allowed: list[tuple[tuple[float, ...], int]]
     if (fixed := fixed_codes(op)) is not None:
         allowed = [((fixed[0],), fixed[1])]
+    elif function == "neg":
+        allowed = [(ins[0].quant.scale, -ins[0].quant.zero_point)]
     elif keeps_codes(op) or function == "relu6":
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
@@ -58,12 +79,14 @@ def fixed_codes(op: ops.Op) -> tuple[float, int] | None:
     """The only scale and zero point that the op's output can have, or None."""
     if isinstance(op, ops.Softmax) or (isinstance(op, ops.Lookup) and op.function == "logistic"):
         return PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
+    if isinstance(op, ops.Lookup) and op.function == "tanh":
+        return TANH_SCALE, 0
     return None
 
 
 def keeps_codes(op: ops.Op) -> bool:
     """Whether the op's output codes mean what its input codes mean."""
-    return isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or ops.selects_codes(op)
+    return isinstance(op, ops.Pool2D | ops.Movement) or ops.selects_codes(op)
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
@@ -80,24 +103,35 @@ def _range(op: ops.Op) -> tuple[str, float, float]:
         return "input scale times beta of softmax out of bounds", 2.0**-26, 2.0**16
     if isinstance(op, ops.Rsqrt):  # the shifts of TFLite's multiplier, after the 20 fractional bits of the root
         return "scale ratio 1 / (sqrt(input) x output) out of bounds", 2.0**-12, 2.0**30
-    if isinstance(op, ops.Lookup) and op.function == "logistic":
-        return "input scale of logistic out of bounds", 2.0**-20, 2.0**16
+    if isinstance(op, ops.Lookup) and op.function in ("logistic", "tanh"):
+        return f"input scale of {op.function} out of bounds", 2.0**-20, 2.0**16
+    if isinstance(op, ops.Lookup) and op.function == "hard_swish":
+        return "scale ratio out of bounds", 2.0**-8, 128.0
     return "scale ratio out of bounds", 0.0, 256.0 if isinstance(op, ops.Reduce) else RATIO_BELOW
 
 
 def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray[np.float64]:
     """The factors from input to output codes that an op rounds with; none for ops that move codes."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
+<<<<<<< HEAD
     if keeps_codes(op):
+=======
+    function = op.function if isinstance(op, ops.Lookup) else None
+    if keeps_codes(op) or isinstance(op, ops.Table) or function in ("exp", "log", "sqrt", "gelu", "gelu_tanh"):
+>>>>>>> any
         return first[:0]
     if isinstance(op, ops.Softmax):
         return np.asarray(first * op.beta)
-    if isinstance(op, ops.Lookup) and op.function == "logistic":
+    if function in ("logistic", "tanh"):
         return first
+    if isinstance(op, ops.Lookup) and function == "leaky_relu":
+        return np.concatenate([first, first * abs(op.alpha)]) / out_scale
     if isinstance(op, ops.Rsqrt):
         return 1 / (np.sqrt(first) * out_scale)
     if isinstance(op, ops.Add | ops.Sub):
         return np.array([t.quant.scale[0] / out_scale for t in ins])
+    if isinstance(op, ops.PRelu):
+        return np.array([first[0], first[0] * ins[1].quant.scale[0]]) / out_scale
     if isinstance(op, ops.Lookup | ops.Reduce):
         return first / out_scale
     return np.asarray(first * np.asarray(ins[1].quant.scale) / out_scale)

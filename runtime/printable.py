@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else _INVISIBLE.sub(_escape, text)
 
 
+def short_name(name: str) -> str:
+    """The first of the names that TFLite's converter joins with semicolons where it fuses operators."""
+    return name.partition(";")[0] or name
+
+
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

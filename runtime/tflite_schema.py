@@ -51,22 +51,46 @@ PLAIN_OPERATORS = {
     17: "MAX_POOL_2D",
     18: "MUL",
     19: "RELU",
+    20: "RELU_N1_TO_1",
     21: "RELU6",
     22: "RESHAPE",
     25: "SOFTMAX",
+    28: "TANH",
     34: "PAD",
+    36: "GATHER",
+    37: "BATCH_TO_SPACE_ND",
+    38: "SPACE_TO_BATCH_ND",
     39: "TRANSPOSE",
     40: "MEAN",
     41: "SUB",
     43: "SQUEEZE",
     45: "STRIDED_SLICE",
+    47: "EXP",
+    49: "SPLIT",
+    53: "CAST",
+    54: "PRELU",
+    59: "NEG",
+    60: "PADV2",
+    65: "SLICE",
     70: "EXPAND_DIMS",
+    73: "LOG",
     74: "SUM",
+    75: "SQRT",
     76: "RSQRT",
     82: "REDUCE_MAX",
+    83: "PACK",
+    88: "UNPACK",
     89: "REDUCE_MIN",
+    98: "LEAKY_RELU",
+    100: "MIRROR_PAD",
+    101: "ABS",
+    102: "SPLIT_V",
+    111: "ELU",
     114: "QUANTIZE",
+    117: "HARD_SWISH",
     126: "BATCH_MATMUL",
+    150: "GELU",
+    152: "RELU_0_TO_1",
 }
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
 MOST_ITEMS = 65_536  # tensors, operators, buffers
@@ -191,6 +215,24 @@ class ElementwiseOptions:
 
 
 @dataclass(frozen=True)
+class CastOptions:
+    """Types that engines take from the tensors instead."""
+
+    in_data_type: int = scalar(0, "<i1", 0)
+    out_data_type: int = scalar(1, "<i1", 0)
+
+
+@dataclass(frozen=True)
+class LeakyReluOptions:
+    alpha: float = scalar(0, "<f4", 0.0)
+
+
+@dataclass(frozen=True)
+class GeluOptions:
+    approximate: bool = scalar(0, "?", False)
+
+
+@dataclass(frozen=True)
 class ConcatenationOptions:
     axis: int = _range(0, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
     fused_activation_function: int = _activation(1)
@@ -227,6 +269,41 @@ class SqueezeOptions:
     squeeze_dims: np.ndarray = vector(0, "<i4", -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
 
 
+@dataclass(frozen=True)
+class MirrorPadOptions:
+    """0: without the element at the end, 1: with it."""
+
+    mode: int = _range(0, "<i1", 0, 0, 1)
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    values_count: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+    axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS)
+
+
+@dataclass(frozen=True)
+class UnpackOptions:
+    num: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+    axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    num_splits: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+
+
+@dataclass(frozen=True)
+class SplitVOptions:
+    num_splits: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
+
+
+@dataclass(frozen=True)
+class GatherOptions:
+    axis: int = _range(0, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+    batch_dims: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
+
+
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
@@ -235,11 +312,20 @@ Options = (
     | BatchMatMulOptions
     | SoftmaxOptions
     | ElementwiseOptions
+    | LeakyReluOptions
+    | CastOptions
+    | GeluOptions
     | ConcatenationOptions
     | ReducerOptions
     | StridedSliceOptions
     | ReshapeOptions
     | SqueezeOptions
+    | MirrorPadOptions
+    | PackOptions
+    | UnpackOptions
+    | SplitOptions
+    | SplitVOptions
+    | GatherOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -251,11 +337,20 @@ OPTIONS: dict[int, type] = {
     11: ElementwiseOptions,
     17: ReshapeOptions,
     21: ElementwiseOptions,
+    23: GatherOptions,
     27: ReducerOptions,
     28: ElementwiseOptions,
     30: SqueezeOptions,
     32: StridedSliceOptions,
+    35: SplitOptions,
+    37: CastOptions,
+    59: PackOptions,
+    64: UnpackOptions,
+    75: LeakyReluOptions,
+    77: MirrorPadOptions,
+    79: SplitVOptions,
     101: BatchMatMulOptions,
+    116: GeluOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
 OPTIONS_TYPE_OF_CODE = {
@@ -269,14 +364,27 @@ OPTIONS_TYPE_OF_CODE = {
     18: 21,
     22: 17,
     25: 9,
+    36: 23,
     40: 27,
     41: 28,
     43: 30,
     45: 32,
+    47: 33,
+    49: 35,
+    53: 37,
+    59: 42,
     74: 27,
     82: 27,
+    83: 59,
+    88: 64,
     89: 27,
+    98: 75,
+    100: 77,
+    101: 78,
+    102: 79,
+    117: 91,
     126: 101,
+    150: 116,
 }
 OPTIONAL = (17, 30)  # where an operator without options has their defaults
 

@@ -22,6 +22,7 @@ from .tflite_schema import (
     TYPE_BITS,
     TYPES,
     Buffer,
+    Operator,
     Tensor,
     TfliteTables,
 )
@@ -73,6 +74,17 @@ def require_plain(model: TfliteTables, where: str) -> None:
         if PLAIN_OPERATORS[code] in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(shapes) != 3:
             what = "convolution without a bias, which ends the process"
             raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, weight and bias")
+        if PLAIN_OPERATORS[code] in ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND") and not _has_blocks(model, operator):
+            what = "blocks that are no constants from 1 on, which end the process"
+            raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, blocks and pads")
+
+
+def _has_blocks(model: TfliteTables, operator: Operator) -> bool:
+    """Whether the second and third input are stored int32, blocks from 1 on and pads from 0 on."""
+    inputs = operator.inputs.tolist()
+    tensors = [model.graph.tensors[index] for index in inputs[1:] if index >= 0]
+    values = [model.buffers[t.buffer].data.view("<i4") for t in tensors if TYPES[t.type : t.type + 1] == ("int32",)]
+    return len(inputs) == 3 and len(values) == 2 and values[0].min(initial=1) > 0 <= values[1].min(initial=0)
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:

@@ -6,14 +6,16 @@ extremes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
 from tinyscene.runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
+from tinyscene.runtime.op_ranges import TANH_SCALE
 
 Rng = np.random.Generator
 MOST_COLUMNS = 12  # of a product of matrices
@@ -86,6 +88,8 @@ class Builder:
         a, b = self._aligned(node, real)
         if isinstance(node.op, ops.Sub):
             return a - b
+        if isinstance(node.op, ops.PRelu):
+            return np.where(a < 0, a * b, a)
         return a + b if isinstance(node.op, ops.Add) else a * b
 
     def _aligned(self, node: Node, arrays: list[Any]) -> list[Any]:
@@ -108,19 +112,23 @@ class Builder:
         relu: bool = False,
     ) -> str:
         """A convolution to ``channels``, or a depthwise one if that is None."""
+        op: ops.Op = ops.Conv2D(stride, pads, relu) if channels else ops.DepthwiseConv2D(stride, pads, relu)
+        return self.convolution(x, op, kernel, channels or self.tensors[x].shape[3])
+
+    def convolution(self, x: str, op: Any, kernel: tuple[int, int], out_c: int) -> str:
+        """A convolution of this op, of any dilation and number of groups or of outputs for each input."""
         t, rng = self.tensors[x], self.rng
-        in_c = t.shape[3]
-        out_c = channels or in_c
-        shape = (channels, *kernel, in_c) if channels else (1, *kernel, in_c)
+        dense = isinstance(op, ops.Conv2D)
+        shape = (out_c, *kernel, t.shape[3] // op.groups) if dense else (1, *kernel, out_c)
         weight = rng.integers(-127, 128, shape, dtype=np.int8)
+        weight[weight == -127] = -128  # the codes of converters that are not symmetric
         scale = rng.uniform(0.001, 0.01, out_c).astype(np.float32)
         bias = rng.integers(-2000, 2001, out_c, dtype=np.int32)
         tag = f"{len(self.nodes)}"
-        w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if channels else 3), weight)
+        w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if dense else 3), weight)
         bias_scale = np.float32(t.quant.scale[0]) * scale
         b = self._tensor(f"bias_{tag}", (out_c,), Quant.per_channel(bias_scale, 0), bias)
-        op: ops.Op = ops.Conv2D(stride, pads, relu) if channels else ops.DepthwiseConv2D(stride, pads, relu)
-        out_hw = ops.window_output((t.shape[1], t.shape[2]), kernel, stride, pads)
+        out_hw = ops.window_output(t.shape[1:3], ops.spanned(kernel, op.dilation), op.stride, op.pads)
         return self.node(op, (x, w, b), (1, *out_hw, out_c))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
@@ -192,15 +200,46 @@ class Builder:
         return self.node(op, (x,), (1, *ops.window_output(size, kernel, stride, pads), t.shape[3]), t.quant)
 
     def lookup(self, x: str, function: Any) -> str:
-        t = self.tensors[x]
-        fixed = {"logistic": PROBABILITY, "relu6": t.quant}
-        return self.node(ops.Lookup(function), (x,), t.shape, fixed.get(function))
+        """A function of ``x``; one that needs another zero point or a smaller scale follows a change of them."""
+        t, rng = self.tensors[x], self.rng
+        if function in ("log", "sqrt") and t.quant.zero_point != -128:
+            x = self.node(ops.Lookup("requantise"), (x,), t.shape, Quant.per_tensor(t.quant.scale[0] * 0.7, -128))
+        elif function == "neg" and t.quant.zero_point == -128:
+            function = "abs"
+        elif function == "hard_swish" and not 2.0**-20 <= t.quant.scale[0] < 2.0**16:
+            function = "relu"
+        quant = self.tensors[x].quant
+        alpha = float(np.float32(rng.choice([0.01, 0.1, 0.3, rng.uniform(-1, 2)]))) if function == "leaky_relu" else 0.0
+        negative = Quant(quant.scale, max(-quant.zero_point, -128))
+        tanh = Quant.per_tensor(TANH_SCALE, 0)
+        fixed = {"logistic": PROBABILITY, "relu6": quant, "tanh": tanh, "neg": negative}
+        free = function in ("exp", "log", "sqrt", "elu", "gelu", "gelu_tanh")
+        return self.node(ops.Lookup(function, alpha), (x,), t.shape, self.quant(0.05) if free else fixed.get(function))
+
+    def prelu(self, x: str) -> str:
+        """Factors for each element, channel or tensor, about -1.3 to 1.3."""
+        shape = self.tensors[x].shape
+        sides = [n if self.rng.random() < 0.6 else 1 for n in shape[1:]]
+        alpha = self.constant((1, *sides)[int(self.rng.integers(len(shape))) :], self.quant(0.01))
+        return self.node(ops.PRelu(), (x, alpha), shape)
+
+    def table(self, x: str) -> str:
+        """Random codes, which no function has."""
+        quant = self.quant(0.05)
+        codes = self.rng.integers(-128, 128, 256).astype(np.int8)
+        values = self._tensor(f"table_{len(self.tensors)}", (256,), quant, codes)
+        return self.node(ops.Table(), (x, values), self.tensors[x].shape, quant)
 
     def softmax(self, x: str, beta: float = 1.0) -> str:
         return self.node(ops.Softmax(beta), (x,), self.tensors[x].shape, PROBABILITY)
 
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
         return self.node(ops.Reshape(shape), (x,), shape, self.tensors[x].quant)
+
+    def moved(self, op: ops.Movement, *inputs: str) -> str:
+        """Append an op that only moves elements."""
+        shape = ops.OPS[type(op)].shape(op, *(self.tensors[name].shape for name in inputs))
+        return self.node(op, inputs, shape, self.tensors[inputs[0]].quant)
 
     def concat(self, a: str, b: str, axis: int) -> str:
         shape = list(self.tensors[a].shape)
@@ -225,6 +264,28 @@ def random_pads(rng: Rng, kernel: tuple[int, int]) -> ops.Pads:
     top, bottom = (int(v) for v in rng.integers(0, kernel[0], 2))
     left, right = (int(v) for v in rng.integers(0, kernel[1], 2))
     return top, left, bottom, right
+
+
+SPREAD_KINDS = ("dilated_conv2d", "grouped_conv2d", "dilated_depthwise", "multiplied_depthwise")
+
+
+def spread_convolution(b: Builder, rng: Rng, kind: str, x: str) -> str:
+    """A convolution of random attributes with dilation, groups, or several outputs for each channel of ``x``."""
+    _, height, width, channels = b.tensors[x].shape
+    dilation = (
+        (int(rng.integers(1, 4)), int(rng.integers(1, 4))) if kind.startswith("dilated") or rng.integers(2) else (1, 1)
+    )
+    most = [min(4, (size - 1) // d + 1) for size, d in zip((height, width), dilation, strict=True)]
+    kernel = (int(rng.integers(1, most[0] + 1)), int(rng.integers(1, most[1] + 1)))
+    stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+    pads, relu = random_pads(rng, ops.spanned(kernel, dilation)), bool(rng.integers(2))
+    if "depthwise" in kind:
+        multiplier = int(rng.integers(2, 5)) if kind.startswith("multiplied") else 1
+        return b.convolution(x, ops.DepthwiseConv2D(stride, pads, relu, dilation), kernel, channels * multiplier)
+    divisors = [n for n in range(1, channels + 1) if channels % n == 0]
+    groups = int(rng.choice(divisors[1:] or divisors)) if kind.startswith("grouped") else 1
+    out_c = groups * int(rng.integers(1, 6))
+    return b.convolution(x, ops.Conv2D(stride, pads, relu, dilation, groups), kernel, out_c)
 
 
 def random_view(rng: Rng, b: Builder, x: str) -> str:
@@ -280,6 +341,8 @@ def one_op(rng: Rng, kind: str) -> Graph:
         return b.graph(b.conv(b.input, kernel, channels=out_c, stride=stride, pads=random_pads(rng, kernel), relu=relu))
     if kind == "depthwise_conv2d":
         return b.graph(b.conv(b.input, kernel, stride=stride, pads=random_pads(rng, kernel), relu=relu))
+    if kind in SPREAD_KINDS:
+        return b.graph(spread_convolution(b, rng, kind, b.input))
     if kind == "add":
         return b.graph(b.add(b.input, b.conv(b.input, (1, 1)), relu))
     if kind == "mul":
@@ -309,7 +372,7 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "pool2d":
         return b.graph(b.pool(x, str(rng.choice(["max", "average"])), kernel, stride=stride, same=coin))
     if kind == "lookup":
-        return b.graph(b.lookup(x, str(rng.choice(["relu", "relu6", "logistic", "requantise"]))))
+        return b.graph(b.lookup(x, str(rng.choice(FUNCTIONS))))
     if kind == "softmax":
         beta = float(np.float32(rng.choice([1.0, 0.37, 2.0, 5.1])))
         rows = random_view(rng, b, x)  # ONNX Runtime returns 0 for a softmax of one element
@@ -317,8 +380,12 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "reshape":
         _, height, width, channels = b.tensors[x].shape
         return b.graph(b.reshape(x, (1, width, channels, height) if coin else (1, height * width, channels)))
+    if kind in ("table", "prelu"):
+        return b.graph(b.table(x) if kind == "table" else b.prelu(x))
     if kind == "broadcast":
         return b.graph(b.broadcast(x))
+    if kind in MOVEMENT_KINDS:
+        return b.graph(random_movement(b, rng, kind, x))
     if kind == "concat":
         return b.graph(b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4))))
     raise ValueError(kind)
@@ -348,8 +415,11 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
     return np.where(rng.random(shape) < 0.1, rng.choice([-128, 127], shape), codes).astype(np.int8)
 
 
+FUNCTIONS = get_args(ops.Function)
 OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
-    "broadcast",
+    *("broadcast", "table", "prelu"),
+    *MOVEMENT_KINDS,
+    *SPREAD_KINDS,
 )

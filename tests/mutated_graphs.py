@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from tests.firmware_harness.random_graphs import random_net
-from tests.graphs import OP_KINDS, Rng, one_op, small_net
+from tests.graphs import FUNCTIONS, OP_KINDS, Rng, one_op, small_net
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
 from tinyscene.runtime.graph_io import graph_arrays, graph_from_files, graph_record
 from tinyscene.runtime.npz import pack_arrays
+from tinyscene.runtime.op_ranges import TANH_SCALE
 
 NUMBERS = (0, 1, -1, 2, 3, 127, -128, 128, -129, 255, 2**15, 2**31 - 1, 2**31, 2**63, -(2**31), 10**30)
 ODD = (None, True, False, "", "x", [], {}, 1.5, -0.0, 1e-45, 1e300, C_TEXT := "*/ int main(void); /*", [1], [[1]])
@@ -125,7 +126,7 @@ def _strained_op(op: ops.Op, rng: Rng) -> ops.Op:
         stride = tuple(int(v) for v in rng.choice([1, 2, 3, 300, 2**15], 2))
         return replace(op, stride=stride, pads=tuple(int(v) for v in rng.choice([0, 0, 1, 2, 9], 4)))
     if isinstance(op, ops.Lookup):
-        return ops.Lookup(rng.choice(["relu", "relu6", "logistic", "requantise"]).item())
+        return ops.Lookup(rng.choice(FUNCTIONS).item(), rng.choice([0.0, 0.25, -16.0]).item())
     return op
 
 
@@ -137,16 +138,24 @@ def _shape_of(op: ops.Op, tensors: dict[str, Tensor], node: Node) -> tuple[int, 
     return shape if min(shape) > 0 else None
 
 
+def _function(op: ops.Op) -> str:
+    return op.function if isinstance(op, ops.Lookup) else ""
+
+
 def _output_quant(op: ops.Op, tensors: dict[str, Tensor], node: Node, x: Tensor, rng: Rng) -> Quant:
-    if isinstance(op, ops.Softmax) or op == ops.Lookup("logistic"):
+    if isinstance(op, ops.Softmax) or _function(op) == "logistic":
         return PROBABILITY
-    if isinstance(op, ops.Pool2D | ops.Reshape | ops.Concat) or op == ops.Lookup("relu6"):
+    if isinstance(op, ops.Pool2D | ops.Movement) or _function(op) == "relu6":
         return x.quant
+    if isinstance(op, ops.Table):
+        return tensors[node.inputs[1]].quant
+    if _function(op) == "tanh":
+        return Quant.per_tensor(TANH_SCALE, 0)
     if ops.selects_codes(op):
         return x.quant
     exponent = math.log2(x.quant.scale[0])
     if isinstance(op, ops.Rsqrt):
         exponent = -exponent / 2 - 10
-    elif isinstance(op, ops.Mul) or ops.has_weight(op):
+    elif isinstance(op, ops.Mul | ops.PRelu) or ops.has_weight(op):
         exponent += math.log2(max(tensors[node.inputs[1]].quant.scale)) + 10
     return _quant(rng, exponent)

@@ -1,7 +1,7 @@
-"""Read the layers of an ONNX file, float or with quantise/dequantise pairs, for the counting rules.
+"""Read the layers of an ONNX file for the counting rules: float, or quantised in either form.
 
-Refuses files that onnx refuses, shapes that are not fixed (the batch may vary), operators with parameters that no
-published rule counts, and convolutions whose groups do not fit their channels.
+An operator that no published rule counts becomes a layer of kind ``uncounted``, with its parameters. Refuses files that
+onnx refuses, shapes that are not fixed (the batch may vary), and convolutions whose groups do not fit their channels.
 """
 
 from __future__ import annotations
@@ -9,36 +9,46 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import onnx
 
-from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
+from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
 from tinyscene.runtime.errors import GET_ANOTHER
 
-from ..errors import ExportError, require_counted
+from ..errors import ExportError, no_counting_rule
 from ..formats.onnx_file import OnnxFile, read_onnx
+from ..formats.onnx_shapes import ON_CODES
 
-_UNCOUNTED = {"ConvTranspose", "ConvInteger", "DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
+_UNCOUNTED = {"DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
+_INTEGER_PRODUCTS = ("MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 TRANSPARENT = {"QuantizeLinear", "DequantizeLinear", "Identity"}
 _KINDS: dict[str, Kind] = {
     "Conv": "conv",
     "QLinearConv": "conv",
-    "Gemm": "linear",
-    "MatMul": "linear",
-    "QLinearMatMul": "linear",
+    "ConvInteger": "conv",
+    "ConvTranspose": "deconv",
+    **dict.fromkeys(("Gemm", "QGemm"), "linear"),
+    **dict.fromkeys(("MatMul", "QLinearMatMul", *_INTEGER_PRODUCTS), "linear"),
     "BatchNormalization": "norm",
-    "Add": "add",
-    "Mul": "mul",
-    "GlobalAveragePool": "mean",
-    "ReduceMean": "mean",
-    "AveragePool": "pool",
+    **dict.fromkeys(("Add", "QLinearAdd"), "add"),
+    **dict.fromkeys(("Mul", "QLinearMul"), "mul"),
+    **dict.fromkeys(("GlobalAveragePool", "QLinearGlobalAveragePool", "ReduceMean", "QLinearReduceMean"), "mean"),
+    **dict.fromkeys(("AveragePool", "QLinearAveragePool"), "pool"),
     "MaxPool": "pool",
 }
+# Operators whose constants are parameters, though no rule counts a multiplication with them, and those that only move.
+_WITH_OPERANDS = {"Sub", "Div", "Max", "Min", "Pow", "PRelu", "Where", "Gather"}
+_MOVING = {"Concat", "Pad", "Reshape", "Transpose", "Expand", "Unsqueeze", "Squeeze", "Slice", "Cast", "Shape"}
 # Positions of weight and bias among the inputs; for MatMul, Add and Mul it is the input that is constant.
 _ROLES = {
     "Conv": (1, 2),
     "Gemm": (1, 2),
+    "ConvTranspose": (1, 2),
+    "ConvInteger": (1, None),
     "QLinearConv": (3, 8),
     "QLinearMatMul": (3, None),
+    "QGemm": (3, 6),
+    **dict.fromkeys(_INTEGER_PRODUCTS, (1, None)),
     "BatchNormalization": (1, 2),
 }
 
@@ -47,13 +57,13 @@ def onnx_layers(data: bytes, path: Path) -> list[Layer]:
     """One layer per operator; ``path`` is used in messages only.
 
     Raises:
-        ExportError: the file is unreadable, a shape is unknown, or an operator has no counting rule.
+        ExportError: the file is unreadable, or a shape is unknown.
     """
     file = read_onnx(data, str(path))
     if file.incomplete:
         raise ExportError(str(path), "shapes cannot be inferred", got=file.incomplete)
     source = OnnxLayers(file, path)
-    return [source.layer(node) for node in source.nodes]
+    return [source.named(node) for node in source.nodes]
 
 
 class OnnxLayers:
@@ -69,28 +79,49 @@ class OnnxLayers:
                 self._behind[node.output[0]] = self.behind(node.input[0])
         self.nodes = [n for n in file.graph.node if n.output and n.op_type not in TRANSPARENT | {"Constant"}]
         self.shapes = {v.name: _sizes(v) for v in file.values()}
+        self._first = {self.behind(name): node.output[0] for node in reversed(self.nodes) for name in node.input}
+
+    def named(self, node: onnx.NodeProto) -> Layer:
+        """As :meth:`layer`; a node that no rule counts is of kind ``uncounted``, with all its constants."""
+        try:
+            return self.layer(node)
+        except ExportError as problem:
+            if not problem.unsupported:
+                raise
+        own = [array for name, array in self.stored(node).items() if not self._repeated(node, name)]
+        weights, n_bytes = sum(array.size for array in own), sum(array.nbytes for array in own)
+        shape = self._known_shape(node.output[0])
+        title = node.name or node.output[0]
+        return Layer(title, node.op_type, "uncounted", shape, weights=weights, constant_bytes=n_bytes)
+
+    def _repeated(self, node: onnx.NodeProto, name: str) -> bool:
+        """Whether an earlier node reads the constant too."""
+        return bool(self._first[self.behind(name)] != node.output[0])
 
     def layer(self, node: onnx.NodeProto) -> Layer:
         """Raises ExportError where no rule counts the node, or its shape is unknown."""
         name, op = node.name or node.output[0], node.op_type
-        require_counted(str(self.path), name, op, _UNCOUNTED)
+        if op in _UNCOUNTED or (node.domain and op not in _KINDS | ON_CODES):
+            raise no_counting_rule(str(self.path), name, op)
         kind, stored = _KINDS.get(op, "other"), self.stored(node)
-        if kind == "other" and any(c.ndim >= 2 for c in stored.values()):
-            raise ExportError(f"{self.path}, '{name}'", f"{op} with parameters has no counting rule")
+        if kind == "other" and op not in _WITH_OPERANDS | _MOVING and any(c.ndim >= 2 for c in stored.values()):
+            raise no_counting_rule(str(self.path), name, f"{op} with parameters")
         data_input = next((n for n in node.input if n and n not in stored), "")
         weight, bias = self.roles(node, stored)
-        if op == "Add" and bias and self.made_by(data_input) == "MatMul":
+        if op == "Add" and bias and self._is_product(data_input):
             kind = "linear"  # the bias of the product before it
-        shape, kernel = self.shape(node.output[0]), stored.get(weight)
+        shape = self.shape(node.output[0]) if kind != "other" else self._known_shape(node.output[0])
+        kernel = stored.get(weight)
         if kind == "conv" and kernel is not None:
             self._require_groups(node, name, kernel)
-        return layer_of(
+        again = {name: array for name, array in stored.items() if self._repeated(node, name)}
+        layer = layer_of(
             name,
             op,
             kind,
             shape,
-            input_shape=self.shape(data_input) if data_input else (),
-            channel_axis=1 if len(shape) > 2 else -1,
+            input_shape=self.shape(data_input) if data_input and kind != "other" else (),
+            channel_axis=1 if len(shape) > 2 and kind != "linear" else -1,
             weight=kernel,
             bias=stored.get(bias),
             scale=self.scale(weight),
@@ -101,6 +132,8 @@ class OnnxLayers:
             window=_window(node, kernel),
             constant_bytes=sum(c.nbytes for c in stored.values()),
         )
+        parameters = sum(array.size for name, array in again.items() if name in (weight, bias))
+        return counted_once(layer, parameters, sum(array.nbytes for array in again.values()))
 
     def _require_groups(self, node: onnx.NodeProto, name: str, kernel: Array) -> None:
         """Refuse a convolution that no engine computes; neither onnx's checker nor shape inference compares these."""
@@ -116,9 +149,24 @@ class OnnxLayers:
             )
 
     def stored(self, node: onnx.NodeProto) -> dict[str, Array]:
-        """The constant inputs, by name."""
-        arrays = {name: self.constant(name) for name in node.input if name}
+        """The constant inputs by name, without scales and zero points; two names of one constant are one."""
+        _, positions = ON_CODES.get(node.op_type, ("", range(len(node.input))))
+        names = [node.input[at] for at in positions if at < len(node.input) and node.input[at]]
+        of_constant = {self.behind(name): name for name in reversed(names)}
+        arrays = {name: self.constant(name) for name in names if of_constant[self.behind(name)] == name}
         return {name: array for name, array in arrays.items() if array is not None}
+
+    def _is_product(self, name: str) -> bool:
+        """Whether the tensor is a matrix product, also one in integers that a factor brings to real numbers."""
+        node = self.producers.get(self.behind(name))
+        while node is not None and node.op_type in ("Cast", "Mul"):
+            whole = [each for each in node.input if self.shapes.get(each) not in ((), (1,)) and not self._literal(each)]
+            node = self.producers.get(self.behind(whole[0])) if len(whole) == 1 else None
+        return bool(node is not None and node.op_type in ("MatMul", *_INTEGER_PRODUCTS))
+
+    def _literal(self, name: str) -> bool:
+        array = self.constant(name)
+        return array is not None and array.size == 1
 
     def constant(self, name: str) -> Array | None:
         """The stored array of a name, also through quantise, dequantise and identity nodes."""
@@ -142,10 +190,15 @@ class OnnxLayers:
             weight, bias = _ROLES[node.op_type]
             return inputs.get(weight, ""), inputs.get(bias, "") if bias is not None else ""
         # A constant without dimensions is a literal of the formula (an epsilon, a one), not a parameter.
-        one = next((name for name, array in stored.items() if array.ndim), "")
-        if node.op_type in ("MatMul", "Mul"):
+        one = next((name for name, array in stored.items() if array.ndim and array.dtype != np.int64), "")
+        if node.op_type in ("MatMul", "Mul", "QLinearMul"):
             return one, ""
-        return ("", one) if node.op_type == "Add" else ("", "")
+        return ("", one) if node.op_type in {"Add", "QLinearAdd"} | _WITH_OPERANDS else ("", "")
+
+    def _known_shape(self, name: str) -> tuple[int, ...]:
+        """A shape that no count needs: nothing where a size is unknown."""
+        sizes = self.shapes.get(name, ())
+        return () if None in sizes else tuple(size for size in sizes if size is not None)
 
     def shape(self, name: str) -> tuple[int, ...]:
         sizes = self.shapes.get(name)

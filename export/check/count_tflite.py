@@ -1,7 +1,7 @@
 """Read the layers of a TFLite file, float or int8, for the counting rules.
 
-Refuses files that do not parse or that contain several graphs, and operators with parameters that no published rule
-counts.
+An operator that no published rule counts becomes a layer of kind ``uncounted``, with its parameters. Refuses files that
+do not parse or that contain several graphs.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyscene.runtime.cost import Array, Kind, Layer, layer_of
+from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
 from tinyscene.runtime.ops import matrix
 from tinyscene.runtime.tflite_schema import BatchMatMulOptions, Pool2DOptions
 
-from ..errors import ExportError, require_counted
+from ..errors import ExportError, no_counting_rule
 from ..formats.tflite_file import Operator, TfliteFile
 
 _UNCOUNTED = {
-    *{"TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
+    *{"CONV_3D", "CONV_3D_TRANSPOSE", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
     *{"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM"},
 }
 _KINDS: dict[str, Kind] = {
     "CONV_2D": "conv",
     "DEPTHWISE_CONV_2D": "conv",
+    "TRANSPOSE_CONV": "deconv",
     "FULLY_CONNECTED": "linear",
     "BATCH_MATMUL": "matmul",
     "MEAN": "mean",
@@ -33,17 +34,24 @@ _KINDS: dict[str, Kind] = {
     "ADD": "add",
     "MUL": "mul",
 }
-_WITH_WEIGHT = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+# Positions of the data, the weight and the bias among the inputs.
+_WITH_WEIGHT = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1, 2)),
+    "TRANSPOSE_CONV": (2, 1, 3),
+}
+# Operators whose constants are parameters, though no rule counts a multiplication with them, and those that only move.
+_WITH_OPERANDS = {"SUB", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "GATHER"}
+_MOVING = {"CONCATENATION", "PACK", "PAD", "PADV2", "RESHAPE", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE"}
 
 
 def tflite_layers(data: bytes, path: Path) -> list[Layer]:
     """One layer per operator; ``path`` is used in messages only.
 
     Raises:
-        ExportError: the file is unreadable, has several graphs, or an operator has no counting rule.
+        ExportError: the file is unreadable or has several graphs.
     """
     source = TfliteLayers(data, str(path))
-    return [source.layer(operator) for operator in source.operators if not source.unpacks(operator)]
+    return [source.named(operator) for operator in source.operators if not source.unpacks(operator)]
 
 
 class TfliteLayers(TfliteFile):
@@ -52,21 +60,49 @@ class TfliteLayers(TfliteFile):
     def __init__(self, data: bytes, where: str) -> None:
         super().__init__(data, where)
         self._packed = {op.output: op.inputs[0] for op in self.operators if self.unpacks(op)}
+        layers = [op for op in self.operators if not self.unpacks(op)]
+        self._first = {self._buffer(i): op.index for op in reversed(layers) for i in op.inputs if i >= 0}
+
+    def _buffer(self, index: int) -> int:
+        """Number of the buffer with a constant's bytes; several tensors may have the same."""
+        return self.tensor(self._packed.get(index, index)).buffer
+
+    def named(self, operator: Operator) -> Layer:
+        """As :meth:`layer`; an operator that no rule counts is of kind ``uncounted``, with all its constants."""
+        try:
+            return self.layer(operator)
+        except ExportError as problem:
+            if not problem.unsupported:
+                raise
+        own = [i for i in self._stored_inputs(operator) if self._first[self._buffer(i)] == operator.index]
+        name, shape = (self.names[operator.output], self.shape(operator.output)) if operator.outputs else ("", ())
+        weights, n_bytes = sum(math.prod(self.shape(i)) for i in own), sum(self._n_bytes(i) for i in own)
+        title = name or f"operator {operator.index}"
+        return Layer(title, operator.kind, "uncounted", shape, weights=weights, constant_bytes=n_bytes)
+
+    def _stored_inputs(self, operator: Operator) -> list[int]:
+        return [i for i in dict.fromkeys(operator.inputs) if i >= 0 and self.is_constant(i)]
+
+    def _n_bytes(self, index: int) -> int:
+        return len(self.model.buffers[self._buffer(index)].data)
 
     def layer(self, operator: Operator) -> Layer:
         """The operator in the terms of the counting rules; raises ExportError where no rule counts it."""
         op, inputs = operator.kind, operator.inputs
         name = self.names[operator.output] if operator.outputs else f"operator {operator.index}"
-        require_counted(self.where, name, op, _UNCOUNTED)
-        if not operator.outputs or (op in _WITH_WEIGHT and len(inputs) < 2):
+        if op in _UNCOUNTED or op.startswith("operator code"):
+            raise no_counting_rule(self.where, name, op)
+        if not operator.outputs or (op in _WITH_WEIGHT and len(inputs) <= _WITH_WEIGHT[op][0] + 1):
             raise ExportError(f"{self.where}, '{name}'", f"{op} without an output or a weight", got=len(inputs))
-        stored = {i: array for i in inputs if i >= 0 and (array := self.stored(i)) is not None}
+        stored = {i: array for i in self._stored_inputs(operator) if (array := self.stored(i)) is not None}
         kind = _KINDS.get(op, "other")
-        if kind == "other" and any(c.ndim >= 2 and c.dtype not in (np.int32, np.int64) for c in stored.values()):
-            raise ExportError(f"{self.where}, '{name}'", f"{op} with parameters has no counting rule")
+        weighty = any(c.ndim >= 2 and c.dtype not in (np.int32, np.int64) for c in stored.values())
+        if kind == "other" and weighty and op not in _WITH_OPERANDS | _MOVING:
+            raise no_counting_rule(self.where, name, f"{op} with parameters")
         weight, bias = self.roles(op, inputs, stored)
         source = next((i for i in inputs if i >= 0 and i not in stored), inputs[0] if inputs else -1)
-        return layer_of(
+        again = [i for i in stored if self._first[self._buffer(i)] < operator.index]
+        layer = layer_of(
             name,
             op,
             kind,
@@ -77,8 +113,10 @@ class TfliteLayers(TfliteFile):
             scale=self.scales(weight) if weight >= 0 else None,
             depthwise=op == "DEPTHWISE_CONV_2D",
             window=self._depth(operator) if op == "BATCH_MATMUL" else _window(operator, stored.get(weight)),
-            constant_bytes=sum(c.nbytes for c in stored.values()),
+            constant_bytes=sum(map(self._n_bytes, stored)),
         )
+        parameters = sum(stored[i].size for i in again if i in (weight, bias))
+        return counted_once(layer, parameters, sum(map(self._n_bytes, again)))
 
     def _depth(self, operator: Operator) -> int:
         """Elements that each output of a product of activations sums."""
@@ -103,11 +141,12 @@ class TfliteLayers(TfliteFile):
     def roles(self, op: str, inputs: tuple[int, ...], stored: dict[int, Array]) -> tuple[int, int]:
         """Tensor numbers of weight and bias; -1 if there is none."""
         if op in _WITH_WEIGHT:
-            return inputs[1], inputs[2] if len(inputs) > 2 else -1
-        one = next(iter(stored), -1)
+            _, weight, bias = _WITH_WEIGHT[op]
+            return inputs[weight], inputs[bias] if len(inputs) > bias else -1
+        one = next((i for i, array in stored.items() if array.dtype not in (np.int32, np.int64)), -1)
         if op == "MUL":
             return one, -1
-        return (-1, one) if op in ("ADD", "SUB") else (-1, -1)
+        return (-1, one) if op == "ADD" or op in _WITH_OPERANDS else (-1, -1)
 
 
 def _window(operator: Operator, kernel: Array | None) -> int:

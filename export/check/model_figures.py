@@ -82,7 +82,7 @@ class Model:
         """The value; raises TinysceneError if it cannot be measured on this machine or for this model."""
         measurements: dict[str, Callable[[str], float]] = {
             "size": lambda rule: self.cost(require_rule(rule)).n_bytes,
-            "macs": lambda rule: self.cost(require_rule(rule)).macs,
+            "macs": self._macs,
             "arena": self._arena,
             "flash": lambda machine: self._on(machine)["flash"],
             "ram": lambda machine: self._on(machine)["ram"],
@@ -91,6 +91,13 @@ class Model:
         if figure.name in measurements:
             return measurements[figure.name](figure.of)
         return self._quality(figure)
+
+    def _macs(self, rule: str) -> float:
+        cost = self.cost(require_rule(rule))
+        if cost.uncounted:
+            got = ", ".join(cost.uncounted)
+            raise ExportError(f"{self.path}, macs", "no rule counts every operator", got=got)
+        return cost.macs
 
     def cost(self, rule: Rule) -> Cost:
         """Cost of every layer; raises TinysceneError for a layer that cannot be counted."""

@@ -11,11 +11,13 @@ from xml.etree import ElementTree
 
 from tinyscene.runtime.cost import RULES, Cost, Verdict
 from tinyscene.runtime.markdown import cell
-from tinyscene.runtime.printable import printable
+from tinyscene.runtime.printable import printable, short_name
 from tinyscene.runtime.terminal import Column, print_table, say, wide
 
 from .baseline import Comparison
 from .model_figures import value_text
+
+LONGEST_NAME = 32  # characters of a layer's name in the table; JSON has all of them
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def _limit_line(verdict: Verdict) -> Line:
     share = 100 * verdict.measured / verdict.limit
     measured, limit = (f"{value:,} {verdict.unit}" for value in (verdict.measured, verdict.limit))
     text = f"{verdict.limit_name}: {measured} {sign} {limit} ({share:.1f} %, rule {verdict.rule})"
+    if verdict.uncounted:
+        text = f"{verdict.limit_name}: unknown, at least {measured}, limit {limit} (rule {verdict.rule})"
     return _line(verdict.passed, f"{verdict.limit_name} ({verdict.rule})", measured, limit, text)
 
 
@@ -80,21 +84,30 @@ def show(report: Report) -> None:
     )
     columns = [Column("layer", wraps=True, footer="total"), Column("op"), Column("output")]
     columns += [Column(heading, right=True, footer=f"{total:,}") for heading, total in figures]
-    costly = [row for row in cost.layers if row.parameters or row.macs or row.n_bytes]
+    costly = [row for row in cost.layers if row.parameters or row.macs or row.n_bytes or not row.counted]
     rows = []
     for row in costly:
         shape = "x".join(map(str, row.output_shape))
-        rows.append((row.name, row.op, shape, f"{row.parameters:,}", f"{row.macs:,}", f"{row.n_bytes:,}"))
+        macs = f"{row.macs:,}" if row.counted else "?"
+        rows.append((_layer_name(row.name), row.op, shape, f"{row.parameters:,}", macs, f"{row.n_bytes:,}"))
     if cost.frame_bytes:
         rows.append(("(file structure)", "", "", "", "", f"{cost.frame_bytes:,}"))
     print_table(f"{report.artefact}: {cost.source}", columns, rows)
     free = len(cost.layers) - len(costly)
     if free:
         say(console, f"{free} layers without cost by this rule are not listed.")
+    if cost.uncounted:
+        say(console, f"no rule counts the MACs of {', '.join(cost.uncounted)}; count them by hand")
     say(console, f"rule {cost.rule}: {RULES[cost.rule]}")
     for line in report.lines:
         style = "green" if line.passed else "bold red"
         say(console, line.sentence, style=style)
+
+
+def _layer_name(name: str) -> str:
+    """A name that fits a column: its end, which differs where beginnings are alike."""
+    short = short_name(name)
+    return short if len(short) <= LONGEST_NAME else f"\N{HORIZONTAL ELLIPSIS}{short[1 - LONGEST_NAME :]}"
 
 
 def as_json(report: Report) -> str:
@@ -109,6 +122,7 @@ def as_json(report: Report) -> str:
         "macs": cost.macs,
         "bytes": cost.n_bytes,
         "file_structure_bytes": cost.frame_bytes,
+        "uncounted": list(cost.uncounted),
         "passed": report.passed,
         "verdicts": [
             {"name": v.limit_name, "limit": v.limit, "measured": v.measured, "unit": v.unit, "passed": v.passed}
@@ -159,8 +173,8 @@ def as_markdown(report: Report) -> str:
     lines += ["|---|---|---|---:|---:|---:|"]
     for row in cost.layers:
         shape = "x".join(map(str, row.output_shape))
-        figures = f"{row.parameters:,} | {row.macs:,} | {row.n_bytes:,}"
-        lines.append(f"| {cell(row.name)} | {cell(row.op)} | {shape} | {figures} |")
+        figures = f"{row.parameters:,} | {f'{row.macs:,}' if row.counted else '?'} | {row.n_bytes:,}"
+        lines.append(f"| {cell(short_name(row.name))} | {cell(row.op)} | {shape} | {figures} |")
     if cost.frame_bytes:
         lines.append(f"| (file structure) | | | | | {cost.frame_bytes:,} |")
     lines.append(f"| **total** | | | {cost.parameters:,} | {cost.macs:,} | {cost.n_bytes:,} |")

@@ -16,15 +16,20 @@ from onnx import numpy_helper
 from tinyscene.runtime.onnx_tables import LARGEST_SIZE, read_summary
 
 from ..errors import ExportError, unreadable
+from .onnx_shapes import ON_CODES, inferred_values
 
 
 @dataclass(frozen=True, eq=False)
 class OnnxFile:
-    """A checked model. ``incomplete``: why shapes are not all known, or nothing."""
+    """A checked model. ``incomplete``: why shapes are not all known, or nothing.
+
+    ``behind_codes``: shapes behind operators on codes, of float tensors; where onnx knows one, that follows.
+    """
 
     model: onnx.ModelProto
     constants: dict[str, npt.NDArray[np.generic]]
     incomplete: str
+    behind_codes: tuple[onnx.ValueInfoProto, ...] = ()
 
     @property
     def graph(self) -> onnx.GraphProto:
@@ -32,7 +37,7 @@ class OnnxFile:
 
     def values(self) -> list[onnx.ValueInfoProto]:
         """Every tensor with a known type, inputs and outputs included."""
-        return [*self.graph.value_info, *self.graph.input, *self.graph.output]
+        return [*self.behind_codes, *self.graph.value_info, *self.graph.input, *self.graph.output]
 
 
 def read_onnx(data: bytes, where: str) -> OnnxFile:
@@ -46,13 +51,15 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)
         model, incomplete = _inferred(model)
+        on_codes = any(node.op_type in ON_CODES and node.domain for node in model.graph.node)
+        behind_codes = tuple(inferred_values(model)) if on_codes else ()
         constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
                 constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     except Exception as problem:
         raise unreadable(where, "ONNX", len(data), problem) from problem
-    file = OnnxFile(model, constants, incomplete)
+    file = OnnxFile(model, constants, incomplete, behind_codes)
     for value in file.values():
         for size in value.type.tensor_type.shape.dim:
             if size.HasField("dim_value") and not 0 <= size.dim_value <= LARGEST_SIZE:
@@ -64,6 +71,6 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
 def _inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     """The model with its shapes; where strict inference fails, with those that are known, and the reason."""
     try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True), ""
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True), ""
     except Exception as problem:  # as above
         return onnx.shape_inference.infer_shapes(model), " ".join(str(problem).split())[:160]

@@ -6,7 +6,7 @@ graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.ops import Shape
 
 from ..errors import ExportError
+from .free_name import free_name
 from .tflite_file import Int8File, Operator
 
 Scalar = TypeVar("Scalar", np.int8, np.int32)
@@ -34,7 +35,10 @@ class GraphBuilder:
         self.nodes: list[Node] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
-        self.padded: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: its input, pads, and name of the pads
+        self.indices: dict[int, tuple[int, int]] = {}  # int32 tensors: the int8 tensor and what was added to its codes
+        self.merged: set[int] = set()  # numbers of operators that an earlier one's reader has read
+        self.window_pads: dict[int, tuple[int, ops.Pads, str]] = {}  # output of a PAD: input, pads, name of the pads
+        self.unread: dict[int, Callable[[], None]] = {}  # output of a PAD: what appends its node for other readers
 
     def graph(self, name: str | None) -> Graph:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
@@ -59,17 +63,17 @@ class GraphBuilder:
         where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
         return ExportError(where, what, expected=expected, got=got)
 
-    def require_shape(self, operator: Operator, expected: Shape) -> None:
+    def require_shape(self, operator: Operator, expected: Shape, position: int = 0) -> None:
         """Refuse an output of another shape than the operator has: LiteRT replaces it, and TFLite Micro does not."""
-        got = self.file.shape(operator.output)
+        got = self.file.shape(operator.outputs[position])
         if got != expected:
             raise self.refusal(operator, "its output's shape is not the operator's", expected=expected, got=got)
 
     def activation(self, index: int, rank: int | None = None) -> Tensor:
         """The int8 tensor with this number, an activation or a constant; ``rank``: its number of dimensions."""
-        if index in self.padded:
-            self._refuse_tensor(index, "PAD in front of this operator", "before a convolution or a max pool", "PAD")
         name = self.file.names[index]
+        if index in self.unread:
+            self.unread.pop(index)()
         if name not in self.tensors:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
@@ -114,7 +118,7 @@ class GraphBuilder:
         """Append a node. TFLite operators have no names: by default the node is named after its output."""
         assert self.current is not None
         self.operators.append(self.current)
-        title = _free(name or output.name.removesuffix("_out"), {node.name for node in self.nodes})
+        title = free_name(name or output.name.removesuffix("_out"), {node.name for node in self.nodes})
         self.nodes.append(Node(title, op, inputs, output.name))
 
     def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
@@ -124,7 +128,7 @@ class GraphBuilder:
         return tensor
 
     def _free_tensor(self, name: str) -> str:
-        return _free(name, self._file_names | self.tensors.keys())
+        return free_name(name, self._file_names | self.tensors.keys())
 
     def weight_and_bias(
         self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None
@@ -167,6 +171,13 @@ class GraphBuilder:
             return self._stored(self._free_tensor(name), dtype, quant, data)
         return self.add(tensor)
 
+    def integers(self, operator: Operator, position: int, rank: int | None = None) -> npt.NDArray[np.int64]:
+        """A constant input of int32 or int64, as int64."""
+        values = self.file.constant(operator.inputs[position])
+        if values is not None and values.dtype == np.int64 and rank in (None, values.ndim):
+            return values.astype(np.int64, copy=False)
+        return self.constant(operator, position, np.int32, rank).astype(np.int64)
+
     def constant(
         self, operator: Operator, position: int, dtype: type[Scalar], rank: int | None = None
     ) -> npt.NDArray[Scalar]:
@@ -179,11 +190,3 @@ class GraphBuilder:
             expected = f"a constant of {np.dtype(dtype).name}{dimensions}"
             raise self.refusal(operator, f"input {position}", expected=expected, got=got)
         return values.astype(dtype, copy=False)
-
-
-def _free(name: str, taken: Set[str]) -> str:
-    """The name, with a number behind it if it is taken: names in a file are arbitrary."""
-    free, number = name, 1
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free

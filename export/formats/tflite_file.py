@@ -25,6 +25,7 @@ _OP_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
 }
 _DTYPES = {name: np.dtype(name) for name in ("int8", "uint8", "int16", "int32", "int64", "float16", "float32")}
+SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK")  # operators that become a node for each output
 LARGEST_ACTIVATION = 2**24  # elements of one activation, also padded
 LARGEST_ACTIVATIONS = 2**26  # elements of all activations
 
@@ -41,7 +42,7 @@ class Operator:
 
     @property
     def output(self) -> int:
-        """The first output; operators of an :class:`Int8File` have no other."""
+        """The first output; of an :class:`Int8File` only :data:`SEVERAL_OUTPUTS` have others."""
         return self.outputs[0]
 
 
@@ -105,6 +106,8 @@ class TfliteFile:
         if not self.is_stored(index):
             return None
         dtype, shape = _DTYPES.get(self.type(index)), self.shape(index)
+        if self.type(index) == "int4" and not self.tensor(index).sparsity:
+            return _of_four_bits(self.model.buffers[self.tensor(index).buffer].data, math.prod(shape)).reshape(shape)
         if dtype is None or self.tensor(index).sparsity:
             got = f"{self.type(index)} {shape}{' with sparse storage' if self.tensor(index).sparsity else ''}"
             raise ExportError(self.tensor_place(index), "constant of an unsupported type", got=got)
@@ -116,7 +119,7 @@ class TfliteFile:
 
 
 class Int8File(TfliteFile):
-    """A file with one int8 input and one int8 output, and operators with one output each.
+    """A file with one int8 input and one int8 output, and operators with one output each, except those that split.
 
     Raises:
         ExportError: see the module's refusals.
@@ -128,7 +131,7 @@ class Int8File(TfliteFile):
             if len(ends) != 1:
                 raise ExportError(where, f"{len(ends)} {name} are not supported", expected="one")
         for op in self.operators:
-            if len(op.outputs) != 1:
+            if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:
                 place = f"{where}, operator {op.index} ({op.kind})"
                 raise ExportError(place, f"{len(op.outputs)} outputs are not supported", expected="one")
         self._remove_conversions()
@@ -164,12 +167,22 @@ class Int8File(TfliteFile):
             expected, got = f"{LARGEST_ACTIVATIONS:,} elements at most", f"{total:,}"
             raise ExportError(self.where, "activations too large together", expected=expected, got=got)
 
+    def is_read(self, index: int) -> bool:
+        """Whether an operator reads the tensor, or it is the output."""
+        return index in self.outputs or any(index in operator.inputs for operator in self.operators)
+
     def used(self) -> list[int]:
         """Numbers of the tensors that the operators between the ends read or write, in the order of the file."""
         numbers = {*self.inputs, *self.outputs}
         for operator in self.operators:
             numbers |= {index for index in (*operator.inputs, *operator.outputs) if index >= 0}
         return sorted(numbers)
+
+
+def _of_four_bits(data: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int8]:
+    """Codes of 4 bits, the lower half of a byte first, as int8."""
+    halves = np.stack([data & 15, data >> 4], axis=1).ravel()[:size].astype(np.int8)
+    return (halves ^ 8) - 8
 
 
 def _unique(names: list[str]) -> list[str]:

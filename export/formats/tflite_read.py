@@ -33,6 +33,8 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
     builder = GraphBuilder(file)
     builder.activation(file.inputs[0])
     for operator in file.operators:
+        if operator.index in builder.merged:
+            continue
         builder.current = operator
         row = READERS.get(operator.kind)
         if row is None:
@@ -42,6 +44,7 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
             expected = f"{row.fewest} to {row.most} inputs"
             raise builder.refusal(operator, "inputs are missing or too many", expected=expected, got=operator.inputs)
         row.read(builder, operator)
+    builder.activation(file.outputs[0])  # a PAD that is the last operator becomes a node
     if not builder.nodes:
         raise ExportError(file.where, "no operator between the input and the output", expected="a network")
     return builder.graph(name)

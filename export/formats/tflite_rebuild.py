@@ -13,13 +13,14 @@ import dataclasses
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tinyscene.runtime.tflite_schema import ElementwiseOptions, Options
+from tinyscene.runtime.tflite_schema import PLAIN_OPERATORS, ElementwiseOptions, Options
 
 from ..errors import ExportError
 from .tflite_file import Int8File, Operator
 from .tflite_write import finished
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+ONE_VERSION = ("ELU", "HARD_SWISH", "NEG", "PRELU", "RELU_0_TO_1", "RELU_N1_TO_1")  # LiteRT has no other
 _ELEMENTWISE = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
 
 
@@ -123,5 +124,6 @@ def _code(file: Int8File, index: int) -> schema.OperatorCodeT:
     code = schema.OperatorCodeT()
     code.builtinCode = file.model.operator_codes[index].code
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-    code.version = file.model.operator_codes[index].version
+    only_one = PLAIN_OPERATORS.get(code.builtinCode) in ONE_VERSION
+    code.version = 1 if only_one else file.model.operator_codes[index].version
     return code

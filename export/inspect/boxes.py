@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tinyscene.runtime.printable import printable
+from tinyscene.runtime.printable import printable, short_name
 
-from .records import Inspection, NodeRow, Shape, TensorRow, short_name
+from .records import Inspection, NodeRow, Shape, TensorRow
 
 Kind = Literal["conv", "depthwise", "linear", "sum", "product", "mean", "table", "norm", "shape", "end", "other"]
 

@@ -68,16 +68,16 @@ def _row(graph: Graph, at: int, node: Node, layer: Layer, call: KernelCall) -> N
         (tensor_row(graph.out(node)),),
         window,
         stride,
-        _detail(op, node),
+        _detail(graph, node),
         weight_scales(ins[1].quant.scale) if ops.has_weight(op) else None,
         **vars(costs_of(lambda: layer)),
         call=call,
     )
 
 
-def _detail(op: ops.Op, node: Node) -> str:
+def _detail(graph: Graph, node: Node) -> str:
     """What distinguishes two operations of one op: the activation function, the axis, the function of a table."""
-    parts: list[str] = []
+    op, parts = node.op, _convolution(graph, node)
     if isinstance(op, ops.Mul) and node.inputs[0] == node.inputs[1]:
         parts.append("square")
     elif isinstance(op, ops.Reduce):
@@ -88,8 +88,31 @@ def _detail(op: ops.Op, node: Node) -> str:
         parts.append(op.kind)
     elif isinstance(op, ops.Lookup):
         parts.append(op.function)
+        if op.function == "leaky_relu":
+            parts.append(f"alpha {op.alpha:g}")
     elif isinstance(op, ops.Concat):
         parts.append(f"axis {op.axis}")
+    elif isinstance(op, ops.Transpose):
+        parts.append(f"order {', '.join(map(str, op.order))}")
+    elif isinstance(op, ops.Pad):
+        parts.append(f"by {', '.join(map(str, op.before))} and {', '.join(map(str, op.after))}, code {op.code}")
+    elif isinstance(op, ops.Slice):
+        parts.append(f"from {', '.join(map(str, op.begin))}, step {', '.join(map(str, op.step))}")
     if ops.has_relu(op):
         parts.append("relu")
     return " ".join(parts)
+
+
+def _convolution(graph: Graph, node: Node) -> list[str]:
+    """Dilation, groups and multiplier of a convolution where they are not 1."""
+    op, parts = node.op, []
+    if not isinstance(op, ops.Conv2D | ops.DepthwiseConv2D):
+        return []
+    if op.dilation != (1, 1):
+        parts.append(f"dilation {op.dilation[0]}x{op.dilation[1]}")
+    if isinstance(op, ops.Conv2D) and op.groups > 1:
+        parts.append(f"{op.groups} groups")
+    multiplier = graph.out(node).shape[3] // graph.ins(node)[0].shape[3]
+    if isinstance(op, ops.DepthwiseConv2D) and multiplier > 1:
+        parts.append(f"multiplier {multiplier}")
+    return parts

@@ -209,11 +209,6 @@ def weight_scales(scales: Iterable[float]) -> WeightScales | None:
     return WeightScales(len(values), min(values), max(values))
 
 
-def short_name(name: str) -> str:
-    """The first of the names that TFLite's converter joins with semicolons where it fuses operators."""
-    return name.partition(";")[0] or name
-
-
 def shape_text(shape: Shape) -> str:
     """``1x64x16x32``; a question mark for a size that is not fixed."""
     if shape is None:

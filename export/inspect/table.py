@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
-from tinyscene.runtime.printable import printable
+from tinyscene.runtime.printable import printable, short_name
 from tinyscene.runtime.terminal import PIPED_WIDTH, say
 from tinyscene.runtime.terminal import console as new_console
 
-from .records import Inspection, NodeRow, TensorRow, shape_text, short_name
+from .records import Inspection, NodeRow, TensorRow, shape_text
 
 LEAST_NAME = 14  # characters of a node's name that must be visible before columns are left out
 MOST_REASONS = 5  # why nodes are not counted

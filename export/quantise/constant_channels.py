@@ -74,6 +74,8 @@ def _chains(graph: Graph) -> list[_Chain]:
             and isinstance(after[0].op, ops.Conv2D)
             and graph.ins(after[0])[1].shape[1:3] == (1, 1)
             and not any(after[0].op.pads)
+            and (before.op.groups, after[0].op.groups) == (1, 1)
+            and graph.out(before).shape[3] == graph.out(node).shape[3]
         ):
             chains.append(_Chain(before, node, after[0]))
     return chains

@@ -35,7 +35,7 @@ class OtherTfliteEngine:
             tflite-runtime 2.14 runs int8 with its older optimised kernels, most of which follow ``double``.
 
     Raises:
-        ExportError: the package is missing.
+        ExportError: the package is missing. RuntimeFailure: a node is beyond a limit of these kernels.
     """
 
     def __init__(self, graph: Graph, model: bytes, module: Module, kernels: Kernels) -> None:

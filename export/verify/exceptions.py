@@ -13,12 +13,15 @@ import numpy as np
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import clamp_range, conv_rescale, fixed_point, rescale_double, rescale_once
 from tinyscene.runtime.arrays import I8, I64
-from tinyscene.runtime.kernels import fully_connected_accumulator
+from tinyscene.runtime.function_tables import leaky_relu_of_float_scales
+from tinyscene.runtime.kernels import fully_connected_accumulator, operands
+from tinyscene.runtime.lookup_tables import function_table
 
 from ..targets.raspberry_pi import PROCESSORS
 from .diagnose import ObservedOp
 
 OpType = type[ops.Op]
+Kind = OpType | ops.Function  # an op, or one function of Lookup
 Rows = Iterable[tuple[OpType, float, str]]  # (op, share of elements, reason)
 
 
@@ -48,7 +51,24 @@ class OtherArithmetic:
         return np.array_equal(observed.output, self.codes(observed))
 
 
-KnownDifference = Tolerance | OtherArithmetic
+@dataclass(frozen=True)
+class CodeTolerance:
+    """A known difference of a table: at most ``max_lsb`` for at most ``max_codes`` of its 256 input codes.
+
+    Each of these codes may be in any number of elements.
+    """
+
+    max_lsb: int
+    max_codes: int
+    reason: str
+
+    def covers(self, observed: ObservedOp, expected: I8) -> bool:
+        """Whether no more input codes differ than is known."""
+        off = np.abs(observed.output.astype(np.int16) - expected.astype(np.int16))
+        return bool(off.max() <= self.max_lsb and len(np.unique(observed.arrays[0][off > 0])) <= self.max_codes)
+
+
+KnownDifference = Tolerance | OtherArithmetic | CodeTolerance
 
 
 def _rounded_once(observed: ObservedOp) -> I8:
@@ -62,11 +82,20 @@ def _rounded_once(observed: ObservedOp) -> I8:
 def _product_of_float_scales(observed: ObservedOp) -> I8:
     """The ``double`` rule with a multiplier from the factor in float32."""
     a, b = observed.quant(0), observed.quant(1)
-    centred = (observed.arrays[0].astype(np.int64) - a.zero_point) * (
-        observed.arrays[1].astype(np.int64) - b.zero_point
-    )
+    x, y = operands(observed.graph, observed.node, observed.arrays)
+    centred = (x - a.zero_point) * (y - b.zero_point)
     factor = conv_rescale(a, b, observed.graph.out(observed.node).quant).factor
     return _codes(observed, rescale_double(centred, *fixed_point(factor.astype(np.float64))))
+
+
+def _function_of_float_scales(observed: ObservedOp) -> I8:
+    """A piecewise linear function by factors from scales in float32, with the two roundings of the ``double`` rule."""
+    op, x, out = observed.node.op, observed.quant(0), observed.graph.out(observed.node).quant
+    assert isinstance(op, ops.Lookup)
+    leaky = op.function == "leaky_relu"
+    table = leaky_relu_of_float_scales(op.alpha, x, out) if leaky else function_table(op, x, out, "single")
+    codes: I8 = table[observed.arrays[0].astype(np.int64) + 128]
+    return codes
 
 
 def _products_of_litert(observed: ObservedOp) -> I8:
@@ -129,6 +158,7 @@ _ONNX_RUNTIME: Rows = (
         1e-2,
         "ONNX Runtime rounds a share half to even, LiteRT half up: a row of 512 equal codes is all ties",
     ),
+    (ops.PRelu, 0.5, "ONNX Runtime rounds a PReLU once, TFLite twice with few bits in between"),
     # A square has 256 possible values, so a tie is as frequent as its code.
     (ops.Mul, 1e-2, "ONNX Runtime multiplies real values in another order than XNNPACK: near-ties differ"),
 )
@@ -139,12 +169,14 @@ _PYTORCH: Rows = (
     (ops.BatchMatMul, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.Softmax, 1e-3, "PyTorch sums exponentials in another order, and rounds half to even: near-ties differ"),
     (ops.Rsqrt, 0.2, "PyTorch takes the root in float32, the kernels in fixed point: near-ties differ"),
-    (ops.Lookup, 0.2, "PyTorch requantises by the exact ratio, XNNPACK by one of 8 bits"),
+    (ops.PRelu, 0.5, "PyTorch rounds a PReLU once, TFLite twice with few bits in between"),
+    # Just below a ratio of 1 to 2 every odd code is a tie after the first rounding.
+    (ops.Lookup, 0.5, "PyTorch rescales once by the exact ratio, XNNPACK by one of 8 bits, LiteRT in two roundings"),
     (ops.Pool2D, 0.5, "PyTorch rounds an average half to even, TFLite half away from zero: ties differ"),
 )
 
 
-def _other_kernels() -> Iterator[tuple[str, OpType, KnownDifference]]:
+def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
     """Ops that TensorFlow Lite's own kernels round in another way than TFLite Micro's or XNNPACK's."""
     for target, kernels in (("litert-reference", "LiteRT's"), ("tensorflow-reference", "TensorFlow's")):
         reason = f"{kernels} reference matrix product rounds once, TFLite Micro's twice: near-ties differ"
@@ -160,8 +192,30 @@ def _other_kernels() -> Iterator[tuple[str, OpType, KnownDifference]]:
     reason = "XNNPACK multiplies two activations only if the second has zero point 0; LiteRT's own kernel rounds twice"
     yield "litert", ops.BatchMatMul, OtherArithmetic(_products_of_litert, reason)
     for target in ("litert-reference", "tensorflow-reference"):
-        reason = "the reference logistic is float, TFLite Micro's fixed point: near-ties differ"
-        yield target, ops.Lookup, Tolerance(1, 1e-2, reason)
+        reason = "a PReLU's factors are computed from scales in float32, TFLite Micro's in double: near-ties differ"
+        yield target, ops.PRelu, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
+        for function in ("logistic", "tanh"):
+            reason = f"the reference {function} is float, TFLite Micro's fixed point: near-ties differ"
+            yield target, function, CodeTolerance(1, _MOST_TIES, reason)
+        reason = "factors are computed from scales in float32, TFLite Micro's in double: near-ties differ"
+        for piecewise in ("relu", "leaky_relu", "abs"):
+            yield target, piecewise, OtherArithmetic(_function_of_float_scales, reason)
+
+
+_MOST_TIES = 4  # codes of one table whose result is within a step of float32 of a tie
+
+
+def _function_rows() -> Iterator[tuple[str, Kind, KnownDifference]]:
+    """Functions whose result depends on the last bit of the C library's float32 functions, and PyTorch's."""
+    reason = "the C library's float32 functions are not all correctly rounded: near-ties differ"
+    for target in ("litert", "litert-reference", "tflm", "tensorflow", "tensorflow-reference"):
+        for function in ("elu", "exp", "gelu", "gelu_tanh", "log"):
+            yield target, function, CodeTolerance(1, _MOST_TIES, reason)
+    yield "litert", "tanh", CodeTolerance(1, _MOST_TIES, reason)
+    yield "tensorflow", "tanh", CodeTolerance(1, _MOST_TIES, reason)
+    yield "pytorch", "sqrt", Tolerance(1, 1.0, "PyTorch rounds a square root, LiteRT cuts it")
+    yield "pytorch", "neg", CodeTolerance(255, 1, "the code -128 has no negative and wraps around in LiteRT")
+    yield "pytorch", "log", CodeTolerance(255, _MOST_TIES, "PyTorch takes the logarithm of 0 as that of 1e-12")
 
 
 _ROWS_OF: dict[str, Rows] = {
@@ -173,13 +227,19 @@ _ROWS_OF: dict[str, Rows] = {
     "ort-int8": _ONNX_RUNTIME,
     "pytorch": _PYTORCH,
 }
-EXCEPTIONS: dict[tuple[str, OpType], KnownDifference] = {
+EXCEPTIONS: dict[tuple[str, Kind], KnownDifference] = {
     **{(target, op): Tolerance(1, share, why) for target, rows in _ROWS_OF.items() for op, share, why in rows},
-    **{(target, op): known for target, op, known in _other_kernels()},
+    **{(target, kind): known for target, kind, known in (*_other_kernels(), *_function_rows())},
 }
 
 
-def known_difference(target: str, op: OpType) -> KnownDifference | None:
-    """A target's exception for an op. An engine on a Raspberry Pi has its own exceptions and those of the engine."""
+def known_difference(target: str, op: ops.Op) -> KnownDifference | None:
+    """A target's exception for an op; a function of Lookup may have its own.
+
+    An engine on a Raspberry Pi has its own exceptions and those of the engine.
+    """
     board, _, engine = target.partition("-")
-    return EXCEPTIONS.get((target, op)) or (EXCEPTIONS.get((engine, op)) if board in PROCESSORS else None)
+    kinds: list[Kind] = [op.function, type(op)] if isinstance(op, ops.Lookup) else [type(op)]
+    targets = (target, engine) if board in PROCESSORS else (target,)
+    found = (EXCEPTIONS.get((name, kind)) for name in targets for kind in kinds)
+    return next((known for known in found if known is not None), None)

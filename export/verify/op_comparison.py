@@ -76,7 +76,7 @@ def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activatio
         if not wrong:
             continue
         name = ops.title(node.op)
-        known = None if ops.selects_codes(node.op) else known_difference(target, type(node.op))
+        known = None if ops.selects_codes(node.op) else known_difference(target, node.op)
         if known and known.covers(observed, expected):
             names = ops_of_reason.setdefault(known.reason, [])
             names += [name] if name not in names else []

@@ -1,4 +1,4 @@
-/* Sum, difference and product, and functions of one code by table. */
+/* Sum, difference, product and PReLU, and functions of one code by table. */
 #include "ts_inner.h"
 
 #ifdef TS_ROUNDING_SINGLE
@@ -113,6 +113,20 @@ void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t
         for (int32_t i = 0; i < mul->size; ++i) {
             const int32_t product = (a[i * last[1]] - mul->a_zero_point) * (b[i * last[2]] - mul->b_zero_point);
             *out++ = ts_requantise(product, &mul->rescale, &mul->out);
+        }
+    } while (next_run(&layer->broadcast, at, &a, &b));
+}
+
+/* The product has the rounding of the fixed-point rule under both rules. */
+void ts_prelu(const TsPRelu* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const int32_t* last = TS_ARRAY(int32_t, &layer->broadcast, axes);
+    int32_t at[TS_MOST_AXES] = {0};
+    do {
+        for (int32_t i = 0; i < layer->size; ++i) {
+            const int32_t x = a[i * last[1]] - layer->a_zero_point;
+            const int32_t scaled = x < 0 ? x * (b[i * last[2]] - layer->b_zero_point) : x;
+            const TsFixedPoint* factor = x < 0 ? &layer->below : &layer->above;
+            *out++ = ts_code(ts_fixed_point(scaled, factor->multiplier, factor->shift), &layer->out);
         }
     } while (next_run(&layer->broadcast, at, &a, &b));
 }

@@ -55,26 +55,12 @@ static inline int8_t ts_code(int32_t value, const TsOutput* out) {
     return (int8_t)(ts_min(ts_max(value, out->low), out->high) + out->zero_point);
 }
 
-#ifdef TS_ROUNDING_SINGLE
-
-/* The float32 product rounded half to even. Below 2^22, adding 1.5 * 2^23 leaves no bits for a fraction, so that the
- * sum itself rounds, identically on every IEEE machine; the clamp before it is to integers and does not change the
- * result. */
-static inline int32_t ts_round(float value, float low, float high) {
-    const float no_fraction = 12582912.0f;
-    value = value < low ? low : value;
-    value = value > high ? high : value;
-    return (int32_t)((value + no_fraction) - no_fraction);
+/* value * 2^bits modulo 2^32, as TensorFlow Lite Micro computes it. */
+static inline int32_t ts_wrapping_shift_left(int32_t value, int32_t bits) {
+    return (int32_t)((uint32_t)value << bits);
 }
 
-static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
-    const float value = (float)acc * rescale->factor;
-    return (int8_t)(ts_round(value, (float)out->low, (float)out->high) + out->zero_point);
-}
-
-#else
-
-/* value * 2^bits. Saturates: a value that does not fit is beyond all codes after rescaling as well. */
+/* value * 2^bits, saturated. */
 static inline int32_t ts_shift_left(int32_t value, int32_t bits) {
     const int64_t wide = (int64_t)value * ((int64_t)1 << bits);
     return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
@@ -94,11 +80,35 @@ static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
     return (int32_t)((product + nudge) / (INT64_C(1) << 31));
 }
 
-static inline int32_t ts_rescale(int32_t value, const TsRescale* rescale) {
-    if (rescale->shift > 0) {
-        return ts_high_product(ts_shift_left(value, rescale->shift), rescale->multiplier);
+/* value * multiplier * 2^(shift - 31), with two roundings. */
+static inline int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift) {
+    if (shift > 0) {
+        return ts_high_product(ts_wrapping_shift_left(value, shift), multiplier);
     }
-    return ts_rounding_shift_right(ts_high_product(value, rescale->multiplier), -rescale->shift);
+    return ts_rounding_shift_right(ts_high_product(value, multiplier), -shift);
+}
+
+#ifdef TS_ROUNDING_SINGLE
+
+/* The float32 product rounded half to even. Below 2^22, adding 1.5 * 2^23 leaves no bits for a fraction, so that the
+ * sum itself rounds, identically on every IEEE machine; the clamp before it is to integers and does not change the
+ * result. */
+static inline int32_t ts_round(float value, float low, float high) {
+    const float no_fraction = 12582912.0f;
+    value = value < low ? low : value;
+    value = value > high ? high : value;
+    return (int32_t)((value + no_fraction) - no_fraction);
+}
+
+static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
+    const float value = (float)acc * rescale->factor;
+    return (int8_t)(ts_round(value, (float)out->low, (float)out->high) + out->zero_point);
+}
+
+#else
+
+static inline int32_t ts_rescale(int32_t value, const TsRescale* rescale) {
+    return ts_fixed_point(value, rescale->multiplier, rescale->shift);
 }
 
 static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {

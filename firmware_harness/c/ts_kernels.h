@@ -71,6 +71,19 @@ typedef struct {
     TsOutput out;
 } TsDepthwiseConv2D;
 
+/* With dilation or groups: each run of `group_outputs` channels reads its run of `group_inputs`. */
+typedef struct {
+    TsWindow window;
+    int32_t dilation_height, dilation_width;
+    int32_t in_channels, out_channels;
+    int32_t group_inputs, group_outputs;
+    int32_t in_zero_point;
+    TsOffset weight;  /* int8_t (out_channels, kernel_height, kernel_width, group_inputs) */
+    TsOffset bias;    /* int32_t (out_channels) */
+    TsOffset rescale; /* TsRescale (out_channels) */
+    TsOutput out;
+} TsGroupedConv2D;
+
 typedef struct {
     TsWindow window;
     int32_t channels;
@@ -118,6 +131,21 @@ typedef struct {
     TsBroadcast broadcast;
     TsMul mul;
 } TsMulBroadcast;
+
+/* Multiplier and shift of a factor that both rounding rules apply in fixed point. */
+typedef struct {
+    int32_t multiplier; /* below 2^31 */
+    int32_t shift;      /* -31..14; the factor is multiplier * 2^(shift - 31) */
+} TsFixedPoint;
+
+/* a from 0 on, a times b below; the size is that of the last axis. */
+typedef struct {
+    TsBroadcast broadcast;
+    int32_t size;
+    int32_t a_zero_point, b_zero_point;
+    TsFixedPoint above, below;
+    TsOutput out;
+} TsPRelu;
 
 /* Mean or sum of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
 typedef struct {
@@ -180,19 +208,40 @@ typedef struct {
     int32_t size;
 } TsReshape;
 
+/* Elements of x at places of out: a loop over each axis, the last one innermost. */
+typedef struct {
+    int32_t n_axes;             /* 1..TS_MOST_AXES */
+    int32_t x_begin, out_begin; /* place of the first element */
+    TsOffset axes;              /* int32_t (n_axes, 3): size, and elements from one to the next in x and in out */
+} TsCopy;
+
+/* `size` elements of one code, and x inside of them. */
+typedef struct {
+    int32_t size, code;
+    TsCopy inside;
+} TsPad;
+
 /* `repeats` times a run of a and then a run of b. */
 typedef struct {
     int32_t repeats, a_size, b_size;
 } TsConcat;
 
+/* `repeats` times a run of each part. */
+typedef struct {
+    int32_t repeats, n_parts;
+    TsOffset sizes; /* int32_t (n_parts), of one run */
+} TsConcatParts;
+
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
+void ts_grouped_conv2d(const TsGroupedConv2D* layer, const int8_t* x, int8_t* out);
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_add_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_prelu(const TsPRelu* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out);
 void ts_reduce(const TsReduce* layer, const int8_t* x, int8_t* out);
 void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out);
@@ -202,6 +251,9 @@ void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
+void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
+void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out);
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_concat_parts(const TsConcatParts* layer, const int8_t* const* parts, int8_t* out);
 
 #endif

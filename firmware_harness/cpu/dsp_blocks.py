@@ -15,7 +15,7 @@ from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.plan import Lead
 
 from ..emit.kernel_set import Fused
-from ..emit.records import Fields, Layer, codes_of, window_fields
+from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
     LOWEST_CODE,
@@ -170,7 +170,8 @@ def _window(graph: Graph, node: Node) -> Fields | None:
     """Window of a depthwise convolution; None if the kernel over planes does not support it."""
     assert isinstance(node.op, ops.DepthwiseConv2D)
     kernel = graph.ins(node)[1].shape[1:3]
-    return window_fields(graph, node, node.op, kernel) if kernel == (3, 3) and node.op.stride[1] <= 2 else None
+    fits = kernel == (3, 3) and node.op.stride[1] <= 2 and is_plain(graph, node)
+    return window_fields(graph, node, node.op, kernel) if fits else None
 
 
 def _by_channel(graph: Graph, node: Node) -> I64:

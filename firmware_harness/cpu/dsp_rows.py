@@ -12,7 +12,7 @@ from tinyscene.runtime.plan import Lead
 
 from ..emit.broadcast import broadcast_axes, repeated_runs
 from ..emit.layers import layer_of
-from ..emit.records import Fields, Layer, codes_of, window_fields
+from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
     GROUP_BYTES,
@@ -39,6 +39,8 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
     """A convolution with at least two output channels."""
     op, (_, weight_t, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
+    if not is_plain(graph, node):
+        return None
     channels, height, width, in_channels = weight_t.shape
     constants = folded(graph, node, codes_of(weight_t).reshape(channels, -1))
     window = _flattened(window_fields(graph, node, op, (height, width)))
@@ -126,7 +128,7 @@ def depthwise(graph: Graph, node: Node) -> Layer | None:
     op, (x, weight_t, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.DepthwiseConv2D)
     _, height, width, channels = weight_t.shape
-    if (height, width) != (3, 3) or op.stride[1] > 2:
+    if (height, width) != (3, 3) or op.stride[1] > 2 or not is_plain(graph, node):
         return None
     constants = folded(graph, node, codes_of(weight_t).reshape(9, channels).T)
     if constants is None:

@@ -27,6 +27,8 @@ MVE = KernelSet(
         ops.Mul: mul,
         ops.Reduce: mean,
         ops.Rsqrt: lookup,
+        ops.Lookup: lookup,
+        ops.Table: lookup,
     },
     fusers=(square_mean, scaled),
     lean_fusers=(lean_block,),

@@ -17,7 +17,7 @@ from tinyscene.runtime.arrays import I64
 from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.plan import Lead
 
-from ..emit.records import ByRule, Fields, Layer, Values, codes_of, output_fields, window_fields
+from ..emit.records import ByRule, Fields, Layer, Values, codes_of, is_plain, output_fields, window_fields
 from .patterns import is_one_by_one
 
 HEADER = "ts_mve.h"
@@ -35,7 +35,7 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
     rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
     out_channels, height, width, in_channels = weight.shape
     pieces = -(-height * width * in_channels // LANES)
-    if pieces > MOST_PIECES or not shifts_right(rescale):
+    if pieces > MOST_PIECES or not (is_plain(graph, node) and shifts_right(rescale)):
         return None
     rows = codes_of(weight).reshape(out_channels, -1)
     fields: Fields = {
@@ -74,7 +74,8 @@ def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
     rows, columns = _axes(graph, node, op)
     directions = [_Strip(rows, columns), *([] if by_rows else [_Strip(columns, rows)])]
     strips = min((strip for strip in directions if strip.possible), default=None)
-    if strips is None or max(height, width) > LARGEST_KERNEL or not shifts_right(rescale):
+    fits = strips is not None and max(height, width) <= LARGEST_KERNEL
+    if strips is None or not (fits and is_plain(graph, node) and shifts_right(rescale)):
         return None
     taps = codes_of(weight).reshape(height, width, channels)
     along_first = taps.transpose(1, 0, 2) if strips.across is rows else taps

@@ -13,7 +13,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
 
 from ..emit.kernel_set import Fused
-from ..emit.records import Layer
+from ..emit.records import Layer, is_plain
 
 ADD_NOTHING, ADD_INPUT, ADD_SIDE = range(3)
 
@@ -93,10 +93,11 @@ def _chain(writers: dict[str, Node], project: Node | None) -> Residual | None:
 
 
 def is_one_by_one(graph: Graph, node: Node) -> bool:
-    """Whether a convolution, dense or depthwise, has kernel 1x1, stride 1 and no padding."""
+    """Whether a convolution, dense or depthwise, has kernel 1x1, stride 1, no padding and no groups."""
     op = node.op
     assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
-    return graph.ins(node)[1].shape[1:3] == (1, 1) and op.stride == (1, 1) and not any(op.pads)
+    unpadded = op.stride == (1, 1) and not any(op.pads)
+    return graph.ins(node)[1].shape[1:3] == (1, 1) and unpadded and is_plain(graph, node)
 
 
 def is_affine(graph: Graph, node: Node) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -48,7 +48,8 @@ class Emitted:
     @property
     def constant_bytes(self) -> int:
         """Bytes of the layers' constant arrays, without their records and without constant activations."""
-        return sum(array.n_bytes for call in self.calls for array in call.layer.arrays())
+        repeated = (array.n_bytes for _, array in _repeated_arrays(self.graph, self.calls).values())
+        return sum(array.n_bytes for call in self.calls for array in call.layer.arrays()) - sum(repeated)
 
     def write(self, folder: Path) -> None:
         """Write model.c, model.h and the sources of the kernel set."""
@@ -150,9 +151,12 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
     for index, call in enumerate(calls):
         addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
+        inputs = addresses[:-1]
+        if call.layer.inputs_in_array:
+            inputs = [f"(const int8_t* const[]){{{', '.join(inputs)}}}"]
         scratch = [f"arena + {arena.offsets[call.scratch]}"] if call.layer.scratch_bytes else []
         title = comment(graph.nodes[call.nodes.stop - 1].name)
-        arguments = ", ".join([f"&{CONSTANTS}.layer_{index}", *addresses, *scratch])
+        arguments = ", ".join([f"&{CONSTANTS}.layer_{index}", *inputs, addresses[-1], *scratch])
         yield f"    {identifier(call.layer.kernel)}({arguments}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {_address(graph, arena, names, graph.output)};\n}}"
@@ -166,13 +170,39 @@ def _constants(graph: Graph, calls: tuple[Call, ...], constant_inputs: dict[str,
         block.comment(f"constant {comment(tensor_name)} {_shape(tensor)}")
         block.array("int8_t", c_name, map(str, codes_of(tensor).ravel().tolist()))
     costs = graph_cost(graph, "stored").layers
+    elsewhere = {name: first for name, (first, _) in _repeated_arrays(graph, calls).items()}
     for index, call in enumerate(calls):
         for at in call.nodes:
             block.comment(_headline(graph, at, costs[at].macs))
         name = f"layer_{index}"
-        block.record(call.layer.record, name, _initialised(name, name, call.layer.fields, 2 * INDENT))
-        _add_arrays(block, name, call.layer.fields)
+        block.record(call.layer.record, name, _initialised(name, name, call.layer.fields, 2 * INDENT, elsewhere))
+        _add_arrays(block, name, call.layer.fields, elsewhere)
     return block
+
+
+def _repeated_arrays(graph: Graph, calls: tuple[Call, ...]) -> dict[str, tuple[str, Values]]:
+    """Arrays that equal one of an earlier call with the same weights: by C name, the C name of the first."""
+    first: dict[object, str] = {}
+    repeated: dict[str, tuple[str, Values]] = {}
+    for index, call in enumerate(calls):
+        weights = tuple(
+            tensor.name for at in call.nodes for tensor in graph.ins(graph.nodes[at]) if tensor.data is not None
+        )
+        for path, array in _named_arrays("", call.layer.fields):
+            own = f"layer_{index}{path}"
+            stored = first.setdefault((weights, path, array) if weights else own, own)
+            if stored != own:
+                repeated[own] = stored, array
+    return repeated
+
+
+def _named_arrays(path: str, fields: Fields) -> Iterator[tuple[str, Values]]:
+    """The arrays of both rounding rules, with the end of their C names."""
+    for field, value in fields.items():
+        if isinstance(value, Values):
+            yield f"{path}_{field}", value
+        elif isinstance(value, dict):
+            yield from _named_arrays(f"{path}_{field}", value)
 
 
 def _headline(graph: Graph, index: int, macs: int) -> str:
@@ -204,32 +234,40 @@ def _address(graph: Graph, arena: Plan, constants: dict[str, str], name: str) ->
     return "input" if name == graph.input else f"arena + {arena.offsets[name]}"
 
 
-def _add_arrays(block: ConstantBlock, name: str, fields: Fields) -> None:
-    """The arrays that a record refers to, those of nested records included."""
+def _add_arrays(block: ConstantBlock, name: str, fields: Fields, elsewhere: Mapping[str, str]) -> None:
+    """The arrays that a record refers to, those of nested records included; not those that are stored elsewhere."""
     for field, value in fields.items():
         if isinstance(value, Values):
+            if f"{name}_{field}" in elsewhere:
+                continue
             block.array(value.c_type, f"{name}_{field}", map(_value, value.values))
         elif isinstance(value, dict):
-            _add_arrays(block, f"{name}_{field}", value)
+            _add_arrays(block, f"{name}_{field}", value, elsewhere)
         elif isinstance(value, ByRule) and any(isinstance(v, Values) for v in value.double.values()):
             single, double = ConstantBlock(), ConstantBlock()
-            _add_arrays(single, name, value.single)
-            _add_arrays(double, name, value.double)
+            _add_arrays(single, name, value.single, elsewhere)
+            _add_arrays(double, name, value.double, elsewhere)
             block.by_rule(single, double)
 
 
-def _initialised(record: str, name: str, fields: Fields, indent: str) -> Iterator[str]:
-    """Initialisers of a record's fields; an array is at ``TS_TO(array, record)`` bytes from the record."""
+def _initialised(record: str, name: str, fields: Fields, indent: str, elsewhere: Mapping[str, str]) -> Iterator[str]:
+    """Initialisers of a record's fields; an array is at ``TS_TO(array, record)`` bytes from the record.
+
+    ``elsewhere``: the names of arrays that are stored under another one.
+    """
     for field, value in fields.items():
         if isinstance(value, ByRule):
-            single, double = (_initialised(record, name, each, indent) for each in (value.single, value.double))
+            single, double = (
+                _initialised(record, name, each, indent, elsewhere) for each in (value.single, value.double)
+            )
             yield from by_rule(single, double)
         elif isinstance(value, dict) and any(isinstance(v, dict | Values | ByRule) for v in value.values()):
             yield f"{indent}.{identifier(field)} = {{"
-            yield from _initialised(f"{record}.{field}", f"{name}_{field}", value, indent + INDENT)
+            yield from _initialised(f"{record}.{field}", f"{name}_{field}", value, indent + INDENT, elsewhere)
             yield f"{indent}}},"
         else:
-            text = f"TS_TO({name}_{field}, {record})" if isinstance(value, Values) else _value(value)
+            array = elsewhere.get(f"{name}_{field}", f"{name}_{field}")
+            text = f"TS_TO({array}, {record})" if isinstance(value, Values) else _value(value)
             yield from _wrapped(f".{identifier(field)} = {text},", indent)
 
 

@@ -85,6 +85,7 @@ class Layer:
     scratch_bytes: int = 0
     header: str = "ts_kernels.h"
     n_inputs: int | None = None  # number of activations it reads; None: all of the node's
+    inputs_in_array: bool = False  # one argument with all addresses, for a kernel of any number of inputs
     lead: Lead | None = None  # how the output may overlap the first input; None: not at all
     leaner: tuple[Layer, ...] = ()
 
@@ -120,6 +121,14 @@ def window_fields(
         "pad_top": op.pads[0],
         "pad_left": op.pads[1],
     }
+
+
+def is_plain(graph: Graph, node: Node) -> bool:
+    """Whether a convolution has no dilation and one group, a depthwise one as many outputs as inputs."""
+    op, (x, weight, _) = node.op, graph.ins(node)
+    if isinstance(op, ops.DepthwiseConv2D):
+        return op.dilation == (1, 1) and weight.shape[3] == x.shape[3]
+    return isinstance(op, ops.Conv2D) and op.dilation == (1, 1) and op.groups == 1
 
 
 def output_fields(quant: Quant, relu: bool) -> Fields:

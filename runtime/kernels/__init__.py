@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import elementwise, movement, products, reductions, windows
 from .common import Arrays, Kernel
+from .elementwise import operands
 from .products import fully_connected_accumulator
 from .windows import conv2d_accumulator, depthwise_accumulator
 
@@ -19,6 +20,7 @@ __all__ = [
     "conv2d_accumulator",
     "depthwise_accumulator",
     "fully_connected_accumulator",
+    "operands",
 ]
 
 KERNELS: dict[type, Kernel] = {

@@ -11,18 +11,20 @@ from ..arith import (
     add_double,
     add_single,
     clamp_range,
+    prelu_factors,
     rescale_double,
     rsqrt_table,
     square_table,
     sub_single,
 )
 from ..arrays import I8, I64
+from ..function_tables import int8, rescaled
 from ..graph import Graph, Node
 from ..lookup_tables import function_table
 from .common import Arrays, Kernel, i64, requantised
 
 
-def _operands(graph: Graph, node: Node, arrays: Arrays) -> tuple[I64, ...]:
+def operands(graph: Graph, node: Node, arrays: Arrays) -> tuple[I64, ...]:
     """Both operands with the rank of the output; the batch of an activation is its first axis there too."""
     rank = len(graph.out(node).shape)
     tensors = graph.ins(node)
@@ -37,7 +39,7 @@ def mul(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     if node.inputs[0] == node.inputs[1]:
         table = square_table(a.quant, graph.out(node).quant, relu=node.op.relu, rounding=rounding)
         return table[arrays[0].astype(np.int64) + 128]
-    x, y = _operands(graph, node, arrays)
+    x, y = operands(graph, node, arrays)
     product = (x - a.quant.zero_point) * (y - b.quant.zero_point)
     return requantised(graph, node, product, rounding)
 
@@ -46,7 +48,7 @@ def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """A sum, and a difference, which is a sum with the second factor negative."""
     assert isinstance(node.op, ops.Add | ops.Sub)
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
-    x, y = _operands(graph, node, arrays)
+    x, y = operands(graph, node, arrays)
     minus = isinstance(node.op, ops.Sub)
     if rounding == "double":
         d = add_double(a, b, out)
@@ -60,6 +62,16 @@ def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return np.clip(codes + out.zero_point, *clamp_range(out, node.op.relu)).astype(np.int8)
 
 
+def prelu(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """Both rules round twice; LiteRT divides the scales in float32."""
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x, alpha = operands(graph, node, arrays)
+    distances = x - a.zero_point
+    above, below = prelu_factors(a, b, out, rounding)
+    codes = np.where(distances < 0, rescaled(distances * (alpha - b.zero_point), below), rescaled(distances, above))
+    return int8(codes + out.zero_point)
+
+
 def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     table = rsqrt_table(graph.ins(node)[0].quant, graph.out(node).quant)
     codes: I8 = table[arrays[0].astype(np.int64) + 128]
@@ -68,8 +80,13 @@ def rsqrt(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
 
 def lookup(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     assert isinstance(node.op, ops.Lookup)
-    table = function_table(node.op.function, graph.ins(node)[0].quant, graph.out(node).quant, rounding)
+    table = function_table(node.op, graph.ins(node)[0].quant, graph.out(node).quant, rounding)
     codes: I8 = table[arrays[0].astype(np.int64) + 128]
+    return codes
+
+
+def table(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    codes: I8 = arrays[1][arrays[0].astype(np.int64) + 128]
     return codes
 
 
@@ -78,5 +95,7 @@ ROWS: dict[type, Kernel] = {
     ops.Sub: add,
     ops.Mul: mul,
     ops.Rsqrt: rsqrt,
+    ops.PRelu: prelu,
     ops.Lookup: lookup,
+    ops.Table: table,
 }

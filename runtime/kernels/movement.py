@@ -18,6 +18,26 @@ def reshape(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return codes
 
 
+def transpose(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    assert isinstance(node.op, ops.Transpose)
+    return np.ascontiguousarray(arrays[0].transpose(node.op.order))
+
+
+def pad(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    op = node.op
+    assert isinstance(op, ops.Pad)
+    return np.pad(arrays[0], list(zip(op.before, op.after, strict=True)), constant_values=op.code)
+
+
+def slice_(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    op, codes = node.op, arrays[0]
+    assert isinstance(op, ops.Slice)
+    for axis in range(1, codes.ndim):
+        places = op.begin[axis] + op.step[axis] * np.arange(op.size[axis])
+        codes = codes.take(places, axis)
+    return codes
+
+
 def concat(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """A constant part is repeated for each entry of the batch."""
     assert isinstance(node.op, ops.Concat)
@@ -27,4 +47,10 @@ def concat(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return codes
 
 
-ROWS: dict[type, Kernel] = {ops.Reshape: reshape, ops.Concat: concat}
+ROWS: dict[type, Kernel] = {
+    ops.Reshape: reshape,
+    ops.Transpose: transpose,
+    ops.Pad: pad,
+    ops.Slice: slice_,
+    ops.Concat: concat,
+}

@@ -15,13 +15,17 @@ from ..arrays import I8, I64
 from ..graph import Graph, Node, accumulator_bounds
 from .common import EXACT_F32, Arrays, Kernel, centred, requantised
 
+Windowed = ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D
 
-def _taps(x: npt.NDArray[Any], k_h: int, k_w: int, stride: tuple[int, int], out_hw: tuple[int, ...]) -> Any:
+
+def _taps(x: npt.NDArray[Any], op: Windowed, kernel: tuple[int, int], out_hw: tuple[int, ...]) -> Any:
     """Yield (row, column, strided view of x) for every kernel tap."""
-    for i in range(k_h):
-        for j in range(k_w):
-            rows = slice(i, i + (out_hw[0] - 1) * stride[0] + 1, stride[0])
-            columns = slice(j, j + (out_hw[1] - 1) * stride[1] + 1, stride[1])
+    dilation = (1, 1) if isinstance(op, ops.Pool2D) else op.dilation
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            top, left = i * dilation[0], j * dilation[1]
+            rows = slice(top, top + (out_hw[0] - 1) * op.stride[0] + 1, op.stride[0])
+            columns = slice(left, left + (out_hw[1] - 1) * op.stride[1] + 1, op.stride[1])
             yield i, j, x[:, rows, columns, :]
 
 
@@ -33,11 +37,13 @@ def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
     dtype = np.float32 if accumulator_bounds(x_t, weight_t, bias_t, 0).max() < EXACT_F32 else np.float64
     out_c, k_h, k_w, in_c = weight.shape
     values = centred(x, x_t.quant.zero_point, op.pads, dtype)
-    out_hw = ops.window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
-    columns = [tap for _, _, tap in _taps(values, k_h, k_w, op.stride, out_hw)]
-    patches = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=3)
-    flat = np.ascontiguousarray(patches).reshape(-1, k_h * k_w * in_c) @ weight.reshape(out_c, -1).T.astype(dtype)
-    acc: I64 = flat.reshape(x.shape[0], *out_hw, out_c).astype(np.int64) + bias
+    out_hw = ops.window_output(x.shape[1:3], ops.spanned((k_h, k_w), op.dilation), op.stride, op.pads)
+    taps = [tap for _, _, tap in _taps(values, op, (k_h, k_w), out_hw)]
+    patches = taps[0] if len(taps) == 1 else np.stack(taps, axis=3)
+    by_group = patches.reshape(-1, k_h * k_w, op.groups, in_c).transpose(2, 0, 1, 3)
+    rows = by_group.reshape(op.groups, -1, k_h * k_w * in_c)
+    product = rows @ weight.reshape(op.groups, out_c // op.groups, -1).transpose(0, 2, 1).astype(dtype)
+    acc: I64 = product.transpose(1, 0, 2).reshape(x.shape[0], *out_hw, out_c).astype(np.int64) + bias
     return acc
 
 
@@ -47,14 +53,16 @@ def depthwise_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
     assert isinstance(op, ops.DepthwiseConv2D)
     x, weight, bias = arrays
     _, k_h, k_w, channels = weight.shape
-    dtype = np.float32 if 255 * 127 * k_h * k_w < EXACT_F32 else np.float64
+    dtype = np.float32 if 255 * 128 * k_h * k_w < EXACT_F32 else np.float64
     values, taps = centred(x, x_t.quant.zero_point, op.pads, dtype), weight[0].astype(dtype)
-    out_hw = ops.window_output(x.shape[1:3], (k_h, k_w), op.stride, op.pads)
+    if channels > x.shape[3]:
+        values = np.repeat(values, channels // x.shape[3], axis=3)
+    out_hw = ops.window_output(x.shape[1:3], ops.spanned((k_h, k_w), op.dilation), op.stride, op.pads)
     acc = np.empty((len(x), *out_hw, channels), np.int64)
     total, product = np.empty((2, 1, *out_hw, channels), dtype)
     for n in range(len(x)):
         total[:] = 0
-        for i, j, tap in _taps(values[n : n + 1], k_h, k_w, op.stride, out_hw):
+        for i, j, tap in _taps(values[n : n + 1], op, (k_h, k_w), out_hw):
             total += np.multiply(tap, taps[i, j], out=product)
         np.add(total[0], bias, out=acc[n], casting="unsafe")
     return acc
@@ -77,12 +85,12 @@ def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     inside = np.pad(np.ones_like(x[:1], np.int64), margin)
     values = np.pad(x.astype(np.int64), margin, constant_values=-128 if op.kind == "max" else 0)
     out_hw = ops.window_output(x.shape[1:3], op.kernel, op.stride, op.pads)
-    windows = [tap for _, _, tap in _taps(values, *op.kernel, op.stride, out_hw)]
+    windows = [tap for _, _, tap in _taps(values, op, op.kernel, out_hw)]
     if op.kind == "max":
         largest: I8 = np.maximum.reduce(windows).astype(np.int8)
         return largest
     total = np.add.reduce(windows)
-    count = np.add.reduce([tap for _, _, tap in _taps(inside, *op.kernel, op.stride, out_hw)])
+    count = np.add.reduce([tap for _, _, tap in _taps(inside, op, op.kernel, out_hw)])
     average = (np.abs(total) + count // 2) // count
     codes: I8 = np.where(total > 0, average, -average).astype(np.int8)
     return codes

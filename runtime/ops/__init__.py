@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, reductions, windows
-from .elementwise import Add, Lookup, Mul, Rsqrt, Sub, aligned
-from .movement import Concat, Reshape
+from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
+from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
 from .products import BatchMatMul, FullyConnected, matrix
 from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
 from .shapes import (
@@ -24,7 +24,7 @@ from .shapes import (
     Shape,
     Stride,
 )
-from .windows import Conv2D, DepthwiseConv2D, Pool2D, window_output
+from .windows import Conv2D, DepthwiseConv2D, Pool2D, spanned, window_output
 
 __all__ = [
     "HIGHEST_RANK",
@@ -38,27 +38,36 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "FullyConnected",
+    "Function",
     "Lookup",
+    "Movement",
     "Mul",
     "Op",
     "OpRow",
+    "PRelu",
+    "Pad",
     "Pads",
     "Pool2D",
     "Reduce",
     "Reshape",
     "Rsqrt",
     "Shape",
+    "Slice",
     "Softmax",
     "Stride",
     "Sub",
+    "Table",
+    "Transpose",
     "WithRelu",
     "aligned",
     "has_relu",
     "has_weight",
     "is_conv",
     "is_mean_over_space",
+    "keeps_order",
     "matrix",
     "selects_codes",
+    "spanned",
     "title",
     "window_elements",
     "window_output",
@@ -75,9 +84,14 @@ Op = (
     | Reduce
     | Pool2D
     | Rsqrt
+    | PRelu
     | Lookup
+    | Table
     | Softmax
     | Reshape
+    | Transpose
+    | Pad
+    | Slice
     | Concat
 )
 WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off
@@ -97,7 +111,8 @@ def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
         return 0
     kernel = op.kernel if isinstance(op, Pool2D) else weight[1:3]
     padded = (x[1] + op.pads[0] + op.pads[2]) * (x[2] + op.pads[1] + op.pads[3])
-    return max(padded, out[1] * out[2] * math.prod(kernel)) * x[3]
+    channels = x[3] if isinstance(op, Conv2D) else out[3]
+    return max(padded, out[1] * out[2] * math.prod(kernel)) * channels
 
 
 def is_conv(op: Op) -> bool:

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from ..records import Range
 from .shapes import (
     OpRow,
     Shape,
+    same,
 )
+
+Function = Literal[
+    "relu",
+    "relu6",
+    "relu_0_to_1",
+    "relu_n1_to_1",
+    "leaky_relu",
+    "hard_swish",
+    "logistic",
+    "tanh",
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "neg",
+    "requantise",
+]
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,11 @@ class Mul:
 
 
 @dataclass(frozen=True)
+class PRelu:
+    """x where it is 0 or more, else x times a factor. Inputs: x, and factors that are broadcast to its shape."""
+
+
+@dataclass(frozen=True)
 class Rsqrt:
     """1 / sqrt(x), elementwise, for x >= 0 (the zero point is the smallest code); 0 gives the largest code."""
 
@@ -42,10 +69,17 @@ class Lookup:
     """A function of one element: 256 output codes.
 
     ``requantise`` changes scale and zero point only; ``relu6`` keeps them; ``logistic`` has scale 1/256 and zero point
-    -128.
+    -128, ``tanh`` 1/128 and 0. ``leaky_relu`` multiplies values below 0 by ``alpha``, which the others do not use.
+    ``gelu`` is x times the normal distribution function, ``gelu_tanh`` its approximation.
     """
 
-    function: Literal["relu", "relu6", "logistic", "requantise"]
+    function: Function
+    alpha: Annotated[float, Range(-16.0, 16.0)] = 0.0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Any function of one element. Inputs: x, and its output codes for the input codes -128..127, an int8 (256,)."""
 
 
 def aligned(shape: Shape, rank: int) -> Shape:
@@ -61,7 +95,19 @@ def _pair_shape(op: Add | Sub | Mul, a: Shape, b: Shape) -> Shape:
     return tuple(max(pair) for pair in pairs)
 
 
+def _prelu_shape(op: PRelu, x: Shape, alpha: Shape) -> Shape:
+    rank = max(len(x), len(alpha))
+    if any(n not in (1, m) for m, n in zip(aligned(x, rank), aligned(alpha, rank), strict=True)):
+        raise ValueError(f"shape of the factors: expected one that is broadcast to {x}, got {alpha}")
+    return x
+
+
 def _elementwise_shape(op: Rsqrt | Lookup, x: Shape) -> Shape:
+    return x
+
+
+def _table_shape(op: Table, x: Shape, table: Shape) -> Shape:
+    same(table, (256,), "shape of the table")
     return x
 
 
@@ -69,6 +115,8 @@ ROWS: dict[type, OpRow] = {
     Add: OpRow("add", _pair_shape, 2, 2),
     Sub: OpRow("sub", _pair_shape, 2, 2),
     Mul: OpRow("mul", _pair_shape, 2, 2),
+    PRelu: OpRow("prelu", _prelu_shape, 2, 2),
     Rsqrt: OpRow("rsqrt", _elementwise_shape, 1, 1),
     Lookup: OpRow("lookup", _elementwise_shape, 1, 1),
+    Table: OpRow("table", _table_shape, 1, 2),
 }

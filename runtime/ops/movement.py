@@ -6,14 +6,23 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from ..records import Range
+from ..records import Length, Range
 from .shapes import (
     HIGHEST_RANK,
+    LARGEST_TENSOR_ELEMENTS,
     OpRow,
     Shape,
     of_rank,
     same,
 )
+
+Axis = Annotated[int, Range(0, HIGHEST_RANK - 1)]
+
+Place = Annotated[int, Range(0, LARGEST_TENSOR_ELEMENTS - 1)]
+
+Jump = Annotated[int, Range(-(2**15), 2**15)]
+
+Ranked = Length(1, HIGHEST_RANK)
 
 
 @dataclass(frozen=True)
@@ -24,8 +33,33 @@ class Reshape:
 
 
 @dataclass(frozen=True)
+class Transpose:
+    """The axes in another order: output axis ``i`` is input axis ``order[i]``; the batch stays the first."""
+
+    order: Annotated[tuple[Axis, ...], Ranked]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """``before`` and ``after`` elements with one ``code`` around each axis but the batch."""
+
+    before: Annotated[tuple[Place, ...], Ranked]
+    after: Annotated[tuple[Place, ...], Ranked]
+    code: Annotated[int, Range(-128, 127)]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """``size`` elements of each axis, from ``begin`` on and ``step`` apart, backwards for a negative step."""
+
+    begin: Annotated[tuple[Place, ...], Ranked]
+    size: Shape
+    step: Annotated[tuple[Jump, ...], Ranked]
+
+
+@dataclass(frozen=True)
 class Concat:
-    """Two tensors concatenated along ``axis``; all three have the same scale and zero point."""
+    """Two or more tensors joined along ``axis``; all have the scale and zero point of the output."""
 
     axis: Annotated[int, Range(1, HIGHEST_RANK - 1)]
 
@@ -35,15 +69,60 @@ def _reshape_shape(op: Reshape, x: Shape) -> Shape:
     return op.shape
 
 
-def _concat_shape(op: Concat, a: Shape, b: Shape) -> Shape:
-    if not 1 <= op.axis < len(a):
-        raise ValueError(f"axis {op.axis}, expected 1 to {len(a) - 1}")
-    of_rank(len(a), b)
-    same(b[: op.axis] + b[op.axis + 1 :], a[: op.axis] + a[op.axis + 1 :], "second tensor's other axes")
-    return (*a[: op.axis], a[op.axis] + b[op.axis], *a[op.axis + 1 :])
+def _transpose_shape(op: Transpose, x: Shape) -> Shape:
+    if sorted(op.order) != list(range(len(x))) or op.order[0] != 0:
+        raise ValueError(f"order {op.order}, expected the axes of {x} with the batch first")
+    return tuple(x[axis] for axis in op.order)
 
+
+def _pad_shape(op: Pad, x: Shape) -> Shape:
+    same((len(op.before), len(op.after)), (len(x), len(x)), "axes with pads")
+    same((op.before[0], op.after[0]), (0, 0), "pads of the batch")
+    return tuple(sum(sizes) for sizes in zip(op.before, x, op.after, strict=True))
+
+
+def _slice_shape(op: Slice, x: Shape) -> Shape:
+    same((len(op.begin), len(op.size), len(op.step)), (len(x),) * 3, "axes of the slice")
+    same((op.begin[0], op.size[0]), (0, 1), "begin and size of the batch")
+    for axis, (begin, size, step) in enumerate(zip(op.begin, op.size, op.step, strict=True)):
+        last = begin + (size - 1) * step
+        if step == 0 or not (begin < x[axis] and 0 <= last < x[axis]):
+            raise ValueError(f"axis {axis}: {begin} to {last}, step {step}, expected elements 0 to {x[axis] - 1}")
+    return op.size
+
+
+def _concat_shape(op: Concat, first: Shape, *others: Shape) -> Shape:
+    if not 1 <= op.axis < len(first):
+        raise ValueError(f"axis {op.axis}, expected 1 to {len(first) - 1}")
+    if not others:
+        raise ValueError("one input, expected two or more")
+    for other in others:
+        of_rank(len(first), other)
+        same(_without(op.axis, other), _without(op.axis, first), "another tensor's other axes")
+    joined = first[op.axis] + sum(other[op.axis] for other in others)
+    return (*first[: op.axis], joined, *first[op.axis + 1 :])
+
+
+def _without(axis: int, shape: Shape) -> Shape:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def keeps_order(op: Transpose | Pad | Slice, x: Shape) -> bool:
+    """Whether the output has the elements of an input of this shape in their order: then the op is a reshape."""
+    if isinstance(op, Transpose):
+        moved = [axis for axis in op.order if x[axis] > 1]
+        return moved == sorted(moved)
+    if isinstance(op, Pad):
+        return not any((*op.before, *op.after))
+    return op.size == x and not any(op.begin)
+
+
+Movement = Reshape | Transpose | Pad | Slice | Concat  # ops that keep scale and zero point, since they compute nothing
 
 ROWS: dict[type, OpRow] = {
     Reshape: OpRow("reshape", _reshape_shape, 1, 1),
-    Concat: OpRow("concat", _concat_shape, 2, 2),
+    Transpose: OpRow("transpose", _transpose_shape, 1, 1),
+    Pad: OpRow("pad", _pad_shape, 1, 1),
+    Slice: OpRow("slice", _slice_shape, 1, 1),
+    Concat: OpRow("concat", _concat_shape, None, None),
 }

@@ -49,5 +49,5 @@ class OpRow:
 
     name: str
     shape: Callable[..., Shape]  # output shape from the op and its input shapes
-    n_activations: int  # leading inputs that are activations; the rest are weight and bias
-    n_inputs: int
+    n_activations: int | None  # leading inputs that are activations; the rest are weight and bias; None: all
+    n_inputs: int | None  # None: as many as the shape rule takes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from ..records import Range
 from .shapes import (
     OpRow,
     Pads,
@@ -18,20 +19,30 @@ from .shapes import (
 
 @dataclass(frozen=True)
 class Conv2D:
-    """2-D convolution. Inputs: x NHWC, weight OHWI, bias int32 (O,)."""
+    """2-D convolution. Inputs: x NHWC, weight (O, H, W, C / groups), bias int32 (O,).
+
+    The outputs are in ``groups`` equal parts, and so are the inputs: each part of the outputs reads its part of the
+    inputs. The taps of the kernel are ``dilation`` elements apart.
+    """
 
     stride: Stride = (1, 1)
     pads: Pads = (0, 0, 0, 0)
     relu: bool = False
+    dilation: Stride = (1, 1)
+    groups: Annotated[int, Range(1, 2**16)] = 1
 
 
 @dataclass(frozen=True)
 class DepthwiseConv2D:
-    """Depthwise convolution, multiplier 1. Inputs: x NHWC, weight 1HWC, bias int32 (C,)."""
+    """Depthwise convolution. Inputs: x NHWC, weight (1, H, W, C x multiplier), bias int32 (C x multiplier,).
+
+    The multiplier follows from the shapes: output channel ``o`` reads input channel ``o // multiplier``.
+    """
 
     stride: Stride = (1, 1)
     pads: Pads = (0, 0, 0, 0)
     relu: bool = False
+    dilation: Stride = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -51,18 +62,24 @@ def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int],
     return height, width
 
 
+def spanned(kernel: Shape, dilation: tuple[int, int]) -> tuple[int, int]:
+    """Height and width from the first tap of a dilated kernel to its last."""
+    return (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
+
+
 def _conv_shape(op: Conv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
     out_c, k_h, k_w, in_c = of_rank(4, weight)
-    same(in_c, of_rank(4, x)[3], "weight input channels")
+    same(in_c * op.groups, of_rank(4, x)[3], "weight input channels times groups")
+    same(out_c % op.groups, 0, f"rest of {out_c} output channels divided by {op.groups} groups")
     same(bias, (out_c,), "bias shape")
-    return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), out_c)
+    return (1, *window_output(x[1:3], spanned((k_h, k_w), op.dilation), op.stride, op.pads), out_c)
 
 
 def _depthwise_shape(op: DepthwiseConv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
     one, k_h, k_w, channels = of_rank(4, weight)
-    same((one, channels), (1, of_rank(4, x)[3]), "weight shape (1, ., ., C)")
+    same((one, channels % of_rank(4, x)[3]), (1, 0), "first axis of the weight, and rest of the last divided by C")
     same(bias, (channels,), "bias shape")
-    return (1, *window_output(x[1:3], (k_h, k_w), op.stride, op.pads), channels)
+    return (1, *window_output(x[1:3], spanned((k_h, k_w), op.dilation), op.stride, op.pads), channels)
 
 
 def _pool_shape(op: Pool2D, x: Shape) -> Shape:

@@ -11,7 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import OP_KINDS, Builder, Rng, random_pads, random_products, random_reduction, random_view
+from tests.graphs import (
+    FUNCTIONS,
+    OP_KINDS,
+    SPREAD_KINDS,
+    Builder,
+    Rng,
+    random_pads,
+    random_products,
+    random_reduction,
+    random_view,
+    spread_convolution,
+)
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
@@ -50,8 +62,8 @@ class ExtremeBuilder(Builder):
 
     def _edges(self, data: Any) -> Any:
         """Constants of their largest magnitude, of one sign or both, or zeros."""
-        largest = 127 if data.dtype == np.int8 else 2**24
-        values = ((largest,), (-largest,), (largest, -largest), (0,), (0, 0, 0, largest))
+        lowest, largest = (-128, 127) if data.dtype == np.int8 else (-(2**24), 2**24)
+        values = ((largest,), (lowest,), (largest, lowest), (0,), (0, 0, 0, largest))
         chosen = values[int(self.rng.integers(len(values)))]
         return self.rng.choice(chosen, data.shape).astype(data.dtype)
 
@@ -92,6 +104,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.conv(x, kernel, channels=int(rng.integers(1, 40)), stride=stride, pads=pads, relu=coin)
     if kind == "depthwise_conv2d":
         return b.conv(x, kernel, stride=stride, pads=pads, relu=coin)
+    if kind in SPREAD_KINDS:
+        return spread_convolution(b, rng, kind, x)
     if kind in ("add", "sub"):
         return (b.add if kind == "add" else b.sub)(x, b.conv(x, (1, 1)) if other else x, coin)
     if kind == "mul":
@@ -106,9 +120,13 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "pool2d":
         return b.pool(x, "max" if coin else "average", kernel, stride=stride, same=other)
     if kind == "lookup":
-        return b.lookup(x, rng.choice(["relu", "relu6", "logistic", "requantise"]).item())
+        return b.lookup(x, rng.choice(FUNCTIONS).item())
+    if kind in MOVEMENT_KINDS:
+        return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind in ("table", "prelu"):
+        return b.table(x) if kind == "table" else b.prelu(x)
     if kind == "batch_matmul":
         return random_products(rng, b, x)
     if kind == "broadcast":

@@ -7,14 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import Builder, Rng, random_pads, random_products, random_reduction, random_view
+from tests.graphs import (
+    FUNCTIONS,
+    SPREAD_KINDS,
+    Builder,
+    Rng,
+    random_pads,
+    random_products,
+    random_reduction,
+    random_view,
+    spread_convolution,
+)
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
     *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
-    "broadcast",
+    *("broadcast", "table", "prelu"),
+    *MOVEMENT_KINDS,
+    *SPREAD_KINDS,
 )
 
 
@@ -39,6 +52,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.conv(x, kernel, channels=int(rng.integers(1, 40)), stride=stride, pads=pads, relu=relu)
     if kind == "depthwise_conv2d":
         return b.conv(x, kernel, stride=stride, pads=pads, relu=relu)
+    if kind in SPREAD_KINDS:
+        return spread_convolution(b, rng, kind, x)
     if kind == "add":
         return b.add(x, b.conv(x, (1, 1)), relu)
     if kind == "mul":
@@ -60,12 +75,15 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "pool2d":
         return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
     if kind == "lookup":
-        function = rng.choice(["relu", "relu6", "logistic", "requantise"]).item()
-        return b.lookup(x, function)
+        return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind == "softmax":
         return b.softmax(x, beta=1.0 if relu else 0.5)
+    if kind in MOVEMENT_KINDS:
+        return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind in ("table", "prelu"):
+        return b.table(x) if kind == "table" else b.prelu(x)
     if kind == "batch_matmul":
         product = random_products(rng, b, x)
         return b.reshape(product, (1, 1, 1, b.tensors[product].n_bytes))

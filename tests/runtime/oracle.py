@@ -59,9 +59,9 @@ def fixed_point(real: float) -> tuple[int, int]:
 
 
 def rescale_double(acc: int, m: int, shift: int) -> int:
-    """A left shift saturates to int32; the high half of the product is rounded half up, a right shift half away from
+    """A left shift wraps around in int32; the high half of the product is rounded half up, a right shift half away from
     zero."""
-    shifted = saturate(acc * 2 ** max(shift, 0), -(2**31), 2**31 - 1)
+    shifted = (acc * 2 ** max(shift, 0) + 2**31) % 2**32 - 2**31
     return half_away(Fraction(half_up(Fraction(shifted * m, 2**31)), 2 ** max(-shift, 0)))
 
 
@@ -89,12 +89,15 @@ def _conv(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     k_h, k_w = weight.shape[1:3]
     acc = int(bias[channel])
     for i, j in itertools.product(range(k_h), range(k_w)):
-        y, z = row * op.stride[0] + i - op.pads[0], column * op.stride[1] + j - op.pads[1]
+        y = row * op.stride[0] + i * op.dilation[0] - op.pads[0]
+        z = column * op.stride[1] + j * op.dilation[1] - op.pads[1]
         if not (0 <= y < x.shape[1] and 0 <= z < x.shape[2]):
             continue
-        for c in [channel] if depthwise else range(x.shape[3]):
-            w = weight[0, i, j, c] if depthwise else weight[channel, i, j, c]
-            acc += (int(x[n, y, z, c]) - x_t.quant.zero_point) * int(w)
+        groups = x.shape[3] if depthwise else op.groups
+        inputs, outputs = x.shape[3] // groups, len(bias) // groups
+        for c in range(inputs):
+            w = weight[0, i, j, channel] if depthwise else weight[channel, i, j, c]
+            acc += (int(x[n, y, z, channel // outputs * inputs + c]) - x_t.quant.zero_point) * int(w)
     return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
 
 
@@ -211,18 +214,97 @@ def _pool(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return max(inside) if op.kind == "max" else half_away(Fraction(sum(inside), len(inside)))
 
 
+_REAL_FUNCTIONS = {
+    "logistic": lambda x: 1 / (1 + math.exp(-x)),
+    "tanh": math.tanh,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    "gelu": lambda x: 0.5 * x * math.erfc(-x * math.sqrt(0.5)),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "exp": lambda x: math.exp(min(x, 700)),
+    "log": lambda x: math.log(x) if x > 0 else -1e300,
+    "sqrt": math.sqrt,
+}
+
+
+def _prelu(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x = _operand(graph, node, arrays, at, 0) - a.zero_point
+    factor = _operand(graph, node, arrays, at, 1) - b.zero_point
+    ratio, product = a.scale[0] / out.scale[0], a.scale[0] * b.scale[0] / out.scale[0]
+    if rounding == "single":
+        ratio = float(float32(_f32(a.scale[0]) / _f32(out.scale[0])))
+        product = float(float32(float32(_f32(a.scale[0]) * _f32(b.scale[0])) / _f32(out.scale[0])))
+    code = rescale_double(x * factor, *fixed_point(product)) if x < 0 else rescale_double(x, *fixed_point(ratio))
+    return code + out.zero_point
+
+
+def _table(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    return int(arrays[1][int(arrays[0][at]) + 128])
+
+
 def _lookup(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     x, out, code = graph.ins(node)[0].quant, graph.out(node).quant, int(arrays[0][at])
     function, value = node.op.function, code - x.zero_point
-    if function == "logistic":  # exact values: fixed point and float32 differ from them by about 1e-6
-        return half_up(Fraction(256 / (1 + math.exp(-value * x.scale[0])))) - 128
+    if function in _REAL_FUNCTIONS:  # exact values: fixed point and float32 differ from them by about 1e-6
+        real = _REAL_FUNCTIONS[function](value * x.scale[0])
+        if function == "sqrt":  # LiteRT cuts
+            return math.floor(real / out.scale[0]) + out.zero_point
+        return half_away(Fraction(max(min(real / out.scale[0], 1e6), -1e6))) + out.zero_point
+    if function == "neg":
+        return -code if code > -128 else code
+    if function == "hard_swish":
+        return _hard_swish(value, x.scale[0], out)
     if function == "relu6":
         return saturate(code, out.zero_point, out.zero_point + half_away(float32(6 / _f32(out.scale[0]))))
     if function == "requantise" and rounding == "single":  # a factor of 8 fractional bits
         factor = half_even(256 * float32(_f32(x.scale[0]) / _f32(out.scale[0])))
         return half_up(Fraction(value * factor, 256)) + out.zero_point
-    rescaled = rescale_double(value, *fixed_point(x.scale[0] / out.scale[0])) + out.zero_point
-    return max(rescaled, out.zero_point) if function == "relu" else rescaled
+    return _piecewise(node.op, value, x, out, rounding) + out.zero_point
+
+
+def _piecewise(op: ops.Lookup, value: int, x: Quant, out: Quant, rounding: str) -> int:
+    """A function with one factor on each side of 0."""
+    ratio, limited = x.scale[0] / out.scale[0], op.function in ("relu_0_to_1", "relu_n1_to_1")
+    in_float = float32(_f32(x.scale[0]) / _f32(out.scale[0]))
+    if op.function == "leaky_relu" and rounding == "single":
+        below = float32(in_float * _f32(op.alpha))
+        if abs(below) >= Fraction(1, 256):  # XNNPACK: 8 fractional bits
+            factor = half_even(256 * below) if value < 0 else half_even(256 * in_float)
+            return half_up(Fraction(value * factor, 256))
+        below = float32(float32(_f32(op.alpha) * _f32(x.scale[0])) / _f32(out.scale[0]))
+        ratio = float(below if value < 0 else in_float)
+    elif op.function != "requantise" and (rounding == "single" or limited):
+        ratio = float(in_float)
+    elif op.function == "leaky_relu" and value < 0:
+        ratio = op.alpha * x.scale[0] / out.scale[0]
+    m, shift = fixed_point(abs(ratio)) if ratio else (0, 0)
+    code = rescale_double(abs(value) if op.function == "abs" else value, -m if ratio < 0 else m, shift)
+    if limited:
+        low = -1 if op.function == "relu_n1_to_1" else 0
+        return saturate(code, half_away(low / Fraction(out.scale[0])), half_away(1 / Fraction(out.scale[0])))
+    return max(code, 0) if op.function == "relu" else code
+
+
+def _hard_swish(value: int, scale: float, out: Quant) -> int:
+    """A gate of 0 to 1 with 15 fractional bits times the value, each product rounded to 16 bits."""
+
+    def multiplier(real: Fraction) -> tuple[int, int]:
+        m, shift = fixed_point(float(real))
+        return min((m + 2**15) >> 16, 2**15 - 1), shift
+
+    def product(a: int, b: int) -> int:
+        """/ 2^15, to nearest; ties go up."""
+        return half_up(Fraction(a * b, 2**15))
+
+    fine = float32(_f32(scale) / 128)
+    out_m, out_shift = multiplier(float32(fine / _f32(out.scale[0])))
+    gate_m, gate_shift = multiplier(float32(fine / _f32(3 / 2**15)))
+    hires = value * 128
+    gate = saturate(hires * 2 ** max(gate_shift - 1, 0), -(2**15), 2**15 - 1)
+    gate = saturate(product(gate, gate_m) * (2 if gate_shift > 0 else 1), -(2**15), 2**15 - 1)
+    gate = (half_away(Fraction(gate, 2 ** max(-gate_shift, 0))) + 2**15) // 2
+    exact = Fraction(gate * product(hires, out_m), 2**15)
+    return half_away(Fraction(math.trunc(exact), 2**-out_shift)) + out.zero_point
 
 
 def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
@@ -239,10 +321,31 @@ def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return int(arrays[0][at[0]].ravel()[place])
 
 
+def _transpose(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    source = [0] * len(at)
+    for index, axis in zip(at, node.op.order, strict=True):
+        source[axis] = index
+    return int(arrays[0][tuple(source)])
+
+
+def _pad(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    source = tuple(index - before for index, before in zip(at, node.op.before, strict=True))
+    inside = all(0 <= index < size for index, size in zip(source, arrays[0].shape, strict=True))
+    return int(arrays[0][source]) if inside else node.op.code
+
+
+def _slice(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    places = zip(at[1:], node.op.begin[1:], node.op.step[1:], strict=True)
+    return int(arrays[0][(at[0], *(begin + index * step for index, begin, step in places))])
+
+
 def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    first, axis = arrays[0].shape[node.op.axis], node.op.axis
-    second = (*at[:axis], at[axis] - first, *at[axis + 1 :])
-    return int(arrays[0][at] if at[axis] < first else arrays[1][second])
+    place, axis = at[node.op.axis], node.op.axis
+    for array in arrays:
+        if place < array.shape[axis]:
+            return int(array[(*at[:axis], place, *at[axis + 1 :])])
+        place -= array.shape[axis]
+    raise IndexError(at)
 
 
 _ELEMENT = {
@@ -256,9 +359,14 @@ _ELEMENT = {
     ops.Reduce: _reduce,
     ops.Pool2D: _pool,
     ops.Rsqrt: _rsqrt,
+    ops.PRelu: _prelu,
     ops.Lookup: _lookup,
+    ops.Table: _table,
     ops.Softmax: _softmax,
     ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
     ops.Concat: _concat,
 }
 

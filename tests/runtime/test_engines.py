@@ -41,6 +41,7 @@ SEEDS = range(60)
 OTHER_ROUNDING = {
     **{("ort", kind): 1e-3 for kind in ("add", "sub", "mul", "mean", "reduce")},
     ("ort", "broadcast"): 1e-3,
+    ("ort", "prelu"): 0.1,
     ("ort", "pool2d"): 0.2,
     ("litert-reference", "fully_connected"): 1e-2,
 }

@@ -53,7 +53,13 @@ def _rsqrt(w: OnnxWriter, node: Node) -> None:
 def _lookup(w: OnnxWriter, node: Node) -> None:
     assert isinstance(node.op, ops.Lookup)
     x, out = w.graph.ins(node)[0].quant, w.graph.out(node).quant
-    _table(w, node, function_table(node.op.function, x, out, "single"))
+    _table(w, node, function_table(node.op, x, out, "single"))
+
+
+def _stored_table(w: OnnxWriter, node: Node) -> None:
+    table = w.graph.ins(node)[1].data
+    assert table is not None
+    _table(w, node, table.astype(np.int8, copy=False))
 
 
 def _table(w: OnnxWriter, node: Node, table: I8) -> None:
@@ -74,6 +80,8 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Add: _elementwise("Add"),
     ops.Sub: _elementwise("Sub"),
     ops.Mul: _elementwise("Mul"),
+    ops.PRelu: _elementwise("PRelu"),
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,
+    ops.Table: _stored_table,
 }

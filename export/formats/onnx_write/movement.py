@@ -1,4 +1,4 @@
-"""ONNX operators: operations that only move elements."""
+"""ONNX operators: operations that only move elements. Axes of tensors of four dimensions are in NCHW."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Node
+from tinyscene.runtime.onnx_tensors import nchw
 
 from .writer import Emitter, OnnxWriter
+
+IN_NCHW = (0, 2, 3, 1)  # the place of each NHWC axis
+IN_NHWC = (0, 3, 1, 2)  # the place of each NCHW axis
+_BEFORE_THE_FIRST = -(2**31)  # an end of -1 counts from behind
 
 
 def _reshape(w: OnnxWriter, node: Node) -> None:
@@ -25,11 +30,46 @@ def _reshape(w: OnnxWriter, node: Node) -> None:
     w.moved(name, "Transpose", [f"{node.name}_nhwc"], w.codes(name), perm=[0, 3, 1, 2])
 
 
+def _transpose(w: OnnxWriter, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, ops.Transpose)
+    order = op.order
+    if len(order) == 4:  # of axes in NCHW: from the graph's layout, in the op's order, and back
+        order = tuple(IN_NCHW[op.order[axis]] for axis in IN_NHWC)
+    w.moved(node.output, "Transpose", [w.codes(node.inputs[0])], w.codes(node.output), perm=order)
+
+
+def _pad(w: OnnxWriter, node: Node) -> None:
+    op, quant = node.op, w.graph.out(node).quant
+    assert isinstance(op, ops.Pad)
+    amounts = w.constant(f"{node.name}_amounts", np.array([*nchw(op.before), *nchw(op.after)], np.int64))
+    value = np.float32(op.code - quant.zero_point) * np.float32(quant.scale[0])
+    inputs = [w.codes(node.inputs[0]), amounts, w.constant(f"{node.name}_value", np.array(value))]
+    w.moved(node.output, "Pad", inputs, w.codes(node.output))
+
+
+def _slice(w: OnnxWriter, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, ops.Slice)
+    ends = [begin + size * step for begin, size, step in zip(op.begin, op.size, op.step, strict=True)]
+    ends = [end if end >= 0 else _BEFORE_THE_FIRST for end in ends]
+    axes = tuple(range(len(ends)))
+    parts = {"begin": nchw(op.begin), "end": nchw(tuple(ends)), "axes": axes, "step": nchw(op.step)}
+    inputs = [w.constant(f"{node.name}_{part}", np.array(values, np.int64)) for part, values in parts.items()]
+    w.moved(node.output, "Slice", [w.codes(node.inputs[0]), *inputs], w.codes(node.output))
+
+
 def _concat(w: OnnxWriter, node: Node) -> None:
     op = node.op
     assert isinstance(op, ops.Concat)
-    axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
+    axis = IN_NCHW[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
     w.result(node, w.emit("Concat", [w.real(node, i) for i in range(len(node.inputs))], f"{node.name}_real", axis=axis))
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.Reshape: _reshape, ops.Concat: _concat}
+ROWS: dict[type[ops.Op], Emitter] = {
+    ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
+    ops.Concat: _concat,
+}

@@ -16,6 +16,7 @@ def _conv(w: OnnxWriter, node: Node) -> None:
     assert weight is not None
     depthwise = isinstance(op, ops.DepthwiseConv2D)
     kernel = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
+    spread = {} if op.dilation == (1, 1) else {"dilations": op.dilation}
     real = w.emit(
         "Conv",
         [w.real(node, 0), *w.weight(node, np.ascontiguousarray(kernel))],
@@ -23,7 +24,8 @@ def _conv(w: OnnxWriter, node: Node) -> None:
         kernel_shape=kernel.shape[2:],
         strides=op.stride,
         pads=op.pads,
-        group=weight.shape[3] if depthwise else 1,
+        group=w.graph.ins(node)[0].shape[3] if isinstance(op, ops.DepthwiseConv2D) else op.groups,
+        **spread,
     )
     w.result(node, real)
 

@@ -148,7 +148,7 @@ class OnnxWriter:
         names = []
         for tensor, values in ((weight, data), (bias, bias.data)):
             channels, name = len(bias.data), tensor.name
-            if name in self.initializers:  # a weight of two layers: one DQ per use here too
+            if name in self.initializers:  # ONNX Runtime 1.31 ends with an error for a weight of two layers
                 name = f"{node.name}_{name}"
             scales = np.broadcast_to(np.asarray(tensor.quant.scale, np.float32), channels)
             scale = self.constant(f"{name}_scale", np.ascontiguousarray(scales))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,41 +26,23 @@ if TYPE_CHECKING:
 Window = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions
 
 
-def _pad(builder: GraphBuilder, operator: Operator) -> None:
-    """Store the pads for the convolution that reads the output."""
-    amounts = builder.constant(operator, 1, np.int32)
-    if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any():
-        raise builder.refusal(operator, "only height and width can be padded", got=amounts.tolist())
-    (top, bottom), (left, right) = amounts[1:3].tolist()
-    source, output = builder.activation(operator.inputs[0], rank=4), operator.output
-    builder.require_shape(operator, tuple(np.add(source.shape, amounts.sum(axis=1)).tolist()))
-    if builder.file.type(output) != "int8" or builder.file.quant(output) != source.quant:
-        raise builder.refusal(operator, "changes scale or zero point", expected=source.quant)
-    name = builder.file.names[operator.inputs[1]]
-    builder.padded[operator.output] = operator.inputs[0], (top, left, bottom, right), name
-
-
 def _window(
-    builder: GraphBuilder, operator: Operator, options: Window, kernel: tuple[int, ...]
+    builder: GraphBuilder, operator: Operator, options: Window, span: tuple[int, int]
 ) -> tuple[Tensor, ops.Pads, str | None]:
     """The input of a sliding window, all pads around it, and the node's name where the name of a PAD contains it.
 
-    A PAD writes the code of 0, and a max pool ignores padding: both are the same where 0 is the lowest code.
+    ``span``: height and width of the window. A convolution takes over a PAD in front of it. A PAD writes the code of 0,
+    and a max pool ignores padding: both are the same where 0 is the lowest code. In front of other pools a PAD stays a
+    node.
     """
-    if not isinstance(options, Pool2DOptions) and (options.dilation_h_factor, options.dilation_w_factor) != (1, 1):
-        dilation = (options.dilation_h_factor, options.dilation_w_factor)
-        raise builder.refusal(operator, "dilation is not supported", expected=(1, 1), got=dilation)
     index, (top, left, bottom, right), pads_name = operator.inputs[0], (0, 0, 0, 0), ""
-    if index in builder.padded:
-        index, (top, left, bottom, right), pads_name = builder.padded[index]
+    padding = builder.window_pads.get(index)
+    if padding is not None and _takes_over(operator, builder.activation(padding[0])):
+        index, (top, left, bottom, right), pads_name = padding
     x = builder.activation(index, rank=4)
-    if pads_name and operator.kind.endswith("POOL_2D") and (operator.kind[:3], x.quant.zero_point) != ("MAX", -128):
-        raise builder.refusal(
-            operator, "PAD before this pool", expected="before a convolution, or MAX_POOL_2D after a ReLU"
-        )
     if options.padding == schema.Padding.SAME:
         size = (x.shape[1] + top + bottom, x.shape[2] + left + right)
-        same = same_pads(size, kernel, (options.stride_h, options.stride_w))
+        same = same_pads(size, span, (options.stride_h, options.stride_w))
         top, left, bottom, right = top + same[0], left + same[1], bottom + same[2], right + same[3]
     padded = (x.shape[1] + top + bottom) * (x.shape[2] + left + right) * x.shape[3]
     if padded > LARGEST_ACTIVATION:
@@ -69,35 +52,65 @@ def _window(
     return x, (top, left, bottom, right), name
 
 
-def _conv2d(builder: GraphBuilder, operator: Operator) -> None:
-    weight, options = builder.constant(operator, 1, np.int8, rank=4), options_of(operator, Conv2DOptions)
-    stride = options.stride_h, options.stride_w
-    x, pads, name = _window(builder, operator, options, weight.shape[1:3])
-    constants = builder.weight_and_bias(operator, x, weight, 0)
-    append(builder, operator, lambda relu: ops.Conv2D(stride, pads, relu), (x.name, *constants), name)
+def _takes_over(operator: Operator, x: Tensor) -> bool:
+    """Whether a PAD in front of the operator becomes its own padding."""
+    return not operator.kind.endswith("POOL_2D") or (operator.kind[:3], x.quant.zero_point) == ("MAX", -128)
 
 
-def _depthwise(builder: GraphBuilder, operator: Operator) -> None:
-    weight, options = builder.constant(operator, 1, np.int8, rank=4), options_of(operator, DepthwiseConv2DOptions)
-    stride = options.stride_h, options.stride_w
-    x, pads, name = _window(builder, operator, options, weight.shape[1:3])
-    channels, outputs = x.shape[3], weight.shape[3]
-    multiplier = outputs // channels
-    if weight.shape[0] != 1 or outputs != channels * options.depth_multiplier:
-        expected = f"(1, height, width, {channels} x {options.depth_multiplier})"
-        raise builder.refusal(operator, "weight shape", expected=expected, got=weight.shape)
-    if multiplier == 1:
-        constants = builder.weight_and_bias(operator, x, weight, 3)
-        append(builder, operator, lambda relu: ops.DepthwiseConv2D(stride, pads, relu), (x.name, *constants), name)
+def _convolution(builder: GraphBuilder, operator: Operator) -> None:
+    """CONV_2D or DEPTHWISE_CONV_2D."""
+    options = convolution_options(operator)
+    weight = builder.constant(operator, 1, np.int8, rank=4)
+    dilation = options.dilation_h_factor, options.dilation_w_factor
+    x, pads, name = _window(builder, operator, options, ops.spanned(weight.shape[1:3], dilation))
+    window = ConvolutionWindow((options.stride_h, options.stride_w), pads, dilation)
+    append_convolution(builder, operator, x, window, name=name)
+
+
+def convolution_options(operator: Operator) -> Conv2DOptions | DepthwiseConv2DOptions:
+    """The options of a CONV_2D or DEPTHWISE_CONV_2D."""
+    dense = operator.kind == "CONV_2D"
+    return options_of(operator, Conv2DOptions) if dense else options_of(operator, DepthwiseConv2DOptions)
+
+
+@dataclass(frozen=True)
+class ConvolutionWindow:
+    """How a convolution slides over its input."""
+
+    stride: ops.Stride
+    pads: ops.Pads
+    dilation: ops.Stride
+
+
+def append_convolution(
+    builder: GraphBuilder,
+    operator: Operator,
+    x: Tensor,
+    window: ConvolutionWindow,
+    out: Tensor | None = None,
+    name: str | None = None,
+) -> None:
+    """Append the node of a CONV_2D or DEPTHWISE_CONV_2D on ``x``; ``out``: in place of the operator's output."""
+    weight, channels = builder.constant(operator, 1, np.int8, rank=4), x.shape[3]
+    if operator.kind == "CONV_2D":
+        groups = max(1, channels // weight.shape[3])
+        constants = builder.weight_and_bias(operator, x, weight, 0)
+
+        def dense(relu: bool) -> ops.Op:
+            return ops.Conv2D(window.stride, window.pads, relu, window.dilation, groups)
+
+        append(builder, operator, dense, (x.name, *constants), name, out)
         return
-    if weight.size * channels > LARGEST_ACTIVATION:
-        expected, got = f"{LARGEST_ACTIVATION:,} at most", f"{weight.size * channels:,}"
-        raise builder.refusal(operator, "weights of the equivalent convolution", expected=expected, got=got)
-    dense = np.zeros((outputs, *weight.shape[1:3], channels), np.int8)
-    output = np.arange(outputs)
-    dense[output, :, :, output // multiplier] = weight[0].transpose(2, 0, 1)
-    constants = builder.weight_and_bias(operator, x, dense, 0)
-    append(builder, operator, lambda relu: ops.Conv2D(stride, pads, relu), (x.name, *constants), name)
+    multiplier = options_of(operator, DepthwiseConv2DOptions).depth_multiplier
+    if weight.shape[0] != 1 or weight.shape[3] != channels * multiplier:
+        expected = f"(1, height, width, {channels} x {multiplier})"
+        raise builder.refusal(operator, "weight shape", expected=expected, got=weight.shape)
+    constants = builder.weight_and_bias(operator, x, weight, 3)
+
+    def depthwise(relu: bool) -> ops.Op:
+        return ops.DepthwiseConv2D(window.stride, window.pads, relu, window.dilation)
+
+    append(builder, operator, depthwise, (x.name, *constants), name, out)
 
 
 def _pool(kind: Literal["average", "max"]) -> Reader:
@@ -112,8 +125,7 @@ def _pool(kind: Literal["average", "max"]) -> Reader:
 
 ROWS: dict[str, Row] = {
     "AVERAGE_POOL_2D": Row(_pool("average"), 1, 1),
-    "CONV_2D": Row(_conv2d, 2, 3),
-    "DEPTHWISE_CONV_2D": Row(_depthwise, 2, 3),
+    "CONV_2D": Row(_convolution, 2, 3),
+    "DEPTHWISE_CONV_2D": Row(_convolution, 2, 3),
     "MAX_POOL_2D": Row(_pool("max"), 1, 1),
-    "PAD": Row(_pad, 2, 2),
 }

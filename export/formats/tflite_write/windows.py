@@ -12,19 +12,20 @@ from tinyscene.runtime.graph import Node
 from .writer import Emitter, TfliteWriter, activation_of
 
 
-def _window(options: Any, padding: int, stride: tuple[int, int], relu: bool) -> Any:
+def _window(options: Any, padding: int, op: ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D) -> Any:
     options.padding = padding
-    options.strideH, options.strideW = stride
-    options.dilationHFactor = options.dilationWFactor = 1
-    options.fusedActivationFunction = activation_of(relu)
+    options.strideH, options.strideW = op.stride
+    if not isinstance(op, ops.Pool2D):
+        options.dilationHFactor, options.dilationWFactor = op.dilation
+    options.fusedActivationFunction = activation_of(ops.has_relu(op))
     return options
 
 
 def _conv2d(w: TfliteWriter, node: Node) -> None:
     op, weight = node.op, w.graph.ins(node)[1]
     assert isinstance(op, ops.Conv2D)
-    x, padding = w.padded(node, weight.shape[1:3], op.stride, op.pads)
-    options = _window(schema.Conv2DOptionsT(), padding, op.stride, op.relu)
+    x, padding = w.padded(node, ops.spanned(weight.shape[1:3], op.dilation), op.stride, op.pads)
+    options = _window(schema.Conv2DOptionsT(), padding, op)
     output = w.activation(w.graph.out(node))
     inputs = [x, *w.inputs(node)[1:]]
     w.operator(schema.BuiltinOperator.CONV_2D, 3, inputs, output, options, schema.BuiltinOptions.Conv2DOptions)
@@ -33,9 +34,9 @@ def _conv2d(w: TfliteWriter, node: Node) -> None:
 def _depthwise(w: TfliteWriter, node: Node) -> None:
     op, weight = node.op, w.graph.ins(node)[1]
     assert isinstance(op, ops.DepthwiseConv2D)
-    x, padding = w.padded(node, weight.shape[1:3], op.stride, op.pads)
-    options = _window(schema.DepthwiseConv2DOptionsT(), padding, op.stride, op.relu)
-    options.depthMultiplier = 1
+    x, padding = w.padded(node, ops.spanned(weight.shape[1:3], op.dilation), op.stride, op.pads)
+    options = _window(schema.DepthwiseConv2DOptionsT(), padding, op)
+    options.depthMultiplier = weight.shape[3] // w.graph.ins(node)[0].shape[3]
     output = w.activation(w.graph.out(node))
     inputs = [x, *w.inputs(node)[1:]]
     kind = schema.BuiltinOptions.DepthwiseConv2DOptions
@@ -46,7 +47,7 @@ def _pool2d(w: TfliteWriter, node: Node) -> None:
     op = node.op
     assert isinstance(op, ops.Pool2D)
     x, padding = w.padded(node, op.kernel, op.stride, op.pads)
-    options = _window(schema.Pool2DOptionsT(), padding, op.stride, relu=False)
+    options = _window(schema.Pool2DOptionsT(), padding, op)
     options.filterHeight, options.filterWidth = op.kernel
     output = w.activation(w.graph.out(node))
     code = schema.BuiltinOperator.MAX_POOL_2D if op.kind == "max" else schema.BuiltinOperator.AVERAGE_POOL_2D

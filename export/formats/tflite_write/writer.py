@@ -82,6 +82,10 @@ class TfliteWriter:
         self.index[tensor.name] = self._tensor(tensor.name, tensor.shape, schema.TensorType.INT8, 0, tensor.quant)
         return self.index[tensor.name]
 
+    def index_tensor(self, name: str, shape: Sequence[int]) -> int:
+        """An int32 tensor between operators of one node."""
+        return self._tensor(name, shape, schema.TensorType.INT32, 0, None)
+
     def constant(self, name: str, data: npt.NDArray[np.generic], quant: Quant | None = None) -> int:
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(data.tobytes(), np.uint8)
@@ -140,7 +144,7 @@ class TfliteWriter:
 
 def _operator_code(code: int, version: int) -> schema.OperatorCodeT:
     result = schema.OperatorCodeT()
-    result.builtinCode = result.deprecatedBuiltinCode = code
+    result.builtinCode, result.deprecatedBuiltinCode = code, min(code, 127)  # the older field has 8 bits
     result.version = version
     return result
 

@@ -13,6 +13,24 @@ from tinyscene.runtime.graph import Graph, Node
 
 from .common import Row
 
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "relu6": F.relu6,
+    "relu_0_to_1": lambda x: x.clamp(0, 1),
+    "relu_n1_to_1": F.hardtanh,
+    "hard_swish": F.hardswish,
+    "logistic": torch.sigmoid,
+    "tanh": torch.tanh,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "exp": torch.exp,
+    "log": lambda x: x.clamp(min=_SMALLEST).log(),
+    "sqrt": lambda x: x.clamp(min=0).sqrt(),
+    "abs": torch.abs,
+    "neg": torch.neg,
+    "requantise": lambda x: x,
+}
 _SMALLEST = 1e-12  # so that 1 / sqrt(0) is beyond every range, and finite
 
 
@@ -38,10 +56,23 @@ def _aligned(graph: Graph, node: Node, ins: list[Tensor]) -> list[Tensor]:
     return result
 
 
+def _prelu(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    x, alpha = _aligned(graph, node, ins)
+    return torch.where(x < 0, x * alpha, x)
+
+
 def _lookup(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     assert isinstance(node.op, ops.Lookup)
-    functions = {"logistic": torch.sigmoid, "relu": torch.relu, "relu6": F.relu6}
-    return functions[node.op.function](ins[0]) if node.op.function in functions else ins[0]
+    if node.op.function == "leaky_relu":
+        return F.leaky_relu(ins[0], node.op.alpha)
+    return _FUNCTIONS[node.op.function](ins[0])
+
+
+def _table(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """The table at the nearest code, also for an input that is not rounded."""
+    x = graph.ins(node)[0].quant
+    codes = (ins[0] / x.scale[0]).round() + x.zero_point
+    return ins[1][(codes.clamp(-128, 127) + 128).long()]
 
 
 def _rsqrt(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
@@ -53,5 +84,7 @@ ROWS: dict[type[ops.Op], Row] = {
     ops.Sub: _elementwise(torch.sub),
     ops.Mul: _elementwise(torch.mul),
     ops.Rsqrt: _rsqrt,
+    ops.PRelu: _prelu,
     ops.Lookup: _lookup,
+    ops.Table: _table,
 }

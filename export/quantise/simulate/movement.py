@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
@@ -11,12 +12,38 @@ from tinyscene.runtime.graph import Graph, Node
 from .common import Row
 
 
+def _as_stored(x: Tensor) -> Tensor:
+    """From PyTorch's layout to the graph's."""
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def _as_image(y: Tensor) -> Tensor:
+    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+
+
 def _reshape(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     """Reshape in NHWC order, as the graph does."""
-    (x,) = ins
-    rows = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
-    y = rows.reshape(len(x), *graph.out(node).shape[1:])
-    return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+    return _as_image(_as_stored(ins[0]).reshape(len(ins[0]), *graph.out(node).shape[1:]))
+
+
+def _transpose(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Transpose)
+    return _as_image(_as_stored(ins[0]).permute(node.op.order))
+
+
+def _pad(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, quant = node.op, graph.out(node).quant
+    assert isinstance(op, ops.Pad)
+    around = [amount for pair in zip(op.before[::-1], op.after[::-1], strict=True) for amount in pair]
+    return _as_image(F.pad(_as_stored(ins[0]), around, value=(op.code - quant.zero_point) * quant.scale[0]))
+
+
+def _slice(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, y = node.op, _as_stored(ins[0])
+    assert isinstance(op, ops.Slice)
+    for axis in range(1, y.ndim):
+        y = y.index_select(axis, op.begin[axis] + op.step[axis] * torch.arange(op.size[axis]))
+    return _as_image(y)
 
 
 def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
@@ -26,4 +53,10 @@ def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
 
 
-ROWS: dict[type[ops.Op], Row] = {ops.Reshape: _reshape, ops.Concat: _concat}
+ROWS: dict[type[ops.Op], Row] = {
+    ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Pad: _pad,
+    ops.Slice: _slice,
+    ops.Concat: _concat,
+}

@@ -16,8 +16,9 @@ def _conv(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     op, (x, weight, bias) = node.op, ins
     assert isinstance(op, ops.Conv2D | ops.DepthwiseConv2D)
     top, left, bottom, right = op.pads
-    groups = x.shape[1] if isinstance(op, ops.DepthwiseConv2D) else 1
-    y = F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, op.stride, groups=groups)
+    groups = x.shape[1] if isinstance(op, ops.DepthwiseConv2D) else op.groups
+    padded = F.pad(x, (left, right, top, bottom))
+    y = F.conv2d(padded, weight, bias, op.stride, dilation=op.dilation, groups=groups)
     return torch.relu(y) if op.relu else y
 
 

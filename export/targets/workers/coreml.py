@@ -7,7 +7,7 @@ dequantize, weights int8 codes per output channel; in between Core ML computes i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypedDict, assert_never
 
@@ -71,7 +71,8 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
         strides=list(op.stride),
         pad_type="custom",
         pad=[top, bottom, left, right],
-        groups=len(bias) if isinstance(op, ops.DepthwiseConv2D) else 1,
+        dilations=list(op.dilation),
+        groups=graph.ins(node)[0].shape[3] if isinstance(op, ops.DepthwiseConv2D) else op.groups,
         name=node.name,
     )
 
@@ -93,9 +94,15 @@ def pool(op: ops.Pool2D, x: Var) -> Var:
     return mb.avg_pool(x=x, **window, pad_type="custom", exclude_padding_from_average=True)
 
 
-def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, y: Var) -> Var:
+def prelu(x: Var, y: Var) -> Var:
+    """Core ML's own has one factor for each channel only."""
+    below = mb.minimum(x=x, y=np.float32(0))
+    return mb.add(x=mb.relu(x=x), y=mb.mul(x=below, y=y))
+
+
+def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul | ops.PRelu, x: Var, y: Var) -> Var:
     """Operands get the rank and the layout of the output first, so that they are broadcast as in NHWC."""
-    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul}
+    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul, ops.PRelu: prelu}
     rank = len(graph.out(node).shape)
     operands = []
     for value, tensor in zip((x, y), graph.ins(node), strict=True):
@@ -108,9 +115,38 @@ def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul, x: Var, 
     return functions[type(op)](x=operands[0], y=operands[1])
 
 
+def table(graph: Graph, node: Node, x: Var) -> Var:
+    """The real values of a table, gathered at the index of each code."""
+    source, values = graph.ins(node)
+    assert values.data is not None
+    scale, first = np.float32(1 / source.quant.scale[0]), np.float32(source.quant.zero_point + 128)
+    index = mb.cast(x=mb.round(x=mb.add(x=mb.mul(x=x, y=scale), y=first)), dtype="int32")
+    return mb.gather(x=dequantise(values.data, values.quant), indices=index, axis=0)
+
+
 def lookup(op: ops.Lookup, x: Var) -> Var:
-    functions = {"relu": mb.relu, "relu6": mb.relu6, "logistic": mb.sigmoid, "requantise": mb.identity}
-    return functions[op.function](x=x)
+    """A function without an operator of Core ML's own is composed of others."""
+    one, zero = np.float32(1), np.float32(0)
+    functions: dict[str, Callable[[], Var]] = {
+        "relu": lambda: mb.relu(x=x),
+        "relu6": lambda: mb.relu6(x=x),
+        "relu_0_to_1": lambda: mb.clip(x=x, alpha=zero, beta=one),
+        "relu_n1_to_1": lambda: mb.clip(x=x, alpha=-one, beta=one),
+        "leaky_relu": lambda: mb.leaky_relu(x=x, alpha=np.float32(op.alpha)),
+        "hard_swish": lambda: mb.mul(x=x, y=mb.sigmoid_hard(x=x, alpha=np.float32(1 / 6), beta=np.float32(0.5))),
+        "logistic": lambda: mb.sigmoid(x=x),
+        "tanh": lambda: mb.tanh(x=x),
+        "elu": lambda: mb.elu(x=x, alpha=one),
+        "gelu": lambda: mb.gelu(x=x, mode="EXACT"),
+        "gelu_tanh": lambda: mb.gelu(x=x, mode="TANH_APPROXIMATION"),
+        "exp": lambda: mb.exp(x=x),
+        "log": lambda: mb.log(x=x, epsilon=SMALLEST),
+        "sqrt": lambda: mb.sqrt(x=x),
+        "abs": lambda: mb.abs(x=x),
+        "neg": lambda: mb.mul(x=x, y=-one),
+        "requantise": lambda: mb.identity(x=x),
+    }
+    return functions[op.function]()
 
 
 def batch_matmul(op: ops.BatchMatMul, x: Var, y: Var) -> Var:
@@ -141,6 +177,32 @@ def reshape(op: ops.Reshape, x: Var) -> Var:
     return mb.transpose(x=x, perm=[0, 3, 1, 2]) if len(op.shape) == 4 else x
 
 
+def transpose(op: ops.Transpose, x: Var) -> Var:
+    if len(x.shape) != 4:
+        return mb.transpose(x=x, perm=list(op.order))
+    order = [(0, 2, 3, 1)[op.order[axis]] for axis in (0, 3, 1, 2)]  # of NHWC axes, for axes in NCHW
+    return mb.transpose(x=x, perm=order)
+
+
+def pad(graph: Graph, node: Node, op: ops.Pad, x: Var) -> Var:
+    quant = graph.out(node).quant
+    around = [amount for pair in zip(nchw(op.before), nchw(op.after), strict=True) for amount in pair]
+    value = np.float32((op.code - quant.zero_point) * quant.scale[0])
+    return mb.pad(x=x, pad=around, mode="constant", constant_val=value)
+
+
+def sliced(op: ops.Slice, x: Var) -> Var:
+    """A backward step ends before the first element, which only a mask can state."""
+    ends = [begin + size * step for begin, size, step in zip(op.begin, op.size, op.step, strict=True)]
+    return mb.slice_by_index(
+        x=x,
+        begin=list(nchw(op.begin)),
+        end=[max(end, 0) for end in nchw(tuple(ends))],
+        stride=list(nchw(op.step)),
+        end_mask=[end < 0 for end in nchw(tuple(ends))],
+    )
+
+
 def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
@@ -148,7 +210,7 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return convolution(graph, node, op, x)
         case ops.FullyConnected():
             return linear(graph, node, x)
-        case ops.Add() | ops.Sub() | ops.Mul() as op:
+        case ops.Add() | ops.Sub() | ops.Mul() | ops.PRelu() as op:
             return pairwise(graph, node, op, x, others[0])
         case ops.BatchMatMul() as op:
             return batch_matmul(op, x, others[0])
@@ -158,6 +220,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return pool(op, x)
         case ops.Rsqrt():
             return mb.rsqrt(x=x, epsilon=SMALLEST)
+        case ops.Table():
+            return table(graph, node, x)
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Softmax() as op:
@@ -165,6 +229,12 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return mb.softmax(x=scaled, axis=1 if len(x.shape) == 4 else -1)
         case ops.Reshape() as op:
             return reshape(op, x)
+        case ops.Transpose() as op:
+            return transpose(op, x)
+        case ops.Pad() as op:
+            return pad(graph, node, op, x)
+        case ops.Slice() as op:
+            return sliced(op, x)
         case ops.Concat() as op:
             axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(x.shape) == 4 else op.axis
             return mb.concat(values=(x, *others), axis=axis)

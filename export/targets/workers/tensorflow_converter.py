@@ -72,13 +72,13 @@ def padded(op: Windowed, size: tuple[int, ...], kernel: tuple[int, ...], x: tf.T
 
 def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, x: tf.Tensor) -> tf.Tensor:
     source, weight, _ = graph.ins(node)
-    x, padding = padded(op, source.shape[1:3], weight.shape[1:3], x)
+    x, padding = padded(op, source.shape[1:3], ops.spanned(weight.shape[1:3], op.dilation), x)
+    window = {"padding": padding, "dilations": op.dilation}
     if isinstance(op, ops.Conv2D):
         kernel = fake_quantised_weight(weight, (1, 2, 3, 0))
-        return tf.nn.conv2d(x, kernel, strides=op.stride, padding=padding) + real_bias(graph, node)
-    kernel = tf.transpose(fake_quantised_weight(weight, (0, 1, 2, 3)), (1, 2, 3, 0))
-    strides = (1, *op.stride, 1)
-    return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding) + real_bias(graph, node)
+        return tf.nn.conv2d(x, kernel, strides=op.stride, **window) + real_bias(graph, node)
+    kernel = tf.reshape(fake_quantised_weight(weight, (0, 1, 2, 3)), (*weight.shape[1:3], source.shape[3], -1))
+    return tf.nn.depthwise_conv2d(x, kernel, strides=(1, *op.stride, 1), **window) + real_bias(graph, node)
 
 
 def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
@@ -87,8 +87,32 @@ def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
 
 
 def lookup(op: ops.Lookup, x: tf.Tensor) -> tf.Tensor:
-    functions = {"relu": tf.nn.relu, "relu6": tf.nn.relu6, "logistic": tf.sigmoid, "requantise": tf.identity}
+    functions = {
+        "relu": tf.nn.relu,
+        "relu6": tf.nn.relu6,
+        "relu_0_to_1": lambda x: tf.clip_by_value(x, 0.0, 1.0),
+        "relu_n1_to_1": lambda x: tf.clip_by_value(x, -1.0, 1.0),
+        "leaky_relu": lambda x: tf.nn.leaky_relu(x, op.alpha),
+        "hard_swish": lambda x: x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0),
+        "logistic": tf.sigmoid,
+        "tanh": tf.tanh,
+        "elu": tf.nn.elu,
+        "gelu": tf.nn.gelu,
+        "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+        "exp": tf.exp,
+        "log": tf.math.log,
+        "sqrt": tf.sqrt,
+        "abs": tf.abs,
+        "neg": tf.negative,
+        "requantise": tf.identity,
+    }
     return functions[op.function](x)
+
+
+def sliced(op: ops.Slice, x: tf.Tensor) -> tf.Tensor:
+    ends = [begin + size * step for begin, size, step in zip(op.begin, op.size, op.step, strict=True)]
+    before_first = sum(1 << axis for axis, end in enumerate(ends) if end < 0)
+    return tf.strided_slice(x, op.begin, ends, op.step, end_mask=before_first)
 
 
 def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
@@ -112,10 +136,22 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.math.rsqrt(x)
         case ops.Reshape() as op:
             return tf.reshape(x, op.shape)
+        case ops.Transpose() as op:
+            return tf.transpose(x, op.order)
+        case ops.Pad() as op:
+            quant = graph.out(node).quant
+            real = (op.code - quant.zero_point) * quant.scale[0]
+            return tf.pad(x, list(zip(op.before, op.after, strict=True)), constant_values=real)
+        case ops.Slice() as op:
+            return sliced(op, x)
         case ops.Softmax() as op:
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:
             return pool(graph, node, op, x)
+        case ops.PRelu():
+            return tf.nn.relu(x) + others[0] * tf.minimum(x, 0.0)
+        case ops.Table():
+            raise SystemExit("a table of codes is no function of TensorFlow's, which its converter could quantise")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Concat() as op:

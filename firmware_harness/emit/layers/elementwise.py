@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import (
+    ROUNDINGS,
     add_double,
     add_single,
     conv_rescale,
+    fixed_point,
+    prelu_factors,
     rsqrt_table,
     square_table,
     sub_single,
@@ -21,6 +26,7 @@ from ..records import (
     Layer,
     Scale,
     Values,
+    codes_of,
     lookup_layer,
     output_fields,
     scales_of,
@@ -82,6 +88,30 @@ def _mul(graph: Graph, node: Node) -> Layer:
     return Layer("ts_mul_broadcast", "TsMulBroadcast", {"broadcast": _broadcast(axes), "mul": fields})
 
 
+def _prelu(graph: Graph, node: Node) -> Layer:
+    (x, alpha), out = graph.ins(node), graph.out(node)
+    axes = broadcast_axes(x.shape, alpha.shape)
+    double, single = (_prelu_factors(prelu_factors(x.quant, alpha.quant, out.quant, rule)) for rule in ROUNDINGS)
+    fields: Fields = {
+        "broadcast": _broadcast(axes),
+        "size": axes[0].size,
+        "a_zero_point": x.quant.zero_point,
+        "b_zero_point": alpha.quant.zero_point,
+        "by_rule": ByRule(double, single),
+        "out": output_fields(out.quant, relu=False),
+    }
+    return Layer("ts_prelu", "TsPRelu", fields)
+
+
+def _prelu_factors(factors: tuple[float, float]) -> Fields:
+    multiplier, shift = fixed_point(np.array(factors))
+    (m_above, m_below), (s_above, s_below) = multiplier.tolist(), shift.tolist()
+    return {
+        "above": {"multiplier": m_above, "shift": s_above},
+        "below": {"multiplier": m_below, "shift": s_below},
+    }
+
+
 def _rsqrt(graph: Graph, node: Node) -> Layer:
     (x,), out = graph.ins(node), graph.out(node)
     return lookup_layer(out, lambda _: rsqrt_table(x.quant, out.quant))
@@ -90,8 +120,14 @@ def _rsqrt(graph: Graph, node: Node) -> Layer:
 def _function(graph: Graph, node: Node) -> Layer:
     op, (x,), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Lookup)
-    function = op.function
+    function: ops.Lookup = op
     return lookup_layer(out, lambda rule: function_table(function, x.quant, out.quant, rule))
+
+
+def _table(graph: Graph, node: Node) -> Layer:
+    (_, table), out = graph.ins(node), graph.out(node)
+    codes = codes_of(table).astype(np.int8)
+    return lookup_layer(out, lambda _: codes)
 
 
 ROWS: dict[type, Row] = {
@@ -99,5 +135,7 @@ ROWS: dict[type, Row] = {
     ops.Sub: _add,
     ops.Mul: _mul,
     ops.Rsqrt: _rsqrt,
+    ops.PRelu: _prelu,
     ops.Lookup: _function,
+    ops.Table: _table,
 }

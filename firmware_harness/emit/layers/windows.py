@@ -8,6 +8,9 @@ from tinyscene.runtime.graph import Graph, Node
 from ..records import (
     Fields,
     Layer,
+    Values,
+    codes_of,
+    is_plain,
     window_fields,
 )
 from .common import Row, convolved
@@ -16,6 +19,8 @@ from .common import Row, convolved
 def _conv2d(graph: Graph, node: Node) -> Layer:
     op, (_, weight, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
+    if not is_plain(graph, node):
+        return _grouped(graph, node, op, groups=op.groups)
     channels: Fields = {"in_channels": weight.shape[3], "out_channels": weight.shape[0]}
     fields = {
         "window": window_fields(graph, node, op, weight.shape[1:3]),
@@ -26,11 +31,32 @@ def _conv2d(graph: Graph, node: Node) -> Layer:
 
 
 def _depthwise(graph: Graph, node: Node) -> Layer:
-    op, (_, weight, _) = node.op, graph.ins(node)
+    op, (x, weight, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.DepthwiseConv2D)
+    if not is_plain(graph, node):
+        return _grouped(graph, node, op, groups=x.shape[3])
     window = window_fields(graph, node, op, weight.shape[1:3])
     fields = {"window": window, "channels": weight.shape[3], **convolved(graph, node, op.relu)}
     return Layer("ts_depthwise_conv2d", "TsDepthwiseConv2D", fields)
+
+
+def _grouped(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, groups: int) -> Layer:
+    """A convolution with dilation, groups or several outputs for each channel; weights (O, H, W, C / groups)."""
+    (x, weight, _), out_channels = graph.ins(node), graph.out(node).shape[3]
+    codes = codes_of(weight)
+    by_output = codes.transpose(3, 1, 2, 0) if isinstance(op, ops.DepthwiseConv2D) else codes
+    fields: Fields = {
+        "window": window_fields(graph, node, op, weight.shape[1:3]),
+        "dilation_height": op.dilation[0],
+        "dilation_width": op.dilation[1],
+        "in_channels": x.shape[3],
+        "out_channels": out_channels,
+        "group_inputs": x.shape[3] // groups,
+        "group_outputs": out_channels // groups,
+        **convolved(graph, node, op.relu),
+        "weight": Values("int8_t", tuple(by_output.ravel().tolist())),
+    }
+    return Layer("ts_grouped_conv2d", "TsGroupedConv2D", fields)
 
 
 def _pool2d(graph: Graph, node: Node) -> Layer:

@@ -330,21 +330,6 @@ def test_a_float_onnx_file_of_another_exporter():
     assert nessi.macs == 108 * 64 + 6 * 16 * 4 + 480
 
 
-@pytest.mark.parametrize(
-    ("op", "weight", "complaint"),
-    [
-        ("ConvTranspose", _f32(2, 6, 1, 1), "ConvTranspose has no counting"),
-        ("PRelu", _f32(2, 1, 1), "PRelu with parameters has no counting"),
-    ],
-    ids=["transposed", "slopes"],
-)
-def test_operators_without_a_counting_rule_are_refused(op, weight, complaint):
-    channels = 6 if op == "ConvTranspose" else 2
-    data = _onnx_model([helper.make_node(op, ["x", "w"], ["y"])], {"w": weight}, [1, 2, 8, 8], [1, channels, 8, 8])
-    with pytest.raises(TinysceneError, match=complaint):
-        onnx_layers(data, Path("f.onnx"))
-
-
 @pytest.mark.parametrize(("group", "channels"), [(4, 6), (2, 5), (0, 6), (-2, 6), (3, 6)])
 def test_a_convolution_whose_groups_do_not_fit_its_channels_is_invalid(group, channels):
     node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], group=group)

@@ -153,7 +153,6 @@ REFUSED = {
         lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0),
         "operator 0, options, stride_h: not a readable",
     ),
-    "dilation": (lambda n: setattr(_operator(n, 0).builtinOptions, "dilationHFactor", 2), "CONV_2D.: dilation"),
     "fused tanh": (lambda n: setattr(_operator(n, 0).builtinOptions, "fusedActivationFunction", 4), "got TANH"),
     "float weight": (
         lambda n: setattr(n.tensors[1], "type", 0),
@@ -167,10 +166,6 @@ REFUSED = {
     "softmax of beta 0": (
         lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 0.0),
         "op.beta: not supported: out of range; expected .*; got 0.0",
-    ),
-    "weight of -128": (
-        lambda n: setattr(n.buffers[1], "data", np.full(2560, 128, np.uint8)),
-        r"operator 0 \(CONV_2D\): not supported: weight not symmetric",
     ),
 }
 

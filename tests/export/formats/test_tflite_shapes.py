@@ -38,7 +38,7 @@ def with_options(kind: str, **values: Any) -> Any:
 
 def view(kind: str, shape: tuple[int, ...], *constants: Any, **options: Any) -> Step:
     """An operator that moves no element; its options have the name of its kind."""
-    words = "".join(word.capitalize() for word in kind.split("_"))
+    words = {"SPLIT_V": "SplitV"}.get(kind, "".join(word.capitalize() for word in kind.split("_")))
     return lambda net, x: net.view(kind, x, shape, *constants, options=with_options(f"{words}Options", **options))
 
 
@@ -73,6 +73,7 @@ def joined_with_relu(net: Net, x: Edge) -> Edge:
     return out
 
 
+PADS = [[0, 0], [6, 0], [0, 0], [0, 0]]
 WHOLE = ([0, 0, 0, 0], [1, 6, 4, 2], [1, 1, 1, 1])
 REFUSED: dict[str, tuple[Step, str]] = {
     "reshape, input": (view("RESHAPE", (1, 4, 6, 2), [1, 6, 4, 2]), OTHER_SHAPE),
@@ -86,14 +87,24 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "squeeze, an axis of size 6": (view("SQUEEZE", (1, 4, 6, 2), squeezeDims=[1]), "not of size 1"),
     "transpose": (view("TRANSPOSE", (1, 4, 6, 2), [0, 1, 2, 3]), OTHER_SHAPE),
     "slice": (sliced(*WHOLE, (1, 4, 6, 2)), OTHER_SHAPE),
-    "slice of a half": (sliced([0, 3, 0, 0], *WHOLE[1:], (1, 6, 4, 2)), "does not keep all elements"),
-    "slice, step 0": (sliced(*WHOLE[:2], [1, 0, 1, 1], (1, 6, 4, 2)), "does not keep all elements"),
+    "slice of a half": (sliced([0, 3, 0, 0], *WHOLE[1:], (1, 6, 4, 2)), OTHER_SHAPE),
+    "slice, step 0": (sliced(*WHOLE[:2], [1, 0, 1, 1], (1, 6, 4, 2)), "step 0"),
+    "slice of nothing": (sliced([0, 3, 0, 0], [1, 3, 4, 2], [1] * 4, (1, 1, 4, 2)), "no element of axis 1"),
+    "slice that removes a place behind the axis": (
+        sliced([0, 6, 0, 0], *WHOLE[1:], (1, 4, 2), shrinkAxisMask=2),
+        "place 6 of axis 1, which has 6",
+    ),
+    "slice of a second half": (view("SLICE", (1, 3, 4, 2), [0, 4, 0, 0], [1, 3, 4, 2]), "part of axis 1"),
     "slice without its axis": (sliced(*WHOLE, (1, 6, 4, 2), shrinkAxisMask=1), OTHER_SHAPE),
-    "slice with a new axis": (sliced(*WHOLE, (1, 6, 4, 2), newAxisMask=2), "new axes"),
+    "slice with a new axis": (sliced(*WHOLE, (1, 6, 4, 2), newAxisMask=2), OTHER_SHAPE),
     "pad": (padded((1, 9, 9, 2)), OTHER_SHAPE),
     "pad to another scale": (padded((1, 8, 6, 2), 3.0), "changes scale or zero point"),
-    "pad of two dimensions": (padded_scores, "number of dimensions"),
-    "dense that keeps dimensions": (dense_that_keeps_dimensions, OTHER_SHAPE),
+    "pad of two dimensions": (padded_scores, "amounts before and after each axis; expected 2 pairs"),
+    "mirrored pad of a whole axis": (view("MIRROR_PAD", (1, 12, 4, 2), PADS, mode=0), "size less one of each axis"),
+    "gather behind the axis": (view("GATHER", (1, 2, 4, 2), [0, 6], axis=1, batchDims=0), "place outside of the axis"),
+    "pack of a scalar axis": (view("PACK", (1, 6, 4, 2), axis=7, valuesCount=1), "PACK.: axis or shapes"),
+    "split into parts of another size": (view("SPLIT_V", (1, 5, 4, 2), [5], [1], numSplits=1), "sizes of the parts"),
+    "dense that keeps dimensions": (dense_that_keeps_dimensions, "rows of 48 elements"),
     "concatenation with an activation": (joined_with_relu, "fused activation"),
 }
 

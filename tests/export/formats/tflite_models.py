@@ -118,7 +118,7 @@ class Net:
         height, width = self.window(options, x, kernel, stride, padding, activation)
         shape = (channels, *kernel, x.shape[3])
         constants = self.weight(shape, 0, int(np.prod(shape[1:])), x, self.per_channel)
-        out = self.out((1, height, width, channels), activation)
+        out = self.out((x.shape[0], height, width, channels), activation)
         return self.apply(OPS.CONV_2D, [x.index, *constants], out, options)
 
     def depthwise(

@@ -163,7 +163,7 @@ def test_onnx_scales_are_those_of_the_graph(tmp_path):
 def test_onnx_nodes_without_a_rule_or_a_shape_are_listed(tmp_path):
     weight = helper.make_tensor("w", TensorProto.FLOAT, (2, 3, 3, 3), np.zeros(54))
     nodes = [
-        helper.make_node("ConvTranspose", ["x", "w"], ["y"], name="up"),
+        helper.make_node("Einsum", ["x", "w"], ["y"], name="up", equation="abcd,befg->aecd"),
         helper.make_node("FromElsewhere", ["y"], ["z"], name="own", domain="elsewhere"),
     ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 2, 4, 4))

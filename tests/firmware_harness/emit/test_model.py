@@ -32,6 +32,23 @@ def test_every_op_has_a_row() -> None:
     assert set(C_ROWS) == set(ops.OPS)
 
 
+@pytest.mark.needs_tool("gcc")
+def test_a_weight_of_two_layers_is_emitted_once(tmp_path: Path) -> None:
+    once = convolution(np.random.default_rng(0), (5, 4, 3), (1, 1), channels=3, out_quant=Quant.per_tensor(0.03, 5))
+    (node,) = once.nodes
+    y = once.out(node)
+    again = Node("again", node.op, (y.name, *node.inputs[1:]), "z")
+    tensors = {**once.tensors, y.name: y, "z": replace(y, name="z")}
+    twice = replace(once, tensors=tensors, nodes=(node, again), output="z").check()
+    emitted = emit(twice)
+    assert "layer_1_weight" not in emitted.model_c
+    assert emitted.constant_bytes == emit(once).constant_bytes
+    inputs = random_input(np.random.default_rng(1), twice, 3)
+    for rounding in ("double", "single"):
+        expected = run(twice, inputs, rounding=rounding)
+        assert np.array_equal(FirmwareEngine(twice, HOST, rounding).output_codes(inputs), expected)
+
+
 def test_every_kernel_is_used_by_an_emitted_net() -> None:
     text = emit(random_net(np.random.default_rng(0))).model_c
     declared = re.findall(r"^void (ts_\w+)\(", (C_FOLDER / "ts_kernels.h").read_text(), re.MULTILINE)

@@ -1,0 +1,168 @@
+"""Read an int8 ONNX file as the integer graph: quantised by ONNX Runtime, by PyTorch's export, or by similar tools.
+
+Two forms are read: float operators between QuantizeLinear and DequantizeLinear (QDQ), and operators of codes
+(QOperator). Nodes whose inputs are constant are folded. Refuses float networks, activations that are not quantised,
+sizes that vary other than in the batch, several inputs, and operators without a row in :data:`READERS`, by number and
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from tinyscene.runtime.graph import Graph, Quant, Tensor
+
+from ...errors import ExportError
+from ..onnx_file import OnnxFile, read_onnx
+from . import elementwise, movement, products, qoperator, quantised, reductions, windows
+from .builder import OnnxGraphBuilder
+from .folding import FOLDED, folded
+from .values import NHWC, Codes, Constant, Order, Pending
+
+Reader = Callable[[OnnxGraphBuilder], None]
+READERS: dict[str, Reader] = {
+    **quantised.ROWS,
+    **windows.ROWS,
+    **products.ROWS,
+    **elementwise.ROWS,
+    **reductions.ROWS,
+    **movement.ROWS,
+    **qoperator.ROWS,
+}
+SHAPE = "Shape"
+DOMAINS = ("", "ai.onnx", "com.microsoft")
+NEXT = "give it a quantised file, for example from ONNX Runtime's quantize_static"
+
+
+def from_onnx(data: bytes, *, where: str = "ONNX file", name: str | None = None) -> Graph:
+    """The checked graph of a file; its input and output have the file's names.
+
+    Raises:
+        ExportError: see the module's refusals; ``where`` names the file.
+    """
+    return graph_of(read_onnx(data, where), where, name)
+
+
+def graph_of(file: OnnxFile, where: str, name: str | None = None) -> Graph:
+    """As :func:`from_onnx`, for an open file."""
+    graph = file.graph
+    opset = next((each.version for each in file.model.opset_import if each.domain in ("", "ai.onnx")), 0)
+    names = frozenset(each for node in graph.node for each in (*node.input, *node.output))
+    b = OnnxGraphBuilder(where, opset, names)
+    b.values |= {key: Constant(values) for key, values in file.constants.items()}
+    _require_readable(b, graph)
+    source = _input(b, graph)
+    for index, node in enumerate(graph.node):
+        b.current, b.index = node, index
+        _read(b, node)
+    if len(graph.output) != 1:
+        raise ExportError(where, f"limit: {len(graph.output)} outputs", expected="one")
+    return b.graph(name or graph.name or "onnx", source, _output(b, graph.output[0].name))
+
+
+def _require_readable(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> None:
+    """Refuse operators without a reader, which say more than what follows from them, and float networks."""
+    for index, node in enumerate(graph.node):
+        b.current, b.index = node, index
+        if node.domain not in DOMAINS or not (
+            node.op_type in READERS or node.op_type in FOLDED or node.op_type == SHAPE
+        ):
+            kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            b.refuse(f"limit: {kind} is not supported", expected="the operators that docs/operators.md lists")
+    kinds = {node.op_type for node in graph.node}
+    if "QuantizeLinear" not in kinds and "DequantizeLinear" not in kinds and not kinds & qoperator.ROWS.keys():
+        raise ExportError(b.where, "a float network", expected="a network of int8 or uint8 codes", next_step=NEXT)
+
+
+def _read(b: OnnxGraphBuilder, node: onnx.NodeProto) -> None:
+    """Fold a node, or append what its reader makes of it."""
+    given = [b.values.get(each) for each in node.input]
+    if all(isinstance(value, Constant) or name == "" for name, value in zip(node.input, given, strict=True)):
+        arrays = [value.values if isinstance(value, Constant) else None for value in given]
+        output = folded(node, arrays, b.opset)
+        if output is not None:
+            b.result(Constant(output))
+            return
+    if node.op_type == SHAPE:
+        b.result(Constant(_shape(b)))
+        return
+    if node.op_type not in READERS:
+        b.refuse(f"limit: {node.op_type} of a tensor that is not constant")
+    READERS[node.op_type](b)
+
+
+def _shape(b: OnnxGraphBuilder) -> np.ndarray:
+    value, attributes = b.value(0), b.attributes()
+    shape: tuple[int, ...]
+    if isinstance(value, Pending):
+        if value.then:
+            b.refuse("limit: shape of a tensor that is moved before it is quantised")
+        shape = tuple(value.shape[axis] for axis in value.order)
+    elif isinstance(value, Codes):
+        shape = b.shape(value)
+    elif isinstance(value, Constant):
+        shape = value.values.shape
+    else:
+        b.refuse("shape of a weight")
+    return np.asarray(shape[attributes.get("start", 0) : attributes.get("end")], np.int64)
+
+
+def _input(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> str:
+    """The name of the only input. Its tensor is added where its scale is known: it is pending until then."""
+    stored = {each.name for each in graph.initializer}
+    inputs = [each for each in graph.input if each.name not in stored]
+    if len(inputs) != 1:
+        raise ExportError(b.where, f"limit: {len(inputs)} inputs", expected="one")
+    sizes, name = _input_shape(b, inputs[0]), str(inputs[0].name)
+    order: Order = NHWC if len(sizes) == 4 else tuple(range(len(sizes)))
+    shape = tuple(sizes[order.index(axis)] for axis in range(len(sizes)))
+
+    def emit(_: Pending, __: bool, quant: Quant) -> str:
+        if name in b.tensors:
+            b.refuse("the input has two scales", expected=b.tensors[name].quant, got=quant)
+        b.tensors[name] = Tensor(name, shape, "int8", quant)
+        return name
+
+    b.values[name] = b.pending(emit, shape, order)
+    return name
+
+
+def _input_shape(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Sizes of the input; a batch that varies is 1."""
+    dims = value.type.tensor_type.shape.dim
+    sizes = [dim.dim_value for dim in dims]
+    if sizes and sizes[0] == 0:
+        sizes[0] = 1
+    if not sizes or min(sizes) < 1:
+        got = [dim.dim_value or dim.dim_param or "?" for dim in dims]
+        where, expected = f"{b.where}, input '{value.name}'", "only the batch may vary"
+        raise ExportError(where, "its sizes are not fixed", expected=expected, got=got)
+    return tuple(sizes)
+
+
+def _output(b: OnnxGraphBuilder, name: str) -> str:
+    """The graph's output, with the file's name and channels last."""
+    where = f"{b.where}, output '{name}'"
+    value = b.values.get(name)
+    if isinstance(value, Pending) and value.natural is not None:
+        value = b.quantised(value, value.natural)
+    if not isinstance(value, Codes):
+        raise ExportError(where, "it is not quantised", expected="QuantizeLinear before it", next_step=NEXT)
+    last = b.ordered(value, NHWC if len(value.order) == 4 else tuple(range(len(value.order))))
+    if last == name or not any(node.output == last for node in b.nodes) or name in b.tensors:
+        return last
+    tensor = b.tensors.pop(last)
+    b.tensors[name] = replace(tensor, name=name)
+    b.nodes = [
+        replace(
+            node,
+            output=name if node.output == last else node.output,
+            inputs=tuple(name if each == last else each for each in node.inputs),
+        )
+        for node in b.nodes
+    ]
+    return name

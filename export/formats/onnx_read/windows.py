@@ -1,0 +1,248 @@
+"""Readers of convolutions and pools.
+
+A convolution of rows, as PyTorch writes Conv1d, becomes one of images of height 1. Refuses weights that are not
+constant, padding modes other than zeros, and sums of windows that differ in size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.ops import Pads, Shape
+
+from .builder import Array, OnnxGraphBuilder
+from .values import NHWC, Bias, Codes, Constant, Pending, QuantConstant
+
+Pair = tuple[int, int]
+
+
+def image_of(b: OnnxGraphBuilder, codes: Codes) -> Codes:
+    """The input of a window: NCHW as it is, and rows NCL as images of height 1."""
+    if len(codes.order) == 3:
+        n, channels, length = b.shape(codes)
+        rows = Codes(b.ordered(codes, (0, 2, 1)), (0, 1, 2))
+        return Codes(b.reshaped(rows, (n, 1, length, channels)).name, NHWC)
+    return Codes(b.nhwc(codes), NHWC)
+
+
+def shaped(b: OnnxGraphBuilder, pending: Pending, rank: int) -> Pending:
+    """The result of a window with as many axes as its input."""
+    if rank == 4:
+        return pending
+
+    def rows(codes: Codes) -> Codes:
+        n, _, length, channels = b.tensors[codes.name].shape
+        flat = b.reshaped(Codes(codes.name, (0, 1, 2, 3)), (n, length, channels))
+        return Codes(flat.name, (0, 2, 1))
+
+    return pending.followed_by(rows)
+
+
+def _pair(values: object, default: int, rank: int) -> Pair:
+    """An attribute for height and width; rows have no height."""
+    stated = [int(v) for v in values] if isinstance(values, list | tuple) else [default] * (rank - 2)
+    return (stated[0], stated[1]) if len(stated) == 2 else (default, stated[0])
+
+
+def window_pads(b: OnnxGraphBuilder, size: Shape, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
+    """Top, left, bottom and right, from ``pads`` or ``auto_pad``, with what ``ceil_mode`` adds at the end."""
+    attributes = b.attributes()
+    auto = attributes.get("auto_pad", b"NOTSET").decode()
+    reach = [dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        total = [max((-(-size[i] // stride[i]) - 1) * stride[i] + reach[i] - size[i], 0) for i in (0, 1)]
+        less = [each // 2 for each in total]
+        more = [each - half for each, half in zip(total, less, strict=True)]
+        first, last = (less, more) if auto == "SAME_UPPER" else (more, less)
+        return first[0], first[1], last[0], last[1]
+    stated = [int(v) for v in attributes.get("pads", [])] if auto == "NOTSET" else []
+    stated = stated or [0, 0, 0, 0]
+    pads = stated if len(stated) == 4 else [0, stated[0], 0, stated[1]]
+    if attributes.get("ceil_mode", 0):
+        for i in (0, 1):
+            rest = (size[i] + pads[i] + pads[i + 2] - reach[i]) % stride[i]
+            pads[i + 2] += (stride[i] - rest) % stride[i]
+    return pads[0], pads[1], pads[2], pads[3]
+
+
+def bias_codes(b: OnnxGraphBuilder, position: int, channels: int) -> Array | None:
+    """The real bias (channels,) of the current node, float64, or None."""
+    if not b.has(position):
+        return None
+    value = b.value(position)
+    if not isinstance(value, Constant | QuantConstant):
+        b.refuse("bias", expected="a constant", got=f"'{b.current.input[position]}', computed")
+    if isinstance(value, QuantConstant):
+        return np.broadcast_to(value.codes * value.scale.astype(np.float64), (channels,)).copy()
+    return value.values.astype(np.float64).reshape(channels)
+
+
+def add_weights(
+    b: OnnxGraphBuilder, names: tuple[str, str], x: Quant, weight: QuantConstant, channel_axis: int, bias: Array | None
+) -> tuple[str, str]:
+    """Store weight and bias of a layer.
+
+    Args:
+        names: of weight and bias.
+        weight: in the layout of the graph.
+        bias: real values (channels,), or None.
+    """
+    channels = weight.codes.shape[channel_axis]
+    low, high = int(weight.codes.min()), int(weight.codes.max())
+    if weight.axis not in (None, channel_axis) or low < -128 or high > 127:
+        got = f"codes {low} to {high}, scales along axis {weight.axis}"
+        b.refuse("weight", expected="8-bit codes around 0 with one scale, or one per output channel", got=got)
+    scale = np.broadcast_to(weight.scale, channels).astype(np.float32)
+    bias_scale = np.float32(x.scale[0]) * scale
+    real = np.zeros(channels) if bias is None else bias
+    with np.errstate(divide="ignore", invalid="ignore"):
+        codes = np.rint(np.nan_to_num(real / bias_scale.astype(np.float64)))
+    if np.abs(codes).max() >= 2**31:
+        b.refuse("bias", expected="32-bit codes of input scale times weight scale", got=f"{np.abs(codes).max():g}")
+    quant, bias_quant = Quant.per_channel(scale, channel_axis), Quant.per_channel(bias_scale, 0)
+    return (
+        b.stored(names[0], "int8", quant, weight.codes),
+        b.stored(names[1], "int32", bias_quant, codes),
+    )
+
+
+def quantised_weight(b: OnnxGraphBuilder, position: int) -> QuantConstant:
+    value = b.value(position)
+    if not isinstance(value, QuantConstant):
+        got = "computed" if not isinstance(value, Constant) else f"{value.values.dtype.name}"
+        b.refuse("weight", expected="a constant behind DequantizeLinear", got=got)
+    return value
+
+
+def _conv(b: OnnxGraphBuilder) -> None:
+    weight = quantised_weight(b, 1)
+    convolution(b, b.codes(0), weight, bias_codes(b, 2, len(weight.codes)), (1, 2))
+
+
+def convolution(
+    b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias: Array | None, positions: tuple[int, int]
+) -> None:
+    """The pending result of a convolution with the current node's attributes.
+
+    Args:
+        weight: as in the file.
+        bias: real values (channels,), or None.
+        positions: of weight and bias among the node's inputs, for their names.
+    """
+    rank, attributes = len(x.order), b.attributes()
+    if weight.codes.ndim != rank or rank not in (3, 4):
+        b.refuse("limit: axes of a convolution", expected="1 or 2 beside batch and channels", got=rank - 2)
+    if rank == 3:
+        weight = QuantConstant(weight.codes[:, :, None], weight.scale, weight.axis)
+    image = image_of(b, x)
+    source = b.tensors[image.name]
+    groups, channels = int(attributes.get("group", 1)), source.shape[3]
+    kernel = (weight.codes.shape[2], weight.codes.shape[3])
+    stride, dilation = (_pair(attributes.get(name), 1, rank) for name in ("strides", "dilations"))
+    pads = window_pads(b, source.shape[1:3], kernel, stride, dilation)
+    depthwise = groups == channels and weight.codes.shape[1] == 1 and groups > 1
+    placed = weight.moved((1, 2, 3, 0)) if depthwise else weight.moved((0, 2, 3, 1))
+    title, name = b.current.name or b.title, b.current.input[positions[0]]
+    bias_name = b.current.input[positions[1]] if b.has(positions[1]) else f"{b.title}_bias"
+
+    def emit(pending: Pending, relu: bool, quant: Quant) -> str:
+        total = bias if pending.bias is None else pending.bias + (0 if bias is None else bias)
+        names = add_weights(b, (name, bias_name), source.quant, placed, 3 if depthwise else 0, total)
+        op: ops.Op = (
+            ops.DepthwiseConv2D(stride, pads, relu, dilation)
+            if depthwise
+            else ops.Conv2D(stride, pads, relu, dilation, groups)
+        )
+        return b.node(title, op, (image.name, *names), quant, output=title)
+
+    shape = (1, *ops.window_output(source.shape[1:3], ops.spanned(kernel, dilation), stride, pads), len(weight.codes))
+    b.result(shaped(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
+
+
+def _max_pool(b: OnnxGraphBuilder) -> None:
+    """The largest code is the code of the largest value, so that the result has the input's codes."""
+    attributes = b.attributes()
+    if len(b.current.output) > 1:
+        b.refuse("limit: indices of the largest elements")
+
+    def pooled(codes: Codes) -> Codes:
+        rank, image = len(codes.order), image_of(b, codes)
+        kernel, stride = (_pair(attributes.get(name), 1, rank) for name in ("kernel_shape", "strides"))
+        if _pair(attributes.get("dilations"), 1, rank) != (1, 1):
+            b.refuse("limit: dilation of a pool", expected=1, got=attributes["dilations"])
+        pads = window_pads(b, b.tensors[image.name].shape[1:3], kernel, stride, (1, 1))
+        op = ops.Pool2D("max", kernel, stride, pads)
+        out = b.node(b.title, op, (image.name,), b.quant(image))
+        if rank == 4:
+            return Codes(out, NHWC)
+        n, _, length, channels = b.tensors[out].shape
+        return Codes(b.reshaped(Codes(out, (0, 1, 2, 3)), (n, length, channels)).name, (0, 2, 1))
+
+    b.move(pooled)
+
+
+def _average_pool(b: OnnxGraphBuilder) -> None:
+    average_pool(b, b.codes(0))
+
+
+def average_pool(b: OnnxGraphBuilder, codes: Codes) -> None:
+    """With the input's scale a pool of codes; with another one a convolution with equal weights, where every window
+    counts as many elements."""
+    attributes, rank = b.attributes(), len(codes.order)
+    image = image_of(b, codes)
+    source = b.tensors[image.name]
+    kernel, stride = (_pair(attributes.get(name), 1, rank) for name in ("kernel_shape", "strides"))
+    pads = window_pads(b, source.shape[1:3], kernel, stride, (1, 1))
+    counted = bool(attributes.get("count_include_pad", 0)) or not any(pads)
+    if counted and any(pads) and attributes.get("ceil_mode", 0):
+        b.refuse("limit: counted padding beside ceil_mode")
+    title = b.current.name or b.title
+
+    def emit(_: Pending, __: bool, quant: Quant) -> str:
+        if quant == source.quant and not (counted and any(pads)):
+            return b.node(title, ops.Pool2D("average", kernel, stride, pads), (image.name,), quant, output=title)
+        if not counted:
+            pool = b.node(b.added("average"), ops.Pool2D("average", kernel, stride, pads), (image.name,), source.quant)
+            return b.function(Codes(pool, NHWC), lambda real: real, quant).name
+        ones = np.ones((1, *kernel, source.shape[3]), np.int64)
+        share = QuantConstant(ones, np.full(1, 1 / math.prod(kernel), np.float32), None)
+        names = add_weights(b, (b.added("weight"), b.added("bias")), source.quant, share, 3, None)
+        return b.node(title, ops.DepthwiseConv2D(stride, pads), (image.name, *names), quant, output=title)
+
+    shape = (1, *ops.window_output(source.shape[1:3], kernel, stride, pads), source.shape[3])
+    b.result(shaped(b, b.pending(emit, shape, NHWC), rank))
+
+
+def affine(b: OnnxGraphBuilder, codes: Codes, factor: Bias, offset: Bias) -> Pending:
+    """factor * x + offset for each channel, a 1x1 depthwise convolution: its weight codes are exact, 127 or -127."""
+    image = image_of(b, codes)
+    source = b.tensors[image.name]
+    title = b.current.name or b.title
+    scale = np.maximum(np.abs(factor), np.float32(1e-30)).astype(np.float32) / np.float32(127)
+    weight = QuantConstant((np.sign(factor) * 127).astype(np.int64).reshape(1, 1, 1, -1), scale, 3)
+
+    def emit(pending: Pending, relu: bool, quant: Quant) -> str:
+        names = add_weights(
+            b, (b.added("factor"), b.added("offset")), source.quant, weight, 3, offset.astype(np.float64)
+        )
+        return b.node(title, ops.DepthwiseConv2D(relu=relu), (image.name, *names), quant, output=title)
+
+    return shaped(b, b.pending(emit, source.shape, NHWC, fuses_relu=True), len(codes.order))
+
+
+def _batch_norm(b: OnnxGraphBuilder) -> None:
+    gamma, beta, mean, variance = (b.constant(at).astype(np.float64).ravel() for at in range(1, 5))
+    factor = gamma / np.sqrt(variance + b.attributes().get("epsilon", 1e-5))
+    b.result(affine(b, b.codes(0), factor.astype(np.float32), (beta - mean * factor).astype(np.float32)))
+
+
+ROWS = {
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Conv": _conv,
+    "MaxPool": _max_pool,
+}
