@@ -113,12 +113,8 @@ def _range(op: ops.Op) -> tuple[str, float, float]:
 def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray[np.float64]:
     """The factors from input to output codes that an op rounds with; none for ops that move codes."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
-<<<<<<< HEAD
-    if keeps_codes(op):
-=======
     function = op.function if isinstance(op, ops.Lookup) else None
     if keeps_codes(op) or isinstance(op, ops.Table) or function in ("exp", "log", "sqrt", "gelu", "gelu_tanh"):
->>>>>>> any
         return first[:0]
     if isinstance(op, ops.Softmax):
         return np.asarray(first * op.beta)

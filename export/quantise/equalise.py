@@ -64,7 +64,10 @@ def beta_on_grid(net: QuantNet, grn: GrnStep, code_step: float) -> None:
 
 
 def _unscale_inputs(layer: QuantConv, factor: Tensor) -> None:
-    layer.conv.weight.div_(factor.view((-1, 1, 1, 1) if layer.step.depthwise else (1, -1, 1, 1)))
+    """Divide the weights that read each input channel; an output reads the channels of its group."""
+    groups, weight = layer.conv.groups, layer.conv.weight
+    by_group = factor.view(groups, 1, -1).expand(-1, len(weight) // groups, -1)
+    weight.div_(by_group.reshape(len(weight), -1, 1, 1))
 
 
 def _scale_outputs(layer: QuantConv | QuantGRN, factor: Tensor) -> None:

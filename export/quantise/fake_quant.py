@@ -15,13 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinyscene.runtime.op_ranges import fixed_codes, keeps_codes
+from tinyscene.runtime.op_ranges import fixed_codes
 from tinyscene.runtime.ops import Shape
 from tinyscene.training.models.layers import GRN
 
 from .activation_range import SMALLEST_SCALE, Range, limited_relu
-from .float_steps import ConvStep, Folded, GrnStep, OpStep, PoolStep, Step, folded_weight, norm_gain
-from .quant_op import QuantOp
+from .float_steps import (
+    ConvStep,
+    Folded,
+    FunctionStep,
+    GrnStep,
+    OpStep,
+    PoolStep,
+    Step,
+    folded_weight,
+    norm_gain,
+)
+from .quant_op import QuantFunction, QuantOp, shares_range
 
 _SMALLEST_POWER = 1e-12
 
@@ -65,17 +75,18 @@ class QuantConv(nn.Module):
             scale = self.scale(weight)
             zeros = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
             weight = torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -127, 127)
-        y = self.convolve(self.images(x), weight)
+        images = self.images(x)
+        y = self.convolve(images, weight)
         if self.norm is not None and self.training and not self.frozen:
             y = self._normalised(y, self.norm)
         else:
             y = y + bias[:, None, None]
         y = limited_relu(y, self.step.ceiling) if self.step.relu else y
-        return y.reshape(*x.shape[:-1], -1) if self.step.rows else y
+        return y if images is x else y.reshape(*x.shape[:-1], -1)
 
     def images(self, x: Tensor) -> Tensor:
-        """The layer's input as (batch, channels, height, width); each row is an image of one position."""
-        return x.reshape(-1, x.shape[-1], 1, 1) if self.step.rows else x
+        """The layer's input as (batch, channels, height, width); each row of fewer axes is an image of one position."""
+        return x if x.ndim == 4 else x.reshape(-1, x.shape[-1], 1, 1)
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """This layer's convolution with another weight and no bias."""
@@ -185,7 +196,7 @@ class QuantNet(nn.Module):
         self.ranges = nn.ModuleDict({_key(folded.input_name): Range(folded.input_name)})
         self.shared: dict[str, str] = {}  # the tensor whose range a step's output has, if it keeps codes
         for step in folded.steps:
-            if isinstance(step, OpStep) and keeps_codes(step.op):
+            if isinstance(step, OpStep) and shares_range(step.op):
                 self.shared[step.name] = self.shared.get(step.inputs[0], step.inputs[0])
             else:
                 self.ranges[_key(step.name)] = _output_range(step)
@@ -251,12 +262,14 @@ def _layer(step: Step, shapes: Mapping[str, Shape]) -> nn.Module:
         return _Pool(step)
     if isinstance(step, GrnStep):
         return QuantGRN(step)
+    if isinstance(step, FunctionStep):
+        return QuantFunction(step)
     return QuantOp(step, shapes)
 
 
 def _output_range(step: Step) -> Range:
     fixed = fixed_codes(step.op) if isinstance(step, OpStep) else None
-    return Range(step.name, fixed=fixed, ceiling=None if isinstance(step, PoolStep) else step.ceiling)
+    return Range(step.name, fixed=fixed, ceiling=getattr(step, "ceiling", None))
 
 
 def _key(name: str) -> str:

@@ -7,7 +7,7 @@ those that become several ops, have a record of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +36,8 @@ class ConvStep:
 
     @property
     def depthwise(self) -> bool:
-        return self.conv.groups > 1
+        """Whether each output channel reads one input channel, of several."""
+        return self.conv.groups == self.conv.in_channels > 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,16 @@ class OpStep:
         return f"{self.name}.operand{position}"
 
 
-Step = ConvStep | PoolStep | GrnStep | OpStep
+@dataclass(frozen=True, eq=False)
+class FunctionStep:
+    """Any function of one element, as a table of 256 codes."""
+
+    name: str
+    inputs: tuple[str, ...]
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+
+Step = ConvStep | PoolStep | GrnStep | OpStep | FunctionStep
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,14 +18,13 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.arith import conv_rescale, mean_single, quantise, requantise, rescale_cut
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.graph import OUTPUT_NAME, Graph, Node, Quant, Tensor
-from tinyscene.runtime.op_ranges import keeps_codes
 from tinyscene.runtime.ops import Shape
 
 from ..errors import ExportError
 from .activation_range import SMALLEST_SCALE, Range
 from .fake_quant import QuantConv, QuantGRN, QuantNet
-from .float_steps import ConvStep, GrnStep, OpStep, PoolStep, Step
-from .quant_op import QuantOp
+from .float_steps import ConvStep, FunctionStep, GrnStep, OpStep, PoolStep, Step
+from .quant_op import QuantFunction, QuantOp, shares_range
 
 _BIAS_LIMIT = 2**30  # codes; half of int32 is left for the sum of products
 
@@ -82,6 +81,8 @@ class _Lowering:
             self.weighted(step.name, op, inputs[0], weights, output, quant)
         elif isinstance(step, GrnStep):
             self.grn(step, inputs[0], output, quant)
+        elif isinstance(step, FunctionStep):
+            self.function(step, inputs[0], output, quant)
         else:
             self.op(step, output, quant)
 
@@ -116,9 +117,27 @@ class _Lowering:
             self.tensor_name(operand) if isinstance(operand, str) else step.constant_name(position)
             for position, operand in enumerate(step.operands)
         )
-        if keeps_codes(step.op):
+        op, shape = step.op, self.net.folded.shapes[step.name]
+        if shares_range(op):
             quant = self.tensors[inputs[0]].quant
-        return self.node(step.name, step.op, inputs, self.net.folded.shapes[step.name], output, quant)
+        if isinstance(op, ops.Pad):
+            op = replace(op, code=quant.zero_point)
+        if isinstance(op, ops.Concat):
+            inputs = tuple(self.requantised(x, quant, f"{step.name}.input{i}") for i, x in enumerate(inputs))
+        return self.node(step.name, op, inputs, shape, output, quant)
+
+    def requantised(self, x: str, quant: Quant, name: str) -> str:
+        """Tensor ``x`` with another scale and zero point."""
+        source = self.tensors[x]
+        return (
+            x if source.quant == quant else self.node(name, ops.Lookup("requantise"), (x,), source.shape, name, quant)
+        )
+
+    def function(self, step: FunctionStep, x: str, output: str, quant: Quant) -> str:
+        layer, source = self.net.layer_of(step), self.tensors[x]
+        assert isinstance(layer, QuantFunction)
+        table = self._tensor(f"{step.name}.table", (256,), quant, layer.codes(source.quant, quant))
+        return self.node(step.name, ops.Table(), (x, table), source.shape, output, quant)
 
     def conv(self, step: ConvStep, x: str, output: str, quant: Quant) -> None:
         layer = self.net.layer_of(step)
@@ -131,7 +150,12 @@ class _Lowering:
             self.weighted(step.name, ops.FullyConnected(step.relu), x, weights, output, quant)
             return
         stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
-        op = (ops.DepthwiseConv2D if step.depthwise else ops.Conv2D)(stride, step.pads, step.relu)
+        dilation = (int(step.conv.dilation[0]), int(step.conv.dilation[1]))
+        op = (
+            ops.DepthwiseConv2D(stride, step.pads, step.relu, dilation)
+            if step.depthwise
+            else ops.Conv2D(stride, step.pads, step.relu, dilation, step.conv.groups)
+        )
         weights = _Weights(_codes_layout(weight, step), bias.cpu().numpy(), scale)
         self.weighted(step.name, op, x, weights, output, quant)
 

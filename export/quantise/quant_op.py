@@ -1,18 +1,23 @@
-"""One op of the op set in the fake-quantised network: its row of :mod:`.simulate`, with constants rounded to int8."""
+"""Ops in the fake-quantised network: rows of :mod:`.simulate` with constants rounded to int8, and functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import dequantise, quantise
+from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.graph import Tensor as GraphTensor
+from tinyscene.runtime.op_ranges import keeps_codes
 from tinyscene.runtime.ops import Shape
 
 from .activation_range import Range
-from .float_steps import OpStep
+from .float_steps import FunctionStep, OpStep
 from .simulate import ROWS
 
 _ANY = Quant.per_tensor(1.0, 0)
@@ -47,6 +52,27 @@ class QuantOp(nn.Module):
         for r in self.ranges:
             assert isinstance(r, Range)
             r.rounding = rounding
+
+
+class QuantFunction(nn.Module):
+    """A function of one element."""
+
+    def __init__(self, step: FunctionStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.step.function(x)
+
+    def codes(self, x: Quant, out: Quant) -> I8:
+        """Output codes int8 (256,) for the input codes -128..127."""
+        real = dequantise(np.arange(-128, 128).astype(np.int8), x)
+        return quantise(self(torch.from_numpy(real)).numpy(), out)
+
+
+def shares_range(op: ops.Op) -> bool:
+    """Whether the output has the range of the first input. Inputs of a concatenation are brought to its own range."""
+    return keeps_codes(op) and not isinstance(op, ops.Concat)
 
 
 def _shapes_alone(step: OpStep, shapes: Mapping[str, Shape]) -> Graph:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tinyscene.runtime import ops
 
-from ..float_steps import ConvStep, GrnStep, OpStep
+from ..float_steps import ConvStep, FunctionStep, GrnStep, OpStep
 from .call import Call
 from .reader import Reader, Row
 from .values import View
@@ -58,11 +62,13 @@ def _relu6(reader: Reader, call: Call) -> View:
 
 
 def _clamp(reader: Reader, call: Call) -> View:
-    """A limit of 0 below, and any or none above."""
+    """A limit of 0 below, and any or none above, is a ReLU; other limits are a table."""
     low = call.arguments.get("min", call.arguments.get("min_val"))
     high = call.arguments.get("max", call.arguments.get("max_val"))
+    if isinstance(low, View) or isinstance(high, View):
+        reader.refuse(call, "limits that are computed from the input")
     if low is None or float(low) != 0.0 or (high is not None and float(high) <= 0):
-        reader.refuse(call, f"values limited to {low} to {high}: expected a lower limit of 0")
+        return _table(reader, call)
     return limited(reader, call, None if high is None else float(high))
 
 
@@ -85,11 +91,37 @@ def _function(function: str) -> Row:
     return row
 
 
-def _silu(reader: Reader, call: Call) -> View:
-    """x * sigmoid(x)."""
-    x, inner = call.view(), f"{call.name}.sigmoid"
-    sigmoid = reader.add(call.node, OpStep(inner, (reader.stored(x),), ops.Lookup("logistic")), call.shape)
-    return add_pair(reader, call, ops.Mul(), x, sigmoid)
+def _leaky_relu(reader: Reader, call: Call) -> View:
+    op = ops.Lookup("leaky_relu", float(np.float32(call["negative_slope"])))
+    return reader.add(call.node, OpStep(call.name, (reader.stored(call.view()),), op), call.shape)
+
+
+def _table(reader: Reader, call: Call) -> View:
+    """Any other function of one element, as PyTorch computes it; a value that is not a number becomes 0."""
+    operator = call.node.target
+    assert callable(operator)
+    apply = partial(_finite, operator, call.node.args[1:], dict(call.node.kwargs))
+    return reader.add(call.node, FunctionStep(call.name, (reader.stored(call.view()),), apply), call.shape)
+
+
+def _finite(operator: Callable[..., Tensor], rest: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor) -> Tensor:
+    return operator(x, *rest, **kwargs).nan_to_num(nan=0.0)
+
+
+def _power(reader: Reader, call: Call) -> View:
+    """A square is a product of a tensor with itself."""
+    if call.arguments.get("exponent", 2) == 2:
+        return add_pair(reader, call, ops.Mul(), call["self"], call["self"])
+    return _table(reader, call)
+
+
+def _subtract_from(reader: Reader, call: Call) -> View:
+    """``other`` - ``self``."""
+    return add_pair(reader, call, ops.Sub(), call["other"], call["self"])
+
+
+# Functions that every engine computes in one way only as a table of codes.
+_TABLES = "silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin cos atan erf log_sigmoid"
 
 
 ROWS: dict[str, Row] = {
@@ -101,6 +133,12 @@ ROWS: dict[str, Row] = {
     "relu6": _relu6,
     "hardtanh": _clamp,
     "clamp": _clamp,
+    "rsub": _subtract_from,
+    "square": _power,
+    "pow": _power,
     "sigmoid": _function("logistic"),
-    "silu": _silu,
+    "tanh": _function("tanh"),
+    "hardswish": _function("hard_swish"),
+    "leaky_relu": _leaky_relu,
+    **dict.fromkeys(_TABLES.split(), _table),
 }

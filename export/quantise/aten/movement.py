@@ -9,9 +9,12 @@ from typing import Any
 
 from torch import Tensor, fx
 
+from tinyscene.runtime import ops
+
+from ..float_steps import OpStep
 from .call import Call
 from .reader import Reader, Row
-from .values import ZERO, View
+from .values import ZERO, View, graph_axis
 
 _MOVING = (
     "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t numpy_T movedim moveaxis "
@@ -45,6 +48,18 @@ def _pad(reader: Reader, call: Call) -> View:
     return View(call.view().name, call.node.target(call.view().positions, call["pad"], "constant", ZERO))
 
 
+def _concatenate(reader: Reader, call: Call) -> View:
+    parts, rank = [part for part in call["tensors"] if isinstance(part, View)], len(call.shape)
+    axis = int(call["dim"]) % rank
+    if axis == 0 or len(parts) != len(call["tensors"]):
+        reader.refuse(call, "a concatenation of batches, or with a constant")
+    if len(parts) == 1:
+        return parts[0]
+    names = tuple(reader.stored(part) for part in parts)
+    step = OpStep(call.name, names, ops.Concat(graph_axis(rank, axis)))
+    return reader.add(call.node, step, call.shape)
+
+
 def _unchanged(reader: Reader, call: Call) -> View:
     """The first argument."""
     return call.view(next(iter(call.arguments)))
@@ -54,4 +69,5 @@ ROWS: dict[str, Row] = {
     **dict.fromkeys(_MOVING.split(), _move),
     **dict.fromkeys(_UNCHANGED.split(), _unchanged),
     "pad": _pad,
+    "cat": _concatenate,
 }

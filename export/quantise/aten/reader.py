@@ -6,6 +6,7 @@ occurs. Refuses what the rows of the operators refuse, and operators without a r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -20,7 +21,22 @@ from tinyscene.training.models.layers import GRN
 from ...errors import ExportError
 from ..float_steps import Folded, GrnStep, OpStep, Step
 from .call import Call
-from .values import BATCH, Order, Value, View, channels_last, rows, stored_shape, whole
+from .values import (
+    BATCH,
+    ZERO,
+    Order,
+    Value,
+    View,
+    box_of,
+    channels_last,
+    divided,
+    positions_in,
+    rows,
+    stored_shape,
+    transposition,
+    whole,
+    without_zeros,
+)
 
 Row = Callable[["Reader", Call], Any]
 
@@ -34,7 +50,7 @@ class Reader:
         self.steps: dict[str, Step] = {}
         self.shapes: dict[str, Shape] = {}
         self.makers: dict[str, fx.Node] = {}  # the last node whose result is a step's output
-        self.moved: dict[tuple[str, Shape, bytes], str] = {}
+        self.moved: dict[tuple[str, ops.Op], str] = {}
 
     def take_input(self, node: fx.Node, name: str) -> None:
         """The network's input, float32 (batch, channels, height, width)."""
@@ -136,22 +152,59 @@ class Reader:
             ExportError: no op of the set moves elements in this way.
         """
         order = channels_last(len(view.shape)) if order is None else order
-        shape, flat = stored_shape(view.shape, order), rows(view.positions, order)
-        if flat is None:
+        inner, around = without_zeros(view)
+        flat = rows(inner.positions, order)
+        if flat is None or around[0] != (0, 0):
             self._refuse(view.name, "elements of one batch entry move to another")
-        if flat.numel() == (size := _size(self.shapes[view.name])) and torch.equal(flat, torch.arange(size)):
-            if self.shapes[view.name] == shape:
-                return view.name
-            return self._moved(view.name, ops.Reshape(shape), shape, flat)
-        self._refuse(view.name, "its elements are reordered, which no op of the set does")
+        name = self._arranged(view.name, flat, stored_shape(inner.shape, order))
+        if any(pair != (0, 0) for pair in around):
+            name = self._padded(name, [around[axis] for axis in order])
+        return name
 
-    def _moved(self, name: str, op: ops.Op, shape: Shape, flat: Tensor) -> str:
-        key = (name, shape, flat.numpy().tobytes())
-        if key not in self.moved:
+    def _arranged(self, name: str, flat: Tensor, shape: Shape) -> str:
+        """Some elements of a tensor in another order: a slice, a transposition, and reshapes between them."""
+        if flat.numel() < math.prod(self.shapes[name]):
+            name, flat = self._sliced(name, flat)
+        moved = transposition(flat) if flat.numel() == math.prod(self.shapes[name]) else None
+        if moved is None or len(moved[0]) >= ops.HIGHEST_RANK:
+            self._refuse(name, "its elements are repeated or reordered in a way that no op of the set has")
+        axes, order = moved
+        if order != tuple(range(len(order))):
+            name = self._reshaped(name, (1, *axes))
+            moved_shape = (1, *(axes[axis] for axis in order))
+            name = self._moved(name, ops.Transpose((0, *(axis + 1 for axis in order))), moved_shape)
+        return self._reshaped(name, shape)
+
+    def _sliced(self, name: str, flat: Tensor) -> tuple[str, Tensor]:
+        """A slice with all elements of ``flat``, and their positions in it; the tensor itself if no slice has them."""
+        source = self.shapes[name]
+        for shape in (source, divided(source, flat)):
+            box = box_of(flat, shape)
+            if box is not None and len(shape) <= ops.HIGHEST_RANK:
+                places = torch.full((math.prod(shape),), ZERO)
+                places[positions_in(box, shape)] = torch.arange(flat.numel())
+                op = ops.Slice(box.begin, box.size, box.step)
+                return self._moved(self._reshaped(name, shape), op, box.size), places[flat]
+        return name, flat
+
+    def _reshaped(self, name: str, shape: Shape) -> str:
+        return name if self.shapes[name] == shape else self._moved(name, ops.Reshape(shape), shape)
+
+    def _padded(self, name: str, around: list[tuple[int, int]]) -> str:
+        """Zeros around a tensor; their code is known when the graph is written."""
+        shape = self.shapes[name]
+        around = [(0, 0)] * (len(shape) - len(around)) + around
+        before, after = zip(*around, strict=True)
+        padded = tuple(size + first + last for size, (first, last) in zip(shape, around, strict=True))
+        return self._moved(name, ops.Pad(before, after, 0), padded)
+
+    def _moved(self, name: str, op: ops.Op, shape: Shape) -> str:
+        """The output of an op that moves elements; one step for equal ones."""
+        if (name, op) not in self.moved:
             step = OpStep(self._unique(f"{name}.{ops.OPS[type(op)].name}"), (name,), op)
             self.steps[step.name], self.shapes[step.name] = step, shape
-            self.moved[key] = step.name
-        return self.moved[key]
+            self.moved[name, op] = step.name
+        return self.moved[name, op]
 
     def constant(self, value: Value | float, rank: int) -> Tensor:
         """A constant of an elementwise op as float32 in the graph's layout, for another operand of ``rank`` axes."""
@@ -224,7 +277,3 @@ def _stack(node: fx.Node) -> list[tuple[str, str]]:
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
     return tuple(getattr(node.meta.get("val"), "shape", ()))
-
-
-def _size(shape: Shape) -> int:
-    return torch.Size(shape).numel()

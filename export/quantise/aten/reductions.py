@@ -9,7 +9,7 @@ from tinyscene.runtime import ops
 from ..float_steps import OpStep
 from .call import Call
 from .reader import Reader, Row
-from .values import View, channels_last
+from .values import View, channels_last, graph_axis
 
 Kind = Literal["mean", "sum", "max", "min"]
 
@@ -22,7 +22,9 @@ def _reduce(kind: Kind) -> Row:
         axes = sorted(int(dim) % rank for dim in dims)
         if axes[0] == 0:
             reader.refuse(call, f"{kind} over the batch")
-        return add_reduction(reader, call, ops.Reduce(kind, _graph_axes(rank, axes)), axes)
+        over = {graph_axis(rank, axis) for axis in axes} | ({1} if rank == 3 and 2 in axes else set())
+        op = ops.Reduce(kind, tuple(sorted(over)))  # over both axes of a sequence, which is an image of height 1
+        return add_reduction(reader, call, op, axes)
 
     return row
 
@@ -33,12 +35,6 @@ def add_reduction(reader: Reader, call: Call, op: ops.Reduce, axes: list[int]) -
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
     result = reader.add(call.node, OpStep(call.name, (reader.stored(x),), op), kept)
     return View(result.name, result.positions.reshape(call.shape))
-
-
-def _graph_axes(rank: int, axes: list[int]) -> tuple[int, ...]:
-    order = channels_last(rank)
-    added = 1 if rank == 3 else 0  # a sequence is an image of height 1
-    return tuple(sorted(order.index(axis) + added for axis in axes))
 
 
 def _softmax(reader: Reader, call: Call) -> View:

@@ -27,10 +27,6 @@ def _convolution(reader: Reader, call: Call) -> View:
     x, around = without_pads(_image(x))
     pads = tuple(a + b for a, b in zip(around, _pads(call, kernel, dilation, sequence), strict=True))
     groups, channels = int(call["groups"]), x.shape[1]
-    if dilation != (1, 1) or groups not in (1, channels):
-        reader.refuse(call, "dilation, grouped (not depthwise) convolution")
-    if groups > 1 and len(weight) != channels:
-        reader.refuse(call, "depthwise convolution with a channel multiplier")
     conv = nn.Conv2d(
         channels, len(weight), kernel, stride, dilation=dilation, groups=groups, bias=bias is not None, device="meta"
     )
@@ -51,7 +47,7 @@ def _pads(call: Call, kernel: tuple[int, int], dilation: tuple[int, int], sequen
     if padding == "valid":
         return 0, 0, 0, 0
     if padding == "same":  # an odd zero is behind the input
-        (top, left), total = (0, 0), [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         top, left = total[0] // 2, total[1] // 2
         return top, left, total[0] - top, total[1] - left
     vertical, horizontal = call.pair("padding", 0)
@@ -137,7 +133,7 @@ def _global_average(reader: Reader, call: Call) -> View:
     out = [int(n) for n in call["output_size"]]
     size = x.shape[2:]
     if all(n == 1 for n in out):
-        op = ops.Reduce("mean", ops.SPACE if len(x.shape) == 4 else (2,))
+        op = ops.Reduce("mean", ops.SPACE)
         return reader.add(call.node, OpStep(call.name, (reader.stored(x),), op), call.shape)
     if len(out) != 2 or any(have % want for have, want in zip(size, out, strict=True)):
         reader.refuse(call, f"adaptive pooling of {tuple(size)} to {tuple(out)}: expected 1, or divisors of the size")
