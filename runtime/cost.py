@@ -239,6 +239,7 @@ def graph_layers(graph: Graph) -> list[Layer]:
 _KINDS: dict[type, Kind] = {
     ops.Conv2D: "conv",
     ops.DepthwiseConv2D: "conv",
+    ops.TransposeConv2D: "deconv",
     ops.FullyConnected: "linear",
     ops.BatchMatMul: "matmul",
     ops.Add: "add",
@@ -251,13 +252,21 @@ _KINDS: dict[type, Kind] = {
     ops.Lookup: "other",
     ops.Table: "other",
     ops.Softmax: "other",
+    ops.LogSoftmax: "other",
     ops.Reshape: "other",
     ops.Transpose: "other",
     ops.Pad: "other",
     ops.Slice: "other",
+    ops.Resize: "other",
     ops.Concat: "other",
 }
-_TABLE_BYTES: dict[type, int] = {ops.Rsqrt: 256, ops.Lookup: 256, ops.Table: 256, ops.Softmax: 1024}
+_TABLE_BYTES: dict[type, int] = {
+    ops.Rsqrt: 256,
+    ops.Lookup: 256,
+    ops.Table: 256,
+    ops.Softmax: 1024,
+    ops.LogSoftmax: 2048,
+}
 _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
 

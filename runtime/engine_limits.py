@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from .errors import RuntimeFailure
 from .ops import HIGHEST_RANK, LARGEST_TENSOR_ELEMENTS
-from .tflite_schema import MOST_ITEMS, PLAIN_OPERATORS, Operator, StridedSliceOptions, Tensor, TfliteTables
+from .tflite_schema import (
+    MOST_ITEMS,
+    PLAIN_OPERATORS,
+    Operator,
+    StridedSliceOptions,
+    Tensor,
+    TfliteTables,
+    TransposeConvOptions,
+)
+
+PADDING_SAME = 0  # its number in the schema
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ _NO_KERNEL = Limit(fault="has no int8 kernel in this engine")
 _OF_LITERT = ("EXP", "GELU", "LOG", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1", "SQRT")
 LIMITS: dict[str, dict[str, Limit]] = {
     "tflm": {
+        "BROADCAST_TO": Limit(dimensions=5),
+        "TILE": Limit(fault="TensorFlow Lite Micro's Python interpreter has no kernel of TILE"),
         "BATCH_MATMUL": Limit(dimensions=5),
         "SOFTMAX": _SOFTMAX,
         "TRANSPOSE": Limit(dimensions=5),
@@ -65,6 +77,8 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
     """
     if engine == "tflm":
         _require_no_padded_batch(model)
+    if engine == "litert":
+        _require_covered_stride(model)
     limits = LIMITS.get(engine, {})
     for number, operator in enumerate(model.graph.operators):
         kind = PLAIN_OPERATORS.get(model.operator_codes[operator.opcode_index].code, "")
@@ -107,4 +121,17 @@ def _require_no_padded_batch(model: TfliteTables) -> None:
         if model.buffers[model.graph.tensors[operator.inputs[2]].buffer].data.any():
             where = f"engine tflm, operator {number} (SPACE_TO_BATCH_ND)"
             what = "its padding has other codes than the zero point"
+            raise RuntimeFailure(where, what, next_step=NEXT, unsupported=True)
+
+
+def _require_covered_stride(model: TfliteTables) -> None:
+    """Refuse a TRANSPOSE_CONV of padding SAME whose kernel is smaller than its stride: XNNPACK does not run it."""
+    for number, operator in enumerate(model.graph.operators):
+        options = operator.options
+        if not isinstance(options, TransposeConvOptions) or options.padding != PADDING_SAME:
+            continue
+        kernel = model.graph.tensors[operator.inputs[1]].shape[1:3].tolist()
+        if kernel[0] < options.stride_h or kernel[1] < options.stride_w:
+            where = f"engine litert, operator {number} (TRANSPOSE_CONV)"
+            what = "with padding SAME and a kernel smaller than the stride another kernel than XNNPACK's runs"
             raise RuntimeFailure(where, what, next_step=NEXT, unsupported=True)

@@ -90,6 +90,8 @@ class _OneByOne:
             arrays = self._run(codes)
         for name, array in arrays.items():
             shape = (1, *self.graph.tensors[name].shape[1:])
+            if array.shape == shape[1:]:  # a file may have the rows of its one input in the first axis
+                array = arrays[name] = array[None]
             self._require(f"output '{name[:80]}'", f"int8 {shape}", f"{array.dtype} {array.shape}")
         return arrays
 

@@ -22,6 +22,9 @@ _QUARTER_POWERS = (
 )  # exp(-2^i), i from -2, in Q0.31
 _EXP_EIGHTH = 1895147668  # exp(-1/8) in Q0.31
 _THIRD = 715827883  # 1/3 in Q0.31
+_LOG_FRACTION_BITS = 25  # of Q6.25, with one bit of headroom
+_LOG_2, _ROOT_HALF, _FOURTH_ROOT_HALF = 1488522236, 1518500250, 1805811301  # log(2), 2^(-1/2), 2^(-1/4) in Q0.31
+_LOG_N, _LOG_D, _LOG_I, _LOG_F = 117049297, 127690142, 1057819769, 638450708  # of the polynomials, in Q0.31
 _48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540  # in Q2.29
 
 
@@ -79,6 +82,22 @@ def _two_over_one_plus(a: int) -> int:
 def inverse_of_one_plus(a: int) -> int:
     """1 / (1 + a) in Q0.31 for a in [0, 1] in Q0.31."""
     return shift_left(_two_over_one_plus(a), 1)
+
+
+def logarithm(a: int) -> int:
+    """log(a) in Q5.26 for a >= 1 in Q12.19: a quotient of polynomials around a power of 2, or of 2 and its root."""
+    bits = 32 - a.bit_length()
+    down = shift_left(high_product(shift_left(a, bits - 1), _ROOT_HALF), 1)
+    root_bits = 31 - high_product(a, _ROOT_HALF).bit_length()
+    r = min(down, shift_left(a, root_bits))
+    quarter = 1 << (_LOG_FRACTION_BITS - 2)
+    whole = max(((12 - bits) << _LOG_FRACTION_BITS) + quarter, ((12 - root_bits) << _LOG_FRACTION_BITS) - quarter)
+    half_sum, q = (r + _FOURTH_ROOT_HALF + 1) >> 1, 2 * (r - _FOURTH_ROOT_HALF)
+    square = high_product(q, q)
+    numerator = high_product(q, r) + high_product(high_product(q, square), _LOG_N)
+    denominator = high_product(half_sum, _LOG_I + q + high_product(_LOG_D, square)) + high_product(_LOG_F, q)
+    inverse = inverse_of_one_plus(denominator)
+    return shift_left(high_product(whole, _LOG_2) + high_product(rounding_shift_right(numerator, 6), inverse), 1)
 
 
 def logistic(a: int) -> int:

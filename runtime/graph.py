@@ -261,6 +261,8 @@ def _check_size(graph: Graph) -> None:
 
 def _macs(graph: Graph, node: Node) -> int:
     ins, out = graph.ins(node), graph.out(node)
+    if isinstance(node.op, ops.TransposeConv2D):
+        return math.prod(ins[1].shape) * ins[0].shape[1] * ins[0].shape[2]
     if ops.is_conv(node.op):
         return math.prod(ins[1].shape) * out.shape[1] * out.shape[2]
     if isinstance(node.op, ops.Pool2D):

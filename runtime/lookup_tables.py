@@ -10,6 +10,8 @@ Source: byte-wise comparison at near-ties (tests/runtime/test_engines.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from . import fixed_point as fixed
@@ -119,3 +121,43 @@ def softmax_single(distances: I64, exponentials: F32) -> I8:
     inverse = np.float32(1) / (totals * np.float32(1 / 256))
     scaled: F32 = terms * inverse
     return int8(np.floor(scaled.astype(np.float64) + 0.5) - 128)
+
+
+@dataclass(frozen=True, eq=False)
+class LogSoftmax:
+    """TFLite's int8 LOG_SOFTMAX, the same under both rules.
+
+    By distance from the largest code of the row, int64 (256,): exponentials in Q0.31 and differences in Q5.26, 0 where
+    they are beyond the range of fixed point. ``reverse``: multiplier and shift from Q5.26 to distances. ``farthest``:
+    the largest distance that has a difference.
+    """
+
+    exponentials: I64
+    differences: I64
+    reverse: tuple[int, int]
+    farthest: int
+
+    @staticmethod
+    def of(x: Quant) -> LogSoftmax:
+        multiplier, shift = fixed.widened(min(x.scale[0] * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS), 2.0**31 - 1))
+        farthest = min(fixed.input_radius(_SOFTMAX_INTEGER_BITS, shift), 256)
+        distances = range(min(farthest, 255) + 1)
+        differences = np.zeros(256, np.int64)
+        differences[: len(distances)] = [fixed.high_product(-distance << shift, multiplier) for distance in distances]
+        reverse = fixed.widened(2.0 ** (31 - shift) / multiplier)
+        return LogSoftmax(exponentials_double(x, 1.0), differences, reverse, farthest)
+
+    def codes(self, distances: I64) -> I8:
+        """Codes of rows given as distances from their largest code, int64 (rows, n)."""
+        rounded = (self.exponentials + (1 << (_SUM_INTEGER_BITS - 1))) >> _SUM_INTEGER_BITS
+        tables = np.array([self._row(total) for total in rounded[distances].sum(axis=1).tolist()])
+        return int8(np.take_along_axis(tables, distances, axis=1))
+
+    def _row(self, total: int) -> I64:
+        """The code for each distance, for a sum of exponentials in Q12.19."""
+        logarithm = fixed.logarithm(total)
+        multiplier, shift = self.reverse
+        beyond = fixed.rounding_shift_right(fixed.high_product(logarithm - 2**31, multiplier), -shift)
+        reached = np.arange(256) < min(self.farthest + 1, -beyond)
+        shares = [fixed.rounding_shift_right(each - logarithm, 22) + 127 for each in self.differences.tolist()]
+        return np.where(reached, shares, -128)

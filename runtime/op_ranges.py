@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PROBABILITY_SCALE, PROBABILITY_ZERO_POINT = 1 / 256, -128  # output of softmax and logistic: 0 to 255/256
 TANH_SCALE = 1 / 128  # and zero point 0
 RATIO_BELOW = 2.0**14  # a product of two codes times the power of two in the ratio fits int32
+LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT = 1 / 16, 127  # output of log softmax: -255/16 to 0
 Problem = tuple[str, object, object]  # what, expected, got
 
 
@@ -79,6 +80,8 @@ def fixed_codes(op: ops.Op) -> tuple[float, int] | None:
     """The only scale and zero point that the op's output can have, or None."""
     if isinstance(op, ops.Softmax) or (isinstance(op, ops.Lookup) and op.function == "logistic"):
         return PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
+    if isinstance(op, ops.LogSoftmax):
+        return LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT
     if isinstance(op, ops.Lookup) and op.function == "tanh":
         return TANH_SCALE, 0
     return None
@@ -101,6 +104,8 @@ def _range(op: ops.Op) -> tuple[str, float, float]:
     """Name of an op's factor, and its range without the upper end."""
     if isinstance(op, ops.Softmax):  # the fixed point of the exponent has 26 fractional bits
         return "input scale times beta of softmax out of bounds", 2.0**-26, 2.0**16
+    if isinstance(op, ops.LogSoftmax):  # TFLite's kernels end the process with a multiplier from 1 on
+        return "input scale of log softmax out of bounds", 2.0**-25, 2.0**16
     if isinstance(op, ops.Rsqrt):  # the shifts of TFLite's multiplier, after the 20 fractional bits of the root
         return "scale ratio 1 / (sqrt(input) x output) out of bounds", 2.0**-12, 2.0**30
     if isinstance(op, ops.Lookup) and op.function in ("logistic", "tanh"):
@@ -118,7 +123,7 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
         return first[:0]
     if isinstance(op, ops.Softmax):
         return np.asarray(first * op.beta)
-    if function in ("logistic", "tanh"):
+    if isinstance(op, ops.LogSoftmax) or function in ("logistic", "tanh"):
         return first
     if isinstance(op, ops.Lookup) and function == "leaky_relu":
         return np.concatenate([first, first * abs(op.alpha)]) / out_scale

@@ -45,6 +45,7 @@ PLAIN_OPERATORS = {
     2: "CONCATENATION",
     3: "CONV_2D",
     4: "DEPTHWISE_CONV_2D",
+    5: "DEPTH_TO_SPACE",
     6: "DEQUANTIZE",
     9: "FULLY_CONNECTED",
     14: "LOGISTIC",
@@ -54,7 +55,9 @@ PLAIN_OPERATORS = {
     20: "RELU_N1_TO_1",
     21: "RELU6",
     22: "RESHAPE",
+    23: "RESIZE_BILINEAR",
     25: "SOFTMAX",
+    26: "SPACE_TO_DEPTH",
     28: "TANH",
     34: "PAD",
     36: "GATHER",
@@ -67,11 +70,14 @@ PLAIN_OPERATORS = {
     45: "STRIDED_SLICE",
     47: "EXP",
     49: "SPLIT",
+    50: "LOG_SOFTMAX",
     53: "CAST",
     54: "PRELU",
     59: "NEG",
     60: "PADV2",
     65: "SLICE",
+    67: "TRANSPOSE_CONV",
+    69: "TILE",
     70: "EXPAND_DIMS",
     73: "LOG",
     74: "SUM",
@@ -81,6 +87,7 @@ PLAIN_OPERATORS = {
     83: "PACK",
     88: "UNPACK",
     89: "REDUCE_MIN",
+    97: "RESIZE_NEAREST_NEIGHBOR",
     98: "LEAKY_RELU",
     100: "MIRROR_PAD",
     101: "ABS",
@@ -89,6 +96,7 @@ PLAIN_OPERATORS = {
     114: "QUANTIZE",
     117: "HARD_SWISH",
     126: "BATCH_MATMUL",
+    130: "BROADCAST_TO",
     150: "GELU",
     152: "RELU_0_TO_1",
 }
@@ -177,6 +185,14 @@ class DepthwiseConv2DOptions:
     fused_activation_function: int = _activation(4)
     dilation_w_factor: int = _window(5, 1)
     dilation_h_factor: int = _window(6, 1)
+
+
+@dataclass(frozen=True)
+class TransposeConvOptions:
+    padding: int = _padding(0)
+    stride_w: int = _window(1)
+    stride_h: int = _window(2)
+    fused_activation_function: int = _activation(3)
 
 
 @dataclass(frozen=True)
@@ -277,6 +293,28 @@ class MirrorPadOptions:
 
 
 @dataclass(frozen=True)
+class ResizeBilinearOptions:
+    align_corners: bool = scalar(2, "?", False)
+    half_pixel_centers: bool = scalar(3, "?", False)
+
+
+@dataclass(frozen=True)
+class ResizeNearestNeighborOptions:
+    align_corners: bool = scalar(0, "?", False)
+    half_pixel_centers: bool = scalar(1, "?", False)
+
+
+@dataclass(frozen=True)
+class SpaceToDepthOptions:
+    block_size: int = _window(0)
+
+
+@dataclass(frozen=True)
+class DepthToSpaceOptions:
+    block_size: int = _window(0)
+
+
+@dataclass(frozen=True)
 class PackOptions:
     values_count: int = _range(0, "<i4", 0, 0, MOST_ITEMS)
     axis: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS)
@@ -307,6 +345,7 @@ class GatherOptions:
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
+    | TransposeConvOptions
     | Pool2DOptions
     | FullyConnectedOptions
     | BatchMatMulOptions
@@ -326,6 +365,10 @@ Options = (
     | SplitOptions
     | SplitVOptions
     | GatherOptions
+    | ResizeBilinearOptions
+    | ResizeNearestNeighborOptions
+    | SpaceToDepthOptions
+    | DepthToSpaceOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -335,7 +378,9 @@ OPTIONS: dict[int, type] = {
     9: SoftmaxOptions,
     10: ConcatenationOptions,
     11: ElementwiseOptions,
+    15: ResizeBilinearOptions,
     17: ReshapeOptions,
+    19: SpaceToDepthOptions,
     21: ElementwiseOptions,
     23: GatherOptions,
     27: ReducerOptions,
@@ -344,11 +389,14 @@ OPTIONS: dict[int, type] = {
     32: StridedSliceOptions,
     35: SplitOptions,
     37: CastOptions,
+    49: TransposeConvOptions,
     59: PackOptions,
     64: UnpackOptions,
+    74: ResizeNearestNeighborOptions,
     75: LeakyReluOptions,
     77: MirrorPadOptions,
     79: SplitVOptions,
+    94: DepthToSpaceOptions,
     101: BatchMatMulOptions,
     116: GeluOptions,
 }  # by the number of the union's type
@@ -359,11 +407,14 @@ OPTIONS_TYPE_OF_CODE = {
     2: 10,
     3: 1,
     4: 2,
+    5: 94,
     9: 8,
     17: 5,
     18: 21,
     22: 17,
+    23: 15,
     25: 9,
+    26: 19,
     36: 23,
     40: 27,
     41: 28,
@@ -373,11 +424,14 @@ OPTIONS_TYPE_OF_CODE = {
     49: 35,
     53: 37,
     59: 42,
+    67: 49,
     74: 27,
+    81: 27,
     82: 27,
     83: 59,
     88: 64,
     89: 27,
+    97: 74,
     98: 75,
     100: 77,
     101: 78,

@@ -14,10 +14,18 @@ from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
-from tinyscene.runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
-from tinyscene.runtime.op_ranges import TANH_SCALE
+from tinyscene.runtime.kernels import (
+    KERNELS,
+    conv2d_accumulator,
+    depthwise_accumulator,
+    fully_connected_accumulator,
+    transposed_accumulator,
+)
+from tinyscene.runtime.op_ranges import LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT, TANH_SCALE
 
 Rng = np.random.Generator
+LOG_PROBABILITY = Quant.per_tensor(LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT)
+LONGEST_LOG_SOFTMAX = 4095
 MOST_COLUMNS = 12  # of a product of matrices
 
 
@@ -69,8 +77,12 @@ class Builder:
         """Real output of the op on the sample before quantisation."""
         arrays, quants = self._arrays(node), [self.tensors[name].quant for name in node.inputs]
         graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
-        if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D):
-            accumulate = conv2d_accumulator if isinstance(node.op, ops.Conv2D) else depthwise_accumulator
+        if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D):
+            accumulate = {
+                ops.Conv2D: conv2d_accumulator,
+                ops.DepthwiseConv2D: depthwise_accumulator,
+                ops.TransposeConv2D: transposed_accumulator,
+            }[type(node.op)]
             return accumulate(graph, node, arrays) * quants[0].scale[0] * np.asarray(quants[1].scale)
         if isinstance(node.op, ops.FullyConnected):
             acc = fully_connected_accumulator(graph, node, arrays)
@@ -116,10 +128,10 @@ class Builder:
         return self.convolution(x, op, kernel, channels or self.tensors[x].shape[3])
 
     def convolution(self, x: str, op: Any, kernel: tuple[int, int], out_c: int) -> str:
-        """A convolution of this op, of any dilation and number of groups or of outputs for each input."""
+        """A convolution of this op, transposed or of any dilation and number of groups or of outputs for each input."""
         t, rng = self.tensors[x], self.rng
-        dense = isinstance(op, ops.Conv2D)
-        shape = (out_c, *kernel, t.shape[3] // op.groups) if dense else (1, *kernel, out_c)
+        dense = not isinstance(op, ops.DepthwiseConv2D)
+        shape = (out_c, *kernel, t.shape[3] // getattr(op, "groups", 1)) if dense else (1, *kernel, out_c)
         weight = rng.integers(-127, 128, shape, dtype=np.int8)
         weight[weight == -127] = -128  # the codes of converters that are not symmetric
         scale = rng.uniform(0.001, 0.01, out_c).astype(np.float32)
@@ -128,8 +140,7 @@ class Builder:
         w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if dense else 3), weight)
         bias_scale = np.float32(t.quant.scale[0]) * scale
         b = self._tensor(f"bias_{tag}", (out_c,), Quant.per_channel(bias_scale, 0), bias)
-        out_hw = ops.window_output(t.shape[1:3], ops.spanned(kernel, op.dilation), op.stride, op.pads)
-        return self.node(op, (x, w, b), (1, *out_hw, out_c))
+        return self.node(op, (x, w, b), ops.OPS[type(op)].shape(op, t.shape, shape, (out_c,)))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
         return self._pair(ops.Add(relu), a, b)
@@ -189,13 +200,20 @@ class Builder:
         return self.node(ops.FullyConnected(relu), (x, w, b), (*t.shape[:-1], outputs))
 
     def pool(
-        self, x: str, kind: str, kernel: tuple[int, int], *, stride: tuple[int, int] = (1, 1), same: bool = False
+        self,
+        x: str,
+        kind: str,
+        kernel: tuple[int, int],
+        *,
+        stride: tuple[int, int] = (1, 1),
+        same: bool = False,
+        pads: ops.Pads | None = None,
     ) -> str:
-        """A pool without padding, or with padding that keeps the number of windows."""
+        """A pool with these pads, or without padding, or with padding that keeps the number of windows."""
         t = self.tensors[x]
         size = (t.shape[1], t.shape[2])
         total = [max((-(-n // s) - 1) * s + k - n, 0) * same for n, k, s in zip(size, kernel, stride, strict=True)]
-        pads = (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
+        pads = pads or (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
         op = ops.Pool2D("max" if kind == "max" else "average", kernel, stride, pads)
         return self.node(op, (x,), (1, *ops.window_output(size, kernel, stride, pads), t.shape[3]), t.quant)
 
@@ -229,6 +247,9 @@ class Builder:
         codes = self.rng.integers(-128, 128, 256).astype(np.int8)
         values = self._tensor(f"table_{len(self.tensors)}", (256,), quant, codes)
         return self.node(ops.Table(), (x, values), self.tensors[x].shape, quant)
+
+    def log_softmax(self, x: str) -> str:
+        return self.node(ops.LogSoftmax(), (x,), self.tensors[x].shape, LOG_PROBABILITY)
 
     def softmax(self, x: str, beta: float = 1.0) -> str:
         return self.node(ops.Softmax(beta), (x,), self.tensors[x].shape, PROBABILITY)
@@ -266,12 +287,14 @@ def random_pads(rng: Rng, kernel: tuple[int, int]) -> ops.Pads:
     return top, left, bottom, right
 
 
-SPREAD_KINDS = ("dilated_conv2d", "grouped_conv2d", "dilated_depthwise", "multiplied_depthwise")
+SPREAD_KINDS = ("dilated_conv2d", "grouped_conv2d", "dilated_depthwise", "multiplied_depthwise", "transpose_conv2d")
 
 
 def spread_convolution(b: Builder, rng: Rng, kind: str, x: str) -> str:
-    """A convolution of random attributes with dilation, groups, or several outputs for each channel of ``x``."""
+    """A convolution of random attributes: dilated, with groups or several outputs for each channel, or transposed."""
     _, height, width, channels = b.tensors[x].shape
+    if kind == "transpose_conv2d":
+        return transposed_convolution(b, rng, x)
     dilation = (
         (int(rng.integers(1, 4)), int(rng.integers(1, 4))) if kind.startswith("dilated") or rng.integers(2) else (1, 1)
     )
@@ -286,6 +309,26 @@ def spread_convolution(b: Builder, rng: Rng, kind: str, x: str) -> str:
     groups = int(rng.choice(divisors[1:] or divisors)) if kind.startswith("grouped") else 1
     out_c = groups * int(rng.integers(1, 6))
     return b.convolution(x, ops.Conv2D(stride, pads, relu, dilation, groups), kernel, out_c)
+
+
+def transposed_convolution(b: Builder, rng: Rng, x: str) -> str:
+    """As TensorFlow's SAME or VALID, or PyTorch's with any padding and output padding."""
+    _, height, width, _ = b.tensors[x].shape
+    kernel, stride = ((int(rng.integers(1, 5)), int(rng.integers(1, 5))) for _ in range(2))
+    size, crop = [], []
+    for n, k, s in zip((height, width), kernel, stride, strict=True):
+        whole, way = (n - 1) * s + k, int(rng.integers(3))
+        before = int(rng.integers(0, min(k, whole)))  # PyTorch crops the same at both ends
+        pytorch = whole - 2 * before + int(rng.integers(0, s))
+        if way == 2 and pytorch >= 1:
+            size, crop = [*size, pytorch], [*crop, before]
+        else:  # SAME, VALID
+            size, crop = (
+                [*size, n * s if way == 0 else max(whole, n * s)],
+                [*crop, max(k - s, 0) // 2 if way == 0 else 0],
+            )
+    op = ops.TransposeConv2D(stride, (size[0], size[1]), (crop[0], crop[1]), bool(rng.integers(2)))
+    return b.convolution(x, op, kernel, int(rng.integers(1, 20)))
 
 
 def random_view(rng: Rng, b: Builder, x: str) -> str:
@@ -370,9 +413,14 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind == "batch_matmul":
         return b.graph(random_products(rng, b, x))
     if kind == "pool2d":
-        return b.graph(b.pool(x, str(rng.choice(["max", "average"])), kernel, stride=stride, same=coin))
+        pooling = str(rng.choice(["max", "average"]))
+        pads = random_pads(rng, kernel) if pooling == "max" else None  # TFLite has only some pads for averages
+        return b.graph(b.pool(x, pooling, kernel, stride=stride, same=coin, pads=pads))
     if kind == "lookup":
         return b.graph(b.lookup(x, str(rng.choice(FUNCTIONS))))
+    if kind == "log_softmax":
+        rows = random_view(rng, b, x)
+        return b.graph(b.log_softmax(rows if b.tensors[rows].shape[-1] <= LONGEST_LOG_SOFTMAX else x))
     if kind == "softmax":
         beta = float(np.float32(rng.choice([1.0, 0.37, 2.0, 5.1])))
         rows = random_view(rng, b, x)  # ONNX Runtime returns 0 for a softmax of one element
@@ -418,7 +466,7 @@ def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
 FUNCTIONS = get_args(ops.Function)
 OP_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
-    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "reshape", "concat"),
+    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "log_softmax", "reshape", "concat"),
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,

@@ -14,7 +14,7 @@ from tinyscene.runtime.graph import Tensor
 if TYPE_CHECKING:
     from tests.graphs import Builder, Rng
 
-MOVEMENT_KINDS = ("transpose", "pad", "slice", "parts")
+MOVEMENT_KINDS = ("transpose", "pad", "slice", "parts", "resize")
 _RANKS = (2, 3, 4, 4, 4, 5, 6)
 
 
@@ -23,6 +23,8 @@ def random_movement(b: Builder, rng: Rng, kind: str, x: str) -> str:
 
     A transpose reads the input instead of a tensor in which it could move nothing.
     """
+    if kind == "resize":
+        return b.moved(_resize(rng, b.tensors[x].shape), x)
     if kind == "transpose" and sum(size > 1 for size in b.tensors[x].shape) < 2:
         x = b.input
     ranks = _RANKS[1:] if kind == "transpose" else _RANKS  # one axis behind the batch has one order
@@ -56,6 +58,13 @@ def _random_op(rng: Rng, kind: str, x: Tensor) -> ops.Transpose | ops.Pad | ops.
     places = [_random_places(rng, x.shape[axis]) for axis in axes]
     begin, size, step = zip((0, 1, 1), *places, strict=True)
     return ops.Slice(begin, size, step)
+
+
+def _resize(rng: Rng, shape: ops.Shape) -> ops.Resize:
+    """To at most twice the height and width, so that tensors stay small."""
+    size = (int(rng.integers(1, 2 * shape[1] + 1)), int(rng.integers(1, 2 * shape[2] + 1)))
+    grid = str(rng.choice(["asymmetric", "align_corners", "half_pixel"]))
+    return ops.Resize("nearest" if rng.integers(2) else "bilinear", size, grid)
 
 
 def _random_places(rng: Rng, size: int) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.firmware_harness.random_graphs import random_net
-from tests.graphs import FUNCTIONS, OP_KINDS, Rng, one_op, small_net
+from tests.graphs import FUNCTIONS, LOG_PROBABILITY, OP_KINDS, Rng, one_op, small_net
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
 from tinyscene.runtime.graph_io import graph_arrays, graph_from_files, graph_record
@@ -145,6 +145,8 @@ def _function(op: ops.Op) -> str:
 def _output_quant(op: ops.Op, tensors: dict[str, Tensor], node: Node, x: Tensor, rng: Rng) -> Quant:
     if isinstance(op, ops.Softmax) or _function(op) == "logistic":
         return PROBABILITY
+    if isinstance(op, ops.LogSoftmax):
+        return LOG_PROBABILITY
     if isinstance(op, ops.Pool2D | ops.Movement) or _function(op) == "relu6":
         return x.quant
     if isinstance(op, ops.Table):

@@ -95,11 +95,11 @@ class GraphBuilder:
     def leading_axes(self, index: int) -> int:
         """Axes that the graph's tensor has before those of the file: one where the file's first is not the batch.
 
-        A reshape may put the rows of one input there, so only the file's own input and output tell the batch.
+        The batch is that of the file's input, 1; a reshape may put the rows of this input into the first axis.
         """
         if self.file.is_stored(index) or self.file.shape(index)[:1] == (1,):
             return 0
-        if index in (*self.file.inputs, *self.file.outputs):
+        if index in self.file.inputs:
             self._refuse_tensor(index, "a batch of more than one", "shape (1, ...)", self.file.shape(index))
         return 1
 

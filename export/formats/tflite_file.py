@@ -1,7 +1,7 @@
 """Parse a TFLite file: tensors with unique names, operators by name.
 
 A file may have float32 or uint8 inputs and outputs around an int8 network; :class:`Int8File` removes the QUANTIZE and
-DEQUANTIZE at its ends, so that inputs and outputs are int8 codes. Refuses what
+DEQUANTIZE at its ends, so that inputs and outputs are int8 codes, and computes shape arithmetic. Refuses what
 :mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses more than one input or output, variables,
 and activations too large for any target.
 """
@@ -20,6 +20,7 @@ from tinyscene.runtime.tflite_schema import TYPES, Options, Subgraph, Tensor
 from tinyscene.runtime.tflite_tables import read_tables
 
 from ..errors import ExportError
+from .tflite_fold import fold
 
 _OP_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
@@ -63,6 +64,7 @@ class TfliteFile:
         self.names = _unique([tensor.name or "tensor" for tensor in self.graph.tensors])
         self.inputs, self.outputs = self.graph.inputs.tolist(), self.graph.outputs.tolist()
         self.operators = [self._operator(index) for index in range(len(self.graph.operators))]
+        self.computed: dict[int, npt.NDArray[np.generic]] = {}  # values of tensors that need no input, by number
 
     def _operator(self, index: int) -> Operator:
         raw = self.graph.operators[index]
@@ -79,7 +81,8 @@ class TfliteFile:
         return TYPES[code] if code < len(TYPES) else f"type {code}"
 
     def shape(self, index: int) -> tuple[int, ...]:
-        return tuple(self.tensor(index).shape.tolist())
+        computed = self.computed.get(index)
+        return tuple(self.tensor(index).shape.tolist()) if computed is None else computed.shape
 
     def scales(self, index: int) -> npt.NDArray[np.float32] | None:
         """Scale (1,) or scales (channels,); None if the tensor is not quantised."""
@@ -99,7 +102,14 @@ class TfliteFile:
 
     def is_stored(self, index: int) -> bool:
         """Whether the tensor is a constant."""
-        return len(self.model.buffers[self.tensor(index).buffer].data) > 0
+        return index in self.computed or len(self.model.buffers[self.tensor(index).buffer].data) > 0
+
+    def stored_bytes(self, index: int) -> npt.NDArray[np.uint8]:
+        """The bytes of a constant."""
+        if index in self.computed:
+            return np.frombuffer(self.computed[index].tobytes(), np.uint8)
+        data: npt.NDArray[np.uint8] = self.model.buffers[self.tensor(index).buffer].data
+        return data
 
     def constant(self, index: int) -> npt.NDArray[np.generic] | None:
         """The stored values of a tensor; None for an activation."""
@@ -111,8 +121,7 @@ class TfliteFile:
         if dtype is None or self.tensor(index).sparsity:
             got = f"{self.type(index)} {shape}{' with sparse storage' if self.tensor(index).sparsity else ''}"
             raise ExportError(self.tensor_place(index), "constant of an unsupported type", got=got)
-        raw = self.model.buffers[self.tensor(index).buffer].data
-        return raw.view(dtype.newbyteorder("<")).reshape(shape).astype(dtype)
+        return self.stored_bytes(index).view(dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
     def tensor_place(self, index: int) -> str:
         return f"{self.where}, tensor {index} '{self.names[index]}'"
@@ -134,6 +143,7 @@ class Int8File(TfliteFile):
             if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:
                 place = f"{where}, operator {op.index} ({op.kind})"
                 raise ExportError(place, f"{len(op.outputs)} outputs are not supported", expected="one")
+        fold(self)
         self._remove_conversions()
         self._require_sizes()
 

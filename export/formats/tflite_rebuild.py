@@ -31,10 +31,10 @@ def rebuilt(file: Int8File) -> bytes:
     number_of: dict[int, int] = {-1: -1}
     buffer_of: dict[int, int] = {}
     for index in file.used():
-        stored = file.tensor(index).buffer
+        stored = -index - 1 if index in file.computed else file.tensor(index).buffer
         if file.is_stored(index) and stored not in buffer_of:
             buffer_of[stored] = len(buffers)
-            buffers.append(_buffer(file.model.buffers[stored].data))
+            buffers.append(_buffer(file.stored_bytes(index)))
         number_of[index] = len(tensors)
         tensors.append(_tensor(file, index, buffer_of.get(stored, 0) if file.is_stored(index) else 0))
     used_codes = sorted({file.graph.operators[op.index].opcode_index for op in file.operators})

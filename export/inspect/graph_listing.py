@@ -96,6 +96,8 @@ def _detail(graph: Graph, node: Node) -> str:
         parts.append(f"order {', '.join(map(str, op.order))}")
     elif isinstance(op, ops.Pad):
         parts.append(f"by {', '.join(map(str, op.before))} and {', '.join(map(str, op.after))}, code {op.code}")
+    elif isinstance(op, ops.Resize):
+        parts.append(f"{op.kind} {op.grid}")
     elif isinstance(op, ops.Slice):
         parts.append(f"from {', '.join(map(str, op.begin))}, step {', '.join(map(str, op.step))}")
     if ops.has_relu(op):

@@ -16,7 +16,13 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
-from tinyscene.runtime.kernels import KERNELS, conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator
+from tinyscene.runtime.kernels import (
+    KERNELS,
+    conv2d_accumulator,
+    depthwise_accumulator,
+    fully_connected_accumulator,
+    transposed_accumulator,
+)
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -73,6 +79,8 @@ def accumulator(observed: ObservedOp, at: tuple[int, ...]) -> int | None:
         return int(conv2d_accumulator(o.graph, o.node, o.arrays)[at])
     if isinstance(o.node.op, ops.DepthwiseConv2D):
         return int(depthwise_accumulator(o.graph, o.node, o.arrays)[at])
+    if isinstance(o.node.op, ops.TransposeConv2D):
+        return int(transposed_accumulator(o.graph, o.node, o.arrays)[at])
     if isinstance(o.node.op, ops.FullyConnected):
         return int(fully_connected_accumulator(o.graph, o.node, o.arrays)[at])
     return None

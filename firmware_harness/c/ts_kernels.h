@@ -204,6 +204,15 @@ typedef struct {
                             * int32_t with 31 fractional bits under the fixed-point one */
 } TsSoftmax;
 
+/* Logarithm of the softmax of each of `rows` runs of `size` elements, the same under both rules. */
+typedef struct {
+    int32_t rows, size;
+    TsOffset exponentials; /* int32_t (256), of the distance from the largest code of the row, 31 fractional bits */
+    TsOffset differences;  /* int32_t (256), of the distance, 26 fractional bits */
+    int32_t reverse_multiplier, reverse_shift; /* from such a difference to a distance; the shift is to the right */
+    int32_t farthest;                          /* distance that has a difference */
+} TsLogSoftmax;
+
 typedef struct {
     int32_t size;
 } TsReshape;
@@ -226,6 +235,14 @@ typedef struct {
     int32_t repeats, a_size, b_size;
 } TsConcat;
 
+/* Rows and columns of x for those of out: places, or pairs of places with the weight of the second. */
+typedef struct {
+    int32_t out_height, out_width, channels;
+    int32_t in_width;
+    TsOffset rows;    /* int32_t (out_height), for bilinear (out_height, 3) */
+    TsOffset columns; /* int32_t (out_width), for bilinear (out_width, 3) */
+} TsResize;
+
 /* `repeats` times a run of each part. */
 typedef struct {
     int32_t repeats, n_parts;
@@ -235,6 +252,7 @@ typedef struct {
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
 void ts_grouped_conv2d(const TsGroupedConv2D* layer, const int8_t* x, int8_t* out);
+void ts_transpose_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
@@ -250,9 +268,12 @@ void ts_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
+void ts_log_softmax(const TsLogSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
 void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
 void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out);
+void ts_resize_nearest(const TsResize* layer, const int8_t* x, int8_t* out);
+void ts_resize_bilinear(const TsResize* layer, const int8_t* x, int8_t* out);
 void ts_concat(const TsConcat* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_concat_parts(const TsConcatParts* layer, const int8_t* const* parts, int8_t* out);
 

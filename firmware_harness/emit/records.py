@@ -105,10 +105,14 @@ def _arrays(fields: Fields) -> Iterator[Values]:
 
 
 def window_fields(
-    graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D, kernel: tuple[int, ...]
+    graph: Graph,
+    node: Node,
+    op: ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D | ops.Pool2D,
+    kernel: tuple[int, ...],
 ) -> Fields:
-    """Fields of the record TsWindow."""
+    """Fields of the record TsWindow; the pads of a transposed convolution are what is cropped."""
     x, out = graph.ins(node)[0], graph.out(node)
+    pads = op.crop if isinstance(op, ops.TransposeConv2D) else op.pads
     return {
         "in_height": x.shape[1],
         "in_width": x.shape[2],
@@ -118,8 +122,8 @@ def window_fields(
         "kernel_width": kernel[1],
         "stride_height": op.stride[0],
         "stride_width": op.stride[1],
-        "pad_top": op.pads[0],
-        "pad_left": op.pads[1],
+        "pad_top": pads[0],
+        "pad_left": pads[1],
     }
 
 

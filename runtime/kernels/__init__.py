@@ -11,7 +11,7 @@ from . import elementwise, movement, products, reductions, windows
 from .common import Arrays, Kernel
 from .elementwise import operands
 from .products import fully_connected_accumulator
-from .windows import conv2d_accumulator, depthwise_accumulator
+from .windows import conv2d_accumulator, depthwise_accumulator, transposed_accumulator
 
 __all__ = [
     "KERNELS",
@@ -21,6 +21,7 @@ __all__ = [
     "depthwise_accumulator",
     "fully_connected_accumulator",
     "operands",
+    "transposed_accumulator",
 ]
 
 KERNELS: dict[type, Kernel] = {

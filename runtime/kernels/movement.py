@@ -10,6 +10,7 @@ from ..arith import (
 )
 from ..arrays import I8
 from ..graph import Graph, Node
+from ..resize_tables import WEIGHT_BITS, linear_places, nearest_places, weighted_mean
 from .common import Arrays, Kernel
 
 
@@ -38,6 +39,20 @@ def slice_(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return codes
 
 
+def resize(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    op, x = node.op, arrays[0]
+    assert isinstance(op, ops.Resize)
+    if op.kind == "nearest":
+        rows, columns = (nearest_places(x.shape[1 + i], op.size[i], op.grid) for i in (0, 1))
+        return x.take(rows, 1).take(columns, 2)
+    one, total = 1 << WEIGHT_BITS[rounding], x.astype(np.int64)
+    for axis, count in zip((2, 1), op.size[::-1], strict=True):
+        lower, upper, weight = linear_places(x.shape[axis], count, op.grid, rounding)
+        weight = weight.reshape([-1 if at == axis else 1 for at in range(4)])
+        total = total.take(lower, axis) * (one - weight) + total.take(upper, axis) * weight
+    return weighted_mean(total, rounding)
+
+
 def concat(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """A constant part is repeated for each entry of the batch."""
     assert isinstance(node.op, ops.Concat)
@@ -53,4 +68,5 @@ ROWS: dict[type, Kernel] = {
     ops.Pad: pad,
     ops.Slice: slice_,
     ops.Concat: concat,
+    ops.Resize: resize,
 }

@@ -17,7 +17,7 @@ from ..arith import (
 )
 from ..arrays import I8
 from ..graph import Graph, Node
-from ..lookup_tables import exponentials_double, exponentials_single, softmax_double, softmax_single
+from ..lookup_tables import LogSoftmax, exponentials_double, exponentials_single, softmax_double, softmax_single
 from .common import Arrays, Kernel
 
 
@@ -46,4 +46,11 @@ def softmax(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return softmax_single(distances, exponentials_single(quant, beta)).reshape(x.shape)
 
 
-ROWS: dict[type, Kernel] = {ops.Reduce: reduce, ops.Softmax: softmax}
+def log_softmax(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """The same under both rules."""
+    x = arrays[0].astype(np.int64)
+    distances = (x.max(axis=-1, keepdims=True) - x).reshape(-1, x.shape[-1])
+    return LogSoftmax.of(graph.ins(node)[0].quant).codes(distances).reshape(x.shape)
+
+
+ROWS: dict[type, Kernel] = {ops.LogSoftmax: log_softmax, ops.Reduce: reduce, ops.Softmax: softmax}

@@ -68,12 +68,35 @@ def depthwise_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
     return acc
 
 
+def transposed_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
+    """As conv2d_accumulator: the products of each tap are added where its windows lie in the output."""
+    op, (x_t, weight_t, bias_t) = node.op, graph.ins(node)
+    assert isinstance(op, ops.TransposeConv2D)
+    x, weight, bias = arrays
+    dtype = np.float32 if accumulator_bounds(x_t, weight_t, bias_t, 0).max() < EXACT_F32 else np.float64
+    out_c, k_h, k_w, _ = weight.shape
+    values = centred(x, x_t.quant.zero_point, (0, 0, 0, 0), dtype)
+    total = np.zeros((len(x), *ops.transposed_size(op, x.shape, (k_h, k_w)), out_c), dtype)
+    spans = [(n - 1) * s + 1 for n, s in zip(x.shape[1:3], op.stride, strict=True)]
+    for i in range(k_h):
+        for j in range(k_w):
+            rows, columns = slice(i, i + spans[0], op.stride[0]), slice(j, j + spans[1], op.stride[1])
+            total[:, rows, columns] += values @ weight[:, i, j].T.astype(dtype)
+    (top, left), (height, width) = op.crop, op.size
+    acc: I64 = total[:, top : top + height, left : left + width].astype(np.int64) + bias
+    return acc
+
+
 def conv2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return requantised(graph, node, conv2d_accumulator(graph, node, arrays), rounding)
 
 
 def depthwise_conv2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return requantised(graph, node, depthwise_accumulator(graph, node, arrays), rounding)
+
+
+def transpose_conv2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    return requantised(graph, node, transposed_accumulator(graph, node, arrays), rounding)
 
 
 def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
@@ -96,4 +119,9 @@ def pool2d(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return codes
 
 
-ROWS: dict[type, Kernel] = {ops.Conv2D: conv2d, ops.DepthwiseConv2D: depthwise_conv2d, ops.Pool2D: pool2d}
+ROWS: dict[type, Kernel] = {
+    ops.Conv2D: conv2d,
+    ops.DepthwiseConv2D: depthwise_conv2d,
+    ops.TransposeConv2D: transpose_conv2d,
+    ops.Pool2D: pool2d,
+}

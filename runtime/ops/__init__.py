@@ -12,9 +12,20 @@ import math
 
 from . import elementwise, movement, products, reductions, windows
 from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
-from .movement import Concat, Movement, Pad, Reshape, Slice, Transpose, keeps_order
+from .movement import (
+    Concat,
+    Grid,
+    Movement,
+    Pad,
+    Reshape,
+    Resize,
+    Slice,
+    Transpose,
+    fixed_steps,
+    keeps_order,
+)
 from .products import BatchMatMul, FullyConnected, matrix
-from .reductions import SPACE, Reduce, Softmax, is_mean_over_space
+from .reductions import SPACE, LogSoftmax, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_TENSOR_ELEMENTS,
@@ -24,7 +35,7 @@ from .shapes import (
     Shape,
     Stride,
 )
-from .windows import Conv2D, DepthwiseConv2D, Pool2D, spanned, window_output
+from .windows import Conv2D, DepthwiseConv2D, Pool2D, TransposeConv2D, spanned, transposed_size, window_output
 
 __all__ = [
     "HIGHEST_RANK",
@@ -39,6 +50,8 @@ __all__ = [
     "DepthwiseConv2D",
     "FullyConnected",
     "Function",
+    "Grid",
+    "LogSoftmax",
     "Lookup",
     "Movement",
     "Mul",
@@ -50,6 +63,7 @@ __all__ = [
     "Pool2D",
     "Reduce",
     "Reshape",
+    "Resize",
     "Rsqrt",
     "Shape",
     "Slice",
@@ -58,8 +72,10 @@ __all__ = [
     "Sub",
     "Table",
     "Transpose",
+    "TransposeConv2D",
     "WithRelu",
     "aligned",
+    "fixed_steps",
     "has_relu",
     "has_weight",
     "is_conv",
@@ -69,6 +85,7 @@ __all__ = [
     "selects_codes",
     "spanned",
     "title",
+    "transposed_size",
     "window_elements",
     "window_output",
 ]
@@ -76,6 +93,7 @@ __all__ = [
 Op = (
     Conv2D
     | DepthwiseConv2D
+    | TransposeConv2D
     | FullyConnected
     | BatchMatMul
     | Add
@@ -88,13 +106,15 @@ Op = (
     | Lookup
     | Table
     | Softmax
+    | LogSoftmax
     | Reshape
     | Transpose
     | Pad
     | Slice
+    | Resize
     | Concat
 )
-WithRelu = Conv2D | DepthwiseConv2D | FullyConnected | Add | Sub | Mul  # ops with a fused ReLU, on or off
+WithRelu = Conv2D | DepthwiseConv2D | TransposeConv2D | FullyConnected | Add | Sub | Mul  # with a fused ReLU or none
 
 OPS: dict[type, OpRow] = {
     **windows.ROWS,
@@ -107,6 +127,8 @@ OPS: dict[type, OpRow] = {
 
 def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
     """Elements of all windows of a convolution or a pool, or of its padded input if these are more; 0 for other ops."""
+    if isinstance(op, TransposeConv2D):
+        return math.prod(transposed_size(op, x, weight[1:3])) * out[3]
     if not isinstance(op, Conv2D | DepthwiseConv2D | Pool2D):
         return 0
     kernel = op.kernel if isinstance(op, Pool2D) else weight[1:3]
@@ -117,7 +139,7 @@ def window_elements(op: Op, weight: Shape, x: Shape, out: Shape) -> int:
 
 def is_conv(op: Op) -> bool:
     """Whether the op is a convolution, with a window, a weight and a bias."""
-    return isinstance(op, Conv2D | DepthwiseConv2D)
+    return isinstance(op, Conv2D | DepthwiseConv2D | TransposeConv2D)
 
 
 def has_relu(op: Op) -> bool:

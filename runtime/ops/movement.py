@@ -1,10 +1,10 @@
-"""Op records and shape rules: operations that only move elements."""
+"""Op records and shape rules: operations that move elements, and resizing, which may also weight them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ..records import Length, Range
 from .shapes import (
@@ -12,6 +12,7 @@ from .shapes import (
     LARGEST_TENSOR_ELEMENTS,
     OpRow,
     Shape,
+    Side,
     of_rank,
     same,
 )
@@ -23,6 +24,8 @@ Place = Annotated[int, Range(0, LARGEST_TENSOR_ELEMENTS - 1)]
 Jump = Annotated[int, Range(-(2**15), 2**15)]
 
 Ranked = Length(1, HIGHEST_RANK)
+
+Grid = Literal["asymmetric", "align_corners", "half_pixel"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,19 @@ class Concat:
     axis: Annotated[int, Range(1, HIGHEST_RANK - 1)]
 
 
+@dataclass(frozen=True)
+class Resize:
+    """Another height and width: for each place the nearest code, or the weighted mean of the four codes around it.
+
+    ``grid``: output place i is input place i * step, of a step of input / output (``asymmetric``), with the last places
+    on each other (``align_corners``), or with the centres of elements as places (``half_pixel``).
+    """
+
+    kind: Literal["nearest", "bilinear"]
+    size: tuple[Side, Side]
+    grid: Grid
+
+
 def _reshape_shape(op: Reshape, x: Shape) -> Shape:
     same(math.prod(op.shape), math.prod(x), "elements")
     return op.shape
@@ -103,6 +119,23 @@ def _concat_shape(op: Concat, first: Shape, *others: Shape) -> Shape:
     return (*first[: op.axis], joined, *first[op.axis + 1 :])
 
 
+def _resize_shape(op: Resize, x: Shape) -> Shape:
+    channels = of_rank(4, x)[3]
+    for axis, count in enumerate(op.size, start=1):
+        step, offset = fixed_steps(x[axis], count, op.grid)
+        last = ((count - 1) * step + offset) >> 10
+        if op.kind == "bilinear" and last >= x[axis]:  # rounded steps, added up, lead beyond the input
+            raise ValueError(f"TFLite's places of 10 fractional bits reach {last}, expected at most {x[axis] - 1}")
+    return (1, *op.size, channels)
+
+
+def fixed_steps(size: int, count: int, grid: Grid) -> tuple[int, int]:
+    """Input elements from one output to the next, and the place of the first, with 10 fractional bits."""
+    between = 1 if grid == "align_corners" and count > 1 else 0
+    step = (1024 * (size - between) + (count - between) // 2) // (count - between)
+    return step, step // 2 - 512 if grid == "half_pixel" else 0
+
+
 def _without(axis: int, shape: Shape) -> Shape:
     return shape[:axis] + shape[axis + 1 :]
 
@@ -117,7 +150,7 @@ def keeps_order(op: Transpose | Pad | Slice, x: Shape) -> bool:
     return op.size == x and not any(op.begin)
 
 
-Movement = Reshape | Transpose | Pad | Slice | Concat  # ops that keep scale and zero point, since they compute nothing
+Movement = Reshape | Transpose | Pad | Slice | Concat | Resize  # ops that keep scale and zero point
 
 ROWS: dict[type, OpRow] = {
     Reshape: OpRow("reshape", _reshape_shape, 1, 1),
@@ -125,4 +158,5 @@ ROWS: dict[type, OpRow] = {
     Pad: OpRow("pad", _pad_shape, 1, 1),
     Slice: OpRow("slice", _slice_shape, 1, 1),
     Concat: OpRow("concat", _concat_shape, None, None),
+    Resize: OpRow("resize", _resize_shape, 1, 1),
 }

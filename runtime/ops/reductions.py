@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from ..records import Length, Range
 from .shapes import (
     HIGHEST_RANK,
+    LARGEST_LOG_SOFTMAX,
     OpRow,
     Shape,
 )
@@ -43,6 +44,11 @@ class Softmax:
     beta: Annotated[float, Range(2.0**-40, 2.0**40)] = 1.0  # an exact float32
 
 
+@dataclass(frozen=True)
+class LogSoftmax:
+    """Logarithm of the softmax over the last axis; the output has scale 1/16 and zero point 127."""
+
+
 def _reduce_shape(op: Reduce, x: Shape) -> Shape:
     if tuple(sorted(set(op.axes))) != op.axes or not 1 <= op.axes[0] <= op.axes[-1] < len(x):
         raise ValueError(f"axes {op.axes}, expected ascending ones from 1 to {len(x) - 1}")
@@ -55,7 +61,14 @@ def _softmax_shape(op: Softmax, x: Shape) -> Shape:
     return x
 
 
+def _log_softmax_shape(op: LogSoftmax, x: Shape) -> Shape:
+    if x[-1] > LARGEST_LOG_SOFTMAX:
+        raise ValueError(f"row of {x[-1]} elements, a limit of the fixed point is {LARGEST_LOG_SOFTMAX}")
+    return x
+
+
 ROWS: dict[type, OpRow] = {
     Reduce: OpRow("reduce", _reduce_shape, 1, 1),
     Softmax: OpRow("softmax", _softmax_shape, 1, 1),
+    LogSoftmax: OpRow("log_softmax", _log_softmax_shape, 1, 1),
 }

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from ..records import Range
 from .shapes import (
     OpRow,
+    Pad,
     Pads,
     Shape,
     Side,
@@ -43,6 +44,21 @@ class DepthwiseConv2D:
     pads: Pads = (0, 0, 0, 0)
     relu: bool = False
     dilation: Stride = (1, 1)
+
+
+@dataclass(frozen=True)
+class TransposeConv2D:
+    """Transposed convolution. Inputs: x NHWC, weight (O, H, W, C), bias int32 (O,).
+
+    Each input pixel adds the weight times its value to a window of the output; windows are ``stride`` pixels apart.
+    ``crop``: rows and columns that are cut off at the beginning. ``size``: height and width of the output from there
+    on, which ends before the last window or after it.
+    """
+
+    stride: Stride
+    size: tuple[Side, Side]
+    crop: tuple[Pad, Pad] = (0, 0)
+    relu: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,23 @@ def _depthwise_shape(op: DepthwiseConv2D, x: Shape, weight: Shape, bias: Shape) 
     return (1, *window_output(x[1:3], spanned((k_h, k_w), op.dilation), op.stride, op.pads), channels)
 
 
+def transposed_size(op: TransposeConv2D, x: Shape, kernel: Shape) -> tuple[int, int]:
+    """Height and width of the uncropped output: all windows, and what is read of the rest."""
+    height, width = ((n - 1) * s + k for n, s, k in zip(x[1:3], op.stride, kernel, strict=True))
+    return max(height, op.crop[0] + op.size[0]), max(width, op.crop[1] + op.size[1])
+
+
+def _transposed_shape(op: TransposeConv2D, x: Shape, weight: Shape, bias: Shape) -> Shape:
+    out_c, _, _, in_c = of_rank(4, weight)
+    same(in_c, of_rank(4, x)[3], "weight input channels")
+    same(bias, (out_c,), "bias shape")
+    windows = [(n - 1) * s + k for n, s, k in zip(x[1:3], op.stride, weight[1:3], strict=True)]
+    for crop, size, end, stride in zip(op.crop, op.size, windows, op.stride, strict=True):
+        if crop + size >= end + stride:
+            raise ValueError(f"output ends {crop + size - end} after the last window, expected less than {stride}")
+    return (1, *op.size, out_c)
+
+
 def _pool_shape(op: Pool2D, x: Shape) -> Shape:
     channels = of_rank(4, x)[3]
     top, left, bottom, right = op.pads
@@ -93,5 +126,6 @@ def _pool_shape(op: Pool2D, x: Shape) -> Shape:
 ROWS: dict[type, OpRow] = {
     Conv2D: OpRow("conv2d", _conv_shape, 1, 3),
     DepthwiseConv2D: OpRow("depthwise_conv2d", _depthwise_shape, 1, 3),
+    TransposeConv2D: OpRow("transpose_conv2d", _transposed_shape, 1, 3),
     Pool2D: OpRow("pool2d", _pool_shape, 1, 1),
 }

@@ -118,13 +118,16 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind == "rsqrt":
         return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
     if kind == "pool2d":
-        return b.pool(x, "max" if coin else "average", kernel, stride=stride, same=other)
+        any_pads = pads if coin or rng.random() < 0.2 else None  # TFLite refuses most pads of averages
+        return b.pool(x, "max" if coin else "average", kernel, stride=stride, same=other, pads=any_pads)
     if kind == "lookup":
         return b.lookup(x, rng.choice(FUNCTIONS).item())
     if kind in MOVEMENT_KINDS:
         return random_movement(b, rng, kind, x)
     if kind == "concat":
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
+    if kind == "log_softmax":
+        return b.log_softmax(x) if b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE else x
     if kind in ("table", "prelu"):
         return b.table(x) if kind == "table" else b.prelu(x)
     if kind == "batch_matmul":

@@ -24,7 +24,7 @@ from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 
 ACTIVATION_KINDS = (
     *("conv2d", "depthwise_conv2d", "add", "mul", "mean", "reduce", "rsqrt"),
-    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "concat"),
+    *("fully_connected", "batch_matmul", "sub", "pool2d", "lookup", "softmax", "log_softmax", "concat"),
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,
@@ -73,9 +73,11 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         product = b.fully_connected(rows, outputs, relu=relu, per_channel=stride[0] > 1)
         return b.reshape(product, (1, b.tensors[product].n_bytes // outputs, 1, outputs))
     if kind == "pool2d":
-        return b.pool(x, "max" if relu else "average", kernel, stride=stride, same=pads[0] > 0)
+        return b.pool(x, "max" if relu else "average", kernel, stride=stride, pads=pads)
     if kind == "lookup":
         return b.lookup(x, rng.choice(FUNCTIONS).item())
+    if kind == "log_softmax":
+        return b.log_softmax(x)
     if kind == "softmax":
         return b.softmax(x, beta=1.0 if relu else 0.5)
     if kind in MOVEMENT_KINDS:

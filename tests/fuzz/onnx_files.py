@@ -1,4 +1,4 @@
-"""ONNX files made elsewhere, as check and inspect read them; mutated as bytes and as messages."""
+"""ONNX files made elsewhere, as check, inspect and verify read them; mutated as bytes and as messages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from onnx import TensorProto, helper
 
+from tests.export.formats.onnx_networks import NETWORKS, float_onnx, quantised_onnx
 from tinyscene.export.check.count import artefact_cost
+from tinyscene.export.formats.onnx_read import from_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.inspect.read import inspect_model
 from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.graph import Graph
 
+from .bundles import run_graph
 from .mutate import FLOATS, INTEGERS, mutate_bytes
 from .readers import Reader, written
 from .tflite_files import BYTES_SHARE, small_graphs
@@ -28,6 +32,8 @@ def _onnx_seeds() -> Iterable[bytes]:
             seen.add(graph.name)
             yield to_onnx(graph)
     yield _float_onnx()
+    for name, form in (("squeeze", "QDQ"), ("branches", "QOperator"), ("attention", "QDQ"), ("shuffle", "QDQ")):
+        yield quantised_onnx(float_onnx(*NETWORKS[name]), form=form)
 
 
 def _float_onnx() -> bytes:
@@ -54,12 +60,16 @@ def _float_onnx() -> bytes:
 
 
 def _read_onnx(data: bytes) -> None:
-    path, refusals = written("m.onnx", data), []
-    for use in (lambda: artefact_cost(path, "stored"), lambda: inspect_model(path)):
+    path, refusals, graph = written("m.onnx", data), [], None
+    for use in (lambda: artefact_cost(path, "stored"), lambda: inspect_model(path), lambda: from_onnx(data)):
         try:
-            use()
+            result = use()
         except TinysceneError as refusal:
             refusals.append(refusal)
+        else:
+            graph = result if isinstance(result, Graph) else None
+    if graph is not None:
+        run_graph(graph)
     if refusals:
         raise refusals[0]
 

@@ -111,6 +111,18 @@ def _operand(graph: Graph, node: Node, arrays, at, which: int) -> int:
     return int(array[tuple(index)])
 
 
+def _transposed(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Every input and tap that lead to the output element."""
+    (x_t, w_t, _), (x, weight, bias), (n, row, column, channel) = graph.ins(node), arrays, at
+    op, acc = node.op, int(bias[at[3]])
+    for y, z in itertools.product(range(x.shape[1]), range(x.shape[2])):
+        i, j = row + op.crop[0] - y * op.stride[0], column + op.crop[1] - z * op.stride[1]
+        if 0 <= i < weight.shape[1] and 0 <= j < weight.shape[2]:
+            pairs = zip(x[n, y, z], weight[channel, i, j], strict=True)
+            acc += sum((int(code) - x_t.quant.zero_point) * int(w) for code, w in pairs)
+    return _requantised(acc, x_t.quant.scale[0], w_t.quant.scale[channel], graph.out(node).quant, rounding)
+
+
 def _mul(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     a, b = (t.quant for t in graph.ins(node))
     x, y = _operand(graph, node, arrays, at, 0), _operand(graph, node, arrays, at, 1)
@@ -314,6 +326,13 @@ def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return half_up(Fraction(256 * powers[at[-1]] / sum(powers))) - 128
 
 
+def _log_softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Exact values, for the same reason."""
+    scale, row = graph.ins(node)[0].quant.scale[0], arrays[0][at[:-1]].astype(int)
+    total = sum(math.exp((int(code) - int(row.max())) * scale) for code in row)
+    return half_up(Fraction(16 * ((int(row[at[-1]]) - int(row.max())) * scale - math.log(total)))) + 127
+
+
 def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     place = 0
     for index, size in zip(at[1:], graph.out(node).shape[1:], strict=True):
@@ -339,6 +358,48 @@ def _slice(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     return int(arrays[0][(at[0], *(begin + index * step for index, begin, step in places))])
 
 
+def _resize(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Exact fractions; the places of ``single`` are float32, those of ``double`` have 10 fractional bits."""
+    op, x, (n, *where, channel) = node.op, arrays[0], at
+    if op.kind == "nearest":
+        rows, columns = (_nearest(i, x.shape[a], op.size[a - 1], op.grid) for a, i in enumerate(where, start=1))
+        return int(x[n, rows, columns, channel])
+    bits = 10 if rounding == "double" else 11
+    axes = [_linear(i, x.shape[a], op.size[a - 1], op.grid, rounding) for a, i in enumerate(where, start=1)]
+    total = Fraction(0)
+    for row, row_weight in axes[0]:
+        for column, column_weight in axes[1]:
+            total += int(x[n, row, column, channel]) * row_weight * column_weight
+    return (half_away if rounding == "double" else half_up)(total / 4**bits)
+
+
+def _step(size: int, count: int, grid: str) -> Fraction:
+    aligned = grid == "align_corners" and count > 1
+    return Fraction(size - aligned, count - aligned)
+
+
+def _nearest(index: int, size: int, count: int, grid: str) -> int:
+    place = float32((index + (HALF if grid == "half_pixel" else 0)) * float32(_step(size, count, grid)))
+    return min(half_up(place) if grid == "align_corners" else math.floor(place), size - 1)
+
+
+def _linear(index: int, size: int, count: int, grid: str, rounding: str) -> list[tuple[int, int]]:
+    """Two places and their weights."""
+    if rounding == "double":
+        step = half_up(1024 * _step(size, count, grid))
+        place = Fraction(index * step + (step // 2 - 512 if grid == "half_pixel" else 0), 1024)
+        lower, upper, one = max(math.floor(place), 0), min(max(math.ceil(place), 0), size - 1), 1024
+    else:
+        step = float32(_step(size, count, grid))
+        place, one = float32(index * step), 2048
+        if grid == "half_pixel":
+            place = min(max(float32(place + float32(step / 2 - HALF)), Fraction(0)), Fraction(size - 1))
+        lower = math.floor(place)
+        upper = min(lower + 1, size - 1)
+    weight = half_even((place - lower) * one)
+    return [(lower, one - weight), (upper, weight)]
+
+
 def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     place, axis = at[node.op.axis], node.op.axis
     for array in arrays:
@@ -351,6 +412,7 @@ def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
 _ELEMENT = {
     ops.Conv2D: _conv,
     ops.DepthwiseConv2D: _conv,
+    ops.TransposeConv2D: _transposed,
     ops.FullyConnected: _fully_connected,
     ops.BatchMatMul: _batch_matmul,
     ops.Mul: _mul,
@@ -363,11 +425,13 @@ _ELEMENT = {
     ops.Lookup: _lookup,
     ops.Table: _table,
     ops.Softmax: _softmax,
+    ops.LogSoftmax: _log_softmax,
     ops.Reshape: _reshape,
     ops.Transpose: _transpose,
     ops.Pad: _pad,
     ops.Slice: _slice,
     ops.Concat: _concat,
+    ops.Resize: _resize,
 }
 
 

@@ -7,6 +7,7 @@ constant, padding modes other than zeros, and sums of windows that differ in siz
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -163,6 +164,51 @@ def convolution(
     b.result(shaped(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
 
 
+def _conv_transpose(b: OnnxGraphBuilder) -> None:
+    x, weight, attributes = b.codes(0), quantised_weight(b, 1), b.attributes()
+    rank = len(x.order)
+    if weight.codes.ndim != rank or rank not in (3, 4):
+        b.refuse("limit: axes of a convolution", expected="1 or 2 beside batch and channels", got=rank - 2)
+    dilation = _pair(attributes.get("dilations"), 1, rank)
+    if int(attributes.get("group", 1)) != 1 or dilation != (1, 1) or attributes.get("output_shape"):
+        b.refuse("limit: groups, dilation or a stated size of a transposed convolution", expected="none of them")
+    bias = bias_codes(b, 2, weight.codes.shape[1])
+    if rank == 3:
+        weight = QuantConstant(weight.codes[:, :, None], weight.scale, weight.axis)
+    image, placed = image_of(b, x), weight.moved((1, 2, 3, 0))
+    source, kernel = b.tensors[image.name], (weight.codes.shape[2], weight.codes.shape[3])
+    stride = _pair(attributes.get("strides"), 1, rank)
+    more = _pair(attributes.get("output_padding"), 0, rank)
+    top, left, bottom, right = _crops(b, kernel, stride, more)
+    height, width = (stride[i] * (source.shape[1 + i] - 1) + kernel[i] + more[i] for i in (0, 1))
+    op = ops.TransposeConv2D(stride, (height - top - bottom, width - left - right), (top, left))
+    title, name = b.current.name or b.title, b.current.input[1]
+    bias_name = b.current.input[2] if b.has(2) else f"{b.title}_bias"
+
+    def emit(pending: Pending, relu: bool, quant: Quant) -> str:
+        total = bias if pending.bias is None else pending.bias + (0 if bias is None else bias)
+        names = add_weights(b, (name, bias_name), source.quant, placed, 0, total)
+        return b.node(title, replace(op, relu=relu), (image.name, *names), quant, output=title)
+
+    shape = (1, *op.size, len(placed.codes))
+    b.result(shaped(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
+
+
+def _crops(b: OnnxGraphBuilder, kernel: Pair, stride: Pair, more: Pair) -> Pads:
+    """What is cut off a transposed convolution: top, left, bottom, right."""
+    attributes = b.attributes()
+    auto = attributes.get("auto_pad", b"NOTSET").decode()
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        total = [max(kernel[i] - stride[i] + more[i], 0) for i in (0, 1)]
+        less = [each // 2 for each in total]
+        rest = [each - half for each, half in zip(total, less, strict=True)]
+        first, last = (less, rest) if auto == "SAME_UPPER" else (rest, less)
+        return first[0], first[1], last[0], last[1]
+    stated = [int(v) for v in attributes.get("pads", [])] if auto == "NOTSET" else []
+    pads = stated or [0, 0, 0, 0]
+    return (pads[0], pads[1], pads[2], pads[3]) if len(pads) == 4 else (0, pads[0], 0, pads[1])
+
+
 def _max_pool(b: OnnxGraphBuilder) -> None:
     """The largest code is the code of the largest value, so that the result has the input's codes."""
     attributes = b.attributes()
@@ -244,5 +290,6 @@ ROWS = {
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "MaxPool": _max_pool,
 }

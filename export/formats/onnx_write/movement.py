@@ -7,6 +7,7 @@ import numpy as np
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Node
 from tinyscene.runtime.onnx_tensors import nchw
+from tinyscene.runtime.resize_tables import nearest_places
 
 from .writer import Emitter, OnnxWriter
 
@@ -59,6 +60,21 @@ def _slice(w: OnnxWriter, node: Node) -> None:
     w.moved(node.output, "Slice", [w.codes(node.inputs[0]), *inputs], w.codes(node.output))
 
 
+def _resize(w: OnnxWriter, node: Node) -> None:
+    """The nearest codes are gathered by row and by column: ONNX Runtime rounds their places in other ways."""
+    op, x = node.op, w.graph.ins(node)[0]
+    assert isinstance(op, ops.Resize)
+    if op.kind == "nearest":
+        rows, columns = (nearest_places(x.shape[1 + i], op.size[i], op.grid) for i in (0, 1))
+        rows_name, columns_name = w.constant(f"{node.name}_rows", rows), w.constant(f"{node.name}_columns", columns)
+        taken = w.moved(x.name, "Gather", [w.codes(x.name), rows_name], f"{node.name}_taken", axis=2)
+        w.moved(node.output, "Gather", [taken, columns_name], w.codes(node.output), axis=3)
+        return
+    sizes = w.constant(f"{node.name}_size", np.array(nchw(w.graph.out(node).shape), np.int64))
+    grid = {"mode": "linear", "coordinate_transformation_mode": op.grid}
+    w.result(node, w.emit("Resize", [w.real(node, 0), "", "", sizes], f"{node.name}_real", **grid))
+
+
 def _concat(w: OnnxWriter, node: Node) -> None:
     op = node.op
     assert isinstance(op, ops.Concat)
@@ -72,4 +88,5 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Pad: _pad,
     ops.Slice: _slice,
     ops.Concat: _concat,
+    ops.Resize: _resize,
 }

@@ -99,4 +99,9 @@ def _softmax(w: OnnxWriter, node: Node) -> None:
     w.result(node, w.emit("Softmax", [real], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _log_softmax(w: OnnxWriter, node: Node) -> None:
+    rank = len(w.graph.out(node).shape)
+    w.result(node, w.emit("LogSoftmax", [w.real(node, 0)], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}

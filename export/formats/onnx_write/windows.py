@@ -30,6 +30,26 @@ def _conv(w: OnnxWriter, node: Node) -> None:
     w.result(node, real)
 
 
+def _transposed(w: OnnxWriter, node: Node) -> None:
+    """What is cropped at the end follows from the size; where the size is larger than all windows, it is padded."""
+    op, (x, weight, _) = node.op, w.graph.ins(node)
+    assert isinstance(op, ops.TransposeConv2D)
+    assert weight.data is not None
+    kernel = weight.shape[1:3]
+    windows = [(n - 1) * s + k for n, s, k in zip(x.shape[1:3], op.stride, kernel, strict=True)]
+    after = [n - crop - size for n, crop, size in zip(windows, op.crop, op.size, strict=True)]
+    real = w.emit(
+        "ConvTranspose",
+        [w.real(node, 0), *w.weight(node, np.ascontiguousarray(weight.data.transpose(3, 0, 1, 2)), axis=1)],
+        f"{node.name}_real",
+        kernel_shape=kernel,
+        strides=op.stride,
+        pads=[*op.crop, *(max(n, 0) for n in after)],
+        output_padding=[max(-n, 0) for n in after],
+    )
+    w.result(node, real)
+
+
 def _pool2d(w: OnnxWriter, node: Node) -> None:
     """A maximum is computed on codes, an average on dequantised values."""
     op = node.op
@@ -41,4 +61,9 @@ def _pool2d(w: OnnxWriter, node: Node) -> None:
         w.result(node, w.emit("AveragePool", [w.real(node, 0)], f"{node.name}_real", **window))
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.Conv2D: _conv, ops.DepthwiseConv2D: _conv, ops.Pool2D: _pool2d}
+ROWS: dict[type[ops.Op], Emitter] = {
+    ops.Conv2D: _conv,
+    ops.DepthwiseConv2D: _conv,
+    ops.TransposeConv2D: _transposed,
+    ops.Pool2D: _pool2d,
+}

@@ -141,12 +141,12 @@ class OnnxWriter:
             real = self.emit("Relu", [real], f"{node.name}_relu")
         self.emit("QuantizeLinear", [real, *self.parameters(node.output)], codes or self.codes(node.output))
 
-    def weight(self, node: Node, data: npt.NDArray[np.generic]) -> tuple[str, str]:
-        """Dequantised weight (``data`` has output channels first) and bias, per output channel."""
+    def weight(self, node: Node, data: npt.NDArray[np.generic], axis: int = 0) -> tuple[str, str]:
+        """Dequantised weight (``data`` has output channels along ``axis``) and bias, per output channel."""
         _, weight, bias = self.graph.ins(node)
         assert bias.data is not None
         names = []
-        for tensor, values in ((weight, data), (bias, bias.data)):
+        for tensor, values, channel_axis in ((weight, data, axis), (bias, bias.data, 0)):
             channels, name = len(bias.data), tensor.name
             if name in self.initializers:  # ONNX Runtime 1.31 ends with an error for a weight of two layers
                 name = f"{node.name}_{name}"
@@ -154,7 +154,7 @@ class OnnxWriter:
             scale = self.constant(f"{name}_scale", np.ascontiguousarray(scales))
             zeros = self.constant(f"{name}_zero_point", np.zeros(channels, values.dtype))
             codes = self.constant(name, values)
-            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{name}_real", axis=0))
+            names.append(self.emit("DequantizeLinear", [codes, scale, zeros], f"{name}_real", axis=channel_axis))
         return names[0], names[1]
 
 

@@ -8,7 +8,7 @@ need more padding than an activation may have elements, and a fused RELU6 that e
 
 from __future__ import annotations
 
-from . import dilation, elementwise, movement, products, reductions, slices, windows
+from . import dilation, elementwise, movement, products, reductions, resizes, slices, windows
 from .common import Row
 
 READERS: dict[str, Row] = {
@@ -19,4 +19,5 @@ READERS: dict[str, Row] = {
     **reductions.ROWS,
     **movement.ROWS,
     **slices.ROWS,
+    **resizes.ROWS,
 }

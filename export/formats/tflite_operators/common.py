@@ -19,6 +19,7 @@ from tinyscene.runtime.tflite_schema import (
     FullyConnectedOptions,
     Options,
     Pool2DOptions,
+    TransposeConvOptions,
 )
 
 from ..tflite_file import Operator
@@ -30,7 +31,14 @@ Reader = Callable[["GraphBuilder", Operator], None]
 
 Kind = TypeVar("Kind", bound=Options)
 
-Fused = Conv2DOptions | DepthwiseConv2DOptions | Pool2DOptions | FullyConnectedOptions | ElementwiseOptions
+Fused = (
+    Conv2DOptions
+    | DepthwiseConv2DOptions
+    | TransposeConvOptions
+    | Pool2DOptions
+    | FullyConnectedOptions
+    | ElementwiseOptions
+)
 
 
 @dataclass(frozen=True)

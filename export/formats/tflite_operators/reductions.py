@@ -24,9 +24,10 @@ def _reduction(kind: Literal["mean", "sum", "max", "min"]) -> Reader:
         x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
         rank, before = len(builder.file.shape(operator.inputs[0])), builder.leading_axes(operator.inputs[0])
         numbers = builder.constant(operator, 1, np.int32).ravel().tolist()
-        axes = tuple(sorted({axis % rank + before for axis in numbers if -rank <= axis < rank}))
-        if not axes or axes[0] == 0 or len(numbers) != len(axes):
-            expected = f"different ones from {1 - before} to {rank - 1}, without the batch"
+        stated = {axis % rank + before for axis in numbers if -rank <= axis < rank}
+        axes = tuple(sorted(stated - {0}))  # the batch, which is 1
+        if not axes or len(numbers) != len(stated):
+            expected = f"different ones from 0 to {rank - 1}, not the batch alone"
             raise builder.refusal(operator, "axes", expected=expected, got=numbers[:8])
         axes_name = builder.file.names[operator.inputs[1]]
         name = axes_name.removesuffix("_axes") if axes_name.endswith("_axes") else None
@@ -40,6 +41,7 @@ def _softmax(builder: GraphBuilder, operator: Operator) -> None:
 
 
 ROWS: dict[str, Row] = {
+    "LOG_SOFTMAX": Row(unary(ops.LogSoftmax()), 1, 1),
     "MEAN": Row(_reduction("mean"), 2, 2),
     "REDUCE_MAX": Row(_reduction("max"), 2, 2),
     "REDUCE_MIN": Row(_reduction("min"), 2, 2),

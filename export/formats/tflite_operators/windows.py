@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,10 +14,11 @@ from tinyscene.runtime.tflite_schema import (
     Conv2DOptions,
     DepthwiseConv2DOptions,
     Pool2DOptions,
+    TransposeConvOptions,
 )
 
 from ..tflite_file import LARGEST_ACTIVATION, Operator
-from ..tflite_write import same_pads
+from ..tflite_write import same_crop, same_pads
 from .common import Reader, Row, append, options_of
 
 if TYPE_CHECKING:
@@ -113,6 +114,25 @@ def append_convolution(
     append(builder, operator, depthwise, (x.name, *constants), name, out)
 
 
+def _transpose_conv(builder: GraphBuilder, operator: Operator) -> None:
+    """The first input is the output's shape; SAME crops what it would pad in a convolution from there."""
+    options, shape = options_of(operator, TransposeConvOptions), builder.file.shape(operator.output)
+    stated = tuple(builder.integers(operator, 0, rank=1).tolist())
+    if len(stated) != 4:
+        raise builder.refusal(operator, "output shape", expected="four axes", got=stated[:8])
+    builder.require_shape(operator, stated)
+    weight, stride = builder.constant(operator, 1, np.int8, rank=4), (options.stride_h, options.stride_w)
+    size, x = (shape[1], shape[2]), builder.activation(operator.inputs[2], rank=4)
+    same, kernel = options.padding == schema.Padding.SAME, weight.shape[1:3]
+    counts = [-(-(n if same else n + 1 - k) // s) for n, k, s in zip(size, kernel, stride, strict=True)]
+    if counts != list(x.shape[1:3]):
+        raise builder.refusal(operator, "output shape does not fit the input's", expected=x.shape[1:3], got=counts)
+    crop = same_crop(size, kernel, stride) if same else (0, 0)
+    reordered = replace(operator, inputs=(operator.inputs[2], operator.inputs[1], *operator.inputs[3:]))
+    constants = builder.weight_and_bias(reordered, x, weight, 0)
+    append(builder, operator, lambda relu: ops.TransposeConv2D(stride, size, crop, relu), (x.name, *constants))
+
+
 def _pool(kind: Literal["average", "max"]) -> Reader:
     def read(builder: GraphBuilder, operator: Operator) -> None:
         options = options_of(operator, Pool2DOptions)
@@ -128,4 +148,5 @@ ROWS: dict[str, Row] = {
     "CONV_2D": Row(_convolution, 2, 3),
     "DEPTHWISE_CONV_2D": Row(_convolution, 2, 3),
     "MAX_POOL_2D": Row(_pool("max"), 1, 1),
+    "TRANSPOSE_CONV": Row(_transpose_conv, 3, 4),
 }

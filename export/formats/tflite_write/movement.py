@@ -78,6 +78,18 @@ def _slice(w: TfliteWriter, node: Node) -> None:
     w.operator(codes.STRIDED_SLICE, 2, inputs, output, options, kinds.StridedSliceOptions)
 
 
+def _resize(w: TfliteWriter, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, ops.Resize)
+    name = {"bilinear": "ResizeBilinear", "nearest": "ResizeNearestNeighbor"}[op.kind]
+    options = getattr(schema, f"{name}OptionsT")()
+    options.alignCorners, options.halfPixelCenters = op.grid == "align_corners", op.grid == "half_pixel"
+    inputs = [*w.inputs(node), w.constant(f"{node.name}_size", np.array(op.size, np.int32))]
+    codes, kind = schema.BuiltinOperator, getattr(schema.BuiltinOptions, f"{name}Options")
+    code = codes.RESIZE_BILINEAR if op.kind == "bilinear" else codes.RESIZE_NEAREST_NEIGHBOR
+    w.operator(code, 3, inputs, w.activation(w.graph.out(node)), options, kind)
+
+
 def _concat(w: TfliteWriter, node: Node) -> None:
     assert isinstance(node.op, ops.Concat)
     options = schema.ConcatenationOptionsT()
@@ -94,4 +106,5 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Pad: _pad,
     ops.Slice: _slice,
     ops.Concat: _concat,
+    ops.Resize: _resize,
 }

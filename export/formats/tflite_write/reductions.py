@@ -36,4 +36,10 @@ def _softmax(w: TfliteWriter, node: Node) -> None:
     w.operator(schema.BuiltinOperator.SOFTMAX, 2, w.inputs(node), output, options, schema.BuiltinOptions.SoftmaxOptions)
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _log_softmax(w: TfliteWriter, node: Node) -> None:
+    output = w.activation(w.graph.out(node))
+    kind = schema.BuiltinOptions.LogSoftmaxOptions
+    w.operator(schema.BuiltinOperator.LOG_SOFTMAX, 2, w.inputs(node), output, schema.LogSoftmaxOptionsT(), kind)
+
+
+ROWS: dict[type[ops.Op], Emitter] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}

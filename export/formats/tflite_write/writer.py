@@ -25,6 +25,11 @@ def same_pads(size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int,
     return total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2
 
 
+def same_crop(size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns that a transposed convolution crops at its beginning: the pads of SAME on its output."""
+    return same_pads(size, kernel, stride)[:2]
+
+
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Aligns byte vectors (the constants) to 16 bytes; the generated code aligns them to 1."""
 
@@ -82,6 +87,10 @@ class TfliteWriter:
         self.index[tensor.name] = self._tensor(tensor.name, tensor.shape, schema.TensorType.INT8, 0, tensor.quant)
         return self.index[tensor.name]
 
+    def inner(self, name: str, shape: Sequence[int], quant: Quant) -> int:
+        """An activation between two operators of one node."""
+        return self._tensor(name, shape, schema.TensorType.INT8, 0, quant)
+
     def index_tensor(self, name: str, shape: Sequence[int]) -> int:
         """An int32 tensor between operators of one node."""
         return self._tensor(name, shape, schema.TensorType.INT32, 0, None)
@@ -124,22 +133,26 @@ class TfliteWriter:
             return self.index[x.name], int(schema.Padding.SAME)
         if pads == _NO_PADS:
             return self.index[x.name], int(schema.Padding.VALID)
-        if isinstance(node.op, ops.Pool2D) and (node.op.kind, x.quant.zero_point) != ("max", -128):
+        if isinstance(node.op, ops.Pool2D) and node.op.kind != "max":
             raise ExportError(f"'{node.name}'", "TFLite has no such padding for a pool", got=pads, unsupported=True)
+        lowest = isinstance(node.op, ops.Pool2D) and x.quant.zero_point > -128
+        return self._padded(node, x, pads, lowest=lowest), int(schema.Padding.VALID)
+
+    def _padded(self, node: Node, x: Tensor, pads: ops.Pads, *, lowest: bool) -> int:
+        """Append a PAD with the zero point, or a PADV2 with the lowest code, which a maximum ignores."""
         top, left, bottom, right = pads
         shape = (1, x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
-        amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
-        amounts_index = self.constant(f"{node.name}_pads", amounts)
-        padded = self._tensor(f"{node.name}_padded", shape, schema.TensorType.INT8, 0, x.quant)
-        self.operator(
-            schema.BuiltinOperator.PAD,
-            2,
-            [self.index[x.name], amounts_index],
-            padded,
-            schema.PadOptionsT(),
-            schema.BuiltinOptions.PadOptions,
-        )
-        return padded, int(schema.Padding.VALID)
+        name = f"{node.name}_pad_amounts" if lowest else f"{node.name}_pads"  # PADV2 is read as a node "<name>_pad"
+        amounts = self.constant(name, np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32))
+        padded = self.inner(f"{node.name}_padded", shape, x.quant)
+        codes, options = schema.BuiltinOperator, schema.BuiltinOptions
+        inputs = [self.index[x.name], amounts]
+        if lowest:
+            inputs.append(self.constant(f"{node.name}_pad_code", np.array(-128, np.int8), x.quant))
+            self.operator(codes.PADV2, 2, inputs, padded, schema.PadV2OptionsT(), options.PadV2Options)
+        else:
+            self.operator(codes.PAD, 2, inputs, padded, schema.PadOptionsT(), options.PadOptions)
+        return padded
 
 
 def _operator_code(code: int, version: int) -> schema.OperatorCodeT:

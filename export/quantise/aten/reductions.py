@@ -39,12 +39,13 @@ def add_reduction(reader: Reader, call: Call, op: ops.Reduce, axes: list[int]) -
 
 def _softmax(reader: Reader, call: Call) -> View:
     """Over one axis, which is the last one in the graph."""
+    op = ops.LogSoftmax() if call.operator == "log_softmax" else ops.Softmax()
     x, rank = call.view(), len(call.shape)
     dim = int(call["dim"]) % rank
     order = channels_last(rank)
     if order[-1] != dim:
         order = (*(axis for axis in range(rank) if axis != dim), dim)
-    step = OpStep(call.name, (reader.stored(x, order),), ops.Softmax())
+    step = OpStep(call.name, (reader.stored(x, order),), op)
     return reader.add(call.node, step, call.shape, order)
 
 
@@ -54,4 +55,5 @@ ROWS: dict[str, Row] = {
     "amax": _reduce("max"),
     "amin": _reduce("min"),
     "softmax": _softmax,
+    "log_softmax": _softmax,
 }

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places
 
 from .common import Row
 
@@ -46,6 +47,20 @@ def _slice(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return _as_image(y)
 
 
+def _resize(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    """With XNNPACK's places and weights; the axes of an image are 2 and 3."""
+    op, y = node.op, ins[0]
+    assert isinstance(op, ops.Resize)
+    for axis, count in zip((2, 3), op.size, strict=True):
+        if op.kind == "nearest":
+            y = y.index_select(axis, torch.from_numpy(nearest_places(y.shape[axis], count, op.grid)))
+            continue
+        lower, upper, weight = map(torch.from_numpy, linear_places(y.shape[axis], count, op.grid, "single"))
+        share = (weight / (1 << WEIGHT_BITS["single"])).reshape([-1 if at == axis else 1 for at in range(4)])
+        y = y.index_select(axis, lower) * (1 - share) + y.index_select(axis, upper) * share
+    return y
+
+
 def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     assert isinstance(node.op, ops.Concat)
     batch = max(len(x) for x in ins)
@@ -59,4 +74,5 @@ ROWS: dict[type[ops.Op], Row] = {
     ops.Pad: _pad,
     ops.Slice: _slice,
     ops.Concat: _concat,
+    ops.Resize: _resize,
 }

@@ -34,4 +34,8 @@ def _reduce(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
 
 
-ROWS: dict[type[ops.Op], Row] = {ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _log_softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    return torch.log_softmax(ins[0], dim=1 if ins[0].ndim == 4 else -1)
+
+
+ROWS: dict[type[ops.Op], Row] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}

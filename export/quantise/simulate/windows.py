@@ -22,6 +22,16 @@ def _conv(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.relu(y) if op.relu else y
 
 
+def _transposed(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    op, (x, weight, bias) = node.op, ins
+    assert isinstance(op, ops.TransposeConv2D)
+    windows = F.conv_transpose2d(x, weight.transpose(0, 1), None, op.stride)
+    (top, left), (height, width) = op.crop, op.size
+    rest = (0, max(left + width - windows.shape[3], 0), 0, max(top + height - windows.shape[2], 0))
+    y = F.pad(windows, rest)[:, :, top : top + height, left : left + width] + bias[:, None, None]
+    return torch.relu(y) if op.relu else y
+
+
 def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     """The average does not count padding."""
     op, (x,) = node.op, ins
@@ -34,4 +44,9 @@ def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return F.avg_pool2d(F.pad(x, around), op.kernel, op.stride) / F.avg_pool2d(inside, op.kernel, op.stride)
 
 
-ROWS: dict[type[ops.Op], Row] = {ops.Conv2D: _conv, ops.DepthwiseConv2D: _conv, ops.Pool2D: _pool2d}
+ROWS: dict[type[ops.Op], Row] = {
+    ops.Conv2D: _conv,
+    ops.DepthwiseConv2D: _conv,
+    ops.TransposeConv2D: _transposed,
+    ops.Pool2D: _pool2d,
+}

@@ -23,6 +23,7 @@ from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Node, Tensor
 from tinyscene.runtime.onnx_tensors import nchw
+from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places
 
 from .job import Job, read_job
 from .records import CoremlRecord
@@ -43,10 +44,11 @@ def quant_arguments(tensor: Tensor) -> QuantArguments:
 
 
 def weight_codes(graph: Graph, node: Node) -> I8:
-    """The weight's codes in Core ML's layout, output channels first."""
+    """The weight's codes in Core ML's layout: output channels first, of a transposed convolution second."""
     weight = graph.ins(node)[1].data
     assert weight is not None
-    axes = {ops.Conv2D: (0, 3, 1, 2), ops.DepthwiseConv2D: (3, 0, 1, 2), ops.FullyConnected: (0, 1)}[type(node.op)]
+    layouts = {ops.DepthwiseConv2D: (3, 0, 1, 2), ops.TransposeConv2D: (3, 0, 1, 2), ops.FullyConnected: (0, 1)}
+    axes = layouts.get(type(node.op), (0, 3, 1, 2))
     return np.ascontiguousarray(weight.transpose(axes).astype(np.int8))
 
 
@@ -54,9 +56,10 @@ def weight_and_bias(graph: Graph, node: Node) -> tuple[Var, F32]:
     _, weight, bias = graph.ins(node)
     assert bias.data is not None
     codes = weight_codes(graph, node)
-    scale = np.broadcast_to(np.asarray(weight.quant.scale, np.float32), len(codes))
+    axis = 1 if isinstance(node.op, ops.TransposeConv2D) else 0
+    scale = np.broadcast_to(np.asarray(weight.quant.scale, np.float32), codes.shape[axis])
     real = mb.constexpr_affine_dequantize(
-        quantized_data=codes, zero_point=np.int8(0), scale=np.ascontiguousarray(scale), axis=np.int32(0)
+        quantized_data=codes, zero_point=np.int8(0), scale=np.ascontiguousarray(scale), axis=np.int32(axis)
     )
     return real, (bias.data * np.asarray(bias.quant.scale, np.float64)).astype(np.float32)
 
@@ -75,6 +78,16 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
         groups=graph.ins(node)[0].shape[3] if isinstance(op, ops.DepthwiseConv2D) else op.groups,
         name=node.name,
     )
+
+
+def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: Var) -> Var:
+    weight, bias = weight_and_bias(graph, node)
+    windows = mb.conv_transpose(x=x, weight=weight, strides=list(op.stride), pad_type="valid")
+    ends = [crop + size - n for crop, size, n in zip(op.crop, op.size, windows.shape[2:], strict=True)]
+    if max(ends) > 0:
+        windows = mb.pad(x=windows, pad=[0, max(ends[0], 0), 0, max(ends[1], 0)])
+    part = mb.slice_by_size(x=windows, begin=[0, 0, *op.crop], size=[1, len(bias), *op.size])
+    return mb.add(x=part, y=bias.reshape(1, -1, 1, 1), name=node.name)
 
 
 def linear(graph: Graph, node: Node, x: Var) -> Var:
@@ -203,11 +216,28 @@ def sliced(op: ops.Slice, x: Var) -> Var:
     )
 
 
+def resized(op: ops.Resize, x: Var) -> Var:
+    """Rows and columns are gathered, with XNNPACK's places and weights."""
+    for axis, count in zip((2, 3), op.size, strict=True):
+        if op.kind == "nearest":
+            places = nearest_places(x.shape[axis], count, op.grid)
+            x = mb.gather(x=x, indices=places.astype(np.int32), axis=axis)
+            continue
+        lower, upper, weight = linear_places(x.shape[axis], count, op.grid, "single")
+        share = (weight / (1 << WEIGHT_BITS["single"])).astype(np.float32)
+        share = share.reshape([-1 if at == axis else 1 for at in range(4)])
+        first, second = (mb.gather(x=x, indices=each.astype(np.int32), axis=axis) for each in (lower, upper))
+        x = mb.add(x=mb.mul(x=first, y=1 - share), y=mb.mul(x=second, y=share))
+    return x
+
+
 def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
         case ops.Conv2D() | ops.DepthwiseConv2D() as op:
             return convolution(graph, node, op, x)
+        case ops.TransposeConv2D() as op:
+            return transposed(graph, node, op, x)
         case ops.FullyConnected():
             return linear(graph, node, x)
         case ops.Add() | ops.Sub() | ops.Mul() | ops.PRelu() as op:
@@ -224,6 +254,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return table(graph, node, x)
         case ops.Lookup() as op:
             return lookup(op, x)
+        case ops.LogSoftmax():
+            return mb.sub(x=x, y=mb.reduce_log_sum_exp(x=x, axes=[1 if len(x.shape) == 4 else -1], keep_dims=True))
         case ops.Softmax() as op:
             scaled = x if op.beta == 1.0 else mb.mul(x=x, y=np.float32(op.beta))
             return mb.softmax(x=scaled, axis=1 if len(x.shape) == 4 else -1)
@@ -233,6 +265,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return transpose(op, x)
         case ops.Pad() as op:
             return pad(graph, node, op, x)
+        case ops.Resize() as op:
+            return resized(op, x)
         case ops.Slice() as op:
             return sliced(op, x)
         case ops.Concat() as op:

@@ -81,6 +81,15 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
     return tf.nn.depthwise_conv2d(x, kernel, strides=(1, *op.stride, 1), **window) + real_bias(graph, node)
 
 
+def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: tf.Tensor) -> tf.Tensor:
+    source, weight, _ = graph.ins(node)
+    whole = ops.transposed_size(op, source.shape, weight.shape[1:3])
+    kernel = fake_quantised_weight(weight, (1, 2, 0, 3))
+    shape = (1, *whole, weight.shape[0])
+    windows = tf.nn.conv2d_transpose(x, kernel, shape, op.stride, "VALID") + real_bias(graph, node)
+    return tf.slice(windows, (0, *op.crop, 0), (1, *op.size, weight.shape[0]))
+
+
 def pool(graph: Graph, node: Node, op: ops.Pool2D, x: tf.Tensor) -> tf.Tensor:
     x, padding = padded(op, graph.ins(node)[0].shape[1:3], op.kernel, x)
     return tf.nn.pool(x, op.kernel, "MAX" if op.kind == "max" else "AVG", op.stride, padding)
@@ -115,11 +124,19 @@ def sliced(op: ops.Slice, x: tf.Tensor) -> tf.Tensor:
     return tf.strided_slice(x, op.begin, ends, op.step, end_mask=before_first)
 
 
+def resized(op: ops.Resize, x: tf.Tensor) -> tf.Tensor:
+    functions = {"nearest": tf.compat.v1.image.resize_nearest_neighbor, "bilinear": tf.compat.v1.image.resize_bilinear}
+    corners, centers = op.grid == "align_corners", op.grid == "half_pixel"
+    return functions[op.kind](x, op.size, align_corners=corners, half_pixel_centers=centers)
+
+
 def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
     """A node's real output, before its ReLU and its quantisation."""
     match node.op:
         case ops.Conv2D() | ops.DepthwiseConv2D() as op:
             return convolution(graph, node, op, x)
+        case ops.TransposeConv2D() as op:
+            return transposed(graph, node, op, x)
         case ops.FullyConnected():
             return tf.matmul(x, fake_quantised_weight(graph.ins(node)[1], (1, 0))) + real_bias(graph, node)
         case ops.BatchMatMul() as op:
@@ -142,8 +159,12 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             quant = graph.out(node).quant
             real = (op.code - quant.zero_point) * quant.scale[0]
             return tf.pad(x, list(zip(op.before, op.after, strict=True)), constant_values=real)
+        case ops.Resize() as op:
+            return resized(op, x)
         case ops.Slice() as op:
             return sliced(op, x)
+        case ops.LogSoftmax():
+            return tf.nn.log_softmax(x)
         case ops.Softmax() as op:
             return tf.nn.softmax(x if op.beta == 1.0 else op.beta * x)
         case ops.Pool2D() as op:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from tinyscene.runtime import ops
+from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arrays import I64
 from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.ops import Shape
 from tinyscene.runtime.plan import Lead
+from tinyscene.runtime.resize_tables import linear_places, nearest_places
 
 from ..records import (
+    ByRule,
     Fields,
     Layer,
     Values,
@@ -73,6 +79,27 @@ def _copied(axes: Iterable[Axis], x_begin: int = 0, out_begin: int = 0) -> Field
     }
 
 
+def _resize(graph: Graph, node: Node) -> Layer:
+    op, (x,), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, ops.Resize)
+    names, (_, *sizes, channels) = ("rows", "columns"), x.shape
+    size: Fields = {"out_height": out.shape[1], "out_width": out.shape[2], "channels": channels, "in_width": sizes[1]}
+    if op.kind == "nearest":
+        nearest = (nearest_places(*pair, op.grid) for pair in zip(sizes, op.size, strict=True))
+        places: Fields = {name: _integers(values) for name, values in zip(names, nearest, strict=True)}
+        return Layer("ts_resize_nearest", "TsResize", size | places)
+
+    def weighted(rule: Rounding) -> Fields:
+        linear = (np.stack(linear_places(*pair, op.grid, rule), 1) for pair in zip(sizes, op.size, strict=True))
+        return {name: _integers(values) for name, values in zip(names, linear, strict=True)}
+
+    return Layer("ts_resize_bilinear", "TsResize", {**size, "by_rule": ByRule(weighted("double"), weighted("single"))})
+
+
+def _integers(values: I64) -> Values:
+    return Values("int32_t", tuple(values.ravel().tolist()))
+
+
 def _concat(graph: Graph, node: Node) -> Layer:
     op, parts = node.op, graph.ins(node)
     assert isinstance(op, ops.Concat)
@@ -90,4 +117,5 @@ ROWS: dict[type, Row] = {
     ops.Pad: _pad,
     ops.Slice: _slice,
     ops.Concat: _concat,
+    ops.Resize: _resize,
 }

@@ -13,7 +13,7 @@ from tinyscene.runtime.arith import (
     sum_single,
 )
 from tinyscene.runtime.graph import Graph, Node, Tensor
-from tinyscene.runtime.lookup_tables import exponentials_double, exponentials_single
+from tinyscene.runtime.lookup_tables import LogSoftmax, exponentials_double, exponentials_single
 from tinyscene.runtime.ops import Shape
 
 from ..records import (
@@ -102,4 +102,20 @@ def _softmax(graph: Graph, node: Node) -> Layer:
     return Layer("ts_softmax", "TsSoftmax", {"rows": x.n_bytes // size, "size": size, "by_rule": tables})
 
 
-ROWS: dict[type, Row] = {ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _log_softmax(graph: Graph, node: Node) -> Layer:
+    (x,), size = graph.ins(node), graph.out(node).shape[-1]
+    constants = LogSoftmax.of(x.quant)
+    multiplier, shift = constants.reverse
+    fields: Fields = {
+        "rows": x.n_bytes // size,
+        "size": size,
+        "exponentials": Values("int32_t", tuple(constants.exponentials.tolist())),
+        "differences": Values("int32_t", tuple(constants.differences.tolist())),
+        "reverse_multiplier": multiplier,
+        "reverse_shift": -shift,
+        "farthest": constants.farthest,
+    }
+    return Layer("ts_log_softmax", "TsLogSoftmax", fields)
+
+
+ROWS: dict[type, Row] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}

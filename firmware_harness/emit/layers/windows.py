@@ -17,17 +17,24 @@ from .common import Row, convolved
 
 
 def _conv2d(graph: Graph, node: Node) -> Layer:
-    op, (_, weight, _) = node.op, graph.ins(node)
+    op = node.op
     assert isinstance(op, ops.Conv2D)
     if not is_plain(graph, node):
         return _grouped(graph, node, op, groups=op.groups)
+    return Layer("ts_conv2d", "TsConv2D", _dense(graph, node, op))
+
+
+def _transposed(graph: Graph, node: Node) -> Layer:
+    assert isinstance(node.op, ops.TransposeConv2D)
+    return Layer("ts_transpose_conv2d", "TsConv2D", _dense(graph, node, node.op))
+
+
+def _dense(graph: Graph, node: Node, op: ops.Conv2D | ops.TransposeConv2D) -> Fields:
+    """Fields of the record TsConv2D."""
+    _, weight, _ = graph.ins(node)
     channels: Fields = {"in_channels": weight.shape[3], "out_channels": weight.shape[0]}
-    fields = {
-        "window": window_fields(graph, node, op, weight.shape[1:3]),
-        **channels,
-        **convolved(graph, node, op.relu),
-    }
-    return Layer("ts_conv2d", "TsConv2D", fields)
+    window = window_fields(graph, node, op, weight.shape[1:3])
+    return {"window": window, **channels, **convolved(graph, node, op.relu)}
 
 
 def _depthwise(graph: Graph, node: Node) -> Layer:
@@ -66,4 +73,9 @@ def _pool2d(graph: Graph, node: Node) -> Layer:
     return Layer(f"ts_{op.kind}_pool", "TsPool", fields)
 
 
-ROWS: dict[type, Row] = {ops.Conv2D: _conv2d, ops.DepthwiseConv2D: _depthwise, ops.Pool2D: _pool2d}
+ROWS: dict[type, Row] = {
+    ops.Conv2D: _conv2d,
+    ops.DepthwiseConv2D: _depthwise,
+    ops.TransposeConv2D: _transposed,
+    ops.Pool2D: _pool2d,
+}

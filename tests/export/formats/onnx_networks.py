@@ -94,7 +94,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "relu6": (lambda: nn.Sequential(stem(), Residual(8, nn.ReLU6), head()), IMAGE),
     "squeeze": (lambda: nn.Sequential(stem(), SqueezeExcite(8), head()), IMAGE),
     "branches": (lambda: nn.Sequential(stem(), Branches(), nn.MaxPool2d(2), head(12)), IMAGE),
-    "dilated": (lambda: nn.Sequential(stem(), nn.Conv2d(8, 8, 3, 1, 2, dilation=2, groups=2), nn.ReLU(), head()), IMAGE),
+    "dilated": (lambda: nn.Sequential(stem(), nn.Conv2d(8, 8, 3, 1, 2, 2, groups=2), nn.ReLU(), head()), IMAGE),
     "pools": (lambda: nn.Sequential(stem(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), head()), IMAGE),
     "rows": (
         lambda: nn.Sequential(
@@ -106,6 +106,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dense": (
         lambda: nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4)),
         (1, 20),
+    ),
+    "transposed": (
+        lambda: nn.Sequential(stem(), nn.ConvTranspose2d(8, 4, 3, 2, 1, output_padding=1), nn.ReLU(), head(4)), IMAGE,
     ),
     "attention": (lambda: nn.Sequential(stem(), Attention(8), head()), IMAGE),
     "shuffle": (lambda: nn.Sequential(stem(), Shuffle(), head()), IMAGE),

@@ -6,6 +6,7 @@ The first axis of an inner tensor may hold rows of one input, as converters writ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.export.formats.tflite_models import OPS, Edge, Net
 from tests.graphs import random_input
+from tinyscene.export.check.count_tflite import tflite_layers
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_model import TfliteModel, tflite_model
 from tinyscene.export.formats.tflite_read import from_tflite
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime import ops
-from tinyscene.runtime.cost import Rule, graph_cost
+from tinyscene.runtime.cost import Rule, count, graph_cost
 from tinyscene.runtime.engines import LiteRTEngine, NumpyEngine, TFLMEngine
 
 pytestmark = pytest.mark.needs_module("ai_edge_litert", "tflite_micro", "onnxruntime")
@@ -103,6 +105,20 @@ def test_a_reduction_over_rows_in_the_first_axis() -> None:
     require_equal(net, reshaped(net, reduced(net, "REDUCE_MAX", product, [0], keep=False), (1, 7)))
 
 
+@pytest.mark.parametrize("axes", [[0, 1, 2, 3], [1, 0]], ids=str)
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_reduction_over_the_batch_too(axes: list[int], keep: bool) -> None:
+    """The batch is 1."""
+    net = net_of((6, 2, 4))
+    require_equal(net, reduced(net, "MEAN", net.input, axes, keep=keep))
+
+
+def test_rows_in_the_first_axis_of_the_output() -> None:
+    net = net_of((3, 2, 8))
+    graph = require_equal(net, rows(net, net.input, 5, keep=False)).graph
+    assert graph.tensors[graph.output].shape == (1, 6, 5)
+
+
 def test_a_product_flattens_rows_without_keeping_dimensions() -> None:
     net = net_of((3, 2, 8))
     graph = require_equal(net, net.flat(rows(net, net.input, 5, keep=False))).graph
@@ -158,9 +174,11 @@ def test_products_of_two_activations() -> None:
     queries, keys, values = (rows(net, net.input, 8, keep=True) for _ in range(3))
     shares = net.softmax(products(net, queries, keys, adj_x=False, adj_y=True))
     answers = products(net, shares, values, adj_x=False, adj_y=False)
-    graph = require_equal(net, rows(net, answers, 3, keep=True), exactly=(TFLMEngine,)).graph
+    model = require_equal(net, rows(net, answers, 3, keep=True), exactly=(TFLMEngine,))
+    graph, layers = model.graph, tflite_layers(model.data, Path("made"))
     assert [graph.out(node).shape for node in graph.nodes[3:]] == [(1, 6, 6), (1, 6, 6), (1, 6, 8), (1, 6, 3)]
-    assert graph_cost(graph, "stored").layers[3].macs == 6 * 6 * 8
+    for cost in (graph_cost(graph, "stored"), count(layers, "stored", source="file")):
+        assert [layer.macs for layer in cost.layers[3:]] == [6 * 6 * 8, 0, 6 * 6 * 8, 6 * 8 * 3]
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.37, 4.0])
@@ -173,18 +191,35 @@ def test_a_softmax_of_any_rank_and_beta(shape: tuple[int, ...], beta: float) -> 
     assert graph.nodes[0].op == ops.Softmax(float(np.float32(beta)))
 
 
-@pytest.mark.parametrize("axes", [[0, 1], [1, 1], [4]], ids=str)
+@pytest.mark.parametrize("shape", [(9,), (5, 4), (2, 3, 5), (2, 2, 3, 4)], ids=str)
+def test_a_log_softmax_of_any_rank(shape: tuple[int, ...]) -> None:
+    net = net_of(shape)
+    out = net.edge("logarithms", net.input.shape, 1 / 16, 127)
+    output = net.apply(OPS.LOG_SOFTMAX, [net.input.index], out, schema.LogSoftmaxOptionsT())
+    require_equal(net, output, exactly=(TFLMEngine,))
+
+
+def test_a_log_softmax_of_rows_beyond_the_fixed_point_is_refused() -> None:
+    net = net_of((4096,))
+    out = net.edge("logarithms", net.input.shape, 1 / 16, 127)
+    output = net.apply(OPS.LOG_SOFTMAX, [net.input.index], out, schema.LogSoftmaxOptionsT())
+    with pytest.raises(ExportError, match=r"LOG_SOFTMAX.*row of 4096 elements, a limit of the fixed point is 4095"):
+        from_tflite(net.finish(output))
+
+
+@pytest.mark.parametrize("axes", [[0], [1, 1], [4]], ids=str)
 def test_axes_that_are_refused(axes: list[int]) -> None:
     net = net_of((6, 5, 4))
     options, out = schema.ReducerOptionsT(), net.out((1, 4))
     net.apply(OPS.MEAN, [net.input.index, net.constant(np.array(axes, np.int32))], out, options)
-    expected = r"operator 0 \(MEAN\): axes; expected different ones from 1 to 3, without the batch"
+    expected = r"operator 0 \(MEAN\): axes; expected different ones from 0 to 3, not the batch alone"
     with pytest.raises(ExportError, match=expected):
         from_tflite(net.finish(out))
 
 
-def test_a_batch_at_the_ends_of_a_file_is_refused() -> None:
+def test_a_batch_is_refused() -> None:
     net = net_of((6, 4))
-    flat = reshaped(net, net.input, (6, 4))
+    flat = reshaped(net, net.input, (1, 24))
+    net.tensors[net.input.index].shape = [2, 3, 4]
     with pytest.raises(ExportError, match=r"a batch of more than one not supported; expected shape \(1, ...\)"):
         from_tflite(net.finish(flat))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-from tests.export.formats.tflite_models import Edge, Net
+from tests.export.formats.tflite_models import ACTIVATIONS, OPS, Edge, Net
 from tests.graphs import random_input
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_file import Int8File
@@ -104,6 +105,55 @@ def test_a_relu6_whose_end_no_code_exceeds_is_a_relu(scale: float, plain: bool) 
     net.out = lambda shape, activation="NONE", like=None: net.edge("y", shape, scale, -128)
     graph = read_and_compared(net, net.conv(net.input, 8, (3, 3), activation="RELU6"))
     assert [type(node.op) for node in graph.nodes] == [ops.Conv2D] if plain else [ops.Conv2D, ops.Lookup]
+
+
+def transposed(
+    net: Net, x: Edge, kernel: tuple[int, int], stride: tuple[int, int], padding: str, *, bias: bool
+) -> Edge:
+    """A TRANSPOSE_CONV to five channels, with the output shape that TensorFlow computes."""
+    options = schema.TransposeConvOptionsT()
+    options.padding, (options.strideH, options.strideW) = getattr(schema.Padding, padding), stride
+    options.fusedActivationFunction = ACTIVATIONS.RELU if bias else ACTIVATIONS.NONE
+    rest = [max(k - s, 0) if padding == "VALID" else 0 for k, s in zip(kernel, stride, strict=True)]
+    shape = (1, x.shape[1] * stride[0] + rest[0], x.shape[2] * stride[1] + rest[1], 5)
+    constants = net.weight((5, *kernel, x.shape[3]), 0, int(np.prod(kernel)) * x.shape[3], x, net.per_channel)
+    inputs = [net.constant(np.array(shape, np.int32)), constants[0], x.index, *constants[1:] * bias]
+    return net.apply(OPS.TRANSPOSE_CONV, inputs, net.out(shape, "RELU" if bias else "NONE"), options)
+
+
+@pytest.mark.needs_module("tflite_micro")
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_transposed_convolutions_are_read(padding: str, bias: bool, per_channel: bool) -> None:
+    for kernel, stride in (((3, 4), (2, 2)), ((2, 2), (2, 1)), ((5, 3), (1, 3))):
+        net = Net(np.random.default_rng(7), (5, 6, 4), per_channel=per_channel)
+        graph = read_and_compared(net, transposed(net, net.input, kernel, stride, padding, bias=bias))
+        assert [type(node.op) for node in graph.nodes] == [ops.TransposeConv2D]
+
+
+@pytest.mark.needs_module("tflite_micro")
+def test_a_transposed_convolution_that_xnnpack_leaves_to_another_kernel_is_refused_for_litert() -> None:
+    net = Net(np.random.default_rng(7), (5, 6, 4))
+    data = net.finish(transposed(net, net.input, (1, 2), (3, 2), "SAME", bias=True))
+    graph, file = from_tflite(data), rebuilt(Int8File(data, "net"))
+    with pytest.raises(
+        RuntimeFailure, match=r"engine litert, operator 0 \(TRANSPOSE_CONV\): .*smaller than the stride"
+    ):
+        LiteRTEngine(graph, file)
+    x = random_input(np.random.default_rng(5), graph, 4)
+    for engine in (TFLMEngine(graph, file), LiteRTEngine(graph, to_tflite(graph))):
+        assert np.array_equal(engine.output_codes(x), run(graph, x, rounding=engine.rounding)), engine.name
+
+
+def test_a_transposed_convolution_of_another_size_is_refused() -> None:
+    net = Net(np.random.default_rng(7), (5, 6, 4))
+    output = transposed(net, net.input, (3, 3), (2, 2), "SAME", bias=True)
+    shape = np.array([1, 10, 14, 5], np.int32)
+    net.tensors[output.index].shape = shape.tolist()
+    net.buffers[-1].data = np.frombuffer(shape.tobytes(), np.uint8)
+    with pytest.raises(ExportError, match=r"TRANSPOSE_CONV\): output shape does not fit the input's"):
+        from_tflite(net.finish(output))
 
 
 @pytest.mark.needs_module("tflite_micro")

@@ -221,7 +221,17 @@ class Net:
         return edges[0], edges[1]
 
 
-_VERSIONS = {"FULLY_CONNECTED": 4, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "RESHAPE": 1, "SQUEEZE": 1, "EXPAND_DIMS": 1}
+_VERSIONS = {
+    "DEPTH_TO_SPACE": 1,
+    "SHAPE": 1,
+    "FULLY_CONNECTED": 4,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "TRANSPOSE_CONV": 4,
+    "RESHAPE": 1,
+    "SQUEEZE": 1,
+    "EXPAND_DIMS": 1,
+}
 
 
 def _operator_code(code: int) -> Any:

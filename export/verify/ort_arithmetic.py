@@ -1,0 +1,64 @@
+"""What ONNX Runtime's kernels for x86-64 compute where they round otherwise than XNNPACK, in NumPy.
+
+Found by comparison of every code on random ops (tests/export/verify/test_ort_arithmetic.py). ``offset`` is 128 for
+files with uint8 codes, 0 for int8: zero points enter the float32 sums, so that they change near-ties.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import clamp_range
+from tinyscene.runtime.arrays import F32, I8
+from tinyscene.runtime.kernels import operands
+
+from .diagnose import ObservedOp
+
+F = np.float32
+
+
+def added(observed: ObservedOp, offset: int) -> I8:
+    """The zero points of a sum are one float32 number, to which the second operand is added first."""
+    (a, b), out = (observed.quant(i) for i in (0, 1)), observed.graph.out(observed.node).quant
+    x, y = (each + offset for each in operands(observed.graph, observed.node, observed.arrays))
+    ratio_a, ratio_b = F(a.scale[0]) / F(out.scale[0]), F(b.scale[0]) / F(out.scale[0])
+    zeros = ratio_a * F(a.zero_point + offset) + ratio_b * F(b.zero_point + offset)
+    total = x.astype(F) * ratio_a + (y.astype(F) * ratio_b + (F(out.zero_point + offset) - zeros))
+    return _codes(observed, np.rint(total) - offset)
+
+
+def subtracted(observed: ObservedOp) -> I8:
+    """Real values in float32, quantised."""
+    (a, b), out = (observed.quant(i) for i in (0, 1)), observed.graph.out(observed.node).quant
+    x, y = operands(observed.graph, observed.node, observed.arrays)
+    real = (x - a.zero_point).astype(F) * F(a.scale[0]) - (y - b.zero_point).astype(F) * F(b.scale[0])
+    return _codes(observed, np.rint(real / F(out.scale[0])) + out.zero_point)
+
+
+def averaged(observed: ObservedOp, offset: int) -> I8:
+    """Real values in float32, summed in the order of the window; the zero point is added before the rounding."""
+    op, quant = observed.node.op, observed.quant(0)
+    assert isinstance(op, ops.Pool2D)
+    top, left, bottom, right = op.pads
+    margin = ((0, 0), (top, bottom), (left, right), (0, 0))
+    real = (observed.arrays[0].astype(np.int64) - quant.zero_point).astype(F) * F(quant.scale[0])
+    total, count = (_sum_of_windows(np.pad(each, margin), op) for each in (real, np.ones_like(real[:1])))
+    return _codes(observed, np.rint(total / count / F(quant.scale[0]) + F(quant.zero_point + offset)) - offset)
+
+
+def _sum_of_windows(x: F32, op: ops.Pool2D) -> F32:
+    windows = np.lib.stride_tricks.sliding_window_view(x, op.kernel, (1, 2))[:, :: op.stride[0], :: op.stride[1]]
+    total: F32 = np.zeros(windows.shape[:4], F)
+    for row, column in np.ndindex(op.kernel):
+        total = total + windows[..., row, column]
+    return total
+
+
+def _codes(observed: ObservedOp, rounded: npt.NDArray[Any]) -> I8:
+    low, high = clamp_range(observed.graph.out(observed.node).quant, ops.has_relu(observed.node.op))
+    codes: I8 = np.clip(rounded, low, high).astype(np.int8)
+    return codes
