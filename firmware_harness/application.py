@@ -1,4 +1,4 @@
-"""The whole application of a bundle, samples in and labels out, built for a target and compared with `tinyscene run`.
+"""The whole application of a model, samples in and labels out, built for a target and compared with `tinyscene run`.
 
 A recording is resampled to the front end's rate and rounded to 16 bits, as a microphone delivers it. Refuses recordings
 that :mod:`tinyscene.runtime.audio` refuses and those shorter than one clip.
@@ -16,11 +16,11 @@ import numpy as np
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.audio import fit_to_clip, read_audio, to_int16
-from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.files import replaced_folder
 from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.model import AudioModel
 
 from .build.image import ImageSizes, sizes
 from .build.targets import Target
@@ -63,10 +63,10 @@ class RecordingResult:
 
 
 class Application:
-    """A bundle as an application on one target.
+    """A model as an application on one target.
 
     Args:
-        bundle: network, front end and labels.
+        model: network, front end and labels.
         target: machine to build for.
         rounding: rounding rule to compile in.
         hop_s: seconds between results; a whole clip by default.
@@ -80,7 +80,7 @@ class Application:
 
     def __init__(
         self,
-        bundle: Bundle,
+        model: AudioModel,
         target: Target,
         rounding: Rounding = "double",
         *,
@@ -88,14 +88,14 @@ class Application:
         optimise: Mode = "layers",
         folder: Path | None = None,
     ) -> None:
-        self.bundle, self.target = bundle, target
-        spec = bundle.frontend
+        self.model, self.target = model, target
+        spec = model.frontend
         self.hop_samples = samples_of_hop(spec, hop_s)
-        graph = bundle.graph
+        graph = model.graph
         calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
         emitted = emit(graph, kernel_set_named(target.cpu), calls=calls)
         self.firmware = SceneFirmware(emitted, spec, target, rounding, hop_samples=self.hop_samples, folder=folder)
-        self._classifier = SceneClassifier.open(bundle, f"numpy-{rounding}")
+        self._classifier = SceneClassifier.open(model, f"numpy-{rounding}")
 
     def write(self, folder: Path) -> None:
         """Write the C sources and, for an emulated target, the image; an interrupted call leaves no partial folder.
@@ -110,7 +110,7 @@ class Application:
     @property
     def arena_bytes(self) -> int:
         """Bytes of working memory, shared by the network and, between its runs, the front end."""
-        return scene_arena_bytes(self.firmware.emitted, self.bundle.frontend, self.hop_samples)
+        return scene_arena_bytes(self.firmware.emitted, self.model.frontend, self.hop_samples)
 
     def sizes(self) -> ImageSizes:
         """Section sizes of the linked image."""
@@ -123,9 +123,9 @@ class Application:
             RuntimeFailure: the file is not usable audio.
             FirmwareError: it is shorter than one clip, or the run failed.
         """
-        samples = read_audio(recording, self.bundle.frontend.sample_rate_hz)
-        if is_one_clip(len(samples), self.bundle.frontend.clip_samples):
-            samples = fit_to_clip(samples, self.bundle.frontend.clip_samples)
+        samples = read_audio(recording, self.model.frontend.sample_rate_hz)
+        if is_one_clip(len(samples), self.model.frontend.clip_samples):
+            samples = fit_to_clip(samples, self.model.frontend.clip_samples)
         hops = self.firmware.classify(to_int16(samples))
         instructions = self.firmware.instructions
         return RecordingResult(
@@ -138,7 +138,7 @@ class Application:
 
     def _expected(self, samples: F32, n_hops: int) -> Iterator[F32]:
         """Scores of the Python runtime for each hop: of separate clips, or with overlap of windows of one log-mel."""
-        spec, log_mel = self.bundle.frontend, LogMel(self.bundle.frontend)
+        spec, log_mel = self.model.frontend, LogMel(self.model.frontend)
         if self.hop_samples == spec.clip_samples:
             clips = (samples[i * spec.clip_samples : (i + 1) * spec.clip_samples] for i in range(n_hops))
             log_mels = (log_mel(clip) for clip in clips)

@@ -30,7 +30,14 @@ from .run.engine import Figures, FirmwareEngine
 from .run.tune import Tuned, chosen_calls
 
 IMAGE_NAME = "firmware.elf"
+MODEL_SUFFIXES = (".tflite", ".onnx")
 CONVERTED_NAMES = ("firmware.bin", "firmware.hex")  # the image in other formats, see ship/images.py
+
+
+def folder_beside(model: Path, ending: str) -> Path:
+    """MODEL-ENDING beside the model, without the suffix of a model file."""
+    path = model.resolve()
+    return path.with_name(f"{path.stem if path.suffix in MODEL_SUFFIXES else path.name}-{ending}")
 
 
 class Vectors(Protocol):

@@ -1,6 +1,7 @@
-"""Benchmark of a bundle: latency of each stage, throughput, memory, temperature and energy, as one JSON record.
+"""Benchmark of a model: latency of each stage, throughput, memory, temperature and energy, as one JSON record.
 
-After a warm-up, noise of one clip's length is classified repeatedly. The run is divided into blocks, whose medians and
+After a warm-up, noise of one clip's length is classified repeatedly; a network without a front end runs on random
+codes, and the network is its only stage. The run is divided into blocks, whose medians and
 minima :mod:`tinyscene.runtime.bench_compare` compares; sensors are read between blocks. Refuses too short runs.
 """
 
@@ -14,18 +15,20 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import Bundle
 from .classify import SceneClassifier
+from .engines import Engine, open_engine
 from .errors import RuntimeFailure
 from .host import EnergyMeter, Host, Reading, Sensors
+from .model import Model, with_frontend
 from .records import Length, Range
 
-FORMAT = 1
+FORMAT = 2
 KIND = "tinyscene bench"
 BLOCKS = 20
 MIN_SECONDS = 0.2
 WARM_UP_S = 0.5
-STAGES = ("log_mel", "network", "clip")
+STAGES = ("log_mel", "network", "clip")  # the last one is from samples to scores
+NETWORK_STAGES = ("network",)
 Seconds = Annotated[float, Range(1e-9, 1e6)]
 _F64 = npt.NDArray[np.float64]
 
@@ -59,29 +62,37 @@ class Conditions:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One run. ``real_time_factor`` is computing time divided by the duration of the audio."""
+    """One run. ``real_time_factor`` is computing time divided by the duration of the audio.
 
-    bundle: str
+    Both are None for a network without a front end, whose clips are random codes.
+    """
+
+    model: str
     digest: str
     engine: str
     threads: int
-    clip_s: float
+    clip_s: float | None
     clips: int
     seconds: float
     open_s: float
     throughput_clips_per_s: float
-    real_time_factor: float
-    latency: Mapping[str, Latency]  # by STAGES; "clip" is from samples to scores
+    real_time_factor: float | None
+    latency: Mapping[str, Latency]  # by STAGES or NETWORK_STAGES
     conditions: Conditions
     host: Host
     notes: tuple[str, ...]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages; the last one is the whole."""
+        return NETWORK_STAGES if self.clip_s is None else STAGES
 
     def to_json(self) -> dict[str, object]:
         return {"format": FORMAT, "kind": KIND, **asdict(self)}
 
 
 def bench(
-    bundle: Bundle,
+    model: Model,
     engine: str = "litert",
     threads: int = 1,
     seconds: float = 5.0,
@@ -98,19 +109,9 @@ def bench(
     machine = sensors or Sensors()
     before, load = machine.read(), machine.load()
     begin = time.perf_counter()
-    classifier = SceneClassifier.open(bundle, engine, threads)
+    opened = open_engine(engine, model, threads)
+    one = _of_codes(model, opened) if model.frontend is None else _of_samples(model, opened)
     open_s = time.perf_counter() - begin
-    frontend = bundle.frontend
-    samples = np.random.default_rng(0).normal(0.0, 0.1, frontend.clip_samples).astype(np.float32)
-
-    def one() -> tuple[float, float, float]:
-        start = time.perf_counter()
-        log_mel = classifier.log_mel(samples)
-        middle = time.perf_counter()
-        classifier.scores(log_mel)
-        end = time.perf_counter()
-        return middle - start, end - middle, end - start
-
     _block(one, WARM_UP_S)
     meter = machine.energy_meter()
     blocks, readings, joules = [], [machine.read()], _spent(meter)
@@ -119,38 +120,69 @@ def bench(
         joules += _spent(meter)
         readings.append(machine.read())
         progress()
-    times = np.concatenate(blocks)
-    clip_s = frontend.clip_samples / frontend.sample_rate_hz
+    times, spec = np.concatenate(blocks), model.frontend
+    clip_s = None if spec is None else spec.clip_samples / spec.sample_rate_hz
     energy = None if meter is None else (meter.source, joules / len(times))
-    latency = {stage: _latency([block[:, at] for block in blocks]) for at, stage in enumerate(STAGES)}
+    stages = NETWORK_STAGES if spec is None else STAGES
+    latency = {stage: _latency([block[:, at] for block in blocks]) for at, stage in enumerate(stages)}
     return BenchResult(
-        bundle=bundle.path.name,
-        digest=bundle.manifest.digest,
+        model=model.path.name,
+        digest=model.digest,
         engine=engine,
         threads=threads,
         clip_s=clip_s,
         clips=len(times),
-        seconds=float(times[:, 2].sum()),
+        seconds=float(times[:, -1].sum()),
         open_s=open_s,
-        throughput_clips_per_s=float(len(times) / times[:, 2].sum()),
-        real_time_factor=latency["clip"].median_s / clip_s,
+        throughput_clips_per_s=float(len(times) / times[:, -1].sum()),
+        real_time_factor=None if clip_s is None else latency[stages[-1]].median_s / clip_s,
         latency=latency,
         conditions=_conditions(before, load, readings, machine.peak_rss_bytes(), energy),
         host=machine.host(),
-        notes=classifier.engine.notes,
+        notes=opened.notes,
     )
+
+
+def _of_samples(model: Model, engine: Engine) -> Callable[[], tuple[float, ...]]:
+    """Classifies noise once; returns the seconds of each of :data:`STAGES`."""
+    classifier = SceneClassifier(with_frontend(model), engine)
+    samples = np.random.default_rng(0).normal(0.0, 0.1, classifier.frontend.clip_samples).astype(np.float32)
+
+    def one() -> tuple[float, ...]:
+        start = time.perf_counter()
+        log_mel = classifier.log_mel(samples)
+        middle = time.perf_counter()
+        classifier.scores(log_mel)
+        end = time.perf_counter()
+        return middle - start, end - middle, end - start
+
+    return one
+
+
+def _of_codes(model: Model, engine: Engine) -> Callable[[], tuple[float, ...]]:
+    """Runs the network once on random codes; returns the seconds of each of :data:`NETWORK_STAGES`."""
+    shape = model.graph.tensors[model.graph.input].shape
+    codes = np.random.default_rng(0).integers(-128, 128, shape, np.int8)
+
+    def one() -> tuple[float, ...]:
+        start = time.perf_counter()
+        engine.output_codes(codes)
+        return (time.perf_counter() - start,)
+
+    return one
 
 
 def lines(result: BenchResult) -> Iterator[str]:
     """The result as text."""
-    yield f"{result.bundle} with {result.engine}, {_count(result.threads, 'thread')}, on {result.host.cpu}"
+    yield f"{result.model} with {result.engine}, {_count(result.threads, 'thread')}, on {result.host.cpu}"
     yield f"  {'ms per clip':<12}{'min':>9}{'median':>9}{'p95':>9}{'p99':>9}"
-    for stage, name in zip(STAGES, ("log-mel", "network", "clip"), strict=True):
+    for stage in result.stages:
         values = result.latency[stage]
         numbers = (values.min_s, values.median_s, values.p95_s, values.p99_s)
-        yield f"  {name:<12}" + "".join(f"{1e3 * number:9.3f}" for number in numbers)
-    speed = 1 / result.real_time_factor
-    yield f"  throughput  {result.throughput_clips_per_s:,.1f} clips/s; {speed:,.0f} times real time"
+        yield f"  {stage.replace('_', '-'):<12}" + "".join(f"{1e3 * number:9.3f}" for number in numbers)
+    factor = result.real_time_factor
+    speed = "; random codes" if factor is None else f"; {1 / factor:,.0f} times real time"
+    yield f"  throughput  {result.throughput_clips_per_s:,.1f} clips/s{speed}"
     conditions = result.conditions
     if conditions.load is not None and conditions.load > result.host.usable_cores:
         yield f"  busy        load {conditions.load:.1f} on {_count(result.host.usable_cores, 'core')}: use the minima"
@@ -172,7 +204,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _block(one: Callable[[], tuple[float, float, float]], seconds: float) -> _F64:
+def _block(one: Callable[[], tuple[float, ...]], seconds: float) -> _F64:
     """Times (clips, stages) of as many clips as fit into ``seconds``, at least one."""
     times = [one()]
     until = time.perf_counter() + seconds - times[0][-1]

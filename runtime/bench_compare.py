@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from .bench import FORMAT, KIND, STAGES, BenchResult, Latency
+from .bench import FORMAT, KIND, BenchResult, Latency
 from .errors import RuntimeFailure
 from .host import Host
 from .json_files import read_json
@@ -53,7 +53,7 @@ class StageComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``verdict`` is that of the whole clip; ``differences`` lists different settings and hosts."""
+    """``verdict`` is that of the last stage, the whole clip; ``differences`` lists different settings and hosts."""
 
     verdict: Verdict
     tolerance: float
@@ -65,11 +65,15 @@ class Comparison:
 
 
 def compare(a: BenchResult, b: BenchResult, tolerance: float = TOLERANCE) -> Comparison:
-    """Compare two results; raises RuntimeFailure for a tolerance outside [0, 1)."""
+    """Compare two results; raises RuntimeFailure for a tolerance outside [0, 1), and for results of other stages."""
     if not 0 <= tolerance < 1:
         raise RuntimeFailure("bench compare, tolerance", "invalid value", expected="0 up to below 1", got=tolerance)
-    stages = tuple(_stage(name, a.latency[name], b.latency[name], tolerance) for name in STAGES)
-    return Comparison(stages[STAGES.index("clip")].verdict, tolerance, stages, tuple(_differences(a, b)))
+    if a.stages != b.stages:
+        expected, got = (" ".join(result.stages) for result in (a, b))
+        what = "one is of audio, the other of a network alone"
+        raise RuntimeFailure("bench compare", what, expected=expected, got=got, next_step="compare models of one kind")
+    stages = tuple(_stage(name, a.latency[name], b.latency[name], tolerance) for name in a.stages)
+    return Comparison(stages[-1].verdict, tolerance, stages, tuple(_differences(a, b)))
 
 
 def read_result(path: Path) -> BenchResult:
@@ -80,13 +84,13 @@ def read_result(path: Path) -> BenchResult:
     if (kind, version) != (KIND, FORMAT) or isinstance(version, bool):
         raise RuntimeFailure(str(path), "not a benchmark record of this version", next_step=_MAKE)
     result = read_record(BenchResult, entries, str(path), _MAKE)
-    missing = [stage for stage in STAGES if stage not in result.latency]
+    missing = [stage for stage in result.stages if stage not in result.latency]
     if missing:
         raise RuntimeFailure(f"{path}, latency", "missing stage", expected=missing[0], next_step=_MAKE)
     return result
 
 
-_MAKE = "create one with 'tinyscene bench BUNDLE --out FILE'"
+_MAKE = "create one with 'tinyscene bench MODEL --out FILE'"
 
 
 def lines(comparison: Comparison) -> Iterator[str]:
@@ -141,7 +145,7 @@ def _verdict(ratio: Ratio, tolerance: float) -> Verdict:
 
 def _differences(a: BenchResult, b: BenchResult) -> Iterator[str]:
     settings = (
-        ("bundle", a.digest[:12], b.digest[:12]),
+        ("model", a.digest[:12], b.digest[:12]),
         ("engine", a.engine, b.engine),
         ("threads", a.threads, b.threads),
     )

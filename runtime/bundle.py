@@ -97,6 +97,11 @@ class Bundle:
         return self.graph.labels
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, which has those of all files."""
+        return self.manifest.digest
+
+    @property
     def constant_channels_removed(self) -> int | None:
         """Channels with the same value for every input, which export removed; None if the manifest has no count."""
         removed = self.manifest.metric("constant_channels_removed")

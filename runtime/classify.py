@@ -1,4 +1,4 @@
-"""Classify recordings with a bundle and an engine, hop by hop, with the time of each stage.
+"""Classify recordings with a model and an engine, hop by hop, with the time of each stage.
 
 A hop is one network input of audio, without overlap; the rest at the end of a recording is covered by one more hop
 that ends with it. A recording within 5 % of one input (:func:`tinyscene.runtime.limits.is_one_clip`) is one hop. A hop
@@ -16,14 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .arith import dequantise, quantise
+from .arith import quantise
 from .arrays import F32, I8
 from .audio import AudioReader, Samples, checked_float32, fit_to_clip, resample
-from .bundle import Bundle, read_bundle
+from .bundle import read_bundle
 from .engines import Engine, open_engine
 from .errors import RuntimeFailure
 from .limits import SILENT_PEAK, checked_rate, is_one_clip
 from .log_mel import LogMel
+from .model import AudioModel, Model, with_frontend
+from .scores import scores_of
 from .smoothing import Smoothing
 from .sound_levels import MixDown
 from .stream import SceneStream
@@ -40,7 +42,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class Hop:
-    """Result for one network input. ``scores`` add up to 1, in the order of the bundle's labels.
+    """Result for one network input. ``scores`` add up to 1, in the order of the model's labels.
 
     Digital silence has no scene: ``label`` is None, and ``scores`` is empty.
     """
@@ -53,7 +55,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Classification:
-    """Result for a whole recording: mean ``scores`` of its hops, in the order of the bundle's labels, and the best.
+    """Result for a whole recording: mean ``scores`` of its hops, in the order of the model's labels, and the best.
 
     Silent hops do not count. If all are silent, ``label`` is None, ``probability`` 0, and ``scores`` is empty.
     """
@@ -79,7 +81,7 @@ class Classification:
 
 
 class SceneClassifier:
-    """A bundle opened with one engine. Threads may share it: the engine runs one input at a time.
+    """A model opened with one engine. Threads may share it: the engine runs one input at a time.
 
     >>> classifier = SceneClassifier.open(bundle)
     >>> samples = np.random.default_rng(0).normal(0.0, 0.1, 88_200)  # two seconds, mono, in [-1, 1]
@@ -97,22 +99,21 @@ class SceneClassifier:
     1.62 s True False
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        self.bundle, self.engine, self.labels = bundle, engine, bundle.labels
-        self.frontend = bundle.frontend
-        self.log_mel = LogMel(bundle.frontend)
-        self._input = bundle.graph.tensors[bundle.graph.input]
-        self._output = bundle.graph.tensors[bundle.graph.output]
+    def __init__(self, model: AudioModel, engine: Engine) -> None:
+        self.model, self.engine, self.labels = model, engine, model.labels
+        self.frontend = model.frontend
+        self.log_mel = LogMel(model.frontend)
+        self._input = model.graph.tensors[model.graph.input]
         self._one_at_a_time = threading.Lock()  # interpreters keep their tensors between set, invoke and get
 
     @staticmethod
-    def open(bundle: Path | str | Bundle, engine: str = "litert", threads: int = 1) -> SceneClassifier:
-        """Open a bundle (its folder, or a :class:`Bundle`) with the named engine.
+    def open(model: Path | str | Model, engine: str = "litert", threads: int = 1) -> SceneClassifier:
+        """Open a model (the folder of a bundle, or a :class:`Model`) with the named engine.
 
-        Raises RuntimeFailure for a changed bundle, an unknown engine, an engine whose package is not installed, and a
-        number of threads that is not 1 to 256.
+        Raises RuntimeFailure for a changed bundle, a model without a front end, an unknown engine, an engine whose
+        package is not installed, and a number of threads that is not 1 to 256.
         """
-        opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+        opened = with_frontend(read_bundle(model) if isinstance(model, Path | str) else model)
         return SceneClassifier(opened, open_engine(engine, opened, threads))
 
     def codes(self, log_mel: F32) -> I8:
@@ -120,11 +121,11 @@ class SceneClassifier:
         return quantise(log_mel, self._input.quant).reshape(1, *self._input.shape[1:])
 
     def scores(self, log_mel: F32) -> F32:
-        """Softmax of the dequantised network output for one log-mel (n_mels, n_frames), float32 (labels,)."""
+        """Scores of one log-mel (n_mels, n_frames), float32 (labels,), see :mod:`tinyscene.runtime.scores`."""
         codes = self.codes(log_mel)
         with self._one_at_a_time:
             output = self.engine.output_codes(codes)
-        return softmax(dequantise(output, self._output.quant).reshape(-1))
+        return scores_of(self.model.graph, output).reshape(-1)
 
     def classify(self, samples: Samples, rate_hz: int) -> Classification:
         """Classify samples, (n,) or (n, channels), floats in [-1, 1] or int16, at 1 kHz to 768 kHz.
@@ -219,10 +220,3 @@ class SceneClassifier:
             got=f"{seconds:g} s",
             next_step="use a longer recording",
         )
-
-
-def softmax(logits: F32) -> F32:
-    """Softmax over the last axis, float32."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    scores: F32 = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return scores

@@ -1,22 +1,40 @@
 """The runtime's commands: ``tinyscene run`` and ``tinyscene bench``.
 
-Refuses options that have no effect on the given input, and numbers outside their bounds, before a bundle is read.
+Refuses options that have no effect on the given input, and numbers outside their bounds, before a model is read.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, BundleFolder, Engine, Quiet, RecordFile, one_of, quietened
+from .option_groups import grouped
+from .options import (
+    MODELS,
+    AsJson,
+    Description,
+    Engine,
+    InputsPath,
+    ModelOpener,
+    ModelPath,
+    Quiet,
+    RecordFile,
+    one_of,
+    quietened,
+)
 from .terminal import bars, echo, echo_document, notes
 
+if TYPE_CHECKING:
+    from .model import Model
+    from .run_inputs import LiveOptions
+
 STANDARD_INPUT = Path("-")
-FILES, MICROPHONE, WATCH = "files", "--mic", "--watch"
+FILES, MICROPHONE, WATCH, INPUTS = "files", "--mic", "--watch", "--inputs"
 APPLIES_TO = {  # options that have an effect on some inputs only
     "--hop": ("-", MICROPHONE),
     "--seconds": ("-", MICROPHONE, WATCH),
@@ -24,34 +42,27 @@ APPLIES_TO = {  # options that have an effect on some inputs only
     "--channels": ("-",),
     "--encoding": ("-",),
     "--device": (MICROPHONE,),
+    "--frontend": ("-", FILES, MICROPHONE, WATCH),
 }
-Threads = Annotated[int, typer.Option(metavar="N", help="Number of engine threads (LiteRT, ONNX Runtime).")]
+Threads = Annotated[int, typer.Option(metavar="N", help="Threads of LiteRT or ONNX Runtime.")]
 
 
-def run(
-    bundle: BundleFolder,
-    clips: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="CLIP", help="Audio files, or - for raw samples or a file through a pipe.", show_default=False
-        ),
-    ] = None,
-    mic: Annotated[bool, typer.Option("--mic", help="Classify audio from a microphone.")] = False,
-    watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify new files in a folder.")] = None,
-    engine: Engine = "litert",
-    threads: Threads = 1,
-    hop: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Interval between results, with - or --mic.")
-    ] = None,
+@dataclass(frozen=True, kw_only=True)
+class LiveAudio:
+    """Options of audio without an end."""
+
+    hop: Annotated[float | None, typer.Option(metavar="SECONDS", help="Interval between results, with - or --mic.")] = (
+        None
+    )
     seconds: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Stop after this time, with -, --mic or --watch.")
-    ] = None,
-    rate: Annotated[
-        int | None, typer.Option(metavar="HZ", help="Sampling rate of raw samples or the microphone.")
-    ] = None,
+    ] = None
+    rate: Annotated[int | None, typer.Option(metavar="HZ", help="Sampling rate of raw samples or the microphone.")] = (
+        None
+    )
     channels: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of interleaved channels of raw samples; 1 if not given.")
-    ] = None,
+        int | None, typer.Option(metavar="N", help="Interleaved channels of raw samples; 1 if not given.")
+    ] = None
     encoding: Annotated[
         str | None,
         typer.Option(
@@ -59,50 +70,106 @@ def run(
             help="Format of raw samples: s16 or f32; s16 if not given.",
             autocompletion=one_of(("s16", "f32")),
         ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Microphone, by number or part of its name.")
-    ] = None,
+    ] = None
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="Microphone, by number or part of its name.")] = (
+        None
+    )
+
+    def options(self) -> LiveOptions:
+        from .run_inputs import LiveOptions
+
+        return LiveOptions(self.hop, self.seconds, self.rate, self.channels, self.encoding, self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEngine:
+    """The engine and its threads."""
+
+    engine: Engine = "litert"
+    threads: Threads = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunForm:
+    """The form of the results."""
+
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print one line per file or scene change, no notes.", callback=quietened)
-    ] = False,
+    ] = False
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; with -, --mic or --watch one object per line.")
-    ] = False,
-) -> None:
-    """Classify audio: files, raw samples from a pipe, a microphone, or new files in a folder."""
-    files = clips or []
-    source = _source(files, mic, watch)
-    given = dict(zip(APPLIES_TO, (hop, seconds, rate, channels, encoding, device), strict=True))
-    _refuse_unused(source, given)
-    _check_numbers(given, threads)
-    from .classify import SceneClassifier
-    from .run_inputs import LiveOptions, Output, classify_files, classify_folder, classify_microphone, classify_pipe
+    ] = False
 
-    classifier = SceneClassifier.open(bundle, engine, threads)
-    output = Output(classifier, quiet=quiet, as_json=as_json)
-    options = LiveOptions(hop, seconds, rate, channels, encoding, device)
-    notes(engine, classifier.engine.notes)
+
+@grouped
+def run(
+    model: ModelPath,
+    description: Description,
+    opened_by: RunEngine,
+    live: LiveAudio,
+    form: RunForm,
+    open_model: ModelOpener,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="CLIP", help="Audio files, or - for standard input.", show_default=False),
+    ] = None,
+    inputs: InputsPath = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Classify audio from a microphone.")] = False,
+    watch: Annotated[Path | None, typer.Option(metavar="DIR", help="Classify new files in a folder.")] = None,
+) -> None:
+    """Classify audio from files, a pipe, a microphone or a folder; or inputs."""
+    files = clips or []
+    source = _source(files, {MICROPHONE: mic, WATCH: watch is not None, INPUTS: inputs is not None})
+    given: dict[str, object] = {f"--{name}": value for name, value in asdict(live).items()}
+    _refuse_unused(source, {**given, "--frontend": description.frontend})
+    _check_numbers(given, opened_by.threads)
+    described = description.of(open_model(model))
+    if inputs is not None:
+        _run_inputs(described, inputs, opened_by, form)
+        return
+    from .classify import SceneClassifier
+    from .run_inputs import Output, classify_files, classify_folder, classify_microphone, classify_pipe
+
+    classifier = SceneClassifier.open(described, opened_by.engine, opened_by.threads)
+    output = Output(classifier, quiet=form.quiet, as_json=form.as_json)
+    notes(opened_by.engine, classifier.engine.notes)
     if watch is not None:
-        complete = classify_folder(output, watch, options)
+        complete = classify_folder(output, watch, live.options())
     elif source == FILES:
-        complete = classify_files(output, files, str(bundle), engine)
+        complete = classify_files(output, files, str(model), opened_by.engine)
     else:
-        complete = (classify_microphone if mic else classify_pipe)(output, options)
+        complete = (classify_microphone if mic else classify_pipe)(output, live.options())
     if not complete:
         raise typer.Exit(2)
 
 
-def _source(files: list[Path], mic: bool, watch: Path | None) -> str:
-    """The one input: files, ``-``, ``--mic`` or ``--watch``; raises RuntimeFailure for none or several."""
+def _run_inputs(model: Model, path: Path, opened_by: RunEngine, form: RunForm) -> None:
+    """Run network inputs and print the scores, the label and the index of each."""
+    from .engines import open_engine
+    from .network_inputs import read_inputs
+    from .run_output import input_rows
+
+    inputs = read_inputs(path, model.graph)
+    engine = open_engine(opened_by.engine, model, opened_by.threads)
+    notes(opened_by.engine, engine.notes)
+    rows = input_rows(model, inputs.names, engine.output_codes(inputs.codes))
+    if form.as_json:
+        document = {"model": str(model.path), "engine": engine.name, "notes": list(engine.notes)}
+        echo_document(json.dumps({**document, "inputs": [row.to_json() for row in rows]}, indent=1))
+        return
+    for row in rows:
+        echo_document(row.quiet_line()) if form.quiet else echo(row.line())
+
+
+def _source(files: list[Path], options: Mapping[str, bool]) -> str:
+    """The one input: files, ``-``, or one of the options; raises RuntimeFailure for none or several."""
     from .errors import RuntimeFailure
 
-    piped = files == [STANDARD_INPUT]
-    if sum([bool(files), mic, watch is not None]) != 1 or (STANDARD_INPUT in files and not piped):
-        raise RuntimeFailure(
-            "run", "expected files, or - alone, or --mic, or --watch DIR", next_step="give exactly one of them"
-        )
-    return "-" if piped else FILES if files else MICROPHONE if mic else WATCH
+    given, piped = [name for name, is_given in options.items() if is_given], files == [STANDARD_INPUT]
+    if bool(files) + len(given) != 1 or (STANDARD_INPUT in files and not piped):
+        what = "expected files, or - alone, or --mic, or --watch DIR, or --inputs PATH"
+        raise RuntimeFailure("run", what, next_step="give exactly one of them")
+    return given[0] if given else "-" if piped else FILES
 
 
 def _refuse_unused(source: str, given: Mapping[str, object]) -> None:
@@ -129,12 +196,10 @@ def _check_numbers(given: Mapping[str, object], threads: int) -> None:
 
 
 def bench(
-    bundle: Annotated[
-        Path,
-        typer.Argument(
-            metavar="BUNDLE", help="A bundle folder.", show_default=False, autocompletion=one_of(("compare",))
-        ),
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=MODELS, show_default=False, autocompletion=one_of(("compare",)))
     ],
+    open_model: ModelOpener,
     engine: Engine = "litert",
     threads: Threads = 1,
     seconds: Annotated[
@@ -144,17 +209,20 @@ def bench(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Benchmark a bundle: latency, throughput, memory, clock, temperature, energy."""
+    """Benchmark a model: latency, throughput, memory, clock, temperature, energy.
+
+    A bundle is measured from samples to scores, a file without a front end on
+    random codes.
+    """
     from .bench import BLOCKS, lines
     from .bench import bench as measure
-    from .bundle import read_bundle
     from .files import require_other_file, write_file
     from .limits import MAX_THREADS, checked_seconds, whole_number
 
-    require_other_file(out, bundle)
+    require_other_file(out, model)
     checked_seconds("bench --seconds", seconds)
     whole_number("bench --threads", threads, 1, MAX_THREADS, "threads")
-    opened = read_bundle(bundle)
+    opened = open_model(model)
     with bars() as progress:
         task = progress.add_task("measuring", total=BLOCKS)
         result = measure(opened, engine, threads, seconds, lambda: progress.advance(task))

@@ -34,7 +34,7 @@ def require_accumulators(graph: Graph, engine: str) -> None:
 
 def _xnnpack(graph: Graph, node: Node) -> str | None:
     """On x86-64 a product of accumulator and factor below -2^31 becomes the largest code in most kernels."""
-    if not isinstance(node.op, ops.Conv2D | ops.FullyConnected):
+    if not isinstance(node.op, ops.Conv2D | ops.TransposeConv2D | ops.FullyConnected):
         return None
     reach, factors = _reach_and_factors(graph, node)
     largest = float((reach * factors).max())

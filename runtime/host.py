@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from .errors import RuntimeFailure
 from .processes import TimeoutExpired, run
 
 ENGINE_PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "tflite-micro")
@@ -140,7 +141,7 @@ class Sensors:
         text = _text(self._sys / "devices/platform/soc/soc:firmware/get_throttled")
         tool = shutil.which("vcgencmd")
         if text is None and tool is not None:
-            with suppress(OSError, TimeoutExpired):
+            with suppress(OSError, TimeoutExpired, RuntimeFailure):
                 answer = run([tool, "get_throttled"], timeout_seconds=5)
                 text = answer.stdout.strip().removeprefix("throttled=") if answer.code == 0 else None
         if text is None:

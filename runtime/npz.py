@@ -1,4 +1,4 @@
-"""Arrays as an .npz file: written so that equal content gives equal bytes, and read within declared bounds.
+"""Arrays as an .npz file, or one as .npy: written so that equal content gives equal bytes, read within declared bounds.
 
 The header of each member is compared with what is declared before any array is allocated, so that a small file cannot
 expand without limit. Refuses members that are missing or not declared, duplicate or encrypted, of another type, shape
@@ -60,6 +60,21 @@ def unpack_arrays(data: bytes, where: str) -> Arrays:
     """All arrays of numbers in an .npz file, at most :data:`LARGEST_ARRAYS_BYTES`; raises RuntimeFailure."""
     file = ArrayFile(data, where)
     return file.read(file.headers)
+
+
+def unpack_array(data: bytes, where: str, next_step: str = "") -> npt.NDArray[Any]:
+    """The array of numbers in an .npy file, in C order; raises RuntimeFailure."""
+    start = io.BytesIO(data)
+    try:
+        shape, fortran_order, dtype = _npy_header(start)
+        expected, got = math.prod(shape) * dtype.itemsize, len(data) - start.tell()
+        if dtype.kind not in _PLAIN_KINDS or len(shape) > 32 or expected != got:
+            raise ValueError(f"{got} bytes of {dtype} {shape}")
+    except Exception as problem:  # NumPy's reader raises many types on damaged bytes
+        reason = str(problem).partition("\n")[0][:200] or type(problem).__name__
+        raise RuntimeFailure(where, "not an .npy file of numbers", got=reason, next_step=next_step) from None
+    values = np.frombuffer(data, dtype, offset=start.tell())
+    return np.ascontiguousarray(values.reshape(shape, order="F" if fortran_order else "C"))
 
 
 class ArrayFile:

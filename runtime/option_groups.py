@@ -1,4 +1,7 @@
-"""Commands whose options travel as frozen records: :func:`grouped` turns each field of a record into one option."""
+"""The signatures of commands: options that travel as frozen records, and parameters that are not options.
+
+:func:`grouped` turns each field of a record into one option; :func:`bound` gives a command what it cannot import.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,24 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
     expanded.__dict__["__signature__"] = inspect.Signature(parameters)
     expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return expanded
+
+
+def bound(command: Callable[..., Result], **values: object) -> Callable[..., Result]:
+    """The command with these parameters given, which then are no options."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters = [
+        each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(command).parameters.values()
+        if each.name not in values
+    ]
+
+    @functools.wraps(command)
+    def given(**options: object) -> Result:
+        return command(**values, **options)
+
+    given.__dict__["__signature__"] = inspect.Signature(parameters)
+    given.__annotations__ = {each.name: each.annotation for each in parameters}
+    return given
 
 
 def _parameters_of(record: type) -> list[inspect.Parameter]:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -16,6 +17,15 @@ from .errors import RuntimeFailure
 from .file_names import MANIFEST
 from .files import place_of_file
 from .terminal import set_quiet
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+class ModelOpener(Protocol):
+    """Opens a model of any kind; the command table passes it in, since runtime and firmware read no file format."""
+
+    def __call__(self, path: Path, /) -> Model: ...
 
 
 def one_of(names: Iterable[str]) -> Callable[[str], list[str]]:
@@ -76,7 +86,19 @@ def _require_folder(path: Path) -> None:
 MAX_SEED = 2**32 - 1  # times 1,000,003, as the training multiplies it, it fits 64 bits
 MAX_COUNT = 1_000_000  # of clips, epochs, rows: more than any run uses, and no risk to the memory
 
-BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.", show_default=False)]
+MODELS = "A bundle, or an int8 .tflite or .onnx file."
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help=MODELS, show_default=False)]
+FrontEndName = Annotated[
+    str | None,
+    typer.Option("--frontend", metavar="NAME", help="Front end of a file without one: a preset, or FILE.json."),
+]
+LabelsFile = Annotated[
+    Path | None, typer.Option("--labels", metavar="FILE", help="Labels of a file without them, one per line.")
+]
+InputsPath = Annotated[
+    Path | None,
+    typer.Option("--inputs", metavar="PATH", help="Network inputs: FILE.npy, or a folder of them."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.", callback=quietened)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
@@ -98,3 +120,17 @@ MarkdownFile = Annotated[
     Path | None,
     typer.Option("--markdown", metavar="FILE", help="Write a summary in Markdown.", callback=file_to_write("#")),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file made elsewhere does not have, and a bundle has."""
+
+    frontend: FrontEndName = None
+    labels: LabelsFile = None
+
+    def of(self, model: Model) -> Model:
+        """The model with front end and labels; raises RuntimeFailure as :func:`tinyscene.runtime.model.described`."""
+        from .model import described
+
+        return described(model, self.frontend, self.labels)

@@ -1,9 +1,10 @@
 """Child processes that end with their parent, however it ends.
 
 Programs (compilers, emulators, other Pythons) run in a process group of their own, without standard input. The group
-ends when its block is left by a timeout, an exception or a signal: first SIGTERM, which lets compilers remove their
-temporary files, then SIGKILL. If this process is killed, :mod:`.orphans` ends them, and whatever they started; it finds
-them by a variable in their environment.
+ends when its block is left by a timeout, an exception or a signal: first SIGTERM, then SIGKILL. If this process is
+killed, :mod:`.orphans` ends them, and whatever they started; it finds them by a variable in their environment. Their
+TMPDIR is a folder of :mod:`.temporaries` that ends with them: a compiler that is killed, or that cannot remove a file
+on a failing disk, leaves nothing.
 
 Python functions run in worker processes, which end when their parent does. They ignore Ctrl-C, which a terminal sends
 to every process: the parent handles it.
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from .errors import RuntimeFailure
+from .temporaries import temporary_folder
 
 MARKER = "TINYSCENE_OWNER"  # environment variable of every child process
 PATIENCE_SECONDS = 1.0  # between SIGTERM and SIGKILL
@@ -63,6 +65,7 @@ def run(
     Raises:
         TimeoutExpired: it ran longer than ``timeout_seconds``; it and its children have been ended.
         OSError: it cannot be started.
+        RuntimeFailure: there is no place for its temporary files.
     """
     with started(command, folder=folder, environment=environment) as process:
         stdout, stderr = process.communicate(timeout=timeout_seconds)
@@ -84,16 +87,19 @@ def started(
 
     Raises:
         OSError: it cannot be started.
+        RuntimeFailure: there is no place for its temporary files.
     """
-    with subprocess.Popen(
-        command, cwd=folder, env=_marked(os.environ if environment is None else environment),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if one_stream else subprocess.PIPE,
-        text=True, errors="replace", process_group=0,
-    ) as process:  # fmt: skip
-        try:
-            yield process
-        finally:
-            _end_group(process)
+    with temporary_folder("program") as temporary:
+        temporary.chmod(0o711)  # helpers of a program may be other users, such as those that download for apt
+        variables = {**(os.environ if environment is None else environment), "TMPDIR": str(temporary)}
+        with subprocess.Popen(
+            command, cwd=folder, env=_marked(variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if one_stream else subprocess.PIPE, text=True, errors="replace", process_group=0,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                _end_group(process)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

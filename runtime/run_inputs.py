@@ -111,13 +111,13 @@ class Output:
                 sys.stdout.flush()
 
 
-def classify_files(output: Output, clips: Sequence[Path], bundle: str, engine: str) -> bool:
+def classify_files(output: Output, clips: Sequence[Path], model: str, engine: str) -> bool:
     """Classify files; returns whether all of them could be."""
     with bars() as progress:
         records = [output.classified(clip, progress) for clip in clips]
     if output.as_json:
         engine_notes = list(output.classifier.engine.notes)
-        document = {"bundle": bundle, "engine": engine, "notes": engine_notes, "clips": records}
+        document = {"model": model, "engine": engine, "notes": engine_notes, "clips": records}
         echo_document(json.dumps(document, indent=1))
     return not any("error" in record for record in records)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from .arrays import I8
 from .audio import AudioInfo
 from .classify import Classification, Hop
+from .model import Model
 from .printable import printable
+from .scores import scores_of
 from .stream import SceneEvent
 
 SILENT = "silent, no scene"
@@ -93,6 +97,42 @@ def event_record(labels: Sequence[str], event: SceneEvent) -> dict[str, object]:
         "changed": event.changed,
         "scores": _by_label(labels, event.scores),
     }
+
+
+@dataclass(frozen=True)
+class InputRow:
+    """The result for one network input: the output's codes, and the scores by label."""
+
+    name: str
+    labels: tuple[str, ...]
+    codes: tuple[int, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def index(self) -> int:
+        """Number of the best label."""
+        return self.scores.index(max(self.scores))
+
+    def line(self) -> str:
+        return f"  {self.name}   {self.index}   {_best(self.labels, self.scores)}"
+
+    def quiet_line(self) -> str:
+        """Name, label and score, tab-separated."""
+        return f"{printable(self.name)}\t{printable(self.labels[self.index])}\t{max(self.scores):.3f}"
+
+    def to_json(self) -> dict[str, object]:
+        record = {"name": self.name, "index": self.index, "label": self.labels[self.index]}
+        return {**record, "codes": list(self.codes), "scores": list(self.scores)}
+
+
+def input_rows(model: Model, names: Sequence[str], codes: I8) -> list[InputRow]:
+    """One row for each input; ``codes``: the network's output int8 (n, ...)."""
+    scores = scores_of(model.graph, codes).tolist()
+    rows = codes.reshape(len(codes), -1).tolist()
+    return [
+        InputRow(name, model.labels, tuple(row), tuple(shares))
+        for name, row, shares in zip(names, rows, scores, strict=True)
+    ]
 
 
 def _by_label(labels: Sequence[str], scores: Sequence[float]) -> dict[str, float]:

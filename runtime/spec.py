@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal
 
@@ -92,6 +93,10 @@ class FrontendSpec:
     def floor(self) -> float:
         """The log-mel value of digital silence, the smallest possible one."""
         return (math.log(self.log_offset) - self.norm_mean) / self.norm_std
+
+    def makes(self, shape: Sequence[int]) -> bool:
+        """Whether the log-mel is an input of this shape, batch included; axes of one element do not count."""
+        return [n for n in shape if n != 1] == [n for n in (self.n_mels, self.n_frames) if n != 1]
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)

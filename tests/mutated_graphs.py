@@ -91,9 +91,9 @@ def strained(graph: Graph, rng: Rng) -> Graph:
     tensors = {graph.input: replace(graph.tensors[graph.input], quant=_quant(rng, 0.0))}
     nodes = []
     for node in graph.nodes:
-        x = tensors[node.inputs[0]]
         for name in node.inputs:
             tensors.setdefault(name, graph.tensors[name])
+        x = tensors[node.inputs[0]]
         if ops.has_weight(node.op):
             _strain_weight(tensors, node, rng)
         op = _strained_op(node.op, rng)

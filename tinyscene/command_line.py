@@ -26,9 +26,10 @@ from typing import Annotated
 import typer
 
 from . import __version__, standard_streams, stop_signals
-from .command_table import COMMANDS, GROUPS, Command
+from .command_table import COMMANDS, GROUPS, MODEL_OPENER, Command
 from .runtime.errors import TinysceneError
 from .runtime.install_hint import install_hint
+from .runtime.option_groups import bound
 from .runtime.system_errors import about, cause_in_system, corrected, system_error
 from .runtime.terminal import echo, set_quiet
 
@@ -162,7 +163,7 @@ def _application(called: Command | None) -> typer.Typer:
         *group, name = row.name.split()
         parent = groups[group[0]] if group else application
         if called is not None and row.name == called.name:
-            parent.command(name, epilog=_sub_command_help(row.name))(_load(called.target))
+            parent.command(name, epilog=_sub_command_help(row.name))(_command(called))
         elif row.name != open_group:
             parent.command(name, help=row.summary)(_not_called)
     commands = {row.name for row in COMMANDS} - {open_group}
@@ -186,6 +187,12 @@ def _sub_command_help(group: str) -> str | None:
         return None
     names, word = ", ".join(f"tinyscene {row.name}" for row in members), members[0].name.split()[1]
     return f"Sub-commands: {names}. A path named {word} is written ./{word}."
+
+
+def _command(row: Command) -> Callable[..., object]:
+    """The function of a row; one that opens models gets the opener, which is imported when it is called."""
+    function = _load(row.target)
+    return bound(function, open_model=lambda path: _load(MODEL_OPENER)(path)) if row.opens_models else function
 
 
 def _load(target: str) -> Callable[..., object]:

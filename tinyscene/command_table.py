@@ -13,8 +13,11 @@ class Command:
     target: str  # "module:function", below the package tinyscene
     summary: str
     extra: str = ""  # of pyproject.toml's optional dependencies
+    opens_models: bool = False  # its parameter open_model is bound to MODEL_OPENER
 
 
+# Runtime and firmware_harness import no file format; their commands get the function that opens every kind of model.
+MODEL_OPENER = "export.formats.open_model:open_model"
 COMMANDS = (
     Command(
         "doctor",
@@ -117,24 +120,36 @@ COMMANDS = (
         "quality", "export.commands.quality:quality", "Measure the quantisation error of every activation.", "export"
     ),
     Command("npu", "export.commands.npu:npu", "Estimate cycles and memory on Arm Ethos-U NPUs.", "npu"),
-    Command("run", "runtime.commands:run", "Classify audio from files, a pipe, a microphone or a folder."),
+    Command(
+        "run",
+        "runtime.commands:run",
+        "Classify audio from files, a pipe, a microphone or a folder.",
+        opens_models=True,
+    ),
     Command(
         "bench compare",
         "runtime.commands:bench_compare",
         "Compare two benchmark records, allowing for noise.",
     ),
-    Command("bench", "runtime.commands:bench", "Measure latency, memory, temperature and energy of a bundle."),
+    Command(
+        "bench",
+        "runtime.commands:bench",
+        "Measure latency, memory, temperature and energy of a model.",
+        opens_models=True,
+    ),
     Command(
         "firmware export",
         "firmware_harness.commands.ship:export",
         "Write a model as a folder for a build system or an IDE.",
         "firmware",
+        opens_models=True,
     ),
     Command(
         "firmware serial",
         "firmware_harness.commands.ship:serial",
         "Emulate a board for the MLPerf Tiny runner.",
         "firmware",
+        opens_models=True,
     ),
     Command(
         "firmware",
@@ -151,7 +166,7 @@ COMMANDS = (
 )
 # A name that is a command as well, such as firmware, is a group when the very next word names one of its sub-commands.
 GROUPS = {
-    "bench": "Measure a bundle.",
+    "bench": "Measure a model.",
     "data": "Write, cut and validate data sets.",
     "firmware": "Build firmware of a model.",
     "recipe": "Estimate the cost of a recipe and choose its student's size.",

@@ -20,11 +20,11 @@ from tinyscene.runtime.cost import Cost, Kind, Layer, Rule, count, graph_layers
 from tinyscene.runtime.file_names import TFLITE_MODEL
 
 from ..errors import ExportError
+from ..formats.model_kind import EXPECTED, ModelKind, model_kind
 
 if TYPE_CHECKING:
     from torch import fx, nn
 
-EXPECTED = ".ckpt .pt .pth (checkpoint), .onnx, .tflite, or a bundle folder"
 _FILE_RULES: tuple[Rule, ...] = ("nessi", "stored")
 
 
@@ -34,15 +34,13 @@ def artefact_cost(path: Path, rule: Rule) -> Cost:
     Raises:
         TinysceneError: the artefact is missing, of another kind, damaged, or has a layer without a counting rule.
     """
-    if path.is_dir():
+    kind = model_kind(path)
+    if kind == "bundle":
         return _bundle_cost(path, rule)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    if kind is None or not path.is_file():
         what = "this kind of file cannot be counted" if path.exists() else "no such file or folder"
         raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
-    if not path.is_file():
-        raise ExportError(str(path), "no such file", expected=EXPECTED, next_step="check the path")
-    source, layers = reader(path)
+    source, layers = _READERS[kind](path)
     return count(layers, rule, source=source, file_bytes=path.stat().st_size)
 
 
@@ -74,15 +72,26 @@ def _onnx(path: Path) -> tuple[str, list[Layer]]:
 def _tflite(path: Path) -> tuple[str, list[Layer]]:
     from .count_tflite import tflite_layers
 
-    return "TFLite file", tflite_layers(read_model(path), path)
+    data = read_model(path)
+    return "; ".join(("TFLite file", *_constant_layers(data, path))), tflite_layers(data, path)
 
 
-_READERS: dict[str, Callable[[Path], tuple[str, list[Layer]]]] = {
-    ".ckpt": _checkpoint,
-    ".pt": _checkpoint,
-    ".pth": _checkpoint,
-    ".onnx": _onnx,
-    ".tflite": _tflite,
+def _constant_layers(data: bytes, path: Path) -> tuple[str, ...]:
+    """A note about constant layers, which are counted as the file has them; none where the file is no integer graph."""
+    from tinyscene.runtime.constant_layers import constant_note
+
+    from ..formats.tflite_model import tflite_model
+
+    try:
+        return constant_note(tflite_model(data, str(path)).constant_layers)
+    except ExportError:
+        return ()
+
+
+_READERS: dict[ModelKind, Callable[[Path], tuple[str, list[Layer]]]] = {
+    "checkpoint": _checkpoint,
+    "onnx": _onnx,
+    "tflite": _tflite,
 }
 
 

@@ -113,13 +113,9 @@ class Model:
 
     @cached_property
     def _graph(self) -> Graph:
-        if self.path.is_dir():
-            return self._bundle.graph
-        if self.path.suffix.lower() != ".tflite":
-            raise ExportError(str(self.path), "has no integer graph", expected="a bundle or an int8 .tflite file")
-        from ..formats.tflite_model import open_tflite
+        from ..formats.open_model import open_model
 
-        return open_tflite(self.path).graph
+        return self._bundle.graph if self.path.is_dir() else open_model(self.path).graph
 
     def _arena(self, of: str) -> float:
         from tinyscene.runtime.plan import plan

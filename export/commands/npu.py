@@ -1,7 +1,6 @@
 """``tinyscene npu``: ops, cycles and memory of a model on Arm Ethos-U NPUs, estimated by Vela.
 
-The base install with the extra ``npu`` is enough: nothing here imports PyTorch. Refuses models without an int8 .tflite
-file.
+The base install with the extra ``npu`` is enough: nothing here imports PyTorch. Refuses checkpoints.
 """
 
 from __future__ import annotations
@@ -14,17 +13,14 @@ from typing import Annotated
 import typer
 
 from tinyscene.runtime.file_names import TFLITE_MODEL
-from tinyscene.runtime.options import AsJson, Quiet, some_of
+from tinyscene.runtime.options import AsJson, ModelPath, Quiet, some_of
 
 from ..errors import ExportError
 from ..targets.ethos_u import NPUS, Estimates, estimate, npu_named, vela_path
 
 
 def npu(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.", show_default=False),
-    ],
+    model: ModelPath,
     targets: Annotated[
         str,
         typer.Option(metavar="NAMES", help='Comma-separated NPU names, or "all".', autocompletion=some_of(NPUS)),
@@ -90,12 +86,13 @@ def print_estimates(model: str, estimates: Estimates) -> None:
 
 
 def _tflite_content(model: Path) -> bytes:
-    """What Vela compiles: the model's own file, validated. It may have operators that no integer graph has."""
+    """What Vela compiles: a file of its format itself, validated; it may have operators that no integer graph has."""
     from tinyscene.runtime.bounded_files import read_model
-    from tinyscene.runtime.bundle import read_bundle
 
+    from ..formats.model_kind import model_kind
+    from ..formats.open_model import open_model
     from ..formats.tflite_file import TfliteFile
 
-    data = read_model(model) if model.suffix == ".tflite" else read_bundle(model).file(TFLITE_MODEL)
+    data = read_model(model) if model_kind(model) == "tflite" else open_model(model).file(TFLITE_MODEL)
     TfliteFile(data, str(model))
     return data

@@ -97,6 +97,8 @@ def print_verification(verification: Verification, *, all_columns: bool = False)
         say(console, f"float accuracy {verification.float_accuracy:.1%} on {verification.data}")
     if all_columns and any(result.accuracy for result in results):
         say(console, "p: exact McNemar test of the accuracy against the float network's")
+    for note in verification.notes:
+        say(console, note)
     for result in results:
         for text in result.remarks():
             say(console, f"{result.target}: {text}")

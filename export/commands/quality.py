@@ -1,41 +1,76 @@
-"""``tinyscene quality``: quantisation error of every activation of a bundle, ranked by its effect on the scores.
+"""``tinyscene quality``: quantisation error of every activation of a model, ranked by its effect on the scores.
 
-Refuses folders without audio. Everything heavy is imported when the command runs.
+Measured on recordings, or on inputs of the network. Refuses both or neither, folders without audio, and recordings for
+a model without a front end. Everything heavy is imported when the command runs.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyscene.runtime.options import MAX_COUNT, AsJson, BundleFolder, Quiet
+from tinyscene.runtime.option_groups import grouped
+from tinyscene.runtime.options import MAX_COUNT, AsJson, FrontEndName, InputsPath, ModelPath, Quiet
+
+if TYPE_CHECKING:
+    from tinyscene.runtime.arrays import F32
+    from tinyscene.runtime.model import Model
 
 
+@dataclass(frozen=True, kw_only=True)
+class TypicalData:
+    """What the error is measured on."""
+
+    recordings: Annotated[
+        Path | None, typer.Option("--recordings", metavar="DIR", help="Folder of typical recordings.")
+    ] = None
+    clips: Annotated[int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of one-second clips.")] = 32
+    inputs: InputsPath = None
+    frontend: FrontEndName = None
+
+
+@grouped
 def quality(
-    bundle: BundleFolder,
-    recordings: Annotated[Path, typer.Option("--recordings", metavar="DIR", help="Folder of typical recordings.")],
-    clips: Annotated[int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of one-second clips.")] = 32,
+    model: ModelPath,
+    data: TypicalData,
     rows: Annotated[int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of activations to show.")] = 15,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the quantisation error of every activation, and rank them by their effect on the scores."""
-    from tinyscene.runtime.bundle import read_bundle
+    from tinyscene.runtime.model import described
     from tinyscene.runtime.terminal import echo_document, steps
 
-    from ..quantise.calibration import calibration_log_mels
+    from ..errors import ExportError
+    from ..formats.open_model import open_model
     from ..quantise.quality import rank_layers
     from .output import print_ranking
 
-    opened = read_bundle(bundle)
-    log_mels = calibration_log_mels(recordings, opened.frontend, clips)
+    if (data.recordings is None) == (data.inputs is None):
+        got = "both" if data.inputs else "neither"
+        raise ExportError("quality", "exactly one of --recordings and --inputs is required", got=got)
+    opened = described(open_model(model), data.frontend)
+    inputs = _inputs(opened, data)
     with steps("restoring", len(list(opened.graph.activations()))) as step:
-        ranking = rank_layers(opened.graph, log_mels, lambda done, total: step(f"{done} of {total}"))
+        ranking = rank_layers(opened.graph, inputs, lambda done, total: step(f"{done} of {total}"))
     if as_json:
         echo_document(json.dumps({**asdict(ranking), "advice": ranking.advice()}, indent=1))
     else:
         print_ranking(opened.graph.name, ranking, rows)
+
+
+def _inputs(model: Model, data: TypicalData) -> F32:
+    """Real inputs float32 (n, ...) of the network: those given, or log-mels of the recordings."""
+    from tinyscene.runtime.model import with_frontend
+    from tinyscene.runtime.network_inputs import read_inputs
+
+    from ..quantise.calibration import calibration_log_mels
+
+    if data.recordings is None:
+        assert data.inputs is not None
+        return read_inputs(data.inputs, model.graph).real
+    return calibration_log_mels(data.recordings, with_frontend(model).frontend, data.clips)

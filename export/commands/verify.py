@@ -8,7 +8,7 @@ read, 3 when nothing differs and a target cannot run the network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,14 +16,24 @@ import typer
 
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.option_groups import grouped
-from tinyscene.runtime.options import MAX_COUNT, AsJson, MarkdownFile, Quiet, RecordFile, ReportFile, some_of
+from tinyscene.runtime.options import (
+    MAX_COUNT,
+    AsJson,
+    InputsPath,
+    MarkdownFile,
+    ModelPath,
+    Quiet,
+    RecordFile,
+    ReportFile,
+    some_of,
+)
 from tinyscene.runtime.terminal import echo_document
 
 if TYPE_CHECKING:
     from tinyscene.runtime.arrays import I8
     from tinyscene.runtime.bundle import Bundle
+    from tinyscene.runtime.model import Model
 
-    from ..formats.tflite_model import TfliteModel
     from ..labelled.codes import LabelledCodes
     from ..quantise.quality import LayerQuality
     from ..report.records import Document
@@ -64,9 +74,10 @@ class OutputFiles:
 
 @grouped
 def verify(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle folder or an int8 .tflite file.")],
+    model: ModelPath,
     labelled: LabelledOptions,
     files: OutputFiles,
+    inputs: InputsPath = None,
     targets: Annotated[
         str, typer.Option(metavar="NAMES", help='Comma-separated names, or "all".', autocompletion=_targets)
     ] = "all",
@@ -76,8 +87,8 @@ def verify(
 ) -> None:
     """Compare every target with the model on the golden vectors, byte by byte.
 
-    NPUs are estimated, not run. A .tflite file has no golden vectors: its inputs are random codes. Exit code 1 for a
-    difference or a target that failed, 3 if the only obstacle is a target that cannot run the network.
+    NPUs are estimated, not run. A file has no golden vectors: random codes replace them, or --inputs. Exit code 1 for
+    a difference or a target that failed, 3 if the only obstacle is a target that cannot run the network.
     """
     from tinyscene.runtime.files import require_different_files, require_other_file
     from tinyscene.runtime.terminal import steps
@@ -90,15 +101,15 @@ def verify(
     names = _known_names(targets, (*TARGETS, *NPUS))
     require_different_files(files.out, files.report, files.markdown)
     for written in (files.out, files.report, files.markdown):
-        require_other_file(written, model, labelled.data)
-    subject = open_subject(model, labelled.data, labelled.clips)
+        require_other_file(written, model, labelled.data, inputs)
+    subject = open_subject(model, labelled, inputs)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
-        estimates = estimate_all(subject.files.file(TFLITE_MODEL), [name for name in names if name in NPUS], step)
+        estimates = estimate_all(subject.model.file(TFLITE_MODEL), [name for name in names if name in NPUS], step)
     if as_json or files != OutputFiles():
-        command = " ".join(
-            ["tinyscene verify", model.name, *([f"--data {labelled.data.name}"] if labelled.data else [])]
-        )
+        given = {"--data": labelled.data, "--inputs": inputs}
+        options = [f"{option} {path.name}" for option, path in given.items() if path]
+        command = " ".join(["tinyscene verify", model.name, *options])
         document = documented(subject, result, estimates, names, command)
         _write_forms(document, files)
         if as_json:
@@ -128,43 +139,63 @@ def _write_forms(document: Document, files: OutputFiles) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The model under test, with ``inputs`` int8 (n, H, W, C); ``bundle`` is None for a TFLite file."""
+    """The model under test, with ``inputs`` int8 (n, ...): its golden vectors, or those ``given`` by the caller."""
 
     name: str
-    files: Bundle | TfliteModel
+    model: Model
     inputs: I8
-    bundle: Bundle | None = None
+    given: bool = False
     labelled: LabelledCodes | None = None
 
+    @property
+    def bundle(self) -> Bundle | None:
+        """The model if it is a bundle."""
+        from tinyscene.runtime.bundle import Bundle
+
+        return self.model if isinstance(self.model, Bundle) else None
+
     def verified(self, names: tuple[str, ...], on_target: Callable[[str], None]) -> Verification:
-        """Verify a bundle on its golden vectors and on labelled clips, or a TFLite file on random codes."""
+        """Verify a bundle on its golden vectors and on labelled clips, or any model on the inputs."""
+        from tinyscene.runtime.constant_layers import constant_note
+
+        from ..formats.file_model import FileModel
         from ..verify.verify import verify, verify_bundle
 
-        if self.bundle is not None:
+        if self.bundle is not None and not self.given:
             return verify_bundle(self.bundle, targets=names, labelled=self.labelled, on_target=on_target)
-        return verify(self.files.graph, self.inputs, targets=names, shipped=self.files, on_target=on_target)
+        result = verify(
+            self.model.graph,
+            self.inputs,
+            targets=names,
+            labelled=self.labelled,
+            shipped=self.model,
+            on_target=on_target,
+        )
+        left_out = self.model.constant_layers if isinstance(self.model, FileModel) else ()
+        return replace(result, notes=constant_note(left_out))
 
 
-def open_subject(model: Path, data: Path | None, clips: int | None) -> Subject:
-    """Read a bundle or a TFLite file, and the labelled clips.
+def open_subject(model: Path, labelled: LabelledOptions, inputs: Path | None = None) -> Subject:
+    """Read a model, the labelled clips and the inputs.
 
     Raises:
         TinysceneError: one of them cannot be read, or labelled clips are given for a file, which has no front end.
     """
-    from tinyscene.runtime.bundle import read_bundle
+    from tinyscene.runtime.bundle import Bundle
+    from tinyscene.runtime.network_inputs import read_inputs
 
     from ..errors import ExportError
-    from ..formats.tflite_model import open_tflite
+    from ..formats.open_model import open_model
     from ..labelled.inputs import labelled_codes
 
-    if model.suffix != ".tflite":
-        bundle = read_bundle(model)
-        labelled = labelled_codes(bundle, data, clips) if data else None
-        return Subject(model.resolve().name, bundle, bundle.golden().inputs, bundle, labelled)
-    if data is not None:
-        raise ExportError("--data", "a .tflite file has no front end", expected="a bundle")
-    file = open_tflite(model)
-    return Subject(model.name, file, file.golden().inputs)
+    opened, codes = open_model(model), None
+    if labelled.data is not None:
+        if not isinstance(opened, Bundle):
+            raise ExportError("--data", "a file made elsewhere has no front end", expected="a bundle")
+        codes = labelled_codes(opened, labelled.data, labelled.clips)
+    given = None if inputs is None else read_inputs(inputs, opened.graph).codes
+    vectors = opened.golden().inputs if given is None else given
+    return Subject(model.resolve().name, opened, vectors, given is not None, codes)
 
 
 def documented(
@@ -178,11 +209,11 @@ def documented(
     from ..report.firmware_cost import MACHINES, firmware_cost
     from ..report.provenance import provenance
 
-    graph, bundle, labelled = subject.files.graph, subject.bundle, subject.labelled
+    graph, bundle, labelled = subject.model.graph, subject.bundle, subject.labelled
     machines = [machine for machine in MACHINES if f"c-{machine.name}" in names]
     with steps("measuring firmware", len(machines)) as step:
         firmware = firmware_cost(graph, subject.inputs, machines, on_machine=step)
-    labels = bundle.labels if bundle else graph.labels
+    labels = graph.labels
     quality, quality_data = _quality(subject)
     return document(
         Measured(
@@ -190,14 +221,14 @@ def documented(
             graph=graph,
             verification=verification,
             labels=labels,
-            frontend=bundle.frontend if bundle else None,
+            frontend=subject.model.frontend,
             budget=DCASE_BUDGET if bundle else None,
             estimates=estimates,
             firmware=firmware,
             accuracy=rows_of_labelled(graph, labels, labelled) if labelled else (),
             quality=quality,
             quality_data=quality_data,
-            provenance=provenance(command, bundle, subject.files.file(TFLITE_MODEL)),
+            provenance=provenance(command, bundle, subject.model.file(TFLITE_MODEL)),
         )
     )
 
@@ -211,16 +242,18 @@ def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
     from ..quantise.simulate import simulate
     from ..write_bundle import real_inputs
 
-    if subject.bundle is None:
-        return (), "not measured: random codes are not real inputs"
-    graph = subject.files.graph
+    graph = subject.model.graph
     if subject.labelled:
         codes, source = subject.labelled.sample(QUALITY_CLIPS).codes, "clips of the data"
-    else:
+    elif subject.given:
+        codes, source = subject.inputs[:QUALITY_CLIPS], "given inputs"
+    elif subject.bundle is not None:
         codes, source = real_inputs(subject.bundle.golden()), "clips of the golden vectors"
+    else:
+        return (), "not measured: random codes are not real inputs"
     names = [node.output for node in graph.nodes]
     try:
-        real = dequantise(codes, graph.tensors[graph.input].quant)[..., 0]
+        real = dequantise(codes, graph.tensors[graph.input].quant)
         reference = simulate(graph, real, names, shown=names)
     except ExportError as problem:
         return (), f"not measured: {problem}"

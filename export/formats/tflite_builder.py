@@ -33,6 +33,8 @@ class GraphBuilder:
         self._file_names = frozenset(file.names)
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
+        self.rewritten = False  # whether the graph has another scale than 0, or a copy instead of no operator
+        self.copied = ""  # the output of such a copy
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
         self.indices: dict[int, tuple[int, int]] = {}  # int32 tensors: the int8 tensor and what was added to its codes
@@ -43,8 +45,8 @@ class GraphBuilder:
     def graph(self, name: str | None) -> Graph:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
         title = name or self.file.graph.name or "tflite"
-        output = self.activation(self.file.outputs[0])
-        graph = Graph(title, self.tensors, tuple(self.nodes), self.file.names[self.file.inputs[0]], output.name)
+        output = self.copied or self.activation(self.file.outputs[0]).name
+        graph = Graph(title, self.tensors, tuple(self.nodes), self.file.names[self.file.inputs[0]], output)
         try:
             return graph.check()
         except RuntimeFailure as problem:
@@ -146,9 +148,11 @@ class GraphBuilder:
         if quant is None or quant.zero_point != 0 or quant.axis not in (None, own_axis):
             got = "no scale" if quant is None else f"zero point {quant.zero_point}, axis {quant.axis}"
             raise self.refusal(operator, "weight is not symmetric per tensor or output channel", got=got)
-        scale = np.broadcast_to(np.asarray(quant.scale, np.float32), scales)
+        scale = np.array(np.broadcast_to(np.asarray(quant.scale, np.float32), scales))
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = self.constant(operator, 2, np.int32) if has_bias else np.zeros(channels, np.int32)
+        if (scale == 0).any():
+            weight, bias, scale = self._without_scale(weight, bias, scale, channel_axis)
         stored = file.quant(operator.inputs[2]) if has_bias else None
         bias_scale = np.float32(x.quant.scale[0]) * scale
         fits = stored is not None and len(stored.scale) in (1, scales)
@@ -160,6 +164,28 @@ class GraphBuilder:
             self._stored(file.names[index], "int8", Quant(tuple(scale.tolist()), 0, channel_axis), weight),
             self._stored(bias_name, "int32", Quant(tuple(bias_scale.tolist()), 0, bias_axis), bias),
         )
+
+    def copy(self) -> None:
+        """A node for a file without operators, whose output is its input."""
+        index = self.file.outputs[0]
+        self.rewritten, self.current = True, Operator(0, "no operator", (index,), (index,), None)
+        x = self.activation(index)
+        self.copied = self.inner(x, "copy").name
+        self.node(ops.Reshape(x.shape), (x.name,), self.tensors[self.copied])
+
+    def _without_scale(
+        self,
+        weight: npt.NDArray[np.int8],
+        bias: npt.NDArray[np.int32],
+        scale: npt.NDArray[np.float32],
+        axis: int | None,
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Zeros in place of channels with a scale of 0, whose output is 0 for every input; they get another scale."""
+        dead, self.rewritten = scale == 0, True
+        weight, bias = weight.copy(), bias.copy()
+        np.moveaxis(weight, axis or 0, 0)[dead if axis is not None else slice(None)] = 0
+        bias[dead if axis is not None else slice(None)] = 0
+        return weight, bias, np.where(dead, scale.max() or np.float32(1), scale)
 
     def _stored(self, name: str, dtype: Literal["int8", "int32"], quant: Quant, data: Constant) -> str:
         """Add a constant; one that two layers read with different quantisation is stored twice."""

@@ -1,52 +1,20 @@
-"""An int8 TFLite file used like a bundle: its graph, its model files, and golden vectors computed on demand.
-
-Such a file has no front end and no labels, so the vectors are random codes over the whole range, with its
-extremes. Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses.
-"""
+"""An int8 TFLite file as a model. Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tinyscene.runtime.bounded_files import read_model
-from tinyscene.runtime.bundle import Golden
-from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.constant_layers import without_constant_layers
 
+from .file_model import FileModel
 from .tflite_file import Int8File
-from .tflite_read import graph_of
+from .tflite_read import builder_of
 from .tflite_rebuild import rebuilt
-
-GOLDEN_VECTORS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class TfliteModel:
-    """``data``: the file written again from its validated records, from int8 codes to int8 codes."""
-
-    graph: Graph
-    data: bytes
-
-    def file(self, name: str) -> bytes:
-        """The rebuilt file for a name ending in ``.tflite``, otherwise its graph as ONNX."""
-        if name.endswith(".tflite"):
-            return self.data
-        from .onnx_write import to_onnx
-
-        return to_onnx(self.graph)
-
-    def golden(self, count: int = GOLDEN_VECTORS, seed: int = 0) -> Golden:
-        """Random codes, one in ten of them an extreme of the range, with the interpreter's activations for them."""
-        rng = np.random.default_rng(seed)
-        shape = (count, *self.graph.tensors[self.graph.input].shape[1:])
-        codes = rng.integers(-128, 128, shape)
-        extremes = rng.random(shape) < 0.1
-        return Golden.of(self.graph, np.where(extremes, rng.choice([-128, 127], shape), codes).astype(np.int8))
+from .tflite_write import to_tflite
 
 
-def open_tflite(path: Path) -> TfliteModel:
+def open_tflite(path: Path) -> FileModel:
     """Read a file.
 
     Raises:
@@ -56,7 +24,11 @@ def open_tflite(path: Path) -> TfliteModel:
     return tflite_model(read_model(path), str(path), path.stem)
 
 
-def tflite_model(data: bytes, where: str, name: str | None = None) -> TfliteModel:
+def tflite_model(data: bytes, where: str, name: str | None = None) -> FileModel:
     """As :func:`open_tflite`, for the bytes of a file; ``where`` names it in messages."""
     file = Int8File(data, where)
-    return TfliteModel(graph_of(file, name), rebuilt(file))
+    builder = builder_of(file)
+    graph, left_out = without_constant_layers(builder.graph(name))
+    # XNNPACK leaves layers with a scale of 0 to kernels that round otherwise; a file without operators has none to run.
+    own = to_tflite(graph) if builder.rewritten else rebuilt(file)
+    return FileModel.of(data, Path(where), graph, {".tflite": own}, left_out)

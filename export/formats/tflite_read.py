@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from tinyscene.runtime.graph import Graph
 
-from ..errors import ExportError
 from .tflite_builder import GraphBuilder
 from .tflite_file import Int8File
 from .tflite_operators import READERS
@@ -30,6 +29,11 @@ def from_tflite(data: bytes, *, where: str = "TFLite file", name: str | None = N
 
 def graph_of(file: Int8File, name: str | None = None) -> Graph:
     """As :func:`from_tflite`, for an open file."""
+    return builder_of(file).graph(name)
+
+
+def builder_of(file: Int8File) -> GraphBuilder:
+    """The builder with all nodes of an open file."""
     builder = GraphBuilder(file)
     builder.activation(file.inputs[0])
     for operator in file.operators:
@@ -46,5 +50,5 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
         row.read(builder, operator)
     builder.activation(file.outputs[0])  # a PAD that is the last operator becomes a node
     if not builder.nodes:
-        raise ExportError(file.where, "no operator between the input and the output", expected="a network")
-    return builder.graph(name)
+        builder.copy()
+    return builder

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
 
-from ..check.count import EXPECTED
 from ..errors import ExportError
+from ..formats.model_kind import EXPECTED, ModelKind, model_kind
 from .records import Inspection, Listing
 
 
@@ -26,18 +26,17 @@ def inspect_model(path: Path, cpu: str = "dsp", optimise: Optimise = "speed") ->
     Raises:
         TinysceneError: missing, of another kind, damaged; unknown kernel set.
     """
-    if path.is_dir():
-        return _bundle(path, cpu, optimise).record(str(path))
-    readers: dict[str, Callable[[], Listing]] = {
-        ".tflite": lambda: _tflite(path, cpu, optimise),
-        ".onnx": lambda: _onnx(path),
-        **dict.fromkeys((".ckpt", ".pt", ".pth"), lambda: _checkpoint(path)),
+    readers: dict[ModelKind, Callable[[], Listing]] = {
+        "bundle": lambda: _bundle(path, cpu, optimise),
+        "tflite": lambda: _tflite(path, cpu, optimise),
+        "onnx": lambda: _onnx(path),
+        "checkpoint": lambda: _checkpoint(path),
     }
-    reader = readers.get(path.suffix.lower())
-    if not path.is_file() or reader is None:
+    kind = model_kind(path)
+    if kind is None or not path.exists():
         what = "not a kind of model that can be read" if path.exists() else "no such file or folder"
         raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
-    return reader().record(str(path))
+    return readers[kind]().record(str(path))
 
 
 def _bundle(path: Path, cpu: str, optimise: Optimise) -> Listing:

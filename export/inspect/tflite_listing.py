@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.bounded_files import read_model
+from tinyscene.runtime.constant_layers import constant_note, without_constant_layers
 from tinyscene.runtime.cost import count
 from tinyscene.runtime.tflite_schema import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 
@@ -40,7 +41,8 @@ def tflite_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
         return _operators(data, path, problem)
     listing = graph_listing(graph, "int8 TFLite file, as an integer graph", cpu, optimise)
     note = _differing_count(data, path, sum(node.macs or 0 for node in listing.nodes))
-    return replace(listing, notes=(*listing.notes, *note))
+    constant = constant_note(without_constant_layers(graph)[1])
+    return replace(listing, notes=(*listing.notes, *note, *constant))
 
 
 def _differing_count(data: bytes, path: Path, graph_macs: int) -> tuple[str, ...]:

@@ -99,20 +99,20 @@ class Ranking:
         return tuple(_advice(self))
 
 
-def rank_layers(graph: Graph, log_mels: F32, progress: Callable[[int, int], None] | None = None) -> Ranking:
+def rank_layers(graph: Graph, inputs: F32, progress: Callable[[int, int], None] | None = None) -> Ranking:
     """Restore each activation to float alone, and measure the error of the scores.
 
     Args:
-        log_mels: float32 (n, mel, time) of typical audio; 32 clips are enough to rank the activations.
+        inputs: float32 (n, ...) of typical audio or other data; 32 are enough to rank the activations.
         progress: called with the number of activations done and their total.
     """
     names = [t.name for t in graph.activations()]
-    reference = simulate(graph, log_mels, names, shown=names)
-    rows = layer_quality(graph, network_input(graph, log_mels), reference)
-    exact = reference[graph.output]
+    reference = simulate(graph, inputs, names, shown=names)
+    rows = layer_quality(graph, network_input(graph, inputs), reference)
+    exact = _rows(reference[graph.output])
 
     def error_and_agreement(restored: tuple[str, ...]) -> tuple[float, float]:
-        scores = simulate(graph, log_mels, restored, shown=(graph.output,))[graph.output]
+        scores = _rows(simulate(graph, inputs, restored, shown=(graph.output,))[graph.output])
         agree = float(np.mean(scores.argmax(axis=1) == exact.argmax(axis=1)))
         return float(np.square(scores - exact).sum()), agree
 
@@ -124,7 +124,11 @@ def rank_layers(graph: Graph, log_mels: F32, progress: Callable[[int, int], None
         if progress is not None:
             progress(done, len(rows))
     costs.sort(key=lambda cost: -cost.error_share)
-    return Ranking(len(log_mels), _sqnr_db(exact, error), agreement, tuple(costs))
+    return Ranking(len(inputs), _sqnr_db(exact, error), agreement, tuple(costs))
+
+
+def _rows(scores: F32) -> F32:
+    return scores.reshape(len(scores), -1)
 
 
 ADVISED = 3  # activations, at most

@@ -43,9 +43,10 @@ class QuantisedModel:
         return self.pruned.graph
 
 
-def network_input(graph: Graph, log_mels: F32) -> I8:
-    """Codes int8 (n, mel, time, 1) of float32 log-mels (n, mel, time)."""
-    return quantise(log_mels[..., None], graph.tensors[graph.input].quant)
+def network_input(graph: Graph, real: F32) -> I8:
+    """Codes int8 (n, ...) of real inputs, such as float32 log-mels (n, mel, time)."""
+    source = graph.tensors[graph.input]
+    return quantise(real, source.quant).reshape(len(real), *source.shape[1:])
 
 
 def int8_logits(graph: Graph, log_mels: F32) -> F32:

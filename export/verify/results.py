@@ -95,12 +95,16 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class Verification:
-    """One result per target, in the order they ran; ``float_accuracy`` in [0, 1] on the clips described by ``data``."""
+    """One result per target, in the order they ran; ``float_accuracy`` in [0, 1] on the clips described by ``data``.
+
+    ``notes`` are sentences about the network itself.
+    """
 
     graph: str
     results: tuple[TargetResult, ...]
     data: str = ""
     float_accuracy: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[TargetResult, ...]:

@@ -17,7 +17,7 @@ from .output import removed_lines, tuning_record
 
 def as_json(application: Application, folder: Path, results: Sequence[RecordingResult]) -> str:
     """JSON of one object: model, target, sizes and every hop of every recording."""
-    labels = application.bundle.labels
+    labels = application.model.labels
     recordings = [
         {
             "path": str(result.path),
@@ -37,12 +37,12 @@ def as_json(application: Application, folder: Path, results: Sequence[RecordingR
         for result in results
     ]
     record = {
-        "model": application.bundle.graph.name,
+        "model": application.model.graph.name,
         "digest": application.firmware.emitted.digest,
-        "frontend": application.bundle.frontend.name,
+        "frontend": application.model.frontend.name,
         "target": application.target.name,
         "hop_samples": application.hop_samples,
-        "constant_channels_removed": application.bundle.constant_channels_removed,
+        "constant_channels_removed": application.model.constant_channels_removed,
         "tuning": tuning_record(application.firmware.emitted.graph, application.tuned),
         "folder": str(folder),
         "arena_bytes": application.arena_bytes,
@@ -64,7 +64,7 @@ def report(application: Application, folder: Path, results: Sequence[RecordingRe
     yield f"RAM arena     {application.arena_bytes:>13,} B"
     if emulated:
         yield f"RAM static    {size.static_ram_bytes:>13,} B"
-    yield from removed_lines(application.bundle.constant_channels_removed)
+    yield from removed_lines(application.model.constant_channels_removed)
     yield f"C sources in {folder}"
     if results:
         equal, n_hops = sum(result.equal_labels for result in results), sum(len(result.hops) for result in results)
@@ -72,7 +72,7 @@ def report(application: Application, folder: Path, results: Sequence[RecordingRe
 
 
 def _recording_lines(application: Application, result: RecordingResult) -> Iterator[str]:
-    labels, hop_s = application.bundle.labels, application.hop_samples / application.bundle.frontend.sample_rate_hz
+    labels, hop_s = application.model.labels, application.hop_samples / application.model.frontend.sample_rate_hz
     yield str(result.path)
     for index, (hop, expected) in enumerate(zip(result.hops, result.expected, strict=True)):
         label = _score(labels, hop.scores, hop.label)

@@ -20,7 +20,7 @@ TargetName = Annotated[
 ]
 RoundingRule = Annotated[
     Rounding,
-    typer.Option("--rounding", metavar="RULE", help="Rounding rule: double (TFLite Micro) or single (XNNPACK)."),
+    typer.Option("--rounding", metavar="RULE", help="double (TFLM) or single (XNNPACK)."),
 ]
 Calls = Annotated[
     Mode | None,

@@ -18,7 +18,7 @@ from ..run.tune import Tuned, Variant
 def as_json(delivery: Delivery, constant_channels_removed: int | None = None) -> str:
     """JSON of one object: model, target, figures, layers, vectors and match (null when nothing was run).
 
-    ``constant_channels_removed``: see :class:`tinyscene.runtime.bundle.Bundle`.
+    ``constant_channels_removed``: see :class:`tinyscene.runtime.model.Model`.
     """
     engine = delivery.engine
     layers = [

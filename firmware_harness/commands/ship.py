@@ -1,7 +1,6 @@
-"""`tinyscene firmware export`, `tinyscene firmware serial` and `tinyscene flash`: from a bundle to a board.
+"""`tinyscene firmware export`, `tinyscene firmware serial` and `tinyscene flash`: from a model to a board.
 
-Refuses models other than bundles: an exported product runs from samples to labels, and a TFLite file has no front end
-and no labels.
+`firmware export` refuses a model without a front end, since an exported product runs from samples to labels.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import typer
 
 from tinyscene import __version__
 from tinyscene.runtime.option_groups import grouped
-from tinyscene.runtime.options import AsJson, BundleFolder, Quiet, one_of
+from tinyscene.runtime.options import AsJson, Description, ModelOpener, ModelPath, Quiet, one_of
 from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.runtime.terminal import echo, echo_document, waiting
 
@@ -23,13 +22,12 @@ from ..errors import FirmwareError
 from .options import Hop, RoundingRule, ShippedCalls, TargetName
 
 if TYPE_CHECKING:
-    from tinyscene.runtime.bundle import Bundle
-
     from ..ship.formats import Measured
     from ..ship.product import Product
 
 FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio")
 FORMAT_NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+SENT_AS, RESULTS = ("codes", "uint8", "float32"), ("probabilities", "values")
 CPU_NAMES = "c99 (any), dsp (Cortex-M4, M7, M33) or mve (Cortex-M55)"
 
 
@@ -50,30 +48,36 @@ class ProductOptions:
 
 @grouped
 def export(
-    bundle: BundleFolder,
+    model: ModelPath,
     form: Annotated[
         str,
         typer.Option(
             "--as", metavar="FORMAT", help=f"Kind of project: {FORMAT_NAMES}.", autocompletion=one_of(FORMATS)
         ),
     ],
+    description: Description,
     contents: ProductOptions,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; BUNDLE-FORMAT by default.")] = None,
+    open_model: ModelOpener,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; MODEL-FORMAT by default.")] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure in the emulator, for the README's figures.")
     ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a bundle as a folder for your own project: two C files, an example and a README."""
+    """Export a model as a folder for your own project: two C files, an example and a README."""
+    from tinyscene.runtime.model import with_frontend
+
+    from ..firmware_folder import folder_beside
     from ..ship.formats import export as write
     from ..ship.formats import format_named
     from ..ship.product import Options, Product
 
     chosen = format_named(form)
     options = Options(**asdict(contents))
-    product = Product(_read_bundle(bundle), options, f"tinyscene {__version__}")
-    folder = out if out is not None else bundle.resolve().with_name(f"{bundle.resolve().name}-{form}")
+    described = with_frontend(description.of(open_model(model)))
+    product = Product(described, options, f"tinyscene {__version__}")
+    folder = out if out is not None else folder_beside(model, form)
     measured = _measured(product) if measure else None
     write(product, chosen, folder, measured)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
@@ -88,23 +92,45 @@ def export(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunnerOptions:
+    """What the runner sends and receives."""
+
+    model_id: Annotated[
+        str | None, typer.Option("--model-id", metavar="ID", help="Id that the runner looks for, such as ic01.")
+    ] = None
+    sent_as: Annotated[
+        str,
+        typer.Option(
+            "--sent-as", metavar="FORM", help="Inputs: codes (int8), uint8 or float32.", autocompletion=one_of(SENT_AS)
+        ),
+    ] = "codes"
+    results: Annotated[
+        str,
+        typer.Option(metavar="FORM", help="Results: probabilities or values.", autocompletion=one_of(RESULTS)),
+    ] = "probabilities"
+
+
+@grouped
 def serial(
-    bundle: BundleFolder,
+    model: ModelPath,
+    runner: RunnerOptions,
+    open_model: ModelOpener,
     target: TargetName = "cortex-m4",
     optimise: ShippedCalls = "speed",
     rounding: RoundingRule = "double",
 ) -> None:
     """Emulate a board with the serial protocol of the MLPerf Tiny runner, until interrupted."""
     from ..build.targets import target_named
-    from ..ship.product import Options, Product
     from ..ship.serial_board import SerialBoard, build_serial
+    from ..ship.serial_program import SerialOptions, SerialProgram
 
-    machine = target_named(target)
-    product = Product(_read_bundle(bundle), Options(machine.cpu, optimise, rounding), f"tinyscene {__version__}")
+    machine, options = target_named(target), SerialOptions(**asdict(runner))
+    program = SerialProgram(open_model(model).graph, machine.cpu, optimise, rounding, options)
     with temporary_folder("serial") as folder:
-        image = build_serial(product, machine, folder)
+        image = build_serial(program, machine, folder)
         with SerialBoard(image, machine) as board:
-            echo(f"{board.path}: {machine.title}, {product.graph.name}; a microsecond is 1,000 instructions")
+            echo(f"{board.path}: {machine.title}, {program.graph.name}; a microsecond is 1,000 instructions")
             code = board.wait()
     raise FirmwareError(f"emulating {machine.name}", f"the board stopped with code {code}")
 
@@ -142,19 +168,6 @@ def flash(
         echo(f"dry run: nothing was written to {chip}")
     else:
         echo(f"written, read back and started: {chip}, {written}")
-
-
-def _read_bundle(path: Path) -> Bundle:
-    from tinyscene.runtime.bundle import read_bundle
-
-    if path.is_file():
-        raise FirmwareError(
-            str(path),
-            "not a bundle",
-            expected="a bundle folder, which has the front end and the labels of the application",
-            next_step="use `tinyscene firmware` for a network without a front end",
-        )
-    return read_bundle(path)
 
 
 def _address(text: str) -> int:

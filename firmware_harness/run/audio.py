@@ -103,10 +103,10 @@ class SceneFirmware:
         folder: Path | None = None,
     ) -> None:
         source = emitted.graph.tensors[emitted.graph.input]
-        if source.shape[1:] != (spec.n_mels, spec.n_frames, 1):
+        if not spec.makes(source.shape):
             where = f"graph '{emitted.graph.name}', input"
-            expected = f"({spec.n_mels}, {spec.n_frames}, 1), the log-mel of front end '{spec.name}'"
-            raise FirmwareError(where, "not a log-mel", expected=expected, got=source.shape[1:])
+            expected = f"({spec.n_mels}, {spec.n_frames}), the log-mel of front end '{spec.name}'"
+            raise FirmwareError(where, "not a log-mel", expected=expected, got=source.shape)
         self.emitted, self.spec, self.target = emitted, spec, target
         self.frontend: EmittedFrontend = emit_frontend(
             spec, source.quant, hop_samples=hop_samples, smoothed_hops=smoothed_hops

@@ -19,8 +19,9 @@ from tinyscene.runtime.plan import ALIGNMENT
 from ..emit.c_text import plain
 from ..errors import FirmwareError
 from ..run.engine import Figures
-from .product import C_FOLDER, Product
+from .product import Product
 from .product_stack import FUNCTIONS
+from .serial_program import C_FOLDER
 
 FORMAT_FOLDER = Path(__file__).resolve().parent / "formats"
 VENDOR = "tinyscene"
@@ -173,7 +174,7 @@ def _words(product: Product, form: Format, measured: Measured | None) -> dict[st
         "generator": product.generator,
         "model": plain(product.graph.name),
         "digest": product.emitted.digest,
-        "labels": ", ".join(map(plain, product.bundle.labels)),
+        "labels": ", ".join(map(plain, product.model.labels)),
         "header": f"{form.headers}/{prefix}.h",
         "source": f"src/{prefix}.c",
         "example": form.example,
@@ -186,14 +187,14 @@ def _words(product: Product, form: Format, measured: Measured | None) -> dict[st
         "arena_alignment": f"{ALIGNMENT}",
         "state_bytes": f"{product.state_bytes}",
         "constant_bytes": f"{product.constant_bytes}",
-        "sample_rate_hz": f"{product.bundle.frontend.sample_rate_hz}",
+        "sample_rate_hz": f"{product.model.frontend.sample_rate_hz}",
         "conditions": conditions if accepted else "",
         "condition": f' condition="{options.cpu}"' if accepted else "",
     }
 
 
 def _figures(product: Product, measured: Measured | None) -> list[tuple[str, str]]:
-    spec, options = product.bundle.frontend, product.options
+    spec, options = product.model.frontend, product.options
     rows = [
         ("digest of the model", f"`{product.emitted.digest}`"),
         ("audio", f"{spec.sample_rate_hz:,} Hz, a result every {product.hop_samples / spec.sample_rate_hz:g} s"),

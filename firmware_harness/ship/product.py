@@ -1,4 +1,4 @@
-"""A bundle as a product: one C file in which everything is static, one public header, and the figures of both.
+"""A model as a product: one C file in which everything is static, one public header, and the figures of both.
 
 Names of the public interface begin with a prefix, so that an image can contain several models. Refuses a prefix that is
 not a C identifier, that tinyscene itself uses, or under which the header would shadow one of the C library's, and a
@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from tinyscene.runtime.arith import Rounding
-from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.cost import graph_cost
+from tinyscene.runtime.model import AudioModel
 from tinyscene.runtime.plan import ALIGNMENT
 from tinyscene.runtime.smoothing import SMOOTHED_HOPS
 
@@ -37,8 +36,8 @@ from ..emit.version import version_macros
 from ..errors import FirmwareError
 from .amalgamate import Source, amalgamate
 from .self_test import self_test_header
+from .serial_program import C_FOLDER, MODEL_HEADER, PROTOCOL, SerialOptions, serial_model_header
 
-C_FOLDER = Path(__file__).resolve().parent / "c"
 STACK_GUARD = PORT_FOLDER / "cortex_m" / "ts_stack_guard.h"
 DEFAULT_PREFIX = "scene"
 DEFAULT_RELEASE = "1.0.0"
@@ -75,10 +74,10 @@ class Options:
 
 
 class Product:
-    """A bundle as two files of C.
+    """A model as two files of C.
 
     Args:
-        bundle: network, front end and labels.
+        model: network, front end and labels.
         options: see :class:`Options`.
         generator: name and version of the exporting program, such as ``tinyscene 0.1.0``.
 
@@ -86,10 +85,10 @@ class Product:
         FirmwareError: the graph or the front end is not supported in C. RuntimeFailure: the hop is no duration.
     """
 
-    def __init__(self, bundle: Bundle, options: Options, generator: str) -> None:
-        self.bundle, self.options, self.generator = bundle, options, generator
-        spec = bundle.frontend
-        self.graph = bundle.graph
+    def __init__(self, model: AudioModel, options: Options, generator: str) -> None:
+        self.model, self.options, self.generator = model, options, generator
+        spec = model.frontend
+        self.graph = model.graph
         self.emitted: Emitted = emit(self.graph, kernel_set_named(options.cpu), options.optimise)
         quant = self.graph.tensors[self.graph.input].quant
         self.hop_samples = samples_of_hop(spec, options.hop_s)
@@ -114,14 +113,14 @@ class Product:
     @property
     def arena_bytes(self) -> int:
         """Size of the arena, see :func:`tinyscene.firmware_harness.emit.log_mel.scene_arena_bytes`."""
-        return scene_arena_bytes(self.emitted, self.bundle.frontend, self.hop_samples)
+        return scene_arena_bytes(self.emitted, self.model.frontend, self.hop_samples)
 
     @property
     def state_bytes(self) -> int:
         """Size of the state: a window of samples, the scores, and with overlapping hops the last columns."""
-        spec = self.bundle.frontend
+        spec = self.model.frontend
         ring = spec.n_mels * spec.n_frames if self.hop_samples < spec.clip_samples else 0
-        needed = 4 * (spec.win_length + 2) + 9 * len(self.bundle.labels) + ring + STATE_SLACK_BYTES
+        needed = 4 * (spec.win_length + 2) + 9 * len(self.model.labels) + ring + STATE_SLACK_BYTES
         return -(-needed // 8) * 8
 
     @property
@@ -149,8 +148,9 @@ class Product:
 
     def serial_sources(self) -> dict[str, str]:
         """C files, by name, of the MLPerf Tiny runner's serial protocol around the public interface."""
-        names = ("product_serial.c", "product_serial.h")
-        return {self.named(name): self.named((C_FOLDER / name).read_text()) for name in names}
+        texts = {name: (C_FOLDER / name).read_text() for name in PROTOCOL}
+        texts[MODEL_HEADER] = serial_model_header(self.graph, SerialOptions())
+        return {self.named(name): self.named(text) for name, text in texts.items()}
 
     def named(self, text: str) -> str:
         """C text with ``product`` replaced by the prefix."""
@@ -181,7 +181,7 @@ class Product:
 
     def _sizes(self) -> list[str]:
         source, out = self.graph.tensors[self.graph.input], self.graph.tensors[self.graph.output]
-        spec = self.bundle.frontend
+        spec = self.model.frontend
         rows: list[tuple[str, object]] = [
             ("NAME", string(plain(self.graph.name))),
             ("VERSION", string(self.options.release)),
@@ -196,7 +196,7 @@ class Product:
             ("CLIP_SAMPLES", spec.clip_samples),
             ("HOP_SAMPLES", self.hop_samples),
             ("SMOOTHED_HOPS", SMOOTHED_HOPS),
-            ("LABEL_COUNT", len(self.bundle.labels)),
+            ("LABEL_COUNT", len(self.model.labels)),
         ]
         for name, tensor in (("INPUT", source), ("OUTPUT", out)):
             rows += [

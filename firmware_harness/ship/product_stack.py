@@ -11,7 +11,8 @@ from tinyscene.runtime.temporaries import temporary_folder
 from ..build.stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
 from ..build.targets import C_FLAGS, Target
 from ..build.tools import run_tool
-from .product import C_FOLDER, Product
+from .product import Product
+from .serial_program import C_FOLDER
 
 PROGRAM = C_FOLDER / "main_stack.c"
 FUNCTIONS = ("init", "invoke", "process_pcm")

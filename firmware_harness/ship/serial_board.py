@@ -19,8 +19,9 @@ from tinyscene.runtime.processes import started
 from ..build.seal import seal
 from ..build.targets import C_FLAGS, Target
 from ..build.tools import emulator_command, run_tool
+from ..emit.constant_block import ROUNDING_MACRO
 from ..errors import FirmwareError
-from .product import C_FOLDER, Product
+from .serial_program import C_FOLDER, SerialProgram
 
 START_UP_SECONDS = 20.0
 _PTY = re.compile(r"char device redirected to (\S+)")
@@ -45,28 +46,27 @@ SERIAL_PORTS = {
 }
 
 
-def build_serial(product: Product, target: Target, folder: Path) -> Path:
-    """Build the image with the harness; write sources and image to ``folder``.
+def build_serial(program: SerialProgram, target: Target, folder: Path) -> Path:
+    """Build the image of a network with the protocol; write sources and image to ``folder``.
 
     Raises:
-        FirmwareError: the target's serial port is unknown, the product does not fit, or a tool is missing.
+        FirmwareError: the target's serial port is unknown, the network does not fit, or a tool is missing.
     """
     if target.name not in SERIAL_PORTS:
         raise FirmwareError(
             f"serial port of {target.name}", "unknown", expected=" or ".join(SERIAL_PORTS), got=target.name
         )
-    target.refuse_unless_fits(product.graph.name, product.constant_bytes, product.arena_bytes)
+    emitted = program.emitted
+    target.refuse_unless_fits(program.graph.name, emitted.constant_bytes, emitted.plan.arena_bytes)
     port = SERIAL_PORTS[target.name]
-    board = product.named((C_FOLDER / "boards" / "mps.c").read_text())
-    texts = {f"{product.prefix}.c": product.source(), f"{product.prefix}.h": product.header(), "board.c": board}
-    texts |= product.serial_sources()
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-    sources = [folder / name for name in texts if name.endswith(".c")]
+    program.write(folder)
+    (folder / "board.c").write_text((C_FOLDER / "boards" / "mps.c").read_text())
+    sources = sorted(folder.glob("*.c"))
     sources += [path for port_folder in target.port_folders for path in sorted(port_folder.glob("*.c"))]
     includes = [f"-I{path}" for path in (folder, *target.port_folders, target.port_folders[0].parent)]
     macros = [
         f"-DBOARD_UART={port.uart:#x}u", f"-DBOARD_FPGAIO={port.fpgaio:#x}u", f"-DBOARD_CLOCK_HZ={port.clock_hz}u",
+        *([f"-D{ROUNDING_MACRO}"] if program.rounding == "single" else []),
     ]  # fmt: skip
     image = folder / "serial.elf"
     flags = [*C_FLAGS, *target.compile_flags, *target.link_flags, *includes, *macros]

@@ -28,6 +28,7 @@ import ai_edge_litert.interpreter
 import lightning
 import lightning.pytorch.loggers
 import onnxruntime
+import onnxscript.function_libs.torch_lib.ops  # what PyTorch imports to write ONNX
 
 from tinyscene.runtime.system_errors import KINDS
 
@@ -35,7 +36,8 @@ from . import commands
 from .commands import COMMANDS, Command
 from .injection import Outcome, Place, Plan, run
 
-PRELOADED = (ai_edge_litert.interpreter, lightning, lightning.pytorch.loggers, onnxruntime)
+PRELOADED = (ai_edge_litert.interpreter, lightning, lightning.pytorch.loggers, onnxruntime, onnxscript)
+BUILD = "error: building for "  # binutils report every error of a write after the first of a file as a full disk
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.ENOSPC)  # in turn; the last one persists
 COLUMNS = (
     "command",
@@ -152,7 +154,8 @@ def wrong(printed: str, error: int) -> str:
     lines = [line for line in printed.splitlines() if line.strip() and not line.startswith("note: ")]
     if len(lines) != 1 or not lines[0].startswith("error: "):
         return f"{len(lines)} lines: {' / '.join(lines)[-400:]}"
-    if "defect" in lines[0] or KINDS[error].what not in lines[0]:
+    causes = {error, errno.ENOSPC} if lines[0].startswith(BUILD) else {error}
+    if "defect" in lines[0] or not any(KINDS[cause].what in lines[0] for cause in causes):
         return lines[0]
     return ""
 

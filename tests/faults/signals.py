@@ -4,8 +4,9 @@
 runs once for its duration and its result, and is then ended ``--count`` times by each signal, at moments drawn evenly
 from its duration (``--within`` seconds at most). After each: no process of it remains, its result is absent or whole,
 and, unless it was SIGKILL, exit code 128 + number, one line on standard error, and no temporary file. After every
-``--per-run`` signals it runs to its end, which must succeed and leave nothing else. Prints one row per command and
-signal; exit code 1 if any column of faults is not 0.
+``--per-run`` signals, and after the last, it runs to its end, which must succeed and leave nothing else; ``--seconds``
+limits the signals to what a slow machine can do in that time. Prints one row per command and signal; exit code 1 if any
+column of faults is not 0.
 """
 
 from __future__ import annotations
@@ -218,12 +219,16 @@ def _lines(errors: str) -> list[str]:
 
 
 def examined(bench: Bench, name: str, number: signal.Signals, options: argparse.Namespace) -> Tally:
-    """All signals of one kind for one command."""
+    """All signals of one kind for one command, or as many as the time allows; the last one is followed by a run."""
     tally, rng = Tally(), random.Random(f"{options.seed} {name} {number}")
+    deadline = time.monotonic() + options.seconds
     for count in range(1, options.count + 1):
         bench.interrupted(number, rng.uniform(0, min(options.within, bench.seconds)), tally)
-        if count % options.per_run == 0 or count == options.count:
+        last = count == options.count or time.monotonic() > deadline
+        if last or count % options.per_run == 0:
             tally.faults += bench.next_run()
+        if last:
+            break
     return tally
 
 
@@ -233,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--signals", default="SIGKILL,SIGTERM", metavar="NAMES")
     parser.add_argument("--commands", default=",".join(COMMANDS), metavar="NAMES")
     parser.add_argument("--within", type=float, default=float("inf"), metavar="S", help="latest moment, in seconds")
+    parser.add_argument("--seconds", type=float, default=float("inf"), metavar="S", help="no further signal after it")
     parser.add_argument("--per-run", type=int, default=10, metavar="N", help="signals before each run to the end")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     options = parser.parse_args(arguments)

@@ -13,7 +13,8 @@ from ai_edge_litert import schema_py_generated as schema
 from tests.export.formats.tflite_models import Net, half_precision
 from tests.graphs import OP_KINDS, one_op
 from tinyscene.export.check.count import artefact_cost
-from tinyscene.export.formats.tflite_model import TfliteModel, open_tflite
+from tinyscene.export.formats.file_model import FileModel
+from tinyscene.export.formats.tflite_model import open_tflite
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.read import inspect_model
 from tinyscene.runtime.errors import TinysceneError
@@ -64,7 +65,7 @@ def _read_tflite(data: bytes) -> None:
         except TinysceneError as refusal:
             refusals.append(refusal)
         else:
-            model = result if isinstance(result, TfliteModel) else None
+            model = result if isinstance(result, FileModel) else None
     if model is not None:
         run_graph(model.graph)
         model.file("m.tflite")

@@ -30,6 +30,7 @@ STATE_BYTES = LARGEST_CONTENT + 64
 STATE = struct.Struct("<QdQ")  # number of the execution, its start by the monotonic clock in s, bytes of its content
 IDLE = 0.0  # instead of a start: between two executions, where content is mutated
 REDUCE_S = 4.0  # for each new finding
+SETTLED_S = 0.5  # of processor time until libFuzzer has started its thread, which reserves address space of its own
 _OWN_MUTATIONS = 0.75  # the rest are libFuzzer's, which compare with values in the code
 
 
@@ -84,8 +85,7 @@ class Session:
         seconds = time.process_time() - before
         STATE.pack_into(self._state, 0, self.report.executions + 1, IDLE, len(data))
         peak_after, _ = self._memory()
-        # During the first execution libFuzzer starts a thread, which reserves address space of its own.
-        growth = peak_after - size if peak_after > peak and self.report.executions else 0
+        growth = peak_after - size if peak_after > peak and time.process_time() - self._start > SETTLED_S else 0
         if finding is None and seconds > LONGEST_S:
             finding = Finding("slow", self.reader.read.__name__, f"{seconds:.1f} s")
         if finding is None and growth > LARGEST_GROWTH_BYTES:

@@ -67,7 +67,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["firmware export BUNDLE --as makefile", "firmware BUNDLE --target host --frontend"]
+    "command", ["firmware export BUNDLE --as makefile", "firmware BUNDLE --target host --application"]
 )
 @pytest.mark.parametrize("seconds", NO_DURATION)
 def test_a_hop_that_is_no_duration(

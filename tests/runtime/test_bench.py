@@ -137,7 +137,7 @@ def _result(median_s, noise=0.0, seed=0, load=1.0, **changes):
     )
     latency = Latency(median_s, median_s, median_s, median_s, tuple((load * medians).tolist()), tuple(0.9 * minima))
     result = BenchResult(
-        bundle="b",
+        model="b",
         digest="0" * 64,
         engine="litert",
         threads=1,

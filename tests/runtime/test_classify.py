@@ -10,10 +10,11 @@ import pytest
 from tests.runtime.listening import FRONTEND, LABELS, RATE, noise
 from tinyscene import command_line
 from tinyscene.runtime.arith import dequantise, quantise
-from tinyscene.runtime.classify import SceneClassifier, softmax
+from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.scores import softmax
 
 
 def _by_hand(bundle, clip_samples, rounding):

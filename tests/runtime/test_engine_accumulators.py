@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,8 +29,11 @@ def _graph(rng: Rng, kind: str) -> Graph:
     scale = 2.0 ** rng.uniform(-10, 7.6, CHANNELS) * 0.1 / 0.03
     if kind == "fully_connected":
         return _product(rng, _biases(rng), np.float32(scale))
-    channels, inputs = (CHANNELS, 1) if kind == "conv2d" else (None, CHANNELS)
-    return convolution(rng, (2, 3, inputs), (1, 1), channels=channels, bias=_biases(rng), weight_scale=scale)
+    channels, inputs = (None, CHANNELS) if kind == "depthwise_conv2d" else (CHANNELS, 1)
+    graph = convolution(rng, (2, 3, inputs), (1, 1), channels=channels, bias=_biases(rng), weight_scale=scale)
+    if kind != "transpose_conv2d":
+        return graph
+    return replace(graph, nodes=(replace(graph.nodes[0], op=ops.TransposeConv2D((1, 1), (2, 3))),)).check()
 
 
 def _product(rng: Rng, bias: np.ndarray, scale: np.ndarray) -> Graph:
@@ -49,7 +54,7 @@ def _different(engine, graph: Graph) -> int:
     return int((engine.output_codes(x) != run(graph, x, rounding=engine.rounding)).sum())
 
 
-@pytest.mark.parametrize("kind", ["conv2d", "depthwise_conv2d", "fully_connected"])
+@pytest.mark.parametrize("kind", ["conv2d", "depthwise_conv2d", "transpose_conv2d", "fully_connected"])
 def test_products_beyond_int32_wrap_around_or_saturate_as_in_each_engine(kind: str) -> None:
     to_onnx = pytest.importorskip("tinyscene.export.formats.onnx_write").to_onnx
     to_tflite = pytest.importorskip("tinyscene.export.formats.tflite_write").to_tflite
@@ -58,7 +63,7 @@ def test_products_beyond_int32_wrap_around_or_saturate_as_in_each_engine(kind: s
     assert not np.array_equal(run(graph, x, rounding="double"), run(graph, x, rounding="single"))
     assert _different(TFLMEngine(graph, to_tflite(graph)), graph) == 0
     assert _different(OrtEngine(graph, to_onnx(graph)), graph) == 0
-    refused = {"conv2d": {"default"}, "fully_connected": {"default", "reference"}}.get(kind, set())
+    refused = {"depthwise_conv2d": set(), "fully_connected": {"default", "reference"}}.get(kind, {"default"})
     for kernels in ("default", "reference"):
         if kernels not in refused:
             assert _different(LiteRTEngine(graph, to_tflite(graph), kernels), graph) == 0

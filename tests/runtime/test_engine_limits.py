@@ -8,7 +8,7 @@ import pytest
 from tests.graphs import Builder, Rng, random_input
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.verify import verify
-from tinyscene.runtime import engine_limits
+from tinyscene.runtime import engine_limits, ops
 from tinyscene.runtime.engines import LiteRTEngine, NumpyEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph
@@ -41,3 +41,28 @@ def test_sums_of_the_reference_kernel_are_wrong(monkeypatch: pytest.MonkeyPatch)
     engine = LiteRTEngine(graph, to_tflite(graph), "reference")
     off = np.abs(engine.output_codes(x).astype(int) - NumpyEngine(graph, "double").output_codes(x))
     assert off.max() > 50
+
+
+def _products(rng: Rng) -> Graph:
+    """Matrices along six axes."""
+    b = Builder(rng, "products", (6, 4, 5))
+    left = b.reshape(b.input, (1, 2, 1, 3, 4, 5))
+    return b.graph(b.node(ops.BatchMatMul(adj_y=True), (left, left), (1, 2, 1, 3, 4, 4)))
+
+
+def _long_rows(rng: Rng) -> Graph:
+    b = Builder(rng, "rows", (1, 1, 600))
+    return b.graph(b.softmax(b.input))
+
+
+@pytest.mark.needs_module("onnxruntime")
+@pytest.mark.parametrize(
+    ("made", "refusing"),
+    [(_products, {"litert", "litert-reference", "tflm"}), (_long_rows, {"litert-reference", "tflm"})],
+)
+def test_dimensions_and_rows_beyond_an_engine_are_refused_for_it_alone(made, refusing) -> None:
+    rng = np.random.default_rng(0)
+    graph = made(rng)
+    targets = ("litert", "litert-reference", "tflm", "ort", "numpy-double", "numpy-single")
+    results = {r.target: r.status for r in verify(graph, random_input(rng, graph, 2), targets=targets).results}
+    assert results == {target: "refused" if target in refusing else "equal" for target in targets}

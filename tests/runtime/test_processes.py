@@ -89,6 +89,17 @@ def test_a_missing_program_is_an_os_error() -> None:
         run(["no-such-program"])
 
 
+def test_the_temporary_files_of_a_program_end_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GCC leaves its files where it is killed, and where the disk is full and refuses to remove them."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    program = ["sh", "-c", "touch $TMPDIR/a; ls -ld $TMPDIR; kill -KILL $$"]
+    ended = run(program, environment={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)})
+    assert ended.code == -signal.SIGKILL
+    assert ended.stdout.startswith("drwx--x--x")  # as in /tmp, helpers with another user find their files
+    assert str(tmp_path) in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_timeout_ends_the_program_and_its_children(tmp_path: Path) -> None:
     with pytest.raises(TimeoutExpired):
         run([*FAMILY, str(tmp_path / "pids")], timeout_seconds=0.5)

@@ -70,14 +70,17 @@ def append(
     kinds, options = schema.ActivationFunctionType, operator.options
     assert isinstance(options, Fused | ConcatenationOptions)
     kind, out = options.fused_activation_function, out or builder.activation(operator.output)
-    if kind not in (kinds.NONE, kinds.RELU, kinds.RELU6):
-        names = {code: name for name, code in vars(kinds).items()}
-        raise builder.refusal(operator, "fused activation", expected="NONE, RELU or RELU6", got=names.get(kind, kind))
+    if kind not in (kinds.NONE, kinds.RELU, kinds.RELU6, kinds.RELU_N1_TO_1):
+        names, expected = {code: name for name, code in vars(kinds).items()}, "NONE, RELU, RELU6 or RELU_N1_TO_1"
+        raise builder.refusal(operator, "fused activation", expected=expected, got=names.get(kind, kind))
     if kind == kinds.RELU6 and code_of_six(out.quant) != fused_code_of_six(out.quant):
         got = f"{code_of_six(out.quant)} on TFLite Micro, {fused_code_of_six(out.quant)} on XNNPACK"
         raise builder.refusal(operator, "6 of the fused RELU6 is between two codes", expected="one code", got=got)
-    relu, op = kind != kinds.NONE, make(kind != kinds.NONE)
-    if kind == kinds.RELU6 and code_of_six(out.quant) < 127:
+    relu = kind in (kinds.RELU, kinds.RELU6)
+    op = make(relu)
+    if kind == kinds.RELU_N1_TO_1:
+        after = ops.Lookup("relu_n1_to_1")
+    elif kind == kinds.RELU6 and code_of_six(out.quant) < 127:
         after = ops.Lookup("relu6")
     elif relu and not hasattr(op, "relu") and out.quant.zero_point > -128:
         after = ops.Lookup("relu")

@@ -32,19 +32,20 @@ ROWS: dict[type[ops.Op], Row] = {
 
 @torch.no_grad()
 def simulate(
-    graph: Graph, log_mels: F32, restored: Collection[str] = (), *, shown: Collection[str], batch: int = 16
+    graph: Graph, inputs: F32, restored: Collection[str] = (), *, shown: Collection[str], batch: int = 16
 ) -> dict[str, F32]:
     """Compute the activations named in ``shown``: float32 (n, ...) in the graph's layout.
 
     Args:
-        log_mels: float32 (n, mel, time), or in the layout of the graph's input.
+        inputs: float32 (n, ...) in the layout of the graph's input; axes of one element may be left out.
         restored: names of the activations that are not rounded.
     """
     activations: dict[str, list[F32]] = {name: [] for name in shown}
     exact = set(restored)
-    for part in torch.split(torch.from_numpy(log_mels), batch):
-        image = part[:, None] if part.ndim == 3 else part.permute(0, 3, 1, 2) if part.ndim == 4 else part
-        values = {graph.input: _rounded(image, graph.tensors[graph.input].quant, graph.input in exact)}
+    for part in torch.split(torch.from_numpy(inputs), batch):
+        x = part.reshape(len(part), *graph.tensors[graph.input].shape[1:])
+        x = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+        values = {graph.input: _rounded(x, graph.tensors[graph.input].quant, graph.input in exact)}
         for node in graph.nodes:
             y = ROWS[type(node.op)](graph, node, [_value(graph, values, name) for name in node.inputs])
             values[node.output] = _rounded(y, graph.tensors[node.output].quant, node.output in exact)

@@ -93,17 +93,31 @@ static int32_t best(const float* scores) {
     return label;
 }
 
-/* Softmax of the output, and the mean with earlier scores. */
-static void score(TsSceneAnswer* answer) {
-    int32_t highest = answer->codes[0];
+/* Whether codes run from 0 to 1, as runtime/scores.py defines it; known to the compiler. */
+static int are_probabilities(void) {
+    return TS_MODEL_OUTPUT_ZERO_POINT == -128 && 255.0f * TS_MODEL_OUTPUT_SCALE > 0.99f &&
+           255.0f * TS_MODEL_OUTPUT_SCALE < 1.01f;
+}
+
+/* Softmax of the output, or its values if they are probabilities; they are divided by their sum afterwards. */
+static float weigh(const int8_t* codes, float* weights) {
+    int32_t highest = codes[0];
     for (int32_t i = 1; i < TS_SCENE_LABELS; ++i) {
-        highest = answer->codes[i] > highest ? answer->codes[i] : highest;
+        highest = codes[i] > highest ? codes[i] : highest;
     }
     float sum = 0.0f;
     for (int32_t i = 0; i < TS_SCENE_LABELS; ++i) {
-        answer->scores[i] = exponential((float)(answer->codes[i] - highest) * TS_MODEL_OUTPUT_SCALE);
-        sum += answer->scores[i];
+        weights[i] = !are_probabilities() ? exponential((float)(codes[i] - highest) * TS_MODEL_OUTPUT_SCALE)
+                     : highest > -128     ? (float)(codes[i] + 128) * TS_MODEL_OUTPUT_SCALE
+                                          : 1.0f;
+        sum += weights[i];
     }
+    return sum;
+}
+
+/* The scores, and the mean with earlier ones. */
+static void score(TsSceneAnswer* answer) {
+    const float sum = weigh(answer->codes, answer->scores);
     answer->hops += 1;
     const uint32_t counted = answer->hops < TS_SCENE_SMOOTHED_HOPS ? answer->hops : TS_SCENE_SMOOTHED_HOPS;
     for (int32_t i = 0; i < TS_SCENE_LABELS; ++i) {

@@ -79,14 +79,45 @@ static int hexadecimal(char digit) {
 static void load(product_serial* serial, int32_t size) {
     if (size <= 0) {
         put_line(serial, "e-[Command 'db load' must be >0 bytes]", "", "");
-    } else if (size > PRODUCT_INPUT_BYTES) {
-        put_number(serial, "e-[Buffer is smaller: ", PRODUCT_INPUT_BYTES, " bytes]");
+    } else if (size > PRODUCT_SERIAL_INPUT_BYTES) {
+        put_number(serial, "e-[Buffer is smaller: ", PRODUCT_SERIAL_INPUT_BYTES, " bytes]");
     } else {
         serial->wanted = (size_t)size;
         serial->loaded = 0;
         put_number(serial, "m-[Expecting ", (uint64_t)size, " bytes]");
     }
 }
+
+#ifdef PRODUCT_SERIAL_FLOAT
+
+/* The code of a real number, rounded half to even: adding 1.5 * 2^23 leaves no bits for the fraction. */
+static int8_t quantised(float real) {
+    float scaled = real / PRODUCT_INPUT_SCALE;
+    scaled = scaled > -512.0f ? scaled : -512.0f; /* also for NaN */
+    scaled = scaled < 512.0f ? scaled : 512.0f;
+    const int32_t code = (int32_t)((scaled + 0x1.8p23f) - 0x1.8p23f) + PRODUCT_INPUT_ZERO_POINT;
+    return (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
+}
+
+/* Every fourth byte completes a real number. */
+static void take(product_serial* serial, uint8_t byte) {
+    const size_t at = serial->loaded++;
+    serial->word = serial->word >> 8 | (uint32_t)byte << 24;
+    if (at % 4 == 3) {
+        float real;
+        memcpy(&real, &serial->word, sizeof real);
+        serial->input[at / 4] = quantised(real);
+    }
+}
+
+#else
+
+static void take(product_serial* serial, uint8_t byte) {
+    const int value = byte ^ PRODUCT_SERIAL_FLIP;
+    serial->input[serial->loaded++] = (int8_t)(value < 128 ? value : value - 256);
+}
+
+#endif
 
 static void take_bytes(product_serial* serial, const char* digits) {
     if (strlen(digits) % 2 != 0) {
@@ -104,21 +135,22 @@ static void take_bytes(product_serial* serial, const char* digits) {
             put_line(serial, "e-[Invalid hex digit '", pair, "']");
             return;
         }
-        const int value = 16 * high + low;
-        serial->input[serial->loaded++] = (int8_t)(value < 128 ? value : value - 256);
+        take(serial, (uint8_t)(16 * high + low));
         if (serial->loaded == serial->wanted) {
             put_line(serial, "m-load-done", "", "");
         }
     }
 }
 
+/* The bytes received; of real numbers their codes. */
 static void print_bytes(const product_serial* serial, int32_t count, int32_t offset) {
     const size_t begin = offset < 0 ? 0 : (size_t)offset;
-    for (size_t i = begin; i < serial->loaded && i - begin < (size_t)(count < 0 ? 0 : count); ++i) {
-        const uint8_t byte = (uint8_t)serial->input[i];
+    const size_t available = serial->loaded / (PRODUCT_SERIAL_INPUT_BYTES / PRODUCT_INPUT_BYTES);
+    for (size_t i = begin; i < available && i - begin < (size_t)(count < 0 ? 0 : count); ++i) {
+        const uint8_t byte = (uint8_t)((uint8_t)serial->input[i] ^ PRODUCT_SERIAL_FLIP);
         const char text[] = {"0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15], '\0'};
         const size_t column = (i - begin) % PRINTED_IN_A_LINE;
-        const int last = column == PRINTED_IN_A_LINE - 1 || i + 1 == serial->loaded || i + 1 - begin == (size_t)count;
+        const int last = column == PRINTED_IN_A_LINE - 1 || i + 1 == available || i + 1 - begin == (size_t)count;
         put(serial, column == 0 ? "m-buffer-" : "");
         put(serial, text);
         put(serial, last ? "\r\n" : "-");
@@ -139,16 +171,40 @@ static void handle_buffer(product_serial* serial, char* rest) {
     }
 }
 
+#ifdef PRODUCT_SERIAL_SOFTMAX
+
+/* Probability of an output in billionths. */
+static int64_t billionths(const product_serial* serial, size_t index) {
+    int highest = serial->output[0];
+    uint64_t sum = 0;
+    for (size_t i = 1; i < PRODUCT_OUTPUT_BYTES; ++i) {
+        highest = serial->output[i] > highest ? serial->output[i] : highest;
+    }
+    for (size_t i = 0; i < PRODUCT_OUTPUT_BYTES; ++i) {
+        sum += product_serial_weights[highest - serial->output[i]];
+    }
+    return (int64_t)((product_serial_weights[highest - serial->output[index]] * UINT64_C(1000000000) + sum / 2) / sum);
+}
+
+#else
+
+/* Real value of an output in billionths. */
+static int64_t billionths(const product_serial* serial, size_t index) {
+    static const int64_t step = (int64_t)((double)PRODUCT_OUTPUT_SCALE * 1e9 + 0.5);
+    return step * (serial->output[index] - PRODUCT_OUTPUT_ZERO_POINT);
+}
+
+#endif
+
 /* Real numbers with six decimals, without printf's support for them. */
 static void put_results(const product_serial* serial) {
-    static const int64_t step = (int64_t)((double)PRODUCT_OUTPUT_SCALE * 1e9 + 0.5);
     char text[24];
     put(serial, "m-results-[");
     for (size_t i = 0; i < PRODUCT_OUTPUT_BYTES; ++i) {
-        const int64_t billionths = step * (serial->output[i] - PRODUCT_OUTPUT_ZERO_POINT);
-        const uint64_t millionths = (uint64_t)((billionths < 0 ? -billionths : billionths) + 500) / 1000;
+        const int64_t value = billionths(serial, i);
+        const uint64_t millionths = ((uint64_t)(value < 0 ? -value : value) + 500) / 1000;
         put(serial, i > 0 ? "," : "");
-        put(serial, billionths < 0 ? "-" : "");
+        put(serial, value < 0 ? "-" : "");
         put(serial, decimal(text, millionths / 1000000, 1));
         put(serial, ".");
         put(serial, decimal(text, millionths % 1000000, 6));
@@ -174,8 +230,8 @@ static void infer(product_serial* serial, char* rest) {
         put_line(serial, "e-[Inference iterations must be >0]", "", "");
     } else if (warm_ups < 0) {
         put_line(serial, "e-[Inference warmup must be >=0]", "", "");
-    } else if (serial->loaded != PRODUCT_INPUT_BYTES) {
-        put_number(serial, "e-[Input is not loaded: ", PRODUCT_INPUT_BYTES, " bytes wanted]");
+    } else if (serial->loaded != PRODUCT_SERIAL_INPUT_BYTES) {
+        put_number(serial, "e-[Input is not loaded: ", PRODUCT_SERIAL_INPUT_BYTES, " bytes wanted]");
     } else {
         put_number(serial, "m-warmup-start-", (uint64_t)warm_ups, "");
         if (infer_times(serial, warm_ups) != PRODUCT_OK) {
@@ -215,7 +271,7 @@ static void answer(product_serial* serial) {
         put_time(serial);
     } else if (strcmp(word, "profile") == 0) {
         put_line(serial, "m-profile-[ULPMark for tinyML Firmware V0.0.1]", "", ""); /* runners look for this name */
-        put_line(serial, "m-model-[", PRODUCT_NAME, "]");
+        put_line(serial, "m-model-[", PRODUCT_SERIAL_MODEL, "]");
     } else if (strcmp(word, "help") == 0) {
         put_help(serial);
     } else if (strcmp(word, "db") == 0) {

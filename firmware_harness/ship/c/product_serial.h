@@ -1,11 +1,13 @@
 /* The serial protocol of the MLPerf Tiny and EEMBC runner.
  *
- * 115200 baud, 8N1. A command ends with '%'. Every response ends with the line m-ready; lines end with CR LF. Input
- * is the network's, as int8 codes; results are the network's output as real numbers. Not needed to classify. */
+ * 115200 baud, 8N1. A command ends with '%'. Every response ends with the line m-ready; lines end with CR LF. Inputs
+ * are the network's: int8 codes, or what product_serial_model.h says. Results are probabilities, which the runner
+ * divides by their sum, or real values. Not needed to classify. */
 #ifndef PRODUCT_SERIAL_H
 #define PRODUCT_SERIAL_H
 
 #include "product.h"
+#include "product_serial_model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -13,6 +15,13 @@ extern "C" {
 
 /* The longest command, as in the reference firmware. */
 #define PRODUCT_SERIAL_COMMAND_BYTES 80
+
+/* Bytes that the runner sends for one input. */
+#ifdef PRODUCT_SERIAL_FLOAT
+#define PRODUCT_SERIAL_INPUT_BYTES (4 * PRODUCT_INPUT_BYTES)
+#else
+#define PRODUCT_SERIAL_INPUT_BYTES PRODUCT_INPUT_BYTES
+#endif
 
 /* Functions of the board. read waits for a byte and returns it, or a negative number to end; microseconds may wrap. */
 typedef struct {
@@ -26,6 +35,7 @@ typedef struct {
     const product_serial_port* port;
     product_state* model;
     size_t wanted, loaded; /* bytes of input expected and received */
+    uint32_t word;         /* bytes of a float32 so far */
     size_t length;         /* length of the command so far; larger than the buffer if it is too long */
     char command[PRODUCT_SERIAL_COMMAND_BYTES + 1];
     int8_t input[PRODUCT_INPUT_BYTES];

@@ -234,5 +234,5 @@ def test_the_model_is_read_by_its_content(tmp_path: Path, capsys: pytest.Capture
     record = json.loads(capsys.readouterr().out)
     assert (record["match"], record["constant_channels_removed"]) == (True, None)
     assert Path(record["folder"]).name == "model.bin-firmware"
-    assert command_line.main(["firmware", str(file), "--frontend", *words]) == 2
-    assert "a TFLite file has no front end and no labels; expected a bundle folder" in capsys.readouterr().err
+    assert command_line.main(["firmware", str(file), "--application", *words]) == 2
+    assert "has no front end, which makes the network's input from audio" in capsys.readouterr().err

@@ -10,7 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.export.formats.tflite_models import OPS, Edge, Net
 from tests.graphs import Builder, random_input
-from tinyscene.export.formats.tflite_model import TfliteModel, tflite_model
+from tinyscene.export.formats.file_model import FileModel
+from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime import ops
 from tinyscene.runtime.engines import Engine, LiteRTEngine, TFLMEngine
@@ -25,11 +26,11 @@ def options(kind: str, **values: Any) -> Any:
     return made
 
 
-def read(net: Net, out: Edge) -> TfliteModel:
+def read(net: Net, out: Edge) -> FileModel:
     return tflite_model(net.finish(out), "net.tflite")
 
 
-def require_equal(model: TfliteModel, *, without_tflm: bool = False) -> None:
+def require_equal(model: FileModel, *, without_tflm: bool = False) -> None:
     """LiteRT's default and reference kernels and TFLite Micro on the file, the interpreter on the graph."""
     codes = random_input(np.random.default_rng(0), model.graph, 3)
     engines: list[Engine] = [LiteRTEngine(model.graph, model.data), LiteRTEngine(model.graph, model.data, "reference")]

@@ -16,7 +16,8 @@ from tests.export.formats.tflite_models import OPS, Edge, Net
 from tests.graphs import random_input
 from tinyscene.export.check.count_tflite import tflite_layers
 from tinyscene.export.errors import ExportError
-from tinyscene.export.formats.tflite_model import TfliteModel, tflite_model
+from tinyscene.export.formats.file_model import FileModel
+from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.export.formats.tflite_read import from_tflite
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime import ops
@@ -53,7 +54,7 @@ def reshaped(net: Net, x: Edge, shape: tuple[int, ...]) -> Edge:
     return net.view("RESHAPE", x, shape, list(shape), options=schema.ReshapeOptionsT())
 
 
-def require_equal(net: Net, output: Edge, exactly: Sequence[type] = (LiteRTEngine, TFLMEngine)) -> TfliteModel:
+def require_equal(net: Net, output: Edge, exactly: Sequence[type] = (LiteRTEngine, TFLMEngine)) -> FileModel:
     """The file on its own engines, and our graph of it on ONNX Runtime and the reference kernels."""
     model = tflite_model(net.finish(output), "made")
     x = random_input(np.random.default_rng(1), model.graph, 4)

@@ -15,14 +15,15 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.export.formats.tflite_models import OPS, Edge, Net
 from tinyscene.export.errors import ExportError
-from tinyscene.export.formats.tflite_model import TfliteModel, tflite_model
+from tinyscene.export.formats.file_model import FileModel
+from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.runtime.engines import LiteRTEngine
 
 OTHER_SHAPE = "its output's shape is not the operator's"
 Step = Callable[[Net, Edge], Edge]
 
 
-def model(step: Step, shape: tuple[int, ...] = (6, 4, 2)) -> TfliteModel:
+def model(step: Step, shape: tuple[int, ...] = (6, 4, 2)) -> FileModel:
     """A convolution, the step, and a classifier."""
     net = Net(np.random.default_rng(1), shape)
     y = step(net, net.conv(net.input, shape[2], (3, 1)))

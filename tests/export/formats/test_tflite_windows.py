@@ -107,6 +107,15 @@ def test_a_relu6_whose_end_no_code_exceeds_is_a_relu(scale: float, plain: bool) 
     assert [type(node.op) for node in graph.nodes] == [ops.Conv2D] if plain else [ops.Conv2D, ops.Lookup]
 
 
+@pytest.mark.needs_module("tflite_micro")
+@pytest.mark.parametrize(("scale", "zero_point"), [(0.02, 5), (0.013, -60), (0.3, 0), (1.7, 3), (0.002, 100)])
+def test_a_fused_relu_from_minus_one_to_one_is_a_table(scale: float, zero_point: int) -> None:
+    net = Net(np.random.default_rng(4), (6, 6, 3))
+    net.out = lambda shape, activation="NONE", like=None: net.edge("y", shape, scale, zero_point)
+    graph = read_and_compared(net, net.conv(net.input, 8, (3, 3), activation="RELU_N1_TO_1"))
+    assert [type(node.op) for node in graph.nodes] == [ops.Conv2D, ops.Lookup]
+
+
 def transposed(
     net: Net, x: Edge, kernel: tuple[int, int], stride: tuple[int, int], padding: str, *, bias: bool
 ) -> Edge:

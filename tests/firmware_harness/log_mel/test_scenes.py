@@ -27,9 +27,9 @@ from tinyscene.firmware_harness.run.audio import SceneFirmware, audio_bytes
 from tinyscene.firmware_harness.run.emulate import run_image
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
-from tinyscene.runtime.classify import softmax
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.scores import softmax
 from tinyscene.runtime.spec import preset
 
 FRONTEND = replace(
@@ -195,7 +195,7 @@ def test_every_mode_gives_the_same_results(
 def test_the_command_writes_runs_and_compares(tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, out = tmp_path / "clip.wav", tmp_path / "app"
     soundfile.write(clip, _recording(100_000), 32_000, subtype="PCM_16")
-    words = ["firmware", str(tiny_bundle.path), "--frontend", "--out", str(out)]
+    words = ["firmware", str(tiny_bundle.path), "--application", "--out", str(out)]
     assert command_line.main([*words, "--run", str(clip)]) == 0
     shown = capsys.readouterr().out
     assert "3 of 3 labels agree with tinyscene run: Cortex-M4F" in shown
@@ -214,7 +214,7 @@ def test_the_command_chooses_a_mode(
     tiny_bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path / "cache"))
-    words = ["firmware", str(tiny_bundle.path), "--frontend", "--out", str(tmp_path / "app")]
+    words = ["firmware", str(tiny_bundle.path), "--application", "--out", str(tmp_path / "app")]
     for mode in ("layers", "ram"):
         assert command_line.main([*words, "--optimise", mode]) == 0
         application = Application(tiny_bundle, CORTEX_M4, optimise=mode)  # type: ignore[arg-type]
@@ -237,14 +237,14 @@ def test_refusals_of_the_command_are_one_line(
     cut.write_bytes(cut.read_bytes()[:-4001])
     bundle = ["firmware", str(tiny_bundle.path), "--target", "host", "--out", str(tmp_path / "app")]
     for words, complaint in [
-        (["--frontend", "--run"], "--run needs recordings, and recordings need --run"),
-        (["--frontend", str(short)], "--run needs recordings, and recordings need --run"),
-        (["--run", str(short)], "belong to --frontend"),
-        (["--hop", "0.5"], "belong to --frontend"),
-        (["--frontend", "--hop", "0.3333"], "samples between results"),
-        (["--frontend", "--run", str(short)], "the audio is truncated or shorter than one clip"),
-        (["--frontend", "--run", str(cut)], "truncated audio file"),
-        (["--frontend", "--run", str(tmp_path / "none.wav")], "no such file"),
+        (["--application", "--run"], "--run needs recordings, and recordings need --run"),
+        (["--application", str(short)], "--run needs recordings, and recordings need --run"),
+        (["--run", str(short)], "belong to --application"),
+        (["--hop", "0.5"], "belong to --application"),
+        (["--application", "--hop", "0.3333"], "samples between results"),
+        (["--application", "--run", str(short)], "the audio is truncated or shorter than one clip"),
+        (["--application", "--run", str(cut)], "truncated audio file"),
+        (["--application", "--run", str(tmp_path / "none.wav")], "no such file"),
     ]:
         assert command_line.main([*bundle, *words]) == 2
         error = capsys.readouterr().err

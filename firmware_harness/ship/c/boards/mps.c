@@ -13,7 +13,7 @@ enum { SEND_FULL = 1, RECEIVED = 2, SEND = 1, RECEIVE = 2, BAUD = 115200 };
 
 static product_state state;
 static product_serial serial;
-static int8_t arena[PRODUCT_ARENA_BYTES] __attribute__((aligned(PRODUCT_ARENA_ALIGNMENT), section(".bss.ts_arena")));
+static int8_t arena[TS_MODEL_ARENA_BYTES] __attribute__((aligned(TS_MODEL_ARENA_ALIGNMENT), section(".bss.ts_arena")));
 
 static int read_byte(void* context) {
     (void)context;
@@ -41,7 +41,7 @@ int main(void) {
     UART_DIVIDER = BOARD_CLOCK_HZ / BAUD;
     UART_CONTROL = SEND | RECEIVE;
     PRESCALE = BOARD_CLOCK_HZ / 1000000u - 1u;
-    (void)product_init(&state, arena, NULL, NULL);
+    product_begin(&state, arena);
     product_serial_serve(&serial, &port, &state);
     return 0;
 }

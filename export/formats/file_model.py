@@ -1,0 +1,75 @@
+"""A file made elsewhere as a model: its graph, files for engines, and golden vectors computed on demand.
+
+It has no front end and no labels (:func:`tinyscene.runtime.model.described` adds them), so the golden vectors are
+random codes over the whole range, with its extremes. Refuses nothing itself: its reader has checked the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from tinyscene.runtime.bundle import Golden
+from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.model import labels_of
+
+from .missing_package import needs_export
+
+GOLDEN_VECTORS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class FileModel:
+    """A file that a reader has checked.
+
+    Attributes:
+        files: by suffix, the model's own file, written again from its validated records; codes in, codes out.
+        constant_layers: names of layers that are the same for every input, and of those that only they read; constants
+            take their place in the graph, and the file keeps them.
+    """
+
+    path: Path
+    graph: Graph
+    digest: str
+    files: dict[str, bytes]
+    constant_layers: tuple[str, ...] = ()
+    frontend: None = None
+    constant_channels_removed: None = None
+
+    @staticmethod
+    def of(
+        data: bytes, path: Path, graph: Graph, files: dict[str, bytes], constant_layers: tuple[str, ...] = ()
+    ) -> FileModel:
+        """``data``: the bytes of the file at ``path``."""
+        return FileModel(path, graph, hashlib.sha256(data).hexdigest(), files, constant_layers)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return labels_of(self.graph)
+
+    def file(self, name: str) -> bytes:
+        """The model's own file in this format, otherwise its graph in this format.
+
+        Raises:
+            ExportError: the format has no form for the graph, or its package is not installed.
+        """
+        suffix = PurePath(name).suffix
+        if suffix not in self.files:
+            with needs_export(str(self.path)):
+                if suffix == ".tflite":
+                    from .tflite_write import to_tflite as written
+                else:
+                    from .onnx_write import to_onnx as written
+                self.files[suffix] = written(self.graph)
+        return self.files[suffix]
+
+    def golden(self, count: int = GOLDEN_VECTORS, seed: int = 0) -> Golden:
+        """Random codes, one in ten of them an extreme of the range, with the interpreter's activations for them."""
+        rng = np.random.default_rng(seed)
+        shape = (count, *self.graph.tensors[self.graph.input].shape[1:])
+        codes = rng.integers(-128, 128, shape)
+        extremes = rng.random(shape) < 0.1
+        return Golden.of(self.graph, np.where(extremes, rng.choice([-128, 127], shape), codes).astype(np.int8))

@@ -1,0 +1,98 @@
+"""Dead channels and constant layers of foreign files: the engines on the original file against our graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+
+from tests.export.formats.tflite_models import Edge, Net
+from tests.graphs import random_input, small_net
+from tinyscene.export.formats.tflite_model import tflite_model
+from tinyscene.export.verify.verify import verify
+from tinyscene.runtime.constant_layers import constant_layers, without_constant_layers
+from tinyscene.runtime.engines import LiteRTEngine, TFLMEngine
+from tinyscene.runtime.interpreter import run
+
+
+def weight_of(net: Net, operator: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and scales of the weight of an operator, to be changed."""
+    tensor = net.tensors[net.operators[operator].inputs[1]]
+    codes = np.frombuffer(net.buffers[tensor.buffer].data.tobytes(), np.int8).reshape(tensor.shape).copy()
+    net.buffers[tensor.buffer].data = codes.view(np.uint8).reshape(-1)
+    return codes, tensor.quantization.scale
+
+
+def dead_channel(scale: float, *, zeros: bool) -> tuple[Net, Edge]:
+    """A convolution whose second output channel has this scale, and weights that are zero or not."""
+    net = Net(np.random.default_rng(1), (6, 6, 4))
+    out = net.conv(net.input, 4, (3, 3), padding="SAME")
+    codes, scales = weight_of(net, 0)
+    scales[1] = scale
+    if zeros:
+        codes[1] = 0
+    net.buffers[net.tensors[net.operators[0].inputs[1]].buffer].data = codes.view(np.uint8).reshape(-1)
+    return net, out
+
+
+def dead_branch(scale: float) -> tuple[Net, Edge]:
+    """x + conv(x), where the convolution has zeros only and its output a scale without meaning."""
+    net = Net(np.random.default_rng(2), (6, 6, 4))
+    branch = net.conv(net.input, 4, (3, 3), padding="SAME")
+    codes, scales = weight_of(net, 0)
+    net.buffers[net.tensors[net.operators[0].inputs[1]].buffer].data = np.zeros(codes.size, np.uint8)
+    bias = net.tensors[net.operators[0].inputs[2]]
+    net.buffers[bias.buffer].data = np.zeros(16, np.uint8)
+    scales[:] = scale / 2
+    net.tensors[branch.index].quantization.scale[:] = scale
+    branch = Edge(branch.index, branch.shape, float(np.float32(scale)), branch.zero_point)
+    return net, net.pair("ADD", net.input, branch)
+
+
+def require_equal(data: bytes, layers: int) -> None:
+    model = tflite_model(data, "m.tflite")
+    assert len(model.constant_layers) == layers
+    codes = model.golden(4).inputs
+    double, single = (run(model.graph, codes, rounding=rounding) for rounding in ("double", "single"))
+    assert np.array_equal(LiteRTEngine(model.graph, data, "reference").output_codes(codes), double)
+    assert np.array_equal(TFLMEngine(model.graph, data).output_codes(codes), double)
+    results = verify(model.graph, codes, targets=("litert", "litert-reference", "tflm", "ort"), shipped=model).results
+    assert {r.target: r.remarks() for r in results if not r.passed} == {}
+    assert single.shape == double.shape
+
+
+@pytest.mark.needs_module("tflite_micro", "onnxruntime")
+@pytest.mark.parametrize("zeros", [True, False])
+@pytest.mark.parametrize("scale", [0.0, 1e-12, 7.8e-9])
+def test_a_channel_with_a_scale_without_meaning_is_the_constant_it_is(scale, zeros):
+    net, out = dead_channel(scale, zeros=zeros)
+    require_equal(net.finish(out), 0)
+
+
+@pytest.mark.needs_module("tflite_micro", "onnxruntime")
+@pytest.mark.parametrize("scale", [1e-12, 7.8e-9, 2e-6])
+def test_a_dead_branch_is_left_out_and_reported(scale):
+    net, out = dead_branch(scale)
+    require_equal(net.finish(out), 1)
+
+
+@pytest.mark.needs_module("tflite_micro", "onnxruntime")
+def test_a_file_without_operators_copies_its_input():
+    net = Net(np.random.default_rng(3), (4, 3, 2))
+    model = tflite_model(net.finish(net.input), "copy.tflite")
+    codes = model.golden(2).inputs
+    assert np.array_equal(run(model.graph, codes), codes)
+    results = verify(model.graph, codes, targets=("litert", "tflm", "ort"), shipped=model).results
+    assert [r.status for r in results] == ["equal"] * 3
+
+
+def test_a_layer_is_constant_for_every_input_or_is_kept():
+    graph = small_net(np.random.default_rng(0), grn=True)
+    assert without_constant_layers(graph) == (graph, ())
+    codes = random_input(np.random.default_rng(1), graph, 3)
+    for rounding in ("double", "single"):
+        trace: dict = {}
+        run(graph, codes, rounding=rounding, trace=trace)
+        for name, constant in constant_layers(graph).items():
+            assert (trace[name] == constant).all()
