@@ -38,6 +38,8 @@ def covariance(layer: QuantConv, x: Tensor) -> Tensor:
     K is the number of taps of one output; there is one group, or one per channel.
     """
     x = layer.images(x)
+    if x.shape[2:] == (1, 1):  # means over a clip: in float32 their squares leave nothing of a small variance
+        x = x.double()
     groups = layer.conv.groups
     taps = layer.conv.weight[0].numel()
     stride = layer.conv.stride[0] * layer.conv.stride[1]
