@@ -159,7 +159,7 @@ def main() -> None:
             )
             for row in sorted(result.results, key=lambda row: row.seconds, reverse=True)[:SLOWEST]:
                 print(f"{name}, {row.target}: {row.seconds:.0f} s")
-            subject = Subject(name, bundle, inputs, bundle, labelled)
+            subject = Subject(name, bundle, inputs, labelled=labelled)
             document = documented(subject, result, estimates, tuple(a.targets), bundle.manifest.rebuild)
             wrong, compared = wrong + unexplained(result), compared + result.bytes_compared
             parts.append(as_markdown(document))

@@ -85,6 +85,7 @@ class Bundle:
     path: Path
     graph: Graph
     manifest: Manifest
+    input_axes: tuple[()] = ()
     _golden: list[Golden] = field(default_factory=list, repr=False)
 
     @property

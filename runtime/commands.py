@@ -149,7 +149,7 @@ def _run_inputs(model: Model, path: Path, opened_by: RunEngine, form: RunForm) -
     from .network_inputs import read_inputs
     from .run_output import input_rows
 
-    inputs = read_inputs(path, model.graph)
+    inputs = read_inputs(path, model)
     engine = open_engine(opened_by.engine, model, opened_by.threads)
     notes(opened_by.engine, engine.notes)
     rows = input_rows(model, inputs.names, engine.output_codes(inputs.codes))

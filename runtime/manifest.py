@@ -28,10 +28,8 @@ FORMAT = 1
 REBUILD = "tinyscene export CHECKPOINT --out BUNDLE"
 ADVICE = f"build it again with '{REBUILD}', or copy it again from its source"
 # What the owner of another model file can do with it; a checkpoint becomes a bundle.
-_READERS = {
-    ".tflite": "tinyscene check, inspect, verify, firmware and npu read .tflite files",
-    ".onnx": "tinyscene check and inspect read .onnx files",
-}
+_OPENER = "open it with open_model of tinyscene.export.formats.open_model, as the commands that take a MODEL do"
+_READERS = {".tflite": _OPENER, ".onnx": _OPENER}
 LARGEST_MANIFEST_BYTES = 2**20
 MOST_FILES = 64
 

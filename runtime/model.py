@@ -48,6 +48,10 @@ class Model(Protocol):
     @property
     def constant_channels_removed(self) -> int | None: ...
 
+    @property
+    def input_axes(self) -> tuple[int, ...]:
+        """Axes of the input as the user knows it, in the order of the graph's; empty where the two are the same."""
+
     def file(self, name: str) -> bytes:
         """A model file by its name in a bundle, such as ``model.tflite``."""
 
@@ -85,6 +89,10 @@ class DescribedModel:
     @property
     def constant_channels_removed(self) -> int | None:
         return self.model.constant_channels_removed
+
+    @property
+    def input_axes(self) -> tuple[int, ...]:
+        return self.model.input_axes
 
     def file(self, name: str) -> bytes:
         return self.model.file(name)

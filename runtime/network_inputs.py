@@ -1,5 +1,7 @@
 """Inputs of a network from .npy files: real numbers, or int8 codes, in the network's own shape with the batch first.
 
+The shape is that of the model's file: images of an ONNX file have their channels before height and width.
+
 A folder stands for its .npy files in the order of their names. Refuses other types and shapes, NaN and infinity, an
 empty batch, and more inputs than fit the memory of a small machine.
 """
@@ -17,7 +19,7 @@ from .arith import dequantise, quantise
 from .arrays import F32, I8
 from .bounded_files import read_bounded
 from .errors import RuntimeFailure
-from .graph import Graph
+from .model import Model
 from .npz import LARGEST_ARRAYS_BYTES, unpack_array
 from .system_errors import about
 
@@ -34,13 +36,13 @@ class NetworkInputs:
     names: tuple[str, ...]
 
 
-def read_inputs(path: Path, graph: Graph) -> NetworkInputs:
+def read_inputs(path: Path, model: Model) -> NetworkInputs:
     """The inputs in a file, or in the .npy files of a folder.
 
     Raises:
         RuntimeFailure: see the module's refusals; a file cannot be read.
     """
-    parts = [_read(file, graph) for file in _files(path)]
+    parts = [_read(file, model) for file in _files(path)]
     names = tuple(name for part in parts for name in part.names)
     return NetworkInputs(np.concatenate([p.real for p in parts]), np.concatenate([p.codes for p in parts]), names)
 
@@ -59,21 +61,23 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(path: Path, graph: Graph) -> NetworkInputs:
+def _read(path: Path, model: Model) -> NetworkInputs:
     step = "write it with numpy.save: float32 or int8, the batch first"
     values = unpack_array(read_bounded(path, LARGEST_ARRAYS_BYTES, step), str(path), step)
-    shape = graph.tensors[graph.input].shape[1:]
+    own = model.graph.tensors[model.graph.input].shape
+    axes = model.input_axes or tuple(range(len(own)))
+    shape = tuple(own[axes.index(axis)] for axis in range(1, len(own)))
     if values.shape[1:] != shape or values.ndim == 0 or len(values) == 0:
         expected = f"(batch, {', '.join(map(str, shape))})"
         raise RuntimeFailure(str(path), "not the shape of the network's input", expected=expected, got=values.shape)
     names = tuple(f"{path.name}[{row}]" for row in range(len(values)))
-    real, codes = _both(values, path, graph)
+    real, codes = _both(np.ascontiguousarray(values.transpose(axes)), path, model)
     return NetworkInputs(real, codes, names)
 
 
-def _both(values: npt.NDArray[Any], path: Path, graph: Graph) -> tuple[F32, I8]:
+def _both(values: npt.NDArray[Any], path: Path, model: Model) -> tuple[F32, I8]:
     """Real numbers and codes, of which the array has one kind."""
-    quant = graph.tensors[graph.input].quant
+    quant = model.graph.tensors[model.graph.input].quant
     if values.dtype.name == "int8":
         return dequantise(values, quant), values
     if values.dtype.name not in _REALS:

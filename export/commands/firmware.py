@@ -125,7 +125,7 @@ def _vectors(model: Model, inputs: Path | None) -> Golden:
     from tinyscene.runtime.bundle import Golden
     from tinyscene.runtime.network_inputs import read_inputs
 
-    return model.golden() if inputs is None else Golden.of(model.graph, read_inputs(inputs, model.graph).codes)
+    return model.golden() if inputs is None else Golden.of(model.graph, read_inputs(inputs, model).codes)
 
 
 def _target(name: str, image: list[ImageFormat] | None) -> Target:

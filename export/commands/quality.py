@@ -72,5 +72,5 @@ def _inputs(model: Model, data: TypicalData) -> F32:
 
     if data.recordings is None:
         assert data.inputs is not None
-        return read_inputs(data.inputs, model.graph).real
+        return read_inputs(data.inputs, model).real
     return calibration_log_mels(data.recordings, with_frontend(model).frontend, data.clips)

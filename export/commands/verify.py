@@ -193,7 +193,7 @@ def open_subject(model: Path, labelled: LabelledOptions, inputs: Path | None = N
         if not isinstance(opened, Bundle):
             raise ExportError("--data", "a file made elsewhere has no front end", expected="a bundle")
         codes = labelled_codes(opened, labelled.data, labelled.clips)
-    given = None if inputs is None else read_inputs(inputs, opened.graph).codes
+    given = None if inputs is None else read_inputs(inputs, opened).codes
     vectors = opened.golden().inputs if given is None else given
     return Subject(model.resolve().name, opened, vectors, given is not None, codes)
 

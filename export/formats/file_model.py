@@ -29,6 +29,7 @@ class FileModel:
         files: by suffix, the model's own file, written again from its validated records; codes in, codes out.
         constant_layers: names of layers that are the same for every input, and of those that only they read; constants
             take their place in the graph, and the file keeps them.
+        input_axes: axes of the file's input in the order of the graph's; empty where the two are the same.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class FileModel:
     digest: str
     files: dict[str, bytes]
     constant_layers: tuple[str, ...] = ()
+    input_axes: tuple[int, ...] = ()
     frontend: None = None
     constant_channels_removed: None = None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tinyscene.runtime.bounded_files import read_model
 
 from .file_model import FileModel
 from .onnx_read import from_onnx
+
+CHANNELS_LAST = (0, 2, 3, 1)  # the graph's axes of an image, whose axes in the file are batch, channels, height, width
 
 
 def open_onnx(path: Path) -> FileModel:
@@ -18,4 +21,6 @@ def open_onnx(path: Path) -> FileModel:
         ExportError: it is not an int8 network of supported operators.
     """
     data = read_model(path)
-    return FileModel.of(data, path, from_onnx(data, where=str(path), name=path.stem), {})
+    graph = from_onnx(data, where=str(path), name=path.stem)
+    axes = CHANNELS_LAST if len(graph.tensors[graph.input].shape) == len(CHANNELS_LAST) else ()
+    return replace(FileModel.of(data, path, graph, {}), input_axes=axes)

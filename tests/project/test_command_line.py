@@ -80,19 +80,18 @@ GROUPS_THAT_ARE_COMMANDS = {"bench": "compare", "firmware": "export", "train": "
 @pytest.fixture
 def called(monkeypatch) -> list[str]:
     """Names of the commands whose function was loaded."""
-    targets = {row.target: row.name for row in command_line.COMMANDS}
     names: list[str] = []
 
-    def load(target: str):
+    def command(row: command_line.Command):
         def function(
             paths: Annotated[list[str] | None, typer.Argument()] = None,
             run: Annotated[bool, typer.Option("--run")] = False,
         ) -> None: ...
 
-        names.append(targets[target])
+        names.append(row.name)
         return function
 
-    monkeypatch.setattr(command_line, "_load", load)
+    monkeypatch.setattr(command_line, "_command", command)
     return names
 
 

@@ -300,7 +300,7 @@ def test_a_record_with_an_unknown_op_is_refused(written):
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("m.tflite", "verify, firmware and npu read .tflite"), ("m.ONNX", "inspect read .onnx"), ("m.pt", REBUILD)],
+    [("m.tflite", "open it with open_model"), ("m.ONNX", "open it with open_model"), ("m.pt", REBUILD)],
 )
 def test_another_model_file_is_refused_with_what_its_owner_can_do(tmp_path, name, advice):
     path = tmp_path / name

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.firmware_harness.bundles import FRONTEND, LABELS
+from tests.firmware_harness.bundles import FRONTEND, LABELS, small_bundle
 from tests.graphs import Builder, random_input, small_net
 from tinyscene import command_line
 from tinyscene.export.formats.onnx_write import to_onnx
@@ -28,7 +28,8 @@ from tinyscene.runtime.scores import scores_of
 
 GRAPH = small_net(np.random.default_rng(3), grn=True)
 CODES = random_input(np.random.default_rng(4), GRAPH, 5)
-FORMS = ("net.tflite", "net.onnx")
+AXES = {"net.tflite": (0, 1, 2, 3), "net.onnx": (0, 3, 1, 2)}  # of the inputs: images of ONNX have channels first
+FORMS = tuple(AXES)
 HOST = ["--target", "host"]
 
 
@@ -38,17 +39,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     (folder / "net.tflite").write_bytes(to_tflite(GRAPH))
     (folder / "net.onnx").write_bytes(to_onnx(GRAPH))
-    np.save(folder / "codes.npy", CODES)
-    real = dequantise(CODES, GRAPH.tensors[GRAPH.input].quant)
-    np.save(folder / "real.npy", real.astype(np.float64))
-    (folder / "many").mkdir()
-    for at, rows in enumerate((real[:2], real[2:])):
-        np.save(folder / "many" / f"{at}.npy", np.asfortranarray(rows))
+    for form, axes in AXES.items():
+        place = folder / form.partition(".")[2]
+        (place / "many").mkdir(parents=True)
+        codes = CODES.transpose(axes)
+        real = dequantise(codes, GRAPH.tensors[GRAPH.input].quant)
+        np.save(place / "codes.npy", codes)
+        np.save(place / "real.npy", real.astype(np.float64))
+        for at, rows in enumerate((real[:2], real[2:])):
+            np.save(place / "many" / f"{at}.npy", np.asfortranarray(rows))
     (folder / "frontend.json").write_text(json.dumps(FRONTEND.to_json()))
     (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
     noise = np.random.default_rng(0).normal(0.0, 0.1, 2 * FRONTEND.clip_samples)
     soundfile.write(folder / "clip.wav", noise, FRONTEND.sample_rate_hz, subtype="PCM_16")
     return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+def inputs_of(folder: Path, form: str, name: str) -> Path:
+    """Inputs in the layout of the file's format."""
+    return folder / form.partition(".")[2] / name
 
 
 def answered(capfd: pytest.CaptureFixture[str], *words: object) -> dict:
@@ -65,7 +79,9 @@ def refused(capfd: pytest.CaptureFixture[str], *words: object) -> str:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("inputs", ["codes.npy", "real.npy", "many"])
 def test_run_takes_inputs(form: str, inputs: str, folder: Path, capfd) -> None:
-    document = answered(capfd, "run", folder / form, "--inputs", folder / inputs, "--engine", "numpy-double")
+    document = answered(
+        capfd, "run", folder / form, "--inputs", inputs_of(folder, form, inputs), "--engine", "numpy-double"
+    )
     outputs = run(GRAPH, CODES, rounding="double").reshape(len(CODES), -1)
     rows = document["inputs"]
     assert [row["codes"] for row in rows] == outputs.tolist()
@@ -75,7 +91,14 @@ def test_run_takes_inputs(form: str, inputs: str, folder: Path, capfd) -> None:
 
 
 def test_run_prints_a_line_for_each_input(folder: Path, capfd) -> None:
-    words = ["run", str(folder / "net.tflite"), "--inputs", str(folder / "codes.npy"), "--engine", "numpy-single"]
+    words = [
+        "run",
+        str(folder / "net.tflite"),
+        "--inputs",
+        str(folder / "tflite" / "codes.npy"),
+        "--engine",
+        "numpy-single",
+    ]
     assert command_line.main([*words, "--quiet", "--labels", str(folder / "labels.txt")]) == 0
     lines = [line.split("\t") for line in capfd.readouterr().out.splitlines()]
     assert [name for name, _, _ in lines] == [f"codes.npy[{row}]" for row in range(len(CODES))]
@@ -123,27 +146,27 @@ def test_inputs_that_do_not_fit_are_refused(array, said: str, folder: Path, tmp_
     assert said in refused(capfd, "run", folder / "net.tflite", "--inputs", tmp_path / "x.npy")
 
 
-def test_descriptions_that_do_not_fit_are_refused(folder: Path, tiny_bundle, tmp_path: Path, capfd) -> None:
+def test_descriptions_that_do_not_fit_are_refused(folder: Path, bundle: Path, tmp_path: Path, capfd) -> None:
     net, clip, labels = folder / "net.tflite", folder / "clip.wav", tmp_path / "labels.txt"
     line = refused(capfd, "run", net, clip, "--frontend", "cpm23")
-    assert "expected input (1, 20, 14, 1); got a log-mel of 256 mel bands and 65 columns" in line
+    assert "expected input (1, 20, 14, 1); got a log-mel of 256 mel bands and 64 columns" in line
     assert "unknown preset; expected cpm23 | " in refused(capfd, "run", net, clip, "--frontend", "cpm99")
     line = refused(capfd, "run", net, clip)
     assert "has no front end" in line
     assert "--frontend PRESET|FILE.json" in line
     labels.write_text("a\nb\n")
-    line = refused(capfd, "run", net, "--inputs", folder / "codes.npy", "--labels", labels)
+    line = refused(capfd, "run", net, "--inputs", folder / "tflite" / "codes.npy", "--labels", labels)
     assert "expected 10 lines, one label for each output; got 2 lines" in line
     for option, value in (("--frontend", "cpm23"), ("--labels", folder / "labels.txt")):
-        line = refused(capfd, "run", tiny_bundle.path, clip, option, value)
+        line = refused(capfd, "run", bundle, clip, option, value)
         assert f"{option}: applies to a model without its own" in line
-    line = refused(capfd, "run", net, "--inputs", folder / "codes.npy", "--frontend", "cpm23")
+    line = refused(capfd, "run", net, "--inputs", folder / "tflite" / "codes.npy", "--frontend", "cpm23")
     assert "does not apply to --inputs" in line
 
 
-def test_bench_measures_a_network_alone_on_codes(folder: Path, tiny_bundle, tmp_path: Path, capfd) -> None:
+def test_bench_measures_a_network_alone_on_codes(folder: Path, bundle: Path, tmp_path: Path, capfd) -> None:
     records = {}
-    for name, model in (("file", folder / "net.tflite"), ("bundle", tiny_bundle.path)):
+    for name, model in (("file", folder / "net.tflite"), ("bundle", bundle)):
         out = tmp_path / f"{name}.json"
         records[name] = answered(capfd, "bench", model, "--engine", "numpy-single", "--seconds", "0.2", "--out", out)
     assert list(records["file"]["latency"]) == ["network"]
@@ -158,19 +181,21 @@ def test_bench_measures_a_network_alone_on_codes(folder: Path, tiny_bundle, tmp_
 @pytest.mark.parametrize("form", FORMS)
 def test_verify_and_quality_take_inputs(form: str, folder: Path, capfd) -> None:
     targets = "numpy-double,numpy-single,litert,ort"
-    document = answered(capfd, "verify", folder / form, "--inputs", folder / "real.npy", "--targets", targets)
+    document = answered(
+        capfd, "verify", folder / form, "--inputs", inputs_of(folder, form, "real.npy"), "--targets", targets
+    )
     results = document["verification"]["results"]
     assert [row["status"] for row in results] == ["equal"] * 4
     assert all(row["comparison"]["vectors"] == len(CODES) for row in results)
     assert "measured on 5 given inputs" in json.dumps(document)
-    ranking = answered(capfd, "quality", folder / form, "--inputs", folder / "real.npy")
+    ranking = answered(capfd, "quality", folder / form, "--inputs", inputs_of(folder, form, "real.npy"))
     assert ranking["clips"] == len(CODES)
     assert "exactly one of --recordings and --inputs" in refused(capfd, "quality", folder / form)
 
 
 @pytest.mark.needs_tool("gcc")
 def test_firmware_of_files(folder: Path, tmp_path: Path, capfd) -> None:
-    inputs = ["--run", "--inputs", folder / "codes.npy"]
+    inputs = ["--run", "--inputs", inputs_of(folder, "net.onnx", "codes.npy")]
     document = answered(capfd, "firmware", folder / "net.onnx", *HOST, *inputs, "--out", tmp_path / "c")
     assert document["match"]
     assert len(document["vectors"]) == len(CODES)
@@ -216,7 +241,15 @@ def test_a_missing_package_names_the_extra(folder: Path, repository: Path) -> No
     )
     ran = {}
     for form in FORMS:
-        words = ["run", str(folder / form), "--inputs", str(folder / "codes.npy"), "--engine", "litert", "--quiet"]
+        words = [
+            "run",
+            str(folder / form),
+            "--inputs",
+            str(inputs_of(folder, form, "codes.npy")),
+            "--engine",
+            "litert",
+            "--quiet",
+        ]
         ran[form] = subprocess.run([sys.executable, "-c", code, *words], cwd=repository, capture_output=True, text=True)
     assert ran["net.tflite"].returncode == 0, ran["net.tflite"].stderr
     assert ran["net.onnx"].returncode == 2
