@@ -24,7 +24,7 @@ from verify import segments
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.quantise.fake_quant import QuantGRN
-from tinyscene.export.quantise.fold import GrnStep
+from tinyscene.export.quantise.float_steps import GrnStep
 from tinyscene.export.quantise.layer_calibration import LayerCalibration
 from tinyscene.export.quantise.methods import quantise_aware, quantise_post_training
 from tinyscene.export.quantise.qat import QatTraining

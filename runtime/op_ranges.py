@@ -60,15 +60,11 @@ def _fixed_codes_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
     function = op.function if isinstance(op, ops.Lookup) else None
     got = (out.quant.scale, out.quant.zero_point)
     allowed: list[tuple[tuple[float, ...], int]]
-    if isinstance(op, ops.Softmax) or function == "logistic":
-        allowed = [((PROBABILITY_SCALE,), PROBABILITY_ZERO_POINT)]
-    elif isinstance(op, ops.LogSoftmax):
-        allowed = [((LOG_PROBABILITY_SCALE,), LOG_PROBABILITY_ZERO_POINT)]
-    elif function == "tanh":
-        allowed = [((TANH_SCALE,), 0)]
+    if (fixed := fixed_codes(op)) is not None:
+        allowed = [((fixed[0],), fixed[1])]
     elif function == "neg":
         allowed = [(ins[0].quant.scale, -ins[0].quant.zero_point)]
-    elif _keeps_codes(op) or function == "relu6":
+    elif keeps_codes(op) or function == "relu6":
         allowed = [(tensor.quant.scale, tensor.quant.zero_point) for tensor in ins]
     else:
         return None
@@ -80,7 +76,18 @@ def _largest(x: Tensor) -> int:
     return max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
 
 
-def _keeps_codes(op: ops.Op) -> bool:
+def fixed_codes(op: ops.Op) -> tuple[float, int] | None:
+    """The only scale and zero point that the op's output can have, or None."""
+    if isinstance(op, ops.Softmax) or (isinstance(op, ops.Lookup) and op.function == "logistic"):
+        return PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
+    if isinstance(op, ops.LogSoftmax):
+        return LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT
+    if isinstance(op, ops.Lookup) and op.function == "tanh":
+        return TANH_SCALE, 0
+    return None
+
+
+def keeps_codes(op: ops.Op) -> bool:
     """Whether the op's output codes mean what its input codes mean."""
     return isinstance(op, ops.Pool2D | ops.Movement) or ops.selects_codes(op)
 
@@ -112,7 +119,7 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
     """The factors from input to output codes that an op rounds with; none for ops that move codes."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
     function = op.function if isinstance(op, ops.Lookup) else None
-    if _keeps_codes(op) or isinstance(op, ops.Table) or function in ("exp", "log", "sqrt", "gelu", "gelu_tanh"):
+    if keeps_codes(op) or isinstance(op, ops.Table) or function in ("exp", "log", "sqrt", "gelu", "gelu_tanh"):
         return first[:0]
     if isinstance(op, ops.Softmax):
         return np.asarray(first * op.beta)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .fake_quant import QuantConv, QuantGRN, QuantNet
-from .fold import ConvStep, GrnStep
+from .float_steps import ConvStep, GrnStep
 
 _DENSE_SHARE = 0.5
 _LARGEST_FACTOR = 64.0
@@ -26,15 +26,15 @@ def equalise(net: QuantNet, x: Tensor) -> None:
     values = net.activations(x)
     for first in net.folded.steps:
         readers = [s for s in net.folded.steps if first.name in s.inputs]
-        if not (isinstance(first, ConvStep | GrnStep) and first.relu and len(readers) == 1):
+        if not (isinstance(first, ConvStep | GrnStep) and first.relu and first.ceiling is None and len(readers) == 1):
             continue
         (second,) = readers
-        if not isinstance(second, ConvStep):
+        if not isinstance(second, ConvStep) or first.name == net.folded.output_name:
             continue
         source, sink = net.layer_of(first), net.layer_of(second)
         assert isinstance(source, QuantConv | QuantGRN)
         assert isinstance(sink, QuantConv)
-        largest = values[first.name].amax(dim=(0, 2, 3))
+        largest = sink.images(values[first.name]).amax(dim=(0, 2, 3))
         alive = largest > _DEAD * largest.max()
         factor = torch.where(alive, largest.max() / largest.clamp(min=1e-30), torch.ones_like(largest))
         factor = factor.clamp(max=_LARGEST_FACTOR)
@@ -64,7 +64,10 @@ def beta_on_grid(net: QuantNet, grn: GrnStep, code_step: float) -> None:
 
 
 def _unscale_inputs(layer: QuantConv, factor: Tensor) -> None:
-    layer.conv.weight.div_(factor.view((-1, 1, 1, 1) if layer.step.depthwise else (1, -1, 1, 1)))
+    """Divide the weights that read each input channel; an output reads the channels of its group."""
+    groups, weight = layer.conv.groups, layer.conv.weight
+    by_group = factor.view(groups, 1, -1).expand(-1, len(weight) // groups, -1)
+    weight.div_(by_group.reshape(len(weight), -1, 1, 1))
 
 
 def _scale_outputs(layer: QuantConv | QuantGRN, factor: Tensor) -> None:

@@ -9,80 +9,31 @@ range is not set.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.op_ranges import fixed_codes
+from tinyscene.runtime.ops import Shape
 from tinyscene.training.models.layers import GRN
 
-from ..errors import ExportError
-from .fold import AddStep, ConvStep, Folded, GrnStep, MeanStep, PoolStep, Step, folded_weight, norm_gain
+from .activation_range import SMALLEST_SCALE, Range, limited_relu
+from .float_steps import (
+    ConvStep,
+    Folded,
+    FunctionStep,
+    GrnStep,
+    OpStep,
+    PoolStep,
+    Step,
+    folded_weight,
+    norm_gain,
+)
+from .quant_op import QuantFunction, QuantOp, shares_range
 
-LEVELS = 255  # steps between the lowest and the highest code
-SMALLEST_SCALE = 1e-8  # dead channels of trained networks reach 1e-40, and products of such values are 0 in float32
 _SMALLEST_POWER = 1e-12
-
-
-class Range(nn.Module):
-    """The range of one activation, and rounding to its 256 codes. One code represents 0 exactly.
-
-    ``low`` and ``high`` are set by calibration; training scales them by ``stretch``, the logarithms of two factors, so
-    that one learning rate suits ranges of any size.
-    """
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.rounding = True
-        self.register_buffer("low", torch.tensor(float("nan")))
-        self.register_buffer("high", torch.tensor(float("nan")))
-        self.stretch = nn.Parameter(torch.zeros(2))
-
-    def set(self, low: float, high: float) -> None:
-        """Set the range to [low, high], extended to contain 0."""
-        self.low.fill_(min(low, 0.0))
-        self.high.fill_(max(high, 0.0))
-        with torch.no_grad():
-            self.stretch.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.rounding:
-            return x
-        self.require_set()
-        scale, zero_point = self.affine()
-        if self.stretch.requires_grad and torch.is_grad_enabled():
-            # The gradient of the scale sums over the whole tensor: dividing it by the root of the number of values
-            # gives updates of the size of those of weights (Esser et al., "Learned step size quantization", 2020).
-            gradient_factor = (x.numel() * 127) ** -0.5
-            return torch._fake_quantize_learnable_per_tensor_affine(
-                x, scale.reshape(1), zero_point.reshape(1), -128, 127, gradient_factor
-            )
-        return torch.fake_quantize_per_tensor_affine(x, scale, zero_point.to(torch.int32), -128, 127)
-
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and zero point, both float32 0-d tensors with gradients; the zero point is integral."""
-        low, high = self.low * self.stretch[0].exp(), self.high * self.stretch[1].exp()
-        scale = ((high - low) / LEVELS).clamp(min=SMALLEST_SCALE)
-        exact = -128.0 - low / scale
-        return scale, exact + (exact.round().clamp(-128, 127) - exact).detach()
-
-    def require_set(self) -> None:
-        """Raise ExportError if the range is not set."""
-        if torch.isnan(self.low):
-            raise ExportError(f"activation '{self.name}'", "has no range", next_step="calibrate the network first")
-
-    def quant(self) -> Quant:
-        """The range as scale and zero point of the graph; raises ExportError if it is not set."""
-        self.require_set()
-        with torch.no_grad():
-            scale, zero_point = self.affine()
-        return Quant.per_tensor(float(scale), int(zero_point))
 
 
 class QuantConv(nn.Module):
@@ -124,20 +75,25 @@ class QuantConv(nn.Module):
             scale = self.scale(weight)
             zeros = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
             weight = torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -127, 127)
-        y = self.convolve(x, weight)
+        images = self.images(x)
+        y = self.convolve(images, weight)
         if self.norm is not None and self.training and not self.frozen:
             y = self._normalised(y, self.norm)
         else:
             y = y + bias[:, None, None]
-        return torch.relu(y) if self.step.relu else y
+        y = limited_relu(y, self.step.ceiling) if self.step.relu else y
+        return y if images is x else y.reshape(*x.shape[:-1], -1)
+
+    def images(self, x: Tensor) -> Tensor:
+        """The layer's input as (batch, channels, height, width); each row of fewer axes is an image of one position."""
+        return x if x.ndim == 4 else x.reshape(-1, x.shape[-1], 1, 1)
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """This layer's convolution with another weight and no bias."""
         top, left, bottom, right = self.step.pads
-        if (top, left) == (bottom, right):
-            return F.conv2d(x, weight, None, self.conv.stride, (top, left), groups=self.conv.groups)
-        padded = F.pad(x, (left, right, top, bottom))
-        return F.conv2d(padded, weight, None, self.conv.stride, groups=self.conv.groups)
+        if (top, left) != (bottom, right):
+            x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+        return F.conv2d(x, weight, None, self.conv.stride, (top, left), self.conv.dilation, self.conv.groups)
 
     def _normalised(self, y: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         """BatchNorm of the unfolded output y / gain with this batch's statistics; updates the running statistics."""
@@ -197,7 +153,7 @@ class QuantGRN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scaled = self.scaled(x, self.statistics(self.power(x))["gain"])
         y: Tensor = self.ranges["scaled"](scaled) + self.grn.beta * self.factor
-        return torch.relu(y) if self.step.relu else y
+        return limited_relu(y, self.step.ceiling) if self.step.relu else y
 
     def power(self, x: Tensor) -> Tensor:
         """Mean square (batch, channels, 1, 1) before it is rounded."""
@@ -236,9 +192,14 @@ class QuantNet(nn.Module):
     def __init__(self, folded: Folded) -> None:
         super().__init__()
         self.folded = folded
-        self.layers = nn.ModuleDict({_key(s.name): _layer(s) for s in folded.steps})
-        names = [folded.input_name, *(s.name for s in folded.steps)]
-        self.ranges = nn.ModuleDict({_key(name): Range(name) for name in names})
+        self.layers = nn.ModuleDict({_key(s.name): _layer(s, folded.shapes) for s in folded.steps})
+        self.ranges = nn.ModuleDict({_key(folded.input_name): Range(folded.input_name)})
+        self.shared: dict[str, str] = {}  # the tensor whose range a step's output has, if it keeps codes
+        for step in folded.steps:
+            if isinstance(step, OpStep) and shares_range(step.op):
+                self.shared[step.name] = self.shared.get(step.inputs[0], step.inputs[0])
+            else:
+                self.ranges[_key(step.name)] = _output_range(step)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -253,9 +214,13 @@ class QuantNet(nn.Module):
         return values
 
     def range_of(self, name: str) -> Range:
-        r = self.ranges[_key(name)]
+        r = self.ranges[_key(self.shared.get(name, name))]
         assert isinstance(r, Range)
         return r
+
+    def is_free(self, name: str) -> bool:
+        """Whether the range of a step's output is its own, and not fixed."""
+        return name not in self.shared and not self.range_of(name).fixed
 
     def layer_of(self, step: Step) -> nn.Module:
         return self.layers[_key(step.name)]
@@ -274,12 +239,12 @@ class QuantNet(nn.Module):
         for module in self.modules():
             if isinstance(module, QuantConv):
                 module.frozen = frozen
-            elif isinstance(module, Range):
+            elif isinstance(module, Range) and not module.fixed:
                 module.stretch.requires_grad_(not frozen)
 
 
 class _Pool(nn.Module):
-    """3x3 mean that includes the zero padding."""
+    """Mean of a window that includes the zero padding."""
 
     def __init__(self, step: PoolStep) -> None:
         super().__init__()
@@ -287,34 +252,24 @@ class _Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         top, left, bottom, right = self.step.pads
-        return F.avg_pool2d(F.pad(x, (left, right, top, bottom)), 3, self.step.stride)
+        return F.avg_pool2d(F.pad(x, (left, right, top, bottom)), self.step.kernel, self.step.stride)
 
 
-class _Add(nn.Module):
-    def __init__(self, step: AddStep) -> None:
-        super().__init__()
-        self.relu = step.relu
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return torch.relu(a + b) if self.relu else a + b
-
-
-class _Mean(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3))
-
-
-def _layer(step: Step) -> nn.Module:
+def _layer(step: Step, shapes: Mapping[str, Shape]) -> nn.Module:
     if isinstance(step, ConvStep):
         return QuantConv(step)
     if isinstance(step, PoolStep):
         return _Pool(step)
-    if isinstance(step, AddStep):
-        return _Add(step)
     if isinstance(step, GrnStep):
         return QuantGRN(step)
-    assert isinstance(step, MeanStep)
-    return _Mean()
+    if isinstance(step, FunctionStep):
+        return QuantFunction(step)
+    return QuantOp(step, shapes)
+
+
+def _output_range(step: Step) -> Range:
+    fixed = fixed_codes(step.op) if isinstance(step, OpStep) else None
+    return Range(step.name, fixed=fixed, ceiling=getattr(step, "ceiling", None))
 
 
 def _key(name: str) -> str:

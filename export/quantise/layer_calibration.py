@@ -14,9 +14,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .activation_range import LEVELS
 from .equalise import beta_on_grid
-from .fake_quant import LEVELS, QuantConv, QuantGRN, QuantNet, nearest_scale
-from .fold import GrnStep, Step
+from .fake_quant import QuantConv, QuantGRN, QuantNet, nearest_scale
+from .float_steps import GrnStep, Step
+from .quant_op import QuantOp
 from .ranges import (
     BEYOND,
     PLAIN_RANGES,
@@ -107,14 +109,19 @@ class _Calibrator:
             layer.rounding = True
             self.set_range(step.name, target, layer(rounded_inputs[0]))
         else:
-            self.set_range(step.name, layer(*exact), layer(*rounded_inputs))
+            target = layer(*exact)
+            if isinstance(layer, QuantOp):
+                layer.round_constants(True)
+            self.set_range(step.name, target, layer(*rounded_inputs))
 
     def set_range(self, name: str, exact: Tensor, raw: Tensor) -> None:
         """Choose the range of tensor ``name``; layers behind it read its rounded values."""
         r = self.net.range_of(name)
         readers = [s for s in self.net.folded.steps if name in s.inputs]
         grn = next((s for s in readers if isinstance(s, GrnStep)), None)
-        if self.plain_range is not None:
+        if not self.net.is_free(name):
+            pass  # the op decides it
+        elif self.plain_range is not None:
             r.set(*self.plain_range(raw))
         elif grn is not None:
             r.set(*self.range_before(grn, raw))
@@ -179,6 +186,6 @@ class _Calibrator:
             along = scale.view(-1, 1, 1, 1)
             on_grid = (weight / along).round() * along
         if self.options.corrected_bias:
-            before, after = layer.convolve(exact, weight), layer.convolve(x, on_grid)
+            before, after = layer.convolve(layer.images(exact), weight), layer.convolve(layer.images(x), on_grid)
             bias = bias + before.mean(dim=(0, 2, 3)) - after.mean(dim=(0, 2, 3))
         layer.fix(on_grid, bias, scale)

@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arith import conv_rescale, mean_single, requantise, rescale_cut
+from tinyscene.runtime.arith import conv_rescale, mean_single, quantise, requantise, rescale_cut
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.graph import OUTPUT_NAME, Graph, Node, Quant, Tensor
 from tinyscene.runtime.ops import Shape
 
 from ..errors import ExportError
-from .fake_quant import SMALLEST_SCALE, QuantConv, QuantGRN, QuantNet
-from .fold import AddStep, ConvStep, GrnStep, MeanStep, PoolStep, Step
+from .activation_range import SMALLEST_SCALE, Range
+from .fake_quant import QuantConv, QuantGRN, QuantNet
+from .float_steps import ConvStep, FunctionStep, GrnStep, OpStep, PoolStep, Step
+from .quant_op import QuantFunction, QuantOp, shares_range
 
 _BIAS_LIMIT = 2**30  # codes; half of int32 is left for the sum of products
 
 
 @dataclass(frozen=True, eq=False)
 class _Weights:
-    """Weight (OHWI or 1HWC) and bias (O,) of a convolution, float32, before they are quantised.
+    """Weight (OHWI, 1HWC or (O, K)) and bias (O,) of a convolution or matrix product: float32, not yet quantised.
 
     Without ``scale`` (O,) the largest magnitude of a channel gets code 127. ``factor`` (O,) multiplies the channels of
     weight and bias by way of their scales, so that equal channels keep equal codes.
@@ -58,7 +60,7 @@ class _Lowering:
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         source = net.folded.input_name
-        self._tensor(source, (1, *net.folded.input_shape, 1), net.range_of(source).quant())
+        self._tensor(source, net.folded.shapes[source], net.range_of(source).quant())
 
     @torch.no_grad()
     def graph(self, name: str, labels: tuple[str, ...]) -> Graph:
@@ -73,17 +75,16 @@ class _Lowering:
         if isinstance(step, ConvStep):
             self.conv(step, inputs[0], output, quant)
         elif isinstance(step, PoolStep):
-            ninth = np.full((1, 3, 3, step.channels), 1 / 9, np.float32)
+            share = np.full((1, *step.kernel, step.channels), 1 / math.prod(step.kernel), np.float32)
             op = ops.DepthwiseConv2D(step.stride, step.pads)
-            weights = _Weights(ninth, np.zeros(step.channels, np.float32))
+            weights = _Weights(share, np.zeros(step.channels, np.float32))
             self.weighted(step.name, op, inputs[0], weights, output, quant)
-        elif isinstance(step, AddStep):
-            self.node(step.name, ops.Add(step.relu), inputs, self.tensors[inputs[0]].shape, output, quant)
         elif isinstance(step, GrnStep):
             self.grn(step, inputs[0], output, quant)
-        elif isinstance(step, MeanStep):
-            shape = (1, self.tensors[inputs[0]].shape[3])
-            self.node(step.name, ops.Reduce("mean", ops.SPACE, keep_dims=False), inputs, shape, output, quant)
+        elif isinstance(step, FunctionStep):
+            self.function(step, inputs[0], output, quant)
+        else:
+            self.op(step, output, quant)
 
     def tensor_name(self, name: str) -> str:
         return OUTPUT_NAME if name == self.net.folded.output_name else name
@@ -97,38 +98,88 @@ class _Lowering:
         sources = [self.tensors[source] for source in inputs]
         if isinstance(op, ops.Mul) and inputs[0] != inputs[1]:
             quant = product_without_ties(sources[0].quant, sources[1].quant, quant)
-        elif isinstance(op, ops.Reduce):
+        elif isinstance(op, ops.Reduce) and op.kind == "mean":
             count = math.prod(sources[0].shape[axis] for axis in op.axes)
             quant = mean_without_ties(sources[0].quant, quant, count)
         self._tensor(output, shape, quant)
         self.nodes.append(Node(name, op, inputs, output))
         return output
 
+    def op(self, step: OpStep, output: str, quant: Quant) -> str:
+        """One op; the codes of constants are those that the fake-quantised network rounds them to."""
+        layer = self.net.layer_of(step)
+        assert isinstance(layer, QuantOp)
+        for (name, _), value, r in zip(step.constants(), layer.constants, layer.ranges, strict=True):
+            assert isinstance(r, Range)
+            own = r.quant()
+            self._tensor(name, tuple(value.shape), own, quantise(value.cpu().numpy(), own))
+        inputs = tuple(
+            self.tensor_name(operand) if isinstance(operand, str) else step.constant_name(position)
+            for position, operand in enumerate(step.operands)
+        )
+        op, shape = step.op, self.net.folded.shapes[step.name]
+        if shares_range(op):
+            quant = self.tensors[inputs[0]].quant
+        if isinstance(op, ops.Pad):
+            op = replace(op, code=quant.zero_point)
+        if isinstance(op, ops.Concat):
+            inputs = tuple(self.requantised(x, quant, f"{step.name}.input{i}") for i, x in enumerate(inputs))
+        return self.node(step.name, op, inputs, shape, output, quant)
+
+    def requantised(self, x: str, quant: Quant, name: str) -> str:
+        """Tensor ``x`` with another scale and zero point."""
+        source = self.tensors[x]
+        return (
+            x if source.quant == quant else self.node(name, ops.Lookup("requantise"), (x,), source.shape, name, quant)
+        )
+
+    def function(self, step: FunctionStep, x: str, output: str, quant: Quant) -> str:
+        layer, source = self.net.layer_of(step), self.tensors[x]
+        assert isinstance(layer, QuantFunction)
+        table = self._tensor(f"{step.name}.table", (256,), quant, layer.codes(source.quant, quant))
+        return self.node(step.name, ops.Table(), (x, table), source.shape, output, quant)
+
     def conv(self, step: ConvStep, x: str, output: str, quant: Quant) -> None:
         layer = self.net.layer_of(step)
         assert isinstance(layer, QuantConv)
         weight, bias = layer.folded()
-        stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
-        op = (ops.DepthwiseConv2D if step.depthwise else ops.Conv2D)(stride, step.pads, step.relu)
         scale = layer.scale(weight).cpu().numpy()
+        if step.rows:
+            rows = weight[:, :, 0, 0].cpu().numpy()
+            weights = _Weights(rows, bias.cpu().numpy(), scale)
+            self.weighted(step.name, ops.FullyConnected(step.relu), x, weights, output, quant)
+            return
+        stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
+        dilation = (int(step.conv.dilation[0]), int(step.conv.dilation[1]))
+        op = (
+            ops.DepthwiseConv2D(stride, step.pads, step.relu, dilation)
+            if step.depthwise
+            else ops.Conv2D(stride, step.pads, step.relu, dilation, step.conv.groups)
+        )
         weights = _Weights(_codes_layout(weight, step), bias.cpu().numpy(), scale)
         self.weighted(step.name, op, x, weights, output, quant)
 
     def weighted(
-        self, name: str, op: ops.Conv2D | ops.DepthwiseConv2D, x: str, weights: _Weights, output: str, quant: Quant
+        self,
+        name: str,
+        op: ops.Conv2D | ops.DepthwiseConv2D | ops.FullyConnected,
+        x: str,
+        weights: _Weights,
+        output: str,
+        quant: Quant,
     ) -> str:
-        """Quantise weight and bias per output channel and append the convolution."""
-        axis = 0 if isinstance(op, ops.Conv2D) else 3
+        """Quantise weight and bias per output channel and append the convolution or matrix product."""
+        axis = 3 if isinstance(op, ops.DepthwiseConv2D) else 0
         source, weight, bias, factor = self.tensors[x], weights.weight, weights.bias, weights.factor
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise ExportError(f"layer '{name}'", "weights are not finite", next_step="use another checkpoint")
-        others = tuple(a for a in range(4) if a != axis)
+        others = tuple(a for a in range(weight.ndim) if a != axis)
         s_x = np.float32(source.quant.scale[0])
         # A channel with weights far smaller than its bias takes its scale from the bias, which must fit int32.
         own_scale = np.abs(weight).max(axis=others) / 127 if weights.scale is None else weights.scale
         scale = np.maximum(own_scale, np.abs(bias) / (s_x * np.float32(_BIAS_LIMIT)))
         scale = np.maximum(scale, np.float32(SMALLEST_SCALE)).astype(np.float32)
-        along = scale[:, None, None, None] if axis == 0 else scale
+        along = scale.reshape([-1 if a == axis else 1 for a in range(weight.ndim)])
         codes = np.clip(np.rint(weight / along), -127, 127).astype(np.int8)
         bias_codes = np.rint(bias.astype(np.float64) / (s_x * scale)).astype(np.int32)
         if factor is not None:
@@ -136,9 +187,8 @@ class _Lowering:
         bias_scale = s_x * scale
         w = self._tensor(f"{name}.weight", codes.shape, Quant.per_channel(scale, axis), codes)
         b = self._tensor(f"{name}.bias", bias_codes.shape, Quant.per_channel(bias_scale, 0), bias_codes)
-        kernel = (codes.shape[1], codes.shape[2])
-        out_hw = ops.window_output((source.shape[1], source.shape[2]), kernel, op.stride, op.pads)
-        return self.node(name, op, (x, w, b), (1, *out_hw, len(scale)), output, quant)
+        shape = ops.OPS[type(op)].shape(op, source.shape, codes.shape, bias_codes.shape)
+        return self.node(name, op, (x, w, b), shape, output, quant)
 
     def grn(self, step: GrnStep, x: str, output: str, quant: Quant) -> None:
         layer = self.net.layer_of(step)

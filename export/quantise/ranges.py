@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .fake_quant import LEVELS, QuantGRN, Range
+from .activation_range import LEVELS, Range
+from .fake_quant import QuantGRN
 
 Interval = tuple[float, float]  # low and high
 MARGIN = 1.4

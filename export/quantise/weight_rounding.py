@@ -37,6 +37,9 @@ def covariance(layer: QuantConv, x: Tensor) -> Tensor:
 
     K is the number of taps of one output; there is one group, or one per channel.
     """
+    x = layer.images(x)
+    if x.shape[2:] == (1, 1):  # means over a clip: in float32 their squares leave nothing of a small variance
+        x = x.double()
     groups = layer.conv.groups
     taps = layer.conv.weight[0].numel()
     stride = layer.conv.stride[0] * layer.conv.stride[1]
@@ -58,7 +61,8 @@ def _patches(layer: QuantConv, x: Tensor, clips: int = 8) -> Iterator[Tensor]:
     top, left, bottom, right = layer.step.pads
     size, groups = layer.conv.kernel_size, layer.conv.groups
     for part in torch.split(x, clips):
-        columns = F.unfold(F.pad(part, (left, right, top, bottom)), (size[0], size[1]), stride=layer.conv.stride)
+        padded = F.pad(part, (left, right, top, bottom))
+        columns = F.unfold(padded, (size[0], size[1]), layer.conv.dilation, stride=layer.conv.stride)
         n, _, positions = columns.shape
         yield columns.view(n, groups, -1, positions).permute(1, 2, 0, 3).reshape(groups, -1, n * positions)
 

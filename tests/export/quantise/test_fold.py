@@ -9,7 +9,8 @@ from torch import nn
 from tests.export.tiny import SHAPE, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.fake_quant import QuantNet
-from tinyscene.export.quantise.fold import ConvStep, GrnStep, PoolStep, fold
+from tinyscene.export.quantise.float_steps import ConvStep, GrnStep, PoolStep
+from tinyscene.export.quantise.fold import fold
 
 
 @pytest.mark.parametrize("grn", [True, False])
@@ -55,16 +56,44 @@ class _Then(nn.Module):
 @pytest.mark.parametrize(
     ("layers", "named"),
     [
-        ((nn.Conv2d(1, 4, 3), nn.Sigmoid()), "Sigmoid has no integer form"),
-        ((nn.Conv2d(1, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), "BatchNorm2d after a ReLU"),
-        ((nn.Conv2d(1, 4, 3), nn.AvgPool2d(2)), "AvgPool2d has no integer form"),
-        ((nn.Conv2d(1, 4, 3, dilation=2),), "dilation"),
-        ((nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3, groups=2)), "grouped"),
-        ((nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3, groups=4)), "channel multiplier"),
-        ((nn.Conv2d(1, 4, 3, padding="same"),), "not explicit"),
-        ((nn.BatchNorm2d(1),), "does not directly follow"),
+        ((nn.Conv2d(1, 4, 3), nn.LayerNorm(14)), "network, 'layers.1': operator 'layer_norm' has no integer form"),
+        ((nn.Conv2d(1, 4, 3), nn.AvgPool2d(3, ceil_mode=True)), "'layers.1': average pool with ceil_mode"),
+        ((nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect"),), "'layers.0': padding with mode 'reflect'"),
+        ((nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(4)), "'layers.1': adaptive pooling of \\(30, 14\\) to \\(4, 4\\)"),
     ],
 )
 def test_layers_without_an_integer_form_are_refused_by_name(layers: tuple[nn.Module, ...], named: str) -> None:
     with pytest.raises(ExportError, match=named):
         fold(_Then(*layers), SHAPE)
+
+
+class _Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.conv(x), x
+
+
+class _Branch(_Pair):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) if x.sum() > 0 else x
+
+
+class _Mixed(_Pair):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).transpose(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [
+        (_Pair, "several outputs"),
+        (_Branch, "torch.export cannot export it"),
+        (_Mixed, "one batch entry move to another"),
+    ],
+)
+def test_networks_without_steps_are_refused(module: type[nn.Module], named: str) -> None:
+    with pytest.raises(ExportError, match=named):
+        fold(module(), SHAPE)

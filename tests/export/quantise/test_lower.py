@@ -9,7 +9,8 @@ import torch
 from tests.export.tiny import FREE, ROUNDED, SHAPE, calibrated, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.fake_quant import QuantConv, QuantGRN, QuantNet
-from tinyscene.export.quantise.fold import GrnStep, fold
+from tinyscene.export.quantise.float_steps import GrnStep
+from tinyscene.export.quantise.fold import fold
 from tinyscene.export.quantise.lower import lower, mean_without_ties, product_without_ties
 from tinyscene.export.quantise.steps import Step
 from tinyscene.runtime.arith import conv_rescale, dequantise, mean_single, quantise, requantise, rescale_cut

@@ -14,8 +14,10 @@ from torch import nn
 from tests.export.tiny import FREE, SHAPE, inputs, tiny_net
 from tests.export.tiny import calibrated as calibrate
 from tinyscene.export.errors import ExportError
-from tinyscene.export.quantise.fake_quant import QuantConv, QuantNet, Range
-from tinyscene.export.quantise.fold import ConvStep, fold
+from tinyscene.export.quantise.activation_range import Range
+from tinyscene.export.quantise.fake_quant import QuantConv, QuantNet
+from tinyscene.export.quantise.float_steps import ConvStep
+from tinyscene.export.quantise.fold import fold
 from tinyscene.export.quantise.lower import lower
 
 REACH = st.floats(-1e4, 1e4, allow_nan=False)

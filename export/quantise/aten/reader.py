@@ -1,0 +1,279 @@
+"""Reads the calls of an exported program one after the other, and collects the steps that they become.
+
+A module with an integer form of its own (:class:`tinyscene.training.models.layers.GRN`) is one step, wherever it
+occurs. Refuses what the rows of the operators refuse, and operators without a row, naming the module and the operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, fx, nn
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.ops import Shape
+from tinyscene.training.models.layers import GRN
+
+from ...errors import ExportError
+from ..float_steps import Folded, GrnStep, OpStep, Step
+from .call import Call
+from .values import (
+    BATCH,
+    ZERO,
+    Order,
+    Value,
+    View,
+    box_of,
+    channels_last,
+    divided,
+    positions_in,
+    rows,
+    stored_shape,
+    transposition,
+    whole,
+    without_zeros,
+)
+
+Row = Callable[["Reader", Call], Any]
+
+
+class Reader:
+    """``values``: the result of each node; ``steps`` and ``shapes`` by the name of the tensor that a step writes."""
+
+    def __init__(self, model: nn.Module, table: Mapping[str, Row]) -> None:
+        self.model, self.table = model, table
+        self.values: dict[fx.Node, Any] = {}
+        self.steps: dict[str, Step] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.makers: dict[str, fx.Node] = {}  # the last node whose result is a step's output
+        self.moved: dict[tuple[str, ops.Op], str] = {}
+
+    def take_input(self, node: fx.Node, name: str) -> None:
+        """The network's input, float32 (batch, channels, height, width)."""
+        shape = _shape(node)
+        order = channels_last(len(shape))
+        self.shapes[name] = stored_shape(shape, order)
+        self.values[node] = whole(name, shape, order)
+
+    def take(self, node: fx.Node) -> None:
+        """One call of a function."""
+        inputs = [self.values[source] for source in node.all_input_nodes]
+        if all(isinstance(value, Tensor) for value in inputs):
+            self.values[node] = node.target(*fx.map_arg(node.args, self._value), **node.kwargs)  # type: ignore[operator]
+        elif getattr(node.target, "__name__", "") == "getitem":
+            self.values[node] = self.values[node.all_input_nodes[0]][node.args[1]]
+        elif isinstance(owner := self._owner(node), GRN):
+            self._take_grn(node, owner)
+        else:
+            self._take_call(node)
+
+    def _value(self, node: fx.Node) -> Any:
+        return self.values[node]
+
+    def _take_call(self, node: fx.Node) -> None:
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            self._refuse(str(node.name), f"'{node.target}' has no integer form")
+        given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
+        arguments = {argument.name: argument.default_value for argument in schema.arguments}
+        arguments |= fx.map_arg({**given, **node.kwargs}, self._value)
+        operator = schema.name.removeprefix("aten::")
+        operator = operator.removesuffix("_") if schema.is_mutable else operator
+        call = Call(node, operator, self.step_name(node, operator), arguments, _shape(node))
+        row = self.table.get(operator)
+        if row is None:
+            self.refuse(call, f"operator '{operator}' has no integer form")
+        self.values[node] = row(self, call)
+        if schema.is_mutable:
+            self._replace_mutated(call)
+
+    def _replace_mutated(self, call: Call) -> None:
+        """Later readers of a tensor that was modified in place read the result."""
+        (first, *_) = call.node.all_input_nodes
+        if self.makers.get(call.view().name) not in (first, call.node):
+            self.refuse(call, f"'{call.operator}' modifies a view of a tensor in place")
+        self.values[first] = self.values[call.node]
+
+    def _take_grn(self, node: fx.Node, grn: GRN) -> None:
+        """The calls of one GRN; the first reads its input, the last is its result."""
+        calls = [other for other in node.graph.nodes if _stack(other)[-1:] == _stack(node)[-1:]]
+        if node is not calls[-1]:
+            self.values[node] = self.values[calls[0].all_input_nodes[0]] if node is calls[0] else self.values[calls[0]]
+            return
+        x = self.stored(self.values[calls[0]])
+        path = _stack(node)[-1][1]
+        self.values[node] = self.add(node, GrnStep(self._unique(path), (x,), grn), _shape(node))
+
+    def _owner(self, node: fx.Node) -> nn.Module:
+        """The module that calls a function."""
+        stack = _stack(node)
+        return self.model.get_submodule(stack[-1][1]) if stack else self.model
+
+    def step_name(self, node: fx.Node, operator: str) -> str:
+        """The path of the module that calls an operator, with the operator's name if the module has parts."""
+        stack = _stack(node)
+        path = stack[-1][1] if stack else ""
+        if path and not any(self._owner(node).children()):
+            return self._unique(path)
+        return self._unique(f"{path}.{operator}" if path else operator)
+
+    def _unique(self, name: str) -> str:
+        return f"{name}_{len(self.steps)}" if name in self.shapes else name
+
+    def add(self, node: fx.Node, step: Step, shape: tuple[int, ...], order: Order | None = None) -> View:
+        """Append a step with a result of PyTorch's ``shape``, stored in ``order``; returns the view of it."""
+        order = channels_last(len(shape)) if order is None else order
+        self.steps[step.name], self.shapes[step.name] = step, stored_shape(shape, order)
+        self.makers[step.name] = node
+        return whole(step.name, shape, order)
+
+    def fusible(self, call: Call, argument: str = "self") -> Step | None:
+        """The step whose output is the argument and has no other reader; None if there is no such step."""
+        value, source = call.arguments[argument], call.node.all_input_nodes[0]
+        if not isinstance(value, View) or self.makers.get(value.name) is not source or len(source.users) != 1:
+            return None
+        return self.steps[value.name]
+
+    def fuse(self, call: Call, step: Step) -> View:
+        """Replace a step by one that includes the call."""
+        self.steps[step.name] = step
+        self.makers[step.name] = call.node
+        value: View = self.values[call.node.all_input_nodes[0]]
+        return value
+
+    def stored(self, view: View, order: Order | None = None) -> str:
+        """The name of a tensor with the elements of ``view`` in the graph's order; adds steps that move them if needed.
+
+        Raises:
+            ExportError: no op of the set moves elements in this way.
+        """
+        order = channels_last(len(view.shape)) if order is None else order
+        inner, around = without_zeros(view)
+        flat = rows(inner.positions, order)
+        if flat is None or around[0] != (0, 0):
+            self._refuse(view.name, "elements of one batch entry move to another")
+        name = self._arranged(view.name, flat, stored_shape(inner.shape, order))
+        if any(pair != (0, 0) for pair in around):
+            name = self._padded(name, [around[axis] for axis in order])
+        return name
+
+    def _arranged(self, name: str, flat: Tensor, shape: Shape) -> str:
+        """Some elements of a tensor in another order: a slice, a transposition, and reshapes between them."""
+        if flat.numel() < math.prod(self.shapes[name]):
+            name, flat = self._sliced(name, flat)
+        moved = transposition(flat) if flat.numel() == math.prod(self.shapes[name]) else None
+        if moved is None or len(moved[0]) >= ops.HIGHEST_RANK:
+            self._refuse(name, "its elements are repeated or reordered in a way that no op of the set has")
+        axes, order = moved
+        if order != tuple(range(len(order))):
+            name = self._reshaped(name, (1, *axes))
+            moved_shape = (1, *(axes[axis] for axis in order))
+            name = self._moved(name, ops.Transpose((0, *(axis + 1 for axis in order))), moved_shape)
+        return self._reshaped(name, shape)
+
+    def _sliced(self, name: str, flat: Tensor) -> tuple[str, Tensor]:
+        """A slice with all elements of ``flat``, and their positions in it; the tensor itself if no slice has them."""
+        source = self.shapes[name]
+        for shape in (source, divided(source, flat)):
+            box = box_of(flat, shape)
+            if box is not None and len(shape) <= ops.HIGHEST_RANK:
+                places = torch.full((math.prod(shape),), ZERO)
+                places[positions_in(box, shape)] = torch.arange(flat.numel())
+                op = ops.Slice(box.begin, box.size, box.step)
+                return self._moved(self._reshaped(name, shape), op, box.size), places[flat]
+        return name, flat
+
+    def _reshaped(self, name: str, shape: Shape) -> str:
+        return name if self.shapes[name] == shape else self._moved(name, ops.Reshape(shape), shape)
+
+    def _padded(self, name: str, around: list[tuple[int, int]]) -> str:
+        """Zeros around a tensor; their code is known when the graph is written."""
+        shape = self.shapes[name]
+        around = [(0, 0)] * (len(shape) - len(around)) + around
+        before, after = zip(*around, strict=True)
+        padded = tuple(size + first + last for size, (first, last) in zip(shape, around, strict=True))
+        return self._moved(name, ops.Pad(before, after, 0), padded)
+
+    def _moved(self, name: str, op: ops.Op, shape: Shape) -> str:
+        """The output of an op that moves elements; one step for equal ones."""
+        if (name, op) not in self.moved:
+            step = OpStep(self._unique(f"{name}.{ops.OPS[type(op)].name}"), (name,), op)
+            self.steps[step.name], self.shapes[step.name] = step, shape
+            self.moved[name, op] = step.name
+        return self.moved[name, op]
+
+    def constant(self, value: Value | float, rank: int) -> Tensor:
+        """A constant of an elementwise op as float32 in the graph's layout, for another operand of ``rank`` axes."""
+        tensor = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
+        tensor = tensor.reshape((1,) * (rank - tensor.ndim) + tuple(tensor.shape))
+        order = channels_last(rank)
+        if len(tensor) == BATCH and bool((tensor[:1] == tensor).all()):
+            tensor = tensor[:1]
+        return tensor.permute(order).reshape(stored_shape((1, *tensor.shape[1:]), order))
+
+    def folded(self, input_name: str, output: View) -> Folded:
+        """All steps that ``output`` needs."""
+        name = self.stored(output)
+        renamed = self._squeeze_reductions()
+        name, steps = renamed.get(name, name), []
+        needed = {name}
+        for step in reversed(self.steps.values()):
+            if step.name in needed:
+                needed |= set(step.inputs)
+                steps.append(step)
+        shapes = {tensor: shape for tensor, shape in self.shapes.items() if tensor in needed | {input_name}}
+        return Folded(tuple(reversed(steps)), input_name, name, shapes)
+
+    def _squeeze_reductions(self) -> dict[str, str]:
+        """Let a reduction drop the axes that a reshape, its only reader, removes; returns the reshapes' new names."""
+        renamed: dict[str, str] = {}
+        for step in list(self.steps.values()):
+            self.steps[step.name] = step = _with_inputs(step, renamed)
+            source = self.steps.get(step.inputs[0])
+            if not (isinstance(step, OpStep) and isinstance(step.op, ops.Reshape) and isinstance(source, OpStep)):
+                continue
+            if not isinstance(source.op, ops.Reduce) or self._readers(source.name) != 1:
+                continue
+            kept = tuple(size for axis, size in enumerate(self.shapes[source.name]) if axis not in source.op.axes)
+            if source.op.keep_dims and kept == step.op.shape:
+                del self.steps[step.name]
+                renamed[step.name] = source.name
+                self.steps[source.name] = replace(source, op=replace(source.op, keep_dims=False))
+                self.shapes[source.name] = kept
+        return renamed
+
+    def _readers(self, name: str) -> int:
+        return sum(name in step.inputs for step in self.steps.values())
+
+    def refuse(self, call: Call, what: str) -> NoReturn:
+        self._refuse(call.name, what)
+
+    def _refuse(self, where: str, what: str) -> NoReturn:
+        raise ExportError(
+            f"network, '{where}'",
+            what,
+            expected=f"GRN, or an operator among {', '.join(sorted(self.table))}",
+            next_step="write this part of the network with these operators",
+        )
+
+
+def _with_inputs(step: Step, renamed: Mapping[str, str]) -> Step:
+    """The step with the new names of its inputs."""
+    if isinstance(step, OpStep):
+        operands = tuple(renamed.get(o, o) if isinstance(o, str) else o for o in step.operands)
+        return replace(step, operands=operands)
+    return replace(step, inputs=tuple(renamed.get(name, name) for name in step.inputs))
+
+
+def _stack(node: fx.Node) -> list[tuple[str, str]]:
+    """Key and path of each module that a call is inside of, the innermost last."""
+    stack: Mapping[str, tuple[str, object]] = node.meta.get("nn_module_stack") or {}
+    return [(key, path.partition("@")[0]) for key, (path, _) in stack.items()]
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    return tuple(getattr(node.meta.get("val"), "shape", ()))
