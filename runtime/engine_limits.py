@@ -12,15 +12,8 @@ from dataclasses import dataclass
 
 from .errors import RuntimeFailure
 from .ops import HIGHEST_RANK, LARGEST_TENSOR_ELEMENTS
-from .tflite_schema import (
-    MOST_ITEMS,
-    PLAIN_OPERATORS,
-    Operator,
-    StridedSliceOptions,
-    Tensor,
-    TfliteTables,
-    TransposeConvOptions,
-)
+from .tflite_options import MOST_ITEMS, StridedSliceOptions, TransposeConvOptions
+from .tflite_schema import PLAIN_OPERATORS, Operator, Tensor, TfliteTables
 
 PADDING_SAME = 0  # its number in the schema
 

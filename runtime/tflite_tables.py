@@ -13,19 +13,8 @@ import math
 
 from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
-from .tflite_schema import (
-    MOST_DIMENSIONS,
-    OPTIONAL,
-    OPTIONS,
-    OPTIONS_TYPE_OF_CODE,
-    PLAIN_OPERATORS,
-    TYPE_BITS,
-    TYPES,
-    Buffer,
-    Operator,
-    Tensor,
-    TfliteTables,
-)
+from .tflite_options import MOST_DIMENSIONS, OPTIONAL, OPTIONS, OPTIONS_TYPE_OF_CODE
+from .tflite_schema import PLAIN_OPERATORS, TYPE_BITS, TYPES, Buffer, Operator, Tensor, TfliteTables
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers

@@ -11,6 +11,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
+from tests.random_nodes import (
+    SPREAD_KINDS,
+    random_pads,
+    random_products,
+    random_reduction,
+    random_view,
+    spread_convolution,
+)
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
@@ -26,7 +34,6 @@ from tinyscene.runtime.op_ranges import LOG_PROBABILITY_SCALE, LOG_PROBABILITY_Z
 Rng = np.random.Generator
 LOG_PROBABILITY = Quant.per_tensor(LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT)
 LONGEST_LOG_SOFTMAX = 4095
-MOST_COLUMNS = 12  # of a product of matrices
 
 
 class Builder:
@@ -66,8 +73,8 @@ class Builder:
         scale = (high - low) / 255 * self.rng.uniform(0.7, 1.2)
         if isinstance(node.op, ops.Add | ops.Sub):  # an output scale far above an input's is refused
             scale = min(scale, 1000 * min(self.tensors[name].quant.scale[0] for name in node.inputs))
-        if isinstance(node.op, ops.Reduce):  # and one far below it is refused here
-            scale = max(scale, self.tensors[node.inputs[0]].quant.scale[0] / 128)
+        if isinstance(node.op, ops.Reduce | ops.Lookup | ops.PRelu):  # and one far below it is refused here
+            scale = max(scale, self.tensors[node.inputs[0]].quant.scale[0] / 100)
         return Quant.per_tensor(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
     def _arrays(self, node: Node) -> tuple[Any, ...]:
@@ -278,98 +285,6 @@ class Builder:
 
     def graph(self, output: str) -> Graph:
         return Graph(self.name, self.tensors, tuple(self.nodes), self.input, output).check()
-
-
-def random_pads(rng: Rng, kernel: tuple[int, int]) -> ops.Pads:
-    """Any four pads smaller than the kernel."""
-    top, bottom = (int(v) for v in rng.integers(0, kernel[0], 2))
-    left, right = (int(v) for v in rng.integers(0, kernel[1], 2))
-    return top, left, bottom, right
-
-
-SPREAD_KINDS = ("dilated_conv2d", "grouped_conv2d", "dilated_depthwise", "multiplied_depthwise", "transpose_conv2d")
-
-
-def spread_convolution(b: Builder, rng: Rng, kind: str, x: str) -> str:
-    """A convolution of random attributes: dilated, with groups or several outputs for each channel, or transposed."""
-    _, height, width, channels = b.tensors[x].shape
-    if kind == "transpose_conv2d":
-        return transposed_convolution(b, rng, x)
-    dilation = (
-        (int(rng.integers(1, 4)), int(rng.integers(1, 4))) if kind.startswith("dilated") or rng.integers(2) else (1, 1)
-    )
-    most = [min(4, (size - 1) // d + 1) for size, d in zip((height, width), dilation, strict=True)]
-    kernel = (int(rng.integers(1, most[0] + 1)), int(rng.integers(1, most[1] + 1)))
-    stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
-    pads, relu = random_pads(rng, ops.spanned(kernel, dilation)), bool(rng.integers(2))
-    if "depthwise" in kind:
-        multiplier = int(rng.integers(2, 5)) if kind.startswith("multiplied") else 1
-        return b.convolution(x, ops.DepthwiseConv2D(stride, pads, relu, dilation), kernel, channels * multiplier)
-    divisors = [n for n in range(1, channels + 1) if channels % n == 0]
-    groups = int(rng.choice(divisors[1:] or divisors)) if kind.startswith("grouped") else 1
-    out_c = groups * int(rng.integers(1, 6))
-    return b.convolution(x, ops.Conv2D(stride, pads, relu, dilation, groups), kernel, out_c)
-
-
-def transposed_convolution(b: Builder, rng: Rng, x: str) -> str:
-    """As TensorFlow's SAME or VALID, or PyTorch's with any padding and output padding."""
-    _, height, width, _ = b.tensors[x].shape
-    kernel, stride = ((int(rng.integers(1, 5)), int(rng.integers(1, 5))) for _ in range(2))
-    size, crop = [], []
-    for n, k, s in zip((height, width), kernel, stride, strict=True):
-        whole, way = (n - 1) * s + k, int(rng.integers(3))
-        before = int(rng.integers(0, min(k, whole)))  # PyTorch crops the same at both ends
-        pytorch = whole - 2 * before + int(rng.integers(0, s))
-        if way == 2 and pytorch >= 1:
-            size, crop = [*size, pytorch], [*crop, before]
-        else:  # SAME, VALID
-            size, crop = (
-                [*size, n * s if way == 0 else max(whole, n * s)],
-                [*crop, max(k - s, 0) // 2 if way == 0 else 0],
-            )
-    op = ops.TransposeConv2D(stride, (size[0], size[1]), (crop[0], crop[1]), bool(rng.integers(2)))
-    return b.convolution(x, op, kernel, int(rng.integers(1, 20)))
-
-
-def random_view(rng: Rng, b: Builder, x: str) -> str:
-    """The tensor, or its elements along one to five axes."""
-    size, rank = int(np.prod(b.tensors[x].shape)), int(rng.integers(2, ops.HIGHEST_RANK + 2))
-    if rank > ops.HIGHEST_RANK:
-        return x
-    sides = [1] * (rank - 1)
-    for factor in prime_factors(size):
-        sides[int(rng.integers(len(sides)))] *= factor
-    return b.reshape(x, (1, *sides))
-
-
-def prime_factors(n: int) -> list[int]:
-    for factor in range(2, n + 1):
-        if n % factor == 0:
-            return [factor, *prime_factors(n // factor)]
-    return []
-
-
-def random_reduction(rng: Rng, b: Builder, x: str) -> str:
-    """Any kind over any axes, at least one of which is left where dimensions are dropped."""
-    axes = [axis for axis in range(1, len(b.tensors[x].shape)) if rng.integers(2)]
-    axes = axes or [len(b.tensors[x].shape) - 1]
-    return b.reduce(x, str(rng.choice(["mean", "sum", "max", "min"])), tuple(axes), bool(rng.integers(2)))
-
-
-def random_products(rng: Rng, b: Builder, x: str) -> str:
-    """Products of the matrices of a tensor, with themselves or with a constant, transposed or not, repeated or not."""
-    sides = [1] * int(rng.integers(2, 5))  # leading axes, and the two of a matrix
-    for factor in prime_factors(b.tensors[x].n_bytes):
-        sides[int(rng.integers(len(sides)))] *= factor
-    *lead, rows, depth = sides
-    adj_x, adj_y = (bool(coin) for coin in rng.integers(2, size=2))
-    left = b.reshape(x, (1, *lead, *((depth, rows) if adj_x else (rows, depth))))
-    if rows <= MOST_COLUMNS and rng.integers(2):
-        return b.node(ops.BatchMatMul(adj_x, not adj_x), (left, left), (1, *lead, rows, rows))
-    columns, repeated = int(rng.integers(1, MOST_COLUMNS)), [n if rng.integers(2) else 1 for n in lead]
-    quant = Quant.per_tensor(0.03, 0) if rng.integers(2) else None  # XNNPACK takes no other zero point
-    right = b.constant((1, *repeated, *((columns, depth) if adj_y else (depth, columns))), quant)
-    return b.node(ops.BatchMatMul(adj_x, adj_y), (left, right), (1, *lead, rows, columns))
 
 
 def one_op(rng: Rng, kind: str) -> Graph:

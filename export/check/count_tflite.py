@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
 from tinyscene.runtime.ops import matrix
-from tinyscene.runtime.tflite_schema import BatchMatMulOptions, Pool2DOptions
+from tinyscene.runtime.tflite_options import BatchMatMulOptions, Pool2DOptions
 
 from ..errors import ExportError, no_counting_rule
 from ..formats.tflite_file import Operator, TfliteFile

@@ -48,13 +48,15 @@ class BuildOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApplicationOptions:
-    """Whether the whole application is built, and how often it classifies."""
+class RunOptions:
+    """What is built and run: the network on inputs, or the whole application, which classifies every hop."""
 
     application: Annotated[
         bool, typer.Option("--application", help="Build the whole application, from samples to labels.")
     ] = False
     hop: Hop = None
+    run: Annotated[bool, typer.Option("--run", help="Run the golden vectors and compare every byte.")] = False
+    inputs: InputsPath = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,11 @@ def firmware(
         ),
     ],
     options: BuildOptions,
-    whole: ApplicationOptions,
+    running: RunOptions,
     description: Description,
     clips: Annotated[
         list[Path] | None, typer.Argument(metavar="CLIP", help="Recordings to classify; with --application --run.")
     ] = None,
-    run: Annotated[bool, typer.Option("--run", help="Run the golden vectors and compare every byte.")] = False,
-    inputs: InputsPath = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -109,15 +109,15 @@ def firmware(
         as_json=as_json,
     )
     opened = description.of(open_model(model))
-    if whole.application or description.frontend is not None:
-        if inputs is not None:
+    if running.application or description.frontend is not None:
+        if running.inputs is not None:
             raise ExportError("--inputs", "belongs to a network without a front end", next_step="give CLIPs instead")
-        return _build_application(opened, build, whole.hop, _recordings(clips, run))
-    if clips or whole.hop is not None:
+        return _build_application(opened, build, running.hop, _recordings(clips, running.run))
+    if clips or running.hop is not None:
         raise ExportError("arguments", "recordings and --hop belong to --application", next_step="add --application")
-    if inputs is not None and not run:
+    if running.inputs is not None and not running.run:
         raise ExportError("--inputs", "belongs to --run", next_step="add --run")
-    return _build_network(opened, build, _vectors(opened, inputs) if run else None)
+    return _build_network(opened, build, _vectors(opened, running.inputs) if running.run else None)
 
 
 def _vectors(model: Model, inputs: Path | None) -> Golden:

@@ -52,8 +52,8 @@ def _targets(incomplete: str) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledOptions:
-    """Labelled clips on which accuracy is measured."""
+class InputOptions:
+    """Labelled clips on which accuracy is measured, and inputs that replace the golden vectors."""
 
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Measure accuracy on the test split of a TAU22 layout.")
@@ -61,6 +61,7 @@ class LabelledOptions:
     clips: Annotated[int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Use at most N test clips.")] = (
         None
     )
+    inputs: InputsPath = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +76,8 @@ class OutputFiles:
 @grouped
 def verify(
     model: ModelPath,
-    labelled: LabelledOptions,
+    given: InputOptions,
     files: OutputFiles,
-    inputs: InputsPath = None,
     targets: Annotated[
         str, typer.Option(metavar="NAMES", help='Comma-separated names, or "all".', autocompletion=_targets)
     ] = "all",
@@ -101,14 +101,14 @@ def verify(
     names = _known_names(targets, (*TARGETS, *NPUS))
     require_different_files(files.out, files.report, files.markdown)
     for written in (files.out, files.report, files.markdown):
-        require_other_file(written, model, labelled.data, inputs)
-    subject = open_subject(model, labelled, inputs)
+        require_other_file(written, model, given.data, given.inputs)
+    subject = open_subject(model, given)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
         estimates = estimate_all(subject.model.file(TFLITE_MODEL), [name for name in names if name in NPUS], step)
     if as_json or files != OutputFiles():
-        given = {"--data": labelled.data, "--inputs": inputs}
-        options = [f"{option} {path.name}" for option, path in given.items() if path]
+        stated = {"--data": given.data, "--inputs": given.inputs}
+        options = [f"{option} {path.name}" for option, path in stated.items() if path]
         command = " ".join(["tinyscene verify", model.name, *options])
         document = documented(subject, result, estimates, names, command)
         _write_forms(document, files)
@@ -175,7 +175,7 @@ class Subject:
         return replace(result, notes=constant_note(left_out))
 
 
-def open_subject(model: Path, labelled: LabelledOptions, inputs: Path | None = None) -> Subject:
+def open_subject(model: Path, options: InputOptions) -> Subject:
     """Read a model, the labelled clips and the inputs.
 
     Raises:
@@ -189,11 +189,11 @@ def open_subject(model: Path, labelled: LabelledOptions, inputs: Path | None = N
     from ..labelled.inputs import labelled_codes
 
     opened, codes = open_model(model), None
-    if labelled.data is not None:
+    if options.data is not None:
         if not isinstance(opened, Bundle):
             raise ExportError("--data", "a file made elsewhere has no front end", expected="a bundle")
-        codes = labelled_codes(opened, labelled.data, labelled.clips)
-    given = None if inputs is None else read_inputs(inputs, opened).codes
+        codes = labelled_codes(opened, options.data, options.clips)
+    given = None if options.inputs is None else read_inputs(options.inputs, opened).codes
     vectors = opened.golden().inputs if given is None else given
     return Subject(model.resolve().name, opened, vectors, given is not None, codes)
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime.graph import Quant
-from tinyscene.runtime.tflite_schema import TYPES, Options, Subgraph, Tensor
+from tinyscene.runtime.tflite_options import Options
+from tinyscene.runtime.tflite_schema import TYPES, Subgraph, Tensor
 from tinyscene.runtime.tflite_tables import read_tables
 
 from ..errors import ExportError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyscene.runtime.tflite_schema import (
+from tinyscene.runtime.tflite_options import (
     ConcatenationOptions,
     ElementwiseOptions,
     GatherOptions,

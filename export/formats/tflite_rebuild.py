@@ -13,7 +13,8 @@ import dataclasses
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tinyscene.runtime.tflite_schema import PLAIN_OPERATORS, ElementwiseOptions, Options
+from tinyscene.runtime.tflite_options import ElementwiseOptions, Options
+from tinyscene.runtime.tflite_schema import PLAIN_OPERATORS
 
 from ..errors import ExportError
 from .tflite_file import Int8File, Operator

@@ -7,7 +7,7 @@ the tensor has.
 from __future__ import annotations
 
 from tinyscene.runtime.ops import Shape
-from tinyscene.runtime.tflite_schema import StridedSliceOptions
+from tinyscene.runtime.tflite_options import StridedSliceOptions
 
 
 def strided(

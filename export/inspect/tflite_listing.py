@@ -15,7 +15,7 @@ from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.bounded_files import read_model
 from tinyscene.runtime.constant_layers import constant_note, without_constant_layers
 from tinyscene.runtime.cost import count
-from tinyscene.runtime.tflite_schema import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
+from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 
 from ..check.count_tflite import TfliteLayers, tflite_layers
 from ..errors import ExportError

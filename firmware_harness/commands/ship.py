@@ -46,22 +46,29 @@ class ProductOptions:
     hop_s: Hop = None
 
 
-@grouped
-def export(
-    model: ModelPath,
+@dataclass(frozen=True, kw_only=True)
+class ProjectOptions:
+    """The folder that is written."""
+
     form: Annotated[
         str,
         typer.Option(
             "--as", metavar="FORMAT", help=f"Kind of project: {FORMAT_NAMES}.", autocompletion=one_of(FORMATS)
         ),
-    ],
+    ]
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; MODEL-FORMAT by default.")] = None
+    measure: Annotated[bool, typer.Option("--measure", help="Measure in the emulator, for the README's figures.")] = (
+        False
+    )
+
+
+@grouped
+def export(
+    model: ModelPath,
+    project: ProjectOptions,
     description: Description,
     contents: ProductOptions,
     open_model: ModelOpener,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write; MODEL-FORMAT by default.")] = None,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure in the emulator, for the README's figures.")
-    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,21 +80,21 @@ def export(
     from ..ship.formats import format_named
     from ..ship.product import Options, Product
 
-    chosen = format_named(form)
+    chosen = format_named(project.form)
     options = Options(**asdict(contents))
     described = with_frontend(description.of(open_model(model)))
     product = Product(described, options, f"tinyscene {__version__}")
-    folder = out if out is not None else folder_beside(model, form)
-    measured = _measured(product) if measure else None
+    folder = project.out if project.out is not None else folder_beside(model, project.form)
+    measured = _measured(product) if project.measure else None
     write(product, chosen, folder, measured)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
     if as_json:
         bounds = {} if measured is None else {"stack_bound_bytes": measured.stack_bound_bytes}
-        record = {"folder": str(folder), "format": form, "kernels": contents.cpu, **sizes, **bounds}
+        record = {"folder": str(folder), "format": project.form, "kernels": contents.cpu, **sizes, **bounds}
         echo_document(json.dumps(record, indent=1))
         return
     echo(
-        f"{folder}: {form}, kernels {contents.cpu}, constants {product.constant_bytes:,} B, "
+        f"{folder}: {project.form}, kernels {contents.cpu}, constants {product.constant_bytes:,} B, "
         f"arena {product.arena_bytes:,} B, state {product.state_bytes:,} B; next: read its README.md"
     )
 

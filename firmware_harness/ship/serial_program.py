@@ -85,7 +85,6 @@ def serial_model_header(graph: Graph, options: SerialOptions) -> str:
     lines = [
         "/* What the serial protocol needs to know about the model; emitted by tinyscene. */",
         "#ifndef PRODUCT_SERIAL_MODEL_H\n#define PRODUCT_SERIAL_MODEL_H\n",
-        "#include <stdint.h>\n",
         f"#define PRODUCT_SERIAL_MODEL {string(options.model_id or plain(graph.name))}",
         f"#define PRODUCT_SERIAL_FLIP {0x80 if options.sent_as == 'uint8' else 0} /* of a byte, to get its code */",
     ]

@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import (
-    FUNCTIONS,
+from tests.graphs import FUNCTIONS, Builder, Rng
+from tests.movement_graphs import MOVEMENT_KINDS, random_movement
+from tests.random_nodes import (
     SPREAD_KINDS,
-    Builder,
-    Rng,
     random_pads,
     random_products,
     random_reduction,
     random_view,
     spread_convolution,
 )
-from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 

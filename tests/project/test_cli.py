@@ -36,7 +36,7 @@ def _run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def _failing_with(failure: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `tinyscene run` end in the failure given."""
 
-    def run() -> None:
+    def run(open_model: object = None) -> None:
         raise failure
 
     monkeypatch.setattr(command_line, "_load", lambda _target: run)

@@ -202,7 +202,7 @@ def test_the_page_lists_the_exit_codes():
     listed = [int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)]
     stopped = [128 + number for number in stop_signals.MESSAGES]
     assert command_line.INTERRUPTED in stopped
-    assert listed == sorted([0, 1, command_line.USAGE_ERROR, command_line.READER_GONE, *stopped])
+    assert listed == sorted([0, 1, command_line.USAGE_ERROR, 3, command_line.READER_GONE, *stopped])
 
 
 @pytest.mark.parametrize(

@@ -40,3 +40,12 @@ def clip(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def write():
+    """Functions of export that write the files; imported late, since their packages may be missing."""
+    from tinyscene.export.formats.onnx_write import to_onnx
+    from tinyscene.export.formats.tflite_write import to_tflite
+
+    return to_tflite, to_onnx

@@ -10,39 +10,10 @@ import itertools
 import math
 from fractions import Fraction
 
+from tests.runtime.oracle_movement import _concat, _pad, _reshape, _resize, _slice, _transpose
+from tests.runtime.oracle_rounding import HALF, float32, half_away, half_even, half_up, saturate
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant
-
-HALF = Fraction(1, 2)
-
-
-def half_up(x: Fraction) -> int:
-    return math.floor(x + HALF)
-
-
-def half_away(x: Fraction) -> int:
-    return math.floor(x + HALF) if x >= 0 else -math.floor(-x + HALF)
-
-
-def half_even(x: Fraction) -> int:
-    return round(x)
-
-
-def saturate(code: int, low: int = -128, high: int = 127) -> int:
-    return min(max(code, low), high)
-
-
-def float32(x: Fraction) -> Fraction:
-    """The nearest float32, ties to even; the exponent is searched, not computed with floating point."""
-    if x == 0:
-        return Fraction(0)
-    exponent = abs(x.numerator).bit_length() - x.denominator.bit_length()
-    while abs(x) >= Fraction(2) ** (exponent + 1):
-        exponent += 1
-    while abs(x) < Fraction(2) ** exponent:
-        exponent -= 1
-    step = Fraction(2) ** (max(exponent, -126) - 23)
-    return half_even(x / step) * step
 
 
 def fixed_point(real: float) -> tuple[int, int]:
@@ -331,82 +302,6 @@ def _log_softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     scale, row = graph.ins(node)[0].quant.scale[0], arrays[0][at[:-1]].astype(int)
     total = sum(math.exp((int(code) - int(row.max())) * scale) for code in row)
     return half_up(Fraction(16 * ((int(row[at[-1]]) - int(row.max())) * scale - math.log(total)))) + 127
-
-
-def _reshape(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    place = 0
-    for index, size in zip(at[1:], graph.out(node).shape[1:], strict=True):
-        place = place * size + index
-    return int(arrays[0][at[0]].ravel()[place])
-
-
-def _transpose(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    source = [0] * len(at)
-    for index, axis in zip(at, node.op.order, strict=True):
-        source[axis] = index
-    return int(arrays[0][tuple(source)])
-
-
-def _pad(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    source = tuple(index - before for index, before in zip(at, node.op.before, strict=True))
-    inside = all(0 <= index < size for index, size in zip(source, arrays[0].shape, strict=True))
-    return int(arrays[0][source]) if inside else node.op.code
-
-
-def _slice(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    places = zip(at[1:], node.op.begin[1:], node.op.step[1:], strict=True)
-    return int(arrays[0][(at[0], *(begin + index * step for index, begin, step in places))])
-
-
-def _resize(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    """Exact fractions; the places of ``single`` are float32, those of ``double`` have 10 fractional bits."""
-    op, x, (n, *where, channel) = node.op, arrays[0], at
-    if op.kind == "nearest":
-        rows, columns = (_nearest(i, x.shape[a], op.size[a - 1], op.grid) for a, i in enumerate(where, start=1))
-        return int(x[n, rows, columns, channel])
-    bits = 10 if rounding == "double" else 11
-    axes = [_linear(i, x.shape[a], op.size[a - 1], op.grid, rounding) for a, i in enumerate(where, start=1)]
-    total = Fraction(0)
-    for row, row_weight in axes[0]:
-        for column, column_weight in axes[1]:
-            total += int(x[n, row, column, channel]) * row_weight * column_weight
-    return (half_away if rounding == "double" else half_up)(total / 4**bits)
-
-
-def _step(size: int, count: int, grid: str) -> Fraction:
-    aligned = grid == "align_corners" and count > 1
-    return Fraction(size - aligned, count - aligned)
-
-
-def _nearest(index: int, size: int, count: int, grid: str) -> int:
-    place = float32((index + (HALF if grid == "half_pixel" else 0)) * float32(_step(size, count, grid)))
-    return min(half_up(place) if grid == "align_corners" else math.floor(place), size - 1)
-
-
-def _linear(index: int, size: int, count: int, grid: str, rounding: str) -> list[tuple[int, int]]:
-    """Two places and their weights."""
-    if rounding == "double":
-        step = half_up(1024 * _step(size, count, grid))
-        place = Fraction(index * step + (step // 2 - 512 if grid == "half_pixel" else 0), 1024)
-        lower, upper, one = max(math.floor(place), 0), min(max(math.ceil(place), 0), size - 1), 1024
-    else:
-        step = float32(_step(size, count, grid))
-        place, one = float32(index * step), 2048
-        if grid == "half_pixel":
-            place = min(max(float32(place + float32(step / 2 - HALF)), Fraction(0)), Fraction(size - 1))
-        lower = math.floor(place)
-        upper = min(lower + 1, size - 1)
-    weight = half_even((place - lower) * one)
-    return [(lower, one - weight), (upper, weight)]
-
-
-def _concat(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
-    place, axis = at[node.op.axis], node.op.axis
-    for array in arrays:
-        if place < array.shape[axis]:
-            return int(array[(*at[:axis], place, *at[axis + 1 :])])
-        place -= array.shape[axis]
-    raise IndexError(at)
 
 
 _ELEMENT = {

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.lookup_tables import code_of_six, fused_code_of_six
-from tinyscene.runtime.tflite_schema import (
+from tinyscene.runtime.tflite_options import (
     ConcatenationOptions,
     Conv2DOptions,
     DepthwiseConv2DOptions,

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Function
-from tinyscene.runtime.tflite_schema import ElementwiseOptions, GatherOptions, GeluOptions, LeakyReluOptions
+from tinyscene.runtime.tflite_options import ElementwiseOptions, GatherOptions, GeluOptions, LeakyReluOptions
 
 from ..tflite_file import Operator
 from .common import Reader, Row, append, options_of, unary

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.ops import Shape
-from tinyscene.runtime.tflite_schema import (
+from tinyscene.runtime.tflite_options import (
     ConcatenationOptions,
     MirrorPadOptions,
     PackOptions,

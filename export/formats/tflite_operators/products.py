@@ -10,10 +10,7 @@ import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
-from tinyscene.runtime.tflite_schema import (
-    BatchMatMulOptions,
-    FullyConnectedOptions,
-)
+from tinyscene.runtime.tflite_options import BatchMatMulOptions, FullyConnectedOptions
 
 from ..tflite_file import Operator
 from .common import Row, append, options_of

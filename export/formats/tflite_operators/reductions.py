@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.tflite_schema import (
-    ReducerOptions,
-    SoftmaxOptions,
-)
+from tinyscene.runtime.tflite_options import ReducerOptions, SoftmaxOptions
 
 from ..tflite_file import Operator
 from .common import Reader, Row, options_of, unary

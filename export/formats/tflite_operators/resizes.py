@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Shape
-from tinyscene.runtime.tflite_schema import (
+from tinyscene.runtime.tflite_options import (
     DepthToSpaceOptions,
     ResizeBilinearOptions,
     ResizeNearestNeighborOptions,

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Shape
-from tinyscene.runtime.tflite_schema import GatherOptions, StridedSliceOptions, UnpackOptions
+from tinyscene.runtime.tflite_options import GatherOptions, StridedSliceOptions, UnpackOptions
 
 from ..tflite_file import Operator
 from ..tflite_slices import strided

@@ -10,12 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
-from tinyscene.runtime.tflite_schema import (
-    Conv2DOptions,
-    DepthwiseConv2DOptions,
-    Pool2DOptions,
-    TransposeConvOptions,
-)
+from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions, TransposeConvOptions
 
 from ..tflite_file import LARGEST_ACTIVATION, Operator
 from ..tflite_write import same_crop, same_pads

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.graphs import Builder, random_input, random_pads
+from tests.graphs import Builder, random_input
+from tests.random_nodes import random_pads
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.engines import LiteRTEngine, TFLMEngine

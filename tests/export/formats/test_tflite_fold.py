@@ -85,7 +85,7 @@ def test_a_computed_shape_is_folded(name: str) -> None:
     interpreter.invoke()
     got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     assert np.array_equal(got, run(model.graph, codes))
-    assert len(tflite_model(model.data, "rebuilt").graph.nodes) == 1
+    assert len(tflite_model(model.file("m.tflite"), "rebuilt").graph.nodes) == 1
 
 
 def test_arithmetic_that_is_malformed_is_refused_by_its_operator() -> None:

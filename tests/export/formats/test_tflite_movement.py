@@ -33,9 +33,12 @@ def read(net: Net, out: Edge) -> FileModel:
 def require_equal(model: FileModel, *, without_tflm: bool = False) -> None:
     """LiteRT's default and reference kernels and TFLite Micro on the file, the interpreter on the graph."""
     codes = random_input(np.random.default_rng(0), model.graph, 3)
-    engines: list[Engine] = [LiteRTEngine(model.graph, model.data), LiteRTEngine(model.graph, model.data, "reference")]
+    engines: list[Engine] = [
+        LiteRTEngine(model.graph, model.file("m.tflite")),
+        LiteRTEngine(model.graph, model.file("m.tflite"), "reference"),
+    ]
     if not without_tflm:
-        engines.append(TFLMEngine(model.graph, model.data))
+        engines.append(TFLMEngine(model.graph, model.file("m.tflite")))
     for engine in engines:
         assert np.array_equal(engine.output_codes(codes), run(model.graph, codes, rounding=engine.rounding)), (
             engine.name
@@ -106,7 +109,7 @@ def test_strided_slice(name: str) -> None:
     require_equal(model, without_tflm=name in NOT_IN_TFLM)
     if name in NOT_IN_TFLM:
         with pytest.raises(RuntimeFailure, match=r"engine tflm, operator 0 \(STRIDED_SLICE\).*limit of slices"):
-            TFLMEngine(model.graph, model.data)
+            TFLMEngine(model.graph, model.file("m.tflite"))
 
 
 VIEWS: dict[str, tuple[str, tuple[int, ...], list[Any], Any]] = {

@@ -48,7 +48,7 @@ def test_blocks_and_repetitions(name: str) -> None:
     require_equal(model, without_tflm=kind == "TILE")
     if kind == "TILE":
         with pytest.raises(RuntimeFailure, match=r"engine tflm, operator 0 \(TILE\).*no kernel of TILE"):
-            TFLMEngine(model.graph, model.data)
+            TFLMEngine(model.graph, model.file("m.tflite"))
 
 
 def test_broadcast_to() -> None:

@@ -58,7 +58,7 @@ def require_equal(net: Net, output: Edge, exactly: Sequence[type] = (LiteRTEngin
     """The file on its own engines, and our graph of it on ONNX Runtime and the reference kernels."""
     model = tflite_model(net.finish(output), "made")
     x = random_input(np.random.default_rng(1), model.graph, 4)
-    for engine in (kind(model.graph, model.data) for kind in exactly):
+    for engine in (kind(model.graph, model.file("m.tflite")) for kind in exactly):
         expected = NumpyEngine(model.graph, engine.rounding).output_codes(x)
         assert np.array_equal(engine.output_codes(x), expected), engine.name
     results = verify(model.graph, x, targets=("litert", "litert-reference", "tflm", "ort")).results
@@ -166,7 +166,7 @@ def test_products_with_a_constant(x, y, adj_x: bool, adj_y: bool, zero_point: in
         assert results.pop("litert") in ("equal", "named exception")
     assert set(results.values()) == {"equal"}, results
     own = NumpyEngine(model.graph, "double").output_codes(codes)
-    assert np.array_equal(TFLMEngine(model.graph, model.data).output_codes(codes), own)
+    assert np.array_equal(TFLMEngine(model.graph, model.file("m.tflite")).output_codes(codes), own)
 
 
 def test_products_of_two_activations() -> None:
@@ -176,7 +176,7 @@ def test_products_of_two_activations() -> None:
     shares = net.softmax(products(net, queries, keys, adj_x=False, adj_y=True))
     answers = products(net, shares, values, adj_x=False, adj_y=False)
     model = require_equal(net, rows(net, answers, 3, keep=True), exactly=(TFLMEngine,))
-    graph, layers = model.graph, tflite_layers(model.data, Path("made"))
+    graph, layers = model.graph, tflite_layers(model.file("m.tflite"), Path("made"))
     assert [graph.out(node).shape for node in graph.nodes[3:]] == [(1, 6, 6), (1, 6, 6), (1, 6, 8), (1, 6, 3)]
     for cost in (graph_cost(graph, "stored"), count(layers, "stored", source="file")):
         assert [layer.macs for layer in cost.layers[3:]] == [6 * 6 * 8, 0, 6 * 6 * 8, 6 * 8 * 3]

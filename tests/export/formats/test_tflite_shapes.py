@@ -134,5 +134,5 @@ def test_an_operator_that_moves_no_element_gives_the_scores_of_litert(name: str)
     vectors = made.golden()
     expected = vectors.activations["double"][made.graph.output]
     np.testing.assert_array_equal(
-        LiteRTEngine(made.graph, made.data, "reference").output_codes(vectors.inputs), expected
+        LiteRTEngine(made.graph, made.file("m.tflite"), "reference").output_codes(vectors.inputs), expected
     )

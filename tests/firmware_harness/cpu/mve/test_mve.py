@@ -16,7 +16,8 @@ from tests.firmware_harness.cpu.mve.nets import drawn, kernels_of, m55
 from tests.firmware_harness.drawing import checked
 from tests.firmware_harness.equality import assert_equal, both_rules
 from tests.firmware_harness.random_graphs import convolution
-from tests.graphs import Builder, Rng, random_input, random_pads
+from tests.graphs import Builder, Rng, random_input
+from tests.random_nodes import random_pads
 from tinyscene.firmware_harness.build.targets import Target
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rounding
