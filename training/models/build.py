@@ -17,6 +17,18 @@ def build_model(config: ModelConfig) -> nn.Module:
         from .passt import PaSST
 
         return PaSST(config)
+    if config.arch == "ds_cnn":
+        from .ds_cnn import DSCNN
+
+        return DSCNN(config)
+    if config.arch == "mobilenet_v3":
+        from .mobilenet_v3 import MobileNetV3
+
+        return MobileNetV3(config)
+    if config.arch == "tc_resnet":
+        from .tc_resnet import TCResNet
+
+        return TCResNet(config)
     from .cp_resnet import CPResNet
 
     return CPResNet(config)

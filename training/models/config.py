@@ -1,7 +1,8 @@
 """Configuration of a network: one frozen record, and the table of named networks.
 
 Refuses unknown names and fields. Sources: the 2023 DCASE Task 1 winner (``cpm23-*``), the DCASE 2024/25 baseline
-(``dcase25``), the receptive-field-regularised CP-ResNet with 128k parameters and wider, and PaSST.
+(``dcase25``), the receptive-field-regularised CP-ResNet with 128k parameters and wider, PaSST, and the papers that the
+files of DS-CNN, MobileNetV3 and TC-ResNet name.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ class ModelConfig(BaseModel):
 
     CP-Mobile uses ``channels_multiplier``, ``expansion_rate``, ``grn``, ``strides`` and ``padding``. CP-ResNet uses
     ``rho`` (receptive field), ``channels_multiplier``, ``blocks_per_stage``, ``groups_s2``, ``cut_channels_s3``.
-    PaSST uses ``embed_dim``, ``depth``, ``heads`` and ``patchout_freq``, rows of patches dropped in training.
+    PaSST uses ``embed_dim``, ``depth``, ``heads`` and ``patchout_freq``, rows of patches dropped in training. The other
+    networks use ``base_channels``; DS-CNN and MobileNetV3 also ``padding``, TC-ResNet ``n_mels``, its input channels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arch: Literal["cp_mobile", "cp_resnet", "passt"]
+    arch: Literal["cp_mobile", "cp_resnet", "passt", "ds_cnn", "mobilenet_v3", "tc_resnet"]
     n_classes: int = Field(default=10, ge=2, le=65_536)
     base_channels: int = Field(default=32, ge=1, le=4096)
     channels_multiplier: float = Field(default=2.0, gt=0, le=64)
@@ -49,6 +51,7 @@ class ModelConfig(BaseModel):
     depth: int = Field(default=12, ge=1, le=256)
     heads: int = Field(default=12, ge=1, le=1024)
     patchout_freq: int = Field(default=0, ge=0, lt=12)
+    n_mels: int = Field(default=256, ge=1, le=4096)
 
     @field_validator("strides")
     @classmethod
@@ -92,6 +95,9 @@ MODELS: dict[str, ModelConfig] = {
     "cpresnet-128k": ModelConfig(arch="cp_resnet", base_channels=32, channels_multiplier=2.0, cut_channels_s3=36),
     "cpresnet-505k": ModelConfig(arch="cp_resnet", base_channels=64, channels_multiplier=2.0, cut_channels_s3=72),
     "cpresnet-33k": ModelConfig(arch="cp_resnet", base_channels=16, channels_multiplier=2.0, cut_channels_s3=18),
+    "ds-cnn-64": ModelConfig(arch="ds_cnn", base_channels=64),
+    "mobilenetv3-small-8": ModelConfig(arch="mobilenet_v3", base_channels=8),
+    "tc-resnet8": ModelConfig(arch="tc_resnet", base_channels=16),
     "passt-s": ModelConfig(arch="passt", patchout_freq=6),
     "passt-tiny": ModelConfig(arch="passt", embed_dim=48, depth=2, heads=3, patchout_freq=6),
 }

@@ -1,0 +1,36 @@
+"""Students from papers: quantised from random clips, the graph gives the same codes on every engine and in C."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.differential.__main__ import Row, on_firmware
+from tests.export.quantise.modules import with_statistics
+from tests.export.quantise.test_aten import assert_engines_agree, case_of
+from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
+from tinyscene.firmware_harness.build.targets import HOST
+from tinyscene.training.models.build import build_model
+from tinyscene.training.models.config import MODELS
+
+SHAPE = (64, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.needs_module("ai_edge_litert", "onnxruntime", "tflite_micro")
+@pytest.mark.needs_tool("gcc", "objcopy")
+@pytest.mark.parametrize("name", ["ds-cnn-64", "mobilenetv3-small-8", "tc-resnet8"])
+def test_students_run_on_every_engine(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = MODELS[name].model_copy(update={"padding": "same", "n_mels": SHAPE[0]})
+    model = with_statistics(build_model(config), SHAPE)
+    clips = torch.randn(8, 1, *SHAPE)
+    graph = run_steps(POST_TRAINING, Work(model, clips, None, name, tuple("abcdefghij"))).graph
+    assert graph is not None
+    case, rows = case_of(graph), {}
+    assert_engines_agree(case)
+    on_firmware([case], replace(HOST, verify_flags=("-O1",)), rows, tmp_path)
+    assert all(isinstance(row, Row) and row.equal == 1 for row in rows.values())
