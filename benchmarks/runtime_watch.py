@@ -67,8 +67,7 @@ class Recorder:
         self._noise = (rng.standard_normal(2 * clip_samples) * 3000).astype("<i2").tobytes()
         self._lock = threading.Lock()
 
-    def record(self, number: int) -> None:
-        manner = self.MANNERS[number % len(self.MANNERS)]
+    def record(self, number: int, manner: str) -> None:
         name = "latest.wav" if manner == "again" else f"rec{number:06d}.wav"
         clips = 1 + number % 2
         samples = self._noise[: 2 * clips * self.clip_samples]
@@ -164,11 +163,12 @@ def watch(options: argparse.Namespace, folder: Path, recorder: Recorder) -> tupl
     reader.start()
     with ThreadPoolExecutor(max(4, round(4 * PAUSE_S * options.per_second))) as pool:
         for number in paced(options.recordings, options.per_second):
-            if number % 5 == 3 and time.monotonic() - latest_again < 2 * FLUSH_S:
-                continue  # one name that is written again must be answered in between
-            if number % 5 == 3:
+            manner = recorder.MANNERS[number % len(recorder.MANNERS)]
+            if manner == "again" and time.monotonic() - latest_again < 2 * FLUSH_S:
+                manner = "moved"  # one name that is written again must be answered in between
+            if manner == "again":
                 latest_again = time.monotonic()
-            pool.submit(recorder.record, number)
+            pool.submit(recorder.record, number, manner)
             if not settled and number > SETTLED_SHARE * options.recordings and answers.count:
                 settled = rss_mb(process.pid)
     expected, deadline = sum(recorder.expected.values()), time.monotonic() + FLUSH_S
