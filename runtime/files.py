@@ -152,8 +152,9 @@ def place_of_file(path: Path, begins: bytes = b"") -> Path:
     Raises:
         RuntimeFailure: another kind of file is there, or links lead to one another.
     """
-    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    place = path
     try:
+        place = Path(os.path.realpath(path)) if path.is_symlink() else path
         mode = place.stat().st_mode
     except OSError as problem:
         if problem.errno == errno.ELOOP:

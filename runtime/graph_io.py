@@ -19,7 +19,7 @@ from . import ops
 from .bounded_files import read_bounded
 from .errors import RuntimeFailure
 from .file_names import GRAPH_ARRAYS, GRAPH_RECORD
-from .graph import MOST_NODES, MOST_TENSORS, Graph, GraphNames, Name, Node, Tensor, TensorRecord
+from .graph import MOST_INPUTS, MOST_NODES, MOST_TENSORS, Graph, GraphNames, Name, Node, Tensor, TensorRecord
 from .json_files import LARGEST_JSON_BYTES, parse_json
 from .npz import LARGEST_ARRAYS_BYTES, ArrayFile, ArrayHeader, Arrays, pack_arrays
 from .records import Length, Text, read_record
@@ -33,7 +33,7 @@ class _NodeRecord:
 
     name: Name
     op: Annotated[str, Text("|".join(_OPS_BY_NAME), " or ".join(_OPS_BY_NAME))]
-    inputs: Annotated[tuple[Name, ...], Length(1, 3)]
+    inputs: Annotated[tuple[Name, ...], Length(1, MOST_INPUTS)]
     output: Name
 
 

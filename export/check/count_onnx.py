@@ -190,7 +190,9 @@ class OnnxLayers:
             weight, bias = _ROLES[node.op_type]
             return inputs.get(weight, ""), inputs.get(bias, "") if bias is not None else ""
         # A constant without dimensions is a literal of the formula (an epsilon, a one), not a parameter.
-        one = next((name for name, array in stored.items() if array.ndim and array.dtype != np.int64), "")
+        # Neither is a table of codes, which belongs to a function.
+        table = node.op_type == "Gather" and all(array.shape == (256,) for array in stored.values())
+        one = next((name for name, array in stored.items() if array.ndim and array.dtype != np.int64 and not table), "")
         if node.op_type in ("MatMul", "Mul", "QLinearMul"):
             return one, ""
         return ("", one) if node.op_type in {"Add", "QLinearAdd"} | _WITH_OPERANDS else ("", "")

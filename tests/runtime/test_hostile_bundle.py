@@ -143,7 +143,7 @@ NUMBERS: dict[str, Change] = {
     "keep_dims of null": lambda r: r["nodes"][-1].update(keep_dims=None),
     "four inputs": lambda r: r["nodes"][0]["inputs"].append("input"),
     "one input": lambda r: r["nodes"][0].update(inputs=["input"]),
-    "an attribute more": lambda r: r["nodes"][0].update(dilation=[1, 1]),
+    "an attribute more": lambda r: r["nodes"][0].update(dilations=[1, 1]),
     "an attribute missing": lambda r: r["nodes"][0].pop("stride"),
     "a node that is a list": lambda r: r["nodes"].__setitem__(0, []),
     "no nodes": lambda r: r.update(nodes=[]),

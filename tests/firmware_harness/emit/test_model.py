@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.firmware_harness.random_graphs import convolution, random_net, with_quant
-from tests.graphs import one_op, random_input, small_net
+from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene.firmware_harness.build.targets import C_FLAGS, HOST, TARGETS
 from tinyscene.firmware_harness.emit.c_text import float_literal, header_name, identifier, integer, string
 from tinyscene.firmware_harness.emit.constant_block import ConstantBlock
@@ -50,7 +50,9 @@ def test_a_weight_of_two_layers_is_emitted_once(tmp_path: Path) -> None:
 
 
 def test_every_kernel_is_used_by_an_emitted_net() -> None:
-    text = emit(random_net(np.random.default_rng(0))).model_c
+    graphs = [random_net(np.random.default_rng(seed)) for seed in range(3)]
+    graphs += [one_op(np.random.default_rng(seed), kind) for kind in OP_KINDS for seed in range(4)]
+    text = "".join(emit(graph).model_c for graph in graphs)
     declared = re.findall(r"^void (ts_\w+)\(", (C_FOLDER / "ts_kernels.h").read_text(), re.MULTILINE)
     assert declared
     assert all(f"{name}(&ts_model_constants.layer_" in text for name in declared)
