@@ -92,7 +92,7 @@ def test_one_op(kind, write):
                 assert got.shape == reference.shape
                 if (engine.name, kind) in OTHER_ROUNDING:
                     off = np.abs(got.astype(int) - reference)
-                    assert off.max() <= 1
+                    assert off.max() <= (2 if kind == "log_softmax" else 1)
                     odd[engine.name] += int(off.sum())
                     seen[engine.name] += off.size
                 else:

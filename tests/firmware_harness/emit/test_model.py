@@ -52,6 +52,7 @@ def test_a_weight_of_two_layers_is_emitted_once(tmp_path: Path) -> None:
 def test_every_kernel_is_used_by_an_emitted_net() -> None:
     graphs = [random_net(np.random.default_rng(seed)) for seed in range(3)]
     graphs += [one_op(np.random.default_rng(seed), kind) for kind in OP_KINDS for seed in range(4)]
+    graphs += [one_op(np.random.default_rng(seed), "broadcast") for seed in range(4, 24)]
     text = "".join(emit(graph).model_c for graph in graphs)
     declared = re.findall(r"^void (ts_\w+)\(", (C_FOLDER / "ts_kernels.h").read_text(), re.MULTILINE)
     assert declared
