@@ -36,6 +36,7 @@ OTHER_ROUNDING = {
     ("ort", "broadcast"): 1e-3,
     ("ort", "prelu"): 0.1,
     ("ort", "log_softmax"): 1e-2,
+    ("litert", "log_softmax"): 1e-2,
     ("ort", "resize"): 0.3,
     ("litert", "batch_matmul"): 2e-2,  # its own kernel follows ``double`` where a zero point is not 0
     ("ort", "pool2d"): 0.2,
