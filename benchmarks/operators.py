@@ -194,8 +194,7 @@ PAGE = """# Operators
 Written by `python benchmarks/operators.py`; do not edit. Every op of the integer graph with the operators that files
 have for it, and what each target makes of a graph of that op alone with random scales and codes: *equal* to the graph
 in every byte; *exception*, a difference that [the numeric contract](numeric-contract.md) names and bounds; *refused*
-with a reason by that target alone. *Portable* is C for any processor; *NPU* and *CPU* are where Vela places the
-operators.
+with a reason by that target alone. *Portable* is C for any processor.{placed}
 
 ## Read from files
 
@@ -221,8 +220,9 @@ def page(*, quick: bool) -> str:
     for row, found in zip(ROWS, rows, strict=True):
         title = f"**{row.op}**{f', {row.what}' if row.what else ''}"
         lines.append(f"| {' | '.join([title, *found.values()])} |")
+    placed = "" if quick else " *NPU* and *CPU* are where Vela places the operators."
     names = {"tflite": ", ".join(sorted(TFLITE_READERS)), "onnx": ", ".join(sorted(ONNX_READERS))}
-    return PAGE.format(table="\n".join(lines), **names)
+    return PAGE.format(table="\n".join(lines), placed=placed, **names)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
