@@ -35,7 +35,17 @@ from .shapes import (
     Shape,
     Stride,
 )
-from .windows import Conv2D, DepthwiseConv2D, Pool2D, TransposeConv2D, spanned, transposed_size, window_output
+from .windows import (
+    Conv2D,
+    DepthwiseConv2D,
+    Pool2D,
+    TransposeConv2D,
+    same_crop,
+    same_pads,
+    spanned,
+    transposed_size,
+    window_output,
+)
 
 __all__ = [
     "HIGHEST_RANK",
@@ -82,6 +92,8 @@ __all__ = [
     "is_mean_over_space",
     "keeps_order",
     "matrix",
+    "same_crop",
+    "same_pads",
     "selects_codes",
     "spanned",
     "title",

@@ -71,6 +71,17 @@ class Pool2D:
     pads: Pads = (0, 0, 0, 0)
 
 
+def same_pads(size: Shape, kernel: Shape, stride: Shape) -> Pads:
+    """Pads of TFLite's SAME: ceil(size / stride) windows; an odd pad is added at the end."""
+    total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
+    return total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2
+
+
+def same_crop(size: Shape, kernel: Shape, stride: Shape) -> tuple[int, int]:
+    """Rows and columns that a transposed convolution crops at its beginning: the pads of SAME on its output."""
+    return same_pads(size, kernel, stride)[:2]
+
+
 def window_output(size: Shape, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Shape:
     """Output height and width of a sliding window."""
     height = (size[0] + pads[0] + pads[2] - kernel[0]) // stride[0] + 1

@@ -19,6 +19,7 @@ from .builder import Array, OnnxGraphBuilder
 from .values import NHWC, Bias, Codes, Constant, Pending, QuantConstant
 
 Pair = tuple[int, int]
+_SAME = ("SAME_UPPER", "SAME_LOWER")
 
 
 def image_of(b: OnnxGraphBuilder, codes: Codes) -> Codes:
@@ -50,24 +51,30 @@ def _pair(values: object, default: int, rank: int) -> Pair:
 
 
 def window_pads(b: OnnxGraphBuilder, size: Shape, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
-    """Top, left, bottom and right, from ``pads`` or ``auto_pad``, with what ``ceil_mode`` adds at the end."""
-    attributes = b.attributes()
-    auto = attributes.get("auto_pad", b"NOTSET").decode()
-    reach = [dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        total = [max((-(-size[i] // stride[i]) - 1) * stride[i] + reach[i] - size[i], 0) for i in (0, 1)]
-        less = [each // 2 for each in total]
-        more = [each - half for each, half in zip(total, less, strict=True)]
-        first, last = (less, more) if auto == "SAME_UPPER" else (more, less)
-        return first[0], first[1], last[0], last[1]
-    stated = [int(v) for v in attributes.get("pads", [])] if auto == "NOTSET" else []
-    stated = stated or [0, 0, 0, 0]
-    pads = stated if len(stated) == 4 else [0, stated[0], 0, stated[1]]
-    if attributes.get("ceil_mode", 0):
-        for i in (0, 1):
-            rest = (size[i] + pads[i] + pads[i + 2] - reach[i]) % stride[i]
-            pads[i + 2] += (stride[i] - rest) % stride[i]
-    return pads[0], pads[1], pads[2], pads[3]
+    """Top, left, bottom and right, with what ``ceil_mode`` adds to stated pads at the end."""
+    reach = ops.spanned(kernel, dilation)
+    pads = _stated_pads(b, ops.same_pads(size, reach, stride))
+    if not b.attributes().get("ceil_mode", 0) or _auto_pad(b) in _SAME:
+        return pads
+    rest = [(size[i] + pads[i] + pads[i + 2] - reach[i]) % stride[i] for i in (0, 1)]
+    bottom, right = (pads[i + 2] + (stride[i] - rest[i]) % stride[i] for i in (0, 1))
+    return pads[0], pads[1], bottom, right
+
+
+def _auto_pad(b: OnnxGraphBuilder) -> str:
+    name: bytes = b.attributes().get("auto_pad", b"NOTSET")
+    return name.decode()
+
+
+def _stated_pads(b: OnnxGraphBuilder, same: Pads) -> Pads:
+    """Top, left, bottom and right from ``pads``, or ``same`` with an odd pad where ``auto_pad`` puts it."""
+    auto = _auto_pad(b)
+    top, left, bottom, right = same
+    if auto in _SAME:
+        return same if auto == "SAME_UPPER" else (bottom, right, top, left)
+    stated = [int(v) for v in b.attributes().get("pads", [])] if auto == "NOTSET" else []
+    pads = stated or [0, 0, 0, 0]
+    return (pads[0], pads[1], pads[2], pads[3]) if len(pads) == 4 else (0, pads[0], 0, pads[1])
 
 
 def bias_codes(b: OnnxGraphBuilder, position: int, channels: int) -> Array | None:
@@ -196,17 +203,8 @@ def _conv_transpose(b: OnnxGraphBuilder) -> None:
 
 def _crops(b: OnnxGraphBuilder, kernel: Pair, stride: Pair, more: Pair) -> Pads:
     """What is cut off a transposed convolution: top, left, bottom, right."""
-    attributes = b.attributes()
-    auto = attributes.get("auto_pad", b"NOTSET").decode()
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        total = [max(kernel[i] - stride[i] + more[i], 0) for i in (0, 1)]
-        less = [each // 2 for each in total]
-        rest = [each - half for each, half in zip(total, less, strict=True)]
-        first, last = (less, rest) if auto == "SAME_UPPER" else (rest, less)
-        return first[0], first[1], last[0], last[1]
-    stated = [int(v) for v in attributes.get("pads", [])] if auto == "NOTSET" else []
-    pads = stated or [0, 0, 0, 0]
-    return (pads[0], pads[1], pads[2], pads[3]) if len(pads) == 4 else (0, pads[0], 0, pads[1])
+    whole = (kernel[0] + more[0], kernel[1] + more[1])
+    return _stated_pads(b, ops.same_pads(stride, whole, stride))
 
 
 def _max_pool(b: OnnxGraphBuilder) -> None:

@@ -13,7 +13,6 @@ from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions, TransposeConvOptions
 
 from ..tflite_file import LARGEST_ACTIVATION, Operator
-from ..tflite_write import same_crop, same_pads
 from .common import Reader, Row, append, options_of
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def _window(
     x = builder.activation(index, rank=4)
     if options.padding == schema.Padding.SAME:
         size = (x.shape[1] + top + bottom, x.shape[2] + left + right)
-        same = same_pads(size, span, (options.stride_h, options.stride_w))
+        same = ops.same_pads(size, span, (options.stride_h, options.stride_w))
         top, left, bottom, right = top + same[0], left + same[1], bottom + same[2], right + same[3]
     padded = (x.shape[1] + top + bottom) * (x.shape[2] + left + right) * x.shape[3]
     if padded > LARGEST_ACTIVATION:
@@ -122,7 +121,7 @@ def _transpose_conv(builder: GraphBuilder, operator: Operator) -> None:
     counts = [-(-(n if same else n + 1 - k) // s) for n, k, s in zip(size, kernel, stride, strict=True)]
     if counts != list(x.shape[1:3]):
         raise builder.refusal(operator, "output shape does not fit the input's", expected=x.shape[1:3], got=counts)
-    crop = same_crop(size, kernel, stride) if same else (0, 0)
+    crop = ops.same_crop(size, kernel, stride) if same else (0, 0)
     reordered = replace(operator, inputs=(operator.inputs[2], operator.inputs[1], *operator.inputs[3:]))
     constants = builder.weight_and_bias(reordered, x, weight, 0)
     append(builder, operator, lambda relu: ops.TransposeConv2D(stride, size, crop, relu), (x.name, *constants))

@@ -11,9 +11,9 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph
 
 from . import elementwise, movement, products, reductions, windows
-from .writer import Emitter, TfliteWriter, finished, same_crop, same_pads
+from .writer import Emitter, TfliteWriter, finished
 
-__all__ = ["EMITTERS", "finished", "same_crop", "same_pads", "to_tflite"]
+__all__ = ["EMITTERS", "finished", "to_tflite"]
 
 EMITTERS: dict[type[ops.Op], Emitter] = {
     **windows.ROWS,

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Node
 
-from .writer import Emitter, TfliteWriter, activation_of, same_crop
+from .writer import Emitter, TfliteWriter, activation_of
 
 
 def _window(options: Any, padding: int, op: ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D) -> Any:
@@ -54,7 +54,7 @@ def _transposed(w: TfliteWriter, node: Node) -> None:
     options.fusedActivationFunction = activation_of(op.relu)
     whole = ops.transposed_size(op, x.shape, weight.shape[1:3])
     valid = op.crop == (0, 0) and whole == op.size
-    same = op.crop == same_crop(op.size, weight.shape[1:3], op.stride) and _has_same(op, x.shape, weight.shape)
+    same = op.crop == ops.same_crop(op.size, weight.shape[1:3], op.stride) and _has_same(op, x.shape, weight.shape)
     options.padding = schema.Padding.SAME if same and not valid else schema.Padding.VALID
     sliced, name = not (same or valid), f"{node.name}_whole" if not (same or valid) else node.name
     shape = (1, *whole, out.shape[3]) if sliced else out.shape

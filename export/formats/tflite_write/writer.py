@@ -19,17 +19,6 @@ _ALIGNMENT = 16
 _NO_PADS: ops.Pads = (0, 0, 0, 0)
 
 
-def same_pads(size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]) -> ops.Pads:
-    """Pads of TFLite's SAME: ceil(size / stride) windows; an odd pad is added at the end."""
-    total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
-    return total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2
-
-
-def same_crop(size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns that a transposed convolution crops at its beginning: the pads of SAME on its output."""
-    return same_pads(size, kernel, stride)[:2]
-
-
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Aligns byte vectors (the constants) to 16 bytes; the generated code aligns them to 1."""
 
@@ -129,7 +118,7 @@ class TfliteWriter:
     def padded(self, node: Node, kernel: tuple[int, ...], stride: tuple[int, int], pads: ops.Pads) -> tuple[int, int]:
         """(index of the window's input, TFLite padding mode); appends a PAD op where needed."""
         x = self.graph.ins(node)[0]
-        if pads == same_pads(x.shape[1:3], kernel, stride):
+        if pads == ops.same_pads(x.shape[1:3], kernel, stride):
             return self.index[x.name], int(schema.Padding.SAME)
         if pads == _NO_PADS:
             return self.index[x.name], int(schema.Padding.VALID)

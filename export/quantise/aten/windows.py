@@ -47,9 +47,7 @@ def _pads(call: Call, kernel: tuple[int, int], dilation: tuple[int, int], sequen
     if padding == "valid":
         return 0, 0, 0, 0
     if padding == "same":  # an odd zero is behind the input
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        top, left = total[0] // 2, total[1] // 2
-        return top, left, total[0] - top, total[1] - left
+        return ops.same_pads((1, 1), ops.spanned(kernel, dilation), (1, 1))  # for any size, since the stride is 1
     vertical, horizontal = call.pair("padding", 0)
     return (0, horizontal, 0, horizontal) if sequence else (vertical, horizontal, vertical, horizontal)
 

@@ -61,8 +61,7 @@ def padded(op: Windowed, size: tuple[int, ...], kernel: tuple[int, ...], x: tf.T
 
     ``size`` and ``kernel`` are (height, width).
     """
-    total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, op.stride, strict=True)]
-    if op.pads == (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2):
+    if op.pads == ops.same_pads(size, kernel, op.stride):
         return x, "SAME"
     top, left, bottom, right = op.pads
     if not any(op.pads):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.graphs import Builder, small_net
-from tinyscene.export.formats.tflite_write import same_pads, to_tflite
+from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph
@@ -34,7 +34,7 @@ def one_conv(pads: ops.Pads, stride: tuple[int, int] = (2, 2)) -> Graph:
 
 @given(size=sizes, kernel=st.integers(1, 7), stride=st.integers(1, 4))
 def test_same_keeps_the_window_count_and_puts_the_odd_pad_behind(size: int, kernel: int, stride: int) -> None:
-    top, left, bottom, right = same_pads((size, size), (kernel, kernel), (stride, stride))
+    top, left, bottom, right = ops.same_pads((size, size), (kernel, kernel), (stride, stride))
     assert (top, bottom) == (left, right)
     assert 0 <= bottom - top <= 1
     windows = (size + top + bottom - kernel) // stride + 1
