@@ -18,7 +18,7 @@ from tinyscene.runtime.graph import Quant
 
 from .builder import Array, OnnxGraphBuilder
 from .products import with_bias
-from .quantised import pending_function
+from .quantised import function_of
 from .values import NHWC, Codes, Constant, Pending, QuantConstant
 from .windows import affine
 
@@ -109,13 +109,6 @@ def _scalar(b: OnnxGraphBuilder, codes: Codes, number: float, kind: str) -> Pend
     return function_of(b, codes, functions[kind])
 
 
-def function_of(b: OnnxGraphBuilder, codes: Codes, function: Callable[[Array], Array]) -> Pending:
-    def emit(_: Pending, __: bool, quant: Quant) -> str:
-        return b.function(codes, function, quant).name
-
-    return b.pending(emit, b.tensors[codes.name].shape, codes.order)
-
-
 def _by_constant(kind: str) -> Callable[[OnnxGraphBuilder], None]:
     """Div and Pow: the second operand is constant."""
 
@@ -130,7 +123,7 @@ def _unary(function: Callable[..., Any], **defaults: float) -> Callable[[OnnxGra
 
     def read(b: OnnxGraphBuilder) -> None:
         stated = {name: float(b.attributes().get(name, value)) for name, value in defaults.items()}
-        pending_function(b, lambda x: function(x.astype(np.float64), **stated))
+        b.result(function_of(b, b.codes(0), lambda x: function(x.astype(np.float64), **stated)))
 
     return read
 
@@ -144,7 +137,7 @@ def _gelu(b: OnnxGraphBuilder) -> None:
         share: Array = 0.5 * (1 + (np.tanh(inner) if tanh else _erf(wide / np.sqrt(2))))
         return wide * share
 
-    pending_function(b, function)
+    b.result(function_of(b, b.codes(0), function))
 
 
 def sigmoid(x: Array) -> Array:

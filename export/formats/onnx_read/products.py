@@ -11,7 +11,7 @@ from tinyscene.runtime.graph import Quant
 
 from .builder import Array, OnnxGraphBuilder
 from .values import Codes, Pending, QuantConstant
-from .windows import add_weights, bias_codes, quantised_weight
+from .windows import add_weights, quantised_weight, real_bias
 
 
 def _gemm(b: OnnxGraphBuilder) -> None:
@@ -21,7 +21,7 @@ def _gemm(b: OnnxGraphBuilder) -> None:
             b.refuse(name, expected=plain, got=attributes[name])
     weight = quantised_weight(b, 1)
     weight = weight if attributes.get("transB", 0) else weight.moved((1, 0))
-    matrix_product(b, b.codes(0), weight, bias_codes(b, 2, len(weight.codes)), b.current.input[1])
+    matrix_product(b, b.codes(0), weight, real_bias(b, 2, len(weight.codes)), b.current.input[1])
 
 
 def _mat_mul(b: OnnxGraphBuilder) -> None:

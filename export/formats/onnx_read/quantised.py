@@ -6,6 +6,7 @@ channel, and weights that are not symmetric.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -108,7 +109,7 @@ def _clip(b: OnnxGraphBuilder) -> None:
         b.result(_clamped(b, b.value(0), ceiling=limits[1] == 6.0))
         return
     low, high = limits
-    pending_function(b, lambda real: np.clip(real, low, high))
+    b.result(function_of(b, b.codes(0), lambda real: np.clip(real, low, high)))
 
 
 def _clamped(b: OnnxGraphBuilder, value: Value, ceiling: bool) -> Value:
@@ -116,21 +117,17 @@ def _clamped(b: OnnxGraphBuilder, value: Value, ceiling: bool) -> Value:
         return replace(value, relu=True, ceiling=ceiling)
     if isinstance(value, Pending):
         b.refuse("two activations without QuantizeLinear between them")
-    codes = b.codes(0)
     top = 6.0 if ceiling else np.inf
-    return b.pending(
-        lambda _, __, quant: b.function(codes, lambda real: np.clip(real, 0.0, top), quant).name,
-        b.tensors[codes.name].shape,
-        codes.order,
-    )
+    return function_of(b, b.codes(0), lambda real: np.clip(real, 0.0, top))
 
 
-def pending_function(b: OnnxGraphBuilder, function: object) -> None:
-    """A function of one element of codes, quantised later."""
-    assert callable(function)
-    codes = b.codes(0)
-    emit = lambda _, __, quant: b.function(codes, function, quant).name  # noqa: E731
-    b.result(b.pending(emit, b.tensors[codes.name].shape, codes.order))
+def function_of(b: OnnxGraphBuilder, codes: Codes, function: Callable[[Array], Array]) -> Pending:
+    """A function of single elements of codes, which is a table once its result is quantised."""
+
+    def emit(_: Pending, __: bool, quant: Quant) -> str:
+        return b.function(codes, function, quant).name
+
+    return b.pending(emit, b.tensors[codes.name].shape, codes.order)
 
 
 def _same(b: OnnxGraphBuilder) -> None:

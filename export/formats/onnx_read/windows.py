@@ -77,7 +77,7 @@ def _stated_pads(b: OnnxGraphBuilder, same: Pads) -> Pads:
     return (pads[0], pads[1], pads[2], pads[3]) if len(pads) == 4 else (0, pads[0], 0, pads[1])
 
 
-def bias_codes(b: OnnxGraphBuilder, position: int, channels: int) -> Array | None:
+def real_bias(b: OnnxGraphBuilder, position: int, channels: int) -> Array | None:
     """The real bias (channels,) of the current node, float64, or None."""
     if not b.has(position):
         return None
@@ -128,7 +128,7 @@ def quantised_weight(b: OnnxGraphBuilder, position: int) -> QuantConstant:
 
 def _conv(b: OnnxGraphBuilder) -> None:
     weight = quantised_weight(b, 1)
-    convolution(b, b.codes(0), weight, bias_codes(b, 2, len(weight.codes)), (1, 2))
+    convolution(b, b.codes(0), weight, real_bias(b, 2, len(weight.codes)), (1, 2))
 
 
 def convolution(
@@ -179,7 +179,7 @@ def _conv_transpose(b: OnnxGraphBuilder) -> None:
     dilation = _pair(attributes.get("dilations"), 1, rank)
     if int(attributes.get("group", 1)) != 1 or dilation != (1, 1) or attributes.get("output_shape"):
         b.refuse("limit: groups, dilation or a stated size of a transposed convolution", expected="none of them")
-    bias = bias_codes(b, 2, weight.codes.shape[1])
+    bias = real_bias(b, 2, weight.codes.shape[1])
     if rank == 3:
         weight = QuantConstant(weight.codes[:, :, None], weight.scale, weight.axis)
     image, placed = image_of(b, x), weight.moved((1, 2, 3, 0))
