@@ -101,18 +101,23 @@ def _tanh_table(alpha: float, x: Quant, out: Quant, rounding: Rounding) -> I8:
     return _tanh_fixed(x) if rounding == "double" else _even(_tanh(real_codes(x)), out)
 
 
-def _tanh_fixed(x: Quant) -> I8:
-    multiplier, shift = fixed.widened(x.scale[0] * 2.0 ** (31 - _TANH_INTEGER_BITS))
-    radius = fixed.input_radius(_TANH_INTEGER_BITS, shift)
+def saturating(function: Callable[[int], int], x: Quant, integer_bits: int) -> I8:
+    """int8 (256,): codes of a function of a number with so many bits before the point, -128 and 127 beyond them."""
+    multiplier, shift = fixed.widened(x.scale[0] * 2.0 ** (31 - integer_bits))
+    radius = fixed.input_radius(integer_bits, shift)
 
     def code(distance: int) -> int:
         if abs(distance) >= radius:
             return 127 if distance > 0 else -128
         wide = fixed.high_product(distance << max(shift, 0), multiplier)
-        inside = fixed.rounding_shift_right(wide, max(-shift, 0))
-        return fixed.rounding_shift_right(fixed.tanh(inside), 31 - _TANH_OUTPUT_BITS)
+        return function(fixed.rounding_shift_right(wide, max(-shift, 0)))
 
     return int8(np.array([code(distance) for distance in (CODES - x.zero_point).tolist()]))
+
+
+def _tanh_fixed(x: Quant) -> I8:
+    bits = 31 - _TANH_OUTPUT_BITS
+    return saturating(lambda inside: fixed.rounding_shift_right(fixed.tanh(inside), bits), x, _TANH_INTEGER_BITS)
 
 
 def _elu_table(alpha: float, x: Quant, out: Quant, rounding: Rounding) -> I8:

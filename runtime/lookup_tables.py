@@ -19,7 +19,7 @@ from . import ops
 from .arith import Rounding
 from .arrays import F32, I8, I64
 from .function_tables import CODES as _CODES
-from .function_tables import FUNCTION_TABLES, int8, real_codes, rescaled
+from .function_tables import FUNCTION_TABLES, int8, real_codes, rescaled, saturating
 from .graph import Quant
 
 _SOFTMAX_INTEGER_BITS, _LOGISTIC_INTEGER_BITS, _SUM_INTEGER_BITS = 5, 4, 12
@@ -53,17 +53,10 @@ def fused_code_of_six(out: Quant) -> int:
 
 
 def _logistic_double(x: Quant) -> I8:
-    multiplier, shift = fixed.widened(x.scale[0] * 2.0 ** (31 - _LOGISTIC_INTEGER_BITS))
-    radius = fixed.input_radius(_LOGISTIC_INTEGER_BITS, shift)
-
-    def code(distance: int) -> int:
-        if abs(distance) >= radius:
-            return 127 if distance > 0 else -128
-        wide = fixed.high_product(distance << max(shift, 0), multiplier)
-        inside = fixed.rounding_shift_right(wide, max(-shift, 0))
+    def code(inside: int) -> int:
         return fixed.rounding_shift_right(fixed.logistic(inside), 23) - 128
 
-    return int8(np.array([code(distance) for distance in (_CODES - x.zero_point).tolist()]))
+    return saturating(code, x, _LOGISTIC_INTEGER_BITS)
 
 
 def _logistic_single(x: Quant) -> I8:
