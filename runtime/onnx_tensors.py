@@ -18,6 +18,7 @@ from .graph import Graph
 from .ops import Shape
 
 CODES_SUFFIX = "_codes"
+IN_NCHW = (0, 2, 3, 1)  # the place of each NHWC axis
 OnnxCodes = Literal["uint8", "int8"]  # type of the activations; uint8 codes are the graph's plus 128
 
 
@@ -41,6 +42,11 @@ def from_onnx_outputs(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]]) -> d
 def nchw(shape: Shape) -> Shape:
     """An NHWC shape as ONNX and Core ML have it; shapes of other ranks stay as they are."""
     return (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else shape
+
+
+def nchw_axis(axis: int, rank: int) -> int:
+    """The place of an NHWC axis in ONNX and Core ML; axes of other ranks stay where they are."""
+    return IN_NCHW[axis] if rank == 4 else axis
 
 
 def _codes(graph: Graph, name: str, array: npt.NDArray[Any]) -> I8:

@@ -6,12 +6,11 @@ import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Node
-from tinyscene.runtime.onnx_tensors import nchw
+from tinyscene.runtime.onnx_tensors import IN_NCHW, nchw, nchw_axis
 from tinyscene.runtime.resize_tables import nearest_places
 
 from .writer import Emitter, OnnxWriter
 
-IN_NCHW = (0, 2, 3, 1)  # the place of each NHWC axis
 IN_NHWC = (0, 3, 1, 2)  # the place of each NCHW axis
 _BEFORE_THE_FIRST = -(2**31)  # an end of -1 counts from behind
 
@@ -78,7 +77,7 @@ def _resize(w: OnnxWriter, node: Node) -> None:
 def _concat(w: OnnxWriter, node: Node) -> None:
     op = node.op
     assert isinstance(op, ops.Concat)
-    axis = IN_NCHW[op.axis] if len(w.graph.out(node).shape) == 4 else op.axis
+    axis = nchw_axis(op.axis, len(w.graph.out(node).shape))
     w.result(node, w.emit("Concat", [w.real(node, i) for i in range(len(node.inputs))], f"{node.name}_real", axis=axis))
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.onnx_tensors import nchw_axis
 from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places
 
 from .common import Row
@@ -65,7 +66,7 @@ def _concat(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     assert isinstance(node.op, ops.Concat)
     batch = max(len(x) for x in ins)
     parts = [x.expand(batch, *x.shape[1:]) for x in ins]
-    return torch.cat(parts, dim={1: 2, 2: 3, 3: 1}[node.op.axis] if ins[0].ndim == 4 else node.op.axis)
+    return torch.cat(parts, dim=nchw_axis(node.op.axis, ins[0].ndim))
 
 
 ROWS: dict[type[ops.Op], Row] = {

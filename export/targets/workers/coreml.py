@@ -22,7 +22,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Node, Tensor
-from tinyscene.runtime.onnx_tensors import nchw
+from tinyscene.runtime.onnx_tensors import nchw, nchw_axis
 from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places
 
 from .job import Job, read_job
@@ -177,7 +177,7 @@ def reduction(op: ops.Reduce, x: Var) -> Var:
     if channels_first and not op.keep_dims and axes != [1, 2]:
         x, channels_first = mb.transpose(x=x, perm=[0, 2, 3, 1]), False
     if channels_first:
-        axes = [{1: 2, 2: 3, 3: 1}[axis] for axis in axes]
+        axes = [nchw_axis(axis, 4) for axis in axes]
     y = functions[op.kind](x=x, axes=axes, keep_dims=op.keep_dims)
     return mb.transpose(x=y, perm=[0, 3, 1, 2]) if len(y.shape) == 4 and not channels_first else y
 
@@ -270,8 +270,7 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
         case ops.Slice() as op:
             return sliced(op, x)
         case ops.Concat() as op:
-            axis = {1: 2, 2: 3, 3: 1}[op.axis] if len(x.shape) == 4 else op.axis
-            return mb.concat(values=(x, *others), axis=axis)
+            return mb.concat(values=(x, *others), axis=nchw_axis(op.axis, len(x.shape)))
         case _:
             assert_never(node.op)
 
