@@ -25,8 +25,10 @@ def require_accumulators(graph: Graph, engine: str) -> None:
         RuntimeFailure: names the node, the engine and the reason; it is marked as unsupported.
     """
     limit = _LIMITS.get(engine)
-    for node in graph.nodes if limit else ():
-        problem = limit(graph, node) if limit else None
+    if limit is None:
+        return
+    for node in graph.nodes:
+        problem = limit(graph, node)
         if problem is not None:
             step = "use another engine"
             raise RuntimeFailure(f"engine {engine}, '{node.name}'", problem, next_step=step, unsupported=True)

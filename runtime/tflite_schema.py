@@ -14,6 +14,7 @@ import numpy as np
 from .flatbuffer import bulk, present, scalar, table, tables, text, union, vector
 from .tflite_options import MOST_DIMENSIONS, MOST_ITEMS, OPTIONS, Options
 
+IDENTIFIER = b"TFL3"  # bytes 4 to 7 of a file
 # Bits of an element by the name of its type, in the order of the types' numbers; None where they vary.
 TYPE_BITS: dict[str, int | None] = {
     "float32": 32,

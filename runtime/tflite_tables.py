@@ -14,7 +14,7 @@ import math
 from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
 from .tflite_options import MOST_DIMENSIONS, OPTIONAL, OPTIONS, OPTIONS_TYPE_OF_CODE
-from .tflite_schema import PLAIN_OPERATORS, TYPE_BITS, TYPES, Buffer, Operator, Tensor, TfliteTables
+from .tflite_schema import IDENTIFIER, PLAIN_OPERATORS, TYPE_BITS, TYPES, Buffer, Operator, Tensor, TfliteTables
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers
@@ -26,7 +26,7 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
     Raises:
         error: see the module's refusals; ``where`` names the file.
     """
-    if data[4:8] != b"TFL3":
+    if data[4:8] != IDENTIFIER:
         got = f"{len(data):,} bytes without the TFL3 identifier"
         raise error(where, "not a readable TFLite file", got=got, next_step=GET_ANOTHER)
     try:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from tinyscene.runtime.bounded_files import READ_ONLY
+from tinyscene.runtime.tflite_schema import IDENTIFIER
 
 ModelKind = Literal["bundle", "tflite", "onnx", "checkpoint"]
 EXPECTED = "a bundle folder, .tflite, .onnx, or .ckpt .pt .pth (checkpoint)"
-TFLITE_IDENTIFIER = b"TFL3"  # bytes 4 to 7
 _BY_NAME: dict[str, ModelKind] = {
     ".tflite": "tflite",
     ".onnx": "onnx",
@@ -26,11 +26,11 @@ _ONNX_NEXT_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
 
 
 def model_kind(path: Path) -> ModelKind | None:
-    """The kind of what is at ``path``, or that its name tells if nothing is there; None if it is unknown."""
+    """The kind of the model at ``path`` by its content, otherwise by its name; None if neither tells."""
     if path.is_dir():
         return "bundle"
     head = _head(path)
-    if head[4:8] == TFLITE_IDENTIFIER:
+    if head[4:8] == IDENTIFIER:
         return "tflite"
     if len(head) > 2 and head[0] == 0x08 and head[1] in _ONNX_VERSIONS and head[2] in _ONNX_NEXT_FIELDS:
         return "onnx"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arith import Rounding, clamp_range
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.kernels import (
@@ -58,6 +60,12 @@ class ObservedOp:
 
     def quant(self, index: int) -> Quant:
         return self.graph.ins(self.node)[index].quant
+
+    def saturated(self, codes: npt.NDArray[Any]) -> I8:
+        """Whole numbers as output codes, at least the zero point where the op ends with a ReLU."""
+        low, high = clamp_range(self.graph.out(self.node).quant, ops.has_relu(self.node.op))
+        result: I8 = np.clip(codes, low, high).astype(np.int8)
+        return result
 
 
 Hypothesis = Callable[[ObservedOp], Iterator[tuple[str, np.ndarray]]]  # explanations with the output of each

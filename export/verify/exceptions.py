@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arith import clamp_range, conv_rescale, fixed_point, rescale_double, rescale_once
+from tinyscene.runtime.arith import conv_rescale, fixed_point, rescale_double, rescale_once
 from tinyscene.runtime.arrays import I8, I64
 from tinyscene.runtime.function_tables import leaky_relu_of_float_scales
 from tinyscene.runtime.kernels import fully_connected_accumulator, operands
@@ -122,9 +122,7 @@ def _products_of_litert(observed: ObservedOp) -> I8:
 
 
 def _codes(observed: ObservedOp, rescaled: I64) -> I8:
-    out, relu = observed.graph.out(observed.node).quant, ops.has_relu(observed.node.op)
-    codes: I8 = np.clip(rescaled + out.zero_point, *clamp_range(out, relu)).astype(np.int8)
-    return codes
+    return observed.saturated(rescaled + observed.graph.out(observed.node).quant.zero_point)
 
 
 # Shares also hold for clips that are compared because their scores differ; there a near-tie is several times as

@@ -6,13 +6,9 @@ files with uint8 codes, 0 for int8: zero points enter the float32 sums, so that 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arith import clamp_range
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.kernels import operands
 
@@ -28,7 +24,7 @@ def added(observed: ObservedOp, offset: int) -> I8:
     ratio_a, ratio_b = F(a.scale[0]) / F(out.scale[0]), F(b.scale[0]) / F(out.scale[0])
     zeros = ratio_a * F(a.zero_point + offset) + ratio_b * F(b.zero_point + offset)
     total = x.astype(F) * ratio_a + (y.astype(F) * ratio_b + (F(out.zero_point + offset) - zeros))
-    return _codes(observed, np.rint(total) - offset)
+    return observed.saturated(np.rint(total) - offset)
 
 
 def subtracted(observed: ObservedOp) -> I8:
@@ -36,7 +32,7 @@ def subtracted(observed: ObservedOp) -> I8:
     (a, b), out = (observed.quant(i) for i in (0, 1)), observed.graph.out(observed.node).quant
     x, y = operands(observed.graph, observed.node, observed.arrays)
     real = (x - a.zero_point).astype(F) * F(a.scale[0]) - (y - b.zero_point).astype(F) * F(b.scale[0])
-    return _codes(observed, np.rint(real / F(out.scale[0])) + out.zero_point)
+    return observed.saturated(np.rint(real / F(out.scale[0])) + out.zero_point)
 
 
 def averaged(observed: ObservedOp, offset: int) -> I8:
@@ -47,7 +43,7 @@ def averaged(observed: ObservedOp, offset: int) -> I8:
     margin = ((0, 0), (top, bottom), (left, right), (0, 0))
     real = (observed.arrays[0].astype(np.int64) - quant.zero_point).astype(F) * F(quant.scale[0])
     total, count = (_sum_of_windows(np.pad(each, margin), op) for each in (real, np.ones_like(real[:1])))
-    return _codes(observed, np.rint(total / count / F(quant.scale[0]) + F(quant.zero_point + offset)) - offset)
+    return observed.saturated(np.rint(total / count / F(quant.scale[0]) + F(quant.zero_point + offset)) - offset)
 
 
 def _sum_of_windows(x: F32, op: ops.Pool2D) -> F32:
@@ -56,9 +52,3 @@ def _sum_of_windows(x: F32, op: ops.Pool2D) -> F32:
     for row, column in np.ndindex(op.kernel):
         total = total + windows[..., row, column]
     return total
-
-
-def _codes(observed: ObservedOp, rounded: npt.NDArray[Any]) -> I8:
-    low, high = clamp_range(observed.graph.out(observed.node).quant, ops.has_relu(observed.node.op))
-    codes: I8 = np.clip(rounded, low, high).astype(np.int8)
-    return codes

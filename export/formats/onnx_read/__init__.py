@@ -34,6 +34,7 @@ READERS: dict[str, Reader] = {
     **qoperator.ROWS,
 }
 SHAPE = "Shape"
+KNOWN = READERS.keys() | FOLDED | {SHAPE}
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 NEXT = "give it a quantised file, for example from ONNX Runtime's quantize_static"
 
@@ -68,9 +69,7 @@ def _require_readable(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> None:
     """Refuse operators without a reader, which say more than what follows from them, and float networks."""
     for index, node in enumerate(graph.node):
         b.current, b.index = node, index
-        if node.domain not in DOMAINS or not (
-            node.op_type in READERS or node.op_type in FOLDED or node.op_type == SHAPE
-        ):
+        if node.domain not in DOMAINS or node.op_type not in KNOWN:
             kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             b.refuse(f"limit: {kind} is not supported", expected="the operators that docs/operators.md lists")
     kinds = {node.op_type for node in graph.node}

@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.tflite_schema import IDENTIFIER
 
 from ...errors import ExportError
 
@@ -37,7 +38,7 @@ class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
 def finished(model: schema.ModelT) -> bytes:
     """The bytes of a model made of the schema's objects."""
     builder = _AlignedBuilder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 
