@@ -2,9 +2,9 @@
 
     python benchmarks/operators.py [--quick] [--out docs/operators.md]
 
-Each row is a graph of that op alone, with random codes; a cell is what `verify` says of the target (equal, a named
-exception, refused), which kernels its C calls, or where Vela places it. `--quick` leaves out the targets that emulate
-or convert; `tests/project/test_operators_page.py` compares their columns with the page.
+Each row is a graph of that op alone, run on random codes. A cell shows the status that `verify` gives the target
+(equal, a named exception, refused), the kernels that the C calls, or where Vela places the operators. `--quick` leaves
+out the targets that emulate or convert; `tests/project/test_operators_page.py` compares the others with the page.
 """
 
 from __future__ import annotations
@@ -116,18 +116,17 @@ ROWS = (
     Row("Reduce", "sum", lambda b, x: b.reduce(x, "sum", (2,))),
     Row("Reduce", "maximum, minimum", lambda b, x: b.reduce(x, "max", (1, 2))),
     Row("Softmax", "", lambda b, x: b.softmax(x)),
+    Row("LogSoftmax", "", lambda b, x: b.log_softmax(x)),
     Row("Reshape", "", lambda b, x: b.reshape(x, (1, 48, 4))),
     Row("Transpose", "", lambda b, x: b.moved(ops.Transpose((0, 3, 1, 2)), x)),
     Row("Pad", "zero point", lambda b, x: _pad(b, x, b.tensors[x].quant.zero_point)),
     Row("Pad", "another code", lambda b, x: _pad(b, x, 100)),
     Row("Slice", "", lambda b, x: b.moved(ops.Slice((0, 1, 0, 0), (1, 3, 4, 4), (1, 1, 2, 1)), x)),
     Row("Slice", "backwards", lambda b, x: b.moved(ops.Slice((0, 5, 0, 0), (1, 6, 8, 4), (1, -1, 1, 1)), x)),
+    Row("Resize", "nearest", lambda b, x: b.moved(ops.Resize("nearest", (9, 12), "asymmetric"), x)),
+    Row("Resize", "bilinear", lambda b, x: b.moved(ops.Resize("bilinear", (9, 12), "half_pixel"), x)),
     Row("Concat", "", lambda b, x: b.concat(x, b.pool(x, "max", (1, 1)), 3)),
 )
-
-
-def _matrices(b: Builder, x: str) -> str:
-    return b.node(ops.BatchMatMul(), (x, b.constant((1, 6, 4, 5), Quant.per_tensor(0.03, 0))), (1, 6, 8, 5))
 
 
 def _pad(b: Builder, x: str, code: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tinyscene
+from tinyscene.runtime import ops
 
 ROOT = Path(tinyscene.__file__).parent.parent
 
@@ -32,3 +33,4 @@ def test_the_page_of_operators_is_what_its_command_writes(tmp_path, monkeypatch)
     assert quick == {name: {column: whole[name][column] for column in quick[name]} for name in whole}
     lists = [text.partition("## Read")[2].partition("## Ops")[0] for text in (written, kept)]
     assert lists[0] == lists[1]
+    assert {row.op for row in command.ROWS} == {op.__name__ for op in ops.OPS}
