@@ -184,7 +184,9 @@ class _WatchedFolder:
         if waiting.is_written or quiet_s < self.poll_s:
             return False
         closed, fits = _writer_and_header(self.folder / name)
-        if waiting.is_closed or closed:
+        if _state(self.folder / name) != waiting.state:  # a writer ended while the file was examined
+            return False
+        if closed or (closed is None and waiting.is_closed):
             return fits or quiet_s >= UNSURE_S
         return quiet_s >= (UNSURE_S if fits and closed is None else OPEN_S)
 
@@ -198,9 +200,9 @@ def _writer_and_header(path: Path) -> tuple[bool | None, bool]:
     except OSError:  # unreadable: the reader names the reason
         return True, True
     try:
+        closed = _is_closed(descriptor)
         head = read_at(descriptor, 0, 16)
-        fits = container(head) not in ("WAV", "RF64") or _fits(descriptor)
-        return _is_closed(descriptor), fits
+        return closed, container(head) not in ("WAV", "RF64") or _fits(descriptor)
     except OSError:
         return None, False
     finally:

@@ -217,6 +217,23 @@ def test_a_lease_ends_at_once_and_a_writer_is_seen(tmp_path):
     os.close(descriptor)
 
 
+@pytest.mark.parametrize("knowledge", ["events", "leases"], indirect=True)
+def test_a_writer_that_ends_while_its_file_is_examined_is_answered_once(tmp_path, knowledge, monkeypatch):
+    """Between the look at size and time and the one at the writer: the whole file was answered with the old state."""
+    path = _write(tmp_path / "a.wav", wav_bytes(PCM, declared=0)[: len(WHOLE) // 2])
+    os.utime(path, (time.time() - 60,) * 2)
+    writer, real = open(path, "r+b", buffering=0), watched_folder._is_closed  # noqa: SIM115
+
+    def end_first(descriptor):
+        if not writer.closed:
+            writer.write(WHOLE)
+            writer.close()
+        return real(descriptor)
+
+    monkeypatch.setattr(watched_folder, "_is_closed", end_first)
+    assert _watch(tmp_path, 1) == ["a.wav"]
+
+
 def test_state_of_5_000_recordings_is_small_and_goes_with_them(tmp_path, monkeypatch):
     """The scans of a folder of 5,000 names, all answered, without as many files."""
     names = [f"recording-{number:05d}.wav" for number in range(5_000)]
