@@ -7,7 +7,6 @@ not one per output, and a front end whose log-mel is not the network's input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -115,7 +114,7 @@ def described(model: Model, frontend: str | None = None, labels: Path | None = N
     graph, spec = model.graph, model.frontend
     if labels is not None:
         _refuse_second(model, "--labels", bool(graph.labels))
-        graph = replace(graph, labels=_read_labels(labels, graph))
+        graph = replace(graph, labels=read_labels(labels, graph.tensors[graph.output].shape[-1]))
     if frontend is not None:
         _refuse_second(model, "--frontend", spec is not None)
         spec = read_frontend(frontend)
@@ -173,20 +172,17 @@ def _require_log_mel(graph: Graph, spec: FrontendSpec, where: str) -> None:
         raise RuntimeFailure(where, what, expected=f"input {shape}", got=got, next_step=step)
 
 
-def _read_labels(path: Path, graph: Graph) -> tuple[str, ...]:
+def read_labels(path: Path, classes: int | None = None) -> tuple[str, ...]:
+    """The labels of a text file, one per line; raises RuntimeFailure unless there are ``classes``, if that is given."""
     data = read_bounded(path, LARGEST_LABELS_BYTES, "give a text file with one label per line")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as problem:
         raise RuntimeFailure(str(path), "not UTF-8 text", got=str(problem)[:80]) from None
-    labels, classes = tuple(text.splitlines()), graph.tensors[graph.output].shape[-1]
-    _require_one_each(labels, classes, path)
-    return labels
-
-
-def _require_one_each(labels: Sequence[str], classes: int, path: Path) -> None:
-    if len(labels) != classes or not all(label.strip() for label in labels):
-        expected = f"{classes} lines, one label for each output"
-        empty = sum(not label.strip() for label in labels)
+    labels = tuple(text.splitlines())
+    empty = sum(not label.strip() for label in labels)
+    if empty or not labels or (classes is not None and len(labels) != classes):
+        expected = f"{classes or 'some'} lines, one label for each output"
         got = f"{len(labels)} lines" + (f", {empty} of them empty" if empty else "")
         raise RuntimeFailure(str(path), "labels do not fit the network", expected=expected, got=got)
+    return labels

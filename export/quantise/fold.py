@@ -8,12 +8,10 @@ no integer form, by name.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import fx, nn
-from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+
+from tinyscene.training.models.exported import constants, exported
 
 from ..errors import ExportError
 from .aten import ROWS, Reader
@@ -25,15 +23,15 @@ def fold(model: nn.Module, input_shape: tuple[int, int], input_name: str = "log_
     """Steps of ``model``, in evaluation mode, for inputs (batch, 1, *input_shape).
 
     Raises:
-        ExportError: see the module's refusals.
+        ExportError: see the module's refusals. TrainingError: torch.export refuses the network.
     """
-    model = model.eval()
-    program = _exported(model, input_shape)
-    constants, reader = _constants(program), Reader(model, ROWS)
+    weight = next(model.parameters())
+    program = exported(model, torch.zeros(BATCH, 1, *input_shape, dtype=weight.dtype, device=weight.device))
+    known, reader = constants(program), Reader(model, ROWS)
     for node in program.graph.nodes:
         if node.op == "placeholder":
-            if node.name in constants:
-                reader.values[node] = constants[node.name]
+            if node.name in known:
+                reader.values[node] = known[node.name][1]
             else:
                 reader.take_input(node, input_name)
         elif node.op == "call_function":
@@ -42,32 +40,6 @@ def fold(model: nn.Module, input_shape: tuple[int, int], input_name: str = "log_
         elif node.op == "output":
             return reader.folded(input_name, _output(reader, node))
     raise AssertionError("an exported program ends with its output")
-
-
-def _exported(model: nn.Module, input_shape: tuple[int, int]) -> ExportedProgram:
-    weight = next(model.parameters())
-    example = torch.zeros(BATCH, 1, *input_shape, dtype=weight.dtype, device=weight.device)
-    try:
-        return torch.export.export(model, (example,), strict=False)
-    except Exception as error:  # torch.export runs the network's own code, which raises any type
-        raise ExportError(
-            "network",
-            "torch.export cannot export it",
-            expected=f"a module that takes float32 {tuple(example.shape)}, without control flow that depends on values",
-            got=(str(error).splitlines() or [type(error).__name__])[0][:300],
-            next_step="run torch.export.export on it to see the whole error",
-        ) from error
-
-
-def _constants(program: ExportedProgram) -> dict[str, Any]:
-    """Parameters, buffers and other constants by the name of the program's input."""
-    constants: dict[str, Any] = {}
-    for spec in program.graph_signature.input_specs:
-        if spec.kind != InputKind.USER_INPUT:
-            assert spec.target is not None
-            stored = program.state_dict if spec.target in program.state_dict else program.constants
-            constants[spec.arg.name] = stored[spec.target]
-    return constants
 
 
 def _output(reader: Reader, node: fx.Node) -> View:

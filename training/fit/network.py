@@ -7,13 +7,12 @@ or return something else, and front ends whose sample rate is not the one of the
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
 from tinyscene.runtime.spec import FrontendSpec, preset
 
@@ -23,6 +22,7 @@ from ..distillation.soft_targets import SoftTargets
 from ..errors import TrainingError
 from ..models.build import build_model
 from ..models.checkpoint import load_pretrained
+from ..models.functions import module_of
 from ..models.network import Network
 from ..recipe import FeatureDistillation, Recipe, TrainSettings
 from ..run import Run
@@ -120,17 +120,14 @@ def _require_rate(network: Network, dataset: Dataset) -> None:
 
 
 def _user_network(name: str, n_classes: int) -> Network:
-    module_name, _, function = name.partition(":")
-    try:
-        model = getattr(importlib.import_module(module_name), function)(n_classes)
-    except (ImportError, AttributeError) as error:
-        raise TrainingError(f"model '{name}'", "cannot be found", got=error, next_step="check PYTHONPATH") from error
+    model = module_of(name, n_classes)
     frontend = getattr(model, "frontend", None)
-    if not isinstance(model, nn.Module) or not isinstance(frontend, FrontendSpec):
+    if not isinstance(frontend, FrontendSpec):
         raise TrainingError(
             f"model '{name}'",
-            "the function returned no teacher",
-            expected="a torch.nn.Module with an attribute frontend: FrontendSpec",
-            got=type(model).__name__,
+            "it has no front end",
+            expected="an attribute frontend: FrontendSpec",
+            got=type(frontend).__name__,
+            next_step="set it in the function, for example to tinyscene.runtime.spec.preset('cpm23')",
         )
     return Network(model, frontend)

@@ -25,6 +25,7 @@ from .build import build_model
 from .checkpoint_file import read_container
 from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, STAGES, ModelConfig
 from .cp_mobile import CPMobile
+from .program import Program, network_of
 from .sizes import make_divisible
 from .torch_file import write_torch
 
@@ -48,10 +49,13 @@ EXPECTED_NET = "CP-Mobile of the 2023 winner or the DCASE 2024/25 baseline, or a
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in evaluation mode with its configuration, front end and labels."""
+    """A network in evaluation mode with its front end and labels.
+
+    ``config``: the sizes of a network of ours, or the program of any other.
+    """
 
     model: nn.Module
-    config: ModelConfig
+    config: ModelConfig | Program
     frontend: FrontendSpec
     labels: tuple[str, ...]
     metrics: dict[str, object] = field(default_factory=dict)
@@ -60,14 +64,14 @@ class LoadedModel:
 def save_model(
     path: Path,
     model: nn.Module,
-    config: ModelConfig,
+    config: ModelConfig | Program,
     frontend: FrontendSpec,
     labels: tuple[str, ...],
     metrics: Mapping[str, object],
 ) -> None:
     """Write a tinyscene checkpoint: plain tensors and one JSON string."""
     record = {
-        "config": config.model_dump(mode="json"),
+        "program" if isinstance(config, Program) else "config": config.model_dump(mode="json"),
         "frontend": frontend.to_json(),
         "labels": list(labels),
         "metrics": dict(metrics),
@@ -132,7 +136,8 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
         )
     try:
         record = json.loads(content["record"])
-        config = ModelConfig.model_validate(record["config"])
+        is_program = "program" in record
+        config = (Program if is_program else ModelConfig).model_validate(record["program" if is_program else "config"])
         frontend = FrontendSpec.from_json(record["frontend"])
         labels, metrics = tuple(record["labels"]), dict(record["metrics"])
         state = dict(content["state"])
@@ -143,7 +148,14 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
         raise TrainingError(str(path), "contains no state dict", expected=EXPECTED_NET)
     if len(labels) != config.n_classes or not all(isinstance(label, str) for label in labels):
         raise TrainingError(str(path), "labels", expected=f"{config.n_classes} texts", got=len(labels))
-    return LoadedModel(_built(path, config, state), config, frontend, labels, metrics)
+    if isinstance(config, ModelConfig):
+        return LoadedModel(_built(path, config, state), config, frontend, labels, metrics)
+    _require_values(path, state)
+    if config.input_shape != (1, frontend.n_mels, frontend.n_frames):
+        got = f"'{frontend.name}', which makes {frontend.n_mels} x {frontend.n_frames}"
+        what = "its front end does not make the network's input"
+        raise TrainingError(str(path), what, expected=config.input_shape, got=got)
+    return LoadedModel(network_of(config, state, str(path)), config, frontend, labels, metrics)
 
 
 def _built(path: Path, config: ModelConfig, state: Mapping[str, Tensor]) -> nn.Module:
@@ -263,7 +275,7 @@ def _require_names(
 def _require_same(
     path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], description: str = EXPECTED_NET
 ) -> None:
-    """Require the same names and shapes, and finite values."""
+    """Require the same names, shapes and types, and values that a network can have."""
     _require_names(path, state, expected, description)
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
@@ -278,7 +290,15 @@ def _require_same(
         ):
             got = str(tensor.dtype)
             raise TrainingError(str(path), f"tensor '{name}' has another type", expected=expected[name].dtype, got=got)
+    _require_values(path, state)
+
+
+def _require_values(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Require values that are finite and variances of at least 0."""
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            continue
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise TrainingError(str(path), f"tensor '{name}' has a negative variance", got=f"{float(tensor.min()):g}")
-        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():  # as the network holds it
+        if not torch.isfinite(tensor.float()).all():  # as the network holds it
             raise TrainingError(str(path), f"tensor '{name}' is not finite", next_step="give another checkpoint")

@@ -10,20 +10,12 @@ from typing import Any
 from torch import Tensor, fx
 
 from tinyscene.runtime import ops
+from tinyscene.training.models.program import MOVING, UNCHANGED
 
 from ..float_steps import OpStep
 from .call import Call
 from .reader import Reader, Row
 from .values import ZERO, View, graph_axis
-
-_MOVING = (
-    "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t numpy_T movedim moveaxis "
-    "slice select narrow split split_with_sizes chunk unbind flip roll channel_shuffle pixel_shuffle pixel_unshuffle"
-)
-_UNCHANGED = (
-    "contiguous clone alias detach to dropout feature_dropout alpha_dropout feature_alpha_dropout "
-    "_assert_tensor_metadata"
-)
 
 
 def _move(reader: Reader, call: Call) -> Any:
@@ -66,8 +58,8 @@ def _unchanged(reader: Reader, call: Call) -> View:
 
 
 ROWS: dict[str, Row] = {
-    **dict.fromkeys(_MOVING.split(), _move),
-    **dict.fromkeys(_UNCHANGED.split(), _unchanged),
+    **dict.fromkeys(MOVING, _move),
+    **dict.fromkeys(UNCHANGED, _unchanged),
     "pad": _pad,
     "cat": _concatenate,
 }

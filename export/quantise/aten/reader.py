@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Shape
+from tinyscene.training.models.exported import module_stack
 from tinyscene.training.models.layers import GRN
 
 from ...errors import ExportError
@@ -100,22 +101,22 @@ class Reader:
 
     def _take_grn(self, node: fx.Node, grn: GRN) -> None:
         """The calls of one GRN; the first reads its input, the last is its result."""
-        calls = [other for other in node.graph.nodes if _stack(other)[-1:] == _stack(node)[-1:]]
+        calls = [other for other in node.graph.nodes if module_stack(other)[-1:] == module_stack(node)[-1:]]
         if node is not calls[-1]:
             self.values[node] = self.values[calls[0].all_input_nodes[0]] if node is calls[0] else self.values[calls[0]]
             return
         x = self.stored(self.values[calls[0]])
-        path = _stack(node)[-1][1]
+        path = module_stack(node)[-1][1]
         self.values[node] = self.add(node, GrnStep(self._unique(path), (x,), grn), _shape(node))
 
     def _owner(self, node: fx.Node) -> nn.Module:
         """The module that calls a function."""
-        stack = _stack(node)
+        stack = module_stack(node)
         return self.model.get_submodule(stack[-1][1]) if stack else self.model
 
     def step_name(self, node: fx.Node, operator: str) -> str:
         """The path of the module that calls an operator, with the operator's name if the module has parts."""
-        stack = _stack(node)
+        stack = module_stack(node)
         path = stack[-1][1] if stack else ""
         if path and not any(self._owner(node).children()):
             return self._unique(path)
@@ -267,12 +268,6 @@ def _with_inputs(step: Step, renamed: Mapping[str, str]) -> Step:
         operands = tuple(renamed.get(o, o) if isinstance(o, str) else o for o in step.operands)
         return replace(step, operands=operands)
     return replace(step, inputs=tuple(renamed.get(name, name) for name in step.inputs))
-
-
-def _stack(node: fx.Node) -> list[tuple[str, str]]:
-    """Key and path of each module that a call is inside of, the innermost last."""
-    stack: Mapping[str, tuple[str, object]] = node.meta.get("nn_module_stack") or {}
-    return [(key, path.partition("@")[0]) for key, (path, _) in stack.items()]
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

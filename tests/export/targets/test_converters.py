@@ -116,7 +116,9 @@ def test_a_scale_off_by_a_step_is_a_named_exception() -> None:
 
 
 @pytest.mark.needs_module("coremltools")
-@pytest.mark.parametrize("kind", OTHER_KINDS)
+@pytest.mark.parametrize(
+    "kind", [*OTHER_KINDS[:2], *(pytest.param(k, marks=pytest.mark.slow) for k in OTHER_KINDS[2:])]
+)
 def test_core_ml_supports_the_other_ops(kind: str) -> None:
     graph = one_op(np.random.default_rng(1), kind)
     found = converted_for_coreml(Exposed(graph), random_input(np.random.default_rng(2), graph))

@@ -123,7 +123,10 @@ def test_quality_covers_every_activation_of_the_real_net(real: LoadedModel, gold
     assert int8_logits(model.graph, log_mels).shape == (7, 10)
 
 
-def test_import_export_verify_on_the_command_line(shared_data: Path, tmp_path: Path, capsys, needs_tool) -> None:
+@pytest.mark.parametrize("targets", ["litert,ort,tflm,c-host", pytest.param("", marks=pytest.mark.slow)])
+def test_import_export_verify_on_the_command_line(
+    shared_data: Path, tmp_path: Path, capsys, needs_tool, targets: str
+) -> None:
     needs_tool(*ALL_TOOLS)
     checkpoint, bundle = tmp_path / "winner.pt", tmp_path / "bundle"
     assert command_line.main(["import", str(shared_data / "cpm23" / "cpm23.ckpt"), "--out", str(checkpoint)]) == 0
@@ -132,7 +135,7 @@ def test_import_export_verify_on_the_command_line(shared_data: Path, tmp_path: P
     assert command_line.main(words) == 0
     assert read_bundle(bundle).labels == load_any(checkpoint).labels
     capsys.readouterr()
-    assert command_line.main(["verify", str(bundle), "--json"]) == 0
+    assert command_line.main(["verify", str(bundle), "--json", *(["--targets", targets] if targets else [])]) == 0
     results = json.loads(capsys.readouterr().out)["verification"]["results"]
     assert {r["status"] for r in results} <= {"equal", "named exception", "converted", "skipped"}
     skipped = {r["target"] for r in results if r["status"] == "skipped"}

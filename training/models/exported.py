@@ -1,0 +1,228 @@
+"""Make a program of a module: what torch.export sees of one call in evaluation mode, for any number of clips.
+
+Constants that are computed from weights are computed once, here. Refuses modules that torch.export refuses, several
+inputs or outputs, sizes that depend on the number of clips in another way than by a factor, results that are not
+float32, and operators without an integer form, by the name of the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from ..errors import TrainingError
+from .layers import GRN
+from .program import (
+    GETITEM,
+    GRN_OPERATOR,
+    INPUT,
+    OPERATORS,
+    UNCHANGED,
+    Batch,
+    Program,
+    ProgramCall,
+    ProgramNetwork,
+    Value,
+    Weight,
+)
+
+_BATCH = 2  # clips of the example: unlike the sizes 0 and 1, it is no special case for torch.export
+
+
+def exported(model: nn.Module, example: Tensor, *, any_batch: bool = False) -> ExportedProgram:
+    """``torch.export`` of a module in evaluation mode.
+
+    Args:
+        any_batch: for any number of clips, not only that of ``example``.
+
+    Raises:
+        TrainingError: torch.export cannot export it.
+    """
+    dynamic = ({0: Dim("batch")},) if any_batch else None
+    try:
+        return torch.export.export(model.eval(), (example,), dynamic_shapes=dynamic, strict=False)
+    except Exception as error:  # torch.export runs the network's own code, which raises any type
+        raise TrainingError(
+            "network",
+            "torch.export cannot export it",
+            expected=f"a module that takes float32 {_shape_text(example, any_batch)}, without control flow that "
+            "depends on values",
+            got=(str(error).splitlines() or [type(error).__name__])[0][:300],
+            next_step="run torch.export.export on it to see the whole error",
+        ) from error
+
+
+def _shape_text(example: Tensor, any_batch: bool) -> str:
+    return f"({', '.join(['batch' if any_batch else str(len(example)), *map(str, example.shape[1:])])})"
+
+
+def constants(program: ExportedProgram) -> dict[str, tuple[str, Tensor]]:
+    """Name in the state, and value, of each weight and other constant, by the name of the program's input."""
+    found: dict[str, tuple[str, Tensor]] = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind != InputKind.USER_INPUT:
+            assert spec.target is not None
+            stored = program.state_dict if spec.target in program.state_dict else program.constants
+            found[spec.arg.name] = spec.target, stored[spec.target]
+    return found
+
+
+def module_stack(node: fx.Node) -> list[tuple[str, str]]:
+    """Key and path of each module that a call is inside of, the innermost last."""
+    stack: Mapping[str, tuple[str, object]] = node.meta.get("nn_module_stack") or {}
+    return [(key, path.partition("@")[0]) for key, (path, _) in stack.items()]
+
+
+def program_network(model: nn.Module, input_shape: tuple[int, ...]) -> ProgramNetwork:
+    """``model`` in evaluation mode as a program, with its weights; raises TrainingError."""
+    example = next(model.parameters(), torch.empty(0)).new_zeros(_BATCH, *input_shape)
+    program = exported(model, example, any_batch=True)
+    return _Writer(model, constants(program)).network(program, input_shape)
+
+
+class _Writer:
+    """Goes through the calls of an exported program and collects those of the :class:`Program`."""
+
+    def __init__(self, model: nn.Module, known: Mapping[str, tuple[str, Tensor]]) -> None:
+        self.model, self.known = model, known
+        self.values: dict[fx.Node, Any] = {}  # Value, Batch, a constant tensor, or a list of such
+        self.state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+        self.names = {id(tensor): name for name, tensor in known.values()}
+        self.calls: list[ProgramCall] = []
+
+    def network(self, program: ExportedProgram, input_shape: tuple[int, ...]) -> ProgramNetwork:
+        output, n_classes = "", 0
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                self.values[node] = self.known[node.name][1] if node.name in self.known else Value(value=INPUT)
+            elif node.op == "call_function":
+                self._take(node)
+            else:
+                output, n_classes = self._output(node)
+        parameters = tuple(name for name, _ in self.model.named_parameters())
+        record = Program(
+            input_shape=input_shape,
+            calls=tuple(self.calls),
+            output=output,
+            n_classes=n_classes,
+            parameters=parameters,
+        )
+        return ProgramNetwork(record, self.state)
+
+    def _take(self, node: fx.Node) -> None:
+        found = node.meta.get("val")
+        sources = [self.values[source] for source in node.all_input_nodes]
+        if isinstance(found, torch.SymInt | int) and not isinstance(found, bool):
+            self.values[node] = self._size(node, found)
+        elif all(isinstance(value, Tensor) for value in sources):
+            with torch.no_grad():
+                self.values[node] = node.target(*fx.map_arg(node.args, self.values.get), **node.kwargs)  # type: ignore[operator]
+        elif grn := self._grn(node):
+            self._take_grn(node, grn)
+        elif found is not None or node.target.__name__ == GETITEM:  # type: ignore[union-attr]
+            self._take_call(node)
+
+    def _size(self, node: fx.Node, size: torch.SymInt | int) -> Batch | int:
+        """A size that is known, or a multiple of the number of clips."""
+        if isinstance(size, int):
+            return size
+        expression = size.node.expr
+        if len(expression.free_symbols) == 1:
+            (clips,) = expression.free_symbols
+            factor = expression / clips
+            if factor.is_Integer:
+                return Batch(batch=int(factor))
+        raise self._refused(node, f"a size of {str(expression)[:80]}: expected a multiple of the number of clips")
+
+    def _grn(self, node: fx.Node) -> str | None:
+        """The path of the GRN that makes a call."""
+        stack = module_stack(node)
+        path = stack[-1][1] if stack else ""
+        return path if path and isinstance(self.model.get_submodule(path), GRN) else None
+
+    def _take_grn(self, node: fx.Node, path: str) -> None:
+        """The calls of one GRN; the first reads its input, the last is its result."""
+        calls = [other for other in node.graph.nodes if module_stack(other)[-1:] == module_stack(node)[-1:]]
+        if node is calls[-1]:
+            source = self.values[calls[0].all_input_nodes[0]]
+            self._add(node, ProgramCall(name=node.name, module=path, operator=GRN_OPERATOR, args=(source,)))
+        else:
+            self.values[node] = Value(value=node.name)  # only read inside
+
+    def _take_call(self, node: fx.Node) -> None:
+        operator, mutable = _operator(node)
+        kind = operator.partition(".")[0]
+        if kind in UNCHANGED:
+            self.values[node] = self.values[node.all_input_nodes[0]]
+            return
+        if kind not in OPERATORS | {GETITEM}:
+            raise self._refused(node, f"operator '{kind}' has no integer form")
+        stack = module_stack(node)
+        args = tuple(self._argument(node, argument) for argument in node.args)
+        kwargs = {name: self._argument(node, argument) for name, argument in node.kwargs.items()}
+        record = ProgramCall(
+            name=node.name, module=stack[-1][1] if stack else "", operator=operator, args=args, kwargs=kwargs
+        )
+        self._add(node, record)
+        if mutable:  # later readers of the modified tensor read the result
+            self.values[node.all_input_nodes[0]] = self.values[node]
+
+    def _add(self, node: fx.Node, call: ProgramCall) -> None:
+        self.calls.append(call)
+        self.values[node] = Value(value=node.name)
+        found = node.meta.get("val")
+        if isinstance(found, Tensor) and found.dtype != torch.float32:
+            raise self._refused(node, f"its result is {found.dtype}, not float32")
+
+    def _argument(self, node: fx.Node, argument: Any) -> Any:
+        if isinstance(argument, list | tuple):
+            return tuple(self._argument(node, each) for each in argument)
+        value = self.values[argument] if isinstance(argument, fx.Node) else argument
+        if isinstance(value, Tensor):
+            return Weight(weight=self._weight_name(value))
+        if value is None or isinstance(value, Value | Batch | bool | int | float | str):
+            return value
+        raise self._refused(node, f"an argument of type {type(value).__name__} has no form in a program")
+
+    def _weight_name(self, tensor: Tensor) -> str:
+        """The name of a constant in the state, to which it is added if it was computed."""
+        if id(tensor) not in self.names:
+            self.names[id(tensor)] = f"constant_{len(self.names)}"
+        name = self.names[id(tensor)]
+        self.state.setdefault(name, tensor.detach())
+        return name
+
+    def _output(self, node: fx.Node) -> tuple[str, int]:
+        """The name of the output and the number of its columns."""
+        results = node.args[0]
+        if not isinstance(results, tuple) or len(results) != 1 or not isinstance(results[0], fx.Node):
+            raise TrainingError("network", "has several outputs", expected="one tensor of logits")
+        value, shape = self.values[results[0]], tuple(results[0].meta["val"].shape)
+        if not isinstance(value, Value):
+            raise TrainingError("network", "its output does not depend on its input", expected="logits of the input")
+        if len(shape) != 2:
+            expected = "one row of logits for each clip, (batch, classes)"
+            raise TrainingError("network", "its output has another shape", expected=expected, got=shape)
+        return value.value, int(shape[1])
+
+    def _refused(self, node: fx.Node, what: str) -> TrainingError:
+        stack = module_stack(node)
+        where = f"network, '{stack[-1][1] if stack else node.name}'"
+        expected = f"GRN, or an operator among {', '.join(sorted(OPERATORS))}"
+        step = "write this part of the network with these operators"
+        return TrainingError(where, what, expected=expected, next_step=step)
+
+
+def _operator(node: fx.Node) -> tuple[str, bool]:
+    """The operator with its overload, of the form that modifies nothing; and whether the call modifies its argument."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return str(getattr(node.target, "__name__", node.target)), False
+    name = schema.name.removeprefix("aten::")
+    name = name.removesuffix("_") if schema.is_mutable else name
+    return f"{name}.{schema.overload_name or 'default'}", schema.is_mutable

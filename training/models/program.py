@@ -1,0 +1,238 @@
+"""A network as a list of calls of PyTorch's operators, which a checkpoint can hold: no code of the network is needed.
+
+:mod:`.exported` makes a program of a module. The operators are a closed set, so that a program from outside can do
+nothing but arithmetic. Refuses other operators, arguments that an operator refuses, results of more than
+``MAX_ELEMENTS`` elements, and names of values or weights that do not exist.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from operator import getitem
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from torch import Tensor, nn
+
+from ..errors import TrainingError
+from .layers import GRN
+
+INPUT = "input"
+GRN_OPERATOR = "grn"  # a module of ours with an integer form of its own
+GETITEM = "getitem"  # one of the results of an operator such as split
+MAX_CALLS = 4096
+MAX_ELEMENTS = 2**22  # of one result, for one clip
+_BATCH = 2  # clips of the run that validates a program
+
+# Operators with an integer form: tests hold this against the table of tinyscene.export.quantise.aten.
+MOVING = frozenset(
+    """view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t numpy_T movedim moveaxis slice
+    select narrow split split_with_sizes chunk unbind flip roll channel_shuffle pixel_shuffle pixel_unshuffle""".split()
+)
+UNCHANGED = frozenset(
+    """contiguous clone alias detach to dropout feature_dropout alpha_dropout feature_alpha_dropout
+    _assert_tensor_metadata""".split()
+)
+ARITHMETIC = frozenset(
+    """conv1d conv2d batch_norm avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
+    linear mean sum amax amin softmax log_softmax pad cat add sub mul div rsub square pow relu relu6 hardtanh clamp
+    sigmoid tanh hardswish leaky_relu silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin
+    cos atan erf log_sigmoid""".split()
+)
+OPERATORS = MOVING | UNCHANGED | ARITHMETIC
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Value(_Record):
+    """The result of a call, or the input."""
+
+    value: Name
+
+
+class Weight(_Record):
+    """A parameter or another constant, by its name in the state."""
+
+    weight: Name
+
+
+class Batch(_Record):
+    """The number of clips, times ``batch``."""
+
+    batch: Annotated[int, Field(ge=1, le=2**20)]
+
+
+Leaf = Value | Weight | Batch | StrictBool | StrictInt | StrictFloat | StrictStr | None
+Argument = Leaf | Annotated[tuple[Leaf, ...], Field(max_length=1024)]
+
+
+class ProgramCall(_Record):
+    """One call: ``operator`` as ``name.overload`` of ATen, or ``grn``, or ``getitem``.
+
+    ``name``: of the result. ``module``: path of the module that makes the call, "" for the network itself.
+    """
+
+    name: Name
+    module: Annotated[str, Field(max_length=1024)]
+    operator: Name
+    args: Annotated[tuple[Argument, ...], Field(max_length=64)]
+    kwargs: Annotated[dict[Name, Argument], Field(max_length=16)] = {}
+
+    @property
+    def kind(self) -> str:
+        """The operator without its overload."""
+        return self.operator.partition(".")[0]
+
+
+class Program(_Record):
+    """Calls in execution order, for one float32 input (batch, *input_shape); ``output`` is (batch, n_classes).
+
+    ``parameters``: names of the weights that are trained; the others are statistics and constants.
+    """
+
+    input_shape: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(min_length=1, max_length=5)]
+    calls: Annotated[tuple[ProgramCall, ...], Field(min_length=1, max_length=MAX_CALLS)]
+    output: Name
+    n_classes: Annotated[int, Field(ge=1, le=65_536)]
+    parameters: Annotated[tuple[Name, ...], Field(max_length=MAX_CALLS)] = ()
+
+    @property
+    def name(self) -> str:
+        """For messages; a program has no name of its own."""
+        return f"network of {len(self.calls)} calls"
+
+
+class ProgramNetwork(nn.Module):
+    """A program as a module, in evaluation mode: float32 (batch, *input_shape) to (batch, n_classes).
+
+    Modules and weights have the names that they have in the program, so that its state is the network's own.
+    :func:`network_of` makes one of content that is not known to be valid.
+    """
+
+    def __init__(self, program: Program, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.program = program
+        self._places = _places(program)
+        for call, place in zip(program.calls, self._places, strict=True):
+            parent, _, name = place.rpartition(".")
+            self._at(parent).add_module(name, GRN() if call.operator == GRN_OPERATOR else _Operation(call.operator))
+        for name, tensor in state.items():
+            parent, _, leaf = name.rpartition(".")
+            value = tensor.float() if tensor.is_floating_point() else tensor
+            if name in program.parameters:
+                self._at(parent).register_parameter(leaf, nn.Parameter(value))
+            else:
+                self._at(parent).register_buffer(leaf, value)
+        self.eval()
+
+    def _at(self, path: str) -> nn.Module:
+        """The module of that path; missing ones are added."""
+        module: nn.Module = self
+        for part in filter(None, path.split(".")):
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        return module
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = dict(self.results(x))[self.program.output]
+        return result
+
+    def results(self, x: Tensor) -> Iterator[tuple[str, Any]]:
+        """Name and result of each call, in execution order."""
+        values: dict[str, Any] = {INPUT: x}
+        weights = dict(self.named_parameters()) | dict(self.named_buffers())
+
+        def of(argument: Argument) -> Any:
+            if isinstance(argument, Value):
+                return values[argument.value]
+            if isinstance(argument, Weight):
+                return weights[argument.weight]
+            if isinstance(argument, Batch):
+                return argument.batch * x.shape[0]
+            return [of(leaf) for leaf in argument] if isinstance(argument, tuple) else argument
+
+        for call, place in zip(self.program.calls, self._places, strict=True):
+            arguments = [of(argument) for argument in call.args]
+            options = {name: of(argument) for name, argument in call.kwargs.items()}
+            values[call.name] = self.get_submodule(place)(*arguments, **options)
+            yield call.name, values[call.name]
+
+
+class _Operation(nn.Module):
+    """One operator; it has no weights of its own, but its place in the network may hold some."""
+
+    def __init__(self, operator: str) -> None:
+        super().__init__()
+        kind, _, overload = operator.partition(".")
+        if kind != GETITEM and (kind not in OPERATORS or kind.endswith("_")):
+            raise ValueError(f"operator '{operator[:80]}' has no integer form")
+        self._function: Callable[..., Any] = (
+            getitem if kind == GETITEM else getattr(getattr(torch.ops.aten, kind), overload)
+        )
+
+    def forward(self, *arguments: Any, **options: Any) -> Any:
+        return self._function(*arguments, **options)
+
+
+def _places(program: Program) -> list[str]:
+    """A path for each call: that of its module if nothing else is there, otherwise one below it."""
+    modules = {call.module for call in program.calls}
+    parents = {"", *(path[:at] for path in modules for at, letter in enumerate(path) if letter == ".")}
+    places: dict[str, None] = {}
+    for call in program.calls:
+        place = call.module
+        if place in parents or place in places:
+            inside = f"{call.module}.{call.kind}".removeprefix(".")
+            place = next(name for name in _numbered(inside) if name not in places and name not in parents | modules)
+        places[place] = None
+    return list(places)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{number}" for number in itertools.count(1))
+
+
+def network_of(program: Program, state: Mapping[str, Tensor], where: str) -> ProgramNetwork:
+    """The network of a program, which is first run without numbers on PyTorch's ``meta`` device.
+
+    Raises:
+        TrainingError: see the refusals of this file; ``where`` is what was read.
+    """
+    try:
+        result_shapes(ProgramNetwork(program, {name: tensor.to("meta") for name, tensor in state.items()}))
+        return ProgramNetwork(program, state)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError) as problem:
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0][:160]
+        raise TrainingError(where, "its network cannot be built", got=reason, next_step="export it again") from problem
+
+
+def result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:
+    """Shapes, without the batch, of the input and of each result that is one tensor.
+
+    Raises:
+        ValueError: two values of one name, a result that is too large, no tensor, or an output that no call makes.
+    """
+    program = network.program
+    if len({INPUT, *(call.name for call in program.calls)}) != 1 + len(program.calls):
+        raise ValueError("two values have one name")
+    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    shapes = {INPUT: program.input_shape}
+    with torch.no_grad():
+        for name, result in network.results(torch.zeros(_BATCH, *program.input_shape, device=device)):
+            for part in result if isinstance(result, list | tuple) else (result,):
+                if not isinstance(part, Tensor) or part.numel() > _BATCH * MAX_ELEMENTS or part.ndim < 1:
+                    raise ValueError(f"the result of call '{name}' is too large, or no tensor")
+            if isinstance(result, Tensor):
+                shapes[name] = tuple(result.shape[1:])
+    if shapes.get(program.output) != (program.n_classes,):
+        raise ValueError(f"its output '{program.output}' is not one row of {program.n_classes} numbers for each clip")
+    return shapes
