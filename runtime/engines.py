@@ -232,8 +232,11 @@ class TFLMEngine(_OneByOne):
         file = self._tables(model_bytes).graph
         self._names = [file.tensors[i].name for i in file.outputs.tolist()]
         self._require_outputs(self._names)
-        # Exposed activations live all at once, some with a padded copy, and each op has its own records.
-        arena_bytes = 2 * sum(t.n_bytes for t in graph.activations()) + 4096 * len(graph.nodes) + 65_536
+        # Exposed activations live all at once, some with a padded copy, and each op has its own records. The indices of
+        # a table are two tensors of int32.
+        indices_bytes = sum(8 * graph.out(node).n_bytes for node in graph.nodes if isinstance(node.op, ops.Table))
+        activation_bytes = 2 * sum(t.n_bytes for t in graph.activations()) + indices_bytes
+        arena_bytes = activation_bytes + 4096 * len(graph.nodes) + 65_536
         with _model_errors(self.name), _silent_stderr():
             self._interpreter = runtime.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
         shape = tuple(int(n) for n in self._interpreter.get_input_details(0)["shape"])

@@ -21,10 +21,11 @@ from .distillation.soft_targets import SoftTargets
 from .errors import TrainingError
 from .evaluation.metrics import Metrics, evaluate
 from .fit.fit import FitResult, predict_logits
-from .fit.network import FeatureLossFactory, require_networks, train_network
+from .fit.network import FeatureLossFactory, as_checkpoint, require_networks, train_network
 from .models.checkpoint import save_model
 from .models.config import ModelConfig, parameter_count
 from .models.network import Network
+from .models.program import Program
 from .recipe import Recipe
 from .run import Run
 from .teachers.ensemble import averaged, fused, views_of
@@ -64,7 +65,7 @@ class StudentResult:
     """A trained student in evaluation mode; ``path`` is its checkpoint, ``metrics`` and ``logits`` of the test part."""
 
     model: nn.Module
-    config: ModelConfig
+    config: ModelConfig | Program
     frontend: FrontendSpec
     labels: tuple[str, ...]
     metrics: Metrics
@@ -107,8 +108,7 @@ def train_student(
     dataset = run.dataset
     feature_loss = None if soft_targets is None else _feature_loss_factory(recipe, run)
     network, result = train_network(recipe, run.inside(name), soft_targets=soft_targets, feature_loss=feature_loss)
-    model, config, frontend = network.model, network.config, network.frontend
-    assert config is not None  # a recipe's student is a named network
+    (model, config), frontend = as_checkpoint(network), network.frontend
     logits = predict_logits(model, frontend, dataset.test.waveforms)
     metrics = evaluate(logits, dataset.test.records, dataset.labels)
     path = run.folder / f"{name}.pt"

@@ -140,7 +140,7 @@ class TrainSettings(FitSettings):
     """A network, its front end, its initial weights, and its training settings.
 
     ``model`` is a name, or the sizes of a CP-Mobile, ``{base_channels: 24, channels_multiplier: 1.8, ...}`` with the
-    fields of :class:`ModelConfig`, or ``package.module:function`` for a teacher of your own, which has a front end of
+    fields of :class:`ModelConfig`, or ``package.module:function`` for a network of your own, which has a front end of
     its own. ``pretrained`` is a checkpoint with the initial weights.
     """
 
@@ -227,8 +227,6 @@ class Recipe(TrainSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if self.sizes() is None:
-            raise ValueError("the student must be a named network or sizes: a user's own network has no integer form")
         if self.features is not None and self.features.teacher >= len(self.teachers):
             raise ValueError(
                 f"features.teacher is {self.features.teacher}, but there are {len(self.teachers)} teachers"

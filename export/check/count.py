@@ -1,29 +1,26 @@
 """Read the layers of a network from a checkpoint, an ONNX or TFLite file, or a bundle, and count them by a rule.
 
-A checkpoint is traced without fusing, so that BatchNorm is a layer; ONNX and TFLite files may be float or quantised and
-may come from any converter; a bundle is counted as its integer graph, or as its TFLite file by the rules that apply to
-files. Refuses files that cannot be read, and layers with parameters that no rule counts.
+A checkpoint is counted without fusing, so that BatchNorm is a layer; ONNX and TFLite files may be float or quantised
+and may come from any converter; a bundle is counted as its integer graph, or as its TFLite file by the rules that apply
+to files. Refuses files that cannot be read, and layers with parameters that no rule counts.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinyscene.runtime.bounded_files import read_model
 from tinyscene.runtime.bundle import read_bundle
-from tinyscene.runtime.cost import Cost, Kind, Layer, Rule, count, graph_layers
+from tinyscene.runtime.cost import Cost, Layer, Rule, count, graph_layers
 from tinyscene.runtime.file_names import TFLITE_MODEL
 
 from ..errors import ExportError
 from ..formats.model_kind import EXPECTED, ModelKind, model_kind
 
 if TYPE_CHECKING:
-    from torch import fx, nn
+    from torch import nn
 
 _FILE_RULES: tuple[Rule, ...] = ("nessi", "stored")
 
@@ -96,75 +93,13 @@ _READERS: dict[ModelKind, Callable[[Path], tuple[str, list[Layer]]]] = {
 
 
 def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]:
-    """Layers of a float network for one input (1, 1, *input_shape), including sums outside of modules.
+    """Layers of a float network for one input (1, 1, *input_shape), unfused.
 
     Raises:
-        ExportError: a module with parameters has no counting rule.
+        ExportError: an operator with parameters has no counting rule. TrainingError: the network has no program.
     """
-    traced = trace(model, input_shape)
-    return [module_layer(traced, node) for node in traced.graph.nodes if is_layer(node)]
+    from tinyscene.training.models.exported import program_network
 
+    from .count_program import program_layers
 
-def trace(model: nn.Module, input_shape: tuple[int, int]) -> fx.GraphModule:
-    """The network as a graph of its modules, in evaluation mode; each node has its output's shape for one input."""
-    import torch
-    from torch import fx
-    from torch.fx.passes.shape_prop import ShapeProp
-
-    from tinyscene.training.models.layers import LayerTracer
-
-    model = model.eval()
-    traced = fx.GraphModule(model, LayerTracer().trace(model))
-    with torch.no_grad():
-        ShapeProp(traced).propagate(torch.zeros(1, 1, *input_shape))
-    return traced
-
-
-def is_layer(node: fx.Node) -> bool:
-    """Whether a traced node is a layer: a module or a sum, not a view."""
-    return node.op == "call_module" or node.target in (operator.add, operator.iadd)
-
-
-def module_layer(traced: fx.GraphModule, node: fx.Node) -> Layer:
-    """One traced layer for the counting rules; raises ExportError if no rule counts it."""
-    shape = tuple(node.meta["tensor_meta"].shape)
-    sizes = {
-        "output_elements": int(np.prod(shape)),
-        "input_elements": int(np.prod(node.all_input_nodes[0].meta["tensor_meta"].shape)),
-        "positions": int(np.prod(shape[2:])),
-    }
-    if node.op == "call_function":
-        return Layer(node.name, "add", "add", shape, **sizes)
-    module = traced.get_submodule(str(node.target))
-    kind = _kind(module)
-    parameters, buffers = list(module.parameters()), list(module.buffers())
-    if kind == "other" and parameters:
-        raise ExportError(f"network, '{node.target}'", f"{type(module).__name__} with parameters has no counting rule")
-    return Layer(
-        str(node.target),
-        type(module).__name__,
-        kind,
-        shape,
-        weights=parameters[0].numel() if parameters else 0,
-        biases=sum(p.numel() for p in parameters[1:]),
-        constant_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        extra_bytes=sum(b.numel() * b.element_size() for b in buffers),
-        window=9 if kind == "pool" else 1,
-        **sizes,
-    )
-
-
-def _kind(module: nn.Module) -> Kind:
-    from torch import nn
-
-    from tinyscene.training.models.layers import GRN, AvgPool3x3
-
-    kinds: dict[type[nn.Module], Kind] = {
-        nn.Conv2d: "conv",
-        nn.Linear: "linear",
-        nn.BatchNorm2d: "norm",
-        GRN: "mul",
-        AvgPool3x3: "pool",
-        nn.AdaptiveAvgPool2d: "mean",
-    }
-    return next((kind for layer, kind in kinds.items() if isinstance(module, layer)), "other")
+    return [row.layer for row in program_layers(program_network(model, (1, *input_shape))).rows]

@@ -30,7 +30,7 @@ def import_checkpoint(
         str,
         typer.Argument(
             metavar="CHECKPOINT|FUNCTION",
-            help="A published checkpoint, or package.module:function or FILE.py:function that returns a torch.nn.Module.",
+            help="A published checkpoint, or a network of your own: package.module:function, FILE.py:function.",
             show_default=False,
         ),
     ],
@@ -64,7 +64,9 @@ def import_checkpoint(
     if _is_function(source):
         loaded, remarks = _from_function(source, input_shape, weights, frontend, labels)
     else:
-        _refuse_for_checkpoints({"--input": input_shape, "--weights": weights, "--frontend": frontend, "--labels": labels})
+        _refuse_for_checkpoints(
+            {"--input": input_shape, "--weights": weights, "--frontend": frontend, "--labels": labels}
+        )
         loaded, remarks = _from_checkpoint(Path(source)), ()
     save_model(target, loaded.model, loaded.config, loaded.frontend, loaded.labels, loaded.metrics)
     notes(source, remarks)
@@ -129,11 +131,13 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _record(target: Path, loaded: LoadedModel, remarks: tuple[str, ...]) -> dict[str, object]:
-    from tinyscene.training.models.config import parameter_count
+    from tinyscene.training.models.config import ModelConfig, parameter_count
 
+    c = loaded.config
+    sizes = c.model_dump(mode="json") if isinstance(c, ModelConfig) else {"input": c.input_shape, "calls": len(c.calls)}
     return {
         "path": str(target),
-        "model": loaded.config.model_dump(mode="json"),
+        "model": sizes,
         "parameters": parameter_count(loaded.model),
         "frontend": loaded.frontend.name,
         "labels": loaded.labels,

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from tests.training.models.own_networks import SHAPE, TINY, Own
 from tinyscene.runtime.spec import preset
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import load_any, save_model
 from tinyscene.training.models.config import named_config
+from tinyscene.training.models.exported import program_network
 
 from .mutate import FLOATS, mutate_bytes, mutate_json, mutate_zip
 from .readers import Reader, scratch, written
@@ -24,6 +26,9 @@ def _checkpoint_seeds() -> Iterable[bytes]:
     model = build_model(config).eval()
     path = scratch() / "seed.pt"
     save_model(path, model, config, frontend, ("a", "b"), {"accuracy": 0.5})
+    yield path.read_bytes()
+    own = program_network(Own(), SHAPE)
+    save_model(path, own, own.program, TINY, ("a", "b", "c"), {})
     yield path.read_bytes()
     small = torch.load(path, weights_only=True)
     small["state"] = dict(list(small["state"].items())[:2])
@@ -79,7 +84,7 @@ def _change_content(content: dict[str, Any], rng: random.Random) -> None:
 def _read(data: bytes) -> None:
     loaded = load_any(written("m.pt", data))
     with torch.no_grad():
-        loaded.model(torch.zeros(1, 1, 32, 16))
+        loaded.model(torch.zeros(1, 1, loaded.frontend.n_mels, loaded.frontend.n_frames))
 
 
 CHECKPOINT = Reader(_read, _checkpoint_seeds, _mutate_checkpoint, 262_144)

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 
 from tests.training.layout import write_layout
+from tinyscene.export.quantise.methods import quantise_post_training
+from tinyscene.export.quantise.quantised_model import float_logits
 from tinyscene.training.data.tau22 import Dataset, Tau22
+from tinyscene.training.errors import TrainingError
+from tinyscene.training.models.checkpoint import load_model
+from tinyscene.training.models.program import Program
 from tinyscene.training.pipeline import train_student, train_teachers
 from tinyscene.training.recipe import Recipe, TrainSettings, load_recipe
 from tinyscene.training.run import Run
@@ -48,3 +53,37 @@ def test_every_stage_runs(name: str, dataset: Dataset, tmp_path: Path) -> None:
     student = train_student(recipe, run, soft_targets=targets)
     assert ("feature_loss" in student.fit.history[0]) == name.startswith("p1-")
     assert np.isfinite(student.logits).all()
+
+
+def test_a_network_of_the_user_is_a_student(dataset: Dataset, tmp_path: Path) -> None:
+    """Trained with a feature loss; its checkpoint needs no code of the user and answers as the network."""
+    settings = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    recipe = Recipe.model_validate(
+        {
+            **settings,
+            "name": "mine",
+            "model": "tests.training.models.own_networks:own_student",
+            "features": {"student_stage": "stem", "teacher_stage": "stages.s3"},
+            "teachers": [{**settings, "model": "cpm23-8"}],
+        }
+    )
+    run = Run(dataset, tmp_path, seed=0, progress=False)
+    targets, _ = train_teachers(recipe, run)
+    student = train_student(recipe, run, soft_targets=targets)
+    assert "feature_loss" in student.fit.history[0]
+    stored = load_model(student.path)
+    assert isinstance(stored.config, Program)
+    log_mels = np.random.default_rng(0).normal(size=(4, 256, 65)).astype(np.float32)
+    np.testing.assert_allclose(float_logits(stored.model, log_mels), float_logits(student.model, log_mels), atol=1e-5)
+    graph = quantise_post_training(stored, "mine", log_mels).graph
+    assert graph.labels == dataset.labels
+
+
+def test_a_student_without_an_integer_form_is_refused_before_a_teacher_trains(dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    teacher = {**settings, "model": "cpm23-8"}
+    model = "tests.training.models.own_networks:spectral_student"
+    recipe = Recipe.model_validate({**settings, "name": "mine", "model": model, "teachers": [teacher]})
+    with pytest.raises(TrainingError, match="operator 'fft_rfft' has no integer form"):
+        train_teachers(recipe, Run(dataset, tmp_path, seed=0, progress=False))
+    assert not (tmp_path / "teachers").exists()

@@ -1,8 +1,9 @@
 """Build the network of a recipe entry and train it.
 
-Besides the names of :mod:`tinyscene.training.models.config`, a teacher may be any module: ``package.module:function``
-names a function that takes the number of classes and returns a :class:`Teacher`. Refuses functions that cannot be found
-or return something else, and front ends whose sample rate is not the one of the data.
+Besides the names of :mod:`tinyscene.training.models.config`, a network may be any module: ``package.module:function``
+names a function that takes the number of classes and returns an :class:`OwnNetwork`. Refuses functions that cannot be
+found or return something else, students without an integer form, and front ends whose sample rate is not that of the
+data.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Protocol
 
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinyscene.runtime.spec import FrontendSpec, preset
 
@@ -22,16 +23,19 @@ from ..distillation.soft_targets import SoftTargets
 from ..errors import TrainingError
 from ..models.build import build_model
 from ..models.checkpoint import load_pretrained
+from ..models.config import ModelConfig
+from ..models.exported import program_network
 from ..models.functions import module_of
 from ..models.network import Network
+from ..models.program import Program
 from ..recipe import FeatureDistillation, Recipe, TrainSettings
 from ..run import Run
 from .fit import FitResult, fit
 from .module import Objective
 
 
-class Teacher(Protocol):
-    """What a user's own teacher module provides besides being a torch.nn.Module.
+class OwnNetwork(Protocol):
+    """What a user's own network provides besides being a torch.nn.Module.
 
     Called with float32 (batch, 1, n_mels, n_frames) of its front end, it returns logits (batch, classes). The stages
     that feature distillation may name are its submodules.
@@ -100,11 +104,26 @@ def require_networks(recipe: Recipe, dataset: Dataset, features: FeatureDistilla
     """
     student = build_network(recipe, len(dataset.labels))
     _require_rate(student, dataset)
+    as_checkpoint(student)
     for number, settings in enumerate(recipe.teachers):
         teacher = build_network(settings, len(dataset.labels))
         _require_rate(teacher, dataset)
         if features is not None and number == features.teacher:
             FeatureLoss(student, teacher, features)
+
+
+def as_checkpoint(network: Network) -> tuple[nn.Module, ModelConfig | Program]:
+    """A network in evaluation mode as a checkpoint holds it: with its sizes, or as a program.
+
+    Raises:
+        TrainingError: a user's own network has an operator without an integer form.
+    """
+    if network.config is not None:
+        return network.model.eval(), network.config
+    device = next(network.model.parameters()).device
+    frontend = network.frontend
+    program = program_network(network.model, (1, frontend.n_mels, frontend.n_frames)).to(device)
+    return program, program.program
 
 
 def _require_rate(network: Network, dataset: Dataset) -> None:

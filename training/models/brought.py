@@ -72,7 +72,7 @@ def _frontend(brought: Brought, model: nn.Module) -> tuple[FrontendSpec, tuple[s
             f"model '{brought.function}'",
             "its front end is not known",
             expected="--frontend PRESET|FILE.json, or an attribute frontend: FrontendSpec of the network",
-            got=f"several presets make such an input: {', '.join(fitting)}" if fitting else "no preset makes such an input",
+            got=f"{', '.join(fitting) or 'no preset'} with such a log-mel",
         )
     return preset(fitting[0]), (f"the front end is assumed to be '{fitting[0]}', the only preset with such a log-mel",)
 

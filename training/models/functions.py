@@ -32,6 +32,8 @@ def module_of(name: str, n_classes: int | None = None) -> nn.Module:
         TrainingError: see the module's refusals; the function fails.
     """
     source, _, attribute = name.rpartition(":")
+    if not source or not attribute:
+        raise TrainingError(f"model '{name}'", "names no function", expected=FORM)
     made = _attribute(name, _imported(name, source), attribute)
     if callable(made) and not isinstance(made, nn.Module):
         made = _called(name, made, n_classes)

@@ -1,14 +1,11 @@
-"""Layers of the networks beyond those of torch.nn, with explicit padding.
-
-``LayerTracer`` treats the classes in ``LEAF_TYPES`` as leaves: their ``forward`` depends on the size of the input.
-"""
+"""Layers of the networks beyond those of torch.nn, with explicit padding."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 Padding = Literal["torch", "same"]
@@ -102,13 +99,3 @@ class GRN(nn.Module):
         ratio = norm / (norm.mean(dim=1, keepdim=True) + 1e-6)
         y: Tensor = x * (1.0 + self.gamma * ratio) + self.beta
         return y
-
-
-LEAF_TYPES: tuple[type[nn.Module], ...] = (ConvPadded, AvgPool3x3, GRN)
-
-
-class LayerTracer(fx.Tracer):
-    """Traces a network built from layers of this module and of torch.nn into calls of whole layers."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LEAF_TYPES) or super().is_leaf_module(m, module_qualified_name)

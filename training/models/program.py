@@ -16,6 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from torch import Tensor, nn
 
+from tinyscene.runtime.errors import GET_ANOTHER
+
 from ..errors import TrainingError
 from .layers import GRN
 
@@ -27,21 +29,22 @@ MAX_ELEMENTS = 2**22  # of one result, for one clip
 _BATCH = 2  # clips of the run that validates a program
 
 # Operators with an integer form: tests hold this against the table of tinyscene.export.quantise.aten.
-MOVING = frozenset(
-    """view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t numpy_T movedim moveaxis slice
-    select narrow split split_with_sizes chunk unbind flip roll channel_shuffle pixel_shuffle pixel_unshuffle""".split()
-)
-UNCHANGED = frozenset(
-    """contiguous clone alias detach to dropout feature_dropout alpha_dropout feature_alpha_dropout
-    _assert_tensor_metadata""".split()
-)
-ARITHMETIC = frozenset(
-    """conv1d conv2d batch_norm avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
+_MOVING = """
+    view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t numpy_T movedim moveaxis slice
+    select narrow split split_with_sizes chunk unbind flip roll channel_shuffle pixel_shuffle pixel_unshuffle
+"""
+_UNCHANGED = """
+    contiguous clone alias detach to dropout feature_dropout alpha_dropout feature_alpha_dropout
+    _assert_tensor_metadata
+"""
+_ARITHMETIC = """
+    conv1d conv2d batch_norm avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
     linear mean sum amax amin softmax log_softmax pad cat add sub mul div rsub square pow relu relu6 hardtanh clamp
     sigmoid tanh hardswish leaky_relu silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin
-    cos atan erf log_sigmoid""".split()
-)
-OPERATORS = MOVING | UNCHANGED | ARITHMETIC
+    cos atan erf log_sigmoid
+"""
+MOVING, UNCHANGED = frozenset(_MOVING.split()), frozenset(_UNCHANGED.split())
+OPERATORS = MOVING | UNCHANGED | frozenset(_ARITHMETIC.split())
 
 
 class _Record(BaseModel):
@@ -109,18 +112,33 @@ class Program(_Record):
         return f"network of {len(self.calls)} calls"
 
 
+def leaves(call: ProgramCall) -> Iterator[Leaf]:
+    """All arguments of a call, those in lists too."""
+    for argument in (*call.args, *call.kwargs.values()):
+        yield from argument if isinstance(argument, tuple) else (argument,)
+
+
+def named_arguments(call: ProgramCall) -> dict[str, Argument]:
+    """The arguments of a call of an operator of ATen by their names, with the operator's defaults."""
+    operator, _, overload = call.operator.partition(".")
+    arguments = getattr(getattr(torch.ops.aten, operator), overload)._schema.arguments
+    defaults = {each.name: tuple(d) if isinstance(d := each.default_value, list) else d for each in arguments}
+    return {**defaults, **dict(zip(defaults, call.args, strict=False)), **call.kwargs}
+
+
 class ProgramNetwork(nn.Module):
     """A program as a module, in evaluation mode: float32 (batch, *input_shape) to (batch, n_classes).
 
-    Modules and weights have the names that they have in the program, so that its state is the network's own.
+    Modules and weights have the names that they have in the program, so that its state is the network's own; ``places``
+    has the path of the module of each call, which no two calls share.
     :func:`network_of` makes one of content that is not known to be valid.
     """
 
     def __init__(self, program: Program, state: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.program = program
-        self._places = _places(program)
-        for call, place in zip(program.calls, self._places, strict=True):
+        self.places = _places(program)
+        for call, place in zip(program.calls, self.places, strict=True):
             parent, _, name = place.rpartition(".")
             self._at(parent).add_module(name, GRN() if call.operator == GRN_OPERATOR else _Operation(call.operator))
         for name, tensor in state.items():
@@ -159,7 +177,7 @@ class ProgramNetwork(nn.Module):
                 return argument.batch * x.shape[0]
             return [of(leaf) for leaf in argument] if isinstance(argument, tuple) else argument
 
-        for call, place in zip(self.program.calls, self._places, strict=True):
+        for call, place in zip(self.program.calls, self.places, strict=True):
             arguments = [of(argument) for argument in call.args]
             options = {name: of(argument) for name, argument in call.kwargs.items()}
             values[call.name] = self.get_submodule(place)(*arguments, **options)
@@ -212,7 +230,7 @@ def network_of(program: Program, state: Mapping[str, Tensor], where: str) -> Pro
         return ProgramNetwork(program, state)
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0][:160]
-        raise TrainingError(where, "its network cannot be built", got=reason, next_step="export it again") from problem
+        raise TrainingError(where, "its network cannot be built", got=reason, next_step=GET_ANOTHER) from problem
 
 
 def result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:

@@ -18,6 +18,7 @@ from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import TrainingError
 from .config import STAGES, ModelConfig
+from .program import Program
 
 BLOCKS = tuple(block for blocks in STAGES.values() for block in blocks)
 TAPS = 9  # of every convolution that is not 1x1
@@ -99,9 +100,9 @@ def int8_costs(widths: Widths, maps: Maps, *, grn: bool, n_classes: int) -> tupl
     return n_bytes[:, None] + shortcut @ maps.strided.astype(np.int64), macs
 
 
-def int8_cost(config: ModelConfig, frontend: FrontendSpec) -> tuple[int, int]:
+def int8_cost(config: ModelConfig | Program, frontend: FrontendSpec) -> tuple[int, int]:
     """Parameter bytes and MACs of one CP-Mobile; raises TrainingError for another network."""
-    if config.arch != "cp_mobile":
+    if isinstance(config, Program) or config.arch != "cp_mobile":
         raise TrainingError(f"network '{config.name}'", "has no cost formula", expected="a CP-Mobile")
     widths, maps = Widths.of([config]), Maps.of([config.strides], frontend)
     n_bytes, macs = int8_costs(widths, maps, grn=config.grn, n_classes=config.n_classes)

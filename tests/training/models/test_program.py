@@ -1,0 +1,163 @@
+"""Programs: they answer as the network they were made of, survive JSON, and are refused when they are not one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from tests.training.models.own_networks import SHAPE, Own
+from tinyscene.export.quantise.aten import ROWS
+from tinyscene.training.errors import TrainingError
+from tinyscene.training.models.build import build_model
+from tinyscene.training.models.config import MODELS, named_config
+from tinyscene.training.models.exported import program_network
+from tinyscene.training.models.program import OPERATORS, Program, ProgramNetwork, network_of
+
+
+def _read_again(network: ProgramNetwork) -> ProgramNetwork:
+    return network_of(Program.model_validate_json(network.program.model_dump_json()), network.state_dict(), "test")
+
+
+def test_the_operators_are_those_that_have_an_integer_form() -> None:
+    assert set(ROWS) == OPERATORS
+
+
+@pytest.mark.parametrize("name", ["own", "cpm23-8", "dcase25", "ds-cnn-64", "tc-resnet8", "cpresnet-33k"])
+@torch.no_grad()
+def test_a_program_answers_as_its_network(name: str) -> None:
+    torch.manual_seed(0)
+    model = Own() if name == "own" else build_model(named_config(name))
+    shape = SHAPE if name == "own" else (1, 256, 64)
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.running_var, 0.5, 2.0)
+        nn.init.normal_(norm.running_mean)
+    program = _read_again(program_network(model, shape))
+    for clips in (1, 3):
+        x = torch.randn(clips, *shape)
+        assert torch.equal(program(x), model(x)) or torch.allclose(program(x), model(x), atol=1e-6)
+    assert set(program.state_dict()) >= {n for n in model.state_dict() if not n.endswith("num_batches_tracked")}
+    assert {n for n, _ in program.named_parameters()} == {n for n, _ in model.named_parameters()}
+
+
+def test_every_named_network_has_a_program() -> None:
+    for name, config in MODELS.items():
+        if config.arch not in ("passt", "cp_mobile", "cp_resnet"):
+            program_network(build_model(named_config(name)), (1, 256, 64))
+
+
+def _changed(record: dict[str, Any], number: int, **fields: Any) -> dict[str, Any]:
+    calls = [dict(call) for call in record["calls"]]
+    calls[number].update(fields)
+    return {**record, "calls": calls}
+
+
+@pytest.fixture(scope="module")
+def stored() -> tuple[dict[str, Any], dict[str, Tensor]]:
+    network = program_network(Own(), SHAPE)
+    return json.loads(network.program.model_dump_json()), network.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"operator": "from_file.default"}, "operator 'from_file.default' has no integer form"),
+        ({"operator": "relu_.default"}, "operator 'relu_.default' has no integer form"),
+        ({"operator": "conv2d.no_such"}, "no_such"),
+        ({"operator": "__class__.x"}, "has no integer form"),
+        ({"args": [{"value": "later"}]}, "later"),
+        ({"args": [{"weight": "nowhere"}]}, "nowhere"),
+        ({"args": []}, "missing"),
+        ({"name": "input"}, "two values have one name"),
+        ({"module": "forward"}, "forward"),
+        ({"module": "stem.0.weight"}, "weight"),
+    ],
+)
+def test_calls_that_are_none_are_refused(stored, fields: dict[str, Any], words: str) -> None:
+    record, state = stored
+    with pytest.raises(TrainingError, match="its network cannot be built") as refused:
+        network_of(Program.model_validate(_changed(record, 0, **fields)), state, "m.pt")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"args": [{"value": "input", "weight": "x"}]},
+        {"args": [[[1]]]},
+        {"args": [float("inf")]},
+        {"args": [{"batch": 0}]},
+        {"args": [1] * 100},
+        {"kwargs": {"f": {"value": ["x"]}}},
+        {"name": ""},
+        {"extra": 1},
+    ],
+)
+def test_records_that_are_no_program_are_refused(stored, fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Program.model_validate(_changed(stored[0], 0, **fields))
+
+
+def test_a_result_that_is_too_large_is_refused_before_it_is_computed(stored) -> None:
+    record, state = stored
+    pad = {
+        "name": "huge",
+        "module": "",
+        "operator": "pad.default",
+        "args": [{"value": "input"}, [0, 2**20, 0, 2**10]],
+        "kwargs": {},
+    }
+    with pytest.raises(TrainingError, match="too large"):
+        network_of(Program.model_validate({**record, "calls": [pad, *record["calls"]]}), state, "m.pt")
+
+
+def test_an_output_of_another_width_is_refused(stored) -> None:
+    record, state = stored
+    with pytest.raises(TrainingError, match="not one row of 4 numbers"):
+        network_of(Program.model_validate({**record, "n_classes": 4}), state, "m.pt")
+
+
+class _Two(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.flatten(1), x.flatten(1)
+
+
+class _Fixed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ones(2, 3)
+
+
+class _Fft(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.rfft(x).abs().flatten(1)
+
+
+class _Branch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) if x.sum() > 0 else -x.flatten(1)
+
+
+class _Half(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.flatten(1).half() * 2).float()
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (_Two(), "several outputs"),
+        (_Fixed(), "does not depend on its input"),
+        (_Fft(), "operator 'fft_rfft' has no integer form"),
+        (_Branch(), "torch.export cannot export it"),
+        (_Half(), "not float32"),
+        (nn.Identity(), "its output has another shape"),
+    ],
+)
+def test_networks_without_a_program_are_refused(network: nn.Module, words: str) -> None:
+    with pytest.raises(TrainingError, match="network") as refused:
+        program_network(network, SHAPE)
+    assert words in str(refused.value)
