@@ -199,8 +199,9 @@ with a reason by that target alone. *Portable* is C for any processor.{placed}
 
 * TFLite: {tflite}.
 * ONNX, between QuantizeLinear and DequantizeLinear or as operators of codes: {onnx}.
+* PyTorch, exported by `torch.export`: {pytorch}.
 
-What is not listed is refused by its number and name.
+What is not listed is refused by its name; an operator of PyTorch only where PyTorch does not decompose it into these.
 
 ## Ops
 
@@ -212,6 +213,7 @@ def page(*, quick: bool) -> str:
     """The whole page."""
     from tinyscene.export.formats.onnx_read import READERS as ONNX_READERS
     from tinyscene.export.formats.tflite_operators import READERS as TFLITE_READERS
+    from tinyscene.export.quantise.aten import ROWS as PYTORCH_ROWS
 
     rows = [cells(row, quick=quick) for row in bar(list(ROWS), "running ops")]
     head = ["op", *rows[0]]
@@ -220,7 +222,8 @@ def page(*, quick: bool) -> str:
         title = f"**{row.op}**{f', {row.what}' if row.what else ''}"
         lines.append(f"| {' | '.join([title, *found.values()])} |")
     placed = "" if quick else " *NPU* and *CPU* are where Vela places the operators."
-    names = {"tflite": ", ".join(sorted(TFLITE_READERS)), "onnx": ", ".join(sorted(ONNX_READERS))}
+    tables = {"tflite": TFLITE_READERS, "onnx": ONNX_READERS, "pytorch": PYTORCH_ROWS}
+    names = {kind: ", ".join(sorted(table)) for kind, table in tables.items()}
     return PAGE.format(table="\n".join(lines), placed=placed, **names)
 
 

@@ -42,7 +42,8 @@ class Range(nn.Module):
             self.set((-128 - zero_point) * scale, (127 - zero_point) * scale)
 
     def set(self, low: float, high: float) -> None:
-        """Set the range to [low, high], extended to contain 0."""
+        """Set the range to [low, high], extended to contain 0; that of zeros alone gets a size that any op takes."""
+        high = 1.0 if low == high == 0.0 else high
         self.low.fill_(min(low, 0.0))
         self.high.fill_(max(high, 0.0))
         with torch.no_grad():

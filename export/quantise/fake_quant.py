@@ -32,6 +32,7 @@ from .float_steps import (
     norm_gain,
 )
 from .quant_op import QuantFunction, QuantOp, shares_range
+from .simulate.windows import transposed_convolution
 
 _SMALLEST_POWER = 1e-12
 
@@ -90,6 +91,8 @@ class QuantConv(nn.Module):
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """This layer's convolution with another weight and no bias."""
+        if self.step.transposed is not None:
+            return transposed_convolution(self.step.transposed, x, weight)
         top, left, bottom, right = self.step.pads
         if (top, left) != (bottom, right):
             x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
@@ -186,7 +189,7 @@ def _rsqrt(x: Tensor) -> Tensor:
 class QuantNet(nn.Module):
     """The folded network with a :class:`Range` after every activation.
 
-    Maps float32 (batch, 1, mel, time) to logits (batch, classes). Trains like any module once ranges are set.
+    Maps the float network's input to its output, in the graph's axes. Trains like any module once ranges are set.
     """
 
     def __init__(self, folded: Folded) -> None:
@@ -196,8 +199,9 @@ class QuantNet(nn.Module):
         self.ranges = nn.ModuleDict({_key(folded.input_name): Range(folded.input_name)})
         self.shared: dict[str, str] = {}  # the tensor whose range a step's output has, if it keeps codes
         for step in folded.steps:
-            if isinstance(step, OpStep) and shares_range(step.op):
-                self.shared[step.name] = self.shared.get(step.inputs[0], step.inputs[0])
+            sources = {self.shared.get(name, name) for name in step.inputs}
+            if isinstance(step, OpStep) and shares_range(step) and len(sources) == 1:
+                (self.shared[step.name],) = sources
             else:
                 self.ranges[_key(step.name)] = _output_range(step)
         self.eval()
@@ -207,7 +211,8 @@ class QuantNet(nn.Module):
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """The rounded output of every step, and the rounded input, by name."""
-        values = {self.folded.input_name: self.range_of(self.folded.input_name)(x)}
+        name = self.folded.input_name
+        values = {name: self.range_of(name)(as_stored_image(x, self.folded.shapes[name]))}
         for step in self.folded.steps:
             y = self.layers[_key(step.name)](*(values[name] for name in step.inputs))
             values[step.name] = self.range_of(step.name)(y)
@@ -243,8 +248,13 @@ class QuantNet(nn.Module):
                 module.stretch.requires_grad_(not frozen)
 
 
+def as_stored_image(x: Tensor, shape: Shape) -> Tensor:
+    """The network's input with the number of axes of the graph's: a sequence (batch, C, T) is an image of height 1."""
+    return x[:, :, None] if x.ndim == 3 and len(shape) == 4 else x
+
+
 class _Pool(nn.Module):
-    """Mean of a window that includes the zero padding."""
+    """Sum of a window with its zero padding over a divisor."""
 
     def __init__(self, step: PoolStep) -> None:
         super().__init__()
@@ -252,7 +262,9 @@ class _Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         top, left, bottom, right = self.step.pads
-        return F.avg_pool2d(F.pad(x, (left, right, top, bottom)), self.step.kernel, self.step.stride)
+        return F.avg_pool2d(
+            F.pad(x, (left, right, top, bottom)), self.step.kernel, self.step.stride, divisor_override=self.step.divisor
+        )
 
 
 def _layer(step: Step, shapes: Mapping[str, Shape]) -> nn.Module:

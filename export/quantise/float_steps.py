@@ -22,7 +22,8 @@ from tinyscene.training.models.layers import GRN
 class ConvStep:
     """Convolution, then BatchNorm, then ReLU; the ReLU is limited to ``ceiling`` where there is one.
 
-    ``rows``: a matrix product of each row, with the weight as that of a 1x1 convolution.
+    ``rows``: a matrix product of each row, with the weight as that of a 1x1 convolution. ``transposed``: a transposed
+    convolution with these sizes; its weight is (O, I, kH, kW) as well, and ``conv`` has its stride.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ConvStep:
     relu: bool = False
     ceiling: float | None = None
     rows: bool = False
+    transposed: ops.TransposeConv2D | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -42,7 +44,7 @@ class ConvStep:
 
 @dataclass(frozen=True, eq=False)
 class PoolStep:
-    """Mean of a window that includes the zero padding: a depthwise convolution with equal weights."""
+    """Sum of a window with its zero padding over ``divisor``: a depthwise convolution with equal weights."""
 
     name: str
     inputs: tuple[str, ...]
@@ -50,6 +52,7 @@ class PoolStep:
     stride: tuple[int, int]
     pads: ops.Pads
     channels: int
+    divisor: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .activation_range import LEVELS
 from .equalise import beta_on_grid
-from .fake_quant import QuantConv, QuantGRN, QuantNet, nearest_scale
+from .fake_quant import QuantConv, QuantGRN, QuantNet, as_stored_image, nearest_scale
 from .float_steps import GrnStep, Step
 from .quant_op import QuantOp
 from .ranges import (
@@ -87,6 +87,7 @@ class _Calibrator:
 
     def run(self, x: Tensor) -> None:
         folded = self.net.folded
+        x = as_stored_image(x, folded.shapes[folded.input_name])
         self.exact[folded.input_name], self.rounded[folded.input_name] = x, self.net.range_of(folded.input_name)(x)
         last_use = {name: step.name for step in folded.steps for name in step.inputs}
         for step in folded.steps:

@@ -24,7 +24,7 @@ from ..errors import ExportError
 from .activation_range import SMALLEST_SCALE, Range
 from .fake_quant import QuantConv, QuantGRN, QuantNet
 from .float_steps import ConvStep, FunctionStep, GrnStep, OpStep, PoolStep, Step
-from .quant_op import QuantFunction, QuantOp, shares_range
+from .quant_op import QuantFunction, QuantOp
 
 _BIAS_LIMIT = 2**30  # codes; half of int32 is left for the sum of products
 
@@ -75,7 +75,7 @@ class _Lowering:
         if isinstance(step, ConvStep):
             self.conv(step, inputs[0], output, quant)
         elif isinstance(step, PoolStep):
-            share = np.full((1, *step.kernel, step.channels), 1 / math.prod(step.kernel), np.float32)
+            share = np.full((1, *step.kernel, step.channels), 1 / step.divisor, np.float32)
             op = ops.DepthwiseConv2D(step.stride, step.pads)
             weights = _Weights(share, np.zeros(step.channels, np.float32))
             self.weighted(step.name, op, inputs[0], weights, output, quant)
@@ -111,14 +111,14 @@ class _Lowering:
         assert isinstance(layer, QuantOp)
         for (name, _), value, r in zip(step.constants(), layer.constants, layer.ranges, strict=True):
             assert isinstance(r, Range)
-            own = r.quant()
+            own = r.quant() if layer.rounds_constants else quant
             self._tensor(name, tuple(value.shape), own, quantise(value.cpu().numpy(), own))
         inputs = tuple(
             self.tensor_name(operand) if isinstance(operand, str) else step.constant_name(position)
             for position, operand in enumerate(step.operands)
         )
         op, shape = step.op, self.net.folded.shapes[step.name]
-        if shares_range(op):
+        if step.name in self.net.shared:
             quant = self.tensors[inputs[0]].quant
         if isinstance(op, ops.Pad):
             op = replace(op, code=quant.zero_point)
@@ -149,20 +149,13 @@ class _Lowering:
             weights = _Weights(rows, bias.cpu().numpy(), scale)
             self.weighted(step.name, ops.FullyConnected(step.relu), x, weights, output, quant)
             return
-        stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
-        dilation = (int(step.conv.dilation[0]), int(step.conv.dilation[1]))
-        op = (
-            ops.DepthwiseConv2D(stride, step.pads, step.relu, dilation)
-            if step.depthwise
-            else ops.Conv2D(stride, step.pads, step.relu, dilation, step.conv.groups)
-        )
         weights = _Weights(_codes_layout(weight, step), bias.cpu().numpy(), scale)
-        self.weighted(step.name, op, x, weights, output, quant)
+        self.weighted(step.name, _window_op(step), x, weights, output, quant)
 
     def weighted(
         self,
         name: str,
-        op: ops.Conv2D | ops.DepthwiseConv2D | ops.FullyConnected,
+        op: ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D | ops.FullyConnected,
         x: str,
         weights: _Weights,
         output: str,
@@ -252,6 +245,16 @@ def mean_without_ties(x: Quant, out: Quant, count: int) -> Quant:
         return np.array_equal(rule.codes(totals), rule.codes_of_one_rounding(totals))
 
     return _avoid_ties(out, unambiguous)
+
+
+def _window_op(step: ConvStep) -> ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D:
+    if step.transposed is not None:
+        return replace(step.transposed, relu=step.relu)
+    stride = (int(step.conv.stride[0]), int(step.conv.stride[1]))
+    dilation = (int(step.conv.dilation[0]), int(step.conv.dilation[1]))
+    if step.depthwise:
+        return ops.DepthwiseConv2D(stride, step.pads, step.relu, dilation)
+    return ops.Conv2D(stride, step.pads, step.relu, dilation, step.conv.groups)
 
 
 def _codes_layout(weight: torch.Tensor, step: ConvStep) -> F32:

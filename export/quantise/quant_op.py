@@ -29,6 +29,7 @@ class QuantOp(nn.Module):
     def __init__(self, step: OpStep, shapes: Mapping[str, Shape]) -> None:
         super().__init__()
         self.step = step
+        self.rounds_constants = not isinstance(step.op, ops.Concat)  # whose own range rounds them
         self.constants, self.ranges = nn.ParameterList(), nn.ModuleList()
         for name, value in step.constants():
             r = Range(name)
@@ -45,7 +46,8 @@ class QuantOp(nn.Module):
 
     def rounded_constants(self) -> list[Tensor]:
         """The constants in the layout of PyTorch."""
-        values = [r(value) for r, value in zip(self.ranges, self.constants, strict=True)]
+        pairs = zip(self.ranges, self.constants, strict=True)
+        values = [r(value) if self.rounds_constants else value for r, value in pairs]
         return [value.permute(0, 3, 1, 2) if value.ndim == 4 else value for value in values]
 
     def round_constants(self, rounding: bool) -> None:
@@ -70,9 +72,9 @@ class QuantFunction(nn.Module):
         return quantise(self(torch.from_numpy(real)).numpy(), out)
 
 
-def shares_range(op: ops.Op) -> bool:
-    """Whether the output has the range of the first input. Inputs of a concatenation are brought to its own range."""
-    return keeps_codes(op) and not isinstance(op, ops.Concat)
+def shares_range(step: OpStep) -> bool:
+    """Whether the output has the range of its inputs, if they have one range."""
+    return keeps_codes(step.op) and len(step.inputs) == len(step.operands)
 
 
 def _shapes_alone(step: OpStep, shapes: Mapping[str, Shape]) -> Graph:

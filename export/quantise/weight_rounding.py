@@ -8,11 +8,14 @@ than rounding to nearest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from tinyscene.runtime import ops
 
 from .fake_quant import QuantConv, nearest_scale
 
@@ -42,8 +45,10 @@ def covariance(layer: QuantConv, x: Tensor) -> Tensor:
         x = x.double()
     groups = layer.conv.groups
     taps = layer.conv.weight[0].numel()
-    stride = layer.conv.stride[0] * layer.conv.stride[1]
-    per_clip = groups * taps * x.shape[2] * x.shape[3] // stride
+    outputs = x.shape[2] * x.shape[3] // (layer.conv.stride[0] * layer.conv.stride[1])
+    if layer.step.transposed is not None:
+        outputs = math.prod(layer.step.transposed.size)
+    per_clip = groups * taps * outputs
     every = max(1, -(-len(x) * per_clip // _PATCH_VALUES))
     count = 0
     products = torch.zeros(groups, taps, taps, dtype=torch.float64)
@@ -61,10 +66,24 @@ def _patches(layer: QuantConv, x: Tensor, clips: int = 8) -> Iterator[Tensor]:
     top, left, bottom, right = layer.step.pads
     size, groups = layer.conv.kernel_size, layer.conv.groups
     for part in torch.split(x, clips):
-        padded = F.pad(part, (left, right, top, bottom))
-        columns = F.unfold(padded, (size[0], size[1]), layer.conv.dilation, stride=layer.conv.stride)
+        if layer.step.transposed is not None:
+            columns = _transposed_columns(layer.step.transposed, part, (size[0], size[1]))
+        else:
+            padded = F.pad(part, (left, right, top, bottom))
+            columns = F.unfold(padded, (size[0], size[1]), layer.conv.dilation, stride=layer.conv.stride)
         n, _, positions = columns.shape
         yield columns.view(n, groups, -1, positions).permute(1, 2, 0, 3).reshape(groups, -1, n * positions)
+
+
+def _transposed_columns(op: ops.TransposeConv2D, x: Tensor, kernel: tuple[int, int]) -> Tensor:
+    """What each output of a transposed convolution reads: (n, C * kH * kW, positions), zeros between the inputs."""
+    n, channels, height, width = x.shape
+    spread = x.new_zeros(n, channels, *((m - 1) * s + 1 for m, s in zip((height, width), op.stride, strict=True)))
+    spread[:, :, :: op.stride[0], :: op.stride[1]] = x
+    before = [k - 1 - crop for k, crop in zip(kernel, op.crop, strict=True)]
+    after = [crop + m - have for crop, m, have in zip(op.crop, op.size, spread.shape[2:], strict=True)]
+    columns = F.unfold(F.pad(spread, (before[1], after[1], before[0], after[0])), kernel)
+    return columns.view(n, channels, kernel[0] * kernel[1], -1).flip(2).reshape(n, -1, columns.shape[2])
 
 
 def compensated(weight: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:

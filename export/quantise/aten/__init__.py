@@ -5,11 +5,13 @@ A row takes the reader and a call, and returns the call's result. An operator wi
 
 from __future__ import annotations
 
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, normalisations, pools, products, reductions, windows
 from .reader import Reader, Row
 
 ROWS: dict[str, Row] = {
     **windows.ROWS,
+    **pools.ROWS,
+    **normalisations.ROWS,
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,

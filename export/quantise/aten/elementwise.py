@@ -16,33 +16,63 @@ from tinyscene.runtime import ops
 from ..float_steps import ConvStep, FunctionStep, GrnStep, OpStep
 from .call import Call
 from .reader import Reader, Row
-from .values import View
+from .values import View, once
 
+_Op = ops.Add | ops.Sub | ops.Mul
 _Pair = type[ops.Add] | type[ops.Sub] | type[ops.Mul]
 
 
 def _pair(op: _Pair) -> Row:
     def row(reader: Reader, call: Call) -> View:
-        if float(call.arguments.get("alpha", 1)) != 1.0:
-            reader.refuse(call, "a sum with a factor 'alpha'")
-        return add_pair(reader, call, op(), call["self"], call["other"])
+        return add_pair(reader, call, op(), call["self"], _times_alpha(reader, call, call["other"]))
 
     return row
 
 
-def add_pair(reader: Reader, call: Call, op: ops.Add | ops.Sub | ops.Mul, a: object, b: object) -> View:
-    """Append a sum, difference or product; operands are views, tensors or numbers."""
-    ranks = {len(value.shape) for value in (a, b) if isinstance(value, View)}
-    rank = len(call.shape)
+def add_pair(reader: Reader, call: Call, op: _Op, a: object, b: object, shape: tuple[int, ...] | None = None) -> View:
+    """Append a sum, difference or product; operands are views, tensors or numbers.
+
+    Elements that both operands repeat are computed once. ``shape``: of the result, if it is not the call's.
+    """
+    shape = call.shape if shape is None else shape
+    ranks, rank = {len(value.shape) for value in (a, b) if isinstance(value, View)}, len(shape)
     if ranks != {rank}:
         reader.refuse(call, f"operands of {sorted(ranks)} axes")
+    a, b = (once(value) if isinstance(value, View) else value for value in (a, b))
     operands = tuple(
         reader.stored(value) if isinstance(value, View) else reader.constant(value, rank)  # type: ignore[arg-type]
         for value in (a, b)
     )
     if isinstance(operands[0], Tensor) and not isinstance(op, ops.Sub):
         operands = operands[::-1]
-    return reader.add(call.node, OpStep(call.name, operands, op), call.shape)
+    sizes = [tuple((value if isinstance(value, View) else torch.as_tensor(value)).shape) for value in (a, b)]
+    small = tuple(int(n) for n in np.broadcast_shapes(*(ops.aligned(size, rank) for size in sizes)))
+    y = reader.add(call.node, OpStep(reader.unique(call.name), operands, op), small)
+    return View(y.name, y.positions.expand(shape)) if small != shape else y
+
+
+def _times_alpha(reader: Reader, call: Call, value: object) -> object:
+    """The second operand of a sum with its factor."""
+    alpha = float(call.arguments.get("alpha", 1))
+    if alpha == 1.0:
+        return value
+    if not isinstance(value, View):
+        return torch.as_tensor(value) * alpha
+    step = FunctionStep(f"{call.name}.factor", (reader.stored(value),), partial(torch.mul, torch.tensor(alpha)))
+    return reader.add(call.node, step, value.shape)
+
+
+def _extreme(larger: bool) -> Row:
+    """max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b)."""
+
+    def row(reader: Reader, call: Call) -> View:
+        a, b = call["self"], call["other"]
+        a, b = (a, b) if isinstance(a, View) else (b, a)
+        first, second = (b, a) if larger else (a, b)
+        difference = add_pair(reader, call, ops.Sub(relu=True), first, second)
+        return add_pair(reader, call, ops.Add() if larger else ops.Sub(), a, difference)
+
+    return row
 
 
 def _divide(reader: Reader, call: Call) -> View:
@@ -105,7 +135,7 @@ def _table(reader: Reader, call: Call) -> View:
 
 
 def _finite(operator: Callable[..., Tensor], rest: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor) -> Tensor:
-    return operator(x, *rest, **kwargs).nan_to_num(nan=0.0)
+    return operator(x.clone(), *rest, **kwargs).nan_to_num(nan=0.0)  # an operator may modify its input
 
 
 def _power(reader: Reader, call: Call) -> View:
@@ -117,11 +147,34 @@ def _power(reader: Reader, call: Call) -> View:
 
 def _subtract_from(reader: Reader, call: Call) -> View:
     """``other`` - ``self``."""
-    return add_pair(reader, call, ops.Sub(), call["other"], call["self"])
+    return add_pair(reader, call, ops.Sub(), call["other"], _times_alpha(reader, call, call["self"]))
+
+
+def _prelu(reader: Reader, call: Call) -> View:
+    """One slope, or one for each channel."""
+    x, slope = call.view(), call.tensor("weight")
+    if slope is None:
+        reader.refuse(call, "slopes that are computed from the input")
+    rank = len(x.shape)
+    shaped = slope.reshape(1, -1, *([1] * (rank - 2)))
+    step = OpStep(call.name, (reader.stored(x), reader.constant(shaped, rank)), ops.PRelu())
+    return reader.add(call.node, step, call.shape)
+
+
+def _gated(reader: Reader, call: Call) -> View:
+    """GLU: one half of an axis times the sigmoid of the other."""
+    x = call.view()
+    first, second = (View(x.name, half) for half in x.positions.chunk(2, int(call["dim"])))
+    gate = OpStep(f"{call.name}.gate", (reader.stored(second),), ops.Lookup("logistic"))
+    return add_pair(reader, call, ops.Mul(), first, reader.add(call.node, gate, call.shape))
 
 
 # Functions that every engine computes in one way only as a table of codes.
-_TABLES = "silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin cos atan erf log_sigmoid"
+_TABLES = (
+    "silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin cos atan erf log_sigmoid "
+    "clamp_min clamp_max reciprocal rsqrt log log1p log2 log10 expm1 exp2 hardshrink softshrink threshold sign "
+    "tan asin acos sinh cosh asinh acosh atanh erfc logit nan_to_num floor ceil round trunc sgn"
+)
 
 
 ROWS: dict[str, Row] = {
@@ -140,5 +193,9 @@ ROWS: dict[str, Row] = {
     "tanh": _function("tanh"),
     "hardswish": _function("hard_swish"),
     "leaky_relu": _leaky_relu,
+    "prelu": _prelu,
+    "glu": _gated,
+    "maximum": _extreme(larger=True),
+    "minimum": _extreme(larger=False),
     **dict.fromkeys(_TABLES.split(), _table),
 }

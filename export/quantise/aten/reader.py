@@ -6,7 +6,6 @@ occurs. Refuses what the rows of the operators refuse, and operators without a r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -15,43 +14,27 @@ import torch
 from torch import Tensor, fx, nn
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.ops import Shape
 from tinyscene.training.models.exported import module_stack
 from tinyscene.training.models.layers import GRN
 
 from ...errors import ExportError
 from ..float_steps import Folded, GrnStep, OpStep, Step
 from .call import Call
-from .values import (
-    BATCH,
-    ZERO,
-    Order,
-    Value,
-    View,
-    box_of,
-    channels_last,
-    divided,
-    positions_in,
-    rows,
-    stored_shape,
-    transposition,
-    whole,
-    without_zeros,
-)
+from .decompose import decomposed
+from .storage import Storage
+from .values import BATCH, Order, Value, View, channels_last, stored_shape, whole
 
 Row = Callable[["Reader", Call], Any]
 
 
-class Reader:
-    """``values``: the result of each node; ``steps`` and ``shapes`` by the name of the tensor that a step writes."""
+class Reader(Storage):
+    """``values``: the result of each node."""
 
     def __init__(self, model: nn.Module, table: Mapping[str, Row]) -> None:
+        super().__init__()
         self.model, self.table = model, table
         self.values: dict[fx.Node, Any] = {}
-        self.steps: dict[str, Step] = {}
-        self.shapes: dict[str, Shape] = {}
         self.makers: dict[str, fx.Node] = {}  # the last node whose result is a step's output
-        self.moved: dict[tuple[str, ops.Op], str] = {}
 
     def take_input(self, node: fx.Node, name: str) -> None:
         """The network's input, float32 (batch, channels, height, width)."""
@@ -63,6 +46,8 @@ class Reader:
     def take(self, node: fx.Node) -> None:
         """One call of a function."""
         inputs = [self.values[source] for source in node.all_input_nodes]
+        if any(value is None for value in inputs):
+            self.refuse_at(self.step_name(node, node.name), "places of the largest or smallest elements are read")
         if all(isinstance(value, Tensor) for value in inputs):
             self.values[node] = node.target(*fx.map_arg(node.args, self._value), **node.kwargs)  # type: ignore[operator]
         elif getattr(node.target, "__name__", "") == "getitem":
@@ -78,7 +63,7 @@ class Reader:
     def _take_call(self, node: fx.Node) -> None:
         schema = getattr(node.target, "_schema", None)
         if schema is None:
-            self._refuse(str(node.name), f"'{node.target}' has no integer form")
+            self.refuse_at(str(node.name), f"'{node.target}' has no integer form")
         given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
         arguments = {argument.name: argument.default_value for argument in schema.arguments}
         arguments |= fx.map_arg({**given, **node.kwargs}, self._value)
@@ -86,16 +71,30 @@ class Reader:
         operator = operator.removesuffix("_") if schema.is_mutable else operator
         call = Call(node, operator, self.step_name(node, operator), arguments, _shape(node))
         row = self.table.get(operator)
-        if row is None:
-            self.refuse(call, f"operator '{operator}' has no integer form")
-        self.values[node] = row(self, call)
+        self.values[node] = row(self, call) if row is not None else self._take_decomposed(call)
         if schema.is_mutable:
             self._replace_mutated(call)
+
+    def _take_decomposed(self, call: Call) -> Any:
+        """An operator without a row, as the operators that PyTorch decomposes it into."""
+        parts = decomposed(call.node)
+        if parts is None:
+            self.refuse(call, f"operator '{call.operator}' has no integer form")
+        for part, source in zip(parts.find_nodes(op="placeholder"), call.node.all_input_nodes, strict=True):
+            self.values[part] = self.values[source]
+        for part in parts.nodes:
+            part.meta["nn_module_stack"] = call.node.meta.get("nn_module_stack")
+            if part.op == "call_function":
+                self.take(part)
+            elif part.op == "output":
+                return fx.map_arg(part.args[0], self._value)
+        raise AssertionError("a decomposed operator ends with its output")
 
     def _replace_mutated(self, call: Call) -> None:
         """Later readers of a tensor that was modified in place read the result."""
         (first, *_) = call.node.all_input_nodes
-        if self.makers.get(call.view().name) not in (first, call.node):
+        copied = first.target is torch.ops.aten.clone.default
+        if not copied and self.makers.get(call.view().name) not in (first, call.node):
             self.refuse(call, f"'{call.operator}' modifies a view of a tensor in place")
         self.values[first] = self.values[call.node]
 
@@ -107,7 +106,7 @@ class Reader:
             return
         x = self.stored(self.values[calls[0]])
         path = module_stack(node)[-1][1]
-        self.values[node] = self.add(node, GrnStep(self._unique(path), (x,), grn), _shape(node))
+        self.values[node] = self.add(node, GrnStep(self.unique(path), (x,), grn), _shape(node))
 
     def _owner(self, node: fx.Node) -> nn.Module:
         """The module that calls a function."""
@@ -119,15 +118,13 @@ class Reader:
         stack = module_stack(node)
         path = stack[-1][1] if stack else ""
         if path and not any(self._owner(node).children()):
-            return self._unique(path)
-        return self._unique(f"{path}.{operator}" if path else operator)
-
-    def _unique(self, name: str) -> str:
-        return f"{name}_{len(self.steps)}" if name in self.shapes else name
+            return self.unique(path)
+        return self.unique(f"{path}.{operator}" if path else operator)
 
     def add(self, node: fx.Node, step: Step, shape: tuple[int, ...], order: Order | None = None) -> View:
         """Append a step with a result of PyTorch's ``shape``, stored in ``order``; returns the view of it."""
         order = channels_last(len(shape)) if order is None else order
+        assert step.name not in self.steps, step.name
         self.steps[step.name], self.shapes[step.name] = step, stored_shape(shape, order)
         self.makers[step.name] = node
         return whole(step.name, shape, order)
@@ -146,67 +143,6 @@ class Reader:
         value: View = self.values[call.node.all_input_nodes[0]]
         return value
 
-    def stored(self, view: View, order: Order | None = None) -> str:
-        """The name of a tensor with the elements of ``view`` in the graph's order; adds steps that move them if needed.
-
-        Raises:
-            ExportError: no op of the set moves elements in this way.
-        """
-        order = channels_last(len(view.shape)) if order is None else order
-        inner, around = without_zeros(view)
-        flat = rows(inner.positions, order)
-        if flat is None or around[0] != (0, 0):
-            self._refuse(view.name, "elements of one batch entry move to another")
-        name = self._arranged(view.name, flat, stored_shape(inner.shape, order))
-        if any(pair != (0, 0) for pair in around):
-            name = self._padded(name, [around[axis] for axis in order])
-        return name
-
-    def _arranged(self, name: str, flat: Tensor, shape: Shape) -> str:
-        """Some elements of a tensor in another order: a slice, a transposition, and reshapes between them."""
-        if flat.numel() < math.prod(self.shapes[name]):
-            name, flat = self._sliced(name, flat)
-        moved = transposition(flat) if flat.numel() == math.prod(self.shapes[name]) else None
-        if moved is None or len(moved[0]) >= ops.HIGHEST_RANK:
-            self._refuse(name, "its elements are repeated or reordered in a way that no op of the set has")
-        axes, order = moved
-        if order != tuple(range(len(order))):
-            name = self._reshaped(name, (1, *axes))
-            moved_shape = (1, *(axes[axis] for axis in order))
-            name = self._moved(name, ops.Transpose((0, *(axis + 1 for axis in order))), moved_shape)
-        return self._reshaped(name, shape)
-
-    def _sliced(self, name: str, flat: Tensor) -> tuple[str, Tensor]:
-        """A slice with all elements of ``flat``, and their positions in it; the tensor itself if no slice has them."""
-        source = self.shapes[name]
-        for shape in (source, divided(source, flat)):
-            box = box_of(flat, shape)
-            if box is not None and len(shape) <= ops.HIGHEST_RANK:
-                places = torch.full((math.prod(shape),), ZERO)
-                places[positions_in(box, shape)] = torch.arange(flat.numel())
-                op = ops.Slice(box.begin, box.size, box.step)
-                return self._moved(self._reshaped(name, shape), op, box.size), places[flat]
-        return name, flat
-
-    def _reshaped(self, name: str, shape: Shape) -> str:
-        return name if self.shapes[name] == shape else self._moved(name, ops.Reshape(shape), shape)
-
-    def _padded(self, name: str, around: list[tuple[int, int]]) -> str:
-        """Zeros around a tensor; their code is known when the graph is written."""
-        shape = self.shapes[name]
-        around = [(0, 0)] * (len(shape) - len(around)) + around
-        before, after = zip(*around, strict=True)
-        padded = tuple(size + first + last for size, (first, last) in zip(shape, around, strict=True))
-        return self._moved(name, ops.Pad(before, after, 0), padded)
-
-    def _moved(self, name: str, op: ops.Op, shape: Shape) -> str:
-        """The output of an op that moves elements; one step for equal ones."""
-        if (name, op) not in self.moved:
-            step = OpStep(self._unique(f"{name}.{ops.OPS[type(op)].name}"), (name,), op)
-            self.steps[step.name], self.shapes[step.name] = step, shape
-            self.moved[name, op] = step.name
-        return self.moved[name, op]
-
     def constant(self, value: Value | float, rank: int) -> Tensor:
         """A constant of an elementwise op as float32 in the graph's layout, for another operand of ``rank`` axes."""
         tensor = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
@@ -219,15 +155,19 @@ class Reader:
     def folded(self, input_name: str, output: View) -> Folded:
         """All steps that ``output`` needs."""
         name = self.stored(output)
-        renamed = self._squeeze_reductions()
-        name, steps = renamed.get(name, name), []
-        needed = {name}
+        self._drop_unread(name)
+        name = self._squeeze_reductions().get(name, name)
+        shapes = {tensor: shape for tensor, shape in self.shapes.items() if tensor in {input_name, *self.steps}}
+        return Folded(tuple(self.steps.values()), input_name, name, shapes)
+
+    def _drop_unread(self, output: str) -> None:
+        """Keep the steps that ``output`` needs."""
+        needed, steps = {output}, []
         for step in reversed(self.steps.values()):
             if step.name in needed:
                 needed |= set(step.inputs)
                 steps.append(step)
-        shapes = {tensor: shape for tensor, shape in self.shapes.items() if tensor in needed | {input_name}}
-        return Folded(tuple(reversed(steps)), input_name, name, shapes)
+        self.steps = {step.name: step for step in reversed(steps)}
 
     def _squeeze_reductions(self) -> dict[str, str]:
         """Let a reduction drop the axes that a reshape, its only reader, removes; returns the reshapes' new names."""
@@ -251,9 +191,9 @@ class Reader:
         return sum(name in step.inputs for step in self.steps.values())
 
     def refuse(self, call: Call, what: str) -> NoReturn:
-        self._refuse(call.name, what)
+        self.refuse_at(call.name, what)
 
-    def _refuse(self, where: str, what: str) -> NoReturn:
+    def refuse_at(self, where: str, what: str) -> NoReturn:
         raise ExportError(
             f"network, '{where}'",
             what,

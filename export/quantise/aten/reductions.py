@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from tinyscene.runtime import ops
 
-from ..float_steps import OpStep
+from ..float_steps import FunctionStep, OpStep
+from . import elementwise
 from .call import Call
 from .reader import Reader, Row
 from .values import View, channels_last, graph_axis
@@ -22,11 +28,16 @@ def _reduce(kind: Kind) -> Row:
         axes = sorted(int(dim) % rank for dim in dims)
         if axes[0] == 0:
             reader.refuse(call, f"{kind} over the batch")
-        over = {graph_axis(rank, axis) for axis in axes} | ({1} if rank == 3 and 2 in axes else set())
-        op = ops.Reduce(kind, tuple(sorted(over)))  # over both axes of a sequence, which is an image of height 1
+        op = _over(kind, rank, axes)
         return add_reduction(reader, call, op, axes)
 
     return row
+
+
+def _over(kind: Kind, rank: int, axes: list[int]) -> ops.Reduce:
+    """Over both axes of a sequence, which is an image of height 1, where it is over time."""
+    over = {graph_axis(rank, axis) for axis in axes} | ({1} if rank == 3 and 2 in axes else set())
+    return ops.Reduce(kind, tuple(sorted(over)))
 
 
 def add_reduction(reader: Reader, call: Call, op: ops.Reduce, axes: list[int]) -> View:
@@ -34,7 +45,48 @@ def add_reduction(reader: Reader, call: Call, op: ops.Reduce, axes: list[int]) -
     x = call.view()
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
     result = reader.add(call.node, OpStep(call.name, (reader.stored(x),), op), kept)
-    return View(result.name, result.positions.reshape(call.shape))
+    shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
+    keeps = bool(call.arguments.get("keepdim", False))
+    return result if keeps else View(result.name, result.positions.reshape(shape))
+
+
+def _extreme(kind: Literal["max", "min"]) -> Row:
+    """Of two tensors, or along one axis: its places, the second result, cannot be read."""
+
+    def row(reader: Reader, call: Call) -> Any:
+        if "other" in call.arguments:
+            return elementwise.ROWS["maximum" if kind == "max" else "minimum"](reader, call)
+        values = _reduce(kind)(reader, call)
+        return [values, None] if "dim" in call.arguments else values
+
+    return row
+
+
+def _variance(reader: Reader, call: Call) -> View:
+    """Mean square of the differences from the mean, times n / (n - correction); or its root."""
+    x, dims, rank = call.view(), call["dim"], len(call.view().shape)
+    axes = sorted(int(dim) % rank for dim in ([dims] if isinstance(dims, int) else dims or range(rank)))
+    if axes[0] == 0:
+        reader.refuse(call, f"'{call.operator}' over the batch")
+    op = _over("mean", rank, axes)
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    mean = reader.add(call.node, OpStep(f"{call.name}.mean", (reader.stored(x),), op), kept)
+    centred = elementwise.add_pair(reader, call, ops.Sub(), x, mean, x.shape)
+    square = elementwise.add_pair(reader, call, ops.Mul(), centred, centred, x.shape)
+    power = reader.add(call.node, OpStep(f"{call.name}.power", (square.name,), op), kept)
+    count = math.prod(x.shape[axis] for axis in axes)
+    correction = call.arguments.get("correction")
+    function = partial(
+        _root_of_variance if call.operator == "std" else torch.mul,
+        torch.tensor(count / max(count - float(1 if correction is None else correction), 0.0)),
+    )
+    y = reader.add(call.node, FunctionStep(reader.unique(call.name), (power.name,), function), kept)
+    shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
+    return y if call["keepdim"] else View(y.name, y.positions.reshape(shape))
+
+
+def _root_of_variance(factor: Tensor, x: Tensor) -> Tensor:
+    return (factor * x.clamp(min=0)).sqrt()
 
 
 def _softmax(reader: Reader, call: Call) -> View:
@@ -54,6 +106,10 @@ ROWS: dict[str, Row] = {
     "sum": _reduce("sum"),
     "amax": _reduce("max"),
     "amin": _reduce("min"),
+    "max": _extreme("max"),
+    "min": _extreme("min"),
+    "var": _variance,
+    "std": _variance,
     "softmax": _softmax,
     "log_softmax": _softmax,
 }

@@ -59,6 +59,11 @@ def whole(name: str, shape: tuple[int, ...], order: Order) -> View:
     return View(name, positions.permute(tuple(order.index(axis) for axis in range(len(order)))))
 
 
+def image_of(view: View) -> View:
+    """A sequence (batch, channels, time) as an image of height 1."""
+    return View(view.name, view.positions[:, :, None]) if view.positions.ndim == 3 else view
+
+
 def rows(positions: Tensor, order: Order) -> Tensor | None:
     """Positions of one batch entry in the graph's order, flat; None if entries of the batch are mixed.
 
@@ -70,6 +75,19 @@ def rows(positions: Tensor, order: Order) -> Tensor | None:
     per_entry = int((second - first).max())
     same = torch.equal(torch.where(first == ZERO, ZERO, first + per_entry), second)
     return first if same else None
+
+
+def entries_of_batch(positions: Tensor, per_entry: int) -> Tensor | None:
+    """The numbers of the rows (of the last axis) of each batch entry, (batch, rows); None if entries are mixed.
+
+    ``per_entry``: elements of one entry of the stored tensor. The batch may be on any axis, or part of one.
+    """
+    by_row = positions.reshape(-1, positions.shape[-1])
+    entry = by_row.clamp(min=0) // per_entry
+    counts = torch.bincount(entry[:, 0], minlength=BATCH)
+    if not torch.equal(entry, entry[:, :1].expand_as(entry)) or counts.tolist() != [len(by_row) // BATCH] * BATCH:
+        return None
+    return torch.argsort(entry[:, 0], stable=True).reshape(BATCH, -1)
 
 
 def without_zeros(view: View) -> tuple[View, list[tuple[int, int]]]:
@@ -126,8 +144,33 @@ def positions_in(box: Box, shape: Shape) -> Tensor:
     return part.flatten()
 
 
-def _digits(flat: Tensor) -> tuple[list[int], list[int]]:
-    """Sizes and distances of the digits of positions, the outermost first; of those that fit, if not all do."""
+def once(view: View) -> View:
+    """The view without repetitions: an axis along which all elements are the same has size 1."""
+    positions = view.positions
+    for axis in range(1, positions.ndim):
+        first = positions.narrow(axis, 0, 1)
+        if torch.equal(first.expand_as(positions), positions):
+            positions = first
+    return View(view.name, positions)
+
+
+def runs(places: list[int]) -> list[list[int]]:
+    """Places of an axis in parts of which each has one step."""
+    parts: list[list[int]] = []
+    for place in places:
+        last = parts[-1] if parts else []
+        if len(last) == 1 or (last and place - last[-1] == last[1] - last[0]):
+            last.append(place)
+        else:
+            parts.append([place])
+    return parts
+
+
+def digits(flat: Tensor) -> tuple[list[int], list[int]]:
+    """Sizes and distances of the digits of positions, the outermost first; of those that fit, if not all do.
+
+    A distance of 0 is a repetition; one below 0 a reversal.
+    """
     first, sizes, strides, block = int(flat[0]), [], [], 1
     while block < len(flat):
         stride, size = int(flat[block]) - first, 1
@@ -142,7 +185,7 @@ def _digits(flat: Tensor) -> tuple[list[int], list[int]]:
 def divided(shape: Shape, flat: Tensor) -> Shape:
     """The shape with its axes divided where the positions ``flat`` are moved in parts of an axis, if they are."""
     ends = [math.prod(shape[axis:]) for axis in range(1, len(shape) + 1)]
-    cuts = sorted({math.prod(shape), *ends, *(stride for stride in _digits(flat)[1] if stride > 0)}, reverse=True)
+    cuts = sorted({math.prod(shape), *ends, *(stride for stride in digits(flat)[1] if stride > 0)}, reverse=True)
     if any(outer % inner for outer, inner in itertools.pairwise(cuts)):
         return shape
     return (1, *(outer // inner for outer, inner in itertools.pairwise(cuts)))
@@ -154,7 +197,7 @@ def transposition(flat: Tensor) -> tuple[Shape, Order] | None:
     ``flat`` has the position of each element before the move. Its digits, from the innermost axis of the result on,
     have a size and a distance; sorted by distance they are the axes before the move.
     """
-    sizes, strides = _digits(flat)
+    sizes, strides = digits(flat)
     before = sorted(range(len(sizes)), key=lambda axis: -strides[axis])
     shape = tuple(sizes[axis] for axis in before)
     order = tuple(before.index(axis) for axis in range(len(sizes)))

@@ -1,19 +1,16 @@
-"""Operators of PyTorch that slide a window: convolutions with their BatchNorm, and pools."""
+"""Operators of PyTorch that are convolutions, over images or sequences, also transposed ones."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Pads
 
-from ..float_steps import ConvStep, OpStep, PoolStep
+from ..float_steps import ConvStep
 from .call import Call
 from .reader import Reader, Row
-from .values import View, without_pads
+from .values import View, image_of, without_pads
 
 
 def _convolution(reader: Reader, call: Call) -> View:
@@ -23,26 +20,87 @@ def _convolution(reader: Reader, call: Call) -> View:
         reader.refuse(call, "a convolution whose weight is computed from the input")
     sequence = weight.ndim == 3
     kernel = (1, int(weight.shape[2])) if sequence else (int(weight.shape[2]), int(weight.shape[3]))
-    stride, dilation = _axes(call, "stride", sequence), _axes(call, "dilation", sequence)
-    x, around = without_pads(_image(x))
-    pads = tuple(a + b for a, b in zip(around, _pads(call, kernel, dilation, sequence), strict=True))
-    groups, channels = int(call["groups"]), x.shape[1]
-    conv = nn.Conv2d(
-        channels, len(weight), kernel, stride, dilation=dilation, groups=groups, bias=bias is not None, device="meta"
-    )
-    conv.weight = nn.Parameter(weight[:, :, None] if sequence else weight)
-    if bias is not None:
-        conv.bias = nn.Parameter(bias)
+    stride, dilation = axes_of(call, "stride", sequence), axes_of(call, "dilation", sequence)
+    x, around = without_pads(image_of(x))
+    pads = tuple(a + b for a, b in zip(around, window_pads(call, kernel, dilation, sequence), strict=True))
+    conv = _module(weight[:, :, None] if sequence else weight, bias, stride, dilation, int(call["groups"]))
     return reader.add(call.node, ConvStep(call.name, (reader.stored(x),), conv, as_pads(pads)), call.shape)
 
 
-def _axes(call: Call, argument: str, sequence: bool) -> tuple[int, int]:
+def axes_of(call: Call, argument: str, sequence: bool) -> tuple[int, int]:
     """An argument for height and width; a sequence has a height of 1."""
     first, second = call.pair(argument)
     return (1, second) if sequence else (first, second)
 
 
-def _pads(call: Call, kernel: tuple[int, int], dilation: tuple[int, int], sequence: bool) -> Pads:
+def _transposed_convolution(reader: Reader, call: Call) -> View:
+    """With groups or dilation it is a convolution of the input with zeros between its elements."""
+    weight, bias, x = call.tensor("weight"), call.tensor("bias"), image_of(call.view("input"))
+    if weight is None:
+        reader.refuse(call, "a convolution whose weight is computed from the input")
+    sequence = weight.ndim == 3
+    weight = weight[:, :, None] if sequence else weight
+    stride, dilation = axes_of(call, "stride", sequence), axes_of(call, "dilation", sequence)
+    crop, more = (_axes_from_zero(call, name, sequence) for name in ("padding", "output_padding"))
+    groups = int(call["groups"])
+    kernel = ops.spanned((int(weight.shape[2]), int(weight.shape[3])), dilation)
+    size = [(n - 1) * s + k - 2 * p + m for n, s, k, p, m in zip(x.shape[2:], stride, kernel, crop, more, strict=True)]
+    by_group = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # (groups, O / groups, I / groups, ...)
+    weight = by_group.reshape(-1, *by_group.shape[2:])
+    name = reader.stored(x)
+    if groups == 1 and dilation == (1, 1):
+        op = ops.TransposeConv2D(stride, (size[0], size[1]), crop)
+        step = ConvStep(call.name, (name,), _module(weight, bias), (0, 0, 0, 0), transposed=op)
+        return reader.add(call.node, step, call.shape)
+    before = [k - 1 - p for k, p in zip(kernel, crop, strict=True)]
+    after = [m - n * s + p for m, n, s, p in zip(size, x.shape[2:], stride, crop, strict=True)]
+    around = as_pads(tuple(max(pad, 0) for pad in (*before, *after)))  # below 0: cut off the result
+    conv = _module(weight.flip(2, 3), bias, dilation=dilation, groups=groups)
+    step = ConvStep(call.name, (_spread(reader, name, stride),), conv, around)
+    whole = [m - min(first, 0) - min(last, 0) for m, first, last in zip(size, before, after, strict=True)]
+    if whole == size:
+        return reader.add(call.node, step, call.shape)
+    positions = reader.add(call.node, step, (len(x.positions), len(weight), *whole)).positions
+    for axis, first in enumerate(before):
+        positions = positions.narrow(axis + 2, -min(first, 0), size[axis])
+    return View(step.name, positions.reshape(call.shape))
+
+
+def _axes_from_zero(call: Call, argument: str, sequence: bool) -> tuple[int, int]:
+    first, second = call.pair(argument, 0)
+    return (0, second) if sequence else (first, second)
+
+
+def _module(
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> nn.Conv2d:
+    """A convolution with a weight (O, I / groups, kH, kW)."""
+    kernel, channels = (int(weight.shape[2]), int(weight.shape[3])), int(weight.shape[1]) * groups
+    conv = nn.Conv2d(
+        channels, len(weight), kernel, stride, dilation=dilation, groups=groups, bias=bias is not None, device="meta"
+    )
+    conv.weight = nn.Parameter(weight)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias)
+    return conv
+
+
+def _spread(reader: Reader, name: str, stride: tuple[int, int]) -> str:
+    """An image (1, H, W, C) with zeros behind each row and column: (1, H * stride, W * stride, C)."""
+    _, height, width, channels = reader.shapes[name]
+    down, across = stride
+    for before, after, times in ((height * width, channels, across), (height, width * across * channels, down)):
+        if times > 1:
+            name = reader.reshaped(name, (1, before, 1, after))
+            name = reader.padded(name, [(0, 0), (0, 0), (0, times - 1), (0, 0)])
+    return reader.reshaped(name, (1, height * down, width * across, channels))
+
+
+def window_pads(call: Call, kernel: tuple[int, int], dilation: tuple[int, int], sequence: bool) -> Pads:
     padding = call["padding"]
     if padding == "valid":
         return 0, 0, 0, 0
@@ -57,96 +115,9 @@ def as_pads(pads: tuple[int, ...]) -> Pads:
     return top, left, bottom, right
 
 
-def _image(view: View) -> View:
-    """A sequence (batch, channels, time) as an image of height 1."""
-    return View(view.name, view.positions[:, :, None]) if view.positions.ndim == 3 else view
-
-
-def _batch_norm(reader: Reader, call: Call) -> View:
-    """Merged with the convolution or linear layer before it; elsewhere a 1x1 depthwise convolution."""
-    norm = _norm(call)
-    step = reader.fusible(call, "input")
-    if isinstance(step, ConvStep) and step.norm is None and not step.relu:
-        return reader.fuse(call, replace(step, norm=norm))
-    x = call.view("input")
-    if len(x.shape) not in (3, 4):
-        reader.refuse(call, "BatchNorm1d of features that does not directly follow a linear layer")
-    channels = x.shape[1]
-    conv = nn.Conv2d(channels, channels, 1, groups=channels, bias=False, device="meta")
-    conv.weight = nn.Parameter(torch.ones(channels, 1, 1, 1))
-    return reader.add(call.node, ConvStep(call.name, (reader.stored(x),), conv, (0, 0, 0, 0), norm), call.shape)
-
-
-def _norm(call: Call) -> nn.BatchNorm2d:
-    mean, variance = call.tensor("running_mean"), call.tensor("running_var")
-    assert mean is not None
-    assert variance is not None
-    norm = nn.BatchNorm2d(len(mean), eps=call["eps"], momentum=call["momentum"], device="meta")
-    weight, bias = call.tensor("weight"), call.tensor("bias")
-    norm.weight = nn.Parameter(torch.ones_like(mean) if weight is None else weight)
-    norm.bias = nn.Parameter(torch.zeros_like(mean) if bias is None else bias)
-    norm.running_mean, norm.running_var = mean, variance
-    norm.num_batches_tracked = torch.zeros((), dtype=torch.long)
-    return norm.eval()
-
-
-def _average_pool(reader: Reader, call: Call) -> View:
-    """A window that reaches into its padding counts it unless ``count_include_pad`` is off."""
-    kernel, stride, pads, x = _window(reader, call)
-    if call["ceil_mode"] or call.arguments.get("divisor_override"):
-        reader.refuse(call, "average pool with ceil_mode or divisor_override")
-    x, around = without_pads(x)
-    counted = bool(call["count_include_pad"])
-    if any(around) and any(pads) and not counted:
-        reader.refuse(call, "average pool over zeros of a pad that excludes its own padding")
-    total = as_pads(tuple(a + b for a, b in zip(around, pads, strict=True)))
-    if any(around) or (counted and any(pads)):
-        step = PoolStep(call.name, (reader.stored(x),), kernel, stride, total, x.shape[1])
-        return reader.add(call.node, step, call.shape)
-    return _add_pool(reader, call, x, ops.Pool2D("average", kernel, stride, total))
-
-
-def _max_pool(reader: Reader, call: Call) -> View:
-    kernel, stride, pads, x = _window(reader, call)
-    if call["ceil_mode"] or call.pair("dilation") != (1, 1):
-        reader.refuse(call, "max pool with ceil_mode or dilation")
-    return _add_pool(reader, call, x, ops.Pool2D("max", kernel, stride, pads))
-
-
-def _add_pool(reader: Reader, call: Call, x: View, op: ops.Pool2D) -> View:
-    return reader.add(call.node, OpStep(call.name, (reader.stored(x),), op), call.shape)
-
-
-def _window(reader: Reader, call: Call) -> tuple[tuple[int, int], tuple[int, int], Pads, View]:
-    """Kernel, stride, pads and the image of a pool over an image or a sequence."""
-    x, sequence = call.view(), len(call.view().shape) == 3
-    kernel = _axes(call, "kernel_size", sequence)
-    stride = kernel if not call["stride"] else _axes(call, "stride", sequence)
-    return kernel, stride, _pads(call, kernel, (1, 1), sequence), _image(x)
-
-
-def _global_average(reader: Reader, call: Call) -> View:
-    """The mean of all positions; other output sizes must divide the input's."""
-    x = call.view()
-    out = [int(n) for n in call["output_size"]]
-    size = x.shape[2:]
-    if all(n == 1 for n in out):
-        op = ops.Reduce("mean", ops.SPACE)
-        return reader.add(call.node, OpStep(call.name, (reader.stored(x),), op), call.shape)
-    if len(out) != 2 or any(have % want for have, want in zip(size, out, strict=True)):
-        reader.refuse(call, f"adaptive pooling of {tuple(size)} to {tuple(out)}: expected 1, or divisors of the size")
-    kernel = (size[0] // out[0], size[1] // out[1])
-    return _add_pool(reader, call, x, ops.Pool2D("average", kernel, kernel))
-
-
 ROWS: dict[str, Row] = {
     "conv1d": _convolution,
     "conv2d": _convolution,
-    "batch_norm": _batch_norm,
-    "avg_pool1d": _average_pool,
-    "avg_pool2d": _average_pool,
-    "max_pool1d": _max_pool,
-    "max_pool2d": _max_pool,
-    "adaptive_avg_pool1d": _global_average,
-    "adaptive_avg_pool2d": _global_average,
+    "conv_transpose1d": _transposed_convolution,
+    "conv_transpose2d": _transposed_convolution,
 }

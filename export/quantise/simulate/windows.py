@@ -25,11 +25,16 @@ def _conv(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
 def _transposed(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     op, (x, weight, bias) = node.op, ins
     assert isinstance(op, ops.TransposeConv2D)
+    y = transposed_convolution(op, x, weight) + bias[:, None, None]
+    return torch.relu(y) if op.relu else y
+
+
+def transposed_convolution(op: ops.TransposeConv2D, x: Tensor, weight: Tensor) -> Tensor:
+    """Of images (n, C, H, W) with a weight (O, C, kH, kW), without bias."""
     windows = F.conv_transpose2d(x, weight.transpose(0, 1), None, op.stride)
     (top, left), (height, width) = op.crop, op.size
     rest = (0, max(left + width - windows.shape[3], 0), 0, max(top + height - windows.shape[2], 0))
-    y = F.pad(windows, rest)[:, :, top : top + height, left : left + width] + bias[:, None, None]
-    return torch.relu(y) if op.relu else y
+    return F.pad(windows, rest)[:, :, top : top + height, left : left + width]
 
 
 def _pool2d(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:

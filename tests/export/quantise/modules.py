@@ -56,6 +56,65 @@ class Sequence(nn.Module):
         return y
 
 
+class Decoder(nn.Module):
+    """Down, up by transposed convolutions, and a concatenation with what was before, as in a U-Net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(8, 12, 3, 2, 1, bias=False), nn.BatchNorm2d(12), nn.ReLU())
+        self.up = nn.Sequential(nn.ConvTranspose2d(12, 8, 3, 2, 1, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.depthwise = nn.ConvTranspose2d(12, 12, 4, 2, 1, groups=12)
+        self.grouped = nn.ConvTranspose2d(12, 6, (2, 3), (2, 1), (0, 2), (1, 0), groups=2, dilation=(1, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.down(x)
+        rest = self.grouped(y)[:, :, :16].repeat(1, 1, 1, 2)
+        return torch.cat([x, self.up(y), F.relu(self.depthwise(y)), rest], 1)
+
+
+class Encoder(nn.Module):
+    """A transformer's layer over frames, with the layer norms before attention and after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, norm_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x.mean(2).transpose(1, 2)).transpose(1, 2)
+        return y
+
+
+class Places(nn.Module):
+    """Pads of every mode, elements by their places, and constants beside activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(1, 8, 1, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.pad(F.pad(x, (1, 1, 2, 0), mode="reflect"), (0, 0, 1, 1), value=0.7)
+        y = torch.cat([y, self.position.expand(x.shape[0], 8, 2, 10)], 2)
+        y = y[:, [3, 2, 1, 0, 4, 4, 6, 7]].flip(3) + F.pad(y, (2, 0, 0, 0), mode="replicate")[..., 1:-1].roll(3, 1)
+        return torch.stack([y, y.mean(2, keepdim=True).expand_as(y)], 2).flatten(1, 2)
+
+
+def resized(x: Tensor) -> Tensor:
+    smooth = F.interpolate(x[:, :, ::2, ::2], scale_factor=2, mode="bilinear")
+    coarse = F.interpolate(x.mean((2, 3), keepdim=True), size=x.shape[2:], mode="bilinear")
+    return smooth * F.interpolate(x[:, :, :8], size=(16, 8)) + coarse.expand_as(x)
+
+
+def extremes(x: Tensor) -> Tensor:
+    low, high = x.min(2, keepdim=True).values, F.adaptive_max_pool2d(x, (4, 4))
+    return torch.maximum(x, low / 2) - torch.minimum(x, F.interpolate(high, scale_factor=(4, 2))).mul_(0.5)
+
+
+def moments(x: Tensor) -> Tensor:
+    """Mean and standard deviation over time, as statistics pooling has them, and a gate."""
+    pooled = torch.cat([x.mean(3), x.std(3)], 1)
+    return torch.add(F.glu(pooled, 1), x.mean((2, 3))[:, :, None], alpha=0.5)
+
+
 CASES: dict[str, Callable[[], nn.Module]] = {
     "windows": lambda: Features(
         nn.Sequential(
@@ -81,6 +140,27 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     "flattened": lambda: nn.Sequential(
         nn.Conv2d(1, 4, 3, 4), nn.GELU(), nn.Flatten(), nn.Linear(128, 12), nn.BatchNorm1d(12), nn.ReLU(),
         nn.Dropout(), nn.Linear(12, 5), nn.Softmax(-1),
+    ),
+    "decoder": lambda: Features(Decoder(), head=34),
+    "resized": lambda: Features(resized),
+    "pools": lambda: Features(
+        nn.Sequential(
+            nn.MaxPool2d(3, 2, ceil_mode=True), nn.PReLU(8), nn.AdaptiveAvgPool2d((5, 3)),
+            nn.AvgPool2d(2, 2, ceil_mode=True), nn.AvgPool2d(2, 1, divisor_override=3),
+        )
+    ),
+    "extremes": lambda: Features(extremes),
+    "moments": lambda: Features(moments),
+    "places": lambda: Features(Places(), head=16),
+    "normalised": lambda: Features(
+        nn.Sequential(
+            nn.GroupNorm(2, 8), nn.ReLU(), nn.InstanceNorm2d(8), nn.Flatten(2),
+            nn.LayerNorm(128), nn.Conv1d(8, 8, 3), nn.ConvTranspose1d(8, 8, 3, 2, 1), nn.BatchNorm1d(8),
+        )
+    ),
+    "encoder": lambda: Features(Encoder()),
+    "features": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, 4), nn.Flatten(), nn.Linear(128, 12), nn.ReLU(), nn.BatchNorm1d(12), nn.Linear(12, 5)
     ),
     "rows": lambda: Features(nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 8), nn.LeakyReLU(0.1))),
 }  # fmt: skip

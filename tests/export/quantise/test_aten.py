@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tests.differential.__main__ import ENGINES, Case, Row, on_firmware
 from tests.differential.batch import VECTORS
 from tests.export.quantise.modules import CASES, with_statistics
 from tests.export.tiny import FREE, SHAPE, inputs
 from tests.graphs import random_input
-from tinyscene.export.quantise.aten.values import transposition
+from tinyscene.export.quantise import fold as fold_module
+from tinyscene.export.quantise.aten.values import BATCH, transposition
 from tinyscene.export.quantise.fake_quant import QuantNet
 from tinyscene.export.quantise.fold import fold
+from tinyscene.export.quantise.layer_calibration import LayerCalibration, calibrate_layers, set_input_range
 from tinyscene.export.quantise.lower import lower
 from tinyscene.export.quantise.quantised_model import int8_logits
 from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow
 from tinyscene.export.verify.op_comparison import compare
 from tinyscene.firmware_harness.build.targets import HOST
-from tinyscene.runtime.arith import ROUNDINGS
+from tinyscene.runtime.arith import ROUNDINGS, dequantise, quantise
 from tinyscene.runtime.engines import NumpyEngine
 from tinyscene.runtime.graph import Graph
 
@@ -91,7 +95,7 @@ def test_the_graphs_in_c(quantised: dict[str, tuple[nn.Module, Graph]], tmp_path
     assert all(row.equal == len(cases) for row in rows.values())
 
 
-@pytest.mark.parametrize("name", ["windows", "elements", "flattened"])
+@pytest.mark.parametrize("name", ["windows", "elements", "flattened", "decoder", "encoder"])
 def test_networks_train_with_rounding(name: str) -> None:
     """Gradients reach weights, ranges and constants; the trained network lowers."""
     torch.manual_seed(3)
@@ -104,6 +108,73 @@ def test_networks_train_with_rounding(name: str) -> None:
             assert p.grad is not None, parameter_name
             assert torch.isfinite(p.grad).all(), parameter_name
     assert lower(net, name="trained", labels=LABELS).output == "scores"
+
+
+class _NormOfRows(nn.Module):
+    """A BatchNorm of axis 1 behind a linear layer, whose features are the last axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(16, 32), nn.BatchNorm1d(32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.linear(x[:, 0]))
+        return y
+
+
+class _InPlaceOfShared(nn.Module):
+    """An activation that is modified in place after it was copied, and read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return F.silu(y.clone(), inplace=True).mul_(2) + y
+
+
+@pytest.mark.parametrize("build", [_NormOfRows, _InPlaceOfShared])
+@torch.no_grad()
+def test_axes_and_copies_are_told_apart(build: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(4)
+    model = with_statistics(build(), SHAPE)
+    net = QuantNet(fold(model, SHAPE))
+    net.round(False)
+    x = inputs(3)
+    assert torch.allclose(net(x).reshape(model(x).shape), model(x), atol=1e-5)
+
+
+INPUTS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
+    "images of 3 channels": ((3, 12, 10), lambda: nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.ReLU(), nn.Flatten())),
+    "sequences": ((4, 20), lambda: nn.Sequential(nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6), nn.ReLU(), nn.Flatten())),
+    "features": ((24,), lambda: nn.Sequential(nn.Linear(24, 12), nn.ReLU(), nn.Linear(12, 5))),
+}
+
+
+@pytest.mark.needs_module("ai_edge_litert", "onnxruntime", "tflite_micro")
+@pytest.mark.parametrize("name", INPUTS)
+@torch.no_grad()
+def test_inputs_of_other_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, build = INPUTS[name]
+    torch.manual_seed(5)
+    model, clips = build().eval(), torch.randn(32, *shape)
+    exported = torch.export.export(model, (clips[:BATCH],), strict=False)
+    monkeypatch.setattr(fold_module, "_exported", lambda *_: exported)
+    net = QuantNet(fold(model, (1, 1)))
+    net.round(False)
+    assert torch.allclose(net(clips), model(clips), atol=1e-5)
+    set_input_range(net, clips, None)
+    calibrate_layers(net, clips, LayerCalibration())
+    graph = lower(net, name="other", labels=())
+    stored = graph.tensors[graph.input].shape
+    channels_last = clips.movedim(1, -1).reshape(len(clips), *stored[1:]).numpy()
+    codes = quantise(channels_last, graph.tensors[graph.input].quant)
+    output = graph.tensors[graph.output].quant
+    got = dequantise(NumpyEngine(graph, "double").output_codes(codes), output)
+    expected = model(clips).numpy()
+    assert np.abs(got - expected).mean() < 0.05 * np.abs(expected).max()
+    assert_engines_agree(case_of(graph))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -56,10 +56,9 @@ class _Then(nn.Module):
 @pytest.mark.parametrize(
     ("layers", "named"),
     [
-        ((nn.Conv2d(1, 4, 3), nn.LayerNorm(14)), "network, 'layers.1': operator 'layer_norm' has no integer form"),
-        ((nn.Conv2d(1, 4, 3), nn.AvgPool2d(3, ceil_mode=True)), "'layers.1': average pool with ceil_mode"),
-        ((nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect"),), "'layers.0': padding with mode 'reflect'"),
-        ((nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(4)), "'layers.1': adaptive pooling of \\(30, 14\\) to \\(4, 4\\)"),
+        ((nn.Conv2d(1, 4, 3), nn.AvgPool2d(3, 2, 1, ceil_mode=True)), "'layers.1': average pool with ceil_mode"),
+        ((nn.Conv2d(1, 4, 3), nn.MaxPool2d(3, dilation=2)), "'layers.1': max pool with dilation"),
+        ((nn.Conv2d(1, 4, 3), nn.AdaptiveMaxPool2d(4)), "'layers.1': adaptive maximum of \\(30, 14\\) to \\(4, 4\\)"),
     ],
 )
 def test_layers_without_an_integer_form_are_refused_by_name(layers: tuple[nn.Module, ...], named: str) -> None:
@@ -81,6 +80,29 @@ class _Branch(_Pair):
         return self.conv(x) if x.sum() > 0 else x
 
 
+class _Cumulated(_Pair):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).cumsum(3)
+
+
+class _Places(_Pair):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        return y.max(3).values * y.max(3).indices
+
+
+class _Masked(_Pair):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        return nn.functional.scaled_dot_product_attention(y, y, y, is_causal=True)
+
+
+class _Ratio(_Pair):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        return y / y.amax(1, keepdim=True)
+
+
 class _Mixed(_Pair):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.conv(x).transpose(0, 1)
@@ -91,6 +113,10 @@ class _Mixed(_Pair):
     [
         (_Pair, "several outputs"),
         (_Branch, "torch.export cannot export it"),
+        (_Cumulated, "operator 'cumsum' has no integer form"),
+        (_Places, "places of the largest or smallest elements are read"),
+        (_Masked, "attention with a mask"),
+        (_Ratio, "a quotient of two activations"),
         (_Mixed, "one batch entry move to another"),
     ],
 )
