@@ -31,20 +31,30 @@ _BATCH = 2  # clips of the run that validates a program
 # Operators with an integer form: tests hold this against the table of tinyscene.export.quantise.aten.
 _MOVING = """
     view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t numpy_T movedim moveaxis slice
-    select narrow split split_with_sizes chunk unbind flip roll channel_shuffle pixel_shuffle pixel_unshuffle
+    select narrow split split_with_sizes chunk unbind flip roll channel_shuffle pixel_shuffle pixel_unshuffle expand
+    expand_as broadcast_to repeat tile repeat_interleave view_as reshape_as mT adjoint swapaxes tensor_split unfold
+    diagonal index index_select
 """
 _UNCHANGED = """
     contiguous clone alias detach to dropout feature_dropout alpha_dropout feature_alpha_dropout
     _assert_tensor_metadata
 """
 _ARITHMETIC = """
-    conv1d conv2d batch_norm avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
-    linear mean sum amax amin softmax log_softmax pad cat add sub mul div rsub square pow relu relu6 hardtanh clamp
-    sigmoid tanh hardswish leaky_relu silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin
-    cos atan erf log_sigmoid
+    conv1d conv2d conv_transpose1d conv_transpose2d avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d
+    adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d batch_norm layer_norm group_norm instance_norm linear
+    matmul bmm mm addmm scaled_dot_product_attention mean sum amax amin max min maximum minimum var std softmax
+    log_softmax pad cat stack upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d zeros_like ones_like full_like new_zeros new_ones
+    new_full add sub mul div rsub square pow relu relu6 hardtanh clamp sigmoid tanh hardswish leaky_relu prelu glu
+"""
+_FUNCTIONS = """
+    silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin cos atan erf log_sigmoid
+    clamp_min clamp_max reciprocal rsqrt log log1p log2 log10 expm1 exp2 hardshrink softshrink threshold sign
+    tan asin acos sinh cosh asinh acosh atanh erfc logit nan_to_num floor ceil round trunc sgn
 """
 MOVING, UNCHANGED = frozenset(_MOVING.split()), frozenset(_UNCHANGED.split())
-OPERATORS = MOVING | UNCHANGED | frozenset(_ARITHMETIC.split())
+FUNCTIONS = frozenset(_FUNCTIONS.split())  # of one element, which no op of the set has
+OPERATORS = MOVING | UNCHANGED | FUNCTIONS | frozenset(_ARITHMETIC.split())
 
 
 class _Record(BaseModel):
@@ -226,11 +236,31 @@ def network_of(program: Program, state: Mapping[str, Tensor], where: str) -> Pro
         TrainingError: see the refusals of this file; ``where`` is what was read.
     """
     try:
-        result_shapes(ProgramNetwork(program, {name: tensor.to("meta") for name, tensor in state.items()}))
+        shapes = result_shapes(ProgramNetwork(program, {name: tensor.to("meta") for name, tensor in state.items()}))
+        _require_places(program, state, shapes)
         return ProgramNetwork(program, state)
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0][:160]
         raise TrainingError(where, "its network cannot be built", got=reason, next_step=GET_ANOTHER) from problem
+
+
+def _require_places(program: Program, state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError where an operator reads elements by places that its input does not have."""
+    for call in program.calls:
+        if call.kind not in ("index", "index_select"):
+            continue
+        source, second = call.args[:2]
+        assert isinstance(source, Value)
+        sizes, rest = (_BATCH, *shapes[source.value]), call.args[2:]
+        axis = second if isinstance(second, int) else 0
+        places = enumerate(second) if isinstance(second, tuple) else ((axis, leaf) for leaf in rest)
+        for at, leaf in places:
+            if isinstance(leaf, Weight) and not _inside(state[leaf.weight], sizes[at]):
+                raise ValueError(f"call '{call.name}' reads places beyond its input")
+
+
+def _inside(places: Tensor, size: int) -> bool:
+    return not places.is_floating_point() and bool(((places >= -size) & (places < size)).all())
 
 
 def result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:

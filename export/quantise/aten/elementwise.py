@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tinyscene.runtime import ops
+from tinyscene.training.models.program import FUNCTIONS
 
 from ..float_steps import ConvStep, FunctionStep, GrnStep, OpStep
 from .call import Call
@@ -169,14 +170,6 @@ def _gated(reader: Reader, call: Call) -> View:
     return add_pair(reader, call, ops.Mul(), first, reader.add(call.node, gate, call.shape))
 
 
-# Functions that every engine computes in one way only as a table of codes.
-_TABLES = (
-    "silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin cos atan erf log_sigmoid "
-    "clamp_min clamp_max reciprocal rsqrt log log1p log2 log10 expm1 exp2 hardshrink softshrink threshold sign "
-    "tan asin acos sinh cosh asinh acosh atanh erfc logit nan_to_num floor ceil round trunc sgn"
-)
-
-
 ROWS: dict[str, Row] = {
     "add": _pair(ops.Add),
     "sub": _pair(ops.Sub),
@@ -197,5 +190,5 @@ ROWS: dict[str, Row] = {
     "glu": _gated,
     "maximum": _extreme(larger=True),
     "minimum": _extreme(larger=False),
-    **dict.fromkeys(_TABLES.split(), _table),
+    **dict.fromkeys(FUNCTIONS, _table),
 }

@@ -159,8 +159,8 @@ def test_inputs_of_other_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     shape, build = INPUTS[name]
     torch.manual_seed(5)
     model, clips = build().eval(), torch.randn(32, *shape)
-    exported = torch.export.export(model, (clips[:BATCH],), strict=False)
-    monkeypatch.setattr(fold_module, "_exported", lambda *_: exported)
+    program = torch.export.export(model, (clips[:BATCH],), strict=False)
+    monkeypatch.setattr(fold_module, "exported", lambda *_: program)
     net = QuantNet(fold(model, (1, 1)))
     net.round(False)
     assert torch.allclose(net(clips), model(clips), atol=1e-5)

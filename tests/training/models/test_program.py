@@ -50,6 +50,20 @@ def test_every_named_network_has_a_program() -> None:
             program_network(build_model(named_config(name)), (1, 256, 64))
 
 
+class _ByPlaces(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, [3, 1, 0]].index_select(3, torch.tensor([1, 0])).flatten(1)
+
+
+def test_places_beyond_the_input_are_refused() -> None:
+    network = program_network(_ByPlaces(), SHAPE)
+    assert _read_again(network).program == network.program
+    for name, places in network.state_dict().items():
+        for beyond in (places + 99, places - 99, places.float()):
+            with pytest.raises(TrainingError, match="cannot be built"):
+                network_of(network.program, {**network.state_dict(), name: beyond}, "test")
+
+
 def _changed(record: dict[str, Any], number: int, **fields: Any) -> dict[str, Any]:
     calls = [dict(call) for call in record["calls"]]
     calls[number].update(fields)
