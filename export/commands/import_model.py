@@ -1,14 +1,15 @@
 """``tinyscene import``: bring a network in, as a checkpoint of tinyscene.
 
-From a published checkpoint, or from a function of the user's own code (:mod:`tinyscene.training.models.brought`).
-Refuses what the readers refuse, networks of the user that have no integer form, existing output files without
-``--overwrite``, and the checkpoint itself as output, under whatever name. Everything heavy is imported when the command
-runs.
+From a published checkpoint, a float ONNX file, or a function of the user's own code
+(:mod:`tinyscene.training.models.brought`). Refuses what the readers refuse, networks made elsewhere that have no
+integer form, existing output files without ``--overwrite``, and the source itself as output, under whatever name.
+Everything heavy is imported when the command runs.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from ..errors import ExportError
 LARGEST_SIZE = 65_536
 
 if TYPE_CHECKING:
+    from tinyscene.training.models.brought import Brought
     from tinyscene.training.models.checkpoint import LoadedModel
 
 
@@ -29,8 +31,8 @@ def import_checkpoint(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="CHECKPOINT|FUNCTION",
-            help="A published checkpoint, or a network of your own: package.module:function, FILE.py:function.",
+            metavar="SOURCE",
+            help="A published checkpoint, a float .onnx file, package.module:function or FILE.py:function.",
             show_default=False,
         ),
     ],
@@ -52,7 +54,7 @@ def import_checkpoint(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import a published checkpoint, or a PyTorch network of your own: write a tinyscene checkpoint."""
+    """Import a published checkpoint, a float ONNX file or a network of your own code as a tinyscene checkpoint."""
     from tinyscene.runtime.files import require_other_file
     from tinyscene.training.models.checkpoint import save_model
 
@@ -61,13 +63,8 @@ def import_checkpoint(
         require_other_file(target, Path(source))
     if target.exists() and not overwrite:
         raise ExportError(str(target), "already exists", next_step="give --overwrite or another --out")
-    if _is_function(source):
-        loaded, remarks = _from_function(source, input_shape, weights, frontend, labels)
-    else:
-        _refuse_for_checkpoints(
-            {"--input": input_shape, "--weights": weights, "--frontend": frontend, "--labels": labels}
-        )
-        loaded, remarks = _from_checkpoint(Path(source)), ()
+    said = Said(input_shape, weights, frontend, labels)
+    loaded, remarks = _function(source, said) if _is_function(source) else _file(Path(source), said)
     save_model(target, loaded.model, loaded.config, loaded.frontend, loaded.labels, loaded.metrics)
     notes(source, remarks)
     if as_json:
@@ -89,35 +86,67 @@ def _beside(source: str) -> Path:
     return path.with_name(f"{path.stem}{'-imported.pt' if path.suffix == '.pt' else '.pt'}")
 
 
-def _refuse_for_checkpoints(options: dict[str, object]) -> None:
-    for option, value in options.items():
-        if value is not None:
-            raise ExportError(option, "applies to a function's network", next_step=f"leave out {option}")
+@dataclass(frozen=True)
+class Said:
+    """What the options say about a network made elsewhere, as they are given."""
+
+    input_shape: str | None
+    weights: Path | None
+    frontend: str | None
+    labels: Path | None
+
+    def brought(self) -> Brought:
+        from tinyscene.runtime.model import read_frontend, read_labels
+        from tinyscene.training.models.brought import Brought
+
+        return Brought(
+            None if self.input_shape is None else _shape(self.input_shape),
+            None if self.frontend is None else read_frontend(self.frontend),
+            None if self.labels is None else read_labels(self.labels),
+        )
+
+    def refuse(self, options: str, where: str) -> None:
+        """Refuse options that do not apply to a kind of source."""
+        for option in options.split():
+            if getattr(self, option) is not None:
+                name = "--" + option.removesuffix("_shape")
+                raise ExportError(name, f"does not apply to {where}", next_step=f"leave out {name}")
 
 
-def _from_checkpoint(path: Path) -> LoadedModel:
+def _function(name: str, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
+    from tinyscene.training.models.brought import load_function
+
+    return _with_integer_form(*load_function(name, said.brought(), said.weights))
+
+
+def _file(path: Path, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
     from tinyscene.training.models.checkpoint import load_any
 
-    return load_any(path)
+    from ..formats.model_kind import model_kind
+
+    if model_kind(path) == "onnx":
+        said.refuse("weights input_shape", "an ONNX file, which has its own")
+        return _with_integer_form(*_onnx(path, said))
+    said.refuse("weights input_shape frontend labels", "a checkpoint")
+    return load_any(path), ()
 
 
-def _from_function(
-    name: str, input_shape: str | None, weights: Path | None, frontend: str | None, labels: Path | None
-) -> tuple[LoadedModel, tuple[str, ...]]:
-    """The network of a function, whose steps all have an integer form; and notes."""
-    from tinyscene.runtime.model import read_frontend, read_labels
-    from tinyscene.training.models.brought import Brought, load_brought
+def _onnx(path: Path, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
+    from tinyscene.runtime.bounded_files import read_model
+    from tinyscene.training.models.brought import bring
 
+    from ..formats.missing_package import needs_export
+
+    with needs_export(str(path)):
+        from ..float_onnx import onnx_network
+    network = onnx_network(read_model(path), str(path))
+    return bring(network, replace(said.brought(), input_shape=network.program.input_shape))
+
+
+def _with_integer_form(loaded: LoadedModel, remarks: tuple[str, ...]) -> tuple[LoadedModel, tuple[str, ...]]:
+    """The same network; raises ExportError if one of its operators has no integer form."""
     from ..quantise.fold import fold
 
-    brought = Brought(
-        name,
-        None if input_shape is None else _shape(input_shape),
-        None if frontend is None else read_frontend(frontend),
-        None if labels is None else read_labels(labels),
-        weights,
-    )
-    loaded, remarks = load_brought(brought)
     fold(loaded.model, (loaded.frontend.n_mels, loaded.frontend.n_frames))
     return loaded, remarks
 

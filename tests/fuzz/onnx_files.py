@@ -31,12 +31,12 @@ def _onnx_seeds() -> Iterable[bytes]:
         if graph.name not in seen:
             seen.add(graph.name)
             yield to_onnx(graph)
-    yield _float_onnx()
+    yield small_float_onnx()
     for name, form in (("squeeze", "QDQ"), ("branches", "QOperator"), ("attention", "QDQ"), ("shuffle", "QDQ")):
         yield quantised_onnx(float_onnx(*NETWORKS[name]), form=form)
 
 
-def _float_onnx() -> bytes:
+def small_float_onnx() -> bytes:
     """A float network of common operators."""
     rng = np.random.default_rng(0)
 
@@ -74,7 +74,7 @@ def _read_onnx(data: bytes) -> None:
         raise refusals[0]
 
 
-def _mutate_onnx(data: bytes, rng: random.Random) -> bytes:
+def mutate_onnx(data: bytes, rng: random.Random) -> bytes:
     """A message with one to three fields changed anywhere in it."""
     model = onnx.ModelProto()
     try:
@@ -133,4 +133,4 @@ def _scalar(field: Any, old: Any, rng: random.Random) -> Any:
     return max(-(2**bits), min(2**bits - 1, number))
 
 
-ONNX = Reader(_read_onnx, _onnx_seeds, _mutate_onnx, 65_536)
+ONNX = Reader(_read_onnx, _onnx_seeds, mutate_onnx, 65_536)

@@ -25,6 +25,8 @@ READERS = {
     "tflite": "tflite_files:TFLITE",
     "onnx": "onnx_files:ONNX",
     "checkpoint": "checkpoints:CHECKPOINT",
+    "program": "programs:PROGRAM",
+    "float-onnx": "programs:FLOAT_ONNX",
     "recipe": "tables:RECIPE",
     "tau-table": "tables:TAU_TABLE",
     "baseline": "tables:BASELINE",

@@ -84,6 +84,7 @@ TABLE = {
         "errors": Row(""),
         "formats": Row("", "torch onnx onnxsim (onnxruntime) flatbuffers ai_edge_litert"),
         "quantise": Row("", "tinyscene.training torch lightning"),
+        "float_onnx": Row("formats", "tinyscene.training torch onnx"),
         "write_bundle": Row("formats quantise"),
         "labelled": Row("quantise", "tinyscene.training (onnxruntime)"),
         "check": Row("formats labelled", "tinyscene.training tinyscene.firmware_harness (torch) onnx rich"),

@@ -1,4 +1,4 @@
-"""A network of the user's own code with its weights, front end and labels, as a checkpoint holds it.
+"""A network made elsewhere with its weights, front end and labels, as a checkpoint holds it.
 
 The network takes a log-mel as (1, n_mels, n_frames), (n_mels, n_frames), or with the frames first; the result takes
 the first of these. Refuses inputs that are no log-mel of the front end, weights of another network, labels that are
@@ -28,25 +28,33 @@ TOLERANCE = 1e-4  # of the outputs, absolute and relative
 class Brought:
     """What a user says about a network; what is None is taken from the network, or assumed and noted.
 
-    ``function``: see :mod:`.functions`. ``input_shape``: without the batch. ``weights``: a plain state dict.
+    ``input_shape``: without the batch.
     """
 
-    function: str
     input_shape: tuple[int, ...] | None = None
     frontend: FrontendSpec | None = None
     labels: tuple[str, ...] | None = None
-    weights: Path | None = None
 
 
-def load_brought(brought: Brought) -> tuple[LoadedModel, tuple[str, ...]]:
+def load_function(name: str, brought: Brought, weights: Path | None = None) -> tuple[LoadedModel, tuple[str, ...]]:
+    """The network of a function (:mod:`.functions`) as :func:`bring`, with the weights of a plain state dict.
+
+    Raises:
+        TrainingError: see the module's refusals.
+    """
+    model = module_of(name, None if brought.labels is None else len(brought.labels)).float()
+    if weights is not None:
+        load_weights(weights, model)
+    return bring(model, brought)
+
+
+def bring(model: nn.Module, brought: Brought) -> tuple[LoadedModel, tuple[str, ...]]:
     """The network in evaluation mode, as a program; and notes on what was assumed.
 
     Raises:
         TrainingError: see the module's refusals.
     """
-    model = module_of(brought.function, None if brought.labels is None else len(brought.labels)).float().eval()
-    if brought.weights is not None:
-        load_weights(brought.weights, model)
+    model = model.eval()
     frontend, notes = _frontend(brought, model)
     shape = brought.input_shape or (1, frontend.n_mels, frontend.n_frames)
     as_program = program_network(_taking_log_mel(model, shape, frontend), (1, frontend.n_mels, frontend.n_frames))
@@ -69,7 +77,7 @@ def _frontend(brought: Brought, model: nn.Module) -> tuple[FrontendSpec, tuple[s
     fitting = [name for name in PRESETS if _sizes((preset(name).n_mels, preset(name).n_frames)) == sizes]
     if len(fitting) != 1:
         raise TrainingError(
-            f"model '{brought.function}'",
+            "network",
             "its front end is not known",
             expected="--frontend PRESET|FILE.json, or an attribute frontend: FrontendSpec of the network",
             got=f"{', '.join(fitting) or 'no preset'} with such a log-mel",

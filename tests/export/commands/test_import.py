@@ -13,7 +13,7 @@ from tests.training.models.own_networks import SHAPE, TINY, FramesFirst, own
 from tinyscene import command_line
 from tinyscene.runtime.bundle import read_bundle
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.models.brought import Brought, load_brought
+from tinyscene.training.models.brought import Brought, load_function
 from tinyscene.training.models.checkpoint import load_any
 from tinyscene.training.models.functions import module_of
 from tinyscene.training.models.torch_file import write_torch
@@ -66,14 +66,14 @@ def test_weights_are_loaded_strictly_by_name(tmp_path, frontend, capsys) -> None
     state = {name: tensor + 0.1 for name, tensor in own(3).state_dict().items() if tensor.is_floating_point()}
     state["stem.1.num_batches_tracked"] = torch.tensor(5)
     write_torch(tmp_path / "w.pt", state)
-    brought = Brought(f"{HERE}:Own", SHAPE, TINY, None, tmp_path / "w.pt")
-    loaded, notes = load_brought(brought)
+    brought = f"{HERE}:Own", Brought(SHAPE, TINY), tmp_path / "w.pt"
+    loaded, notes = load_function(*brought)
     torch.testing.assert_close(loaded.model.state_dict()["head.weight"], state["head.weight"])
     assert loaded.labels == ("class_0", "class_1", "class_2")
     assert "named" not in notes[0]
     write_torch(tmp_path / "w.pt", {**state, "other": torch.ones(1)})
     with pytest.raises(TrainingError, match="unexpected tensor 'other'"):
-        load_brought(brought)
+        load_function(*brought)
 
 
 @pytest.mark.parametrize("shape", [(TINY.n_frames, TINY.n_mels), (1, TINY.n_frames, TINY.n_mels)])
@@ -81,9 +81,9 @@ def test_weights_are_loaded_strictly_by_name(tmp_path, frontend, capsys) -> None
 def test_frames_may_come_first(shape) -> None:
     if len(shape) == 3:
         with pytest.raises(TrainingError, match="cannot export it"):  # it takes sequences
-            load_brought(Brought(f"{HERE}:FramesFirst", shape, TINY))
+            load_function(f"{HERE}:FramesFirst", Brought(shape, TINY))
         return
-    loaded, _ = load_brought(Brought(f"{HERE}:FramesFirst", shape, TINY))
+    loaded, _ = load_function(f"{HERE}:FramesFirst", Brought(shape, TINY))
     x, model = torch.randn(3, *SHAPE), module_of(f"{HERE}:FramesFirst").eval()
     assert isinstance(model, FramesFirst)
     own_model = loaded.model
@@ -143,7 +143,7 @@ def test_options_that_do_not_fit_are_one_line(tmp_path, capsys, options, words) 
 
 def test_options_of_functions_are_refused_for_checkpoints(tmp_path, capsys) -> None:
     assert _run("import", tmp_path / "m.ckpt", "--input", "1x2x3") == 2
-    assert "--input: applies to a function's network" in capsys.readouterr().err
+    assert "--input: does not apply to a checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,0 +1,236 @@
+"""Append the calls of a program, one node of an ONNX file after the other.
+
+Each call is also run on PyTorch's ``meta`` device for one clip, so that all shapes are known. Refuses what an operator
+of PyTorch refuses, naming the node.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import helper
+from torch import Tensor
+
+from tinyscene.training.models.program import (
+    GETITEM,
+    INPUT,
+    OPERATORS,
+    Batch,
+    Program,
+    ProgramCall,
+    ProgramNetwork,
+    Value,
+    Weight,
+    network_of,
+)
+
+from ..errors import ExportError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Ref:
+    """The result ``name`` of a call; ``meta`` has its shape for one clip."""
+
+    name: str
+    meta: Any  # a tensor on the meta device, or a list of them
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.meta.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A constant that is trained, as ``part`` of the current node's module."""
+
+    values: Array
+    part: str
+
+
+Row = Callable[["ProgramBuilder"], None]
+
+
+class ProgramBuilder:
+    """``constants`` and ``values`` by the names of the file; called by the rows of this package."""
+
+    def __init__(self, where: str, opset: int) -> None:
+        self.where, self.opset = where, opset
+        self.constants: dict[str, Array] = {}
+        self.values: dict[str, Ref] = {}
+        self.made_by: dict[str, ProgramCall] = {}  # by the name of the result
+        self._calls: list[ProgramCall] = []
+        self._state: dict[str, Tensor] = {}
+        self._parameters: list[str] = []
+        self._paths: set[str] = set()
+        self._input_shape: tuple[int, ...] = ()
+        self._node, self._index, self._path = onnx.NodeProto(), -1, ""
+
+    def take_input(self, name: str, shape: tuple[int, ...]) -> None:
+        """``shape``: without the batch."""
+        self._input_shape = shape
+        self.values[name] = Ref(INPUT, torch.empty(1, *shape, device="meta"))
+
+    def begin(self, node: onnx.NodeProto, index: int) -> None:
+        """The node that the next calls belong to."""
+        self._node, self._index = node, index
+        words = [part for part in re.split(r"[^A-Za-z0-9_]+", node.name or node.output[0]) if part]
+        path = ".".join(words[-6:])[-200:] or f"node_{index}"
+        self._path = path if path not in self._paths else f"{path}_{index}"
+        self._paths.add(self._path)
+
+    # Refusals
+
+    def refuse(self, what: str, *, expected: object = None, got: object = None) -> NoReturn:
+        where = (
+            f"{self.where}, operator {self._index} ({self._node.op_type} '{self._node.name or self._node.output[0]}')"
+        )
+        raise ExportError(where, what, expected=expected, got=got)
+
+    # Inputs of the current node
+
+    @property
+    def kind(self) -> str:
+        return str(self._node.op_type)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        return next((helper.get_attribute_value(a) for a in self._node.attribute if a.name == name), default)
+
+    def has(self, position: int) -> bool:
+        return position < len(self._node.input) and self._node.input[position] != ""
+
+    def is_constant(self, position: int) -> bool:
+        return self.has(position) and self._node.input[position] in self.constants
+
+    def inputs(self) -> int:
+        return len(self._node.input)
+
+    def outputs(self) -> int:
+        return len(self._node.output)
+
+    def fold(self, values: Array) -> None:
+        """The result of the current node is a constant."""
+        self.constants[self._node.output[0]] = values
+
+    def ref(self, position: int) -> Ref:
+        """An input that is computed."""
+        name = self._node.input[position]
+        if name not in self.values:
+            what = "is a constant" if name in self.constants else "is written by nothing before it"
+            self.refuse(f"limit: its input '{name}' {what}")
+        return self.values[name]
+
+    def constant(self, position: int) -> Array:
+        name = self._node.input[position]
+        if name not in self.constants:
+            self.refuse(f"limit: its input '{name}' is computed", expected="a constant")
+        return self.constants[name]
+
+    def integers(self, position: int, attribute: str = "") -> list[int] | None:
+        """Integers that are an input or, in older files, an attribute; None where there are none."""
+        if self.has(position):
+            return [int(v) for v in self.constant(position).ravel().tolist()]
+        stated = self.attribute(attribute)
+        return None if stated is None else [int(v) for v in stated]
+
+    def operand(self, position: int) -> Ref | Trained | float:
+        """An operand of an elementwise operator; one number is a number."""
+        if not self.is_constant(position):
+            return self.ref(position)
+        values = self.constant(position)
+        return float(values.ravel()[0]) if values.size == 1 else Trained(values, f"operand{position}")
+
+    # Calls
+
+    def call(self, operator: str, *arguments: Any, **options: Any) -> Ref:
+        """Append a call; arguments are results, constants, and what :class:`ProgramCall` takes."""
+        kind, _, overload = operator.partition(".")
+        if kind not in OPERATORS:
+            self.refuse(f"limit: operator '{kind}' of PyTorch has no integer form")
+        function = getattr(getattr(torch.ops.aten, kind), overload)
+        try:
+            meta = function(*map(_on_meta, arguments), **{name: _on_meta(a) for name, a in options.items()})
+        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as problem:
+            self.refuse("inputs do not fit", got=(str(problem).splitlines() or [""])[0][:160])
+        taken = tuple(map(self._argument, arguments))
+        named = {name: self._argument(argument) for name, argument in options.items()}
+        return self._append(kind, operator, taken, named, meta)
+
+    def part(self, parts: Ref, number: int) -> Ref:
+        """One of the results of a call that has several."""
+        return self._append(GETITEM, GETITEM, (Value(value=parts.name), number), {}, parts.meta[number])
+
+    def _append(self, kind: str, operator: str, args: tuple[Any, ...], kwargs: dict[str, Any], meta: Any) -> Ref:
+        name = f"{kind}_{len(self._calls)}"
+        call = ProgramCall(name=name, module=self._path, operator=operator, args=args, kwargs=kwargs)
+        self._calls.append(call)
+        self.made_by[name] = call
+        return Ref(name, meta)
+
+    def _argument(self, argument: Any) -> Any:
+        if isinstance(argument, Ref):
+            return Value(value=argument.name)
+        if isinstance(argument, Trained):
+            return Weight(weight=self._stored(argument, trained=True))
+        if isinstance(argument, np.ndarray):
+            return Weight(weight=self._stored(Trained(argument, "constant"), trained=False))
+        return tuple(map(self._argument, argument)) if isinstance(argument, list | tuple) else argument
+
+    def _stored(self, constant: Trained, *, trained: bool) -> str:
+        name, number = f"{self._path}.{constant.part}", 0
+        while name in self._state:
+            number += 1
+            name = f"{self._path}.{constant.part}_{number}"
+        self._state[name] = torch.from_numpy(np.array(constant.values, np.float32, ndmin=1))
+        self._parameters += [name] if trained else []
+        return name
+
+    def reshaped(self, x: Ref, shape: Sequence[int]) -> Ref:
+        """``shape``: for one clip, with at most one -1; its first size is multiplied by the number of clips."""
+        try:
+            first, *rest = x.meta.reshape(tuple(shape)).shape
+        except RuntimeError as problem:
+            self.refuse("the shape does not fit", expected=x.shape, got=f"{list(shape)} ({problem})"[:160])
+        return self.call("reshape.default", x, [Batch(batch=first), *rest])
+
+    # Results
+
+    def result(self, value: Ref, position: int = 0) -> None:
+        self.values[self._node.output[position]] = value
+
+    def network(self, source: str, output: str) -> ProgramNetwork:
+        """The program of all calls; raises TrainingError as :func:`network_of`."""
+        result = self.values.get(output)
+        if result is None or result.name == INPUT:
+            raise ExportError(self.where, f"output '{output}' does not depend on the input '{source}'")
+        if result.meta.ndim != 2:
+            expected = "one row of scores for each clip"
+            raise ExportError(self.where, "limit: shape of the output", expected=expected, got=list(result.shape))
+        program = Program(
+            input_shape=self._input_shape,
+            calls=tuple(self._calls),
+            output=result.name,
+            n_classes=result.shape[1],
+            parameters=tuple(self._parameters),
+        )
+        return network_of(program, self._state, self.where)
+
+
+def _on_meta(argument: Any) -> Any:
+    if isinstance(argument, Ref):
+        return argument.meta
+    if isinstance(argument, Trained):
+        return torch.empty(argument.values.shape, device="meta")
+    if isinstance(argument, np.ndarray):
+        return torch.empty(argument.shape, device="meta")
+    if isinstance(argument, Batch):
+        return argument.batch
+    return [_on_meta(each) for each in argument] if isinstance(argument, list | tuple) else argument

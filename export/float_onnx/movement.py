@@ -1,0 +1,106 @@
+"""Float operators that only move elements, and those that change nothing. Refuses pads other than zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .builder import ProgramBuilder, Row
+
+
+def _same(b: ProgramBuilder) -> None:
+    b.result(b.ref(0))
+
+
+def _shape(b: ProgramBuilder) -> None:
+    """The shape for one clip is a constant."""
+    shape = b.ref(0).shape
+    b.fold(np.asarray(shape[b.attribute("start", 0) : b.attribute("end")], np.int64))
+
+
+def _reshape(b: ProgramBuilder) -> None:
+    x, shape = b.ref(0), b.integers(1, "shape") or []
+    if not b.attribute("allowzero", 0):
+        shape = [x.shape[axis] if size == 0 and axis < len(x.shape) else size for axis, size in enumerate(shape)]
+    b.result(b.reshaped(x, shape))
+
+
+def _flatten(b: ProgramBuilder) -> None:
+    x = b.ref(0)
+    axis = int(b.attribute("axis", 1))
+    axis = axis + len(x.shape) if axis < 0 else axis
+    b.result(b.reshaped(x, [int(np.prod(x.shape[:axis])), -1]))
+
+
+def _transpose(b: ProgramBuilder) -> None:
+    x = b.ref(0)
+    b.result(b.call("permute.default", x, [int(v) for v in b.attribute("perm", range(len(x.shape))[::-1])]))
+
+
+def _squeeze(b: ProgramBuilder) -> None:
+    x, axes = b.ref(0), b.integers(1, "axes")
+    gone = {axis % len(x.shape) for axis in axes} if axes else {axis for axis, n in enumerate(x.shape) if n == 1}
+    if 0 in gone:
+        b.refuse("limit: the batch is removed", expected="axes from 1 on")
+    b.result(b.reshaped(x, [size for axis, size in enumerate(x.shape) if axis not in gone]))
+
+
+def _unsqueeze(b: ProgramBuilder) -> None:
+    x, axes = b.ref(0), b.integers(1, "axes") or []
+    rank = len(x.shape) + len(axes)
+    new, sizes = {axis % rank for axis in axes}, iter(x.shape)
+    b.result(b.reshaped(x, [1 if axis in new else next(sizes) for axis in range(rank)]))
+
+
+def _concat(b: ProgramBuilder) -> None:
+    b.result(b.call("cat.default", [b.ref(at) for at in range(b.inputs())], int(b.attribute("axis"))))
+
+
+def _slice(b: ProgramBuilder) -> None:
+    x = b.ref(0)
+    starts, ends = b.integers(1, "starts") or [], b.integers(2, "ends") or []
+    axes = b.integers(3, "axes") or list(range(len(starts)))
+    for axis, start, end, step in zip(axes, starts, ends, b.integers(4) or [1] * len(starts), strict=True):
+        if step < 0:  # PyTorch's slices go forward only
+            size = x.shape[axis]
+            first, last, _ = slice(start, None if end < -size else end, step).indices(size)
+            x = b.call("flip.default", x, [axis])
+            start, end, step = size - 1 - first, size - 1 - last, -step
+        x = b.call("slice.Tensor", x, axis, max(start, -(2**31)), min(end, 2**31), step)
+    b.result(x)
+
+
+def _split(b: ProgramBuilder) -> None:
+    x, axis = b.ref(0), int(b.attribute("axis", 0))
+    sizes, parts = b.integers(1, "split"), b.outputs()
+    if sizes is None:
+        size = -(-x.shape[axis] // parts)
+        sizes = [min(size, x.shape[axis] - size * part) for part in range(parts)]
+    split = b.call("split_with_sizes.default", x, sizes, axis)
+    for number in range(parts):
+        b.result(b.part(split, number), number)
+
+
+def _pad(b: ProgramBuilder) -> None:
+    x, pads = b.ref(0), b.integers(1, "pads") or []
+    value = float(b.constant(2).ravel()[0]) if b.has(2) else float(b.attribute("value", 0.0))
+    if b.attribute("mode", b"constant") != b"constant" or value != 0.0:
+        b.refuse("limit: padding", expected="zeros", got=f"mode {b.attribute('mode', b'constant')!r}, value {value:g}")
+    axes, rank = b.integers(3), len(x.shape)
+    around = np.zeros((rank, 2), np.int64)
+    around[[axis % rank for axis in axes] if axes else slice(None)] = np.reshape(pads, (2, -1)).T
+    b.result(b.call("pad.default", x, [int(v) for v in around[::-1].ravel()]))
+
+
+ROWS: dict[str, Row] = {
+    **dict.fromkeys(("Identity", "Dropout", "Cast"), _same),
+    "Shape": _shape,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Transpose": _transpose,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Concat": _concat,
+    "Slice": _slice,
+    "Split": _split,
+    "Pad": _pad,
+}
