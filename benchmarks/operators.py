@@ -22,6 +22,7 @@ import onnx
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tests.graphs import FUNCTIONS, Builder, random_input
+from tests.random_nodes import random_lstm
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_file import TfliteFile
 from tinyscene.export.formats.tflite_write import to_tflite
@@ -117,6 +118,7 @@ ROWS = (
     Row("Reduce", "maximum, minimum", lambda b, x: b.reduce(x, "max", (1, 2))),
     Row("Softmax", "", lambda b, x: b.softmax(x)),
     Row("LogSoftmax", "", lambda b, x: b.log_softmax(x)),
+    Row("Lstm", "", lambda b, x: random_lstm(b.rng, b, x)),
     Row("Reshape", "", lambda b, x: b.reshape(x, (1, 48, 4))),
     Row("Transpose", "", lambda b, x: b.moved(ops.Transpose((0, 3, 1, 2)), x)),
     Row("Pad", "zero point", lambda b, x: _pad(b, x, b.tensors[x].quant.zero_point)),

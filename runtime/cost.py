@@ -229,7 +229,7 @@ def graph_layers(graph: Graph) -> list[Layer]:
             raise RuntimeFailure(f"graph '{graph.name}', {node.name}", "no row in the cost table", got=node.op)
         repeated = [t.data for t in graph.ins(node) if t.data is not None and t.name in stored]
         layer = _graph_layer(graph, node)
-        if ops.has_weight(node.op):
+        if ops.has_weight(node.op) or isinstance(node.op, ops.Lstm):
             layer = counted_once(layer, sum(data.size for data in repeated), sum(data.nbytes for data in repeated))
         layers.append(layer)
         stored |= set(node.inputs)
@@ -253,6 +253,7 @@ _KINDS: dict[type, Kind] = {
     ops.Table: "other",
     ops.Softmax: "other",
     ops.LogSoftmax: "other",
+    ops.Lstm: "linear",
     ops.Reshape: "other",
     ops.Transpose: "other",
     ops.Pad: "other",
@@ -266,6 +267,7 @@ _TABLE_BYTES: dict[type, int] = {
     ops.Table: 256,
     ops.Softmax: 1024,
     ops.LogSoftmax: 2048,
+    ops.Lstm: 512,
 }
 _ACTIVATION_QUANT_BYTES = 5  # float32 scale and int8 zero point
 
@@ -276,6 +278,11 @@ def _graph_layer(graph: Graph, node: Node) -> Layer:
     name, kind = type(node.op).__name__, _KINDS[type(node.op)]
     if isinstance(node.op, ops.Reduce):  # NeSsi counts means, and no other reduction
         name, kind = ops.title(node.op).title(), "mean" if node.op.kind == "mean" else "other"
+    if isinstance(node.op, ops.Lstm):
+        both = np.concatenate([tensor.data.ravel() for tensor in ins[1:3] if tensor.data is not None])
+        extra += 4 * sum(len(tensor.quant.scale) for tensor in ins[1:3])
+        x, bias = ins[0].shape, ins[3].data
+        return layer_of(node.name, name, kind, out.shape, input_shape=x, weight=both, bias=bias, extra_bytes=extra)
     if not ops.has_weight(node.op):
         window = int(np.prod(node.op.kernel)) if isinstance(node.op, ops.Pool2D) else 1
         if isinstance(node.op, ops.BatchMatMul):

@@ -76,6 +76,7 @@ class _OneByOne:
         require_supported(graph, name)
         self.graph, self.name, self.rounding = graph, name, rounding
         self.notes: tuple[str, ...] = ()
+        self._has_state = any(isinstance(node.op, ops.Lstm) for node in graph.nodes)  # that the engine would keep
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         singles = [self._answer(one) for one in self._split(codes)]
@@ -218,6 +219,8 @@ class LiteRTEngine(_OneByOne):
         return any(op["op_name"] == "DELEGATE" for op in details())
 
     def _run(self, codes: I8) -> dict[str, I8]:
+        if self._has_state:
+            self._interpreter.reset_all_variables()
         self._interpreter.set_tensor(self._input, codes)
         self._interpreter.invoke()
         return {name: self._interpreter.get_tensor(index) for name, index in self._index.items()}
@@ -243,6 +246,8 @@ class TFLMEngine(_OneByOne):
         self._require("input shape", graph.tensors[graph.input].shape, shape)
 
     def _run(self, codes: I8) -> dict[str, I8]:
+        if self._has_state:
+            self._interpreter.reset()
         self._interpreter.set_input(np.ascontiguousarray(codes), 0)
         self._interpreter.invoke()
         return {name: self._interpreter.get_output(i).copy() for i, name in enumerate(self._names)}

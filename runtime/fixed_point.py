@@ -11,7 +11,7 @@ import math
 
 ONE = 2**31 - 1  # the largest Q0.31 represents 1
 
-_QUARTER_POWERS = (
+QUARTER_POWERS = (
     1672461947,
     1302514674,
     790015084,
@@ -20,12 +20,12 @@ _QUARTER_POWERS = (
     720401,
     242,
 )  # exp(-2^i), i from -2, in Q0.31
-_EXP_EIGHTH = 1895147668  # exp(-1/8) in Q0.31
-_THIRD = 715827883  # 1/3 in Q0.31
+EXP_EIGHTH = 1895147668  # exp(-1/8) in Q0.31
+THIRD = 715827883  # 1/3 in Q0.31
 _LOG_FRACTION_BITS = 25  # of Q6.25, with one bit of headroom
 _LOG_2, _ROOT_HALF, _FOURTH_ROOT_HALF = 1488522236, 1518500250, 1805811301  # log(2), 2^(-1/2), 2^(-1/4) in Q0.31
 _LOG_N, _LOG_D, _LOG_I, _LOG_F = 117049297, 127690142, 1057819769, 638450708  # of the polynomials, in Q0.31
-_48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540  # in Q2.29
+NEWTON_START, NEWTON_SLOPE = 1515870810, -1010580540  # 48/17 and -32/17 in Q2.29
 
 
 def high_product(a: int, b: int) -> int:
@@ -53,7 +53,7 @@ def exp_of_negative(a: int, integer_bits: int) -> int:
     inside = (a & (quarter - 1)) - quarter
     result = _exp_of_less_than_quarter(shift_left(inside, integer_bits))
     remainder = inside - a
-    for exponent, power in enumerate(_QUARTER_POWERS, start=-2):
+    for exponent, power in enumerate(QUARTER_POWERS, start=-2):
         if integer_bits > exponent and remainder & (1 << (fraction_bits + exponent)):
             result = high_product(result, power)
     return result
@@ -64,15 +64,15 @@ def _exp_of_less_than_quarter(a: int) -> int:
     x = a + 2**28
     x2 = high_product(x, x)
     x3, x4 = high_product(x2, x), high_product(x2, x2)
-    third = high_product(rounding_shift_right(x4, 2) + x3, _THIRD)
+    third = high_product(rounding_shift_right(x4, 2) + x3, THIRD)
     tail = rounding_shift_right(third + x2, 1)
-    return min(_EXP_EIGHTH + high_product(_EXP_EIGHTH, x + tail), ONE)
+    return min(EXP_EIGHTH + high_product(EXP_EIGHTH, x + tail), ONE)
 
 
 def _two_over_one_plus(a: int) -> int:
     """2 / (1 + a) in Q2.29 for a in [0, 1] in Q0.31: three Newton steps."""
     half_denominator = (a + ONE + 1) // 2
-    x = _48_OVER_17 + high_product(half_denominator, _MINUS_32_OVER_17)
+    x = NEWTON_START + high_product(half_denominator, NEWTON_SLOPE)
     for _ in range(3):
         error = 2**29 - high_product(half_denominator, x)
         x += shift_left(high_product(x, error), 2)

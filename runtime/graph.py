@@ -271,6 +271,8 @@ def _macs(graph: Graph, node: Node) -> int:
         return out.n_bytes * ins[1].shape[1]
     if isinstance(node.op, ops.BatchMatMul):
         return out.n_bytes * ops.matrix(ins[0].shape, node.op.adj_x)[1]
+    if isinstance(node.op, ops.Lstm):
+        return (ins[1].n_bytes + ins[2].n_bytes) * out.shape[1]
     return max(ins[0].n_bytes, out.n_bytes)
 
 

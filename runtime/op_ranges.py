@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import ops
+from .lstm_ranges import lstm_problem
 
 if TYPE_CHECKING:
     from .graph import Tensor
@@ -32,6 +33,8 @@ def quantisation_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Prob
             return "accumulator can overflow int32", "below 2^31", reach
     if isinstance(op, ops.Softmax) and op.beta != np.float32(op.beta):
         return "beta of softmax", "a float32", op.beta
+    if isinstance(op, ops.Lstm):
+        return lstm_problem(ins, out)
     roots = isinstance(op, ops.Rsqrt) or (isinstance(op, ops.Lookup) and op.function in ("log", "sqrt"))
     if roots and ins[0].quant.zero_point != -128:
         return "input may be negative", "zero point -128", ins[0].quant.zero_point
@@ -119,7 +122,11 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
     """The factors from input to output codes that an op rounds with; none for ops that move codes."""
     first, out_scale = np.asarray(ins[0].quant.scale, np.float64), out.quant.scale[0]
     function = op.function if isinstance(op, ops.Lookup) else None
-    if keeps_codes(op) or isinstance(op, ops.Table) or function in ("exp", "log", "sqrt", "gelu", "gelu_tanh"):
+    if (
+        keeps_codes(op)
+        or isinstance(op, ops.Table | ops.Lstm)
+        or function in ("exp", "log", "sqrt", "gelu", "gelu_tanh")
+    ):
         return first[:0]
     if isinstance(op, ops.Softmax):
         return np.asarray(first * op.beta)

@@ -124,6 +124,15 @@ class ConcatenationOptions:
 
 
 @dataclass(frozen=True)
+class UnidirectionalSequenceLSTMOptions:
+    fused_activation_function: int = _activation(0)
+    cell_clip: float = scalar(1, "<f4", 0.0)
+    proj_clip: float = scalar(2, "<f4", 0.0)
+    time_major: bool = scalar(3, "?", False)
+    diagonal_recurrent_tensors: bool = scalar(5, "?", False)
+
+
+@dataclass(frozen=True)
 class ReducerOptions:
     """Of MEAN, SUM, REDUCE_MAX and REDUCE_MIN."""
 
@@ -225,6 +234,7 @@ Options = (
     | GeluOptions
     | ConcatenationOptions
     | ReducerOptions
+    | UnidirectionalSequenceLSTMOptions
     | StridedSliceOptions
     | ReshapeOptions
     | SqueezeOptions
@@ -261,6 +271,7 @@ OPTIONS: dict[int, type] = {
     49: TransposeConvOptions,
     59: PackOptions,
     64: UnpackOptions,
+    71: UnidirectionalSequenceLSTMOptions,
     74: ResizeNearestNeighborOptions,
     75: LeakyReluOptions,
     77: MirrorPadOptions,
@@ -288,6 +299,7 @@ OPTIONS_TYPE_OF_CODE = {
     40: 27,
     41: 28,
     43: 30,
+    44: 71,
     45: 32,
     47: 33,
     49: 35,

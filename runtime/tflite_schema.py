@@ -69,6 +69,7 @@ PLAIN_OPERATORS = {
     40: "MEAN",
     41: "SUB",
     43: "SQUEEZE",
+    44: "UNIDIRECTIONAL_SEQUENCE_LSTM",
     45: "STRIDED_SLICE",
     47: "EXP",
     49: "SPLIT",
@@ -155,6 +156,7 @@ class Operator:
     outputs: np.ndarray = vector(2, "<i4", 0, MOST_ITEMS - 1)
     options_type: int = scalar(3, "<u1")
     options: Options | None = union(4, OPTIONS)
+    intermediates: np.ndarray = vector(8, "<i4", 0, MOST_ITEMS - 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 
+from . import tflite_lstm
 from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
 from .tflite_options import MOST_DIMENSIONS, OPTIONAL, OPTIONS, OPTIONS_TYPE_OF_CODE
@@ -66,6 +67,10 @@ def require_plain(model: TfliteTables, where: str) -> None:
         if PLAIN_OPERATORS[code] in ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND") and not _has_blocks(model, operator):
             what = "blocks that are no constants from 1 on, which end the process"
             raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, blocks and pads")
+        if PLAIN_OPERATORS[code] == tflite_lstm.KIND:
+            fault = tflite_lstm.lstm_fault(operator, model.graph.tensors, model.buffers)
+            if fault is not None:
+                raise RuntimeFailure(f"{where}, operator {number}", fault[0], expected=fault[1], got=fault[2])
 
 
 def _has_blocks(model: TfliteTables, operator: Operator) -> bool:
@@ -93,8 +98,8 @@ def _check(model: TfliteTables, n_bytes: int) -> None:
     for number, operator in enumerate(graph.operators):
         place = f"operator {number}"
         _below(operator.opcode_index, len(model.operator_codes), f"{place}, opcode_index")
-        for index in (*operator.inputs.tolist(), *operator.outputs.tolist()):
-            _below(index, len(graph.tensors), f"{place}, inputs and outputs")
+        for index in (*operator.inputs.tolist(), *operator.outputs.tolist(), *operator.intermediates.tolist()):
+            _below(index, len(graph.tensors), f"{place}, inputs, outputs and intermediates")
         code = model.operator_codes[operator.opcode_index].code
         expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
         if operator.options_type not in (0, expected):

@@ -13,6 +13,7 @@ import numpy as np
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tests.random_nodes import (
     SPREAD_KINDS,
+    random_lstm,
     random_pads,
     random_products,
     random_reduction,
@@ -43,13 +44,13 @@ class Builder:
         self.rng, self.name = rng, name
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
-        self.input = self._tensor("input", (1, *shape), quant or self.quant(0.05))
+        self.input = self.tensor("input", (1, *shape), quant or self.quant(0.05))
         self._sample: dict[str, Any] = {self.input: rng.integers(-128, 128, (4, *shape)).astype(np.int8)}
 
     def quant(self, scale: float) -> Quant:
         return Quant.per_tensor(scale * self.rng.uniform(0.7, 1.4), int(self.rng.integers(-128, 128)))
 
-    def _tensor(self, name: str, shape: tuple[int, ...], quant: Quant, data: Any = None) -> str:
+    def tensor(self, name: str, shape: tuple[int, ...], quant: Quant, data: Any = None) -> str:
         dtype: Literal["int8", "int32"] = "int32" if data is not None and data.dtype == np.int32 else "int8"
         self.tensors[name] = Tensor(name, shape, dtype, quant, data)
         return name
@@ -58,7 +59,7 @@ class Builder:
         """Append a node; its output range is that of the sample, slightly narrowed or widened, or ``quant``."""
         name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
         node = Node(name, op, inputs, f"{name}_out")
-        self._tensor(node.output, shape, quant or self._reached(node))
+        self.tensor(node.output, shape, quant or self._reached(node))
         graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
         self._sample[node.output] = KERNELS[type(op)](graph, node, self._arrays(node), "double")
         self.nodes.append(node)
@@ -144,9 +145,9 @@ class Builder:
         scale = rng.uniform(0.001, 0.01, out_c).astype(np.float32)
         bias = rng.integers(-2000, 2001, out_c, dtype=np.int32)
         tag = f"{len(self.nodes)}"
-        w = self._tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if dense else 3), weight)
+        w = self.tensor(f"weight_{tag}", shape, Quant.per_channel(scale, 0 if dense else 3), weight)
         bias_scale = np.float32(t.quant.scale[0]) * scale
-        b = self._tensor(f"bias_{tag}", (out_c,), Quant.per_channel(bias_scale, 0), bias)
+        b = self.tensor(f"bias_{tag}", (out_c,), Quant.per_channel(bias_scale, 0), bias)
         return self.node(op, (x, w, b), ops.OPS[type(op)].shape(op, t.shape, shape, (out_c,)))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
@@ -174,7 +175,7 @@ class Builder:
     def constant(self, shape: tuple[int, ...], quant: Quant | None = None) -> str:
         """An int8 constant in place of an activation."""
         codes = self.rng.integers(-128, 128, shape).astype(np.int8)
-        return self._tensor(f"constant_{len(self.tensors)}", shape, quant or self.quant(0.03), codes)
+        return self.tensor(f"constant_{len(self.tensors)}", shape, quant or self.quant(0.03), codes)
 
     def broadcast(self, x: str) -> str:
         """A sum, difference or product of ``x`` with a random constant or with a mean of ``x``, in any order."""
@@ -202,8 +203,8 @@ class Builder:
         quants = [Quant(tuple(s.tolist()), 0, 0 if per_channel else None) for s in (scale, bias_scale)]
         weight = rng.integers(-127, 128, (outputs, t.shape[-1]), dtype=np.int8)
         bias = rng.integers(-2000, 2001, outputs, dtype=np.int32)
-        w = self._tensor(f"weight_{tag}", weight.shape, quants[0], weight)
-        b = self._tensor(f"bias_{tag}", bias.shape, quants[1], bias)
+        w = self.tensor(f"weight_{tag}", weight.shape, quants[0], weight)
+        b = self.tensor(f"bias_{tag}", bias.shape, quants[1], bias)
         return self.node(ops.FullyConnected(relu), (x, w, b), (*t.shape[:-1], outputs))
 
     def pool(
@@ -252,7 +253,7 @@ class Builder:
         """Random codes, which no function has."""
         quant = self.quant(0.05)
         codes = self.rng.integers(-128, 128, 256).astype(np.int8)
-        values = self._tensor(f"table_{len(self.tensors)}", (256,), quant, codes)
+        values = self.tensor(f"table_{len(self.tensors)}", (256,), quant, codes)
         return self.node(ops.Table(), (x, values), self.tensors[x].shape, quant)
 
     def log_softmax(self, x: str) -> str:
@@ -333,6 +334,8 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
         return b.graph(b.pool(x, pooling, kernel, stride=stride, same=coin, pads=pads))
     if kind == "lookup":
         return b.graph(b.lookup(x, str(rng.choice(FUNCTIONS))))
+    if kind == "lstm":
+        return b.graph(random_lstm(rng, b, x))
     if kind == "log_softmax":
         rows = random_view(rng, b, x)
         return b.graph(b.log_softmax(rows if b.tensors[rows].shape[-1] <= LONGEST_LOG_SOFTMAX else x))
@@ -385,4 +388,5 @@ OP_KINDS = (
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,
+    "lstm",
 )

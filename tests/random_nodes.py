@@ -77,6 +77,25 @@ def random_view(rng: Rng, b: Builder, x: str) -> str:
     return b.reshape(x, (1, *sides))
 
 
+def random_lstm(rng: Rng, b: Builder, x: str) -> str:
+    """LSTM cells whose gates are open in part, with any bits and clip of the cell; the rows of the tensor are steps."""
+    t, units = b.tensors[x], int(rng.integers(1, 8))
+    x = b.reshape(x, (1, t.shape[1], t.n_bytes // t.shape[1]))
+    t, tag = b.tensors[x], f"{len(b.nodes)}"
+    out = Quant.per_tensor(rng.uniform(0.004, 0.01), int(rng.integers(-128, 128)))
+    names = []
+    for name, source, size in (("weight", t.quant, t.shape[2]), ("recurrent", out, units)):
+        shape, spread = (4, units, size), source.scale[0] * 75**2 * size**0.5
+        scale = (rng.uniform(0.3, 2, 4) / spread).astype(np.float32)
+        weight = rng.integers(-127, 128, shape, dtype=np.int8)
+        names.append(b.tensor(f"{name}_{tag}", shape, Quant.per_channel(scale, 0), weight))
+    scale = np.float32(t.quant.scale[0]) * np.asarray(b.tensors[names[0]].quant.scale, np.float32)
+    bias = np.round(rng.uniform(-1, 1, (4, units)) / scale[:, None]).clip(-(2**24), 2**24).astype(np.int32)
+    names.append(b.tensor(f"bias_{tag}", (4, units), Quant.per_channel(scale, 0), bias))
+    op = ops.Lstm(int(rng.integers(9, 16)), int(rng.choice([0, rng.integers(1, 2**15)])))
+    return b.node(op, (x, *names), (1, t.shape[1], units), out)
+
+
 def prime_factors(n: int) -> list[int]:
     for factor in range(2, n + 1):
         if n % factor == 0:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyscene.runtime import tflite_lstm
 from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
 from tinyscene.runtime.ops import matrix
+from tinyscene.runtime.tflite_lstm import LstmParts
 from tinyscene.runtime.tflite_options import BatchMatMulOptions, Pool2DOptions
 
 from ..errors import ExportError, no_counting_rule
@@ -20,7 +22,7 @@ from ..formats.tflite_file import Operator, TfliteFile
 
 _UNCOUNTED = {
     *{"CONV_3D", "CONV_3D_TRANSPOSE", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
-    *{"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM"},
+    *{"BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM"},
 }
 _KINDS: dict[str, Kind] = {
     "CONV_2D": "conv",
@@ -95,10 +97,12 @@ class TfliteLayers(TfliteFile):
         if not operator.outputs or (op in _WITH_WEIGHT and len(inputs) <= _WITH_WEIGHT[op][0] + 1):
             raise ExportError(f"{self.where}, '{name}'", f"{op} without an output or a weight", got=len(inputs))
         stored = {i: array for i in self._stored_inputs(operator) if (array := self.stored(i)) is not None}
-        kind = _KINDS.get(op, "other")
+        kind = _KINDS.get(op, "linear" if op == tflite_lstm.KIND else "other")
         weighty = any(c.ndim >= 2 and c.dtype not in (np.int32, np.int64) for c in stored.values())
         if kind == "other" and weighty and op not in _WITH_OPERANDS | _MOVING:
             raise no_counting_rule(self.where, name, f"{op} with parameters")
+        if op == tflite_lstm.KIND:
+            return self._lstm(operator, name, stored)
         weight, bias = self.roles(op, inputs, stored)
         source = next((i for i in inputs if i >= 0 and i not in stored), inputs[0] if inputs else -1)
         again = [i for i in stored if self._first[self._buffer(i)] < operator.index]
@@ -117,6 +121,28 @@ class TfliteLayers(TfliteFile):
         )
         parameters = sum(stored[i].size for i in again if i in (weight, bias))
         return counted_once(layer, parameters, sum(map(self._n_bytes, again)))
+
+    def _lstm(self, operator: Operator, name: str, stored: dict[int, Array]) -> Layer:
+        """One linear layer of all gates, once for each step; raises ExportError for an LSTM with other parts."""
+        inputs = operator.inputs
+        parts = LstmParts.of(inputs) if len(inputs) == tflite_lstm.INPUTS else None
+        constants = () if parts is None else (*parts.weights, *parts.recurrent, *parts.biases)
+        if parts is None or set(constants) != set(stored) or len(self.shape(operator.output)) != 3:
+            raise no_counting_rule(self.where, name, f"{operator.kind} with other parts than weights and biases")
+        weights = np.concatenate([stored[i].ravel() for i in (*parts.weights, *parts.recurrent)])
+        biases = np.concatenate([stored[i].ravel() for i in parts.biases])
+        layer = layer_of(
+            name,
+            operator.kind,
+            "linear",
+            self.shape(operator.output),
+            input_shape=self.shape(parts.x),
+            weight=weights,
+            bias=biases,
+            constant_bytes=sum(map(self._n_bytes, stored)),
+        )
+        again = [i for i in stored if self._first[self._buffer(i)] < operator.index]
+        return counted_once(layer, sum(stored[i].size for i in again), sum(map(self._n_bytes, again)))
 
     def _depth(self, operator: Operator) -> int:
         """Elements that each output of a product of activations sums."""

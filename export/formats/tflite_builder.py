@@ -125,11 +125,11 @@ class GraphBuilder:
 
     def inner(self, like: Tensor, suffix: str, shape: Shape | None = None) -> Tensor:
         """A new activation with the quantisation of ``like``."""
-        tensor = Tensor(self._free_tensor(f"{like.name}_{suffix}"), shape or like.shape, "int8", like.quant)
+        tensor = Tensor(self.free_tensor(f"{like.name}_{suffix}"), shape or like.shape, "int8", like.quant)
         self.add(tensor)
         return tensor
 
-    def _free_tensor(self, name: str) -> str:
+    def free_tensor(self, name: str) -> str:
         return free_name(name, self._file_names | self.tensors.keys())
 
     def weight_and_bias(
@@ -159,7 +159,7 @@ class GraphBuilder:
         if stored is not None and fits and np.allclose(stored.scale, bias_scale, rtol=1e-6, atol=0.0):
             bias_scale = np.broadcast_to(np.asarray(stored.scale, np.float32), scales)  # to the last bit
         bias_axis = None if channel_axis is None else 0
-        bias_name = file.names[operator.inputs[2]] if has_bias else self._free_tensor(f"{file.names[index]}_bias")
+        bias_name = file.names[operator.inputs[2]] if has_bias else self.free_tensor(f"{file.names[index]}_bias")
         return (
             self._stored(file.names[index], "int8", Quant(tuple(scale.tolist()), 0, channel_axis), weight),
             self._stored(bias_name, "int32", Quant(tuple(bias_scale.tolist()), 0, bias_axis), bias),
@@ -194,7 +194,7 @@ class GraphBuilder:
         if existing is not None and not (
             existing.quant == quant and existing.data is not None and np.array_equal(existing.data, data)
         ):
-            return self._stored(self._free_tensor(name), dtype, quant, data)
+            return self._stored(self.free_tensor(name), dtype, quant, data)
         return self.add(tensor)
 
     def integers(self, operator: Operator, position: int, rank: int | None = None) -> npt.NDArray[np.int64]:

@@ -2,8 +2,8 @@
 
 A file may have float32 or uint8 inputs and outputs around an int8 network; :class:`Int8File` removes the QUANTIZE and
 DEQUANTIZE at its ends, so that inputs and outputs are int8 codes, and computes shape arithmetic. Refuses what
-:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses more than one input or output, variables,
-and activations too large for any target.
+:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses more than one input or output, variables
+but for the states of an LSTM, and activations too large for any target.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from tinyscene.runtime import tflite_lstm
 from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.tflite_options import Options
 from tinyscene.runtime.tflite_schema import TYPES, Subgraph, Tensor
@@ -41,6 +42,7 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Options | None  # None for operators whose options nothing here needs
+    intermediates: tuple[int, ...] = ()  # tensors that state scales within an LSTM
 
     @property
     def output(self) -> int:
@@ -71,7 +73,8 @@ class TfliteFile:
         raw = self.graph.operators[index]
         code = self.model.operator_codes[raw.opcode_index].code
         kind = _OP_NAMES.get(code, f"operator code {code}")
-        return Operator(index, kind, tuple(raw.inputs.tolist()), tuple(raw.outputs.tolist()), raw.options)
+        inputs, outputs, within = (tuple(each.tolist()) for each in (raw.inputs, raw.outputs, raw.intermediates))
+        return Operator(index, kind, inputs, outputs, raw.options, within)
 
     def tensor(self, index: int) -> Tensor:
         return self.graph.tensors[index]
@@ -166,8 +169,10 @@ class Int8File(TfliteFile):
         total = 0
         for index in self.used():
             size = math.prod(self.shape(index))
-            if self.tensor(index).is_variable or self.tensor(index).variant_tensors:
-                raise ExportError(self.tensor_place(index), "variables, which keep a state, are not supported")
+            variable = self.tensor(index).is_variable and not self._is_state_of_lstm(index)
+            if variable or self.tensor(index).variant_tensors:
+                what = "variables, which keep a state, are not supported but for those of one LSTM"
+                raise ExportError(self.tensor_place(index), what)
             if size == 0:
                 raise ExportError(self.tensor_place(index), "tensor without elements", got=self.shape(index))
             total += 0 if self.is_stored(index) else size
@@ -177,6 +182,12 @@ class Int8File(TfliteFile):
         if total > LARGEST_ACTIVATIONS:
             expected, got = f"{LARGEST_ACTIVATIONS:,} elements at most", f"{total:,}"
             raise ExportError(self.where, "activations too large together", expected=expected, got=got)
+
+    def _is_state_of_lstm(self, index: int) -> bool:
+        """Whether the tensor is a state of one LSTM, which nothing else reads."""
+        readers = [op for op in self.operators if index in op.inputs]
+        state = len(readers) == 1 and readers[0].kind == tflite_lstm.KIND and index not in self.outputs
+        return state and readers[0].inputs.index(index) in tflite_lstm.STATES and readers[0].inputs.count(index) == 1
 
     def is_read(self, index: int) -> bool:
         """Whether an operator reads the tensor, or it is the output."""

@@ -31,7 +31,8 @@ def rebuilt(file: Int8File) -> bytes:
     tensors: list[schema.TensorT] = []
     number_of: dict[int, int] = {-1: -1}
     buffer_of: dict[int, int] = {}
-    for index in file.used():
+    within = sorted({index for op in file.operators for index in op.intermediates} - set(file.used()))
+    for index in (*file.used(), *within):
         stored = -index - 1 if index in file.computed else file.tensor(index).buffer
         if file.is_stored(index) and stored not in buffer_of:
             buffer_of[stored] = len(buffers)
@@ -69,6 +70,7 @@ def _tensor(file: Int8File, index: int, buffer: int) -> schema.TensorT:
         source.type,
         buffer,
     )
+    tensor.isVariable = source.is_variable
     scale = file.scales(index)
     if scale is not None and source.quantization is not None:
         tensor.quantization = q = schema.QuantizationParametersT()
@@ -99,6 +101,7 @@ def _operator(file: Int8File, op: Operator, number_of: dict[int, int], used_code
     operator = schema.OperatorT()
     operator.opcodeIndex = used_codes.index(file.graph.operators[op.index].opcode_index)
     operator.inputs, operator.outputs = ([number_of[i] for i in ends] for ends in (op.inputs, op.outputs))
+    operator.intermediates = [number_of[i] for i in op.intermediates] or None
     if op.options is not None:
         named = isinstance(op.options, ElementwiseOptions)
         kind = _ELEMENTWISE.get(op.kind, "") if named else type(op.options).__name__

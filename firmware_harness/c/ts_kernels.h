@@ -213,6 +213,25 @@ typedef struct {
     int32_t farthest;                          /* distance that has a difference */
 } TsLogSoftmax;
 
+/* A layer of LSTM cells. A cell state has 16 bits, `cell_bits` of them fractional. */
+typedef struct {
+    int32_t steps, inputs, units;
+    int32_t in_zero_point;
+    int32_t cell_bits, cell_low, cell_high;
+    TsOffset weight;    /* int8_t (4, units, inputs): input, forget, cell and output gate */
+    TsOffset recurrent; /* int8_t (4, units, units) */
+    TsOffset bias;      /* int32_t (4, units) */
+    TsOffset factors;   /* int32_t (4, 2, 2): multiplier and shift of the products with inputs and hidden states */
+#ifdef TS_ROUNDING_SINGLE
+    int32_t keep_bits, add_bits; /* to the right, of forget gate * cell state and input gate * cell gate */
+#else
+    TsFixedPoint keep, add;
+    TsOffset table; /* uint16_t (256), 65536 / (1 + exp(-i / 24)) */
+#endif
+    TsFixedPoint hidden; /* of output gate * tanh */
+    TsOutput out;
+} TsLstm;
+
 typedef struct {
     int32_t size;
 } TsReshape;
@@ -269,6 +288,7 @@ void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_log_softmax(const TsLogSoftmax* layer, const int8_t* x, int8_t* out);
+void ts_lstm(const TsLstm* layer, const int8_t* x, int8_t* out, int8_t* scratch); /* scratch: 2 * units */
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
 void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);
 void ts_pad(const TsPad* layer, const int8_t* x, int8_t* out);

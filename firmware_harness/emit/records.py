@@ -21,6 +21,7 @@ LARGEST_STEP = 255  # the largest code minus zero point
 BYTES_OF = {
     "int8_t": 1,
     "int16_t": 2,
+    "uint16_t": 2,
     "int32_t": 4,
     "TsRescale": 8,
     "TsDspRescale": 12,

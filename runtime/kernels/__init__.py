@@ -7,7 +7,7 @@ elsewhere is compared with them.
 
 from __future__ import annotations
 
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, products, recurrent, reductions, windows
 from .common import Arrays, Kernel
 from .elementwise import operands
 from .products import fully_connected_accumulator
@@ -29,5 +29,6 @@ KERNELS: dict[type, Kernel] = {
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
+    **recurrent.ROWS,
     **movement.ROWS,
 }

@@ -2,15 +2,15 @@
 
 Every other table (kernels, cost, ONNX, TFLite, C, PyTorch) has a row for each op; a test requires it. Each table is a
 package with one file for each family of ops: :mod:`.windows`, :mod:`.products`, :mod:`.elementwise`,
-:mod:`.reductions` and :mod:`.movement`. The annotations of the records are the schema of stored graphs: they bound
-every attribute, and :meth:`Graph.check` applies them to graphs from any source.
+:mod:`.reductions`, :mod:`.recurrent` and :mod:`.movement`. The annotations of the records are the schema of stored
+graphs: they bound every attribute, and :meth:`Graph.check` applies them to graphs from any source.
 """
 
 from __future__ import annotations
 
 import math
 
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, products, recurrent, reductions, windows
 from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
 from .movement import (
     Concat,
@@ -25,6 +25,7 @@ from .movement import (
     keeps_order,
 )
 from .products import BatchMatMul, FullyConnected, matrix
+from .recurrent import GATES, Lstm
 from .reductions import SPACE, LogSoftmax, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
@@ -48,6 +49,7 @@ from .windows import (
 )
 
 __all__ = [
+    "GATES",
     "HIGHEST_RANK",
     "LARGEST_TENSOR_ELEMENTS",
     "LARGEST_WINDOWS",
@@ -63,6 +65,7 @@ __all__ = [
     "Grid",
     "LogSoftmax",
     "Lookup",
+    "Lstm",
     "Movement",
     "Mul",
     "Op",
@@ -119,6 +122,7 @@ Op = (
     | Table
     | Softmax
     | LogSoftmax
+    | Lstm
     | Reshape
     | Transpose
     | Pad
@@ -133,6 +137,7 @@ OPS: dict[type, OpRow] = {
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
+    **recurrent.ROWS,
     **movement.ROWS,
 }
 

@@ -15,6 +15,7 @@ from tests.graphs import FUNCTIONS, OP_KINDS, Builder, Rng
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tests.random_nodes import (
     SPREAD_KINDS,
+    random_lstm,
     random_pads,
     random_products,
     random_reduction,
@@ -52,10 +53,10 @@ class ExtremeBuilder(Builder):
             quant = Quant.per_tensor(quant.scale[0], int(self.rng.choice(_ZERO_POINTS)))
         return quant
 
-    def _tensor(self, name: str, shape: tuple[int, ...], quant: Quant, data: Any = None) -> str:
+    def tensor(self, name: str, shape: tuple[int, ...], quant: Quant, data: Any = None) -> str:
         if data is not None and self._extreme():
             data = self._edges(data)
-        return super()._tensor(name, shape, quant, data)
+        return super().tensor(name, shape, quant, data)
 
     def _edges(self, data: Any) -> Any:
         """Constants of their largest magnitude, of one sign or both, or zeros."""
@@ -127,8 +128,8 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.log_softmax(x) if b.tensors[x].quant.scale[0] > _SMALLEST_SOFTMAX_SCALE else x
     if kind in ("table", "prelu"):
         return b.table(x) if kind == "table" else b.prelu(x)
-    if kind == "batch_matmul":
-        return random_products(rng, b, x)
+    if kind in ("batch_matmul", "lstm"):
+        return (random_products if kind == "batch_matmul" else random_lstm)(rng, b, x)
     if kind == "broadcast":
         return b.broadcast(x)
     flat = b.reshape(x, (1, height * width * channels))

@@ -11,6 +11,7 @@ from tests.graphs import FUNCTIONS, Builder, Rng
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tests.random_nodes import (
     SPREAD_KINDS,
+    random_lstm,
     random_pads,
     random_products,
     random_reduction,
@@ -26,6 +27,7 @@ ACTIVATION_KINDS = (
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,
+    "lstm",
 )
 
 
@@ -84,8 +86,8 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.concat(x, b.pool(x, "max", (1, 1)), int(rng.integers(1, 4)))
     if kind in ("table", "prelu"):
         return b.table(x) if kind == "table" else b.prelu(x)
-    if kind == "batch_matmul":
-        product = random_products(rng, b, x)
+    if kind in ("batch_matmul", "lstm"):
+        product = (random_products if kind == "batch_matmul" else random_lstm)(rng, b, x)
         return b.reshape(product, (1, 1, 1, b.tensors[product].n_bytes))
     if kind == "broadcast":
         y = b.broadcast(x)

@@ -10,30 +10,19 @@ import itertools
 import math
 from fractions import Fraction
 
+from tests.runtime.oracle_lstm import lstm
 from tests.runtime.oracle_movement import _concat, _pad, _reshape, _resize, _slice, _transpose
-from tests.runtime.oracle_rounding import HALF, float32, half_away, half_even, half_up, saturate
+from tests.runtime.oracle_rounding import (
+    fixed_point,
+    float32,
+    half_away,
+    half_even,
+    half_up,
+    rescale_double,
+    saturate,
+)
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node, Quant
-
-
-def fixed_point(real: float) -> tuple[int, int]:
-    """real = m * 2^(shift - 31), m of 31 bits, rounded half up; factors below 2^-32 are 0."""
-    x, shift = Fraction(real), 0
-    while x >= 1:
-        x, shift = x / 2, shift + 1
-    while x < HALF:
-        x, shift = x * 2, shift - 1
-    m = half_up(x * 2**31)
-    if m == 2**31:
-        m, shift = 2**30, shift + 1
-    return (0, 0) if shift < -31 else (m, shift)
-
-
-def rescale_double(acc: int, m: int, shift: int) -> int:
-    """A left shift wraps around in int32; the high half of the product is rounded half up, a right shift half away from
-    zero."""
-    shifted = (acc * 2 ** max(shift, 0) + 2**31) % 2**32 - 2**31
-    return half_away(Fraction(half_up(Fraction(shifted * m, 2**31)), 2 ** max(-shift, 0)))
 
 
 def rescale_single(acc: int, factor: Fraction) -> int:
@@ -321,6 +310,7 @@ _ELEMENT = {
     ops.Table: _table,
     ops.Softmax: _softmax,
     ops.LogSoftmax: _log_softmax,
+    ops.Lstm: lstm,
     ops.Reshape: _reshape,
     ops.Transpose: _transpose,
     ops.Pad: _pad,

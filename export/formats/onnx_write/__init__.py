@@ -12,7 +12,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.onnx_tensors import OnnxCodes
 
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, products, recurrent, reductions, windows
 from .writer import IR_VERSION, OPSET, Attribute, Emitter, OnnxWriter, onnx_node
 
 __all__ = ["EMITTERS", "IR_VERSION", "OPSET", "Attribute", "onnx_node", "to_onnx"]
@@ -22,6 +22,7 @@ EMITTERS: dict[type[ops.Op], Emitter] = {
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
+    **recurrent.ROWS,
     **movement.ROWS,
 }
 

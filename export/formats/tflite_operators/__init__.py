@@ -8,7 +8,7 @@ need more padding than an activation may have elements, and a fused RELU6 that e
 
 from __future__ import annotations
 
-from . import dilation, elementwise, movement, products, reductions, resizes, slices, windows
+from . import dilation, elementwise, movement, products, recurrent, reductions, resizes, slices, windows
 from .common import Row
 
 READERS: dict[str, Row] = {
@@ -17,6 +17,7 @@ READERS: dict[str, Row] = {
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
+    **recurrent.ROWS,
     **movement.ROWS,
     **slices.ROWS,
     **resizes.ROWS,

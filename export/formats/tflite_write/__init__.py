@@ -10,7 +10,7 @@ from __future__ import annotations
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph
 
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, products, recurrent, reductions, windows
 from .writer import Emitter, TfliteWriter, finished
 
 __all__ = ["EMITTERS", "finished", "to_tflite"]
@@ -20,6 +20,7 @@ EMITTERS: dict[type[ops.Op], Emitter] = {
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
+    **recurrent.ROWS,
     **movement.ROWS,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import flatbuffers
 import numpy as np
@@ -104,13 +105,35 @@ class TfliteWriter:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def operator(self, code: int, version: int, inputs: list[int], output: int, options: object, kind: int) -> None:
+    def variable(self, name: str, shape: Sequence[int], dtype: Literal["int8", "int16"], quant: Quant) -> int:
+        """A tensor whose value an operator keeps from one run to the next."""
+        kind = schema.TensorType.INT8 if dtype == "int8" else schema.TensorType.INT16
+        number = self._tensor(name, shape, kind, 0, quant)
+        self.tensors[number].isVariable = True
+        return number
+
+    def intermediate(self, name: str, dtype: Literal["int8", "int16"], quant: Quant) -> int:
+        """A tensor without elements, which states a scale and a zero point within an operator."""
+        kind = schema.TensorType.INT8 if dtype == "int8" else schema.TensorType.INT16
+        return self._tensor(name, (0,), kind, 0, quant)
+
+    def operator(
+        self,
+        code: int,
+        version: int,
+        inputs: list[int],
+        output: int,
+        options: object,
+        kind: int,
+        intermediates: Sequence[int] = (),
+    ) -> None:
         if (code, version) not in self.codes:
             self.codes.append((code, version))
         operator = schema.OperatorT()
         operator.opcodeIndex = self.codes.index((code, version))
         operator.inputs, operator.outputs = inputs, [output]
         operator.builtinOptions, operator.builtinOptionsType = options, kind
+        operator.intermediates = list(intermediates) or None
         self.operators.append(operator)
 
     def inputs(self, node: Node) -> list[int]:

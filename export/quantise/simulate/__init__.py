@@ -18,7 +18,7 @@ from tinyscene.runtime.arith import Rounding, dequantise, quantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Quant
 
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, products, recurrent, reductions, windows
 from .common import Row
 
 ROWS: dict[type[ops.Op], Row] = {
@@ -26,6 +26,7 @@ ROWS: dict[type[ops.Op], Row] = {
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
+    **recurrent.ROWS,
     **movement.ROWS,
 }
 

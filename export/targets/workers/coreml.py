@@ -252,6 +252,8 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return mb.rsqrt(x=x, epsilon=SMALLEST)
         case ops.Table():
             return table(graph, node, x)
+        case ops.Lstm():
+            raise SystemExit("an LSTM of Core ML has a state of real numbers, without the int8 codes of each step")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.LogSoftmax():

@@ -31,6 +31,7 @@ def main(job: Job) -> None:
     index_of: dict[str, int] = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
     outputs: dict[str, list[I8]] = {name: [] for name in index_of}
     for codes in job.inputs():
+        interpreter.reset_all_variables()  # each input starts with the state of LSTMs at zero
         interpreter.set_tensor(source["index"], codes[None])
         interpreter.invoke()
         for name, index in index_of.items():

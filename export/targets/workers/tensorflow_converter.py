@@ -172,6 +172,8 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return tf.nn.relu(x) + others[0] * tf.minimum(x, 0.0)
         case ops.Table():
             raise SystemExit("a table of codes is no function of TensorFlow's, which its converter could quantise")
+        case ops.Lstm():
+            raise SystemExit("TensorFlow's converter finds an LSTM in layers of Keras only, and sets its state's scale")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Concat() as op:

@@ -9,7 +9,7 @@ from tinyscene.runtime.graph import Graph, Node
 
 from ...errors import FirmwareError
 from ..records import Layer
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, products, recurrent, reductions, windows
 from .common import Row
 
 C_ROWS: dict[type, Row] = {
@@ -17,6 +17,7 @@ C_ROWS: dict[type, Row] = {
     **products.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
+    **recurrent.ROWS,
     **movement.ROWS,
 }
 

@@ -50,7 +50,11 @@ def run_everywhere(graph: Graph, rng: np.random.Generator) -> None:
     except ExportError as refused:
         if "TFLite has no such padding for a pool" not in str(refused):  # the only thing that TFLite lacks
             raise
-    assert to_onnx(graph)
+    try:
+        assert to_onnx(graph)
+    except ExportError as refused:
+        if "ONNX has an LSTM of real numbers only" not in str(refused):  # the only thing that ONNX lacks
+            raise
 
 
 @pytest.mark.parametrize("begin", range(0, 60, 20))

@@ -12,6 +12,7 @@ import soundfile
 
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene import command_line
+from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.quality import BINS, Ranking, layer_quality, rank_layers
 from tinyscene.export.quantise.quantised_model import network_input
 from tinyscene.export.quantise.simulate import PytorchEngine, simulate
@@ -43,6 +44,10 @@ def test_every_op_is_the_kernel_s_but_for_its_named_exception(kind: str, target:
         x = random_input(np.random.default_rng(seed + 100), graph, 2)
         row = TARGETS[target]
         assert isinstance(row, TargetRow)
+        if (kind, target) == ("lstm", "ort-int8"):
+            with pytest.raises(ExportError, match="ONNX has an LSTM of real numbers only"):
+                row.open(Exposed(graph))
+            continue
         engine = row.open(Exposed(graph))
         assert compare(engine.name, engine.rounding, graph, x, engine.outputs(x)).first_difference is None
 

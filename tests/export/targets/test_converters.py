@@ -23,7 +23,7 @@ from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.install_hint import install_hint
 
 # Which the small net does not have. Core ML has five axes at most, and its transposed convolution is not measured.
-UNMEASURED = ("softmax", "transpose", "pad", "slice", "parts", "transpose_conv2d")
+UNMEASURED = ("softmax", "transpose", "pad", "slice", "parts", "transpose_conv2d", "lstm")
 OTHER_KINDS = [kind for kind in OP_KINDS[6:] if kind not in UNMEASURED]
 
 
