@@ -22,7 +22,7 @@ import onnx
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tests.graphs import FUNCTIONS, Builder, random_input
-from tests.random_nodes import random_lstm
+from tests.random_nodes import random_extremum, random_lstm
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_file import TfliteFile
 from tinyscene.export.formats.tflite_write import to_tflite
@@ -108,6 +108,8 @@ ROWS = (
     Row("Sub", "", lambda b, x: b.sub(x, b.conv(x, (1, 1)))),
     Row("Mul", "", lambda b, x: b.mul(x, b.conv(x, (1, 1)))),
     Row("Mul", "broadcast", lambda b, x: b.mul(x, b.mean(x))),
+    Row("SquaredDifference", "", lambda b, x: b.squared_difference(x, b.conv(x, (1, 1)))),
+    Row("Extremum", "larger of two", lambda b, x: random_extremum(b.rng, b, x, "max")),
     *_functions(),
     Row("Table", "any function of one element", lambda b, x: b.table(x)),
     Row("PRelu", "", lambda b, x: b.prelu(x)),
@@ -117,6 +119,7 @@ ROWS = (
     Row("Reduce", "sum", lambda b, x: b.reduce(x, "sum", (2,))),
     Row("Reduce", "maximum, minimum", lambda b, x: b.reduce(x, "max", (1, 2))),
     Row("Softmax", "", lambda b, x: b.softmax(x)),
+    Row("L2Norm", "", lambda b, x: b.l2_norm(x)),
     Row("LogSoftmax", "", lambda b, x: b.log_softmax(x)),
     Row("Lstm", "", lambda b, x: random_lstm(b.rng, b, x)),
     Row("Reshape", "", lambda b, x: b.reshape(x, (1, 48, 4))),

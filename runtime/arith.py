@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from .arrays import F32, I8, I64
 from .graph import Quant
+from .op_ranges import SQUARE_HEADROOM_BITS
 
 Rounding = Literal["double", "single"]
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
@@ -177,6 +178,15 @@ def add_double(a: Quant, b: Quant, out: Quant) -> AddDouble:
     return AddDouble(m_a, s_a, m_b, s_b, m_out, s_out)
 
 
+def squared_difference(a: Quant, b: Quant, out: Quant) -> AddDouble:
+    """Constants of TFLite's int8 SQUARED_DIFFERENCE, the same under both rules: the common scale of a sum."""
+    common = 2.0 * max(a.scale[0], b.scale[0])
+    square = common * common / (4**SQUARE_HEADROOM_BITS * out.scale[0])
+    multiplier, shift = fixed_point(np.array([a.scale[0] / common, b.scale[0] / common, square]))
+    (m_a, m_b, m_out), (s_a, s_b, s_out) = multiplier.tolist(), shift.tolist()
+    return AddDouble(m_a, s_a, m_b, s_b, m_out, s_out)
+
+
 @dataclass(frozen=True)
 class AddSingle:
     """Constants of XNNPACK's int8 sum: (bias + a * multiplier_a + b * multiplier_b) >> shift, rounded half up."""
@@ -291,21 +301,31 @@ def rsqrt_table(x: Quant, out: Quant) -> I8:
 
 @lru_cache(maxsize=256)
 def inverse_root(value: int) -> int:
-    """2^20 / sqrt(value) for value in 1..255 by TFLite's fixed-point Newton iteration.
-
-    Five steps of y <- (3 y - v y^3) / 2 from 1, with 28 fractional bits, where v is the value scaled by a power of 4
-    into [1/4, 1). For the values 2, 8 and 131 the result is one below the correctly rounded one.
-    """
+    """2^20 / sqrt(value) for value in 1..255. For 2, 8 and 131 it is one below the correctly rounded result."""
     if value == 1:
         return 2**20
+    multiplier, shift = inverse_root_factor(value)
+    return int(rescale_double(_i64(1), _i64(multiplier), _i64(20 - shift)))
+
+
+def inverse_root_factor(value: int) -> tuple[int, int]:
+    """1 / sqrt(value) = multiplier * 2^(-31 - shift) for a sum of squares, by TFLite's fixed-point Newton iteration.
+
+    Five steps of y <- (3 y - v y^3) / 2 from 1, with 28 fractional bits, where v is the value scaled by a power of 4
+    into [1/4, 1).
+    """
+    if value <= 1:
+        return 2**31 - 1, 0
+    shift = 11
+    while value >= 2**29:
+        value, shift = value // 4, shift + 1
     pairs = (31 - value.bit_length()) // 2 - 1
     half = _i64((value << 2 * pairs) >> 2)  # v / 2 with 28 fractional bits
     three_halves, root = _i64(3 << 27), _i64(1 << 28)
     for _ in range(5):
         cube = high_product(high_product(root, root), root) << 6
         root = (high_product(three_halves, root) - high_product(half, cube)) << 3
-    mantissa = high_product(root, _i64(round(2**30.5)))
-    return int(rescale_double(_i64(1), mantissa, _i64(pairs + 9)))
+    return int(high_product(root, _i64(round(2**30.5)))), shift - pairs
 
 
 def _int8(codes: npt.NDArray[Any], low: int, high: int) -> I8:

@@ -40,6 +40,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "BROADCAST_TO": Limit(dimensions=5),
         "TILE": Limit(fault="TensorFlow Lite Micro's Python interpreter has no kernel of TILE"),
         "BATCH_MATMUL": Limit(dimensions=5),
+        "L2_NORMALIZATION": Limit(dimensions=4),
         "SOFTMAX": _SOFTMAX,
         "TRANSPOSE": Limit(dimensions=5),
         "PAD": Limit(dimensions=5),

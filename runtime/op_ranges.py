@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .graph import Tensor
 
 PROBABILITY_SCALE, PROBABILITY_ZERO_POINT = 1 / 256, -128  # output of softmax and logistic: 0 to 255/256
-TANH_SCALE = 1 / 128  # and zero point 0
+TANH_SCALE = 1 / 128  # and zero point 0; also of L2 normalisation
+SQUARE_HEADROOM_BITS = 7  # of each operand of TFLite's int8 SQUARED_DIFFERENCE
 RATIO_BELOW = 2.0**14  # a product of two codes times the power of two in the ratio fits int32
 LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT = 1 / 16, 127  # output of log softmax: -255/16 to 0
 Problem = tuple[str, object, object]  # what, expected, got
@@ -85,14 +86,14 @@ def fixed_codes(op: ops.Op) -> tuple[float, int] | None:
         return PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
     if isinstance(op, ops.LogSoftmax):
         return LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT
-    if isinstance(op, ops.Lookup) and op.function == "tanh":
+    if isinstance(op, ops.L2Norm) or (isinstance(op, ops.Lookup) and op.function == "tanh"):
         return TANH_SCALE, 0
     return None
 
 
 def keeps_codes(op: ops.Op) -> bool:
     """Whether the op's output codes mean what its input codes mean."""
-    return isinstance(op, ops.Pool2D | ops.Movement) or ops.selects_codes(op)
+    return isinstance(op, ops.Pool2D | ops.Movement | ops.Extremum) or ops.selects_codes(op)
 
 
 def _range_problem(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> Problem | None:
@@ -115,6 +116,8 @@ def _range(op: ops.Op) -> tuple[str, float, float]:
         return f"input scale of {op.function} out of bounds", 2.0**-20, 2.0**16
     if isinstance(op, ops.Lookup) and op.function == "hard_swish":
         return "scale ratio out of bounds", 2.0**-8, 128.0
+    if isinstance(op, ops.SquaredDifference):  # TFLite's kernels end the process with a multiplier from 1 on
+        return "square of the scales / output out of bounds", 0.0, 1.0
     return "scale ratio out of bounds", 0.0, 256.0 if isinstance(op, ops.Reduce) else RATIO_BELOW
 
 
@@ -124,7 +127,7 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
     function = op.function if isinstance(op, ops.Lookup) else None
     if (
         keeps_codes(op)
-        or isinstance(op, ops.Table | ops.Lstm)
+        or isinstance(op, ops.Table | ops.Lstm | ops.L2Norm)
         or function in ("exp", "log", "sqrt", "gelu", "gelu_tanh")
     ):
         return first[:0]
@@ -136,6 +139,9 @@ def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray
         return np.concatenate([first, first * abs(op.alpha)]) / out_scale
     if isinstance(op, ops.Rsqrt):
         return 1 / (np.sqrt(first) * out_scale)
+    if isinstance(op, ops.SquaredDifference):
+        common = 2.0 * max(t.quant.scale[0] for t in ins)
+        return np.array([common * common / (4**SQUARE_HEADROOM_BITS * out_scale)])
     if isinstance(op, ops.Add | ops.Sub):
         return np.array([t.quant.scale[0] / out_scale for t in ins])
     if isinstance(op, ops.PRelu):

@@ -101,7 +101,8 @@ def _scale_fault(operator: Operator, tensors: Sequence[Tensor], parts: LstmParts
         return "intermediates", f"{_HIDDEN + 1}", len(numbers)
     for index in (parts.hidden_state, numbers[_HIDDEN]):
         if _quantisation(tensors[index]) != expected:
-            return "scale and zero point of the hidden state", expected, _quantisation(tensors[index])
+            what = "engines disagree where hidden state and output differ in scale, as TensorFlow writes two directions"
+            return what, expected, _quantisation(tensors[index])
     cell = _quantisation(tensors[parts.cell_state])
     if cell not in [(2.0**-bits, 0) for bits in _CELL_BITS]:
         return "scale and zero point of the cell state", "a scale of 2^-9 to 2^-15, and 0", cell

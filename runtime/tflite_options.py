@@ -94,7 +94,7 @@ class SoftmaxOptions:
 
 @dataclass(frozen=True)
 class ElementwiseOptions:
-    """Of ADD, SUB and MUL."""
+    """Of ADD, SUB, MUL and L2_NORMALIZATION."""
 
     fused_activation_function: int = _activation(0)
 
@@ -257,6 +257,7 @@ OPTIONS: dict[int, type] = {
     9: SoftmaxOptions,
     10: ConcatenationOptions,
     11: ElementwiseOptions,
+    12: ElementwiseOptions,
     15: ResizeBilinearOptions,
     17: ReshapeOptions,
     19: SpaceToDepthOptions,
@@ -289,6 +290,7 @@ OPTIONS_TYPE_OF_CODE = {
     4: 2,
     5: 94,
     9: 8,
+    11: 12,
     17: 5,
     18: 21,
     22: 17,

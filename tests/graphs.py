@@ -13,6 +13,8 @@ import numpy as np
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tests.random_nodes import (
     SPREAD_KINDS,
+    random_broadcast,
+    random_extremum,
     random_lstm,
     random_pads,
     random_products,
@@ -106,8 +108,8 @@ class Builder:
         if isinstance(node.op, ops.Lookup):
             return real[0]
         a, b = self._aligned(node, real)
-        if isinstance(node.op, ops.Sub):
-            return a - b
+        if isinstance(node.op, ops.Sub | ops.SquaredDifference):
+            return a - b if isinstance(node.op, ops.Sub) else (a - b) ** 2
         if isinstance(node.op, ops.PRelu):
             return np.where(a < 0, a * b, a)
         return a + b if isinstance(node.op, ops.Add) else a * b
@@ -151,10 +153,10 @@ class Builder:
         return self.node(op, (x, w, b), ops.OPS[type(op)].shape(op, t.shape, shape, (out_c,)))
 
     def add(self, a: str, b: str, relu: bool = False) -> str:
-        return self._pair(ops.Add(relu), a, b)
+        return self.pair(ops.Add(relu), a, b)
 
     def mul(self, a: str, b: str) -> str:
-        return self._pair(ops.Mul(), a, b)
+        return self.pair(ops.Mul(), a, b)
 
     def mean(self, x: str, over: str = "space", keep_dims: bool = True) -> str:
         return self.reduce(x, "mean", ops.SPACE if over == "space" else (3,), keep_dims)
@@ -167,33 +169,22 @@ class Builder:
         return self.node(ops.Rsqrt(), (x,), self.tensors[x].shape)
 
     def sub(self, a: str, b: str, relu: bool = False) -> str:
-        return self._pair(ops.Sub(relu), a, b)
+        return self.pair(ops.Sub(relu), a, b)
 
-    def _pair(self, op: ops.Add | ops.Sub | ops.Mul, a: str, b: str) -> str:
-        return self.node(op, (a, b), ops.OPS[type(op)].shape(op, self.tensors[a].shape, self.tensors[b].shape))
+    def pair(self, op: ops.Pair, a: str, b: str) -> str:
+        shape = ops.OPS[type(op)].shape(op, self.tensors[a].shape, self.tensors[b].shape)
+        return self.node(op, (a, b), shape, self.tensors[a].quant if isinstance(op, ops.Extremum) else None)
+
+    def squared_difference(self, a: str, b: str) -> str:
+        return self.pair(ops.SquaredDifference(), a, b)
+
+    def l2_norm(self, x: str) -> str:
+        return self.node(ops.L2Norm(), (x,), self.tensors[x].shape, Quant.per_tensor(TANH_SCALE, 0))
 
     def constant(self, shape: tuple[int, ...], quant: Quant | None = None) -> str:
         """An int8 constant in place of an activation."""
         codes = self.rng.integers(-128, 128, shape).astype(np.int8)
         return self.tensor(f"constant_{len(self.tensors)}", shape, quant or self.quant(0.03), codes)
-
-    def broadcast(self, x: str) -> str:
-        """A sum, difference or product of ``x`` with a random constant or with a mean of ``x``, in any order."""
-        shape, rng = self.tensors[x].shape, self.rng
-        kind = int(rng.integers(3))
-        if kind == 0 and len(shape) == 4:
-            means = (lambda: self.mean(x, "channels"), lambda: self.mean(x, keep_dims=False), lambda: self.mean(x))
-            partner = means[int(rng.integers(3))]()
-        else:
-            if kind == 1:  # another rank
-                shape = (1, int(np.prod(shape))) if rng.random() < 0.5 else (1, *shape[1:2], 1, *shape[2:])
-                x = self.reshape(x, shape)
-            sides = [int(rng.integers(1, 4)) if n == 1 else n if rng.random() < 0.6 else 1 for n in shape[1:]]
-            partner = self.constant((1, *sides)[int(rng.integers(len(shape))) :])
-        op = (ops.Add, ops.Sub, ops.Mul)[int(rng.integers(3))](bool(rng.integers(2)))
-        first, second = (int(np.prod(self.tensors[name].shape)) for name in (x, partner))
-        swapped = second > first if isinstance(op, ops.Mul) else rng.random() < 0.4  # files are read in this order
-        return self._pair(op, partner, x) if swapped else self._pair(op, x, partner)
 
     def fully_connected(self, x: str, outputs: int, *, relu: bool = False, per_channel: bool = False) -> str:
         """A fully connected layer on the rows of a tensor of shape (1, ..., K)."""
@@ -320,8 +311,13 @@ def one_op(rng: Rng, kind: str) -> Graph:
 def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stride: tuple[int, int]) -> Graph:
     x, coin = b.input, bool(rng.integers(2))
     size = int(np.prod(b.tensors[x].shape))
-    if kind == "sub":
-        return b.graph(b.sub(x, b.conv(x, (1, 1)), coin))
+    if kind in ("sub", "squared_difference"):
+        partner = b.conv(x, (1, 1))
+        return b.graph(b.sub(x, partner, coin) if kind == "sub" else b.squared_difference(x, partner))
+    if kind == "extremum":
+        return b.graph(random_extremum(rng, b, x, "max" if coin else "min"))
+    if kind == "l2_norm":
+        return b.graph(b.l2_norm(random_view(rng, b, x) if coin else x))
     if kind == "fully_connected":
         outputs = int(rng.integers(1, 40))
         rows = random_view(rng, b, x) if rng.integers(2) else b.reshape(x, (1, size))
@@ -349,7 +345,7 @@ def _one_plain_op(rng: Rng, b: Builder, kind: str, kernel: tuple[int, int], stri
     if kind in ("table", "prelu"):
         return b.graph(b.table(x) if kind == "table" else b.prelu(x))
     if kind == "broadcast":
-        return b.graph(b.broadcast(x))
+        return b.graph(random_broadcast(rng, b, x))
     if kind in MOVEMENT_KINDS:
         return b.graph(random_movement(b, rng, kind, x))
     if kind == "concat":
@@ -388,5 +384,5 @@ OP_KINDS = (
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,
-    "lstm",
+    *("lstm", "squared_difference", "extremum", "l2_norm"),
 )

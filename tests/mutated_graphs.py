@@ -147,7 +147,9 @@ def _output_quant(op: ops.Op, tensors: dict[str, Tensor], node: Node, x: Tensor,
         return PROBABILITY
     if isinstance(op, ops.LogSoftmax):
         return LOG_PROBABILITY
-    if isinstance(op, ops.Pool2D | ops.Movement) or _function(op) == "relu6":
+    if isinstance(op, ops.L2Norm):
+        return Quant.per_tensor(TANH_SCALE, 0)
+    if isinstance(op, ops.Pool2D | ops.Movement | ops.Extremum) or _function(op) == "relu6":
         return x.quant
     if isinstance(op, ops.Table):
         return tensors[node.inputs[1]].quant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -94,6 +94,37 @@ def random_lstm(rng: Rng, b: Builder, x: str) -> str:
     names.append(b.tensor(f"bias_{tag}", (4, units), Quant.per_channel(scale, 0), bias))
     op = ops.Lstm(int(rng.integers(9, 16)), int(rng.choice([0, rng.integers(1, 2**15)])))
     return b.node(op, (x, *names), (1, t.shape[1], units), out)
+
+
+def random_extremum(rng: Rng, b: Builder, x: str, kind: Literal["max", "min"]) -> str:
+    """The larger or smaller of ``x`` and codes for each element, channel or tensor, or of ``x`` the other way."""
+    t = b.tensors[x]
+    if rng.random() < 0.3:
+        slice_ = ops.Slice((0, *(n - 1 for n in t.shape[1:])), t.shape, (1, *(-1 for _ in t.shape[1:])))
+        return b.pair(ops.Extremum(kind), x, b.moved(slice_, x))
+    sides = [n if rng.random() < 0.6 else 1 for n in t.shape[1:]]
+    return b.pair(ops.Extremum(kind), x, b.constant((1, *sides), t.quant))
+
+
+def random_broadcast(rng: Rng, b: Builder, x: str) -> str:
+    """A sum, difference, its square or a product of ``x`` and a constant or a mean of ``x``, in any order."""
+    shape = b.tensors[x].shape
+    kind = int(rng.integers(3))
+    if kind == 0 and len(shape) == 4:
+        means = (lambda: b.mean(x, "channels"), lambda: b.mean(x, keep_dims=False), lambda: b.mean(x))
+        partner = means[int(rng.integers(3))]()
+    else:
+        if kind == 1:  # another rank
+            shape = (1, int(np.prod(shape))) if rng.random() < 0.5 else (1, *shape[1:2], 1, *shape[2:])
+            x = b.reshape(x, shape)
+        sides = [int(rng.integers(1, 4)) if n == 1 else n if rng.random() < 0.6 else 1 for n in shape[1:]]
+        partner = b.constant((1, *sides)[int(rng.integers(len(shape))) :])
+    squared = rng.random() < 0.2
+    relu, kind = bool(rng.integers(2)), int(rng.integers(3))
+    op = ops.SquaredDifference() if squared else (ops.Add, ops.Sub, ops.Mul)[kind](relu)
+    first, second = (int(np.prod(b.tensors[name].shape)) for name in (x, partner))
+    swapped = second > first if isinstance(op, ops.Mul) else rng.random() < 0.4  # files are read in this order
+    return b.pair(op, partner, x) if swapped else b.pair(op, x, partner)
 
 
 def prime_factors(n: int) -> list[int]:

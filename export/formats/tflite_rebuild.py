@@ -22,7 +22,12 @@ from .tflite_write import finished
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 ONE_VERSION = ("ELU", "HARD_SWISH", "NEG", "PRELU", "RELU_0_TO_1", "RELU_N1_TO_1")  # LiteRT has no other
-_ELEMENTWISE = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
+_ELEMENTWISE = {
+    "ADD": "AddOptions",
+    "SUB": "SubOptions",
+    "MUL": "MulOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+}
 
 
 def rebuilt(file: Int8File) -> bytes:

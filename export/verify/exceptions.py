@@ -178,6 +178,7 @@ _ONNX_RUNTIME: Rows = (
         1e-2,
         "ONNX Runtime rounds a share half to even, LiteRT half up: a row of 512 equal codes is all ties",
     ),
+    (ops.L2Norm, 0.1, "ONNX Runtime's norm is float32, TFLite's fixed point: near-ties differ"),
     (ops.LogSoftmax, 5e-2, "ONNX Runtime's log softmax is float, TFLite Micro's fixed point: near-ties differ"),
     (ops.PRelu, 0.5, "ONNX Runtime rounds a PReLU once, TFLite twice with few bits in between"),
     # A square has 256 possible values, so a tie is as frequent as its code.
@@ -190,6 +191,7 @@ _PYTORCH: Rows = (
     (ops.FullyConnected, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.BatchMatMul, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.Softmax, 1e-3, "PyTorch sums exponentials in another order, and rounds half to even: near-ties differ"),
+    (ops.L2Norm, 0.1, "PyTorch's norm is float32, TFLite's fixed point: near-ties differ"),
     (ops.LogSoftmax, 5e-2, "PyTorch's log softmax is float, TFLite Micro's fixed point: near-ties differ"),
     (ops.Rsqrt, 0.2, "PyTorch takes the root in float32, the kernels in fixed point: near-ties differ"),
     (ops.PRelu, 0.5, "PyTorch rounds a PReLU once, TFLite twice with few bits in between"),
@@ -241,6 +243,8 @@ def _function_rows() -> Iterator[tuple[str, Kind, KnownDifference]]:
             yield target, function, CodeTolerance(1, _MOST_TIES, reason)
     yield "litert", "tanh", CodeTolerance(1, _MOST_TIES, reason)
     yield "tensorflow", "tanh", CodeTolerance(1, _MOST_TIES, reason)
+    reason = "PyTorch squares a difference of float32, TFLite one with 7 bits below the larger scale"
+    yield "pytorch", ops.SquaredDifference, OtherArithmetic(ort_arithmetic.squared_difference, reason)
     yield "pytorch", ops.Lstm, Tolerance(4, 0.5, "PyTorch's gates are float, the kernels' 16-bit fixed point")
     yield "pytorch", "sqrt", Tolerance(1, 1.0, "PyTorch rounds a square root, LiteRT cuts it")
     yield "pytorch", "neg", CodeTolerance(255, 1, "the code -128 has no negative and wraps around in LiteRT")
@@ -255,6 +259,8 @@ def _ort_rows() -> Iterator[tuple[str, Kind, KnownDifference]]:
         yield target, ops.Add, ArithmeticOrTolerance(exact, Tolerance(1, 1e-3, reason))
         reason = "ONNX Runtime subtracts real values, XNNPACK in 21-bit fixed point: near-ties differ"
         yield target, ops.Sub, OtherArithmetic(ort_arithmetic.subtracted, reason)
+        reason = "ONNX Runtime squares a difference of float32, TFLite one with 7 bits below the larger scale"
+        yield target, ops.SquaredDifference, OtherArithmetic(ort_arithmetic.squared_difference, reason)
         reason = "ONNX Runtime rounds an average half to even, TFLite half away from zero: ties differ"
         exact = OtherArithmetic(partial(ort_arithmetic.averaged, offset=offset), reason)
         yield target, ops.Pool2D, ArithmeticOrTolerance(exact, Tolerance(1, 0.5, reason))

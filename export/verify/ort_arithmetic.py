@@ -29,9 +29,23 @@ def added(observed: ObservedOp, offset: int) -> I8:
 
 def subtracted(observed: ObservedOp) -> I8:
     """Real values in float32, quantised."""
-    (a, b), out = (observed.quant(i) for i in (0, 1)), observed.graph.out(observed.node).quant
+    return _quantised(observed, _difference(observed))
+
+
+def squared_difference(observed: ObservedOp) -> I8:
+    """Real values in float32, quantised."""
+    return _quantised(observed, _difference(observed) ** 2)
+
+
+def _difference(observed: ObservedOp) -> F32:
+    a, b = (observed.quant(i) for i in (0, 1))
     x, y = operands(observed.graph, observed.node, observed.arrays)
-    real = (x - a.zero_point).astype(F) * F(a.scale[0]) - (y - b.zero_point).astype(F) * F(b.scale[0])
+    real: F32 = (x - a.zero_point).astype(F) * F(a.scale[0]) - (y - b.zero_point).astype(F) * F(b.scale[0])
+    return real
+
+
+def _quantised(observed: ObservedOp, real: F32) -> I8:
+    out = observed.graph.out(observed.node).quant
     return observed.saturated(np.rint(real / F(out.scale[0])) + out.zero_point)
 
 

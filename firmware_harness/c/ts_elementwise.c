@@ -1,4 +1,4 @@
-/* Sum, difference, product and PReLU, and functions of one code by table. */
+/* Sum, difference and its square, product, PReLU and the larger of two codes, and functions of one code by table. */
 #include "ts_inner.h"
 
 #ifdef TS_ROUNDING_SINGLE
@@ -127,6 +127,37 @@ void ts_prelu(const TsPRelu* layer, const int8_t* a, const int8_t* b, int8_t* ou
             const int32_t scaled = x < 0 ? x * (b[i * last[2]] - layer->b_zero_point) : x;
             const TsFixedPoint* factor = x < 0 ? &layer->below : &layer->above;
             *out++ = ts_code(ts_fixed_point(scaled, factor->multiplier, factor->shift), &layer->out);
+        }
+    } while (next_run(&layer->broadcast, at, &a, &b));
+}
+
+enum { TS_SQUARE_HEADROOM = 1 << 7 }; /* operands of a squared difference have 7 fractional bits */
+
+static int32_t operand(int8_t code, int32_t zero_point, const TsFixedPoint* factor) {
+    return ts_fixed_point((code - zero_point) * TS_SQUARE_HEADROOM, factor->multiplier, factor->shift);
+}
+
+/* In fixed point under both rules. */
+void ts_squared_difference(const TsSquaredDifference* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const int32_t* last = TS_ARRAY(int32_t, &layer->broadcast, axes);
+    const TsFixedPoint* square = &layer->rescale_square;
+    int32_t at[TS_MOST_AXES] = {0};
+    do {
+        for (int32_t i = 0; i < layer->size; ++i) {
+            const int32_t difference = operand(a[i * last[1]], layer->a_zero_point, &layer->rescale_a) -
+                                       operand(b[i * last[2]], layer->b_zero_point, &layer->rescale_b);
+            *out++ = ts_code(ts_fixed_point(difference * difference, square->multiplier, square->shift), &layer->out);
+        }
+    } while (next_run(&layer->broadcast, at, &a, &b));
+}
+
+void ts_extremum(const TsExtremum* layer, const int8_t* a, const int8_t* b, int8_t* out) {
+    const int32_t* last = TS_ARRAY(int32_t, &layer->broadcast, axes);
+    int32_t at[TS_MOST_AXES] = {0};
+    do {
+        for (int32_t i = 0; i < layer->size; ++i) {
+            const int32_t larger = ts_max(a[i * last[1]] ^ layer->flip, b[i * last[2]] ^ layer->flip);
+            *out++ = (int8_t)(larger ^ layer->flip);
         }
     } while (next_run(&layer->broadcast, at, &a, &b));
 }

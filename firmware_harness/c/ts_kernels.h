@@ -147,6 +147,21 @@ typedef struct {
     TsOutput out;
 } TsPRelu;
 
+/* Square of a difference; the size is that of the last axis. */
+typedef struct {
+    TsBroadcast broadcast;
+    int32_t size;
+    int32_t a_zero_point, b_zero_point;
+    TsFixedPoint rescale_a, rescale_b, rescale_square;
+    TsOutput out;
+} TsSquaredDifference;
+
+/* The larger of two codes, the smaller where flip is -1, not 0; the size is that of the last axis. */
+typedef struct {
+    TsBroadcast broadcast;
+    int32_t size, flip;
+} TsExtremum;
+
 /* Mean or sum of `count` elements that lie `step` apart, for `size` outputs whose elements begin `stride` apart. */
 typedef struct {
     int32_t size, stride;
@@ -212,6 +227,12 @@ typedef struct {
     int32_t reverse_multiplier, reverse_shift; /* from such a difference to a distance; the shift is to the right */
     int32_t farthest;                          /* distance that has a difference */
 } TsLogSoftmax;
+
+/* Each of `rows` runs of `size` elements, divided by the root of the sum of its squares, times 128. */
+typedef struct {
+    int32_t rows, size;
+    int32_t in_zero_point;
+} TsL2Norm;
 
 /* A layer of LSTM cells. A cell state has 16 bits, `cell_bits` of them fractional. */
 typedef struct {
@@ -279,6 +300,8 @@ void ts_add_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t
 void ts_sub_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_prelu(const TsPRelu* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_squared_difference(const TsSquaredDifference* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_extremum(const TsExtremum* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mean(const TsMean* layer, const int8_t* x, int8_t* out);
 void ts_reduce(const TsReduce* layer, const int8_t* x, int8_t* out);
 void ts_extreme(const TsExtreme* layer, const int8_t* x, int8_t* out);
@@ -288,6 +311,7 @@ void ts_average_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_batch_matmul(const TsBatchMatMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_softmax(const TsSoftmax* layer, const int8_t* x, int8_t* out);
 void ts_log_softmax(const TsLogSoftmax* layer, const int8_t* x, int8_t* out);
+void ts_l2_norm(const TsL2Norm* layer, const int8_t* x, int8_t* out);
 void ts_lstm(const TsLstm* layer, const int8_t* x, int8_t* out, int8_t* scratch); /* scratch: 2 * units */
 void ts_reshape(const TsReshape* layer, const int8_t* x, int8_t* out);
 void ts_copy(const TsCopy* layer, const int8_t* x, int8_t* out);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import ops
+from .. import arith, ops
 from ..arith import (
     ADD_HEADROOM_BITS,
     Rounding,
@@ -21,6 +21,7 @@ from ..arrays import I8, I64
 from ..function_tables import int8, rescaled
 from ..graph import Graph, Node
 from ..lookup_tables import function_table
+from ..op_ranges import SQUARE_HEADROOM_BITS
 from .common import Arrays, Kernel, i64, requantised
 
 
@@ -62,6 +63,24 @@ def add(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     return np.clip(codes + out.zero_point, *clamp_range(out, node.op.relu)).astype(np.int8)
 
 
+def squared_difference(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """The same under both rules."""
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    x, y = operands(graph, node, arrays)
+    d = arith.squared_difference(a, b, out)
+    scaled_x = rescale_double((x - a.zero_point) << SQUARE_HEADROOM_BITS, i64(d.multiplier_a), i64(d.shift_a))
+    scaled_y = rescale_double((y - b.zero_point) << SQUARE_HEADROOM_BITS, i64(d.multiplier_b), i64(d.shift_b))
+    codes = rescale_double((scaled_x - scaled_y) ** 2, i64(d.multiplier_out), i64(d.shift_out))
+    return int8(codes + out.zero_point)
+
+
+def extremum(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """The same under both rules."""
+    assert isinstance(node.op, ops.Extremum)
+    x, y = operands(graph, node, arrays)
+    return (np.maximum if node.op.kind == "max" else np.minimum)(x, y).astype(np.int8)
+
+
 def prelu(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
     """Both rules round twice; LiteRT divides the scales in float32."""
     (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
@@ -94,6 +113,8 @@ ROWS: dict[type, Kernel] = {
     ops.Add: add,
     ops.Sub: add,
     ops.Mul: mul,
+    ops.SquaredDifference: squared_difference,
+    ops.Extremum: extremum,
     ops.Rsqrt: rsqrt,
     ops.PRelu: prelu,
     ops.Lookup: lookup,

@@ -9,9 +9,11 @@ import numpy as np
 from .. import ops
 from ..arith import (
     Rounding,
+    inverse_root_factor,
     mean_double,
     mean_single,
     requantise,
+    rescale_double,
     sum_double,
     sum_single,
 )
@@ -53,4 +55,13 @@ def log_softmax(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) ->
     return LogSoftmax.of(graph.ins(node)[0].quant).codes(distances).reshape(x.shape)
 
 
-ROWS: dict[type, Kernel] = {ops.LogSoftmax: log_softmax, ops.Reduce: reduce, ops.Softmax: softmax}
+def l2_norm(graph: Graph, node: Node, arrays: Arrays, rounding: Rounding) -> I8:
+    """The same under both rules: a fixed-point root of the sum of squares, and two roundings."""
+    x = arrays[0].astype(np.int64) - graph.ins(node)[0].quant.zero_point
+    rows = x.reshape(-1, x.shape[-1])
+    factors = np.array([inverse_root_factor(total) for total in (rows * rows).sum(axis=1).tolist()], np.int64)
+    codes = rescale_double(rows, factors[:, :1], 7 - factors[:, 1:])  # in steps of 1/128
+    return np.clip(codes, -128, 127).astype(np.int8).reshape(x.shape)
+
+
+ROWS: dict[type, Kernel] = {ops.L2Norm: l2_norm, ops.LogSoftmax: log_softmax, ops.Reduce: reduce, ops.Softmax: softmax}

@@ -11,7 +11,20 @@ from __future__ import annotations
 import math
 
 from . import elementwise, movement, products, recurrent, reductions, windows
-from .elementwise import Add, Function, Lookup, Mul, PRelu, Rsqrt, Sub, Table, aligned
+from .elementwise import (
+    Add,
+    Extremum,
+    Function,
+    Lookup,
+    Mul,
+    Pair,
+    PRelu,
+    Rsqrt,
+    SquaredDifference,
+    Sub,
+    Table,
+    aligned,
+)
 from .movement import (
     Concat,
     Grid,
@@ -26,7 +39,7 @@ from .movement import (
 )
 from .products import BatchMatMul, FullyConnected, matrix
 from .recurrent import GATES, Lstm
-from .reductions import SPACE, LogSoftmax, Reduce, Softmax, is_mean_over_space
+from .reductions import SPACE, L2Norm, LogSoftmax, Reduce, Softmax, is_mean_over_space
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_TENSOR_ELEMENTS,
@@ -60,9 +73,11 @@ __all__ = [
     "Concat",
     "Conv2D",
     "DepthwiseConv2D",
+    "Extremum",
     "FullyConnected",
     "Function",
     "Grid",
+    "L2Norm",
     "LogSoftmax",
     "Lookup",
     "Lstm",
@@ -73,6 +88,7 @@ __all__ = [
     "PRelu",
     "Pad",
     "Pads",
+    "Pair",
     "Pool2D",
     "Reduce",
     "Reshape",
@@ -81,6 +97,7 @@ __all__ = [
     "Shape",
     "Slice",
     "Softmax",
+    "SquaredDifference",
     "Stride",
     "Sub",
     "Table",
@@ -114,6 +131,8 @@ Op = (
     | Add
     | Sub
     | Mul
+    | SquaredDifference
+    | Extremum
     | Reduce
     | Pool2D
     | Rsqrt
@@ -122,6 +141,7 @@ Op = (
     | Table
     | Softmax
     | LogSoftmax
+    | L2Norm
     | Lstm
     | Reshape
     | Transpose

@@ -55,6 +55,18 @@ class Mul:
 
 
 @dataclass(frozen=True)
+class SquaredDifference:
+    """Square of the difference of two tensors, broadcast as in :class:`Add`."""
+
+
+@dataclass(frozen=True)
+class Extremum:
+    """The larger or the smaller of two codes, broadcast as in :class:`Add`; all have one scale and zero point."""
+
+    kind: Literal["max", "min"]
+
+
+@dataclass(frozen=True)
 class PRelu:
     """x where it is 0 or more, else x times a factor. Inputs: x, and factors that are broadcast to its shape."""
 
@@ -82,12 +94,15 @@ class Table:
     """Any function of one element. Inputs: x, and its output codes for the input codes -128..127, an int8 (256,)."""
 
 
+Pair = Add | Sub | Mul | SquaredDifference | Extremum
+
+
 def aligned(shape: Shape, rank: int) -> Shape:
     """The shape with axes of size 1 in front, so that it has ``rank`` axes."""
     return (*(1 for _ in range(rank - len(shape))), *shape)
 
 
-def _pair_shape(op: Add | Sub | Mul, a: Shape, b: Shape) -> Shape:
+def _pair_shape(op: Pair, a: Shape, b: Shape) -> Shape:
     rank = max(len(a), len(b))
     pairs = list(zip(aligned(a, rank), aligned(b, rank), strict=True))
     if any(m != n and 1 not in (m, n) for m, n in pairs):
@@ -115,6 +130,8 @@ ROWS: dict[type, OpRow] = {
     Add: OpRow("add", _pair_shape, 2, 2),
     Sub: OpRow("sub", _pair_shape, 2, 2),
     Mul: OpRow("mul", _pair_shape, 2, 2),
+    SquaredDifference: OpRow("squared_difference", _pair_shape, 2, 2),
+    Extremum: OpRow("extremum", _pair_shape, 2, 2),
     PRelu: OpRow("prelu", _prelu_shape, 2, 2),
     Rsqrt: OpRow("rsqrt", _elementwise_shape, 1, 1),
     Lookup: OpRow("lookup", _elementwise_shape, 1, 1),

@@ -9,6 +9,7 @@ from ..records import Length, Range
 from .shapes import (
     HIGHEST_RANK,
     LARGEST_LOG_SOFTMAX,
+    LARGEST_SUM_OF_SQUARES,
     OpRow,
     Shape,
 )
@@ -49,6 +50,11 @@ class LogSoftmax:
     """Logarithm of the softmax over the last axis; the output has scale 1/16 and zero point 127."""
 
 
+@dataclass(frozen=True)
+class L2Norm:
+    """x divided by the root of the sum of squares over the last axis; the output has scale 1/128 and zero point 0."""
+
+
 def _reduce_shape(op: Reduce, x: Shape) -> Shape:
     if tuple(sorted(set(op.axes))) != op.axes or not 1 <= op.axes[0] <= op.axes[-1] < len(x):
         raise ValueError(f"axes {op.axes}, expected ascending ones from 1 to {len(x) - 1}")
@@ -67,8 +73,15 @@ def _log_softmax_shape(op: LogSoftmax, x: Shape) -> Shape:
     return x
 
 
+def _l2_norm_shape(op: L2Norm, x: Shape) -> Shape:
+    if x[-1] > LARGEST_SUM_OF_SQUARES:
+        raise ValueError(f"row of {x[-1]} elements, a limit of the sum of squares is {LARGEST_SUM_OF_SQUARES}")
+    return x
+
+
 ROWS: dict[type, OpRow] = {
     Reduce: OpRow("reduce", _reduce_shape, 1, 1),
     Softmax: OpRow("softmax", _softmax_shape, 1, 1),
+    L2Norm: OpRow("l2_norm", _l2_norm_shape, 1, 1),
     LogSoftmax: OpRow("log_softmax", _log_softmax_shape, 1, 1),
 }

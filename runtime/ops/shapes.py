@@ -31,6 +31,8 @@ Pads = tuple[Pad, Pad, Pad, Pad]  # top, left, bottom, right
 
 LARGEST_LOG_SOFTMAX = 4095  # elements of a row, whose exponentials sum to less than 2^12, the range of the fixed point
 
+LARGEST_SUM_OF_SQUARES = 2**15  # elements of a row, whose squares of at most 255^2 sum to less than 2^31
+
 LARGEST_WINDOWS = 2**24  # elements of all windows of one op, which the interpreter holds at once: 128 MiB in float64
 
 

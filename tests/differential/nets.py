@@ -15,6 +15,8 @@ from tests.graphs import FUNCTIONS, OP_KINDS, Builder, Rng
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tests.random_nodes import (
     SPREAD_KINDS,
+    random_broadcast,
+    random_extremum,
     random_lstm,
     random_pads,
     random_products,
@@ -106,6 +108,12 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return spread_convolution(b, rng, kind, x)
     if kind in ("add", "sub"):
         return (b.add if kind == "add" else b.sub)(x, b.conv(x, (1, 1)) if other else x, coin)
+    if kind == "squared_difference":
+        return b.squared_difference(x, b.conv(x, (1, 1)))
+    if kind == "extremum":
+        return random_extremum(rng, b, x, "max" if coin else "min")
+    if kind == "l2_norm":
+        return b.l2_norm(random_view(rng, b, x) if coin else x)
     if kind == "mul":
         partners = (x, b.mean(x), b.mean(b.mean(x), over="channels"))
         return b.mul(x, partners[int(rng.integers(3))])
@@ -131,7 +139,7 @@ def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
     if kind in ("batch_matmul", "lstm"):
         return (random_products if kind == "batch_matmul" else random_lstm)(rng, b, x)
     if kind == "broadcast":
-        return b.broadcast(x)
+        return random_broadcast(rng, b, x)
     flat = b.reshape(x, (1, height * width * channels))
     if kind == "fully_connected":
         rows = random_view(rng, b, x) if rng.integers(2) else flat

@@ -11,6 +11,8 @@ from tests.graphs import FUNCTIONS, Builder, Rng
 from tests.movement_graphs import MOVEMENT_KINDS, random_movement
 from tests.random_nodes import (
     SPREAD_KINDS,
+    random_broadcast,
+    random_extremum,
     random_lstm,
     random_pads,
     random_products,
@@ -27,11 +29,11 @@ ACTIVATION_KINDS = (
     *("broadcast", "table", "prelu"),
     *MOVEMENT_KINDS,
     *SPREAD_KINDS,
-    "lstm",
+    *("lstm", "squared_difference", "extremum", "l2_norm"),
 )
 
 
-def random_net(rng: Rng, n_nodes: int = 30) -> Graph:
+def random_net(rng: Rng, n_nodes: int = len(ACTIVATION_KINDS)) -> Graph:
     """Every op several times, each reading a random earlier tensor, so that one build tests many shapes."""
     height, width, channels = (int(v) for v in rng.integers((4, 4, 1), (16, 16, 20)))
     b = Builder(rng, "random_net", (height, width, channels))
@@ -64,6 +66,12 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         return b.reshape(flat, (1, 1, 1, b.tensors[flat].n_bytes))
     if kind == "mean":
         return b.mean(x, over="space" if relu else "channels")
+    if kind == "squared_difference":
+        return b.squared_difference(x, b.conv(x, (1, 1)))
+    if kind == "extremum":
+        return random_extremum(rng, b, x, "max" if relu else "min")
+    if kind == "l2_norm":
+        return b.l2_norm(x)
     if kind == "sub":
         return b.sub(x, b.conv(x, (1, 1)), relu)
     if kind == "fully_connected":
@@ -90,7 +98,7 @@ def _random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:
         product = (random_products if kind == "batch_matmul" else random_lstm)(rng, b, x)
         return b.reshape(product, (1, 1, 1, b.tensors[product].n_bytes))
     if kind == "broadcast":
-        y = b.broadcast(x)
+        y = random_broadcast(rng, b, x)
         return y if len(b.tensors[y].shape) == 4 else b.reshape(y, (1, 1, 1, int(np.prod(b.tensors[y].shape))))
     return b.rsqrt(b.conv(x, (1, 1), channels=channels, relu=True))
 

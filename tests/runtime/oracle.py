@@ -279,6 +279,35 @@ def _hard_swish(value: int, scale: float, out: Quant) -> int:
     return half_away(Fraction(math.trunc(exact), 2**-out_shift)) + out.zero_point
 
 
+def _squared_difference(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """Each operand has 7 fractional bits of the common scale, twice the larger one."""
+    (a, b), out = (t.quant for t in graph.ins(node)), graph.out(node).quant
+    common = 2.0 * max(a.scale[0], b.scale[0])
+    x, y = (
+        rescale_double((_operand(graph, node, arrays, at, i) - q.zero_point) * 128, *fixed_point(q.scale[0] / common))
+        for i, q in enumerate((a, b))
+    )
+    return rescale_double((x - y) ** 2, *fixed_point(common * common / (2**14 * out.scale[0]))) + out.zero_point
+
+
+def _extremum(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    codes = [_operand(graph, node, arrays, at, which) for which in (0, 1)]
+    return max(codes) if node.op.kind == "max" else min(codes)
+
+
+def _l2_norm(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
+    """A real root, with 28 fractional bits for a sum of squares scaled into 1/4 to 1, and a rescale."""
+    row = [int(code) - graph.ins(node)[0].quant.zero_point for code in arrays[0][at[:-1]]]
+    total, shift = sum(value * value for value in row), -4
+    if total <= 1:
+        return 128 * row[at[-1]]
+    scaled = Fraction(total, 2**29)
+    while scaled < Fraction(1, 4):
+        scaled, shift = 4 * scaled, shift + 1
+    root = round(2**28 * math.sqrt(Fraction(1, 2) / scaled))
+    return rescale_double(row[at[-1]], root, shift)
+
+
 def _softmax(graph: Graph, node: Node, arrays, at, rounding: str) -> int:
     """Exact values, for the same reason."""
     scale, row = graph.ins(node)[0].quant.scale[0] * node.op.beta, arrays[0][at[:-1]].astype(int)
@@ -304,6 +333,9 @@ _ELEMENT = {
     ops.Sub: _add,
     ops.Reduce: _reduce,
     ops.Pool2D: _pool,
+    ops.SquaredDifference: _squared_difference,
+    ops.Extremum: _extremum,
+    ops.L2Norm: _l2_norm,
     ops.Rsqrt: _rsqrt,
     ops.PRelu: _prelu,
     ops.Lookup: _lookup,

@@ -25,6 +25,17 @@ def _elementwise(kind: str) -> Callable[[OnnxWriter, Node], None]:
     return emit
 
 
+def _extremum(w: OnnxWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Extremum)
+    _elementwise({"max": "Max", "min": "Min"}[node.op.kind])(w, node)
+
+
+def _squared_difference(w: OnnxWriter, node: Node) -> None:
+    """The square of real numbers: ONNX has no operator for both."""
+    difference = w.emit("Sub", [_operand(w, node, 0), _operand(w, node, 1)], f"{node.name}_difference")
+    w.result(node, w.emit("Mul", [difference, difference], f"{node.name}_real"))
+
+
 def _operand(w: OnnxWriter, node: Node, index: int) -> str:
     """A dequantised operand with the rank and the layout of the output, so that it is broadcast as in NHWC."""
     tensor, rank, name = w.graph.ins(node)[index], len(w.graph.out(node).shape), node.inputs[index]
@@ -81,6 +92,8 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Sub: _elementwise("Sub"),
     ops.Mul: _elementwise("Mul"),
     ops.PRelu: _elementwise("PRelu"),
+    ops.SquaredDifference: _squared_difference,
+    ops.Extremum: _extremum,
     ops.Rsqrt: _rsqrt,
     ops.Lookup: _lookup,
     ops.Table: _stored_table,

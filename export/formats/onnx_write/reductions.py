@@ -104,4 +104,14 @@ def _log_softmax(w: OnnxWriter, node: Node) -> None:
     w.result(node, w.emit("LogSoftmax", [w.real(node, 0)], f"{node.name}_real", axis=1 if rank == 4 else rank - 1))
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _l2_norm(w: OnnxWriter, node: Node) -> None:
+    axis = 1 if len(w.graph.out(node).shape) == 4 else -1
+    w.result(node, w.emit("LpNormalization", [w.real(node, 0)], f"{node.name}_real", axis=axis, p=2))
+
+
+ROWS: dict[type[ops.Op], Emitter] = {
+    ops.L2Norm: _l2_norm,
+    ops.LogSoftmax: _log_softmax,
+    ops.Reduce: _reduce,
+    ops.Softmax: _softmax,
+}

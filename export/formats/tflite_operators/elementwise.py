@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -64,6 +64,21 @@ def _pair(make: Callable[[bool], ops.Op]) -> Reader:
     return read
 
 
+def _extremum(kind: Literal["max", "min"]) -> Reader:
+    """Engines compare codes, whatever their scales."""
+
+    def read(builder: GraphBuilder, operator: Operator) -> None:
+        a, b = (builder.activation(index) for index in operator.inputs)
+        builder.node(ops.Extremum(kind), (a.name, b.name), builder.activation(operator.output))
+
+    return read
+
+
+def _squared_difference(builder: GraphBuilder, operator: Operator) -> None:
+    a, b = (builder.activation(index) for index in operator.inputs)
+    builder.node(ops.SquaredDifference(), (a.name, b.name), builder.activation(operator.output))
+
+
 def _leaky_relu(builder: GraphBuilder, operator: Operator) -> None:
     unary(ops.Lookup("leaky_relu", options_of(operator, LeakyReluOptions).alpha))(builder, operator)
 
@@ -101,7 +116,10 @@ ROWS: dict[str, Row] = {
     "GELU": Row(_gelu, 1, 1),
     "LEAKY_RELU": Row(_leaky_relu, 1, 1),
     "PRELU": Row(_prelu, 2, 2),
+    "MAXIMUM": Row(_extremum("max"), 2, 2),
+    "MINIMUM": Row(_extremum("min"), 2, 2),
     "MUL": Row(_pair(ops.Mul), 2, 2),
     "RSQRT": Row(unary(ops.Rsqrt()), 1, 1),
+    "SQUARED_DIFFERENCE": Row(_squared_difference, 2, 2),
     "SUB": Row(_pair(ops.Sub), 2, 2),
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.tflite_options import ReducerOptions, SoftmaxOptions
+from tinyscene.runtime.tflite_options import ElementwiseOptions, ReducerOptions, SoftmaxOptions
 
 from ..tflite_file import Operator
 from .common import Reader, Row, options_of, unary
@@ -37,7 +37,14 @@ def _softmax(builder: GraphBuilder, operator: Operator) -> None:
     unary(ops.Softmax(options_of(operator, SoftmaxOptions).beta))(builder, operator)
 
 
+def _l2_normalization(builder: GraphBuilder, operator: Operator) -> None:
+    if options_of(operator, ElementwiseOptions).fused_activation_function:
+        raise builder.refusal(operator, "fused activation", expected="NONE")
+    unary(ops.L2Norm())(builder, operator)
+
+
 ROWS: dict[str, Row] = {
+    "L2_NORMALIZATION": Row(_l2_normalization, 1, 1),
     "LOG_SOFTMAX": Row(unary(ops.LogSoftmax()), 1, 1),
     "MEAN": Row(_reduction("mean"), 2, 2),
     "REDUCE_MAX": Row(_reduction("max"), 2, 2),

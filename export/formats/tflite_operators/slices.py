@@ -142,6 +142,18 @@ def _runs(places: list[int]) -> list[Places]:
     return runs
 
 
+def _reverse(builder: GraphBuilder, operator: Operator) -> None:
+    """All elements of these axes, backwards."""
+    shape, stated = builder.file.shape(operator.inputs[0]), builder.integers(operator, 1).ravel().tolist()
+    axes = {axis % len(shape) for axis in stated if -len(shape) <= axis < len(shape)}
+    if not axes or len(axes) != len(stated) or max(axes) - min(axes) >= len(axes):  # others no engine runs
+        expected = f"different neighbours from 0 to {len(shape) - 1}"
+        raise builder.refusal(operator, "axes", expected=expected, got=stated[:8])
+    builder.require_shape(operator, shape)
+    places = [(n - 1, n, -1) if axis in axes and n > 1 else (0, n, 1) for axis, n in enumerate(shape)]
+    _part(builder, operator, places)
+
+
 def _axis(builder: GraphBuilder, operator: Operator, position: int, shape: Shape) -> int:
     """A constant axis, not that of the batch unless it has the whole of it."""
     numbers = builder.integers(operator, position).ravel().tolist()
@@ -175,6 +187,7 @@ def _slice_op(places: list[Places], before: int) -> ops.Slice:
 
 ROWS: dict[str, Row] = {
     "GATHER": Row(_gather, 2, 2),
+    "REVERSE_V2": Row(_reverse, 2, 2),
     "SLICE": Row(_slice, 3, 3),
     "SPLIT": Row(_split, 2, 2),
     "SPLIT_V": Row(_split_v, 3, 3),

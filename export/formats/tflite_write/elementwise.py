@@ -83,6 +83,20 @@ def _prelu(w: TfliteWriter, node: Node) -> None:
     w.operator(schema.BuiltinOperator.PRELU, 1, w.inputs(node), output, None, schema.BuiltinOptions.NONE)
 
 
+def _extremum(w: TfliteWriter, node: Node) -> None:
+    assert isinstance(node.op, ops.Extremum)
+    codes, output = schema.BuiltinOperator, w.activation(w.graph.out(node))
+    code = codes.MAXIMUM if node.op.kind == "max" else codes.MINIMUM
+    kind = schema.BuiltinOptions.MaximumMinimumOptions
+    w.operator(code, 2, w.inputs(node), output, schema.MaximumMinimumOptionsT(), kind)
+
+
+def _squared_difference(w: TfliteWriter, node: Node) -> None:
+    output, kind = w.activation(w.graph.out(node)), schema.BuiltinOptions.SquaredDifferenceOptions
+    code = schema.BuiltinOperator.SQUARED_DIFFERENCE
+    w.operator(code, 2, w.inputs(node), output, schema.SquaredDifferenceOptionsT(), kind)
+
+
 def _rsqrt(w: TfliteWriter, node: Node) -> None:
     output = w.activation(w.graph.out(node))
     w.operator(schema.BuiltinOperator.RSQRT, 2, w.inputs(node), output, None, schema.BuiltinOptions.NONE)
@@ -92,6 +106,8 @@ ROWS: dict[type[ops.Op], Emitter] = {
     ops.Add: _elementwise("ADD"),
     ops.Sub: _elementwise("SUB"),
     ops.Mul: _elementwise("MUL"),
+    ops.SquaredDifference: _squared_difference,
+    ops.Extremum: _extremum,
     ops.Rsqrt: _rsqrt,
     ops.PRelu: _prelu,
     ops.Lookup: _lookup,

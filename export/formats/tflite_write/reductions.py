@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Node
 
-from .writer import Emitter, TfliteWriter
+from .writer import Emitter, TfliteWriter, activation_of
 
 _OPERATORS = {
     "mean": schema.BuiltinOperator.MEAN,
@@ -42,4 +42,17 @@ def _log_softmax(w: TfliteWriter, node: Node) -> None:
     w.operator(schema.BuiltinOperator.LOG_SOFTMAX, 2, w.inputs(node), output, schema.LogSoftmaxOptionsT(), kind)
 
 
-ROWS: dict[type[ops.Op], Emitter] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _l2_norm(w: TfliteWriter, node: Node) -> None:
+    options = schema.L2NormOptionsT()
+    options.fusedActivationFunction = activation_of(relu=False)
+    output = w.activation(w.graph.out(node))
+    kind = schema.BuiltinOptions.L2NormOptions
+    w.operator(schema.BuiltinOperator.L2_NORMALIZATION, 2, w.inputs(node), output, options, kind)
+
+
+ROWS: dict[type[ops.Op], Emitter] = {
+    ops.L2Norm: _l2_norm,
+    ops.LogSoftmax: _log_softmax,
+    ops.Reduce: _reduce,
+    ops.Softmax: _softmax,
+}

@@ -56,6 +56,16 @@ def _aligned(graph: Graph, node: Node, ins: list[Tensor]) -> list[Tensor]:
     return result
 
 
+def _squared_difference(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    a, b = _aligned(graph, node, ins)
+    return (a - b).square()
+
+
+def _extremum(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    assert isinstance(node.op, ops.Extremum)
+    return (torch.maximum if node.op.kind == "max" else torch.minimum)(*_aligned(graph, node, ins))
+
+
 def _prelu(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     x, alpha = _aligned(graph, node, ins)
     return torch.where(x < 0, x * alpha, x)
@@ -83,6 +93,8 @@ ROWS: dict[type[ops.Op], Row] = {
     ops.Add: _elementwise(torch.add),
     ops.Sub: _elementwise(torch.sub),
     ops.Mul: _elementwise(torch.mul),
+    ops.SquaredDifference: _squared_difference,
+    ops.Extremum: _extremum,
     ops.Rsqrt: _rsqrt,
     ops.PRelu: _prelu,
     ops.Lookup: _lookup,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Graph, Node
@@ -38,4 +39,13 @@ def _log_softmax(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
     return torch.log_softmax(ins[0], dim=1 if ins[0].ndim == 4 else -1)
 
 
-ROWS: dict[type[ops.Op], Row] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _l2_norm(graph: Graph, node: Node, ins: list[Tensor]) -> Tensor:
+    return F.normalize(ins[0], dim=1 if ins[0].ndim == 4 else -1)
+
+
+ROWS: dict[type[ops.Op], Row] = {
+    ops.L2Norm: _l2_norm,
+    ops.LogSoftmax: _log_softmax,
+    ops.Reduce: _reduce,
+    ops.Softmax: _softmax,
+}

@@ -113,9 +113,19 @@ def prelu(x: Var, y: Var) -> Var:
     return mb.add(x=mb.relu(x=x), y=mb.mul(x=below, y=y))
 
 
-def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul | ops.PRelu, x: Var, y: Var) -> Var:
+def squared_difference(x: Var, y: Var) -> Var:
+    return mb.square(x=mb.sub(x=x, y=y))
+
+
+def pairwise(graph: Graph, node: Node, op: ops.Pair | ops.PRelu, x: Var, y: Var) -> Var:
     """Operands get the rank and the layout of the output first, so that they are broadcast as in NHWC."""
-    functions = {ops.Add: mb.add, ops.Sub: mb.sub, ops.Mul: mb.mul, ops.PRelu: prelu}
+    functions = {
+        ops.Add: mb.add,
+        ops.Sub: mb.sub,
+        ops.Mul: mb.mul,
+        ops.PRelu: prelu,
+        ops.SquaredDifference: squared_difference,
+    }
     rank = len(graph.out(node).shape)
     operands = []
     for value, tensor in zip((x, y), graph.ins(node), strict=True):
@@ -125,6 +135,8 @@ def pairwise(graph: Graph, node: Node, op: ops.Add | ops.Sub | ops.Mul | ops.PRe
         rows = mb.transpose(x=value, perm=[0, 2, 3, 1]) if len(tensor.shape) == 4 else value
         rows = mb.reshape(x=rows, shape=list(ops.aligned(tensor.shape, rank)))
         operands.append(mb.transpose(x=rows, perm=[0, 3, 1, 2]) if rank == 4 else rows)
+    if isinstance(op, ops.Extremum):
+        return (mb.maximum if op.kind == "max" else mb.minimum)(x=operands[0], y=operands[1])
     return functions[type(op)](x=operands[0], y=operands[1])
 
 
@@ -240,7 +252,7 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             return transposed(graph, node, op, x)
         case ops.FullyConnected():
             return linear(graph, node, x)
-        case ops.Add() | ops.Sub() | ops.Mul() | ops.PRelu() as op:
+        case ops.Add() | ops.Sub() | ops.Mul() | ops.SquaredDifference() | ops.Extremum() | ops.PRelu() as op:
             return pairwise(graph, node, op, x, others[0])
         case ops.BatchMatMul() as op:
             return batch_matmul(op, x, others[0])
@@ -256,6 +268,10 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
             raise SystemExit("an LSTM of Core ML has a state of real numbers, without the int8 codes of each step")
         case ops.Lookup() as op:
             return lookup(op, x)
+        case ops.L2Norm():
+            axis = 1 if len(x.shape) == 4 else -1
+            norm = mb.reduce_l2_norm(x=x, axes=[axis], keep_dims=True)
+            return mb.real_div(x=x, y=mb.maximum(x=norm, y=np.float32(SMALLEST)))
         case ops.LogSoftmax():
             return mb.sub(x=x, y=mb.reduce_log_sum_exp(x=x, axes=[1 if len(x.shape) == 4 else -1], keep_dims=True))
         case ops.Softmax() as op:

@@ -148,6 +148,12 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
             return x - others[0]
         case ops.Mul():
             return x * others[0]
+        case ops.SquaredDifference():
+            return tf.math.squared_difference(x, others[0])
+        case ops.Extremum() as op:
+            return (tf.maximum if op.kind == "max" else tf.minimum)(x, others[0])
+        case ops.L2Norm():
+            return tf.math.l2_normalize(x, axis=-1)
         case ops.Rsqrt():
             return tf.math.rsqrt(x)
         case ops.Reshape() as op:

@@ -14,6 +14,7 @@ from tinyscene.runtime.arith import (
     prelu_factors,
     rsqrt_table,
     square_table,
+    squared_difference,
     sub_single,
 )
 from tinyscene.runtime.graph import Graph, Node
@@ -112,6 +113,30 @@ def _prelu_factors(factors: tuple[float, float]) -> Fields:
     }
 
 
+def _squared_difference(graph: Graph, node: Node) -> Layer:
+    (a, b), out = graph.ins(node), graph.out(node)
+    axes, d = broadcast_axes(a.shape, b.shape), squared_difference(a.quant, b.quant, out.quant)
+    fields: Fields = {
+        "broadcast": _broadcast(axes),
+        "size": axes[0].size,
+        "a_zero_point": a.quant.zero_point,
+        "b_zero_point": b.quant.zero_point,
+        "rescale_a": {"multiplier": d.multiplier_a, "shift": d.shift_a},
+        "rescale_b": {"multiplier": d.multiplier_b, "shift": d.shift_b},
+        "rescale_square": {"multiplier": d.multiplier_out, "shift": d.shift_out},
+        "out": output_fields(out.quant, relu=False),
+    }
+    return Layer("ts_squared_difference", "TsSquaredDifference", fields)
+
+
+def _extremum(graph: Graph, node: Node) -> Layer:
+    assert isinstance(node.op, ops.Extremum)
+    axes = broadcast_axes(*(tensor.shape for tensor in graph.ins(node)))
+    flip = -1 if node.op.kind == "min" else 0
+    fields: Fields = {"broadcast": _broadcast(axes), "size": axes[0].size, "flip": flip}
+    return Layer("ts_extremum", "TsExtremum", fields)
+
+
 def _rsqrt(graph: Graph, node: Node) -> Layer:
     (x,), out = graph.ins(node), graph.out(node)
     return lookup_layer(out, lambda _: rsqrt_table(x.quant, out.quant))
@@ -134,6 +159,8 @@ ROWS: dict[type, Row] = {
     ops.Add: _add,
     ops.Sub: _add,
     ops.Mul: _mul,
+    ops.SquaredDifference: _squared_difference,
+    ops.Extremum: _extremum,
     ops.Rsqrt: _rsqrt,
     ops.PRelu: _prelu,
     ops.Lookup: _function,

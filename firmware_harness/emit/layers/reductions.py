@@ -118,4 +118,10 @@ def _log_softmax(graph: Graph, node: Node) -> Layer:
     return Layer("ts_log_softmax", "TsLogSoftmax", fields)
 
 
-ROWS: dict[type, Row] = {ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}
+def _l2_norm(graph: Graph, node: Node) -> Layer:
+    (x,), size = graph.ins(node), graph.out(node).shape[-1]
+    fields: Fields = {"rows": x.n_bytes // size, "size": size, "in_zero_point": x.quant.zero_point}
+    return Layer("ts_l2_norm", "TsL2Norm", fields)
+
+
+ROWS: dict[type, Row] = {ops.L2Norm: _l2_norm, ops.LogSoftmax: _log_softmax, ops.Reduce: _reduce, ops.Softmax: _softmax}

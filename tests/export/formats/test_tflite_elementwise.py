@@ -56,6 +56,46 @@ def test_constant_operands_of_any_rank(kind: str) -> None:
         require_equal(from_tflite(data), data)
 
 
+@pytest.mark.needs_module("tflite_micro")
+@pytest.mark.parametrize("kind", ["MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"])
+@pytest.mark.parametrize("shape", [(), (4,), (5, 1), (1, 5, 5, 4)])
+def test_pairs_without_a_fused_activation(kind: str, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(len(shape))
+    net = Net(rng, (5, 5, 4))
+    constant = net.constant(rng.integers(-128, 128, shape).astype(np.int8), net.input.scale)
+    squared = kind == "SQUARED_DIFFERENCE"
+    net.tensors[constant].quantization.zeroPoint[:] = net.input.zero_point
+    out = net.edge("out", (1, 5, 5, 4), 0.2, -128) if squared else net.out((1, 5, 5, 4), like=net.input)
+    options = schema.SquaredDifferenceOptionsT() if squared else schema.MaximumMinimumOptionsT()
+    data = net.finish(net.apply(getattr(OPS, kind), [net.input.index, constant], out, options))
+    graph = from_tflite(data)
+    assert len(graph.nodes) == 1
+    require_equal(graph, rebuilt(Int8File(data, "file")))
+
+
+def test_extremes_of_codes_of_other_scales_are_refused_by_name() -> None:
+    net = Net(np.random.default_rng(0), (5, 5, 4))
+    constant = net.constant(np.zeros(4, np.int8), 0.5)
+    out = net.out((1, 5, 5, 4), like=net.input)
+    data = net.finish(net.apply(OPS.MAXIMUM, [net.input.index, constant], out, schema.MaximumMinimumOptionsT()))
+    with pytest.raises(ExportError, match=r"\(MAXIMUM\): not supported: output scale and zero point"):
+        from_tflite(data)
+
+
+@pytest.mark.needs_module("tflite_micro")
+@pytest.mark.parametrize("shape", [(7,), (5, 5, 4), (2, 3, 5, 4)])
+def test_l2_normalisation(shape: tuple[int, ...]) -> None:
+    net = Net(np.random.default_rng(0), shape)
+    options = schema.L2NormOptionsT()
+    options.fusedActivationFunction = 0
+    out = net.edge("out", (1, *shape), 1 / 128, 0)
+    data = net.finish(net.apply(OPS.L2_NORMALIZATION, [net.input.index], out, options))
+    graph = from_tflite(data)
+    assert [node.op for node in graph.nodes] == [ops.L2Norm()]
+    assert ("tflm" in [engine.name for engine in engines(graph, data)]) == (len(shape) <= 3)
+    require_equal(graph, rebuilt(Int8File(data, "file")))
+
+
 FUNCTIONS: dict[str, tuple[str, Any]] = {
     "HARD_SWISH": ("hard_swish", schema.HardSwishOptionsT),
     "LEAKY_RELU": ("leaky_relu", schema.LeakyReluOptionsT),

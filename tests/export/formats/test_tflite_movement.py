@@ -119,6 +119,7 @@ VIEWS: dict[str, tuple[str, tuple[int, ...], list[Any], Any]] = {
     "gather of one place": ("GATHER", (1, 6, 3), [4], options("Gather", axis=2, batchDims=0)),
     "reflected": ("MIRROR_PAD", (1, 11, 5, 4), [[[0, 0], [5, 0], [0, 0], [0, 1]]], options("MirrorPad", mode=0)),
     "mirrored": ("MIRROR_PAD", (1, 7, 15, 3), [[[0, 0], [0, 1], [5, 5], [0, 0]]], options("MirrorPad", mode=1)),
+    "reversed": ("REVERSE_V2", (1, 6, 5, 3), [[-2, 3]], options("ReverseV2")),
     "pad of all axes": ("PAD", (1, 7, 8, 5), [[[0, 0], [0, 1], [1, 2], [2, 0]]], options("Pad")),
 }
 

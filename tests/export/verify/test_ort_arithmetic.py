@@ -15,6 +15,10 @@ from tinyscene.runtime.engines import OrtEngine
 EXACT = {
     "add": (ops.Add, ort_arithmetic.added),
     "sub": (ops.Sub, lambda observed, _: ort_arithmetic.subtracted(observed)),
+    "squared_difference": (
+        ops.SquaredDifference,
+        lambda observed, _: ort_arithmetic.squared_difference(observed),
+    ),
     "pool2d": (ops.Pool2D, ort_arithmetic.averaged),
 }
 
