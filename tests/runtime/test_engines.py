@@ -36,7 +36,7 @@ OTHER_ROUNDING = {
     ("ort", "broadcast"): 1e-3,
     ("ort", "prelu"): 0.1,
     ("ort", "squared_difference"): 0.05,
-    ("ort", "l2_norm"): 0.05,
+    ("ort", "l2_norm"): 0.2,
     ("ort", "log_softmax"): 1e-2,
     ("litert", "log_softmax"): 1e-2,
     ("ort", "resize"): 0.3,
