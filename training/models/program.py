@@ -8,6 +8,7 @@ nothing but arithmetic. Refuses other operators, arguments that an operator refu
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from operator import getitem
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from torch import Tensor, nn
 
 from tinyscene.runtime.errors import GET_ANOTHER
+from tinyscene.runtime.graph import MOST_MACS
 
 from ..errors import TrainingError
 from .layers import GRN
@@ -170,11 +172,12 @@ class ProgramNetwork(nn.Module):
         return module
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = dict(self.results(x))[self.program.output]
-        return result
+        results = {call.name: result for call, _, result in self.results(x)}
+        output: Tensor = results[self.program.output]
+        return output
 
-    def results(self, x: Tensor) -> Iterator[tuple[str, Any]]:
-        """Name and result of each call, in execution order."""
+    def results(self, x: Tensor) -> Iterator[tuple[ProgramCall, list[Any], Any]]:
+        """Each call with its arguments and its result, in execution order."""
         values: dict[str, Any] = {INPUT: x}
         weights = dict(self.named_parameters()) | dict(self.named_buffers())
 
@@ -191,7 +194,7 @@ class ProgramNetwork(nn.Module):
             arguments = [of(argument) for argument in call.args]
             options = {name: of(argument) for name, argument in call.kwargs.items()}
             values[call.name] = self.get_submodule(place)(*arguments, **options)
-            yield call.name, values[call.name]
+            yield call, arguments, values[call.name]
 
 
 class _Operation(nn.Module):
@@ -249,8 +252,9 @@ def _require_places(program: Program, state: Mapping[str, Tensor], shapes: Mappi
     for call in program.calls:
         if call.kind not in ("index", "index_select"):
             continue
+        if len(call.args) < 2 or not isinstance(call.args[0], Value):
+            raise ValueError(f"call '{call.name}' takes elements of no value")
         source, second = call.args[:2]
-        assert isinstance(source, Value)
         sizes, rest = (_BATCH, *shapes[source.value]), call.args[2:]
         axis = second if isinstance(second, int) else 0
         places = enumerate(second) if isinstance(second, tuple) else ((axis, leaf) for leaf in rest)
@@ -267,20 +271,40 @@ def result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:
     """Shapes, without the batch, of the input and of each result that is one tensor.
 
     Raises:
-        ValueError: two values of one name, a result that is too large, no tensor, or an output that no call makes.
+        ValueError: two values of one name, a result that is too large, no tensor, too many multiply-accumulates, or an
+            output that no call makes.
     """
     program = network.program
     if len({INPUT, *(call.name for call in program.calls)}) != 1 + len(program.calls):
         raise ValueError("two values have one name")
     device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
-    shapes = {INPUT: program.input_shape}
+    shapes, products = {INPUT: program.input_shape}, 0
     with torch.no_grad():
-        for name, result in network.results(torch.zeros(_BATCH, *program.input_shape, device=device)):
+        for call, arguments, result in network.results(torch.zeros(_BATCH, *program.input_shape, device=device)):
             for part in result if isinstance(result, list | tuple) else (result,):
                 if not isinstance(part, Tensor) or part.numel() > _BATCH * MAX_ELEMENTS or part.ndim < 1:
-                    raise ValueError(f"the result of call '{name}' is too large, or no tensor")
+                    raise ValueError(f"the result of call '{call.name}' is too large, or no tensor")
             if isinstance(result, Tensor):
-                shapes[name] = tuple(result.shape[1:])
+                shapes[call.name] = tuple(result.shape[1:])
+                products += _products(call, arguments, result)
+            if products > _BATCH * MOST_MACS:
+                raise ValueError(f"more than {MOST_MACS:,} multiply-accumulates up to call '{call.name}'")
     if shapes.get(program.output) != (program.n_classes,):
         raise ValueError(f"its output '{program.output}' is not one row of {program.n_classes} numbers for each clip")
     return shapes
+
+
+def _products(call: ProgramCall, arguments: list[Any], result: Tensor) -> int:
+    """Elements that a call reads for all of its results: an upper bound of its work."""
+    if call.kind.startswith("conv"):
+        x, weight = arguments[0], arguments[1]
+        positions = x if "transpose" in call.kind else result
+        return int(positions.numel()) * max(1, weight.numel() // weight.shape[0])
+    if call.kind.startswith("adaptive"):
+        return result.numel() + 4 * int(arguments[0].numel())  # windows overlap by less than their size on each axis
+    if "pool" in call.kind:
+        window = arguments[1]
+        return result.numel() * math.prod(window if isinstance(window, list) else [window] * (result.ndim - 2))
+    if call.kind in ("linear", "matmul", "bmm", "mm", "addmm", "scaled_dot_product_attention"):
+        return result.numel() * max(argument.shape[-1] for argument in arguments[:2] if isinstance(argument, Tensor))
+    return result.numel()

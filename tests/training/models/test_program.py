@@ -129,6 +129,26 @@ def test_a_result_that_is_too_large_is_refused_before_it_is_computed(stored) -> 
         network_of(Program.model_validate({**record, "calls": [pad, *record["calls"]]}), state, "m.pt")
 
 
+def test_more_products_than_a_network_has_are_refused_before_they_are_computed(stored) -> None:
+    record, state = stored
+    pad = {"name": "wide", "module": "", "operator": "pad.default", "args": [{"value": "input"}, [0, 2000, 0, 2000]]}
+    pool = {
+        "name": "pool",
+        "module": "",
+        "operator": "avg_pool2d.default",
+        "args": [{"value": "wide"}, [1000, 1000], [1, 1]],
+    }
+    with pytest.raises(TrainingError, match="more than 10,000,000,000 multiply-accumulates up to call 'pool'"):
+        network_of(Program.model_validate({**record, "calls": [pad, pool, *record["calls"]]}), state, "m.pt")
+
+
+@pytest.mark.parametrize("args", [[], [1, 2], [{"weight": "head.bias"}, 0]])
+def test_elements_of_no_value_are_refused(stored, args: list[Any]) -> None:
+    record, state = stored
+    with pytest.raises(TrainingError, match="its network cannot be built"):
+        network_of(Program.model_validate(_changed(record, 0, operator="index_select.default", args=args)), state, "m")
+
+
 def test_an_output_of_another_width_is_refused(stored) -> None:
     record, state = stored
     with pytest.raises(TrainingError, match="not one row of 4 numbers"):
