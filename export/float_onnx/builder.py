@@ -189,7 +189,8 @@ class ProgramBuilder:
         while name in self._state:
             number += 1
             name = f"{self._path}.{constant.part}_{number}"
-        self._state[name] = torch.from_numpy(np.array(constant.values, np.float32, ndmin=1))
+        kept = constant.values.dtype if np.issubdtype(constant.values.dtype, np.integer) else np.float32  # of indices
+        self._state[name] = torch.from_numpy(np.array(constant.values, kept, ndmin=1))
         self._parameters += [name] if trained else []
         return name
 
@@ -227,10 +228,9 @@ class ProgramBuilder:
 def _on_meta(argument: Any) -> Any:
     if isinstance(argument, Ref):
         return argument.meta
-    if isinstance(argument, Trained):
-        return torch.empty(argument.values.shape, device="meta")
-    if isinstance(argument, np.ndarray):
-        return torch.empty(argument.shape, device="meta")
+    if isinstance(argument, Trained | np.ndarray):
+        values = argument.values if isinstance(argument, Trained) else argument
+        return torch.from_numpy(np.array(values)).to("meta")
     if isinstance(argument, Batch):
         return argument.batch
     return [_on_meta(each) for each in argument] if isinstance(argument, list | tuple) else argument

@@ -22,7 +22,7 @@ def _pair(b: ProgramBuilder) -> None:
     elif b.kind == "Sub":
         b.result(b.call("rsub.Tensor", y, x) if not isinstance(x, float) else b.call("rsub.Scalar", y, x))
     else:
-        b.refuse("limit: division by an activation")
+        b.result(b.call("mul.Tensor", b.call("reciprocal.default", y), x))
 
 
 def _gated(b: ProgramBuilder, value: object, gate: object) -> Ref | None:
@@ -90,7 +90,23 @@ def _prelu(b: ProgramBuilder) -> None:
     b.result(b.call("prelu.default", x, Trained(slope.reshape(-1), "weight")))
 
 
+def _extreme(b: ProgramBuilder) -> None:
+    """The larger or smaller of two values; of a value and one number, a limit."""
+    x, y = b.operand(0), b.operand(1) if b.inputs() == 2 else None
+    if not isinstance(x, Ref):
+        x, y = y, x
+    if not isinstance(x, Ref):
+        b.refuse("limit: Max or Min of more than two values")
+    largest = b.kind == "Max"
+    if isinstance(y, float):
+        b.result(b.call("clamp.default", x, *((y, None) if largest else (None, y))))
+    else:
+        b.result(b.call("maximum.default" if largest else "minimum.default", x, y))
+
+
 _SIMPLE = """
+    Log:log Reciprocal:reciprocal Floor:floor Ceil:ceil Round:round Sign:sign Tan:tan Asin:asin Acos:acos Sinh:sinh
+    Cosh:cosh Asinh:asinh Acosh:acosh Atanh:atanh
     Relu:relu Sigmoid:sigmoid Tanh:tanh HardSwish:hardswish Selu:selu Softplus:softplus Softsign:softsign Exp:exp
     Sqrt:sqrt Abs:abs Neg:neg Sin:sin Cos:cos Atan:atan Erf:erf Mish:mish
 """
@@ -99,7 +115,7 @@ _SIMPLE = """
 ROWS: dict[str, Row] = {
     **{name: _simple(f"{operator}.default") for name, operator in (each.split(":") for each in _SIMPLE.split())},
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _pair),
-    "Softsign": _simple("softsign.default"),
+    **dict.fromkeys(("Max", "Min"), _extreme),
     "Clip": _clip,
     "LeakyRelu": _leaky_relu,
     "Elu": _elu,

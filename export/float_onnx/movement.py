@@ -1,4 +1,7 @@
-"""Float operators that only move elements, and those that change nothing. Refuses pads other than zeros."""
+"""Float operators that move or repeat elements, those that change nothing, and resizing.
+
+Refuses pads of other values than zeros, and steps that the batch takes part in.
+"""
 
 from __future__ import annotations
 
@@ -83,12 +86,73 @@ def _split(b: ProgramBuilder) -> None:
 def _pad(b: ProgramBuilder) -> None:
     x, pads = b.ref(0), b.integers(1, "pads") or []
     value = float(b.constant(2).ravel()[0]) if b.has(2) else float(b.attribute("value", 0.0))
-    if b.attribute("mode", b"constant") != b"constant" or value != 0.0:
-        b.refuse("limit: padding", expected="zeros", got=f"mode {b.attribute('mode', b'constant')!r}, value {value:g}")
+    mode = {"edge": "replicate", "wrap": "circular"}.get(text := b.attribute("mode", b"constant").decode(), text)
+    if mode == "constant" and value != 0.0:
+        b.refuse("limit: padding", expected="zeros", got=value)
     axes, rank = b.integers(3), len(x.shape)
     around = np.zeros((rank, 2), np.int64)
     around[[axis % rank for axis in axes] if axes else slice(None)] = np.reshape(pads, (2, -1)).T
-    b.result(b.call("pad.default", x, [int(v) for v in around[::-1].ravel()]))
+    if mode != "constant":  # PyTorch pads the last axes only, and wants no others
+        around = around[2:]
+    b.result(b.call("pad.default", x, [int(v) for v in around[::-1].ravel()], mode))
+
+
+def _gather(b: ProgramBuilder) -> None:
+    """Elements at constant places of an axis; one place drops the axis."""
+    x, places, axis = b.ref(0), b.constant(1), int(b.attribute("axis", 0))
+    if axis % len(x.shape) == 0:
+        b.refuse("limit: places in the batch")
+    if places.ndim == 0:
+        b.result(b.call("select.int", x, axis, int(places)))
+    elif places.ndim == 1:
+        b.result(b.call("index_select.default", x, axis, places.astype(np.int64) % x.shape[axis]))
+    else:
+        b.refuse("limit: axes of the places", expected="0 or 1", got=places.ndim)
+
+
+def _depth_to_space(b: ProgramBuilder) -> None:
+    x, size, (n, c, h, w) = b.ref(0), int(b.attribute("blocksize")), b.ref(0).shape
+    if b.attribute("mode", b"DCR") == b"CRD":
+        b.result(b.call("pixel_shuffle.default", x, size))
+        return
+    blocks = b.reshaped(x, [n, size, size, c // size**2, h, w])
+    moved = b.call("permute.default", blocks, [0, 3, 4, 1, 5, 2])
+    b.result(b.reshaped(moved, [n, c // size**2, h * size, w * size]))
+
+
+def _space_to_depth(b: ProgramBuilder) -> None:
+    x, size, (n, c, h, w) = b.ref(0), int(b.attribute("blocksize")), b.ref(0).shape
+    blocks = b.reshaped(x, [n, c, h // size, size, w // size, size])
+    moved = b.call("permute.default", blocks, [0, 3, 5, 1, 2, 4])
+    b.result(b.reshaped(moved, [n, c * size**2, h // size, w // size]))
+
+
+def _resize(b: ProgramBuilder) -> None:
+    """By the sizes that the factors give; which coordinates are meant is decided by comparing the answers."""
+    x, rank = b.ref(0), len(b.ref(0).shape)
+    sizes = b.integers(3) if b.has(3) else None
+    if sizes is None:
+        at = 2 if b.has(2) else 1
+        sizes = [int(np.floor(n * factor)) for n, factor in zip(x.shape, b.constant(at).ravel().tolist(), strict=True)]
+    mode, coordinates = b.attribute("mode", b"nearest"), b.attribute("coordinate_transformation_mode", b"half_pixel")
+    if rank != 4 or sizes[:2] != list(x.shape[:2]) or mode not in (b"nearest", b"linear"):
+        b.refuse("limit: resizing", expected="height and width, 'nearest' or 'linear'", got=f"{mode!r} to {sizes}")
+    if mode == b"nearest":
+        b.result(b.call("upsample_nearest2d.vec", x, sizes[2:], None))
+    else:
+        b.result(b.call("upsample_bilinear2d.vec", x, sizes[2:], coordinates == b"align_corners", None))
+
+
+def _expand(b: ProgramBuilder) -> None:
+    x, shape = b.ref(0), b.integers(1) or []
+    target = list(np.broadcast_shapes(tuple(x.shape), tuple(shape)))
+    if len(target) != len(x.shape) or target[0] != 1:
+        b.refuse("limit: a new axis, or a larger batch", got=target)
+    b.result(b.call("expand.default", x, [-1, *target[1:]]))
+
+
+def _tile(b: ProgramBuilder) -> None:
+    b.result(b.call("repeat.default", b.ref(0), b.integers(1) or []))
 
 
 ROWS: dict[str, Row] = {
@@ -103,4 +167,10 @@ ROWS: dict[str, Row] = {
     "Slice": _slice,
     "Split": _split,
     "Pad": _pad,
+    "Gather": _gather,
+    "DepthToSpace": _depth_to_space,
+    "SpaceToDepth": _space_to_depth,
+    **dict.fromkeys(("Resize", "Upsample"), _resize),
+    "Expand": _expand,
+    "Tile": _tile,
 }

@@ -137,6 +137,39 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "maximum over an axis": lambda: _model([_node("ReduceMax", "x", axes=[1])], {}),
     "softmax": lambda: _model([_node("Softmax", "x", axis=1)], {}),
     "largest of an image": lambda: _model([_node("GlobalMaxPool", "x")], {}),
+    "norm": lambda: _model([_node("ReduceL2", "x", axes=[2, 3])], {}),
+    "layer norm": lambda: _model(
+        [_node("LayerNormalization", "x", "w", "b")], {"w": W[0, 0, :2].ravel(), "b": W[1, 0, :2].ravel()}
+    ),
+    "larger of two": lambda: _model([_node("Neg", "x", output="n"), _node("Max", "x", "n")], {}),
+    "smaller than a number": lambda: _model([_node("Min", "c", "x")], {"c": np.float32(0.25)}),
+    "logarithm": lambda: _model([_node("Exp", "x", output="e"), _node("Log", "e")], {}),
+    "mirrored pad": lambda: _model([_node("Pad", "x", "p", mode="reflect")], {"p": np.int64([0, 0, 1, 2, 0, 0, 2, 1])}),
+    "repeated edge": lambda: _model([_node("Pad", "x", "p", mode="edge")], {"p": np.int64([0, 0, 1, 2, 0, 0, 2, 1])}),
+    "places": lambda: _model([_node("Gather", "x", "i", axis=2)], {"i": np.int64([3, -1, 0])}),
+    "one place": lambda: _model([_node("Gather", "x", "i", axis=1)], {"i": np.int64(-1)}),
+    "depth to space": lambda: _model([_node("DepthToSpace", "x", blocksize=2)], {}, (8, 3, 2)),
+    "depth to space, columns first": lambda: _model(
+        [_node("DepthToSpace", "x", blocksize=2, mode="CRD")], {}, (8, 3, 2)
+    ),
+    "space to depth": lambda: _model([_node("SpaceToDepth", "x", blocksize=2)], {}),
+    "nearest": lambda: _model(
+        [_node("Resize", "x", "", "s", coordinate_transformation_mode="asymmetric", nearest_mode="floor")],
+        {"s": np.float32([1, 1, 2, 3])},
+    ),
+    "bilinear": lambda: _model([_node("Resize", "x", "", "", "n", mode="linear")], {"n": np.int64([1, 2, 16, 12])}),
+    "expanded": lambda: _model(
+        [_node("ReduceMean", "x", axes=[2], output="m"), _node("Expand", "m", "s")], {"s": np.int64([2, 5, 1])}
+    ),
+    "tiled": lambda: _model([_node("Tile", "x", "r")], {"r": np.int64([1, 1, 2, 1])}),
+    "transposed": lambda: _model(
+        [_node("ConvTranspose", "x", "w", strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 0])],
+        {"w": W.swapaxes(0, 1)},
+    ),
+    "slopes": lambda: _model([_node("PRelu", "x", "c")], {"c": np.float32([[[0.1]], [[0.5]]])}),
+    "two products": lambda: _model(
+        [_node("Transpose", "x", perm=[0, 1, 3, 2], output="t"), _node("MatMul", "x", "t")], {}
+    ),
     "elu": lambda: _model([_node("Elu", "x", alpha=0.5)], {}),
     "leaky": lambda: _model([_node("LeakyRelu", "x", alpha=0.3)], {}),
 }
@@ -144,7 +177,9 @@ FORMS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_operators(form: str) -> None:
-    _check(FORMS[form](), (2, 9) if form == "sequence" else IMAGE)
+    data = FORMS[form]()
+    sizes = onnx.load_model_from_string(data).graph.input[0].type.tensor_type.shape.dim
+    _check(data, tuple(size.dim_value for size in sizes[1:]))
 
 
 class _Net(nn.Module):
@@ -194,7 +229,18 @@ def test_files_of_pytorch(dynamo: bool, tmp_path: Path) -> None:
         (lambda: _model([_node("Einsum", "x", equation="abcd->abdc")], {}), "limit: Einsum is not supported"),
         (lambda: _model([_node("Conv", "x", "x")], {}), "expected a constant"),
         (lambda: _model([_node("Div", "c", "x")], {"c": np.float32(1.0)}), "division by an activation"),
-        (lambda: _model([_node("Pad", "x", "p", mode="reflect")], {"p": np.int64([0, 0, 1, 1] * 2)}), "expected zeros"),
+        (
+            lambda: _model([_node("Pad", "x", "p", "v")], {"p": np.int64([0, 0, 1, 1] * 2), "v": np.float32(2)}),
+            "expected zeros",
+        ),
+        (lambda: _model([_node("Resize", "x", "", "s", mode="cubic")], {"s": np.float32([1, 1, 2, 2])}), "resizing"),
+        (
+            lambda: _model(
+                [_node("Resize", "x", "", "s", mode="linear", coordinate_transformation_mode="asymmetric")],
+                {"s": np.float32([1, 1, 2, 2])},
+            ),
+            "other outputs than those of onnx's reference",
+        ),
         (lambda: _model([_node("MaxPool", "x", kernel_shape=[2, 2], pads=[0, 0, 1, 1])], {}), "unequal pads"),
         (lambda: _model([_node("Conv", "x", "w")], {"w": W}, (2, "h", 6)), "sizes are not fixed"),
         (lambda: _model([_node("Relu", "x")], {}, batch=4), "a batch of 1 or any"),
