@@ -92,11 +92,10 @@ def _prelu(b: ProgramBuilder) -> None:
 
 def _extreme(b: ProgramBuilder) -> None:
     """The larger or smaller of two values; of a value and one number, a limit."""
-    x, y = b.operand(0), b.operand(1) if b.inputs() == 2 else None
+    operands = [b.operand(at) for at in range(b.inputs())]
+    x, y = sorted(operands, key=lambda operand: not isinstance(operand, Ref)) if len(operands) == 2 else (None, None)
     if not isinstance(x, Ref):
-        x, y = y, x
-    if not isinstance(x, Ref):
-        b.refuse("limit: Max or Min of more than two values")
+        b.refuse("limit: Max or Min of other than two values")
     largest = b.kind == "Max"
     if isinstance(y, float):
         b.result(b.call("clamp.default", x, *((y, None) if largest else (None, y))))

@@ -252,9 +252,9 @@ def _require_places(program: Program, state: Mapping[str, Tensor], shapes: Mappi
     for call in program.calls:
         if call.kind not in ("index", "index_select"):
             continue
-        if len(call.args) < 2 or not isinstance(call.args[0], Value):
+        source, second = call.args[:2]  # ValueError, if there are fewer
+        if not isinstance(source, Value):
             raise ValueError(f"call '{call.name}' takes elements of no value")
-        source, second = call.args[:2]
         sizes, rest = (_BATCH, *shapes[source.value]), call.args[2:]
         axis = second if isinstance(second, int) else 0
         places = enumerate(second) if isinstance(second, tuple) else ((axis, leaf) for leaf in rest)
@@ -299,12 +299,14 @@ def _products(call: ProgramCall, arguments: list[Any], result: Tensor) -> int:
     if call.kind.startswith("conv"):
         x, weight = arguments[0], arguments[1]
         positions = x if "transpose" in call.kind else result
-        return int(positions.numel()) * max(1, weight.numel() // weight.shape[0])
+        products: int = positions.numel() * max(1, weight.numel() // weight.shape[0])
+        return products
     if call.kind.startswith("adaptive"):
         return result.numel() + 4 * int(arguments[0].numel())  # windows overlap by less than their size on each axis
     if "pool" in call.kind:
         window = arguments[1]
         return result.numel() * math.prod(window if isinstance(window, list) else [window] * (result.ndim - 2))
     if call.kind in ("linear", "matmul", "bmm", "mm", "addmm", "scaled_dot_product_attention"):
-        return result.numel() * max(argument.shape[-1] for argument in arguments[:2] if isinstance(argument, Tensor))
+        longest: int = max(argument.shape[-1] for argument in arguments[:2] if isinstance(argument, Tensor))
+        return result.numel() * longest
     return result.numel()
