@@ -1,6 +1,6 @@
 """Recipes: all settings of a training run as typed records, read from YAML.
 
-``load_recipe`` takes the names of the files in ``training/recipes``, every CP-Mobile size of
+``load_recipe`` takes the names of the files in ``training/recipes``, every student of
 :mod:`tinyscene.training.models.config` (trained by the recipe of its family), and paths of YAML files. Refuses unknown
 names, unknown fields and invalid values, naming the field.
 """
@@ -22,6 +22,7 @@ from .models.config import MODELS, ModelConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 LARGEST_RECIPE_BYTES = 65_536
+TEACHERS = ("cp_resnet", "passt")  # architectures that are trained as teachers only
 
 
 class _Record(BaseModel):
@@ -259,9 +260,9 @@ class Recipe(TrainSettings):
 
 
 def known_recipes() -> tuple[str, ...]:
-    """Names that ``load_recipe`` takes: the files in ``training/recipes`` and every CP-Mobile size."""
-    sizes = [name for name, config in MODELS.items() if config.arch == "cp_mobile"]
-    return tuple(sorted({path.stem for path in RECIPES.glob("*.yaml")} | set(sizes)))
+    """Names that ``load_recipe`` takes: the files in ``training/recipes`` and every named network but the teachers."""
+    students = [name for name, config in MODELS.items() if config.arch not in TEACHERS]
+    return tuple(sorted({path.stem for path in RECIPES.glob("*.yaml")} | set(students)))
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -286,7 +287,8 @@ def load_recipe(name_or_path: str) -> Recipe:
     path = RECIPES / f"{name_or_path}.yaml"
     if path.is_file():
         return _parse(path, {"name": name_or_path})
-    family = "cpm23" if MODELS[name_or_path].grn else "dcase25-baseline"
+    config = MODELS[name_or_path]
+    family = ("cpm23" if config.grn else "dcase25-baseline") if config.arch == "cp_mobile" else "students"
     return _parse(RECIPES / f"{family}.yaml", {"name": name_or_path}, {"model": name_or_path})
 
 

@@ -25,13 +25,14 @@ def test_known_recipes_load(name: str) -> None:
         assert recipe.frontend == ("cpm23" if MODELS[name].grn else "dcase25")
 
 
-def test_every_cp_mobile_size_and_the_demo_are_known() -> None:
-    sizes = {name for name, config in MODELS.items() if config.arch == "cp_mobile"}
-    assert sizes | {"demo"} <= set(known_recipes())
+def test_every_student_and_the_demo_are_known() -> None:
+    students = {name for name, config in MODELS.items() if config.arch not in ("cp_resnet", "passt")}
+    assert students | {"demo"} <= set(known_recipes())
+    assert not {"passt-s", "cpresnet-128k"} & set(known_recipes())
 
 
 def test_a_size_is_trained_by_the_recipe_of_its_family() -> None:
-    for size, family in (("dcase25", "dcase25-baseline"), ("cpm23-32l", "cpm23")):
+    for size, family in (("dcase25", "dcase25-baseline"), ("cpm23-32l", "cpm23"), ("ds-cnn-64", "students")):
         assert load_recipe(size).model_copy(update={"name": family}) == load_recipe(family)
     assert load_recipe("cpm23-8").teachers == load_recipe("cpm23").teachers
 

@@ -35,7 +35,7 @@ RecipeName = Annotated[
     str,
     typer.Argument(
         metavar="RECIPE",
-        help="Name of a recipe or CP-Mobile size, or a YAML file.",
+        help="Name of a recipe or of a student, or a YAML file.",
         autocompletion=_recipes_and_subcommands,
     ),
 ]
