@@ -45,7 +45,7 @@ class Vectors(Protocol):
 
     @property
     def inputs(self) -> I8:
-        """int8 (n, H, W, C)."""
+        """Vectors int8 (n, ...), see :mod:`tinyscene.runtime.vectors`."""
 
     @property
     def activations(self) -> Mapping[str, Mapping[str, I8]]:

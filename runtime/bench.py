@@ -21,6 +21,7 @@ from .errors import RuntimeFailure
 from .host import EnergyMeter, Host, Reading, Sensors
 from .model import Model, with_frontend
 from .records import Length, Range
+from .vectors import row_shape
 
 FORMAT = 2
 KIND = "tinyscene bench"
@@ -161,8 +162,8 @@ def _of_samples(model: Model, engine: Engine) -> Callable[[], tuple[float, ...]]
 
 def _of_codes(model: Model, engine: Engine) -> Callable[[], tuple[float, ...]]:
     """Runs the network once on random codes; returns the seconds of each of :data:`NETWORK_STAGES`."""
-    shape = model.graph.tensors[model.graph.input].shape
-    codes = np.random.default_rng(0).integers(-128, 128, shape, np.int8)
+    shape = row_shape(model.graph, model.graph.inputs)
+    codes = np.random.default_rng(0).integers(-128, 128, (1, *shape), np.int8)
 
     def one() -> tuple[float, ...]:
         start = time.perf_counter()

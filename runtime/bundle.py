@@ -42,6 +42,7 @@ from .manifest import (
 from .npz import LARGEST_ARRAYS_BYTES, ArrayFile, ArrayHeader, pack_arrays
 from .spec import DCASE_BUDGET, FrontendSpec
 from .system_errors import system_error
+from .vectors import row_shape
 
 MOST_GOLDEN_VECTORS = 64
 _INPUTS = "inputs"  # name of their array; the others are called <rounding rule>/<tensor>
@@ -51,7 +52,8 @@ _INPUTS = "inputs"  # name of their array; the others are called <rounding rule>
 class Golden:
     """Golden vectors: inputs and every activation that the graph computes from them.
 
-    ``inputs``: int8 (n, H, W, C). ``activations``: by rounding rule and tensor name, int8 (n, ...).
+    ``inputs``: vectors int8 (n, ...), see :mod:`tinyscene.runtime.vectors`. ``activations``: by rounding rule and
+    tensor name, int8 (n, ...).
     """
 
     inputs: I8
@@ -85,7 +87,7 @@ class Bundle:
     path: Path
     graph: Graph
     manifest: Manifest
-    input_axes: tuple[()] = ()
+    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     _golden: list[Golden] = field(default_factory=list, repr=False)
 
     @property
@@ -224,7 +226,7 @@ def _require_golden(graph: Graph, golden: Golden, path: Path) -> None:
 
 def _golden_headers(graph: Graph, vectors: int) -> dict[str, ArrayHeader]:
     """Types and shapes of the golden vectors of a graph, by the name of the array."""
-    headers = {_INPUTS: ArrayHeader("int8", (vectors, *graph.tensors[graph.input].shape[1:]))}
+    headers = {_INPUTS: ArrayHeader("int8", (vectors, *row_shape(graph, graph.inputs)))}
     for rounding in ROUNDINGS:
         for tensor in graph.activations():
             headers[f"{rounding}/{tensor.name}"] = ArrayHeader("int8", (vectors, *tensor.shape[1:]))

@@ -42,7 +42,7 @@ def constant_layers(graph: Graph) -> dict[str, I8]:
 def without_constant_layers(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """The checked graph with constants in place of constant layers, and the names of the layers that are left out.
 
-    The graph's own output, and layers that are read by ops without a constant operand, are kept.
+    The graph's own outputs, and layers that are read by ops without a constant operand, are kept.
     """
     constant, tensors = constant_layers(graph), dict(graph.tensors)
     readers: dict[str, list[Node]] = {}
@@ -51,9 +51,9 @@ def without_constant_layers(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
             readers.setdefault(name, []).append(node)
     for name, codes in constant.items():
         takes = all(isinstance(node.op, TAKES_CONSTANTS) or node.output in constant for node in readers.get(name, []))
-        if name != graph.output and takes:
+        if name not in graph.outputs and takes:
             tensors[name] = replace(tensors[name], data=codes)
-    needed, kept = {graph.output}, []
+    needed, kept = set(graph.outputs), []
     for node in reversed(graph.nodes):
         if node.output in needed and tensors[node.output].data is None:
             kept.append(node)
@@ -61,7 +61,7 @@ def without_constant_layers(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     left_out = tuple(node.name for node in graph.nodes if node not in kept)
     if not any(tensors[node.output].data is not None for node in graph.nodes):
         return graph, ()  # layers that nothing reads are the author's
-    used = {name: tensor for name, tensor in tensors.items() if name in needed | {graph.input}}
+    used = {name: tensor for name, tensor in tensors.items() if name in needed | set(graph.inputs)}
     return replace(graph, tensors=used, nodes=tuple(reversed(kept))).check(), left_out
 
 

@@ -29,10 +29,11 @@ from .file_names import ONNX_MODEL, TFLITE_MODEL
 from .graph import Graph
 from .interpreter import run
 from .limits import MAX_THREADS, whole_number
-from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_input
+from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_inputs
 from .system_errors import cause_in_system, is_of_environment, mentioned_in, system_error
 from .tflite_schema import TfliteTables
 from .tflite_tables import read_tables, require_plain
+from .vectors import joined, parted, require_codes
 
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
 
@@ -45,10 +46,13 @@ class Engine(Protocol):
     notes: tuple[str, ...]
 
     def outputs(self, codes: I8) -> dict[str, I8]:
-        """Every output of the model file for int8 codes (batch, H, W, C), by the graph's name and in its layout."""
+        """Every output of the model file for input vectors, int8 (batch, ...) by the graph's name and in its layout.
+
+        Vectors are those of :mod:`tinyscene.runtime.vectors`: (batch, H, W, C) for one input, several side by side.
+        """
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output alone, int8 (batch, ...), for any number of inputs (batch, H, W, C)."""
+        """The graph's outputs alone as vectors, int8 (batch, ...), for any number of input vectors."""
 
 
 class NumpyEngine:
@@ -83,12 +87,13 @@ class _OneByOne:
         return {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
 
     def output_codes(self, codes: I8) -> I8:
-        return np.concatenate([self._answer(one)[self.graph.output] for one in self._split(codes)])
+        outputs = self.graph.outputs
+        return np.concatenate([joined(self.graph, outputs, self._answer(one)) for one in self._split(codes)])
 
     def _answer(self, codes: I8) -> dict[str, I8]:
-        """Outputs by name for int8 (1, H, W, C), of the graph's shapes; refused where the file is another network."""
+        """Outputs by name for one vector, of the graph's shapes; refused where the file is another network."""
         with _model_errors(self.name, runs=True):
-            arrays = self._run(codes)
+            arrays = self._run(parted(self.graph, self.graph.inputs, codes))
         for name, array in arrays.items():
             shape = (1, *self.graph.tensors[name].shape[1:])
             if array.shape == shape[1:]:  # a file may have the rows of its one input in the first axis
@@ -96,19 +101,12 @@ class _OneByOne:
             self._require(f"output '{name[:80]}'", f"int8 {shape}", f"{array.dtype} {array.shape}")
         return arrays
 
-    def _run(self, codes: I8) -> dict[str, I8]:
-        """Outputs by name for int8 (1, H, W, C)."""
+    def _run(self, inputs: dict[str, I8]) -> dict[str, I8]:
+        """Outputs by name for int8 (1, ...) by name."""
         raise NotImplementedError
 
     def _split(self, codes: I8) -> list[I8]:
-        expected = self.graph.tensors[self.graph.input].shape[1:]
-        if codes.dtype != np.int8 or codes.shape[1:] != expected or len(codes) == 0:
-            raise RuntimeFailure(
-                f"engine {self.name}, input",
-                "wrong shape or type",
-                expected=f"int8 (batch, {', '.join(map(str, expected))})",
-                got=f"{codes.dtype} {codes.shape}",
-            )
+        require_codes(self.graph, codes, f"engine {self.name}")
         return [codes[i : i + 1] for i in range(len(codes))]
 
     def _require(self, what: str, expected: object, got: object) -> None:
@@ -129,10 +127,14 @@ class _OneByOne:
         require_within_limits(tables, self.name)
         return tables
 
+    def _require_inputs(self, shapes: list[tuple[int, ...]]) -> None:
+        """Compare the shapes of the file's inputs, in its order, which is the graph's."""
+        self._require("input shapes", [self.graph.tensors[name].shape for name in self.graph.inputs], shapes)
+
     def _require_outputs(self, names: list[str]) -> None:
-        known = {t.name for t in self.graph.activations()}
-        if self.graph.output not in names or not known.issuperset(names):
-            self._require("list of outputs", self.graph.output, names)
+        known, outputs = {t.name for t in self.graph.activations()}, self.graph.outputs
+        if not set(outputs) <= set(names) <= known:
+            self._require("list of outputs", outputs, names)
 
 
 # Session options of ONNX Runtime by the type of the file's activations. int8 activations stay in float without theirs.
@@ -161,15 +163,14 @@ class OrtEngine(_OneByOne):
         options.add_session_config_entry(ORT_SESSION_CONFIG[codes], "1")
         with _model_errors(self.name):
             self._session = ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
-        source = graph.tensors[graph.input]
-        (file_input, *_) = self._session.get_inputs()
-        self._require("input name", graph.input, file_input.name)
-        self._require("input shape", nchw(source.shape), tuple(file_input.shape))
+        file_inputs = {each.name: tuple(each.shape) for each in self._session.get_inputs()}
+        self._require("inputs", {name: nchw(graph.tensors[name].shape) for name in graph.inputs}, file_inputs)
         self._names = [output.name for output in self._session.get_outputs()]
-        self._require_outputs([name for name in self._names if name != codes_name(graph, graph.output)])
+        duplicates = {codes_name(graph, name) for name in graph.outputs}
+        self._require_outputs([name for name in self._names if name not in duplicates])
 
-    def _run(self, codes: I8) -> dict[str, I8]:
-        arrays = self._session.run(None, {self.graph.input: to_onnx_input(self.graph, codes)})
+    def _run(self, inputs: dict[str, I8]) -> dict[str, I8]:
+        arrays = self._session.run(None, to_onnx_inputs(self.graph, inputs))
         return from_onnx_outputs(self.graph, dict(zip(self._names, arrays, strict=True)))
 
 
@@ -197,10 +198,11 @@ class LiteRTEngine(_OneByOne):
                 model_content=model_bytes, num_threads=threads, experimental_op_resolver_type=resolver
             )
             self._interpreter.allocate_tensors()
-        (file_input, *_) = self._interpreter.get_input_details()
-        self._input = file_input["index"]
-        self._require("input shape", graph.tensors[graph.input].shape, tuple(file_input["shape"].tolist()))
-        self._require("input type", "int8", np.dtype(file_input["dtype"]).name)
+        details = self._interpreter.get_input_details()
+        self._require_inputs([tuple(detail["shape"].tolist()) for detail in details])
+        for detail in details:
+            self._require("input type", "int8", np.dtype(detail["dtype"]).name)
+        self._input_index = dict(zip(graph.inputs, (detail["index"] for detail in details), strict=True))
         self._index = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
         self._require_outputs(list(self._index))
         if not reference and not self._delegated():
@@ -218,10 +220,11 @@ class LiteRTEngine(_OneByOne):
             return True
         return any(op["op_name"] == "DELEGATE" for op in details())
 
-    def _run(self, codes: I8) -> dict[str, I8]:
+    def _run(self, inputs: dict[str, I8]) -> dict[str, I8]:
         if self._has_state:
             self._interpreter.reset_all_variables()
-        self._interpreter.set_tensor(self._input, codes)
+        for name, codes in inputs.items():
+            self._interpreter.set_tensor(self._input_index[name], codes)
         self._interpreter.invoke()
         return {name: self._interpreter.get_tensor(index) for name, index in self._index.items()}
 
@@ -233,6 +236,7 @@ class TFLMEngine(_OneByOne):
         super().__init__(graph, "tflm", "double")
         runtime = _package("tflite_micro.python.tflite_micro.runtime", "--pre tflite-micro", self.name)
         file = self._tables(model_bytes).graph
+        self._require_inputs([tuple(file.tensors[i].shape.tolist()) for i in file.inputs.tolist()])
         self._names = [file.tensors[i].name for i in file.outputs.tolist()]
         self._require_outputs(self._names)
         # Exposed activations live all at once, some with a padded copy, and each op has its own records. The indices of
@@ -242,13 +246,12 @@ class TFLMEngine(_OneByOne):
         arena_bytes = activation_bytes + 4096 * len(graph.nodes) + 65_536
         with _model_errors(self.name), _silent_stderr():
             self._interpreter = runtime.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
-        shape = tuple(int(n) for n in self._interpreter.get_input_details(0)["shape"])
-        self._require("input shape", graph.tensors[graph.input].shape, shape)
 
-    def _run(self, codes: I8) -> dict[str, I8]:
+    def _run(self, inputs: dict[str, I8]) -> dict[str, I8]:
         if self._has_state:
             self._interpreter.reset()
-        self._interpreter.set_input(np.ascontiguousarray(codes), 0)
+        for at, codes in enumerate(inputs.values()):
+            self._interpreter.set_input(np.ascontiguousarray(codes), at)
         self._interpreter.invoke()
         return {name: self._interpreter.get_output(i).copy() for i, name in enumerate(self._names)}
 

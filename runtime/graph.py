@@ -21,6 +21,7 @@ from . import ops
 from .errors import RuntimeFailure
 from .op_ranges import PROBABILITY_SCALE, PROBABILITY_ZERO_POINT, quantisation_problem
 from .ops import Shape
+from .printable import short_name
 from .records import Length, Range, check_record, name_text
 
 # A Raspberry Pi computes 10^10 multiply-accumulates in some seconds and has room for all activations at once; no
@@ -28,6 +29,7 @@ from .records import Length, Range, check_record, name_text
 MOST_NODES = 1024
 MOST_TENSORS = 4096
 MOST_INPUTS = 1024  # of a node
+MOST_ENDS = 16  # inputs of a graph, and outputs
 MOST_ALIVE = 64  # activations at one step
 LARGEST_CONSTANTS_BYTES = 2**24
 LARGEST_ACTIVATIONS_BYTES = 2**26  # of all activations of the graph
@@ -37,6 +39,7 @@ LOWEST_SCALE, HIGHEST_SCALE = 2.0**-40, 2.0**40  # of whole tensors: their squar
 Name = Annotated[str, name_text(4096)]  # TFLite converters join the names of fused layers
 Title = Annotated[str, name_text(256)]
 Labels = Annotated[tuple[Title, ...], Length(0, 4096)]
+Ends = Annotated[tuple[Name, ...], Length(1, MOST_ENDS)]
 Scale = Annotated[float, Range(2.0**-100, 2.0**80)]  # of a channel, or of a bias, which is a product of two scales
 Dtype = Literal["int8", "int32"]
 Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]
@@ -106,14 +109,42 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in execution order over named tensors, one int8 input, one int8 output, and the class labels if known."""
+    """Nodes in execution order over named tensors, int8 inputs, int8 outputs, and the labels of an only output."""
 
     name: str
     tensors: dict[str, Tensor]
     nodes: tuple[Node, ...]
-    input: str
-    output: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     labels: tuple[str, ...] = field(default=())
+
+    @property
+    def input(self) -> str:
+        """The only input, for what is about one: refused where there are several."""
+        return self._only("inputs", self.inputs)
+
+    @property
+    def output(self) -> str:
+        """The only output, likewise."""
+        return self._only("outputs", self.outputs)
+
+    def require_one_each(self) -> None:
+        """Refuse several inputs, and several outputs."""
+        self._only("inputs", self.inputs)
+        self._only("outputs", self.outputs)
+
+    def _only(self, what: str, names: tuple[str, ...]) -> str:
+        if len(names) != 1:
+            listed = ", ".join(short_name(name) for name in names[:4]) + (", ..." if len(names) > 4 else "")
+            raise RuntimeFailure(
+                f"graph '{self.name}'",
+                f"has several {what}, where this takes a network with one",
+                expected=1,
+                got=f"{len(names)}: {listed}",
+                next_step="check, inspect, verify, and firmware without --application take such a network",
+                unsupported=True,
+            )
+        return names[0]
 
     def ins(self, node: Node) -> tuple[Tensor, ...]:
         return tuple(self.tensors[name] for name in node.inputs)
@@ -122,8 +153,9 @@ class Graph:
         return self.tensors[node.output]
 
     def activations(self) -> Iterator[Tensor]:
-        """The input, then the output of each node, in order."""
-        yield self.tensors[self.input]
+        """The inputs, then the output of each node, in order."""
+        for name in self.inputs:
+            yield self.tensors[name]
         for node in self.nodes:
             yield self.tensors[node.output]
 
@@ -141,16 +173,15 @@ class Graph:
         _check_names(self)
         for tensor in self.tensors.values():
             _check_tensor(self, tensor)
-        written = {self.input}
+        written = set(self.inputs)
         for node in self.nodes:
             _check_node(self, node, written)
             written.add(node.output)
-        if self.output not in written:
-            self.refuse(self.output, "the graph's output is not written by any node")
-        if self.labels and len(self.labels) != self.tensors[self.output].shape[-1]:
-            self.refuse(
-                "labels", "not one per output", expected=self.tensors[self.output].shape[-1], got=len(self.labels)
-            )
+        for name in self.outputs:
+            if name not in written or name in self.inputs:
+                self.refuse(name, "the graph's output is not written by any node")
+        if self.labels and (classes := self.tensors[self.output].shape[-1]) != len(self.labels):
+            self.refuse("labels", "not one per output", expected=classes, got=len(self.labels))
         _check_size(self)
         return self
 
@@ -163,18 +194,22 @@ class GraphNames:
     """Names and labels of a graph, as they are stored."""
 
     name: Title
-    input: Name
-    output: Name
+    inputs: Ends
+    outputs: Ends
     labels: Labels
 
 
 def _check_names(graph: Graph) -> None:
-    check_record(GraphNames(graph.name, graph.input, graph.output, graph.labels), f"graph {graph.name[:80]!r}")
+    check_record(GraphNames(graph.name, graph.inputs, graph.outputs, graph.labels), f"graph {graph.name[:80]!r}")
     for what, number, most in (("tensors", len(graph.tensors), MOST_TENSORS), ("nodes", len(graph.nodes), MOST_NODES)):
         if number > most:
             graph.refuse(what, "too many", expected=f"at most {most:,}", got=f"{number:,}")
-    if graph.input not in graph.tensors or graph.tensors[graph.input].data is not None:
-        graph.refuse(graph.input, "the graph's input is not an activation")
+    for name in graph.inputs:
+        if name not in graph.tensors or graph.tensors[name].data is not None:
+            graph.refuse(name, "the graph's input is not an activation")
+    for what, ends in (("input", graph.inputs), ("output", graph.outputs)):
+        if len(set(ends)) != len(ends):
+            graph.refuse(next(name for name in ends if ends.count(name) > 1), f"is an {what} twice")
     names = [node.name for node in graph.nodes]
     if len(set(names)) != len(names):
         graph.refuse(next(name for name in names if names.count(name) > 1), "name of several nodes")
@@ -277,11 +312,11 @@ def _macs(graph: Graph, node: Node) -> int:
 
 
 def _alive_at_once(graph: Graph) -> int:
-    """The largest number of activations that are written and not yet read for the last time."""
-    activations = {graph.input, *(node.output for node in graph.nodes)}
+    """The largest number of activations that are written and not yet read for the last time, outputs included."""
+    activations = {*graph.inputs, *(node.output for node in graph.nodes)} - set(graph.outputs)
     last = {name: at for at, node in enumerate(graph.nodes) for name in (node.output, *node.inputs)}
     dying = Counter(last[name] for name in activations if name in last)
-    alive = most = 1
+    alive = most = len(graph.inputs)
     for step in range(len(graph.nodes)):
         alive += 1
         most = max(most, alive)

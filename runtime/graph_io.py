@@ -47,8 +47,8 @@ def graph_record(graph: Graph) -> dict[str, Any]:
     """The graph without its constants' data, as plain JSON values."""
     return {
         "name": graph.name,
-        "input": graph.input,
-        "output": graph.output,
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
         "labels": list(graph.labels),
         "tensors": [_tensor_record(t) for t in graph.tensors.values()],
         "nodes": [
@@ -101,7 +101,7 @@ def _graph(stored: _GraphRecord, arrays: Mapping[str, npt.NDArray[Any]], where: 
         data = arrays[tensor.name] if tensor.constant else None
         tensors[tensor.name] = Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.quant, data)
     nodes = tuple(_node(entry, f"{where}, nodes[{i}]", next_step) for i, entry in enumerate(stored.nodes))
-    return Graph(stored.name, tensors, nodes, stored.input, stored.output, stored.labels).check()
+    return Graph(stored.name, tensors, nodes, stored.inputs, stored.outputs, stored.labels).check()
 
 
 def _node(entry: object, where: str, next_step: str) -> Node:

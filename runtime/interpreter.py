@@ -18,6 +18,7 @@ from .errors import RuntimeFailure
 from .graph import Graph, Node
 from .kernels import KERNELS
 from .plan import Plan
+from .vectors import joined, parted, require_codes
 
 POISON = np.int8(-91)
 
@@ -30,12 +31,14 @@ def run(
     trace: dict[str, I8] | None = None,
     arena: Plan | None = None,
 ) -> I8:
-    """Output codes for input codes. A batch runs in pieces that fit the memory (:data:`ops.LARGEST_WINDOWS`).
+    """Output codes for input codes, both as vectors (:mod:`tinyscene.runtime.vectors`).
+
+    A batch runs in pieces that fit the memory (:data:`ops.LARGEST_WINDOWS`).
 
     Args:
-        x: int8 (batch, *graph input shape without its leading 1).
+        x: int8 (batch, *graph input shape without its leading 1), of several inputs side by side.
         rounding: rule of :mod:`tinyscene.runtime.arith`, each of which equals a family of engines.
-        trace: filled with every activation by name, input and output included.
+        trace: filled with every activation by name, inputs and outputs included.
         arena: keep activations in one buffer at this plan's offsets, poisoned where no activation is alive.
 
     Raises:
@@ -44,32 +47,27 @@ def run(
     if rounding not in ROUNDINGS:
         raise RuntimeFailure("rounding", "invalid value", expected=" or ".join(ROUNDINGS), got=repr(rounding))
     x = array_of(x)
-    expected = graph.tensors[graph.input].shape[1:]
-    if x.dtype != np.int8 or x.shape[1:] != expected:
-        raise RuntimeFailure(
-            f"graph '{graph.name}', input",
-            "wrong shape or type",
-            expected=f"int8 (batch, {', '.join(map(str, expected))})",
-            got=f"{x.dtype} {x.shape}",
-        )
+    require_codes(graph, x, f"graph '{graph.name}'", empty=True)
     if len(x) > 1 and arena is None:
         at_once = max(1, ops.LARGEST_WINDOWS // _largest_elements(graph))
         if len(x) > at_once:
             return _in_pieces(graph, x, at_once, rounding, trace)
     store = _Arena(graph, arena, len(x)) if arena else _Separate(graph)
-    store.write(graph.input, x, step=0)
+    inputs = parted(graph, graph.inputs, x)
+    for name, codes in inputs.items():
+        store.write(name, codes)
     for step, node in enumerate(graph.nodes, start=1):
         arrays = tuple(store.read(name) for name in node.inputs)
         codes = KERNELS[type(node.op)](graph, node, arrays, rounding)
         if len(codes) != len(x):  # the node reads constants only
             codes = np.broadcast_to(codes, (len(x), *codes.shape[1:]))
-        store.write(node.output, codes, step=step)
+        store.write(node.output, codes)
         if trace is not None:
             trace[node.output] = store.read(node.output).copy()
         store.release(step)
     if trace is not None:
-        trace[graph.input] = x
-    return store.read(graph.output).copy()
+        trace |= inputs
+    return joined(graph, graph.outputs, {name: store.read(name).copy() for name in graph.outputs})
 
 
 def _largest_elements(graph: Graph) -> int:
@@ -103,13 +101,13 @@ class _Separate:
         last = {name: step for step, node in enumerate(graph.nodes, start=1) for name in node.inputs}
         self._dying: dict[int, list[str]] = {}
         for name, step in last.items():
-            if graph.tensors[name].data is None and name != graph.output:
+            if graph.tensors[name].data is None and name not in graph.outputs:
                 self._dying.setdefault(step, []).append(name)
 
     def read(self, name: str) -> npt.NDArray[Any]:
         return self._arrays[name]
 
-    def write(self, name: str, value: I8, step: int) -> None:
+    def write(self, name: str, value: I8) -> None:
         self._arrays[name] = value
 
     def release(self, step: int) -> None:
@@ -134,7 +132,7 @@ class _Arena(_Separate):
             return super().read(name)
         return self._slot(name).reshape(len(self._buffer), *self._graph.tensors[name].shape[1:])
 
-    def write(self, name: str, value: I8, step: int) -> None:
+    def write(self, name: str, value: I8) -> None:
         self._slot(name)[:] = value.reshape(len(self._buffer), -1)
 
     def release(self, step: int) -> None:

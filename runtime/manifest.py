@@ -24,7 +24,7 @@ from .json_files import parse_json
 from .records import Length, Range, Text, name_text, read_record
 from .spec import FrontendSpec
 
-FORMAT = 1
+FORMAT = 2
 REBUILD = "tinyscene export CHECKPOINT --out BUNDLE"
 ADVICE = f"build it again with '{REBUILD}', or copy it again from its source"
 # What the owner of another model file can do with it; a checkpoint becomes a bundle.
@@ -114,7 +114,7 @@ class Manifest:
 class _Stored(Manifest):
     """The whole file."""
 
-    format: Literal[1]
+    format: Literal[2]
     labels: Labels
 
 

@@ -7,6 +7,7 @@ not one per output, and a front end whose log-mel is not the network's input.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -34,7 +35,8 @@ class Model(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class labels in the order of the graph's output; numbers where the model has none."""
+        """Class labels in the order of the graph's output; numbers where the model has none, empty for several
+        outputs."""
 
     @property
     def frontend(self) -> FrontendSpec | None:
@@ -48,8 +50,9 @@ class Model(Protocol):
     def constant_channels_removed(self) -> int | None: ...
 
     @property
-    def input_axes(self) -> tuple[int, ...]:
-        """Axes of the input as the user knows it, in the order of the graph's; empty where the two are the same."""
+    def input_axes(self) -> Mapping[str, tuple[int, ...]]:
+        """By input, its axes as the user knows it, in the order of the graph's; not of those where the two are the
+        same."""
 
     def file(self, name: str) -> bytes:
         """A model file by its name in a bundle, such as ``model.tflite``."""
@@ -90,7 +93,7 @@ class DescribedModel:
         return self.model.constant_channels_removed
 
     @property
-    def input_axes(self) -> tuple[int, ...]:
+    def input_axes(self) -> Mapping[str, tuple[int, ...]]:
         return self.model.input_axes
 
     def file(self, name: str) -> bytes:
@@ -101,7 +104,9 @@ class DescribedModel:
 
 
 def labels_of(graph: Graph) -> tuple[str, ...]:
-    """The graph's labels, or the numbers of its outputs."""
+    """The graph's labels, or the numbers of the elements of its output; none of several outputs."""
+    if len(graph.outputs) > 1:
+        return ()
     return graph.labels or tuple(map(str, range(graph.tensors[graph.output].n_bytes)))
 
 

@@ -1,7 +1,7 @@
 """Names and layouts of tensors in the ONNX files that are written from a graph.
 
 The file takes and returns float32 in NCHW, so the graph's names belong to the float tensors there; the int8 or uint8
-codes of input and output have the same names with ``CODES_SUFFIX``.
+codes of inputs and outputs have the same names with ``CODES_SUFFIX``.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ OnnxCodes = Literal["uint8", "int8"]  # type of the activations; uint8 codes are
 
 def codes_name(graph: Graph, name: str) -> str:
     """Name of the tensor of codes in the ONNX file for the graph's tensor ``name``."""
-    return f"{name}{CODES_SUFFIX}" if name in (graph.input, graph.output) else name
+    return f"{name}{CODES_SUFFIX}" if name in (*graph.inputs, *graph.outputs) else name
 
 
-def to_onnx_input(graph: Graph, codes: I8) -> F32:
-    """Input of the ONNX file, float32 (batch, C, H, W), for int8 codes (batch, H, W, C); exact."""
-    real = dequantise(codes, graph.tensors[graph.input].quant)
-    return np.ascontiguousarray(np.moveaxis(real, 3, 1) if real.ndim == 4 else real)
+def to_onnx_inputs(graph: Graph, codes: Mapping[str, I8]) -> dict[str, F32]:
+    """Inputs of the ONNX file, float32 (batch, C, H, W) by name, for int8 codes (batch, H, W, C) by name; exact."""
+    reals = {name: dequantise(array, graph.tensors[name].quant) for name, array in codes.items()}
+    return {name: np.ascontiguousarray(np.moveaxis(x, 3, 1) if x.ndim == 4 else x) for name, x in reals.items()}
 
 
 def from_onnx_outputs(graph: Graph, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, I8]:
     """Codes by the graph's names and in its layout for outputs of the ONNX file: codes, or float32 scores."""
-    duplicate = codes_name(graph, graph.output)
-    return {name: _codes(graph, name, array) for name, array in arrays.items() if name != duplicate}
+    duplicates = {codes_name(graph, name) for name in graph.outputs}
+    return {name: _codes(graph, name, array) for name, array in arrays.items() if name not in duplicates}
 
 
 def nchw(shape: Shape) -> Shape:

@@ -16,7 +16,7 @@ ALIGNMENT = 16  # bytes: a Helium vector, half a cache line
 
 @dataclass(frozen=True)
 class Lifetime:
-    """One activation: written at step ``first``, last read at step ``last`` (step 0 is the input)."""
+    """One activation: written at step ``first``, last read at step ``last`` (step 0 writes the inputs)."""
 
     name: str
     n_bytes: int
@@ -63,15 +63,15 @@ class Plan:
 
 
 def lifetimes(graph: Graph) -> tuple[Lifetime, ...]:
-    """First write and last read of each activation; the graph's output stays alive to the end."""
-    first = {graph.input: 0}
-    last = {graph.input: 0}
+    """First write and last read of each activation; the graph's outputs stay alive to the end."""
+    first = dict.fromkeys(graph.inputs, 0)
+    last = dict.fromkeys(graph.inputs, 0)
     for step, node in enumerate(graph.nodes, start=1):
         first[node.output] = last[node.output] = step
         for name in node.inputs:
             if name in last:
                 last[name] = step
-    last[graph.output] = len(graph.nodes)
+    last |= dict.fromkeys(graph.outputs, len(graph.nodes))
     return tuple(Lifetime(t.name, t.n_bytes, first[t.name], last[t.name]) for t in graph.activations())
 
 

@@ -33,6 +33,7 @@ from tinyscene.runtime.kernels import (
     transposed_accumulator,
 )
 from tinyscene.runtime.op_ranges import LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT, TANH_SCALE
+from tinyscene.runtime.vectors import row_shape
 
 Rng = np.random.Generator
 LOG_PROBABILITY = Quant.per_tensor(LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT)
@@ -46,8 +47,16 @@ class Builder:
         self.rng, self.name = rng, name
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
-        self.input = self.tensor("input", (1, *shape), quant or self.quant(0.05))
-        self._sample: dict[str, Any] = {self.input: rng.integers(-128, 128, (4, *shape)).astype(np.int8)}
+        self._sample: dict[str, Any] = {}
+        self.inputs: tuple[str, ...] = ()
+        self.input = self.new_input("input", shape, quant)
+
+    def new_input(self, name: str, shape: tuple[int, ...], quant: Quant | None = None) -> str:
+        """Another input of the graph."""
+        self.tensor(name, (1, *shape), quant or self.quant(0.05))
+        self._sample[name] = self.rng.integers(-128, 128, (4, *shape)).astype(np.int8)
+        self.inputs += (name,)
+        return name
 
     def quant(self, scale: float) -> Quant:
         return Quant.per_tensor(scale * self.rng.uniform(0.7, 1.4), int(self.rng.integers(-128, 128)))
@@ -62,7 +71,7 @@ class Builder:
         name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
         node = Node(name, op, inputs, f"{name}_out")
         self.tensor(node.output, shape, quant or self._reached(node))
-        graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
+        graph = Graph(self.name, self.tensors, (node,), (self.input,), (node.output,))
         self._sample[node.output] = KERNELS[type(op)](graph, node, self._arrays(node), "double")
         self.nodes.append(node)
         return node.output
@@ -86,7 +95,7 @@ class Builder:
     def _real(self, node: Node) -> Any:
         """Real output of the op on the sample before quantisation."""
         arrays, quants = self._arrays(node), [self.tensors[name].quant for name in node.inputs]
-        graph = Graph(self.name, self.tensors, (node,), self.input, node.output)
+        graph = Graph(self.name, self.tensors, (node,), (self.input,), (node.output,))
         if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D):
             accumulate = {
                 ops.Conv2D: conv2d_accumulator,
@@ -275,8 +284,8 @@ class Builder:
         scale = self.conv(ratio, (1, 1))
         return self.conv(self.mul(x, scale), (1, 1), relu=True)
 
-    def graph(self, output: str) -> Graph:
-        return Graph(self.name, self.tensors, tuple(self.nodes), self.input, output).check()
+    def graph(self, *outputs: str) -> Graph:
+        return Graph(self.name, self.tensors, tuple(self.nodes), self.inputs, outputs).check()
 
 
 def one_op(rng: Rng, kind: str) -> Graph:
@@ -372,7 +381,7 @@ def small_net(rng: Rng, *, grn: bool, shape: tuple[int, int, int] = (20, 14, 1))
 
 def random_input(rng: Rng, graph: Graph, batch: int = 1) -> Any:
     """int8 codes over the whole range, with the extremes well represented."""
-    shape = (batch, *graph.tensors[graph.input].shape[1:])
+    shape = (batch, *row_shape(graph, graph.inputs))
     codes = rng.integers(-128, 128, shape)
     return np.where(rng.random(shape) < 0.1, rng.choice([-128, 127], shape), codes).astype(np.int8)
 

@@ -88,7 +88,7 @@ def strained(graph: Graph, rng: Rng) -> Graph:
 
     Ratios of scales reach beyond the bounds of the ops on both sides; not checked.
     """
-    tensors = {graph.input: replace(graph.tensors[graph.input], quant=_quant(rng, 0.0))}
+    tensors = {name: replace(graph.tensors[name], quant=_quant(rng, 0.0)) for name in graph.inputs}
     nodes = []
     for node in graph.nodes:
         for name in node.inputs:

@@ -235,7 +235,7 @@ def documented(
 
 def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
     """The quantisation error of every activation and the data it was measured on, or the reason why it was not."""
-    from tinyscene.runtime.arith import dequantise
+    from tinyscene.runtime.vectors import dequantised
 
     from ..errors import ExportError
     from ..quantise.quality import layer_quality
@@ -253,7 +253,7 @@ def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
         return (), "not measured: random codes are not real inputs"
     names = [node.output for node in graph.nodes]
     try:
-        real = dequantise(codes, graph.tensors[graph.input].quant)
+        real = dequantised(graph, graph.inputs, codes)
         reference = simulate(graph, real, names, shown=names)
     except ExportError as problem:
         return (), f"not measured: {problem}"

@@ -7,7 +7,8 @@ random codes over the whole range, with its extremes. Refuses nothing itself: it
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from tinyscene.runtime.bundle import Golden
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.model import labels_of
+from tinyscene.runtime.vectors import row_shape
 
 from .missing_package import needs_export
 
@@ -29,7 +31,7 @@ class FileModel:
         files: by suffix, the model's own file, written again from its validated records; codes in, codes out.
         constant_layers: names of layers that are the same for every input, and of those that only they read; constants
             take their place in the graph, and the file keeps them.
-        input_axes: axes of the file's input in the order of the graph's; empty where the two are the same.
+        input_axes: by input, the axes of the file's in the order of the graph's; not of those where they are the same.
     """
 
     path: Path
@@ -37,7 +39,7 @@ class FileModel:
     digest: str
     files: dict[str, bytes]
     constant_layers: tuple[str, ...] = ()
-    input_axes: tuple[int, ...] = ()
+    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     frontend: None = None
     constant_channels_removed: None = None
 
@@ -71,7 +73,7 @@ class FileModel:
     def golden(self, count: int = GOLDEN_VECTORS, seed: int = 0) -> Golden:
         """Random codes, one in ten of them an extreme of the range, with the interpreter's activations for them."""
         rng = np.random.default_rng(seed)
-        shape = (count, *self.graph.tensors[self.graph.input].shape[1:])
+        shape = (count, *row_shape(self.graph, self.graph.inputs))
         codes = rng.integers(-128, 128, shape)
         extremes = rng.random(shape) < 0.1
         return Golden.of(self.graph, np.where(extremes, rng.choice([-128, 127], shape), codes).astype(np.int8))

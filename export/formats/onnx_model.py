@@ -22,5 +22,5 @@ def open_onnx(path: Path) -> FileModel:
     """
     data = read_model(path)
     graph = from_onnx(data, where=str(path), name=path.stem)
-    axes = CHANNELS_LAST if len(graph.tensors[graph.input].shape) == len(CHANNELS_LAST) else ()
+    axes = {name: CHANNELS_LAST for name in graph.inputs if len(graph.tensors[name].shape) == len(CHANNELS_LAST)}
     return replace(FileModel.of(data, path, graph, {}), input_axes=axes)

@@ -33,8 +33,8 @@ class GraphBuilder:
         self._file_names = frozenset(file.names)
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
-        self.rewritten = False  # whether the graph has another scale than 0, or a copy instead of no operator
-        self.copied = ""  # the output of such a copy
+        self.rewritten = False  # whether the graph has another scale than 0, or a copy that the file lacks
+        self.outputs: list[str] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
         self.indices: dict[int, tuple[int, int]] = {}  # int32 tensors: the int8 tensor and what was added to its codes
@@ -45,8 +45,8 @@ class GraphBuilder:
     def graph(self, name: str | None) -> Graph:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
         title = name or self.file.graph.name or "tflite"
-        output = self.copied or self.activation(self.file.outputs[0]).name
-        graph = Graph(title, self.tensors, tuple(self.nodes), self.file.names[self.file.inputs[0]], output)
+        inputs = tuple(self.file.names[index] for index in self.file.inputs)
+        graph = Graph(title, self.tensors, tuple(self.nodes), inputs, tuple(self.outputs))
         try:
             return graph.check()
         except RuntimeFailure as problem:
@@ -165,13 +165,14 @@ class GraphBuilder:
             self._stored(bias_name, "int32", Quant(tuple(bias_scale.tolist()), 0, bias_axis), bias),
         )
 
-    def copy(self) -> None:
-        """A node for a file without operators, whose output is its input."""
-        index = self.file.outputs[0]
-        self.rewritten, self.current = True, Operator(0, "no operator", (index,), (index,), None)
-        x = self.activation(index)
-        self.copied = self.inner(x, "copy").name
-        self.node(ops.Reshape(x.shape), (x.name,), self.tensors[self.copied])
+    def output(self, index: int) -> None:
+        """Add an output of the graph: a copy of one that is an input, or an output already."""
+        x = self.activation(index)  # a PAD that is the last operator becomes a node
+        if index in self.file.inputs or x.name in self.outputs:
+            self.rewritten, self.current = True, Operator(0, "no operator", (index,), (index,), None)
+            source, x = x, self.inner(x, "copy")
+            self.node(ops.Reshape(x.shape), (source.name,), x)
+        self.outputs.append(x.name)
 
     def _without_scale(
         self,

@@ -2,8 +2,8 @@
 
 A file may have float32 or uint8 inputs and outputs around an int8 network; :class:`Int8File` removes the QUANTIZE and
 DEQUANTIZE at its ends, so that inputs and outputs are int8 codes, and computes shape arithmetic. Refuses what
-:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses more than one input or output, variables
-but for the states of an LSTM, and activations too large for any target.
+:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses too many inputs or outputs, variables but
+for the states of an LSTM, and activations too large for any target.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import tflite_lstm
-from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.graph import MOST_ENDS, Quant
 from tinyscene.runtime.tflite_options import Options
 from tinyscene.runtime.tflite_schema import TYPES, Subgraph, Tensor
 from tinyscene.runtime.tflite_tables import read_tables
@@ -28,6 +28,7 @@ _OP_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
 }
 _DTYPES = {name: np.dtype(name) for name in ("int8", "uint8", "int16", "int32", "int64", "float16", "float32")}
+_REAL_ENDS = ("float32", "uint8")  # types of inputs and outputs that are converted to codes, or from them
 SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK")  # operators that become a node for each output
 LARGEST_ACTIVATION = 2**24  # elements of one activation, also padded
 LARGEST_ACTIVATIONS = 2**26  # elements of all activations
@@ -132,7 +133,7 @@ class TfliteFile:
 
 
 class Int8File(TfliteFile):
-    """A file with one int8 input and one int8 output, and operators with one output each, except those that split.
+    """A file with int8 inputs and int8 outputs, and operators with one output each, except those that split.
 
     Raises:
         ExportError: see the module's refusals.
@@ -141,8 +142,12 @@ class Int8File(TfliteFile):
     def __init__(self, data: bytes, where: str) -> None:
         super().__init__(data, where)
         for ends, name in ((self.inputs, "inputs"), (self.outputs, "outputs")):
-            if len(ends) != 1:
-                raise ExportError(where, f"{len(ends)} {name} are not supported", expected="one")
+            if not 1 <= len(ends) <= MOST_ENDS:
+                expected = f"1 to {MOST_ENDS}"
+                raise ExportError(where, f"{len(ends)} {name} are not supported", expected=expected)
+        for index in self.inputs:
+            if self.inputs.count(index) > 1:
+                raise ExportError(self.tensor_place(index), "is an input twice")
         for op in self.operators:
             if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:
                 place = f"{where}, operator {op.index} ({op.kind})"
@@ -153,16 +158,18 @@ class Int8File(TfliteFile):
 
     def _remove_conversions(self) -> None:
         """Remove conversions from and to float32 or uint8 at the ends, so that the graph starts and ends with codes."""
-        readers = [op for op in self.operators if self.inputs[0] in op.inputs]
-        if len(readers) == 1 and readers[0].kind == "QUANTIZE" and self.type(self.inputs[0]) in ("float32", "uint8"):
-            self.operators.remove(readers[0])
-            self.inputs = [readers[0].output]
-        last = self.operators[-1] if self.operators else None
-        if last is None or last.output != self.outputs[0] or last.kind not in ("QUANTIZE", "DEQUANTIZE"):
-            return
-        if self.type(last.output) in ("float32", "uint8") and last.inputs and last.inputs[0] >= 0:
-            self.operators.remove(last)
-            self.outputs = [last.inputs[0]]
+        for at, index in enumerate(self.inputs):
+            readers = [op for op in self.operators if index in op.inputs]
+            if len(readers) == 1 and readers[0].kind == "QUANTIZE" and self.type(index) in _REAL_ENDS:
+                self.operators.remove(readers[0])
+                self.inputs[at] = readers[0].output
+        for index in set(self.outputs):
+            writer = next((op for op in self.operators if op.output == index), None)
+            if writer is None or writer.kind not in ("QUANTIZE", "DEQUANTIZE") or self.type(index) not in _REAL_ENDS:
+                continue
+            if min(writer.inputs, default=-1) >= 0 and not any(index in op.inputs for op in self.operators):
+                self.operators.remove(writer)
+                self.outputs = [writer.inputs[0] if each == index else each for each in self.outputs]
 
     def _require_sizes(self) -> None:
         """Refuse what would take more memory than any target has, and state that is kept between runs."""
@@ -190,7 +197,7 @@ class Int8File(TfliteFile):
         return state and readers[0].inputs.index(index) in tflite_lstm.STATES and readers[0].inputs.count(index) == 1
 
     def is_read(self, index: int) -> bool:
-        """Whether an operator reads the tensor, or it is the output."""
+        """Whether an operator reads the tensor, or it is an output."""
         return index in self.outputs or any(index in operator.inputs for operator in self.operators)
 
     def used(self) -> list[int]:

@@ -35,7 +35,8 @@ def graph_of(file: Int8File, name: str | None = None) -> Graph:
 def builder_of(file: Int8File) -> GraphBuilder:
     """The builder with all nodes of an open file."""
     builder = GraphBuilder(file)
-    builder.activation(file.inputs[0])
+    for index in file.inputs:
+        builder.activation(index)
     for operator in file.operators:
         if operator.index in builder.merged:
             continue
@@ -48,7 +49,6 @@ def builder_of(file: Int8File) -> GraphBuilder:
             expected = f"{row.fewest} to {row.most} inputs"
             raise builder.refusal(operator, "inputs are missing or too many", expected=expected, got=operator.inputs)
         row.read(builder, operator)
-    builder.activation(file.outputs[0])  # a PAD that is the last operator becomes a node
-    if not builder.nodes:
-        builder.copy()
+    for index in file.outputs:
+        builder.output(index)
     return builder

@@ -39,8 +39,8 @@ def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Li
     layers = zip(graph.nodes, graph_layers(graph), strict=True)
     return Listing(
         source=source,
-        inputs=(tensor_row(graph.tensors[graph.input]),),
-        outputs=(tensor_row(graph.tensors[graph.output]),),
+        inputs=tuple(tensor_row(graph.tensors[name]) for name in graph.inputs),
+        outputs=tuple(tensor_row(graph.tensors[name]) for name in graph.outputs),
         nodes=tuple(_row(graph, at, node, layer, calls[at]) for at, (node, layer) in enumerate(layers)),
         arena_bytes=plan(graph).arena_bytes,
         firmware=firmware,

@@ -67,7 +67,7 @@ class _Lowering:
         for step in self.net.folded.steps:
             self.step(step)
         source = self.net.folded.input_name
-        return Graph(name, self.tensors, tuple(self.nodes), source, OUTPUT_NAME, labels).check()
+        return Graph(name, self.tensors, tuple(self.nodes), (source,), (OUTPUT_NAME,), labels).check()
 
     def step(self, step: Step) -> None:
         inputs = tuple(self.tensor_name(name) for name in step.inputs)

@@ -48,7 +48,7 @@ def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, F32]) -> tupl
     trace: dict[str, I8] = {}
     run(graph, codes, trace=trace)
     rows = []
-    names = {graph.input: "input", **{n.output: ops.OPS[type(n.op)].name for n in graph.nodes}}
+    names = {**dict.fromkeys(graph.inputs, "input"), **{n.output: ops.OPS[type(n.op)].name for n in graph.nodes}}
     for tensor in graph.activations():
         if tensor.name not in reference:
             continue

@@ -83,4 +83,4 @@ def _shapes_alone(step: OpStep, shapes: Mapping[str, Shape]) -> Graph:
     for name, value in step.constants():
         tensors[name] = GraphTensor(name, tuple(value.shape), "int8", _ANY, np.zeros(value.shape, np.int8))
     inputs = tuple(o if isinstance(o, str) else step.constant_name(i) for i, o in enumerate(step.operands))
-    return Graph(step.name, tensors, (Node(step.name, step.op, inputs, step.name),), step.inputs[0], step.name)
+    return Graph(step.name, tensors, (Node(step.name, step.op, inputs, step.name),), (step.inputs[0],), (step.name,))

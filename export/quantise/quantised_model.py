@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tinyscene.runtime.arith import dequantise, quantise
+from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.engines import NumpyEngine
 from tinyscene.runtime.graph import OUTPUT_NAME, Graph
+from tinyscene.runtime.vectors import quantised, row_shape
 from tinyscene.training.models.checkpoint import LoadedModel
 
 from .constant_channels import Pruned
@@ -45,8 +46,8 @@ class QuantisedModel:
 
 def network_input(graph: Graph, real: F32) -> I8:
     """Codes int8 (n, ...) of real inputs, such as float32 log-mels (n, mel, time)."""
-    source = graph.tensors[graph.input]
-    return quantise(real, source.quant).reshape(len(real), *source.shape[1:])
+    rows = real.reshape(len(real), *row_shape(graph, graph.inputs))
+    return quantised(graph, graph.inputs, rows)
 
 
 def int8_logits(graph: Graph, log_mels: F32) -> F32:

@@ -14,7 +14,8 @@ from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.install_hint import install_hint
-from tinyscene.runtime.onnx_tensors import from_onnx_outputs, to_onnx_input
+from tinyscene.runtime.onnx_tensors import from_onnx_outputs, to_onnx_inputs
+from tinyscene.runtime.vectors import joined
 
 from ..errors import ExportError
 from .subprocesses import Failure
@@ -25,8 +26,8 @@ WORKER = Worker("hexagon", LocalPython(), HexagonRecord, Failure("hexagon"))
 
 
 class HexagonEngine:
-    """``model.onnx`` on a simulated Hexagon (see :class:`tinyscene.runtime.engines.Engine`), with every output of the
-    file.
+    """``model.onnx`` with one input on a simulated Hexagon (see :class:`tinyscene.runtime.engines.Engine`), with every
+    output of the file.
 
     Raises:
         ExportError: onnxruntime-qnn is not installed.
@@ -44,8 +45,8 @@ class HexagonEngine:
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""
         graph = self._files.graph
-        files = {ONNX_MODEL: self._files.file(ONNX_MODEL)}
-        output = WORKER.run(JobInput(inputs=to_onnx_input(graph, codes), files=files))
+        files, name = {ONNX_MODEL: self._files.file(ONNX_MODEL)}, graph.input
+        output = WORKER.run(JobInput(inputs=to_onnx_inputs(graph, {name: codes})[name], files=files))
         record = output.record
         self.notes = (
             f"every op on Hexagon v{record.architecture}, compiled to {record.compiled_bytes:,} B and simulated "
@@ -54,5 +55,5 @@ class HexagonEngine:
         return from_onnx_outputs(graph, output.arrays)
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output alone, int8 (batch, ...)."""
-        return self.outputs(codes)[self._files.graph.output]
+        """The graph's outputs alone, int8 (batch, ...)."""
+        return joined(self._files.graph, self._files.graph.outputs, self.outputs(codes))

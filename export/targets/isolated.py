@@ -19,6 +19,7 @@ from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.onnx_tensors import OnnxCodes
 from tinyscene.runtime.tflite_tables import read_tables
+from tinyscene.runtime.vectors import joined
 
 from ..errors import ExportError
 from ..formats.tflite_model import tflite_model
@@ -81,8 +82,8 @@ class WorkerEngine:
         return output.arrays
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output alone, int8 (batch, ...)."""
-        return self.outputs(codes)[self._files.graph.output]
+        """The graph's outputs alone, int8 (batch, ...)."""
+        return joined(self._files.graph, self._files.graph.outputs, self.outputs(codes))
 
 
 def outputs_of_file(

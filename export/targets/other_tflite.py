@@ -14,6 +14,7 @@ from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engine_ranges import require_supported
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.vectors import joined
 
 from .environments import tensorflow_python, tflite_runtime_python
 from .subprocesses import Failure
@@ -56,5 +57,5 @@ class OtherTfliteEngine:
         return output.arrays
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output alone, int8 (batch, ...)."""
-        return self.outputs(codes)[self.graph.output]
+        """The graph's outputs alone, int8 (batch, ...)."""
+        return joined(self.graph, self.graph.outputs, self.outputs(codes))

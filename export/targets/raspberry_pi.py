@@ -26,6 +26,7 @@ from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.files import replaced_folder
 from tinyscene.runtime.temporaries import temporary_folder
+from tinyscene.runtime.vectors import joined
 
 from ..errors import ExportError
 from .subprocesses import Failure, run_program
@@ -98,8 +99,8 @@ class PiEngine:
         return output.arrays
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output alone, int8 (batch, ...)."""
-        return self.outputs(codes)[self._files.graph.output]
+        """The graph's outputs alone, int8 (batch, ...)."""
+        return joined(self._files.graph, self._files.graph.outputs, self.outputs(codes))
 
 
 @dataclass(frozen=True)

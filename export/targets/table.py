@@ -60,7 +60,10 @@ class TargetRow:
 
 @dataclass(frozen=True)
 class ConverterRow:
-    """How to convert the network with another maker's converter and compare the result, for inputs (n, H, W, C)."""
+    """How to convert the network with another maker's converter and compare the result, for inputs (n, H, W, C).
+
+    The network has one input and one output.
+    """
 
     convert: Callable[[ModelFiles, I8], Conversion]
     means: Means = "converts"

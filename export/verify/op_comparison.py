@@ -17,6 +17,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.kernels import KERNELS
+from tinyscene.runtime.vectors import parted
 
 from .diagnose import ObservedOp, accumulator, diagnose
 from .exceptions import known_difference
@@ -63,7 +64,7 @@ class Comparison:
 def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activations: Mapping[str, I8]) -> Comparison:
     """Compare a target's activations with the kernels, op by op on the target's own inputs."""
     values: dict[str, np.ndarray] = {t.name: t.data for t in graph.constants() if t.data is not None}
-    values |= {**activations, graph.input: inputs}
+    values |= {**activations, **parted(graph, graph.inputs, inputs)}
     compared = different = max_lsb = 0
     first: Difference | None = None
     ops_of_reason: dict[str, list[str]] = {}

@@ -23,6 +23,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.manifest import ADVICE
 from tinyscene.runtime.plan import plan
+from tinyscene.runtime.vectors import joined
 from tinyscene.training.statistics import mcnemar_p, wilson_interval
 
 from ..errors import ExportError
@@ -45,7 +46,7 @@ def verify(
     shipped: ModelFiles | None = None,
     on_target: Callable[[str], None] | None = None,
 ) -> Verification:
-    """Run every target on ``inputs`` int8 (n, H, W, C) and, if given, on labelled clips.
+    """Run every target on ``inputs``, vectors int8 (n, ...), and, if given, on labelled clips.
 
     Args:
         shipped: the files that users get, a bundle; their output is compared and their accuracy is measured. Where
@@ -127,6 +128,7 @@ def _run_target(name: str, subject: _Subject) -> TargetResult:
     row, rounding = TARGETS[name], None
     try:
         if isinstance(row, ConverterRow):
+            subject.graph.require_one_each()
             return _converted(name, row.convert(subject.files, subject.inputs), len(subject.inputs))
         engine = row.open(subject.files)
         rounding = engine.rounding
@@ -157,14 +159,14 @@ def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> T
         inputs = np.concatenate([inputs, clips.unequal[:EXPLAINED_CLIPS]])
     activations = engine.outputs(inputs)
     comparison = compare(name, engine.rounding, graph, inputs, activations)
-    output_differs = not np.array_equal(product.output_codes(inputs), activations[graph.output])
+    output_differs = not np.array_equal(product.output_codes(inputs), joined(graph, graph.outputs, activations))
     notes = [*engine.notes]
     if clips is not None and clips.front_end is not None:
         notes.append(_front_end_note(clips.front_end))
     if output_differs:
         notes.append("the shipped file gives other scores than the same file with all activations as outputs")
     if isinstance(engine, NumpyEngine):
-        notes.append(_arena_note(graph, inputs, engine.rounding, activations[graph.output]))
+        notes.append(_arena_note(graph, inputs, engine.rounding, joined(graph, graph.outputs, activations)))
     return TargetResult(
         name,
         engine.rounding,

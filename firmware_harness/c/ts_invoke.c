@@ -1,4 +1,4 @@
-/* Checks the constants and the caller's arguments, runs the emitted layers, copies the output. */
+/* Checks the constants and the caller's arguments, runs the emitted layers, copies the outputs. */
 #include <string.h>
 
 #include "model.h"
@@ -37,6 +37,8 @@ static int overlaps(const void* data, size_t size, const void* arena) {
     return begin < arena_begin + TS_MODEL_ARENA_BYTES && arena_begin < begin + size;
 }
 
+#ifndef TS_MODEL_INPUTS
+
 static int check(const int8_t* input, const int8_t* output, const int8_t* arena) {
     if (input == NULL || output == NULL || arena == NULL) {
         return TS_ERROR_NULL;
@@ -51,12 +53,61 @@ static int check(const int8_t* input, const int8_t* output, const int8_t* arena)
     return TS_OK;
 }
 
+static void give(int8_t* output, const int8_t* codes) {
+    memcpy(output, codes, TS_MODEL_OUTPUT_BYTES);
+}
+
+#else
+
+static const TsModelPlace input_places[] = TS_MODEL_INPUT_PLACES;
+static const TsModelPlace output_places[] = TS_MODEL_OUTPUT_PLACES;
+
+static int check_pointers(const int8_t* const* inputs, int8_t* const* outputs, const int8_t* arena) {
+    int present = inputs != NULL && outputs != NULL && arena != NULL;
+    for (int i = 0; present && i < TS_MODEL_INPUTS; ++i) {
+        present = inputs[i] != NULL;
+    }
+    for (int i = 0; present && i < TS_MODEL_OUTPUTS; ++i) {
+        present = outputs[i] != NULL;
+    }
+    return present ? TS_OK : TS_ERROR_NULL;
+}
+
+static int check(const int8_t* const* inputs, int8_t* const* outputs, const int8_t* arena) {
+    const int status = check_pointers(inputs, outputs, arena);
+    if (status != TS_OK) {
+        return status;
+    }
+    if ((uintptr_t)arena % TS_MODEL_ARENA_ALIGNMENT != 0) {
+        return TS_ERROR_ALIGN;
+    }
+    for (int i = 0; i < TS_MODEL_INPUTS; ++i) {
+        if (inputs[i] != arena + input_places[i].offset && overlaps(inputs[i], input_places[i].bytes, arena)) {
+            return TS_ERROR_OVERLAP;
+        }
+    }
+    for (int i = 0; i < TS_MODEL_OUTPUTS; ++i) {
+        if (overlaps(outputs[i], output_places[i].bytes, arena)) {
+            return TS_ERROR_OVERLAP;
+        }
+    }
+    return TS_OK;
+}
+
+static void give(int8_t* const* outputs, const int8_t* arena) {
+    for (int i = 0; i < TS_MODEL_OUTPUTS; ++i) {
+        memcpy(outputs[i], arena + output_places[i].offset, output_places[i].bytes);
+    }
+}
+
+#endif
+
 #ifdef TS_OBSERVE
 
-int ts_model_observe(const int8_t* input, int8_t* output, void* arena, const TsObserver* observer) {
+int ts_model_observe(TsModelInput input, TsModelOutput output, void* arena, const TsObserver* observer) {
     const int status = check(input, output, arena);
     if (status == TS_OK) {
-        memcpy(output, ts_run_layers(input, arena, observer), TS_MODEL_OUTPUT_BYTES);
+        give(output, ts_run_layers(input, arena, observer));
     }
     return status;
 }
@@ -68,17 +119,17 @@ static void ignore(void* context, int32_t layer, const int8_t* data, size_t size
     (void)size;
 }
 
-int ts_model_invoke(const int8_t* input, int8_t* output, void* arena) {
+int ts_model_invoke(TsModelInput input, TsModelOutput output, void* arena) {
     static const TsObserver no_observer = {ignore, NULL};
     return ts_model_observe(input, output, arena, &no_observer);
 }
 
 #else
 
-int ts_model_invoke(const int8_t* input, int8_t* output, void* arena) {
+int ts_model_invoke(TsModelInput input, TsModelOutput output, void* arena) {
     const int status = check(input, output, arena);
     if (status == TS_OK) {
-        memcpy(output, ts_run_layers(input, arena), TS_MODEL_OUTPUT_BYTES);
+        give(output, ts_run_layers(input, arena));
     }
     return status;
 }

@@ -24,6 +24,7 @@ int ts_model_check(void);
  * TS_ERROR_CONSTANTS. */
 int ts_model_check_step(TsCheck* check, size_t bytes);
 
+#ifndef TS_MODEL_INPUTS /* a model with one input and one output */
 /* Run the model once.
  *
  * input:  TS_MODEL_INPUT_BYTES codes, (height, width, channels). It may lie anywhere outside the arena, or at
@@ -33,6 +34,25 @@ int ts_model_check_step(TsCheck* check, size_t bytes);
  *
  * Returns TS_OK, or one of the errors above without having written anything. */
 int ts_model_invoke(const int8_t* input, int8_t* output, void* arena);
+typedef const int8_t* TsModelInput;
+typedef int8_t* TsModelOutput;
+#else
+/* Run the model once. Input and output i have the sizes and scales TS_MODEL_INPUT_<i>_... and TS_MODEL_OUTPUT_<i>_...
+ *
+ * inputs:  TS_MODEL_INPUTS pointers to the codes of each input, (height, width, channels). Each may lie anywhere
+ * outside the arena, or at arena + TS_MODEL_INPUT_<i>_OFFSET, as above. outputs: TS_MODEL_OUTPUTS pointers to where the
+ * codes of each output go, outside the arena. arena and result: as above. */
+int ts_model_invoke(const int8_t* const* inputs, int8_t* const* outputs, void* arena);
+typedef const int8_t* const* TsModelInput;
+typedef int8_t* const* TsModelOutput;
+
+/* Size of an input or output, and where it lies in the arena: TS_MODEL_INPUT_PLACES and TS_MODEL_OUTPUT_PLACES are
+ * initialisers of such arrays. */
+typedef struct {
+    size_t bytes;
+    size_t offset;
+} TsModelPlace;
+#endif
 
 #ifdef TS_OBSERVE
 /* For tests: as above, and `seen` is called with the output of each layer after it has run. */
@@ -41,7 +61,7 @@ typedef struct {
     void* context;
 } TsObserver;
 
-int ts_model_observe(const int8_t* input, int8_t* output, void* arena, const TsObserver* observer);
+int ts_model_observe(TsModelInput input, TsModelOutput output, void* arena, const TsObserver* observer);
 #endif
 
 #endif

@@ -11,14 +11,15 @@
 const void* ts_model_data(void);
 
 #ifdef TS_OBSERVE
-#define TS_RUN_LAYERS(input, arena) ts_run_layers(const int8_t* input, int8_t* arena, const TsObserver* observer)
+#define TS_RUN_LAYERS(input, arena) ts_run_layers(TsModelInput input, int8_t* arena, const TsObserver* observer)
 #define TS_WROTE(layer, data, size) observer->seen(observer->context, (layer), (data), (size))
 #else
-#define TS_RUN_LAYERS(input, arena) ts_run_layers(const int8_t* input, int8_t* arena)
+#define TS_RUN_LAYERS(input, arena) ts_run_layers(TsModelInput input, int8_t* arena)
 #define TS_WROTE(layer, data, size) TS_ALIVE()
 #endif
 
-/* Run every layer in order, from the input into the arena. Returns the address of the output in the arena. */
+/* Run every layer in order, from the input into the arena. Returns the address of the output in the arena, or, of
+ * several outputs, the arena. */
 const int8_t* TS_RUN_LAYERS(input, arena);
 
 #endif

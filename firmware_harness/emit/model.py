@@ -1,7 +1,7 @@
 """Graph -> model.c and model.h: constant data and the list of kernel calls; the kernels are hand-written in c/.
 
-The files contain the constants of both rounding rules; a macro of the build selects one. Refuses a graph without
-layers and ops without a C kernel.
+The files contain the constants of both rounding rules; a macro of the build selects one. Refuses ops without a C
+kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph, Tensor
 from tinyscene.runtime.plan import ALIGNMENT, Plan
 
-from ..errors import FirmwareError
 from .c_text import LINE_COLUMNS, comment, float_literal, header_name, identifier, integer, string
 from .constant_block import INDENT, ROUNDING_MACRO, ConstantBlock, by_rule
 from .constant_bytes import ConstantBytes, constant_bytes, crc32_macro
@@ -76,11 +75,9 @@ def emit(
 
     Raises:
         RuntimeFailure: the graph is inconsistent.
-        FirmwareError: see the module's refusals.
+        FirmwareError: an op without a C kernel.
     """
     graph.check()
-    if not graph.nodes:
-        raise FirmwareError(f"graph '{graph.name}'", "has no layers to run")
     calls = schedule(graph, kernels, optimise) if calls is None else calls
     arena, digest = plan_calls(graph, calls), graph_digest(graph)
     model_c = "\n".join(_model_c(graph, arena, calls, digest)) + "\n"
@@ -97,7 +94,7 @@ def model_constants(model_c: str, kernels: KernelSet, rounding: Rounding) -> Con
 
 def graph_digest(graph: Graph) -> str:
     """SHA-256 over everything that determines the model's output, and its labels."""
-    record = hashlib.sha256(repr((graph.input, graph.output, graph.labels, graph.nodes)).encode())
+    record = hashlib.sha256(repr((*graph.inputs, *graph.outputs, graph.labels, graph.nodes)).encode())
     for tensor in (*graph.activations(), *graph.constants()):
         record.update(repr((tensor.name, tensor.shape, tensor.dtype, tensor.quant)).encode())
         if tensor.data is not None:
@@ -108,7 +105,6 @@ def graph_digest(graph: Graph) -> str:
 def _model_h(
     graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str, single: ConstantBytes, double: ConstantBytes
 ) -> Iterator[str]:
-    source, out = graph.tensors[graph.input], graph.tensors[graph.output]
     yield f"/* Emitted by tinyscene from graph {comment(graph.name)}. Do not edit; emit it again."
     yield " *"
     yield " * Compile every .c file of this folder as C99 with -ffp-contract=off. The rounding rule is fixed-point"
@@ -122,15 +118,45 @@ def _model_h(
     yield f"#define TS_MODEL_ARENA_ALIGNMENT {ALIGNMENT}"
     yield "\n/* size and CRC-32 of all constants, layer records included, see ts_check.h */"
     yield from by_rule(_checksum(single), _checksum(double))
-    yield f"\n/* real value = scale * (code - zero point); input {_shape(source)}, output {_shape(out)} */"
-    for name, tensor in (("INPUT", source), ("OUTPUT", out)):
-        yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
-        yield f"#define TS_MODEL_{name}_SCALE {float_literal(tensor.quant.scale[0])}"
-        yield f"#define TS_MODEL_{name}_ZERO_POINT ({integer(tensor.quant.zero_point)})"
-    yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* where the arena has room for the input */"
+    yield from _several_ends(graph, arena) if has_several_ends(graph) else _ends(graph, arena)
     if graph.labels:
         yield f"#define TS_MODEL_LABELS {{{', '.join(map(string, graph.labels))}}}"
     yield '\n#include "ts_invoke.h"\n\n#endif'
+
+
+def has_several_ends(graph: Graph) -> bool:
+    """Whether inputs and outputs are given as arrays of pointers."""
+    return len(graph.inputs) + len(graph.outputs) > 2
+
+
+def _ends(graph: Graph, arena: Plan) -> Iterator[str]:
+    """The only input and the only output."""
+    source, out = graph.tensors[graph.input], graph.tensors[graph.output]
+    yield f"\n/* real value = scale * (code - zero point); input {_shape(source)}, output {_shape(out)} */"
+    for name, tensor in (("INPUT", source), ("OUTPUT", out)):
+        yield from _end(name, tensor)
+    yield f"#define TS_MODEL_INPUT_OFFSET {arena.offsets[graph.input]} /* where the arena has room for the input */"
+
+
+def _several_ends(graph: Graph, arena: Plan) -> Iterator[str]:
+    """Every input and output with its number; the sizes of all together, and the arrays of their places."""
+    yield "\n/* real value = scale * (code - zero point); OFFSET: where the arena has room for it */"
+    for kind, names in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs)):
+        tensors = [graph.tensors[name] for name in names]
+        yield f"#define TS_MODEL_{kind}S {len(names)}"
+        yield f"#define TS_MODEL_{kind}S_BYTES {sum(tensor.n_bytes for tensor in tensors)}"
+        for number, tensor in enumerate(tensors):
+            yield f"/* {kind.lower()} {number}: {comment(tensor.name)} {_shape(tensor)} */"
+            yield from _end(f"{kind}_{number}", tensor)
+            yield f"#define TS_MODEL_{kind}_{number}_OFFSET {arena.offsets[tensor.name]}"
+        places = [f"{{TS_MODEL_{kind}_{n}_BYTES, TS_MODEL_{kind}_{n}_OFFSET}}" for n in range(len(names))]
+        yield f"#define TS_MODEL_{kind}_PLACES \\\n    {{ " + ", \\\n      ".join(places) + " }"
+
+
+def _end(name: str, tensor: Tensor) -> Iterator[str]:
+    yield f"#define TS_MODEL_{name}_BYTES {tensor.n_bytes}"
+    yield f"#define TS_MODEL_{name}_SCALE {float_literal(tensor.quant.scale[0])}"
+    yield f"#define TS_MODEL_{name}_ZERO_POINT ({integer(tensor.quant.zero_point)})"
 
 
 def _checksum(constants: ConstantBytes) -> list[str]:
@@ -149,6 +175,8 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield f"\ntypedef char bytes_as_emitted[sizeof {CONSTANTS} == TS_MODEL_CONSTANT_BYTES ? 1 : -1];"
     yield f"\nconst void* ts_model_data(void) {{\n    return &{CONSTANTS};\n}}"
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
+    if not any(name in graph.inputs for call in calls for name in call.inputs):
+        yield "    (void)input;"
     for index, call in enumerate(calls):
         addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
         inputs = addresses[:-1]
@@ -159,7 +187,7 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         arguments = ", ".join([f"&{CONSTANTS}.layer_{index}", *inputs, addresses[-1], *scratch])
         yield f"    {identifier(call.layer.kernel)}({arguments}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
-    yield f"    return {_address(graph, arena, names, graph.output)};\n}}"
+    yield f"    return {'arena' if has_several_ends(graph) else _address(graph, arena, names, graph.output)};\n}}"
 
 
 def _constants(graph: Graph, calls: tuple[Call, ...], constant_inputs: dict[str, str]) -> ConstantBlock:
@@ -231,7 +259,9 @@ def _address(graph: Graph, arena: Plan, constants: dict[str, str], name: str) ->
     """C expression for the address of a tensor."""
     if name in constants:
         return f"{CONSTANTS}.{constants[name]}"
-    return "input" if name == graph.input else f"arena + {arena.offsets[name]}"
+    if name not in graph.inputs:
+        return f"arena + {arena.offsets[name]}"
+    return f"input[{graph.inputs.index(name)}]" if has_several_ends(graph) else "input"
 
 
 def _add_arrays(block: ConstantBlock, name: str, fields: Fields, elsewhere: Mapping[str, str]) -> None:

@@ -100,15 +100,16 @@ def _closed(graph: Graph, at: int, fused: Fused) -> bool:
     inside = graph.nodes[at : at + fused.count]
     inner = {node.output for node in inside} - {fused.output}
     outside = [*graph.nodes[:at], *graph.nodes[at + fused.count :]]
-    return graph.output not in inner and not any(inner & set(node.inputs) for node in outside)
+    return not inner.intersection(graph.outputs) and not any(inner & set(node.inputs) for node in outside)
 
 
 def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
     """Place every activation that exists between calls, and each call's scratch memory, in the arena.
 
-    An output overlaps its call's first input where the kernel supports it and no later call reads the input.
+    An output overlaps its call's first input where the kernel supports it, no later call reads the input, and it is
+    no output of the graph.
     """
-    first, last = {graph.input: 0}, {graph.input: 0}
+    first, last = dict.fromkeys(graph.inputs, 0), dict.fromkeys(graph.inputs, 0)
     scratch = []
     for step, call in enumerate(calls, start=1):
         first[call.output] = last[call.output] = step
@@ -117,12 +118,12 @@ def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
                 last[name] = step
         if call.layer.scratch_bytes:
             scratch.append(Lifetime(call.scratch, call.layer.scratch_bytes, step, step))
-    last[graph.output] = len(calls)
+    last |= dict.fromkeys(graph.outputs, len(calls))
     tensors = [Lifetime(name, graph.tensors[name].n_bytes, first[name], last[name]) for name in first]
     leads = {
         (call.output, call.inputs[0]): call.layer.lead
         for step, call in enumerate(calls, start=1)
-        if call.layer.lead is not None and last.get(call.inputs[0]) == step
+        if call.layer.lead is not None and last.get(call.inputs[0]) == step and call.inputs[0] not in graph.outputs
     }
     return place((*tensors, *scratch), leads)
 

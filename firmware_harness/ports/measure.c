@@ -9,6 +9,7 @@
 #include "model.h"
 #include "number.h"
 #include "ts_port.h"
+#include "ts_port_model.h"
 
 enum { CANARY_BYTES = 64, CANARY = 0x6b };
 
@@ -17,7 +18,7 @@ static struct {
     uint8_t canary[CANARY_BYTES];
 } memory __attribute__((aligned(TS_MODEL_ARENA_ALIGNMENT), section(".bss.ts_arena")));
 
-static int8_t output[TS_MODEL_OUTPUT_BYTES];
+static int8_t output[TS_PORT_OUTPUT_BYTES];
 
 static void paint_arena(int8_t colour) {
     memset(memory.arena, colour, sizeof memory.arena);
@@ -44,28 +45,29 @@ static int canary_lives(void) {
 
 int main(void) {
     enum { FIRST_COLOUR = 0x5c, SECOND_COLOUR = -0x5d };
-    int8_t* const input = memory.arena + TS_MODEL_INPUT_OFFSET;
+    const TsModelInput input = ts_port_inputs_in(memory.arena);
+    const TsModelOutput outputs = ts_port_outputs(output);
     if (ts_model_check() != TS_OK) {
         return TS_EXIT_CONSTANTS;
     }
     uint32_t* top = ts_stack_pointer();
     paint_arena(FIRST_COLOUR);
-    if (ts_port_load("vectors.bin", input, TS_MODEL_INPUT_BYTES) != TS_EXIT_OK) {
+    if (ts_port_load_inputs(memory.arena) != TS_EXIT_OK) {
         return TS_EXIT_FILE;
     }
     ts_stack_paint(top);
-    if (ts_model_invoke(input, output, memory.arena) != TS_OK) {
+    if (ts_model_invoke(input, outputs, memory.arena) != TS_OK) {
         return TS_EXIT_INVOKE;
     }
     ts_print_decimal("stack_bytes", ts_stack_depth(top));
     const uint32_t reach = arena_reach(FIRST_COLOUR);
     int alive = canary_lives();
     paint_arena(SECOND_COLOUR);
-    if (ts_port_load("vectors.bin", input, TS_MODEL_INPUT_BYTES) != TS_EXIT_OK) {
+    if (ts_port_load_inputs(memory.arena) != TS_EXIT_OK) {
         return TS_EXIT_FILE;
     }
     ts_counter_start();
-    if (ts_model_invoke(input, output, memory.arena) != TS_OK) {
+    if (ts_model_invoke(input, outputs, memory.arena) != TS_OK) {
         return TS_EXIT_INVOKE;
     }
     ts_print_decimal("clocks", ts_counter_stop());

@@ -3,9 +3,10 @@
 #include "counter.h"
 #include "model.h"
 #include "ts_port.h"
+#include "ts_port_model.h"
 
 static int8_t arena[TS_MODEL_ARENA_BYTES] __attribute__((aligned(TS_MODEL_ARENA_ALIGNMENT), section(".bss.ts_arena")));
-static int8_t output[TS_MODEL_OUTPUT_BYTES];
+static int8_t output[TS_PORT_OUTPUT_BYTES];
 static uint32_t clocks[TS_MODEL_LAYERS];
 
 static void seen(void* context, int32_t layer, const int8_t* data, size_t size) {
@@ -18,12 +19,13 @@ static void seen(void* context, int32_t layer, const int8_t* data, size_t size) 
 
 int main(void) {
     const TsObserver observer = {seen, 0};
-    int8_t* const input = arena + TS_MODEL_INPUT_OFFSET;
-    if (ts_port_load("vectors.bin", input, TS_MODEL_INPUT_BYTES) != TS_EXIT_OK) {
+    const TsModelInput input = ts_port_inputs_in(arena);
+    const TsModelOutput outputs = ts_port_outputs(output);
+    if (ts_port_load_inputs(arena) != TS_EXIT_OK) {
         return TS_EXIT_FILE;
     }
     ts_counter_start();
-    if (ts_model_observe(input, output, arena, &observer) != TS_OK) {
+    if (ts_model_observe(input, outputs, arena, &observer) != TS_OK) {
         return TS_EXIT_INVOKE;
     }
     return ts_port_store("clocks.bin", clocks, sizeof clocks);

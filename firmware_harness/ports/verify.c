@@ -1,11 +1,12 @@
 /* Test program: runs the model on every vector of vectors.bin and writes what each layer wrote to layers.bin.
  *
- * Both files are bare int8 codes, one vector after the other; a vector's layers are followed by the output that the
+ * Both files are bare int8 codes, one vector after the other; a vector's layers are followed by the outputs that the
  * caller gets. Working memory is filled with a changing value before each run and guarded on both sides. */
 #include <string.h>
 
 #include "model.h"
 #include "ts_port.h"
+#include "ts_port_model.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -19,8 +20,8 @@ static struct {
     uint8_t after[GUARD_BYTES];
 } memory __attribute__((aligned(TS_MODEL_ARENA_ALIGNMENT), section(".bss.ts_arena")));
 
-static int8_t input[TS_MODEL_INPUT_BYTES];
-static int8_t output[TS_MODEL_OUTPUT_BYTES];
+static int8_t input[TS_PORT_INPUT_BYTES];
+static int8_t output[TS_PORT_OUTPUT_BYTES];
 
 static void prepare(int vector) {
     memset(memory.before, GUARD, GUARD_BYTES);
@@ -72,7 +73,7 @@ int main(void) {
         if (got != sizeof input) {
             return TS_EXIT_FILE;
         }
-        if (ts_model_observe(input, output, memory.arena, &observer) != TS_OK) {
+        if (ts_model_observe(ts_port_inputs(input), ts_port_outputs(output), memory.arena, &observer) != TS_OK) {
             return TS_EXIT_INVOKE;
         }
         if (!guards_hold()) {

@@ -15,6 +15,7 @@ import numpy as np
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.vectors import joined, parted, quantised, require_codes, row_shape
 
 from ..build.image import Image, build, sizes
 from ..build.targets import Target
@@ -88,8 +89,8 @@ class FirmwareEngine:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output, int8 (batch, ...)."""
-        return self.outputs(codes)[self.graph.output]
+        """The graph's outputs, int8 (batch, ...)."""
+        return joined(self.graph, self.graph.outputs, self.outputs(codes))
 
     def product_image(self) -> Image | None:
         """The image without observers, as in a product; None on this machine, where nothing is measured."""
@@ -138,8 +139,9 @@ class FirmwareEngine:
     @cached_property
     def figures(self) -> Figures:
         """Measured on an input of zeros; the number of instructions hardly depends on the data."""
-        source = self.graph.tensors[self.graph.input]
-        return self.measure(np.full(source.shape, source.quant.zero_point, np.int8))
+        names = self.graph.inputs
+        zeros = np.zeros((1, *row_shape(self.graph, names)), np.float32)
+        return self.measure(quantised(self.graph, names, zeros))
 
     def _static_figures(self, image: Image | None) -> Figures:
         if image is None:
@@ -158,26 +160,23 @@ class FirmwareEngine:
         )
 
     def _checked(self, codes: I8) -> I8:
-        expected = self.graph.tensors[self.graph.input].shape[1:]
-        if codes.dtype != np.int8 or codes.shape[1:] != expected or len(codes) == 0:
-            description = f"int8 (batch, {', '.join(map(str, expected))})"
-            got = f"{codes.dtype} {codes.shape}"
-            raise FirmwareError(f"engine {self.name}, input", "wrong shape or type", expected=description, got=got)
+        require_codes(self.graph, codes, f"engine {self.name}")
         return codes
 
     def _run(self, codes: I8) -> dict[str, I8]:
-        """One run of the verify image; its file contains, for each vector, every layer, then the returned output."""
+        """One run of the verify image; its file contains, for each vector, every layer, then the returned outputs."""
         finished = run_image(self._verify, codes.tobytes(), self._timeout_seconds)
         tensors = [self.graph.tensors[call.output] for call in self.emitted.calls]
-        n_bytes = [tensor.n_bytes for tensor in tensors] + [self.graph.tensors[self.graph.output].n_bytes]
+        names = self.graph.outputs
+        n_bytes = [tensor.n_bytes for tensor in tensors] + [sum(self.graph.tensors[name].n_bytes for name in names)]
         dump = np.frombuffer(finished.result, np.int8)
         if dump.size != len(codes) * sum(n_bytes):
             expected = len(codes) * sum(n_bytes)
             raise FirmwareError(f"engine {self.name}", "size of the layers' file", expected=expected, got=dump.size)
         *pieces, returned = np.split(dump.reshape(len(codes), -1), np.cumsum(n_bytes)[:-1], axis=1)
-        activations = {self.graph.input: codes}
+        activations = parted(self.graph, self.graph.inputs, codes)
         for tensor, piece in zip(tensors, pieces, strict=True):
             activations[tensor.name] = piece.reshape(len(codes), *tensor.shape[1:])
-        if not np.array_equal(returned, activations[self.graph.output].reshape(len(codes), -1)):
-            raise FirmwareError(f"engine {self.name}", "the returned output differs from the output layer's")
+        if not np.array_equal(returned, joined(self.graph, names, activations).reshape(len(codes), -1)):
+            raise FirmwareError(f"engine {self.name}", "a returned output differs from its layer's")
         return activations

@@ -26,6 +26,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.json_files import read_json
 from tinyscene.runtime.records import Range, read_record
 from tinyscene.runtime.terminal import notes
+from tinyscene.runtime.vectors import row_shape
 
 from ..build.targets import Target
 from ..build.tools import compiler_version
@@ -176,7 +177,7 @@ def _count(
 ) -> None:
     """Count every call that has no count; one run of the emulator counts one variant of each segment."""
     rng = np.random.default_rng(0)
-    codes = rng.integers(-128, 128, (1, *graph.tensors[graph.input].shape[1:])).astype(np.int8)
+    codes = rng.integers(-128, 128, (1, *row_shape(graph, graph.inputs))).astype(np.int8)
     for index in range(max(map(len, options), default=0)):
         calls = tuple(chain(*(option[min(index, len(option) - 1)] for option in options)))
         if all(call.layer in counts for call in calls):

@@ -160,7 +160,8 @@ class Product:
 
     @property
     def _known_macros(self) -> dict[str, bool]:
-        return {ROUNDING_MACRO: self.options.rounding == "single", "TS_OBSERVE": False, "TS_COUNT": False}
+        absent = ("TS_OBSERVE", "TS_COUNT", "TS_MODEL_INPUTS")
+        return {ROUNDING_MACRO: self.options.rounding == "single", **dict.fromkeys(absent, False)}
 
     @property
     def _tables(self) -> dict[str, str]:

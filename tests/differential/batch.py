@@ -5,6 +5,7 @@ Each model is one object whose only global name is its function, so that models 
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from tinyscene.firmware_harness.run.emulate import run_image
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.vectors import joined, row_shape
 
 PROGRAM = Path(__file__).with_name("c") / "batch.c"
 VECTORS = 2  # inputs of each net
@@ -48,7 +50,7 @@ class Batch:
         self._program = self._built()
 
     def outputs(self, codes: Sequence[I8]) -> list[dict[str, I8]]:
-        """Activations between calls of each graph for its codes, int8 (VECTORS, H, W, C). Raises FirmwareError."""
+        """Activations between calls of each graph for its input vectors, int8 (VECTORS, ...). Raises FirmwareError."""
         vectors = b"".join(each.tobytes() for each in codes)
         dump = np.frombuffer(run_image(self._program, vectors, TIMEOUT_S).result, np.int8)
         results, at = [], 0
@@ -89,8 +91,9 @@ class Batch:
         for path in own:
             shutil.copy(path, folder)
         includes = "\n".join(f'#include "net_{number}/{name}"' for name in ("model.c", *(path.name for path in own)))
+        includes += '\n#include "ts_port_model.h"'
         signature = f"int run_net_{number}{_ARGUMENTS}"
-        call = "return ts_model_observe(input, output, arena, observer);"
+        call = "return ts_model_observe(ts_port_inputs(input), ts_port_outputs(output), arena, observer);"
         source = self._nets / f"net_{number}.c"
         source.write_text(f"{includes}\n\n{signature};\n\n{signature} {{\n    {call}\n}}\n")
         return source
@@ -109,7 +112,7 @@ def _table(models: Sequence[Emitted]) -> str:
     rows, largest = [], [1, 1, 1]
     for number, emitted in enumerate(models):
         graph = emitted.graph
-        ends = [graph.tensors[name].n_bytes for name in (graph.input, graph.output)]
+        ends = [math.prod(row_shape(graph, names)) for names in (graph.inputs, graph.outputs)]
         sizes = [emitted.plan.arena_bytes, *ends]
         largest = [max(pair) for pair in zip(largest, sizes, strict=True)]
         rows.append(f"    {{run_net_{number}, {sizes[0]}, {sizes[1]}, {sizes[2]}}},")
@@ -134,10 +137,10 @@ def _layers(emitted: Emitted, dump: I8, at: int) -> tuple[dict[str, I8], int]:
     """The layers of one model from the program's file, by name, and where the next model's begin."""
     graph = emitted.graph
     tensors = [graph.tensors[call.output] for call in emitted.calls]
-    sizes = [tensor.n_bytes for tensor in tensors] + [graph.tensors[graph.output].n_bytes]
+    sizes = [tensor.n_bytes for tensor in tensors] + [math.prod(row_shape(graph, graph.outputs))]
     block = dump[at : at + VECTORS * sum(sizes)].reshape(VECTORS, -1)
     *pieces, returned = np.split(block, np.cumsum(sizes)[:-1], axis=1)
     layers = {t.name: piece.reshape(VECTORS, *t.shape[1:]) for t, piece in zip(tensors, pieces, strict=True)}
-    last = layers[graph.output].reshape(VECTORS, -1)
-    assert np.array_equal(returned, last), f"{graph.name}: the returned output is not the output layer's"
+    outputs = joined(graph, graph.outputs, layers).reshape(VECTORS, -1)
+    assert np.array_equal(returned, outputs), f"{graph.name}: a returned output is not its layer's"
     return layers, at + block.size

@@ -32,6 +32,8 @@ LARGEST_TENSOR = 12_000  # elements, so that a net takes milliseconds on an emul
 _ZERO_POINTS = (-128, -127, -1, 0, 1, 126, 127)
 _MOST_NODES = 7
 _SMALLEST_SOFTMAX_SCALE = 2.0**-24
+_SEVERAL_SHARE = 0.3  # of the nets with several inputs or outputs
+_MOST_ENDS = 3
 _EXTREME_SHARE = 0.25  # of the scales, zero points, weights and biases
 
 
@@ -69,7 +71,7 @@ class ExtremeBuilder(Builder):
 
 
 def random_net(seed: int, number: int) -> Graph:
-    """One to seven random nodes, each reading a random earlier tensor."""
+    """One to seven random nodes, each reading a random earlier tensor; of some nets several inputs and outputs."""
     for attempt in count():
         rng = np.random.default_rng([seed, number, attempt])
         try:
@@ -85,12 +87,17 @@ def _net(rng: Rng) -> Graph:
     edge = rng.random() < 0.2
     shape = tuple(int(v) for v in (rng.integers(1, 3, 3) if edge else rng.integers((1, 1, 1), (17, 17, 24))))
     b = ExtremeBuilder(rng, "net", (shape[0], shape[1], shape[2]))
-    images, last = [b.input], b.input
+    several = rng.random() < _SEVERAL_SHARE
+    for number in range(int(rng.integers(_MOST_ENDS)) if several else 0):
+        b.new_input(f"input_{number}", tuple(rng.integers(1, 9, 3).tolist()))
+    images, last = list(b.inputs), b.input
     for _ in range(int(rng.integers(1, _MOST_NODES + 1))):
         last = random_node(b, rng, str(rng.choice(OP_KINDS)), images[int(rng.integers(len(images)))])
         if len(b.tensors[last].shape) == 4:
             images.append(last)
-    return b.graph(last)
+    others = [node.output for node in b.nodes if node.output != last]
+    count = min(int(rng.integers(_MOST_ENDS)), len(others)) if several else 0
+    return b.graph(*rng.permutation([last, *rng.choice(others, count, replace=False).tolist()]).tolist())
 
 
 def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:

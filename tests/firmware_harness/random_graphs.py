@@ -147,7 +147,7 @@ def convolution(
     ]
     op = ops.Conv2D(stride, pads, relu) if channels else ops.DepthwiseConv2D(stride, pads, relu)
     node = Node("conv", op, ("x", "w", "b"), "y")
-    return Graph("convolution", {t.name: t for t in tensors}, (node,), "x", "y").check()
+    return Graph("convolution", {t.name: t for t in tensors}, (node,), ("x",), ("y",)).check()
 
 
 def tie_net() -> Graph:

@@ -193,7 +193,7 @@ def test_a_link_is_not_a_file(copy):
 def test_an_unknown_version_is_refused(copy):
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(RuntimeFailure, match=r"unknown bundle format; expected 1; got 99"):
+    with pytest.raises(RuntimeFailure, match=r"unknown bundle format; expected 2; got 99"):
         read_bundle(copy)
 
 

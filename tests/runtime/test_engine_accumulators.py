@@ -46,7 +46,7 @@ def _product(rng: Rng, bias: np.ndarray, scale: np.ndarray) -> Graph:
         Tensor("y", (1, CHANNELS), "int8", out),
     ]
     node = Node("product", ops.FullyConnected(), ("x", "w", "b"), "y")
-    return Graph("product", {t.name: t for t in tensors}, (node,), "x", "y").check()
+    return Graph("product", {t.name: t for t in tensors}, (node,), ("x",), ("y",)).check()
 
 
 def _different(engine, graph: Graph) -> int:

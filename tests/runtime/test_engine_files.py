@@ -93,12 +93,12 @@ def test_codes_of_another_shape_or_type_are_refused(files, name, x):
 def test_a_file_of_another_graph_is_refused(files, write):
     to_tflite, to_onnx = write
     other = small_net(np.random.default_rng(4), grn=False, shape=(10, 14, 1))
-    with pytest.raises(RuntimeFailure, match="engine ort: the model file's input shape differs"):
+    with pytest.raises(RuntimeFailure, match="engine ort: the model file's inputs differs"):
         open_engine("ort", replace(files, onnx=to_onnx(other)))
     for name in ("litert", "litert-reference"):
         with pytest.raises(
             RuntimeFailure,
-            match=f"engine {name}: the model file's input shape differs from the graph's.*get the file again",
+            match=f"engine {name}: the model file's input shapes differs from the graph's.*get the file again",
         ):
             open_engine(name, replace(files, tflite=to_tflite(other)))
 
@@ -114,7 +114,7 @@ def test_scores_of_another_size_are_refused(files, name, write):
     output = replace(scores.tensors[scores.output], name=files.graph.output)
     nodes = (*scores.nodes[:-1], replace(scores.nodes[-1], output=output.name))
     tensors = {t.name: t for t in (*scores.tensors.values(), output) if t.name != scores.output or t is output}
-    other = replace(scores, tensors=tensors, nodes=nodes, output=output.name).check()
+    other = replace(scores, tensors=tensors, nodes=nodes, outputs=(output.name,)).check()
     other_files = replace(files, tflite=to_tflite(other), onnx=to_onnx(other))
     codes = random_input(np.random.default_rng(5), files.graph)
     with pytest.raises(RuntimeFailure, match=f"engine {name}: the model file's output '.*' differs from the graph's"):

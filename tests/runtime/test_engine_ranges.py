@@ -42,7 +42,7 @@ def ratio_graph(rng: np.random.Generator, ratio: float, kinds: tuple[str, ...] =
         out = Tensor(f"{kind}_out", shape, "int8", Quant.per_tensor(scale, int(rng.integers(-60, 60))))
         tensors[out.name] = out
         nodes.append(Node(kind, op, inputs, out.name))
-    return Graph("ratio", tensors, tuple(nodes), "x", nodes[-1].output).check()
+    return Graph("ratio", tensors, tuple(nodes), ("x",), (nodes[-1].output,)).check()
 
 
 def _part(
@@ -116,7 +116,7 @@ def _require_equal(ratio, targets):
 @pytest.mark.parametrize("engine", ["litert-reference", "tensorflow-reference"])
 def test_a_logistic_of_a_scale_from_4_on_is_refused_for_the_float_kernels(engine):
     x, y = (Tensor(name, SHAPE, "int8", quant) for name, quant in (("x", Quant.per_tensor(4.0, 3)), ("y", PROBABILITY)))
-    graph = Graph("logistic", {"x": x, "y": y}, (Node("sigmoid", ops.Lookup("logistic"), ("x",), "y"),), "x", "y")
+    graph = Graph("logistic", {"x": x, "y": y}, (Node("sigmoid", ops.Lookup("logistic"), ("x",), "y"),), ("x",), ("y",))
     require_supported(graph.check(), "tflm")
     with pytest.raises(RuntimeFailure, match=rf"engine {engine}, 'sigmoid': .*inexact from scale 4 on") as refusal:
         require_supported(graph, engine)

@@ -49,7 +49,7 @@ def value(op: ops.Lookup, x: float) -> float:
 
 def table_graph(op: ops.Lookup, x: Quant, out: Quant) -> Graph:
     tensors = [Tensor("x", (1, 1, 1, 256), "int8", x), Tensor("y", (1, 1, 1, 256), "int8", out)]
-    return Graph(op.function, {t.name: t for t in tensors}, (Node("n", op, ("x",), "y"),), "x", "y").check()
+    return Graph(op.function, {t.name: t for t in tensors}, (Node("n", op, ("x",), "y"),), ("x",), ("y",)).check()
 
 
 def drawn(rng: Rng, function: Any, *, tie: bool) -> Graph:

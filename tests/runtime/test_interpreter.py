@@ -138,7 +138,8 @@ def test_a_batch_that_runs_in_pieces_gives_the_same():
 def test_a_node_that_reads_constants_only_has_the_batch_of_the_input():
     quant, codes = Quant.per_tensor(0.1, 0), np.array([[-5, 0, 7]], np.int8)
     tensors = [Tensor(name, (1, 3), "int8", quant, data) for name, data in (("x", None), ("c", codes), ("y", None))]
-    graph = Graph("constant", {t.name: t for t in tensors}, (Node("relu", ops.Lookup("relu"), ("c",), "y"),), "x", "y")
+    nodes = (Node("relu", ops.Lookup("relu"), ("c",), "y"),)
+    graph = Graph("constant", {t.name: t for t in tensors}, nodes, ("x",), ("y",))
     trace = {}
     for arena in (None, plan(graph.check())):
         y = run(graph, np.zeros((3, 3), np.int8), trace=trace, arena=arena)

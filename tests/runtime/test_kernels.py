@@ -62,7 +62,7 @@ def test_large_sums_stay_exact():
         "b": Tensor("b", (1,), "int32", Quant.per_channel([0.125], 0), np.array([-99_000_001], np.int32)),
         "y": Tensor("y", (1, 1, 1, 1), "int8", Quant.per_tensor(2.0**14, 0)),
     }
-    graph = Graph("wide", tensors, (Node("conv", ops.Conv2D(), ("x", "w", "b"), "y"),), "x", "y").check()
+    graph = Graph("wide", tensors, (Node("conv", ops.Conv2D(), ("x", "w", "b"), "y"),), ("x",), ("y",)).check()
     for seed in range(20):
         x = np.random.default_rng(seed).integers(-128, 128, (1, 1, 1, channels)).astype(np.int8)
         arrays = (x, weight, tensors["b"].data)

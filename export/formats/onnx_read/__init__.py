@@ -2,7 +2,7 @@
 
 Two forms are read: float operators between QuantizeLinear and DequantizeLinear (QDQ), and operators of codes
 (QOperator). Nodes whose inputs are constant are folded. Refuses float networks, activations that are not quantised,
-sizes that vary other than in the batch, several inputs, and operators without a row in :data:`READERS`, by number and
+sizes that vary other than in the batch, and operators without a row in :data:`READERS`, by number and
 name.
 """
 
@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from tinyscene.runtime.graph import Graph, Quant, Tensor
+from tinyscene.runtime import ops
+from tinyscene.runtime.graph import MOST_ENDS, Graph, Quant, Tensor
 
 from ...errors import ExportError
 from ..onnx_file import OnnxFile, read_onnx
@@ -40,7 +41,7 @@ NEXT = "give it a quantised file, for example from ONNX Runtime's quantize_stati
 
 
 def from_onnx(data: bytes, *, where: str = "ONNX file", name: str | None = None) -> Graph:
-    """The checked graph of a file; its input and output have the file's names.
+    """The checked graph of a file; its inputs and outputs have the file's names.
 
     Raises:
         ExportError: see the module's refusals; ``where`` names the file.
@@ -56,13 +57,16 @@ def graph_of(file: OnnxFile, where: str, name: str | None = None) -> Graph:
     b = OnnxGraphBuilder(where, opset, names)
     b.values |= {key: Constant(values) for key, values in file.constants.items()}
     _require_readable(b, graph)
-    source = _input(b, graph)
+    sources = _inputs(b, graph)
     for index, node in enumerate(graph.node):
         b.current, b.index = node, index
         _read(b, node)
-    if len(graph.output) != 1:
-        raise ExportError(where, f"limit: {len(graph.output)} outputs", expected="one")
-    return b.graph(name or graph.name or "onnx", source, _output(b, graph.output[0].name))
+    outputs = _outputs(b, [each.name for each in graph.output])
+    for source in sources:
+        if source not in b.tensors:
+            what, expected = "it is not quantised, or nothing reads it", "QuantizeLinear behind it"
+            raise ExportError(f"{where}, input '{source}'", what, expected=expected, next_step=NEXT)
+    return b.graph(name or graph.name or "onnx", sources, outputs)
 
 
 def _require_readable(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> None:
@@ -110,13 +114,19 @@ def _shape(b: OnnxGraphBuilder) -> np.ndarray:
     return np.asarray(shape[attributes.get("start", 0) : attributes.get("end")], np.int64)
 
 
-def _input(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> str:
-    """The name of the only input. Its tensor is added where its scale is known: it is pending until then."""
+def _inputs(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> tuple[str, ...]:
+    """The names of the inputs."""
     stored = {each.name for each in graph.initializer}
     inputs = [each for each in graph.input if each.name not in stored]
-    if len(inputs) != 1:
-        raise ExportError(b.where, f"limit: {len(inputs)} inputs", expected="one")
-    sizes, name = _input_shape(b, inputs[0]), str(inputs[0].name)
+    for ends, what in ((inputs, "inputs"), (graph.output, "outputs")):
+        if not 1 <= len(ends) <= MOST_ENDS:
+            raise ExportError(b.where, f"limit: {len(ends)} {what}", expected=f"1 to {MOST_ENDS}")
+    return tuple(_input(b, each) for each in inputs)
+
+
+def _input(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> str:
+    """The name of an input. Its tensor is added where its scale is known: it is pending until then."""
+    sizes, name = _input_shape(b, value), str(value.name)
     order: Order = NHWC if len(sizes) == 4 else tuple(range(len(sizes)))
     shape = tuple(sizes[order.index(axis)] for axis in range(len(sizes)))
 
@@ -143,16 +153,32 @@ def _input_shape(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> tuple[int, 
     return tuple(sizes)
 
 
-def _output(b: OnnxGraphBuilder, name: str) -> str:
-    """The graph's output, with the file's name and channels last."""
+def _outputs(b: OnnxGraphBuilder, names: list[str]) -> tuple[str, ...]:
+    """The graph's outputs, with the file's names where no other tensor has them, and channels last."""
+    written: dict[str, str] = {}  # by the graph's tensor, the file's name
+    for name in names:
+        last = _written(b, name)
+        if last in written or not any(node.output == last for node in b.nodes):  # given out already, or an input
+            tensor = b.tensors[last]
+            last = b.node(f"{name}_copy", ops.Reshape(tensor.shape), (last,), tensor.quant)
+        written[last] = name
+    return tuple(_renamed(b, last, name) for last, name in written.items())
+
+
+def _written(b: OnnxGraphBuilder, name: str) -> str:
+    """The graph's tensor of an output."""
     where = f"{b.where}, output '{name}'"
     value = b.values.get(name)
     if isinstance(value, Pending) and value.natural is not None:
         value = b.quantised(value, value.natural)
     if not isinstance(value, Codes):
         raise ExportError(where, "it is not quantised", expected="QuantizeLinear before it", next_step=NEXT)
-    last = b.ordered(value, NHWC if len(value.order) == 4 else tuple(range(len(value.order))))
-    if last == name or not any(node.output == last for node in b.nodes) or name in b.tensors:
+    return b.ordered(value, NHWC if len(value.order) == 4 else tuple(range(len(value.order))))
+
+
+def _renamed(b: OnnxGraphBuilder, last: str, name: str) -> str:
+    """The graph's tensor under the file's name, where that is free."""
+    if last == name or name in b.tensors:
         return last
     tensor = b.tensors.pop(last)
     b.tensors[name] = replace(tensor, name=name)

@@ -251,12 +251,12 @@ class OnnxGraphBuilder:
         table = self.stored(self.added("table"), "int8", quant, entries)
         return Codes(self.node(self.added("values"), ops.Table(), (codes.name, table), quant), codes.order)
 
-    def graph(self, name: str, source: str, output: str) -> Graph:
+    def graph(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Graph:
         """The checked graph."""
-        used = {source, output, *(each for node in self.nodes for each in (*node.inputs, node.output))}
+        used = {*inputs, *outputs, *(each for node in self.nodes for each in (*node.inputs, node.output))}
         tensors = {key: tensor for key, tensor in self.tensors.items() if key in used}
         try:
-            return Graph(name, tensors, tuple(self.nodes), source, output).check()
+            return Graph(name, tensors, tuple(self.nodes), inputs, outputs).check()
         except RuntimeFailure as problem:
             place = f"{self.where}, {problem.where.rpartition(', ')[2]}"
             raise ExportError(place, f"limit: {problem.what}", expected=problem.expected, got=problem.got) from problem

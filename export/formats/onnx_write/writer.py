@@ -45,26 +45,24 @@ class OnnxWriter:
 
     def finish(self, emitters: Mapping[type[ops.Op], Emitter], expose_all: bool) -> bytes:
         graph = self.graph
-        source, result = graph.tensors[graph.input], graph.tensors[graph.output]
-        self.quantize(graph.input, self.codes(graph.input), source.quant)
+        for name in graph.inputs:
+            self.quantize(name, self.codes(name), graph.tensors[name].quant)
         for node in graph.nodes:
             emitters[type(node.op)](self, node)
-        self.emit("DequantizeLinear", [self.codes(graph.output), *self.parameters(graph.output)], graph.output)
-        outputs = [_value(graph.output, TensorProto.FLOAT, nchw(result.shape))]
+        for name in graph.outputs:
+            self.emit("DequantizeLinear", [self.codes(name), *self.parameters(name)], name)
+        outputs = self._floats(graph.outputs)
         if expose_all:
-            outputs += [
-                _value(self.codes(t.name), helper.np_dtype_to_tensor_dtype(self.dtype), nchw(t.shape))
-                for t in graph.activations()
-                if t.name != graph.input
-            ]
-        names = Counter([graph.input, *self.initializers, *(name for node in self.nodes for name in node.output)])
+            kind = helper.np_dtype_to_tensor_dtype(self.dtype)
+            outputs += [_value(self.codes(n.output), kind, nchw(graph.out(n).shape)) for n in graph.nodes]
+        names = Counter([*graph.inputs, *self.initializers, *(name for node in self.nodes for name in node.output)])
         twice = next((name for name, count in names.items() if count > 1), None)
         if twice is not None:
             raise self.collision(twice)
         body = helper.make_graph(
             self.nodes,
             graph.name,
-            [_value(graph.input, TensorProto.FLOAT, nchw(source.shape))],
+            self._floats(graph.inputs),
             outputs,
             list(self.initializers.values()),
         )
@@ -74,8 +72,12 @@ class OnnxWriter:
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
 
+    def _floats(self, names: tuple[str, ...]) -> list[onnx.ValueInfoProto]:
+        """Inputs or outputs of the file, which are real numbers."""
+        return [_value(name, TensorProto.FLOAT, nchw(self.graph.tensors[name].shape)) for name in names]
+
     def codes(self, name: str) -> str:
-        """Name of the tensor of codes: that of the graph's tensor, with a suffix at the graph's input and output.
+        """Name of the tensor of codes: that of the graph's tensor, with a suffix at the graph's inputs and outputs.
 
         A constant in place of an activation becomes an initializer.
         """

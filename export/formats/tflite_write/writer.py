@@ -55,17 +55,18 @@ class TfliteWriter:
         self.index: dict[str, int] = {}  # of the graph's tensors; names of others may equal theirs
 
     def finish(self, emitters: Mapping[type[ops.Op], Emitter], expose_all: bool) -> bytes:
-        self.activation(self.graph.tensors[self.graph.input])
+        for name in self.graph.inputs:
+            self.activation(self.graph.tensors[name])
         for node in self.graph.nodes:
             for tensor in self.graph.ins(node):
                 if tensor.data is not None and tensor.name not in self.index:
                     self.index[tensor.name] = self.constant(tensor.name, tensor.data, tensor.quant)
             emitters[type(node.op)](self, node)
-        exposed = [n.output for n in self.graph.nodes] if expose_all else [self.graph.output]
+        exposed = [n.output for n in self.graph.nodes] if expose_all else self.graph.outputs
         subgraph = schema.SubGraphT()
         subgraph.name = self.graph.name
         subgraph.tensors, subgraph.operators = self.tensors, self.operators
-        subgraph.inputs = [self.index[self.graph.input]]
+        subgraph.inputs = [self.index[name] for name in self.graph.inputs]
         subgraph.outputs = [self.index[name] for name in exposed]
         model = schema.ModelT()
         model.version = 3

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arith import Rounding, dequantise, quantise
+from tinyscene.runtime.arith import Rounding, quantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.graph import Graph, Quant
+from tinyscene.runtime.vectors import dequantised, joined, parted, row_shape
 
 from . import elementwise, movement, products, recurrent, reductions, windows
 from .common import Row
@@ -38,15 +39,18 @@ def simulate(
     """Compute the activations named in ``shown``: float32 (n, ...) in the graph's layout.
 
     Args:
-        inputs: float32 (n, ...) in the layout of the graph's input; axes of one element may be left out.
+        inputs: vectors float32 (n, ...), see :mod:`tinyscene.runtime.vectors`; axes of one element may be left out.
         restored: names of the activations that are not rounded.
     """
     activations: dict[str, list[F32]] = {name: [] for name in shown}
     exact = set(restored)
-    for part in torch.split(torch.from_numpy(inputs), batch):
-        x = part.reshape(len(part), *graph.tensors[graph.input].shape[1:])
-        x = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
-        values = {graph.input: _rounded(x, graph.tensors[graph.input].quant, graph.input in exact)}
+    rows = inputs.reshape(len(inputs), *row_shape(graph, graph.inputs))
+    for at in range(0, len(rows), batch):
+        values = {}
+        for name, part in parted(graph, graph.inputs, rows[at : at + batch]).items():
+            x = torch.from_numpy(part)
+            x = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+            values[name] = _rounded(x, graph.tensors[name].quant, name in exact)
         for node in graph.nodes:
             y = ROWS[type(node.op)](graph, node, [_value(graph, values, name) for name in node.inputs])
             values[node.output] = _rounded(y, graph.tensors[node.output].quant, node.output in exact)
@@ -90,14 +94,15 @@ class PytorchEngine:
         self.notes: tuple[str, ...] = (f"version {torch.__version__}",)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
-        """Every activation except the input, by name, int8 (batch, ...)."""
-        return self._codes(codes, [t.name for t in self._graph.activations() if t.name != self._graph.input])
+        """Every activation except the inputs, by name, int8 (batch, ...)."""
+        return self._codes(codes, [node.output for node in self._graph.nodes])
 
     def output_codes(self, codes: I8) -> I8:
-        """The graph's output alone, int8 (batch, ...)."""
-        return self._codes(codes, [self._graph.output])[self._graph.output]
+        """The graph's outputs alone, int8 (batch, ...)."""
+        return joined(self._graph, self._graph.outputs, self._codes(codes, list(self._graph.outputs)))
 
     def _codes(self, codes: I8, names: list[str]) -> dict[str, I8]:
         quants = {name: tensor.quant for name, tensor in self._graph.tensors.items()}
-        activations = simulate(self._graph, dequantise(codes, quants[self._graph.input]), shown=names)
+        real = dequantised(self._graph, self._graph.inputs, codes)
+        activations = simulate(self._graph, real, shown=names)
         return {name: quantise(values, quants[name]) for name, values in activations.items()}

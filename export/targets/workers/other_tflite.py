@@ -1,7 +1,7 @@
 """Run a .tflite file with an interpreter that must not share our process: tflite-runtime or TensorFlow.
 
 Arguments: ``tflite_runtime`` or ``tensorflow``, then ``default`` or ``reference`` kernels. Reads model.tflite and int8
-inputs (n, H, W, C); writes every output of the file by name, int8 (n, ...).
+inputs (n, ...), one vector a row; writes every output of the file by name, int8 (n, ...).
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ def main(job: Job) -> None:
         experimental_op_resolver_type=resolvers.BUILTIN_REF if kernels == "reference" else resolvers.AUTO,
     )
     interpreter.allocate_tensors()
-    (source, *_) = interpreter.get_input_details()
+    sources = interpreter.get_input_details()
+    ends = np.cumsum([np.prod(source["shape"]) for source in sources])[:-1]
     index_of: dict[str, int] = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
     outputs: dict[str, list[I8]] = {name: [] for name in index_of}
     for codes in job.inputs():
         interpreter.reset_all_variables()  # each input starts with the state of LSTMs at zero
-        interpreter.set_tensor(source["index"], codes[None])
+        for source, part in zip(sources, np.split(codes.ravel(), ends), strict=True):
+            interpreter.set_tensor(source["index"], part.reshape(source["shape"]))
         interpreter.invoke()
         for name, index in index_of.items():
             outputs[name].append(interpreter.get_tensor(index)[0])

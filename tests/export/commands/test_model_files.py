@@ -260,7 +260,7 @@ def test_a_missing_package_names_the_extra(folder: Path, repository: Path) -> No
 def test_a_model_with_several_rows_of_scores_has_no_audio_output(folder: Path) -> None:
     spatial = small_net(np.random.default_rng(3), grn=False)
     first = spatial.nodes[0]
-    cut = replace(spatial, nodes=spatial.nodes[:1], output=first.output)
+    cut = replace(spatial, nodes=spatial.nodes[:1], outputs=(first.output,))
     used = {spatial.input, *first.inputs, first.output}
     cut = replace(cut, tensors={name: tensor for name, tensor in cut.tensors.items() if name in used})
     path = folder / "spatial.tflite"

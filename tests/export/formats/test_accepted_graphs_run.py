@@ -72,7 +72,7 @@ def test_a_constant_operand_is_written_and_runs_in_onnx() -> None:
     quant, rng = Quant.per_tensor(0.05, 3), np.random.default_rng(0)
     data = rng.integers(-128, 128, (1, 3, 2, 5)).astype(np.int8)
     tensors = [Tensor(n, data.shape, "int8", quant, data if n == "k" else None) for n in "xky"]
-    graph = Graph("g", {t.name: t for t in tensors}, (Node("sum", ops.Add(), ("x", "k"), "y"),), "x", "y").check()
+    graph = Graph("g", {t.name: t for t in tensors}, (Node("sum", ops.Add(), ("x", "k"), "y"),), ("x",), ("y",)).check()
     run_everywhere(graph, rng)
 
 

@@ -74,7 +74,7 @@ def test_parameters_are_those_of_the_graph() -> None:
 
 def test_a_graph_that_does_not_check_is_not_written() -> None:
     graph = one_conv((0, 0, 0, 0))
-    broken = Graph(graph.name, graph.tensors, graph.nodes, graph.input, "nowhere")
+    broken = Graph(graph.name, graph.tensors, graph.nodes, graph.inputs, ("nowhere",))
     with pytest.raises(RuntimeFailure, match="nowhere"):
         to_tflite(broken)
 

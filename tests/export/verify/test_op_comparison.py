@@ -83,7 +83,7 @@ def test_an_exception_is_named_and_bounded(graph: Graph, x: np.ndarray) -> None:
         changed = {name: codes.copy() for name, codes in shown.items()}
         flat = changed[node.output].reshape(-1)
         flat[0] += size if flat[0] < 100 else -size
-        only_add = Graph("add", graph.tensors, (node,), graph.input, node.output)
+        only_add = Graph("add", graph.tensors, (node,), graph.inputs, (node.output,))
         result = compare("ort", "single", only_add, x, changed)
         assert (result.first_difference is None) == excused
         assert bool(result.exceptions) == excused
@@ -154,7 +154,7 @@ def test_a_target_that_cannot_run_the_network_is_refused_and_the_others_run(caps
     shape, quant = (1, 5, 5, 3), Quant.per_tensor(0.1, 3)
     tensors = {name: Tensor(name, shape, "int8", quant) for name in ("x", "y")}
     pool = Node("pool", ops.Pool2D("average", (2, 2), (1, 1), (1, 1, 0, 0)), ("x",), "y")
-    graph = Graph("pool", tensors, (pool,), "x", "y").check()
+    graph = Graph("pool", tensors, (pool,), ("x",), ("y",)).check()
     codes = random_input(np.random.default_rng(0), graph, 2)
     result = verify(graph, codes, targets=("litert", "tflm", "numpy-single", "ort"))
     assert [r.status for r in result.results] == ["refused", "refused", "equal", "named exception"]
@@ -171,7 +171,7 @@ def tie() -> tuple[Graph, np.ndarray]:
     shape, tensors = (1, 1, 1, 4), {}
     for name, scale in (("x", "0x1.79702ep-4"), ("y", "0x1.90b352p+1")):
         tensors[name] = Tensor(name, shape, "int8", Quant.per_tensor(float.fromhex(scale), -128))
-    graph = Graph("square", tensors, (Node("square", ops.Mul(), ("x", "x"), "y"),), "x", "y").check()
+    graph = Graph("square", tensors, (Node("square", ops.Mul(), ("x", "x"), "y"),), ("x",), ("y",)).check()
     return graph, np.array([72, 10, 20, 30], np.int8).reshape(shape)
 
 
@@ -195,7 +195,7 @@ def test_a_matrix_product_of_the_reference_kernels_rounds_once() -> None:
     bias = Tensor("bias", (1,), "int32", Quant(scale), np.array([99], np.int32))
     tensors = {tensor.name: tensor for tensor in (x, weight, bias, out)}
     node = Node("product", ops.FullyConnected(), ("x", "weight", "bias"), "y")
-    graph = Graph("product", tensors, (node,), "x", "y").check()
+    graph = Graph("product", tensors, (node,), ("x",), ("y",)).check()
     codes = np.array([[3], [-7]], np.int8)
     (result,) = verify(graph, codes, targets=("litert-reference",)).results
     assert result.status == "named exception", result.remarks()

@@ -39,7 +39,7 @@ def test_a_weight_of_two_layers_is_emitted_once(tmp_path: Path) -> None:
     y = once.out(node)
     again = Node("again", node.op, (y.name, *node.inputs[1:]), "z")
     tensors = {**once.tensors, y.name: y, "z": replace(y, name="z")}
-    twice = replace(once, tensors=tensors, nodes=(node, again), output="z").check()
+    twice = replace(once, tensors=tensors, nodes=(node, again), outputs=("z",)).check()
     emitted = emit(twice)
     assert "layer_1_weight" not in emitted.model_c
     assert emitted.constant_bytes == emit(once).constant_bytes
@@ -67,17 +67,10 @@ def test_an_op_without_a_row_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
         layer_of(graph, node)
 
 
-def test_a_graph_without_layers_is_refused() -> None:
-    quant = Quant.per_tensor(1.0, 0)
-    graph = Graph("empty", {"x": Tensor("x", (1, 2, 2, 1), "int8", quant)}, (), "x", "x")
-    with pytest.raises(FirmwareError, match="'empty': has no layers"):
-        emit(graph)
-
-
 def test_an_inconsistent_graph_is_refused() -> None:
     graph = one_op(np.random.default_rng(1), "conv2d")
     with pytest.raises(RuntimeFailure, match="not written by any node"):
-        emit(replace(graph, output="weight_0"))
+        emit(replace(graph, outputs=("weight_0",)))
 
 
 def _with_constant_summand(dtype: str) -> Graph:
@@ -88,7 +81,7 @@ def _with_constant_summand(dtype: str) -> Graph:
         Tensor("k", data.shape, "int8" if dtype == "int8" else "int32", Quant.per_tensor(0.2, -5), data),
         Tensor("y", data.shape, "int8", Quant.per_tensor(0.2, 0)),
     ]
-    return Graph("constant", {t.name: t for t in tensors}, (Node("sum", ops.Add(), ("x", "k"), "y"),), "x", "y")
+    return Graph("constant", {t.name: t for t in tensors}, (Node("sum", ops.Add(), ("x", "k"), "y"),), ("x",), ("y",))
 
 
 @pytest.mark.needs_tool("gcc")

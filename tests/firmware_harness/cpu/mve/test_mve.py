@@ -189,7 +189,7 @@ def pairwise(op: ops.Op, quants: tuple[Quant, Quant, Quant], shape: tuple[int, .
         Tensor("y", shape, "int8", quants[2]),
     ]
     node = Node("pairs", op, ("x", "partner"), "y")
-    return Graph("pairs", {t.name: t for t in tensors}, (node,), "x", "y").check()
+    return Graph("pairs", {t.name: t for t in tensors}, (node,), ("x",), ("y",)).check()
 
 
 CODES = np.arange(-128, 128, dtype=np.int8)
@@ -230,7 +230,7 @@ def test_means_of_extremes(target: Target, rounding: Rounding) -> None:
     for optimise in ("layers", "speed"):
         assert_equal(target, graph, codes, rounding, optimise)
     assert kernels_of(graph, "speed") == {"ts_mve_lookup_mean"}
-    assert_equal(target, Graph("mean", b.tensors, (mean_of_input(b),), b.input, "mean").check(), codes, rounding)
+    assert_equal(target, Graph("mean", b.tensors, (mean_of_input(b),), (b.input,), ("mean",)).check(), codes, rounding)
 
 
 def mean_of_input(b: Builder) -> Node:
