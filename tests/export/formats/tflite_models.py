@@ -36,6 +36,7 @@ class Net:
         self.buffers, self.tensors, self.operators = [schema.BufferT()], [], []
         self.codes: list[int] = []
         self.activations: list[int] = []
+        self.other_inputs: list[Edge] = []
         self.input = self.edge("serving_default_input:0", (1, *shape), INPUT_SCALE, int(rng.integers(-20, 20)))
 
     def tensor(self, name: str, shape: Any, kind: int, scale: Any = None, zero_point: int = 0, axis: int = 0) -> int:
@@ -61,6 +62,12 @@ class Net:
         return Edge(
             self.tensor(name, shape, TYPES.INT8, scale, zero_point), shape, float(np.float32(scale)), zero_point
         )
+
+    def new_input(self, shape: tuple[int, ...]) -> Edge:
+        """Another input, behind those before."""
+        name, scale = f"serving_default_input_{len(self.other_inputs) + 1}:0", INPUT_SCALE * self.rng.uniform(0.5, 2)
+        self.other_inputs.append(self.edge(name, (1, *shape), scale, int(self.rng.integers(-20, 20))))
+        return self.other_inputs[-1]
 
     def operator(self, code: int, inputs: list[int], output: int, options: Any = None) -> None:
         if code not in self.codes:
@@ -189,15 +196,15 @@ class Net:
         options = schema.QuantizeOptionsT() if kind == "QUANTIZE" else None
         return self.apply(getattr(OPS, kind), [x.index], out, options)
 
-    def finish(self, output: Edge, *, ends: str = "int8", expose_all: bool = False) -> bytes:
+    def finish(self, *outputs: Edge, ends: str = "int8", expose_all: bool = False) -> bytes:
         """The file. ``ends``: float32 or uint8 for QUANTIZE and DEQUANTIZE, or two QUANTIZE, around it."""
         tensors, operators, codes = list(self.tensors), list(self.operators), list(self.codes)
-        source, result = self.input.index, output.index
+        sources, results = [each.index for each in (self.input, *self.other_inputs)], [each.index for each in outputs]
         if ends != "int8":
-            source, result = self._wrapped(source, result, ends)
+            sources, results = self._wrapped(sources, results, ends)
         graph, model = schema.SubGraphT(), schema.ModelT()
         graph.name, graph.tensors, graph.operators = "main", self.tensors, self.operators
-        graph.inputs, graph.outputs = [source], self.activations if expose_all else [result]
+        graph.inputs, graph.outputs = sources, self.activations if expose_all else results
         model.version, model.description, model.buffers = 3, "made elsewhere", self.buffers
         model.subgraphs, model.operatorCodes = [graph], [_operator_code(code) for code in self.codes]
         builder = flatbuffers.Builder(1024)
@@ -205,20 +212,23 @@ class Net:
         self.tensors, self.operators, self.codes = tensors, operators, codes
         return bytes(builder.Output())
 
-    def _wrapped(self, source: int, result: int, ends: str) -> tuple[int, int]:
+    def _wrapped(self, sources: list[int], results: list[int], ends: str) -> tuple[list[int], list[int]]:
         kind = {"float32": TYPES.FLOAT32, "uint8": TYPES.UINT8}[ends]
         edges = []
-        for index in (source, result):
+        for index in (*sources, *results):
             q, shape = self.tensors[index].quantization, self.tensors[index].shape
             scale = q.scale if ends == "uint8" else None
-            edges.append(self.tensor(f"{ends}_{index}", shape, kind, scale, int(q.zeroPoint[0]) + 128))
-        self.operator(OPS.QUANTIZE, [edges[0]], source, schema.QuantizeOptionsT())
-        self.operators.insert(0, self.operators.pop())
-        if ends == "uint8":
-            self.operator(OPS.QUANTIZE, [result], edges[1], schema.QuantizeOptionsT())
-        else:
-            self.operator(OPS.DEQUANTIZE, [result], edges[1], schema.DequantizeOptionsT())
-        return edges[0], edges[1]
+            edges.append(self.tensor(f"{ends}_{len(self.tensors)}", shape, kind, scale, int(q.zeroPoint[0]) + 128))
+        before, after = edges[: len(sources)], edges[len(sources) :]
+        for edge, source in zip(before, sources, strict=True):
+            self.operator(OPS.QUANTIZE, [edge], source, schema.QuantizeOptionsT())
+            self.operators.insert(0, self.operators.pop())
+        for edge, result in zip(after, results, strict=True):
+            if ends == "uint8":
+                self.operator(OPS.QUANTIZE, [result], edge, schema.QuantizeOptionsT())
+            else:
+                self.operator(OPS.DEQUANTIZE, [result], edge, schema.DequantizeOptionsT())
+        return before, after
 
 
 _VERSIONS = {
