@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.training.layout import write_layout
+from tests.training.models.own_networks import own_student
 from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.quantise.quantised_model import float_logits
 from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.models.checkpoint import load_model
+from tinyscene.training.models.checkpoint import load_model, load_pretrained
 from tinyscene.training.models.program import Program
 from tinyscene.training.pipeline import train_student, train_teachers
 from tinyscene.training.recipe import Recipe, TrainSettings, load_recipe
@@ -77,6 +79,10 @@ def test_a_network_of_the_user_is_a_student(dataset: Dataset, tmp_path: Path) ->
     np.testing.assert_allclose(float_logits(stored.model, log_mels), float_logits(student.model, log_mels), atol=1e-5)
     graph = quantise_post_training(stored, "mine", log_mels).graph
     assert graph.labels == dataset.labels
+    again = own_student(len(dataset.labels))
+    load_pretrained(student.path, again)
+    for name, tensor in again.state_dict().items():
+        torch.testing.assert_close(tensor, student.model.state_dict()[name])
 
 
 def test_a_student_without_an_integer_form_is_refused_before_a_teacher_trains(dataset: Dataset, tmp_path: Path) -> None:

@@ -97,7 +97,9 @@ def load_pretrained(path: Path, model: nn.Module) -> None:
     if isinstance(model, PaSST) and content.get("format") != FORMAT:
         state = {str(name): t for name, t in content.items() if isinstance(t, Tensor)}
         return load_audioset(model, state, str(path))
-    _copy(path, _own(path, content).model.state_dict(), model)
+    loaded = _own(path, content)
+    computed = loaded.config.computed if isinstance(loaded.config, Program) else ()
+    _copy(path, {name: t for name, t in loaded.model.state_dict().items() if name not in computed}, model)
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

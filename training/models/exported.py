@@ -105,12 +105,14 @@ class _Writer:
             else:
                 output, n_classes = self._output(node)
         parameters = tuple(name for name, _ in self.model.named_parameters())
+        computed = self.state.keys() - self.model.state_dict().keys()
         record = Program(
             input_shape=input_shape,
             calls=tuple(self.calls),
             output=output,
             n_classes=n_classes,
             parameters=parameters,
+            computed=tuple(sorted(computed)),
         )
         return ProgramNetwork(record, self.state)
 

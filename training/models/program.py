@@ -109,7 +109,8 @@ class ProgramCall(_Record):
 class Program(_Record):
     """Calls in execution order, for one float32 input (batch, *input_shape); ``output`` is (batch, n_classes).
 
-    ``parameters``: names of the weights that are trained; the others are statistics and constants.
+    ``parameters``: names of the weights that are trained; the others are statistics and constants, of which the network
+    that the program was made of does not have those in ``computed``.
     """
 
     input_shape: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(min_length=1, max_length=5)]
@@ -117,6 +118,7 @@ class Program(_Record):
     output: Name
     n_classes: Annotated[int, Field(ge=1, le=65_536)]
     parameters: Annotated[tuple[Name, ...], Field(max_length=MAX_CALLS)] = ()
+    computed: Annotated[tuple[Name, ...], Field(max_length=MAX_CALLS)] = ()
 
     @property
     def name(self) -> str:
