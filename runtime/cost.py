@@ -93,12 +93,16 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of all layers by one rule. ``source``: what was counted; ``frame_bytes``: bytes that belong to no layer."""
+    """Costs of all layers by one rule.
+
+    ``source``: what was counted; ``frame_bytes``: bytes that belong to no layer; ``notes``: what the reader assumed.
+    """
 
     rule: Rule
     source: str
     layers: tuple[LayerCost, ...]
     frame_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:

@@ -8,6 +8,7 @@ to files. Refuses files that cannot be read, and layers with parameters that no 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ def artefact_cost(path: Path, rule: Rule) -> Cost:
     if kind is None or not path.is_file():
         what = "this kind of file cannot be counted" if path.exists() else "no such file or folder"
         raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
+    if kind == "checkpoint":
+        return _checkpoint_cost(path, rule)
     source, layers = _READERS[kind](path)
     return count(layers, rule, source=source, file_bytes=path.stat().st_size)
 
@@ -52,12 +55,14 @@ def _bundle_cost(path: Path, rule: Rule) -> Cost:
     return count(layers, rule, source="bundle, its model.tflite", file_bytes=len(data))
 
 
-def _checkpoint(path: Path) -> tuple[str, list[Layer]]:
+def _checkpoint_cost(path: Path, rule: Rule) -> Cost:
     from tinyscene.training.models.checkpoint import load_any
 
     loaded = load_any(path)
     shape = (loaded.frontend.n_mels, loaded.frontend.n_frames)
-    return f"checkpoint, unfused float32, input {shape[0]}x{shape[1]}", module_layers(loaded.model, shape)
+    source = f"checkpoint, unfused float32, input {shape[0]}x{shape[1]}"
+    cost = count(module_layers(loaded.model, shape), rule, source=source, file_bytes=path.stat().st_size)
+    return replace(cost, notes=loaded.notes)
 
 
 def _onnx(path: Path) -> tuple[str, list[Layer]]:
@@ -86,7 +91,6 @@ def _constant_layers(data: bytes, path: Path) -> tuple[str, ...]:
 
 
 _READERS: dict[ModelKind, Callable[[Path], tuple[str, list[Layer]]]] = {
-    "checkpoint": _checkpoint,
     "onnx": _onnx,
     "tflite": _tflite,
 }

@@ -100,6 +100,7 @@ def check(
     from tinyscene.runtime.cost import parse_count, parse_size, require_rule, verdicts
     from tinyscene.runtime.files import require_different_files, require_other_file
     from tinyscene.runtime.spec import Budget
+    from tinyscene.runtime.terminal import notes
 
     from ..check.baseline import compare, read_baseline
     from ..check.model_figures import Model
@@ -114,6 +115,7 @@ def check(
     rule, former = require_rule(limits.rule), read_baseline(figures.baseline) if figures.baseline else ()
     counted = Model(model, figures.data)
     cost = counted.cost(rule)
+    notes(str(model), cost.notes)
     if figures.data:
         _require_use(figures.data, counted, former if figures.baseline else None)
     baseline = str(figures.baseline) if figures.baseline else None

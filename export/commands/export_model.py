@@ -16,7 +16,7 @@ import typer
 
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import MAX_COUNT, MAX_SEED, AsJson, Overwrite, Quiet
-from tinyscene.runtime.terminal import echo, echo_document
+from tinyscene.runtime.terminal import echo, echo_document, notes
 
 if TYPE_CHECKING:
     from tinyscene.runtime.bundle import Bundle
@@ -66,6 +66,7 @@ def export(
         got = "both" if method.ptq else "neither"
         raise ExportError("export", "exactly one of --ptq and --qat is required", got=got)
     loaded = load_any(checkpoint)
+    notes(str(checkpoint), loaded.notes)
     if method.ptq is not None:
         flag, source = "--ptq", method.ptq
         model, log_mels = post_training_from_recordings(loaded, checkpoint.stem, method.ptq, method.clips)

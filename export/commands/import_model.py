@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyscene.runtime.options import AsJson, FrontEndName, LabelsFile, Overwrite
+from tinyscene.runtime.options import AsJson, FrontEndName, LabelsFile, Overwrite, Quiet
 from tinyscene.runtime.terminal import echo, echo_document, notes
 
 from ..errors import ExportError
@@ -25,6 +25,7 @@ LARGEST_SIZE = 65_536
 if TYPE_CHECKING:
     from tinyscene.training.models.brought import Brought
     from tinyscene.training.models.checkpoint import LoadedModel
+    from tinyscene.training.models.config import ModelConfig
 
 
 def import_checkpoint(
@@ -43,6 +44,10 @@ def import_checkpoint(
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="Weights of a function's network.")
     ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Words before the network's own names, where a file holds several networks."),
+    ] = None,
     frontend: FrontEndName = None,
     labels: LabelsFile = None,
     out: Annotated[
@@ -52,6 +57,7 @@ def import_checkpoint(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Import a published checkpoint, a float ONNX file or a network of your own code as a tinyscene checkpoint."""
@@ -63,7 +69,7 @@ def import_checkpoint(
         require_other_file(target, Path(source))
     if target.exists() and not overwrite:
         raise ExportError(str(target), "already exists", next_step="give --overwrite or another --out")
-    said = Said(input_shape, weights, frontend, labels)
+    said = Said(input_shape, weights, frontend, labels, prefix)
     loaded, remarks = _function(source, said) if _is_function(source) else _file(Path(source), said)
     save_model(target, loaded.model, loaded.config, loaded.frontend, loaded.labels, loaded.metrics)
     notes(source, remarks)
@@ -94,6 +100,7 @@ class Said:
     weights: Path | None
     frontend: str | None
     labels: Path | None
+    prefix: str | None
 
     def brought(self) -> Brought:
         from tinyscene.runtime.model import read_frontend, read_labels
@@ -116,6 +123,7 @@ class Said:
 def _function(name: str, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
     from tinyscene.training.models.brought import load_function
 
+    said.refuse("prefix", "a function")
     return _with_integer_form(*load_function(name, said.brought(), said.weights))
 
 
@@ -125,10 +133,11 @@ def _file(path: Path, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
     from ..formats.model_kind import model_kind
 
     if model_kind(path) == "onnx":
-        said.refuse("weights input_shape", "an ONNX file, which has its own")
+        said.refuse("weights input_shape prefix", "an ONNX file, which has its own")
         return _with_integer_form(*_onnx(path, said))
-    said.refuse("weights input_shape frontend labels", "a checkpoint")
-    return load_any(path), ()
+    said.refuse("weights input_shape labels", "a checkpoint")
+    loaded = load_any(path, prefix=said.prefix, frontend=said.frontend)
+    return loaded, loaded.notes
 
 
 def _onnx(path: Path, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
@@ -178,11 +187,16 @@ def _summary(loaded: LoadedModel) -> str:
     from tinyscene.training.models.config import ModelConfig, parameter_count
 
     c = loaded.config
-    network = (
-        f"CP-Mobile base {c.base_channels}, multiplier {c.channels_multiplier:g}, expansion "
-        f"{c.expansion_rate:g}, {'with' if c.grn else 'without'} GRN"
-        if isinstance(c, ModelConfig)
-        else c.name
-    )
+    network = _sizes(c) if isinstance(c, ModelConfig) else c.name
     parameters = f"{parameter_count(loaded.model):,} parameters"
     return f"{network}, {parameters}, front end {loaded.frontend.name}, {len(loaded.labels)} labels"
+
+
+def _sizes(c: ModelConfig) -> str:
+    if c.arch == "cp_resnet":
+        blocks = "/".join(map(str, c.blocks_per_stage))
+        return f"CP-ResNet base {c.base_channels}, rho {c.rho}, blocks {blocks}"
+    if c.arch == "cp_mobile":
+        rates = f"multiplier {c.channels_multiplier:g}, expansion {c.expansion_rate:g}"
+        return f"CP-Mobile base {c.base_channels}, {rates}, {'with' if c.grn else 'without'} GRN"
+    return c.name

@@ -14,11 +14,11 @@ from tinyscene.runtime.bounded_files import READ_ONLY
 from tinyscene.runtime.tflite_schema import IDENTIFIER
 
 ModelKind = Literal["bundle", "tflite", "onnx", "checkpoint"]
-EXPECTED = "a bundle folder, .tflite, .onnx, or .ckpt .pt .pth (checkpoint)"
+EXPECTED = "a bundle folder, .tflite, .onnx, or .ckpt .pt .pth .safetensors (checkpoint)"
 _BY_NAME: dict[str, ModelKind] = {
     ".tflite": "tflite",
     ".onnx": "onnx",
-    **dict.fromkeys((".ckpt", ".pt", ".pth"), "checkpoint"),
+    **dict.fromkeys((".ckpt", ".pt", ".pth", ".safetensors"), "checkpoint"),
 }
 # An ONNX file has no identifier. It begins with field 1, the version of the format, and then one of the fields 2 to 8.
 _ONNX_VERSIONS = range(3, 33)

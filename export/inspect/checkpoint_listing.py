@@ -41,7 +41,7 @@ def checkpoint_listing(path: Path) -> Listing:
         tuple(_row(number, row) for number, row in enumerate(layers.rows, start=1)),
         labels=loaded.labels,
         front_end=front_end_row(loaded.frontend),
-        notes=(NOTE,),
+        notes=(NOTE, *loaded.notes),
     )
 
 

@@ -29,7 +29,7 @@ ROOT = Path(tinyscene.__file__).parent.parent
 PAGE = (ROOT / "docs" / "commands.md").read_text()
 SCREEN_LINES, SCREEN_COLUMNS = 30, 80
 NO_JSON = {"firmware serial"}  # a server, which runs until it is interrupted
-NO_QUIET = {"doctor", "import", "bench compare", "firmware serial"}  # commands without progress and notes
+NO_QUIET = {"doctor", "bench compare", "firmware serial"}  # commands without progress and notes
 COMMAND = [sys.executable, "-m", "tinyscene"]
 
 

@@ -24,7 +24,7 @@ from tinyscene.runtime.host import ENGINE_PACKAGES, versions
 from tinyscene.runtime.json_files import read_json
 from tinyscene.runtime.records import Length, name_text, read_record
 from tinyscene.runtime.temporaries import temporary_folder
-from tinyscene.runtime.terminal import bar, waiting
+from tinyscene.runtime.terminal import bar, notes, waiting
 
 from ..data.decode import load_waveforms
 from ..data.split_files import Record
@@ -210,6 +210,7 @@ def _provenance(model: Path, opened: Tau22, engine: str) -> dict[str, str]:
 
 def _checkpoint_logits(path: Path, opened: Tau22, progress: bool) -> tuple[F32, tuple[str, ...]]:
     loaded = load_any(path)
+    notes(str(path), loaded.notes)
     with temporary_folder("clips") as cache:
         rate = loaded.frontend.sample_rate_hz
         waveforms = load_waveforms(opened.folder, opened.test, rate, cache, progress=progress)

@@ -1,8 +1,8 @@
-"""Checkpoints of tinyscene and of the published CP-Mobile networks, both read without executing code in them.
+"""Checkpoints of tinyscene and published ones, both read without executing code in them.
 
-Refuses what :mod:`tinyscene.training.models.checkpoint_file` refuses, tensors of another network (naming the first),
-weights that are not finite, and variances below 0. Shapes are compared before a network is built. Strides cannot be
-inferred from shapes: a network with GRN gets those of the 2023 winner, one without those of the DCASE 2024/25 baseline.
+Refuses what :mod:`tinyscene.training.models.checkpoint_file` and, for a published one,
+:mod:`tinyscene.training.models.published` refuse, tensors of another network (naming the first), weights that are not
+finite, and variances below 0. Shapes are compared before a network is built.
 """
 
 from __future__ import annotations
@@ -18,40 +18,25 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tinyscene.runtime.errors import TinysceneError
-from tinyscene.runtime.spec import FrontendSpec, preset
+from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import TrainingError
 from .build import build_model
 from .checkpoint_file import read_container
-from .config import CPM23_STRIDES, DCASE25_STRIDES, MODELS, STAGES, ModelConfig
-from .cp_mobile import CPMobile
+from .config import ModelConfig
+from .network_search import EXPECTED_NET, shapes_of
 from .program import Program, network_of
-from .sizes import make_divisible
+from .published import read_published
 from .torch_file import write_torch
 
 FORMAT = "tinyscene checkpoint 1"
-TAU22_LABELS = (
-    "airport",
-    "bus",
-    "metro",
-    "metro_station",
-    "park",
-    "public_square",
-    "shopping_mall",
-    "street_pedestrian",
-    "street_traffic",
-    "tram",
-)
-# Tensors of the published Lightning modules that do not belong to the network: tables of their front end.
-FRONTEND_PREFIXES = ("mel.", "mel_augment.", "preprocess.")
-EXPECTED_NET = "CP-Mobile of the 2023 winner or the DCASE 2024/25 baseline, or a tinyscene checkpoint"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A network in evaluation mode with its front end and labels.
 
-    ``config``: the sizes of a network of ours, or the program of any other.
+    ``config``: the sizes of a network of ours, or the program of any other; ``notes``: what its reader assumed.
     """
 
     model: nn.Module
@@ -59,6 +44,7 @@ class LoadedModel:
     frontend: FrontendSpec
     labels: tuple[str, ...]
     metrics: dict[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def save_model(
@@ -112,19 +98,21 @@ def _copy(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> None:
     model.load_state_dict(state)
 
 
-def load_any(path: Path) -> LoadedModel:
+def load_any(path: Path, *, prefix: str | None = None, frontend: str | None = None) -> LoadedModel:
     """Read a tinyscene checkpoint or a published one.
 
-    A published one gets the front end of its family and, if it has ten classes, the TAU22 labels in alphabetical order,
-    as in both published networks. Raises TrainingError.
+    ``prefix`` and ``frontend`` are for a published one, as :func:`.published.read_published` takes them. Raises
+    TrainingError.
     """
     content = read_container(path)
     if "format" in content:
+        if prefix is not None or frontend is not None:
+            what = "a tinyscene checkpoint has one network and its front end"
+            raise TrainingError(str(path), what, next_step="leave --prefix and --frontend out")
         return _own(path, content)
-    config, state = _public(path, content)
-    ten = config.n_classes == len(TAU22_LABELS)
-    labels = TAU22_LABELS if ten else tuple(f"class_{i}" for i in range(config.n_classes))
-    return LoadedModel(_built(path, config, state), config, preset("cpm23" if config.grn else "dcase25"), labels)
+    read = read_published(path, content, prefix=prefix, frontend=frontend)
+    model = _built(path, read.config, read.state)
+    return LoadedModel(model, read.config, read.frontend, read.labels, notes=read.notes)
 
 
 def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
@@ -162,88 +150,10 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
 
 def _built(path: Path, config: ModelConfig, state: Mapping[str, Tensor]) -> nn.Module:
     """The network in evaluation mode with these weights, whose shapes are compared before anything is allocated."""
-    with torch.device("meta"):
-        shapes = build_model(config).state_dict()
-    _require_same(path, state, shapes)
+    _require_same(path, state, shapes_of(config))
     model = build_model(config)
     model.load_state_dict(state)
     return model.eval()
-
-
-def _public(path: Path, content: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Tensor]]:
-    state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not state or not _is_state(state):
-        raise TrainingError(
-            str(path), "contains no state dict", expected=EXPECTED_NET, got=sorted(_short(name) for name in content)[:5]
-        )
-    if any(name.startswith("model.") for name in state):
-        state = {name: t for name, t in state.items() if not name.startswith(FRONTEND_PREFIXES)}
-    state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
-    grn = any(".after_block_norm." in name for name in state)
-    known = CPMobile(MODELS["cpm23-8"].model_copy(update={"grn": grn})).state_dict()
-    _require_names(path, state, known)
-    for name, tensor in state.items():
-        if tensor.ndim != known[name].ndim:
-            expected = f"{known[name].ndim} dimensions"
-            raise TrainingError(
-                str(path), f"tensor '{name}' has another shape", expected=expected, got=list(tensor.shape)
-            )
-    try:
-        config = _infer_config(path, state, grn)
-    except ValidationError as error:
-        got = error.errors()[0]
-        raise TrainingError(
-            str(path), f"{got['loc'][0]} out of range", expected=got["msg"], got=got["input"]
-        ) from error
-    with torch.device("meta"):
-        shapes = CPMobile(config).state_dict()
-    _require_same(path, state, shapes)
-    return config, state
-
-
-def _infer_config(path: Path, state: Mapping[str, Tensor], grn: bool) -> ModelConfig:
-    """The configuration whose channels equal those of the tensors: published values first, then multiples of 0.05."""
-    base = state["in_c.1.0.weight"].shape[0]
-    ends = tuple(state[f"stages.{s}.{b[-1]}.block.2.0.weight"].shape[0] for s, b in STAGES.items())
-    wide = {
-        state[f"stages.{s}.{b}.block.0.0.weight"].shape[1]: state[f"stages.{s}.{b}.block.0.0.weight"].shape[0]
-        for s, blocks in STAGES.items()
-        for b in blocks
-    }
-    published = [c for c in MODELS.values() if c.arch == "cp_mobile" and c.base_channels == base and c.grn == grn]
-    steps = [i / 100 for i in range(100, 801, 5)] + [i / 100 for i in range(50, 1000)]
-    multiplier = next(
-        (
-            m
-            for m in [c.channels_multiplier for c in published] + steps
-            if tuple(make_divisible(base * m**i) for i in range(3)) == ends
-        ),
-        None,
-    )
-    expansion = next(
-        (
-            e
-            for e in [c.expansion_rate for c in published] + steps
-            if all(make_divisible(narrow * e) == got for narrow, got in wide.items())
-        ),
-        None,
-    )
-    if multiplier is None or expansion is None:
-        raise TrainingError(
-            str(path),
-            "no CP-Mobile multiplier and expansion rate gives these channels",
-            expected=EXPECTED_NET,
-            got=f"stage channels {base}, {ends}, expanded {wide}",
-        )
-    return ModelConfig(
-        arch="cp_mobile",
-        n_classes=state["feed_forward.0.weight"].shape[0],
-        base_channels=base,
-        channels_multiplier=multiplier,
-        expansion_rate=expansion,
-        grn=grn,
-        strides=dict(CPM23_STRIDES if grn else DCASE25_STRIDES),
-    )
 
 
 def _is_state(state: Mapping[Any, Any]) -> bool:

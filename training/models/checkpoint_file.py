@@ -1,9 +1,11 @@
-"""Read a file of ``torch.save`` without executing code in it, and without allocating more than the file holds.
+"""Read a file of tensors without executing code in it, and without allocating more than the file holds.
 
-Before PyTorch unpickles, the container is checked: stored without compression, no larger than the file, and its pickle
-has only the operations and names that ``torch.save`` writes for tensors in dictionaries. Afterwards each tensor must be
+A safetensors file is read by :mod:`tinyscene.training.models.safetensors_file`, a file of ``torch.save`` here. Before
+PyTorch unpickles, the container is checked: stored without compression, no larger than the file, and its pickle has
+only the operations and names that ``torch.save`` writes for tensors in dictionaries. Afterwards each tensor must be
 dense, on the CPU, and no larger than its storage: strides of 0 would make 10^12 elements of one. Refuses everything
-else, files of PyTorch before 1.6 among them, whose storages have sizes that nothing but the file states.
+else, files of PyTorch before 1.6 among them, whose storages have sizes that nothing but the file states, and
+dictionaries that contain each other.
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
+from .safetensors_file import is_safetensors, read_safetensors
 
-EXPECTED = "a checkpoint of plain tensors, as torch.save writes it"
+EXPECTED = "a checkpoint of plain tensors, as torch.save or safetensors write it"
+DEEPEST_DICTIONARY = 5  # levels of dictionaries in which tensors are looked for
+MOST_ENTRIES = 200_000  # of all these dictionaries, and
+MOST_CHARACTERS = 2**26  # of their names: a dictionary that holds itself has no end
 LARGEST_PICKLE = 64 * 2**20  # bytes: names, shapes and whatever the trainer added
 MOST_NESTED = 1_000_000  # parts of one tuple: hashing it as a key visits each of them
 SHARED_STORAGE = 4  # times the file's size that its tensors may take together
@@ -65,6 +71,8 @@ def read_container(path: Path) -> Mapping[str, Any]:
     """
     if not path.is_file():
         raise TrainingError(str(path), "no such file", expected="a checkpoint", next_step="check the path")
+    if is_safetensors(path):
+        return read_safetensors(path)
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(path, archive)
@@ -132,7 +140,10 @@ def _is_storage(name: str) -> bool:
 
 def _check_tensors(path: Path, content: Mapping[str, Any]) -> None:
     total = 0
-    for name, tensor in _tensors(path, content, "", 0):
+    for key in content:
+        if not isinstance(key, str):
+            raise _unreadable(path, f"a key that is no text, but {type(key).__name__}")
+    for name, tensor in named_tensors(path, content):
         where = f"{path}, tensor '{name[:80]}'"
         if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
             raise TrainingError(where, "not a dense tensor", got=f"{tensor.layout} on {tensor.device}")
@@ -145,16 +156,29 @@ def _check_tensors(path: Path, content: Mapping[str, Any]) -> None:
         raise TrainingError(str(path), "tensors that share their data take many times the file", got=f"{total:,} bytes")
 
 
-def _tensors(path: Path, content: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in dictionaries of dictionaries; the keys of the outermost one are text."""
-    for key, value in content.items():
-        if depth == 0 and not isinstance(key, str):
-            raise _unreadable(path, f"a key that is no text, but {type(key).__name__}")
-        name = key if isinstance(key, str) else type(key).__name__
-        if isinstance(value, Tensor):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, Mapping) and depth < 2:
-            yield from _tensors(path, value, f"{name}/", depth + 1)
+def named_tensors(path: Path, content: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in dictionaries of dictionaries, by its keys joined with dots; raises TrainingError.
+
+    A key that is neither text nor an integer appears as its type, so that a name is not always unique.
+    """
+    level: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
+    n_entries = n_characters = 0
+    for _ in range(DEEPEST_DICTIONARY):
+        inner: list[tuple[str, Mapping[Any, Any]]] = []
+        for prefix, dictionary in level:
+            n_entries += len(dictionary)
+            if n_entries > MOST_ENTRIES:
+                raise _unreadable(path, f"dictionaries of over {MOST_ENTRIES:,} entries")
+            for key, value in dictionary.items():
+                name = prefix + (str(key) if isinstance(key, str | int) else type(key).__name__)
+                n_characters += len(name)
+                if n_characters > MOST_CHARACTERS:
+                    raise _unreadable(path, f"names of over {MOST_CHARACTERS:,} characters")
+                if isinstance(value, Tensor):
+                    yield name, value
+                elif isinstance(value, Mapping):
+                    inner.append((f"{name}.", value))
+        level = inner
 
 
 def _unreadable(path: Path, reason: str) -> TrainingError:

@@ -28,7 +28,8 @@ class ModelConfig(BaseModel):
     """Sizes of one network. ``strides`` are (freq, time) of the depthwise convolution of a block.
 
     CP-Mobile uses ``channels_multiplier``, ``expansion_rate``, ``grn``, ``strides`` and ``padding``. CP-ResNet uses
-    ``rho`` (receptive field), ``channels_multiplier``, ``blocks_per_stage``, ``groups_s2``, ``cut_channels_s3``.
+    ``rho`` (receptive field), ``channels_multiplier``, ``blocks_per_stage``, ``groups_s1`` to ``groups_s3`` (groups of
+    the convolutions of a stage), ``cut_channels_s2`` and ``cut_channels_s3``.
     PaSST uses ``embed_dim``, ``depth``, ``heads`` and ``patchout_freq``, rows of patches dropped in training. The other
     networks use ``base_channels``; DS-CNN and MobileNetV3 also ``padding``, TC-ResNet ``n_mels``, its input channels.
     """
@@ -45,7 +46,10 @@ class ModelConfig(BaseModel):
     padding: Literal["torch", "same"] = "torch"
     rho: int = Field(default=8, ge=1, le=64)
     blocks_per_stage: tuple[_Blocks, _Blocks, _Blocks] = (2, 1, 1)
+    groups_s1: int = Field(default=1, ge=1, le=4096)
     groups_s2: int = Field(default=2, ge=1, le=4096)
+    groups_s3: int = Field(default=1, ge=1, le=4096)
+    cut_channels_s2: int = Field(default=0, ge=0, le=65_536)
     cut_channels_s3: int = Field(default=0, ge=0, le=65_536)
     embed_dim: int = Field(default=768, ge=1, le=16_384)
     depth: int = Field(default=12, ge=1, le=256)

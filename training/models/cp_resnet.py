@@ -10,20 +10,37 @@ import math
 
 from torch import Tensor, nn
 
+from ..errors import TrainingError
 from .config import ModelConfig
 from .layers import ConvPadded
 
 # Max pools of stage 1, by the number of blocks before them: (freq, time) strides.
 STAGE1_POOLS = {0: (2, 2), 1: (2, 1), 2: (2, 1), 4: (2, 1)}
+Kernels = tuple[int, int]  # of the first and the second convolution of a block
 
 
-def kernel_sizes(rho: int) -> tuple[list[tuple[int, int]], tuple[int, int], tuple[int, int]]:
-    """Kernel sizes (first, second convolution) of the blocks of stages 1, 2 and 3 for receptive field ``rho``."""
+def kernel_sizes(rho: int) -> tuple[list[Kernels], list[Kernels], list[Kernels]]:
+    """Kernels of the first two blocks of stages 1, 2 and 3 for receptive field ``rho``; further blocks are 1x1."""
     e = rho - 4
     stage1 = [(3, 1), (3 - 2 * (-e > 2), 3 - 2 * (-e > 1))]
-    stage2 = (3 - 2 * (-e > 0), 1 + 2 * (e > 0))
-    stage3 = (1 + 2 * (e > 3), 1 + 2 * (e > 4))
+    stage2 = [(3 - 2 * (-e > 0), 1 + 2 * (e > 0)), (1 + 2 * (e > 1), 1 + 2 * (e > 2))]
+    stage3 = [(1 + 2 * (e > 3), 1 + 2 * (e > 4)), (1 + 2 * (e > 5), 1 + 2 * (e > 6))]
     return stage1, stage2, stage3
+
+
+def kernels_of(config: ModelConfig) -> list[list[Kernels]]:
+    """Kernels of every block, stage by stage."""
+    stages = zip(kernel_sizes(config.rho), config.blocks_per_stage, strict=True)
+    return [(kernels + [(1, 1)] * n)[:n] for kernels, n in stages]
+
+
+def stage_widths(config: ModelConfig) -> tuple[int, int, int]:
+    """Channels of the three stages; raises TrainingError where all of a stage are cut."""
+    base, mult = config.base_channels, config.channels_multiplier
+    widths = (base, int(base * mult) - config.cut_channels_s2, int(base * mult**2) - config.cut_channels_s3)
+    if min(widths) < 1:
+        raise TrainingError(f"network '{config.name}'", "a stage without channels", got=widths)
+    return widths
 
 
 class Shortcut(nn.Module):
@@ -42,7 +59,7 @@ class Shortcut(nn.Module):
 class BasicBlock(nn.Module):
     """Two convolutions with BatchNorm and a shortcut."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernels: tuple[int, int], groups: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernels: Kernels, groups: int) -> None:
         super().__init__()
         self.conv1 = ConvPadded(in_channels, out_channels, kernels[0], groups=groups)
         self.bn1 = nn.BatchNorm2d(out_channels)
@@ -63,14 +80,11 @@ class CPResNet(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        base, mult = config.base_channels, config.channels_multiplier
-        widths = (base, int(base * mult), int(base * mult**2) - config.cut_channels_s3)
+        base, widths, kernels = config.base_channels, stage_widths(config), kernels_of(config)
         self.in_c = nn.Sequential(ConvPadded(1, base, 5, 2, padding=1), nn.BatchNorm2d(base), nn.ReLU())
-        first, second, third = kernel_sizes(config.rho)
-        n1, n2, n3 = config.blocks_per_stage
-        self.stage1 = _stage(base, widths[0], (first + [(1, 1)] * n1)[:n1], 1, STAGE1_POOLS)
-        self.stage2 = _stage(widths[0], widths[1], ([second] + [(1, 1)] * n2)[:n2], config.groups_s2, {})
-        self.stage3 = _stage(widths[1], widths[2], ([third] + [(1, 1)] * n3)[:n3], 1, {})
+        self.stage1 = _stage(base, widths[0], kernels[0], config.groups_s1, STAGE1_POOLS)
+        self.stage2 = _stage(widths[0], widths[1], kernels[1], config.groups_s2, {})
+        self.stage3 = _stage(widths[1], widths[2], kernels[2], config.groups_s3, {})
         self.feed_forward = nn.Sequential(
             ConvPadded(widths[2], config.n_classes, 1), nn.BatchNorm2d(config.n_classes), nn.AdaptiveAvgPool2d(1)
         )
@@ -93,10 +107,13 @@ class CPResNet(nn.Module):
 def _stage(
     in_channels: int,
     out_channels: int,
-    kernels: list[tuple[int, int]],
+    kernels: list[Kernels],
     groups: int,
     pools: dict[int, tuple[int, int]],
 ) -> nn.Sequential:
+    if in_channels % groups or out_channels % groups:
+        got = f"{in_channels} and {out_channels} channels, {groups} groups"
+        raise TrainingError("CP-ResNet", "groups that do not divide the channels of a stage", got=got)
     stage = nn.Sequential()
     for index, sizes in enumerate(kernels):
         if index in pools:
