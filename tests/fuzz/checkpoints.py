@@ -1,21 +1,27 @@
-"""Checkpoints: mutated as members of their zip file and as the values that their pickle holds."""
+"""Checkpoints: mutated as members of their zip file, as the values that their pickle holds, and as the header of a
+safetensors file.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import random
+import struct
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from tests.training.models.own_networks import SHAPE, TINY, Own
+from tests.training.models.wrappers import resampling_kernel, safetensors, torchaudio_bank
 from tinyscene.runtime.spec import preset
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import load_any, save_model
+from tinyscene.training.models.checkpoint_file import read_container
 from tinyscene.training.models.config import named_config
 from tinyscene.training.models.exported import program_network
+from tinyscene.training.models.safetensors_file import is_safetensors
 
 from .mutate import FLOATS, mutate_bytes, mutate_json, mutate_zip
 from .readers import Reader, scratch, written
@@ -35,6 +41,19 @@ def _checkpoint_seeds() -> Iterable[bytes]:
     public = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for content in (small, {"state_dict": public}, {"state_dict": dict(list(public.items())[:3])}, {"a": [1, None]}):
         yield _saved(content)
+    yield _saved({"state_dict": {**public, **_tables()}, "hyper_parameters": {"n_mels": 8, "config": {"hop": 64}}})
+    two = {"model": {f"net.{name}": t.half() for name, t in model.state_dict().items()}, "ema": model.state_dict()}
+    yield _saved({**two, "optimizer": {"state": {0: {"step": torch.tensor(1)}}, "param_groups": [1]}})
+
+
+def _tables() -> dict[str, torch.Tensor]:
+    """What a small front end leaves in a checkpoint."""
+    return {
+        "mel.0.kernel": resampling_kernel(16_000, 8_000),
+        "mel.1.spectrogram.window": torch.hann_window(128),
+        "mel.1.mel_scale.fb": torchaudio_bank(8_000, 128, 8, 0, 4_000),
+        "mel.preemphasis": torch.tensor([-0.97, 1.0]),
+    }
 
 
 def _saved(content: object) -> bytes:
@@ -87,4 +106,27 @@ def _read(data: bytes) -> None:
         loaded.model(torch.zeros(1, 1, loaded.frontend.n_mels, loaded.frontend.n_frames))
 
 
+def _safetensors_seeds() -> Iterable[bytes]:
+    yield safetensors(_tables(), {"format": "pt"})
+    kinds = (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool)
+    yield safetensors({f"a.{kind}": torch.ones(2, 3).to(kind) for kind in kinds} | {"empty": torch.zeros(0, 4)})
+    yield safetensors({})
+
+
+def _read_safetensors(data: bytes) -> None:
+    path = written("m.safetensors", data)
+    for tensor in read_container(path).values() if is_safetensors(path) else ():
+        str(tensor)
+
+
+def _mutate_safetensors(data: bytes, rng: random.Random) -> bytes:
+    """The header as JSON, with its length kept right, or any of the bytes."""
+    length = int.from_bytes(data[:8], "little")
+    if rng.random() < 0.3 or not 0 < length <= len(data) - 8:
+        return mutate_bytes(data, rng)
+    header = mutate_json(data[8 : 8 + length], rng)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+
+
 CHECKPOINT = Reader(_read, _checkpoint_seeds, _mutate_checkpoint, 262_144)
+SAFETENSORS = Reader(_read_safetensors, _safetensors_seeds, _mutate_safetensors)

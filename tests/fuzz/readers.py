@@ -25,6 +25,7 @@ READERS = {
     "tflite": "tflite_files:TFLITE",
     "onnx": "onnx_files:ONNX",
     "checkpoint": "checkpoints:CHECKPOINT",
+    "safetensors": "checkpoints:SAFETENSORS",
     "program": "programs:PROGRAM",
     "float-onnx": "programs:FLOAT_ONNX",
     "recipe": "tables:RECIPE",

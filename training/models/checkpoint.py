@@ -27,6 +27,7 @@ from .config import ModelConfig
 from .network_search import EXPECTED_NET, shapes_of
 from .program import Program, network_of
 from .published import read_published
+from .safetensors_file import METADATA
 from .torch_file import write_torch
 
 FORMAT = "tinyscene checkpoint 1"
@@ -90,7 +91,7 @@ def load_pretrained(path: Path, model: nn.Module) -> None:
 
 def load_weights(path: Path, model: nn.Module) -> None:
     """Load a plain state dict of exactly this network into ``model``; raises TrainingError."""
-    _copy(path, read_container(path), model)
+    _copy(path, {name: tensor for name, tensor in read_container(path).items() if name != METADATA}, model)
 
 
 def _copy(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> None:

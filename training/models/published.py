@@ -93,12 +93,10 @@ def _by_name(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _float32(found: Found, shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights as the network holds them; a counter that was left out is 0."""
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.state.items()}
-    for name in shapes:
-        if name.endswith(COUNTER):
-            state.setdefault(name, torch.zeros((), dtype=torch.int64))
-    return state
+    """The weights as the network holds them; counters, which inference does not use, are integers or left out."""
+    counters = {name: torch.zeros((), dtype=torch.int64) for name in shapes if name.endswith(COUNTER)}
+    kinds = {name: torch.int64 if name.endswith(COUNTER) else torch.float32 for name in found.state}
+    return counters | {n: t.to(kinds[n]) if t.is_floating_point() else t for n, t in found.state.items()}
 
 
 def _usual_frontend(config: ModelConfig) -> FrontendSpec:

@@ -89,6 +89,10 @@ def test_counters_can_be_missing(tmp_path: Path) -> None:
     assert torch.equal(read.model(torch.ones(1, 1, 64, 16)), built("cpm23-8", NET)(torch.ones(1, 1, 64, 16)))
 
 
+def test_counters_of_a_network_converted_as_a_whole(tmp_path: Path) -> None:
+    assert loaded(tmp_path, {name: t.double() for name, t in NET.items()}).config == MODELS["cpm23-8"]
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_types_become_float32(kind: torch.dtype, tmp_path: Path) -> None:
     state = {name: t.to(kind) if t.is_floating_point() else t for name, t in NET.items()}
