@@ -73,6 +73,7 @@ class OnnxLayers:
         self.path = path
         self.producers = {name: node for node in file.graph.node for name in node.output}
         self.constants = file.constants
+        self._counted: set[str] = set()  # constants of nested graphs
         self._behind: dict[str, str] = {}
         for node in file.graph.node:  # in order: what a node reads has its entry
             if node.op_type in TRANSPARENT and node.input and node.output:
@@ -89,10 +90,26 @@ class OnnxLayers:
             if not problem.unsupported:
                 raise
         own = [array for name, array in self.stored(node).items() if not self._repeated(node, name)]
+        own += [array for name, array in self._nested(node).items() if name not in self._counted]
+        self._counted |= self._nested(node).keys()
         weights, n_bytes = sum(array.size for array in own), sum(array.nbytes for array in own)
         shape = self._known_shape(node.output[0])
         title = node.name or node.output[0]
         return Layer(title, node.op_type, "uncounted", shape, weights=weights, constant_bytes=n_bytes)
+
+    def _nested(self, node: onnx.NodeProto) -> dict[str, Array]:
+        """Constants of the graphs inside a node, such as the branches of If, and those of this graph that they read.
+
+        Numbers without axes, and shapes, are no parameters.
+        """
+        graphs = [graph for each in node.attribute for graph in ([each.g] if each.HasField("g") else each.graphs)]
+        found = {tensor.name: onnx.numpy_helper.to_array(tensor) for graph in graphs for tensor in graph.initializer}
+        for inner in (inner for graph in graphs for inner in graph.node):
+            if inner.op_type == "Constant" and inner.attribute and inner.attribute[0].HasField("t"):
+                found[inner.output[0]] = onnx.numpy_helper.to_array(inner.attribute[0].t)
+            found |= {name: self.constants[name] for name in inner.input if name in self.constants}
+            found |= self._nested(inner)
+        return {name: array for name, array in found.items() if array.ndim and array.dtype != np.int64}
 
     def _repeated(self, node: onnx.NodeProto, name: str) -> bool:
         """Whether an earlier node reads the constant too."""

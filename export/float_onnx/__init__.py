@@ -17,6 +17,7 @@ from tinyscene.training.models.program import ProgramNetwork
 from ..errors import ExportError
 from ..formats.onnx_file import OnnxFile, read_onnx
 from ..formats.onnx_read.folding import folded
+from ..formats.onnx_shapes import ON_CODES
 from . import elementwise, movement, products, reductions, windows
 from .builder import ProgramBuilder, Ref, Row
 
@@ -39,6 +40,9 @@ def onnx_network(data: bytes, where: str) -> ProgramNetwork:
     file = read_onnx(data, where)
     b = ProgramBuilder(where, _opset(file))
     b.constants |= file.constants
+    if any(node.op_type == "QuantizeLinear" or node.op_type in ON_CODES for node in file.graph.node):
+        step = "it needs no import: 'verify' and other commands take it as it is"
+        raise ExportError(where, "a quantised file", expected="a float network", next_step=step)
     name = _input(b, file)
     for index, node in enumerate(file.graph.node):
         b.begin(node, index)
@@ -64,9 +68,8 @@ def _input(b: ProgramBuilder, file: OnnxFile) -> str:
     sizes = [dim.dim_value for dim in kind.shape.dim]
     where = f"{b.where}, input '{value.name}'"
     if kind.elem_type != onnx.TensorProto.FLOAT:
-        raise ExportError(
-            where, "is not float32", next_step="a quantised file is taken as it is, by 'verify' and others"
-        )
+        got = onnx.TensorProto.DataType.Name(kind.elem_type)
+        raise ExportError(where, "limit: its type", expected="FLOAT", got=got)
     if len(sizes) < 2 or sizes[0] > 1 or min(sizes[1:]) < 1:
         got = [dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim]
         raise ExportError(where, "its sizes are not fixed", expected="a batch of 1 or any, and fixed sizes", got=got)

@@ -92,9 +92,18 @@ def _pad(b: ProgramBuilder) -> None:
     axes, rank = b.integers(3), len(x.shape)
     around = np.zeros((rank, 2), np.int64)
     around[[axis % rank for axis in axes] if axes else slice(None)] = np.reshape(pads, (2, -1)).T
-    if mode != "constant":  # PyTorch pads the last axes only, and wants no others
-        around = around[2:]
-    b.result(b.call("pad.default", x, [int(v) for v in around[::-1].ravel()], mode))
+    if around[0].any():
+        b.refuse("limit: padding of the batch")
+    if mode == "constant":
+        b.result(b.call("pad.default", x, [int(v) for v in around[::-1].ravel()]))
+        return
+    for axis, (before, behind) in enumerate(around.tolist()):  # PyTorch's other modes pad the last axis of a sequence
+        if before or behind:
+            order = [*(a for a in range(rank) if a != axis), axis]
+            last = b.call("permute.default", x, order)
+            padded = b.call("pad.default", last, [before, behind, *[0] * (2 * max(0, rank - 3))], mode)
+            x = b.call("permute.default", padded, [order.index(a) for a in range(rank)])
+    b.result(x)
 
 
 def _gather(b: ProgramBuilder) -> None:

@@ -49,6 +49,7 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
     read_summary(data, where, ExportError)
     try:  # protobuf, the checker, shape inference and the conversion of constants are C++ and raise types of their own
         model = onnx.load_model_from_string(data)
+        _clear_unknown_sizes(model.graph)
         onnx.checker.check_model(model)
         model, incomplete = _inferred(model)
         on_codes = any(node.op_type in ON_CODES and node.domain for node in model.graph.node)
@@ -66,6 +67,14 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
                 expected, got = f"0 to {LARGEST_SIZE:,}", size.dim_value
                 raise ExportError(f"{where}, tensor '{value.name}'", "size out of range", expected=expected, got=got)
     return file
+
+
+def _clear_unknown_sizes(graph: onnx.GraphProto) -> None:
+    """A size of -1, as some converters write it, is one that is not known."""
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_value == -1:
+                size.Clear()
 
 
 def _inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:

@@ -152,3 +152,31 @@ def test_joined_names_of_fused_layers_take_one_line(tmp_path, capsys):
     rows = [line for line in capsys.readouterr().out.splitlines() if "CONV_2D" in line]
     assert len(rows) == 1
     assert rows[0].startswith("\N{HORIZONTAL ELLIPSIS}")
+
+
+def test_weights_inside_the_branches_of_a_condition_are_counted_once(tmp_path, capsys):
+    """They were 0 B, which passed every limit."""
+
+    def branch(name: str, weight: str, stored: bool) -> onnx.GraphProto:
+        nodes = [helper.make_node("Conv", ["x", weight], [f"{name}_y"], pads=[1] * 4)]
+        own = [numpy_helper.from_array(f32(4, 4, 3, 3), weight)] if stored else []
+        return helper.make_graph(
+            nodes, name, [], [helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, (1, 4, 8, 8))], own
+        )
+
+    node = helper.make_node(
+        "If", ["yes"], ["y"], then_branch=branch("a", "inner", True), else_branch=branch("b", "outer", False)
+    )
+    cost = onnx_cost([node], {"yes": np.array(True), "outer": f32(4, 4, 3, 3)}, (1, 4, 8, 8), (1, 4, 8, 8))
+    assert (cost.parameters, cost.n_bytes, len(cost.uncounted)) == (288, 1152, 1)
+
+
+def test_a_batch_of_minus_one_is_one_that_varies():
+    """As Paddle's converter writes it; it was refused as a damaged file."""
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [-1, 4, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [-1, 4, 8, 8])
+    graph = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(f32(4, 4, 3, 3), "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    layers = onnx_layers(model.SerializeToString(), Path("f.onnx"))
+    assert figures(count(layers, "dcase", source="")) == (144, 144 * 64, 576)

@@ -149,6 +149,9 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "logarithm": lambda: _model([_node("Exp", "x", output="e"), _node("Log", "e")], {}),
     "mirrored pad": lambda: _model([_node("Pad", "x", "p", mode="reflect")], {"p": np.int64([0, 0, 1, 2, 0, 0, 2, 1])}),
     "repeated edge": lambda: _model([_node("Pad", "x", "p", mode="edge")], {"p": np.int64([0, 0, 1, 2, 0, 0, 2, 1])}),
+    "mirrored rows": lambda: _model(
+        [_node("Pad", "x", "p", mode="reflect")], {"p": np.int64([0, 2, 0, 0, 1, 0])}, (7, 3)
+    ),
     "places": lambda: _model([_node("Gather", "x", "i", axis=2)], {"i": np.int64([3, -1, 0])}),
     "one place": lambda: _model([_node("Gather", "x", "i", axis=1)], {"i": np.int64(-1)}),
     "depth to space": lambda: _model([_node("DepthToSpace", "x", blocksize=2)], {}, (8, 3, 2)),
@@ -248,6 +251,13 @@ def test_files_of_pytorch(dynamo: bool, tmp_path: Path) -> None:
         (lambda: _model([_node("Relu", "x")], {}, batch=4), "a batch of 1 or any"),
         (lambda: _model([_node("Identity", "c")], {"c": np.float32([[1.0]])}), "is a constant"),
         (lambda: _model([_node("Squeeze", "x")], {}), "the batch is removed"),
+        (
+            lambda: _model(
+                [_node("QuantizeLinear", "x", "s", output="q"), _node("DequantizeLinear", "q", "s")],
+                {"s": np.float32(0.1)},
+            ),
+            "a quantised file",
+        ),
     ],
 )
 def test_refusals_name_the_operator(data: Callable[[], bytes], words: str) -> None:
