@@ -89,7 +89,8 @@ class OnnxLayers:
         except ExportError as problem:
             if not problem.unsupported:
                 raise
-        own = [array for name, array in self.stored(node).items() if not self._repeated(node, name)]
+        stored = {name: array for name, array in self.stored(node).items() if array.dtype != np.bool_}
+        own = [array for name, array in stored.items() if not self._repeated(node, name)]
         own += [array for name, array in self._nested(node).items() if name not in self._counted]
         self._counted |= self._nested(node).keys()
         weights, n_bytes = sum(array.size for array in own), sum(array.nbytes for array in own)

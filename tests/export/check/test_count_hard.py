@@ -167,7 +167,7 @@ def test_weights_inside_the_branches_of_a_condition_are_counted_once(tmp_path, c
     node = helper.make_node(
         "If", ["yes"], ["y"], then_branch=branch("a", "inner", True), else_branch=branch("b", "outer", False)
     )
-    cost = onnx_cost([node], {"yes": np.array(True), "outer": f32(4, 4, 3, 3)}, (1, 4, 8, 8), (1, 4, 8, 8))
+    cost = onnx_cost([node], {"yes": np.array([True]), "outer": f32(4, 4, 3, 3)}, (1, 4, 8, 8), (1, 4, 8, 8))
     assert (cost.parameters, cost.n_bytes, len(cost.uncounted)) == (288, 1152, 1)
 
 
