@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.errors import GET_ANOTHER, TinysceneError
+from tinyscene.runtime.json_files import parse_json
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..errors import TrainingError
@@ -31,6 +32,30 @@ from .safetensors_file import METADATA
 from .torch_file import write_torch
 
 FORMAT = "tinyscene checkpoint 1"
+
+
+class _Record(BaseModel):
+    """What a checkpoint of ours says beside its weights: the sizes of a network of ours, or the program of another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: ModelConfig | None = None
+    program: Program | None = None
+    frontend: dict[str, Any]
+    labels: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=65_536)]
+    metrics: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _one_network(self) -> _Record:
+        if (self.config is None) == (self.program is None):
+            raise ValueError("expected one of config and program")
+        return self
+
+    @property
+    def network(self) -> ModelConfig | Program:
+        network = self.config or self.program
+        assert network is not None
+        return network
 
 
 @dataclass(frozen=True)
@@ -57,11 +82,12 @@ def save_model(
     metrics: Mapping[str, object],
 ) -> None:
     """Write a tinyscene checkpoint: plain tensors and one JSON string."""
+    finite = json.loads(json.dumps(dict(metrics)), parse_constant=lambda _: None)  # JSON has no NaN
     record = {
         "program" if isinstance(config, Program) else "config": config.model_dump(mode="json"),
         "frontend": frontend.to_json(),
         "labels": list(labels),
-        "metrics": dict(metrics),
+        "metrics": finite,
     }
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     write_torch(path, {"format": FORMAT, "record": json.dumps(record), "state": state})
@@ -125,19 +151,11 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
             got=_short(content.get("format", "none")),
             next_step="import a published checkpoint with 'tinyscene import'; other formats are of other versions",
         )
-    try:
-        record = json.loads(content["record"])
-        is_program = "program" in record
-        config = (Program if is_program else ModelConfig).model_validate(record["program" if is_program else "config"])
-        frontend = FrontendSpec.from_json(record["frontend"])
-        labels, metrics = tuple(record["labels"]), dict(record["metrics"])
-        state = dict(content["state"])
-    except (KeyError, TypeError, ValueError, ValidationError, RecursionError, TinysceneError) as error:
-        got = str(error).splitlines()[0][:160]
-        raise TrainingError(str(path), "damaged checkpoint record", got=got, next_step="copy it again") from error
-    if not _is_state(state):
+    record, frontend = _record(path, content.get("record"))
+    state, config, labels, metrics = content.get("state"), record.network, record.labels, record.metrics
+    if not isinstance(state, Mapping) or not _is_state(state):
         raise TrainingError(str(path), "contains no state dict", expected=EXPECTED_NET)
-    if len(labels) != config.n_classes or not all(isinstance(label, str) for label in labels):
+    if len(labels) != config.n_classes:
         raise TrainingError(str(path), "labels", expected=f"{config.n_classes} texts", got=len(labels))
     if isinstance(config, ModelConfig):
         return LoadedModel(_built(path, config, state), config, frontend, labels, metrics)
@@ -147,6 +165,17 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
         what = "its front end does not make the network's input"
         raise TrainingError(str(path), what, expected=config.input_shape, got=got)
     return LoadedModel(network_of(config, state, str(path)), config, frontend, labels, metrics)
+
+
+def _record(path: Path, text: object) -> tuple[_Record, FrontendSpec]:
+    """The record of a checkpoint of ours, with its front end."""
+    try:
+        encoded = text.encode(errors="surrogatepass") if isinstance(text, str) else b""
+        record = _Record.model_validate(parse_json(encoded, "its record"))
+        return record, FrontendSpec.from_json(record.frontend)
+    except (ValidationError, TinysceneError) as error:
+        got = " ".join(str(error).split())[:160]
+        raise TrainingError(str(path), "damaged checkpoint record", got=got, next_step=GET_ANOTHER) from error
 
 
 def _built(path: Path, config: ModelConfig, state: Mapping[str, Tensor]) -> nn.Module:

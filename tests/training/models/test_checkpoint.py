@@ -140,3 +140,11 @@ def test_refusals(kind: str, says: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert "\n" not in str(refusal.value)
     assert str(path) in str(refusal.value)
     assert "executed" not in capsys.readouterr().out
+
+
+def test_metrics_that_are_not_numbers_are_stored_as_nothing(tmp_path: Path) -> None:
+    """JSON has no NaN: a device without clips has no accuracy."""
+    config = named_config("cpm23-8", n_classes=2)
+    metrics = {"accuracy": float("nan"), "per_device": {"a": 0.5, "b": float("inf")}}
+    save_model(tmp_path / "m.pt", build_model(config), config, preset("cpm23"), ("x", "y"), metrics)
+    assert load_model(tmp_path / "m.pt").metrics == {"accuracy": None, "per_device": {"a": 0.5, "b": None}}
