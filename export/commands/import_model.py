@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, FrontEndName, LabelsFile, Overwrite, Quiet
 from tinyscene.runtime.terminal import echo, echo_document, notes
 
@@ -28,6 +29,43 @@ if TYPE_CHECKING:
     from tinyscene.training.models.config import ModelConfig
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the options say about a network made elsewhere, as they are given."""
+
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="SHAPE", help="Input of a function's network without the batch: 1x256x64."),
+    ] = None
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="Weights of a function's network.")
+    ] = None
+    prefix: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Words before the network's own names, where a file holds several networks."),
+    ] = None
+    frontend: FrontEndName = None
+    labels: LabelsFile = None
+
+    def brought(self) -> Brought:
+        from tinyscene.runtime.model import read_frontend, read_labels
+        from tinyscene.training.models.brought import Brought
+
+        return Brought(
+            None if self.input_shape is None else _shape(self.input_shape),
+            None if self.frontend is None else read_frontend(self.frontend),
+            None if self.labels is None else read_labels(self.labels),
+        )
+
+    def refuse(self, options: str, where: str) -> None:
+        """Refuse options that do not apply to a kind of source."""
+        for option in options.split():
+            if getattr(self, option) is not None:
+                name = "--" + option.removesuffix("_shape")
+                raise ExportError(name, f"does not apply to {where}", next_step=f"leave out {name}")
+
+
+@grouped
 def import_checkpoint(
     source: Annotated[
         str,
@@ -37,19 +75,7 @@ def import_checkpoint(
             show_default=False,
         ),
     ],
-    input_shape: Annotated[
-        str | None,
-        typer.Option("--input", metavar="SHAPE", help="Input of a function's network without the batch: 1x256x64."),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="Weights of a function's network.")
-    ] = None,
-    prefix: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Words before the network's own names, where a file holds several networks."),
-    ] = None,
-    frontend: FrontEndName = None,
-    labels: LabelsFile = None,
+    said: Said,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -69,7 +95,6 @@ def import_checkpoint(
         require_other_file(target, Path(source))
     if target.exists() and not overwrite:
         raise ExportError(str(target), "already exists", next_step="give --overwrite or another --out")
-    said = Said(input_shape, weights, frontend, labels, prefix)
     loaded, remarks = _function(source, said) if _is_function(source) else _file(Path(source), said)
     save_model(target, loaded.model, loaded.config, loaded.frontend, loaded.labels, loaded.metrics)
     notes(source, remarks)
@@ -90,34 +115,6 @@ def _beside(source: str) -> Path:
         return Path(f"{source.rpartition(':')[2]}.pt")
     path = Path(source)
     return path.with_name(f"{path.stem}{'-imported.pt' if path.suffix == '.pt' else '.pt'}")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the options say about a network made elsewhere, as they are given."""
-
-    input_shape: str | None
-    weights: Path | None
-    frontend: str | None
-    labels: Path | None
-    prefix: str | None
-
-    def brought(self) -> Brought:
-        from tinyscene.runtime.model import read_frontend, read_labels
-        from tinyscene.training.models.brought import Brought
-
-        return Brought(
-            None if self.input_shape is None else _shape(self.input_shape),
-            None if self.frontend is None else read_frontend(self.frontend),
-            None if self.labels is None else read_labels(self.labels),
-        )
-
-    def refuse(self, options: str, where: str) -> None:
-        """Refuse options that do not apply to a kind of source."""
-        for option in options.split():
-            if getattr(self, option) is not None:
-                name = "--" + option.removesuffix("_shape")
-                raise ExportError(name, f"does not apply to {where}", next_step=f"leave out {name}")
 
 
 def _function(name: str, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
