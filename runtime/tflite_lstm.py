@@ -18,7 +18,8 @@ from .tflite_schema import TYPES, Buffer, Operator, Tensor
 KIND = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 STATES = (18, 19)  # positions of hidden and cell state among the inputs
 INPUTS, _HIDDEN, _TANH = 24, 4, 4  # number of inputs, the intermediate of the hidden state, the activation's number
-_WEIGHTS, _RECURRENT, _BIASES = range(1, 5), range(5, 9), range(12, 16)
+_OF_INPUT, _OF_HIDDEN, BIASES = range(1, 5), range(5, 9), range(12, 16)
+WEIGHTS = (*_OF_INPUT, *_OF_HIDDEN)
 _ABSENT = {
     **dict.fromkeys(range(9, 12), "peepholes"),
     **dict.fromkeys((16, 17), "a projection"),
@@ -41,7 +42,7 @@ class LstmParts:
 
     @staticmethod
     def of(inputs: Sequence[int]) -> LstmParts:
-        weights, recurrent, biases = (tuple(inputs[at] for at in places) for places in (_WEIGHTS, _RECURRENT, _BIASES))
+        weights, recurrent, biases = (tuple(inputs[at] for at in places) for places in (_OF_INPUT, _OF_HIDDEN, BIASES))
         return LstmParts(inputs[0], weights, recurrent, biases, *(inputs[at] for at in STATES))
 
 
@@ -55,7 +56,7 @@ def lstm_fault(operator: Operator, tensors: Sequence[Tensor], buffers: Sequence[
         return f"an LSTM with {extra}", "one without", None
     if inputs[1] < 0 or inputs[5] < 0:
         return "an LSTM with coupled input and forget gate", "weights of the input gate", None
-    missing = [at for at in (0, *_WEIGHTS, *_RECURRENT, *_BIASES, *STATES) if inputs[at] < 0]
+    missing = [at for at in (0, *WEIGHTS, *BIASES, *STATES) if inputs[at] < 0]
     if missing:
         return "inputs are missing", "input, weights, biases and states", missing
     return _options_fault(operator) or _tensor_fault(operator, tensors, buffers)

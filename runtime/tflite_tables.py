@@ -33,7 +33,9 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
     try:
         model = read_flatbuffer(TfliteTables, data)
         if len(model.subgraphs) != 1:
-            raise Malformed("", "several graphs in one file", "one", str(len(model.subgraphs)))
+            what = "limit: several graphs in one file, as converters write loops: a GRU, an LSTM of Keras 3"
+            step = "convert an LSTM of Keras 2 (tf_keras), which needs no loop, or unroll the layer"
+            raise error(where, what, expected="one", got=len(model.subgraphs), next_step=step)
         _check(model, len(data))
     except Malformed as problem:
         place = problem.field.removeprefix("subgraph 0, ")
@@ -98,8 +100,10 @@ def _check(model: TfliteTables, n_bytes: int) -> None:
     for number, operator in enumerate(graph.operators):
         place = f"operator {number}"
         _below(operator.opcode_index, len(model.operator_codes), f"{place}, opcode_index")
-        for index in (*operator.inputs.tolist(), *operator.outputs.tolist(), *operator.intermediates.tolist()):
-            _below(index, len(graph.tensors), f"{place}, inputs, outputs and intermediates")
+        for index in (*operator.inputs.tolist(), *operator.outputs.tolist()):
+            _below(index, len(graph.tensors), f"{place}, inputs and outputs")
+        for index in operator.intermediates.tolist():
+            _below(index, len(graph.tensors), f"{place}, intermediates")
         code = model.operator_codes[operator.opcode_index].code
         expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
         if operator.options_type not in (0, expected):

@@ -14,15 +14,14 @@ import numpy as np
 from tinyscene.runtime import tflite_lstm
 from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
 from tinyscene.runtime.ops import matrix
-from tinyscene.runtime.tflite_lstm import LstmParts
 from tinyscene.runtime.tflite_options import BatchMatMulOptions, Pool2DOptions
 
 from ..errors import ExportError, no_counting_rule
 from ..formats.tflite_file import Operator, TfliteFile
 
 _UNCOUNTED = {
-    *{"CONV_3D", "CONV_3D_TRANSPOSE", "SVDF", "RNN", "LSTM", "IF", "WHILE", "CALL"},
-    *{"BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM"},
+    *{"CONV_3D", "CONV_3D_TRANSPOSE", "LSTM", "IF", "WHILE", "CALL", "CUSTOM"},
+    *{"BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN"},
 }
 _KINDS: dict[str, Kind] = {
     "CONV_2D": "conv",
@@ -40,6 +39,11 @@ _KINDS: dict[str, Kind] = {
 _WITH_WEIGHT = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1, 2)),
     "TRANSPOSE_CONV": (2, 1, 3),
+}
+# Positions of the weights and of the biases of layers with a state: all weights are multiplied once for each step.
+_RECURRENT = {
+    tflite_lstm.KIND: (tflite_lstm.WEIGHTS, tflite_lstm.BIASES),
+    **dict.fromkeys(("SVDF", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN"), ((1, 2), (3,))),
 }
 # Operators whose constants are parameters, though no rule counts a multiplication with them, and those that only move.
 _WITH_OPERANDS = {"SUB", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "GATHER"}
@@ -97,12 +101,12 @@ class TfliteLayers(TfliteFile):
         if not operator.outputs or (op in _WITH_WEIGHT and len(inputs) <= _WITH_WEIGHT[op][0] + 1):
             raise ExportError(f"{self.where}, '{name}'", f"{op} without an output or a weight", got=len(inputs))
         stored = {i: array for i in self._stored_inputs(operator) if (array := self.stored(i)) is not None}
-        kind = _KINDS.get(op, "linear" if op == tflite_lstm.KIND else "other")
+        kind = _KINDS.get(op, "linear" if op in _RECURRENT else "other")
         weighty = any(c.ndim >= 2 and c.dtype not in (np.int32, np.int64) for c in stored.values())
         if kind == "other" and weighty and op not in _WITH_OPERANDS | _MOVING:
             raise no_counting_rule(self.where, name, f"{op} with parameters")
-        if op == tflite_lstm.KIND:
-            return self._lstm(operator, name, stored)
+        if op in _RECURRENT:
+            return self._recurrent(operator, name, stored)
         weight, bias = self.roles(op, inputs, stored)
         source = next((i for i in inputs if i >= 0 and i not in stored), inputs[0] if inputs else -1)
         again = [i for i in stored if self._first[self._buffer(i)] < operator.index]
@@ -122,23 +126,20 @@ class TfliteLayers(TfliteFile):
         parameters = sum(stored[i].size for i in again if i in (weight, bias))
         return counted_once(layer, parameters, sum(map(self._n_bytes, again)))
 
-    def _lstm(self, operator: Operator, name: str, stored: dict[int, Array]) -> Layer:
-        """One linear layer of all gates, once for each step; raises ExportError for an LSTM with other parts."""
-        inputs = operator.inputs
-        parts = LstmParts.of(inputs) if len(inputs) == tflite_lstm.INPUTS else None
-        constants = () if parts is None else (*parts.weights, *parts.recurrent, *parts.biases)
-        if parts is None or set(constants) != set(stored) or len(self.shape(operator.output)) != 3:
+    def _recurrent(self, operator: Operator, name: str, stored: dict[int, Array]) -> Layer:
+        """One linear layer of all weights; raises ExportError for a layer with other constants, such as peepholes."""
+        inputs, places = operator.inputs, _RECURRENT[operator.kind]
+        weights, biases = ([inputs[at] for at in part if at < len(inputs) and inputs[at] >= 0] for part in places)
+        if len(weights) < len(places[0]) or {*weights, *biases} != stored.keys():
             raise no_counting_rule(self.where, name, f"{operator.kind} with other parts than weights and biases")
-        weights = np.concatenate([stored[i].ravel() for i in (*parts.weights, *parts.recurrent)])
-        biases = np.concatenate([stored[i].ravel() for i in parts.biases])
         layer = layer_of(
             name,
             operator.kind,
             "linear",
             self.shape(operator.output),
-            input_shape=self.shape(parts.x),
-            weight=weights,
-            bias=biases,
+            input_shape=self.shape(inputs[0]),
+            weight=np.concatenate([stored[i].ravel() for i in weights]),
+            bias=np.concatenate([stored[i].ravel() for i in biases]) if biases else None,
             constant_bytes=sum(map(self._n_bytes, stored)),
         )
         again = [i for i in stored if self._first[self._buffer(i)] < operator.index]

@@ -20,6 +20,7 @@ from tinyscene.runtime.ops import Shape
 from ..errors import ExportError
 from .free_name import free_name
 from .tflite_file import Int8File, Operator
+from .tflite_limits import TYPES, Limit
 
 Scalar = TypeVar("Scalar", np.int8, np.int32)
 Constant = npt.NDArray[np.int8] | npt.NDArray[np.int32]
@@ -61,9 +62,11 @@ class GraphBuilder:
             return ExportError(f"{self.file.where}, {problem.where}", what, expected=problem.expected, got=problem.got)
         return self.refusal(operator, what, expected=problem.expected, got=problem.got)
 
-    def refusal(self, operator: Operator, what: str, *, expected: object = None, got: object = None) -> ExportError:
+    def refusal(
+        self, operator: Operator, what: str, *, expected: object = None, got: object = None, next_step: str = ""
+    ) -> ExportError:
         where = f"{self.file.where}, operator {operator.index} ({operator.kind})"
-        return ExportError(where, what, expected=expected, got=got)
+        return ExportError(where, what, expected=expected, got=got, next_step=next_step)
 
     def require_shape(self, operator: Operator, expected: Shape, position: int = 0) -> None:
         """Refuse an output of another shape than the operator has: LiteRT replaces it, and TFLite Micro does not."""
@@ -79,19 +82,19 @@ class GraphBuilder:
         if name not in self.tensors:
             quant = self.file.quant(index)
             if self.file.type(index) != "int8" or quant is None or quant.axis is not None:
-                scales = "no scale" if quant is None else f"{len(quant.scale)} scales"
-                self._refuse_tensor(
-                    index, "activation type", "int8 with one scale", f"{self.file.type(index)}, {scales}"
-                )
+                kind = self.file.type(index)
+                scales = f"{kind} with {'no' if quant is None else len(quant.scale)} scale"
+                limit = TYPES.get(kind, Limit("activation type not supported", ""))
+                self._refuse_tensor(index, limit.what, "int8 with one scale", scales, limit.next_step)
             if min(quant.scale) == 0.0:
-                self._refuse_tensor(index, "scale", "above 0", 0)
+                self._refuse_tensor(index, "scale not supported", "above 0", 0)
             data = self.file.constant(index)
             shape = (1,) * self.leading_axes(index) + self.file.shape(index)
             shape = shape if data is None else shape or (1,)  # also of a scalar
             codes = None if data is None else data.astype(np.int8, copy=False).reshape(shape)
             self.add(Tensor(name, shape, "int8", quant, codes))
         if rank is not None and len(self.file.shape(index)) != rank:
-            self._refuse_tensor(index, "number of dimensions", rank, self.file.shape(index))
+            self._refuse_tensor(index, "number of dimensions not supported", rank, self.file.shape(index))
         return self.tensors[name]
 
     def leading_axes(self, index: int) -> int:
@@ -102,15 +105,19 @@ class GraphBuilder:
         if self.file.is_stored(index) or self.file.shape(index)[:1] == (1,):
             return 0
         if index in self.file.inputs:
-            self._refuse_tensor(index, "a batch of more than one", "shape (1, ...)", self.file.shape(index))
+            what, step = (
+                "limit: a first axis of more than one, a batch or steps",
+                "convert with a batch of one",
+            )
+            self._refuse_tensor(index, what, "shape (1, ...)", self.file.shape(index), step)
         return 1
 
-    def _refuse_tensor(self, index: int, what: str, expected: object, got: object) -> NoReturn:
+    def _refuse_tensor(self, index: int, what: str, expected: object, got: object, next_step: str = "") -> NoReturn:
         """Refuse a tensor of the current operator, whose kind is not always the reason, but names the place."""
         operator = self.current
         kind = "" if operator is None else f", operator {operator.index} ({operator.kind})"
         where = f"{self.file.where}{kind}, tensor {index} '{self.file.names[index]}'"
-        raise ExportError(where, f"{what} not supported", expected=expected, got=got)
+        raise ExportError(where, what, expected=expected, got=got, next_step=next_step)
 
     def add(self, tensor: Tensor) -> str:
         self.tensors[tensor.name] = tensor

@@ -23,6 +23,8 @@ from tinyscene.runtime.tflite_tables import read_tables
 
 from ..errors import ExportError
 from .tflite_fold import fold
+from .tflite_limits import LIMITS
+from .tflite_moved_reals import moved_reals
 
 _OP_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
@@ -140,6 +142,7 @@ class Int8File(TfliteFile):
     """
 
     def __init__(self, data: bytes, where: str) -> None:
+        self._moved_reals: dict[int, Quant] = {}
         super().__init__(data, where)
         for ends, name in ((self.inputs, "inputs"), (self.outputs, "outputs")):
             if not 1 <= len(ends) <= MOST_ENDS:
@@ -148,13 +151,28 @@ class Int8File(TfliteFile):
         for index in self.inputs:
             if self.inputs.count(index) > 1:
                 raise ExportError(self.tensor_place(index), "is an input twice")
-        for op in self.operators:
-            if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:
-                place = f"{where}, operator {op.index} ({op.kind})"
-                raise ExportError(place, f"{len(op.outputs)} outputs are not supported", expected="one")
         fold(self)
+        for op in self.operators:
+            place, limit = f"{where}, operator {op.index} ({op.kind})", LIMITS.get(op.kind)
+            if limit is not None:
+                raise ExportError(place, f"limit: {limit.what}", next_step=limit.next_step)
+            if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:
+                raise ExportError(place, f"limit: {len(op.outputs)} outputs are not supported", expected="one")
         self._remove_conversions()
+        self._moved_reals = moved_reals(self)
         self._require_sizes()
+
+    def type(self, index: int) -> str:
+        """As that of any file; float32 tensors that are moved codes are int8."""
+        return "int8" if index in self._moved_reals else super().type(index)
+
+    def quant(self, index: int) -> Quant | None:
+        """As that of any file; float32 tensors that are moved codes have the scale of the codes."""
+        return self._moved_reals.get(index) or super().quant(index)
+
+    def is_moved_real(self, index: int) -> bool:
+        """Whether the tensor is float32 in the file, and an int8 code in the graph."""
+        return index in self._moved_reals
 
     def _remove_conversions(self) -> None:
         """Remove conversions from and to float32 or uint8 at the ends, so that the graph starts and ends with codes."""

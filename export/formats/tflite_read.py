@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from tinyscene.runtime.graph import Graph
 
+from ..errors import ExportError
 from .tflite_builder import GraphBuilder
-from .tflite_file import Int8File
+from .tflite_file import Int8File, Operator
 from .tflite_operators import READERS
 
 
@@ -43,7 +44,7 @@ def builder_of(file: Int8File) -> GraphBuilder:
         builder.current = operator
         row = READERS.get(operator.kind)
         if row is None:
-            raise builder.refusal(operator, "not supported", expected=", ".join(sorted(READERS)))
+            raise _without_reader(builder, operator)
         given = len(operator.inputs)
         if not row.fewest <= given <= row.most or min(operator.inputs[: row.fewest]) < 0:
             expected = f"{row.fewest} to {row.most} inputs"
@@ -52,3 +53,8 @@ def builder_of(file: Int8File) -> GraphBuilder:
     for index in file.outputs:
         builder.output(index)
     return builder
+
+
+def _without_reader(builder: GraphBuilder, operator: Operator) -> ExportError:
+    """The refusal of an operator without a row, with the list of those that have one."""
+    return builder.refusal(operator, "limit: not supported", expected=", ".join(sorted(READERS)))

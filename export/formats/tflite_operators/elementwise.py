@@ -13,7 +13,8 @@ from tinyscene.runtime.ops import Function
 from tinyscene.runtime.tflite_options import ElementwiseOptions, GatherOptions, GeluOptions, LeakyReluOptions
 
 from ..tflite_file import Operator
-from .common import Reader, Row, append, options_of, unary
+from ..tflite_limits import float_part
+from .common import Reader, Row, append, options_of, same_elements, unary
 
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
@@ -93,6 +94,23 @@ def _prelu(builder: GraphBuilder, operator: Operator) -> None:
     builder.node(ops.PRelu(), (x.name, alpha.name), builder.activation(operator.output))
 
 
+def _quantize(builder: GraphBuilder, operator: Operator) -> None:
+    """Another scale; of a tensor that is a moved code in float32 the code itself."""
+    if builder.file.is_moved_real(operator.inputs[0]):
+        same_elements(builder, operator)
+    else:
+        unary(ops.Lookup("requantise"))(builder, operator)
+
+
+def _dequantize(builder: GraphBuilder, operator: Operator) -> None:
+    """The code itself, where its real value is only moved before it is quantised again."""
+    file = builder.file
+    if not file.is_moved_real(operator.output):
+        limit = float_part(op.kind for op in file.operators if any(file.type(i) == "float32" for i in op.outputs))
+        raise builder.refusal(operator, f"limit: {limit.what}", next_step=limit.next_step)
+    same_elements(builder, operator)
+
+
 _FUNCTIONS: dict[str, Function] = {
     "ABS": "abs",
     "ELU": "elu",
@@ -101,7 +119,6 @@ _FUNCTIONS: dict[str, Function] = {
     "LOG": "log",
     "LOGISTIC": "logistic",
     "NEG": "neg",
-    "QUANTIZE": "requantise",
     "RELU": "relu",
     "RELU6": "relu6",
     "RELU_0_TO_1": "relu_0_to_1",
@@ -119,6 +136,8 @@ ROWS: dict[str, Row] = {
     "MAXIMUM": Row(_extremum("max"), 2, 2),
     "MINIMUM": Row(_extremum("min"), 2, 2),
     "MUL": Row(_pair(ops.Mul), 2, 2),
+    "DEQUANTIZE": Row(_dequantize, 1, 1),
+    "QUANTIZE": Row(_quantize, 1, 1),
     "RSQRT": Row(unary(ops.Rsqrt()), 1, 1),
     "SQUARED_DIFFERENCE": Row(_squared_difference, 2, 2),
     "SUB": Row(_pair(ops.Sub), 2, 2),

@@ -93,5 +93,5 @@ def test_arithmetic_that_is_malformed_is_refused_by_its_operator() -> None:
     stated = net.integers("FLOOR_DIV", [net.numbers(1, 24), net.numbers(0, 1)], (2,), options("FloorDiv"))
     out = net.out((1, 72), like=net.input)
     net.operator(OPS.RESHAPE, [net.input.index, stated], out.index, schema.ReshapeOptionsT())
-    with pytest.raises(ExportError, match=r"operator 0 \(FLOOR_DIV\): not supported"):
+    with pytest.raises(ExportError, match=r"operator 0 \(FLOOR_DIV\): limit: not supported"):
         tflite_model(net.finish(out), "net.tflite")

@@ -147,7 +147,7 @@ def _operator(net: Net, index: int):
 REFUSED = {
     "unknown op": (
         lambda n: n.codes.__setitem__(0, 109),
-        r"operator 0 \(.*\): not supported; expected .*ADD, AVERAGE_POOL",
+        r"operator 0 \(.*\): limit: not supported; expected .*ADD, AVERAGE_POOL",
     ),
     "stride of 0": (
         lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0),
@@ -161,7 +161,7 @@ REFUSED = {
     "weight without scales": (lambda n: setattr(n.tensors[1], "quantization", None), "not symmetric"),
     "float activation": (
         lambda n: setattr(n.tensors[3], "type", 0),
-        "CONV_2D.*activation type not supported; expected int8 with one scale; got float32",
+        "CONV_2D.*limit: activations of float32; expected int8 with one scale; got float32 with no scale",
     ),
     "softmax of beta 0": (
         lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 0.0),

@@ -142,7 +142,7 @@ def test_a_refused_tflite_file_is_listed_with_the_reason(tmp_path):
     model = inspect_model(_file(tmp_path, "floor.tflite", net.finish(y)))
     assert [node.op for node in model.nodes] == ["CONV_2D", "FLOOR"]
     assert model.nodes[1].output.scale == pytest.approx(y.scale)
-    assert "operator 1 (FLOOR): not supported" in model.notes[0]
+    assert "operator 1 (FLOOR): limit: not supported" in model.notes[0]
     assert model.firmware is None
 
 
