@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What the options say about a network made elsewhere, as they are given."""
+class NetworkOptions:
+    """What a network made elsewhere does not hold itself, as it is given."""
 
     input_shape: Annotated[
         str | None,
@@ -75,7 +75,7 @@ def import_checkpoint(
             show_default=False,
         ),
     ],
-    said: Said,
+    given: NetworkOptions,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -95,7 +95,7 @@ def import_checkpoint(
         require_other_file(target, Path(source))
     if target.exists() and not overwrite:
         raise ExportError(str(target), "already exists", next_step="give --overwrite or another --out")
-    loaded, remarks = _function(source, said) if _is_function(source) else _file(Path(source), said)
+    loaded, remarks = _function(source, given) if _is_function(source) else _file(Path(source), given)
     save_model(target, loaded.model, loaded.config, loaded.frontend, loaded.labels, loaded.metrics)
     notes(source, remarks)
     if as_json:
@@ -117,27 +117,27 @@ def _beside(source: str) -> Path:
     return path.with_name(f"{path.stem}{'-imported.pt' if path.suffix == '.pt' else '.pt'}")
 
 
-def _function(name: str, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
+def _function(name: str, given: NetworkOptions) -> tuple[LoadedModel, tuple[str, ...]]:
     from tinyscene.training.models.brought import load_function
 
-    said.refuse("prefix", "a function")
-    return _with_integer_form(*load_function(name, said.brought(), said.weights))
+    given.refuse("prefix", "a function")
+    return _with_integer_form(*load_function(name, given.brought(), given.weights))
 
 
-def _file(path: Path, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
+def _file(path: Path, given: NetworkOptions) -> tuple[LoadedModel, tuple[str, ...]]:
     from tinyscene.training.models.checkpoint import load_any
 
     from ..formats.model_kind import model_kind
 
     if model_kind(path) == "onnx":
-        said.refuse("weights input_shape prefix", "an ONNX file, which has its own")
-        return _with_integer_form(*_onnx(path, said))
-    said.refuse("weights input_shape labels", "a checkpoint")
-    loaded = load_any(path, prefix=said.prefix, frontend=said.frontend)
+        given.refuse("weights input_shape prefix", "an ONNX file, which has its own")
+        return _with_integer_form(*_onnx(path, given))
+    given.refuse("weights input_shape", "a checkpoint")
+    loaded = load_any(path, prefix=given.prefix, frontend=given.frontend, labels=given.labels)
     return loaded, loaded.notes
 
 
-def _onnx(path: Path, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
+def _onnx(path: Path, given: NetworkOptions) -> tuple[LoadedModel, tuple[str, ...]]:
     from tinyscene.runtime.bounded_files import read_model
     from tinyscene.training.models.brought import bring
 
@@ -146,7 +146,7 @@ def _onnx(path: Path, said: Said) -> tuple[LoadedModel, tuple[str, ...]]:
     with needs_export(str(path)):
         from ..float_onnx import onnx_network
     network = onnx_network(read_model(path), str(path))
-    return bring(network, replace(said.brought(), input_shape=network.program.input_shape))
+    return bring(network, replace(given.brought(), input_shape=network.program.input_shape))
 
 
 def _with_integer_form(loaded: LoadedModel, remarks: tuple[str, ...]) -> tuple[LoadedModel, tuple[str, ...]]:

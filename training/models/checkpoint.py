@@ -125,19 +125,20 @@ def _copy(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> None:
     model.load_state_dict(state)
 
 
-def load_any(path: Path, *, prefix: str | None = None, frontend: str | None = None) -> LoadedModel:
+def load_any(
+    path: Path, *, prefix: str | None = None, frontend: str | None = None, labels: Path | None = None
+) -> LoadedModel:
     """Read a tinyscene checkpoint or a published one.
 
-    ``prefix`` and ``frontend`` are for a published one, as :func:`.published.read_published` takes them. Raises
-    TrainingError.
+    The options are for a published one, as :func:`.published.read_published` takes them. Raises TrainingError.
     """
     content = read_container(path)
     if "format" in content:
-        if prefix is not None or frontend is not None:
-            what = "a tinyscene checkpoint has one network and its front end"
-            raise TrainingError(str(path), what, next_step="leave --prefix and --frontend out")
+        if any(given is not None for given in (prefix, frontend, labels)):
+            what = "a tinyscene checkpoint has one network, its front end and its labels"
+            raise TrainingError(str(path), what, next_step="leave out --prefix, --frontend and --labels")
         return _own(path, content)
-    read = read_published(path, content, prefix=prefix, frontend=frontend)
+    read = read_published(path, content, prefix=prefix, frontend=frontend, labels=labels)
     model = _built(path, read.config, read.state)
     return LoadedModel(model, read.config, read.frontend, read.labels, notes=read.notes)
 

@@ -7,7 +7,8 @@ any floating type become float32. Refuses what these modules refuse, and weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ TAU22_LABELS = (
     "street_traffic",
     "tram",
 )
+LONGEST_LABEL = 64  # characters
+_LABEL_KEY = re.compile("label|class|scene")
 NAMED = 3  # companions that a note names; the others are counted
 
 
@@ -52,13 +55,19 @@ class Published:
 
 
 def read_published(
-    path: Path, content: Mapping[str, Any], *, prefix: str | None = None, frontend: str | None = None
+    path: Path,
+    content: Mapping[str, Any],
+    *,
+    prefix: str | None = None,
+    frontend: str | None = None,
+    labels: Path | None = None,
 ) -> Published:
     """The network of a file's dictionaries.
 
     Args:
         prefix: of the network to take, where the file holds several.
         frontend: a preset's name or a JSON file, instead of the front end that the file shows.
+        labels: a text file with one label per line, instead of those that the file shows.
 
     Raises:
         TrainingError: see the module's refusals.
@@ -71,16 +80,15 @@ def read_published(
     beside = {name: tensor for name, tensor in tensors.items() if name not in networks}
     own = beside if is_copy(found.prefix) else {name: t for name, t in beside.items() if not is_copy(name)}
     spec, note, tables = chosen_frontend(path, own, content, _usual_frontend(config), frontend)
-    ten = config.n_classes == len(TAU22_LABELS)
-    labels = TAU22_LABELS if ten else tuple(f"class_{i}" for i in range(config.n_classes))
-    names = "the ten TAU22 scenes in alphabetical order" if ten else "numbered, as the file has none"
+    names, source = _labels(content, config.n_classes, labels)
     notes = [
         *_other_networks(found, others),
         *_companions(found, [name for name in beside if name not in tables], content),
-        f"assumed, as no tensor shows it: {assumed}; labels: {names}",
+        f"assumed, as no tensor shows it: {assumed}",
+        f"labels: {source}",
         note,
     ]
-    return Published(config, state, spec, labels, tuple(notes))
+    return Published(config, state, spec, names, tuple(notes))
 
 
 def _by_name(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -106,6 +114,36 @@ def _usual_frontend(config: ModelConfig) -> FrontendSpec:
     return preset("cpm23" if config.grn else "dcase25")
 
 
+def _labels(content: Mapping[Any, Any], n_classes: int, given: Path | None) -> tuple[tuple[str, ...], str]:
+    """The labels and where they are from: given, a list of as many texts under a key such as ``label_ids``, assumed."""
+    if given is not None:
+        from tinyscene.runtime.model import read_labels
+
+        return read_labels(given, n_classes), f"those of '{given}'"
+    stored = [*_label_lists(content), *(each for v in content.values() if _is_text_map(v) for each in _label_lists(v))]
+    for key, texts in stored:
+        if len(set(texts)) == len(texts) == n_classes:
+            return texts, f"those of the file's '{key[:80]}'"
+    if n_classes == len(TAU22_LABELS):
+        return TAU22_LABELS, "assumed, the ten scenes of TAU22 in alphabetical order; --labels FILE gives others"
+    return tuple(f"class_{i}" for i in range(n_classes)), "numbered, as the file has none; --labels FILE gives them"
+
+
+def _label_lists(content: Mapping[Any, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for key, value in content.items():
+        named = isinstance(key, str) and _LABEL_KEY.search(key.lower())
+        if named and isinstance(value, list | tuple) and all(map(_is_label, value)):
+            yield key, tuple(value)
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value.strip()) and len(value) <= LONGEST_LABEL
+
+
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, Mapping) and not any(isinstance(each, Tensor) for each in value.values())
+
+
 def _other_networks(found: Found, others: list[Found]) -> list[str]:
     others = [other for other in others if not same_weights(other, found)]
     if not others:
@@ -120,8 +158,7 @@ def _other_networks(found: Found, others: list[Found]) -> list[str]:
 
 def _companions(found: Found, beside: list[str], content: Mapping[str, Any]) -> list[str]:
     """One note about what is no part of the network: tensors, and states of the training in lists."""
-    held = found.prefix.split(".")[0]
-    lists = [key for key, value in content.items() if isinstance(value, list | tuple) and value and key != held]
+    lists = [key for key, value in content.items() if isinstance(value, list | tuple) and value]
     names = [name.removeprefix(found.prefix) or name for name in beside] + lists
     if not names:
         return []

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.training.models.wrappers import State, baseline_tables, safetensors, torchaudio_bank, under, weights
 from tinyscene import command_line
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.spec import FrontendSpec, preset
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.models.build import build_model
@@ -244,6 +245,19 @@ def test_import_prints_notes_once_and_lists_them(tmp_path: Path, capfd: pytest.C
     assert load_any(out).notes == ()
 
 
+def test_labels_are_those_of_the_file_or_given(tmp_path: Path) -> None:
+    names = [f"scene {i}" for i in range(10)]
+    assert loaded(tmp_path, {"state_dict": NET, "hyper_parameters": {"label_ids": names}}).labels == tuple(names)
+    assert loaded(tmp_path, {"state_dict": NET, "classes": names[:9], "class_order": ["a"] * 10}).labels[0] == "airport"
+    (tmp_path / "labels.txt").write_text("\n".join(reversed(names)))
+    read = load_any(tmp_path / "net.ckpt", labels=tmp_path / "labels.txt")
+    assert read.labels == tuple(reversed(names))
+    assert any("labels.txt" in note for note in read.notes)
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    with pytest.raises(TinysceneError, match="labels do not fit the network"):
+        load_any(tmp_path / "net.ckpt", labels=tmp_path / "labels.txt")
+
+
 def test_import_with_another_front_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "net.ckpt"
     torch.save({**under("model.", weights("dcase25")), "mel.fb": torchaudio_bank(44_100, 4096, 256, 0, 22_050)}, path)
@@ -254,4 +268,4 @@ def test_import_with_another_front_end(tmp_path: Path, capfd: pytest.CaptureFixt
     spec = load_any(tmp_path / "net.pt").frontend
     assert spec == FrontendSpec.from_json(json.loads((tmp_path / "f.json").read_text()))
     assert command_line.main(["import", str(tmp_path / "net.pt"), "--frontend", "cpm23"]) == 2
-    assert "has one network and its front end" in capfd.readouterr().err
+    assert "has one network, its front end and its labels" in capfd.readouterr().err
