@@ -39,11 +39,11 @@ def layer_profile(rows: Sequence[LayerRow], width: int) -> str:
     """MACs, bytes and SQNR of each step, in three panels."""
     height, gap, top = 92, 46, 24
     parts: list[str] = []
-    panel = _panel(width, top, height, len(rows), max(r.macs for r in rows))
+    panel = _panel(width, top, height, rows[-1].step + 1, max(r.macs for r in rows))
     parts += frame(panel, "MACs", amount, 4) + _bars(panel, rows, lambda r: r.macs, "MAC")
-    panel = _panel(width, top + height + gap, height, len(rows), max(r.n_bytes for r in rows))
+    panel = _panel(width, top + height + gap, height, rows[-1].step + 1, max(r.n_bytes for r in rows))
     parts += frame(panel, "Bytes", amount, 4) + _bars(panel, rows, lambda r: r.n_bytes, "B")
-    panel = _panel(width, top + 2 * (height + gap), height, len(rows), SQNR_TOP_DB)
+    panel = _panel(width, top + 2 * (height + gap), height, rows[-1].step + 1, SQNR_TOP_DB)
     parts += frame(panel, "SQNR in dB, higher is better", lambda v: f"{v:g}", 4) + _sqnr_dots(panel, rows)
     parts += _step_labels(panel)
     return svg(width, panel.bottom + 24, _profile_in_words(rows), parts)
@@ -83,7 +83,7 @@ def _sqnr_dots(panel: Panel, rows: Sequence[LayerRow]) -> list[str]:
 def _profile_in_words(rows: Sequence[LayerRow]) -> str:
     most = max(rows, key=lambda r: r.macs)
     largest = max(rows, key=lambda r: r.n_bytes)
-    text = f"Bars over {len(rows) - 1} layers. Most MACs: {most.name}, {most.macs:,}. "
+    text = f"Bars over {rows[-1].step} layers. Most MACs: {most.name}, {most.macs:,}. "
     text += f"Most bytes: {largest.name}, {largest.n_bytes:,}."
     measured = [(r.quality.sqnr_db, r.name) for r in rows if r.quality]
     if measured:
@@ -106,10 +106,10 @@ def instruction_profile(profiles: Sequence[Profile], rows: Sequence[LayerRow], w
     """Instructions of each call, one panel per machine; a bar spans the steps that its call runs."""
     height, gap, top = 110, 46, 24
     parts: list[str] = []
-    panel = _panel(width, top, height, len(rows), 1)
+    panel = _panel(width, top, height, rows[-1].step + 1, 1)
     for i, profile in enumerate(profiles):
         most = max(call.instructions for call in profile.calls)
-        panel = _panel(width, top + i * (height + gap), height, len(rows), most)
+        panel = _panel(width, top + i * (height + gap), height, rows[-1].step + 1, most)
         title = f"{profile.machine}: {profile.instructions / 1e6:,.2f} M instructions in {len(profile.calls)} calls"
         parts += frame(panel, title, amount, 4) + _call_bars(panel, profile, rows)
     parts += _step_labels(panel)

@@ -60,7 +60,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One step of the network; step 0 is the input. ``quality`` where the float network has this activation too."""
+    """One step of the network; the inputs have step 0. ``quality`` where the float network has this activation too."""
 
     step: int
     name: str

@@ -219,7 +219,7 @@ def kernel_shares(profile: Profile) -> tuple[KernelShare, ...]:
 
 def heaviest(layers: Sequence[LayerRow], first: int, last: int) -> LayerRow:
     """The layer with most MACs of those that one call runs; it gives a fused call its colour."""
-    return max(layers[first : last + 1], key=lambda row: row.macs)
+    return max((row for row in layers if first <= row.step <= last), key=lambda row: row.macs)
 
 
 def npu_share_text(estimate: Estimate) -> str:

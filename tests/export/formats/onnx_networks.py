@@ -117,16 +117,17 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 class _Clips(CalibrationDataReader):
-    def __init__(self, name: str, shape: tuple[int, ...], count: int = 16) -> None:
+    def __init__(self, shapes: dict[str, tuple[int, ...]], count: int = 16) -> None:
         rng = np.random.default_rng(0)
-        self._clips = iter([{name: rng.standard_normal(shape).astype(np.float32)} for _ in range(count)])
+        clips = [{name: rng.standard_normal(s).astype(np.float32) for name, s in shapes.items()} for _ in range(count)]
+        self._clips = iter(clips)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._clips, None)
 
 
-def float_onnx(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> bytes:
-    """The network with random weights and BatchNorm statistics as a float ONNX file."""
+def float_onnx(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> bytes:
+    """The network with random weights and BatchNorm statistics as a float ONNX file, with an input of each shape."""
     torch.manual_seed(1)
     module = make()
     for part in module.modules():
@@ -136,7 +137,8 @@ def float_onnx(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> bytes:
             part.weight.data.uniform_(0.5, 2)
             part.bias.data.normal_(0, 0.3)
     file = io.BytesIO()
-    torch.onnx.export(module.eval(), (torch.zeros(shape),), file, dynamo=False, input_names=["x"], opset_version=17)
+    zeros, names = tuple(map(torch.zeros, shapes)), ["x", "y", "z"][: len(shapes)]
+    torch.onnx.export(module.eval(), zeros, file, dynamo=False, input_names=names, opset_version=17)
     return file.getvalue()
 
 
@@ -144,8 +146,8 @@ def quantised_onnx(
     data: bytes, *, activations: str = "QUInt8", per_channel: bool = True, form: str = "QDQ", **extra: object
 ) -> bytes:
     """A float ONNX file quantised by ONNX Runtime on random clips."""
-    source = onnx.load_from_string(data).graph.input[0]
-    shape = tuple(dim.dim_value for dim in source.type.tensor_type.shape.dim)
+    sources = onnx.load_from_string(data).graph.input
+    shapes = {each.name: tuple(dim.dim_value for dim in each.type.tensor_type.shape.dim) for each in sources}
     with tempfile.TemporaryDirectory() as folder:
         first, second, third = (Path(folder) / f"{at}.onnx" for at in range(3))
         first.write_bytes(data)
@@ -153,7 +155,7 @@ def quantised_onnx(
         quantize_static(
             second,
             third,
-            _Clips(source.name, shape),
+            _Clips(shapes),
             quant_format=QuantFormat[form],
             activation_type=QuantType[activations],
             weight_type=QuantType.QInt8,
@@ -165,9 +167,16 @@ def quantised_onnx(
 
 def run_onnx(data: bytes, x: np.ndarray, codes: OnnxCodes) -> np.ndarray:
     """ONNX Runtime's answer to a float input of batch 1."""
+    (output,) = run_several(data, [x], codes)
+    return output
+
+
+def run_several(data: bytes, inputs: list[np.ndarray], codes: OnnxCodes) -> list[np.ndarray]:
+    """ONNX Runtime's answers to float inputs of batch 1."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry(ORT_SESSION_CONFIG[codes], "1")
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (output,) = session.run(None, {session.get_inputs()[0].name: x})
-    return output
+    names = [each.name for each in session.get_inputs()]
+    outputs: list[np.ndarray] = session.run(None, dict(zip(names, inputs, strict=True)))
+    return outputs
