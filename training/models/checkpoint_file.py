@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tinyscene.runtime.system_errors import system_error
+
 from ..errors import TrainingError
 from .safetensors_file import is_safetensors, read_safetensors
 
@@ -71,8 +73,11 @@ def read_container(path: Path) -> Mapping[str, Any]:
     """
     if not path.is_file():
         raise TrainingError(str(path), "no such file", expected="a checkpoint", next_step="check the path")
-    if is_safetensors(path):
-        return read_safetensors(path)
+    try:
+        if is_safetensors(path):
+            return read_safetensors(path)
+    except OSError as problem:
+        raise system_error(str(path), problem) from problem
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(path, archive)

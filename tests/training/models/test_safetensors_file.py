@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tests.training.models.wrappers import safetensors, under, weights
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.models.checkpoint_file import read_container
 
@@ -83,6 +85,12 @@ def test_malformed_files_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=re.escape(str(path))) as refusal:
         read_container(path)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a file whose first bytes cannot be read")
+def test_a_file_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(TinysceneError, match="/proc/self/mem"):
+        read_container(Path("/proc/self/mem"))
 
 
 def test_mutants_are_refused_in_words_or_read(tmp_path: Path) -> None:
