@@ -146,7 +146,7 @@ def _operator(net: Net, index: int):
 
 REFUSED = {
     "unknown op": (
-        lambda n: n.codes.__setitem__(0, 109),
+        lambda n: n.codes.__setitem__(0, OPS.FLOOR),
         r"operator 0 \(.*\): limit: not supported; expected .*ADD, AVERAGE_POOL",
     ),
     "stride of 0": (
@@ -161,7 +161,7 @@ REFUSED = {
     "weight without scales": (lambda n: setattr(n.tensors[1], "quantization", None), "not symmetric"),
     "float activation": (
         lambda n: setattr(n.tensors[3], "type", 0),
-        "CONV_2D.*limit: activations of float32; expected int8 with one scale; got float32 with no scale",
+        "CONV_2D.*limit: activations of float32; expected int8 with one scale; got float32 with 1 scale",
     ),
     "softmax of beta 0": (
         lambda n: setattr(_operator(n, -1).builtinOptions, "beta", 0.0),
