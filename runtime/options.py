@@ -97,7 +97,7 @@ LabelsFile = Annotated[
 ]
 InputsPath = Annotated[
     Path | None,
-    typer.Option("--inputs", metavar="PATH", help="Network inputs: FILE.npy or, of several, FILE.npz; or a folder."),
+    typer.Option("--inputs", metavar="PATH", help="Network inputs: FILE.npy, .npz of several, or a folder."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.", callback=quietened)]

@@ -33,8 +33,8 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
     try:
         model = read_flatbuffer(TfliteTables, data)
         if len(model.subgraphs) != 1:
-            what = "limit: several graphs in one file, as converters write loops: a GRU, an LSTM of Keras 3"
-            step = "convert an LSTM of Keras 2 (tf_keras), which needs no loop, or unroll the layer"
+            what = "limit: several graphs in one file, as of loops (a GRU, an LSTM of Keras 3) and streaming networks"
+            step = "convert an LSTM of Keras 2 (tf_keras), or unroll the loop; or convert without the streaming state"
             raise error(where, what, expected="one", got=len(model.subgraphs), next_step=step)
         _check(model, len(data))
     except Malformed as problem:
