@@ -40,6 +40,7 @@ from tinyscene.runtime.graph_io import graph_record
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.spec import preset
+from tinyscene.runtime.vectors import row_shape
 
 from .mutate import mutate_bytes, mutate_json, mutate_npy, mutate_zip, pack_zip
 from .readers import Reader, scratch
@@ -59,17 +60,16 @@ def run_graph(graph: Graph) -> None:
     sizes = [tensor.n_bytes for tensor in (*graph.activations(), *graph.constants())]
     if sum(sizes) * max(1, max(sizes, default=1) // 64) > LARGEST_RUN:
         return
-    shape = (1, *graph.tensors[graph.input].shape[1:])
+    shape = (1, *row_shape(graph, graph.inputs))
     codes = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
     with np.errstate(all="ignore"):
         for rounding in ROUNDINGS:
             run(graph, codes, rounding=rounding)
-    if graph.nodes:
-        portable = emit(graph)
-        for cpu in ("dsp", "mve"):
-            emit(graph, kernel_set_named(cpu), "speed")
-        if crc32(portable.model_c.encode()) % COMPILED_SHARE == 0:
-            _require_c(portable)
+    portable = emit(graph)
+    for cpu in ("dsp", "mve"):
+        emit(graph, kernel_set_named(cpu), "speed")
+    if crc32(portable.model_c.encode()) % COMPILED_SHARE == 0:
+        _require_c(portable)
     for write in (to_tflite, to_onnx):
         try:
             write(graph)

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from onnx import TensorProto, helper
 
 from tests.export.formats.onnx_networks import NETWORKS, float_onnx, quantised_onnx
+from tests.graphs import Builder
 from tinyscene.export.check.count import artefact_cost
 from tinyscene.export.formats.onnx_read import from_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
@@ -31,6 +32,9 @@ def _onnx_seeds() -> Iterable[bytes]:
         if graph.name not in seen:
             seen.add(graph.name)
             yield to_onnx(graph)
+    b = Builder(np.random.default_rng(0), "several", (4, 3, 2))
+    total = b.add(b.input, b.new_input("other", (4, 3, 2)), False)
+    yield to_onnx(b.graph(b.mean(total), total))
     yield small_float_onnx()
     for name, form in (("squeeze", "QDQ"), ("branches", "QOperator"), ("attention", "QDQ"), ("shuffle", "QDQ")):
         yield quantised_onnx(float_onnx(*NETWORKS[name]), form=form)

@@ -54,6 +54,9 @@ def _foreign() -> Iterable[bytes]:
         x = net.depthwise(x, (2, 2), (1, 1), "RELU6", multiplier=2)
         x = net.concat([x, net.pool(x, "MAX", (2, 2), (1, 1), "SAME"), x], 3)
         yield net.finish(net.softmax(net.dense(net.flat(x), 3)), ends=ends)
+    net = Net(np.random.default_rng(0), (6, 5, 2))
+    x = net.pair("ADD", net.input, net.new_input((6, 5, 2)))
+    yield net.finish(x, net.conv(x, 3), x, net.input)
     yield half_precision()
 
 

@@ -12,9 +12,9 @@ import pytest
 
 import tinyscene
 from tests.firmware_harness.random_graphs import convolution
-from tests.graphs import small_net
+from tests.graphs import Builder, small_net
 from tinyscene.firmware_harness.build.image import build, sizes
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, SANITIZERS, target_named
+from tinyscene.firmware_harness.build.targets import C_FLAGS, CORTEX_M4, HOST, SANITIZERS, target_named
 from tinyscene.firmware_harness.build.tools import run_tool
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
@@ -84,6 +84,18 @@ def test_the_call_refuses_invalid_memory_and_keeps_the_input(grn: bool, tmp_path
     sources = [str(HERE / "invoke_check.c"), *map(str, tmp_path.glob("*.c"))]
     program = tmp_path / "check"
     subprocess.run(["gcc", "-std=c99", *SANITIZERS, f"-I{tmp_path}", *sources, "-o", str(program)], check=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"line {done.returncode}: {done.stderr[:500]}"
+
+
+@pytest.mark.needs_tool("gcc")
+def test_the_call_with_several_pointers_refuses_invalid_memory(tmp_path: Path) -> None:
+    b = Builder(np.random.default_rng(3), "several", (6, 5, 3))
+    total = b.add(b.conv(b.input, (3, 3), pads=(1, 1, 1, 1)), b.conv(b.new_input("other", (6, 5, 3)), (1, 1)), False)
+    emit(b.graph(b.mean(total), total)).write(tmp_path)
+    program, sources = tmp_path / "check", [HERE / "invoke_several_check.c", *tmp_path.glob("*.c")]
+    command = ["gcc", *C_FLAGS, "-Wpedantic", *SANITIZERS, f"-I{tmp_path}", *map(str, sources), "-o", str(program)]
+    subprocess.run(command, check=True)
     done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"line {done.returncode}: {done.stderr[:500]}"
 
