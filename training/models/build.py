@@ -29,6 +29,14 @@ def build_model(config: ModelConfig) -> nn.Module:
         from .tc_resnet import TCResNet
 
         return TCResNet(config)
+    if config.arch in ("bc_resnet", "bc_resnet_asc"):
+        from .bc_resnet import BCResNet
+
+        return BCResNet(config)
+    if config.arch == "tf_sepnet":
+        from .tf_sepnet import TFSepNet
+
+        return TFSepNet(config)
     from .cp_resnet import CPResNet
 
     return CPResNet(config)

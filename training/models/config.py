@@ -2,7 +2,7 @@
 
 Refuses unknown names and fields. Sources: the 2023 DCASE Task 1 winner (``cpm23-*``), the DCASE 2024/25 baseline
 (``dcase25``), the receptive-field-regularised CP-ResNet with 128k parameters and wider, PaSST, and the papers that the
-files of DS-CNN, MobileNetV3 and TC-ResNet name.
+files of DS-CNN, MobileNetV3, TC-ResNet, BC-ResNet and TF-SepNet name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,17 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arch: Literal["cp_mobile", "cp_resnet", "passt", "ds_cnn", "mobilenet_v3", "tc_resnet"]
+    arch: Literal[
+        "cp_mobile",
+        "cp_resnet",
+        "passt",
+        "ds_cnn",
+        "mobilenet_v3",
+        "tc_resnet",
+        "bc_resnet",
+        "bc_resnet_asc",
+        "tf_sepnet",
+    ]
     n_classes: int = Field(default=10, ge=2, le=65_536)
     base_channels: int = Field(default=32, ge=1, le=4096)
     channels_multiplier: float = Field(default=2.0, gt=0, le=64)
@@ -102,6 +112,9 @@ MODELS: dict[str, ModelConfig] = {
     "ds-cnn-64": ModelConfig(arch="ds_cnn", base_channels=64),
     "mobilenetv3-small-8": ModelConfig(arch="mobilenet_v3", base_channels=8),
     "tc-resnet8": ModelConfig(arch="tc_resnet", base_channels=16),
+    "bc-resnet-14": ModelConfig(arch="bc_resnet", base_channels=14),
+    "bc-resnet-asc-38": ModelConfig(arch="bc_resnet_asc", base_channels=38),
+    "tf-sepnet-60": ModelConfig(arch="tf_sepnet", base_channels=60),
     "passt-s": ModelConfig(arch="passt", patchout_freq=6),
     "passt-tiny": ModelConfig(arch="passt", embed_dim=48, depth=2, heads=3, patchout_freq=6),
 }

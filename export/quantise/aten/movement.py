@@ -22,7 +22,7 @@ from tinyscene.training.models.program import MOVING, UNCHANGED
 from ..float_steps import OpStep
 from .call import Call
 from .reader import Reader, Row
-from .values import ZERO, Value, View, graph_axis, image_of, runs
+from .values import ZERO, Value, View, graph_axis, image_of
 
 _RESIZES = (
     "upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d "
@@ -36,9 +36,14 @@ def _move(reader: Reader, call: Call) -> Any:
     return View(name, moved) if isinstance(moved, Tensor) else [View(name, part) for part in moved]
 
 
+def _positions(value: Value) -> Tensor:
+    """Positions of a view; a constant is itself."""
+    return value.positions.contiguous() if isinstance(value, View) else value
+
+
 def _on_positions(reader: Reader, call: Call, args: Any, kwargs: Any) -> Any:
     """The operator's result for the positions of its arguments."""
-    given = fx.map_arg((args, kwargs), lambda node: reader.values[node].positions.contiguous())
+    given = fx.map_arg((args, kwargs), lambda node: _positions(reader.values[node]))
     assert callable(call.node.target)
     return call.node.target(*given[0], **given[1])
 
@@ -57,7 +62,8 @@ def _pad(reader: Reader, call: Call) -> View:
             x = _with_constants(reader, call, x, axis, (before, after), float(value))
         else:
             places = torch.arange(x.shape[axis], dtype=torch.float64)[None, None]
-            x = selected(reader, call, x, axis, functional.pad(places, (before, after), call["mode"])[0, 0].long())
+            places = functional.pad(places, (before, after), call["mode"])[0, 0].long()
+            x = View(x.name, x.positions.index_select(axis, places))
     return x
 
 
@@ -68,12 +74,6 @@ def _with_constants(reader: Reader, call: Call, x: View, axis: int, around: tupl
     sizes = [(*x.shape[:axis], max(count, 0), *x.shape[axis + 1 :]) for count in around]
     parts = [torch.full(size, value) if size[axis] else None for size in sizes]
     return joined(reader, call, [part for part in (parts[0], x, parts[1]) if part is not None], axis)
-
-
-def selected(reader: Reader, call: Call, x: View, axis: int, places: Tensor) -> View:
-    """Elements of an axis by their places: parts with one distance each, joined."""
-    parts = [View(x.name, x.positions.index_select(axis, torch.tensor(part))) for part in runs(places.tolist())]
-    return joined(reader, call, parts, axis)
 
 
 def joined(reader: Reader, call: Call, parts: Sequence[Value], axis: int) -> View:
@@ -112,25 +112,10 @@ def _stack(reader: Reader, call: Call) -> View:
 def _index(reader: Reader, call: Call) -> View:
     """Places that are constant, along one axis."""
     x = call.view()
-    if call.operator == "index":
-        given = [(axis, index) for axis, index in enumerate(call["indices"]) if index is not None]
-    else:
-        given = [(int(call["dim"]) % len(x.shape), call["index"])]
-    if len(given) != 1 or not isinstance(given[0][1], Tensor) or given[0][1].ndim > 1 or given[0][0] == 0:
+    given = [(axis, index) for axis, index in enumerate(call["indices"]) if index is not None]
+    if len(given) != 1 or not isinstance(given[0][1], Tensor) or given[0][0] == 0:
         reader.refuse(call, "elements by places of several axes or the batch, or places that are computed")
-    axis, index = given[0]
-    places = torch.arange(x.shape[axis])[index.cpu()].reshape(-1)
-    return selected(reader, call, x, axis, places)
-
-
-def _roll(reader: Reader, call: Call) -> View:
-    x, shifts, dims = call.view(), call["shifts"], call["dims"]
-    shifts, dims = ([value] if isinstance(value, int) else list(value) for value in (shifts, dims))
-    if not dims:
-        reader.refuse(call, "a roll of all elements")
-    for shift, dim in zip(shifts, dims, strict=True):
-        x = selected(reader, call, x, dim % len(x.shape), torch.arange(x.shape[dim]).roll(shift))
-    return x
+    return View(x.name, x.positions[tuple(slice(None) if index is None else index.cpu() for index in call["indices"])])
 
 
 def _resize(reader: Reader, call: Call) -> View:
@@ -202,7 +187,5 @@ ROWS: dict[str, Row] = {
     "cat": _concatenate,
     "stack": _stack,
     "index": _index,
-    "index_select": _index,
-    "roll": _roll,
     **dict.fromkeys(_RESIZES.split(), _resize),
 }

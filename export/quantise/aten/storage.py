@@ -1,6 +1,7 @@
 """Brings the elements of a view into a stored tensor of their own: the steps that move them.
 
-Slices, transpositions, reversals, repetitions, pads of zeros, and reshapes between them. Refuses other moves.
+Slices, transpositions, reversals, repetitions, concatenations of these, pads of zeros, and reshapes between them.
+Refuses other moves.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from .values import (
     divided,
     positions_in,
     rows,
+    runs,
+    spanned_by,
     stored_shape,
     transposition,
+    uneven_axis,
     without_zeros,
 )
 
@@ -38,7 +42,7 @@ class Storage:
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
         self.shapes: dict[str, Shape] = {}
-        self._moves: dict[tuple[str, ops.Op], str] = {}
+        self._moves: dict[tuple[tuple[str, ...], ops.Op], str] = {}
 
     def refuse_at(self, where: str, what: str) -> NoReturn:
         raise NotImplementedError
@@ -71,19 +75,38 @@ class Storage:
     def _arranged(self, name: str, flat: Tensor, shape: Shape) -> str:
         """Some elements of a tensor in another order: a slice, a transposition, and reshapes between them."""
         sizes, strides = digits(flat)
-        if math.prod(sizes) == flat.numel() and min(strides, default=1) <= 0:
+        if min(strides, default=1) <= 0 and torch.equal(spanned_by(flat[0], sizes, strides), flat):
             return self.reshaped(self._repeated(name, flat.reshape(sizes), strides), shape)
-        if flat.numel() < math.prod(self.shapes[name]):
-            name, flat = self._sliced(name, flat)
-        moved = transposition(flat) if flat.numel() == math.prod(self.shapes[name]) else None
-        if moved is None or len(moved[0]) >= ops.HIGHEST_RANK:
-            self.refuse_at(name, "its elements are repeated or reordered in a way that no op of the set has")
-        axes, order = moved
+        source, places = self._sliced(name, flat) if flat.numel() < math.prod(self.shapes[name]) else (name, flat)
+        found = transposition(places) if places.numel() == math.prod(self.shapes[source]) else None
+        if found is None or len(found[0]) >= ops.HIGHEST_RANK:
+            return self._joined(name, flat, shape)
+        (axes, order), name = found, source
         if order != tuple(range(len(order))):
             name = self.reshaped(name, (1, *axes))
             moved_shape = (1, *(axes[axis] for axis in order))
             name = self.moved(name, ops.Transpose((0, *(axis + 1 for axis in order))), moved_shape)
         return self.reshaped(name, shape)
+
+    def _joined(self, name: str, flat: Tensor, shape: Shape) -> str:
+        """Parts of one axis, each with one distance between its elements, joined.
+
+        The other axes are arranged first, once, where the parts together have evenly spaced elements.
+        """
+        grid = flat.reshape(shape)
+        found = uneven_axis(grid)
+        if found is None:
+            self.refuse_at(name, "its elements are repeated or reordered in a way that no op of the set has")
+        axis, places = found
+        distinct, numbers = torch.unique(places, return_inverse=True)
+        if len(runs(distinct.tolist())) == 1:
+            first = [int((places == place).nonzero()[0]) for place in distinct]
+            grid = grid.index_select(axis, torch.tensor(first))
+            name = self._arranged(name, grid.flatten(), tuple(grid.shape))
+            grid, places = torch.arange(grid.numel()).reshape(grid.shape).index_select(axis, numbers), numbers
+        parts = grid.split([len(part) for part in runs(places.tolist())], axis)  # type: ignore[no-untyped-call]
+        names = tuple(self._arranged(name, part.flatten(), tuple(part.shape)) for part in parts)
+        return self.moved(names, ops.Concat(axis), shape)
 
     def _repeated(self, name: str, grid: Tensor, strides: list[int]) -> str:
         """Positions ``grid``, of which the axes with a stride of 0 repeat elements, and those below 0 reverse them."""
@@ -91,7 +114,8 @@ class Storage:
         for axis, stride in enumerate(strides):
             if stride <= 0:
                 once = once.narrow(axis, 0, 1) if stride == 0 else once.flip(axis)
-        name = self._arranged(name, once.flatten(), (1, once.numel()))
+        shape = (1, *(size for size in once.shape if size > 1))
+        name = self._arranged(name, once.flatten(), shape if len(shape) <= ops.HIGHEST_RANK else (1, once.numel()))
         now = list(once.shape)
         for axis, stride in enumerate(strides):
             before, after = math.prod(now[:axis]), math.prod(now[axis + 1 :])
@@ -132,10 +156,11 @@ class Storage:
         padded = tuple(size + first + last for size, (first, last) in zip(shape, around, strict=True))
         return self.moved(name, ops.Pad(before, after, 0), padded)
 
-    def moved(self, name: str, op: ops.Op, shape: Shape) -> str:
+    def moved(self, inputs: str | tuple[str, ...], op: ops.Op, shape: Shape) -> str:
         """The output of an op that moves elements; one step for equal ones."""
-        if (name, op) not in self._moves:
-            step = OpStep(self.unique(f"{name}.{ops.OPS[type(op)].name}"), (name,), op)
+        inputs = (inputs,) if isinstance(inputs, str) else inputs
+        if (inputs, op) not in self._moves:
+            step = OpStep(self.unique(f"{inputs[0]}.{ops.OPS[type(op)].name}"), inputs, op)
             self.steps[step.name], self.shapes[step.name] = step, shape
-            self._moves[name, op] = step.name
-        return self._moves[name, op]
+            self._moves[inputs, op] = step.name
+        return self._moves[inputs, op]

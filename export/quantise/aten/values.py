@@ -166,6 +166,16 @@ def runs(places: list[int]) -> list[list[int]]:
     return parts
 
 
+def uneven_axis(grid: Tensor) -> tuple[int, Tensor] | None:
+    """An axis of positions (in the graph's order) along which they are not evenly spaced, and their places there."""
+    for axis, size in enumerate(grid.shape):
+        lines = grid.movedim(axis, 0).reshape(size, -1)
+        places = lines - lines[:1]
+        if len(runs(places[:, 0].tolist())) > 1 and torch.equal(places, places[:, :1].expand_as(places)):
+            return axis, places[:, 0]
+    return None
+
+
 def digits(flat: Tensor) -> tuple[list[int], list[int]]:
     """Sizes and distances of the digits of positions, the outermost first; of those that fit, if not all do.
 
@@ -180,6 +190,14 @@ def digits(flat: Tensor) -> tuple[list[int], list[int]]:
         strides.append(stride)
         block *= size
     return sizes[::-1], strides[::-1]
+
+
+def spanned_by(first: Tensor, sizes: list[int], strides: list[int]) -> Tensor:
+    """The positions that have these digits."""
+    positions = first.reshape(1)
+    for size, stride in zip(sizes, strides, strict=True):
+        positions = (positions[:, None] + stride * torch.arange(size)).flatten()
+    return positions
 
 
 def divided(shape: Shape, flat: Tensor) -> Shape:
