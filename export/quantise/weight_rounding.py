@@ -33,6 +33,8 @@ _SHARES = (
 )  # times the scale of nearest rounding
 _DAMPING = 0.01  # of the mean input variance: directions without calibration data keep their weights
 _PATCH_VALUES = 2**25
+_LEVEL = 1e3  # times the variance: squares of means beyond it need float64
+_ROUNDING = 1e-12  # of the squares
 
 
 def covariance(layer: QuantConv, x: Tensor) -> Tensor:
@@ -41,7 +43,8 @@ def covariance(layer: QuantConv, x: Tensor) -> Tensor:
     K is the number of taps of one output; there is one group, or one per channel.
     """
     x = layer.images(x)
-    if x.shape[2:] == (1, 1):  # means over a clip: in float32 their squares leave nothing of a small variance
+    level, spread = x.mean(dim=(0, 2, 3)).square(), x.var(dim=(0, 2, 3), correction=0)
+    if x.shape[2:] == (1, 1) or bool((level > _LEVEL * spread).any()):  # float32 leaves nothing of a small variance
         x = x.double()
     groups = layer.conv.groups
     taps = layer.conv.weight[0].numel()
@@ -58,7 +61,9 @@ def covariance(layer: QuantConv, x: Tensor) -> Tensor:
         products += patches @ patches.transpose(1, 2)
         total += patches.sum(dim=2, keepdim=True)
     mean = total / count
-    return products / count - mean @ mean.transpose(1, 2)
+    moments = products / count
+    rest = _ROUNDING * torch.diag_embed(moments.diagonal(dim1=1, dim2=2))  # more than rounding errors leave
+    return moments - mean @ mean.transpose(1, 2) + rest
 
 
 def _patches(layer: QuantConv, x: Tensor, clips: int = 8) -> Iterator[Tensor]:

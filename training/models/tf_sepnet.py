@@ -52,6 +52,12 @@ def _conv(
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
 
 
+def _shuffled(x: Tensor) -> Tensor:
+    """Channels of both halves in turn; nn.ChannelShuffle has no form in ONNX."""
+    batch, channels, bins, frames = x.shape
+    return x.reshape(batch, 2, channels // 2, bins, frames).transpose(1, 2).reshape(x.shape)
+
+
 class Block(nn.Module):
     """A shuffle, and convolutions of 3x1 and 1x3 on one half of the channels each, with residuals."""
 
@@ -59,7 +65,6 @@ class Block(nn.Module):
         super().__init__()
         half = width // 2
         self.transition = _conv(channels, width) if channels != width else nn.Identity()
-        self.shuffle = nn.ChannelShuffle(2)
         self.frequency = _conv(half, half, (3, 1), padding=(1, 0), groups=half)
         self.frequency_mix = _conv(half, half)
         self.time = _conv(half, half, (1, 3), padding=(0, 1), groups=half)
@@ -67,7 +72,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
-        a, b = self.shuffle(self.transition(x)).chunk(2, 1)
+        a, b = _shuffled(self.transition(x)).chunk(2, 1)
         along_time = self.frequency_mix(self.frequency(a).mean(2, keepdim=True))
         along_frequency = self.time_mix(self.time(b).mean(3, keepdim=True))
         return torch.cat([a + self.dropout(along_time), b + self.dropout(along_frequency)], 1)

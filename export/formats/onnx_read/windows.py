@@ -23,7 +23,10 @@ _SAME = ("SAME_UPPER", "SAME_LOWER")
 
 
 def image_of(b: OnnxGraphBuilder, codes: Codes) -> Codes:
-    """The input of a window: NCHW as it is, and rows NCL as images of height 1."""
+    """The input of a window: NCHW as it is, rows NCL as images of height 1, and features NC as ones of one position."""
+    if len(codes.order) == 2:
+        n, channels = b.shape(codes)
+        return Codes(b.reshaped(Codes(b.ordered(codes, (0, 1)), (0, 1)), (n, 1, 1, channels)).name, NHWC)
     if len(codes.order) == 3:
         n, channels, length = b.shape(codes)
         rows = Codes(b.ordered(codes, (0, 2, 1)), (0, 1, 2))
@@ -38,6 +41,8 @@ def shaped(b: OnnxGraphBuilder, pending: Pending, rank: int) -> Pending:
 
     def rows(codes: Codes) -> Codes:
         n, _, length, channels = b.tensors[codes.name].shape
+        if rank == 2:
+            return b.reshaped(Codes(codes.name, (0, 1, 2, 3)), (n, channels))
         flat = b.reshaped(Codes(codes.name, (0, 1, 2, 3)), (n, length, channels))
         return Codes(flat.name, (0, 2, 1))
 

@@ -17,7 +17,8 @@ from tinyscene.training.models.program import FUNCTIONS
 from ..float_steps import ConvStep, FunctionStep, GrnStep, OpStep
 from .call import Call
 from .reader import Reader, Row
-from .values import View, once
+from .values import View, image_of, once
+from .windows import depthwise
 
 _Op = ops.Add | ops.Sub | ops.Mul
 _Pair = type[ops.Add] | type[ops.Sub] | type[ops.Mul]
@@ -39,6 +40,14 @@ def add_pair(reader: Reader, call: Call, op: _Op, a: object, b: object, shape: t
     ranks, rank = {len(value.shape) for value in (a, b) if isinstance(value, View)}, len(shape)
     if ranks != {rank}:
         reader.refuse(call, f"operands of {sorted(ranks)} axes")
+    if isinstance(a, View) and (per_channel := _per_channel(op, b, a.shape)) is not None:
+        return _affine(reader, call, a, *per_channel)
+    if (
+        isinstance(b, View)
+        and not isinstance(op, ops.Sub)
+        and (per_channel := _per_channel(op, a, b.shape)) is not None
+    ):
+        return _affine(reader, call, b, *per_channel)
     a, b = (once(value) if isinstance(value, View) else value for value in (a, b))
     operands = tuple(
         reader.stored(value) if isinstance(value, View) else reader.constant(value, rank)  # type: ignore[arg-type]
@@ -50,6 +59,24 @@ def add_pair(reader: Reader, call: Call, op: _Op, a: object, b: object, shape: t
     small = tuple(int(n) for n in np.broadcast_shapes(*(ops.aligned(size, rank) for size in sizes)))
     y = reader.add(call.node, OpStep(reader.unique(call.name), operands, op), small)
     return View(y.name, y.positions.expand(shape)) if small != shape else y
+
+
+def _per_channel(op: _Op, constant: object, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None] | None:
+    """Factor and offset of the channels of a sum or product with a constant; None if it is not one per channel."""
+    if not isinstance(constant, Tensor) or len(shape) not in (3, 4) or constant.numel() != shape[1] or shape[1] == 1:
+        return None
+    if ops.aligned(tuple(constant.shape), len(shape)) != (1, shape[1], *([1] * (len(shape) - 2))):
+        return None
+    values = constant.float().flatten()
+    if isinstance(op, ops.Mul):
+        return values, None
+    return torch.ones(shape[1]), -values if isinstance(op, ops.Sub) else values
+
+
+def _affine(reader: Reader, call: Call, x: View, factor: Tensor, offset: Tensor | None) -> View:
+    """A 1x1 depthwise convolution, whose factors and offsets are exact; x has all of the result's elements."""
+    step = ConvStep(reader.unique(call.name), (reader.stored(image_of(x)),), depthwise(factor, offset), (0, 0, 0, 0))
+    return reader.add(call.node, step, x.shape)
 
 
 def _times_alpha(reader: Reader, call: Call, value: object) -> object:

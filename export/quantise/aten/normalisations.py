@@ -18,6 +18,7 @@ from ..float_steps import ConvStep, OpStep
 from .call import Call
 from .reader import Reader, Row
 from .values import View, whole
+from .windows import depthwise
 
 
 def _batch_norm(reader: Reader, call: Call) -> View:
@@ -27,7 +28,7 @@ def _batch_norm(reader: Reader, call: Call) -> View:
     if isinstance(step, ConvStep) and step.norm is None and not step.relu and (len(x.shape) == 2 or not step.rows):
         return reader.fuse(call, replace(step, norm=norm))
     image = View(x.name, x.positions.reshape(*x.shape[:2], -1, x.shape[-1] if len(x.shape) > 2 else 1))
-    conv = _depthwise(torch.ones(x.shape[1]), None)
+    conv = depthwise(torch.ones(x.shape[1]), None)
     y = reader.add(call.node, ConvStep(call.name, (reader.stored(image),), conv, (0, 0, 0, 0), norm), image.shape)
     return View(y.name, y.positions.reshape(call.shape))
 
@@ -43,14 +44,6 @@ def _norm(call: Call) -> nn.BatchNorm2d:
     norm.running_mean, norm.running_var = mean, variance
     norm.num_batches_tracked = torch.zeros((), dtype=torch.long)
     return norm.eval()
-
-
-def _depthwise(factor: Tensor, offset: Tensor | None) -> nn.Conv2d:
-    conv = nn.Conv2d(len(factor), len(factor), 1, groups=len(factor), bias=offset is not None, device="meta")
-    conv.weight = nn.Parameter(factor.reshape(-1, 1, 1, 1))
-    if offset is not None:
-        conv.bias = nn.Parameter(offset.flatten())
-    return conv
 
 
 def _layer_norm(reader: Reader, call: Call) -> View:
@@ -105,7 +98,7 @@ def _affine(reader: Reader, call: Call, image: View) -> View:
     if weight is None and bias is None:
         return image
     factor = torch.ones(image.shape[1]) if weight is None else weight.flatten()
-    step = ConvStep(call.name, (reader.stored(image),), _depthwise(factor, bias), (0, 0, 0, 0))
+    step = ConvStep(call.name, (reader.stored(image),), depthwise(factor, bias), (0, 0, 0, 0))
     return reader.add(call.node, step, image.shape)
 
 

@@ -89,6 +89,15 @@ def _module(
     return conv
 
 
+def depthwise(factor: Tensor, offset: Tensor | None) -> nn.Conv2d:
+    """A factor and an offset for each channel, as a 1x1 convolution."""
+    conv = nn.Conv2d(len(factor), len(factor), 1, groups=len(factor), bias=offset is not None, device="meta")
+    conv.weight = nn.Parameter(factor.reshape(-1, 1, 1, 1))
+    if offset is not None:
+        conv.bias = nn.Parameter(offset.flatten())
+    return conv
+
+
 def _spread(reader: Reader, name: str, stride: tuple[int, int]) -> str:
     """An image (1, H, W, C) with zeros behind each row and column: (1, H * stride, W * stride, C)."""
     _, height, width, channels = reader.shapes[name]
