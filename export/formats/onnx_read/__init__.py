@@ -19,7 +19,7 @@ from tinyscene.runtime.graph import MOST_ENDS, Graph, Quant, Tensor
 
 from ...errors import ExportError
 from ..onnx_file import OnnxFile, read_onnx
-from . import elementwise, movement, products, qoperator, quantised, reductions, windows
+from . import elementwise, movement, products, qoperator, quantised, reductions, resizes, windows
 from .builder import OnnxGraphBuilder
 from .folding import FOLDED, folded
 from .values import NHWC, Codes, Constant, Order, Pending
@@ -32,6 +32,7 @@ READERS: dict[str, Reader] = {
     **elementwise.ROWS,
     **reductions.ROWS,
     **movement.ROWS,
+    **resizes.ROWS,
     **qoperator.ROWS,
 }
 SHAPE = "Shape"

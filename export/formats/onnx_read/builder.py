@@ -218,9 +218,12 @@ class OnnxGraphBuilder:
         self.refuse("quantises a constant that an activation is expected for")
 
     def with_quant(self, value: Value, quant: Quant) -> Codes:
-        """A tensor of codes that a node reads with this scale and zero point; an input of codes gets them here."""
+        """A tensor of codes that a node reads with this scale and zero point; an input of codes gets them here.
+
+        Where the quantiser's are others, the same codes mean other numbers: a table that keeps each code.
+        """
         if isinstance(value, Codes) and self.quant(value) != quant:
-            self.refuse("scale or zero point differs from the quantiser's", expected=self.quant(value), got=quant)
+            return self.table(value, np.arange(-128, 128), quant)
         return self.quantised(value, quant)
 
     def _emit(self, pending: Pending, quant: Quant) -> Codes:

@@ -71,6 +71,18 @@ def operands(b: OnnxGraphBuilder, make: Callable[[bool], ops.Op], a: Codes, c: C
     b.result(b.pending(emit, shape, order, fuses_relu=True))
 
 
+def _prelu(b: OnnxGraphBuilder) -> None:
+    """A slope for values below 0, with codes of its own."""
+    x = b.codes(0)
+    slope = _of_rank(b, b.codes(1), len(x.order))
+    names, title = (x.name, b.ordered(slope, x.order)), b.current.name or b.title
+
+    def emit(_: Pending, __: bool, quant: Quant) -> str:
+        return b.node(title, ops.PRelu(), names, quant, output=title)
+
+    b.result(b.pending(emit, b.tensors[x.name].shape, x.order))
+
+
 def _of_rank(b: OnnxGraphBuilder, codes: Codes, rank: int) -> Codes:
     shape = b.shape(codes)
     if len(shape) == rank:
@@ -168,6 +180,7 @@ ROWS = {
     "Log": _unary(np.log),
     "Mish": _unary(lambda x: x * np.tanh(np.log1p(np.exp(x)))),
     "Neg": _unary(np.negative),
+    "PRelu": _prelu,
     "Reciprocal": _unary(lambda x: 1 / x),
     "Selu": _unary(
         lambda x, alpha, gamma: gamma * np.where(x > 0, x, alpha * np.expm1(x)), alpha=1.67326, gamma=1.0507

@@ -7,7 +7,6 @@ the batch, and results of more elements than a tensor may have.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +16,8 @@ from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.ops import Shape
 
 from .builder import OnnxGraphBuilder
+from .resizes import taken
+from .slices import cut
 from .values import Codes, Constant, Indices, Pending, QuantConstant
 
 
@@ -142,22 +143,6 @@ def _slice(b: OnnxGraphBuilder) -> None:
     b.move(sliced)
 
 
-def cut(b: OnnxGraphBuilder, codes: Codes, axis: int, start: int, end: int, step: int) -> Codes:
-    """A part of one axis, with Python's meaning of start, end and step."""
-    shape = b.shape(codes)
-    indices = range(*slice(start, None if step < 0 and end < -shape[axis] else end, step).indices(shape[axis]))
-    if not len(indices):
-        b.refuse("slice without elements", got=f"axis {axis}: {start} to {end}, step {step}")
-    if len(indices) == shape[axis] and step == 1:
-        return codes
-    inside, rank = codes.order[axis % len(shape)], len(shape)
-    begin = tuple(indices[0] if at == inside else 0 for at in range(rank))
-    sizes = tuple(len(indices) if at == inside else n for at, n in enumerate(b.tensors[codes.name].shape))
-    steps = tuple(indices.step if at == inside else 1 for at in range(rank))
-    name = b.node(b.added("slice"), ops.Slice(begin, sizes, steps), (codes.name,), b.quant(codes))
-    return Codes(name, codes.order)
-
-
 def _split(b: OnnxGraphBuilder) -> None:
     codes = b.codes(0)
     axis, count = int(b.attributes().get("axis", 0)), len(b.current.output)
@@ -199,13 +184,9 @@ def _gather(b: OnnxGraphBuilder) -> None:
     if not isinstance(value, Constant):
         b.refuse("limit: computed indices", expected="constant ones")
     size = b.shape(codes)[axis]
-    indices = [int(v) % size for v in value.values.ravel().tolist()]
-    steps = {after - before for before, after in pairwise(indices)} or {1}
-    if len(steps) > 1 or 0 in steps or value.values.ndim > 1:
-        b.refuse("limit: indices", expected="evenly apart, in one axis", got=indices[:8])
-    step = steps.pop()
-    end = indices[-1] + (1 if step > 0 else -1)
-    part = cut(b, codes, axis, indices[0], end if end >= 0 else -size - 1, step)
+    if value.values.ndim > 1 or not value.values.size:
+        b.refuse("limit: indices", expected="one or more, in one axis", got=value.values.shape)
+    part = taken(b, codes, axis % len(b.shape(codes)), [int(v) % size for v in value.values.ravel().tolist()])
     if value.values.ndim == 0:
         shape = b.shape(part)
         kept = [at for at in range(len(shape)) if at != axis % len(shape)]

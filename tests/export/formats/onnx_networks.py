@@ -112,6 +112,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "attention": (lambda: nn.Sequential(stem(), Attention(8), head()), IMAGE),
     "shuffle": (lambda: nn.Sequential(stem(), Shuffle(), head()), IMAGE),
+    "resized": (
+        lambda: nn.Sequential(stem(), nn.Upsample(scale_factor=2), nn.Upsample((5, 9), mode="bilinear"), head()), IMAGE,
+    ),
     "softmax": (lambda: nn.Sequential(stem(), head(), nn.Softmax(dim=1)), IMAGE),
 }  # fmt: skip
 

@@ -17,6 +17,8 @@ from tests.differential.batch import VECTORS
 from tests.export.quantise.modules import CASES, with_statistics
 from tests.export.tiny import FREE, SHAPE, inputs
 from tests.graphs import random_input
+from tinyscene.export.formats.onnx_read import from_onnx
+from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.quantise import fold as fold_module
 from tinyscene.export.quantise.aten.values import BATCH, transposition
 from tinyscene.export.quantise.fake_quant import QuantNet
@@ -83,7 +85,10 @@ def test_the_graph_approximates_the_network_and_runs_on_every_engine(
     clips = inputs(8, seed=7)
     expected, got = model(clips).numpy(), int8_logits(graph, clips[:, 0].numpy())
     assert np.abs(got - expected).mean() < 0.05 * np.abs(expected).max()
-    assert_engines_agree(case_of(graph))
+    case = case_of(graph)
+    assert_engines_agree(case)
+    read = NumpyEngine(from_onnx(to_onnx(graph)), "single").output_codes(case.codes)
+    assert np.array_equal(read, case.expected["single"][graph.output])
 
 
 @pytest.mark.needs_tool("gcc", "objcopy")
