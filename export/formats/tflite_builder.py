@@ -174,6 +174,11 @@ class GraphBuilder:
 
     def output(self, index: int) -> None:
         """Add an output of the graph: a copy of one that is an input, or an output already."""
+        self.current = next((operator for operator in self.file.operators if index in operator.outputs), None)
+        if self.file.is_stored(index):
+            self._refuse_tensor(
+                index, "limit: a constant output", "an activation", f"{self.file.type(index)}, stored or known"
+            )
         x = self.activation(index)  # a PAD that is the last operator becomes a node
         if index in self.file.inputs or x.name in self.outputs:
             self.rewritten, self.current = True, Operator(0, "no operator", (index,), (index,), None)

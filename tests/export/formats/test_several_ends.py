@@ -168,6 +168,15 @@ def test_an_input_that_is_listed_twice_is_refused() -> None:
         from_tflite(net.finish(net.conv(net.input, 4)))
 
 
+def test_a_constant_output_is_refused() -> None:
+    net = Net(np.random.default_rng(4), (6, 6, 3))
+    constant = Edge(net.constant(np.ones((1, 4), np.int8), 0.1), (1, 4), 0.1, 0)
+    with pytest.raises(
+        ExportError, match=r"^m\.tflite, tensor 1 '.*constant_1': limit: a constant output; expected an activation"
+    ):
+        from_tflite(net.finish(net.conv(net.input, 4), constant), where="m.tflite")
+
+
 def test_what_takes_one_input_or_output_names_them() -> None:
     graph: Graph = read("three_of_each").graph
     with pytest.raises(
