@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from tests.export.tiny import FREE, SHAPE, calibrated, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.equalise import equalise
 from tinyscene.export.quantise.fake_quant import QuantConv, QuantGRN, QuantNet, nearest_scale
+from tinyscene.export.quantise.float_steps import ConvStep
 from tinyscene.export.quantise.fold import fold
 from tinyscene.export.quantise.layer_calibration import LayerCalibration
 from tinyscene.export.quantise.ranges import BEYOND, PLAIN_RANGES, least_error_range, ranges_around_beta, rounded
@@ -184,3 +186,14 @@ def test_calibration_refuses_missing_clips_and_values_that_are_not_finite() -> N
     broken[0, 0, 3, 3] = float("nan")
     with pytest.raises(ExportError, match="not finite"):
         Work(tiny_net(), broken)
+
+
+def test_the_covariance_of_inputs_far_from_zero_is_positive_definite() -> None:
+    """A channel that hardly varies around a large mean once made the factorisation of its covariance fail."""
+    torch.manual_seed(0)
+    step = ConvStep("far", ("x",), nn.Conv2d(2, 2, 3, groups=2), (0, 0, 0, 0))
+    layer, x = QuantConv(step), torch.randn(8, 2, 6, 6)
+    x[:, 1] = 300.0 + 1e-4 * x[:, 1]
+    weight, scale = compensated(layer.conv.weight, covariance(layer, x))
+    assert torch.isfinite(weight).all()
+    assert (scale > 0).all()
