@@ -61,7 +61,7 @@ def test_several_graphs_are_a_limit_of_loops() -> None:
     net, out = net_of("LOGISTIC")
     model = schema.ModelT.InitFromPackedBuf(net.finish(out), 0)
     model.subgraphs.append(model.subgraphs[0])
-    message = "limit: several graphs in one file, as converters write loops: .* next: convert an LSTM of Keras 2"
+    message = "limit: several graphs in one file, as of loops .* next: convert an LSTM of Keras 2"
     with pytest.raises(ExportError, match=message):
         from_tflite(finished(model))
 
