@@ -1,4 +1,7 @@
-"""Targets as test parameters; a test is skipped by name where the compiler or emulator is missing."""
+"""Targets as test parameters; a test is skipped by name where the compiler or emulator is missing.
+
+Cortex-M7 and M33 run the kernels of Cortex-M4: on all targets at once, they are left to the slow tests.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST, TARGETS, Target
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, HOST, TARGETS, Target
 
 
-def on(target: Target) -> object:
+def on(target: Target, *marks: pytest.MarkDecorator) -> object:
     """One target as a parameter marked with the tools it needs."""
     tools = [target.compiler, *([target.emulator.command] if target.emulator else [])]
-    return pytest.param(target, id=target.name, marks=pytest.mark.needs_tool(*tools))
+    return pytest.param(target, id=target.name, marks=[pytest.mark.needs_tool(*tools), *marks])
 
 
 def on_each(targets: Iterable[Target]) -> pytest.MarkDecorator:
@@ -20,7 +23,12 @@ def on_each(targets: Iterable[Target]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("target", [on(target) for target in targets])
 
 
+def _on_all(targets: Iterable[Target]) -> pytest.MarkDecorator:
+    same = (CORTEX_M7, CORTEX_M33)
+    return pytest.mark.parametrize("target", [on(t, *([pytest.mark.slow] if t in same else [])) for t in targets])
+
+
 EMULATED = tuple(target for target in TARGETS.values() if target.emulator)
-everywhere = on_each(TARGETS.values())
-emulated = on_each(EMULATED)
+everywhere = _on_all(TARGETS.values())
+emulated = _on_all(EMULATED)
 each_kernel_set = on_each((HOST, CORTEX_M4, CORTEX_M55))  # one machine per kernel set

@@ -72,7 +72,13 @@ def _integer_graph(name, frames):
     return run_steps(POST_TRAINING, Work(model, torch.randn(1, 1, 256, frames), name=name)).graph
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("cpm23-8", "cpm23-32l", "dcase25") else pytest.mark.slow)
+        for name in PUBLISHED
+    ],
+)
 def test_published_figures(name):
     frames, params, params_fused, macs, macs_fused = PUBLISHED[name]
     unfused = module_layers(build_model(named_config(name)), (256, frames))

@@ -14,7 +14,7 @@ from tests.firmware_harness.bundles import small_bundle
 from tests.firmware_harness.machines import on_each
 from tinyscene import command_line
 from tinyscene.export.formats.tflite_write import to_tflite
-from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32
+from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M55, RISCV32
 from tinyscene.runtime.bundle import read_bundle
 
 needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
@@ -106,7 +106,7 @@ def test_balanced_needs_a_counter(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "no instruction counter" in capsys.readouterr().err
 
 
-@on_each([CORTEX_M0PLUS, CORTEX_M33, CORTEX_M55, RISCV32])
+@on_each([CORTEX_M0PLUS, CORTEX_M55, RISCV32])
 def test_other_targets_match_too(target, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["firmware", str(small_bundle(tmp_path)), "--target", target.name, "--run"]) == 0
     shown = capsys.readouterr().out

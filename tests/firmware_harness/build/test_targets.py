@@ -78,7 +78,8 @@ def test_a_stack_overflow_is_reported(target: Target, overrun: str, tmp_path: Pa
         f"int main(void);\nstatic int deep(int n) {{ {OVERRUNS[overrun]} }}\nint main(void) {{ return deep(0); }}\n"
     )
     with pytest.raises(
-        FirmwareError, match=rf"running on {target.name}: the stack overflowed: status 0x.*more than the 16,384 B"
+        FirmwareError,
+        match=rf"running on {target.name}: the stack overflowed: status 0x.*reserve more stack for the target than 16,384 B",
     ):
         _run_program(target, source, tmp_path)
 
@@ -179,8 +180,8 @@ def test_a_missing_emulator_names_its_package(target: Target, tmp_path: Path, mo
 
 @pytest.mark.parametrize("target", EMULATED, ids=lambda target: target.name)
 def test_an_arena_too_large_is_refused_before_compiling(target: Target) -> None:
-    graph = convolution(np.random.default_rng(0), (1200, 1000, 2), (1, 1), channels=5)
-    expected = rf"on {target.name}: arena and stack do not fit into memory; expected at most [24],\d+,\d+ B; got [68],"
+    graph = convolution(np.random.default_rng(0), (1024, 1024, 2), (1, 1), channels=4)
+    expected = rf"on {target.name}: arena and stack do not fit into memory; expected at most [24],\d+,\d+ B; got [46],"
     with pytest.raises(FirmwareError, match=expected):
         FirmwareEngine(graph, target)
 

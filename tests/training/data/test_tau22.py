@@ -21,7 +21,7 @@ from tinyscene.training.data.faults import Fault
 from tinyscene.training.data.split_files import PUBLISHED_TEST, PUBLISHED_TRAIN, Record
 from tinyscene.training.data.tau22 import Tau22, split_validation
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.models.checkpoint import TAU22_LABELS
+from tinyscene.training.models.published import TAU22_LABELS
 
 
 def read_split(path: Path) -> tuple[Record, ...]:

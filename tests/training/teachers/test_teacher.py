@@ -170,7 +170,7 @@ def test_a_teacher_starts_from_pretrained_weights(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("nowhere.to_be:found", "cannot be found"),
-        ("tests.training.teachers.test_teacher:nothing", "cannot be found"),
+        ("tests.training.teachers.test_teacher:nothing", "has no 'nothing'"),
         ("tests.training.teachers.test_teacher:not_a_teacher", "attribute frontend"),
     ],
 )
