@@ -68,7 +68,7 @@ def _input(b: ProgramBuilder, file: OnnxFile) -> str:
     sizes = [dim.dim_value for dim in kind.shape.dim]
     where = f"{b.where}, input '{value.name}'"
     if kind.elem_type != onnx.TensorProto.FLOAT:
-        got = onnx.TensorProto.DataType.Name(kind.elem_type)
+        got = next((name for name, each in onnx.TensorProto.DataType.items() if each == kind.elem_type), kind.elem_type)
         raise ExportError(where, "limit: its type", expected="FLOAT", got=got)
     if len(sizes) < 2 or sizes[0] > 1 or min(sizes[1:]) < 1:
         got = [dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim]
@@ -87,7 +87,10 @@ def _read(b: ProgramBuilder, node: onnx.NodeProto) -> None:
     if node.domain not in ("", "ai.onnx") or node.op_type not in ROWS:
         kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         b.refuse(f"limit: {kind} is not supported", expected=", ".join(sorted(ROWS)))
-    ROWS[node.op_type](b)
+    try:
+        ROWS[node.op_type](b)
+    except (TypeError, ValueError, LookupError, ArithmeticError) as problem:  # onnx's checker does not compare sizes
+        b.refuse("its inputs and attributes do not fit", got=f"{problem}"[:160])
 
 
 @torch.no_grad()

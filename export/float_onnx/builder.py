@@ -82,7 +82,7 @@ class ProgramBuilder:
     def begin(self, node: onnx.NodeProto, index: int) -> None:
         """The node that the next calls belong to."""
         self._node, self._index = node, index
-        words = [part for part in re.split(r"[^A-Za-z0-9_]+", node.name or node.output[0]) if part]
+        words = [part for part in re.split(r"[^A-Za-z0-9_]+", str(node.name or node.output[0])) if part]
         path = ".".join(words[-6:])[-200:] or f"node_{index}"
         self._path = path if path not in self._paths else f"{path}_{index}"
         self._paths.add(self._path)

@@ -235,7 +235,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def network_of(program: Program, state: Mapping[str, Tensor], where: str) -> ProgramNetwork:
-    """The network of a program, which is first run without numbers on PyTorch's ``meta`` device.
+    """The network of a program, which is run first without numbers, on PyTorch's ``meta`` device, and then with zeros.
 
     Raises:
         TrainingError: see the refusals of this file; ``where`` is what was read.
@@ -243,8 +243,10 @@ def network_of(program: Program, state: Mapping[str, Tensor], where: str) -> Pro
     try:
         shapes = result_shapes(ProgramNetwork(program, {name: tensor.to("meta") for name, tensor in state.items()}))
         _require_places(program, state, shapes)
-        return ProgramNetwork(program, state)
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError) as problem:
+        network = ProgramNetwork(program, state)
+        result_shapes(network)  # some operators refuse their arguments only then
+        return network
+    except Exception as problem:  # the operators of PyTorch raise any type
         reason = (str(problem).splitlines() or [type(problem).__name__])[0][:160]
         raise TrainingError(where, "its network cannot be built", got=reason, next_step=GET_ANOTHER) from problem
 

@@ -82,6 +82,12 @@ class OnnxGraphBuilder:
             self.refuse(f"input {position}", expected="a constant", got=f"'{self.current.input[position]}', computed")
         return value.values
 
+    def axis(self, axis: int, rank: int) -> int:
+        """An axis that is counted from either end."""
+        if not -rank <= axis < rank:
+            self.refuse("axis out of range", expected=f"{-rank} to {rank - 1}", got=axis)
+        return axis % rank
+
     def integers(self, position: int, attribute: str = "") -> tuple[int, ...] | None:
         """Integers that are an input or, in older files, an attribute; None where there are none."""
         if self.has(position):

@@ -183,13 +183,14 @@ def _gather(b: OnnxGraphBuilder) -> None:
     codes, axis = b.codes(0), int(b.attributes().get("axis", 0))
     if not isinstance(value, Constant):
         b.refuse("limit: computed indices", expected="constant ones")
+    axis = b.axis(axis, len(b.shape(codes)))
     size = b.shape(codes)[axis]
     if value.values.ndim > 1 or not value.values.size:
         b.refuse("limit: indices", expected="one or more, in one axis", got=value.values.shape)
-    part = taken(b, codes, axis % len(b.shape(codes)), [int(v) % size for v in value.values.ravel().tolist()])
+    part = taken(b, codes, axis, [int(v) % size for v in value.values.ravel().tolist()])
     if value.values.ndim == 0:
         shape = b.shape(part)
-        kept = [at for at in range(len(shape)) if at != axis % len(shape)]
+        kept = [at for at in range(len(shape)) if at != axis]
         part = _without_moving(b, part, kept, tuple(shape[at] for at in kept))
     b.result(part)
 
