@@ -16,6 +16,7 @@ from tinyscene.runtime.engines import LiteRTEngine, ModelFiles
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
+from ..errors import ExportError
 from ..formats.tflite_read import from_tflite
 from .conversion import Conversion, compare_graphs
 from .environments import tensorflow_python
@@ -32,7 +33,11 @@ def converted_by_tensorflow(files: ModelFiles, inputs: I8) -> Conversion:
         ExportError: TensorFlow is missing, or refuses the network.
     """
     content, version = tensorflow_file(files.graph)
-    theirs = from_tflite(content, where="TensorFlow's file")
+    try:
+        theirs = from_tflite(content, where="TensorFlow's file")
+    except ExportError as problem:  # for example, a part that its converter left in float32
+        what = "writes another network, which is not read"
+        raise ExportError("tensorflow-converter", what, got=str(problem), unsupported=True) from problem
     conversion = compare_graphs(files.graph, theirs, inputs, f"version {version}; {len(content):,} B")
     scores = LiteRTEngine(theirs, content).output_codes(inputs)
     our_scores = LiteRTEngine(files.graph, files.file(TFLITE_MODEL)).output_codes(inputs)

@@ -6,7 +6,8 @@ never a scale or a code: it computes both itself. Refuses what TensorFlow refuse
 
 from __future__ import annotations
 
-from typing import assert_never
+import sys
+from typing import NoReturn, assert_never
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +17,17 @@ from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.graph import Graph, Node, Tensor
 
-from .job import Job, read_job
+from .job import UNSUPPORTED, Job, read_job
 from .records import ConverterRecord
 
+LOWEST_CODE = -127  # of a weight, in TensorFlow's fake quantisation
 Windowed = ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D
+
+
+def refuse(reason: str) -> NoReturn:
+    """End: TensorFlow has no form of this network, which other targets may run."""
+    print(reason, file=sys.stderr)
+    sys.exit(UNSUPPORTED)
 
 
 def fake_quantised(real: tf.Tensor, tensor: Tensor) -> tf.Tensor:
@@ -32,6 +40,8 @@ def fake_quantised(real: tf.Tensor, tensor: Tensor) -> tf.Tensor:
 def fake_quantised_weight(tensor: Tensor, layout: tuple[int, ...]) -> tf.Tensor:
     """A weight transposed to TensorFlow's ``layout``, symmetric over 255 codes, per tensor or per last axis."""
     assert tensor.data is not None
+    if tensor.data.min() < LOWEST_CODE:
+        refuse(f"a weight has the code {tensor.data.min()}, and TensorFlow's own begin at {LOWEST_CODE}")
     scale, axis = np.asarray(tensor.quant.scale, np.float32), tensor.quant.axis
     along = [-1 if i == axis else 1 for i in range(tensor.data.ndim)]
     real = tf.constant((tensor.data.astype(np.float32) * scale.reshape(along)).transpose(layout))
@@ -76,6 +86,8 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
     if isinstance(op, ops.Conv2D):
         kernel = fake_quantised_weight(weight, (1, 2, 3, 0))
         return tf.nn.conv2d(x, kernel, strides=op.stride, **window) + real_bias(graph, node)
+    if max(op.stride) > 1 < max(op.dilation):
+        refuse("TensorFlow's depthwise convolution has no stride beside a dilation")
     kernel = tf.reshape(fake_quantised_weight(weight, (0, 1, 2, 3)), (*weight.shape[1:3], source.shape[3], -1))
     return tf.nn.depthwise_conv2d(x, kernel, strides=(1, *op.stride, 1), **window) + real_bias(graph, node)
 
@@ -177,9 +189,9 @@ def output_of(graph: Graph, node: Node, x: tf.Tensor, *others: tf.Tensor) -> tf.
         case ops.PRelu():
             return tf.nn.relu(x) + others[0] * tf.minimum(x, 0.0)
         case ops.Table():
-            raise SystemExit("a table of codes is no function of TensorFlow's, which its converter could quantise")
+            refuse("a table of codes is no function of TensorFlow's, which its converter could quantise")
         case ops.Lstm():
-            raise SystemExit("TensorFlow's converter finds an LSTM in layers of Keras only, and sets its state's scale")
+            refuse("TensorFlow's converter finds an LSTM in layers of Keras only, and sets its state's scale")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.Concat() as op:
@@ -215,7 +227,7 @@ def main(job: Job) -> None:
     except Exception as problem:  # its text is the compiler's whole log
         lines = str(problem).strip().splitlines()
         reason = next((line.partition("error: ")[2] for line in lines if "error: " in line), lines[0])
-        raise SystemExit(reason) from None
+        refuse(reason)
     job.result_file("converted.tflite").write_bytes(content)
     job.finish(ConverterRecord(tf.__version__))
 

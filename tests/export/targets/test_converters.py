@@ -24,7 +24,23 @@ from tinyscene.runtime.install_hint import install_hint
 
 # Which the small net does not have. Core ML has five axes at most, and its transposed convolution is not measured.
 UNMEASURED = ("softmax", "transpose", "pad", "slice", "parts", "transpose_conv2d", "lstm")
+NOT_TENSORFLOWS = {
+    "fully_connected": "mismatched quantized axes",  # with one scale per output
+    "table": "a table of codes is no function of TensorFlow's",
+    "prelu": "a part of the network is float32",
+    "dilated_depthwise": "no stride beside a dilation",
+    "multiplied_depthwise": "no stride beside a dilation",
+}
 OTHER_KINDS = [kind for kind in OP_KINDS[6:] if kind not in UNMEASURED]
+
+
+def _without_lowest_code(graph: Graph) -> Graph:
+    """With weights from -127 on, as TensorFlow has them."""
+    tensors = {
+        name: replace(t, data=np.maximum(t.data, -127)) if t.data is not None and t.dtype == "int8" else t
+        for name, t in graph.tensors.items()
+    }
+    return replace(graph, tensors=tensors)
 
 
 def _net() -> tuple[Graph, np.ndarray]:
@@ -35,7 +51,7 @@ def _net() -> tuple[Graph, np.ndarray]:
 @pytest.mark.foreign("tensorflow")
 @pytest.mark.parametrize("grn", [False, True], ids=["plain", "grn"])
 def test_tensorflow_writes_the_same_network(grn: bool) -> None:
-    graph = small_net(np.random.default_rng(3), grn=grn)
+    graph = _without_lowest_code(small_net(np.random.default_rng(3), grn=grn))
     x = random_input(np.random.default_rng(4), graph, 2)
     found = converted_by_tensorflow(Exposed(graph), x)
     assert (found.status, found.bytes_different, found.fault) == ("named exception", 0, "")
@@ -46,11 +62,29 @@ def test_tensorflow_writes_the_same_network(grn: bool) -> None:
 
 
 @pytest.mark.foreign("tensorflow")
-@pytest.mark.parametrize("kind", [kind for kind in OTHER_KINDS if kind != "lookup"])
+@pytest.mark.parametrize("kind", [kind for kind in OTHER_KINDS if kind not in ("lookup", *NOT_TENSORFLOWS)])
 def test_tensorflow_converts_the_other_ops(kind: str) -> None:
-    graph = one_op(np.random.default_rng(1), kind)
+    graph = _without_lowest_code(one_op(np.random.default_rng(1), kind))
     found = converted_by_tensorflow(Exposed(graph), random_input(np.random.default_rng(2), graph, 2))
     assert found.status in ("equal", "named exception")
+
+
+@pytest.mark.foreign("tensorflow")
+@pytest.mark.parametrize("kind", NOT_TENSORFLOWS)
+def test_what_tensorflow_has_no_form_of_is_refused_by_it_alone(kind: str) -> None:
+    graph = _without_lowest_code(one_op(np.random.default_rng(1), kind))
+    codes = random_input(np.random.default_rng(2), graph, 2)
+    (result,) = verify(graph, codes, targets=("tensorflow-converter",)).results
+    assert (result.status, NOT_TENSORFLOWS[kind] in result.note) == ("refused", True), result.note
+
+
+@pytest.mark.foreign("tensorflow")
+def test_a_weight_below_tensorflows_is_refused_by_it_alone() -> None:
+    graph = one_op(np.random.default_rng(1), "dilated_conv2d")
+    assert min(int(t.data.min()) for t in graph.constants() if t.dtype == "int8") == -128
+    (result,) = verify(graph, random_input(np.random.default_rng(2), graph), targets=("tensorflow-converter",)).results
+    assert result.status == "refused"
+    assert "a weight has the code -128" in result.note
 
 
 Fault = Callable[[Graph], Graph]
