@@ -59,7 +59,11 @@ def assert_all_equal(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(
     ("name", "padding", "frontend"),
-    [("cpm23-8", "same", "cpm23"), ("dcase25", "torch", "dcase25"), ("dcase25", "same", "dcase25")],
+    [
+        ("cpm23-8", "same", "cpm23"),
+        pytest.param("dcase25", "torch", "dcase25", marks=pytest.mark.slow),
+        ("dcase25", "same", "dcase25"),
+    ],
 )
 def test_both_variants_on_every_target(name: str, padding: str, frontend: str, tmp_path: Path, needs_tool) -> None:
     needs_tool(*ALL_TOOLS)
