@@ -120,8 +120,9 @@ def _beside(source: str) -> Path:
 def _function(name: str, given: NetworkOptions) -> tuple[LoadedModel, tuple[str, ...]]:
     from tinyscene.training.models.brought import load_function
 
-    given.refuse("prefix", "a function")
-    return _with_integer_form(*load_function(name, given.brought(), given.weights))
+    if given.weights is None:
+        given.refuse("prefix", "a function without --weights")
+    return _with_integer_form(*load_function(name, given.brought(), given.weights, given.prefix))
 
 
 def _file(path: Path, given: NetworkOptions) -> tuple[LoadedModel, tuple[str, ...]]:

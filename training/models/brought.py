@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tinyscene.runtime.spec import PRESETS, FrontendSpec, preset
 
 from ..errors import TrainingError
-from .checkpoint import LoadedModel, load_weights
+from .checkpoint import LoadedModel, load_wrapped
 from .exported import program_network
 from .functions import module_of
 
@@ -36,15 +36,21 @@ class Brought:
     labels: tuple[str, ...] | None = None
 
 
-def load_function(name: str, brought: Brought, weights: Path | None = None) -> tuple[LoadedModel, tuple[str, ...]]:
-    """The network of a function (:mod:`.functions`) as :func:`bring`, with the weights of a plain state dict.
+def load_function(
+    name: str, brought: Brought, weights: Path | None = None, prefix: str | None = None
+) -> tuple[LoadedModel, tuple[str, ...]]:
+    """The network of a function (:mod:`.functions`) as :func:`bring`.
+
+    Args:
+        weights: a checkpoint with the network's weights, under any prefix.
+        prefix: which one, if the checkpoint has several.
 
     Raises:
         TrainingError: see the module's refusals.
     """
     model = module_of(name, None if brought.labels is None else len(brought.labels)).float()
     if weights is not None:
-        load_weights(weights, model)
+        load_wrapped(weights, model, prefix)
     return bring(model, brought)
 
 

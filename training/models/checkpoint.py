@@ -25,10 +25,9 @@ from ..errors import TrainingError
 from .build import build_model
 from .checkpoint_file import read_container
 from .config import ModelConfig
-from .network_search import EXPECTED_NET, shapes_of
+from .network_search import EXPECTED_NET, find_weights, shapes_of
 from .program import Program, network_of
-from .published import read_published
-from .safetensors_file import METADATA
+from .published import read_published, tensors_by_name
 from .torch_file import write_torch
 
 FORMAT = "tinyscene checkpoint 1"
@@ -117,7 +116,17 @@ def load_pretrained(path: Path, model: nn.Module) -> None:
 
 def load_weights(path: Path, model: nn.Module) -> None:
     """Load a plain state dict of exactly this network into ``model``; raises TrainingError."""
-    _copy(path, {name: tensor for name, tensor in read_container(path).items() if name != METADATA}, model)
+    _copy(path, read_container(path), model)
+
+
+def load_wrapped(path: Path, model: nn.Module, prefix: str | None = None) -> None:
+    """Load the weights of this network from a checkpoint of any training code; raises TrainingError.
+
+    ``prefix``: as for :func:`.network_search.find_weights`.
+    """
+    own = model.state_dict()
+    found = find_weights(path, tensors_by_name(path, read_container(path)), own.keys(), prefix)
+    _copy(path, {name: found.get(name, tensor) for name, tensor in own.items()}, model)
 
 
 def _copy(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> None:

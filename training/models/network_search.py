@@ -10,7 +10,7 @@ a network with further tensors inside it, and several networks of which none is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -44,7 +44,7 @@ class Found:
 
     @property
     def title(self) -> str:
-        return {"cp_mobile": "CP-Mobile", "cp_resnet": "CP-ResNet"}[self.family]
+        return {"cp_mobile": "CP-Mobile", "cp_resnet": "CP-ResNet"}.get(self.family, self.family)
 
     def template(self) -> ModelConfig:
         """A small configuration whose network has tensors of these names and numbers of axes."""
@@ -102,6 +102,41 @@ def find_network(path: Path, tensors: Mapping[str, Tensor], prefix: str | None) 
                 next_step="export the network to ONNX or TFLite and import that file",
             )
     return chosen, [other for other in whole if other is not chosen]
+
+
+def find_weights(
+    path: Path, tensors: Mapping[str, Tensor], names: Collection[str], prefix: str | None = None
+) -> dict[str, Tensor]:
+    """The tensors with all these names under one prefix, such as ``module.``; counters of BatchNorm may be missing.
+
+    Args:
+        prefix: as for :func:`find_network`.
+
+    Raises:
+        TrainingError: no prefix has all names, there are further tensors under it, or several networks.
+    """
+    needed = [name for name in names if not name.endswith(COUNTER)]
+    longest = max(needed, key=len, default="")
+    places = [name.removesuffix(longest) for name in tensors if f".{name}".endswith(f".{longest}")]
+    whole = [
+        Found("this network", place, {name: tensors[place + name] for name in names if place + name in tensors})
+        for place in places
+        if all(place + name in tensors for name in needed)
+    ]
+    if not whole:
+        missing = next(
+            (name for name in needed if not any(f".{each}".endswith(f".{name}") for each in tensors)), longest
+        )
+        what = f"tensor '{missing}' is missing, under any prefix" if tensors else "contains no state dict"
+        raise TrainingError(str(path), what, expected="weights of exactly this network", next_step="give another file")
+    chosen = _choose(path, whole, prefix)
+    further = next((n for n in tensors if n.startswith(chosen.prefix) and n[len(chosen.prefix) :] not in names), None)
+    if further is not None:
+        expected = "weights of exactly this network"
+        raise TrainingError(
+            str(path), "weights of another network", expected=expected, got=f"unexpected tensor '{further}'"
+        )
+    return chosen.state
 
 
 def _candidates(tensors: Mapping[str, Tensor]) -> list[Found]:

@@ -72,7 +72,7 @@ def read_published(
     Raises:
         TrainingError: see the module's refusals.
     """
-    tensors = _by_name(path, content)
+    tensors = tensors_by_name(path, content)
     found, others = find_network(path, tensors, prefix)
     config, assumed = inferred_config(path, found)
     state = _float32(found, shapes_of(config))
@@ -91,7 +91,7 @@ def read_published(
     return Published(config, state, spec, names, tuple(notes))
 
 
-def _by_name(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+def tensors_by_name(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     """Every tensor by its keys joined with dots."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in named_tensors(path, content):

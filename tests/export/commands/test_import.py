@@ -74,6 +74,22 @@ def test_weights_are_loaded_strictly_by_name(tmp_path, frontend, capsys) -> None
     write_torch(tmp_path / "w.pt", {**state, "other": torch.ones(1)})
     with pytest.raises(TrainingError, match="unexpected tensor 'other'"):
         load_function(*brought)
+    write_torch(tmp_path / "w.pt", {name: tensor for name, tensor in state.items() if name != "head.bias"})
+    with pytest.raises(TrainingError, match=r"tensor 'head.bias' is missing"):
+        load_function(*brought)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_weights_are_found_in_any_wrapper(tmp_path, wrapped: bool) -> None:
+    """Under another prefix, in half precision, without counters, beside other tensors and a moving average."""
+    state = {name: tensor for name, tensor in own(3).state_dict().items() if tensor.is_floating_point()}
+    content = {f"module.net.{name}": tensor.half() for name, tensor in state.items()}
+    content |= {f"ema.net.{name}": tensor + 1 for name, tensor in state.items()} | {"criterion.weight": torch.ones(3)}
+    write_torch(tmp_path / "w.pt", {"epoch": 3, "state_dict": content} if wrapped else content)
+    loaded, _ = load_function(f"{HERE}:Own", Brought(SHAPE, TINY), tmp_path / "w.pt")
+    torch.testing.assert_close(loaded.model.state_dict()["head.weight"], state["head.weight"].half().float())
+    loaded, _ = load_function(f"{HERE}:Own", Brought(SHAPE, TINY), tmp_path / "w.pt", "ema.net")
+    torch.testing.assert_close(loaded.model.state_dict()["head.weight"], state["head.weight"] + 1)
 
 
 @pytest.mark.parametrize("shape", [(TINY.n_frames, TINY.n_mels), (1, TINY.n_frames, TINY.n_mels)])
