@@ -38,7 +38,7 @@ READERS: dict[str, Reader] = {
 SHAPE = "Shape"
 KNOWN = READERS.keys() | FOLDED | {SHAPE}
 DOMAINS = ("", "ai.onnx", "com.microsoft")
-NEXT = "import it with 'tinyscene import' and export it, or quantise it, for example with ONNX Runtime's quantize_static"
+NEXT = "import it with 'tinyscene import', or quantise it, for example with ONNX Runtime's quantize_static"
 
 
 def from_onnx(data: bytes, *, where: str = "ONNX file", name: str | None = None) -> Graph:
