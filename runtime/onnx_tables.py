@@ -22,6 +22,7 @@ MOST_NODES = 65_536
 _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16}
 _BITS |= {17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4}
 _DIMS, _DATA_TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14  # fields of TensorProto
+_REFERENCE = 21  # of an attribute: the name of one of the function that it stands in
 _TYPED = (4, 5, 6, 7, 10, 11)  # fields with data by type
 # Operators that an integer graph is written with; ONNX Runtime in this process gets files of these only.
 PLAIN_OPERATORS = frozenset(
@@ -157,6 +158,8 @@ class _Walk:
         for number in (5, 6, 22):
             self._only(fields, number, place)
         for field in fields:
+            if field.number == _REFERENCE and field.end > field.start:
+                raise _Unsound(place, "refers to an attribute of a function", "a value")
             if field.number in (5, 10):
                 self._tensor(field, place)
             elif field.number in (6, 11):

@@ -30,7 +30,7 @@ STATE_BYTES = LARGEST_CONTENT + 64
 STATE = struct.Struct("<QdQ")  # number of the execution, its start by the monotonic clock in s, bytes of its content
 IDLE = 0.0  # instead of a start: between two executions, where content is mutated
 REDUCE_S = 4.0  # for each new finding
-SETTLED_S = 0.5  # of processor time until libFuzzer has started its thread, which reserves address space of its own
+SETTLED_S = 3.0  # until libFuzzer has started its thread and that has allocated, each with address space of its own
 _OWN_MUTATIONS = 0.75  # the rest are libFuzzer's, which compare with values in the code
 
 
@@ -52,7 +52,8 @@ class Session:
     def __init__(self, reader: Reader, folder: Path, executions: int, seconds: float) -> None:
         self.reader, self.folder, self.executions = reader, folder, executions
         self.report, self.found = Report(), FindingFolder(folder / "findings")
-        self._start, self._end = time.process_time(), time.monotonic() + seconds
+        self._start, self._began = time.process_time(), time.monotonic()
+        self._end = self._began + seconds
         file = os.open(folder / "state", os.O_RDWR | os.O_CREAT)
         os.ftruncate(file, STATE_BYTES)
         self._state = mmap.mmap(file, STATE_BYTES)
@@ -75,7 +76,7 @@ class Session:
         """Run the reader; returns the finding, seconds of processor time and bytes of growth."""
         STATE.pack_into(self._state, 0, self.report.executions + 1, time.monotonic(), len(data))
         self._state[STATE.size : STATE.size + len(data)] = data
-        peak, size = self._memory()
+        peak, size, threads = self._memory()
         before, finding, self._accepted = time.process_time(), None, False
         try:
             self.reader.read(data)
@@ -84,8 +85,9 @@ class Session:
             finding = escape_of(problem)
         seconds = time.process_time() - before
         STATE.pack_into(self._state, 0, self.report.executions + 1, IDLE, len(data))
-        peak_after, _ = self._memory()
-        growth = peak_after - size if peak_after > peak and time.process_time() - self._start > SETTLED_S else 0
+        peak_after, _, threads_after = self._memory()
+        settled = threads_after == threads and time.monotonic() - self._began > SETTLED_S
+        growth = peak_after - size if peak_after > peak and settled else 0
         if finding is None and seconds > LONGEST_S:
             finding = Finding("slow", self.reader.read.__name__, f"{seconds:.1f} s")
         if finding is None and growth > LARGEST_GROWTH_BYTES:
@@ -107,10 +109,11 @@ class Session:
         finding, _, _ = self.attempt(data)
         return finding is not None and finding.signature == signature
 
-    def _memory(self) -> tuple[int, int]:
-        """Peak and current size of the address space in bytes."""
+    def _memory(self) -> tuple[int, int, int]:
+        """Peak and current size of the address space in bytes, and the number of threads."""
         words = os.pread(self._status, 4096, 0).split()
-        return 1024 * int(words[words.index(b"VmPeak:") + 1]), 1024 * int(words[words.index(b"VmSize:") + 1])
+        peak, size, threads = (int(words[words.index(name) + 1]) for name in (b"VmPeak:", b"VmSize:", b"Threads:"))
+        return 1024 * peak, 1024 * size, threads
 
 
 def main() -> None:
@@ -130,7 +133,7 @@ def main() -> None:
     add_corpus(name, seeds, corpus)
     session = Session(reader, Path(folder), int(executions), float(seconds))
     signal.signal(signal.SIGTERM, lambda *_: session.finish())
-    _, size = session._memory()
+    _, size, _ = session._memory()
     resource.setrlimit(resource.RLIMIT_AS, (size + ADDRESS_SPACE_BYTES, resource.RLIM_INFINITY))
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:

@@ -96,7 +96,10 @@ def _read(b: OnnxGraphBuilder, node: onnx.NodeProto) -> None:
         return
     if node.op_type not in READERS:
         b.refuse(f"limit: {node.op_type} of a tensor that is not constant")
-    READERS[node.op_type](b)
+    try:
+        READERS[node.op_type](b)
+    except (TypeError, ValueError, LookupError, ArithmeticError) as problem:  # onnx's checker does not compare sizes
+        b.refuse("its inputs and attributes do not fit", got=f"{problem}"[:160])
 
 
 def _shape(b: OnnxGraphBuilder) -> np.ndarray:
