@@ -6,6 +6,8 @@ refuses, and shapes with negative or absurd sizes.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,8 @@ from tinyscene.runtime.onnx_tables import LARGEST_SIZE, read_summary
 
 from ..errors import ExportError, unreadable
 from .onnx_shapes import ON_CODES, inferred_values
+
+MOST_PROPAGATED = 2**20  # elements of a declared tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
     try:  # protobuf, the checker, shape inference and the conversion of constants are C++ and raise types of their own
         model = onnx.load_model_from_string(data)
         _clear_unknown_sizes(model.graph)
+        _require_sizes([*model.graph.input, *model.graph.value_info, *model.graph.output], where)
         onnx.checker.check_model(model)
         model, incomplete = _inferred(model)
         on_codes = any(node.op_type in ON_CODES and node.domain for node in model.graph.node)
@@ -58,15 +63,21 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
                 constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    except ExportError:
+        raise
     except Exception as problem:
         raise unreadable(where, "ONNX", len(data), problem) from problem
     file = OnnxFile(model, constants, incomplete, behind_codes)
-    for value in file.values():
+    _require_sizes(file.values(), where)
+    return file
+
+
+def _require_sizes(values: Iterable[onnx.ValueInfoProto], where: str) -> None:
+    for value in values:
         for size in value.type.tensor_type.shape.dim:
             if size.HasField("dim_value") and not 0 <= size.dim_value <= LARGEST_SIZE:
                 expected, got = f"0 to {LARGEST_SIZE:,}", size.dim_value
                 raise ExportError(f"{where}, tensor '{value.name}'", "size out of range", expected=expected, got=got)
-    return file
 
 
 def _clear_unknown_sizes(graph: onnx.GraphProto) -> None:
@@ -78,8 +89,18 @@ def _clear_unknown_sizes(graph: onnx.GraphProto) -> None:
 
 
 def _inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """The model with its shapes; where strict inference fails, with those that are known, and the reason."""
+    """The model with its shapes; where strict inference fails, with those that are known, and the reason.
+
+    Shapes that are computed are followed too, unless a tensor is large: onnx then keeps over 100 B for each element.
+    """
+    graph = model.graph
+    largest = max((_elements(value) for value in (*graph.input, *graph.value_info, *graph.output)), default=0)
     try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True), ""
+        small = largest <= MOST_PROPAGATED
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=small), ""
     except Exception as problem:  # as above
         return onnx.shape_inference.infer_shapes(model), " ".join(str(problem).split())[:160]
+
+
+def _elements(value: onnx.ValueInfoProto) -> int:
+    return math.prod(max(1, size.dim_value) for size in value.type.tensor_type.shape.dim)

@@ -94,7 +94,8 @@ class _Reader(OnnxLayers):
         else:
             return None, None
         scale, zero_point = (self.scalar(node, position) for position in positions)
-        return (None if scale is None else finite(scale)), (None if zero_point is None else int(zero_point))
+        whole = zero_point is not None and finite(zero_point) is not None
+        return (None if scale is None else finite(scale)), int(zero_point) if whole and zero_point is not None else None
 
     def scalar(self, node: onnx.NodeProto, position: int) -> float | None:
         """A constant input of one element; None for others."""
