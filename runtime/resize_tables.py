@@ -1,4 +1,4 @@
-"""Places and weights of a resize along one axis, as the engines compute them.
+"""Places and weights of a resize along one axis, as the engines compute them; places in parts of one step.
 
 ``double`` equals TensorFlow Lite Micro and the reference kernels: places in fixed point with 10 fractional bits.
 ``single`` equals XNNPACK: places in float32, weights of 11 bits. The nearest places are the same in all of them.
@@ -22,6 +22,18 @@ def nearest_places(size: int, count: int, grid: ops.Grid) -> I64:
     places = np.floor(real + np.float32(0.5)) if grid == "align_corners" else np.floor(real)
     inside: I64 = np.clip(places.astype(np.int64), 0, size - 1)
     return inside
+
+
+def runs(places: list[int]) -> list[list[int]]:
+    """Places of an axis in parts of which each has one step."""
+    parts: list[list[int]] = []
+    for place in places:
+        last = parts[-1] if parts else []
+        if len(last) == 1 or (last and place - last[-1] == last[1] - last[0]):
+            last.append(place)
+        else:
+            parts.append([place])
+    return parts
 
 
 def linear_places(size: int, count: int, grid: ops.Grid, rounding: Rounding) -> tuple[I64, I64, I64]:

@@ -19,7 +19,7 @@ from ..formats.onnx_file import OnnxFile, read_onnx
 from ..formats.onnx_read.folding import folded
 from ..formats.onnx_shapes import ON_CODES
 from . import elementwise, movement, products, reductions, windows
-from .builder import ProgramBuilder, Ref, Row
+from .builder import ProgramBuilder, Row
 
 ROWS: dict[str, Row] = {
     **windows.ROWS,
@@ -38,7 +38,7 @@ def onnx_network(data: bytes, where: str) -> ProgramNetwork:
         ExportError: see the module's refusals. TrainingError: a result is too large, or the output is not one row.
     """
     file = read_onnx(data, where)
-    b = ProgramBuilder(where, _opset(file))
+    b = ProgramBuilder(where, file.opset)
     b.constants |= file.constants
     if any(node.op_type == "QuantizeLinear" or node.op_type in ON_CODES for node in file.graph.node):
         step = "it needs no import: 'verify' and other commands take it as it is"
@@ -54,16 +54,10 @@ def onnx_network(data: bytes, where: str) -> ProgramNetwork:
     return network
 
 
-def _opset(file: OnnxFile) -> int:
-    return next((each.version for each in file.model.opset_import if each.domain in ("", "ai.onnx")), 0)
-
-
 def _input(b: ProgramBuilder, file: OnnxFile) -> str:
-    stored = {each.name for each in file.graph.initializer}
-    inputs = [each for each in file.graph.input if each.name not in stored]
-    if len(inputs) != 1:
-        raise ExportError(b.where, f"limit: {len(inputs)} inputs", expected="one")
-    (value,) = inputs
+    if len(file.inputs) != 1:
+        raise ExportError(b.where, f"limit: {len(file.inputs)} inputs", expected="one")
+    (value,) = file.inputs
     kind = value.type.tensor_type
     sizes = [dim.dim_value for dim in kind.shape.dim]
     where = f"{b.where}, input '{value.name}'"
@@ -97,10 +91,10 @@ def _read(b: ProgramBuilder, node: onnx.NodeProto) -> None:
 def _require_same_outputs(network: ProgramNetwork, file: OnnxFile, where: str) -> None:
     """The answers of onnx's reference, in NumPy, for two clips one after the other, and the program's for both."""
     clips = torch.randn(2, *network.program.input_shape, generator=torch.Generator().manual_seed(0))
-    names = {each.name for each in file.graph.input} - {each.name for each in file.graph.initializer}
+    (source,) = file.inputs
     try:
         reference = ReferenceEvaluator(file.model)
-        answers = [np.asarray(reference.run(None, {name: clip[None].numpy() for name in names})) for clip in clips]
+        answers = [np.asarray(reference.run(None, {source.name: clip[None].numpy()})) for clip in clips]
     except Exception as problem:  # whatever an operator's implementation raises
         what, got = "onnx's reference implementation cannot run it", f"{type(problem).__name__}: {problem}"[:160]
         raise ExportError(where, what, got=got) from problem
@@ -110,4 +104,4 @@ def _require_same_outputs(network: ProgramNetwork, file: OnnxFile, where: str) -
         raise ExportError(where, what, expected=f"within {TOLERANCE}", next_step="report it with this file")
 
 
-__all__ = ["ROWS", "Ref", "onnx_network"]
+__all__ = ["ROWS", "onnx_network"]

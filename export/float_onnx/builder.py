@@ -28,6 +28,7 @@ from tinyscene.training.models.program import (
     ProgramNetwork,
     Value,
     Weight,
+    aten_operator,
     network_of,
 )
 
@@ -152,12 +153,12 @@ class ProgramBuilder:
 
     def call(self, operator: str, *arguments: Any, **options: Any) -> Ref:
         """Append a call; arguments are results, constants, and what :class:`ProgramCall` takes."""
-        kind, _, overload = operator.partition(".")
+        kind = operator.partition(".")[0]
         if kind not in OPERATORS:
             self.refuse(f"limit: operator '{kind}' of PyTorch has no integer form")
-        function = getattr(getattr(torch.ops.aten, kind), overload)
         try:
-            meta = function(*map(_on_meta, arguments), **{name: _on_meta(a) for name, a in options.items()})
+            options_on_meta = {name: _on_meta(argument) for name, argument in options.items()}
+            meta = aten_operator(operator)(*map(_on_meta, arguments), **options_on_meta)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as problem:
             self.refuse("inputs do not fit", got=(str(problem).splitlines() or [""])[0][:160])
         taken = tuple(map(self._argument, arguments))

@@ -26,7 +26,7 @@ _ONNX_NEXT_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
 
 
 def model_kind(path: Path) -> ModelKind | None:
-    """The kind of the model at ``path`` by its content, otherwise by its name; None if neither tells."""
+    """The kind of the model at ``path`` by its content, otherwise by its name; None if neither has one."""
     if path.is_dir():
         return "bundle"
     head = _head(path)

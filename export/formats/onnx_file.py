@@ -39,6 +39,17 @@ class OnnxFile:
     def graph(self) -> onnx.GraphProto:
         return self.model.graph
 
+    @property
+    def opset(self) -> int:
+        """Version of onnx's own operators; 0 if the file does not state it."""
+        return next((each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")), 0)
+
+    @property
+    def inputs(self) -> list[onnx.ValueInfoProto]:
+        """Inputs without those that are stored: older files list their weights too."""
+        stored = {each.name for each in self.graph.initializer}
+        return [each for each in self.graph.input if each.name not in stored]
+
     def values(self) -> list[onnx.ValueInfoProto]:
         """Every tensor with a known type, inputs and outputs included."""
         return [*self.behind_codes, *self.graph.value_info, *self.graph.input, *self.graph.output]

@@ -20,6 +20,7 @@ from ..errors import TrainingError
 from .checkpoint import LoadedModel, load_wrapped
 from .exported import program_network
 from .functions import module_of
+from .program import ProgramNetwork
 
 TOLERANCE = 1e-4  # of the outputs, absolute and relative
 
@@ -63,8 +64,9 @@ def bring(model: nn.Module, brought: Brought) -> tuple[LoadedModel, tuple[str, .
     model = model.eval()
     frontend, notes = _frontend(brought, model)
     shape = brought.input_shape or (1, frontend.n_mels, frontend.n_frames)
-    as_program = program_network(_taking_log_mel(model, shape, frontend), (1, frontend.n_mels, frontend.n_frames))
-    _require_same_outputs(model, shape, as_program, frontend)
+    network = _taking_log_mel(model, shape, frontend)
+    as_program = program_network(network, (1, frontend.n_mels, frontend.n_frames))
+    _require_same_outputs(network, as_program)
     classes = as_program.program.n_classes
     if brought.labels is None:
         notes = (*notes, "the labels are class_0, class_1, ...; name them with --labels FILE")
@@ -122,10 +124,10 @@ def _taking_log_mel(model: nn.Module, shape: tuple[int, ...], frontend: Frontend
 
 
 @torch.no_grad()
-def _require_same_outputs(model: nn.Module, shape: tuple[int, ...], program: nn.Module, spec: FrontendSpec) -> None:
+def _require_same_outputs(network: nn.Module, program: ProgramNetwork) -> None:
     """The program must answer as the network itself, for another number of clips than it was exported with."""
-    clips = torch.randn(3, 1, spec.n_mels, spec.n_frames, generator=torch.Generator().manual_seed(0))
-    expected, got = _taking_log_mel(model, shape, spec)(clips), program(clips)
+    clips = torch.randn(3, *program.program.input_shape, generator=torch.Generator().manual_seed(0))
+    expected, got = network(clips), program(clips)
     if got.shape != expected.shape or not torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE):
         raise TrainingError(
             "network",

@@ -78,6 +78,11 @@ def module_stack(node: fx.Node) -> list[tuple[str, str]]:
     return [(key, path.partition("@")[0]) for key, (path, _) in stack.items()]
 
 
+def calls_beside(node: fx.Node) -> list[fx.Node]:
+    """All calls of the innermost module that makes a call, in their order."""
+    return [other for other in node.graph.nodes if module_stack(other)[-1:] == module_stack(node)[-1:]]
+
+
 def program_network(model: nn.Module, input_shape: tuple[int, ...]) -> ProgramNetwork:
     """``model`` in evaluation mode as a program, with its weights; raises TrainingError."""
     example = next(model.parameters(), torch.empty(0)).new_zeros(_BATCH, *input_shape)
@@ -149,7 +154,7 @@ class _Writer:
 
     def _take_grn(self, node: fx.Node, path: str) -> None:
         """The calls of one GRN; the first reads its input, the last is its result."""
-        calls = [other for other in node.graph.nodes if module_stack(other)[-1:] == module_stack(node)[-1:]]
+        calls = calls_beside(node)
         if node is calls[-1]:
             source = self.values[calls[0].all_input_nodes[0]]
             self._add(node, ProgramCall(name=node.name, module=path, operator=GRN_OPERATOR, args=(source,)))

@@ -132,10 +132,16 @@ def leaves(call: ProgramCall) -> Iterator[Leaf]:
         yield from argument if isinstance(argument, tuple) else (argument,)
 
 
+def aten_operator(operator: str) -> Callable[..., Any]:
+    """PyTorch's function of ``name.overload``; raises AttributeError if there is none."""
+    kind, _, overload = operator.partition(".")
+    function: Callable[..., Any] = getattr(getattr(torch.ops.aten, kind), overload)
+    return function
+
+
 def named_arguments(call: ProgramCall) -> dict[str, Argument]:
     """The arguments of a call of an operator of ATen by their names, with the operator's defaults."""
-    operator, _, overload = call.operator.partition(".")
-    arguments = getattr(getattr(torch.ops.aten, operator), overload)._schema.arguments
+    arguments = aten_operator(call.operator)._schema.arguments  # type: ignore[attr-defined]
     defaults = {each.name: tuple(d) if isinstance(d := each.default_value, list) else d for each in arguments}
     return {**defaults, **dict(zip(defaults, call.args, strict=False)), **call.kwargs}
 
@@ -204,12 +210,10 @@ class _Operation(nn.Module):
 
     def __init__(self, operator: str) -> None:
         super().__init__()
-        kind, _, overload = operator.partition(".")
+        kind = operator.partition(".")[0]
         if kind != GETITEM and (kind not in OPERATORS or kind.endswith("_")):
             raise ValueError(f"operator '{operator[:80]}' has no integer form")
-        self._function: Callable[..., Any] = (
-            getitem if kind == GETITEM else getattr(getattr(torch.ops.aten, kind), overload)
-        )
+        self._function: Callable[..., Any] = getitem if kind == GETITEM else aten_operator(operator)
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         return self._function(*arguments, **options)

@@ -53,12 +53,11 @@ def from_onnx(data: bytes, *, where: str = "ONNX file", name: str | None = None)
 def graph_of(file: OnnxFile, where: str, name: str | None = None) -> Graph:
     """As :func:`from_onnx`, for an open file."""
     graph = file.graph
-    opset = next((each.version for each in file.model.opset_import if each.domain in ("", "ai.onnx")), 0)
     names = frozenset(each for node in graph.node for each in (*node.input, *node.output))
-    b = OnnxGraphBuilder(where, opset, names)
+    b = OnnxGraphBuilder(where, file.opset, names)
     b.values |= {key: Constant(values) for key, values in file.constants.items()}
     _require_readable(b, graph)
-    sources = _inputs(b, graph)
+    sources = _inputs(b, file)
     for index, node in enumerate(graph.node):
         b.current, b.index = node, index
         _read(b, node)
@@ -118,14 +117,12 @@ def _shape(b: OnnxGraphBuilder) -> np.ndarray:
     return np.asarray(shape[attributes.get("start", 0) : attributes.get("end")], np.int64)
 
 
-def _inputs(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> tuple[str, ...]:
+def _inputs(b: OnnxGraphBuilder, file: OnnxFile) -> tuple[str, ...]:
     """The names of the inputs."""
-    stored = {each.name for each in graph.initializer}
-    inputs = [each for each in graph.input if each.name not in stored]
-    for ends, what in ((inputs, "inputs"), (graph.output, "outputs")):
+    for ends, what in ((file.inputs, "inputs"), (file.graph.output, "outputs")):
         if not 1 <= len(ends) <= MOST_ENDS:
             raise ExportError(b.where, f"limit: {len(ends)} {what}", expected=f"1 to {MOST_ENDS}")
-    return tuple(_input(b, each) for each in inputs)
+    return tuple(_input(b, each) for each in file.inputs)
 
 
 def _input(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> str:

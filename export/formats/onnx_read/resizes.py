@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Shape
-from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places
+from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places, runs
 
 from .builder import Array, OnnxGraphBuilder
 from .slices import cut
@@ -24,14 +24,7 @@ def taken(b: OnnxGraphBuilder, codes: Codes, axis: int, places: list[int]) -> Co
     grid = next((each for each in GRIDS if _nearest_is(b.shape(codes)[axis], places, each)), None)
     if grid is not None:
         return _stretched(b, codes, axis, len(places), grid)
-    parts: list[list[int]] = []
-    for place in places:
-        last = parts[-1] if parts else []
-        if len(last) == 1 or (last and place - last[-1] == last[1] - last[0]):
-            last.append(place)
-        else:
-            parts.append([place])
-    cuts = [_evenly_apart(b, codes, axis, part) for part in parts]
+    cuts = [_evenly_apart(b, codes, axis, part) for part in runs(places)]
     names = tuple(b.ordered(part, codes.order) for part in cuts)
     if len(names) == 1:
         return Codes(names[0], codes.order)

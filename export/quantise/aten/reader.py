@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tinyscene.runtime import ops
-from tinyscene.training.models.exported import module_stack
+from tinyscene.training.models.exported import calls_beside, module_stack
 from tinyscene.training.models.layers import GRN
 
 from ...errors import ExportError
@@ -100,7 +100,7 @@ class Reader(Storage):
 
     def _take_grn(self, node: fx.Node, grn: GRN) -> None:
         """The calls of one GRN; the first reads its input, the last is its result."""
-        calls = [other for other in node.graph.nodes if module_stack(other)[-1:] == module_stack(node)[-1:]]
+        calls = calls_beside(node)
         if node is not calls[-1]:
             self.values[node] = self.values[calls[0].all_input_nodes[0]] if node is calls[0] else self.values[calls[0]]
             return

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Shape
+from tinyscene.runtime.resize_tables import runs
 
 from ..float_steps import OpStep, Step
 from .values import (
@@ -27,7 +28,6 @@ from .values import (
     divided,
     positions_in,
     rows,
-    runs,
     spanned_by,
     stored_shape,
     transposition,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tinyscene.runtime.ops import Pads, Shape
+from tinyscene.runtime.resize_tables import runs
 
 BATCH = 2  # of the exported program: unlike the 1 of other axes, it shows where the batch goes
 ZERO = -1  # position of an element that is zero
@@ -152,18 +153,6 @@ def once(view: View) -> View:
         if torch.equal(first.expand_as(positions), positions):
             positions = first
     return View(view.name, positions)
-
-
-def runs(places: list[int]) -> list[list[int]]:
-    """Places of an axis in parts of which each has one step."""
-    parts: list[list[int]] = []
-    for place in places:
-        last = parts[-1] if parts else []
-        if len(last) == 1 or (last and place - last[-1] == last[1] - last[0]):
-            last.append(place)
-        else:
-            parts.append([place])
-    return parts
 
 
 def uneven_axis(grid: Tensor) -> tuple[int, Tensor] | None:
