@@ -5,15 +5,14 @@ docs/numeric-contract.md lists them for readers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import conv_rescale, fixed_point, rescale_double, rescale_once
-from tinyscene.runtime.arrays import I8, I64
+from tinyscene.runtime.arrays import F64, I8, I64
 from tinyscene.runtime.function_tables import leaky_relu_of_float_scales
 from tinyscene.runtime.kernels import fully_connected_accumulator, operands
 from tinyscene.runtime.lookup_tables import function_table
@@ -21,72 +20,18 @@ from tinyscene.runtime.lookup_tables import function_table
 from ..targets.raspberry_pi import PROCESSORS
 from . import ort_arithmetic
 from .diagnose import ObservedOp
+from .known_differences import (
+    ArithmeticOrTolerance,
+    CodeTolerance,
+    KnownDifference,
+    OtherArithmetic,
+    RoundedFloat32,
+    Tolerance,
+)
 
 OpType = type[ops.Op]
 Kind = OpType | ops.Function  # an op, or one function of Lookup
 Rows = Iterable[tuple[OpType, float, str]]  # (op, share of elements, reason)
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A known difference: at most ``max_lsb`` in at most ``max_share`` of the elements, and its reason."""
-
-    max_lsb: int
-    max_share: float
-    reason: str
-
-    def covers(self, observed: ObservedOp, expected: I8) -> bool:
-        """Whether the output differs from the kernel's by no more than is known."""
-        off = np.abs(observed.output.astype(np.int16) - expected.astype(np.int16))
-        return bool(off.max() <= self.max_lsb and np.count_nonzero(off) <= max(1.0, self.max_share * off.size))
-
-
-@dataclass(frozen=True)
-class OtherArithmetic:
-    """A known difference without a bound: the output must be exactly what ``codes`` computes."""
-
-    codes: Callable[[ObservedOp], I8]
-    reason: str
-
-    def covers(self, observed: ObservedOp, expected: I8) -> bool:
-        """Whether the output is what the target's arithmetic defines, in every byte."""
-        return np.array_equal(observed.output, self.codes(observed))
-
-
-@dataclass(frozen=True)
-class CodeTolerance:
-    """A known difference of a table: at most ``max_lsb`` for at most ``max_codes`` of its 256 input codes.
-
-    Each of these codes may be in any number of elements.
-    """
-
-    max_lsb: int
-    max_codes: int
-    reason: str
-
-    def covers(self, observed: ObservedOp, expected: I8) -> bool:
-        """Whether no more input codes differ than is known."""
-        off = np.abs(observed.output.astype(np.int16) - expected.astype(np.int16))
-        return bool(off.max() <= self.max_lsb and len(np.unique(observed.arrays[0][off > 0])) <= self.max_codes)
-
-
-@dataclass(frozen=True)
-class ArithmeticOrTolerance:
-    """Another arithmetic, which is exact for most shapes, or a bound."""
-
-    arithmetic: OtherArithmetic
-    tolerance: Tolerance
-
-    @property
-    def reason(self) -> str:
-        return self.arithmetic.reason
-
-    def covers(self, observed: ObservedOp, expected: I8) -> bool:
-        """Whether one of both covers the output."""
-        return self.arithmetic.covers(observed, expected) or self.tolerance.covers(observed, expected)
-
-
-KnownDifference = Tolerance | OtherArithmetic | CodeTolerance | ArithmeticOrTolerance
 
 
 def _rounded_once(observed: ObservedOp) -> I8:
@@ -119,6 +64,22 @@ def _function_of_float_scales(observed: ObservedOp) -> I8:
 def _products_of_litert(observed: ObservedOp) -> I8:
     """XNNPACK's rule where the second operand has zero point 0, otherwise ``double``."""
     return observed.computed(rounding="double" if observed.quant(1).zero_point else "single")
+
+
+def _log_softmax(observed: ObservedOp) -> tuple[F64, float]:
+    """Exact values, and the error of float32: eight roundings of numbers up to the largest, and those of the sum.
+
+    A kernel takes the row's largest value from each, sums their exponentials, and subtracts the sum's logarithm. All
+    distances, values and logarithms are at most 255 input steps plus ln(n). A sum of n terms in any order has a
+    relative error of at most n roundings, which is the absolute error of its logarithm.
+    """
+    x, step = observed.arrays[0].astype(np.float64), observed.quant(0).scale[0]
+    distances = (x - x.max(axis=-1, keepdims=True)) * step
+    exact = distances - np.log(np.exp(distances).sum(axis=-1, keepdims=True))
+    largest = 255 * step + np.log(x.shape[-1]) + 1
+    error = float(8 * largest + x.shape[-1]) * 2.0**-24
+    out_step = observed.graph.out(observed.node).quant.scale[0]
+    return exact / out_step, error / out_step
 
 
 def _codes(observed: ObservedOp, rescaled: I64) -> I8:
@@ -171,15 +132,12 @@ _ONNX_RUNTIME: Rows = (
         0.5,
         "ONNX Runtime rounds a float32 mean half to even, XNNPACK one of 22 bits half up: ties differ",
     ),
-    # Where the ratio of the scales is 1 to 2 every 256th sum is a tie, and small sums are frequent: 6 of 48 occurred.
-    (ops.Reduce, 0.25, "ONNX Runtime divides by the count, XNNPACK multiplies by its inverse: near-ties differ"),
     (
         ops.Softmax,
         1e-2,
         "ONNX Runtime rounds a share half to even, LiteRT half up: a row of 512 equal codes is all ties",
     ),
     (ops.L2Norm, 0.5, "ONNX Runtime divides in float32, TFLite rounds twice with few bits in between for long rows"),
-    (ops.LogSoftmax, 5e-2, "ONNX Runtime's log softmax is float, TFLite Micro's fixed point: near-ties differ"),
     (ops.PRelu, 0.5, "ONNX Runtime rounds a PReLU once, TFLite twice with few bits in between"),
     # A square has 256 possible values, so a tie is as frequent as its code.
     (ops.Mul, 1e-2, "ONNX Runtime multiplies real values in another order than XNNPACK: near-ties differ"),
@@ -192,7 +150,6 @@ _PYTORCH: Rows = (
     (ops.BatchMatMul, 1e-3, "PyTorch sums products in float32: near-ties differ"),
     (ops.Softmax, 1e-3, "PyTorch sums exponentials in another order, and rounds half to even: near-ties differ"),
     (ops.L2Norm, 0.5, "PyTorch divides in float32, TFLite rounds twice with few bits in between for long rows"),
-    (ops.LogSoftmax, 5e-2, "PyTorch's log softmax is float, TFLite Micro's fixed point: near-ties differ"),
     (ops.Rsqrt, 0.2, "PyTorch takes the root in float32, the kernels in fixed point: near-ties differ"),
     (ops.PRelu, 0.5, "PyTorch rounds a PReLU once, TFLite twice with few bits in between"),
     # Just below a ratio of 1 to 2 every odd code is a tie after the first rounding.
@@ -217,8 +174,9 @@ def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
         yield target, ops.Mul, OtherArithmetic(_product_of_float_scales, reason)
     reason = "XNNPACK multiplies two activations only if the second has zero point 0; LiteRT's own kernel rounds twice"
     yield "litert", ops.BatchMatMul, OtherArithmetic(_products_of_litert, reason)
-    reason = "LiteRT's default log softmax is float, TFLite Micro's fixed point: near-ties differ"
-    yield "litert", ops.LogSoftmax, Tolerance(1, 5e-2, reason)
+    reason = "TFLite Micro's log softmax is of fixed point, and gives -128 where that ends; this one is float32"
+    for target in ("litert", "ort", "ort-int8", "pytorch"):
+        yield target, ops.LogSoftmax, RoundedFloat32(_log_softmax, reason)
     for target in ("litert-reference", "tensorflow-reference"):
         reason = "a PReLU's factors are computed from scales in float32, TFLite Micro's in double: near-ties differ"
         yield target, ops.PRelu, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
@@ -257,6 +215,8 @@ def _ort_rows() -> Iterator[tuple[str, Kind, KnownDifference]]:
         reason = "ONNX Runtime sums in float32, XNNPACK in 21-bit fixed point: near-ties differ"
         exact = OtherArithmetic(partial(ort_arithmetic.added, offset=offset), reason)
         yield target, ops.Add, ArithmeticOrTolerance(exact, Tolerance(1, 1e-3, reason))
+        reason = "ONNX Runtime rounds a sum times one factor, XNNPACK adds zero points in float32: near-ties differ"
+        yield target, ops.Reduce, OtherArithmetic(ort_arithmetic.mean, reason)
         reason = "ONNX Runtime subtracts real values, XNNPACK in 21-bit fixed point: near-ties differ"
         yield target, ops.Sub, OtherArithmetic(ort_arithmetic.subtracted, reason)
         reason = "ONNX Runtime squares a difference of float32, TFLite one with 7 bits below the larger scale"

@@ -6,6 +6,8 @@ files with uint8 codes, 0 for int8: zero points enter the float32 sums, so that 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinyscene.runtime import ops
@@ -47,6 +49,17 @@ def _difference(observed: ObservedOp) -> F32:
 def _quantised(observed: ObservedOp, real: F32) -> I8:
     out = observed.graph.out(observed.node).quant
     return observed.saturated(np.rint(real / F(out.scale[0])) + out.zero_point)
+
+
+def mean(observed: ObservedOp) -> I8:
+    """The integer sum times one float32 factor, of which the count is a part, also of a sum over axes."""
+    op, x, out = observed.node.op, observed.quant(0), observed.graph.out(observed.node).quant
+    assert isinstance(op, ops.Reduce)
+    count = math.prod(observed.arrays[0].shape[axis] for axis in op.axes)
+    total = observed.arrays[0].sum(axis=op.axes, keepdims=op.keep_dims, dtype=np.int64) - count * x.zero_point
+    mean_scale = F(out.scale[0]) / F(count) if op.kind == "sum" else F(out.scale[0])
+    factor = F(x.scale[0]) / (mean_scale * F(count))
+    return observed.saturated(np.rint(total.astype(F) * factor) + out.zero_point)
 
 
 def averaged(observed: ObservedOp, offset: int) -> I8:
