@@ -216,10 +216,9 @@ def bench(
     """
     from .bench import BLOCKS, lines
     from .bench import bench as measure
-    from .files import require_other_file, write_file
+    from .files import write_file
     from .limits import MAX_THREADS, checked_seconds, whole_number
 
-    require_other_file(out, model)
     checked_seconds("bench --seconds", seconds)
     whole_number("bench --threads", threads, 1, MAX_THREADS, "threads")
     opened = open_model(model)

@@ -115,10 +115,10 @@ def require_own_files(folder: Path, own: Collection[str], expected: str) -> None
 
 
 def require_other_file(out: Path | None, *inputs: Path | None) -> None:
-    """Refuse to write to a file that is read, under any name: links are followed, hard links compared.
+    """Refuse to write to what is read, under any name: links are followed, hard links compared.
 
     Args:
-        out: the file to write, if any.
+        out: the file or folder to write, if any.
         inputs: files, or folders of which every file is an input, if any.
 
     Raises:
@@ -129,7 +129,7 @@ def require_other_file(out: Path | None, *inputs: Path | None) -> None:
     for path in inputs:
         if path is None or not path.exists():
             continue
-        inside = path.is_dir() and out.resolve().is_relative_to(path.resolve())
+        inside = path.is_dir() and out.is_file() and out.resolve().is_relative_to(path.resolve())
         if inside or os.path.samefile(out, path):
             raise RuntimeFailure(str(out), "is an input of this command", got=str(path), next_step="give another path")
 

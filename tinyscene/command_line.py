@@ -27,6 +27,7 @@ import typer
 
 from . import __version__, standard_streams, stop_signals
 from .command_table import COMMANDS, GROUPS, MODEL_OPENER, Command
+from .outputs import guarded
 from .runtime.errors import TinysceneError
 from .runtime.install_hint import install_hint
 from .runtime.option_groups import bound
@@ -192,7 +193,9 @@ def _sub_command_help(group: str) -> str | None:
 def _command(row: Command) -> Callable[..., object]:
     """The function of a row; one that opens models gets the opener, which is imported when it is called."""
     function = _load(row.target)
-    return bound(function, open_model=lambda path: _load(MODEL_OPENER)(path)) if row.opens_models else function
+    if row.opens_models:
+        function = bound(function, open_model=lambda path: _load(MODEL_OPENER)(path))
+    return guarded(function)
 
 
 def _load(target: str) -> Callable[..., object]:

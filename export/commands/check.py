@@ -98,7 +98,6 @@ def check(
     Exit code 1 beyond a limit, or if a figure is worse than in the baseline.
     """
     from tinyscene.runtime.cost import parse_count, parse_size, require_rule, verdicts
-    from tinyscene.runtime.files import require_different_files, require_other_file
     from tinyscene.runtime.spec import Budget
     from tinyscene.runtime.terminal import notes
 
@@ -107,10 +106,6 @@ def check(
     from ..check.report import Report
 
     _refuse_contradictions(figures)
-    outs = (reports.out, reports.junit, reports.markdown, figures.write_baseline)
-    require_different_files(*outs)
-    for written in outs:
-        require_other_file(written, model, figures.baseline, figures.data)
     budget = Budget(max_bytes=parse_size(limits.max_size), max_macs=parse_count(limits.max_macs))
     rule, former = require_rule(limits.rule), read_baseline(figures.baseline) if figures.baseline else ()
     counted = Model(model, figures.data)

@@ -1,7 +1,7 @@
 """The chain of ``tinyscene demo``: data, teachers, student, QAT, bundle, verification on every target, report.
 
-Each stage prints one line with its time. An interrupted run resumes where it stopped. Each stage refuses a folder with
-files of another run.
+Each stage prints one line with its time. An interrupted run resumes where it stopped. Refuses a folder with files that
+are not of a demo, so that no bundle and no run made otherwise is replaced; each stage refuses the files of another run.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tinyscene.training.recipe import Recipe, load_recipe
 from tinyscene.training.run import Run
 from tinyscene.training.synthetic.dataset import SyntheticSettings, write_tau22_layout
 
+from ..errors import ExportError
 from ..labelled.inputs import labelled_from_clips
 from ..quantise.calibration import clip_log_mels, evenly
 from ..quantise.methods import quantise_aware
@@ -48,6 +49,7 @@ from ..verify.verify import verify_bundle
 from ..write_bundle import bundle_provenance, export_bundle
 from .output import print_verification
 
+DATA, RUN, BUNDLE = "data", "run", "bundle"  # folders of a demo, beside the decoded clips
 CALIBRATION_CLIPS = 64
 QUALITY_CLIPS = 32
 
@@ -93,6 +95,7 @@ def run_demo(settings: DemoSettings, *, as_json: bool = False) -> Verification:
     console = terminal_console(stderr=True)
     started = time.perf_counter()
     recipe = load_recipe(settings.recipe)
+    _require_own_folder(settings.out)
     opened = None if settings.data is None else Tau22.open(settings.data)  # refused before any output
     trained = _train(console, opened, settings, recipe)
     with _stage(console, "bundle"):
@@ -113,6 +116,16 @@ def run_demo(settings: DemoSettings, *, as_json: bool = False) -> Verification:
     return verification
 
 
+def _require_own_folder(out: Path) -> None:
+    """Raises ExportError if ``out`` has something that no demo writes, or a bundle without the run that it is of."""
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    other = [name for name in names if name not in (DATA, RUN, BUNDLE, CLIPS)]
+    other += [BUNDLE] if BUNDLE in names and RUN not in names else []
+    if other:
+        step = "give a new folder, or that of an earlier demo, with --out"
+        raise ExportError(str(out), "exists and is not the folder of a demo", got=other[0], next_step=step)
+
+
 @contextmanager
 def _stage(console: Console, name: str) -> Iterator[None]:
     start = time.perf_counter()
@@ -123,7 +136,7 @@ def _stage(console: Console, name: str) -> Iterator[None]:
 
 def _train(console: Console, opened: Tau22 | None, settings: DemoSettings, recipe: Recipe) -> Trained:
     out, seed = settings.out, settings.seed
-    folder = out / "data" if opened is None else opened.folder
+    folder = out / DATA if opened is None else opened.folder
     with _stage(console, "data"):
         if opened is None:
             if not folder.exists():
@@ -132,7 +145,7 @@ def _train(console: Console, opened: Tau22 | None, settings: DemoSettings, recip
         dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
         counts = f"{len(dataset.train)} training, {len(dataset.validation)} validation, {len(dataset.test)} test"
         say(console, f"  {folder}: {counts} clips, {len(dataset.labels)} scenes")
-    run = Run(dataset, out / "run", seed, resume=True)
+    run = Run(dataset, out / RUN, seed, resume=True)
     with _stage(console, "teachers"):
         targets, teachers = train_teachers(recipe, run)
         say(console, f"  ensemble: {teachers.ensemble.accuracy:.1%}")
@@ -160,7 +173,7 @@ def _bundle(trained: Trained, settings: DemoSettings) -> tuple[Bundle, Metrics]:
         rebuild=settings.command,
         metrics={"float": trained.student.metrics.to_json(), "int8": int8.to_json()},
     )
-    return export_bundle(settings.out / "bundle", trained.model, log_mels, provenance, overwrite=True), int8
+    return export_bundle(settings.out / BUNDLE, trained.model, log_mels, provenance, overwrite=True), int8
 
 
 def _accuracy_rows(trained: Trained, int8: Metrics) -> tuple[AccuracyRow, ...]:

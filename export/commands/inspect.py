@@ -60,12 +60,11 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show a model layer by layer: shapes, scales, bytes, MACs and firmware kernels."""
-    from tinyscene.runtime.files import require_other_file, write_file
+    from tinyscene.runtime.files import write_file
 
     from ..inspect.read import inspect_model
 
     kernel_set = kernels.kernel_set()
-    require_other_file(svg, model)
     with waiting(f"reading {model.name}"):
         inspection = inspect_model(model, kernel_set, kernels.optimise)
     if svg is not None:

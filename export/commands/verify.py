@@ -90,7 +90,6 @@ def verify(
     NPUs are estimated, not run. A file has no golden vectors: random codes replace them, or --inputs. Exit code 1 for
     a difference or a target that failed, 3 if the only obstacle is a target that cannot run the network.
     """
-    from tinyscene.runtime.files import require_different_files, require_other_file
     from tinyscene.runtime.terminal import steps
 
     from ..targets.ethos_u import NPUS, estimate_all
@@ -99,9 +98,6 @@ def verify(
     from .output import print_verification
 
     names = _known_names(targets, (*TARGETS, *NPUS))
-    require_different_files(files.out, files.report, files.markdown)
-    for written in (files.out, files.report, files.markdown):
-        require_other_file(written, model, given.data, given.inputs)
     subject = open_subject(model, given)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)

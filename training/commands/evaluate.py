@@ -36,13 +36,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint or a bundle on a test set, by class, device and city."""
-    from tinyscene.runtime.files import require_different_files, require_other_file
-
     from ..evaluation.evaluation import difference, evaluate_model
 
-    require_different_files(files.out, files.report)
-    for written in (files.out, files.report):
-        require_other_file(written, model, data, files.against)
     evaluation = evaluate_model(model, data, engine=engine)
     compared = None if files.against is None else difference(evaluation, files.against)
     if files.out is not None:

@@ -1,6 +1,7 @@
 """Options that the training commands share, and the run that they open.
 
-:func:`open_run` refuses a run folder that is not empty unless the run is resumed, and data sets with faults.
+:func:`open_run` refuses a run folder that is not empty unless the run is resumed, a folder to resume that has files and
+no run, and data sets with faults.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..fit.loggers import SERVICES, log_to
 if TYPE_CHECKING:
     from ..recipe import Recipe
     from ..run import Run
+
+RUN_LEVELS = ("", "*/", "*/*/", "*/*/*/")  # of a run folder: the student, methods, teachers, folds have one each
 
 
 def named_recipes(incomplete: str) -> list[str]:
@@ -66,26 +69,44 @@ class RunOptions:
     resume: Resume = False
 
 
-def open_run(options: RunOptions, seed: int | None) -> tuple[Recipe, Run]:
-    """The recipe, and the run with decoded data; ``seed`` replaces the recipe's.
+def open_run(options: RunOptions, seed: int | None, *, has_student: bool = False) -> tuple[Recipe, Run]:
+    """The recipe, and the run with decoded data.
 
-    Raises TrainingError: the recipe or data have faults, or the run folder is not empty and not resumed.
+    Args:
+        options: of the command line.
+        seed: replaces the recipe's.
+        has_student: the run folder has the student that the command starts from; whatever is beside it stays.
+
+    Raises:
+        TrainingError: the recipe or data have faults, or the run folder is not empty and has no run to resume.
     """
     from tinyscene.runtime.spec import preset
 
     from ..data.caches import CLIPS
     from ..data.tau22 import Tau22
-    from ..errors import TrainingError
     from ..fit.processes import end_with_launcher, is_first
     from ..recipe import load_recipe
     from ..run import Run
 
     end_with_launcher()
     recipe, out = load_recipe(options.recipe), options.out
-    opened = Tau22.open(options.data, options.subset, out if options.resume else None)
-    # Another process of torchrun may have decoded clips and made folders already: they do not count.
-    is_used = any(path.is_file() and CLIPS not in path.relative_to(out).parts for path in out.rglob("*"))
-    if is_first() and is_used and not options.resume:
-        raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")
+    resume = options.resume or has_student
+    if is_first() and not has_student:
+        _require_run_folder(out, options.resume)
+    opened = Tau22.open(options.data, options.subset, out if resume else None)
     dataset = opened.load(preset(recipe.frontend).sample_rate_hz, out / CLIPS)
-    return recipe, Run(dataset, out, recipe.seed if seed is None else seed, options.resume)
+    return recipe, Run(dataset, out, recipe.seed if seed is None else seed, resume)
+
+
+def _require_run_folder(out: Path, resume: bool) -> None:
+    from ..data.caches import CLIPS
+    from ..errors import TrainingError
+    from ..fit.last_checkpoint import RUN
+
+    # Another process of torchrun may have decoded clips and made folders already: they do not count.
+    if not any(path.is_file() and CLIPS not in path.relative_to(out).parts for path in out.rglob("*")):
+        return
+    if not any(any(out.glob(level + RUN)) for level in RUN_LEVELS):
+        raise TrainingError(str(out), "has files, and no run to resume", expected=RUN, next_step="give another folder")
+    if not resume:
+        raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")

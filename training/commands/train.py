@@ -86,7 +86,7 @@ def train_devices(options: RunOptions, seed: Seed = None, quiet: Quiet = False, 
     if is_first() and folder.exists() and not options.resume:
         raise TrainingError(str(folder), "already exists", next_step="give --resume, or remove it")
     read_general(options.out)  # refused before the clips are decoded
-    recipe, run = open_run(replace(options, resume=True), seed)
+    recipe, run = open_run(options, seed, has_student=True)
     general_model(run)  # refused before teachers are loaded
     soft_targets = None
     if recipe.teachers:

@@ -2,8 +2,9 @@
 
 Each recording counts as one place: all its clips go to training or all to the test part, which gets a quarter of each
 scene's recordings, selected by their names only. Every clip has device ``a``. The folder is written completely or not
-at all. Refuses fewer than two scenes, scenes of fewer than two recordings, recordings shorter than 0.95 s, and
-whatever :mod:`tinyscene.runtime.audio` refuses. What makes a recording doubtful, silence included, is a note.
+at all. Refuses fewer than two scenes, scenes of fewer than two recordings, recordings shorter than 0.95 s, a folder
+to write among the recordings, where it would be a scene, and whatever :mod:`tinyscene.runtime.audio` refuses. What
+makes a recording doubtful, silence included, is a note.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ CITY = "here"
 
 def cut_recordings(recordings: Path, out: Path, *, progress: bool = True) -> ClipCounts:
     """Cut ``recordings/SCENE/NAME.wav`` (any rate, channels mixed down) into ``out``; raises TinysceneError."""
+    if out.resolve().is_relative_to(recordings.resolve()):
+        what = "lies among the recordings, of which every folder is a scene"
+        raise TrainingError(str(out), what, got=str(recordings), next_step="give another folder with --out")
     scenes = _recordings(recordings)
     recorded = [(scene, *each) for scene, paths in scenes.items() for each in _assigned(paths)]
     with new_folder(out) as temporary:
