@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from .arrays import F32
-from .bounded_files import READ_ONLY
+from .bounded_files import FOLDER, READ_ONLY, file_kind
 from .containers import DECODED, HEAD_BYTES, container
 from .errors import RuntimeFailure
 from .native_messages import native_messages_dropped
@@ -100,19 +100,20 @@ def _opened(path: Path) -> int:
             str(path), "no such file", expected="an audio file", next_step="check the path"
         ) from problem
     except OSError as problem:
-        raise (_not_a_file(path) if path.is_socket() else system_error(str(path), problem)) from problem
+        raise (_not_a_file(path, "a socket") if path.is_socket() else system_error(str(path), problem)) from problem
     except ValueError as problem:  # a null character in the name
         raise RuntimeFailure(str(path), "cannot be opened", got=problem, next_step="check the path") from problem
 
 
-def _not_a_file(path: Path) -> RuntimeFailure:
-    return RuntimeFailure(str(path), "not a file", expected="an audio file", next_step="give the files in it")
+def _not_a_file(path: Path, kind: str) -> RuntimeFailure:
+    step = "give the files in it" if kind == FOLDER else "give the file itself"
+    return RuntimeFailure(str(path), "not a file", expected="an audio file", got=kind, next_step=step)
 
 
 def _decoded(path: Path, descriptor: int) -> OpenedAudio:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise _not_a_file(path)
+        raise _not_a_file(path, file_kind(status.st_mode))
     if status.st_size == 0:
         raise RuntimeFailure(str(path), "empty file", expected="audio", got="0 bytes", next_step="record it again")
     name = container(_read_head(path, descriptor))

@@ -17,6 +17,39 @@ from .system_errors import system_error
 LARGEST_FILE_BYTES = 2**28  # of one model file, and of one file of a bundle
 READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
+FOLDER = "a folder"
+_KINDS = {
+    stat.S_IFDIR: FOLDER,
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def require_file(path: Path, expected: str | None = None) -> None:
+    """Raise RuntimeFailure unless ``path`` is a regular file, or a link to one; the message says what it is.
+
+    Libraries that open a path themselves get it only after this, because a pipe would block them.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise RuntimeFailure(str(path), "no such file", expected=expected, next_step="check the path") from None
+    except OSError as problem:
+        raise system_error(str(path), problem) from problem
+    except ValueError as problem:  # the path holds a NUL
+        raise RuntimeFailure(str(path), "cannot be read", got=problem, next_step="check the path") from None
+    if not stat.S_ISREG(mode):
+        raise RuntimeFailure(
+            str(path), "not a regular file", expected=expected, got=file_kind(mode), next_step="check the path"
+        )
+
+
+def file_kind(mode: int) -> str:
+    """What a path of ``st_mode`` is that is no regular file."""
+    return _KINDS.get(stat.S_IFMT(mode), "a special file")
+
 
 def read_model(path: Path) -> bytes:
     """The content of a model file; raises RuntimeFailure for what the module refuses."""
@@ -55,7 +88,7 @@ def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_li
 def _content(descriptor: int, limit_bytes: int, where: str, next_step: str) -> bytes:
     status, expected = os.fstat(descriptor), f"at most {limit_bytes:,} bytes"
     if not stat.S_ISREG(status.st_mode):
-        raise RuntimeFailure(where, "not a regular file", next_step=next_step)
+        raise RuntimeFailure(where, "not a regular file", got=file_kind(status.st_mode), next_step=next_step)
     if status.st_size > limit_bytes:
         raise RuntimeFailure(where, "too large", expected=expected, got=f"{status.st_size:,}", next_step=next_step)
     with open(descriptor, "rb", closefd=False) as file:

@@ -175,8 +175,8 @@ def read_bundle(path: str | Path) -> Bundle:
     if missing:
         refuse(path / missing[0], "missing from the bundle")
     if present - listed:
-        unknown = min(present - listed)
-        refuse(path / unknown, "not a file of this bundle", expected=sorted(listed))
+        unknown, expected = str(path / min(present - listed)), sorted(listed)
+        raise RuntimeFailure(unknown, "not a file of this bundle", expected=expected, next_step="remove it from there")
     contents = {name: _verified(path, manifest, name) for name in (GRAPH_RECORD, GRAPH_ARRAYS)}
     for name in listed - contents.keys():
         _verified(path, manifest, name)

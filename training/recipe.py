@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from tinyscene.runtime.bounded_files import read_bounded
+from tinyscene.runtime.bounded_files import read_bounded, require_file
 from tinyscene.runtime.options import MAX_SEED
 from tinyscene.runtime.spec import PRESETS
 
@@ -274,8 +274,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise TrainingError(str(path), "no such recipe file", next_step="check the path")
+        require_file(path, "a recipe")
         return _parse(path, {"name": path.stem})
     if name_or_path not in known_recipes():
         raise TrainingError(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinyscene.runtime.bounded_files import read_model
+from tinyscene.runtime.bounded_files import read_model, require_file
 from tinyscene.runtime.bundle import read_bundle
 from tinyscene.runtime.cost import Cost, Layer, Rule, count, graph_layers
 from tinyscene.runtime.file_names import TFLITE_MODEL
@@ -35,9 +35,11 @@ def artefact_cost(path: Path, rule: Rule) -> Cost:
     kind = model_kind(path)
     if kind == "bundle":
         return _bundle_cost(path, rule)
-    if kind is None or not path.is_file():
-        what = "this kind of file cannot be counted" if path.exists() else "no such file or folder"
-        raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
+    require_file(path, EXPECTED)
+    if kind is None:
+        raise ExportError(
+            str(path), "this kind of file cannot be counted", expected=EXPECTED, next_step="check the path"
+        )
     if kind == "checkpoint":
         return _checkpoint_cost(path, rule)
     source, layers = _READERS[kind](path)

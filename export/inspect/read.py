@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
+from tinyscene.runtime.bounded_files import require_file
 
 from ..errors import ExportError
 from ..formats.model_kind import EXPECTED, ModelKind, model_kind
@@ -33,9 +34,11 @@ def inspect_model(path: Path, cpu: str = "dsp", optimise: Optimise = "speed") ->
         "checkpoint": lambda: _checkpoint(path),
     }
     kind = model_kind(path)
-    if kind is None or not path.exists():
-        what = "not a kind of model that can be read" if path.exists() else "no such file or folder"
-        raise ExportError(str(path), what, expected=EXPECTED, next_step="check the path")
+    if kind is None:
+        require_file(path, EXPECTED)
+        raise ExportError(
+            str(path), "not a kind of model that can be read", expected=EXPECTED, next_step="check the path"
+        )
     return readers[kind]().record(str(path))
 
 

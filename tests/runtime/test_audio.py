@@ -159,7 +159,7 @@ BAD = {
     "ogg without its end": "truncated audio file; expected a complete last page; got none; next:",
     "nan": "sample 40,000 (1.250 s) is not finite; expected finite samples in [-1, 1]; got [nan]; next: repair",
     "infinite": "sample 40,000 (1.250 s) is not finite; expected finite samples in [-1, 1]; got [inf]; next: repair",
-    "folder": "not a file; expected an audio file; next: give the files in it",
+    "folder": "not a file; expected an audio file; got a folder; next: give the files in it",
     "raw": f"{UNREADABLE}; got 1,000 bytes",
 }
 

@@ -78,7 +78,7 @@ def test_errors_name_the_field(change: str, says: str, tmp_path: Path) -> None:
 def test_unknown_recipes_list_known_ones(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="demo"):
         load_recipe("nonsense")
-    with pytest.raises(TrainingError, match="no such recipe file"):
+    with pytest.raises(RuntimeFailure, match="no such file; expected a recipe"):
         load_recipe(str(tmp_path / "none.yaml"))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tinyscene.runtime.bounded_files import require_file
 from tinyscene.runtime.system_errors import system_error
 
 from ..errors import TrainingError
@@ -70,9 +71,9 @@ def read_container(path: Path) -> Mapping[str, Any]:
 
     Raises:
         TrainingError: see the module's refusals.
+        RuntimeFailure: no regular file.
     """
-    if not path.is_file():
-        raise TrainingError(str(path), "no such file", expected="a checkpoint", next_step="check the path")
+    require_file(path, "a checkpoint")
     try:
         if is_safetensors(path):
             return read_safetensors(path)
