@@ -32,7 +32,7 @@ from tinyscene.export.quantise.methods import post_training_from_recordings
 from tinyscene.export.report.page import render
 from tinyscene.export.report.summary import as_markdown
 from tinyscene.export.targets.ethos_u import NPUS, estimate_all
-from tinyscene.export.targets.table import TARGETS
+from tinyscene.export.targets.table import targets_of
 from tinyscene.export.verify.results import Verification
 from tinyscene.export.verify.verify import verify
 from tinyscene.export.write_bundle import bundle_provenance, export_bundle
@@ -136,7 +136,7 @@ def unexplained(verification: Verification) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", default=[*TARGETS, *NPUS])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", default=[*targets_of(None), *NPUS])
     parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
     parser.add_argument("--clips", type=int, default=100, metavar="N", help="at most N seconds of each set")
     parser.add_argument("--out", type=Path, default=RESULTS)

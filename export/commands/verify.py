@@ -93,12 +93,14 @@ def verify(
     from tinyscene.runtime.terminal import steps
 
     from ..targets.ethos_u import NPUS, estimate_all
-    from ..targets.table import TARGETS
+    from ..targets.table import TARGETS, targets_of
     from .npu import print_estimates
     from .output import print_verification
 
     names = _known_names(targets, (*TARGETS, *NPUS))
     subject = open_subject(model, given)
+    if targets == "all":
+        names = (*targets_of(subject.model), *NPUS)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
         estimates = estimate_all(subject.model.file(TFLITE_MODEL), [name for name in names if name in NPUS], step)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from tinyscene.runtime.model import labels_of
 from tinyscene.runtime.vectors import row_shape
 
 from .missing_package import needs_export
+
+if TYPE_CHECKING:
+    from .onnx_original import OnnxOriginal
 
 GOLDEN_VECTORS = 8
 
@@ -32,6 +36,7 @@ class FileModel:
         constant_layers: names of layers that are the same for every input, and of those that only they read; constants
             take their place in the graph, and the file keeps them.
         input_axes: by input, the axes of the file's in the order of the graph's; not of those where they are the same.
+        original: an ONNX file as it came, which no engine in this process gets.
     """
 
     path: Path
@@ -40,6 +45,7 @@ class FileModel:
     files: dict[str, bytes]
     constant_layers: tuple[str, ...] = ()
     input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    original: OnnxOriginal | None = None
     frontend: None = None
     constant_channels_removed: None = None
 

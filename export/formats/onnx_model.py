@@ -5,22 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from tinyscene.runtime.bounded_files import read_model
 
 from .file_model import FileModel
-from .onnx_read import from_onnx
-
-CHANNELS_LAST = (0, 2, 3, 1)  # the graph's axes of an image, whose axes in the file are batch, channels, height, width
+from .onnx_file import read_onnx
+from .onnx_original import OnnxOriginal
+from .onnx_read import graph_of
 
 
 def open_onnx(path: Path) -> FileModel:
-    """Read a file; engines get its graph, written again.
+    """Read a file; engines get its graph, written again, and ONNX Runtime in a worker the file itself.
 
     Raises:
         RuntimeFailure: the file cannot be read.
         ExportError: it is not an int8 network of supported operators.
     """
     data = read_model(path)
-    graph = from_onnx(data, where=str(path), name=path.stem)
-    axes = {name: CHANNELS_LAST for name in graph.inputs if len(graph.tensors[name].shape) == len(CHANNELS_LAST)}
-    return replace(FileModel.of(data, path, graph, {}), input_axes=axes)
+    graph, places = graph_of(read_onnx(data, str(path)), str(path), path.stem)
+    axes = {name: tuple(int(axis) for axis in np.argsort(place.order)) for name, place in places.inputs.items()}
+    moved = {name: each for name, each in axes.items() if each != tuple(range(len(each)))}
+    original = OnnxOriginal(data, graph, places)
+    return replace(FileModel.of(data, path, graph, {}), input_axes=moved, original=original)

@@ -28,6 +28,8 @@ from .coreml import converted_for_coreml
 from .hexagon import HexagonEngine
 from .isolated import MODEL_OF as WORKER_ENGINES
 from .isolated import Isolated, WorkerEngine
+from .ort_original import NAMES as ORIGINALS
+from .ort_original import Arithmetic, original_of, ort_original
 from .other_tflite import Kernels, Module, OtherTfliteEngine
 from .raspberry_pi import MODEL_OF, PROCESSORS, PiEngine
 from .tensorflow_converter import converted_by_tensorflow
@@ -46,6 +48,7 @@ class TargetRow:
     Attributes:
         open: opens it on a model's files.
         reads_files: whether it runs the model's files; then the shipped ones are run too.
+        reads_original: whether it runs the file that a user gave, which not every model is.
         max_clips: most clips to measure accuracy on.
         means: whether an emulator replaces its processor.
         front_end: its own front end, if it does not use the runtime's.
@@ -56,6 +59,7 @@ class TargetRow:
     max_clips: int | None = None
     means: Means = "executes"
     front_end: FrontEnd | None = None
+    reads_original: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,10 @@ def _other_tflite(module: Module, kernels: Kernels) -> TargetRow:
     return TargetRow(lambda files: OtherTfliteEngine(files.graph, files.file(TFLITE_MODEL), module, kernels))
 
 
+def _original(arithmetic: Arithmetic) -> TargetRow:
+    return TargetRow(lambda files: ort_original(files, arithmetic), reads_files=False, reads_original=True)
+
+
 def _pi(board: str, engine: str) -> TargetRow:
     return TargetRow(lambda files: PiEngine(files, PROCESSORS[board], engine), max_clips=PI_CLIPS, means="emulates")
 
@@ -163,6 +171,7 @@ TARGETS: dict[str, TargetRow | ConverterRow] = {
     **CORE_TARGETS,
     "pytorch": TargetRow(_pytorch, reads_files=False, front_end=pytorch_front_end),
     "ort-int8": TargetRow(_ort_int8, reads_files=False, front_end=onnx_front_end),
+    **{name: _original(arithmetic) for arithmetic, name in ORIGINALS.items()},
     "tflite-runtime": _other_tflite("tflite_runtime", "default"),
     "tflite-runtime-reference": _other_tflite("tflite_runtime", "reference"),
     **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},
@@ -173,3 +182,9 @@ TARGETS: dict[str, TargetRow | ConverterRow] = {
     "hexagon": TargetRow(HexagonEngine, means="emulates"),
     **{name: row for machine in MACHINES for name, row in _firmware_rows(machine).items() if name not in CORE_TARGETS},
 }
+
+
+def targets_of(files: ModelFiles | None) -> tuple[str, ...]:
+    """Every target of a model: those that run an original only where it has one."""
+    names = TARGETS if original_of(files) is not None else TARGETS.keys() - ORIGINALS.values()
+    return tuple(name for name in TARGETS if name in names)

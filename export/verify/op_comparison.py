@@ -1,13 +1,14 @@
 """Compare a target's activations with the kernels, op by op, and name the first byte that no exception covers.
 
 For every op the NumPy kernel gets the target's *own* inputs of that op, so a difference is charged to the op that
-causes it and not to all that follow; when every op is equal, so is the chain. Known differences are in
-:mod:`tinyscene.export.verify.exceptions`.
+causes it and not to all that follow; when every op is equal, so is the chain. A target need not show every activation:
+the kernel computes the others, and a difference of what follows is also excused by the exceptions of their ops. Known
+differences are in :mod:`tinyscene.export.verify.exceptions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from tinyscene.runtime.vectors import parted
 
 from .diagnose import ObservedOp, accumulator, diagnose
 from .exceptions import known_difference
+from .known_differences import KnownDifference
 
 
 @dataclass(frozen=True)
@@ -65,26 +67,39 @@ def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activatio
     """Compare a target's activations with the kernels, op by op on the target's own inputs."""
     values: dict[str, np.ndarray] = {t.name: t.data for t in graph.constants() if t.data is not None}
     values |= {**activations, **parted(graph, graph.inputs, inputs)}
+    hidden: dict[str, tuple[ops.Op, ...]] = {}  # by activation that the target does not show: the ops behind it
     compared = different = max_lsb = 0
     first: Difference | None = None
     ops_of_reason: dict[str, list[str]] = {}
     for layer, node in enumerate(graph.nodes):
-        observed = ObservedOp(graph, node, tuple(values[i] for i in node.inputs), rounding, values[node.output])
-        expected = KERNELS[type(node.op)](graph, node, observed.arrays, rounding)
+        arrays = tuple(values[i] for i in node.inputs)
+        expected = KERNELS[type(node.op)](graph, node, arrays, rounding)
+        behind = (node.op, *(op for name in node.inputs for op in hidden.get(name, ())))
+        if node.output not in values:
+            values[node.output], hidden[node.output] = expected, behind
+            continue
+        observed = ObservedOp(graph, node, arrays, rounding, values[node.output])
         off = np.abs(observed.output.astype(np.int16) - expected.astype(np.int16))
         wrong, largest = int(np.count_nonzero(off)), int(off.max())
         compared, different, max_lsb = compared + off.size, different + wrong, max(max_lsb, largest)
         if not wrong:
             continue
-        name = ops.title(node.op)
-        known = None if ops.selects_codes(node.op) else known_difference(target, node.op)
-        if known and known.covers(observed, expected):
-            names = ops_of_reason.setdefault(known.reason, [])
-            names += [name] if name not in names else []
+        known = next((each for each in _known(target, behind) if each[1].covers(observed, expected)), None)
+        if known:
+            names = ops_of_reason.setdefault(known[1].reason, [])
+            names += [known[0]] if known[0] not in names else []
         elif first is None:
             first = _difference(layer, observed, expected)
     exceptions = tuple(f"{', '.join(names)}: {reason}" for reason, names in ops_of_reason.items())
     return Comparison(len(inputs), compared, different, max_lsb, exceptions, first)
+
+
+def _known(target: str, behind: tuple[ops.Op, ...]) -> Iterator[tuple[str, KnownDifference]]:
+    """The exceptions of an op, and of those before it that the target does not show, with the op's title."""
+    for op in behind:
+        known = None if ops.selects_codes(op) else known_difference(target, op)
+        if known is not None:
+            yield ops.title(op), known
 
 
 def _difference(layer: int, observed: ObservedOp, expected: I8) -> Difference:

@@ -30,7 +30,7 @@ from ..errors import ExportError
 from ..labelled.codes import LabelledCodes
 from ..targets.conversion import Conversion
 from ..targets.isolated import Isolated
-from ..targets.table import TARGETS, ConverterRow, Exposed, TargetRow, own_files
+from ..targets.table import TARGETS, ConverterRow, Exposed, TargetRow, own_files, targets_of
 from .op_comparison import Comparison, compare
 from .results import Accuracy, FrontEndComparison, Predictions, Status, TargetResult, Verification
 
@@ -41,7 +41,7 @@ def verify(
     graph: Graph,
     inputs: I8,
     *,
-    targets: Sequence[str] = tuple(TARGETS),
+    targets: Sequence[str] | None = None,
     labelled: LabelledCodes | None = None,
     shipped: ModelFiles | None = None,
     on_target: Callable[[str], None] | None = None,
@@ -49,6 +49,7 @@ def verify(
     """Run every target on ``inputs``, vectors int8 (n, ...), and, if given, on labelled clips.
 
     Args:
+        targets: every target of the model if left out.
         shipped: the files that users get, a bundle; their output is compared and their accuracy is measured. Where
             they are not what this version writes for the graph, native engines run in worker processes.
         on_target: called with the name of each target before it runs.
@@ -56,14 +57,15 @@ def verify(
     Raises:
         ExportError: unknown target.
     """
+    targets = targets_of(shipped) if targets is None else targets
     unknown = [name for name in targets if name not in TARGETS]
     if unknown:
         raise ExportError(f"target '{unknown[0]}'", "unknown", expected=" | ".join(TARGETS))
     exposed = Exposed(graph.check())
     if shipped is None or own_files(shipped):
-        subject = _Subject(exposed, inputs, labelled, shipped)
+        subject = _Subject(exposed, inputs, labelled, shipped, shipped)
     else:
-        subject = _Subject(Isolated(exposed), inputs, labelled, Isolated(shipped))
+        subject = _Subject(Isolated(exposed), inputs, labelled, Isolated(shipped), shipped)
     results = []
     for name in targets:
         if on_target:
@@ -80,7 +82,7 @@ def verify(
 def verify_bundle(
     bundle: Bundle,
     *,
-    targets: Sequence[str] = tuple(TARGETS),
+    targets: Sequence[str] | None = None,
     labelled: LabelledCodes | None = None,
     on_target: Callable[[str], None] | None = None,
 ) -> Verification:
@@ -103,12 +105,16 @@ def verify_bundle(
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """What every target runs: the graph's files with all activations as outputs, inputs, clips, the shipped files."""
+    """What every target runs: the graph's files with all activations as outputs, inputs, clips, the shipped files.
+
+    ``given`` is the model itself, for the targets that run the file that a user gave.
+    """
 
     files: Exposed | Isolated
     inputs: I8
     labelled: LabelledCodes | None
     shipped: ModelFiles | None
+    given: ModelFiles | None
 
     @property
     def graph(self) -> Graph:
@@ -130,7 +136,7 @@ def _run_target(name: str, subject: _Subject) -> TargetResult:
         if isinstance(row, ConverterRow):
             subject.graph.require_one_each()
             return _converted(name, row.convert(subject.files, subject.inputs), len(subject.inputs))
-        engine = row.open(subject.files)
+        engine = row.open((subject.given or subject.files) if row.reads_original else subject.files)
         rounding = engine.rounding
         return _compared(name, row, engine, subject)
     except TinysceneError as problem:  # the other targets still run
@@ -164,7 +170,7 @@ def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> T
     if clips is not None and clips.front_end is not None:
         notes.append(_front_end_note(clips.front_end))
     if output_differs:
-        notes.append("the shipped file gives other scores than the same file with all activations as outputs")
+        notes.append("the file gives other scores than the same file with all activations as outputs")
     if isinstance(engine, NumpyEngine):
         notes.append(_arena_note(graph, inputs, engine.rounding, joined(graph, graph.outputs, activations)))
     return TargetResult(

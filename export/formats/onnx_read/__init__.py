@@ -8,7 +8,7 @@ name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +16,14 @@ import onnx
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import MOST_ENDS, Graph, Quant, Tensor
+from tinyscene.runtime.onnx_tensors import OnnxCodes
 
 from ...errors import ExportError
 from ..onnx_file import OnnxFile, read_onnx
 from . import elementwise, movement, products, qoperator, quantised, reductions, resizes, windows
 from .builder import OnnxGraphBuilder
 from .folding import FOLDED, folded
-from .values import NHWC, Codes, Constant, Order, Pending
+from .values import NHWC, Codes, Constant, Order, Pending, Place, Places
 
 Reader = Callable[[OnnxGraphBuilder], None]
 READERS: dict[str, Reader] = {
@@ -36,6 +37,7 @@ READERS: dict[str, Reader] = {
     **qoperator.ROWS,
 }
 SHAPE = "Shape"
+WRITES_CODES = {"QuantizeLinear", *qoperator.ROWS}
 KNOWN = READERS.keys() | FOLDED | {SHAPE}
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 NEXT = "import it with 'tinyscene import', or quantise it, for example with ONNX Runtime's quantize_static"
@@ -47,11 +49,11 @@ def from_onnx(data: bytes, *, where: str = "ONNX file", name: str | None = None)
     Raises:
         ExportError: see the module's refusals; ``where`` names the file.
     """
-    return graph_of(read_onnx(data, where), where, name)
+    return graph_of(read_onnx(data, where), where, name)[0]
 
 
-def graph_of(file: OnnxFile, where: str, name: str | None = None) -> Graph:
-    """As :func:`from_onnx`, for an open file."""
+def graph_of(file: OnnxFile, where: str, name: str | None = None) -> tuple[Graph, Places]:
+    """As :func:`from_onnx`, for an open file, with the places of the graph's activations in it."""
     graph = file.graph
     names = frozenset(each for node in graph.node for each in (*node.input, *node.output))
     b = OnnxGraphBuilder(where, file.opset, names)
@@ -66,7 +68,9 @@ def graph_of(file: OnnxFile, where: str, name: str | None = None) -> Graph:
         if source not in b.tensors:
             what, expected = "it is not quantised, or nothing reads it", "QuantizeLinear behind it"
             raise ExportError(f"{where}, input '{source}'", what, expected=expected, next_step=NEXT)
-    return b.graph(name or graph.name or "onnx", sources, outputs)
+    read = b.graph(name or graph.name or "onnx", tuple(sources), tuple(outputs))
+    codes: OnnxCodes = "int8" if "int8" in b.dtypes.values() else "uint8"
+    return read, Places(sources, outputs, _activations(b, graph, read, outputs), codes)
 
 
 def _require_readable(b: OnnxGraphBuilder, graph: onnx.GraphProto) -> None:
@@ -117,16 +121,16 @@ def _shape(b: OnnxGraphBuilder) -> np.ndarray:
     return np.asarray(shape[attributes.get("start", 0) : attributes.get("end")], np.int64)
 
 
-def _inputs(b: OnnxGraphBuilder, file: OnnxFile) -> tuple[str, ...]:
-    """The names of the inputs."""
+def _inputs(b: OnnxGraphBuilder, file: OnnxFile) -> dict[str, Place]:
+    """The places of the inputs by name."""
     for ends, what in ((file.inputs, "inputs"), (file.graph.output, "outputs")):
         if not 1 <= len(ends) <= MOST_ENDS:
             raise ExportError(b.where, f"limit: {len(ends)} {what}", expected=f"1 to {MOST_ENDS}")
-    return tuple(_input(b, each) for each in file.inputs)
+    return {each.name: _input(b, each) for each in file.inputs}
 
 
-def _input(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> str:
-    """The name of an input. Its tensor is added where its scale is known: it is pending until then."""
+def _input(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> Place:
+    """The place of an input. Its tensor is added where its scale is known: it is pending until then."""
     sizes, name = _input_shape(b, value), str(value.name)
     order: Order = NHWC if len(sizes) == 4 else tuple(range(len(sizes)))
     shape = tuple(sizes[order.index(axis)] for axis in range(len(sizes)))
@@ -138,7 +142,7 @@ def _input(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> str:
         return name
 
     b.values[name] = b.pending(emit, shape, order)
-    return name
+    return Place(name, order)
 
 
 def _input_shape(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> tuple[int, ...]:
@@ -154,27 +158,41 @@ def _input_shape(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> tuple[int, 
     return tuple(sizes)
 
 
-def _outputs(b: OnnxGraphBuilder, names: list[str]) -> tuple[str, ...]:
+def _outputs(b: OnnxGraphBuilder, names: list[str]) -> dict[str, Place]:
     """The graph's outputs, with the file's names where no other tensor has them, and channels last."""
-    written: dict[str, str] = {}  # by the graph's tensor, the file's name
+    written: dict[str, Place] = {}
     for name in names:
         last = _written(b, name)
-        if last in written or not any(node.output == last for node in b.nodes):  # given out already, or an input
-            tensor = b.tensors[last]
-            last = b.node(f"{name}_copy", ops.Reshape(tensor.shape), (last,), tensor.quant)
-        written[last] = name
-    return tuple(_renamed(b, last, name) for last, name in written.items())
+        if last.name in written or not any(node.output == last.name for node in b.nodes):  # given out, or an input
+            tensor = b.tensors[last.name]
+            copy = b.node(f"{name}_copy", ops.Reshape(tensor.shape), (last.name,), tensor.quant)
+            last = Codes(copy, last.order)
+        written[last.name] = Place(name, last.order)
+    return {_renamed(b, last, place.name): place for last, place in written.items()}
 
 
-def _written(b: OnnxGraphBuilder, name: str) -> str:
-    """The graph's tensor of an output."""
+def _activations(
+    b: OnnxGraphBuilder, file: onnx.GraphProto, graph: Graph, outputs: Mapping[str, Place]
+) -> dict[str, Place]:
+    """The codes that nodes of the file write, by the graph's tensor; not those of inputs and outputs."""
+    places: dict[str, Place] = {}
+    for node in file.node:
+        value = b.values.get(node.output[0]) if node.op_type in WRITES_CODES else None
+        if isinstance(value, Codes) and value.name in graph.tensors:
+            places.setdefault(value.name, Place(node.output[0], value.order))
+    return {name: place for name, place in places.items() if name not in (*graph.inputs, *outputs)}
+
+
+def _written(b: OnnxGraphBuilder, name: str) -> Codes:
+    """The graph's tensor of an output, with channels last."""
     where = f"{b.where}, output '{name}'"
     value = b.values.get(name)
     if isinstance(value, Pending) and value.natural is not None:
         value = b.quantised(value, value.natural)
     if not isinstance(value, Codes):
         raise ExportError(where, "it is not quantised", expected="QuantizeLinear before it", next_step=NEXT)
-    return b.ordered(value, NHWC if len(value.order) == 4 else tuple(range(len(value.order))))
+    order: Order = NHWC if len(value.order) == 4 else tuple(range(len(value.order)))
+    return Codes(b.ordered(value, order), order)
 
 
 def _renamed(b: OnnxGraphBuilder, last: str, name: str) -> str:

@@ -7,7 +7,7 @@ no codes before a QuantizeLinear gives it scale and zero point, and is :class:`P
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.onnx_tensors import OnnxCodes
 from tinyscene.runtime.ops import Shape
 
 Order = tuple[int, ...]  # axis of the graph's tensor for each axis of the ONNX tensor
@@ -103,3 +104,24 @@ class Indices:
 
 
 Value = Codes | Constant | QuantConstant | Pending | Indices
+
+
+@dataclass(frozen=True)
+class Place:
+    """An activation in the file: the tensor's name there, and the graph's axis for each of the file's."""
+
+    name: str
+    order: Order
+
+
+@dataclass(frozen=True)
+class Places:
+    """By the graph's names: inputs and outputs in the order of both, and activations whose codes the file has.
+
+    ``codes``: ``int8`` if any activation has them.
+    """
+
+    inputs: Mapping[str, Place]
+    outputs: Mapping[str, Place]
+    activations: Mapping[str, Place]
+    codes: OnnxCodes

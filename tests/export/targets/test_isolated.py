@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,21 +17,11 @@ from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.targets import isolated
 from tinyscene.export.targets.isolated import Isolated, WorkerEngine, outputs_of_file
 from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow, own_files
-from tinyscene.export.targets.worker import LocalPython
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.interpreter import run
 
 GRAPH = small_net(np.random.default_rng(0), grn=False)
-
-
-@pytest.fixture
-def crashing(tmp_path: Path) -> LocalPython:
-    """A Python in which every engine dies as TFLite Micro does on a buffer that does not exist."""
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'loading the model' >&2\nkill -SEGV $$\n")
-    python.chmod(0o755)
-    return LocalPython(python)
 
 
 @pytest.mark.needs_module("tflite_micro", "onnxruntime")
