@@ -35,7 +35,7 @@ from tinyscene.export.quantise.steps import (
     INPUT_RANGE,
     LOWER,
     POST_TRAINING,
-    REMOVE_CONSTANT_CHANNELS,
+    REMOVE_CONSTANTS,
     Step,
     calibrate_with,
 )
@@ -64,7 +64,7 @@ GRN_CLIPS = 64
 
 def _steps(options: LayerCalibration, *, equalised: bool = False) -> tuple[Step, ...]:
     before = (FOLD, EQUALISE) if equalised else (FOLD,)
-    return (*before, INPUT_RANGE, calibrate_with(options), LOWER, REMOVE_CONSTANT_CHANNELS)
+    return (*before, INPUT_RANGE, calibrate_with(options), LOWER, REMOVE_CONSTANTS)
 
 
 METHODS = {

@@ -71,7 +71,11 @@ def export_bundle(
             AUDIO_FLOAT_ONNX_MODEL: with_frontend(float_model, frontend),
         },
     )
-    metrics = {**provenance.metrics, "constant_channels_removed": model.pruned.removed}
+    removed = {
+        "constant_channels_removed": model.pruned.channels,
+        "constant_layers_removed": len(model.pruned.layers),
+    }
+    metrics = {**provenance.metrics, **removed}
     provenance = replace(provenance, metrics=metrics)
     return write_bundle(path, content, provenance, overwrite=overwrite)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import ops
 from .errors import RuntimeFailure
-from .graph import Graph, Node, accumulator_reach
+from .graph import Graph, Node, accumulator_reach, wraps_around
 
 _Limit = Callable[[Graph, Node], str | None]
 
@@ -52,7 +52,8 @@ def _reference(graph: Graph, node: Node) -> str | None:
     if not isinstance(node.op, ops.FullyConnected):
         return None
     reach, factors = _reach_and_factors(graph, node)
-    shifted = float((reach * 2.0 ** np.maximum(np.frexp(factors)[1], 0)).max())
+    bits = np.frexp(factors)[1]
+    shifted = float(np.where(bits > 0, reach * 2.0**bits, 0.0).max())
     return None if shifted < 2**31 else "its matrix product saturates where TensorFlow Lite Micro's wraps around"
 
 
@@ -60,7 +61,17 @@ def _reach_and_factors(graph: Graph, node: Node) -> tuple[npt.NDArray[np.int64],
     """The largest accumulator, and the factor to the output's codes, of each output channel or of all."""
     x, weight, _ = graph.ins(node)
     scales = np.asarray(weight.quant.scale, np.float64)
-    return accumulator_reach(graph, node), x.quant.scale[0] * scales / graph.out(node).quant.scale[0]
+    return np.minimum(accumulator_reach(graph, node), 2**31), x.quant.scale[0] * scales / graph.out(node).quant.scale[0]
+
+
+def _ort(graph: Graph, node: Node) -> str | None:
+    """Integer kernels wrap around; a transposed convolution sums products in float32."""
+    wraps = isinstance(node.op, ops.TransposeConv2D) and wraps_around(graph, node)
+    return "its transposed convolution sums beyond int32, where other engines wrap around" if wraps else None
+
+
+def _float(graph: Graph, node: Node) -> str | None:
+    return "its sums are float32, where other engines wrap around in int32" if wraps_around(graph, node) else None
 
 
 _LIMITS: dict[str, _Limit] = {
@@ -69,4 +80,7 @@ _LIMITS: dict[str, _Limit] = {
     "litert-reference": _reference,
     "tensorflow-reference": _reference,
     "tflite-runtime": _reference,
+    "ort": _ort,
+    "ort-int8": _ort,
+    "pytorch": _float,
 }

@@ -39,7 +39,7 @@ class EngineRange:
         return not self.function or (isinstance(op, ops.Lookup) and op.function == self.function)
 
 
-_WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
+_WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.TransposeConv2D, ops.FullyConnected)
 _XNNPACK = (
     EngineRange(_WEIGHTED, 0.0, 256.0, "XNNPACK does not start with scale ratios from 256 on"),
     EngineRange(
@@ -60,6 +60,7 @@ _ORT = (
     EngineRange(
         ops.Reduce, 2.0**-32, 256.0, "its global average pool has bounds for ratio / elements", per_element=True
     ),
+    EngineRange(ops.Mul, 0.0, 2.0**15, "it converts products to int32 before it saturates them"),
 )
 _RANGES: dict[str, tuple[EngineRange, ...]] = {
     "litert": _XNNPACK,

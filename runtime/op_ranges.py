@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 PROBABILITY_SCALE, PROBABILITY_ZERO_POINT = 1 / 256, -128  # output of softmax and logistic: 0 to 255/256
 TANH_SCALE = 1 / 128  # and zero point 0; also of L2 normalisation
 SQUARE_HEADROOM_BITS = 7  # of each operand of TFLite's int8 SQUARED_DIFFERENCE
-RATIO_BELOW = 2.0**14  # a product of two codes times the power of two in the ratio fits int32
+RATIO_BELOW = 2.0**14  # a difference of codes times the power of two in the ratio fits int32
+SUM_RATIO_BELOW = 2.0**18  # TFLite's kernels end the process with a factor from 1 on behind their 20 fractional bits
+WRAPPING_RATIO_BELOW = 2.0**30  # TFLite shifts products by up to 30 bits to the left, and they wrap around
 LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT = 1 / 16, 127  # output of log softmax: -255/16 to 0
 Problem = tuple[str, object, object]  # what, expected, got
 
@@ -118,7 +120,18 @@ def _range(op: ops.Op) -> tuple[str, float, float]:
         return "scale ratio out of bounds", 2.0**-8, 128.0
     if isinstance(op, ops.SquaredDifference):  # TFLite's kernels end the process with a multiplier from 1 on
         return "square of the scales / output out of bounds", 0.0, 1.0
-    return "scale ratio out of bounds", 0.0, 256.0 if isinstance(op, ops.Reduce) else RATIO_BELOW
+    return "scale ratio out of bounds", 0.0, _ratio_below(op)
+
+
+def _ratio_below(op: ops.Op) -> float:
+    if isinstance(op, ops.Reduce):
+        return 256.0
+    if isinstance(op, ops.Add | ops.Sub):
+        return SUM_RATIO_BELOW
+    wraps = ops.has_weight(op) or isinstance(op, ops.Mul | ops.BatchMatMul)
+    if wraps or (isinstance(op, ops.Lookup) and op.function in ("requantise", "relu", "leaky_relu")):
+        return WRAPPING_RATIO_BELOW
+    return RATIO_BELOW
 
 
 def scale_factors(op: ops.Op, ins: Sequence[Tensor], out: Tensor) -> npt.NDArray[np.float64]:

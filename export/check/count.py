@@ -77,17 +77,16 @@ def _tflite(path: Path) -> tuple[str, list[Layer]]:
     from .count_tflite import tflite_layers
 
     data = read_model(path)
-    return "; ".join(("TFLite file", *_constant_layers(data, path))), tflite_layers(data, path)
+    return "; ".join(("TFLite file", *_constants(data, path))), tflite_layers(data, path)
 
 
-def _constant_layers(data: bytes, path: Path) -> tuple[str, ...]:
-    """A note about constant layers, which are counted as the file has them; none where the file is no integer graph."""
-    from tinyscene.runtime.constant_layers import constant_note
-
+def _constants(data: bytes, path: Path) -> tuple[str, ...]:
+    """Notes about constant layers and channels, which are counted as the file has them; none where the file is no
+    integer graph."""
     from ..formats.tflite_model import tflite_model
 
     try:
-        return constant_note(tflite_model(data, str(path)).constant_layers)
+        return tflite_model(data, str(path)).reduced.notes()
     except ExportError:
         return ()
 

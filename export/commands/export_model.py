@@ -84,6 +84,7 @@ def export(
         metrics={"top1_agreement_with_float": agreement},
     )
     bundle = export_bundle(out, model, log_mels, provenance, overwrite=overwrite)
+    notes(str(out), model.pruned.notes())
     if as_json:
         echo_document(_as_json(bundle, len(log_mels), agreement))
     else:
@@ -95,6 +96,7 @@ def _as_json(bundle: Bundle, clips: int, agreement: float) -> str:
         "bundle": str(bundle.path),
         "cost": asdict(bundle.manifest.cost),
         "constant_channels_removed": bundle.constant_channels_removed,
+        "constant_layers_removed": bundle.manifest.metric("constant_layers_removed"),
         "clips": clips,
         "top1_agreement_with_float": agreement,
     }

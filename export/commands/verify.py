@@ -154,8 +154,6 @@ class Subject:
 
     def verified(self, names: tuple[str, ...], on_target: Callable[[str], None]) -> Verification:
         """Verify a bundle on its golden vectors and on labelled clips, or any model on the inputs."""
-        from tinyscene.runtime.constant_layers import constant_note
-
         from ..formats.file_model import FileModel
         from ..verify.verify import verify, verify_bundle
 
@@ -169,8 +167,7 @@ class Subject:
             shipped=self.model,
             on_target=on_target,
         )
-        left_out = self.model.constant_layers if isinstance(self.model, FileModel) else ()
-        return replace(result, notes=constant_note(left_out))
+        return replace(result, notes=self.model.reduced.notes() if isinstance(self.model, FileModel) else ())
 
 
 def open_subject(model: Path, options: InputOptions) -> Subject:

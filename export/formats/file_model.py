@@ -18,6 +18,7 @@ from tinyscene.runtime.bundle import Golden
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.model import labels_of
 from tinyscene.runtime.vectors import row_shape
+from tinyscene.runtime.without_constants import WithoutConstants, without_constants
 
 from .missing_package import needs_export
 
@@ -32,29 +33,32 @@ class FileModel:
     """A file that a reader has checked.
 
     Attributes:
+        reduced: the file's graph without layers and channels that are the same for every input; the file keeps them.
         files: by suffix, the model's own file, written again from its validated records; codes in, codes out.
-        constant_layers: names of layers that are the same for every input, and of those that only they read; constants
-            take their place in the graph, and the file keeps them.
         input_axes: by input, the axes of the file's in the order of the graph's; not of those where they are the same.
         original: an ONNX file as it came, which no engine in this process gets.
     """
 
     path: Path
-    graph: Graph
+    reduced: WithoutConstants
     digest: str
     files: dict[str, bytes]
-    constant_layers: tuple[str, ...] = ()
     input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     original: OnnxOriginal | None = None
     frontend: None = None
-    constant_channels_removed: None = None
 
     @staticmethod
-    def of(
-        data: bytes, path: Path, graph: Graph, files: dict[str, bytes], constant_layers: tuple[str, ...] = ()
-    ) -> FileModel:
-        """``data``: the bytes of the file at ``path``."""
-        return FileModel(path, graph, hashlib.sha256(data).hexdigest(), files, constant_layers)
+    def of(data: bytes, path: Path, graph: Graph, files: dict[str, bytes]) -> FileModel:
+        """``data``: the bytes of the file at ``path``; ``graph``: what was read from them."""
+        return FileModel(path, without_constants(graph), hashlib.sha256(data).hexdigest(), files)
+
+    @property
+    def graph(self) -> Graph:
+        return self.reduced.graph
+
+    @property
+    def constant_channels_removed(self) -> int:
+        return self.reduced.channels
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ from .tflite_limits import TYPES, Limit
 
 Scalar = TypeVar("Scalar", np.int8, np.int32)
 Constant = npt.NDArray[np.int8] | npt.NDArray[np.int32]
+# Of a weight channel: an int32 accumulator times such scales stays below one code of the smallest output scale.
+NO_SCALE_BELOW = 2.0**-90
 
 
 class GraphBuilder:
@@ -158,8 +160,9 @@ class GraphBuilder:
         scale = np.array(np.broadcast_to(np.asarray(quant.scale, np.float32), scales))
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = self.constant(operator, 2, np.int32) if has_bias else np.zeros(channels, np.int32)
-        if (scale == 0).any():
-            weight, bias, scale = self._without_scale(weight, bias, scale, channel_axis)
+        dead = max(1.0, x.quant.scale[0]) * scale < NO_SCALE_BELOW
+        if dead.any():
+            weight, bias, scale = self._without_scale(weight, bias, scale, dead, channel_axis)
         stored = file.quant(operator.inputs[2]) if has_bias else None
         bias_scale = np.float32(x.quant.scale[0]) * scale
         fits = stored is not None and len(stored.scale) in (1, scales)
@@ -191,14 +194,15 @@ class GraphBuilder:
         weight: npt.NDArray[np.int8],
         bias: npt.NDArray[np.int32],
         scale: npt.NDArray[np.float32],
+        dead: npt.NDArray[np.bool_],
         axis: int | None,
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Zeros in place of channels with a scale of 0, whose output is 0 for every input; they get another scale."""
-        dead, self.rewritten = scale == 0, True
+        """Zeros and another scale in place of the ``dead`` channels, whose output is 0 for every input."""
+        self.rewritten = True
         weight, bias = weight.copy(), bias.copy()
         np.moveaxis(weight, axis or 0, 0)[dead if axis is not None else slice(None)] = 0
         bias[dead if axis is not None else slice(None)] = 0
-        return weight, bias, np.where(dead, scale.max() or np.float32(1), scale)
+        return weight, bias, np.where(dead, np.float32(1) if dead.all() else scale.max(), scale)
 
     def _stored(self, name: str, dtype: Literal["int8", "int32"], quant: Quant, data: Constant) -> str:
         """Add a constant; one that two layers read with different quantisation is stored twice."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinyscene.runtime.bounded_files import read_model
-from tinyscene.runtime.constant_layers import without_constant_layers
 
 from .file_model import FileModel
 from .tflite_file import Int8File
@@ -28,7 +27,7 @@ def tflite_model(data: bytes, where: str, name: str | None = None) -> FileModel:
     """As :func:`open_tflite`, for the bytes of a file; ``where`` names it in messages."""
     file = Int8File(data, where)
     builder = builder_of(file)
-    graph, left_out = without_constant_layers(builder.graph(name))
+    graph = builder.graph(name)
     # XNNPACK leaves layers with a scale of 0 to kernels that round otherwise; a file without operators has none to run.
     own = to_tflite(graph) if builder.rewritten else rebuilt(file)
-    return FileModel.of(data, Path(where), graph, {".tflite": own}, left_out)
+    return FileModel.of(data, Path(where), graph, {".tflite": own})

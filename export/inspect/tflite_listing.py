@@ -13,9 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.bounded_files import read_model
-from tinyscene.runtime.constant_layers import constant_note, without_constant_layers
 from tinyscene.runtime.cost import count
 from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
+from tinyscene.runtime.without_constants import without_constants
 
 from ..check.count_tflite import TfliteLayers, tflite_layers
 from ..errors import ExportError
@@ -41,7 +41,7 @@ def tflite_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
         return _operators(data, path, problem)
     listing = graph_listing(graph, "int8 TFLite file, as an integer graph", cpu, optimise)
     note = _differing_count(data, path, sum(node.macs or 0 for node in listing.nodes))
-    constant = constant_note(without_constant_layers(graph)[1])
+    constant = without_constants(graph).notes()
     return replace(listing, notes=(*listing.notes, *note, *constant))
 
 

@@ -13,9 +13,9 @@ from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.engines import NumpyEngine
 from tinyscene.runtime.graph import OUTPUT_NAME, Graph
 from tinyscene.runtime.vectors import quantised, row_shape
+from tinyscene.runtime.without_constants import WithoutConstants
 from tinyscene.training.models.checkpoint import LoadedModel
 
-from .constant_channels import Pruned
 from .fake_quant import QuantNet
 from .steps import Work
 
@@ -26,17 +26,17 @@ BATCH = 16
 class QuantisedModel:
     """A quantised network: the float ``source``, the fake-quantised ``net``, and the integer graph.
 
-    ``pruned`` has the graph and the channels that were removed from it.
+    ``pruned`` has the graph and the layers and channels that were removed from it.
     """
 
     source: LoadedModel
     net: QuantNet
-    pruned: Pruned
+    pruned: WithoutConstants
 
     @classmethod
     def of(cls, source: LoadedModel, work: Work) -> QuantisedModel:
         """The result of all steps of a method."""
-        assert work.pruned is not None, "the step 'remove constant channels' has not run"
+        assert work.pruned is not None, "the step 'remove constants' has not run"
         return cls(source, work.folded, work.pruned)
 
     @property

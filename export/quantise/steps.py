@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.without_constants import WithoutConstants, without_constants
 
 from ..errors import ExportError
-from .constant_channels import Pruned, drop_constant_channels
 from .equalise import equalise
 from .fake_quant import QuantNet
 from .fold import fold
@@ -44,7 +44,7 @@ class Work:
         training: what the step ``train`` trains with.
         net: the fake-quantised network; set by ``fold``, modified in place up to ``lower``.
         graph: the integer graph; set by ``lower``.
-        pruned: the graph without constant channels; set by ``remove constant channels``.
+        pruned: the graph without constant layers and channels; set by ``remove constants``.
 
     Raises:
         ExportError: there are no clips, or a value is not finite.
@@ -58,7 +58,7 @@ class Work:
     training: QatTraining | None = None
     net: QuantNet | None = None
     graph: Graph | None = None
-    pruned: Pruned | None = None
+    pruned: WithoutConstants | None = None
 
     def __post_init__(self) -> None:
         if not len(self.clips):
@@ -123,9 +123,9 @@ def _lower(work: Work) -> Work:
     return replace(work, graph=lower(work.folded, name=work.name, labels=work.labels))
 
 
-def _remove_constant_channels(work: Work) -> Work:
+def _remove_constants(work: Work) -> Work:
     assert work.graph is not None, "the step 'lower' has not run"
-    return replace(work, pruned=drop_constant_channels(work.graph))
+    return replace(work, pruned=without_constants(work.graph))
 
 
 def calibrate_with(options: LayerCalibration) -> Step:
@@ -148,13 +148,13 @@ CALIBRATE = Step(
 )
 TRAIN = Step("train", "Train weights and ranges with every rounding of the graph in the forward pass.", _train)
 LOWER = Step("lower", "Ranges to scales and zero points, weights to codes, GRN to eleven int8 operators.", _lower)
-REMOVE_CONSTANT_CHANNELS = Step(
-    "remove constant channels",
-    "Channels with one code for every input go into the bias of the next convolution.",
-    _remove_constant_channels,
+REMOVE_CONSTANTS = Step(
+    "remove constants",
+    "Layers with one code for every input become constants, such channels part of the next layer's bias.",
+    _remove_constants,
 )
 
 # "tinyscene export --ptq"
-POST_TRAINING = (FOLD, EQUALISE, INPUT_RANGE, CALIBRATE_AND_ROUND, LOWER, REMOVE_CONSTANT_CHANNELS)
+POST_TRAINING = (FOLD, EQUALISE, INPUT_RANGE, CALIBRATE_AND_ROUND, LOWER, REMOVE_CONSTANTS)
 # "tinyscene export --qat", and the last stage of a recipe
-QUANTISATION_AWARE = (FOLD, EQUALISE, INPUT_RANGE, CALIBRATE, TRAIN, LOWER, REMOVE_CONSTANT_CHANNELS)
+QUANTISATION_AWARE = (FOLD, EQUALISE, INPUT_RANGE, CALIBRATE, TRAIN, LOWER, REMOVE_CONSTANTS)

@@ -34,10 +34,15 @@ static inline int32_t ts_place(const int32_t* sizes, const int32_t* steps, int32
     return outer * steps[0] + middle * steps[1] + inner * steps[2];
 }
 
+/* a + b modulo 2^32, as every engine adds to an accumulator. */
+static inline int32_t ts_wrapping_add(int32_t a, int32_t b) {
+    return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
 /* acc + sum of (x - zero_point) * weight over n contiguous elements. */
 static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point, int32_t acc) {
     for (int32_t i = 0; i < n; ++i) {
-        acc += (x[i] - zero_point) * weight[i];
+        acc = ts_wrapping_add(acc, (x[i] - zero_point) * weight[i]);
     }
     return acc;
 }
@@ -46,7 +51,7 @@ static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, i
 static inline void ts_multiply_accumulate(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point,
                                           int32_t* acc) {
     for (int32_t i = 0; i < n; ++i) {
-        acc[i] += (x[i] - zero_point) * weight[i];
+        acc[i] = ts_wrapping_add(acc[i], (x[i] - zero_point) * weight[i]);
     }
 }
 

@@ -73,7 +73,7 @@ def show(delivery: Delivery, constant_channels_removed: int | None = None) -> No
 def removed_lines(constant_channels: int | None) -> Iterator[str]:
     """One line for people; none when the number is unknown."""
     if constant_channels is not None:
-        yield f"removed       {constant_channels:>13,} channels that are the same for every input, by export"
+        yield f"removed       {constant_channels:>13,} channels that are the same for every input"
 
 
 def tuning_record(graph: Graph, tuned: Tuned | None) -> dict[str, object] | None:

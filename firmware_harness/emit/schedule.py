@@ -1,7 +1,8 @@
 """A graph as the kernel calls that run it on one kind of CPU, and the arena they need.
 
 `layers` runs node by node, so that every activation can be compared. `speed` and `ram` run several nodes in one call
-where the CPU has such a kernel; of two variants of a call, `speed` takes the faster and `ram` the smaller one.
+where the CPU has such a kernel; of two variants of a call, `speed` takes the faster and `ram` the smaller one. Only the
+portable kernels run a node whose sums can leave int32: they wrap around there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import product
 from typing import Literal
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.graph import Graph, wraps_around
 from tinyscene.runtime.plan import Lifetime, Plan, place
 
 from .kernel_set import Fused, KernelSet
@@ -81,7 +82,7 @@ def _calls(graph: Graph, kernels: KernelSet, optimise: Optimise) -> Iterator[Cal
             at += fused.count
             continue
         node = graph.nodes[at]
-        row = kernels.rows.get(type(node.op))
+        row = None if wraps_around(graph, node) else kernels.rows.get(type(node.op))
         layer = (row(graph, node) if row else None) or layer_of(graph, node)
         inputs = tuple(t.name for t in graph.ins(node)[: ops.OPS[type(node.op)].n_activations])
         yield Call(range(at, at + 1), inputs[: layer.n_inputs], node.output, layer)
@@ -91,13 +92,15 @@ def _calls(graph: Graph, kernels: KernelSet, optimise: Optimise) -> Iterator[Cal
 def _fused(graph: Graph, at: int, kernels: KernelSet, optimise: Optimise) -> Fused | None:
     """The fused call of the most nodes, among those whose inner activations no other node reads."""
     fusers = {"layers": (), "speed": kernels.fusers, "ram": kernels.fusers + kernels.lean_fusers}[optimise]
-    candidates = [f for fuser in fusers if (f := fuser(graph, at)) is not None and _closed(graph, at, f)]
+    candidates = [f for fuser in fusers if (f := fuser(graph, at)) is not None and _can_be_one(graph, at, f)]
     return max(candidates, key=lambda f: f.count, default=None)
 
 
-def _closed(graph: Graph, at: int, fused: Fused) -> bool:
-    """Whether only the fused nodes read the activations between them."""
+def _can_be_one(graph: Graph, at: int, fused: Fused) -> bool:
+    """Whether only the fused nodes read the activations between them, and no sum of theirs leaves int32."""
     inside = graph.nodes[at : at + fused.count]
+    if any(wraps_around(graph, node) for node in inside):
+        return False
     inner = {node.output for node in inside} - {fused.output}
     outside = [*graph.nodes[:at], *graph.nodes[at + fused.count :]]
     return not inner.intersection(graph.outputs) and not any(inner & set(node.inputs) for node in outside)

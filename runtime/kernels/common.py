@@ -16,7 +16,7 @@ from ..arith import (
     weight_rescale,
 )
 from ..arrays import I8, I64
-from ..graph import Graph, Node
+from ..graph import Graph, Node, wraps_around
 
 Arrays = tuple[npt.NDArray[Any], ...]
 
@@ -36,7 +36,9 @@ def centred(x: I8, zero_point: int, pads: ops.Pads, dtype: npt.DTypeLike) -> npt
 
 
 def requantised(graph: Graph, node: Node, acc: I64, rounding: Rounding) -> I8:
-    """Accumulators of convolutions and products times s_a * s_b / s_out, as output codes."""
+    """Accumulators of convolutions and products, modulo int32, times s_a * s_b / s_out, as output codes."""
+    if wraps_around(graph, node):
+        acc = acc.astype(np.int32).astype(np.int64)
     a, b, *_ = graph.ins(node)
     out = graph.out(node).quant
     relu = ops.has_relu(node.op)

@@ -30,7 +30,7 @@ def _taps(x: npt.NDArray[Any], op: Windowed, kernel: tuple[int, int], out_hw: tu
 
 
 def conv2d_accumulator(graph: Graph, node: Node, arrays: Arrays) -> I64:
-    """bias + sum over taps of (x - zero_point) * weight, int64 (N, H, W, O); fits int32 by Graph.check."""
+    """bias + sum over taps of (x - zero_point) * weight, int64 (N, H, W, O)."""
     op, (x_t, weight_t, bias_t) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
     x, weight, bias = arrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.cost import graph_cost
-from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.graph import Graph, Node, Quant
 from tinyscene.runtime.interpreter import run
 
 
@@ -94,10 +95,36 @@ def test_accumulators_over_all_of_int32(target: Target, rounding: Rounding) -> N
     size = (2.0 ** rng.uniform(0, 30.99, 600)).astype(np.int64)
     bias = np.where(rng.random(600) < 0.5, -size, size)
     size = np.minimum(size, 2**31 - 1 - 127 * 133)  # one weight, and the largest distance of a code from the zero point
-    weight_scale = 2.0 ** rng.uniform(-30, 8, 600) * 0.1 / 0.03 / 2
+    weight_scale = 2.0 ** rng.uniform(-30, 30, 600) * 0.1 / 0.03 / 2
     graph = convolution(rng, (2, 3, 1), (1, 1), channels=600, bias=bias, weight_scale=weight_scale)
     trace = assert_equal(target, graph, random_input(rng, graph, 4), rounding)
     assert {-128, 127} < set(np.unique(trace["y"]).tolist())
+
+
+@both_rules
+@each_kernel_set
+def test_sums_beyond_int32_wrap_around(target: Target, rounding: Rounding) -> None:
+    """Biases at the limits of int32, in a block that kernels otherwise compute in one call."""
+    rng = np.random.default_rng(9)
+    graph = small_net(rng, grn=False)
+    for node in graph.nodes[:6]:
+        if ops.has_weight(node.op):
+            graph = _with_biases_at_the_limits(rng, graph, node)
+    assert_equal(target, graph, random_input(rng, graph, 3), rounding)
+
+
+def _with_biases_at_the_limits(rng: np.random.Generator, graph: Graph, node: Node) -> Graph:
+    """Scales so small that the limits are 100 codes."""
+    x, weight, bias = graph.ins(node)
+    scale = np.full(bias.shape, graph.out(node).quant.scale[0] * 100 / 2**31 / x.quant.scale[0], np.float32)
+    data = np.where(rng.random(bias.shape) < 0.5, -(2**31), 2**31 - 1).astype(np.int32)
+    changed = (
+        replace(weight, quant=replace(weight.quant, scale=tuple(scale.tolist()))),
+        replace(
+            bias, quant=replace(bias.quant, scale=tuple((scale * np.float32(x.quant.scale[0])).tolist())), data=data
+        ),
+    )
+    return replace(graph, tensors={**graph.tensors, **{t.name: t for t in changed}}).check()
 
 
 @both_rules

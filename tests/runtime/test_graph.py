@@ -75,10 +75,6 @@ FAULTS = {
         lambda g: _with_tensor(g, FIRST_BIAS, quant=Quant.per_channel([0.5] * 5, 0)),
         "bias scale",
     ),
-    "overflow": (
-        lambda g: _with_tensor(g, FIRST_BIAS, data=np.full(5, 2**31 - 5, np.int32)),
-        "overflow int32",
-    ),
     "activation as weight": (
         lambda g: _with_node(g, 1, inputs=(FIRST_OUT, "weight_1", FIRST_OUT)),
         "inputs do not fit the op",

@@ -16,6 +16,7 @@ from torch import Tensor
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rounding, quantise
 from tinyscene.runtime.arrays import F32, I8
+from tinyscene.runtime.engine_ranges import require_supported
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.vectors import dequantised, joined, parted, row_shape
 
@@ -90,6 +91,7 @@ class PytorchEngine:
     rounding: Rounding = "single"
 
     def __init__(self, graph: Graph) -> None:
+        require_supported(graph, self.name)
         self._graph = graph
         self.notes: tuple[str, ...] = (f"version {torch.__version__}",)
 

@@ -45,7 +45,7 @@ def test_each_case_is_read_or_refused_in_one_line():
     for name, operator in (("uint8_act", "CONV_2D"), ("concat_diff", "CONCATENATION")):
         assert operator in messages[name]
     read = ("avg_same", "mul_self", "unused_branch", "no_ops", "dead_zero", "dead_1e-12", "dead_branch", "int4_weight")
-    read += ("big_factor", "shared")
+    read += ("big_factor", "shared", "dead_relu")
     assert not "".join(messages[name] for name in read)
 
 

@@ -11,7 +11,7 @@ from tests.export.formats.tflite_models import Edge, Net
 from tests.graphs import random_input, small_net
 from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.export.verify.verify import verify
-from tinyscene.runtime.constant_layers import constant_layers, without_constant_layers
+from tinyscene.runtime.constant_layers import constant_layers, drop_constant_layers
 from tinyscene.runtime.engines import LiteRTEngine, TFLMEngine
 from tinyscene.runtime.interpreter import run
 
@@ -52,7 +52,7 @@ def dead_branch(scale: float) -> tuple[Net, Edge]:
 
 def require_equal(data: bytes, layers: int) -> None:
     model = tflite_model(data, "m.tflite")
-    assert len(model.constant_layers) == layers
+    assert len(model.reduced.layers) == layers
     codes = model.golden(4).inputs
     double, single = (run(model.graph, codes, rounding=rounding) for rounding in ("double", "single"))
     assert np.array_equal(LiteRTEngine(model.graph, data, "reference").output_codes(codes), double)
@@ -64,7 +64,7 @@ def require_equal(data: bytes, layers: int) -> None:
 
 @pytest.mark.needs_module("tflite_micro", "onnxruntime")
 @pytest.mark.parametrize("zeros", [True, False])
-@pytest.mark.parametrize("scale", [0.0, 1e-12, 7.8e-9])
+@pytest.mark.parametrize("scale", [0.0, 1e-38, 1e-30, 1e-12, 7.8e-9])
 def test_a_channel_with_a_scale_without_meaning_is_the_constant_it_is(scale, zeros):
     net, out = dead_channel(scale, zeros=zeros)
     require_equal(net.finish(out), 0)
@@ -75,6 +75,36 @@ def test_a_channel_with_a_scale_without_meaning_is_the_constant_it_is(scale, zer
 def test_a_dead_branch_is_left_out_and_reported(scale):
     net, out = dead_branch(scale)
     require_equal(net.finish(out), 1)
+
+
+def dead_relu(scale: float) -> tuple[Net, Edge]:
+    """Three convolutions, of which the second has an output scale without meaning and far too low a bias for its ReLU;
+    in units of this scale the third one's bias is beyond int32, where converters store its end."""
+    net = Net(np.random.default_rng(3), (6, 6, 4))
+    x = net.conv(net.input, 4, (3, 3))
+    dead = net.conv(x, 4, (3, 3))
+    net.tensors[dead.index].quantization.scale[:] = scale
+    dead = Edge(dead.index, dead.shape, float(np.float32(scale)), dead.zero_point)
+    net.buffers[net.tensors[net.operators[1].inputs[2]].buffer].data = np.full(4, -10_000_000, np.int32).view(np.uint8)
+    with np.errstate(invalid="ignore"):
+        out = net.conv(dead, 3, activation="NONE")
+    ends = np.array([-(2**31), 2**31 - 1, 139_498_189], np.int32)
+    net.buffers[net.tensors[net.operators[2].inputs[2]].buffer].data = ends.view(np.uint8)
+    return net, out
+
+
+@pytest.mark.needs_module("tflite_micro", "onnxruntime")
+@pytest.mark.needs_tool("gcc")
+@pytest.mark.parametrize("scale", [3.9e-9, 1e-12])
+def test_a_layer_behind_a_scale_without_meaning_wraps_around_as_in_the_engines_that_run_it(scale):
+    net, out = dead_relu(scale)
+    model = tflite_model(net.finish(out), "m.tflite")
+    targets = ("litert", "litert-reference", "tflm", "ort", "c-host")
+    codes = model.golden(4).inputs
+    results = {r.target: r for r in verify(model.graph, codes, targets=targets, shipped=model).results}
+    assert results.pop("litert").status == "refused"
+    assert {name: r.status for name, r in results.items()} == dict.fromkeys(results, "equal")
+    assert (len(np.unique(run(model.graph, codes)[..., 0])) == 2) == (scale == 3.9e-9)
 
 
 @pytest.mark.needs_module("tflite_micro", "onnxruntime")
@@ -89,7 +119,7 @@ def test_a_file_without_operators_copies_its_input():
 
 def test_a_layer_is_constant_for_every_input_or_is_kept():
     graph = small_net(np.random.default_rng(0), grn=True)
-    assert without_constant_layers(graph) == (graph, ())
+    assert drop_constant_layers(graph) == (graph, ())
     codes = random_input(np.random.default_rng(1), graph, 3)
     for rounding in ("double", "single"):
         trace: dict = {}

@@ -9,7 +9,7 @@ from tinyscene.export.quantise.steps import LOWER, POST_TRAINING, QUANTISATION_A
 
 
 def test_the_order_of_both_methods() -> None:
-    first, last = ["fold", "equalise", "input range"], ["lower", "remove constant channels"]
+    first, last = ["fold", "equalise", "input range"], ["lower", "remove constants"]
     assert [step.name for step in POST_TRAINING] == [*first, "calibrate and round", *last]
     assert [step.name for step in QUANTISATION_AWARE] == [*first, "calibrate", "train", *last]
     assert all(step.summary.endswith(".") for step in (*POST_TRAINING, *QUANTISATION_AWARE))
