@@ -15,8 +15,9 @@ from typing import Protocol, cast
 from .bounded_files import read_bounded
 from .bundle import Golden
 from .errors import RuntimeFailure
-from .graph import Graph
+from .graph import Graph, Labels
 from .json_files import read_json
+from .records import check_record
 from .spec import PRESETS, FrontendSpec, preset
 
 LARGEST_LABELS_BYTES = 2**20
@@ -177,11 +178,18 @@ def _require_log_mel(graph: Graph, spec: FrontendSpec, where: str) -> None:
         raise RuntimeFailure(where, what, expected=f"input {shape}", got=got, next_step=step)
 
 
+@dataclass(frozen=True)
+class _LabelsFile:
+    """Content of a text file of labels, as a graph and a checkpoint hold it."""
+
+    labels: Labels
+
+
 def read_labels(path: Path, classes: int | None = None) -> tuple[str, ...]:
     """The labels of a text file, one per line; raises RuntimeFailure unless there are ``classes``, if that is given."""
     data = read_bounded(path, LARGEST_LABELS_BYTES, "give a text file with one label per line")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise RuntimeFailure(str(path), "not UTF-8 text", got=str(problem)[:80]) from None
     labels = tuple(text.splitlines())
@@ -190,4 +198,5 @@ def read_labels(path: Path, classes: int | None = None) -> tuple[str, ...]:
         expected = f"{classes or 'some'} lines, one label for each output"
         got = f"{len(labels)} lines" + (f", {empty} of them empty" if empty else "")
         raise RuntimeFailure(str(path), "labels do not fit the network", expected=expected, got=got)
+    check_record(_LabelsFile(labels), str(path))
     return labels
