@@ -85,6 +85,11 @@ class AudioReader:
         return (*self._mix_down.notes(self.info.sample_rate_hz), *self._levels.notes())
 
     @property
+    def is_silent(self) -> bool:
+        """Whether no sample that was read so far exceeds the dither of a muted 16-bit input."""
+        return self._levels.is_silent
+
+    @property
     def samples(self) -> int:
         """Number of samples at ``sample_rate_hz``, as the header declares them."""
         return round(self.info.frames * self.sample_rate_hz / self.info.sample_rate_hz)

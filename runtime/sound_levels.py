@@ -69,10 +69,15 @@ class SoundLevels:
         if max(-low, high) >= FULL_SCALE:
             self.clipped += int(np.count_nonzero(np.abs(frames) >= FULL_SCALE))
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no sample exceeds the dither of a muted 16-bit input."""
+        return max(-self.low, self.high) <= SILENT_PEAK
+
     def notes(self) -> tuple[str, ...]:
-        """At most one note."""
+        """At most one note; none of silence, whose caller knows whether it is doubtful."""
         peak = max(-self.low, self.high)
-        if not self.samples or peak <= SILENT_PEAK:
+        if self.is_silent:
             return ()
         if peak > INTEGER_PEAK:
             return (f"samples up to {peak:,.0f}, where full scale is 1: are these integers, stored as floats?",)

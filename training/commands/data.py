@@ -67,7 +67,8 @@ def check(
 ) -> int:
     """Validate a dataset folder and list every fault, or its contents if there are none.
 
-    Training refuses a folder with faults before the first step. Exit code 2 if there are any.
+    Training refuses a folder with faults before the first step. Exit code 2 if there are any. Clips that are silent,
+    clipped or otherwise doubtful are listed and no fault.
     """
     from ..data.tau22 import inspect
     from .output import inspection_lines, inspection_record

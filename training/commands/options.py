@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
     from ..run import Run
 
-RUN_LEVELS = ("", "*/", "*/*/", "*/*/*/")  # of a run folder: the student, methods, teachers, folds have one each
+# What a run folder to resume has: a record of the student, a method, a teacher or a fold, or the logits of teachers.
+OF_A_RUN = ("run.json", "*/run.json", "*/*/run.json", "*/*/*/run.json", "teachers/*/logits-*.npz")
 
 
 def named_recipes(incomplete: str) -> list[str]:
@@ -101,12 +102,12 @@ def open_run(options: RunOptions, seed: int | None, *, has_student: bool = False
 def _require_run_folder(out: Path, resume: bool) -> None:
     from ..data.caches import CLIPS
     from ..errors import TrainingError
-    from ..fit.last_checkpoint import RUN
 
     # Another process of torchrun may have decoded clips and made folders already: they do not count.
     if not any(path.is_file() and CLIPS not in path.relative_to(out).parts for path in out.rglob("*")):
         return
-    if not any(any(out.glob(level + RUN)) for level in RUN_LEVELS):
-        raise TrainingError(str(out), "has files, and no run to resume", expected=RUN, next_step="give another folder")
+    if not any(any(out.glob(pattern)) for pattern in OF_A_RUN):
+        step = "give another folder"
+        raise TrainingError(str(out), "has files, and no run to resume", expected=OF_A_RUN[0], next_step=step)
     if not resume:
         raise TrainingError(str(out), "the run folder is not empty", next_step="give --resume or another folder")

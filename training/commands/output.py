@@ -69,20 +69,24 @@ def part_sizes(inspection: Inspection) -> dict[str, PartSize]:
 
 
 def inspection_record(inspection: Inspection) -> dict[str, object]:
-    """The faults by kind and the size of each part, for ``tinyscene data check --json``."""
+    """The faults and doubts by kind, and the size of each part, for ``tinyscene data check --json``."""
     parts = {name: asdict(size) for name, size in part_sizes(inspection).items()}
-    return {"faults": by_kind(inspection.faults), "parts": parts}
+    return {"faults": by_kind(inspection.faults), "doubts": by_kind(inspection.doubts), "parts": parts}
 
 
 def inspection_lines(folder: Path, inspection: Inspection) -> Iterator[str]:
-    """Every fault below its kind; or a table of the parts if there are none."""
-    if inspection.faults:
-        yield f"{folder}: {len(inspection.faults):,} fault{'s' if len(inspection.faults) > 1 else ''}"
-        for kind, lines in by_kind(inspection.faults).items():
-            yield f"{kind}: {len(lines):,}"
-            yield from (f"  {line}" for line in lines)
-        return
-    yield f"{folder}: no faults"
+    """Every fault below its kind, or a table of the parts if there are none; then every doubt."""
+    faults, doubts = len(inspection.faults), len(inspection.doubts)
+    doubtful = f", {doubts:,} doubt{'s' if doubts > 1 else ''}" if doubts else ""
+    yield f"{folder}: {f'{faults:,}' if faults else 'no'} fault{'' if faults == 1 else 's'}{doubtful}"
+    if not faults:
+        yield from _part_lines(inspection)
+    for kind, lines in by_kind((*inspection.faults, *inspection.doubts)).items():
+        yield f"{kind}: {len(lines):,}"
+        yield from (f"  {line}" for line in lines)
+
+
+def _part_lines(inspection: Inspection) -> Iterator[str]:
     yield f"{'':10}" + "".join(f"{name:>9}" for name in PartSize.__annotations__)
     for name, size in part_sizes(inspection).items():
         counts = (size.clips, size.scenes, size.devices, size.cities, size.places)

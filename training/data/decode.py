@@ -31,7 +31,7 @@ from tinyscene.runtime.system_errors import about
 from tinyscene.runtime.terminal import bar
 
 from ..errors import TrainingError
-from .faults import Fault, refusal
+from .faults import DOUBTS, Fault, refusal
 from .split_files import Record
 
 CLIP_SECONDS = 1.0  # within the tolerance of is_one_clip
@@ -63,45 +63,55 @@ def load_waveforms(
 
 def clip_faults(folder: Path, records: Sequence[Record], *, progress: bool = True) -> list[Fault]:
     """Faults of existing files, from their headers; files of other encodings than integer PCM are decoded."""
-    faults: list[Fault] = []
+    return inspect_clips(folder, records, samples=False, progress=progress)[0]
+
+
+def inspect_clips(
+    folder: Path, records: Sequence[Record], *, samples: bool, progress: bool
+) -> tuple[list[Fault], list[Fault]]:
+    """Faults of existing files and, with ``samples``, doubts about what they contain."""
+    found: list[Fault] = []
     rates: dict[str, int] = {}
 
     def inspect(record: Record) -> None:
-        rate, fault = _inspected(folder / record.filename)
+        rate, faults = _inspected(folder / record.filename, samples)
         if rate is not None:
             rates[record.filename] = rate
-        if fault is not None:
-            faults.append(Fault(fault.kind, f"{record.filename} {fault.what}"))
+        found.extend(Fault(fault.kind, f"{record.filename} {fault.what}") for fault in faults)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for block in bar(_blocks(len(records)), "reading headers", shown=progress):
+        for block in bar(_blocks(len(records)), "reading clips" if samples else "reading headers", shown=progress):
             list(pool.map(inspect, records[block.start : block.stop]))
     common = Counter(rates.values()).most_common(1)
-    faults += [
+    found += [
         Fault("sample rate", f"{name} has {rate:,} Hz, the others have {common[0][0]:,} Hz")
         for name, rate in rates.items()
         if rate != common[0][0]
     ]
-    return sorted(faults, key=lambda fault: fault.what)
+    found.sort(key=lambda fault: fault.what)
+    return [f for f in found if f.kind not in DOUBTS], [f for f in found if f.kind in DOUBTS]
 
 
-def _inspected(path: Path) -> tuple[int | None, Fault | None]:
-    """The sample rate of a file, if it can be read, and its fault, if any."""
+def _inspected(path: Path, samples: bool) -> tuple[int | None, list[Fault]]:
+    """The sample rate of a file, if it can be read, and its fault or its doubts."""
     try:
         reader = AudioReader(path)
     except RuntimeFailure as failure:
-        return None, Fault("not decodable", f"cannot be decoded ({_reason(failure)})")
+        return None, [Fault("not decodable", f"cannot be decoded ({_reason(failure)})")]
     with reader:
         rate, frames, plain = reader.info.sample_rate_hz, reader.info.frames, reader.info.encoding.split()[1] in PLAIN
         if not is_one_clip(frames, int(rate * CLIP_SECONDS)):
-            return rate, Fault("not one second", f"is {frames / rate:.2f} s long, not {CLIP_SECONDS:g} s")
+            return rate, [Fault("not one second", f"is {frames / rate:.2f} s long, not {CLIP_SECONDS:g} s")]
         try:
-            if not plain:
+            if samples or not plain:
                 reader.whole()
         except RuntimeFailure as failure:
             kind = "not decodable" if reader.refused_sample is None else "not finite"
-            return rate, Fault(kind, _reason(failure))
-    return rate, None
+            return rate, [Fault(kind, _reason(failure))]
+        if not samples:
+            return rate, []
+        doubts = [Fault("doubtful samples", f"({note})") for note in reader.findings]
+        return rate, [Fault("silent", "is silent"), *doubts] if reader.is_silent else doubts
 
 
 def _reason(failure: RuntimeFailure) -> str:

@@ -1,4 +1,4 @@
-"""Faults of a data set: found before the first training step, and reported together.
+"""Faults of a data set: found before the first training step, and reported together. Doubts, which training accepts.
 
 :mod:`tinyscene.training.data.split_files` checks the split files, :mod:`tinyscene.training.data.decode` the clips,
 :mod:`tinyscene.training.data.caches` the caches in a run folder; :func:`tinyscene.training.data.tau22.inspect` collects
@@ -30,19 +30,22 @@ KINDS = (
     "sample rate",
     "cache of other clips",
 )
+DOUBTS = ("silent", "doubtful samples")  # clips whose label is hardly right; only `data check` reads all samples
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: its kind, one of ``KINDS``, and a line that names the file or scene and describes it."""
+    """One fault or doubt: its kind, of ``KINDS`` or ``DOUBTS``, and a line about the file or scene."""
 
     kind: str
     what: str
 
 
 def by_kind(faults: Sequence[Fault]) -> dict[str, list[str]]:
-    """The lines of each kind that occurs, in the order of ``KINDS``."""
-    return {kind: lines for kind in KINDS if (lines := [fault.what for fault in faults if fault.kind == kind])}
+    """The lines of each kind that occurs, in the order of ``KINDS`` and ``DOUBTS``."""
+    return {
+        kind: lines for kind in (*KINDS, *DOUBTS) if (lines := [fault.what for fault in faults if fault.kind == kind])
+    }
 
 
 def refusal(folder: Path, faults: Sequence[Fault]) -> TrainingError:

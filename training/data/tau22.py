@@ -21,7 +21,7 @@ from tinyscene.runtime.arrays import I16, I64
 
 from ..errors import TrainingError
 from .caches import caches_of_others
-from .decode import clip_faults, load_waveforms
+from .decode import clip_faults, inspect_clips, load_waveforms
 from .faults import Fault, refusal
 from .split_files import Record, read_tables
 
@@ -81,31 +81,35 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The clips of each part whose rows can be read, and all faults of the folder."""
+    """The clips of each part whose rows can be read, all faults of the folder, and doubts about its samples."""
 
     train: tuple[Record, ...]
     validation: tuple[Record, ...]
     test: tuple[Record, ...]
     faults: tuple[Fault, ...]
+    doubts: tuple[Fault, ...]
 
 
 def inspect(
-    folder: Path, subset: int = 100, run_folder: Path | None = None, *, headers: bool = True, progress: bool = True
+    folder: Path, subset: int = 100, run_folder: Path | None = None, *, samples: bool = True, progress: bool = True
 ) -> Inspection:
     """Find all faults of ``folder``, and of the caches in ``run_folder``; raises TrainingError without split files.
 
-    Reading the headers of all clips takes long; without ``headers`` they are read only if there are other faults.
+    Reading all clips takes long; without ``samples`` only their headers are read, and only if there are other faults.
     """
     tables = read_tables(folder, subset)
     training, validation = split_validation(tables.train)
-    faults = list(tables.faults)
+    faults, doubts = list(tables.faults), list[Fault]()
     if run_folder is not None:
         faults += caches_of_others(
             run_folder, folder, {"train": training, "validation": validation, "test": tables.test}
         )
-    if headers or faults:
+    if samples:
+        of_clips, doubts = inspect_clips(folder, tables.present, samples=True, progress=progress)
+        faults += of_clips
+    elif faults:
         faults += clip_faults(folder, tables.present, progress=progress)
-    return Inspection(training, validation, tables.test, tuple(faults))
+    return Inspection(training, validation, tables.test, tuple(faults), tuple(doubts))
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class Tau22:
         Raises TrainingError with all faults. The headers of clips are checked only if there are others, otherwise
         before decoding.
         """
-        inspection = inspect(folder, subset, run_folder, headers=False)
+        inspection = inspect(folder, subset, run_folder, samples=False)
         if inspection.faults:
             raise refusal(folder, inspection.faults)
         labels = tuple(sorted({r.scene for r in inspection.train}))

@@ -23,6 +23,7 @@ RATE_HZ = 44_100
 TRAIN = "evaluation_setup/fold1_train.csv"
 RECIPE = "model: cpm23-8\nepochs: 1\nbatch_size: 16\nlearning_rate: 1.0e-3\n"
 SILENCE = np.zeros(RATE_HZ)
+TONE = np.sin(np.arange(RATE_HZ) / 20)
 NAN = np.full(RATE_HZ, np.nan, np.float32)
 
 
@@ -60,7 +61,7 @@ PLANTED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "cut off": ("not decodable", cut_in_half, "1-1-0-a.wav cannot be decoded (truncated audio file, got"),
     "long": ("not one second", lambda d: soundfile.write(clip(d, 3), np.zeros(441_000), RATE_HZ), "is 10.00 s long"),
     "NaN": ("not finite", lambda d: soundfile.write(clip(d, 4), NAN, RATE_HZ, subtype="FLOAT"), "(0.000 s) is not fi"),
-    "slow": ("sample rate", lambda d: soundfile.write(clip(d, 5), SILENCE[:22_050], 22_050), "has 22,050 Hz, the"),
+    "slow": ("sample rate", lambda d: soundfile.write(clip(d, 5), TONE[:22_050], 22_050), "has 22,050 Hz, the"),
     "only trained": ("label", lambda d: add_row(d, "audio/tram-arden-8-8-0-a.wav\ttram"), "tram' does not occur in"),
 }  # fmt: skip
 
@@ -77,6 +78,35 @@ def test_a_good_folder_has_no_faults(folder: Path, capsys: pytest.CaptureFixture
     assert columns.split() == ["clips", "scenes", "devices", "cities", "places", "hours"]
     assert training.split() == ["training", "36", "3", "2", "1", "9", "0.01"]
     assert [validation.split()[1], test.split()[1]] == ["12", "12"]
+
+
+def test_silent_and_clipped_clips_are_doubts_and_no_faults(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(clip(folder, 0), SILENCE, RATE_HZ)
+    soundfile.write(
+        clip(folder, 1), np.where(np.arange(RATE_HZ) % 2, 1, -1) / 32_768, RATE_HZ
+    )  # a muted input's dither
+    soundfile.write(clip(folder, 2), np.clip(8 * TONE, -1, 1), RATE_HZ)
+    soundfile.write(clip(folder, 3), np.full(RATE_HZ, 0.25), RATE_HZ)
+    soundfile.write(clip(folder, 4), np.stack([TONE, -TONE], axis=1) / 2, RATE_HZ)
+    expected = {
+        "silent": ["airport-arden-0-0-0-a.wav is silent", "airport-arden-0-0-1-a.wav is silent"],
+        "doubtful samples": [
+            "airport-arden-1-1-0-a.wav (92% of the samples are at full scale: the recording is clipped)",
+            "airport-arden-1-1-1-a.wav (all samples are about 0.250: a constant, no sound)",
+            "airport-arden-2-2-0-a.wav (channels cancel in 1.0 of 1.0 s, which count as silence: "
+            "is one of them inverted?)",
+        ],
+    }
+    assert command_line.main(["data", "check", str(folder)]) == 0
+    head, _, *_, silent, first, second, doubtful, _, _, _ = capsys.readouterr().out.splitlines()
+    assert head == f"{folder}: no faults, 5 doubts"
+    assert (silent, doubtful) == ("silent: 2", "doubtful samples: 3")
+    assert [first, second] == [f"  audio/{line}" for line in expected["silent"]]
+    assert command_line.main(["data", "check", str(folder), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["doubts"] == {kind: [f"audio/{line}" for line in lines] for kind, lines in expected.items()}
+    assert record["faults"] == {}
+    Tau22.open(folder)
 
 
 @pytest.mark.parametrize("name", PLANTED)
