@@ -35,7 +35,8 @@ ADD_HEADROOM_BITS = 20  # the fixed-point sum keeps this many fractional bits (T
 
 def quantise(real: npt.NDArray[np.floating], quant: Quant) -> I8:
     """Real values to int8 codes: round half to even of x / scale in float32, plus the zero point, saturated."""
-    codes = np.rint(real.astype(np.float32) / np.float32(quant.scale[0])) + np.float32(quant.zero_point)
+    with np.errstate(over="ignore"):  # beyond float32 is infinity, which saturates
+        codes = np.rint(real.astype(np.float32) / np.float32(quant.scale[0])) + np.float32(quant.zero_point)
     return _int8(codes, -128, 127)
 
 

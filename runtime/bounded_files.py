@@ -92,7 +92,9 @@ def _content(descriptor: int, limit_bytes: int, where: str, next_step: str) -> b
     if status.st_size > limit_bytes:
         raise RuntimeFailure(where, "too large", expected=expected, got=f"{status.st_size:,}", next_step=next_step)
     with open(descriptor, "rb", closefd=False) as file:
-        data = file.read(limit_bytes + 1)
-    if len(data) > limit_bytes:  # it grew in the meantime
+        data = file.read(status.st_size + 1)  # Python allocates as much as it is asked for
+        if len(data) > status.st_size:  # it grew in the meantime
+            data += file.read(limit_bytes + 1 - len(data))
+    if len(data) > limit_bytes:
         raise RuntimeFailure(where, "too large", expected=expected, next_step=next_step)
     return data

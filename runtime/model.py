@@ -186,7 +186,10 @@ class _LabelsFile:
 
 
 def read_labels(path: Path, classes: int | None = None) -> tuple[str, ...]:
-    """The labels of a text file, one per line; raises RuntimeFailure unless there are ``classes``, if that is given."""
+    """The labels of a text file, one per line; raises RuntimeFailure unless there are ``classes``, if that is given.
+
+    A byte order mark, with which editors on Windows begin a file, is no part of the first label.
+    """
     data = read_bounded(path, LARGEST_LABELS_BYTES, "give a text file with one label per line")
     try:
         text = data.decode("utf-8-sig")

@@ -115,7 +115,8 @@ def _both(values: npt.NDArray[Any], where: str, quant: Quant) -> tuple[F32, I8]:
     if values.dtype.name not in _REALS:
         expected = f"{', '.join(_REALS)} (real numbers) or int8 (codes)"
         raise RuntimeFailure(where, "type of the values", expected=expected, got=values.dtype.name)
-    real = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinity
+        real = values.astype(np.float32)
     if not np.isfinite(real).all():
         raise RuntimeFailure(where, "values that are not finite", expected="finite numbers")
     return real, quantise(real, quant)

@@ -33,6 +33,8 @@ READERS = {
     "baseline": "tables:BASELINE",
     "bench": "tables:BENCH",
     "evaluation": "tables:EVALUATION",
+    "inputs": "given:INPUTS",
+    "labels": "given:LABELS",
     "audio": "sounds:AUDIO",
     "pcm": "sounds:PCM",
     "names": "sounds:NAMES",

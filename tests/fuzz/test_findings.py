@@ -5,12 +5,18 @@ Findings that are not mended are listed in open.txt and must still escape, so th
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .findings import Finding, escape_of, reduced
+from tinyscene.runtime.bounded_files import read_bounded
+
+from .findings import LARGEST_GROWTH_BYTES, Finding, escape_of, reduced
+from .memory import growth_bytes
 from .mutate import mutate_json, mutate_npy, mutate_zip
 from .replay import escape, open_signatures, vectors
 
@@ -66,3 +72,39 @@ def test_memory_that_runs_out_before_a_refusal_is_a_finding() -> None:
     finding = escape_of(refusal)
     assert isinstance(finding, Finding)
     assert finding.kind == "memory"
+
+
+_KEPT: list[bytearray] = []
+
+
+def _once(size: int = 300 * 2**20) -> None:
+    if not _KEPT:
+        _KEPT.append(bytearray(size))
+
+
+def _each_time(size: int = 300 * 2**20) -> None:
+    bytearray(size)
+    raise ValueError
+
+
+@pytest.mark.parametrize(("call", "is_large"), [(_once, False), (_each_time, True)])
+def test_memory_that_is_allocated_once_is_no_growth(call: Callable[[], None], is_large: bool) -> None:
+    """An import or an arena counts where it is needed first; the content that is read then is not the cause."""
+    growth = growth_bytes(call)
+    assert growth is not None
+    assert (growth > LARGEST_GROWTH_BYTES) == is_large
+    assert not _KEPT  # called in other processes only
+
+
+def test_a_small_file_takes_no_memory_of_the_largest_one(tmp_path: Path) -> None:
+    """Of 2 to 70 bytes, files of arrays and labels once took 256 MiB of address space: the limit was allocated."""
+    path = tmp_path / "small"
+    path.write_bytes(b"x" * 70)
+    growth = growth_bytes(lambda: read_bounded(path, 2**28))
+    assert growth is not None
+    assert growth < 2**20
+    assert read_bounded(path, 70) == b"x" * 70
+
+
+def test_a_call_that_ends_its_process_has_no_measurement() -> None:
+    assert growth_bytes(lambda: os.kill(os.getpid(), signal.SIGKILL)) is None

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .findings import LARGEST_GROWTH_BYTES, LONGEST_S, Finding, FindingFolder, escape_of, reduced
+from .memory import AddressSpace, growth_bytes
 from .mutate import mutate_bytes
 from .readers import Reader, reader_named
 from .replay import add_corpus
@@ -76,7 +77,7 @@ class Session:
         """Run the reader; returns the finding, seconds of processor time and bytes of growth."""
         STATE.pack_into(self._state, 0, self.report.executions + 1, time.monotonic(), len(data))
         self._state[STATE.size : STATE.size + len(data)] = data
-        peak, size, threads = self._memory()
+        start = AddressSpace.now(self._status)
         before, finding, self._accepted = time.process_time(), None, False
         try:
             self.reader.read(data)
@@ -85,9 +86,12 @@ class Session:
             finding = escape_of(problem)
         seconds = time.process_time() - before
         STATE.pack_into(self._state, 0, self.report.executions + 1, IDLE, len(data))
-        peak_after, _, threads_after = self._memory()
-        settled = threads_after == threads and time.monotonic() - self._began > SETTLED_S
-        growth = peak_after - size if peak_after > peak and settled else 0
+        end = AddressSpace.now(self._status)
+        settled = end.threads == start.threads and time.monotonic() - self._began > SETTLED_S
+        growth = end.peak - start.size if end.peak > start.peak and settled else 0
+        if growth > LARGEST_GROWTH_BYTES:  # of what is allocated once, or of this content
+            again = growth_bytes(lambda: self.reader.read(data))
+            growth = growth if again is None else again
         if finding is None and seconds > LONGEST_S:
             finding = Finding("slow", self.reader.read.__name__, f"{seconds:.1f} s")
         if finding is None and growth > LARGEST_GROWTH_BYTES:
@@ -109,12 +113,6 @@ class Session:
         finding, _, _ = self.attempt(data)
         return finding is not None and finding.signature == signature
 
-    def _memory(self) -> tuple[int, int, int]:
-        """Peak and current size of the address space in bytes, and the number of threads."""
-        words = os.pread(self._status, 4096, 0).split()
-        peak, size, threads = (int(words[words.index(name) + 1]) for name in (b"VmPeak:", b"VmSize:", b"Threads:"))
-        return 1024 * peak, 1024 * size, threads
-
 
 def main() -> None:
     """Arguments: reader, executions, seconds, seed, folder."""
@@ -133,7 +131,7 @@ def main() -> None:
     add_corpus(name, seeds, corpus)
     session = Session(reader, Path(folder), int(executions), float(seconds))
     signal.signal(signal.SIGTERM, lambda *_: session.finish())
-    _, size, _ = session._memory()
+    size = AddressSpace.now(session._status).size
     resource.setrlimit(resource.RLIMIT_AS, (size + ADDRESS_SPACE_BYTES, resource.RLIM_INFINITY))
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:

@@ -23,7 +23,7 @@ from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
-from tinyscene.runtime.model import described
+from tinyscene.runtime.model import described, read_labels
 from tinyscene.runtime.scores import scores_of
 
 GRAPH = small_net(np.random.default_rng(3), grn=True)
@@ -105,6 +105,26 @@ def test_run_prints_a_line_for_each_input(folder: Path, capfd) -> None:
     assert {label for _, label, _ in lines} <= set(LABELS)
     assert command_line.main(words) == 0
     assert len(capfd.readouterr().out.splitlines()) == len(CODES)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_label(tmp_path: Path) -> None:
+    """Editors on Windows begin a text file with one."""
+    path = tmp_path / "labels.txt"
+    path.write_bytes("bus\r\npark\r\n".encode("utf-8-sig"))
+    assert read_labels(path) == ("bus", "park")
+
+
+def test_real_inputs_beyond_float32_saturate_or_are_refused(folder: Path, tmp_path: Path, capfd) -> None:
+    """Without a warning of NumPy on standard error."""
+    for value, said in ((3e38, ""), (1e300, "values that are not finite")):
+        real = np.zeros((1, *GRAPH.tensors[GRAPH.input].shape[1:]))
+        real.reshape(-1)[0] = value
+        np.save(tmp_path / "real.npy", real)
+        words = ["run", str(folder / "net.tflite"), "--inputs", str(tmp_path / "real.npy"), "--engine", "numpy-single"]
+        assert command_line.main([*words, "--quiet"]) == (2 if said else 0)
+        err = capfd.readouterr().err
+        assert said in err
+        assert "Warning" not in err
 
 
 @pytest.mark.parametrize("form", FORMS)
