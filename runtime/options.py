@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,9 @@ def _require_folder(path: Path) -> None:
         raise RuntimeFailure(str(path), what, got=f"{path.parent} is not a folder", next_step=step)
     if not path.parent.is_dir():
         raise RuntimeFailure(str(path), what, got="no such folder", next_step=f"create {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        step = "change its permissions, or use another path"
+        raise RuntimeFailure(str(path), what, got=f"permission denied in {path.parent}", next_step=step)
     if (path.parent / MANIFEST).is_file():
         got = f"{path.parent} is a bundle, which is refused if it has other files"
         raise RuntimeFailure(str(path), what, got=got, next_step="choose another folder")

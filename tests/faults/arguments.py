@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import os
 import random
 import resource
@@ -40,6 +41,8 @@ SECONDS = 60.0  # after which a command hangs
 MOST_BYTES = 8 << 30  # address space of a command
 DEVICES = {"null": 3, "zero": 5, "full": 7}  # minor numbers, of major 1 on Linux
 _CAPABILITY_VERSION_3, _DAC_OVERRIDE, _DAC_READ_SEARCH = 0x20080522, 1, 2  # linux/capability.h
+# Imported once, before the processes are forked: each would spend seconds on it.
+LIBRARIES = ("ai_edge_litert.interpreter", "lightning", "onnx", "onnxruntime")
 NUMBERS = ("nan", "inf", "-1", "0", "1e30", "-1e300", "99999999999999999999", "abc", "")
 TEXTS = ("", "abc", "nan", "-1", "99999999999999999999", "\x1b[31m\n", "\udcff", "../..", "," * 20, "x" * 5000)
 VALID: dict[str, dict[str, str]] = {  # values by the names of options and arguments
@@ -295,6 +298,8 @@ def main(arguments: Sequence[str]) -> int:
         for each in ("tmp", "home", "work"):
             (folder / each).mkdir()
         write_inputs(folder / "inputs")
+        for library in LIBRARIES:
+            importlib.import_module(library)
         print("| command | cases | accepted | faults |\n|---|---:|---:|---:|", flush=True)
         for each in options.commands.split(","):
             tally = examined(table[each], folder, options)

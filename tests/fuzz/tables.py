@@ -12,7 +12,7 @@ from tinyscene.runtime.bench import FORMAT, KIND, STAGES
 from tinyscene.runtime.bench_compare import compare, lines, read_result
 from tinyscene.runtime.host import Host
 from tinyscene.training.data.tau22 import inspect
-from tinyscene.training.evaluation.evaluation import difference
+from tinyscene.training.evaluation.evaluation import EarlierEvaluation, difference
 from tinyscene.training.recipe import RECIPES, load_recipe
 
 from .mutate import mutate_json, mutate_lines
@@ -95,7 +95,7 @@ def _evaluation_seeds() -> Iterable[bytes]:
 
 def _read_evaluation(data: bytes) -> None:
     this = SimpleNamespace(names=_CLIPS, right=(True, True, False, True), places=("a", "a", "b", "b"))
-    difference(this, written("e.json", data))  # type: ignore[arg-type]
+    difference(this, EarlierEvaluation.read(written("e.json", data)))  # type: ignore[arg-type]
 
 
 RECIPE = Reader(_read_recipe, _recipe_seeds, mutate_lines, 2048)

@@ -36,10 +36,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint or a bundle on a test set, by class, device and city."""
-    from ..evaluation.evaluation import difference, evaluate_model
+    from ..evaluation.evaluation import EarlierEvaluation, difference, evaluate_model
 
+    earlier = None if files.against is None else EarlierEvaluation.read(files.against)  # refused before the work
     evaluation = evaluate_model(model, data, engine=engine)
-    compared = None if files.against is None else difference(evaluation, files.against)
+    compared = None if earlier is None else difference(evaluation, earlier)
     if files.out is not None:
         evaluation.write(files.out)
     if files.report is not None:

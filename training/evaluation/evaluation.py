@@ -140,7 +140,7 @@ def evaluation_of(
 
 
 @dataclass(frozen=True)
-class _Written:
+class EarlierEvaluation:
     """What a comparison needs of an evaluation written earlier: ``right[i]`` is the result of the clip ``names[i]``."""
 
     model: Annotated[str, name_text(1000)]
@@ -148,7 +148,8 @@ class _Written:
     right: Annotated[tuple[bool, ...], Length(1, MOST_CLIPS)]
 
     @classmethod
-    def read(cls, path: Path) -> _Written:
+    def read(cls, path: Path) -> EarlierEvaluation:
+        """Read a file of ``eval --out``; raises TinysceneError."""
         content = read_json(path, "an evaluation", WRITE_ONE)
         own = {field.name for field in fields(cls)}
         entries = {k: v for k, v in content.items() if k in own} if isinstance(content, dict) else content
@@ -160,14 +161,14 @@ class _Written:
         return written
 
 
-def difference(this: Evaluation, other: Path) -> Difference:
-    """Compare with an evaluation written earlier; raises TinysceneError unless it is of the same clips."""
-    written = _Written.read(other)
-    right = dict(zip(written.names, written.right, strict=True))
+def difference(this: Evaluation, earlier: EarlierEvaluation) -> Difference:
+    """Compare two evaluations; raises TrainingError unless they are of the same clips."""
+    right = dict(zip(earlier.names, earlier.right, strict=True))
     if set(right) != set(this.names):
-        raise TrainingError(str(other), "an evaluation of other clips", next_step="evaluate both on the same folder")
+        step = "evaluate both on the same folder"
+        raise TrainingError(f"evaluation of '{earlier.model}'", "an evaluation of other clips", next_step=step)
     others = np.array([right[clip] for clip in this.names], dtype=bool)
-    return paired_difference(written.model, np.array(this.right), others, np.array(this.places))
+    return paired_difference(earlier.model, np.array(this.right), others, np.array(this.places))
 
 
 def paired_difference(other: str, this_right: Bools, other_right: Bools, places: npt.NDArray[np.str_]) -> Difference:

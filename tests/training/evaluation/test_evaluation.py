@@ -21,7 +21,7 @@ from tinyscene.training.commands.output import evaluation_lines
 from tinyscene.training.data.split_files import Record
 from tinyscene.training.data.tau22 import Tau22
 from tinyscene.training.errors import TrainingError
-from tinyscene.training.evaluation.evaluation import _Written, difference, evaluate_model, evaluation_of
+from tinyscene.training.evaluation.evaluation import EarlierEvaluation, difference, evaluate_model, evaluation_of
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import save_model
 from tinyscene.training.models.config import named_config
@@ -104,7 +104,7 @@ def test_difference_is_paired(data: Path, tmp_path: Path) -> None:
     this = evaluate_model(checkpoint(tmp_path / "x.pt"), data, progress=False)
     path = tmp_path / "this.json"
     this.write(path)
-    same = difference(this, path)
+    same = difference(this, EarlierEvaluation.read(path))
     assert (same.gain, same.only_this, same.only_other, same.p) == (0, 0, 0, 1)
     record = json.loads(path.read_text())
     flipped = [i for i, right in enumerate(record["right"]) if right][:2]
@@ -113,13 +113,13 @@ def test_difference_is_paired(data: Path, tmp_path: Path) -> None:
     # The order of clips does not matter, their names do.
     record["names"], record["right"] = record["names"][::-1], record["right"][::-1]
     path.write_text(json.dumps(record))
-    better = difference(this, path)
+    better = difference(this, EarlierEvaluation.read(path))
     assert (better.only_this, better.only_other) == (len(flipped), 0)
     assert better.gain == pytest.approx(len(flipped) / len(this.names))
     record["names"][0] = "another.wav"
     path.write_text(json.dumps(record))
     with pytest.raises(TrainingError, match="other clips"):
-        difference(this, path)
+        difference(this, EarlierEvaluation.read(path))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_difference_is_paired(data: Path, tmp_path: Path) -> None:
 def test_other_files_are_no_evaluation(tmp_path: Path, text: str) -> None:
     (tmp_path / "other.json").write_text(text)
     with pytest.raises(TinysceneError, match=r"other\.json"):
-        _Written.read(tmp_path / "other.json")
+        EarlierEvaluation.read(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("single", ["a", "s4"])  # a device of the training part, and another
