@@ -1,7 +1,7 @@
 """Build the integer graph from the tensors and operators of a TFLite file.
 
-Refuses activations that are not int8 with one scale, weights that are not symmetric, constants of another type, and
-graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
+Refuses activations that are not int8 or uint8 with one scale, weights that are not symmetric, constants of another
+type, and graphs that :meth:`tinyscene.runtime.graph.Graph.check` refuses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class GraphBuilder:
         self._file_names = frozenset(file.names)
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
-        self.rewritten = False  # whether the graph has another scale than 0, or a copy that the file lacks
+        self.rewritten = False  # whether engines get the graph: other scales than 0, copies, or codes of uint8
         self.outputs: list[str] = []
         self.operators: list[Operator] = []  # of each node the operator that it was read from
         self.current = file.operators[0] if file.operators else None
@@ -90,6 +90,11 @@ class GraphBuilder:
                 self._refuse_tensor(index, limit.what, "int8 with one scale", scales, limit.next_step)
             if min(quant.scale) == 0.0:
                 self._refuse_tensor(index, "scale not supported", "above 0", 0)
+            if not -128 <= quant.zero_point <= 127:
+                own = 128 if self.file.is_uint8(index) else 0
+                expected = f"one of the codes, {own - 128} to {own + 127}"
+                self._refuse_tensor(index, "zero point", expected, quant.zero_point + own)
+            self.rewritten |= self.file.is_uint8(index)
             data = self.file.constant(index)
             shape = (1,) * self.leading_axes(index) + self.file.shape(index)
             shape = shape if data is None else shape or (1,)  # also of a scalar
@@ -141,6 +146,12 @@ class GraphBuilder:
     def free_tensor(self, name: str) -> str:
         return free_name(name, self._file_names | self.tensors.keys())
 
+    def centred_weight(self, operator: Operator, rank: int) -> npt.NDArray[np.int16]:
+        """Codes of the weight of an operator minus its zero point, which only a weight of uint8 has."""
+        codes, quant = self.constant(operator, 1, np.int8, rank), self.file.quant(operator.inputs[1])
+        own = quant.zero_point if quant is not None and self.file.is_uint8(operator.inputs[1]) else 0
+        return codes.astype(np.int16) - np.int16(own)
+
     def weight_and_bias(
         self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None
     ) -> tuple[str, str]:
@@ -154,7 +165,8 @@ class GraphBuilder:
         channels = weight.shape[channel_axis or 0]
         scales = 1 if channel_axis is None else channels
         quant, own_axis = file.quant(index), 3 if operator.kind == "DEPTHWISE_CONV_2D" else 0
-        if quant is None or quant.zero_point != 0 or quant.axis not in (None, own_axis):
+        centred = quant is not None and (quant.zero_point == 0 or file.is_uint8(index))
+        if quant is None or not centred or quant.axis not in (None, own_axis):
             got = "no scale" if quant is None else f"zero point {quant.zero_point}, axis {quant.axis}"
             raise self.refusal(operator, "weight is not symmetric per tensor or output channel", got=got)
         scale = np.array(np.broadcast_to(np.asarray(quant.scale, np.float32), scales))

@@ -1,7 +1,8 @@
 """Parse a TFLite file: tensors with unique names, operators by name.
 
 A file may have float32 or uint8 inputs and outputs around an int8 network; :class:`Int8File` removes the QUANTIZE and
-DEQUANTIZE at its ends, so that inputs and outputs are int8 codes, and computes shape arithmetic. Refuses what
+DEQUANTIZE at its ends, so that inputs and outputs are int8 codes, and computes shape arithmetic. uint8 codes, of
+activations and of weights, become int8 codes that are 128 lower. Refuses what
 :mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses too many inputs or outputs, variables but
 for the states of an LSTM, and activations too large for any target.
 """
@@ -9,7 +10,7 @@ for the states of an LSTM, and activations too large for any target.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +138,8 @@ class TfliteFile:
 class Int8File(TfliteFile):
     """A file with int8 inputs and int8 outputs, and operators with one output each, except those that split.
 
+    Codes of uint8 are int8 here: type, zero point and values of a tensor are those 128 lower.
+
     Raises:
         ExportError: see the module's refusals.
     """
@@ -163,12 +166,22 @@ class Int8File(TfliteFile):
         self._require_sizes()
 
     def type(self, index: int) -> str:
-        """As that of any file; float32 tensors that are moved codes are int8."""
-        return "int8" if index in self._moved_reals else super().type(index)
+        """As that of any file; float32 tensors that are moved codes are int8, and so are codes of uint8."""
+        return "int8" if index in self._moved_reals or self.is_uint8(index) else super().type(index)
 
     def quant(self, index: int) -> Quant | None:
         """As that of any file; float32 tensors that are moved codes have the scale of the codes."""
-        return self._moved_reals.get(index) or super().quant(index)
+        quant = self._moved_reals.get(index) or super().quant(index)
+        return replace(quant, zero_point=quant.zero_point - 128) if quant and self.is_uint8(index) else quant
+
+    def constant(self, index: int) -> npt.NDArray[np.generic] | None:
+        """As that of any file; codes of uint8 are 128 lower."""
+        values = super().constant(index)  # of the type above, int8
+        return values if values is None or not self.is_uint8(index) else values.astype(np.int8) ^ np.int8(-128)
+
+    def is_uint8(self, index: int) -> bool:
+        """Whether the file's own codes are uint8."""
+        return super().type(index) == "uint8" and self.scales(index) is not None
 
     def is_moved_real(self, index: int) -> bool:
         """Whether the tensor is float32 in the file, and an int8 code in the graph."""
@@ -178,16 +191,22 @@ class Int8File(TfliteFile):
         """Remove conversions from and to float32 or uint8 at the ends, so that the graph starts and ends with codes."""
         for at, index in enumerate(self.inputs):
             readers = [op for op in self.operators if index in op.inputs]
-            if len(readers) == 1 and readers[0].kind == "QUANTIZE" and self.type(index) in _REAL_ENDS:
+            if len(readers) == 1 and readers[0].kind == "QUANTIZE" and self._converts(index, readers[0].output):
                 self.operators.remove(readers[0])
                 self.inputs[at] = readers[0].output
         for index in set(self.outputs):
             writer = next((op for op in self.operators if op.output == index), None)
-            if writer is None or writer.kind not in ("QUANTIZE", "DEQUANTIZE") or self.type(index) not in _REAL_ENDS:
+            if writer is None or writer.kind not in ("QUANTIZE", "DEQUANTIZE") or min(writer.inputs, default=-1) < 0:
                 continue
-            if min(writer.inputs, default=-1) >= 0 and not any(index in op.inputs for op in self.operators):
+            alone = not any(index in op.inputs for op in self.operators)
+            if alone and self._converts(index, writer.inputs[0]):
                 self.operators.remove(writer)
                 self.outputs = [writer.inputs[0] if each == index else each for each in self.outputs]
+
+    def _converts(self, end: int, inner: int) -> bool:
+        """Whether an operator between these tensors is a conversion from or to another type at an end."""
+        types = super().type(end), super().type(inner)
+        return types[0] in _REAL_ENDS and types[0] != types[1]
 
     def _require_sizes(self) -> None:
         """Refuse what would take more memory than any target has, and state that is kept between runs."""

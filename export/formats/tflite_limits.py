@@ -47,9 +47,22 @@ LIMITS: dict[str, Limit] = {
     ),
 }
 _QUANTISE = "convert the float network with int8 activations and weights"
+EVEN_AVERAGE = Limit(
+    "the average of an even number of uint8 codes rounds halves up, that of int8 codes away from 0", _QUANTISE
+)
+# What LiteRT computes with uint8 codes as it does with the int8 codes 128 lower, to a bit.
+UINT8_OPERATORS = frozenset(
+    {
+        *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "ADD", "SUB", "MUL"),
+        *("CONCATENATION", "MEAN", "PAD", "RELU", "RELU6", "LOGISTIC", "TANH", "SOFTMAX", "QUANTIZE", "DEQUANTIZE"),
+        *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V"),
+        *("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"),
+    }
+)
+UINT8 = Limit("this operator on uint8 codes", _QUANTISE)
 TYPES: dict[str, Limit] = {
     "float32": Limit("limit: activations of float32", f"{_QUANTISE}, or quantise its checkpoint with `export`"),
-    "uint8": Limit("limit: activations of uint8, as converters wrote before 2020", _QUANTISE),
+    "uint8": Limit("limit: uint8 values without a scale", _QUANTISE),
     "int16": Limit("limit: activations of 16 bits", f"{_QUANTISE}: the kernels of the graph are those of int8"),
 }
 

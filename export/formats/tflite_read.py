@@ -12,6 +12,7 @@ from tinyscene.runtime.graph import Graph
 from ..errors import ExportError
 from .tflite_builder import GraphBuilder
 from .tflite_file import Int8File, Operator
+from .tflite_limits import UINT8, UINT8_OPERATORS
 from .tflite_operators import READERS
 
 
@@ -45,6 +46,7 @@ def builder_of(file: Int8File) -> GraphBuilder:
         row = READERS.get(operator.kind)
         if row is None:
             raise _without_reader(builder, operator)
+        _require_one_type(builder, operator)
         given = len(operator.inputs)
         if not row.fewest <= given <= row.most or min(operator.inputs[: row.fewest]) < 0:
             expected = f"{row.fewest} to {row.most} inputs"
@@ -53,6 +55,17 @@ def builder_of(file: Int8File) -> GraphBuilder:
     for index in file.outputs:
         builder.output(index)
     return builder
+
+
+def _require_one_type(builder: GraphBuilder, operator: Operator) -> None:
+    """Refuse uint8 beside int8, which no engine runs, and uint8 where its arithmetic is not that of int8 codes."""
+    file = builder.file
+    tensors = [index for index in (*operator.inputs, *operator.outputs) if index >= 0 and file.type(index) == "int8"]
+    of_uint8 = [file.is_uint8(index) for index in tensors]
+    if any(of_uint8) and operator.kind not in UINT8_OPERATORS:
+        raise builder.refusal(operator, f"limit: {UINT8.what}", next_step=UINT8.next_step)
+    if any(of_uint8) and not all(of_uint8) and operator.kind != "QUANTIZE":
+        raise builder.refusal(operator, "types of its tensors", expected="uint8 or int8", got="both")
 
 
 def _without_reader(builder: GraphBuilder, operator: Operator) -> ExportError:

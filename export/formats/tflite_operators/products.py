@@ -6,13 +6,12 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.tflite_options import BatchMatMulOptions, FullyConnectedOptions
 
 from ..tflite_file import Operator
+from . import wide_weights
 from .common import Row, append, options_of
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def _fully_connected(builder: GraphBuilder, operator: Operator) -> None:
     """Rows of the weight's length; without ``keep_num_dims`` they are those of the flattened input."""
-    weight, options = builder.constant(operator, 1, np.int8, rank=2), options_of(operator, FullyConnectedOptions)
+    weight, options = builder.centred_weight(operator, rank=2), options_of(operator, FullyConnectedOptions)
     x, out = builder.activation(operator.inputs[0]), builder.activation(operator.output)
     shape, (outputs, inputs) = builder.file.shape(operator.inputs[0]), weight.shape
     if options.weights_format != 0:
@@ -36,7 +35,8 @@ def _fully_connected(builder: GraphBuilder, operator: Operator) -> None:
         x = flat
     quant = builder.file.quant(operator.inputs[1])
     axis = None if quant is not None and quant.axis is None else 0
-    append(builder, operator, ops.FullyConnected, (x.name, *builder.weight_and_bias(operator, x, weight, axis)))
+    x, codes = wide_weights.dense(builder, operator, x, weight)
+    append(builder, operator, ops.FullyConnected, (x.name, *builder.weight_and_bias(operator, x, codes, axis)))
 
 
 def _batch_matmul(builder: GraphBuilder, operator: Operator) -> None:

@@ -13,6 +13,8 @@ from tinyscene.runtime.graph import Tensor
 from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions, TransposeConvOptions
 
 from ..tflite_file import LARGEST_ACTIVATION, Operator
+from ..tflite_limits import EVEN_AVERAGE
+from . import wide_weights
 from .common import Reader, Row, append, options_of
 
 if TYPE_CHECKING:
@@ -86,10 +88,11 @@ def append_convolution(
     name: str | None = None,
 ) -> None:
     """Append the node of a CONV_2D or DEPTHWISE_CONV_2D on ``x``; ``out``: in place of the operator's output."""
-    weight, channels = builder.constant(operator, 1, np.int8, rank=4), x.shape[3]
+    weight, channels = builder.centred_weight(operator, rank=4), x.shape[3]
     if operator.kind == "CONV_2D":
         groups = max(1, channels // weight.shape[3])
-        constants = builder.weight_and_bias(operator, x, weight, 0)
+        x, codes = wide_weights.dense(builder, operator, x, weight)
+        constants = builder.weight_and_bias(operator, x, codes, 0)
 
         def dense(relu: bool) -> ops.Op:
             return ops.Conv2D(window.stride, window.pads, relu, window.dilation, groups)
@@ -100,9 +103,14 @@ def append_convolution(
     if weight.shape[0] != 1 or weight.shape[3] != channels * multiplier:
         expected = f"(1, height, width, {channels} x {multiplier})"
         raise builder.refusal(operator, "weight shape", expected=expected, got=weight.shape)
-    constants = builder.weight_and_bias(operator, x, weight, 3)
+    parts = wide_weights.parts_of(weight)
+    wide = len(parts) > 1
+    x, codes = wide_weights.grouped(builder, x, parts) if wide else (x, parts[0])
+    constants = builder.weight_and_bias(operator, x, codes, 0 if wide else 3)
 
     def depthwise(relu: bool) -> ops.Op:
+        if wide:
+            return ops.Conv2D(window.stride, window.pads, relu, window.dilation, channels)
         return ops.DepthwiseConv2D(window.stride, window.pads, relu, window.dilation)
 
     append(builder, operator, depthwise, (x.name, *constants), name, out)
@@ -132,9 +140,22 @@ def _pool(kind: Literal["average", "max"]) -> Reader:
         options = options_of(operator, Pool2DOptions)
         kernel, stride = (options.filter_height, options.filter_width), (options.stride_h, options.stride_w)
         x, pads, name = _window(builder, operator, options, kernel)
+        if kind == "average" and builder.file.is_uint8(operator.inputs[0]) and _even(x, kernel, stride, pads):
+            raise builder.refusal(operator, f"limit: {EVEN_AVERAGE.what}", next_step=EVEN_AVERAGE.next_step)
         append(builder, operator, lambda _: ops.Pool2D(kind, kernel, stride, pads), (x.name,), name)
 
     return read
+
+
+def _even(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], pads: ops.Pads) -> bool:
+    """Whether a window has an even number of elements inside the input."""
+    counts = []
+    for size, span, step, before, windows in zip(
+        x.shape[1:3], kernel, stride, pads[:2], ops.window_output(x.shape[1:3], kernel, stride, pads), strict=True
+    ):
+        first = np.arange(windows) * step - before
+        counts.append(np.minimum(first + span, size) - np.maximum(first, 0))
+    return any((count % 2 == 0).any() for count in counts)
 
 
 ROWS: dict[str, Row] = {

@@ -45,7 +45,6 @@ def test_an_operator_that_no_row_names_is_refused_with_those_that_are_read() -> 
     ("kind", "message"),
     [
         ("FLOAT32", "limit: activations of float32; .* got float32 with .* next: convert the float network"),
-        ("UINT8", "limit: activations of uint8, .* next: convert the float network with int8 activations"),
         ("INT16", "limit: activations of 16 bits; .* next: convert the float network with int8 activations"),
     ],
 )

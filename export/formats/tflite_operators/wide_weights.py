@@ -1,0 +1,54 @@
+"""Weights of uint8 minus their zero point, which may leave int8: as a sum of int8 weights of the same input.
+
+The products of each part are added to one accumulator, so that the result is exact. The input gets as many copies of
+its channels as there are parts, two but for zero points at an end; each copy costs the layer's MACs again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.graph import Tensor
+
+from ..tflite_file import Operator
+
+if TYPE_CHECKING:
+    from ..tflite_builder import GraphBuilder
+
+
+def parts_of(weight: npt.NDArray[np.int16]) -> list[I8]:
+    """int8 arrays whose sum is the weight."""
+    parts = [np.clip(weight, -128, 127).astype(np.int8)]
+    while (rest := weight - np.sum(parts, axis=0, dtype=np.int16)).any():
+        parts.append(np.clip(rest, -128, 127).astype(np.int8))
+    return parts
+
+
+def dense(builder: GraphBuilder, operator: Operator, x: Tensor, weight: npt.NDArray[np.int16]) -> tuple[Tensor, I8]:
+    """Input and weight of a sum over the last axis of both, the channels."""
+    parts = parts_of(weight)
+    if len(parts) == 1:
+        return x, parts[0]
+    if weight.shape[-1] != x.shape[-1]:
+        got = f"groups of {weight.shape[-1]} channels and a weight that leaves int8"
+        raise builder.refusal(operator, "limit: weights of uint8 in groups", expected="one group", got=got)
+    copies = builder.inner(x, "copies", (*x.shape[:-1], len(parts) * x.shape[-1]))
+    builder.node(ops.Concat(len(x.shape) - 1), (x.name,) * len(parts), copies)
+    return copies, np.concatenate(parts, axis=-1)
+
+
+def grouped(builder: GraphBuilder, x: Tensor, parts: list[I8]) -> tuple[Tensor, I8]:
+    """Input and weight of a convolution of one group for each channel, from the parts of a depthwise one's weight."""
+    count, (_, height, width, channels) = len(parts), x.shape
+    last = builder.inner(x, "last", (*x.shape, 1))
+    builder.node(ops.Reshape(last.shape), (x.name,), last)
+    copies = builder.inner(x, "copies", (*x.shape, count))
+    builder.node(ops.Concat(4), (last.name,) * count, copies)
+    flat = builder.inner(x, "side_by_side", (1, height, width, channels * count))
+    builder.node(ops.Reshape(flat.shape), (copies.name,), flat)
+    return flat, np.ascontiguousarray(np.stack([part[0].transpose(2, 0, 1) for part in parts], axis=-1))
