@@ -12,7 +12,6 @@ quick.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,12 +29,6 @@ PIPED_WIDTH = 100  # characters
 GAP = 2  # spaces between two columns of a table
 T = TypeVar("T")
 _quiet = False
-# C0 and C1 controls with ESC, DEL and NEL; line and paragraph separators; direction marks, embeddings and isolates;
-# invisible characters; halves of surrogate pairs, which stand for bytes of a name that is not UTF-8.
-_INVISIBLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
-    r"\U000e0000-\U000e007f]"
-)
 
 
 @dataclass(frozen=True)
@@ -197,6 +190,20 @@ def _smallest(column: Column, cells: Sequence[str]) -> int:
     words = (column.heading, *cells) if column.wraps else (column.heading,)
     lines = (column.footer,) if column.wraps else (column.footer, *cells)
     return max(cell_len(text) for text in (*(word for text in words for word in text.split()), *lines))
+
+
+def end_of(name: str, cells: int) -> str:
+    """A name as it is shown within ``cells`` characters of a terminal: its end, which differs where beginnings are
+    alike."""
+    from rich.cells import cell_len
+
+    shown = printable(name)
+    if cell_len(shown) <= cells:
+        return shown
+    shown = shown[-cells:]
+    while cell_len(shown) >= cells:
+        shown = shown[1:]
+    return f"\N{HORIZONTAL ELLIPSIS}{shown}"
 
 
 def say(console: Console, text: str, *, style: str | None = None) -> None:

@@ -7,6 +7,7 @@ onnx refuses, shapes that are not fixed (the batch may vary), and convolutions w
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,13 @@ from ..formats.onnx_file import OnnxFile, read_onnx
 from ..formats.onnx_shapes import ON_CODES
 
 _UNCOUNTED = {"DeformConv", "Einsum", "GRU", "LSTM", "RNN", "If", "Loop", "Scan"}
+# Positions of the values among the inputs; the others are scales and zero points. ONNX Runtime's own operators.
+_VALUES = {
+    **{op: positions for op, (_, positions) in ON_CODES.items()},
+    "DynamicQuantizeLSTM": tuple(range(8)),
+    "QAttention": (0, 1, 2, 5, 8),
+    "MatMulNBits": (0, 1, 5),
+}
 _INTEGER_PRODUCTS = ("MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 TRANSPARENT = {"QuantizeLinear", "DequantizeLinear", "Identity"}
 _KINDS: dict[str, Kind] = {
@@ -39,6 +47,7 @@ _KINDS: dict[str, Kind] = {
 # Operators whose constants are parameters, though no rule counts a multiplication with them, and those that only move.
 _WITH_OPERANDS = {"Sub", "Div", "Max", "Min", "Pow", "PRelu", "Where", "Gather"}
 _MOVING = {"Concat", "Pad", "Reshape", "Transpose", "Expand", "Unsqueeze", "Squeeze", "Slice", "Cast", "Shape"}
+_MOVING |= {"OneHot", "Resize", "Upsample"}
 # Positions of weight and bias among the inputs; for MatMul, Add and Mul it is the input that is constant.
 _ROLES = {
     "Conv": (1, 2),
@@ -89,20 +98,17 @@ class OnnxLayers:
         except ExportError as problem:
             if not problem.unsupported:
                 raise
-        stored = {name: array for name, array in self.stored(node).items() if array.dtype != np.bool_}
-        own = [array for name, array in stored.items() if not self._repeated(node, name)]
+        stored = self.stored(node).items()
+        own = [array for name, array in stored if _is_parameter(array) and not self._repeated(node, name)]
         own += [array for name, array in self._nested(node).items() if name not in self._counted]
         self._counted |= self._nested(node).keys()
-        weights, n_bytes = sum(array.size for array in own), sum(array.nbytes for array in own)
+        weights, n_bytes = sum(_n_elements(node, array) for array in own), sum(map(_n_bytes, own))
         shape = self._known_shape(node.output[0])
         title = node.name or node.output[0]
         return Layer(title, node.op_type, "uncounted", shape, weights=weights, constant_bytes=n_bytes)
 
     def _nested(self, node: onnx.NodeProto) -> dict[str, Array]:
-        """Constants of the graphs inside a node, such as the branches of If, and those of this graph that they read.
-
-        Numbers without axes, and shapes, are no parameters.
-        """
+        """Parameters of the graphs inside a node, such as the branches of If, and those here that they read."""
         graphs = [graph for each in node.attribute for graph in ([each.g] if each.HasField("g") else each.graphs)]
         found = {tensor.name: onnx.numpy_helper.to_array(tensor) for graph in graphs for tensor in graph.initializer}
         for inner in (inner for graph in graphs for inner in graph.node):
@@ -110,7 +116,7 @@ class OnnxLayers:
                 found[inner.output[0]] = onnx.numpy_helper.to_array(inner.attribute[0].t)
             found |= {name: self.constants[name] for name in inner.input if name in self.constants}
             found |= self._nested(inner)
-        return {name: array for name, array in found.items() if array.ndim and array.dtype != np.int64}
+        return {name: array for name, array in found.items() if _is_parameter(array)}
 
     def _repeated(self, node: onnx.NodeProto, name: str) -> bool:
         """Whether an earlier node reads the constant too."""
@@ -122,7 +128,7 @@ class OnnxLayers:
         if op in _UNCOUNTED or (node.domain and op not in _KINDS | ON_CODES):
             raise no_counting_rule(str(self.path), name, op)
         kind, stored = _KINDS.get(op, "other"), self.stored(node)
-        if kind == "other" and op not in _WITH_OPERANDS | _MOVING and any(c.ndim >= 2 for c in stored.values()):
+        if kind == "other" and op not in _WITH_OPERANDS | _MOVING and any(map(_has_channels, stored.values())):
             raise no_counting_rule(str(self.path), name, f"{op} with parameters")
         data_input = next((n for n in node.input if n and n not in stored), "")
         weight, bias = self.roles(node, stored)
@@ -148,10 +154,10 @@ class OnnxLayers:
             and kernel.shape[1:2] == (1,)
             and min(shape[1:2], default=0) > 1,
             window=_window(node, kernel),
-            constant_bytes=sum(c.nbytes for c in stored.values()),
+            constant_bytes=sum(map(_n_bytes, stored.values())),
         )
         parameters = sum(array.size for name, array in again.items() if name in (weight, bias))
-        return counted_once(layer, parameters, sum(array.nbytes for array in again.values()))
+        return counted_once(layer, parameters, sum(map(_n_bytes, again.values())))
 
     def _require_groups(self, node: onnx.NodeProto, name: str, kernel: Array) -> None:
         """Refuse a convolution that no engine computes; neither onnx's checker nor shape inference compares these."""
@@ -168,11 +174,18 @@ class OnnxLayers:
 
     def stored(self, node: onnx.NodeProto) -> dict[str, Array]:
         """The constant inputs by name, without scales and zero points; two names of one constant are one."""
-        _, positions = ON_CODES.get(node.op_type, ("", range(len(node.input))))
+        if node.op_type == "Mul" and any(map(self._is_scale, node.input)):
+            return {}  # the scales of a weight, for the product of codes behind
+        positions = _VALUES.get(node.op_type, tuple(range(len(node.input))))
         names = [node.input[at] for at in positions if at < len(node.input) and node.input[at]]
         of_constant = {self.behind(name): name for name in reversed(names)}
         arrays = {name: self.constant(name) for name in names if of_constant[self.behind(name)] == name}
         return {name: array for name, array in arrays.items() if array is not None}
+
+    def _is_scale(self, name: str) -> bool:
+        """Whether the tensor is the scale of an activation that is quantised as it comes."""
+        node = self.producers.get(name)
+        return node is not None and node.op_type == "DynamicQuantizeLinear" and name == node.output[1]
 
     def _is_product(self, name: str) -> bool:
         """Whether the tensor is a matrix product, also one in integers that a factor brings to real numbers."""
@@ -231,6 +244,29 @@ class OnnxLayers:
                 next_step="set the sizes with 'python -m onnxruntime.tools.make_dynamic_shape_fixed'",
             )
         return tuple(int(size) for size in sizes if size is not None)
+
+
+def _n_bytes(array: Array) -> int:
+    """Bytes in the file, which packs elements of 4 and of 2 bits."""
+    bits = re.match(r"u?int([24])$|float(4)", array.dtype.name)
+    return -(-array.size * int(bits[1] or bits[2]) // 8) if bits else array.nbytes
+
+
+def _n_elements(node: onnx.NodeProto, array: Array) -> int:
+    """Elements of a constant, several of which MatMulNBits has in one byte."""
+    if node.op_type != "MatMulNBits" or array.dtype != np.uint8:
+        return array.size
+    return array.size * 8 // next((each.i for each in node.attribute if each.name == "bits" and each.i > 0), 4)
+
+
+def _is_parameter(array: Array) -> bool:
+    """Numbers without axes, shapes and conditions are none."""
+    return bool(array.ndim and array.dtype not in (np.int64, np.bool_))
+
+
+def _has_channels(array: Array) -> bool:
+    """Whether a constant is a matrix, or one real number for each of several channels, as of a normalisation."""
+    return array.ndim >= 2 or (array.size > 1 and array.dtype.kind not in "iub")
 
 
 def _sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:

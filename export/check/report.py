@@ -12,12 +12,13 @@ from xml.etree import ElementTree
 from tinyscene.runtime.cost import RULES, Cost, Verdict
 from tinyscene.runtime.markdown import cell
 from tinyscene.runtime.printable import printable, short_name
-from tinyscene.runtime.terminal import Column, print_table, say, wide
+from tinyscene.runtime.terminal import Column, end_of, print_table, say, wide
 
 from .baseline import Comparison
 from .model_figures import value_text
 
-LONGEST_NAME = 32  # characters of a layer's name in the table; JSON has all of them
+MOST_NAMED = 5  # layers that no rule counts; JSON has all of them
+LONGEST_NAME = 32  # terminal cells of a layer's name in the table; JSON has all of them
 
 
 @dataclass(frozen=True)
@@ -88,26 +89,32 @@ def show(report: Report) -> None:
     rows = []
     for row in costly:
         shape = "x".join(map(str, row.output_shape))
-        macs = f"{row.macs:,}" if row.counted else "?"
-        rows.append((_layer_name(row.name), row.op, shape, f"{row.parameters:,}", macs, f"{row.n_bytes:,}"))
+        name, macs = _shown_name(row.name), f"{row.macs:,}" if row.counted else "?"
+        rows.append((name, row.op, shape, f"{row.parameters:,}", macs, f"{row.n_bytes:,}"))
     if cost.frame_bytes:
         rows.append(("(file structure)", "", "", "", "", f"{cost.frame_bytes:,}"))
     print_table(f"{report.artefact}: {cost.source}", columns, rows)
     free = len(cost.layers) - len(costly)
     if free:
-        say(console, f"{free} layers without cost by this rule are not listed.")
+        say(console, f"{free} layer{'s' if free > 1 else ''} without cost by this rule not listed")
     if cost.uncounted:
-        say(console, f"no rule counts the MACs of {', '.join(cost.uncounted)}; count them by hand")
+        say(console, f"no rule counts the MACs of {_uncounted(cost)}; count them by hand")
     say(console, f"rule {cost.rule}: {RULES[cost.rule]}")
     for line in report.lines:
         style = "green" if line.passed else "bold red"
         say(console, line.sentence, style=style)
 
 
-def _layer_name(name: str) -> str:
-    """A name that fits a column: its end, which differs where beginnings are alike."""
-    short = short_name(name)
-    return short if len(short) <= LONGEST_NAME else f"\N{HORIZONTAL ELLIPSIS}{short[1 - LONGEST_NAME :]}"
+def _shown_name(name: str) -> str:
+    return end_of(short_name(name), LONGEST_NAME)
+
+
+def _uncounted(cost: Cost) -> str:
+    """The first layers that no rule counts, and how many more."""
+    rows = [row for row in cost.layers if not row.counted]
+    named = [f"'{_shown_name(row.name)}' ({row.op})" for row in rows[:MOST_NAMED]]
+    more = [f"{len(rows) - MOST_NAMED} more (--json names all)"] if len(rows) > MOST_NAMED else []
+    return ", ".join(named + more)
 
 
 def as_json(report: Report) -> str:

@@ -1,7 +1,7 @@
 """Read an ONNX file, float or quantised: nodes, constants as arrays, and shapes as far as they are known.
 
 Refuses what :mod:`tinyscene.runtime.onnx_tables` refuses (weights in other files are never read), what onnx's checker
-refuses, and shapes with negative or absurd sizes.
+refuses, weights without their zeros, and shapes with negative or absurd sizes.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
     read_summary(data, where, ExportError)
     try:  # protobuf, the checker, shape inference and the conversion of constants are C++ and raise types of their own
         model = onnx.load_model_from_string(data)
+        _require_dense(model.graph, where)
         _clear_unknown_sizes(model.graph)
         _require_sizes([*model.graph.input, *model.graph.value_info, *model.graph.output], where)
         onnx.checker.check_model(model)
@@ -81,6 +82,14 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
     file = OnnxFile(model, constants, incomplete, behind_codes)
     _require_sizes(file.values(), where)
     return file
+
+
+def _require_dense(graph: onnx.GraphProto, where: str) -> None:
+    attributes = (each for node in graph.node for each in node.attribute if each.HasField("sparse_tensor"))
+    names = [*(each.values.name for each in graph.sparse_initializer), *(each.name for each in attributes)]
+    if names:
+        what = f"limit: tensor '{names[0]}' is stored sparsely"
+        raise ExportError(where, what, expected="every element stored", next_step="store it with its zeros")
 
 
 def _require_sizes(values: Iterable[onnx.ValueInfoProto], where: str) -> None:

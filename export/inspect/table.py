@@ -10,17 +10,19 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.cells import cell_len
 
 from tinyscene.firmware_harness.emit.kernel_set import PORTABLE
 from tinyscene.runtime.printable import printable, short_name
-from tinyscene.runtime.terminal import PIPED_WIDTH, say
+from tinyscene.runtime.terminal import PIPED_WIDTH, end_of, say
 from tinyscene.runtime.terminal import console as new_console
 
 from .records import Inspection, NodeRow, TensorRow, shape_text
 
 LEAST_NAME = 14  # characters of a node's name that must be visible before columns are left out
+LONGEST_END = 40  # characters of the name of an input or output
 MOST_REASONS = 5  # why nodes are not counted
 LEFT_OUT_FIRST = ("zero", "scale", "kernel")
 
@@ -33,7 +35,7 @@ class Column:
     cells: tuple[str, ...]
     numeric: bool = False
 
-    @property
+    @cached_property
     def width(self) -> int:
         return max(map(cell_len, (self.heading, *self.cells)))
 
@@ -50,7 +52,7 @@ def print_inspection(model: Inspection, *, wide: bool = False) -> None:
         for cells in zip(*(column.cells for column in columns), strict=True):
             say(console, _line(columns, cells))
         say(console, "")
-    lines = summary(model)
+    lines = summary(model, wide=wide)
     if left_out:
         lines.append(("not shown", f"{', '.join(left_out)} (--wide shows every column)"))
     for label, text in lines:
@@ -84,15 +86,7 @@ def fitted(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
 
 def _cut(column: Column, room: int) -> Column:
     """Names by their ends, which differ where their beginnings are alike."""
-    return Column(column.heading, tuple(_end(name, room) for name in column.cells), column.numeric)
-
-
-def _end(name: str, room: int) -> str:
-    if cell_len(name) <= room:
-        return name
-    while cell_len(name) > room - 1:
-        name = name[1:]
-    return f"\N{HORIZONTAL ELLIPSIS}{name}"
+    return Column(column.heading, tuple(end_of(name, room) for name in column.cells), column.numeric)
 
 
 def _columns(model: Inspection, *, wide: bool) -> list[Column]:
@@ -155,8 +149,8 @@ def _kernel(node: NodeRow, *, mark: bool) -> str:
     return " \N{BOX DRAWINGS LIGHT UP AND RIGHT}" if node.number == call.last else " \N{BOX DRAWINGS LIGHT VERTICAL}"
 
 
-def summary(model: Inspection) -> list[tuple[str, str]]:
-    """What follows the table: labels and texts."""
+def summary(model: Inspection, *, wide: bool = False) -> list[tuple[str, str]]:
+    """What follows the table: labels and texts; ``wide``: whole names of inputs and outputs."""
     nodes = f"{len(model.nodes)} node{'s' if len(model.nodes) != 1 else ''}"
     count = f"{nodes}, {model.parameters:,} parameters in {model.parameter_bytes:,} B, "
     count += f"{model.macs:,} MACs (rule {model.rule})"
@@ -172,8 +166,8 @@ def summary(model: Inspection) -> list[tuple[str, str]]:
         if f.portable_calls and f.cpu != PORTABLE.name:
             text += f"; {f.portable_calls} fall back to portable kernels (*)"
         lines.append(("firmware", text))
-    lines += [("input", _tensor_text(tensor)) for tensor in model.inputs]
-    lines += [("output", _tensor_text(tensor)) for tensor in model.outputs]
+    lines += [("input", _tensor_text(tensor, wide)) for tensor in model.inputs]
+    lines += [("output", _tensor_text(tensor, wide)) for tensor in model.outputs]
     if model.labels:
         lines.append(("labels", printable(", ".join(model.labels))))
     if model.front_end is not None:
@@ -187,6 +181,7 @@ def summary(model: Inspection) -> list[tuple[str, str]]:
     return [*lines, *(("note", printable(note)) for note in (*model.notes, *reasons))]
 
 
-def _tensor_text(tensor: TensorRow) -> str:
+def _tensor_text(tensor: TensorRow, wide: bool) -> str:
+    name = printable(tensor.name) if wide else end_of(short_name(tensor.name), LONGEST_END)
     codes = "" if tensor.scale is None else f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
-    return printable(f"{tensor.name} {shape_text(tensor.shape)} {tensor.dtype}{codes}")
+    return printable(f"{name} {shape_text(tensor.shape)} {tensor.dtype}{codes}")

@@ -12,11 +12,13 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from onnx import TensorProto, helper, numpy_helper
+from rich.cells import cell_len
 
 from tests.export.formats.tflite_models import OPS, TYPES, Net
 from tinyscene import command_line
 from tinyscene.export.check.count_onnx import onnx_layers
 from tinyscene.export.check.count_tflite import tflite_layers
+from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_read import from_tflite
 from tinyscene.runtime.cost import Cost, count, graph_cost
 
@@ -100,6 +102,112 @@ def test_dynamically_quantised_products_and_transposed_convolutions_are_counted(
     assert onnx_cost(transposed, constants, (1, 4, 8, 8), (1, 6, 16, 16), "stored").macs == 384 * 64, (
         "each input element once"
     )
+
+
+def test_scales_for_each_channel_of_a_dynamically_quantised_product_are_no_parameters():
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("Mul", ["s", "ws"], ["factor"]),
+        helper.make_node("MatMulInteger", ["q", "w", "z", "wz"], ["acc"]),
+        helper.make_node("Cast", ["acc"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["real", "factor"], ["y"]),
+    ]
+    constants = {"w": np.ones((8, 16), np.int8), "ws": f32(16), "wz": np.zeros(16, np.int8)}
+    assert figures(onnx_cost(nodes, constants, (1, 10, 8), (1, 10, 16))) == (128, 10 * 128, 128)
+
+
+def test_scales_of_operators_without_a_rule_are_no_parameters():
+    lstm = ["x", "w", "r", "b", "", "", "", "", "ws", "z", "ws", "z"]
+    node = helper.make_node("DynamicQuantizeLSTM", lstm, ["y"], hidden_size=4, domain="com.microsoft")
+    constants = {"w": np.ones((1, 3, 16), np.int8), "r": np.ones((1, 4, 16), np.int8), "b": f32(1, 32)}
+    cost = onnx_cost([node], {**constants, "ws": f32(1), "z": np.zeros(1, np.int8)}, (5, 1, 3), (5, 1, 1, 4))
+    assert (cost.parameters, cost.n_bytes, len(cost.uncounted)) == (144, 240, 1)
+    node = helper.make_node(
+        "MatMulNBits", ["x", "b", "s"], ["y"], K=64, N=4, bits=4, block_size=32, domain="com.microsoft"
+    )
+    cost = onnx_cost([node], {"b": np.ones((4, 2, 16), np.uint8), "s": f32(8)}, (1, 64), (1, 4))
+    assert (cost.parameters, cost.n_bytes, len(cost.uncounted)) == (256, 128, 1)
+
+
+@pytest.mark.parametrize("op", ["LayerNormalization", "InstanceNormalization"])
+def test_a_normalisation_without_a_rule_is_named_with_its_parameters(op):
+    """They were 0 B: a constant of one axis was taken for a number of the formula."""
+    cost = onnx_cost([helper.make_node(op, ["x", "s", "b"], ["y"])], {"s": f32(8), "b": f32(8)}, (1, 8, 8), (1, 8, 8))
+    assert (cost.parameters, cost.n_bytes, cost.uncounted) == (16, 64, (f"'y' ({op})",))
+    resized = helper.make_node("Resize", ["x", "", "s"], ["y"], mode="nearest")
+    assert onnx_cost([resized], {"s": np.float32([1, 1, 2])}, (1, 8, 8), (1, 8, 16)).uncounted == ()
+
+
+def test_the_count_of_a_loop_is_no_parameter():
+    ends = [
+        helper.make_tensor_value_info("i", TensorProto.INT64, ()),
+        helper.make_tensor_value_info("more", TensorProto.BOOL, ()),
+        helper.make_tensor_value_info("state", TensorProto.FLOAT, (1, 8)),
+    ]
+    nodes = [helper.make_node("MatMul", ["state", "w"], ["next"]), helper.make_node("Identity", ["more"], ["again"])]
+    outs = [
+        helper.make_tensor_value_info("again", TensorProto.BOOL, ()),
+        helper.make_tensor_value_info("next", TensorProto.FLOAT, (1, 8)),
+    ]
+    body = helper.make_graph(nodes, "body", ends, outs, [numpy_helper.from_array(f32(8, 8), "w")])
+    node = helper.make_node("Loop", ["n", "yes", "x"], ["y"], body=body)
+    cost = onnx_cost([node], {"n": np.array(3), "yes": np.array(True)}, (1, 8), (1, 8))
+    assert (cost.parameters, cost.n_bytes, len(cost.uncounted)) == (64, 256, 1)
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT4"])
+def test_weights_of_4_bits_in_an_onnx_file_take_half_a_byte(kind):
+    weight = helper.make_tensor("w", getattr(TensorProto, kind), (5, 3), [1] * 15)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["real"]),
+        helper.make_node("MatMul", ["x", "real"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, n)) for name, n in (("x", 5), ("y", 3))]
+    scale = numpy_helper.from_array(np.float32(0.1), "s")
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight, scale])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    layers = onnx_layers(model.SerializeToString(), Path("f.onnx"))
+    assert figures(count(layers, "dcase", source="")) == (15, 15, 8)
+
+
+def test_a_tensor_without_its_zeros_is_refused():
+    """Its product was listed with 0 parameters."""
+    values = helper.make_tensor("w", TensorProto.FLOAT, (3,), [1.0, 2.0, 3.0])
+    places = helper.make_tensor("places", TensorProto.INT64, (3,), [0, 5, 9])
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, n)) for name, n in (("x", 8), ("y", 4))]
+    sparse = helper.make_sparse_tensor(values, places, [8, 4])
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:], sparse_initializer=[sparse])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ExportError, match="limit: tensor 'w' is stored sparsely"):
+        onnx_layers(model.SerializeToString(), Path("f.onnx"))
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "\n" * 300, "\N{CJK UNIFIED IDEOGRAPH-7573}" * 300, "a b " * 100])
+def test_a_table_with_long_names_is_no_wider_than_100_columns(name, tmp_path, capsys):
+    """300 characters that are escaped took 1,200 columns, and two columns each in some scripts."""
+    net = Net(np.random.default_rng(0), (4, 4, 3))
+    out = net.conv(net.input, 5)
+    net.tensors[out.index].name = name
+    path = tmp_path / "m.tflite"
+    path.write_bytes(net.finish(out))
+    for command, is_row in (("check", "CONV_2D"), ("inspect", "Conv2D")):
+        assert command_line.main([command, str(path)]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(("rule ", str(tmp_path)))]
+        assert sum(is_row in line for line in lines) == 1
+        assert max(cell_len(line) for line in lines) <= 100
+
+
+def test_of_many_operators_without_a_rule_the_first_are_named(tmp_path, capsys):
+    net = Net(np.random.default_rng(0), (4, 4, 3))
+    out, weight = net.input, net.constant(np.ones((3, 3), np.int8), 0.1)
+    for _ in range(9):
+        out = net.apply(OPS.SVDF, [out.index, weight], net.out((1, 4, 4, 3)))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(net.finish(out))
+    assert command_line.main(["check", str(path)]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("no rule counts")]
+    assert line.endswith(" (SVDF), 4 more (--json names all); count them by hand")
 
 
 def test_weights_of_4_bits_are_counted_and_read():
