@@ -1,8 +1,8 @@
 """Qualcomm's Hexagon as an engine: the whole .onnx file is compiled for it and run in Qualcomm's simulator.
 
 onnxruntime-qnn has both, for x86-64 Linux. The simulator shows what the processor would compute, not how fast; nothing
-was run on a phone. Refuses files of which an op would be left to the CPU, naming the op. A crash of Qualcomm's
-libraries ends a process of its own and is an ExportError with the signal.
+was run on a phone. Refuses graphs with an op of :mod:`.hexagon_limits`, and files of which an op would be left to the
+CPU, naming the op. A crash of Qualcomm's libraries ends a process of its own and is an ExportError with the signal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tinyscene.runtime.onnx_tensors import from_onnx_outputs, to_onnx_inputs
 from tinyscene.runtime.vectors import joined
 
 from ..errors import ExportError
+from .hexagon_limits import require_computed
 from .subprocesses import Failure
 from .worker import JobInput, LocalPython, Worker
 from .workers.records import HexagonRecord
@@ -30,7 +31,7 @@ class HexagonEngine:
     output of the file.
 
     Raises:
-        ExportError: onnxruntime-qnn is not installed.
+        ExportError: onnxruntime-qnn is not installed, or computes an op of the graph with another result.
     """
 
     name = "hexagon"
@@ -41,6 +42,7 @@ class HexagonEngine:
         self.notes: tuple[str, ...] = ()
         if importlib.util.find_spec("onnxruntime_qnn") is None:
             raise ExportError("onnxruntime-qnn", "is not installed", next_step=install_hint("npu"), missing=True)
+        require_computed(files.graph)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every output of the file by name, int8 (batch, ...)."""

@@ -2,6 +2,7 @@
 
 Reads the graph; the package itself stays in the job's folder. Activations are int8 codes between quantize and
 dequantize, weights int8 codes per output channel; in between Core ML computes in floating point, with its own rounding.
+Refuses an LSTM, and tensors of more than five axes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from tinyscene.runtime.graph import Graph, Node, Tensor
 from tinyscene.runtime.onnx_tensors import nchw, nchw_axis
 from tinyscene.runtime.resize_tables import WEIGHT_BITS, linear_places, nearest_places
 
-from .job import Job, read_job
+from .job import Job, read_job, refuse
 from .records import CoremlRecord
 
 TARGET = ct.target.iOS17
+MOST_AXES = 5
 SMALLEST = np.float32(1e-12)  # keeps the inverse root of 0 finite; it has the largest code either way
 
 
@@ -87,7 +89,7 @@ def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: Var) -> Var
     if max(ends) > 0:
         windows = mb.pad(x=windows, pad=[0, max(ends[0], 0), 0, max(ends[1], 0)])
     part = mb.slice_by_size(x=windows, begin=[0, 0, *op.crop], size=[1, len(bias), *op.size])
-    return mb.add(x=part, y=bias.reshape(1, -1, 1, 1), name=node.name)
+    return mb.add(x=part, y=bias.reshape(1, -1, 1, 1))
 
 
 def linear(graph: Graph, node: Node, x: Var) -> Var:
@@ -265,7 +267,7 @@ def output_of(graph: Graph, node: Node, x: Var, *others: Var) -> Var:
         case ops.Table():
             return table(graph, node, x)
         case ops.Lstm():
-            raise SystemExit("an LSTM of Core ML has a state of real numbers, without the int8 codes of each step")
+            refuse("an LSTM of Core ML has a state of real numbers, without the int8 codes of each step")
         case ops.Lookup() as op:
             return lookup(op, x)
         case ops.L2Norm():
@@ -337,25 +339,27 @@ def stored_codes(value: MIL_pb2.Value, blob: Blob | None) -> I8:
 def weight_differences(
     graph: Graph, operations: Iterable[MIL_pb2.Operation], blob: Blob | None
 ) -> Iterator[tuple[int, int]]:
-    """Per op with a weight: (codes in the graph, codes that differ in the package)."""
+    """Per op with a weight, in their order: (codes in the graph, codes that differ in the package)."""
     by_output = {operation.outputs[0].name: operation for operation in operations}
-    for node in graph.nodes:
-        if not ops.has_weight(node.op):
-            continue
+    nodes = [node for node in graph.nodes if ops.has_weight(node.op)]
+    multiplied = [operation for operation in by_output.values() if "weight" in operation.inputs]
+    for node, operation in zip(nodes, multiplied, strict=True):  # coremltools renames some
         expected = weight_codes(graph, node).ravel()
-        weight = by_output[safe_name(node.name)].inputs["weight"].arguments[0].name
+        weight = operation.inputs["weight"].arguments[0].name
         got = stored_codes(by_output[weight].attributes["quantized_data"], blob)
         different = expected.size if got.size != expected.size else int(np.count_nonzero(got != expected))
         yield expected.size, different
 
 
-def safe_name(name: str) -> str:
-    """A name as Core ML writes it."""
-    return "".join(c if c.isalnum() else "_" for c in name)
+def require_axes(graph: Graph) -> None:
+    for tensor in graph.tensors.values():
+        if len(tensor.shape) > MOST_AXES:
+            refuse(f"Core ML's tensors have at most {MOST_AXES} axes, '{tensor.name}' has {len(tensor.shape)}")
 
 
 def main(job: Job) -> None:
     graph = job.graph()
+    require_axes(graph)
     model = ct.convert(
         program(graph),
         convert_to="mlprogram",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import resource
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +19,7 @@ from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.graph import Graph
 
-from .job import UNSUPPORTED, Job, read_job
+from .job import Job, read_job, refuse
 from .records import EngineRecord
 
 PACKAGES = {"ort": "onnxruntime", "tflm": "tflite-micro"}  # of all others: ai-edge-litert
@@ -52,8 +51,7 @@ def main(job: Job) -> None:
     except TinysceneError as problem:
         if not problem.unsupported:
             raise
-        print(problem, file=sys.stderr)
-        sys.exit(UNSUPPORTED)
+        refuse(str(problem))
     outputs = engine.outputs(np.asarray(job.inputs(), np.int8))
     package = PACKAGES.get(job.arguments[0], "ai-edge-litert")
     version = importlib.metadata.version(package)

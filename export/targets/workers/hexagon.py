@@ -2,7 +2,7 @@
 
 A process of its own, because a fault in Qualcomm's libraries ends the process. Reads model.onnx and float32 inputs
 (n, C, H, W); writes every output of the file by name. Refuses files of which an op would be left to the CPU, naming
-each such op.
+each such op, and files that Qualcomm's compiler does not finish, with its message.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import onnxruntime_qnn
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
-from .job import Job, read_job
+from .job import Job, read_job, refuse
 from .records import HexagonRecord
 
 ARCHITECTURE = "73"  # Snapdragon 8 Gen 2 and later
@@ -53,8 +54,11 @@ def main(job: Job) -> None:
         session = open_session(job.folder / "model.onnx", compiled)
     except Exception as problem:
         os.dup2(standard_error, 2)
-        ops = unsupported_ops(log)
-        raise SystemExit(f"left to the CPU: {ops}" if ops else str(problem)) from None
+        if ops := unsupported_ops(log):
+            refuse(f"left to the CPU: {ops}")
+        if isinstance(problem, EPFail):
+            refuse(f"Qualcomm's compiler: {problem}")
+        raise SystemExit(str(problem)) from None
     names = [output.name for output in session.get_outputs()]
     source = session.get_inputs()[0].name
     runs = [session.run(None, {source: one[None]}) for one in job.inputs()]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -54,6 +54,12 @@ class Job:
         if outputs is not None:
             self.result_file(OUTPUTS).write_bytes(pack_arrays(outputs))
         self.result_file(RECORD).write_text(json.dumps(asdict(record)))
+
+
+def refuse(reason: str) -> NoReturn:
+    """End: this engine or converter has no form of the network, which other targets may run."""
+    print(reason, file=sys.stderr)
+    sys.exit(UNSUPPORTED)
 
 
 def read_job() -> Job:

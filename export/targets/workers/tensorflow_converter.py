@@ -6,8 +6,7 @@ never a scale or a code: it computes both itself. Refuses what TensorFlow refuse
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn, assert_never
+from typing import assert_never
 
 import numpy as np
 import tensorflow as tf
@@ -17,17 +16,11 @@ from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.graph import Graph, Node, Tensor
 
-from .job import UNSUPPORTED, Job, read_job
+from .job import Job, read_job, refuse
 from .records import ConverterRecord
 
 LOWEST_CODE = -127  # of a weight, in TensorFlow's fake quantisation
 Windowed = ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D
-
-
-def refuse(reason: str) -> NoReturn:
-    """End: TensorFlow has no form of this network, which other targets may run."""
-    print(reason, file=sys.stderr)
-    sys.exit(UNSUPPORTED)
 
 
 def fake_quantised(real: tf.Tensor, tensor: Tensor) -> tf.Tensor:
@@ -95,6 +88,8 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
 def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: tf.Tensor) -> tf.Tensor:
     source, weight, _ = graph.ins(node)
     whole = ops.transposed_size(op, source.shape, weight.shape[1:3])
+    if len(weight.quant.scale) > 1:
+        refuse("TensorFlow's fake quantisation has no scales for the outputs of a transposed convolution")
     kernel = fake_quantised_weight(weight, (1, 2, 0, 3))
     shape = (1, *whole, weight.shape[0])
     windows = tf.nn.conv2d_transpose(x, kernel, shape, op.stride, "VALID") + real_bias(graph, node)
