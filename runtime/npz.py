@@ -156,8 +156,9 @@ def _npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
     shape, fortran_order, dtype = read(file)
-    if any(size < 0 for size in shape):
-        raise ValueError(f"shape {shape}")
+    # Without elements, other axes may have any length, which NumPy refuses later and otherwise.
+    if any(size < 0 for size in shape) or math.prod(max(size, 1) for size in shape) > LARGEST_ARRAYS_BYTES:
+        raise ValueError(f"shape {shape}"[:200])
     return shape, fortran_order, dtype
 
 

@@ -23,7 +23,7 @@ from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
-from tinyscene.runtime.model import described, read_labels
+from tinyscene.runtime.model import described
 from tinyscene.runtime.scores import scores_of
 
 GRAPH = small_net(np.random.default_rng(3), grn=True)
@@ -105,13 +105,6 @@ def test_run_prints_a_line_for_each_input(folder: Path, capfd) -> None:
     assert {label for _, label, _ in lines} <= set(LABELS)
     assert command_line.main(words) == 0
     assert len(capfd.readouterr().out.splitlines()) == len(CODES)
-
-
-def test_a_byte_order_mark_is_no_part_of_the_first_label(tmp_path: Path) -> None:
-    """Editors on Windows begin a text file with one."""
-    path = tmp_path / "labels.txt"
-    path.write_bytes("bus\r\npark\r\n".encode("utf-8-sig"))
-    assert read_labels(path) == ("bus", "park")
 
 
 def test_real_inputs_beyond_float32_saturate_or_are_refused(folder: Path, tmp_path: Path, capfd) -> None:
