@@ -10,6 +10,7 @@ only, and incomplete parts of the published set.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -157,6 +158,6 @@ def _first_file(paths: list[Path], folder: Path) -> Path:
         str(folder),
         "not a folder in TAU22 layout",
         expected=f"{paths[0].relative_to(folder)}, tab separated",
-        got="no such folder" if not folder.is_dir() else "no such file",
+        got="no such file" if folder.is_dir() else "not a folder" if os.path.lexists(folder) else "no such folder",
         next_step="give the dataset's folder, or create one with 'tinyscene data cut' or 'tinyscene data synth'",
     )
