@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import importlib
 import os
+import pkgutil
 import random
 import resource
 import signal
@@ -31,6 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the p
 
 import typer
 
+import tinyscene
 from tests.firmware_harness.bundles import small_bundle
 from tinyscene import command_line
 from tinyscene.command_table import COMMANDS, Command
@@ -41,7 +43,6 @@ SECONDS = 60.0  # after which a command hangs
 MOST_BYTES = 8 << 30  # address space of a command
 DEVICES = {"null": 3, "zero": 5, "full": 7}  # minor numbers, of major 1 on Linux
 _CAPABILITY_VERSION_3, _DAC_OVERRIDE, _DAC_READ_SEARCH = 0x20080522, 1, 2  # linux/capability.h
-# Imported once, before the processes are forked: each would spend seconds on it.
 LIBRARIES = ("ai_edge_litert.interpreter", "lightning", "onnx", "onnxruntime")
 NUMBERS = ("nan", "inf", "-1", "0", "1e30", "-1e300", "99999999999999999999", "abc", "")
 TEXTS = ("", "abc", "nan", "-1", "99999999999999999999", "\x1b[31m\n", "\udcff", "../..", "," * 20, "x" * 5000)
@@ -282,6 +283,15 @@ def write_inputs(folder: Path) -> None:
             (folder / "recordings" / scene / name).write_bytes(clip.read_bytes())
 
 
+def _import_all() -> None:
+    """Import what the commands use once, before the processes are forked: each would spend seconds on it."""
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    for module in pkgutil.walk_packages(tinyscene.__path__, "tinyscene."):
+        if not module.name.endswith("__main__") and ".workers." not in module.name:
+            importlib.import_module(module.name)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run all commands, print the table and every fault."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults arguments", description=__doc__)
@@ -298,8 +308,7 @@ def main(arguments: Sequence[str]) -> int:
         for each in ("tmp", "home", "work"):
             (folder / each).mkdir()
         write_inputs(folder / "inputs")
-        for library in LIBRARIES:
-            importlib.import_module(library)
+        _import_all()
         print("| command | cases | accepted | faults |\n|---|---:|---:|---:|", flush=True)
         for each in options.commands.split(","):
             tally = examined(table[each], folder, options)

@@ -105,7 +105,6 @@ FOREIGN = {  # what already exists in "folder", command, message
     ),
     "a run in the clips": ("a.wav", "teachers train demo --data d --out folder --resume", "has files, and no run"),
     "a run in a used folder": ("run.json", "train demo --data d --out folder", "the run folder is not empty"),
-    "clips among recordings": ("bus/a.wav", "data cut folder --out folder/cut", "lies among the recordings"),
 }
 
 

@@ -33,10 +33,10 @@ CITY = "here"
 
 def cut_recordings(recordings: Path, out: Path, *, progress: bool = True) -> ClipCounts:
     """Cut ``recordings/SCENE/NAME.wav`` (any rate, channels mixed down) into ``out``; raises TinysceneError."""
+    scenes = _recordings(recordings)
     if out.resolve().is_relative_to(recordings.resolve()):
         what = "lies among the recordings, of which every folder is a scene"
         raise TrainingError(str(out), what, got=str(recordings), next_step="give another folder with --out")
-    scenes = _recordings(recordings)
     recorded = [(scene, *each) for scene, paths in scenes.items() for each in _assigned(paths)]
     with new_folder(out) as temporary:
         (temporary / "audio").mkdir()

@@ -42,6 +42,12 @@ def test_cut_folders_can_be_opened(recordings, tmp_path, capsys):
     assert {soundfile.info(path).frames for path in (out / "audio").iterdir()} == {44_100}
 
 
+def test_a_folder_among_the_recordings_would_be_a_scene(recordings, capsys):
+    assert command_line.main(["data", "cut", str(recordings), "--out", str(recordings / "cut")]) == 2
+    assert "lies among the recordings, of which every folder is a scene" in capsys.readouterr().err
+    assert not (recordings / "cut").exists()
+
+
 def test_a_recording_of_about_a_second_is_one_clip_and_hidden_files_are_passed_over(recordings, tmp_path, capsys):
     for scene in ("kitchen", "city_street"):
         _record(recordings / scene / "six.wav", 0.96)
