@@ -39,7 +39,8 @@ from tinyscene.command_table import COMMANDS, Command
 
 from . import commands
 
-SECONDS = 60.0  # after which a command hangs
+SECONDS = 120.0  # of wall clock, also on a busy machine, after which a command hangs
+INPUTS_SECONDS = 900.0  # to make the inputs
 MOST_BYTES = 8 << 30  # address space of a command
 DEVICES = {"null": 3, "zero": 5, "full": 7}  # minor numbers, of major 1 on Linux
 _CAPABILITY_VERSION_3, _DAC_OVERRIDE, _DAC_READ_SEARCH = 0x20080522, 1, 2  # linux/capability.h
@@ -167,13 +168,13 @@ def words_of(command: Command, parameter: Parameter, value: str, folder: Path) -
     return words
 
 
-def outcome(words: list[str], folder: Path) -> tuple[int, str]:
+def outcome(words: list[str], folder: Path, seconds: float = SECONDS) -> tuple[int, str]:
     """Exit code, negative for a signal, and standard error of a forked process."""
     with tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
             _child(words, folder, err.fileno())
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         ended, status = os.waitpid(child, os.WNOHANG)
         while not ended and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -271,7 +272,7 @@ def write_inputs(folder: Path) -> None:
     for words in ("export IN/student.pt --ptq IN/data/audio --clips 4 --out IN/bundle",
                   "bench IN/bundle --seconds 0.2 --out IN/bench.json"):  # fmt: skip
         # In processes of their own: one that has started threads of PyTorch or LiteRT must not be forked later.
-        code, printed = outcome(words.replace("IN/", f"{folder}/").split(), folder.parent)
+        code, printed = outcome(words.replace("IN/", f"{folder}/").split(), folder.parent, INPUTS_SECONDS)
         if code:
             raise SystemExit(f"the inputs cannot be made: {printed}")
     clips = sorted((folder / "data" / "audio").iterdir())
