@@ -23,12 +23,13 @@ from verify import segments
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
+from tinyscene.export.quantise.calibration import network_images
 from tinyscene.export.quantise.fake_quant import QuantGRN
 from tinyscene.export.quantise.float_steps import GrnStep
 from tinyscene.export.quantise.layer_calibration import LayerCalibration
 from tinyscene.export.quantise.methods import quantise_aware, quantise_post_training
 from tinyscene.export.quantise.qat import QatTraining
-from tinyscene.export.quantise.quantised_model import QuantisedModel, float_logits, int8_logits, network_input
+from tinyscene.export.quantise.quantised_model import QuantisedModel, float_outputs, int8_outputs, network_input
 from tinyscene.export.quantise.steps import (
     EQUALISE,
     FOLD,
@@ -123,7 +124,7 @@ def audio(folder: Path, model: LoadedModel, remainder: int) -> Audio:
 def trained(model: LoadedModel, calibration: list[Audio], log_mels: np.ndarray, epochs: int) -> QuantisedModel:
     """Quantisation-aware training on the calibration recordings; the float network's predictions are the labels."""
     waveforms = np.concatenate([a.waveforms for a in calibration])
-    logits = float_logits(model.model, np.concatenate([a.log_mels for a in calibration]))
+    logits = float_outputs(model.model, network_images(np.concatenate([a.log_mels for a in calibration])))
     names = tuple(f"{i}.wav" for i in range(len(waveforms)))
     records = tuple(Record(name, "", "here", name, "0", "0", "a") for name in names)
     clips = Clips(records, waveforms, logits.argmax(axis=1))
@@ -133,7 +134,7 @@ def trained(model: LoadedModel, calibration: list[Audio], log_mels: np.ndarray, 
         dataset = Dataset(model.labels, model.frontend.sample_rate_hz, clips, last, last)
         run = Run(dataset, scratch, seed=0)
         training = QatTraining(model.frontend, settings, run, SoftTargets(names, logits))
-        return quantise_aware(model, "cpm23", log_mels, training)
+        return quantise_aware(model, "cpm23", network_images(log_mels), training)
 
 
 def sqnr_db(exact: np.ndarray, quantised: np.ndarray) -> float:
@@ -144,7 +145,8 @@ def sqnr_and_agreement(graph: Graph, model: LoadedModel, evaluation: dict[str, A
     """SQNR and agreement on each set, as cells."""
     cells = []
     for clips in evaluation.values():
-        exact, quantised = float_logits(model.model, clips.log_mels), int8_logits(graph, clips.log_mels)
+        exact = float_outputs(model.model, network_images(clips.log_mels))
+        quantised = int8_outputs(graph, clips.log_mels)
         same = int(np.sum(exact.argmax(axis=1) == quantised.argmax(axis=1)))
         low, high = wilson_interval(same, len(exact))
         cells += [f"{sqnr_db(exact, quantised):.1f} dB", f"{same / len(exact):.1%} ({low:.1%} to {high:.1%})"]
@@ -190,7 +192,7 @@ def main() -> None:
     spread = [np.linspace(0, len(one.log_mels) - 1, CALIBRATION_SECONDS).astype(int) for one in calibration]
     log_mels = np.concatenate([one.log_mels[chosen] for one, chosen in zip(calibration, spread, strict=True)])
     for name, steps in METHODS.items():
-        quantised = quantise_post_training(model, "cpm23", log_mels, steps)
+        quantised = quantise_post_training(model, "cpm23", network_images(log_mels), steps)
         rows.append([name, *sqnr_and_agreement(quantised.graph, model, evaluation)])
         print(*rows[-1], f"{time.perf_counter() - started:.0f} s", sep=" | ", flush=True)
     others = np.concatenate([one.log_mels for one in evaluation.values()])

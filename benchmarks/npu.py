@@ -20,6 +20,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
 from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.export.quantise.calibration import network_images
 from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.targets.ethos_u import NPUS, Estimate, estimate
 from tinyscene.runtime.cost import graph_cost
@@ -71,7 +72,8 @@ def graph_of(name: str, *, grn: bool) -> Graph:
             torch.nn.init.constant_(module.gamma, GAMMA)
     noise = np.random.default_rng(0).normal(0.0, 0.1, (CLIPS, frontend.clip_samples)).astype(np.float32)
     log_mels = np.stack([LogMel(frontend)(clip) for clip in noise])
-    return quantise_post_training(LoadedModel(model, config, frontend, tuple("abcdefghij")), name, log_mels).graph
+    source = LoadedModel(model, config, frontend, tuple("abcdefghij"))
+    return quantise_post_training(source, name, network_images(log_mels)).graph
 
 
 def measured(names: tuple[str, ...]) -> list[Measured]:

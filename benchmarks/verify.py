@@ -28,7 +28,8 @@ from tinyscene.export.commands.verify import Subject, documented
 from tinyscene.export.labelled.codes import LabelledCodes
 from tinyscene.export.labelled.inputs import labelled_from_clips
 from tinyscene.export.quantise.calibration import evenly
-from tinyscene.export.quantise.methods import post_training_from_recordings
+from tinyscene.export.quantise.methods import post_training_from_files
+from tinyscene.export.quantise.quantised_model import vectors_of
 from tinyscene.export.report.page import render
 from tinyscene.export.report.summary import as_markdown
 from tinyscene.export.targets.ethos_u import NPUS, estimate_all
@@ -89,10 +90,11 @@ def quantised_bundle(shared: Path, scratch: Path) -> tuple[Bundle, set[str]]:
     for path in {s.path for s in segments(shared / "taipei") if s.recording in names}:
         (links / path.name).symlink_to(path.resolve())
     loaded = load_any(shared / "cpm23" / "cpm23.ckpt")
-    model, log_mels = post_training_from_recordings(loaded, "cpm23", links, CALIBRATION_CLIPS)
-    data = f"{len(log_mels)} seconds of every other recording of taipei"
+    model, inputs = post_training_from_files(loaded, "cpm23", links, CALIBRATION_CLIPS)
+    vectors = vectors_of(inputs.values())
+    data = f"{len(vectors)} seconds of every other recording of taipei"
     provenance = bundle_provenance(data, "python benchmarks/verify.py --shared DIR")
-    return export_bundle(scratch / "cpm23", model, log_mels, provenance), set(names)
+    return export_bundle(scratch / "cpm23", model, vectors, provenance), set(names)
 
 
 def labelled_inputs(bundle: Bundle, chosen: list[Segment], at_most: int | None, name: str) -> LabelledCodes:

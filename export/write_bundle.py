@@ -23,53 +23,54 @@ from .formats.onnx_float import float_onnx
 from .formats.onnx_log_mel import with_frontend
 from .formats.onnx_write import to_onnx
 from .formats.tflite_write import to_tflite
-from .quantise.quantised_model import QuantisedModel, network_input
+from .quantise.calibration import evenly
+from .quantise.quantised_model import QuantisedModel, axes_of, network_input
 
 GOLDEN_CLIPS = 2
 TOOLS = ("tinyscene", "torch", "numpy", "onnx", "onnxsim", "onnxruntime", "ai-edge-litert")
 
 
-def golden_vectors(graph: Graph, log_mels: F32) -> Golden:
-    """Two clips of ``log_mels`` (n, mel, time) and one input of uniformly random codes, with every activation under
-    both rounding rules."""
-    chosen = log_mels[np.linspace(0, len(log_mels) - 1, min(GOLDEN_CLIPS, len(log_mels))).astype(int)]
-    real = network_input(graph, chosen)
-    noise = np.random.default_rng(0).integers(-128, 128, (1, *real.shape[1:])).astype(np.int8)
-    return Golden.of(graph, np.concatenate([real, noise]))
+def golden_vectors(graph: Graph, real: F32) -> Golden:
+    """Two of the ``real`` inputs (n, ...) and one of uniformly random codes, with every activation under both rounding
+    rules."""
+    chosen = network_input(graph, real[evenly(len(real), GOLDEN_CLIPS)])
+    noise = np.random.default_rng(0).integers(-128, 128, (1, *chosen.shape[1:])).astype(np.int8)
+    return Golden.of(graph, np.concatenate([chosen, noise]))
 
 
 def real_inputs(golden: Golden) -> I8:
-    """The inputs chosen by :func:`golden_vectors` that were audio, without the random codes."""
-    return golden.inputs[:GOLDEN_CLIPS]
+    """The inputs chosen by :func:`golden_vectors` that were real, without the random codes."""
+    return golden.inputs[:-1][:GOLDEN_CLIPS]
 
 
 def export_bundle(
-    path: Path, model: QuantisedModel, golden_log_mels: F32, provenance: Provenance, *, overwrite: bool = False
+    path: Path, model: QuantisedModel, golden: F32, provenance: Provenance, *, overwrite: bool = False
 ) -> Bundle:
     """Write the bundle of a quantised model.
 
     Args:
-        golden_log_mels: float32 (n, mel, time), from which the golden vectors are chosen.
+        golden: real inputs float32 (n, ...), such as log-mels, from which the golden vectors are chosen.
         provenance: the number of removed channels is added to its metrics.
         overwrite: replace an existing bundle.
 
     Raises:
         ExportError: the float ONNX file does not reproduce the network. RuntimeFailure: ``path`` exists.
     """
-    graph, frontend = model.graph, model.source.frontend
-    shape = graph.tensors[graph.input].shape
-    onnx, float_model = to_onnx(graph), float_onnx(model.source.model, (shape[1], shape[2]))
+    graph, source = model.graph, model.source
+    frontend, shapes = source.frontend, source.input_shapes
+    onnx, float_model = to_onnx(graph), float_onnx(source.model, shapes, graph.outputs)
+    extra = {FLOAT_ONNX_MODEL: float_model}
+    if frontend is not None:
+        extra[AUDIO_ONNX_MODEL] = with_frontend(onnx, frontend)
+        extra[AUDIO_FLOAT_ONNX_MODEL] = with_frontend(float_model, frontend)
     content = BundleContent(
         graph=graph,
         frontend=frontend,
         tflite=to_tflite(graph),
         onnx=onnx,
-        golden=golden_vectors(graph, golden_log_mels),
-        extra_files={
-            FLOAT_ONNX_MODEL: float_model,
-            AUDIO_ONNX_MODEL: with_frontend(onnx, frontend),
-            AUDIO_FLOAT_ONNX_MODEL: with_frontend(float_model, frontend),
-        },
+        golden=golden_vectors(graph, golden),
+        input_axes={} if frontend is not None else axes_of(shapes),
+        extra_files=extra,
     )
     removed = {
         "constant_channels_removed": model.pruned.channels,

@@ -40,6 +40,8 @@ from .manifest import (
     refuse,
 )
 from .npz import LARGEST_ARRAYS_BYTES, ArrayFile, ArrayHeader, pack_arrays
+from .printable import short_name
+from .scores import labels_of
 from .spec import DCASE_BUDGET, FrontendSpec
 from .system_errors import system_error
 from .vectors import row_shape
@@ -70,13 +72,17 @@ class Golden:
 
 @dataclass(frozen=True, eq=False)
 class BundleContent:
-    """The files of a bundle: a graph with labels, what was made from it, and ``extra_files`` by name."""
+    """The files of a bundle: a graph, what was made from it, and ``extra_files`` by name.
+
+    A graph with a front end has labels; ``input_axes`` as in :class:`tinyscene.runtime.model.Model`.
+    """
 
     graph: Graph
-    frontend: FrontendSpec
+    frontend: FrontendSpec | None
     tflite: bytes
     onnx: bytes
     golden: Golden
+    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -87,17 +93,20 @@ class Bundle:
     path: Path
     graph: Graph
     manifest: Manifest
-    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     _golden: list[Golden] = field(default_factory=list, repr=False)
 
     @property
-    def frontend(self) -> FrontendSpec:
+    def frontend(self) -> FrontendSpec | None:
         return self.manifest.frontend
 
     @property
+    def input_axes(self) -> Mapping[str, tuple[int, ...]]:
+        return self.manifest.input_axes
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """Class labels in the order of the graph's output."""
-        return self.graph.labels
+        """Class labels in the order of the graph's output, see :func:`tinyscene.runtime.scores.labels_of`."""
+        return labels_of(self.graph)
 
     @property
     def digest(self) -> str:
@@ -125,7 +134,7 @@ class Bundle:
         if name in CORE_FILES:
             raise RuntimeFailure(f"{self.path}, {name}", "a core file is never replaced", next_step="give another name")
         files = {other: self.file(other) for other in self.manifest.files if other != name}
-        _publish(self.path, self.manifest, self.labels, {**files, name: data}, overwrite=True)
+        _publish(self.path, self.manifest, self.graph.labels, {**files, name: data}, overwrite=True)
         return read_bundle(self.path)
 
 
@@ -139,12 +148,13 @@ def write_bundle(path: Path, content: BundleContent, provenance: Provenance, *, 
         RuntimeFailure: labels, front end or golden vectors do not fit the graph; ``path`` exists or cannot be written.
     """
     graph = content.graph.check()
-    _require_fit(graph, content.frontend, path)
+    _require_fit(graph, content.frontend, content.input_axes, path)
     _require_golden(graph, content.golden, path)
     cost = graph_cost(graph, "dcase")
     manifest = Manifest(
         rebuild=provenance.rebuild,
         frontend=content.frontend,
+        input_axes=content.input_axes,
         metrics=provenance.metrics,
         data=provenance.data,
         tools=provenance.tools,
@@ -183,7 +193,7 @@ def read_bundle(path: str | Path) -> Bundle:
     graph = graph_from_files(contents[GRAPH_RECORD], contents[GRAPH_ARRAYS], path, ADVICE)
     if graph.labels != labels:
         refuse(path / MANIFEST, "its labels are not the graph's", expected=graph.labels, got=labels)
-    _require_fit(graph, manifest.frontend, path)
+    _require_fit(graph, manifest.frontend, manifest.input_axes, path)
     return Bundle(path, graph, manifest)
 
 
@@ -196,8 +206,18 @@ def _names(path: Path) -> set[str]:
         raise system_error(str(path), problem) from problem
 
 
-def _require_fit(graph: Graph, frontend: FrontendSpec, path: Path) -> None:
-    """Labels and front end against the network."""
+def _require_fit(
+    graph: Graph, frontend: FrontendSpec | None, input_axes: Mapping[str, tuple[int, ...]], path: Path
+) -> None:
+    """Labels, front end and axes of the inputs against the network."""
+    for name, axes in input_axes.items():
+        shape = graph.tensors[name].shape if name in graph.inputs else ()
+        sequence = len(axes) == len(shape) - 1 and shape[1] == 1
+        if axes[0] != 0 or sorted(axes) != list(range(len(axes))) or not (sequence or len(axes) == len(shape)):
+            what = f"axes of input {short_name(name)} do not fit the graph"
+            raise RuntimeFailure(str(path), what, expected=f"an order of those of {shape}", got=axes)
+    if frontend is None:
+        return
     comparisons: list[tuple[str, object, object]] = [
         ("labels", graph.tensors[graph.output].n_bytes, len(graph.labels)),
         ("front end's (mel, time)", graph.tensors[graph.input].shape[1:3], (frontend.n_mels, frontend.n_frames)),

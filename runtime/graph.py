@@ -62,7 +62,8 @@ class Quant:
         return Quant(tuple(float(s) for s in np.asarray(scale, np.float32)), 0, axis)
 
 
-OUTPUT_NAME = "scores"  # output tensor of every graph that is lowered from a network
+LOG_MEL = "log_mel"  # input tensor of every graph with a front end that is lowered from a network, and
+OUTPUT_NAME = "scores"  # output tensor of every graph that is lowered from a network with one output
 PROBABILITY = Quant.per_tensor(PROBABILITY_SCALE, PROBABILITY_ZERO_POINT)
 
 

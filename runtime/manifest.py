@@ -19,8 +19,9 @@ from .bounded_files import LARGEST_FILE_BYTES, read_bounded
 from .cost import Rule
 from .errors import RuntimeFailure
 from .file_names import MANIFEST
-from .graph import Labels
+from .graph import MOST_ENDS, Labels, Name
 from .json_files import parse_json
+from .ops import HIGHEST_RANK
 from .records import Length, Range, Text, name_text, read_record
 from .spec import FrontendSpec
 
@@ -34,6 +35,7 @@ LARGEST_MANIFEST_BYTES = 2**20
 MOST_FILES = 64
 
 Count = Annotated[int, Range(0)]
+Axes = Annotated[tuple[Annotated[int, Range(0, HIGHEST_RANK - 1)], ...], Length(1, HIGHEST_RANK)]
 Note = Annotated[str, name_text(10_000, shortest=0)]
 FileName = Annotated[str, Text(r"[^\0/\\.\ud800-\udfff][^\0/\\\ud800-\udfff]{0,199}", "a plain file name")]
 Sha256 = Annotated[str, Text("[0-9a-f]{64}", "64 hexadecimal digits")]
@@ -86,10 +88,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``manifest.json`` holds beside the format version and the labels; ``files`` by name."""
+    """What ``manifest.json`` holds beside the format version and the labels; ``files`` by name.
+
+    ``frontend``: None for a network whose inputs are given as they are. ``input_axes``: see
+    :attr:`tinyscene.runtime.model.Model.input_axes`.
+    """
 
     rebuild: Note
-    frontend: FrontendSpec
+    frontend: FrontendSpec | None
+    input_axes: Annotated[Mapping[Name, Axes], Length(0, MOST_ENDS)]
     metrics: Metrics
     data: Note
     tools: Annotated[Mapping[str, Note], Length(0, 256)]

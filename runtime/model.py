@@ -1,8 +1,9 @@
 """A model as commands take it, whatever it was read from: a bundle, or a file made elsewhere.
 
-A bundle has labels and a front end of its own. A file made elsewhere has neither: its labels are "0", "1", ..., and
-:func:`described` adds those of the caller. Refuses labels and a front end for a model that has its own, labels that are
-not one per output, and a front end whose log-mel is not the network's input.
+A bundle of an audio classifier has labels and a front end of its own. A file made elsewhere, and a bundle of any other
+network, has no front end and perhaps no labels, which are "0", "1", ... then; :func:`described` adds those of the
+caller. Refuses labels and a front end for a model that has its own, labels that are not one per output, and a front end
+whose log-mel is not the network's input.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .errors import RuntimeFailure
 from .graph import Graph, Labels
 from .json_files import read_json
 from .records import check_record
+from .scores import has_scores, labels_of
 from .spec import PRESETS, FrontendSpec, preset
 
 LARGEST_LABELS_BYTES = 2**20
@@ -53,7 +55,7 @@ class Model(Protocol):
     @property
     def input_axes(self) -> Mapping[str, tuple[int, ...]]:
         """By input, its axes as the user knows it, in the order of the graph's; not of those where the two are the
-        same."""
+        same. One axis fewer than the graph's: a sequence (batch, channels, time), which is an image of height 1."""
 
     def file(self, name: str) -> bytes:
         """A model file by its name in a bundle, such as ``model.tflite``."""
@@ -104,13 +106,6 @@ class DescribedModel:
         return self.model.golden()
 
 
-def labels_of(graph: Graph) -> tuple[str, ...]:
-    """The graph's labels, or the numbers of the elements of its output; none of several outputs."""
-    if len(graph.outputs) > 1:
-        return ()
-    return graph.labels or tuple(map(str, range(graph.tensors[graph.output].n_bytes)))
-
-
 def described(model: Model, frontend: str | None = None, labels: Path | None = None) -> Model:
     """The model with a front end (a preset's name or a JSON file) and labels (a text file, one per line).
 
@@ -137,9 +132,9 @@ def with_frontend(model: Model) -> AudioModel:
     if model.frontend is None:
         what = "has no front end, which makes the network's input from audio"
         step = "give it with --frontend PRESET|FILE.json"
-        raise RuntimeFailure(str(model.path), what, expected="a bundle folder, or --frontend", next_step=step)
+        raise RuntimeFailure(str(model.path), what, expected="--frontend, or a model with one", next_step=step)
     scores = model.graph.tensors[model.graph.output]
-    if scores.n_bytes != scores.shape[-1]:
+    if not has_scores(model.graph):
         what, expected = "its output is not one row of scores", f"(1, classes) of {scores.n_bytes} values"
         raise RuntimeFailure(str(model.path), what, expected=expected, got=scores.shape)
     if model.graph.labels:

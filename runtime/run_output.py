@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .arrays import I8
+from .arith import dequantise
+from .arrays import F32, I8
 from .audio import AudioInfo
 from .classify import Classification, Hop
 from .model import Model
 from .printable import printable
-from .scores import scores_of
+from .scores import has_scores, scores_of
 from .stream import SceneEvent
+from .vectors import parted
 
 SILENT = "silent, no scene"
 NO_LABEL = "-"
@@ -125,8 +127,45 @@ class InputRow:
         return {**record, "codes": list(self.codes), "scores": list(self.scores)}
 
 
-def input_rows(model: Model, names: Sequence[str], codes: I8) -> list[InputRow]:
-    """One row for each input; ``codes``: the network's output int8 (n, ...)."""
+@dataclass(frozen=True, eq=False)
+class OutputRow:
+    """The result for one network input of a network without scores: codes and real values of each output, by name."""
+
+    name: str
+    codes: Mapping[str, I8]
+    values: Mapping[str, F32]
+
+    def line(self) -> str:
+        return "   ".join(["", self.name, *(f"{end}: {_range(values)}" for end, values in self.values.items())])
+
+    def quiet_line(self) -> str:
+        """Name, and name, smallest and largest value of each output, tab-separated."""
+        ends = (f"{printable(end)}\t{x.min():.6g}\t{x.max():.6g}" for end, x in self.values.items())
+        return "\t".join([printable(self.name), *ends])
+
+    def to_json(self) -> dict[str, object]:
+        ends = {end: {"codes": self.codes[end].tolist(), "values": x.tolist()} for end, x in self.values.items()}
+        return {"name": self.name, "outputs": ends}
+
+
+def _range(values: F32) -> str:
+    sizes = "x".join(map(str, values.shape))
+    return f"{sizes} from {values.min():.3f} to {values.max():.3f}"
+
+
+def input_rows(model: Model, names: Sequence[str], codes: I8) -> list[InputRow] | list[OutputRow]:
+    """One row for each input; ``codes``: vectors of the network's outputs int8 (n, ...).
+
+    A network with one row of scores has labels for them, if only numbers; of any other, the outputs are shown.
+    """
+    graph = model.graph
+    if not has_scores(graph):
+        by_name = parted(graph, graph.outputs, codes)
+        real = {end: dequantise(part, graph.tensors[end].quant) for end, part in by_name.items()}
+        return [
+            OutputRow(name, {end: x[at] for end, x in by_name.items()}, {end: x[at] for end, x in real.items()})
+            for at, name in enumerate(names)
+        ]
     scores = scores_of(model.graph, codes).tolist()
     rows = codes.reshape(len(codes), -1).tolist()
     return [

@@ -123,6 +123,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     import numpy as np
     import torch
 
+    from tinyscene.export.quantise.calibration import network_images
     from tinyscene.export.quantise.methods import quantise_post_training
     from tinyscene.export.write_bundle import bundle_provenance, export_bundle
     from tinyscene.runtime.log_mel import LogMel
@@ -137,7 +138,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     rng = np.random.default_rng(0)
     clips = [rng.normal(0.0, 0.1, frontend.clip_samples).astype(np.float32) for _ in range(8)]
     log_mels = np.stack([LogMel(frontend)(clip) for clip in clips])
-    model = quantise_post_training(source, "tiny", log_mels)
+    model = quantise_post_training(source, "tiny", network_images(log_mels))
     provenance = bundle_provenance("noise", "tinyscene export tiny.pt --ptq noise --out bundle")
     return export_bundle(tmp_path_factory.mktemp("tiny") / "bundle", model, log_mels, provenance)
 

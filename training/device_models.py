@@ -119,7 +119,7 @@ def train_devices(recipe: Recipe, run: Run, *, soft_targets: SoftTargets | None 
         raise TrainingError("soft targets", "belong to augmented views", expected="those of unaugmented clips")
     dataset = run.dataset
     general = general_model(run)
-    n_bytes, macs = int8_cost(general.config, general.frontend)
+    n_bytes, macs = int8_cost(general.config, general.required_frontend(GENERAL))
     logits = predicted(general, dataset.test)
     chosen = logits.copy()
     models = []
@@ -162,12 +162,13 @@ def general_model(run: Run) -> LoadedModel:
             expected=run.dataset.labels,
             got=general.labels,
         )
-    if general.frontend.sample_rate_hz != run.dataset.sample_rate_hz:
+    rate = general.required_frontend(str(path)).sample_rate_hz
+    if rate != run.dataset.sample_rate_hz:
         raise TrainingError(
             str(path),
             "the sample rate of the network is not that of the decoded clips",
             expected=run.dataset.sample_rate_hz,
-            got=general.frontend.sample_rate_hz,
+            got=rate,
         )
     return general
 
@@ -181,7 +182,7 @@ def predicted(network: LoadedModel, clips: Clips) -> F32:
     """Logits float32 (n, classes); n may be 0."""
     if not len(clips):
         return np.zeros((0, len(network.labels)), np.float32)
-    return predict_logits(network.model, network.frontend, clips.waveforms)
+    return predict_logits(network.model, network.required_frontend(GENERAL), clips.waveforms)
 
 
 def _device_part(dataset: Dataset, device: str) -> Dataset:
@@ -197,7 +198,7 @@ def _fine_tuned(
     if not len(part.validation):
         return _FineTuned(None, "no validation clips of this device", None)
     own = load_model(run.folder / GENERAL)  # a second copy, because training changes it
-    network = Network(own.model, own.frontend, own.config)
+    network = Network(own.model, own.required_frontend(GENERAL), own.config)
     fit(network, settings, run.inside(FOLDER).inside(device).with_dataset(part), soft_targets=soft_targets)
     before, after = (_correct(predicted(each, part.validation), part.validation).mean() for each in (general, own))
     if after > before:

@@ -7,7 +7,7 @@ to files. Refuses files that cannot be read, and layers with parameters that no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,9 +61,9 @@ def _checkpoint_cost(path: Path, rule: Rule) -> Cost:
     from tinyscene.training.models.checkpoint import load_any
 
     loaded = load_any(path)
-    shape = (loaded.frontend.n_mels, loaded.frontend.n_frames)
-    source = f"checkpoint, unfused float32, input {shape[0]}x{shape[1]}"
-    cost = count(module_layers(loaded.model, shape), rule, source=source, file_bytes=path.stat().st_size)
+    shapes = list(loaded.input_shapes.values())
+    source = f"checkpoint, unfused float32, input {shapes_text(shapes)}"
+    cost = count(module_layers(loaded.model, *shapes), rule, source=source, file_bytes=path.stat().st_size)
     return replace(cost, notes=loaded.notes)
 
 
@@ -97,8 +97,14 @@ _READERS: dict[ModelKind, Callable[[Path], tuple[str, list[Layer]]]] = {
 }
 
 
-def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]:
-    """Layers of a float network for one input (1, 1, *input_shape), unfused.
+def shapes_text(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Shapes of inputs as words, such as 256x64 for a log-mel, which is (1, 256, 64)."""
+    sizes = [shape[1:] if len(shape) == 3 and shape[0] == 1 else shape for shape in shapes]
+    return " and ".join("x".join(map(str, each)) for each in sizes)
+
+
+def module_layers(model: nn.Module, *input_shapes: tuple[int, ...]) -> list[Layer]:
+    """Layers of a float network for inputs of these shapes, without the batch, unfused.
 
     Raises:
         ExportError: an operator with parameters has no counting rule. TrainingError: the network has no program.
@@ -107,4 +113,4 @@ def module_layers(model: nn.Module, input_shape: tuple[int, int]) -> list[Layer]
 
     from .count_program import program_layers
 
-    return [row.layer for row in program_layers(program_network(model, (1, *input_shape))).rows]
+    return [row.layer for row in program_layers(program_network(model, *input_shapes)).rows]

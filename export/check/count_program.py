@@ -14,13 +14,13 @@ from tinyscene.runtime.cost import Kind, Layer, counted_once
 from tinyscene.training.models.program import (
     GETITEM,
     GRN_OPERATOR,
-    INPUT,
     MOVING,
     Argument,
     ProgramCall,
     ProgramNetwork,
     Value,
     Weight,
+    call_paths,
     leaves,
     named_arguments,
     result_shapes,
@@ -60,17 +60,17 @@ class ProgramLayer:
 
 @dataclass(frozen=True)
 class ProgramLayers:
-    """Layers in execution order. ``output``: the layer whose output, perhaps in another shape, is the network's."""
+    """Layers in execution order. ``outputs``: the layers whose outputs, perhaps in other shapes, are the network's."""
 
     rows: tuple[ProgramLayer, ...]
-    output: str
+    outputs: tuple[str, ...]
 
 
 def program_layers(network: ProgramNetwork) -> ProgramLayers:
-    """The layers of a network; the input is called ``INPUT``."""
-    shapes, names, rows = result_shapes(network), {INPUT: INPUT}, []
+    """The layers of a network; the inputs have the names that the program gives them."""
+    shapes, names, rows = result_shapes(network), {end.name: end.name for end in network.program.inputs}, []
     seen: set[str] = set()
-    for call, place in zip(network.program.calls, network.places, strict=True):
+    for call, place in zip(network.program.calls, call_paths(network.program), strict=True):
         sources = tuple(dict.fromkeys(names[leaf.value] for leaf in leaves(call) if isinstance(leaf, Value)))
         if call.kind in MOVING or call.kind in (GETITEM, "pad"):
             names[call.name] = sources[0]
@@ -78,7 +78,7 @@ def program_layers(network: ProgramNetwork) -> ProgramLayers:
         names[call.name] = place
         layer = _layer(network, call, place, shapes, seen)
         rows.append(ProgramLayer(place, call.kind, sources, shapes[call.name], layer, *_window_of(network, call)))
-    return ProgramLayers(tuple(rows), names[network.program.output])
+    return ProgramLayers(tuple(rows), tuple(names[end.name] for end in network.program.outputs))
 
 
 def _layer(

@@ -149,8 +149,9 @@ class Model:
 
         Raises TinysceneError for data that cannot be read or do not fit the model.
         """
-        if self.data is not None and not self.path.is_dir():
-            raise ExportError(str(self.data), "only a bundle defines how audio becomes its input", got=str(self.path))
+        if self.data is not None and (not self.path.is_dir() or self._bundle.frontend is None):
+            what = "only a bundle with a front end defines how audio becomes its input"
+            raise ExportError(str(self.data), what, got=str(self.path))
         if self._qualities is None:
             self._qualities = {**self._from_manifest(), **self._from_clips()} if self.path.is_dir() else {}
         return self._qualities
@@ -184,7 +185,8 @@ class Model:
 
         from ..labelled.clips import labelled_clips, labelled_records
 
-        classifier, rate_hz = SceneClassifier.open(self._bundle), self._bundle.frontend.sample_rate_hz
+        classifier = SceneClassifier.open(self._bundle)
+        rate_hz = classifier.frontend.sample_rate_hz
         records = labelled_records(self.data, classifier.labels)
         clips = labelled_clips(self.data, records, classifier.labels, rate_hz)
         correct = 0

@@ -18,6 +18,7 @@ from rich.table import Table
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.cost import graph_cost, verdicts
 from tinyscene.runtime.file_names import TFLITE_MODEL
+from tinyscene.runtime.model import with_frontend
 from tinyscene.runtime.spec import DCASE_BUDGET, preset
 from tinyscene.runtime.terminal import console as terminal_console
 from tinyscene.runtime.terminal import echo_document, say, steps, wide
@@ -32,11 +33,11 @@ from tinyscene.training.synthetic.dataset import SyntheticSettings, write_tau22_
 
 from ..errors import ExportError
 from ..labelled.inputs import labelled_from_clips
-from ..quantise.calibration import clip_log_mels, evenly
+from ..quantise.calibration import clip_log_mels, evenly, network_images
 from ..quantise.methods import quantise_aware
 from ..quantise.qat import QatTraining
 from ..quantise.quality import layer_quality
-from ..quantise.quantised_model import QuantisedModel, float_activations, int8_logits, network_input
+from ..quantise.quantised_model import QuantisedModel, float_activations, int8_outputs, network_input
 from ..report.document import Measured, document, row_of_metrics
 from ..report.firmware_cost import MACHINES, firmware_cost
 from ..report.page import render
@@ -157,9 +158,10 @@ def _train(console: Console, opened: Tau22 | None, settings: DemoSettings, recip
         say(console, f"  {recipe.network}, labels alone: {without.metrics.accuracy:.1%}")
     with _stage(console, "quantisation-aware training"):
         source = LoadedModel(student.model, student.config, student.frontend, student.labels)
-        log_mels = clip_log_mels(dataset.train.take(evenly(len(dataset.train), CALIBRATION_CLIPS)), student.frontend)
+        clips = dataset.train.take(evenly(len(dataset.train), CALIBRATION_CLIPS))
+        inputs = network_images(clip_log_mels(clips, student.frontend))
         training = QatTraining(student.frontend, recipe.qat, run.inside("qat"), targets)
-        model = quantise_aware(source, recipe.network, log_mels, training)
+        model = quantise_aware(source, recipe.network, inputs, training)
     return Trained(dataset, teachers, student, without, model)
 
 
@@ -167,7 +169,7 @@ def _bundle(trained: Trained, settings: DemoSettings) -> tuple[Bundle, Metrics]:
     """Write the bundle; also returns the metrics of the int8 graph on the test clips."""
     test = trained.dataset.test
     log_mels = clip_log_mels(test, trained.student.frontend)
-    int8 = evaluate(int8_logits(trained.model.graph, log_mels), test.records, trained.dataset.labels)
+    int8 = evaluate(int8_outputs(trained.model.graph, log_mels), test.records, trained.dataset.labels)
     provenance = bundle_provenance(
         data=f"test part of {settings.data_name}",
         rebuild=settings.command,
@@ -190,7 +192,7 @@ def _document(
     bundle: Bundle, trained: Trained, verification: Verification, int8: Metrics, settings: DemoSettings
 ) -> Document:
     test = trained.dataset.test.take(evenly(len(trained.dataset.test), QUALITY_CLIPS))
-    log_mels = clip_log_mels(test, bundle.frontend)
+    log_mels = clip_log_mels(test, with_frontend(bundle).frontend)
     codes = network_input(bundle.graph, log_mels)
     with steps("measuring firmware", len(MACHINES)) as step:
         firmware = firmware_cost(bundle.graph, codes, on_machine=step)

@@ -35,7 +35,7 @@ from tinyscene.training.synthetic.dataset import SyntheticSettings, write_tau22_
 from tinyscene.training.teachers.teacher import load_teacher
 
 from ..check.count import artefact_cost
-from ..quantise.calibration import clip_log_mels
+from ..quantise.calibration import clip_log_mels, network_images
 from ..quantise.fake_quant import QuantNet
 from ..quantise.methods import quantise_aware
 from ..quantise.qat import QatTraining
@@ -131,7 +131,7 @@ def _all_stages(recipe: Recipe, folder: Path, stages: list[Stage]) -> _Outputs:
     log_mels = clip_log_mels(run.dataset.train, student.frontend)
     with _stage("quantisation-aware training", stages):
         training = QatTraining(student.frontend, recipe.qat, run.inside("qat"), targets)
-        model = quantise_aware(source, recipe.network, log_mels, training)
+        model = quantise_aware(source, recipe.network, network_images(log_mels), training)
     with _stage("bundle", stages):
         provenance = bundle_provenance("a dry run", f"tinyscene recipe dry-run {recipe.name}")
         export_bundle(folder / "bundle", model, log_mels, provenance)

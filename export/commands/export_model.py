@@ -1,13 +1,14 @@
 """``tinyscene export``: quantise a checkpoint to int8 and write a bundle.
 
-Post-training (``--ptq``) from unlabelled recordings, or quantisation-aware training (``--qat``) on a folder in TAU22
-layout. Refuses both or neither, and existing output folders without ``--overwrite``. Everything heavy is imported when
-the command runs.
+Post-training (``--ptq``) from unlabelled recordings, or from inputs of a network without a front end; or
+quantisation-aware training (``--qat``) on a folder in TAU22 layout. Refuses both or neither, and existing output
+folders without ``--overwrite``. Everything heavy is imported when the command runs.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,14 @@ from tinyscene.runtime.options import MAX_COUNT, MAX_SEED, AsJson, Overwrite, Qu
 from tinyscene.runtime.terminal import echo, echo_document, notes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tinyscene.runtime.arrays import F32
     from tinyscene.runtime.bundle import Bundle
+
+    from ..quantise.quantised_model import QuantisedModel
+
+AGREEMENT, SQNR = "top1_agreement_with_float", "output_sqnr_db"  # metrics of a bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +35,19 @@ class MethodOptions:
     """The quantisation method and its data."""
 
     ptq: Annotated[
-        Path | None, typer.Option("--ptq", metavar="DIR", help="Recordings for calibration; no labels needed.")
+        Path | None,
+        typer.Option(
+            "--ptq", metavar="PATH", help="Recordings for calibration, or .npy inputs of a network without a front end."
+        ),
     ] = None
     qat: Annotated[
         Path | None, typer.Option("--qat", metavar="DIR", help="Folder in TAU22 layout for fine-tuning.")
     ] = None
     clips: Annotated[
-        int, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Number of one-second calibration clips.")
+        int,
+        typer.Option(
+            metavar="N", min=1, max=MAX_COUNT, help="Number of one-second clips, or of inputs, for calibration."
+        ),
     ] = 200
     epochs: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Epochs of --qat; the recipe's by default.")
@@ -56,8 +70,8 @@ def export(
     from tinyscene.training.models.checkpoint import load_any
 
     from ..errors import ExportError
-    from ..quantise.methods import post_training_from_recordings, quantise_aware_from_folder
-    from ..quantise.quantised_model import float_logits, int8_logits
+    from ..quantise.methods import post_training_from_files, quantise_aware_from_folder
+    from ..quantise.quantised_model import vectors_of
     from ..write_bundle import bundle_provenance, export_bundle
 
     if out.exists() and not overwrite:
@@ -69,44 +83,58 @@ def export(
     notes(str(checkpoint), loaded.notes)
     if method.ptq is not None:
         flag, source = "--ptq", method.ptq
-        model, log_mels = post_training_from_recordings(loaded, checkpoint.stem, method.ptq, method.clips)
+        model, inputs = post_training_from_files(loaded, checkpoint.stem, method.ptq, method.clips)
     else:
         assert method.qat is not None
         flag, source = "--qat", method.qat
-        model, log_mels = quantise_aware_from_folder(
+        model, inputs = quantise_aware_from_folder(
             loaded, checkpoint.stem, method.qat, clips=method.clips, epochs=method.epochs, seed=method.seed
         )
-    predictions = float_logits(loaded.model, log_mels).argmax(1), int8_logits(model.graph, log_mels).argmax(1)
-    agreement = float((predictions[0] == predictions[1]).mean())
+    vectors = vectors_of(inputs.values())
+    figure = _compared(model, inputs, vectors)
     provenance = bundle_provenance(
-        data=f"{len(log_mels)} clips of {source.name}",
+        data=f"{len(vectors)} {'inputs' if loaded.frontend is None else 'clips'} of {source.name}",
         rebuild=f"tinyscene export {checkpoint.name} {flag} {source.name} --out {out.name}",
-        metrics={"top1_agreement_with_float": agreement},
+        metrics=figure,
     )
-    bundle = export_bundle(out, model, log_mels, provenance, overwrite=overwrite)
+    bundle = export_bundle(out, model, vectors, provenance, overwrite=overwrite)
     notes(str(out), model.pruned.notes())
     if as_json:
-        echo_document(_as_json(bundle, len(log_mels), agreement))
+        echo_document(_as_json(bundle, len(vectors), figure))
     else:
-        echo(_summary(bundle, provenance.data, agreement))
+        echo(_summary(bundle, provenance.data, figure))
 
 
-def _as_json(bundle: Bundle, clips: int, agreement: float) -> str:
+def _compared(model: QuantisedModel, inputs: Mapping[str, Tensor], vectors: F32) -> dict[str, float]:
+    """How close int8 is to float: predictions of a network with labels, otherwise the outputs themselves."""
+    from ..quantise.quality import sqnr_db
+    from ..quantise.quantised_model import float_outputs, int8_outputs
+
+    exact, int8 = float_outputs(model.source.model, inputs), int8_outputs(model.graph, vectors)
+    if model.source.labels:
+        return {AGREEMENT: float((exact.argmax(1) == int8.argmax(1)).mean())}
+    return {SQNR: sqnr_db(exact, int8)}
+
+
+def _as_json(bundle: Bundle, count: int, figure: dict[str, float]) -> str:
     record = {
         "bundle": str(bundle.path),
         "cost": asdict(bundle.manifest.cost),
         "constant_channels_removed": bundle.constant_channels_removed,
         "constant_layers_removed": bundle.manifest.metric("constant_layers_removed"),
-        "clips": clips,
-        "top1_agreement_with_float": agreement,
+        "clips": count,
+        **figure,
     }
     return json.dumps(record, indent=1)
 
 
-def _summary(bundle: Bundle, data: str, agreement: float) -> str:
+def _summary(bundle: Bundle, data: str, figure: dict[str, float]) -> str:
     cost = bundle.manifest.cost
+    if AGREEMENT in figure:
+        close = f"int8 and float predictions agree on {figure[AGREEMENT]:.1%} of {data}"
+    else:
+        close = f"outputs at {figure[SQNR]:.1f} dB of the float network's on {data}"
     return (
         f"{bundle.path}: {cost.bytes:,} B of parameters, {cost.macs:,} MACs (rule {cost.rule}); "
-        f"{bundle.constant_channels_removed} constant channels removed; "
-        f"int8 and float predictions agree on {agreement:.1%} of {data}"
+        f"{bundle.constant_channels_removed} constant channels removed; {close}"
     )

@@ -21,21 +21,22 @@ from tinyscene.runtime.terminal import echo, echo_document, notes
 
 from ..errors import ExportError
 
-LARGEST_SIZE = 65_536
+LARGEST_SIZE = 2**22  # of an input along one axis
 
 if TYPE_CHECKING:
     from tinyscene.training.models.brought import Brought
     from tinyscene.training.models.checkpoint import LoadedModel
     from tinyscene.training.models.config import ModelConfig
+    from tinyscene.training.models.program import Program
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
     """What a network made elsewhere does not hold itself, as it is given."""
 
-    input_shape: Annotated[
-        str | None,
-        typer.Option("--input", metavar="SHAPE", help="Input of a function's network without the batch: 1x256x64."),
+    input_shapes: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="SHAPE", help="Input of a function's network without the batch: 3x96x96."),
     ] = None
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="Weights of a function's network.")
@@ -52,7 +53,7 @@ class NetworkOptions:
         from tinyscene.training.models.brought import Brought
 
         return Brought(
-            None if self.input_shape is None else _shape(self.input_shape),
+            tuple(map(_shape, self.input_shapes or ())),
             None if self.frontend is None else read_frontend(self.frontend),
             None if self.labels is None else read_labels(self.labels),
         )
@@ -61,7 +62,7 @@ class NetworkOptions:
         """Refuse options that do not apply to a kind of source."""
         for option in options.split():
             if getattr(self, option) is not None:
-                name = "--" + option.removesuffix("_shape")
+                name = "--" + option.removesuffix("_shapes")
                 raise ExportError(name, f"does not apply to {where}", next_step=f"leave out {name}")
 
 
@@ -131,9 +132,9 @@ def _file(path: Path, given: NetworkOptions) -> tuple[LoadedModel, tuple[str, ..
     from ..formats.model_kind import model_kind
 
     if model_kind(path) == "onnx":
-        given.refuse("weights input_shape prefix", "an ONNX file, which has its own")
+        given.refuse("weights input_shapes prefix", "an ONNX file, which has its own")
         return _with_integer_form(*_onnx(path, given))
-    given.refuse("weights input_shape", "a checkpoint")
+    given.refuse("weights input_shapes", "a checkpoint")
     loaded = load_any(path, prefix=given.prefix, frontend=given.frontend, labels=given.labels)
     return loaded, loaded.notes
 
@@ -147,21 +148,21 @@ def _onnx(path: Path, given: NetworkOptions) -> tuple[LoadedModel, tuple[str, ..
     with needs_export(str(path)):
         from ..float_onnx import onnx_network
     network = onnx_network(read_model(path), str(path))
-    return bring(network, replace(given.brought(), input_shape=network.program.input_shape))
+    return bring(network, replace(given.brought(), input_shapes=tuple(end.shape for end in network.program.inputs)))
 
 
 def _with_integer_form(loaded: LoadedModel, remarks: tuple[str, ...]) -> tuple[LoadedModel, tuple[str, ...]]:
     """The same network; raises ExportError if one of its operators has no integer form."""
     from ..quantise.fold import fold
 
-    fold(loaded.model, (loaded.frontend.n_mels, loaded.frontend.n_frames))
+    fold(loaded.model, loaded.input_shapes)
     return loaded, remarks
 
 
 def _shape(text: str) -> tuple[int, ...]:
     parts = text.lower().split("x")
     if not all(part.isascii() and part.isdigit() and 0 < int(part) <= LARGEST_SIZE for part in parts):
-        expected = f"sizes from 1 to {LARGEST_SIZE} without the batch, such as 1x256x64"
+        expected = f"sizes from 1 to {LARGEST_SIZE} without the batch, such as 3x96x96"
         raise ExportError("--input", "not a shape", expected=expected, got=text)
     return tuple(map(int, parts))
 
@@ -170,15 +171,22 @@ def _record(target: Path, loaded: LoadedModel, remarks: tuple[str, ...]) -> dict
     from tinyscene.training.models.config import ModelConfig, parameter_count
 
     c = loaded.config
-    sizes = c.model_dump(mode="json") if isinstance(c, ModelConfig) else {"input": c.input_shape, "calls": len(c.calls)}
+    sizes = c.model_dump(mode="json") if isinstance(c, ModelConfig) else _ends(c)
     return {
         "path": str(target),
         "model": sizes,
         "parameters": parameter_count(loaded.model),
-        "frontend": loaded.frontend.name,
+        "frontend": None if loaded.frontend is None else loaded.frontend.name,
         "labels": loaded.labels,
         "notes": remarks,
     }
+
+
+def _ends(program: Program) -> dict[str, object]:
+    """Inputs and outputs with their shapes, and the number of calls."""
+    ends = {"inputs": program.inputs, "outputs": program.outputs}
+    shapes = {name: {end.name: end.shape for end in each} for name, each in ends.items()}
+    return {**shapes, "calls": len(program.calls)}
 
 
 def _summary(loaded: LoadedModel) -> str:
@@ -187,7 +195,12 @@ def _summary(loaded: LoadedModel) -> str:
     c = loaded.config
     network = _sizes(c) if isinstance(c, ModelConfig) else c.name
     parameters = f"{parameter_count(loaded.model):,} parameters"
-    return f"{network}, {parameters}, front end {loaded.frontend.name}, {len(loaded.labels)} labels"
+    if loaded.frontend is not None:
+        return f"{network}, {parameters}, front end {loaded.frontend.name}, {len(loaded.labels)} labels"
+    assert not isinstance(c, ModelConfig)
+    ends = (" and ".join("x".join(map(str, end.shape)) for end in each) for each in (c.inputs, c.outputs))
+    labels = f", {len(loaded.labels)} labels" if loaded.labels else ""
+    return f"{network}, {parameters}, {' to '.join(ends)}{labels}"
 
 
 def _sizes(c: ModelConfig) -> str:

@@ -115,14 +115,16 @@ def print_ranking(model: str, ranking: Ranking, count: int) -> None:
         (
             *(cost.quality.name, cost.quality.op, f"{cost.quality.sqnr_db:.1f}"),
             *(f"{cost.quality.saturated_share:.2%}", f"{cost.error_share:.1%}"),
-            f"{100 * cost.agreement_gain:+.1f} points",
+            "" if cost.agreement_gain is None else f"{100 * cost.agreement_gain:+.1f} points",
         )
         for cost in ranking.rows[:count]
     ]
-    title = (
-        f"{model}: scores at {ranking.scores_sqnr_db:.1f} dB, "
-        f"{ranking.agreement:.1%} of {ranking.clips} clips have the float network's label"
-    )
+    title = f"{model}: {ranking.clips} inputs, outputs at {ranking.scores_sqnr_db:.1f} dB"
+    if ranking.agreement is not None:
+        title = (
+            f"{model}: scores at {ranking.scores_sqnr_db:.1f} dB, "
+            f"{ranking.agreement:.1%} of {ranking.clips} clips have the float network's label"
+        )
     print_table(title, columns, rows)
     console = wide()
     for text in ranking.advice():

@@ -1,4 +1,4 @@
-"""``tinyscene quality``: quantisation error of every activation of a model, ranked by its effect on the scores.
+"""``tinyscene quality``: quantisation error of every activation of a model, ranked by its effect on the outputs.
 
 Measured on recordings, or on inputs of the network. Refuses both or neither, folders without audio, and recordings for
 a model without a front end. Everything heavy is imported when the command runs.

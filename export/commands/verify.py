@@ -174,7 +174,7 @@ def open_subject(model: Path, options: InputOptions) -> Subject:
     """Read a model, the labelled clips and the inputs.
 
     Raises:
-        TinysceneError: one of them cannot be read, or labelled clips are given for a file, which has no front end.
+        TinysceneError: one of them cannot be read, or labelled clips are given for a model without a front end.
     """
     from tinyscene.runtime.bundle import Bundle
     from tinyscene.runtime.network_inputs import read_inputs
@@ -185,8 +185,8 @@ def open_subject(model: Path, options: InputOptions) -> Subject:
 
     opened, codes = open_model(model), None
     if options.data is not None:
-        if not isinstance(opened, Bundle):
-            raise ExportError("--data", "a file made elsewhere has no front end", expected="a bundle")
+        if not isinstance(opened, Bundle) or opened.frontend is None:
+            raise ExportError("--data", "the model has no front end", expected="a bundle with one")
         codes = labelled_codes(opened, options.data, options.clips)
     given = None if options.inputs is None else read_inputs(options.inputs, opened).codes
     vectors = opened.golden().inputs if given is None else given
@@ -243,7 +243,7 @@ def _quality(subject: Subject) -> tuple[tuple[LayerQuality, ...], str]:
     elif subject.given:
         codes, source = subject.inputs[:QUALITY_CLIPS], "given inputs"
     elif subject.bundle is not None:
-        codes, source = real_inputs(subject.bundle.golden()), "clips of the golden vectors"
+        codes, source = real_inputs(subject.bundle.golden()), "real inputs of the golden vectors"
     else:
         return (), "not measured: random codes are not real inputs"
     names = [node.output for node in graph.nodes]

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from tinyscene.training.models.program import (
     GETITEM,
-    INPUT,
     OPERATORS,
     Batch,
+    End,
     Program,
     ProgramCall,
     ProgramNetwork,
@@ -72,13 +72,13 @@ class ProgramBuilder:
         self._state: dict[str, Tensor] = {}
         self._parameters: list[str] = []
         self._paths: set[str] = set()
-        self._input_shape: tuple[int, ...] = ()
+        self._inputs: list[End] = []
         self._node, self._index, self._path = onnx.NodeProto(), -1, ""
 
     def take_input(self, name: str, shape: tuple[int, ...]) -> None:
         """``shape``: without the batch."""
-        self._input_shape = shape
-        self.values[name] = Ref(INPUT, torch.empty(1, *shape, device="meta"))
+        self._inputs.append(self._end(name, shape))
+        self.values[name] = Ref(name, torch.empty(1, *shape, device="meta"))
 
     def begin(self, node: onnx.NodeProto, index: int) -> None:
         """The node that the next calls belong to."""
@@ -170,7 +170,9 @@ class ProgramBuilder:
         return self._append(GETITEM, GETITEM, (Value(value=parts.name), number), {}, parts.meta[number])
 
     def _append(self, kind: str, operator: str, args: tuple[Any, ...], kwargs: dict[str, Any], meta: Any) -> Ref:
-        name = f"{kind}_{len(self._calls)}"
+        name, inputs = f"{kind}_{len(self._calls)}", {end.name for end in self._inputs}
+        while name in inputs:
+            name = f"{name}_"
         call = ProgramCall(name=name, module=self._path, operator=operator, args=args, kwargs=kwargs)
         self._calls.append(call)
         self.made_by[name] = call
@@ -208,22 +210,31 @@ class ProgramBuilder:
     def result(self, value: Ref, position: int = 0) -> None:
         self.values[self._node.output[position]] = value
 
-    def network(self, source: str, output: str) -> ProgramNetwork:
+    def network(self, outputs: Sequence[str]) -> ProgramNetwork:
         """The program of all calls; raises TrainingError as :func:`network_of`."""
-        result = self.values.get(output)
-        if result is None or result.name == INPUT:
-            raise ExportError(self.where, f"output '{output}' does not depend on the input '{source}'")
-        if result.meta.ndim != 2:
-            expected = "one row of scores for each clip"
-            raise ExportError(self.where, "limit: shape of the output", expected=expected, got=list(result.shape))
         program = Program(
-            input_shape=self._input_shape,
+            inputs=tuple(self._inputs),
             calls=tuple(self._calls),
-            output=result.name,
-            n_classes=result.shape[1],
+            outputs=tuple(map(self._output, outputs)),
             parameters=tuple(self._parameters),
         )
         return network_of(program, self._state, self.where)
+
+    def _output(self, name: str) -> End:
+        result = self.values.get(name)
+        if result is None or result.name not in {call.name for call in self._calls}:
+            raise ExportError(self.where, f"output '{name}' does not depend on an input, or is one")
+        if result.meta.ndim < 2 or len(result.meta) != 1:
+            what, expected = f"limit: shape of the output '{name}'", "one row for each clip, (batch, ...)"
+            raise ExportError(self.where, what, expected=expected, got=list(result.shape))
+        return self._end(result.name, result.shape[1:])
+
+    def _end(self, name: str, shape: tuple[int, ...]) -> End:
+        try:
+            return End(name=name, shape=shape)
+        except ValueError as problem:
+            got = " ".join(str(problem).split())[:160]
+            raise ExportError(f"{self.where}, '{name[:80]}'", "limit: its name or its shape", got=got) from problem
 
 
 def _on_meta(argument: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyscene.runtime.bundle import Golden
 from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.model import labels_of
+from tinyscene.runtime.scores import labels_of
 from tinyscene.runtime.vectors import row_shape
 from tinyscene.runtime.without_constants import WithoutConstants, without_constants
 

@@ -27,20 +27,24 @@ def checkpoint_listing(path: Path) -> Listing:
     """
     from tinyscene.training.models.checkpoint import load_any
     from tinyscene.training.models.exported import program_network
-    from tinyscene.training.models.program import INPUT
 
+    from ..check.count import shapes_text
     from ..check.count_program import program_layers
 
     loaded = load_any(path)
-    shape = (1, loaded.frontend.n_mels, loaded.frontend.n_frames)
-    layers = program_layers(program_network(loaded.model, shape))
+    shapes = list(loaded.input_shapes.values())
+    network = program_network(loaded.model, *shapes)
+    layers, program = program_layers(network), network.program
     return Listing(
-        f"checkpoint, float32, input {shape[1]}x{shape[2]}",
-        (TensorRow(INPUT, (1, *shape), "float32"),),
-        (TensorRow(layers.output, (1, len(loaded.labels)), "float32"),),
+        f"checkpoint, float32, input {shapes_text(shapes)}",
+        tuple(TensorRow(end.name, (1, *end.shape), "float32") for end in program.inputs),
+        tuple(
+            TensorRow(name, (1, *end.shape), "float32")
+            for name, end in zip(layers.outputs, program.outputs, strict=True)
+        ),
         tuple(_row(number, row) for number, row in enumerate(layers.rows, start=1)),
         labels=loaded.labels,
-        front_end=front_end_row(loaded.frontend),
+        front_end=None if loaded.frontend is None else front_end_row(loaded.frontend),
         notes=(NOTE, *loaded.notes),
     )
 

@@ -50,7 +50,8 @@ def _bundle(path: Path, cpu: str, optimise: Optimise) -> Listing:
 
     bundle = read_bundle(path)
     listing = graph_listing(bundle.graph, "bundle, integer graph", cpu, optimise)
-    return replace(listing, labels=bundle.labels, front_end=front_end_row(bundle.frontend))
+    row = None if bundle.frontend is None else front_end_row(bundle.frontend)
+    return replace(listing, labels=bundle.graph.labels, front_end=row)
 
 
 def _tflite(path: Path, cpu: str, optimise: Optimise) -> Listing:

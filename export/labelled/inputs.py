@@ -13,6 +13,8 @@ import numpy as np
 from tinyscene.runtime.arrays import F32, I64
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.file_names import FLOAT_ONNX_MODEL
+from tinyscene.runtime.graph import LOG_MEL
+from tinyscene.runtime.model import with_frontend
 from tinyscene.runtime.onnx_tables import read_summary
 from tinyscene.training.data.tau22 import Clips
 
@@ -33,16 +35,17 @@ def labelled_codes(bundle: Bundle, data: Path, at_most: int | None = None) -> La
     """
     available = labelled_records(data, bundle.labels)
     records = tuple(available[i] for i in evenly(len(available), at_most))
-    clips = labelled_clips(data, records, bundle.labels, bundle.frontend.sample_rate_hz)
+    clips = labelled_clips(data, records, bundle.labels, with_frontend(bundle).frontend.sample_rate_hz)
     return labelled_from_clips(bundle, clips, f"{len(records)} of {len(available)} test clips of {data.name}")
 
 
 def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCodes:
     """As :func:`labelled_codes`, from decoded clips."""
-    log_mels = clip_log_mels(clips, bundle.frontend)
+    frontend = with_frontend(bundle).frontend
+    log_mels = clip_log_mels(clips, frontend)
     codes = network_input(bundle.graph, log_mels)
     devices = np.array([record.device for record in clips.records])
-    audio = Waveforms(clips.waveforms, bundle.frontend)
+    audio = Waveforms(clips.waveforms, frontend)
     return LabelledCodes(codes, clips.targets, _float_predictions(bundle, log_mels), devices, data, audio)
 
 
@@ -51,6 +54,6 @@ def _float_predictions(bundle: Bundle, log_mels: F32) -> I64:
 
     read_summary(bundle.file(FLOAT_ONNX_MODEL), f"{bundle.path}, {FLOAT_ONNX_MODEL}")
     session = onnxruntime.InferenceSession(bundle.file(FLOAT_ONNX_MODEL), providers=["CPUExecutionProvider"])
-    logits = [session.run(None, {"log_mel": x[None, None]})[0] for x in log_mels]
+    logits = [session.run(None, {LOG_MEL: x[None, None]})[0] for x in log_mels]
     predictions: I64 = np.concatenate(logits).argmax(axis=1)
     return predictions

@@ -1,23 +1,27 @@
 """Calibration clips: one-second windows of a folder of recordings, as float log-mels.
 
-Labels are not needed. Windows are spread evenly over all recordings, so that a long file does not
-dominate. Refuses folders without audio, and files that :mod:`tinyscene.runtime.audio` refuses.
+A network without a front end takes arrays of its own inputs in their place. Labels are not needed. Windows are spread
+evenly over all recordings, so that a long file does not dominate. Refuses folders without audio, and files that
+:mod:`tinyscene.runtime.audio` refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.audio import fit_to_clip, mono_float32, read_audio
 from tinyscene.runtime.containers import AUDIO_SUFFIXES, is_recording_name
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.network_inputs import read_reals
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.terminal import bar
 from tinyscene.training.data.tau22 import Clips
@@ -71,9 +75,20 @@ def _windows(path: Path, frontend: FrontendSpec, count: int) -> Iterator[F32]:
         yield samples[index * frontend.clip_samples :][: frontend.clip_samples]
 
 
-def network_images(log_mels: F32) -> torch.Tensor:
+def network_images(log_mels: F32) -> dict[str, Tensor]:
     """Log-mels float32 (n, mel, time) as the float network's input (n, 1, mel, time)."""
-    return torch.from_numpy(log_mels)[:, None]
+    return {LOG_MEL: torch.from_numpy(log_mels)[:, None]}
+
+
+def calibration_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]], count: int) -> dict[str, Tensor]:
+    """At most ``count`` rows of each input of a network, spread evenly over an .npy or .npz file, or a folder of them.
+
+    Raises:
+        RuntimeFailure: see :func:`tinyscene.runtime.network_inputs.read_reals`.
+    """
+    arrays = read_reals(path, shapes)
+    rows = evenly(len(next(iter(arrays.values()))), count)
+    return {name: torch.from_numpy(array[rows]) for name, array in arrays.items()}
 
 
 def clip_log_mels(clips: Clips, frontend: FrontendSpec) -> F32:

@@ -8,6 +8,8 @@ inputs, so there the factor is a compromise. The first layer is a convolution or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,16 +22,16 @@ _DEAD = 1e-6
 
 
 @torch.no_grad()
-def equalise(net: QuantNet, x: Tensor) -> None:
-    """Rescale the channels between layers by their largest values on ``x`` (batch, 1, mel, time)."""
+def equalise(net: QuantNet, inputs: Sequence[Tensor]) -> None:
+    """Rescale the channels between layers by their largest values for calibration inputs (batch, ...)."""
     net.round(False)
-    values = net.activations(x)
+    values = net.activations(*inputs)
     for first in net.folded.steps:
         readers = [s for s in net.folded.steps if first.name in s.inputs]
         if not (isinstance(first, ConvStep | GrnStep) and first.relu and first.ceiling is None and len(readers) == 1):
             continue
         (second,) = readers
-        if not isinstance(second, ConvStep) or first.name == net.folded.output_name:
+        if not isinstance(second, ConvStep) or first.name in net.folded.output_names:
             continue
         source, sink = net.layer_of(first), net.layer_of(second)
         assert isinstance(source, QuantConv | QuantGRN)

@@ -9,7 +9,7 @@ range is not set.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -189,14 +189,14 @@ def _rsqrt(x: Tensor) -> Tensor:
 class QuantNet(nn.Module):
     """The folded network with a :class:`Range` after every activation.
 
-    Maps the float network's input to its output, in the graph's axes. Trains like any module once ranges are set.
+    Maps the float network's inputs to its only output, in the graph's axes. Trains like any module once ranges are set.
     """
 
     def __init__(self, folded: Folded) -> None:
         super().__init__()
         self.folded = folded
         self.layers = nn.ModuleDict({_key(s.name): _layer(s, folded.shapes) for s in folded.steps})
-        self.ranges = nn.ModuleDict({_key(folded.input_name): Range(folded.input_name)})
+        self.ranges = nn.ModuleDict({_key(name): Range(name) for name in folded.input_names})
         self.shared: dict[str, str] = {}  # the tensor whose range a step's output has, if it keeps codes
         for step in folded.steps:
             sources = {self.shared.get(name, name) for name in step.inputs}
@@ -206,13 +206,19 @@ class QuantNet(nn.Module):
                 self.ranges[_key(step.name)] = _output_range(step)
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activations(x)[self.folded.output_name]
+    def forward(self, *inputs: Tensor) -> Tensor:
+        (output,) = self.folded.output_names
+        return self.activations(*inputs)[output]
 
-    def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """The rounded output of every step, and the rounded input, by name."""
-        name = self.folded.input_name
-        values = {name: self.range_of(name)(as_stored_image(x, self.folded.shapes[name]))}
+    def stored_inputs(self, inputs: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The inputs by name with the axes of the graph's: a sequence (batch, C, T) is an image of height 1."""
+        shapes = self.folded.shapes
+        named = zip(self.folded.input_names, inputs, strict=True)
+        return {name: x[:, :, None] if x.ndim == 3 and len(shapes[name]) == 4 else x for name, x in named}
+
+    def activations(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """The rounded output of every step, and the rounded inputs, by name."""
+        values = {name: self.range_of(name)(x) for name, x in self.stored_inputs(inputs).items()}
         for step in self.folded.steps:
             y = self.layers[_key(step.name)](*(values[name] for name in step.inputs))
             values[step.name] = self.range_of(step.name)(y)
@@ -246,11 +252,6 @@ class QuantNet(nn.Module):
                 module.frozen = frozen
             elif isinstance(module, Range) and not module.fixed:
                 module.stretch.requires_grad_(not frozen)
-
-
-def as_stored_image(x: Tensor, shape: Shape) -> Tensor:
-    """The network's input with the number of axes of the graph's: a sequence (batch, C, T) is an image of height 1."""
-    return x[:, :, None] if x.ndim == 3 and len(shape) == 4 else x
 
 
 class _Pool(nn.Module):

@@ -106,14 +106,14 @@ Step = ConvStep | PoolStep | GrnStep | OpStep | FunctionStep
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """Steps in execution order. The input is called ``input_name``; each step writes the tensor with its own name.
+    """Steps in execution order. The inputs are called ``input_names``; each step writes the tensor with its own name.
 
-    ``shapes``: of the input and of the output of each step, in the graph's layout.
+    ``shapes``: of the inputs and of the output of each step, in the graph's layout.
     """
 
     steps: tuple[Step, ...]
-    input_name: str
-    output_name: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
     shapes: Mapping[str, Shape]
 
 

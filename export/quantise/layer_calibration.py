@@ -8,6 +8,7 @@ benefit can be measured: `benchmarks/int8.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from .activation_range import LEVELS
 from .equalise import beta_on_grid
-from .fake_quant import QuantConv, QuantGRN, QuantNet, as_stored_image, nearest_scale
+from .fake_quant import QuantConv, QuantGRN, QuantNet, nearest_scale
 from .float_steps import GrnStep, Step
 from .quant_op import QuantOp
 from .ranges import (
@@ -51,28 +52,29 @@ class LayerCalibration:
     corrected_bias: bool = True
 
 
-def set_input_range(net: QuantNet, x: Tensor, floor: float | None) -> None:
-    """Set the range of the network's input from clips x (batch, 1, mel, time); nothing in them is cut off.
+def set_input_ranges(net: QuantNet, inputs: Sequence[Tensor], floor: float | None) -> None:
+    """Set the range of each input of the network from calibration inputs (batch, ...); nothing in them is cut off.
 
     On a trained network, cutting a third off the top of the range cost 13 dB at the logits, and cutting off the lowest
     3 % of values cost 20 dB. A code that represents ``floor``, the smallest value of a log-mel, exactly gains 2 dB.
     """
-    r = net.range_of(net.folded.input_name)
-    r.rounding = True
-    if floor is None:
-        r.set(float(x.min()) * BEYOND, float(x.max()) * BEYOND)
-    else:
-        r.set(*range_on_floor(floor, float(x.max()) * BEYOND))
+    for name, x in zip(net.folded.input_names, inputs, strict=True):
+        r = net.range_of(name)
+        r.rounding = True
+        if floor is None:
+            r.set(float(x.min()) * BEYOND, float(x.max()) * BEYOND)
+        else:
+            r.set(*range_on_floor(floor, float(x.max()) * BEYOND))
 
 
 @torch.no_grad()
-def calibrate_layers(net: QuantNet, x: Tensor, options: LayerCalibration) -> None:
-    """Set every range behind the input, and weights and biases, from float32 clips x (batch, 1, mel, time).
+def calibrate_layers(net: QuantNet, inputs: Sequence[Tensor], options: LayerCalibration) -> None:
+    """Set every range behind the inputs, and weights and biases, from float32 calibration inputs (batch, ...).
 
-    The range of the input must be set. All activations of all clips are in memory until their last use: 150 to 250
+    The ranges of the inputs must be set. All activations of all clips are in memory until their last use: 150 to 250
     clips are enough.
     """
-    _Calibrator(net, options).run(x)
+    _Calibrator(net, options).run(inputs)
     net.round(True)
 
 
@@ -85,10 +87,10 @@ class _Calibrator:
         self.exact: dict[str, Tensor] = {}
         self.rounded: dict[str, Tensor] = {}
 
-    def run(self, x: Tensor) -> None:
+    def run(self, inputs: Sequence[Tensor]) -> None:
         folded = self.net.folded
-        x = as_stored_image(x, folded.shapes[folded.input_name])
-        self.exact[folded.input_name], self.rounded[folded.input_name] = x, self.net.range_of(folded.input_name)(x)
+        self.exact = self.net.stored_inputs(inputs)
+        self.rounded = {name: self.net.range_of(name)(x) for name, x in self.exact.items()}
         last_use = {name: step.name for step in folded.steps for name in step.inputs}
         for step in folded.steps:
             self.calibrate(step)

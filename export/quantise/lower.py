@@ -44,7 +44,7 @@ class _Weights:
 
 
 def lower(net: QuantNet, *, name: str, labels: tuple[str, ...]) -> Graph:
-    """The checked integer graph of a calibrated or trained network; its output is called :data:`OUTPUT_NAME`.
+    """The checked integer graph of a calibrated or trained network; an only output is called :data:`OUTPUT_NAME`.
 
     Raises:
         ExportError: an activation has no range, or a weight is not finite. RuntimeFailure: the graph is not valid.
@@ -59,15 +59,16 @@ class _Lowering:
         self.net = net
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
-        source = net.folded.input_name
-        self._tensor(source, net.folded.shapes[source], net.range_of(source).quant())
+        for source in net.folded.input_names:
+            self._tensor(source, net.folded.shapes[source], net.range_of(source).quant())
 
     @torch.no_grad()
     def graph(self, name: str, labels: tuple[str, ...]) -> Graph:
         for step in self.net.folded.steps:
             self.step(step)
-        source = self.net.folded.input_name
-        return Graph(name, self.tensors, tuple(self.nodes), (source,), (OUTPUT_NAME,), labels).check()
+        folded = self.net.folded
+        outputs = tuple(map(self.tensor_name, folded.output_names))
+        return Graph(name, self.tensors, tuple(self.nodes), folded.input_names, outputs, labels).check()
 
     def step(self, step: Step) -> None:
         inputs = tuple(self.tensor_name(name) for name in step.inputs)
@@ -87,7 +88,7 @@ class _Lowering:
             self.op(step, output, quant)
 
     def tensor_name(self, name: str) -> str:
-        return OUTPUT_NAME if name == self.net.folded.output_name else name
+        return OUTPUT_NAME if (name,) == self.net.folded.output_names else name
 
     def _tensor(self, name: str, shape: Shape, quant: Quant, data: np.ndarray | None = None) -> str:
         is_bias = data is not None and data.dtype == np.int32

@@ -1,4 +1,4 @@
-"""Quantisation error per activation: the int8 network against the same network without rounding, on the same clips.
+"""Quantisation error per activation: the int8 network against the same network without rounding, on the same inputs.
 
 A low SQNR inside a GRN may be harmless: squares of small values are lost next to large ones, and values that a ReLU
 sets to zero share one code before it.
@@ -16,6 +16,7 @@ from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, F64, I8
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.scores import has_scores
 
 from .quantised_model import network_input
 from .simulate import simulate
@@ -54,17 +55,22 @@ def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, F32]) -> tupl
             continue
         exact, quantised = reference[tensor.name].astype(np.float64), trace[tensor.name]
         real = dequantise(quantised, tensor.quant).reshape(exact.shape)
-        sqnr_db = _sqnr_db(exact, float(np.square(exact - real).sum()))
+        sqnr = sqnr_db(exact, real)
         top = quantised == 127
         either = top | (quantised == -128) & (tensor.quant.zero_point > -128)
         shares = float(either.mean()), float(top.mean())
-        rows.append(LayerQuality(tensor.name, names[tensor.name], sqnr_db, *shares, _histogram(quantised)))
+        rows.append(LayerQuality(tensor.name, names[tensor.name], sqnr, *shares, _histogram(quantised)))
     return tuple(rows)
 
 
 def _histogram(codes: I8) -> tuple[float, ...]:
     parts = (codes.astype(np.int64).ravel() + 128) * BINS // 256
     return tuple((np.bincount(parts, minlength=BINS) / codes.size).tolist())
+
+
+def sqnr_db(exact: F32 | F64, quantised: F32 | F64) -> float:
+    """Signal to quantisation noise ratio."""
+    return _sqnr_db(exact, float(np.square(exact - quantised).sum()))
 
 
 def _sqnr_db(exact: F32 | F64, error: float) -> float:
@@ -74,24 +80,29 @@ def _sqnr_db(exact: F32 | F64, error: float) -> float:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Effect of the rounding of one activation on the scores, measured by restoring that activation to float.
+    """Effect of the rounding of one activation on the outputs, measured by restoring that activation to float.
 
-    ``error_share``: share of the squared error of the scores that disappears; negative where errors cancel.
-    ``agreement_gain``: share of the clips on which the prediction becomes that of the float network.
+    ``error_share``: share of the squared error of the outputs that disappears; negative where errors cancel.
+    ``agreement_gain``: share of the inputs for which the prediction becomes that of the float network; None for a
+    network without predictions.
     """
 
     quality: LayerQuality
     error_share: float
-    agreement_gain: float
+    agreement_gain: float | None
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The activations of a graph, those with the largest effect on the scores first."""
+    """The activations of a graph, those with the largest effect on the outputs first.
+
+    ``agreement``: share of the inputs with the prediction of the float network; None where there are several outputs,
+    or one that is not one row.
+    """
 
     clips: int
     scores_sqnr_db: float
-    agreement: float
+    agreement: float | None
     rows: tuple[LayerCost, ...]
 
     def advice(self) -> tuple[str, ...]:
@@ -100,7 +111,7 @@ class Ranking:
 
 
 def rank_layers(graph: Graph, inputs: F32, progress: Callable[[int, int], None] | None = None) -> Ranking:
-    """Restore each activation to float alone, and measure the error of the scores.
+    """Restore each activation to float alone, and measure the error of the outputs.
 
     Args:
         inputs: float32 (n, ...) of typical audio or other data; 32 are enough to rank the activations.
@@ -109,26 +120,29 @@ def rank_layers(graph: Graph, inputs: F32, progress: Callable[[int, int], None] 
     names = [t.name for t in graph.activations()]
     reference = simulate(graph, inputs, names, shown=names)
     rows = layer_quality(graph, network_input(graph, inputs), reference)
-    exact = _rows(reference[graph.output])
+    exact = _rows(graph, reference)
+    predicts = has_scores(graph)
 
     def error_and_agreement(restored: tuple[str, ...]) -> tuple[float, float]:
-        scores = _rows(simulate(graph, inputs, restored, shown=(graph.output,))[graph.output])
-        agree = float(np.mean(scores.argmax(axis=1) == exact.argmax(axis=1)))
-        return float(np.square(scores - exact).sum()), agree
+        outputs = _rows(graph, simulate(graph, inputs, restored, shown=graph.outputs))
+        agree = float(np.mean(outputs.argmax(axis=1) == exact.argmax(axis=1)))
+        return float(np.square(outputs - exact).sum()), agree
 
     error, agreement = error_and_agreement(())
     costs = []
     for done, row in enumerate(rows, start=1):
         left, agree = error_and_agreement((row.name,))
-        costs.append(LayerCost(row, 1.0 - left / max(error, 1e-30), agree - agreement))
+        gain = agree - agreement if predicts else None
+        costs.append(LayerCost(row, 1.0 - left / max(error, 1e-30), gain))
         if progress is not None:
             progress(done, len(rows))
     costs.sort(key=lambda cost: -cost.error_share)
-    return Ranking(len(inputs), _sqnr_db(exact, error), agreement, tuple(costs))
+    return Ranking(len(inputs), _sqnr_db(exact, error), agreement if predicts else None, tuple(costs))
 
 
-def _rows(scores: F32) -> F32:
-    return scores.reshape(len(scores), -1)
+def _rows(graph: Graph, activations: Mapping[str, F32]) -> F32:
+    """All outputs, side by side."""
+    return np.concatenate([activations[name].reshape(len(activations[name]), -1) for name in graph.outputs], axis=1)
 
 
 ADVISED = 3  # activations, at most
@@ -141,7 +155,7 @@ def _advice(ranking: Ranking) -> Iterator[str]:
     for cost in ranking.rows[:ADVISED]:
         if cost.error_share < HIGH_ERROR_SHARE:
             break
-        where = f"'{cost.quality.name}' ({cost.quality.op}) causes {cost.error_share:.0%} of the scores' error"
+        where = f"'{cost.quality.name}' ({cost.quality.op}) causes {cost.error_share:.0%} of the outputs' error"
         if cost.quality.op == "input":
             yield f"{where}: 8 bits limit the input; only quantisation-aware training (--qat) can reduce it"
         elif cost.quality.top_share > HIGH_SATURATION:

@@ -1,21 +1,23 @@
-"""A quantised network with its integer graph, and the outputs of both and of the float network for log-mels."""
+"""A quantised network with its integer graph, and the outputs of both and of the float network for the same inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, I8
 from tinyscene.runtime.engines import NumpyEngine
 from tinyscene.runtime.graph import OUTPUT_NAME, Graph
-from tinyscene.runtime.vectors import quantised, row_shape
+from tinyscene.runtime.vectors import dequantised, quantised, row_shape
 from tinyscene.runtime.without_constants import WithoutConstants
 from tinyscene.training.models.checkpoint import LoadedModel
 
+from .aten.values import channels_last, stored_shape
+from .calibration import network_images
 from .fake_quant import QuantNet
 from .steps import Work
 
@@ -44,25 +46,44 @@ class QuantisedModel:
         return self.pruned.graph
 
 
+def vectors_of(tensors: Iterable[Tensor]) -> F32:
+    """Tensors (n, ...) of PyTorch's axes as vectors (:mod:`tinyscene.runtime.vectors`) of the graph's."""
+    stored = []
+    for x in tensors:
+        order = channels_last(x.ndim)
+        stored.append(x.permute(order).reshape(len(x), *stored_shape(tuple(x.shape), order)[1:]))
+    vectors: F32 = (stored[0] if len(stored) == 1 else torch.cat([x.flatten(1) for x in stored], 1)).float().numpy()
+    return vectors
+
+
+def axes_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """PyTorch's axes of inputs of these shapes, without the batch, in the graph's order, where that is another."""
+    orders = {name: channels_last(len(shape) + 1) for name, shape in shapes.items()}
+    return {name: order for name, order in orders.items() if order != tuple(range(len(order)))}
+
+
 def network_input(graph: Graph, real: F32) -> I8:
     """Codes int8 (n, ...) of real inputs, such as float32 log-mels (n, mel, time)."""
     rows = real.reshape(len(real), *row_shape(graph, graph.inputs))
     return quantised(graph, graph.inputs, rows)
 
 
-def int8_logits(graph: Graph, log_mels: F32) -> F32:
-    """Logits float32 (n, classes) of the integer graph under the ``double`` rule."""
-    codes = NumpyEngine(graph, "double").output_codes(network_input(graph, log_mels))
-    return dequantise(codes, graph.tensors[graph.output].quant)
+def int8_outputs(graph: Graph, real: F32) -> F32:
+    """Output vectors float32 (n, ...) of the integer graph under the ``double`` rule, such as logits (n, classes)."""
+    codes = NumpyEngine(graph, "double").output_codes(network_input(graph, real))
+    return dequantised(graph, graph.outputs, codes)
 
 
 @torch.no_grad()
-def float_logits(model: nn.Module, log_mels: F32) -> F32:
-    """Logits float32 (n, classes) of the float network in evaluation mode."""
+def float_outputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> F32:
+    """Output vectors float32 (n, ...) of the float network in evaluation mode, such as logits (n, classes)."""
     model.eval()
-    parts = [model(torch.from_numpy(log_mels[at : at + BATCH])[:, None]) for at in range(0, len(log_mels), BATCH)]
-    logits: F32 = torch.cat(parts).float().numpy()
-    return logits
+    batches = zip(*(torch.split(x, BATCH) for x in inputs.values()), strict=True)
+    parts = []
+    for batch in batches:
+        outputs = model(*batch)
+        parts.append(vectors_of((outputs,) if isinstance(outputs, Tensor) else outputs))
+    return np.concatenate(parts)
 
 
 @torch.no_grad()
@@ -77,12 +98,12 @@ def float_activations(model: QuantisedModel, log_mels: F32) -> dict[str, F32]:
     def record(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
         return lambda _, inputs, __: activations.__setitem__(name, _nhwc(inputs[0]))
 
-    names = {r: OUTPUT_NAME if r.name == net.folded.output_name else r.name for r in net.all_ranges()}
+    names = {r: OUTPUT_NAME if (r.name,) == net.folded.output_names else r.name for r in net.all_ranges()}
     hooks = [r.register_forward_hook(record(name)) for r, name in names.items()]
     net.eval()
     net.round(False)
     try:
-        net(torch.from_numpy(log_mels)[:, None])
+        net.activations(*network_images(log_mels).values())
     finally:
         net.round(True)
         for hook in hooks:

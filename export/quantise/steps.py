@@ -7,7 +7,7 @@ each step refuses what its own module documents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from ..errors import ExportError
 from .equalise import equalise
 from .fake_quant import QuantNet
 from .fold import fold
-from .layer_calibration import LayerCalibration, calibrate_layers, set_input_range
+from .layer_calibration import LayerCalibration, calibrate_layers, set_input_ranges
 from .lower import lower
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Work:
     """The inputs of the steps, and the results of those that have run.
 
     Attributes:
-        model: the float network, from (batch, 1, mel, time) to logits; no step changes it.
-        clips: calibration clips, float32 (n, 1, mel, time).
+        model: the float network; no step changes it.
+        clips: calibration clips or other inputs, float32 (n, ...), by the names that the graph gives its inputs.
         floor: the smallest value that an input can have (:attr:`tinyscene.runtime.spec.FrontendSpec.floor`), if known.
         name: the graph's name.
         labels: class names, in the order of the logits.
@@ -51,7 +51,7 @@ class Work:
     """
 
     model: nn.Module
-    clips: Tensor
+    clips: Mapping[str, Tensor]
     floor: float | None = None
     name: str = "network"
     labels: tuple[str, ...] = ()
@@ -61,9 +61,9 @@ class Work:
     pruned: WithoutConstants | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.clips):
+        if not all(map(len, self.clips.values())):
             raise ExportError("calibration", "no clips", next_step="give at least one labelled or unlabelled clip")
-        if not torch.isfinite(self.clips).all():
+        if not all(torch.isfinite(each).all() for each in self.clips.values()):
             raise ExportError("calibration", "clips hold values that are not finite", next_step="check the audio")
 
     @property
@@ -90,24 +90,24 @@ def run_steps(steps: Sequence[Step], work: Work) -> Work:
 
 
 def _fold(work: Work) -> Work:
-    net = QuantNet(fold(work.model, (work.clips.shape[2], work.clips.shape[3])))
+    net = QuantNet(fold(work.model, {name: tuple(each.shape[1:]) for name, each in work.clips.items()}))
     net.freeze()
     net.round(False)
     return replace(work, net=net)
 
 
 def _equalise(work: Work) -> Work:
-    equalise(work.folded, work.clips[:: max(1, len(work.clips) // EQUALISATION_CLIPS)])
+    equalise(work.folded, [each[:: max(1, len(each) // EQUALISATION_CLIPS)] for each in work.clips.values()])
     return work
 
 
-def _set_input_range(work: Work) -> Work:
-    set_input_range(work.folded, work.clips, work.floor)
+def _set_input_ranges(work: Work) -> Work:
+    set_input_ranges(work.folded, list(work.clips.values()), work.floor)
     return work
 
 
 def _calibrate_layers(work: Work, options: LayerCalibration) -> Work:
-    calibrate_layers(work.folded, work.clips, options)
+    calibrate_layers(work.folded, list(work.clips.values()), options)
     return work
 
 
@@ -135,7 +135,9 @@ def calibrate_with(options: LayerCalibration) -> Step:
 
 FOLD = Step("fold", "Merge each BatchNorm and each ReLU into the convolution before it.", _fold)
 EQUALISE = Step("equalise", "Scale channels so that each of them uses all codes of the shared range.", _equalise)
-INPUT_RANGE = Step("input range", "Range of the log-mel; its floor and 0 get a code of their own.", _set_input_range)
+INPUT_RANGE = Step(
+    "input range", "Range of each input; 0, and the floor of a log-mel, get a code of their own.", _set_input_ranges
+)
 CALIBRATE_AND_ROUND = Step(
     "calibrate and round",
     "Layer by layer: weights to int8 with compensated errors, corrected bias, range of least error.",

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from tinyscene.export.quantise.fake_quant import QuantNet
 from tinyscene.export.quantise.steps import LOWER, POST_TRAINING, QUANTISATION_AWARE, TRAIN, Step, Work, run_steps
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import named_config
 from tinyscene.training.models.layers import GRN
 
 SHAPE = (32, 16)
+SHAPES = {LOG_MEL: (1, *SHAPE)}
 ROUNDED = POST_TRAINING[: POST_TRAINING.index(LOWER)]  # up to weights on their grid
 FREE = QUANTISATION_AWARE[: QUANTISATION_AWARE.index(TRAIN)]  # up to ranges that training starts from
 
@@ -50,4 +52,4 @@ def calibrated(
     model: nn.Module, clips: Tensor, steps: tuple[Step, ...] = ROUNDED, floor: float | None = None
 ) -> QuantNet:
     """The fake-quantised network after ``steps``, calibrated on clips (batch, 1, *SHAPE)."""
-    return run_steps(steps, Work(model, clips, floor)).folded
+    return run_steps(steps, Work(model, {LOG_MEL: clips}, floor)).folded

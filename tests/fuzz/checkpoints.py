@@ -103,7 +103,7 @@ def _change_content(content: dict[str, Any], rng: random.Random) -> None:
 def _read(data: bytes) -> None:
     loaded = load_any(written("m.pt", data))
     with torch.no_grad():
-        loaded.model(torch.zeros(1, 1, loaded.frontend.n_mels, loaded.frontend.n_frames))
+        loaded.model(*(torch.zeros(1, *shape) for shape in loaded.input_shapes.values()))
 
 
 def _safetensors_seeds() -> Iterable[bytes]:

@@ -34,7 +34,7 @@ def _program_seeds() -> Iterable[bytes]:
 
 @torch.no_grad()
 def _answer(network: ProgramNetwork) -> None:
-    network(torch.zeros(1, *network.program.input_shape))
+    network(*(torch.zeros(1, *end.shape) for end in network.program.inputs))
 
 
 def _read_program(data: bytes) -> None:

@@ -14,8 +14,9 @@ import torch
 
 from tests.training.layout import write_layout
 from tests.training.models.own_networks import own_student
+from tinyscene.export.quantise.calibration import network_images
 from tinyscene.export.quantise.methods import quantise_post_training
-from tinyscene.export.quantise.quantised_model import float_logits
+from tinyscene.export.quantise.quantised_model import float_outputs
 from tinyscene.training.data.tau22 import Dataset, Tau22
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.models.checkpoint import load_model, load_pretrained
@@ -75,9 +76,9 @@ def test_a_network_of_the_user_is_a_student(dataset: Dataset, tmp_path: Path) ->
     assert "feature_loss" in student.fit.history[0]
     stored = load_model(student.path)
     assert isinstance(stored.config, Program)
-    log_mels = np.random.default_rng(0).normal(size=(4, 256, 65)).astype(np.float32)
-    np.testing.assert_allclose(float_logits(stored.model, log_mels), float_logits(student.model, log_mels), atol=1e-5)
-    graph = quantise_post_training(stored, "mine", log_mels).graph
+    clips = network_images(np.random.default_rng(0).normal(size=(4, 256, 65)).astype(np.float32))
+    np.testing.assert_allclose(float_outputs(stored.model, clips), float_outputs(student.model, clips), atol=1e-5)
+    graph = quantise_post_training(stored, "mine", clips).graph
     assert graph.labels == dataset.labels
     again = own_student(len(dataset.labels))
     load_pretrained(student.path, again)

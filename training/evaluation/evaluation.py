@@ -212,11 +212,11 @@ def _provenance(model: Path, opened: Tau22, engine: str) -> dict[str, str]:
 def _checkpoint_logits(path: Path, opened: Tau22, progress: bool) -> tuple[F32, tuple[str, ...]]:
     loaded = load_any(path)
     notes(str(path), loaded.notes)
+    frontend = loaded.required_frontend(str(path))
     with temporary_folder("clips") as cache:
-        rate = loaded.frontend.sample_rate_hz
-        waveforms = load_waveforms(opened.folder, opened.test, rate, cache, progress=progress)
+        waveforms = load_waveforms(opened.folder, opened.test, frontend.sample_rate_hz, cache, progress=progress)
         with waiting("classifying"):
-            return predict_logits(loaded.model, loaded.frontend, waveforms), loaded.labels
+            return predict_logits(loaded.model, frontend, waveforms), loaded.labels
 
 
 def _bundle_logits(path: Path, opened: Tau22, engine: str, progress: bool) -> tuple[F32, tuple[str, ...]]:

@@ -1,8 +1,9 @@
 """A network made elsewhere with its weights, front end and labels, as a checkpoint holds it.
 
-The network takes a log-mel as (1, n_mels, n_frames), (n_mels, n_frames), or with the frames first; the result takes
-the first of these. Refuses inputs that are no log-mel of the front end, weights of another network, labels that are
-not one per output, and what :mod:`.functions` and :mod:`.exported` refuse.
+A network for audio takes a log-mel as (1, n_mels, n_frames), (n_mels, n_frames), or with the frames first; the result
+takes the first of these, and gives one row of scores. Any other network has no front end: its inputs and outputs are
+tensors. Refuses inputs that are no log-mel of a front end that was given, weights of another network, labels that are
+not one per score, and what :mod:`.functions` and :mod:`.exported` refuse.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from .functions import module_of
 from .program import ProgramNetwork
 
 TOLERANCE = 1e-4  # of the outputs, absolute and relative
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Brought:
-    """What a user says about a network; what is None is taken from the network, or assumed and noted.
+    """What a user says about a network; what is left out is taken from the network, or assumed and noted.
 
-    ``input_shape``: without the batch.
+    ``input_shapes``: of each input, without the batch.
     """
 
-    input_shape: tuple[int, ...] | None = None
+    input_shapes: tuple[Shape, ...] = ()
     frontend: FrontendSpec | None = None
     labels: tuple[str, ...] | None = None
 
@@ -62,38 +64,63 @@ def bring(model: nn.Module, brought: Brought) -> tuple[LoadedModel, tuple[str, .
         TrainingError: see the module's refusals.
     """
     model = model.eval()
-    frontend, notes = _frontend(brought, model)
-    shape = brought.input_shape or (1, frontend.n_mels, frontend.n_frames)
-    network = _taking_log_mel(model, shape, frontend)
-    as_program = program_network(network, (1, frontend.n_mels, frontend.n_frames))
-    _require_same_outputs(network, as_program)
-    classes = as_program.program.n_classes
-    if brought.labels is None:
-        notes = (*notes, "the labels are class_0, class_1, ...; name them with --labels FILE")
-    labels = brought.labels or tuple(f"class_{number}" for number in range(classes))
-    if len(labels) != classes:
-        raise TrainingError("--labels", "not one per output", expected=classes, got=len(labels))
-    return LoadedModel(as_program, as_program.program, frontend, labels), notes
+    stated = brought.frontend or getattr(model, "frontend", None)
+    stated = stated if isinstance(stated, FrontendSpec) else None
+    shapes = brought.input_shapes or _shapes_of(stated)
+    if stated is not None:
+        _require_log_mel(shapes, stated)
+    network = program_network(model, *shapes)
+    _require_same_outputs(model, network)
+    frontend, notes = (stated, ()) if stated is not None else _fitting(network)
+    if frontend is not None:
+        network = _taking_log_mel(network, shapes, frontend)
+    labels, more = _labels(network, frontend, brought.labels)
+    return LoadedModel(network, network.program, frontend, labels), (*notes, *more)
 
 
-def _frontend(brought: Brought, model: nn.Module) -> tuple[FrontendSpec, tuple[str, ...]]:
-    """The front end that was given, that of the network, or the only preset that makes the input."""
-    own = brought.frontend or getattr(model, "frontend", None)
-    if isinstance(own, FrontendSpec):
-        return own, ()
-    sizes = _sizes(brought.input_shape or ())
-    fitting = [name for name in PRESETS if _sizes((preset(name).n_mels, preset(name).n_frames)) == sizes]
-    if len(fitting) != 1:
-        raise TrainingError(
-            "network",
-            "its front end is not known",
-            expected="--frontend PRESET|FILE.json, or an attribute frontend: FrontendSpec of the network",
-            got=f"{', '.join(fitting) or 'no preset'} with such a log-mel",
+def _shapes_of(frontend: FrontendSpec | None) -> tuple[Shape, ...]:
+    if frontend is None:
+        expected = "--input SHAPE for each input, or --frontend PRESET|FILE.json"
+        step = "give one, or set an attribute frontend: FrontendSpec of the network"
+        raise TrainingError("network", "its input is not known", expected=expected, next_step=step)
+    return ((1, frontend.n_mels, frontend.n_frames),)
+
+
+def _fitting(network: ProgramNetwork) -> tuple[FrontendSpec | None, tuple[str, ...]]:
+    """The only preset that makes the only input of a network with one row of scores; None if there is none."""
+    program = network.program
+    fitting: list[str] = []
+    if len(program.inputs) == 1 and program.n_classes is not None:
+        sizes = _sizes(program.inputs[0].shape)
+        fitting = [name for name in PRESETS if _sizes((preset(name).n_mels, preset(name).n_frames)) == sizes]
+    if len(fitting) == 1:
+        return preset(fitting[0]), (
+            f"the front end is assumed to be '{fitting[0]}', the only preset with such a log-mel",
         )
-    return preset(fitting[0]), (f"the front end is assumed to be '{fitting[0]}', the only preset with such a log-mel",)
+    several = f": {' and '.join(fitting)} have such a log-mel, choose with --frontend" if fitting else ""
+    return None, (f"the network has no front end{several}; its inputs are given as .npy files",)
 
 
-def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _labels(
+    network: ProgramNetwork, frontend: FrontendSpec | None, given: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels, numbered ones where a front end needs some; and notes."""
+    classes = network.program.n_classes
+    if given is None and frontend is None:
+        return (), ()
+    if classes is None:
+        where, expected = ("--labels", "--frontend")[given is None], "one row of scores for each clip"
+        got = [(end.name, end.shape) for end in network.program.outputs]
+        raise TrainingError(where, "does not fit the network's outputs", expected=expected, got=got)
+    if given is None:
+        numbered = tuple(f"class_{number}" for number in range(classes))
+        return numbered, ("the labels are class_0, class_1, ...; name them with --labels FILE",)
+    if len(given) != classes:
+        raise TrainingError("--labels", "not one per output", expected=classes, got=len(given))
+    return given, ()
+
+
+def _sizes(shape: Shape) -> Shape:
     """The sizes that count, in any order."""
     return tuple(sorted(size for size in shape if size != 1))
 
@@ -111,27 +138,40 @@ class _TakingLogMel(nn.Module):
         return y
 
 
-def _taking_log_mel(model: nn.Module, shape: tuple[int, ...], frontend: FrontendSpec) -> nn.Module:
-    """The network for inputs (batch, 1, n_mels, n_frames)."""
-    wanted, sizes = (frontend.n_mels, frontend.n_frames), tuple(size for size in shape if size != 1)
-    if shape == (1, *wanted):
-        return model
-    if _sizes(shape) != _sizes(wanted) or math.prod(shape) != math.prod(wanted):
+def _taking_log_mel(network: ProgramNetwork, shapes: tuple[Shape, ...], frontend: FrontendSpec) -> ProgramNetwork:
+    """The network for one input (batch, 1, n_mels, n_frames)."""
+    wanted = (frontend.n_mels, frontend.n_frames)
+    if shapes == ((1, *wanted),):
+        return network
+    sizes = tuple(size for size in shapes[0] if size != 1)
+    frames_first = sizes != tuple(size for size in wanted if size != 1)
+    return program_network(_TakingLogMel(network, shapes[0], frames_first), (1, *wanted))
+
+
+def _require_log_mel(shapes: tuple[Shape, ...], frontend: FrontendSpec) -> None:
+    wanted = (frontend.n_mels, frontend.n_frames)
+    if len(shapes) != 1 or _sizes(shapes[0]) != _sizes(wanted) or math.prod(shapes[0]) != math.prod(wanted):
         got = f"front end '{frontend.name}' of {wanted[0]} mel bands and {wanted[1]} frames"
         step = "give another --frontend or --input"
-        raise TrainingError(f"input {shape}", "is not a log-mel", expected="its sizes", got=got, next_step=step)
-    return _TakingLogMel(model, shape, sizes != tuple(size for size in wanted if size != 1))
+        where = f"input {' and '.join(map(str, shapes))}"
+        raise TrainingError(where, "is not a log-mel", expected="its sizes", got=got, next_step=step)
 
 
 @torch.no_grad()
-def _require_same_outputs(network: nn.Module, program: ProgramNetwork) -> None:
+def _require_same_outputs(model: nn.Module, network: ProgramNetwork) -> None:
     """The program must answer as the network itself, for another number of clips than it was exported with."""
-    clips = torch.randn(3, *program.program.input_shape, generator=torch.Generator().manual_seed(0))
-    expected, got = network(clips), program(clips)
-    if got.shape != expected.shape or not torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE):
-        raise TrainingError(
-            "network",
-            "torch.export gives a program with other outputs",
-            expected="a network whose outputs depend on its input and its weights only",
-            next_step="look for random numbers, and for counters that change from call to call",
-        )
+    random = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(3, *end.shape, generator=random) for end in network.program.inputs]
+    for expected, got in zip(_outputs(model, inputs), _outputs(network, inputs), strict=True):
+        if got.shape != expected.shape or not torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE):
+            raise TrainingError(
+                "network",
+                "torch.export gives a program with other outputs",
+                expected="a network whose outputs depend on its input and its weights only",
+                next_step="look for random numbers, and for counters that change from call to call",
+            )
+
+
+def _outputs(model: nn.Module, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    outputs = model(*inputs)
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)

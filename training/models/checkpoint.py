@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 
 from tinyscene.runtime.errors import GET_ANOTHER, TinysceneError
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.runtime.json_files import parse_json
 from tinyscene.runtime.spec import FrontendSpec
 
@@ -40,7 +41,7 @@ class _Record(BaseModel):
 
     config: ModelConfig | None = None
     program: Program | None = None
-    frontend: dict[str, Any]
+    frontend: dict[str, Any] | None
     labels: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=65_536)]
     metrics: dict[str, Any]
 
@@ -48,6 +49,8 @@ class _Record(BaseModel):
     def _one_network(self) -> _Record:
         if (self.config is None) == (self.program is None):
             raise ValueError("expected one of config and program")
+        if self.config is not None and self.frontend is None:
+            raise ValueError("expected a front end beside config")
         return self
 
     @property
@@ -61,22 +64,40 @@ class _Record(BaseModel):
 class LoadedModel:
     """A network in evaluation mode with its front end and labels.
 
-    ``config``: the sizes of a network of ours, or the program of any other; ``notes``: what its reader assumed.
+    ``config``: the sizes of a network of ours, or the program of any other; ``frontend``: None for a program whose
+    inputs are given as they are, which has labels for a row of scores only, and may have none; ``notes``: what its
+    reader assumed.
     """
 
     model: nn.Module
     config: ModelConfig | Program
-    frontend: FrontendSpec
+    frontend: FrontendSpec | None
     labels: tuple[str, ...]
     metrics: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each input without the batch, by its name in the integer graph."""
+        if self.frontend is not None:
+            return {LOG_MEL: (1, self.frontend.n_mels, self.frontend.n_frames)}
+        assert isinstance(self.config, Program)
+        return {end.name: end.shape for end in self.config.inputs}
+
+    def required_frontend(self, where: str) -> FrontendSpec:
+        """The front end, for what needs audio; raises TrainingError if there is none."""
+        if self.frontend is None:
+            what = "has no front end, which makes the network's input from audio"
+            step = "import the network with --frontend PRESET|FILE.json"
+            raise TrainingError(where, what, expected="a checkpoint with a front end", next_step=step)
+        return self.frontend
 
 
 def save_model(
     path: Path,
     model: nn.Module,
     config: ModelConfig | Program,
-    frontend: FrontendSpec,
+    frontend: FrontendSpec | None,
     labels: tuple[str, ...],
     metrics: Mapping[str, object],
 ) -> None:
@@ -84,7 +105,7 @@ def save_model(
     finite = json.loads(json.dumps(dict(metrics)), parse_constant=lambda _: None)  # JSON has no NaN
     record = {
         "program" if isinstance(config, Program) else "config": config.model_dump(mode="json"),
-        "frontend": frontend.to_json(),
+        "frontend": None if frontend is None else frontend.to_json(),
         "labels": list(labels),
         "metrics": finite,
     }
@@ -165,24 +186,26 @@ def _own(path: Path, content: Mapping[str, Any]) -> LoadedModel:
     state, config, labels, metrics = content.get("state"), record.network, record.labels, record.metrics
     if not isinstance(state, Mapping) or not _is_state(state):
         raise TrainingError(str(path), "contains no state dict", expected=EXPECTED_NET)
-    if len(labels) != config.n_classes:
-        raise TrainingError(str(path), "labels", expected=f"{config.n_classes} texts", got=len(labels))
+    if len(labels) != config.n_classes and (labels or frontend is not None):
+        expected = f"{config.n_classes} texts" if config.n_classes else "none, since the output is not one row"
+        raise TrainingError(str(path), "labels", expected=expected, got=len(labels))
     if isinstance(config, ModelConfig):
         return LoadedModel(_built(path, config, state), config, frontend, labels, metrics)
     _require_values(path, state)
-    if config.input_shape != (1, frontend.n_mels, frontend.n_frames):
+    shapes = [end.shape for end in config.inputs]
+    if frontend is not None and shapes != [(1, frontend.n_mels, frontend.n_frames)]:
         got = f"'{frontend.name}', which makes {frontend.n_mels} x {frontend.n_frames}"
         what = "its front end does not make the network's input"
-        raise TrainingError(str(path), what, expected=config.input_shape, got=got)
+        raise TrainingError(str(path), what, expected=shapes, got=got)
     return LoadedModel(network_of(config, state, str(path)), config, frontend, labels, metrics)
 
 
-def _record(path: Path, text: object) -> tuple[_Record, FrontendSpec]:
+def _record(path: Path, text: object) -> tuple[_Record, FrontendSpec | None]:
     """The record of a checkpoint of ours, with its front end."""
     try:
         encoded = text.encode(errors="surrogatepass") if isinstance(text, str) else b""
         record = _Record.model_validate(parse_json(encoded, "its record"))
-        return record, FrontendSpec.from_json(record.frontend)
+        return record, None if record.frontend is None else FrontendSpec.from_json(record.frontend)
     except (ValidationError, TinysceneError) as error:
         got = " ".join(str(error).split())[:160]
         raise TrainingError(str(path), "damaged checkpoint record", got=got, next_step=GET_ANOTHER) from error

@@ -1,8 +1,8 @@
 """Make a program of a module: what torch.export sees of one call in evaluation mode, for any number of clips.
 
-Constants that are computed from weights are computed once, here. Refuses modules that torch.export refuses, several
-inputs or outputs, sizes that depend on the number of clips in another way than by a factor, results that are not
-float32, and operators without an integer form, by the name of the module.
+Constants that are computed from weights are computed once, here. Refuses modules that torch.export refuses, outputs
+that do not depend on an input or are one, sizes that depend on the number of clips in another way than by a factor,
+results that are not float32, and operators without an integer form, by the name of the module.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
@@ -20,10 +21,10 @@ from .layers import GRN
 from .program import (
     GETITEM,
     GRN_OPERATOR,
-    INPUT,
     OPERATORS,
     UNCHANGED,
     Batch,
+    End,
     Program,
     ProgramCall,
     ProgramNetwork,
@@ -34,31 +35,33 @@ from .program import (
 _BATCH = 2  # clips of the example: unlike the sizes 0 and 1, it is no special case for torch.export
 
 
-def exported(model: nn.Module, example: Tensor, *, any_batch: bool = False) -> ExportedProgram:
+def exported(model: nn.Module, *examples: Tensor, any_batch: bool = False) -> ExportedProgram:
     """``torch.export`` of a module in evaluation mode.
 
     Args:
-        any_batch: for any number of clips, not only that of ``example``.
+        examples: of each input.
+        any_batch: for any number of clips, not only that of ``examples``.
 
     Raises:
         TrainingError: torch.export cannot export it.
     """
-    dynamic = ({0: Dim("batch")},) if any_batch else None
+    batch = Dim("batch")
+    dynamic = ({0: batch},) * len(examples) if any_batch else None
     try:
-        return torch.export.export(model.eval(), (example,), dynamic_shapes=dynamic, strict=False)
+        return torch.export.export(model.eval(), examples, dynamic_shapes=dynamic, strict=False)
     except Exception as error:  # torch.export runs the network's own code, which raises any type
         raise TrainingError(
             "network",
             "torch.export cannot export it",
-            expected=f"a module that takes float32 {_shape_text(example, any_batch)}, without control flow that "
-            "depends on values",
+            expected=f"a module that takes float32 {' and '.join(map(_shape_text, examples))}, without control flow "
+            "that depends on values",
             got=(str(error).splitlines() or [type(error).__name__])[0][:300],
             next_step="run torch.export.export on it to see the whole error",
         ) from error
 
 
-def _shape_text(example: Tensor, any_batch: bool) -> str:
-    return f"({', '.join(['batch' if any_batch else str(len(example)), *map(str, example.shape[1:])])})"
+def _shape_text(example: Tensor) -> str:
+    return f"({', '.join(['batch', *map(str, example.shape[1:])])})"
 
 
 def constants(program: ExportedProgram) -> dict[str, tuple[str, Tensor]]:
@@ -83,11 +86,16 @@ def calls_beside(node: fx.Node) -> list[fx.Node]:
     return [other for other in node.graph.nodes if module_stack(other)[-1:] == module_stack(node)[-1:]]
 
 
-def program_network(model: nn.Module, input_shape: tuple[int, ...]) -> ProgramNetwork:
-    """``model`` in evaluation mode as a program, with its weights; raises TrainingError."""
-    example = next(model.parameters(), torch.empty(0)).new_zeros(_BATCH, *input_shape)
-    program = exported(model, example, any_batch=True)
-    return _Writer(model, constants(program)).network(program, input_shape)
+def program_network(model: nn.Module, *input_shapes: tuple[int, ...]) -> ProgramNetwork:
+    """``model`` in evaluation mode as a program, with its weights, for inputs of these shapes, without the batch.
+
+    A network that is a program already stays as it is. Raises TrainingError.
+    """
+    if isinstance(model, ProgramNetwork):
+        return model
+    some = next(model.parameters(), torch.empty(0))
+    program = exported(model, *(some.new_zeros(_BATCH, *shape) for shape in input_shapes), any_batch=True)
+    return _Writer(model, constants(program)).network(program)
 
 
 class _Writer:
@@ -100,26 +108,35 @@ class _Writer:
         self.names = {id(tensor): name for name, tensor in known.values()}
         self.calls: list[ProgramCall] = []
 
-    def network(self, program: ExportedProgram, input_shape: tuple[int, ...]) -> ProgramNetwork:
-        output, n_classes = "", 0
+    def network(self, program: ExportedProgram) -> ProgramNetwork:
+        inputs: list[End] = []
+        outputs: tuple[End, ...] = ()
         for node in program.graph.nodes:
-            if node.op == "placeholder":
-                self.values[node] = self.known[node.name][1] if node.name in self.known else Value(value=INPUT)
+            if node.op == "placeholder" and node.name in self.known:
+                self.values[node] = self.known[node.name][1]
+            elif node.op == "placeholder":
+                inputs.append(self._input(node))
             elif node.op == "call_function":
                 self._take(node)
             else:
-                output, n_classes = self._output(node)
+                outputs = tuple(self._output(result) for result in node.args[0])
         parameters = tuple(name for name, _ in self.model.named_parameters())
         computed = self.state.keys() - self.model.state_dict().keys()
-        record = Program(
-            input_shape=input_shape,
-            calls=tuple(self.calls),
-            output=output,
-            n_classes=n_classes,
-            parameters=parameters,
-            computed=tuple(sorted(computed)),
-        )
-        return ProgramNetwork(record, self.state)
+        try:
+            record = Program(
+                inputs=tuple(inputs),
+                calls=tuple(self.calls),
+                outputs=outputs,
+                parameters=parameters,
+                computed=tuple(sorted(computed)),
+            )
+        except ValidationError as problem:
+            got = " ".join(str(problem).split())[:160]
+            raise TrainingError("network", "is no program that a checkpoint can hold", got=got) from problem
+        try:
+            return ProgramNetwork(record, self.state)
+        except KeyError as problem:  # of a name that is taken
+            raise TrainingError("network", str(problem.args[0]), next_step="give this part another name") from problem
 
     def _take(self, node: fx.Node) -> None:
         found = node.meta.get("val")
@@ -204,18 +221,25 @@ class _Writer:
         self.state.setdefault(name, tensor.detach())
         return name
 
-    def _output(self, node: fx.Node) -> tuple[str, int]:
-        """The name of the output and the number of its columns."""
-        results = node.args[0]
-        if not isinstance(results, tuple) or len(results) != 1 or not isinstance(results[0], fx.Node):
-            raise TrainingError("network", "has several outputs", expected="one tensor of logits")
-        value, shape = self.values[results[0]], tuple(results[0].meta["val"].shape)
-        if not isinstance(value, Value):
-            raise TrainingError("network", "its output does not depend on its input", expected="logits of the input")
-        if len(shape) != 2:
-            expected = "one row of logits for each clip, (batch, classes)"
-            raise TrainingError("network", "its output has another shape", expected=expected, got=shape)
-        return value.value, int(shape[1])
+    def _input(self, node: fx.Node) -> End:
+        if not node.users:
+            step = "leave it out of the network's forward"
+            raise TrainingError(f"network, input '{node.name}'", "nothing depends on it", next_step=step)
+        self.values[node] = Value(value=node.name)
+        return End(name=node.name, shape=tuple(node.meta["val"].shape[1:]))
+
+    def _output(self, result: Any) -> End:
+        """``result``: the node of the output."""
+        value = self.values[result] if isinstance(result, fx.Node) else result
+        if not isinstance(value, Value) or value.value not in {call.name for call in self.calls}:
+            what = "an output does not depend on an input, or is one"
+            raise TrainingError("network", what, expected="tensors that are computed from the inputs", got=result)
+        shape = tuple(result.meta["val"].shape)
+        batch, expected = shape[0] if shape else 1, "one row for each clip, (batch, ...)"
+        mixed = isinstance(batch, int) or not batch.node.expr.is_Symbol
+        if len(shape) < 2 or mixed or not all(isinstance(size, int) for size in shape[1:]):
+            raise TrainingError("network", "an output has another shape", expected=expected, got=list(map(str, shape)))
+        return End(name=value.value, shape=shape[1:])
 
     def _refused(self, node: fx.Node, what: str) -> TrainingError:
         stack = module_stack(node)

@@ -18,12 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from torch import Tensor, nn
 
 from tinyscene.runtime.errors import GET_ANOTHER
-from tinyscene.runtime.graph import MOST_MACS
+from tinyscene.runtime.graph import MOST_ENDS, MOST_MACS
 
 from ..errors import TrainingError
 from .layers import GRN
 
-INPUT = "input"
 GRN_OPERATOR = "grn"  # a module of ours with an integer form of its own
 GETITEM = "getitem"  # one of the results of an operator such as split
 MAX_CALLS = 4096
@@ -67,7 +66,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class Value(_Record):
-    """The result of a call, or the input."""
+    """The result of a call, or an input."""
 
     value: Name
 
@@ -106,17 +105,26 @@ class ProgramCall(_Record):
         return self.operator.partition(".")[0]
 
 
+class End(_Record):
+    """An input, or a value that is an output: float32 (batch, *shape)."""
+
+    name: Name
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_ELEMENTS)], ...], Field(min_length=1, max_length=5)]
+
+
+Ends = Annotated[tuple[End, ...], Field(min_length=1, max_length=MOST_ENDS)]
+
+
 class Program(_Record):
-    """Calls in execution order, for one float32 input (batch, *input_shape); ``output`` is (batch, n_classes).
+    """Calls in execution order, from the inputs to the outputs, which are results of calls.
 
     ``parameters``: names of the weights that are trained; the others are statistics and constants, of which the network
     that the program was made of does not have those in ``computed``.
     """
 
-    input_shape: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(min_length=1, max_length=5)]
+    inputs: Ends
     calls: Annotated[tuple[ProgramCall, ...], Field(min_length=1, max_length=MAX_CALLS)]
-    output: Name
-    n_classes: Annotated[int, Field(ge=1, le=65_536)]
+    outputs: Ends
     parameters: Annotated[tuple[Name, ...], Field(max_length=MAX_CALLS)] = ()
     computed: Annotated[tuple[Name, ...], Field(max_length=MAX_CALLS)] = ()
 
@@ -124,6 +132,12 @@ class Program(_Record):
     def name(self) -> str:
         """For messages; a program has no name of its own."""
         return f"network of {len(self.calls)} calls"
+
+    @property
+    def n_classes(self) -> int | None:
+        """Elements of the output, if it is one row; None for any other output, and for several."""
+        shape = self.outputs[0].shape
+        return shape[0] if len(self.outputs) == len(shape) == 1 else None
 
 
 def leaves(call: ProgramCall) -> Iterator[Leaf]:
@@ -147,46 +161,38 @@ def named_arguments(call: ProgramCall) -> dict[str, Argument]:
 
 
 class ProgramNetwork(nn.Module):
-    """A program as a module, in evaluation mode: float32 (batch, *input_shape) to (batch, n_classes).
+    """A program as a module, in evaluation mode: from its inputs to its only output, or to a tuple of its outputs.
 
-    Modules and weights have the names that they have in the program, so that its state is the network's own; ``places``
-    has the path of the module of each call, which no two calls share.
-    :func:`network_of` makes one of content that is not known to be valid.
+    Modules and weights have the names that they have in the program, so that its state is the network's own. Refuses a
+    part that is called ``program``. :func:`network_of` makes one of content that is not known to be valid.
     """
 
     def __init__(self, program: Program, state: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.program = program
-        self.places = _places(program)
-        for call, place in zip(program.calls, self.places, strict=True):
-            parent, _, name = place.rpartition(".")
-            self._at(parent).add_module(name, GRN() if call.operator == GRN_OPERATOR else _Operation(call.operator))
+        self._call_paths = call_paths(program)
+        for call, path in zip(program.calls, self._call_paths, strict=True):
+            parent, _, name = path.rpartition(".")
+            _module_at(self, parent).add_module(
+                name, GRN() if call.operator == GRN_OPERATOR else _Operation(call.operator)
+            )
         for name, tensor in state.items():
             parent, _, leaf = name.rpartition(".")
             value = tensor.float() if tensor.is_floating_point() else tensor
             if name in program.parameters:
-                self._at(parent).register_parameter(leaf, nn.Parameter(value))
+                _module_at(self, parent).register_parameter(leaf, nn.Parameter(value))
             else:
-                self._at(parent).register_buffer(leaf, value)
+                _module_at(self, parent).register_buffer(leaf, value)
         self.eval()
 
-    def _at(self, path: str) -> nn.Module:
-        """The module of that path; missing ones are added."""
-        module: nn.Module = self
-        for part in filter(None, path.split(".")):
-            if part not in module._modules:
-                module.add_module(part, nn.Module())
-            module = module.get_submodule(part)
-        return module
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        results = {call.name: result for call, _, result in self._call_results(*inputs)}
+        outputs: tuple[Tensor, ...] = tuple(results[end.name] for end in self.program.outputs)
+        return outputs if len(outputs) > 1 else outputs[0]
 
-    def forward(self, x: Tensor) -> Tensor:
-        results = {call.name: result for call, _, result in self.results(x)}
-        output: Tensor = results[self.program.output]
-        return output
-
-    def results(self, x: Tensor) -> Iterator[tuple[ProgramCall, list[Any], Any]]:
+    def _call_results(self, *inputs: Tensor) -> Iterator[tuple[ProgramCall, list[Any], Any]]:
         """Each call with its arguments and its result, in execution order."""
-        values: dict[str, Any] = {INPUT: x}
+        values: dict[str, Any] = {end.name: x for end, x in zip(self.program.inputs, inputs, strict=True)}
         weights = dict(self.named_parameters()) | dict(self.named_buffers())
 
         def of(argument: Argument) -> Any:
@@ -195,13 +201,13 @@ class ProgramNetwork(nn.Module):
             if isinstance(argument, Weight):
                 return weights[argument.weight]
             if isinstance(argument, Batch):
-                return argument.batch * x.shape[0]
+                return argument.batch * inputs[0].shape[0]
             return [of(leaf) for leaf in argument] if isinstance(argument, tuple) else argument
 
-        for call, place in zip(self.program.calls, self.places, strict=True):
+        for call, path in zip(self.program.calls, self._call_paths, strict=True):
             arguments = [of(argument) for argument in call.args]
             options = {name: of(argument) for name, argument in call.kwargs.items()}
-            values[call.name] = self.get_submodule(place)(*arguments, **options)
+            values[call.name] = self.get_submodule(path)(*arguments, **options)
             yield call, arguments, values[call.name]
 
 
@@ -219,8 +225,18 @@ class _Operation(nn.Module):
         return self._function(*arguments, **options)
 
 
-def _places(program: Program) -> list[str]:
-    """A path for each call: that of its module if nothing else is there, otherwise one below it."""
+def _module_at(network: nn.Module, path: str) -> nn.Module:
+    """The module of that path; missing ones are added."""
+    module = network
+    for part in filter(None, path.split(".")):
+        if part not in module._modules:
+            module.add_module(part, nn.Module())
+        module = module.get_submodule(part)
+    return module
+
+
+def call_paths(program: Program) -> list[str]:
+    """A path for each call, which no other has: that of its module, or one below it where something else is there."""
     modules = {call.module for call in program.calls}
     parents = {"", *(path[:at] for path in modules for at, letter in enumerate(path) if letter == ".")}
     places: dict[str, None] = {}
@@ -245,10 +261,10 @@ def network_of(program: Program, state: Mapping[str, Tensor], where: str) -> Pro
         TrainingError: see the refusals of this file; ``where`` is what was read.
     """
     try:
-        shapes = result_shapes(ProgramNetwork(program, {name: tensor.to("meta") for name, tensor in state.items()}))
+        shapes = _result_shapes(_without_numbers(program, state))
         _require_places(program, state, shapes)
         network = ProgramNetwork(program, state)
-        result_shapes(network)  # some operators refuse their arguments only then
+        _result_shapes(network)  # some operators refuse their arguments only then
         return network
     except Exception as problem:  # the operators of PyTorch raise any type
         reason = (str(problem).splitlines() or [type(problem).__name__])[0][:160]
@@ -276,29 +292,45 @@ def _inside(places: Tensor, size: int) -> bool:
 
 
 def result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:
-    """Shapes, without the batch, of the input and of each result that is one tensor.
+    """Shapes, without the batch, of the inputs and of each result that is one tensor, for a network that is valid."""
+    return _result_shapes(_without_numbers(network.program, network.state_dict()))
+
+
+def _without_numbers(program: Program, state: Mapping[str, Tensor]) -> ProgramNetwork:
+    """The network on PyTorch's ``meta`` device, where only shapes are computed."""
+    return ProgramNetwork(program, {name: tensor.to("meta") for name, tensor in state.items()})
+
+
+def _result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:
+    """As :func:`result_shapes`.
 
     Raises:
         ValueError: two values of one name, a result that is too large, no tensor, too many multiply-accumulates, or an
-            output that no call makes.
+            output that no call makes, or that has another shape.
     """
     program = network.program
-    if len({INPUT, *(call.name for call in program.calls)}) != 1 + len(program.calls):
+    sources, products = {end.name: end.shape for end in program.inputs}, 0
+    shapes = dict(sources)
+    if len({*shapes, *(call.name for call in program.calls)}) != len(program.inputs) + len(program.calls):
         raise ValueError("two values have one name")
     device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
-    shapes, products = {INPUT: program.input_shape}, 0
+    outputs = {end.name for end in program.outputs}
+    zeros = [torch.zeros(_BATCH, *end.shape, device=device) for end in program.inputs]
     with torch.no_grad():
-        for call, arguments, result in network.results(torch.zeros(_BATCH, *program.input_shape, device=device)):
+        for call, arguments, result in network._call_results(*zeros):
             for part in result if isinstance(result, list | tuple) else (result,):
                 if not isinstance(part, Tensor) or part.numel() > _BATCH * MAX_ELEMENTS or part.ndim < 1:
                     raise ValueError(f"the result of call '{call.name}' is too large, or no tensor")
             if isinstance(result, Tensor):
+                if call.name in outputs and len(result) != _BATCH:
+                    raise ValueError(f"its output '{call.name}' mixes clips")
                 shapes[call.name] = tuple(result.shape[1:])
                 products += _products(call, arguments, result)
             if products > _BATCH * MOST_MACS:
                 raise ValueError(f"more than {MOST_MACS:,} multiply-accumulates up to call '{call.name}'")
-    if shapes.get(program.output) != (program.n_classes,):
-        raise ValueError(f"its output '{program.output}' is not one row of {program.n_classes} numbers for each clip")
+    for end in program.outputs:
+        if end.name in sources or shapes.get(end.name) != end.shape:
+            raise ValueError(f"its output '{end.name}' is no tensor of {list(end.shape)} numbers for each clip")
     return shapes
 
 

@@ -37,7 +37,7 @@ class Reader(Storage):
         self.makers: dict[str, fx.Node] = {}  # the last node whose result is a step's output
 
     def take_input(self, node: fx.Node, name: str) -> None:
-        """The network's input, float32 (batch, channels, height, width)."""
+        """An input of the network, float32 (batch, ...)."""
         shape = _shape(node)
         order = channels_last(len(shape))
         self.shapes[name] = stored_shape(shape, order)
@@ -152,24 +152,30 @@ class Reader(Storage):
             tensor = tensor[:1]
         return tensor.permute(order).reshape(stored_shape((1, *tensor.shape[1:]), order))
 
-    def folded(self, input_name: str, output: View) -> Folded:
-        """All steps that ``output`` needs."""
-        name = self.stored(output)
-        self._drop_unread(name)
-        name = self._squeeze_reductions().get(name, name)
-        shapes = {tensor: shape for tensor, shape in self.shapes.items() if tensor in {input_name, *self.steps}}
-        return Folded(tuple(self.steps.values()), input_name, name, shapes)
+    def folded(self, input_names: tuple[str, ...], outputs: list[View]) -> Folded:
+        """All steps that ``outputs`` need; each output is a tensor of its own, written by a step."""
+        names: list[str] = []
+        for output in outputs:
+            name = self.stored(output)
+            while name in input_names or name in names:
+                name = self.moved(name, ops.Reshape(self.shapes[name]), self.shapes[name])
+            names.append(name)
+        self._drop_unread(names)
+        renamed = self._squeeze_reductions(names)
+        names = [renamed.get(name, name) for name in names]
+        shapes = {tensor: shape for tensor, shape in self.shapes.items() if tensor in {*input_names, *self.steps}}
+        return Folded(tuple(self.steps.values()), input_names, tuple(names), shapes)
 
-    def _drop_unread(self, output: str) -> None:
-        """Keep the steps that ``output`` needs."""
-        needed, steps = {output}, []
+    def _drop_unread(self, outputs: list[str]) -> None:
+        """Keep the steps that ``outputs`` need."""
+        needed, steps = set(outputs), []
         for step in reversed(self.steps.values()):
             if step.name in needed:
                 needed |= set(step.inputs)
                 steps.append(step)
         self.steps = {step.name: step for step in reversed(steps)}
 
-    def _squeeze_reductions(self) -> dict[str, str]:
+    def _squeeze_reductions(self, outputs: list[str]) -> dict[str, str]:
         """Let a reduction drop the axes that a reshape, its only reader, removes; returns the reshapes' new names."""
         renamed: dict[str, str] = {}
         for step in list(self.steps.values()):
@@ -177,7 +183,7 @@ class Reader(Storage):
             source = self.steps.get(step.inputs[0])
             if not (isinstance(step, OpStep) and isinstance(step.op, ops.Reshape) and isinstance(source, OpStep)):
                 continue
-            if not isinstance(source.op, ops.Reduce) or self._readers(source.name) != 1:
+            if not isinstance(source.op, ops.Reduce) or self._readers(source.name) != 1 or source.name in outputs:
                 continue
             kept = tuple(size for axis, size in enumerate(self.shapes[source.name]) if axis not in source.op.axes)
             if source.op.keep_dims and kept == step.op.shape:

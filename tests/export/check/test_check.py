@@ -32,6 +32,7 @@ from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
 from tinyscene.runtime.cost import RULES, count, graph_cost
 from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.spec import preset
 from tinyscene.training.models.build import build_model
@@ -69,7 +70,7 @@ def _integer_graph(name, frames):
     for grn in (m for m in model.modules() if isinstance(m, GRN)):  # as after training: zeros are the same for all
         torch.nn.init.constant_(grn.gamma, 0.7)
         torch.nn.init.constant_(grn.beta, 0.3)
-    return run_steps(POST_TRAINING, Work(model, torch.randn(1, 1, 256, frames), name=name)).graph
+    return run_steps(POST_TRAINING, Work(model, {LOG_MEL: torch.randn(1, 1, 256, frames)}, name=name)).graph
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def _integer_graph(name, frames):
 )
 def test_published_figures(name):
     frames, params, params_fused, macs, macs_fused = PUBLISHED[name]
-    unfused = module_layers(build_model(named_config(name)), (256, frames))
+    unfused = module_layers(build_model(named_config(name)), (1, 256, frames))
     for rule in ("dcase", "torchinfo"):
         cost = count(unfused, rule, source="net")
         assert (cost.parameters, cost.macs, cost.n_bytes) == (params, macs, 4 * params)
@@ -101,7 +102,7 @@ def test_published_figures(name):
 
 
 def test_published_figures_layer_by_layer():
-    rows = count(module_layers(build_model(named_config("dcase25")), (256, 65)), "dcase", source="").layers
+    rows = count(module_layers(build_model(named_config("dcase25")), (1, 256, 65)), "dcase", source="").layers
 
     def grouped(*prefixes):
         """A convolution with the BatchNorm after it."""
@@ -132,7 +133,7 @@ def test_torchinfo_counts_the_same(name):
 
     model, frames = build_model(named_config(name)), {"cpresnet-128k": 43}.get(name, 64)
     theirs = torchinfo.summary(model, input_size=(1, 1, 256, frames), verbose=0)
-    ours = count(module_layers(model, (256, frames)), "torchinfo", source="")
+    ours = count(module_layers(model, (1, 256, frames)), "torchinfo", source="")
     assert (ours.parameters, ours.macs, ours.n_bytes) == (
         theirs.total_params,
         theirs.total_mult_adds,
@@ -141,7 +142,7 @@ def test_torchinfo_counts_the_same(name):
 
 
 def test_cpresnet_as_published():
-    cost = count(module_layers(build_model(named_config("cpresnet-128k")), (256, 43)), "dcase", source="")
+    cost = count(module_layers(build_model(named_config("cpresnet-128k")), (1, 256, 43)), "dcase", source="")
     assert (cost.parameters, cost.macs) == (127_684, 28_840_396)
 
 
@@ -154,7 +155,7 @@ def test_a_float_onnx_file_is_the_folded_net():
         if isinstance(module, GRN):
             torch.nn.init.normal_(module.gamma)
             torch.nn.init.normal_(module.beta)
-    data = float_onnx(model, (256, 64))
+    data = float_onnx(model, {LOG_MEL: (1, 256, 64)})
     cost = count(onnx_layers(data, Path("f.onnx")), "dcase", source="")
     _, _, params_fused, _, macs_fused = PUBLISHED["cpm23-8"]
     assert cost.macs == macs_fused

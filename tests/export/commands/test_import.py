@@ -66,7 +66,7 @@ def test_weights_are_loaded_strictly_by_name(tmp_path, frontend, capsys) -> None
     state = {name: tensor + 0.1 for name, tensor in own(3).state_dict().items() if tensor.is_floating_point()}
     state["stem.1.num_batches_tracked"] = torch.tensor(5)
     write_torch(tmp_path / "w.pt", state)
-    brought = f"{HERE}:Own", Brought(SHAPE, TINY), tmp_path / "w.pt"
+    brought = f"{HERE}:Own", Brought((SHAPE,), TINY), tmp_path / "w.pt"
     loaded, notes = load_function(*brought)
     torch.testing.assert_close(loaded.model.state_dict()["head.weight"], state["head.weight"])
     assert loaded.labels == ("class_0", "class_1", "class_2")
@@ -86,9 +86,9 @@ def test_weights_are_found_in_any_wrapper(tmp_path, wrapped: bool) -> None:
     content = {f"module.net.{name}": tensor.half() for name, tensor in state.items()}
     content |= {f"ema.net.{name}": tensor + 1 for name, tensor in state.items()} | {"criterion.weight": torch.ones(3)}
     write_torch(tmp_path / "w.pt", {"epoch": 3, "state_dict": content} if wrapped else content)
-    loaded, _ = load_function(f"{HERE}:Own", Brought(SHAPE, TINY), tmp_path / "w.pt")
+    loaded, _ = load_function(f"{HERE}:Own", Brought((SHAPE,), TINY), tmp_path / "w.pt")
     torch.testing.assert_close(loaded.model.state_dict()["head.weight"], state["head.weight"].half().float())
-    loaded, _ = load_function(f"{HERE}:Own", Brought(SHAPE, TINY), tmp_path / "w.pt", "ema.net")
+    loaded, _ = load_function(f"{HERE}:Own", Brought((SHAPE,), TINY), tmp_path / "w.pt", "ema.net")
     torch.testing.assert_close(loaded.model.state_dict()["head.weight"], state["head.weight"] + 1)
 
 
@@ -97,9 +97,9 @@ def test_weights_are_found_in_any_wrapper(tmp_path, wrapped: bool) -> None:
 def test_frames_may_come_first(shape) -> None:
     if len(shape) == 3:
         with pytest.raises(TrainingError, match="cannot export it"):  # it takes sequences
-            load_function(f"{HERE}:FramesFirst", Brought(shape, TINY))
+            load_function(f"{HERE}:FramesFirst", Brought((shape,), TINY))
         return
-    loaded, _ = load_function(f"{HERE}:FramesFirst", Brought(shape, TINY))
+    loaded, _ = load_function(f"{HERE}:FramesFirst", Brought((shape,), TINY))
     x, model = torch.randn(3, *SHAPE), module_of(f"{HERE}:FramesFirst").eval()
     assert isinstance(model, FramesFirst)
     own_model = loaded.model
@@ -142,7 +142,7 @@ def test_a_function_that_is_none_is_one_line(tmp_path, monkeypatch, capsys, code
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--input", "1x16x9"], "front end is not known"),
+        ([], "its input is not known"),
         (["--input", "3x32x32", "--frontend", "cpm23"], "is not a log-mel"),
         (["--input", "1x0x3"], "not a shape"),
         (["--input", "axb"], "not a shape"),

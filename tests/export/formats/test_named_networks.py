@@ -24,12 +24,12 @@ from tinyscene.export.formats.onnx_read import from_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_read import from_tflite
 from tinyscene.export.formats.tflite_write import to_tflite
-from tinyscene.export.quantise.quantised_model import int8_logits
+from tinyscene.export.quantise.quantised_model import int8_outputs
 from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST, RISCV32, Target
 from tinyscene.runtime.arith import ROUNDINGS
 from tinyscene.runtime.engines import NumpyEngine
-from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.graph import LOG_MEL, Graph
 
 CLIPS = 12
 LARGEST_DIFFERENCE: dict[str, int] = {}
@@ -48,7 +48,7 @@ def quantised() -> dict[str, Quantised]:
     for name, (build, shape) in NETWORKS.items():
         torch.manual_seed(0)
         model = with_statistics(build(), shape)
-        graph = run_steps(POST_TRAINING, Work(model, torch.randn(CLIPS, 1, *shape), None, name)).graph
+        graph = run_steps(POST_TRAINING, Work(model, {LOG_MEL: torch.randn(CLIPS, 1, *shape)}, None, name)).graph
         assert graph is not None
         networks[name] = Quantised(model, graph, case_of(graph))
     return networks
@@ -61,7 +61,7 @@ def test_the_graph_approximates_the_network_and_runs_on_every_engine(
     name: str, quantised: dict[str, Quantised]
 ) -> None:
     network, clips = quantised[name], torch.randn(4, 1, *NETWORKS[name][1])
-    expected, got = network.model(clips).numpy(), int8_logits(network.graph, clips[:, 0].numpy())
+    expected, got = network.model(clips).numpy(), int8_outputs(network.graph, clips[:, 0].numpy())
     assert np.abs(got - expected).mean() < 0.06 * np.abs(expected).max()
     assert_engines_agree(network.case)
 

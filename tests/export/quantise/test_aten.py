@@ -15,24 +15,23 @@ from torch.nn import functional as F
 from tests.differential.__main__ import ENGINES, Case, Row, on_firmware
 from tests.differential.batch import VECTORS
 from tests.export.quantise.modules import CASES, with_statistics
-from tests.export.tiny import FREE, SHAPE, inputs
+from tests.export.tiny import FREE, SHAPE, SHAPES, inputs
 from tests.graphs import random_input
 from tinyscene.export.formats.onnx_read import from_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.quantise import fold as fold_module
-from tinyscene.export.quantise.aten.values import BATCH, transposition
+from tinyscene.export.quantise.aten.values import transposition
 from tinyscene.export.quantise.fake_quant import QuantNet
 from tinyscene.export.quantise.fold import fold
-from tinyscene.export.quantise.layer_calibration import LayerCalibration, calibrate_layers, set_input_range
+from tinyscene.export.quantise.layer_calibration import LayerCalibration, calibrate_layers, set_input_ranges
 from tinyscene.export.quantise.lower import lower
-from tinyscene.export.quantise.quantised_model import int8_logits
+from tinyscene.export.quantise.quantised_model import int8_outputs
 from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow
 from tinyscene.export.verify.op_comparison import compare
 from tinyscene.firmware_harness.build.targets import HOST
 from tinyscene.runtime.arith import ROUNDINGS, dequantise, quantise
 from tinyscene.runtime.engines import NumpyEngine
-from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.graph import LOG_MEL, Graph
 
 LABELS = tuple("abcde")
 
@@ -58,7 +57,7 @@ def quantised() -> dict[str, tuple[nn.Module, Graph]]:
     for name, build in CASES.items():
         torch.manual_seed(1)
         model = with_statistics(build(), SHAPE)
-        graph = run_steps(POST_TRAINING, Work(model, inputs(48), None, name, LABELS)).graph
+        graph = run_steps(POST_TRAINING, Work(model, {LOG_MEL: inputs(48)}, None, name, LABELS)).graph
         assert graph is not None
         networks[name] = (model, graph)
     return networks
@@ -69,7 +68,7 @@ def quantised() -> dict[str, tuple[nn.Module, Graph]]:
 def test_steps_compute_what_the_network_computes(name: str) -> None:
     torch.manual_seed(2)
     model = with_statistics(CASES[name](), SHAPE)
-    net = QuantNet(fold(model, SHAPE))
+    net = QuantNet(fold(model, SHAPES))
     net.round(False)
     x = inputs(3)
     assert torch.allclose(net(x), model(x), atol=1e-5)
@@ -83,7 +82,7 @@ def test_the_graph_approximates_the_network_and_runs_on_every_engine(
 ) -> None:
     model, graph = quantised[name]
     clips = inputs(8, seed=7)
-    expected, got = model(clips).numpy(), int8_logits(graph, clips[:, 0].numpy())
+    expected, got = model(clips).numpy(), int8_outputs(graph, clips[:, 0].numpy())
     assert np.abs(got - expected).mean() < 0.05 * np.abs(expected).max()
     case = case_of(graph)
     assert_engines_agree(case)
@@ -104,7 +103,7 @@ def test_the_graphs_in_c(quantised: dict[str, tuple[nn.Module, Graph]], tmp_path
 def test_networks_train_with_rounding(name: str) -> None:
     """Gradients reach weights, ranges and constants; the trained network lowers."""
     torch.manual_seed(3)
-    net = run_steps(FREE, Work(with_statistics(CASES[name](), SHAPE), inputs(16))).folded
+    net = run_steps(FREE, Work(with_statistics(CASES[name](), SHAPE), {LOG_MEL: inputs(16)})).folded
     net.train()
     net.freeze(False)
     net(inputs(8, seed=4)).square().sum().backward()
@@ -144,7 +143,7 @@ class _InPlaceOfShared(nn.Module):
 def test_axes_and_copies_are_told_apart(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(4)
     model = with_statistics(build(), SHAPE)
-    net = QuantNet(fold(model, SHAPE))
+    net = QuantNet(fold(model, SHAPES))
     net.round(False)
     x = inputs(3)
     assert torch.allclose(net(x).reshape(model(x).shape), model(x), atol=1e-5)
@@ -160,17 +159,15 @@ INPUTS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
 @pytest.mark.needs_module("ai_edge_litert", "onnxruntime", "tflite_micro")
 @pytest.mark.parametrize("name", INPUTS)
 @torch.no_grad()
-def test_inputs_of_other_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_of_other_shapes(name: str) -> None:
     shape, build = INPUTS[name]
     torch.manual_seed(5)
     model, clips = build().eval(), torch.randn(32, *shape)
-    program = torch.export.export(model, (clips[:BATCH],), strict=False)
-    monkeypatch.setattr(fold_module, "exported", lambda *_: program)
-    net = QuantNet(fold(model, (1, 1)))
+    net = QuantNet(fold(model, {"x": shape}))
     net.round(False)
     assert torch.allclose(net(clips), model(clips), atol=1e-5)
-    set_input_range(net, clips, None)
-    calibrate_layers(net, clips, LayerCalibration())
+    set_input_ranges(net, [clips], None)
+    calibrate_layers(net, [clips], LayerCalibration())
     graph = lower(net, name="other", labels=())
     stored = graph.tensors[graph.input].shape
     channels_last = clips.movedim(1, -1).reshape(len(clips), *stored[1:]).numpy()

@@ -11,6 +11,7 @@ import soundfile as sf
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.calibration import calibration_log_mels, network_images
 from tinyscene.runtime.errors import RuntimeFailure
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.spec import preset
 
@@ -31,7 +32,7 @@ def test_windows_come_from_every_recording(tmp_path: Path) -> None:
     log_mel = LogMel(SPEC)
     assert np.array_equal(log_mels[0], log_mel(long[:32_000]))
     assert np.array_equal(log_mels[2], log_mel(short[:32_000]))
-    assert network_images(log_mels).shape == (3, 1, *log_mels.shape[1:])
+    assert network_images(log_mels)[LOG_MEL].shape == (3, 1, *log_mels.shape[1:])
 
 
 def test_no_more_clips_than_asked(tmp_path: Path) -> None:

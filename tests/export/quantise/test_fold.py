@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.export.tiny import SHAPE, inputs, tiny_net
+from tests.export.tiny import SHAPES, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.fake_quant import QuantNet
 from tinyscene.export.quantise.float_steps import ConvStep, GrnStep, PoolStep
 from tinyscene.export.quantise.fold import fold
+from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.training.errors import TrainingError
 
 
@@ -18,7 +20,7 @@ from tinyscene.training.errors import TrainingError
 @pytest.mark.parametrize("padding", ["same", "torch"])
 def test_steps_compute_what_the_network_computes(grn: bool, padding: str) -> None:
     model = tiny_net(grn=grn, padding=padding)
-    net = QuantNet(fold(model, SHAPE))
+    net = QuantNet(fold(model, SHAPES))
     net.round(False)
     x = inputs(3)
     with torch.no_grad():
@@ -26,7 +28,7 @@ def test_steps_compute_what_the_network_computes(grn: bool, padding: str) -> Non
 
 
 def test_norms_and_activations_go_into_the_steps_before_them() -> None:
-    steps = fold(tiny_net(), SHAPE).steps
+    steps = fold(tiny_net(), SHAPES).steps
     convs = [s for s in steps if isinstance(s, ConvStep)]
     assert len(convs) == 2 + 6 * 3 + 1
     assert all(s.norm is not None for s in convs)
@@ -38,7 +40,7 @@ def test_norms_and_activations_go_into_the_steps_before_them() -> None:
 def test_the_float_network_is_not_changed() -> None:
     model = tiny_net()
     before = {name: t.clone() for name, t in model.state_dict().items()}
-    net = QuantNet(fold(model, SHAPE))
+    net = QuantNet(fold(model, SHAPES))
     with torch.no_grad():
         for p in net.parameters():
             p.add_(1.0)
@@ -64,7 +66,7 @@ class _Then(nn.Module):
 )
 def test_layers_without_an_integer_form_are_refused_by_name(layers: tuple[nn.Module, ...], named: str) -> None:
     with pytest.raises(ExportError, match=named):
-        fold(_Then(*layers), SHAPE)
+        fold(_Then(*layers), SHAPES)
 
 
 class _Pair(nn.Module):
@@ -74,6 +76,20 @@ class _Pair(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.conv(x), x
+
+
+class _Constant(_Pair):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.conv(x), self.conv.weight * 2
+
+
+class _Ends(_Pair):
+    """A reduction with other readers, one tensor twice, and the input, as outputs."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = self.conv(x)
+        mean = y.mean((2, 3), keepdim=True)
+        return mean, mean.flatten(1), y, y.transpose(2, 3).transpose(2, 3), x
 
 
 class _Branch(_Pair):
@@ -112,7 +128,7 @@ class _Mixed(_Pair):
 @pytest.mark.parametrize(
     ("module", "named"),
     [
-        (_Pair, "several outputs"),
+        (_Constant, "an output does not depend on an input"),
         (_Branch, "torch.export cannot export it"),
         (_Cumulated, "operator 'cumsum' has no integer form"),
         (_Places, "places of the largest or smallest elements are read"),
@@ -123,4 +139,21 @@ class _Mixed(_Pair):
 )
 def test_networks_without_steps_are_refused(module: type[nn.Module], named: str) -> None:
     with pytest.raises((ExportError, TrainingError), match=named):
-        fold(module(), SHAPE)
+        fold(module(), SHAPES)
+
+
+@torch.no_grad()
+def test_each_output_is_a_tensor_of_its_own() -> None:
+    torch.manual_seed(0)
+    model, x = _Ends().eval(), inputs(3)
+    net = QuantNet(fold(model, SHAPES))
+    names = net.folded.output_names
+    assert len(set(names)) == 5
+    assert not set(names) & set(net.folded.input_names)
+    net.round(False)
+    activations = net.activations(x)
+    for name, expected in zip(names, model(x), strict=True):
+        torch.testing.assert_close(activations[name].reshape(expected.shape), expected)
+    graph = run_steps(POST_TRAINING, Work(model, {LOG_MEL: x})).graph
+    assert graph is not None
+    assert graph.outputs == names

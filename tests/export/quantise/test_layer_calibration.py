@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.export.tiny import FREE, SHAPE, calibrated, inputs, tiny_net
+from tests.export.tiny import FREE, SHAPES, calibrated, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.equalise import equalise
 from tinyscene.export.quantise.fake_quant import QuantConv, QuantGRN, QuantNet, nearest_scale
@@ -18,6 +18,7 @@ from tinyscene.export.quantise.layer_calibration import LayerCalibration
 from tinyscene.export.quantise.ranges import BEYOND, PLAIN_RANGES, least_error_range, ranges_around_beta, rounded
 from tinyscene.export.quantise.steps import FOLD, INPUT_RANGE, Work, calibrate_with
 from tinyscene.export.quantise.weight_rounding import compensated, covariance
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.training.models.layers import GRN
 
 
@@ -31,10 +32,10 @@ def _sqnr_db(exact: torch.Tensor, quantised: torch.Tensor) -> float:
 
 def test_equalisation_does_not_change_the_function() -> None:
     model = tiny_net()
-    net = QuantNet(fold(model, SHAPE))
+    net = QuantNet(fold(model, SHAPES))
     x = inputs(6)
     before = [c.folded()[0].clone() for c in _convs(net)]
-    equalise(net, x)
+    equalise(net, [x])
     with torch.no_grad():
         assert torch.allclose(net(x), model(x), atol=1e-4)
         largest = net.activations(x)["stages.s1.b1.block.0.0"].amax(dim=(0, 2, 3))
@@ -44,7 +45,7 @@ def test_equalisation_does_not_change_the_function() -> None:
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3, 4], ids=["stem", "dense 3x3", "expand", "depthwise", "project"])
 def test_compensated_rounding_is_never_worse_than_nearest(index: int) -> None:
-    layer = _convs(QuantNet(fold(tiny_net(), SHAPE)))[index]
+    layer = _convs(QuantNet(fold(tiny_net(), SHAPES)))[index]
     torch.manual_seed(index)
     x = torch.randn(12, layer.conv.in_channels, 10, 8).cumsum(dim=3) + 2.0  # correlated patches
     weight, _ = layer.folded()
@@ -143,7 +144,7 @@ def test_nearest_weights_and_corrected_biases() -> None:
         calibrated(model, x, (FOLD, INPUT_RANGE, calibrate_with(options)))
         for options in (nearest, replace(nearest, corrected_bias=True))
     )
-    for floating, fixed in zip(_convs(QuantNet(fold(model, SHAPE))), _convs(plain), strict=True):
+    for floating, fixed in zip(_convs(QuantNet(fold(model, SHAPES))), _convs(plain), strict=True):
         weight, bias = floating.folded()
         step = nearest_scale(weight)[:, None, None, None]
         assert float(((fixed.conv.weight - weight) / step).abs().max()) <= 0.5001
@@ -181,11 +182,11 @@ def test_weights_do_not_change_before_training() -> None:
 
 def test_calibration_refuses_missing_clips_and_values_that_are_not_finite() -> None:
     with pytest.raises(ExportError, match="no clips"):
-        Work(tiny_net(), inputs(2)[:0])
+        Work(tiny_net(), {LOG_MEL: inputs(2)[:0]})
     broken = inputs(2)
     broken[0, 0, 3, 3] = float("nan")
     with pytest.raises(ExportError, match="not finite"):
-        Work(tiny_net(), broken)
+        Work(tiny_net(), {LOG_MEL: broken})
 
 
 def test_the_covariance_of_inputs_far_from_zero_is_positive_definite() -> None:

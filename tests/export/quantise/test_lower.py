@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.export.tiny import FREE, ROUNDED, SHAPE, calibrated, inputs, tiny_net
+from tests.export.tiny import FREE, ROUNDED, SHAPES, calibrated, inputs, tiny_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.fake_quant import QuantConv, QuantGRN, QuantNet
 from tinyscene.export.quantise.float_steps import GrnStep
@@ -104,7 +104,7 @@ def test_beta_is_added_without_a_second_rounding() -> None:
 
 def test_uncalibrated_network_is_refused() -> None:
     with pytest.raises(ExportError, match="has no range"):
-        lower(QuantNet(fold(tiny_net(), SHAPE)), name="tiny", labels=LABELS)
+        lower(QuantNet(fold(tiny_net(), SHAPES)), name="tiny", labels=LABELS)
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:

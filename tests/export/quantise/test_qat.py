@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.export.tiny import FREE, SHAPE, inputs, tiny_net
+from tests.export.tiny import FREE, SHAPES, inputs, tiny_net
 from tests.export.tiny import calibrated as calibrate
 from tinyscene.export.errors import ExportError
 from tinyscene.export.quantise.activation_range import Range
@@ -60,7 +60,7 @@ def test_training_a_range_reduces_its_error() -> None:
 
 
 def test_a_network_without_ranges_is_refused() -> None:
-    net = QuantNet(fold(tiny_net(), SHAPE))
+    net = QuantNet(fold(tiny_net(), SHAPES))
     with pytest.raises(ExportError, match="has no range"):
         net(inputs(1))
 
@@ -73,7 +73,7 @@ def calibrated() -> QuantNet:
 def test_moving_statistics_equal_batch_norm() -> None:
     """Without rounding, a training step of a folded layer equals convolution then BatchNorm, also in running values."""
     model = tiny_net()
-    net = QuantNet(fold(model, SHAPE))
+    net = QuantNet(fold(model, SHAPES))
     for step in net.folded.steps:
         if not isinstance(step, ConvStep):
             continue

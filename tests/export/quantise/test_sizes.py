@@ -8,6 +8,7 @@ import torch
 
 from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.runtime.cost import graph_cost
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.runtime.spec import PRESETS
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.models.build import build_model
@@ -50,7 +51,7 @@ def test_the_formula_is_the_count_of_the_graph(case: str | int) -> None:
     for grn in (m for m in model.modules() if isinstance(m, GRN)):  # as trained
         torch.nn.init.constant_(grn.gamma, 0.7)
         torch.nn.init.constant_(grn.beta, 0.3)
-    work = Work(model, torch.randn(1, 1, frontend.n_mels, frontend.n_frames))
+    work = Work(model, {LOG_MEL: torch.randn(1, 1, frontend.n_mels, frontend.n_frames)})
     graph = run_steps(POST_TRAINING, work).graph
     assert graph is not None
     cost = graph_cost(graph, "dcase")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.export.tiny import inputs, tiny_net
 from tinyscene.export.quantise.steps import LOWER, POST_TRAINING, QUANTISATION_AWARE, Work, run_steps
+from tinyscene.runtime.graph import LOG_MEL
 
 
 def test_the_order_of_both_methods() -> None:
@@ -16,7 +17,7 @@ def test_the_order_of_both_methods() -> None:
 
 
 def test_each_step_adds_its_result() -> None:
-    work = Work(tiny_net(), inputs(8), name="tiny", labels=tuple("abcde"))
+    work = Work(tiny_net(), {LOG_MEL: inputs(8)}, name="tiny", labels=tuple("abcde"))
     results = []
     for step in POST_TRAINING:
         work = step.apply(work)
@@ -30,4 +31,4 @@ def test_each_step_adds_its_result() -> None:
 
 def test_a_step_without_the_result_it_needs_fails() -> None:
     with pytest.raises(AssertionError, match="'fold' has not run"):
-        run_steps([LOWER], Work(tiny_net(), inputs(1)))
+        run_steps([LOWER], Work(tiny_net(), {LOG_MEL: inputs(1)}))

@@ -14,6 +14,7 @@ from tests.export.quantise.test_aten import assert_engines_agree, case_of
 from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.firmware_harness.build.targets import HOST
 from tinyscene.runtime.cost import graph_cost, verdicts
+from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.runtime.spec import DCASE_BUDGET
 from tinyscene.training.errors import TrainingError
 from tinyscene.training.models.build import build_model
@@ -32,7 +33,7 @@ def test_students_run_on_every_engine(name: str, tmp_path: Path) -> None:
     config = MODELS[name].model_copy(update={"padding": "same", "n_mels": SHAPE[0]})
     model = with_statistics(build_model(config), SHAPE)
     clips = torch.randn(8, 1, *SHAPE)
-    graph = run_steps(POST_TRAINING, Work(model, clips, None, name, tuple("abcdefghij"))).graph
+    graph = run_steps(POST_TRAINING, Work(model, {LOG_MEL: clips}, None, name, tuple("abcdefghij"))).graph
     assert graph is not None
     case, rows = case_of(graph), {}
     assert_engines_agree(case)
@@ -45,7 +46,7 @@ def test_students_run_on_every_engine(name: str, tmp_path: Path) -> None:
 def test_students_are_within_the_challenge_limits(name: str) -> None:
     """On the log-mel of the recipes, 256 bins and 64 frames."""
     torch.manual_seed(0)
-    graph = run_steps(POST_TRAINING, Work(build_model(MODELS[name]), torch.randn(2, 1, 256, 64))).graph
+    graph = run_steps(POST_TRAINING, Work(build_model(MODELS[name]), {LOG_MEL: torch.randn(2, 1, 256, 64)})).graph
     assert graph is not None
     assert [verdict.passed for verdict in verdicts(graph_cost(graph, "dcase"), DCASE_BUDGET)] == [True, True]
 

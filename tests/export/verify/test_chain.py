@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tinyscene import command_line
+from tinyscene.export.quantise.calibration import network_images
 from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.quantise.quality import layer_quality
-from tinyscene.export.quantise.quantised_model import float_activations, int8_logits, network_input
+from tinyscene.export.quantise.quantised_model import float_activations, int8_outputs, network_input
 from tinyscene.export.targets.table import CORE_TARGETS
 from tinyscene.export.verify.exceptions import known_difference
 from tinyscene.export.verify.verify import verify_bundle
@@ -37,7 +38,7 @@ def log_mels_of(clips: np.ndarray, name: str) -> np.ndarray:
 
 
 def bundled(source: LoadedModel, log_mels: np.ndarray, path: Path) -> Bundle:
-    model = quantise_post_training(source, path.name, log_mels)
+    model = quantise_post_training(source, path.name, network_images(log_mels))
     return export_bundle(path, model, log_mels, bundle_provenance("test", "pytest"))
 
 
@@ -118,13 +119,13 @@ def test_the_real_checkpoint_has_the_published_logits(real: LoadedModel, golden:
 
 def test_quality_covers_every_activation_of_the_real_net(real: LoadedModel, golden: dict[str, np.ndarray]) -> None:
     log_mels = golden["log_mel"]
-    model = quantise_post_training(real, "cpm23", log_mels)
+    model = quantise_post_training(real, "cpm23", network_images(log_mels))
     rows = layer_quality(model.graph, network_input(model.graph, log_mels), float_activations(model, log_mels))
     assert [row.name for row in rows] == [t.name for t in model.graph.activations()]
     # Squares lose their small values, and `scaled` those that the ReLU after it clips; neither changes the scores.
     assert rows[-1].sqnr_db > 20
     assert min(row.sqnr_db for row in rows if row.op == "conv2d") > 15
-    assert int8_logits(model.graph, log_mels).shape == (7, 10)
+    assert int8_outputs(model.graph, log_mels).shape == (7, 10)
 
 
 @pytest.mark.parametrize("targets", ["litert,ort,tflm,c-host", pytest.param("", marks=pytest.mark.slow)])
@@ -163,11 +164,11 @@ def test_the_real_checkpoint_in_int8_agrees_with_float(real: LoadedModel, shared
         starts = [(s, at) for s in samples for at in range(0, len(s) - length + 1, length * every)]
         return np.stack([log_mel(s[at : at + length]) for s, at in starts])
 
-    model = quantise_post_training(real, "cpm23", seconds_of(recordings[::2], every=4))
+    model = quantise_post_training(real, "cpm23", network_images(seconds_of(recordings[::2], every=4)))
     evaluated = seconds_of(recordings[1::2])
     with torch.no_grad():
         expected = np.concatenate([real.model(x[:, None]).numpy() for x in torch.from_numpy(evaluated).split(16)])
-    got = int8_logits(model.graph, evaluated)
+    got = int8_outputs(model.graph, evaluated)
     sqnr_db = 10 * np.log10(np.square(expected).sum() / np.square(expected - got).sum())
     agreement = (expected.argmax(axis=1) == got.argmax(axis=1)).mean()
     print(f"{len(evaluated)} segments: {sqnr_db:.1f} dB, {agreement:.1%} agree")

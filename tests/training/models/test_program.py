@@ -86,7 +86,7 @@ def stored() -> tuple[dict[str, Any], dict[str, Tensor]]:
         ({"args": [{"value": "later"}]}, "later"),
         ({"args": [{"weight": "nowhere"}]}, "nowhere"),
         ({"args": []}, "missing"),
-        ({"name": "input"}, "two values have one name"),
+        ({"name": "x"}, "two values have one name"),
         ({"module": "forward"}, "forward"),
         ({"module": "stem.0.weight"}, "weight"),
     ],
@@ -122,7 +122,7 @@ def test_a_result_that_is_too_large_is_refused_before_it_is_computed(stored) -> 
         "name": "huge",
         "module": "",
         "operator": "pad.default",
-        "args": [{"value": "input"}, [0, 2**20, 0, 2**10]],
+        "args": [{"value": "x"}, [0, 2**20, 0, 2**10]],
         "kwargs": {},
     }
     with pytest.raises(TrainingError, match="too large"):
@@ -131,7 +131,7 @@ def test_a_result_that_is_too_large_is_refused_before_it_is_computed(stored) -> 
 
 def test_more_products_than_a_network_has_are_refused_before_they_are_computed(stored) -> None:
     record, state = stored
-    pad = {"name": "wide", "module": "", "operator": "pad.default", "args": [{"value": "input"}, [0, 2000, 0, 2000]]}
+    pad = {"name": "wide", "module": "", "operator": "pad.default", "args": [{"value": "x"}, [0, 2000, 0, 2000]]}
     pool = {
         "name": "pool",
         "module": "",
@@ -149,20 +149,54 @@ def test_elements_of_no_value_are_refused(stored, args: list[Any]) -> None:
         network_of(Program.model_validate(_changed(record, 0, operator="index_select.default", args=args)), state, "m")
 
 
-def test_an_output_of_another_width_is_refused(stored) -> None:
+@pytest.mark.parametrize("change", [{"shape": [4]}, {"shape": [3, 1]}, {"name": "nowhere"}, {"name": "x"}])
+def test_an_output_that_no_call_makes_is_refused(stored, change: dict[str, Any]) -> None:
     record, state = stored
-    with pytest.raises(TrainingError, match="not one row of 4 numbers"):
-        network_of(Program.model_validate({**record, "n_classes": 4}), state, "m.pt")
+    outputs = [{**record["outputs"][0], **change}]
+    with pytest.raises(TrainingError, match="is no tensor of"):
+        network_of(Program.model_validate({**record, "outputs": outputs}), state, "m.pt")
 
 
-class _Two(nn.Module):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.flatten(1), x.flatten(1)
+def test_an_output_that_mixes_clips_is_refused(stored) -> None:
+    record, state = stored
+    mixed = {"name": "mixed", "module": "", "operator": "reshape.default", "args": [{"value": "x"}, [1, -1]]}
+    changed = {**record, "calls": [mixed], "outputs": [{"name": "mixed", "shape": [2 * SHAPE[1] * SHAPE[2]]}]}
+    with pytest.raises(TrainingError, match="mixes clips"):
+        network_of(Program.model_validate(changed), state, "m.pt")
+
+
+class _TwoEnds(nn.Module):
+    """Two inputs and three outputs, of which two are one tensor."""
+
+    def forward(self, image: Tensor, pose: Tensor) -> tuple[Tensor, ...]:
+        y = image * pose[:, :, None, None]
+        return y.mean((2, 3)), y, y
+
+
+@torch.no_grad()
+def test_several_inputs_and_outputs_survive_json() -> None:
+    network = program_network(_TwoEnds(), (3, 4, 5), (3,))
+    assert {end.name: end.shape for end in network.program.inputs} == {"image": (3, 4, 5), "pose": (3,)}
+    assert [end.shape for end in network.program.outputs] == [(3,), (3, 4, 5), (3, 4, 5)]
+    assert network.program.n_classes is None
+    inputs = torch.randn(3, 3, 4, 5), torch.randn(3, 3)
+    for got, expected in zip(_read_again(network)(*inputs), _TwoEnds()(*inputs), strict=True):
+        assert torch.equal(got, expected)
+
+
+class _Unused(nn.Module):
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        return x.flatten(1) * 2
+
+
+class _Repeated(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x]).flatten(1)
 
 
 class _Fixed(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.ones(2, 3)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones(2, 3), x * 2
 
 
 class _Fft(nn.Module):
@@ -183,15 +217,41 @@ class _Half(nn.Module):
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (_Two(), "several outputs"),
-        (_Fixed(), "does not depend on its input"),
+        (_Fixed(), "an output does not depend on an input"),
+        (_Repeated(), "an output has another shape"),
         (_Fft(), "operator 'fft_rfft' has no integer form"),
         (_Branch(), "torch.export cannot export it"),
         (_Half(), "not float32"),
-        (nn.Identity(), "its output has another shape"),
+        (nn.Identity(), "an output does not depend on an input, or is one"),
     ],
 )
 def test_networks_without_a_program_are_refused(network: nn.Module, words: str) -> None:
     with pytest.raises(TrainingError, match="network") as refused:
         program_network(network, SHAPE)
     assert words in str(refused.value)
+
+
+class _Named(nn.Module):
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        for name in names:
+            self.add_module(name, nn.Conv2d(1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.children():
+            x = layer(x)
+        return x
+
+
+@torch.no_grad()
+def test_parts_may_have_any_name_but_one() -> None:
+    network = _Named("places", "results", "calls", "inputs", "outputs", "state")
+    x = torch.randn(3, *SHAPE)
+    torch.testing.assert_close(program_network(network, SHAPE)(x), network(x))
+    with pytest.raises(TrainingError, match="'program' already exists"):
+        program_network(_Named("program"), SHAPE)
+
+
+def test_an_input_that_is_not_read_is_refused() -> None:
+    with pytest.raises(TrainingError, match="input 'other': nothing depends on it"):
+        program_network(_Unused(), SHAPE, (4,))
