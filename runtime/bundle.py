@@ -82,8 +82,8 @@ class BundleContent:
     tflite: bytes
     onnx: bytes
     golden: Golden
-    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
+    input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -120,6 +120,9 @@ def _rewritten(bundle, change):
         (lambda r: r["frontend"].update(window="hamming"), "frontend.window: unknown value; expected 'hann_symmetric'"),
         (lambda r: r["frontend"].update(n_mels=True), "frontend.n_mels: wrong type; expected an integer; got True"),
         (lambda r: r.update(metrics={"accuracy": [["x"]]}), r"metrics.accuracy\[0\]\[0\]: wrong type"),
+        (lambda r: r["input_axes"].update(nowhere=[0]), "axes of input nowhere do not fit the graph"),
+        (lambda r: r["input_axes"].update(nowhere=[]), "input_axes.nowhere: wrong number of entries"),
+        (lambda r: r["input_axes"].update(nowhere=[9]), r"input_axes.nowhere\[0\]: out of range"),
         (lambda r: r.update(labels=[*LABELS[1:], LABELS[0]]), "manifest.json: its labels are not the graph's"),
     ],
 )
@@ -129,6 +132,15 @@ def test_an_invalid_manifest_is_refused_with_its_field(copy, change, complaint):
     _rewritten(copy, change)
     with pytest.raises(RuntimeFailure, match=complaint):
         read_bundle(copy)
+
+
+@pytest.mark.parametrize("axes", [(0, 2, 3), (1, 2, 3, 0), (0, 2, 2, 1), (0, 1, 3), (0,)])
+def test_axes_that_are_no_order_of_the_input_are_refused(tmp_path, axes):
+    content = _content()
+    changed = replace(content, input_axes={content.graph.input: axes})
+    with pytest.raises(RuntimeFailure, match="do not fit the graph"):
+        write_bundle(tmp_path / "b", changed, PROVENANCE)
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("kind", OP_KINDS)
