@@ -169,7 +169,7 @@ def test_percentiles_clip_a_single_outlier() -> None:
 def test_the_input_represents_zero_and_its_floor_exactly(floor: float) -> None:
     x = inputs(16).clamp(min=floor)
     net = calibrated(tiny_net(), x, floor=floor)
-    r = net.range_of(net.folded.input_name)
+    r = net.range_of(net.folded.input_names[0])
     marks = torch.tensor([floor, 0.0])
     assert torch.allclose(r(marks), marks, rtol=0, atol=1e-6)
     assert float(r.high) >= float(x.max()) * BEYOND * 0.999

@@ -37,7 +37,7 @@ def test_every_layer_equals_the_fake_quantised_one(grn: bool, padding: str, step
     real = {n: torch.from_numpy(dequantise(codes, graph.tensors[n].quant)) for n, codes in trace.items()}
     real = {n: x.permute(0, 3, 1, 2) if x.dim() == 4 else x for n, x in real.items()}
     for step in net.folded.steps:
-        name = graph.output if step.name == net.folded.output_name else step.name
+        name = graph.output if (step.name,) == net.folded.output_names else step.name
         layer = net.layer_of(step)
         got = net.range_of(step.name)(layer(*(real[n] for n in step.inputs)))
         difference = np.abs(_codes(got, graph, name).astype(int) - trace[name])
