@@ -1,7 +1,7 @@
 """A network alone with the serial protocol of the MLPerf Tiny runner around it, as C files.
 
 The protocol sends the network's input and reads its output, so that a model needs no front end. Refuses a model id that
-the runner's lines cannot hold.
+the runner's lines cannot hold, and networks with several inputs or outputs, which the protocol has no form for.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class SerialProgram:
     def __init__(
         self, graph: Graph, cpu: str, optimise: Optimise, rounding: Rounding, options: SerialOptions | None = None
     ) -> None:
+        graph.require_one_each()
         self.graph, self.rounding, self.options = graph, rounding, options or SerialOptions()
         self.emitted: Emitted = emit(graph, kernel_set_named(cpu), optimise)
 
