@@ -25,6 +25,7 @@ from tinyscene.runtime.tflite_tables import read_tables
 from ..errors import ExportError
 from .tflite_fold import fold
 from .tflite_limits import LIMITS
+from .tflite_limits import TYPES as TYPE_LIMITS
 from .tflite_moved_reals import moved_reals
 
 _OP_NAMES: dict[int, str] = {
@@ -157,6 +158,8 @@ class Int8File(TfliteFile):
         fold(self)
         for op in self.operators:
             place, limit = f"{where}, operator {op.index} ({op.kind})", LIMITS.get(op.kind)
+            if limit is not None and limit.of_codes and any(self.type(index) == "float32" for index in op.inputs):
+                raise ExportError(place, TYPE_LIMITS["float32"].what, next_step=TYPE_LIMITS["float32"].next_step)
             if limit is not None:
                 raise ExportError(place, f"limit: {limit.what}", next_step=limit.next_step)
             if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:

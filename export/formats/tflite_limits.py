@@ -13,10 +13,14 @@ _MOST_NAMES = 4  # operators in one message
 
 @dataclass(frozen=True)
 class Limit:
-    """What is not supported, and what the owner of the file can do."""
+    """What is not supported, and what the owner of the file can do.
+
+    ``of_codes``: of int8 codes; of float32 the type is the limit.
+    """
 
     what: str
     next_step: str
+    of_codes: bool = False
 
 
 _SCORES = Limit(
@@ -40,10 +44,15 @@ LIMITS: dict[str, Limit] = {
     "DIV": Limit(
         "a division of codes, whose divisor may be 0, with which engines fail",
         "multiply by the reciprocal, which a converter computes for constants",
+        of_codes=True,
     ),
     **dict.fromkeys(
         ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL", "SELECT", "SELECT_V2", "WHERE"),
-        Limit("truth values are no int8 activations", "replace the choice by MAXIMUM, MINIMUM, RELU or a product"),
+        Limit(
+            "truth values are no int8 activations",
+            "replace the choice by MAXIMUM, MINIMUM, RELU or a product",
+            of_codes=True,
+        ),
     ),
 }
 _QUANTISE = "convert the float network with int8 activations and weights"

@@ -56,6 +56,15 @@ def test_activations_of_another_type_are_a_limit(kind: str, message: str) -> Non
         read(net, out)
 
 
+@pytest.mark.parametrize("kind", ["DIV", "SELECT_V2"])
+def test_a_float_network_is_refused_for_its_type_where_an_operator_is_a_limit_of_codes(kind: str) -> None:
+    net, out = net_of(kind)
+    for edge in (net.input, out):
+        net.tensors[edge.index].type = TYPES.FLOAT32
+    with pytest.raises(ExportError, match=rf"operator 0 \({kind}\): limit: activations of float32; next: convert"):
+        read(net, out)
+
+
 def test_several_graphs_are_a_limit_of_loops() -> None:
     net, out = net_of("LOGISTIC")
     model = schema.ModelT.InitFromPackedBuf(net.finish(out), 0)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+import flatbuffers  # noqa: E402
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 
-from tests.export.formats import tflite_models  # noqa: E402
 from tests.export.formats.tflite_models import OPS, TYPES, Edge, Net  # noqa: E402
 from tinyscene.export.errors import ExportError  # noqa: E402
 from tinyscene.export.formats.file_model import FileModel  # noqa: E402
@@ -27,20 +27,10 @@ from tinyscene.runtime.interpreter import run  # noqa: E402
 Step = Callable[[Net], Edge]
 
 
-def uint8_file(step: Step, monkeypatch: pytest.MonkeyPatch, *, shape=(8, 9, 6), zero_point: int = 128) -> bytes:
-    """The network with every int8 tensor as uint8, and this zero point of all weights."""
-    net = Net(np.random.default_rng(5), shape, per_channel=False)
+def uint8_file(step: Step, *, zero_point: int = 128) -> bytes:
+    net = Net(np.random.default_rng(5), (8, 9, 6), per_channel=False)
     out = step(net)
-    for tensor in net.tensors:
-        if tensor.type != TYPES.INT8:
-            continue
-        tensor.type, q, stored = TYPES.UINT8, tensor.quantization, tensor.buffer != 0
-        q.zeroPoint = np.full(1, zero_point) if stored else np.asarray(q.zeroPoint) + 128
-        if stored:
-            buffer = net.buffers[tensor.buffer]
-            buffer.data = np.frombuffer(np.asarray(buffer.data).tobytes(), np.uint8) ^ 128
-    versions = dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "HARD_SWISH"), 1)
-    monkeypatch.setattr(tflite_models, "_VERSIONS", tflite_models._VERSIONS | versions)
+    net.become_uint8(zero_point)
     return net.finish(out)
 
 
@@ -115,20 +105,19 @@ ALONE: dict[str, Step] = {
 
 
 @pytest.mark.parametrize("kind", ALONE)
-def test_litert_computes_an_operator_on_uint8_as_the_graph_on_int8(kind, monkeypatch):
-    require_equal(uint8_file(ALONE[kind], monkeypatch))
+def test_litert_computes_an_operator_on_uint8_as_the_graph_on_int8(kind):
+    require_equal(uint8_file(ALONE[kind]))
 
 
 @pytest.mark.parametrize("zero_point", [0, 90, 128, 140, 255])
-def test_weights_with_any_zero_point_are_exact(zero_point, monkeypatch):
+def test_weights_with_any_zero_point_are_exact(zero_point):
     """Weights minus their zero point that leave int8 are sums of int8 weights of the same input."""
-    conv = require_equal(uint8_file(ALONE["CONV_2D"], monkeypatch, zero_point=zero_point))
+    conv = require_equal(uint8_file(ALONE["CONV_2D"], zero_point=zero_point))
     assert ("Concat" in {type(node.op).__name__ for node in conv.graph.nodes}) == (zero_point != 128)
-    require_equal(uint8_file(ALONE["FULLY_CONNECTED"], monkeypatch, zero_point=zero_point))
+    require_equal(uint8_file(ALONE["FULLY_CONNECTED"], zero_point=zero_point))
     for multiplier in (1, 2):
         depthwise = uint8_file(
             lambda net, m=multiplier: net.depthwise(net.input, (3, 2), (1, 2), multiplier=m),
-            monkeypatch,
             zero_point=zero_point,
         )
         require_equal(depthwise, "double")
@@ -143,14 +132,14 @@ def test_parts_of_a_weight_are_int8_and_add_up():
 
 
 @pytest.mark.needs_module("tflite_micro")
-def test_a_network_of_uint8_is_verified_as_one_of_int8(monkeypatch):
+def test_a_network_of_uint8_is_verified_as_one_of_int8():
     def step(net: Net) -> Edge:
         x = net.conv(net.input, 8, (3, 3), (2, 2), "RELU6")
         x = net.conv(net.depthwise(x, (3, 3), (1, 1), "RELU6"), 12, activation="RELU6")
         x = net.pool(x, "AVERAGE", (3, 5), (1, 1))
         return net.softmax(net.dense(net.flat(x), 5))
 
-    model = tflite_model(uint8_file(step, monkeypatch, zero_point=121), "m.tflite")
+    model = tflite_model(uint8_file(step, zero_point=121), "m.tflite")
     results = verify(model.graph, model.golden(3).inputs, targets=("litert", "tflm"), shipped=model).results
     assert {r.target: r.remarks() for r in results if not r.passed} == {}
 
@@ -160,12 +149,12 @@ def with_type(data: bytes, name: str, kind: int) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     tensor = next(t for t in model.subgraphs[0].tensors if name in t.name.decode())
     tensor.type = kind
-    builder = tflite_models.flatbuffers.Builder(1024)
+    builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def test_what_uint8_lacks_is_refused_by_name(monkeypatch):
+def test_what_uint8_lacks_is_refused_by_name():
     refused = {
         "AVERAGE_POOL_2D.*even number": lambda net: net.pool(net.input, "AVERAGE", (2, 3), (1, 1)),
         "AVERAGE_POOL_2D.*even number ": lambda net: net.pool(net.input, "AVERAGE", (3, 3), (1, 1), "SAME"),
@@ -173,8 +162,8 @@ def test_what_uint8_lacks_is_refused_by_name(monkeypatch):
     }
     for words, step in refused.items():
         with pytest.raises(ExportError, match=words.strip()):
-            tflite_model(uint8_file(step, monkeypatch), "m.tflite")
-    conv = uint8_file(ALONE["CONV_2D"], monkeypatch)
+            tflite_model(uint8_file(step), "m.tflite")
+    conv = uint8_file(ALONE["CONV_2D"])
     with pytest.raises(ExportError, match=r"CONV_2D.*types of its tensors"):
         tflite_model(with_type(conv, "constant_1", TYPES.INT8), "m.tflite")
 
@@ -183,4 +172,4 @@ def test_what_uint8_lacks_is_refused_by_name(monkeypatch):
         return net.conv(net.input, 4)
 
     with pytest.raises(ExportError, match=r"CONV_2D.*zero point; expected one of the codes, 0 to 255; got -22"):
-        tflite_model(uint8_file(below_zero, monkeypatch), "m.tflite")
+        tflite_model(uint8_file(below_zero), "m.tflite")

@@ -35,6 +35,7 @@ class Net:
         self.rng, self.per_channel = rng, per_channel
         self.buffers, self.tensors, self.operators = [schema.BufferT()], [], []
         self.codes: list[int] = []
+        self.versions = dict(_VERSIONS)
         self.activations: list[int] = []
         self.other_inputs: list[Edge] = []
         self.input = self.edge("serving_default_input:0", (1, *shape), INPUT_SCALE, int(rng.integers(-20, 20)))
@@ -206,11 +207,23 @@ class Net:
         graph.name, graph.tensors, graph.operators = "main", self.tensors, self.operators
         graph.inputs, graph.outputs = sources, self.activations if expose_all else results
         model.version, model.description, model.buffers = 3, "made elsewhere", self.buffers
-        model.subgraphs, model.operatorCodes = [graph], [_operator_code(code) for code in self.codes]
+        model.subgraphs, model.operatorCodes = [graph], [_operator_code(code, self.versions) for code in self.codes]
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         self.tensors, self.operators, self.codes = tensors, operators, codes
         return bytes(builder.Output())
+
+    def become_uint8(self, zero_point: int = 128) -> None:
+        """Every int8 tensor as one of uint8, weights with this zero point."""
+        for tensor in self.tensors:
+            if tensor.type != TYPES.INT8:
+                continue
+            tensor.type, q, stored = TYPES.UINT8, tensor.quantization, tensor.buffer != 0
+            q.zeroPoint = np.full(1, zero_point) if stored else np.asarray(q.zeroPoint) + 128
+            if stored:
+                buffer = self.buffers[tensor.buffer]
+                buffer.data = np.frombuffer(np.asarray(buffer.data).tobytes(), np.uint8) ^ 128
+        self.versions |= dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "HARD_SWISH"), 1)
 
     def _wrapped(self, sources: list[int], results: list[int], ends: str) -> tuple[list[int], list[int]]:
         kind = {"float32": TYPES.FLOAT32, "uint8": TYPES.UINT8}[ends]
@@ -244,10 +257,10 @@ _VERSIONS = {
 }
 
 
-def _operator_code(code: int) -> Any:
+def _operator_code(code: int, versions: dict[str, int]) -> Any:
     result = schema.OperatorCodeT()
     name = next(name for name, value in vars(OPS).items() if value == code)
-    result.builtinCode, result.deprecatedBuiltinCode, result.version = code, min(code, 127), _VERSIONS.get(name, 2)
+    result.builtinCode, result.deprecatedBuiltinCode, result.version = code, min(code, 127), versions.get(name, 2)
     return result
 
 
