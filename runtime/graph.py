@@ -352,7 +352,13 @@ def accumulator_reach(graph: Graph, node: Node) -> npt.NDArray[np.int64]:
 def wraps_around(graph: Graph, node: Node) -> bool:
     """Whether accumulators of a node can leave int32, modulo which every engine adds: biases of a layer behind one
     whose scale has no meaning do."""
-    return ops.has_weight(node.op) and bool(accumulator_reach(graph, node).max() >= 2**31)
+    if not ops.has_weight(node.op):
+        return False
+    weight, bias = graph.ins(node)[1:]
+    assert bias.data is not None
+    products = math.prod(weight.shape) // weight.shape[_channel_axis(node.op)] * 128 * 255
+    largest_bias = int(np.abs(bias.data.astype(np.int64)).max())
+    return products + largest_bias >= 2**31 and bool(accumulator_reach(graph, node).max() >= 2**31)
 
 
 def accumulator_bounds(x: Tensor, weight: Tensor, bias: Tensor, channel_axis: int) -> npt.NDArray[np.int64]:

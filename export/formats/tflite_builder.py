@@ -90,10 +90,7 @@ class GraphBuilder:
                 self._refuse_tensor(index, limit.what, "int8 with one scale", scales, limit.next_step)
             if min(quant.scale) == 0.0:
                 self._refuse_tensor(index, "scale not supported", "above 0", 0)
-            if not -128 <= quant.zero_point <= 127:
-                own = 128 if self.file.is_uint8(index) else 0
-                expected = f"one of the codes, {own - 128} to {own + 127}"
-                self._refuse_tensor(index, "zero point", expected, quant.zero_point + own)
+            self._require_zero_point(index, quant)
             self.rewritten |= self.file.is_uint8(index)
             data = self.file.constant(index)
             shape = (1,) * self.leading_axes(index) + self.file.shape(index)
@@ -103,6 +100,12 @@ class GraphBuilder:
         if rank is not None and len(self.file.shape(index)) != rank:
             self._refuse_tensor(index, "number of dimensions not supported", rank, self.file.shape(index))
         return self.tensors[name]
+
+    def _require_zero_point(self, index: int, quant: Quant) -> None:
+        if not -128 <= quant.zero_point <= 127:
+            own = 128 if self.file.is_uint8(index) else 0
+            expected = f"one of the codes, {own - 128} to {own + 127}"
+            self._refuse_tensor(index, "zero point", expected, quant.zero_point + own)
 
     def leading_axes(self, index: int) -> int:
         """Axes that the graph's tensor has before those of the file: one where the file's first is not the batch.
@@ -149,8 +152,10 @@ class GraphBuilder:
     def centred_weight(self, operator: Operator, rank: int) -> npt.NDArray[np.int16]:
         """Codes of the weight of an operator minus its zero point, which only a weight of uint8 has."""
         codes, quant = self.constant(operator, 1, np.int8, rank), self.file.quant(operator.inputs[1])
-        own = quant.zero_point if quant is not None and self.file.is_uint8(operator.inputs[1]) else 0
-        return codes.astype(np.int16) - np.int16(own)
+        if quant is None or not self.file.is_uint8(operator.inputs[1]):
+            return codes.astype(np.int16)
+        self._require_zero_point(operator.inputs[1], quant)
+        return codes.astype(np.int16) - np.int16(quant.zero_point)
 
     def weight_and_bias(
         self, operator: Operator, x: Tensor, weight: npt.NDArray[np.int8], channel_axis: int | None

@@ -167,6 +167,9 @@ def test_what_uint8_lacks_is_refused_by_name():
     with pytest.raises(ExportError, match=r"CONV_2D.*types of its tensors"):
         tflite_model(with_type(conv, "constant_1", TYPES.INT8), "m.tflite")
 
+    with pytest.raises(ExportError, match=r"CONV_2D.*zero point; expected one of the codes, 0 to 255; got 65535"):
+        tflite_model(uint8_file(ALONE["CONV_2D"], zero_point=65535), "m.tflite")
+
     def below_zero(net: Net) -> Edge:
         net.tensors[net.input.index].quantization.zeroPoint[:] = -150
         return net.conv(net.input, 4)
