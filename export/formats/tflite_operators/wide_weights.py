@@ -1,7 +1,8 @@
 """Weights of uint8 minus their zero point, which may leave int8: as a sum of int8 weights of the same input.
 
-The products of each part are added to one accumulator, so that the result is exact. The input gets as many copies of
-its channels as there are parts, two but for zero points at an end; each copy costs the layer's MACs again.
+The products of each part are added to one accumulator, so that the result is exact. There are two parts but for zero
+points at an end. Channels whose weights have a second part are copied behind the input's own, all of them where they
+are in more than :data:`MOST_RUNS` places, and all of a depthwise convolution's; their MACs are computed again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from ..tflite_file import Operator
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
 
+MOST_RUNS = 8  # successive channels that are copied; TensorFlow Lite Micro joins ten tensors
+
 
 def parts_of(weight: npt.NDArray[np.int16]) -> list[I8]:
     """int8 arrays whose sum is the weight."""
@@ -37,9 +40,30 @@ def dense(builder: GraphBuilder, operator: Operator, x: Tensor, weight: npt.NDAr
     if weight.shape[-1] != x.shape[-1]:
         got = f"groups of {weight.shape[-1]} channels and a weight that leaves int8"
         raise builder.refusal(operator, "limit: weights of uint8 in groups", expected="one group", got=got)
-    copies = builder.inner(x, "copies", (*x.shape[:-1], len(parts) * x.shape[-1]))
-    builder.node(ops.Concat(len(x.shape) - 1), (x.name,) * len(parts), copies)
-    return copies, np.concatenate(parts, axis=-1)
+    runs = [(part, first, end) for part in parts[1:] for first, end in _runs(part)]
+    if len(runs) > MOST_RUNS:
+        runs = [(part, 0, x.shape[-1]) for part in parts[1:]]
+    joined = [x.name, *(_channels(builder, x, first, end) for _, first, end in runs)]
+    copies = builder.inner(x, "copies", (*x.shape[:-1], x.shape[-1] + sum(end - first for _, first, end in runs)))
+    builder.node(ops.Concat(len(x.shape) - 1), tuple(joined), copies)
+    return copies, np.concatenate([parts[0], *(part[..., first:end] for part, first, end in runs)], axis=-1)
+
+
+def _runs(part: I8) -> list[tuple[int, int]]:
+    """First channel and end of each run of channels that have a weight other than 0."""
+    needed = part.any(axis=tuple(range(part.ndim - 1)))
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], needed, [False]])))
+    return [(int(first), int(end)) for first, end in ends.reshape(-1, 2)]
+
+
+def _channels(builder: GraphBuilder, x: Tensor, first: int, end: int) -> str:
+    """The name of a tensor with these channels."""
+    if (first, end) == (0, x.shape[-1]):
+        return x.name
+    rank = len(x.shape)
+    part = builder.inner(x, f"channels_{first}_to_{end}", (*x.shape[:-1], end - first))
+    builder.node(ops.Slice((*[0] * (rank - 1), first), part.shape, (1,) * rank), (x.name,), part)
+    return part.name
 
 
 def grouped(builder: GraphBuilder, x: Tensor, parts: list[I8]) -> tuple[Tensor, I8]:

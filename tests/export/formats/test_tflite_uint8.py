@@ -123,6 +123,22 @@ def test_weights_with_any_zero_point_are_exact(zero_point):
         require_equal(depthwise, "double")
 
 
+def test_channels_whose_weights_fit_int8_are_not_copied():
+    """Of a trained network few weights leave int8."""
+
+    def step(net: Net) -> Edge:
+        out = net.conv(net.input, 7, (2, 3), activation="NONE")
+        buffer = net.buffers[net.tensors[net.operators[0].inputs[1]].buffer]
+        codes = np.asarray(buffer.data).view(np.int8).reshape(7, 2, 3, 6) // 2
+        codes[2, 0, 1, [1, 4]] = codes[6, 1, 1, 5] = 127
+        buffer.data = codes.view(np.uint8).reshape(-1)
+        return out
+
+    graph = require_equal(uint8_file(step, zero_point=100)).graph
+    assert [type(node.op).__name__ for node in graph.nodes] == ["Slice", "Slice", "Concat", "Conv2D"]
+    assert graph.ins(graph.nodes[3])[0].shape[3] == 6 + 1 + 2
+
+
 def test_parts_of_a_weight_are_int8_and_add_up():
     weight = np.arange(-255, 256, dtype=np.int16)
     parts = parts_of(weight)
