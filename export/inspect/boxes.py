@@ -38,6 +38,7 @@ _WORDS: tuple[tuple[str, Kind], ...] = (
     ("fullyconnected", "linear"),
     ("gemm", "linear"),
     ("matmul", "linear"),
+    ("quantizelinear", "shape"),
     ("linear", "linear"),
     ("quantize", "shape"),
     ("norm", "norm"),
@@ -120,7 +121,7 @@ def edges_of(boxes: Sequence[Box]) -> tuple[Edge, ...]:
 
 def kind_of(op: str) -> Kind:
     """The kind of an op of any format, which gives its colour."""
-    word = op.lower().replace("_", "")
+    word = op.lower().replace("_", "").removeprefix("qlinear")
     if word.endswith("relu") or word.startswith("relu"):
         return "table"
     if word in ("exp", "log", "pow") or any(table in word for table in _TABLES):
@@ -232,9 +233,7 @@ def picture_shape(shape: Shape) -> str:
 
 def cost_text(macs: int | None, n_bytes: int | None) -> str:
     """Short costs; empty for none."""
-    if macs is None:
-        return "not counted"
-    parts = [f"{amount(macs)} MAC"] if macs else []
+    parts = ["not counted"] if macs is None else [f"{amount(macs)} MAC"] if macs else []
     if n_bytes:
         parts.append(f"{amount(n_bytes)}B" if n_bytes >= 1000 else f"{n_bytes} B")
     return ", ".join(parts)

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from rich.cells import cell_len
+
 from tinyscene.runtime.printable import printable
+from tinyscene.runtime.terminal import end_of
 
 from ..errors import ExportError
 from .boxes import KINDS, Box, Kind, boxes_of, edges_of
@@ -211,10 +214,12 @@ def _parts(box: Box, x: float, y: float) -> Iterator[str]:
 def _fit(text: str, width: float, size: float, em: float) -> str:
     """The text, with its middle cut out where it is longer than ``width`` pixels at ``size`` pixels a line."""
     most = max(int(width / (size * em)), 1)
-    if len(text) <= most:
+    if cell_len(text) <= most:
         return text
-    head = (most - 1) // 3
-    return f"{text[:head]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - (most - 1 - head) :]}" if most > 1 else text[:most]
+    head = text[: (most - 1) // 3]
+    while cell_len(head) > (most - 1) // 3:  # characters of some scripts are twice as wide
+        head = head[:-1]
+    return head + end_of(text, most - cell_len(head))
 
 
 def _text(text: str) -> str:

@@ -38,7 +38,7 @@ def onnx_listing(path: Path) -> Listing:
     reader, graph = _Reader(file, path), file.graph
     rows = tuple(reader.row(number, node) for number, node in enumerate(reader.nodes, start=1))
     inputs = tuple(reader.tensor(value.name) for value in graph.input if value.name not in file.constants)
-    outputs = tuple(reader.tensor(reader.behind(value.name), value.name) for value in graph.output)
+    outputs = tuple(reader.tensor(reader.behind(value.name), reader.shown(value.name)) for value in graph.output)
     quantised = any(re.search("Quant|QLinear|Integer", node.op_type) for node in graph.node)
     source = "quantised ONNX file" if quantised else "float ONNX file"
     note = (f"shapes are not all known: {file.incomplete}",) if file.incomplete else ()
@@ -54,10 +54,13 @@ class _Reader(OnnxLayers):
         self.dtypes = {v.name: _DTYPES.get(v.type.tensor_type.elem_type, "unknown") for v in file.values()}
         quantisers = (node for node in file.graph.node if node.op_type == "QuantizeLinear" and node.input)
         self.quantisers = {node.input[0]: node for node in quantisers}
+        written = {name for node in self.nodes for name in node.output}
+        ends = {self.behind(value.name): value.name for value in reversed(file.graph.output)}
+        self.ends = {name: end for name, end in ends.items() if name in written}
 
     def row(self, number: int, node: onnx.NodeProto) -> NodeRow:
         """One line of the table."""
-        costs = costs_of(lambda: self.layer(node))
+        costs = costs_of(lambda: self.layer(node), lambda: self.named(node))
         constants = self.stored(node)
         weight, _ = self.roles(node, constants)
         scales = self.scale(weight)
@@ -68,14 +71,19 @@ class _Reader(OnnxLayers):
             number,
             node.name or node.output[0],
             node.op_type,
-            tuple(dict.fromkeys(self.behind(n) for n in node.input if n and n not in constants)),
-            tuple(self.tensor(name) for name in node.output if name) or (TensorRow("", None, "unknown"),),
+            tuple(dict.fromkeys(self.shown(n) for n in _reads(node) if self.constant(n) is None)),
+            tuple(self.tensor(name, self.shown(name)) for name in node.output if name)
+            or (TensorRow("", None, "unknown"),),
             _pair(attributes.get("kernel_shape", taps)),
             _pair(attributes.get("strides", (1,) * len(taps))),
             _detail(node),
             None if scales is None else weight_scales(np.ravel(scales).tolist()),
             **vars(costs),
         )
+
+    def shown(self, name: str) -> str:
+        """The name of a tensor in the table: that of the network's output, if quantisers alone are between them."""
+        return self.ends.get(self.behind(name), self.behind(name))
 
     def tensor(self, name: str, shown_as: str = "") -> TensorRow:
         """An activation, with the scale of the codes that it becomes."""
@@ -101,6 +109,16 @@ class _Reader(OnnxLayers):
         """A constant input of one element; None for others."""
         values = self.constants.get(node.input[position]) if position < len(node.input) else None
         return float(values.ravel()[0]) if values is not None and values.size == 1 else None
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    """Names that a node reads, and those that the graphs inside it read of the outer ones."""
+    names = [name for name in node.input if name]
+    for graph in (graph for each in node.attribute for graph in ([each.g] if each.HasField("g") else each.graphs)):
+        own = {each.name for each in (*graph.input, *graph.initializer)}
+        own |= {name for inner in graph.node for name in inner.output}
+        names += [name for inner in graph.node for name in _reads(inner) if name not in own]
+    return names
 
 
 def _shape(value: onnx.ValueInfoProto) -> Shape:

@@ -63,7 +63,8 @@ class NodeRow:
 
     ``window`` and ``stride`` are (height, width) of convolutions and pools; ``detail`` is what else distinguishes the
     operation, such as an activation function. ``parameters``, ``parameter_bytes`` and ``macs`` (per clip) follow the
-    ``dcase`` rule and are None where it is not counted, for the reason in ``not_counted``.
+    ``dcase`` rule; ``macs`` is None where no rule counts them, for the reason in ``not_counted``, and all three are
+    where a shape is not fixed.
     """
 
     number: int  # from 1, in execution order
@@ -179,7 +180,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one node by :data:`RULE`, or why it is not counted."""
+    """Costs of one node by :data:`RULE`, or why its MACs are not counted."""
 
     parameters: int | None = None
     parameter_bytes: int | None = None
@@ -187,12 +188,18 @@ class Costs:
     not_counted: str = ""
 
 
-def costs_of(read: Callable[[], Layer]) -> Costs:
-    """Costs of the layer that ``read`` returns; it raises ExportError where no rule counts the layer."""
+def costs_of(read: Callable[[], Layer], parameters_of: Callable[[], Layer] | None = None) -> Costs:
+    """Costs of the layer that ``read`` returns; it raises ExportError where no rule counts the layer.
+
+    ``parameters_of`` returns that layer then with its parameters alone.
+    """
     try:
         (row,) = count([read()], RULE, source="").layers
     except ExportError as problem:
-        return Costs(not_counted=problem.what)
+        if parameters_of is None or not problem.unsupported:
+            return Costs(not_counted=problem.what)
+        (row,) = count([parameters_of()], RULE, source="").layers
+        return Costs(row.parameters, row.n_bytes, not_counted=problem.what)
     return Costs(row.parameters, row.n_bytes, row.macs)
 
 

@@ -109,7 +109,9 @@ def _columns(model: Inspection, *, wide: bool) -> list[Column]:
         *([column("type", lambda node: node.output.dtype)] if wide else []),
         *([scale, zero] if any(node.output.scale is not None for node in nodes) else []),
         column("MACs", lambda node: "?" if node.macs is None else _count(node.macs), numeric=True),
-        column("bytes", lambda node: "?" if node.macs is None else _count(node.parameter_bytes), numeric=True),
+        column(
+            "bytes", lambda node: "?" if node.parameter_bytes is None else _count(node.parameter_bytes), numeric=True
+        ),
         *([kernel] if model.firmware else []),
     ]
     if wide:

@@ -76,7 +76,7 @@ def _reason(problem: ExportError, path: Path) -> str:
 
 
 def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:
-    costs = costs_of(lambda: file.layer(operator))
+    costs = costs_of(lambda: file.layer(operator), lambda: file.named(operator))
     window, stride = _window(file, operator)
     weight = operator.inputs[1] if operator.kind in _WITH_WEIGHT and len(operator.inputs) > 1 else -1
     scales = file.scales(weight) if weight >= 0 else None

@@ -10,12 +10,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from tests.export.formats.tflite_models import Net, odd_parts, resnet8
 from tests.graphs import small_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.boxes import Box, boxes_of, edges_of, kind_of
+from tinyscene.export.inspect.columns import BOX_WIDTH
 from tinyscene.export.inspect.drawing import MOST_NODES, to_svg
 from tinyscene.export.inspect.graph_listing import graph_listing
 from tinyscene.export.inspect.layout import Layout, Placed, lay_out
@@ -258,3 +260,17 @@ def test_a_model_of_too_many_nodes_is_refused():
     nodes = [(f"n{i}", ("x",), f"t{i}") for i in range(MOST_NODES + 1)]
     with pytest.raises(ExportError, match="too large for a picture"):
         to_svg(_model(*nodes))
+
+
+def test_operators_on_codes_have_the_colour_of_their_float_ones():
+    """Each was drawn as a matrix product."""
+    kinds = [kind_of(f"QLinear{op}") for op in ("Conv", "MatMul", "Mul", "Concat", "GlobalAveragePool", "Sigmoid")]
+    assert kinds == ["conv", "linear", "product", "shape", "mean", "table"]
+    assert [kind_of(op) for op in ("DynamicQuantizeLinear", "MatMulInteger")] == ["shape", "linear"]
+
+
+@pytest.mark.parametrize("character", ["a", "\N{CJK UNIFIED IDEOGRAPH-7573}", "\N{GRINNING FACE}"])
+def test_a_name_of_wide_characters_stays_within_its_box(character):
+    svg = to_svg(_model((character * 300, ("x",), "y")))
+    (name,) = re.findall(rf'class="mono"[^>]*>([^<]*{character}[^<]*)<', svg)
+    assert cell_len(name) <= (BOX_WIDTH - 22) / (10 * 0.62)

@@ -153,6 +153,42 @@ def test_onnx_scales_are_those_of_the_graph(tmp_path):
     assert {(c.scale, c.zero_point) for c in convs} >= {(q.scale[0], q.zero_point) for q in quants}
 
 
+def _onnx_file(tmp_path, nodes: list, constants: dict[str, np.ndarray], out: tuple[int, ...] = (1, 4, 8, 8)):
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", (1, 3, 8, 8)), ("y", out))]
+    stored = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    return inspect_model(_file(tmp_path, "made.onnx", model.SerializeToString()))
+
+
+CODES = {"s": np.float32(0.1), "z": np.uint8(3), "w": np.ones((4, 3, 3, 3), np.int8), "wz": np.int8(0)}
+
+
+def test_the_output_of_codes_is_linked_to_the_node_that_writes_it(tmp_path):
+    """Its box stood alone, because a DequantizeLinear was between them; scales were listed among the inputs."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("QLinearConv", ["q", "s", "z", "w", "s", "wz", "s", "z"], ["c"], pads=[1] * 4),
+        helper.make_node("DequantizeLinear", ["c", "s", "z"], ["y"]),
+    ]
+    model = _onnx_file(tmp_path, nodes, CODES)
+    (node,) = model.nodes
+    assert (node.inputs, node.output.name, model.outputs[0].name) == (("x",), "y", "y")
+
+
+def test_a_condition_reads_what_its_branches_read(tmp_path):
+    def branch(name: str) -> onnx.GraphProto:
+        node = helper.make_node("Conv", ["x", "w"], [f"{name}_y"], pads=[1] * 4)
+        out = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, (1, 4, 8, 8))
+        return helper.make_graph([node], name, [], [out])
+
+    node = helper.make_node("If", ["yes"], ["y"], then_branch=branch("a"), else_branch=branch("b"))
+    model = _onnx_file(tmp_path, [node], {"yes": np.array([True]), "w": np.ones((4, 3, 3, 3), np.float32)})
+    assert model.nodes[0].inputs == ("x",)
+    assert (model.parameters, model.parameter_bytes, model.uncounted) == (108, 432, (1,)), "as check counts them"
+
+
 def test_onnx_nodes_without_a_rule_or_a_shape_are_listed(tmp_path):
     weight = helper.make_tensor("w", TensorProto.FLOAT, (2, 3, 3, 3), np.zeros(54))
     nodes = [
