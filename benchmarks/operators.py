@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,10 @@ QUICK = {
 }
 SLOW = {"Hexagon": "hexagon", "Core ML": "coreml"}
 KERNELS = {"C, portable": "c99", "C, DSP": "dsp", "C, Helium": "mve"}
+TOOLS = ("onnxruntime-qnn", "coremltools", "ethos-u-vela")  # of the columns that --quick leaves out
+PLACED = """
+*Converted* is written for Core ML and read back, not run; *NPU* and *CPU* are where Vela places the operators. These
+columns were made with {tools}."""
 NPU = "ethos-u55-128"
 PLAIN = {"QuantizeLinear", "DequantizeLinear"}
 SHAPE = (6, 8, 4)
@@ -226,7 +231,7 @@ def page(*, quick: bool) -> str:
     for row, found in zip(ROWS, rows, strict=True):
         title = f"**{row.op}**{f', {row.what}' if row.what else ''}"
         lines.append(f"| {' | '.join([title, *found.values()])} |")
-    placed = "" if quick else " *NPU* and *CPU* are where Vela places the operators."
+    placed = "" if quick else PLACED.format(tools=", ".join(f"{name} {version(name)}" for name in TOOLS))
     tables = {"tflite": TFLITE_READERS, "onnx": ONNX_READERS, "pytorch": PYTORCH_ROWS}
     names = {kind: ", ".join(sorted(table)) for kind, table in tables.items()}
     return PAGE.format(table="\n".join(lines), placed=placed, **names)

@@ -34,6 +34,7 @@ class Limit:
 # 512 equal codes.
 _SOFTMAX = Limit(row=511)
 _NO_KERNEL = Limit(fault="has no int8 kernel in this engine")
+_WRONG_SUM = Limit(fault="TensorFlow Lite's reference kernel of int8 sums returns wrong codes for most of them")
 _OF_LITERT = ("EXP", "GELU", "LOG", "NEG", "RELU_0_TO_1", "RELU_N1_TO_1", "SQRT")
 LIMITS: dict[str, dict[str, Limit]] = {
     "tflm": {
@@ -57,8 +58,11 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "SOFTMAX": _SOFTMAX,
         "PAD": Limit(dimensions=5),
         "PADV2": Limit(dimensions=5),
-        "SUM": Limit(fault="LiteRT 2.3's reference kernel of int8 sums returns wrong codes for most of them"),
+        "SUM": _WRONG_SUM,
     },
+    "tensorflow-reference": {"SUM": _WRONG_SUM},
+    "tflite-runtime": {"L2_NORMALIZATION": Limit(dimensions=4)},
+    "tflite-runtime-reference": {"SUM": _WRONG_SUM, "L2_NORMALIZATION": Limit(dimensions=4)},
 }
 NEXT = "run the network on another engine, or as firmware: both run it"
 

@@ -8,10 +8,12 @@ graph's own codes. It does not prove that a phone computes the same bytes: Core 
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.engines import ModelFiles
+from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.install_hint import install_hint
 
 from ..errors import ExportError
@@ -33,7 +35,7 @@ def converted_for_coreml(files: ModelFiles, inputs: I8) -> Conversion:
     """
     if importlib.util.find_spec("coremltools") is None:
         raise ExportError("coremltools", "is not installed", next_step=install_hint("npu"), missing=True)
-    graph = files.graph
+    graph = _without_unread(files.graph)  # as coremltools leaves them out
     record = WORKER.run(JobInput(graph=graph)).record
     note = (
         f"coremltools {record.version} wrote the {len(graph.nodes)} ops as {record.operations} for iOS 17, "
@@ -46,3 +48,14 @@ def converted_for_coreml(files: ModelFiles, inputs: I8) -> Conversion:
     if record.quantised < computed:
         fault = f"{record.quantised} of {computed} activations are quantised"
     return Conversion(note, False, record.weights, record.weights_different, fault=fault)
+
+
+def _without_unread(graph: Graph) -> Graph:
+    """The graph without nodes that no output depends on."""
+    read, nodes = set(graph.outputs), []
+    for node in reversed(graph.nodes):
+        if node.output in read:
+            nodes.append(node)
+            read |= set(node.inputs)
+    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in read | set(graph.inputs)}
+    return replace(graph, tensors=tensors, nodes=tuple(reversed(nodes)))

@@ -11,9 +11,11 @@ from typing import Literal
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
+from tinyscene.runtime.engine_limits import require_within_limits
 from tinyscene.runtime.engine_ranges import require_supported
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.tflite_tables import read_tables
 from tinyscene.runtime.vectors import joined
 
 from .environments import tensorflow_python, tflite_runtime_python
@@ -46,6 +48,7 @@ class OtherTfliteEngine:
         self.name = module.replace("_", "-") + ("-reference" if kernels == "reference" else "")
         self.notes: tuple[str, ...] = ()
         require_supported(graph, self.name)
+        require_within_limits(read_tables(model, f"engine {self.name}, model file"), self.name)
         python = tensorflow_python() if module == "tensorflow" else tflite_runtime_python()
         self._worker = Worker("other_tflite", LocalPython(python, QUIET), TfliteRecord, Failure(self.name))
 

@@ -104,8 +104,8 @@ _HEXAGON_REASON = "Hexagon keeps fewer bits below a code: at most 0.7 of one fro
 _HEXAGON: Rows = (
     (ops.Conv2D, 5e-2, _HEXAGON_REASON),
     (ops.DepthwiseConv2D, 0.1, _HEXAGON_REASON),
-    (ops.FullyConnected, 5e-2, _HEXAGON_REASON),
-    (ops.Softmax, 5e-2, _HEXAGON_REASON),
+    (ops.FullyConnected, 0.1, _HEXAGON_REASON),
+    (ops.Softmax, 0.5, _HEXAGON_REASON),
     (ops.Add, 5e-2, _HEXAGON_REASON),
     (ops.Sub, 5e-2, _HEXAGON_REASON),
     (ops.Mul, 0.15, _HEXAGON_REASON),
@@ -195,6 +195,9 @@ def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
     ):
         reason = f"{kernels} multiplier of products is computed from scales in float32, TFLite Micro's in double"
         yield target, ops.Mul, OtherArithmetic(_product_of_float_scales, reason)
+    for target in ("litert-reference", "tensorflow-reference", "tflite-runtime-reference", "tflite-runtime"):
+        reason = "an LSTM's gates are of 16-bit fixed point in TensorFlow Lite's kernels, of a table in TFLite Micro"
+        yield target, ops.Lstm, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
     reason = "XNNPACK multiplies two activations only if the second has zero point 0; LiteRT's own kernel rounds twice"
     yield "litert", ops.BatchMatMul, OtherArithmetic(_products_of_litert, reason)
     reason = "TFLite Micro's log softmax is of fixed point, and gives -128 where that ends; this one is float32"
@@ -203,8 +206,6 @@ def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
     for target in ("litert-reference", "tensorflow-reference"):
         reason = "a PReLU's factors are computed from scales in float32, TFLite Micro's in double: near-ties differ"
         yield target, ops.PRelu, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
-        reason = "an LSTM's gates are of 16-bit fixed point in every kernel of LiteRT, of a table in TFLite Micro"
-        yield target, ops.Lstm, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
         for function in ("logistic", "tanh"):
             reason = f"the reference {function} is float, TFLite Micro's fixed point: near-ties differ"
             yield target, function, CodeTolerance(1, _MOST_TIES, reason)

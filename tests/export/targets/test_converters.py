@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.graphs import OP_KINDS, one_op, random_input, small_net
+from tests.graphs import OP_KINDS, Builder, one_op, random_input, small_net
 from tinyscene.export.errors import ExportError
 from tinyscene.export.targets import coreml, environments
 from tinyscene.export.targets.conversion import compare_graphs
 from tinyscene.export.targets.coreml import converted_for_coreml
 from tinyscene.export.targets.table import Exposed
 from tinyscene.export.targets.tensorflow_converter import converted_by_tensorflow, tensorflow_file
-from tinyscene.export.targets.worker import JobOutput
+from tinyscene.export.targets.worker import JobInput, JobOutput
 from tinyscene.export.targets.workers.records import CoremlRecord
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.graph import Graph, Quant
@@ -198,6 +198,24 @@ def test_a_package_with_other_weights_or_lost_quantisers_fails(monkeypatch: pyte
         monkeypatch.setattr(coreml.importlib.util, "find_spec", lambda _: True)
         found = converted_for_coreml(Exposed(graph), x)
         assert (found.status, found.fault) == ("different", words)
+
+
+def test_nodes_that_no_output_depends_on_are_not_expected_of_core_ml(monkeypatch: pytest.MonkeyPatch) -> None:
+    """coremltools leaves them out, which was a failure."""
+    b = Builder(np.random.default_rng(1), "unread", (4, 4, 3))
+    x = b.conv(b.input, (1, 1), channels=4)
+    b.conv(x, (1, 1), channels=2)
+    seen: list[Graph] = []
+
+    def run(job: JobInput) -> JobOutput[CoremlRecord]:
+        seen.append(job.graph)
+        return JobOutput(CoremlRecord("9", 1, 1, 2, weights=12, weights_different=0), {}, {})
+
+    monkeypatch.setattr(coreml, "WORKER", SimpleNamespace(run=run))
+    monkeypatch.setattr(coreml.importlib.util, "find_spec", lambda _: True)
+    graph = b.graph(x)
+    found = converted_for_coreml(Exposed(graph), random_input(np.random.default_rng(2), graph))
+    assert (found.status, len(graph.nodes), len(seen[0].check().nodes)) == ("converted", 2, 1)
 
 
 def test_without_the_tools_both_are_skipped_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.graphs import random_input, small_net
+from tests.graphs import Builder, random_input, small_net
+from tests.random_nodes import random_lstm
 from tinyscene.export.errors import ExportError
 from tinyscene.export.targets import environments
 from tinyscene.export.targets.other_tflite import Kernels, Module, OtherTfliteEngine
@@ -21,6 +23,27 @@ def _compared(module: Module, kernels: Kernels, *, grn: bool) -> Comparison:
     x = random_input(np.random.default_rng(4), graph, 4)
     engine = OtherTfliteEngine(graph, Exposed(graph).file("model.tflite"), module, kernels)
     return compare(engine.name, engine.rounding, graph, x, engine.outputs(x))
+
+
+@pytest.mark.foreign("tflite_runtime")
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda b, x: b.reduce(x, "sum", (2,)), ("named exception", "returns wrong codes")),
+        (lambda b, x: b.lookup(x, "elu"), ("equal", "Didn't find op for builtin opcode 'ELU'")),
+        (lambda b, x: b.l2_norm(b.reshape(x, (1, 2, 3, 8, 4))), ("beyond the engine's limit of dimensions",) * 2),
+        (lambda b, x: random_lstm(b.rng, b, x), ("named exception",) * 2),
+    ],
+)
+def test_what_tflite_runtime_has_no_kernel_of_is_refused_by_it_alone(
+    make: Callable[[Builder, str], str], words: tuple[str, str]
+) -> None:
+    b = Builder(np.random.default_rng(1), "alone", (6, 8, 4))
+    graph = b.graph(make(b, b.input))
+    x = random_input(np.random.default_rng(2), graph, 4)
+    results = verify(graph, x, targets=("tflite-runtime", "tflite-runtime-reference")).results
+    for word, result in zip(words, results, strict=True):
+        assert word == result.status or (result.status == "refused" and word in result.note), result
 
 
 @pytest.mark.foreign("tflite_runtime")
