@@ -20,7 +20,7 @@ from tinyscene.runtime.onnx_tensors import OnnxCodes
 
 from ...errors import ExportError
 from ..onnx_file import OnnxFile, read_onnx
-from . import elementwise, movement, products, qoperator, quantised, reductions, resizes, windows
+from . import elementwise, functions, movement, pads, products, qoperator, quantised, reductions, resizes, windows
 from .builder import OnnxGraphBuilder
 from .folding import FOLDED, folded
 from .values import NHWC, Codes, Constant, Order, Pending, Place, Places
@@ -31,8 +31,10 @@ READERS: dict[str, Reader] = {
     **windows.ROWS,
     **products.ROWS,
     **elementwise.ROWS,
+    **functions.ROWS,
     **reductions.ROWS,
     **movement.ROWS,
+    **pads.ROWS,
     **resizes.ROWS,
     **qoperator.ROWS,
 }
@@ -126,13 +128,26 @@ def _inputs(b: OnnxGraphBuilder, file: OnnxFile) -> dict[str, Place]:
     for ends, what in ((file.inputs, "inputs"), (file.graph.output, "outputs")):
         if not 1 <= len(ends) <= MOST_ENDS:
             raise ExportError(b.where, f"limit: {len(ends)} {what}", expected=f"1 to {MOST_ENDS}")
-    return {each.name: _input(b, each) for each in file.inputs}
+    return {each.name: _input(b, each, file.graph) for each in file.inputs}
 
 
-def _input(b: OnnxGraphBuilder, value: onnx.ValueInfoProto) -> Place:
+def _has_channels_last(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether channels of an input move to the front first, as TensorFlow's exporters write it."""
+    same = {name}
+    for node in graph.node:
+        if not same.isdisjoint(node.input[:1]):
+            if node.op_type == "Transpose":
+                return [list(each.ints) for each in node.attribute] == [list(NHWC)]
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Identity"):
+                same.update(node.output)
+    return False
+
+
+def _input(b: OnnxGraphBuilder, value: onnx.ValueInfoProto, graph: onnx.GraphProto) -> Place:
     """The place of an input. Its tensor is added where its scale is known: it is pending until then."""
     sizes, name = _input_shape(b, value), str(value.name)
-    order: Order = NHWC if len(sizes) == 4 else tuple(range(len(sizes)))
+    plain: Order = tuple(range(len(sizes)))
+    order = NHWC if len(sizes) == 4 and not _has_channels_last(graph, name) else plain
     shape = tuple(sizes[order.index(axis)] for axis in range(len(sizes)))
 
     def emit(_: Pending, __: bool, quant: Quant) -> str:
@@ -189,9 +204,15 @@ def _written(b: OnnxGraphBuilder, name: str) -> Codes:
     value = b.values.get(name)
     if isinstance(value, Pending) and value.natural is not None:
         value = b.quantised(value, value.natural)
+    if isinstance(value, Pending):
+        b.current, b.index = value.node
+        what = f"left in float by operator {b.index} ({b.current.op_type}), so that its codes are not defined"
+        step = "quantise the outputs too, as ONNX Runtime's quantize_static does"
+        raise ExportError(where, what, expected="QuantizeLinear before it", next_step=step)
     if not isinstance(value, Codes):
-        raise ExportError(where, "it is not quantised", expected="QuantizeLinear before it", next_step=NEXT)
-    order: Order = NHWC if len(value.order) == 4 else tuple(range(len(value.order)))
+        raise ExportError(where, "it is constant", expected="an activation")
+    plain: Order = tuple(range(len(value.order)))
+    order = NHWC if len(plain) == 4 and value.order != plain else plain
     return Codes(b.ordered(value, order), order)
 
 

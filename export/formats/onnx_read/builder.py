@@ -16,7 +16,7 @@ import onnx
 from onnx import helper
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arith import quantise
+from tinyscene.runtime.arith import dequantise, quantise
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.ops import Shape
@@ -220,7 +220,13 @@ class OnnxGraphBuilder:
                 self._emitted[key] = self._emit(value, quant)
             return self._emitted[key]
         if isinstance(value, Codes):
-            return value if self.quant(value) == quant else self.function(value, lambda real: real, quant)
+            if self.quant(value) == quant:
+                return value
+            data = self.tensors[value.name].data
+            if data is not None:
+                codes = quantise(dequantise(data, self.quant(value)), quant)
+                return Codes(self.stored(self.added("constant"), "int8", quant, codes), value.order)
+            return self.function(value, lambda real: real, quant)
         self.refuse("quantises a constant that an activation is expected for")
 
     def with_quant(self, value: Value, quant: Quant) -> Codes:
@@ -249,10 +255,17 @@ class OnnxGraphBuilder:
 
     def function(self, codes: Codes, function: Callable[[Array], Array], quant: Quant) -> Codes:
         """A function of single elements, computed for each of the 256 codes."""
-        source = self.tensors[codes.name]
-        every = np.arange(-128, 128, dtype=np.float32) - np.float32(source.quant.zero_point)
         with np.errstate(all="ignore"):
-            real = np.nan_to_num(function(every * np.float32(source.quant.scale[0])).astype(np.float32))
+            return self.tabulated(codes, function(self.reals(codes)), quant)
+
+    def reals(self, codes: Codes) -> Array:
+        """The real number of each code, from code -128 on."""
+        return dequantise(np.arange(-128, 128), self.quant(codes))
+
+    def tabulated(self, codes: Codes, values: Array, quant: Quant) -> Codes:
+        """The real value of each code, from code -128 on."""
+        with np.errstate(all="ignore"):
+            real = np.nan_to_num(values.astype(np.float32))
         return self.table(codes, quantise(real, quant), quant)
 
     def table(self, codes: Codes, entries: Array, quant: Quant) -> Codes:

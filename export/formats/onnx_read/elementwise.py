@@ -1,59 +1,94 @@
-"""Readers of sums, differences, products and functions of one element.
+"""Readers of sums, differences, products, quotients and extremes of two operands.
 
-A real constant per channel becomes an exact factor or offset of a 1x1 depthwise convolution; a constant of codes stays
-an operand. Refuses functions of two activations that the op set lacks.
+A real constant per channel becomes a factor or an offset of the op before it, or of a 1x1 depthwise convolution; a
+constant of codes stays an operand. Operands that are functions of the same codes become one function. Refuses
+functions of two activations that the op set lacks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.graph import Quant
 
 from .builder import Array, OnnxGraphBuilder
-from .products import with_bias
-from .quantised import function_of
-from .values import NHWC, Codes, Constant, Pending, QuantConstant
+from .functions import single, tabulated
+from .values import NHWC, Codes, Constant, Pending, QuantConstant, Value
 from .windows import affine
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+Make = Callable[[bool], ops.Op]
+_FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "pow": np.power,
+    "max": np.maximum,
+    "min": np.minimum,
+}
 
 
-def _pair(make: Callable[[bool], ops.Op], kind: str) -> Callable[[OnnxGraphBuilder], None]:
+def _pair(kind: str, make: Make | None = None) -> Callable[[OnnxGraphBuilder], None]:
+    """``make``: the op of two activations, where there is one."""
+
     def read(b: OnnxGraphBuilder) -> None:
+        if len(b.current.input) != 2:
+            b.refuse("limit: number of operands", expected=2, got=len(b.current.input))
         a, c = b.value(0), b.value(1)
-        if kind == "add" and (biased := _as_bias(b, a, c) or _as_bias(b, c, a)) is not None:
-            b.result(biased)
-            return
-        for at, other in ((0, c), (1, a)):
-            if isinstance(other, Constant) and not (kind == "sub" and at == 1):
-                b.result(_with_real(b, b.codes(at), other.values, kind))
-                return
-        operands(b, make, b.codes(0), b.codes(1))
+        known = _as_channels(a, c, kind) or (_as_channels(c, a, kind) if kind in ("add", "mul") else None)
+        known = known or _as_function(b, a, c, kind)
+        if known is not None:
+            b.result(known)
+        elif isinstance(c, Constant):
+            b.result(_with_real(b, b.codes(0), c.values, kind))
+        elif isinstance(a, Constant) and kind in ("add", "mul"):
+            b.result(_with_real(b, b.codes(1), a.values, kind))
+        elif make is None:
+            b.refuse("limit: two activations", expected="a constant, or functions of the same codes")
+        else:
+            operands(b, make, b.codes(0), b.codes(1))
 
     return read
 
 
-def _as_bias(b: OnnxGraphBuilder, value: object, other: object) -> Pending | None:
-    """A constant that is added to a product or a convolution before it is quantised."""
+def _as_channels(value: Value, other: Value, kind: str) -> Pending | None:
+    """An op with weights whose result is multiplied by constants per channel, or to which they are added."""
     if not isinstance(value, Pending) or not isinstance(other, Constant | QuantConstant):
         return None
-    real = other.real if isinstance(other, QuantConstant) else other.values
-    channel = len(value.order) - 1 if value.order == tuple(range(len(value.order))) else 1
-    behind = real.ndim - (len(value.order) - channel)
-    if real.size != 1 and (behind < 0 or real.shape[behind] != real.size):
+    real = value.per_channel(other.real if isinstance(other, QuantConstant) else other.values)
+    if real is None or kind not in ("add", "sub", "mul", "div"):
         return None
-    return with_bias(value, real)
+    if kind in ("add", "sub"):
+        return value.plus(real if kind == "add" else -real)
+    return value.times(real if kind == "mul" else np.reciprocal(real))
 
 
-def operands(b: OnnxGraphBuilder, make: Callable[[bool], ops.Op], a: Codes, c: Codes) -> None:
-    """The pending result of an op with two operands; the one with fewer axes gets leading axes of size 1."""
+def _as_function(b: OnnxGraphBuilder, a: Value, c: Value, kind: str) -> Pending | None:
+    """Two functions of the same codes, or one and a number."""
+    known = [single(b, value) for value in (a, c)]
+    sources = {part[0] for part in known if part is not None}
+    if len(sources) != 1 or all(isinstance(value, Codes) for value in (a, c)):
+        return None
+    values = [_number(value) if part is None else part[1] for part, value in zip(known, (a, c), strict=True)]
+    if any(each is None for each in values):
+        return None
+    with np.errstate(all="ignore"):
+        return tabulated(b, sources.pop(), np.asarray(_FUNCTIONS[kind](*values)))
+
+
+def _number(value: Value) -> Array | None:
+    return value.values.astype(np.float32).ravel() if isinstance(value, Constant) and value.values.size == 1 else None
+
+
+def operands(b: OnnxGraphBuilder, make: Make, a: Codes, c: Codes, *, same_scale: bool = False) -> None:
+    """The pending result of an op with two operands; the one with fewer axes gets leading axes of size 1.
+
+    ``same_scale``: the operands get the scale of the result, and the op takes no ReLU.
+    """
     rank = max(len(a.order), len(c.order))
     a, c = (_of_rank(b, each, rank) for each in (a, c))
     order = next((each.order for each in (a, c) if each.order == NHWC), a.order)
@@ -61,14 +96,15 @@ def operands(b: OnnxGraphBuilder, make: Callable[[bool], ops.Op], a: Codes, c: C
     title = b.current.name or b.title
 
     def emit(_: Pending, relu: bool, quant: Quant) -> str:
-        return b.node(title, make(relu), names, quant, output=title)
+        inputs = tuple(b.quantised(Codes(name, order), quant).name for name in names) if same_scale else names
+        return b.node(title, make(relu), inputs, quant, output=title)
 
     shapes = [b.tensors[name].shape for name in names]
     try:
         shape = tuple(int(n) for n in np.broadcast_shapes(*shapes))
     except ValueError:
         b.refuse("operands", expected="shapes that broadcast", got=shapes)
-    b.result(b.pending(emit, shape, order, fuses_relu=True))
+    b.result(b.pending(emit, shape, order, fuses_relu=not same_scale))
 
 
 def _prelu(b: OnnxGraphBuilder) -> None:
@@ -96,12 +132,10 @@ def _of_rank(b: OnnxGraphBuilder, codes: Codes, rank: int) -> Codes:
 
 
 def _with_real(b: OnnxGraphBuilder, codes: Codes, real: Array, kind: str) -> Pending:
-    """An activation and a real constant: one number, or one per channel."""
+    """An activation and a real constant for each channel."""
     rank, shape = len(codes.order), b.shape(codes)
     padded = real.reshape((1,) * (rank - real.ndim) + real.shape)
-    if real.size == 1:
-        return _scalar(b, codes, float(real.ravel()[0]), kind)
-    if rank not in (3, 4) or padded.shape != (1, shape[1], *([1] * (rank - 2))):
+    if rank not in (2, 3, 4) or padded.shape != (1, shape[1], *([1] * (rank - 2))) or kind in ("pow", "max", "min"):
         b.refuse("constant operand", expected="one number, one per channel, or quantised", got=real.shape)
     values = real.astype(np.float32).ravel()
     if kind in ("mul", "div"):
@@ -110,87 +144,28 @@ def _with_real(b: OnnxGraphBuilder, codes: Codes, real: Array, kind: str) -> Pen
     return affine(b, codes, np.ones_like(values), values if kind == "add" else -values)
 
 
-def _scalar(b: OnnxGraphBuilder, codes: Codes, number: float, kind: str) -> Pending:
-    functions: dict[str, Callable[[Array], Array]] = {
-        "add": lambda x: x + np.float32(number),
-        "sub": lambda x: x - np.float32(number),
-        "mul": lambda x: x * np.float32(number),
-        "div": lambda x: x / np.float32(number),
-        "pow": lambda x: x ** np.float32(number),
-    }
-    return function_of(b, codes, functions[kind])
-
-
-def _by_constant(kind: str) -> Callable[[OnnxGraphBuilder], None]:
-    """Div and Pow: the second operand is constant."""
+def _extremum(kind: Literal["max", "min"]) -> Callable[[OnnxGraphBuilder], None]:
+    """The larger or the smaller of two: their codes are compared with the scale of the result."""
+    compare = _pair(kind)
 
     def read(b: OnnxGraphBuilder) -> None:
-        b.result(_with_real(b, b.codes(0), b.constant(1), kind))
+        parts = [b.value(at) for at in range(len(b.current.input))]
+        if len(parts) != 2 or any(isinstance(part, Constant | Pending) for part in parts):
+            compare(b)
+            return
+        operands(b, lambda _: ops.Extremum(kind), b.codes(0), b.codes(1), same_scale=True)
 
     return read
-
-
-def _unary(function: Callable[..., Any], **defaults: float) -> Callable[[OnnxGraphBuilder], None]:
-    """A function of one element and of attributes with these defaults."""
-
-    def read(b: OnnxGraphBuilder) -> None:
-        stated = {name: float(b.attributes().get(name, value)) for name, value in defaults.items()}
-        b.result(function_of(b, b.codes(0), lambda x: function(x.astype(np.float64), **stated)))
-
-    return read
-
-
-def _gelu(b: OnnxGraphBuilder) -> None:
-    tanh = b.attributes().get("approximate", b"none") == b"tanh"
-
-    def function(x: npt.NDArray[np.float32]) -> Array:
-        wide = x.astype(np.float64)
-        inner = np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)
-        share: Array = 0.5 * (1 + (np.tanh(inner) if tanh else _erf(wide / np.sqrt(2))))
-        return wide * share
-
-    b.result(function_of(b, b.codes(0), function))
-
-
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x.astype(np.float64)))
-
-
-def leaky_relu(b: OnnxGraphBuilder) -> Callable[[Array], Array]:
-    """The function with the slope of the current node."""
-    alpha = float(b.attributes().get("alpha", 0.01))
-    return lambda x: np.where(x < 0, alpha * x, x)
 
 
 ROWS = {
-    "Add": _pair(ops.Add, "add"),
-    "Sub": _pair(ops.Sub, "sub"),
-    "Mul": _pair(ops.Mul, "mul"),
-    "Div": _by_constant("div"),
-    "Pow": _by_constant("pow"),
-    "Abs": _unary(np.abs),
-    "Cos": _unary(np.cos),
-    "Elu": _unary(lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x)), alpha=1.0),
-    "Erf": _unary(_erf),
-    "Exp": _unary(np.exp),
-    "Gelu": _gelu,
-    "HardSigmoid": _unary(lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), alpha=0.2, beta=0.5),
-    "HardSwish": _unary(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
-    "LeakyRelu": _unary(lambda x, alpha: np.where(x < 0, alpha * x, x), alpha=0.01),
-    "Log": _unary(np.log),
-    "Mish": _unary(lambda x: x * np.tanh(np.log1p(np.exp(x)))),
-    "Neg": _unary(np.negative),
+    "Add": _pair("add", ops.Add),
+    "Div": _pair("div"),
+    "Max": _extremum("max"),
+    "Min": _extremum("min"),
+    "Mul": _pair("mul", ops.Mul),
     "PRelu": _prelu,
-    "Reciprocal": _unary(lambda x: 1 / x),
-    "Selu": _unary(
-        lambda x, alpha, gamma: gamma * np.where(x > 0, x, alpha * np.expm1(x)), alpha=1.67326, gamma=1.0507
-    ),
-    "Sigmoid": _unary(sigmoid),
-    "Sin": _unary(np.sin),
-    "Softplus": _unary(lambda x: np.log1p(np.exp(x))),
-    "Softsign": _unary(lambda x: x / (1 + np.abs(x))),
-    "Sqrt": _unary(np.sqrt),
-    "Swish": _unary(lambda x, alpha: x * sigmoid(alpha * x), alpha=1.0),
-    "Tanh": _unary(np.tanh),
-    "ThresholdedRelu": _unary(lambda x, alpha: np.where(x > alpha, x, 0), alpha=1.0),
+    "Pow": _pair("pow"),
+    "Sub": _pair("sub", ops.Sub),
+    "Sum": _pair("add", ops.Add),
 }

@@ -195,38 +195,37 @@ def _gather(b: OnnxGraphBuilder) -> None:
     b.result(part)
 
 
-def _pad(b: OnnxGraphBuilder) -> None:
-    if b.attributes().get("mode", b"constant") != b"constant":
-        b.refuse("limit: mode", expected="constant", got=b.attributes()["mode"].decode())
-    number = float(b.constant(2).ravel()[0]) if b.has(2) else float(b.attributes().get("value", 0.0))
-    if number != 0.0:
-        b.refuse("limit: padding with another number", expected=0, got=number)
-    stated = b.integers(1, "pads") or ()
-    axes = b.integers(3)
+def _blocks(b: OnnxGraphBuilder) -> None:
+    """DepthToSpace and SpaceToDepth: a block of the image is next to channels, or behind them (DCR and CRD)."""
+    attributes = b.attributes()
+    size, to_space = int(attributes["blocksize"]), b.current.op_type == "DepthToSpace"
+    behind = attributes.get("mode", b"DCR") == b"CRD"
 
-    def padded(codes: Codes) -> Codes:
-        rank = len(codes.order)
-        given = [axis % rank for axis in axes] if axes is not None else list(range(rank))
-        if len(stated) != 2 * len(given) or min(stated) < 0:
-            b.refuse("pads", expected=f"{2 * len(given)} numbers from 0", got=stated)
-        before, after = [0] * rank, [0] * rank
-        for at, axis in enumerate(given):
-            before[codes.order[axis]], after[codes.order[axis]] = stated[at], stated[at + len(given)]
-        if not any(stated):
-            return codes
-        op = ops.Pad(tuple(before), tuple(after), b.quant(codes).zero_point)
-        return Codes(b.node(b.added("pad"), op, (codes.name,), b.quant(codes)), codes.order)
+    def moved(codes: Codes) -> Codes:
+        n, c, h, w = b.shape(codes)
+        if size < 1 or (c % size**2 if to_space else h % size + w % size):
+            b.refuse("block size", expected=f"one that divides {(c, h, w)}", got=size)
+        if to_space:
+            parts = (n, c // size**2, size, size, h, w) if behind else (n, size, size, c // size**2, h, w)
+            order = (0, 1, 4, 2, 5, 3) if behind else (0, 3, 4, 1, 5, 2)
+            shape = (n, c // size**2, h * size, w * size)
+        else:
+            parts, order = (n, c, h // size, size, w // size, size), (0, 3, 5, 1, 2, 4)
+            shape = (n, c * size**2, h // size, w // size)
+        split = b.reshaped(codes, parts)
+        return b.reshaped(Codes(split.name, tuple(split.order[axis] for axis in order)), shape)
 
-    b.move(padded)
+    b.move(moved)
 
 
 ROWS = {
     "Concat": _concat,
+    "DepthToSpace": _blocks,
     "Flatten": _flatten,
     "Gather": _gather,
-    "Pad": _pad,
     "Reshape": _reshape,
     "Slice": _slice,
+    "SpaceToDepth": _blocks,
     "Split": _split,
     "Squeeze": _squeeze,
     "Transpose": _transpose,

@@ -1,4 +1,4 @@
-"""Readers of matrix products. Refuses factors other than 1 and transposed activations."""
+"""Readers of matrix products. Refuses transposed activations."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from tinyscene.runtime.graph import Quant
 
 from .builder import Array, OnnxGraphBuilder
 from .values import Codes, Pending, QuantConstant
-from .windows import add_weights, quantised_weight, real_bias
+from .weights import add_weights, narrow, quantised_weight, real_bias
 
 
 def _gemm(b: OnnxGraphBuilder) -> None:
     attributes = b.attributes()
-    for name, plain in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
-        if attributes.get(name, plain) != plain:
-            b.refuse(name, expected=plain, got=attributes[name])
+    alpha, beta = (float(attributes.get(name, 1.0)) for name in ("alpha", "beta"))
+    if attributes.get("transA", 0) or alpha <= 0:
+        b.refuse("limit: transA and alpha", expected="0, and above 0", got=(attributes.get("transA", 0), alpha))
     weight = quantised_weight(b, 1)
     weight = weight if attributes.get("transB", 0) else weight.moved((1, 0))
-    matrix_product(b, b.codes(0), weight, real_bias(b, 2, len(weight.codes)), b.current.input[1])
+    weight = replace(weight, scale=weight.scale * np.float32(alpha))
+    bias = real_bias(b, 2, len(weight.codes))
+    matrix_product(b, b.codes(0), weight, None if bias is None else bias * beta, b.current.input[1])
 
 
 def _mat_mul(b: OnnxGraphBuilder) -> None:
@@ -48,29 +50,20 @@ def product_of_activations(b: OnnxGraphBuilder, x: Codes, y: Codes) -> None:
     b.result(b.pending(emit, shape, plain))
 
 
-def matrix_product(b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias: Array | None, name: str) -> None:
+def matrix_product(b: OnnxGraphBuilder, codes: Codes, weight: QuantConstant, bias: Array | None, name: str) -> None:
     """The pending product over the last axis; ``weight`` (outputs, inputs)."""
-    rows = b.reshaped(x, b.shape(x))
+    rows = b.reshaped(codes, b.shape(codes))
     source, plain = rows.name, rows.order
     tensor, title = b.tensors[source], b.current.name or b.title
 
     def emit(pending: Pending, relu: bool, quant: Quant) -> str:
-        total = bias if pending.bias is None else pending.bias + (0 if bias is None else bias)
-        names = add_weights(b, (name, b.added("bias")), tensor.quant, weight, 0, total)
-        return b.node(title, ops.FullyConnected(relu), (source, *names), quant, output=title)
+        x, narrowed = narrow(b, source, weight)
+        names = add_weights(b, (name, b.added("bias")), tensor.quant, narrowed, 0, bias, pending)
+        return b.node(title, ops.FullyConnected(relu), (x, *names), quant, output=title)
 
     shape = (*tensor.shape[:-1], len(weight.codes))
-    b.result(b.pending(emit, shape, plain, fuses_relu=True))
-
-
-def with_bias(pending: Pending, real: Array) -> Pending | None:
-    """A product or a convolution with a constant per channel added to it; None if it takes none."""
-    channels = pending.shape[-1]
-    flat = np.asarray(real, np.float32).ravel()
-    if pending.relu or pending.then or not pending.fuses_relu or flat.size not in (1, channels):
-        return None
-    before = np.zeros(channels, np.float32) if pending.bias is None else pending.bias
-    return replace(pending, bias=before + np.broadcast_to(flat, channels))
+    rank = len(codes.order)
+    b.result(replace(b.pending(emit, shape, plain, fuses_relu=True), channels_at=(rank - 1, rank)))
 
 
 ROWS = {"Gemm": _gemm, "MatMul": _mat_mul}

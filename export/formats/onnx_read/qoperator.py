@@ -12,9 +12,10 @@ import numpy as np
 from tinyscene.runtime import ops
 
 from .builder import Array, OnnxGraphBuilder
-from .elementwise import leaky_relu, operands, sigmoid
+from .elementwise import operands
+from .functions import function_of, leaky_relu, sigmoid
 from .products import matrix_product, product_of_activations
-from .quantised import function_of, quant_constant, stated_quant
+from .quantised import quant_constant, stated_quant
 from .reductions import reduce, softmax
 from .values import Codes, Constant, QuantConstant
 from .windows import average_pool, convolution

@@ -1,4 +1,4 @@
-"""Readers of QuantizeLinear and DequantizeLinear, of activations that follow an operator, and of nodes that do nothing.
+"""Readers of QuantizeLinear and DequantizeLinear, and of nodes that do nothing.
 
 int8 codes are the graph's, uint8 codes are 128 above them. Refuses other types, blocks, activations with a scale per
 channel, and weights that are not symmetric.
@@ -6,16 +6,15 @@ channel, and weights that are not symmetric.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import numpy as np
+import onnx
 
 from tinyscene.runtime.graph import Quant
 
 from .builder import Array, OnnxGraphBuilder
-from .values import Codes, Constant, Indices, Pending, QuantConstant, Value
+from .values import Codes, Constant, Indices, Pending, QuantConstant
 
+_REALS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 _OFFSET = {"int8": 0, "uint8": 128}
 
 
@@ -46,8 +45,11 @@ def _quantize(b: OnnxGraphBuilder) -> None:
 
 
 def _cast(b: OnnxGraphBuilder) -> None:
-    """Codes as integers, which only a table reads."""
+    """Codes as integers, which only a table reads; of real numbers to real numbers nothing."""
     name = b.current.input[0]
+    if name not in b.dtypes and b.attributes().get("to") in _REALS:
+        b.result(b.value(0))
+        return
     if name not in b.dtypes:
         b.refuse("limit: cast of what is not codes", expected="the result of QuantizeLinear", got=f"'{name}'")
     b.result(Indices(b.codes(0), b.dtypes[name]))
@@ -93,43 +95,6 @@ def quant_constant(b: OnnxGraphBuilder, codes: Array, scale_at: int, zero_point_
     return QuantConstant(codes.astype(np.int64) - zero_point.reshape(shape), scale, axis if scale.size > 1 else None)
 
 
-def _relu(b: OnnxGraphBuilder) -> None:
-    b.result(_clamped(b, b.value(0), ceiling=False))
-
-
-def _clip(b: OnnxGraphBuilder) -> None:
-    """Clip at 0 and at 6 is ReLU6; without an upper end a ReLU; others become a table."""
-    attributes, limits = b.attributes(), [-np.inf, np.inf]
-    for at, name in ((1, "min"), (2, "max")):
-        if b.has(at):
-            limits[at - 1] = float(b.constant(at).ravel()[0])
-        elif name in attributes:
-            limits[at - 1] = float(attributes[name])
-    if limits[0] == 0.0 and limits[1] in (6.0, np.inf):
-        b.result(_clamped(b, b.value(0), ceiling=limits[1] == 6.0))
-        return
-    low, high = limits
-    b.result(function_of(b, b.codes(0), lambda real: np.clip(real, low, high)))
-
-
-def _clamped(b: OnnxGraphBuilder, value: Value, ceiling: bool) -> Value:
-    if isinstance(value, Pending) and not value.then and not value.ceiling:
-        return replace(value, relu=True, ceiling=ceiling)
-    if isinstance(value, Pending):
-        b.refuse("two activations without QuantizeLinear between them")
-    top = 6.0 if ceiling else np.inf
-    return function_of(b, b.codes(0), lambda real: np.clip(real, 0.0, top))
-
-
-def function_of(b: OnnxGraphBuilder, codes: Codes, function: Callable[[Array], Array]) -> Pending:
-    """A function of single elements of codes, which is a table once its result is quantised."""
-
-    def emit(_: Pending, __: bool, quant: Quant) -> str:
-        return b.function(codes, function, quant).name
-
-    return b.pending(emit, b.tensors[codes.name].shape, codes.order)
-
-
 def _same(b: OnnxGraphBuilder) -> None:
     b.result(b.value(0))
 
@@ -138,8 +103,6 @@ ROWS = {
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
     "Cast": _cast,
-    "Relu": _relu,
-    "Clip": _clip,
     "Identity": _same,
     "Dropout": _same,
 }

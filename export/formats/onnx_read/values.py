@@ -62,6 +62,7 @@ class QuantConstant:
 
 
 Bias = npt.NDArray[np.float32]
+Function = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]  # of real numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,11 @@ class Pending:
         shape: of the graph's tensor.
         order: of its axes.
         fuses_relu: whether the op can end with a ReLU.
-        relu: whether a ReLU follows; ``ceiling``: whether it ends at 6.
-        bias: real values (channels,) that are added before the ReLU, where the op has a bias.
+        relu: whether a ReLU follows; ``ceiling``: whether it ends at 6; ``clamped``: whether limits are in ``then``.
+        channels_at: axis of the channels and number of axes in the file, of an op with weights, which takes a factor
+            and a bias for each channel; None of others.
+        factor: of the result, real values (channels,); ``bias`` is added behind it, before the ReLU.
+        of: the codes that a result depends on, and its value for each of the 256, from code -128 on.
         natural: scale and zero point of a result that the file leaves in float, where the op has only one.
         then: what moves its elements before it is quantised, which is the same as afterwards.
     """
@@ -87,12 +91,33 @@ class Pending:
     fuses_relu: bool = False
     relu: bool = False
     ceiling: bool = False
+    clamped: bool = False
+    channels_at: tuple[int, int] | None = None
+    factor: Bias | None = None
     bias: Bias | None = None
+    of: tuple[Codes, npt.NDArray[Any]] | None = None
     natural: Quant | None = None
     then: tuple[Callable[[Codes], Codes], ...] = field(default=())
 
     def followed_by(self, move: Callable[[Codes], Codes]) -> Pending:
-        return replace(self, then=(*self.then, move))
+        return replace(self, then=(*self.then, move), channels_at=None, of=None)
+
+    def per_channel(self, real: npt.NDArray[Any]) -> Bias | None:
+        """A constant as one number for each channel; None where it is not, or the op takes none behind a ReLU."""
+        if self.channels_at is None or self.relu or self.ceiling or self.clamped:
+            return None
+        (axis, rank), channels = self.channels_at, self.shape[-1]
+        shape = (1,) * (rank - real.ndim) + real.shape
+        if len(shape) != rank or shape[axis] not in (1, channels) or real.size != shape[axis]:
+            return None
+        return np.broadcast_to(real.astype(np.float32).ravel(), channels)
+
+    def plus(self, bias: Bias) -> Pending:
+        return replace(self, bias=bias if self.bias is None else self.bias + bias)
+
+    def times(self, factor: Bias) -> Pending:
+        before = self.factor if self.factor is not None else np.ones_like(factor)
+        return replace(self, factor=before * factor, bias=None if self.bias is None else self.bias * factor)
 
 
 @dataclass(frozen=True)

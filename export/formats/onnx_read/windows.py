@@ -16,7 +16,8 @@ from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.ops import Pads, Shape
 
 from .builder import Array, OnnxGraphBuilder
-from .values import NHWC, Bias, Codes, Constant, Pending, QuantConstant
+from .values import NHWC, Bias, Codes, Pending, QuantConstant
+from .weights import add_weights, narrow, narrow_depthwise, quantised_weight, real_bias
 
 Pair = tuple[int, int]
 _SAME = ("SAME_UPPER", "SAME_LOWER")
@@ -47,6 +48,11 @@ def shaped(b: OnnxGraphBuilder, pending: Pending, rank: int) -> Pending:
         return Codes(flat.name, (0, 2, 1))
 
     return pending.followed_by(rows)
+
+
+def weighted(b: OnnxGraphBuilder, pending: Pending, rank: int) -> Pending:
+    """As :func:`shaped`, of an op with weights."""
+    return replace(shaped(b, pending, rank), channels_at=(1, rank))
 
 
 def _pair(values: object, default: int, rank: int) -> Pair:
@@ -82,62 +88,13 @@ def _stated_pads(b: OnnxGraphBuilder, same: Pads) -> Pads:
     return (pads[0], pads[1], pads[2], pads[3]) if len(pads) == 4 else (0, pads[0], 0, pads[1])
 
 
-def real_bias(b: OnnxGraphBuilder, position: int, channels: int) -> Array | None:
-    """The real bias (channels,) of the current node, float64, or None."""
-    if not b.has(position):
-        return None
-    value = b.value(position)
-    if not isinstance(value, Constant | QuantConstant):
-        b.refuse("bias", expected="a constant", got=f"'{b.current.input[position]}', computed")
-    if isinstance(value, QuantConstant):
-        return np.broadcast_to(value.codes * value.scale.astype(np.float64), (channels,)).copy()
-    return value.values.astype(np.float64).reshape(channels)
-
-
-def add_weights(
-    b: OnnxGraphBuilder, names: tuple[str, str], x: Quant, weight: QuantConstant, channel_axis: int, bias: Array | None
-) -> tuple[str, str]:
-    """Store weight and bias of a layer.
-
-    Args:
-        names: of weight and bias.
-        weight: in the layout of the graph.
-        bias: real values (channels,), or None.
-    """
-    channels = weight.codes.shape[channel_axis]
-    low, high = int(weight.codes.min()), int(weight.codes.max())
-    if weight.axis not in (None, channel_axis) or low < -128 or high > 127:
-        got = f"codes {low} to {high}, scales along axis {weight.axis}"
-        b.refuse("weight", expected="8-bit codes around 0 with one scale, or one per output channel", got=got)
-    scale = np.broadcast_to(weight.scale, channels).astype(np.float32)
-    bias_scale = np.float32(x.scale[0]) * scale
-    real = np.zeros(channels) if bias is None else bias
-    with np.errstate(divide="ignore", invalid="ignore"):
-        codes = np.rint(np.nan_to_num(real / bias_scale.astype(np.float64)))
-    if np.abs(codes).max() >= 2**31:
-        b.refuse("bias", expected="32-bit codes of input scale times weight scale", got=f"{np.abs(codes).max():g}")
-    quant, bias_quant = Quant.per_channel(scale, channel_axis), Quant.per_channel(bias_scale, 0)
-    return (
-        b.stored(names[0], "int8", quant, weight.codes),
-        b.stored(names[1], "int32", bias_quant, codes),
-    )
-
-
-def quantised_weight(b: OnnxGraphBuilder, position: int) -> QuantConstant:
-    value = b.value(position)
-    if not isinstance(value, QuantConstant):
-        got = "computed" if not isinstance(value, Constant) else f"{value.values.dtype.name}"
-        b.refuse("weight", expected="a constant behind DequantizeLinear", got=got)
-    return value
-
-
 def _conv(b: OnnxGraphBuilder) -> None:
     weight = quantised_weight(b, 1)
     convolution(b, b.codes(0), weight, real_bias(b, 2, len(weight.codes)), (1, 2))
 
 
 def convolution(
-    b: OnnxGraphBuilder, x: Codes, weight: QuantConstant, bias: Array | None, positions: tuple[int, int]
+    b: OnnxGraphBuilder, codes: Codes, weight: QuantConstant, bias: Array | None, positions: tuple[int, int]
 ) -> None:
     """The pending result of a convolution with the current node's attributes.
 
@@ -146,12 +103,12 @@ def convolution(
         bias: real values (channels,), or None.
         positions: of weight and bias among the node's inputs, for their names.
     """
-    rank, attributes = len(x.order), b.attributes()
+    rank, attributes = len(codes.order), b.attributes()
     if weight.codes.ndim != rank or rank not in (3, 4):
         b.refuse("limit: axes of a convolution", expected="1 or 2 beside batch and channels", got=rank - 2)
     if rank == 3:
         weight = QuantConstant(weight.codes[:, :, None], weight.scale, weight.axis)
-    image = image_of(b, x)
+    image = image_of(b, codes)
     source = b.tensors[image.name]
     groups, channels = int(attributes.get("group", 1)), source.shape[3]
     kernel = (weight.codes.shape[2], weight.codes.shape[3])
@@ -163,17 +120,19 @@ def convolution(
     bias_name = b.current.input[positions[1]] if b.has(positions[1]) else f"{b.title}_bias"
 
     def emit(pending: Pending, relu: bool, quant: Quant) -> str:
-        total = bias if pending.bias is None else pending.bias + (0 if bias is None else bias)
-        names = add_weights(b, (name, bias_name), source.quant, placed, 3 if depthwise else 0, total)
-        op: ops.Op = (
-            ops.DepthwiseConv2D(stride, pads, relu, dilation)
-            if depthwise
-            else ops.Conv2D(stride, pads, relu, dilation, groups)
-        )
-        return b.node(title, op, (image.name, *names), quant, output=title)
+        x, narrowed, axis = image.name, placed, 0
+        op: ops.Op = ops.Conv2D(stride, pads, relu, dilation, groups)
+        if depthwise and -128 <= placed.codes.min() <= placed.codes.max() <= 127:
+            op, axis = ops.DepthwiseConv2D(stride, pads, relu, dilation), 3
+        elif depthwise:
+            x, narrowed = narrow_depthwise(b, x, placed)
+        elif groups == 1:
+            x, narrowed = narrow(b, x, placed)
+        names = add_weights(b, (name, bias_name), source.quant, narrowed, axis, bias, pending)
+        return b.node(title, op, (x, *names), quant, output=title)
 
     shape = (1, *ops.window_output(source.shape[1:3], ops.spanned(kernel, dilation), stride, pads), len(weight.codes))
-    b.result(shaped(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
+    b.result(weighted(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
 
 
 def _conv_transpose(b: OnnxGraphBuilder) -> None:
@@ -198,12 +157,11 @@ def _conv_transpose(b: OnnxGraphBuilder) -> None:
     bias_name = b.current.input[2] if b.has(2) else f"{b.title}_bias"
 
     def emit(pending: Pending, relu: bool, quant: Quant) -> str:
-        total = bias if pending.bias is None else pending.bias + (0 if bias is None else bias)
-        names = add_weights(b, (name, bias_name), source.quant, placed, 0, total)
+        names = add_weights(b, (name, bias_name), source.quant, placed, 0, bias, pending)
         return b.node(title, replace(op, relu=relu), (image.name, *names), quant, output=title)
 
     shape = (1, *op.size, len(placed.codes))
-    b.result(shaped(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
+    b.result(weighted(b, b.pending(emit, shape, NHWC, fuses_relu=True), rank))
 
 
 def _crops(b: OnnxGraphBuilder, kernel: Pair, stride: Pair, more: Pair) -> Pads:
@@ -251,7 +209,7 @@ def average_pool(b: OnnxGraphBuilder, codes: Codes) -> None:
         b.refuse("limit: counted padding beside ceil_mode")
     title = b.current.name or b.title
 
-    def emit(_: Pending, __: bool, quant: Quant) -> str:
+    def emit(pending: Pending, __: bool, quant: Quant) -> str:
         if quant == source.quant and not (counted and any(pads)):
             return b.node(title, ops.Pool2D("average", kernel, stride, pads), (image.name,), quant, output=title)
         if not counted:
@@ -259,7 +217,7 @@ def average_pool(b: OnnxGraphBuilder, codes: Codes) -> None:
             return b.function(Codes(pool, NHWC), lambda real: real, quant).name
         ones = np.ones((1, *kernel, source.shape[3]), np.int64)
         share = QuantConstant(ones, np.full(1, 1 / math.prod(kernel), np.float32), None)
-        names = add_weights(b, (b.added("weight"), b.added("bias")), source.quant, share, 3, None)
+        names = add_weights(b, (b.added("weight"), b.added("bias")), source.quant, share, 3, None, pending)
         return b.node(title, ops.DepthwiseConv2D(stride, pads), (image.name, *names), quant, output=title)
 
     shape = (1, *ops.window_output(source.shape[1:3], kernel, stride, pads), source.shape[3])
@@ -275,18 +233,22 @@ def affine(b: OnnxGraphBuilder, codes: Codes, factor: Bias, offset: Bias) -> Pen
     weight = QuantConstant((np.sign(factor) * 127).astype(np.int64).reshape(1, 1, 1, -1), scale, 3)
 
     def emit(pending: Pending, relu: bool, quant: Quant) -> str:
-        names = add_weights(
-            b, (b.added("factor"), b.added("offset")), source.quant, weight, 3, offset.astype(np.float64)
-        )
+        names = b.added("factor"), b.added("offset")
+        names = add_weights(b, names, source.quant, weight, 3, offset.astype(np.float64), pending)
         return b.node(title, ops.DepthwiseConv2D(relu=relu), (image.name, *names), quant, output=title)
 
-    return shaped(b, b.pending(emit, source.shape, NHWC, fuses_relu=True), len(codes.order))
+    return weighted(b, b.pending(emit, source.shape, NHWC, fuses_relu=True), len(codes.order))
 
 
 def _batch_norm(b: OnnxGraphBuilder) -> None:
     gamma, beta, mean, variance = (b.constant(at).astype(np.float64).ravel() for at in range(1, 5))
     factor = gamma / np.sqrt(variance + b.attributes().get("epsilon", 1e-5))
-    b.result(affine(b, b.codes(0), factor.astype(np.float32), (beta - mean * factor).astype(np.float32)))
+    offset, factor = (beta - mean * factor).astype(np.float32), factor.astype(np.float32)
+    value = b.value(0)
+    if isinstance(value, Pending) and value.per_channel(np.zeros(())) is not None:
+        b.result(value.times(factor).plus(offset))
+        return
+    b.result(affine(b, b.codes(0), factor, offset))
 
 
 ROWS = {

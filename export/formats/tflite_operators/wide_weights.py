@@ -17,19 +17,12 @@ from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Tensor
 
 from ..tflite_file import Operator
+from ..weight_parts import parts_of
 
 if TYPE_CHECKING:
     from ..tflite_builder import GraphBuilder
 
 MOST_RUNS = 8  # successive channels that are copied; TensorFlow Lite Micro joins ten tensors
-
-
-def parts_of(weight: npt.NDArray[np.int16]) -> list[I8]:
-    """int8 arrays whose sum is the weight."""
-    parts = [np.clip(weight, -128, 127).astype(np.int8)]
-    while (rest := weight - np.sum(parts, axis=0, dtype=np.int16)).any():
-        parts.append(np.clip(rest, -128, 127).astype(np.int8))
-    return parts
 
 
 def dense(builder: GraphBuilder, operator: Operator, x: Tensor, weight: npt.NDArray[np.int16]) -> tuple[Tensor, I8]:

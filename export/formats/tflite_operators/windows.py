@@ -14,6 +14,7 @@ from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptio
 
 from ..tflite_file import LARGEST_ACTIVATION, Operator
 from ..tflite_limits import EVEN_AVERAGE
+from ..weight_parts import parts_of
 from . import wide_weights
 from .common import Reader, Row, append, options_of
 
@@ -103,7 +104,7 @@ def append_convolution(
     if weight.shape[0] != 1 or weight.shape[3] != channels * multiplier:
         expected = f"(1, height, width, {channels} x {multiplier})"
         raise builder.refusal(operator, "weight shape", expected=expected, got=weight.shape)
-    parts = wide_weights.parts_of(weight)
+    parts = parts_of(weight)
     wide = len(parts) > 1
     x, codes = wide_weights.grouped(builder, x, parts) if wide else (x, parts[0])
     constants = builder.weight_and_bias(operator, x, codes, 0 if wide else 3)

@@ -2,9 +2,9 @@
 
 Arguments: ``uint8`` or ``int8`` (the default optimisations, which make integer kernels of operators between
 DequantizeLinear and QuantizeLinear, with the option that activations of this type need) or ``float`` (none: these
-operators are float32), then for each of the graph's inputs the graph's axis for each of the file's. Reads the graph,
-the file and vectors of int8 codes; writes the outputs for each vector by ``VECTOR.OUTPUT``, numbers from 0. A file
-that ONNX Runtime does not load is one that it cannot run.
+operators are float32), then for each of the graph's inputs the graph's axis for each of the file's. No roundings of the
+file are dropped. Reads the graph, the file and vectors of int8 codes; writes the outputs for each vector by
+``VECTOR.OUTPUT``, numbers from 0. A file that ONNX Runtime does not load is one that it cannot run.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tinyscene.runtime.vectors import parted
 from .job import UNSUPPORTED, Job, read_job
 from .records import EngineRecord
 
+DROPS_ROUNDINGS = ["DoubleQDQPairsRemover"]  # of quantisers that follow one another all but one
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
@@ -43,7 +44,9 @@ def opened(job: Job) -> Any:
         options.add_session_config_entry(ORT_SESSION_CONFIG[job.arguments[0]], "1")
     data = (job.folder / ONNX_MODEL).read_bytes()
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"], disabled_optimizers=DROPS_ROUNDINGS
+        )
     except Exception as problem:  # ONNX Runtime has a type for each of its statuses
         print(" ".join(str(problem).split())[:300], file=sys.stderr)
         sys.exit(UNSUPPORTED)

@@ -146,22 +146,30 @@ def float_onnx(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> bytes
 
 
 def quantised_onnx(
-    data: bytes, *, activations: str = "QUInt8", per_channel: bool = True, form: str = "QDQ", **extra: object
+    data: bytes,
+    *,
+    activations: str = "QUInt8",
+    weights: str = "QInt8",
+    per_channel: bool = True,
+    form: str = "QDQ",
+    prepared: bool = True,
+    **extra: object,
 ) -> bytes:
-    """A float ONNX file quantised by ONNX Runtime on random clips."""
+    """A float ONNX file quantised by ONNX Runtime on random clips; ``prepared``: BatchNorms are folded before."""
     sources = onnx.load_from_string(data).graph.input
     shapes = {each.name: tuple(dim.dim_value for dim in each.type.tensor_type.shape.dim) for each in sources}
     with tempfile.TemporaryDirectory() as folder:
         first, second, third = (Path(folder) / f"{at}.onnx" for at in range(3))
         first.write_bytes(data)
-        quant_pre_process(first, second, skip_symbolic_shape=True)
+        if prepared:
+            quant_pre_process(first, second, skip_symbolic_shape=True)
         quantize_static(
-            second,
+            second if prepared else first,
             third,
             _Clips(shapes),
             quant_format=QuantFormat[form],
             activation_type=QuantType[activations],
-            weight_type=QuantType.QInt8,
+            weight_type=QuantType[weights],
             per_channel=per_channel,
             extra_options=extra,
         )

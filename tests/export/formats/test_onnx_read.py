@@ -107,7 +107,7 @@ def test_an_operator_without_a_reader_is_named_before_anything_else():
 
 
 def test_an_activation_that_is_not_quantised_is_named():
-    nodes = [*_quantised("x"), helper.make_node("Tanh", ["x_d"], ["t"]), helper.make_node("Exp", ["t"], ["e"])]
+    nodes = [*_quantised("x"), helper.make_node("Softmax", ["x_d"], ["t"]), helper.make_node("Exp", ["t"], ["e"])]
     nodes += [helper.make_node("QuantizeLinear", ["e", "scale", "zero"], ["e_q"])]
     nodes += [helper.make_node("DequantizeLinear", ["e_q", "scale", "zero"], ["y"])]
     with pytest.raises(ExportError, match=r"operator 3 \(Exp 'e'\): its input 't' is not quantised"):
