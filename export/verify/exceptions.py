@@ -255,6 +255,13 @@ def _ort_rows() -> Iterator[tuple[str, Kind, KnownDifference]]:
         yield target, ops.Pool2D, ArithmeticOrTolerance(exact, Tolerance(1, 0.5, reason))
 
 
+def _original_rows() -> Iterator[tuple[str, Kind, KnownDifference]]:
+    """Codes of softmax are 1/256 apart in the graph; a file's own scale is a table behind them."""
+    reason = "ONNX Runtime rounds a share once to the file's scale, here it is rounded to 1/256 before"
+    for target in ("ort-original", "ort-original-float"):
+        yield target, ops.Softmax, Tolerance(2, 0.5, reason)
+
+
 _ROWS_OF: dict[str, Rows] = {
     "tensorflow": _TENSORFLOW,
     "tflite-runtime": _TFLITE_RUNTIME,
@@ -268,7 +275,10 @@ _ROWS_OF: dict[str, Rows] = {
 }
 EXCEPTIONS: dict[tuple[str, Kind], KnownDifference] = {
     **{(target, op): Tolerance(1, share, why) for target, rows in _ROWS_OF.items() for op, share, why in rows},
-    **{(target, kind): known for target, kind, known in (*_other_kernels(), *_function_rows(), *_ort_rows())},
+    **{
+        (target, kind): known
+        for target, kind, known in (*_other_kernels(), *_function_rows(), *_ort_rows(), *_original_rows())
+    },
     ("hexagon", ops.BatchMatMul): Tolerance(2, 0.5, "Hexagon multiplies two activations with fewer bits"),
 }
 
