@@ -118,10 +118,11 @@ def run_demo(settings: DemoSettings, *, as_json: bool = False) -> Verification:
 
 
 def _require_own_folder(out: Path) -> None:
-    """Raises ExportError if ``out`` has something that no demo writes, or a bundle without the run that it is of."""
+    """Raises ExportError if ``out`` has something that no demo writes, a bundle without its run, or is no folder."""
     names = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
     other = [name for name in names if name not in (DATA, RUN, BUNDLE, CLIPS)]
     other += [BUNDLE] if BUNDLE in names and RUN not in names else []
+    other += [] if out.is_dir() or not out.exists() else ["a file"]
     if other:
         step = "give a new folder, or that of an earlier demo, with --out"
         raise ExportError(str(out), "exists and is not the folder of a demo", got=other[0], next_step=step)

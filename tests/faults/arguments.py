@@ -34,13 +34,16 @@ import typer
 
 import tinyscene
 from tests.firmware_harness.bundles import small_bundle
-from tinyscene import command_line
+from tinyscene import command_line, stop_signals
 from tinyscene.command_table import COMMANDS, Command
 
 from . import commands
 
-SECONDS = 120.0  # of wall clock, also on a busy machine, after which a command hangs
-INPUTS_SECONDS = 900.0  # to make the inputs
+Limit = tuple[float, signal.Signals]  # seconds of wall clock, also on a busy machine, and what ends the command then
+HANGING: Limit = (120.0, signal.SIGKILL)
+MAKING_INPUTS: Limit = (900.0, signal.SIGKILL)
+ENDLESS: dict[str, Limit] = {"firmware serial": (30.0, signal.SIGTERM)}  # commands that run until they are stopped
+TERMINATED = 128 + signal.SIGTERM
 MOST_BYTES = 8 << 30  # address space of a command
 DEVICES = {"null": 3, "zero": 5, "full": 7}  # minor numbers, of major 1 on Linux
 _CAPABILITY_VERSION_3, _DAC_OVERRIDE, _DAC_READ_SEARCH = 0x20080522, 1, 2  # linux/capability.h
@@ -49,7 +52,7 @@ NUMBERS = ("nan", "inf", "-1", "0", "1e30", "-1e300", "99999999999999999999", "a
 TEXTS = ("", "abc", "nan", "-1", "99999999999999999999", "\x1b[31m\n", "\udcff", "../..", "," * 20, "x" * 5000)
 VALID: dict[str, dict[str, str]] = {  # values by the names of options and arguments
     "doctor": {},
-    "demo": {"--out": "WORK/demo", "--data": "INPUTS/data", "--recipe": "INPUTS/recipe.yaml"},
+    "demo": {"--out": "WORK/demo", "--data": "INPUTS/data", "--recipe": "INPUTS/recipe.yaml", "--quiet": ""},
     "data synth": {"--locations": "4", "--clips": "1", "--out": "WORK/synth"},
     "data cut": {"recordings": "INPUTS/recordings", "--out": "WORK/cut"},
     "data check": {"folder": "INPUTS/data"},
@@ -168,19 +171,19 @@ def words_of(command: Command, parameter: Parameter, value: str, folder: Path) -
     return words
 
 
-def outcome(words: list[str], folder: Path, seconds: float = SECONDS) -> tuple[int, str]:
+def outcome(words: list[str], folder: Path, limit: Limit = HANGING) -> tuple[int, str]:
     """Exit code, negative for a signal, and standard error of a forked process."""
     with tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
             _child(words, folder, err.fileno())
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + limit[0]
         ended, status = os.waitpid(child, os.WNOHANG)
         while not ended and time.monotonic() < deadline:
             time.sleep(0.01)
             ended, status = os.waitpid(child, os.WNOHANG)
         if not ended:
-            os.killpg(child, signal.SIGKILL)
+            os.killpg(child, limit[1])
             _, status = os.waitpid(child, 0)
         err.seek(0)
         return os.waitstatus_to_exitcode(status), err.read().decode(errors="backslashreplace")
@@ -200,7 +203,11 @@ def _child(words: list[str], folder: Path, err: int) -> NoReturn:
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
         _heed_permissions()
-        code = command_line.main(words)
+        stop_signals.install()  # as a process of its own does
+        try:
+            code = command_line.main(words)
+        finally:
+            stop_signals.finish()
         sys.stdout.flush()
         sys.stderr.flush()
     except SystemExit as ended:
@@ -224,8 +231,10 @@ def _heed_permissions() -> None:
             raise OSError(ctypes.get_errno(), "capset")
 
 
-def judged(code: int, printed: str) -> str:
+def judged(command: Command, code: int, printed: str) -> str:
     """What is wrong with an outcome, or nothing."""
+    if code == TERMINATED and command.name in ENDLESS:
+        return ""
     if code == -signal.SIGKILL:
         return "hangs"
     if code not in (0, 1, 2):
@@ -249,12 +258,12 @@ def examined(command: Command, folder: Path, options: argparse.Namespace) -> Tal
             fresh(folder / "work")
             words = words_of(command, parameter, value, folder)
             start = time.monotonic()
-            code, printed = outcome(words, folder)
+            code, printed = outcome(words, folder, ENDLESS.get(command.name, HANGING))
             seconds = time.monotonic() - start
             tally.cases += 1
-            tally.accepted += code in (0, 1)
+            tally.accepted += code in (0, 1, TERMINATED)
             where = f"{command.name}: {parameter.name} {value[:60]!a}"
-            faults = [judged(code, printed)]
+            faults = [judged(command, code, printed)]
             faults += [f"left {path}" for path in sorted(folder.rglob("*.tinyscene-*"))]
             if commands.contents(folder / "inputs") != before:
                 faults.append("changed its inputs")
@@ -272,7 +281,7 @@ def write_inputs(folder: Path) -> None:
     for words in ("export IN/student.pt --ptq IN/data/audio --clips 4 --out IN/bundle",
                   "bench IN/bundle --seconds 0.2 --out IN/bench.json"):  # fmt: skip
         # In processes of their own: one that has started threads of PyTorch or LiteRT must not be forked later.
-        code, printed = outcome(words.replace("IN/", f"{folder}/").split(), folder.parent, INPUTS_SECONDS)
+        code, printed = outcome(words.replace("IN/", f"{folder}/").split(), folder.parent, MAKING_INPUTS)
         if code:
             raise SystemExit(f"the inputs cannot be made: {printed}")
     clips = sorted((folder / "data" / "audio").iterdir())

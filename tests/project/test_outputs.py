@@ -98,6 +98,7 @@ def test_two_results_in_one_file_are_refused(tmp_path: Path, capfd: pytest.Captu
 FOREIGN = {  # what already exists in "folder", command, message
     "a demo beside a bundle": ("bundle/manifest.json", "demo --out folder", "exists and is not the folder of a demo"),
     "a demo among files": ("notes.txt", "demo --out folder", "exists and is not the folder of a demo"),
+    "a demo in place of a file": ("file", "demo --out folder/file", "is not the folder of a demo; got a file"),
     "a run that is none": (
         "student.pt",
         "train demo --data d --out folder --resume",
