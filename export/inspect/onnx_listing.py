@@ -56,7 +56,7 @@ class _Reader(OnnxLayers):
         self.quantisers = {node.input[0]: node for node in quantisers}
         written = {name for node in self.nodes for name in node.output}
         ends = {self.behind(value.name): value.name for value in reversed(file.graph.output)}
-        self.ends = {name: end for name, end in ends.items() if name in written}
+        self.ends: dict[str, str] = {name: end for name, end in ends.items() if name in written}
 
     def row(self, number: int, node: onnx.NodeProto) -> NodeRow:
         """One line of the table."""

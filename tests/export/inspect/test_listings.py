@@ -96,7 +96,7 @@ def test_a_checkpoint_layer_by_layer(tmp_path):
     model, checked = inspect_model(path), artefact_cost(path, "dcase")
     assert _totals(model) == (checked.parameters, checked.n_bytes, checked.macs)
     assert [node.name for node in model.nodes] == [row.name for row in checked.layers]
-    written = {"input", *(node.output.name for node in model.nodes)}
+    written = {*(tensor.name for tensor in (*model.inputs, *(node.output for node in model.nodes)))}
     assert all(set(node.inputs) <= written for node in model.nodes)
     assert model.nodes[-1].output.name == model.outputs[0].name
     assert (model.arena_bytes, model.firmware) == (None, None)
