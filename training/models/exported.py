@@ -181,6 +181,8 @@ class _Writer:
     def _take_call(self, node: fx.Node) -> None:
         operator, mutable = _operator(node)
         kind = operator.partition(".")[0]
+        if kind == GETITEM and not node.users:
+            return  # such as the places of largest elements, of which only the values are read
         if kind in UNCHANGED:
             self.values[node] = self.values[node.all_input_nodes[0]]
             return
@@ -244,9 +246,8 @@ class _Writer:
     def _refused(self, node: fx.Node, what: str) -> TrainingError:
         stack = module_stack(node)
         where = f"network, '{stack[-1][1] if stack else node.name}'"
-        expected = f"GRN, or an operator among {', '.join(sorted(OPERATORS))}"
-        step = "write this part of the network with these operators"
-        return TrainingError(where, what, expected=expected, next_step=step)
+        step = "write this part of the network with operators that the page docs/operators.md lists"
+        return TrainingError(where, what, next_step=step)
 
 
 def _operator(node: fx.Node) -> tuple[str, bool]:

@@ -44,7 +44,7 @@ _ARITHMETIC = """
     conv1d conv2d conv_transpose1d conv_transpose2d avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d
     adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d batch_norm layer_norm group_norm instance_norm linear
     matmul bmm mm addmm scaled_dot_product_attention mean sum amax amin max min maximum minimum var std softmax
-    log_softmax pad cat stack upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d
+    linalg_vector_norm norm log_softmax pad cat stack upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d
     _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d zeros_like ones_like full_like new_zeros new_ones
     new_full add sub mul div rsub square pow relu relu6 hardtanh clamp sigmoid tanh hardswish leaky_relu prelu glu
 """
@@ -219,7 +219,9 @@ class _Operation(nn.Module):
         kind = operator.partition(".")[0]
         if kind != GETITEM and (kind not in OPERATORS or kind.endswith("_")):
             raise ValueError(f"operator '{operator[:80]}' has no integer form")
-        self._function: Callable[..., Any] = getitem if kind == GETITEM else aten_operator(operator)
+        # A view depends on how a tensor lies in memory, which no call says; a reshape is the same numbers.
+        as_numbers = "reshape.default" if kind == "view" else operator
+        self._function: Callable[..., Any] = getitem if kind == GETITEM else aten_operator(as_numbers)
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         return self._function(*arguments, **options)

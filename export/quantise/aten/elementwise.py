@@ -104,11 +104,25 @@ def _extreme(larger: bool) -> Row:
 
 
 def _divide(reader: Reader, call: Call) -> View:
-    """Division by a constant is a product with its inverse."""
-    if isinstance(call["other"], View) or call.arguments.get("rounding_mode"):
-        reader.refuse(call, "a quotient of two activations, or one that is rounded")
-    inverse = 1.0 / torch.as_tensor(call["other"], dtype=torch.float32)
+    """A product with the inverse, which is a table if it depends on the input."""
+    if call.arguments.get("rounding_mode"):
+        reader.refuse(call, "a quotient that is rounded")
+    other = call["other"]
+    if isinstance(other, View):
+        inverse: object = inverse_of(reader, call, other)
+    else:
+        inverse = 1.0 / torch.as_tensor(other, dtype=torch.float32)
     return add_pair(reader, call, ops.Mul(), call["self"], inverse)
+
+
+def inverse_of(reader: Reader, call: Call, x: View) -> View:
+    """Append 1 / x, once for elements that x repeats; its range is what the calibration finds."""
+    single = once(x)
+    step = FunctionStep(
+        reader.unique(f"{call.name}.inverse"), (reader.stored(single),), partial(_finite, torch.reciprocal, (), {})
+    )
+    y = reader.add(call.node, step, single.shape)
+    return View(y.name, y.positions.expand(x.shape))
 
 
 def _relu(reader: Reader, call: Call) -> View:

@@ -77,7 +77,7 @@ def _variance(reader: Reader, call: Call) -> View:
     count = math.prod(x.shape[axis] for axis in axes)
     correction = call.arguments.get("correction")
     function = partial(
-        _root_of_variance if call.operator == "std" else torch.mul,
+        _root_of_product if call.operator == "std" else torch.mul,
         torch.tensor(count / max(count - float(1 if correction is None else correction), 0.0)),
     )
     y = reader.add(call.node, FunctionStep(reader.unique(call.name), (power.name,), function), kept)
@@ -85,7 +85,31 @@ def _variance(reader: Reader, call: Call) -> View:
     return y if call["keepdim"] else View(y.name, y.positions.reshape(shape))
 
 
-def _root_of_variance(factor: Tensor, x: Tensor) -> Tensor:
+def _norm(reader: Reader, call: Call) -> View:
+    """The root of the sum of squares, or the sum of magnitudes: n times the mean, which every engine computes."""
+    x, order = call.view("x" if "x" in call.arguments else "self"), call.arguments.get("ord", call.arguments.get("p"))
+    dims, rank = call.arguments.get("dim"), len(x.shape)
+    axes = sorted(int(dim) % rank for dim in ([dims] if isinstance(dims, int) else dims or range(rank)))
+    if axes[0] == 0:
+        reader.refuse(call, f"'{call.operator}' over the batch")
+    if order not in (1, 2):
+        reader.refuse(call, f"a norm of order {order}; those of 1 and 2 have an integer form")
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    if order == 2:
+        parts = elementwise.add_pair(reader, call, ops.Mul(), x, x, x.shape)
+    else:
+        magnitude = FunctionStep(reader.unique(f"{call.name}.magnitude"), (reader.stored(x),), torch.abs)
+        parts = reader.add(call.node, magnitude, x.shape)
+    mean = OpStep(reader.unique(f"{call.name}.mean"), (reader.stored(parts),), _over("mean", rank, axes))
+    y = reader.add(call.node, mean, kept)
+    count = torch.tensor(float(math.prod(x.shape[axis] for axis in axes)))
+    function = partial(_root_of_product if order == 2 else torch.mul, count)
+    y = reader.add(call.node, FunctionStep(reader.unique(call.name), (y.name,), function), kept)
+    shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
+    return y if call.arguments.get("keepdim") else View(y.name, y.positions.reshape(shape))
+
+
+def _root_of_product(factor: Tensor, x: Tensor) -> Tensor:
     return (factor * x.clamp(min=0)).sqrt()
 
 
@@ -108,6 +132,8 @@ ROWS: dict[str, Row] = {
     "amin": _reduce("min"),
     "max": _extreme("max"),
     "min": _extreme("min"),
+    "linalg_vector_norm": _norm,
+    "norm": _norm,
     "var": _variance,
     "std": _variance,
     "softmax": _softmax,

@@ -115,6 +115,14 @@ def moments(x: Tensor) -> Tensor:
     return torch.add(F.glu(pooled, 1), x.mean((2, 3))[:, :, None], alpha=0.5)
 
 
+def quotients(x: Tensor) -> Tensor:
+    """Quotients of activations, norms, values of a maximum without their places, and a view after a copy."""
+    largest, _ = torch.max(x, dim=3, keepdim=True)
+    level = torch.linalg.vector_norm(x, 1, dim=(2, 3), keepdim=True)
+    turned = x.transpose(1, 2).contiguous().view(len(x), -1, x.shape[3]).view(len(x), x.shape[2], x.shape[1], -1)
+    return F.normalize(x, dim=1) + largest / (level + 1) + turned.transpose(1, 2) / (1 + x.abs().mean(3, keepdim=True))
+
+
 CASES: dict[str, Callable[[], nn.Module]] = {
     "windows": lambda: Features(
         nn.Sequential(
@@ -149,6 +157,7 @@ CASES: dict[str, Callable[[], nn.Module]] = {
             nn.AvgPool2d(2, 2, ceil_mode=True), nn.AvgPool2d(2, 1, divisor_override=3),
         )
     ),
+    "quotients": lambda: Features(quotients),
     "extremes": lambda: Features(extremes),
     "moments": lambda: Features(moments),
     "places": lambda: Features(Places(), head=16),

@@ -114,10 +114,10 @@ class _Masked(_Pair):
         return nn.functional.scaled_dot_product_attention(y, y, y, is_causal=True)
 
 
-class _Ratio(_Pair):
+class _Rounded(_Pair):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv(x)
-        return y / y.amax(1, keepdim=True)
+        return torch.div(y, y.amax(1, keepdim=True), rounding_mode="floor")
 
 
 class _Mixed(_Pair):
@@ -133,7 +133,7 @@ class _Mixed(_Pair):
         (_Cumulated, "operator 'cumsum' has no integer form"),
         (_Places, "places of the largest or smallest elements are read"),
         (_Masked, "attention with a mask"),
-        (_Ratio, "a quotient of two activations"),
+        (_Rounded, "a quotient that is rounded"),
         (_Mixed, "one batch entry move to another"),
     ],
 )
