@@ -1,19 +1,21 @@
 """Operators of PyTorch that reduce windows to their mean or largest element.
 
-Refuses windows of unequal divisors, dilated ones, and those of an adaptive maximum that differ in size.
+Refuses dilated windows, and those of an adaptive maximum that differ in size.
 """
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Pads
 
 from ..float_steps import ConvStep, OpStep, PoolStep
+from . import elementwise
 from .call import Call
 from .products import product_of_rows
 from .reader import Reader, Row
@@ -24,21 +26,50 @@ Pair = tuple[int, int]
 
 
 def _average_pool(reader: Reader, call: Call) -> View:
-    """A window that reaches into its padding counts it unless ``count_include_pad`` is off."""
+    """An average pool of the graph excludes padding; others are sums of windows, times one factor for each place."""
     kernel, stride, pads, x = _window(reader, call)
     more = _more_by_ceiling(call, kernel, stride, pads, x)
     x, around = without_pads(x)
-    divisor = call.arguments.get("divisor_override") or math.prod(kernel)
-    counted = bool(call["count_include_pad"]) or divisor != math.prod(kernel)
-    if any(around) and any(pads) and not counted:
-        reader.refuse(call, "average pool over zeros of a pad that excludes its own padding")
     total = as_pads(tuple(a + b + c for a, b, c in zip(around, pads, more, strict=True)))
-    if not any(around) and not (counted and any(pads)) and divisor == math.prod(kernel):
+    divisors = _divisors(call, (x.shape[2:], around, pads, total), kernel, stride)
+    inside = _inside(x.shape[2:], total, kernel, stride)
+    if torch.equal(divisors, inside) and total in ((0, 0, 0, 0), ops.same_pads(x.shape[2:], kernel, stride)):
         return _add_pool(reader, call, x, ops.Pool2D("average", kernel, stride, total))
-    if any(more) and divisor == math.prod(kernel):
-        reader.refuse(call, "average pool with ceil_mode and counted padding, whose windows differ in size")
-    step = PoolStep(call.name, (reader.stored(x),), kernel, stride, total, x.shape[1], divisor)
-    return reader.add(call.node, step, call.shape)
+    common = int(divisors.flatten().mode().values)
+    step = PoolStep(reader.unique(call.name), (reader.stored(x),), kernel, stride, total, x.shape[1], common)
+    if bool((divisors == common).all()):
+        return reader.add(call.node, step, call.shape)
+    shape = (len(x.positions), x.shape[1], *divisors.shape)
+    y = elementwise.add_pair(reader, call, ops.Mul(), reader.add(call.node, step, shape), common / divisors, shape)
+    return View(y.name, y.positions.reshape(call.shape))
+
+
+def _inside(size: tuple[int, ...], pads: Pads, kernel: Pair, stride: Pair) -> Tensor:
+    """Elements of an image in each window, float32 (rows, columns)."""
+    top, left, bottom, right = pads
+    ones = F.pad(torch.ones(1, 1, *size), (left, right, top, bottom))
+    return F.conv2d(ones, torch.ones(1, 1, *kernel), stride=stride)[0, 0]
+
+
+def _divisors(call: Call, place: tuple[tuple[int, ...], Pads, Pads, Pads], kernel: Pair, stride: Pair) -> Tensor:
+    """What PyTorch divides the sum of each window by, float32 (rows, columns), found from its averages of ones.
+
+    ``place``: size of the image, the zeros around it that are elements of the pool's input, the pool's own padding, and
+    all of them together with what the last windows need.
+    """
+    size, around, pads, total = place
+    filled = (size[0] + around[0] + around[2], size[1] + around[1] + around[3])
+    averages = F.avg_pool2d(
+        torch.ones(1, 1, *filled),
+        kernel,
+        stride,
+        (pads[0], pads[1]),
+        bool(call.arguments.get("ceil_mode")),
+        bool(call["count_include_pad"]),
+        call.arguments.get("divisor_override"),
+    )[0, 0]
+    outside = as_pads(tuple(a - b for a, b in zip(total, around, strict=True)))
+    return (_inside(filled, outside, kernel, stride) / averages).round()
 
 
 def _max_pool(reader: Reader, call: Call) -> View:

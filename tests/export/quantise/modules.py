@@ -154,7 +154,10 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     "pools": lambda: Features(
         nn.Sequential(
             nn.MaxPool2d(3, 2, ceil_mode=True), nn.PReLU(8), nn.AdaptiveAvgPool2d((5, 3)),
-            nn.AvgPool2d(2, 2, ceil_mode=True), nn.AvgPool2d(2, 1, divisor_override=3),
+            nn.AvgPool2d(2, 2, ceil_mode=True), nn.AvgPool2d(2, 1, divisor_override=3), nn.Upsample(scale_factor=4),
+            nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.Upsample(scale_factor=3),
+            nn.AvgPool2d(3, 2, 1, ceil_mode=True), nn.ZeroPad2d((1, 2, 0, 1)),
+            nn.AvgPool2d(3, 2, (1, 0), count_include_pad=False),
         )
     ),
     "quotients": lambda: Features(quotients),

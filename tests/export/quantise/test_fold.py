@@ -59,7 +59,6 @@ class _Then(nn.Module):
 @pytest.mark.parametrize(
     ("layers", "named"),
     [
-        ((nn.Conv2d(1, 4, 3), nn.AvgPool2d(3, 2, 1, ceil_mode=True)), "'layers.1': average pool with ceil_mode"),
         ((nn.Conv2d(1, 4, 3), nn.MaxPool2d(3, dilation=2)), "'layers.1': max pool with dilation"),
         ((nn.Conv2d(1, 4, 3), nn.AdaptiveMaxPool2d(4)), "'layers.1': adaptive maximum of \\(30, 14\\) to \\(4, 4\\)"),
     ],
