@@ -123,7 +123,7 @@ class _Lowering:
             quant = self.tensors[inputs[0]].quant
         if isinstance(op, ops.Pad):
             op = replace(op, code=quant.zero_point)
-        if isinstance(op, ops.Concat):
+        if isinstance(op, ops.Concat | ops.Extremum):
             inputs = tuple(self.requantised(x, quant, f"{step.name}.input{i}") for i, x in enumerate(inputs))
         return self.node(step.name, op, inputs, shape, output, quant)
 

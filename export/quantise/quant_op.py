@@ -29,7 +29,7 @@ class QuantOp(nn.Module):
     def __init__(self, step: OpStep, shapes: Mapping[str, Shape]) -> None:
         super().__init__()
         self.step = step
-        self.rounds_constants = not isinstance(step.op, ops.Concat)  # whose own range rounds them
+        self.rounds_constants = not isinstance(step.op, ops.Concat | ops.Extremum)  # whose own range rounds them
         self.constants, self.ranges = nn.ParameterList(), nn.ModuleList()
         for name, value in step.constants():
             r = Range(name)

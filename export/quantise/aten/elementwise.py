@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from .reader import Reader, Row
 from .values import View, image_of, once
 from .windows import depthwise
 
-_Op = ops.Add | ops.Sub | ops.Mul
+_Op = ops.Add | ops.Sub | ops.Mul | ops.Extremum
 _Pair = type[ops.Add] | type[ops.Sub] | type[ops.Mul]
 
 
@@ -32,7 +32,7 @@ def _pair(op: _Pair) -> Row:
 
 
 def add_pair(reader: Reader, call: Call, op: _Op, a: object, b: object, shape: tuple[int, ...] | None = None) -> View:
-    """Append a sum, difference or product; operands are views, tensors or numbers.
+    """Append a sum, difference, product, maximum or minimum; operands are views, tensors or numbers.
 
     Elements that both operands repeat are computed once. ``shape``: of the result, if it is not the call's.
     """
@@ -63,6 +63,8 @@ def add_pair(reader: Reader, call: Call, op: _Op, a: object, b: object, shape: t
 
 def _per_channel(op: _Op, constant: object, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None] | None:
     """Factor and offset of the channels of a sum or product with a constant; None if it is not one per channel."""
+    if isinstance(op, ops.Extremum):
+        return None
     if not isinstance(constant, Tensor) or len(shape) not in (3, 4) or constant.numel() != shape[1] or shape[1] == 1:
         return None
     if ops.aligned(tuple(constant.shape), len(shape)) != (1, shape[1], *([1] * (len(shape) - 2))):
@@ -90,15 +92,9 @@ def _times_alpha(reader: Reader, call: Call, value: object) -> object:
     return reader.add(call.node, step, value.shape)
 
 
-def _extreme(larger: bool) -> Row:
-    """max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b)."""
-
+def _extremum(kind: Literal["max", "min"]) -> Row:
     def row(reader: Reader, call: Call) -> View:
-        a, b = call["self"], call["other"]
-        a, b = (a, b) if isinstance(a, View) else (b, a)
-        first, second = (b, a) if larger else (a, b)
-        difference = add_pair(reader, call, ops.Sub(relu=True), first, second)
-        return add_pair(reader, call, ops.Add() if larger else ops.Sub(), a, difference)
+        return add_pair(reader, call, ops.Extremum(kind), call["self"], call["other"])
 
     return row
 
@@ -229,7 +225,7 @@ ROWS: dict[str, Row] = {
     "leaky_relu": _leaky_relu,
     "prelu": _prelu,
     "glu": _gated,
-    "maximum": _extreme(larger=True),
-    "minimum": _extreme(larger=False),
+    "maximum": _extremum("max"),
+    "minimum": _extremum("min"),
     **dict.fromkeys(FUNCTIONS, _table),
 }

@@ -106,6 +106,7 @@ def resized(x: Tensor) -> Tensor:
 
 def extremes(x: Tensor) -> Tensor:
     low, high = x.min(2, keepdim=True).values, F.adaptive_max_pool2d(x, (4, 4))
+    x = torch.minimum(torch.tensor(2.0), torch.maximum(x, torch.linspace(-1, 0, 8)[:, None, None]))
     return torch.maximum(x, low / 2) - torch.minimum(x, F.interpolate(high, scale_factor=(4, 2))).mul_(0.5)
 
 
