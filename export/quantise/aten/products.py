@@ -18,6 +18,8 @@ from .call import Call
 from .reader import Reader, Row
 from .values import BATCH, Value, View, entries_of_batch
 
+HIDDEN = 16.0  # a score that is lower by this has a weight of 1e-7 and the code of 0; 8 bits hold no infinity
+
 
 def _linear(reader: Reader, call: Call) -> View:
     weight, bias = call.tensor("weight"), call.tensor("bias")
@@ -85,17 +87,30 @@ def _split(factor: Value) -> Value:
 
 
 def _attention(reader: Reader, call: Call) -> View:
-    """softmax(q @ k.T * scale) @ v, where the softmax includes the factor."""
+    """softmax(q @ k.T * scale + mask) @ v, where the softmax includes the factor."""
     query, key, value = (call.view(name) for name in ("query", "key", "value"))
-    if call["attn_mask"] is not None or call["is_causal"] or call["enable_gqa"]:
-        reader.refuse(call, "attention with a mask or with groups of queries")
+    if isinstance(call["attn_mask"], View) or call["enable_gqa"]:
+        reader.refuse(call, "attention with a mask that is computed from the input, or with groups of queries")
     turned = View(key.name, key.positions.mT)
     shape = (*query.shape[:-1], key.shape[-2])
     scores = _of_activations(reader, call, query, turned, shape)
     beta = float(np.float32(call["scale"] or query.shape[-1] ** -0.5))
     order = tuple(range(len(shape)))
-    softmax = OpStep(reader.unique(f"{call.name}.weights"), (reader.stored(scores, order),), ops.Softmax(beta))
+    name, mask = reader.stored(scores, order), _mask_of(call, shape)
+    if mask is not None:
+        masked = OpStep(reader.unique(f"{call.name}.mask"), (name, _one_batch(reader, call, mask) / beta), ops.Add())
+        name = reader.add(call.node, masked, shape, order).name
+    softmax = OpStep(reader.unique(f"{call.name}.weights"), (name,), ops.Softmax(beta))
     return _of_activations(reader, call, reader.add(call.node, softmax, shape, order), value, call.shape)
+
+
+def _mask_of(call: Call, shape: tuple[int, ...]) -> Tensor | None:
+    """What is added to the scores of ``shape``, with as many axes; None without a mask."""
+    mask = torch.ones(shape[-2:], dtype=torch.bool).tril() if call["is_causal"] else call.tensor("attn_mask")
+    if mask is None:
+        return None
+    added = torch.zeros(mask.shape).masked_fill(~mask, -HIDDEN) if mask.dtype == torch.bool else mask.float()
+    return added.clamp(min=-HIDDEN).reshape((1,) * (len(shape) - mask.ndim) + tuple(mask.shape))
 
 
 def _one_batch(reader: Reader, call: Call, factor: Tensor) -> Tensor:

@@ -84,6 +84,14 @@ class Encoder(nn.Module):
         return y
 
 
+def masked(x: Tensor) -> Tensor:
+    """Attention to what came before, and to the neighbours alone."""
+    y = x.mean(2).transpose(1, 2).reshape(x.shape[0], -1, 2, 4).transpose(1, 2)
+    near = torch.ones(8, 8, dtype=torch.bool).triu(-1).tril(1)
+    y = F.scaled_dot_product_attention(y, y, y, is_causal=True) + F.scaled_dot_product_attention(y, y, y, near)
+    return y.transpose(1, 2).flatten(2).transpose(1, 2)
+
+
 class Places(nn.Module):
     """Pads of every mode, elements by their places, and constants beside activations."""
 
@@ -163,6 +171,7 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     ),
     "quotients": lambda: Features(quotients),
     "extremes": lambda: Features(extremes),
+    "masked attention": lambda: Features(masked),
     "moments": lambda: Features(moments),
     "places": lambda: Features(Places(), head=16),
     "normalised": lambda: Features(

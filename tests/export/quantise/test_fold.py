@@ -110,7 +110,7 @@ class _Places(_Pair):
 class _Masked(_Pair):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv(x)
-        return nn.functional.scaled_dot_product_attention(y, y, y, is_causal=True)
+        return nn.functional.scaled_dot_product_attention(y, y, y, attn_mask=y @ y.mT)
 
 
 class _Rounded(_Pair):
@@ -131,7 +131,7 @@ class _Mixed(_Pair):
         (_Branch, "torch.export cannot export it"),
         (_Cumulated, "operator 'cumsum' has no integer form"),
         (_Places, "places of the largest or smallest elements are read"),
-        (_Masked, "attention with a mask"),
+        (_Masked, "attention with a mask that is computed from the input"),
         (_Rounded, "a quotient that is rounded"),
         (_Mixed, "one batch entry move to another"),
     ],
