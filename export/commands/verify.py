@@ -217,7 +217,7 @@ def documented(
             verification=verification,
             labels=labels,
             frontend=subject.model.frontend,
-            budget=DCASE_BUDGET if bundle else None,
+            budget=None if bundle is None or bundle.frontend is None else DCASE_BUDGET,
             estimates=estimates,
             firmware=firmware,
             accuracy=rows_of_labelled(graph, labels, labelled) if labelled else (),

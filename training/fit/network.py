@@ -116,13 +116,16 @@ def as_checkpoint(network: Network) -> tuple[nn.Module, ModelConfig | Program]:
     """A network in evaluation mode as a checkpoint holds it: with its sizes, or as a program.
 
     Raises:
-        TrainingError: a user's own network has an operator without an integer form.
+        TrainingError: a user's own network has an operator without an integer form, or gives no row of scores.
     """
     if network.config is not None:
         return network.model.eval(), network.config
     device = next(network.model.parameters()).device
     frontend = network.frontend
     program = program_network(network.model, (1, frontend.n_mels, frontend.n_frames)).to(device)
+    if program.program.n_classes is None:
+        got = [end.shape for end in program.program.outputs]
+        raise TrainingError("network", "does not give one row of scores for each clip", expected="(classes,)", got=got)
     return program, program.program
 
 
