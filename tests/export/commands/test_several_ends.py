@@ -13,6 +13,7 @@ from tinyscene import command_line
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.vectors import dequantised, parted
 
 
@@ -86,6 +87,19 @@ def test_what_takes_one_input_and_one_output_refuses_two(folder: Path, tmp_path:
     assert command_line.main(["verify", str(net), *map(str, targets), "--json"]) in (0, 3)
     for result in json.loads(capfd.readouterr().out)["verification"]["results"]:
         assert result["status"] in ("refused", "skipped")
+
+
+def test_outputs_are_printed_and_their_error_is_measured(folder: Path, capfd) -> None:
+    words = folder / "net.tflite", "--inputs", folder / "tflite.npz"
+    rows = answered(capfd, "run", *words, "--engine", "numpy-double")["inputs"]
+    expected = parted(GRAPH, GRAPH.outputs, run(GRAPH, CODES))
+    for at, row in enumerate(rows):
+        assert {name: row["outputs"][name]["codes"] for name in GRAPH.outputs} == {
+            name: codes[at].tolist() for name, codes in expected.items()
+        }
+    ranking = answered(capfd, "quality", *words)
+    assert ranking["agreement"] is None
+    assert {row["quality"]["name"] for row in ranking["rows"]} == {tensor.name for tensor in GRAPH.activations()}
 
 
 FAULTS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
