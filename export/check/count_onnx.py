@@ -85,11 +85,17 @@ class OnnxLayers:
         self._counted: set[str] = set()  # constants of nested graphs
         self._behind: dict[str, str] = {}
         for node in file.graph.node:  # in order: what a node reads has its entry
-            if node.op_type in TRANSPARENT and node.input and node.output:
+            if node.input and node.output and self._is_transparent(node):
                 self._behind[node.output[0]] = self.behind(node.input[0])
-        self.nodes = [n for n in file.graph.node if n.output and n.op_type not in TRANSPARENT | {"Constant"}]
+        self.nodes = [
+            n for n in file.graph.node if n.output and n.op_type != "Constant" and not self._is_transparent(n)
+        ]
         self.shapes = {v.name: _sizes(v) for v in file.values()}
         self._first = {self.behind(name): node.output[0] for node in reversed(self.nodes) for name in node.input}
+
+    def _is_transparent(self, node: onnx.NodeProto) -> bool:
+        """Whether a node stands between a layer and its constants or activations; Brevitas clips codes of weights."""
+        return node.op_type in TRANSPARENT or (node.op_type == "Clip" and self.behind(node.input[0]) in self.constants)
 
     def named(self, node: onnx.NodeProto) -> Layer:
         """As :meth:`layer`; a node that no rule counts is of kind ``uncounted``, with all its constants."""

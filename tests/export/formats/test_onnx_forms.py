@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.export.formats.onnx_files import File, differences
+from tinyscene.export.check.count_onnx import onnx_layers
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.onnx_read import from_onnx
 
@@ -183,6 +185,15 @@ ROUNDED = {"batch norm", "pytorch", "larger of two", "codes, add"}  # real const
 def test_forms(name: str) -> None:
     f = File(opset=18, dtype="int8" if name == "brevitas" else "uint8")
     require_equal(f, f.quantised(FORMS[name](f), 0.1), largest=int(name in ROUNDED))
+
+
+def test_clipped_weights_are_counted() -> None:
+    """The Clip around the codes of a weight was a layer of its own that no rule counts."""
+    f = File(opset=18, dtype="int8")
+    layers = onnx_layers(f.bytes(f.quantised(brevitas(f), 0.1)), Path("made.onnx"))
+    weights = {layer.op: layer.weights for layer in layers if layer.weights}
+    assert weights == {"Conv": 216, "BatchNormalization": 6}  # beside biases
+    assert "uncounted" not in {layer.kind for layer in layers}
 
 
 @pytest.mark.parametrize("transposed", [0, 1])
