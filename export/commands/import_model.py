@@ -22,6 +22,7 @@ from tinyscene.runtime.terminal import echo, echo_document, notes
 from ..errors import ExportError
 
 LARGEST_SIZE = 2**22  # of an input along one axis
+NO_FRONT_END = "none"  # in place of a preset's name
 
 if TYPE_CHECKING:
     from tinyscene.training.models.brought import Brought
@@ -54,8 +55,9 @@ class NetworkOptions:
 
         return Brought(
             tuple(map(_shape, self.input_shapes or ())),
-            None if self.frontend is None else read_frontend(self.frontend),
+            None if self.frontend in (None, NO_FRONT_END) else read_frontend(self.frontend),
             None if self.labels is None else read_labels(self.labels),
+            without_frontend=self.frontend == NO_FRONT_END,
         )
 
     def refuse(self, options: str, where: str) -> None:

@@ -31,12 +31,13 @@ Shape = tuple[int, ...]
 class Brought:
     """What a user says about a network; what is left out is taken from the network, or assumed and noted.
 
-    ``input_shapes``: of each input, without the batch.
+    ``input_shapes``: of each input, without the batch. ``without_frontend``: none is taken from the network or assumed.
     """
 
     input_shapes: tuple[Shape, ...] = ()
     frontend: FrontendSpec | None = None
     labels: tuple[str, ...] | None = None
+    without_frontend: bool = False
 
 
 def load_function(
@@ -65,13 +66,14 @@ def bring(model: nn.Module, brought: Brought) -> tuple[LoadedModel, tuple[str, .
     """
     model = model.eval()
     stated = brought.frontend or getattr(model, "frontend", None)
-    stated = stated if isinstance(stated, FrontendSpec) else None
+    stated = stated if isinstance(stated, FrontendSpec) and not brought.without_frontend else None
     shapes = brought.input_shapes or _shapes_of(stated)
     if stated is not None:
         _require_log_mel(shapes, stated)
     network = program_network(model, *shapes)
     _require_same_outputs(model, network)
-    frontend, notes = (stated, ()) if stated is not None else _fitting(network)
+    known = stated is not None or brought.without_frontend
+    frontend, notes = (stated, ()) if known else _fitting(network)
     if frontend is not None:
         network = _taking_log_mel(network, shapes, frontend)
     labels, more = _labels(network, frontend, brought.labels)

@@ -79,6 +79,15 @@ def test_weights_are_loaded_strictly_by_name(tmp_path, frontend, capsys) -> None
         load_function(*brought)
 
 
+def test_a_front_end_is_not_assumed_where_none_is_wanted(tmp_path, capsys) -> None:
+    words = ["import", f"{HERE}:own", "--input", "x".join(map(str, SHAPE)), "--out", tmp_path / "m.pt"]
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    assert _run(*words, "--frontend", "none", "--labels", tmp_path / "labels.txt") == 0
+    loaded = load_any(tmp_path / "m.pt")
+    assert (loaded.frontend, loaded.labels, loaded.input_shapes) == (None, ("a", "b", "c"), {"x": SHAPE})
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_weights_are_found_in_any_wrapper(tmp_path, wrapped: bool) -> None:
     """Under another prefix, in half precision, without counters, beside other tensors and a moving average."""
