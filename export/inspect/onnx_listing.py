@@ -1,4 +1,4 @@
-"""An ONNX file node by node, float or quantised.
+"""An ONNX file: as the integer graph where it becomes one, otherwise node by node as the file has them.
 
 Quantise and dequantise nodes are read as what they state: scale and zero point of the activation between them. Nodes
 that no counting rule covers, or whose shape is not fixed, are listed without MACs. Refuses what onnx itself refuses.
@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.bounded_files import read_model
 
-from ..check.count_onnx import OnnxLayers
+from ..check.count_onnx import OnnxLayers, onnx_layers
+from ..errors import ExportError
 from ..formats.onnx_file import OnnxFile, read_onnx
+from ..formats.onnx_read import graph_of
+from .file_graph import file_listing, no_graph_note
 from .records import Listing, NodeRow, Shape, TensorRow, costs_of, finite, weight_scales
 
 # Positions of the output's scale and zero point among the inputs of operators on codes.
@@ -23,26 +27,34 @@ _OUTPUT_SCALE = {
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (6, 7)),
     **dict.fromkeys(("QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearSigmoid", "QLinearLeakyRelu"), (3, 4)),
 }
-NOTE = "not an integer graph: only bundles and int8 .tflite files become one"
 _DTYPES = {code: name.lower() for name, code in onnx.TensorProto.DataType.items()}
 _DTYPES |= {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
 
 
-def onnx_listing(path: Path) -> Listing:
+def onnx_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
     """The operations of a file.
 
     Raises:
         ExportError: unreadable.
     """
-    file = read_onnx(read_model(path), str(path))
+    data = read_model(path)
+    file = read_onnx(data, str(path))
+    if not any(re.search("Quant|QLinear|Integer", node.op_type) for node in file.graph.node):
+        return _nodes(file, path, "float", "not an integer graph")
+    try:
+        graph, _ = graph_of(file, str(path), path.stem)
+    except ExportError as problem:
+        return _nodes(file, path, "quantised", no_graph_note(problem, path))
+    return file_listing(graph, "ONNX", lambda: onnx_layers(data, path), cpu, optimise)
+
+
+def _nodes(file: OnnxFile, path: Path, kind: str, note: str) -> Listing:
     reader, graph = _Reader(file, path), file.graph
     rows = tuple(reader.row(number, node) for number, node in enumerate(reader.nodes, start=1))
     inputs = tuple(reader.tensor(value.name) for value in graph.input if value.name not in file.constants)
     outputs = tuple(reader.tensor(reader.behind(value.name), reader.shown(value.name)) for value in graph.output)
-    quantised = any(re.search("Quant|QLinear|Integer", node.op_type) for node in graph.node)
-    source = "quantised ONNX file" if quantised else "float ONNX file"
-    note = (f"shapes are not all known: {file.incomplete}",) if file.incomplete else ()
-    return Listing(f"{source}, node by node", inputs, outputs, rows, notes=(NOTE, *note))
+    incomplete = (f"shapes are not all known: {file.incomplete}",) if file.incomplete else ()
+    return Listing(f"{kind} ONNX file, node by node", inputs, outputs, rows, notes=(note, *incomplete))
 
 
 class _Reader(OnnxLayers):

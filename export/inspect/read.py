@@ -30,7 +30,7 @@ def inspect_model(path: Path, cpu: str = "dsp", optimise: Optimise = "speed") ->
     readers: dict[ModelKind, Callable[[], Listing]] = {
         "bundle": lambda: _bundle(path, cpu, optimise),
         "tflite": lambda: _tflite(path, cpu, optimise),
-        "onnx": lambda: _onnx(path),
+        "onnx": lambda: _onnx(path, cpu, optimise),
         "checkpoint": lambda: _checkpoint(path),
     }
     kind = model_kind(path)
@@ -60,10 +60,10 @@ def _tflite(path: Path, cpu: str, optimise: Optimise) -> Listing:
     return tflite_listing(path, cpu, optimise)
 
 
-def _onnx(path: Path) -> Listing:
+def _onnx(path: Path, cpu: str, optimise: Optimise) -> Listing:
     from .onnx_listing import onnx_listing
 
-    return onnx_listing(path)
+    return onnx_listing(path, cpu, optimise)
 
 
 def _checkpoint(path: Path) -> Listing:

@@ -6,23 +6,20 @@ no counting rule covers are listed without MACs. Refuses files that do not parse
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.bounded_files import read_model
-from tinyscene.runtime.cost import count
 from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
-from tinyscene.runtime.without_constants import without_constants
 
 from ..check.count_tflite import TfliteLayers, tflite_layers
 from ..errors import ExportError
 from ..formats.tflite_file import Operator
 from ..formats.tflite_read import from_tflite
-from .graph_listing import graph_listing
-from .records import RULE, Listing, NodeRow, TensorRow, costs_of, finite, weight_scales
+from .file_graph import file_listing, no_graph_note
+from .records import Listing, NodeRow, TensorRow, costs_of, finite, weight_scales
 
 _ACTIVATIONS = {code: name.lower() for name, code in vars(schema.ActivationFunctionType).items() if name[0] != "_"}
 _WITH_WEIGHT = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
@@ -39,21 +36,7 @@ def tflite_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
         graph = from_tflite(data, where=str(path), name=path.stem)
     except ExportError as problem:
         return _operators(data, path, problem)
-    listing = graph_listing(graph, "int8 TFLite file, as an integer graph", cpu, optimise)
-    note = _differing_count(data, path, sum(node.macs or 0 for node in listing.nodes))
-    constant = without_constants(graph).notes()
-    return replace(listing, notes=(*listing.notes, *note, *constant))
-
-
-def _differing_count(data: bytes, path: Path, graph_macs: int) -> tuple[str, ...]:
-    """A note where operators were replaced by others of a different cost."""
-    try:
-        file_macs = count(tflite_layers(data, path), RULE, source="").macs
-    except ExportError as problem:
-        return (f"the operators of the file are not counted: {problem}",)
-    if file_macs == graph_macs:
-        return ()
-    return (f"the file's own operators have {file_macs:,} MACs; the graph replaces some by others of the op set",)
+    return file_listing(graph, "TFLite", lambda: tflite_layers(data, path), cpu, optimise)
 
 
 def _operators(data: bytes, path: Path, reason: ExportError) -> Listing:
@@ -63,16 +46,8 @@ def _operators(data: bytes, path: Path, reason: ExportError) -> Listing:
     kind = "float TFLite file" if types <= {"float32", "int32", "int64", "bool"} else "TFLite file"
     ends = [tuple(_tensor(file, i) for i in side) for side in (file.inputs, file.outputs)]
     rows = tuple(_row(file, number, op) for number, op in enumerate(nodes, start=1))
-    note = "not an integer graph" if kind.startswith("float") else f"not an integer graph: {_reason(reason, path)}"
+    note = "not an integer graph" if kind.startswith("float") else no_graph_note(reason, path)
     return Listing(f"{kind}, operator by operator", ends[0], ends[1], rows, notes=(note,))
-
-
-def _reason(problem: ExportError, path: Path) -> str:
-    """Why the file does not become a graph, without its name and without advice, which is for other commands."""
-    where = problem.where.removeprefix(str(path)).strip(", ")
-    return " ".join(
-        f"{where}{': ' if where else ''}{problem.what}{f'; got {problem.got}' if problem.got else ''}".split()
-    )
 
 
 def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:

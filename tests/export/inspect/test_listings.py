@@ -146,11 +146,22 @@ def test_a_refused_tflite_file_is_listed_with_the_reason(tmp_path):
     assert model.firmware is None
 
 
-def test_onnx_scales_are_those_of_the_graph(tmp_path):
+def test_an_int8_onnx_file_is_listed_as_the_graph_that_it_is(tmp_path):
     model = inspect_model(_file(tmp_path, "m.onnx", to_onnx(GRAPH, codes="int8")))
-    quants = [GRAPH.out(node).quant for node in GRAPH.nodes if node.name.startswith("conv2d")]
-    convs = [node.output for node in model.nodes if node.op == "Conv"]
-    assert {(c.scale, c.zero_point) for c in convs} >= {(q.scale[0], q.zero_point) for q in quants}
+    quants = {(q.scale[0], q.zero_point) for node in GRAPH.nodes if (q := GRAPH.out(node).quant)}
+    assert {(node.output.scale, node.output.zero_point) for node in model.nodes} == quants
+    assert model.source == "int8 ONNX file, as an integer graph"
+    assert model.firmware is not None
+
+
+def test_the_nodes_of_a_quantised_onnx_file_that_is_no_graph_have_its_scales(tmp_path):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("Det", ["d"], ["y"]),
+    ]
+    model = _onnx_file(tmp_path, nodes, {name: CODES[name] for name in "sz"}, (1, 3))
+    assert "not an integer graph: operator 2 (Det 'y'): limit: Det is not supported" in model.notes[0]
 
 
 def _onnx_file(tmp_path, nodes: list, constants: dict[str, np.ndarray], out: tuple[int, ...] = (1, 4, 8, 8)):
