@@ -17,8 +17,12 @@ from typing import Any
 
 from torch import nn
 
+from tinyscene.runtime.bounded_files import require_file
+from tinyscene.runtime.errors import TinysceneError
+
 from ..errors import TrainingError
 
+FILE_MODULES = "file_"  # before the names of modules that are files
 FORM = "package.module:function or path/to/file.py:function"
 
 
@@ -43,22 +47,34 @@ def module_of(name: str, n_classes: int | None = None) -> nn.Module:
 
 
 def _imported(name: str, source: str) -> ModuleType:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    _search_first(Path.cwd())
     try:
-        if not source.endswith(".py"):
-            return importlib.import_module(source)
-        spec = importlib.util.spec_from_file_location(Path(source).stem, source)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return _from_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+    except TinysceneError:
+        raise
     except ModuleNotFoundError as error:
         step = "check the name, and PYTHONPATH"
         raise TrainingError(f"model '{name}'", "cannot be found", expected=FORM, got=error, next_step=step) from error
-    except Exception as error:  # the user's own code runs
+    except (Exception, SystemExit) as error:  # the user's own code runs
         raise _failed(name, "its module cannot be imported", error) from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    """The module of a file, whose imports are searched beside it first, as ``python path/to/file.py`` does."""
+    require_file(path, "a Python file")
+    _search_first(path.resolve().parent)
+    name = f"{FILE_MODULES}{path.stem}"  # a file torch.py does not take the place of PyTorch
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _search_first(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def _attribute(name: str, module: ModuleType, attribute: str) -> Any:
@@ -84,7 +100,7 @@ def _called(name: str, function: Any, n_classes: int | None) -> Any:
         )
     try:
         return function(n_classes) if needed else function()
-    except Exception as error:  # the user's own code runs
+    except (Exception, SystemExit) as error:  # the user's own code runs
         raise _failed(name, "the function failed", error) from error
 
 
@@ -97,6 +113,6 @@ def _needed_arguments(function: Any) -> list[str]:
     return [each.name for each in taken if each.default is each.empty and each.kind in by_position]
 
 
-def _failed(name: str, what: str, error: Exception) -> TrainingError:
+def _failed(name: str, what: str, error: BaseException) -> TrainingError:
     got = f"{type(error).__name__}: {error}"
     return TrainingError(f"model '{name}'", what, got=got, next_step="call it in Python to see the whole error")

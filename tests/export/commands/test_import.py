@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,14 @@ def test_a_file_of_the_user_is_imported_by_its_path(tmp_path, monkeypatch) -> No
     assert isinstance(module_of("mine:Nets.made"), torch.nn.Linear)
 
 
+def test_a_file_has_imports_of_its_own_folder_and_any_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "blocks_beside.py").write_text("from torch import nn\nBlock = nn.Linear\n")
+    (tmp_path / "torch.py").write_text("from blocks_beside import Block\ndef net():\n    return Block(2, 3)\n")
+    assert isinstance(module_of(f"{tmp_path}/torch.py:net"), torch.nn.Linear)
+    assert sys.modules["torch"] is torch
+
+
 @pytest.mark.parametrize(
     ("code", "name", "words"),
     [
@@ -130,6 +139,12 @@ def test_a_file_of_the_user_is_imported_by_its_path(tmp_path, monkeypatch) -> No
         ("net = 3", "mine_b:net", "is no network; expected a torch.nn.Module; got int"),
         ("raise OSError('no file')", "mine_c:net", "its module cannot be imported; got OSError: no file"),
         ("def net(): raise ValueError('odd')", "mine_d:net", "the function failed; got ValueError: odd"),
+        (
+            "import sys\nsys.exit('usage: mine')",
+            "mine_i:net",
+            "its module cannot be imported; got SystemExit: usage: mine",
+        ),
+        (None, "mine_j.py:net", "mine_j.py: no such file; expected a Python file; next: check the path"),
         ("def net(a, b): pass", "mine_e:net", "needs arguments"),
         ("def net(n): pass", "mine_f:net", "or give --labels"),
         ("import no_such_package", "mine_g:net", "cannot be found"),
