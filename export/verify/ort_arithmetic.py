@@ -7,16 +7,43 @@ files with uint8 codes, 0 for int8: zero points enter the float32 sums, so that 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arrays import F32, I8
-from tinyscene.runtime.kernels import operands
+from tinyscene.runtime.arrays import F32, F64, I8, I64
+from tinyscene.runtime.graph import Graph, Node
+from tinyscene.runtime.kernels import conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator, operands
 
-from .diagnose import ObservedOp
+from .diagnose import Arrays, ObservedOp
 
 F = np.float32
+
+
+_ACCUMULATORS: dict[type, Callable[[Graph, Node, Arrays], I64]] = {
+    ops.Conv2D: conv2d_accumulator,
+    ops.DepthwiseConv2D: depthwise_accumulator,
+    ops.FullyConnected: fully_connected_accumulator,
+}
+
+
+def layer(observed: ObservedOp) -> tuple[F64, float]:
+    """Exact values of a layer with weights in steps of a code, and the largest error of float32.
+
+    ONNX Runtime multiplies the accumulator by one float32 factor; behind a ReLU whose zero point is not the lowest code
+    it sums real values. A sum of n products has at most n + 8 roundings of numbers up to the sum of their magnitudes.
+    """
+    x, weight, bias = observed.arrays
+    channel_axis = 3 if isinstance(observed.node.op, ops.DepthwiseConv2D) else 0
+    out = observed.graph.out(observed.node).quant
+    factor = observed.quant(0).scale[0] * np.asarray(observed.quant(1).scale, np.float64) / out.scale[0]
+    acc = _ACCUMULATORS[type(observed.node.op)](observed.graph, observed.node, observed.arrays)
+    taps = np.moveaxis(np.abs(weight.astype(np.int64)), channel_axis, 0).reshape(weight.shape[channel_axis], -1)
+    largest = np.abs(x.astype(np.int64) - observed.quant(0).zero_point).max()
+    magnitude = taps.sum(axis=1) * largest + np.abs(bias.astype(np.int64))
+    error = (taps.shape[1] + 8) * 2.0**-24 * (magnitude * factor).max()
+    return acc * factor, float(error)
 
 
 def added(observed: ObservedOp, offset: int) -> I8:

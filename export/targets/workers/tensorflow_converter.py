@@ -88,7 +88,7 @@ def convolution(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, 
 def transposed(graph: Graph, node: Node, op: ops.TransposeConv2D, x: tf.Tensor) -> tf.Tensor:
     source, weight, _ = graph.ins(node)
     whole = ops.transposed_size(op, source.shape, weight.shape[1:3])
-    if len(weight.quant.scale) > 1:
+    if weight.quant.axis is not None:
         refuse("TensorFlow's fake quantisation has no scales for the outputs of a transposed convolution")
     kernel = fake_quantised_weight(weight, (1, 2, 0, 3))
     shape = (1, *whole, weight.shape[0])

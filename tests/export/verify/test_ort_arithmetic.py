@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from tests.graphs import one_op, random_input
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.verify import ort_arithmetic
 from tinyscene.export.verify.diagnose import ObservedOp
+from tinyscene.export.verify.exceptions import known_difference
 from tinyscene.runtime import ops
 from tinyscene.runtime.engines import OrtEngine
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
@@ -64,4 +67,30 @@ def test_every_code_of_means_with_many_ties_is_predicted(codes):
         observed = observe(graph, ops.Reduce, seed, codes)
         differing += not np.array_equal(observed.computed(), observed.output)
         assert np.array_equal(ort_arithmetic.mean(observed), observed.output)
+    assert differing > 0
+
+
+def with_short_scales(graph: Graph) -> Graph:
+    """The graph with scales of one digit, whose ratios have ties, and zero points of 0."""
+    tensors = {}
+    for name, tensor in graph.tensors.items():
+        scale = 0.002 if tensor.dtype == "int32" else 0.02 if tensor.data is not None else 0.1
+        quant = Quant(tuple([float(np.float32(scale))] * len(tensor.quant.scale)), 0, tensor.quant.axis)
+        tensors[name] = replace(tensor, quant=quant)
+    return replace(graph, tensors=tensors).check()
+
+
+@pytest.mark.needs_module("onnxruntime")
+@pytest.mark.parametrize("kind", ["conv2d", "depthwise_conv2d", "fully_connected"])
+def test_layers_with_short_scales_are_within_the_error_of_float32(kind):
+    """A published network of such scales differed from ONNX Runtime by one code in 4 of 1,000 elements."""
+    differing = 0
+    for seed in range(12):
+        graph = with_short_scales(one_op(np.random.default_rng(seed), kind))
+        observed = observe(graph, type(graph.nodes[-1].op), seed, "int8")
+        expected = observed.computed()
+        differing += not np.array_equal(expected, observed.output)
+        known = known_difference("ort-int8", observed.node.op)
+        assert known is not None
+        assert known.covers(observed, expected)
     assert differing > 0
