@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .arrays import I64
+import numpy as np
+
+from .arrays import I8, I64
 from .constant_channels import drop_constant_channels
 from .constant_layers import drop_constant_layers
 from .graph import Graph
@@ -32,6 +34,11 @@ class WithoutConstants:
     layers: tuple[str, ...] = ()
     kept: Mapping[str, I64] = field(default_factory=dict)
     channels: int = 0
+
+    def left(self, name: str, codes: I8) -> I8:
+        """Codes of an activation of the original graph, (n, ..., channels), without the channels that were removed."""
+        channels = self.kept.get(name)
+        return codes if channels is None else np.ascontiguousarray(codes[..., channels])
 
     def notes(self) -> tuple[str, ...]:
         """A sentence about layers and one about channels, where there are any."""

@@ -167,7 +167,7 @@ class Subject:
             shipped=self.model,
             on_target=on_target,
         )
-        return replace(result, notes=self.model.reduced.notes() if isinstance(self.model, FileModel) else ())
+        return replace(result, notes=self.model.notes() if isinstance(self.model, FileModel) else ())
 
 
 def open_subject(model: Path, options: InputOptions) -> Subject:

@@ -23,7 +23,10 @@ from tinyscene.runtime.without_constants import WithoutConstants, without_consta
 from .missing_package import needs_export
 
 if TYPE_CHECKING:
+    from tinyscene.runtime.engines import ModelFiles
+
     from .onnx_original import OnnxOriginal
+    from .tflite_original import TfliteOriginal
 
 GOLDEN_VECTORS = 8
 
@@ -36,7 +39,8 @@ class FileModel:
         reduced: the file's graph without layers and channels that are the same for every input; the file keeps them.
         files: by suffix, the model's own file, written again from its validated records; codes in, codes out.
         input_axes: by input, the axes of the file's in the order of the graph's; not of those where they are the same.
-        original: an ONNX file as it came, which no engine in this process gets.
+        original: an ONNX file as it came, or a TFLite file of uint8 with its own types; no engine in this process gets
+            it. Of a TFLite file of int8 ``files`` has it.
     """
 
     path: Path
@@ -44,7 +48,7 @@ class FileModel:
     digest: str
     files: dict[str, bytes]
     input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    original: OnnxOriginal | None = None
+    original: OnnxOriginal | TfliteOriginal | None = None
     frontend: None = None
 
     @staticmethod
@@ -63,6 +67,10 @@ class FileModel:
     @property
     def labels(self) -> tuple[str, ...]:
         return labels_of(self.graph)
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about layers and channels that the graph lacks, and about what targets run."""
+        return (*self.reduced.notes(), *(self.original.notes if self.original else ()))
 
     def file(self, name: str) -> bytes:
         """The model's own file in this format, otherwise its graph in this format.
@@ -87,3 +95,8 @@ class FileModel:
         codes = rng.integers(-128, 128, shape)
         extremes = rng.random(shape) < 0.1
         return Golden.of(self.graph, np.where(extremes, rng.choice([-128, 127], shape), codes).astype(np.int8))
+
+
+def original_of(files: ModelFiles | None) -> OnnxOriginal | TfliteOriginal | None:
+    """The original that a model was read from; None for bundles and TFLite files of int8."""
+    return files.original if isinstance(files, FileModel) else None

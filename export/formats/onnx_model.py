@@ -26,5 +26,5 @@ def open_onnx(path: Path) -> FileModel:
     graph, places = graph_of(read_onnx(data, str(path)), str(path), path.stem)
     axes = {name: tuple(int(axis) for axis in np.argsort(place.order)) for name, place in places.inputs.items()}
     moved = {name: each for name, each in axes.items() if each != tuple(range(len(each)))}
-    original = OnnxOriginal(data, graph, places)
-    return replace(FileModel.of(data, path, graph, {}), input_axes=moved, original=original)
+    model = FileModel.of(data, path, graph, {})
+    return replace(model, input_axes=moved, original=OnnxOriginal(data, graph, places, model.reduced))

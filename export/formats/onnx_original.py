@@ -14,17 +14,20 @@ import onnx
 from tinyscene.runtime.arith import quantise
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.without_constants import WithoutConstants
 
 from .onnx_read.values import Place, Places
 
 
 @dataclass(frozen=True, eq=False)
 class OnnxOriginal:
-    """The bytes of a file, its graph, and where the graph's activations are in it."""
+    """The bytes of a file, its graph, where its activations are in the file, and the graph of the model."""
 
     data: bytes
     graph: Graph
     places: Places
+    reduced: WithoutConstants
+    notes = ()
 
     def with_activations(self) -> bytes:
         """The file with the codes of its activations as further outputs, in the order of ``places``."""
@@ -33,7 +36,7 @@ class OnnxOriginal:
         return bytes(model.SerializeToString())
 
     def codes(self, name: str, place: Place, values: npt.NDArray[np.generic]) -> I8:
-        """The graph's codes of an output for one input: the file has codes, or real numbers."""
+        """The reduced graph's codes of an output for one input: the file has codes, or real numbers."""
         tensor = self.graph.tensors[name]
         if len(place.order) == values.ndim:
             values = values.transpose(np.argsort(place.order))
@@ -42,4 +45,4 @@ class OnnxOriginal:
         elif values.dtype != np.int8:
             values = quantise(values.astype(np.float32), tensor.quant)
         codes: I8 = np.ascontiguousarray(values).astype(np.int8).reshape(1, *tensor.shape[1:])
-        return codes
+        return self.reduced.left(name, codes)

@@ -1,13 +1,15 @@
-"""An int8 TFLite file as a model. Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses."""
+"""An int8 or uint8 TFLite file as a model. Refuses what :mod:`tinyscene.export.formats.tflite_read` refuses."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tinyscene.runtime.bounded_files import read_model
 
 from .file_model import FileModel
 from .tflite_file import Int8File
+from .tflite_original import TfliteOriginal, has_uint8
 from .tflite_read import builder_of
 from .tflite_rebuild import rebuilt
 from .tflite_write import to_tflite
@@ -30,4 +32,5 @@ def tflite_model(data: bytes, where: str, name: str | None = None) -> FileModel:
     graph = builder.graph(name)
     # XNNPACK leaves layers with a scale of 0 to kernels that round otherwise; a file without operators has none to run.
     own = to_tflite(graph) if builder.rewritten else rebuilt(file)
-    return FileModel.of(data, Path(where), graph, {".tflite": own})
+    model = FileModel.of(data, Path(where), graph, {".tflite": own})
+    return replace(model, original=TfliteOriginal(file, model.reduced)) if has_uint8(file) else model

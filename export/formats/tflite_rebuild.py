@@ -1,6 +1,6 @@
 """Write a validated TFLite file again from its records: what engines get instead of the bytes of a file made elsewhere.
 
-The operators between the int8 ends with their options, and the tensors and buffers that they use, in the order of the
+The operators between the ends with their options, and the tensors and buffers that they use, in the order of the
 file; nothing else of the file is copied. A convolution without a bias gets one of zeros, since LiteRT's default kernels
 end the process without it. Constants are 16-byte aligned. Only for files that
 :mod:`.tflite_read` accepts: options that nothing reads would be lost. Refuses options of another operator.
@@ -9,6 +9,7 @@ end the process without it. Constants are 16-byte aligned. Only for files that
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -30,8 +31,11 @@ _ELEMENTWISE = {
 }
 
 
-def rebuilt(file: Int8File) -> bytes:
-    """TFLite bytes from int8 codes to int8 codes, with the file's operators and unique tensor names."""
+def rebuilt(file: Int8File, outputs: Sequence[int] | None = None) -> bytes:
+    """TFLite bytes from codes to codes, with the file's operators and types, and unique tensor names.
+
+    ``outputs``: numbers of the tensors that are outputs; the file's own if left out.
+    """
     buffers: list[schema.BufferT] = [schema.BufferT()]
     tensors: list[schema.TensorT] = []
     number_of: dict[int, int] = {-1: -1}
@@ -47,7 +51,8 @@ def rebuilt(file: Int8File) -> bytes:
     used_codes = sorted({file.graph.operators[op.index].opcode_index for op in file.operators})
     subgraph = schema.SubGraphT()
     subgraph.name, subgraph.tensors = file.graph.name or "main", tensors
-    subgraph.inputs, subgraph.outputs = ([number_of[i] for i in ends] for ends in (file.inputs, file.outputs))
+    shown = file.outputs if outputs is None else outputs
+    subgraph.inputs, subgraph.outputs = ([number_of[i] for i in ends] for ends in (file.inputs, shown))
     subgraph.operators = [_operator(file, op, number_of, used_codes) for op in file.operators]
     for op, operator in zip(file.operators, subgraph.operators, strict=True):
         if op.kind in CONVOLUTIONS and max(op.inputs[2:], default=-1) < 0:

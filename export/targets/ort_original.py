@@ -19,7 +19,7 @@ from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.vectors import joined, require_codes
 
 from ..errors import ExportError
-from ..formats.file_model import FileModel
+from ..formats.file_model import original_of
 from ..formats.onnx_original import OnnxOriginal
 from ..formats.onnx_read.values import Place
 from .isolated import TIMEOUT_SECONDS
@@ -71,11 +71,6 @@ class OrtOriginalEngine:
         }
 
 
-def original_of(files: ModelFiles | None) -> OnnxOriginal | None:
-    """The ONNX file that a model was read from; None for bundles and TFLite files."""
-    return files.original if isinstance(files, FileModel) else None
-
-
 def ort_original(files: ModelFiles, arithmetic: Arithmetic) -> OrtOriginalEngine:
     """The engine on a model.
 
@@ -83,7 +78,7 @@ def ort_original(files: ModelFiles, arithmetic: Arithmetic) -> OrtOriginalEngine
         ExportError: it is no ONNX file made elsewhere, or the package is not installed.
     """
     original = original_of(files)
-    if original is None:
+    if not isinstance(original, OnnxOriginal):
         what, expected = "the model is no ONNX file made elsewhere", "an .onnx file"
         raise ExportError(f"engine {NAMES[arithmetic]}", what, expected=expected, unsupported=True)
     return OrtOriginalEngine(original, arithmetic)

@@ -19,7 +19,10 @@ from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
 
 from ..errors import ExportError
+from ..formats.file_model import original_of
+from ..formats.onnx_original import OnnxOriginal
 from ..formats.onnx_write import to_onnx
+from ..formats.tflite_original import TfliteOriginal
 from ..formats.tflite_write import to_tflite
 from ..labelled.codes import FrontEnd
 from .audio_inputs import c_front_end, onnx_front_end, pytorch_front_end
@@ -28,11 +31,12 @@ from .coreml import converted_for_coreml
 from .hexagon import HexagonEngine
 from .isolated import MODEL_OF as WORKER_ENGINES
 from .isolated import Isolated, WorkerEngine
-from .ort_original import NAMES as ORIGINALS
-from .ort_original import Arithmetic, original_of, ort_original
+from .ort_original import NAMES as OF_ONNX
+from .ort_original import Arithmetic, ort_original
 from .other_tflite import Kernels, Module, OtherTfliteEngine
 from .raspberry_pi import MODEL_OF, PROCESSORS, PiEngine
 from .tensorflow_converter import converted_by_tensorflow
+from .tflite_original import LITERT, TFLM, litert_original, tflm_original
 
 HOST_CLIPS = 200  # clips for accuracy with sanitizers on
 PI_CLIPS = 500
@@ -134,8 +138,12 @@ def _other_tflite(module: Module, kernels: Kernels) -> TargetRow:
     return TargetRow(lambda files: OtherTfliteEngine(files.graph, files.file(TFLITE_MODEL), module, kernels))
 
 
-def _original(arithmetic: Arithmetic) -> TargetRow:
-    return TargetRow(lambda files: ort_original(files, arithmetic), reads_files=False, reads_original=True)
+def _original(open_original: Callable[[ModelFiles], Engine]) -> TargetRow:
+    return TargetRow(open_original, reads_files=False, reads_original=True)
+
+
+def _ort_original(arithmetic: Arithmetic) -> TargetRow:
+    return _original(lambda files: ort_original(files, arithmetic))
 
 
 def _pi(board: str, engine: str) -> TargetRow:
@@ -171,7 +179,9 @@ TARGETS: dict[str, TargetRow | ConverterRow] = {
     **CORE_TARGETS,
     "pytorch": TargetRow(_pytorch, reads_files=False, front_end=pytorch_front_end),
     "ort-int8": TargetRow(_ort_int8, reads_files=False, front_end=onnx_front_end),
-    **{name: _original(arithmetic) for arithmetic, name in ORIGINALS.items()},
+    **{name: _ort_original(arithmetic) for arithmetic, name in OF_ONNX.items()},
+    LITERT: _original(litert_original),
+    TFLM: _original(tflm_original),
     "tflite-runtime": _other_tflite("tflite_runtime", "default"),
     "tflite-runtime-reference": _other_tflite("tflite_runtime", "reference"),
     **{f"{board}-{engine}": _pi(board, engine) for board in PROCESSORS for engine in MODEL_OF},
@@ -184,7 +194,15 @@ TARGETS: dict[str, TargetRow | ConverterRow] = {
 }
 
 
+# The targets that run an original, by its kind.
+ORIGINALS: dict[type[OnnxOriginal | TfliteOriginal], tuple[str, ...]] = {
+    OnnxOriginal: tuple(OF_ONNX.values()),
+    TfliteOriginal: (LITERT, TFLM),
+}
+
+
 def targets_of(files: ModelFiles | None) -> tuple[str, ...]:
-    """Every target of a model: those that run an original only where it has one."""
-    names = TARGETS if original_of(files) is not None else TARGETS.keys() - ORIGINALS.values()
-    return tuple(name for name in TARGETS if name in names)
+    """Every target of a model: of those that run an original only the ones of its kind."""
+    original = original_of(files)
+    others = {name for kind, names in ORIGINALS.items() if not isinstance(original, kind) for name in names}
+    return tuple(name for name in TARGETS if name not in others)

@@ -66,6 +66,18 @@ def _products_of_litert(observed: ObservedOp) -> I8:
     return observed.computed(rounding="double" if observed.quant(1).zero_point else "single")
 
 
+def _depthwise_rounded_twice(observed: ObservedOp) -> I8:
+    """The ``double`` rule of a depthwise convolution.
+
+    Where its weights leave int8 it is a convolution whose input is a reshape of each channel's copies, side by side.
+    """
+    graph, node = observed.graph, observed.node
+    copies = next((each for each in graph.nodes if each.output == node.inputs[0]), None)
+    of_copies = copies is not None and isinstance(copies.op, ops.Reshape) and len(graph.ins(copies)[0].shape) == 5
+    depthwise = isinstance(node.op, ops.DepthwiseConv2D) or of_copies
+    return observed.computed(rounding="double" if depthwise else "single")
+
+
 def _log_softmax(observed: ObservedOp) -> tuple[F64, float]:
     """Exact values, and the error of float32: eight roundings of numbers up to the largest, and those of the sum.
 
@@ -205,6 +217,9 @@ def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
         yield target, ops.Lstm, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
     reason = "XNNPACK multiplies two activations only if the second has zero point 0; LiteRT's own kernel rounds twice"
     yield "litert", ops.BatchMatMul, OtherArithmetic(_products_of_litert, reason)
+    reason = "LiteRT's depthwise convolutions of uint8 round twice"
+    for convolution in (ops.Conv2D, ops.DepthwiseConv2D):
+        yield "litert-original", convolution, OtherArithmetic(_depthwise_rounded_twice, reason)
     reason = "TFLite Micro's log softmax is of fixed point, and gives -128 where that ends; this one is float32"
     for target in ("litert", "ort", "ort-int8", "pytorch"):
         yield target, ops.LogSoftmax, RoundedFloat32(_log_softmax, reason)

@@ -2,8 +2,8 @@
 
 For every op the NumPy kernel gets the target's *own* inputs of that op, so a difference is charged to the op that
 causes it and not to all that follow; when every op is equal, so is the chain. A target need not show every activation:
-the kernel computes the others, and a difference of what follows is also excused by the exceptions of their ops. Known
-differences are in :mod:`tinyscene.export.verify.exceptions`.
+its own arithmetic, where that is known, or the kernel computes the others, and a difference of what follows is also
+excused by the exceptions of their ops. Known differences are in :mod:`tinyscene.export.verify.exceptions`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinyscene.runtime.vectors import parted
 
 from .diagnose import ObservedOp, accumulator, diagnose
 from .exceptions import known_difference
-from .known_differences import KnownDifference
+from .known_differences import KnownDifference, OtherArithmetic
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,13 @@ def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activatio
         arrays = tuple(values[i] for i in node.inputs)
         expected = KERNELS[type(node.op)](graph, node, arrays, rounding)
         behind = (node.op, *(op for name in node.inputs for op in hidden.get(name, ())))
+        observed = ObservedOp(graph, node, arrays, rounding, values.get(node.output, expected))
         if node.output not in values:
-            values[node.output], hidden[node.output] = expected, behind
+            own = _own_codes(target, observed)
+            values[node.output], hidden[node.output] = expected if own is None else own[1], behind
+            if own is not None and not np.array_equal(own[1], expected):
+                _add(ops_of_reason, own[0], ops.title(node.op))
             continue
-        observed = ObservedOp(graph, node, arrays, rounding, values[node.output])
         off = np.abs(observed.output.astype(np.int16) - expected.astype(np.int16))
         wrong, largest = int(np.count_nonzero(off)), int(off.max())
         compared, different, max_lsb = compared + off.size, different + wrong, max(max_lsb, largest)
@@ -86,12 +89,22 @@ def compare(target: str, rounding: Rounding, graph: Graph, inputs: I8, activatio
             continue
         known = next((each for each in _known(target, behind) if each[1].covers(observed, expected)), None)
         if known:
-            names = ops_of_reason.setdefault(known[1].reason, [])
-            names += [known[0]] if known[0] not in names else []
+            _add(ops_of_reason, known[1].reason, known[0])
         elif first is None:
             first = _difference(layer, observed, expected)
     exceptions = tuple(f"{', '.join(names)}: {reason}" for reason, names in ops_of_reason.items())
     return Comparison(len(inputs), compared, different, max_lsb, exceptions, first)
+
+
+def _add(ops_of_reason: dict[str, list[str]], reason: str, title: str) -> None:
+    names = ops_of_reason.setdefault(reason, [])
+    names += [title] if title not in names else []
+
+
+def _own_codes(target: str, observed: ObservedOp) -> tuple[str, I8] | None:
+    """The reason of an exception whose arithmetic is known, and the codes that the target computes."""
+    known = known_difference(target, observed.node.op)
+    return (known.reason, known.codes(observed)) if isinstance(known, OtherArithmetic) else None
 
 
 def _known(target: str, behind: tuple[ops.Op, ...]) -> Iterator[tuple[str, KnownDifference]]:
