@@ -35,6 +35,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.terminal import bar
+from tinyscene.runtime.tflite_tables import read_tables
 
 QUICK = {
     "LiteRT": "litert",
@@ -176,7 +177,7 @@ def _written(graph: Graph, write: Callable[[Graph], bytes], operators: Callable[
 
 
 def _tflite_operators(data: bytes) -> list[str]:
-    return [operator.kind for operator in TfliteFile(data, "operators").operators]
+    return [operator.kind for operator in TfliteFile(read_tables(data, "operators"), "operators").operators]
 
 
 def _onnx_operators(data: bytes) -> list[str]:

@@ -1,13 +1,13 @@
 """The options of TFLite operators, as records: type and range of every field, and which operator has which.
 
 Fields have the slots of TensorFlow Lite's published schema. Options of operators that no integer graph has are not
-read.
+read, except for numbers of other graphs.
 """
 # ruff: noqa: RUF009, the calls in the records make fields, as dataclasses.field does
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -28,6 +28,10 @@ def _activation(slot: int) -> int:
 
 def _window(slot: int, default: int = 0) -> int:
     return _range(slot, "<i4", default, 1, LARGEST_WINDOW)
+
+
+def _graph(slot: int) -> int:
+    return _range(slot, "<i4", 0, 0, MOST_ITEMS - 1)
 
 
 def _range(slot: int, dtype: str, default: int, low: int, high: int) -> int:
@@ -220,6 +224,23 @@ class GatherOptions:
     batch_dims: int = _range(1, "<i4", 0, -MOST_DIMENSIONS, MOST_DIMENSIONS - 1)
 
 
+@dataclass(frozen=True)
+class IfOptions:
+    then_subgraph_index: int = _graph(0)
+    else_subgraph_index: int = _graph(1)
+
+
+@dataclass(frozen=True)
+class WhileOptions:
+    cond_subgraph_index: int = _graph(0)
+    body_subgraph_index: int = _graph(1)
+
+
+@dataclass(frozen=True)
+class CallOnceOptions:
+    init_subgraph_index: int = _graph(0)
+
+
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
@@ -248,6 +269,9 @@ Options = (
     | ResizeNearestNeighborOptions
     | SpaceToDepthOptions
     | DepthToSpaceOptions
+    | IfOptions
+    | WhileOptions
+    | CallOnceOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -277,8 +301,11 @@ OPTIONS: dict[int, type] = {
     75: LeakyReluOptions,
     77: MirrorPadOptions,
     79: SplitVOptions,
+    92: IfOptions,
+    93: WhileOptions,
     94: DepthToSpaceOptions,
     101: BatchMatMulOptions,
+    103: CallOnceOptions,
     116: GeluOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
@@ -320,7 +347,15 @@ OPTIONS_TYPE_OF_CODE = {
     101: 78,
     102: 79,
     117: 91,
+    118: 92,
+    119: 93,
     126: 101,
+    129: 103,
     150: 116,
 }
-OPTIONAL = (17, 30)  # where an operator without options has their defaults
+OPTIONAL = (17, 30, 92, 93, 103)  # an operator without them has their defaults, or names no other graph
+
+
+def named_graphs(options: Options | None) -> tuple[int, ...]:
+    """Numbers of the file's other graphs that an operator runs."""
+    return astuple(options) if isinstance(options, IfOptions | WhileOptions | CallOnceOptions) else ()

@@ -175,7 +175,7 @@ class Subgraph:
 
 @dataclass(frozen=True, eq=False)
 class TfliteTables:
-    """The root table. ``graph`` is the only one of ``subgraphs``."""
+    """The root table. ``graph`` is the main one of ``subgraphs``, which operators of it may run."""
 
     version: int = scalar(0, "<u4", 0, 3, 3)
     operator_codes: tuple[OperatorCode, ...] = tables(1, OperatorCode, MOST_ITEMS)

@@ -3,8 +3,8 @@
 Refuses, naming the tensor or operator: bytes that are no TFLite file; numbers of tensors, buffers and operator codes
 that do not exist; constants whose bytes are not those of their type and shape; scales and zero points that are not one
 or one per slice; sizes beyond :data:`LARGEST_SIZE`; operators that read what no operator before them writes; options
-out of range or of another operator; several graphs; and buffers outside the flatbuffer. Metadata, signatures and
-descriptions are not read.
+out of range or of another operator; several graphs, but for :func:`read_graphs`; and buffers outside the flatbuffer.
+Metadata, signatures and descriptions are not read.
 """
 
 from __future__ import annotations
@@ -14,39 +14,69 @@ import math
 from . import tflite_lstm
 from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
-from .tflite_options import MOST_DIMENSIONS, OPTIONAL, OPTIONS, OPTIONS_TYPE_OF_CODE
-from .tflite_schema import IDENTIFIER, PLAIN_OPERATORS, TYPE_BITS, TYPES, Buffer, Operator, Tensor, TfliteTables
+from .tflite_options import MOST_DIMENSIONS, OPTIONAL, OPTIONS, OPTIONS_TYPE_OF_CODE, named_graphs
+from .tflite_schema import (
+    IDENTIFIER,
+    PLAIN_OPERATORS,
+    TYPE_BITS,
+    TYPES,
+    Buffer,
+    Operator,
+    Subgraph,
+    Tensor,
+    TfliteTables,
+)
 
 LARGEST_SIZE = 2**31 - 1  # elements of a tensor
 SHARED_CONSTANTS = 16  # times the file's size that its constants may take together, where tensors share buffers
 
 
 def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:
-    """The records of a file.
+    """The records of a file with one graph.
 
     Raises:
         error: see the module's refusals; ``where`` names the file.
     """
+    model = _read(data, where, error)
+    if len(model.subgraphs) != 1:
+        what = "limit: several graphs in one file, as of loops (a GRU, an LSTM of Keras 3) and streaming networks"
+        step = "convert an LSTM of Keras 2 (tf_keras), or unroll the loop; or convert without the streaming state"
+        raise error(where, what, expected="one", got=len(model.subgraphs), next_step=step)
+    return _checked(model, data, where, error)
+
+
+def read_graphs(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:
+    """As :func:`read_tables`, of a file that may have several graphs: the first is the main one."""
+    return _checked(_read(data, where, error), data, where, error)
+
+
+def _read(data: bytes, where: str, error: type[TinysceneError]) -> TfliteTables:
     if data[4:8] != IDENTIFIER:
         got = f"{len(data):,} bytes without the TFL3 identifier"
         raise error(where, "not a readable TFLite file", got=got, next_step=GET_ANOTHER)
     try:
-        model = read_flatbuffer(TfliteTables, data)
-        if len(model.subgraphs) != 1:
-            what = "limit: several graphs in one file, as of loops (a GRU, an LSTM of Keras 3) and streaming networks"
-            step = "convert an LSTM of Keras 2 (tf_keras), or unroll the loop; or convert without the streaming state"
-            raise error(where, what, expected="one", got=len(model.subgraphs), next_step=step)
+        return read_flatbuffer(TfliteTables, data)
+    except Malformed as problem:
+        raise _unreadable(problem, where, error) from None
+
+
+def _checked(model: TfliteTables, data: bytes, where: str, error: type[TinysceneError]) -> TfliteTables:
+    try:
         _check(model, len(data))
     except Malformed as problem:
-        place = problem.field.removeprefix("subgraph 0, ")
-        raise error(
-            f"{where}, {place}" if place else where,
-            f"not a readable TFLite file: {problem.what}",
-            expected=problem.expected or None,
-            got=problem.got or None,
-            next_step=GET_ANOTHER,
-        ) from None
+        raise _unreadable(problem, where, error) from None
     return model
+
+
+def _unreadable(problem: Malformed, where: str, error: type[TinysceneError]) -> TinysceneError:
+    place = problem.field.removeprefix("subgraph 0, ")
+    return error(
+        f"{where}, {place}" if place else where,
+        f"not a readable TFLite file: {problem.what}",
+        expected=problem.expected or None,
+        got=problem.got or None,
+        next_step=GET_ANOTHER,
+    )
 
 
 def require_plain(model: TfliteTables, where: str) -> None:
@@ -85,34 +115,46 @@ def _has_blocks(model: TfliteTables, operator: Operator) -> bool:
 
 def _check(model: TfliteTables, n_bytes: int) -> None:
     """The checks across tables; those within one table are in the records."""
-    graph = model.graph
-    constant_bytes = 0
+    if not model.subgraphs:
+        raise Malformed("", "no graph")
+    for number, graph in enumerate(model.subgraphs):
+        try:
+            _check_graph(model, graph)
+        except Malformed as problem:
+            place = ", ".join(filter(None, (f"subgraph {number}", problem.field)))
+            raise Malformed(place, problem.what, problem.expected, problem.got) from None
+    tensors = (tensor for graph in model.subgraphs for tensor in graph.tensors)
+    if sum(len(model.buffers[tensor.buffer].data) for tensor in tensors) > SHARED_CONSTANTS * n_bytes:
+        raise Malformed("", f"tensors that share buffers take over {SHARED_CONSTANTS} times the file")
+
+
+def _check_graph(model: TfliteTables, graph: Subgraph) -> None:
     for number, tensor in enumerate(graph.tensors):
         place = f"tensor {number} '{tensor.name[:80]}'"
         _below(tensor.buffer, len(model.buffers), f"{place}, buffer")
         _check_tensor(tensor, model.buffers[tensor.buffer], place)
-        constant_bytes += len(model.buffers[tensor.buffer].data)
-    if constant_bytes > SHARED_CONSTANTS * n_bytes:
-        raise Malformed("", f"tensors that share buffers take over {SHARED_CONSTANTS} times the file")
     for ends, name in ((graph.inputs, "inputs"), (graph.outputs, "outputs")):
         for index in ends.tolist():
             _below(index, len(graph.tensors), name)
     for number, operator in enumerate(graph.operators):
-        place = f"operator {number}"
-        _below(operator.opcode_index, len(model.operator_codes), f"{place}, opcode_index")
-        for index in (*operator.inputs.tolist(), *operator.outputs.tolist()):
-            _below(index, len(graph.tensors), f"{place}, inputs and outputs")
-        for index in operator.intermediates.tolist():
-            _below(index, len(graph.tensors), f"{place}, intermediates")
-        code = model.operator_codes[operator.opcode_index].code
-        expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
-        if operator.options_type not in (0, expected):
-            raise Malformed(
-                place, "its options are those of another operator", str(expected), str(operator.options_type)
-            )
-        if expected in OPTIONS and expected not in OPTIONAL and operator.options is None:
-            raise Malformed(place, "has no options")
-    _check_order(model)
+        _check_operator(model, graph, operator, f"operator {number}")
+    _check_order(model, graph)
+
+
+def _check_operator(model: TfliteTables, graph: Subgraph, operator: Operator, place: str) -> None:
+    _below(operator.opcode_index, len(model.operator_codes), f"{place}, opcode_index")
+    for index in (*operator.inputs.tolist(), *operator.outputs.tolist()):
+        _below(index, len(graph.tensors), f"{place}, inputs and outputs")
+    for index in operator.intermediates.tolist():
+        _below(index, len(graph.tensors), f"{place}, intermediates")
+    for index in named_graphs(operator.options):
+        _below(index, len(model.subgraphs), f"{place}, options")
+    code = model.operator_codes[operator.opcode_index].code
+    expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
+    if operator.options_type not in (0, expected):
+        raise Malformed(place, "its options are those of another operator", str(expected), str(operator.options_type))
+    if expected in OPTIONS and expected not in OPTIONAL and operator.options is None:
+        raise Malformed(place, "has no options")
 
 
 def _check_tensor(tensor: Tensor, buffer: Buffer, place: str) -> None:
@@ -140,9 +182,8 @@ def _check_tensor(tensor: Tensor, buffer: Buffer, place: str) -> None:
         raise Malformed(place, "its buffer has another size", expected, f"{stored:,} bytes")
 
 
-def _check_order(model: TfliteTables) -> None:
+def _check_order(model: TfliteTables, graph: Subgraph) -> None:
     """Each tensor is written at most once, and nothing is read before it is written."""
-    graph = model.graph
     sizes = [math.prod(tensor.shape.tolist()) for tensor in graph.tensors]
     stored = {
         number

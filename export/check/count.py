@@ -74,10 +74,11 @@ def _onnx(path: Path) -> tuple[str, list[Layer]]:
 
 
 def _tflite(path: Path) -> tuple[str, list[Layer]]:
-    from .count_tflite import tflite_layers
+    from .count_tflite import layers_of, notes_on, tflite_graphs
 
     data = read_model(path)
-    return "; ".join(("TFLite file", *_constants(data, path))), tflite_layers(data, path)
+    graphs = tflite_graphs(data, str(path))
+    return "; ".join(("TFLite file", *notes_on(graphs), *_constants(data, path))), layers_of(graphs)
 
 
 def _constants(data: bytes, path: Path) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Read the layers of a TFLite file, float or int8, for the counting rules.
 
-An operator that no published rule counts becomes a layer of kind ``uncounted``, with its parameters. Refuses files that
-do not parse or that contain several graphs.
+An operator that no published rule counts becomes a layer of kind ``uncounted``, with its parameters: of a loop and of a
+condition the graphs that they run are counted, each once, and they themselves are not. Refuses files that do not parse.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 from tinyscene.runtime import tflite_lstm
 from tinyscene.runtime.cost import Array, Kind, Layer, counted_once, layer_of
 from tinyscene.runtime.ops import matrix
-from tinyscene.runtime.tflite_options import BatchMatMulOptions, Pool2DOptions
+from tinyscene.runtime.tflite_options import BatchMatMulOptions, Pool2DOptions, named_graphs
+from tinyscene.runtime.tflite_schema import TfliteTables
+from tinyscene.runtime.tflite_tables import read_graphs
 
 from ..errors import ExportError, no_counting_rule
 from ..formats.tflite_file import Operator, TfliteFile
@@ -47,27 +49,73 @@ _RECURRENT = {
 }
 # Operators whose constants are parameters, though no rule counts a multiplication with them, and those that only move.
 _WITH_OPERANDS = {"SUB", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "GATHER"}
-_MOVING = {"CONCATENATION", "PACK", "PAD", "PADV2", "RESHAPE", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE"}
+_WITHOUT_OUTPUT = {"ASSIGN_VARIABLE", "CALL_ONCE"}  # what they write is a variable
+_MOVING = {
+    *{"CONCATENATION", "PACK", "PAD", "PADV2", "RESHAPE", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE"},
+    *{"VAR_HANDLE", "READ_VARIABLE", *_WITHOUT_OUTPUT},
+}
 
 
 def tflite_layers(data: bytes, path: Path) -> list[Layer]:
     """One layer per operator; ``path`` is used in messages only.
 
     Raises:
-        ExportError: the file is unreadable or has several graphs.
+        ExportError: the file is unreadable.
     """
-    source = TfliteLayers(data, str(path))
-    return [source.named(operator) for operator in source.operators if not source.unpacks(operator)]
+    return layers_of(tflite_graphs(data, str(path)))
+
+
+def layers_of(graphs: list[TfliteLayers]) -> list[Layer]:
+    return [graph.named(operator) for graph in graphs for operator in graph.layers]
+
+
+def notes_on(graphs: list[TfliteLayers]) -> tuple[str, ...]:
+    """A sentence about graphs that operators run, where there are any."""
+    others = len(graphs) - 1
+    if not others:
+        return ()
+    runs = f"{others} graphs that operators run are" if others > 1 else "1 graph that operators run is"
+    return (f"{runs} counted once, however often {'they run' if others > 1 else 'it runs'}",)
+
+
+def tflite_graphs(data: bytes, where: str) -> list[TfliteLayers]:
+    """The main graph of a file, then those that operators run, each once.
+
+    Raises:
+        ExportError: the file is unreadable.
+    """
+    model = read_graphs(data, where, ExportError)
+    first: dict[int, tuple[int, int]] = {}
+    graphs: dict[int, TfliteLayers] = {}
+    waiting = [0]
+    for number in waiting:
+        if number not in graphs:
+            graphs[number] = TfliteLayers(model, where, number, first)
+            waiting += [other for op in graphs[number].operators for other in named_graphs(op.options)]
+    return list(graphs.values())
 
 
 class TfliteLayers(TfliteFile):
-    """A file in which weights may be float16 constants that a DEQUANTIZE reads."""
+    """A graph in which weights may be float16 constants that a DEQUANTIZE reads.
 
-    def __init__(self, data: bytes, where: str) -> None:
-        super().__init__(data, where)
+    Args:
+        first: by buffer the graph and the operator that reads it first; this graph's are added.
+    """
+
+    def __init__(self, model: TfliteTables, where: str, number: int, first: dict[int, tuple[int, int]]) -> None:
+        super().__init__(model, where, number)
+        if number:
+            self.names = [f"{self.graph.name or 'graph'} {number}/{name}" for name in self.names]
         self._packed = {op.output: op.inputs[0] for op in self.operators if self.unpacks(op)}
-        layers = [op for op in self.operators if not self.unpacks(op)]
-        self._first = {self._buffer(i): op.index for op in reversed(layers) for i in op.inputs if i >= 0}
+        self.layers = [op for op in self.operators if not self.unpacks(op)]
+        self._first = first
+        for op in self.layers:
+            for index in self._stored_inputs(op):
+                first.setdefault(self._buffer(index), (number, op.index))
+
+    def _is_first(self, index: int, operator: Operator) -> bool:
+        """Whether this operator is the first in the file that reads a constant."""
+        return self._first[self._buffer(index)] == (self.number, operator.index)
 
     def _buffer(self, index: int) -> int:
         """Number of the buffer with a constant's bytes; several tensors may have the same."""
@@ -80,11 +128,18 @@ class TfliteLayers(TfliteFile):
         except ExportError as problem:
             if not problem.unsupported:
                 raise
-        own = [i for i in self._stored_inputs(operator) if self._first[self._buffer(i)] == operator.index]
-        name, shape = (self.names[operator.output], self.shape(operator.output)) if operator.outputs else ("", ())
+        own = [i for i in self._stored_inputs(operator) if self._is_first(i, operator)]
         weights, n_bytes = sum(math.prod(self.shape(i)) for i in own), sum(self._n_bytes(i) for i in own)
-        title = name or f"operator {operator.index}"
-        return Layer(title, operator.kind, "uncounted", shape, weights=weights, constant_bytes=n_bytes)
+        name, shape = self._title(operator), self._output_shape(operator)
+        return Layer(name, operator.kind, "uncounted", shape, weights=weights, constant_bytes=n_bytes)
+
+    def _title(self, operator: Operator) -> str:
+        if operator.outputs and self.names[operator.output]:
+            return self.names[operator.output]
+        return f"{f'graph {self.number}, ' if self.number else ''}operator {operator.index}"
+
+    def _output_shape(self, operator: Operator) -> tuple[int, ...]:
+        return self.shape(operator.output) if operator.outputs else ()
 
     def _stored_inputs(self, operator: Operator) -> list[int]:
         return [i for i in dict.fromkeys(operator.inputs) if i >= 0 and self.is_constant(i)]
@@ -95,10 +150,11 @@ class TfliteLayers(TfliteFile):
     def layer(self, operator: Operator) -> Layer:
         """The operator in the terms of the counting rules; raises ExportError where no rule counts it."""
         op, inputs = operator.kind, operator.inputs
-        name = self.names[operator.output] if operator.outputs else f"operator {operator.index}"
+        name = self._title(operator)
         if op in _UNCOUNTED or op.startswith("operator code"):
             raise no_counting_rule(self.where, name, op)
-        if not operator.outputs or (op in _WITH_WEIGHT and len(inputs) <= _WITH_WEIGHT[op][0] + 1):
+        complete = operator.outputs or op in _WITHOUT_OUTPUT
+        if not complete or (op in _WITH_WEIGHT and len(inputs) <= _WITH_WEIGHT[op][0] + 1):
             raise ExportError(f"{self.where}, '{name}'", f"{op} without an output or a weight", got=len(inputs))
         stored = {i: array for i in self._stored_inputs(operator) if (array := self.stored(i)) is not None}
         kind = _KINDS.get(op, "linear" if op in _RECURRENT else "other")
@@ -109,12 +165,12 @@ class TfliteLayers(TfliteFile):
             return self._recurrent(operator, name, stored)
         weight, bias = self.roles(op, inputs, stored)
         source = next((i for i in inputs if i >= 0 and i not in stored), inputs[0] if inputs else -1)
-        again = [i for i in stored if self._first[self._buffer(i)] < operator.index]
+        again = [i for i in stored if not self._is_first(i, operator)]
         layer = layer_of(
             name,
             op,
             kind,
-            self.shape(operator.output),
+            self._output_shape(operator),
             input_shape=self.shape(source) if source >= 0 else (),
             weight=stored.get(weight),
             bias=stored.get(bias),
@@ -142,7 +198,7 @@ class TfliteLayers(TfliteFile):
             bias=np.concatenate([stored[i].ravel() for i in biases]) if biases else None,
             constant_bytes=sum(map(self._n_bytes, stored)),
         )
-        again = [i for i in stored if self._first[self._buffer(i)] < operator.index]
+        again = [i for i in stored if not self._is_first(i, operator)]
         return counted_once(layer, sum(stored[i].size for i in again), sum(map(self._n_bytes, again)))
 
     def _depth(self, operator: Operator) -> int:

@@ -88,11 +88,11 @@ def print_estimates(model: str, estimates: Estimates) -> None:
 def _tflite_content(model: Path) -> bytes:
     """What Vela compiles: a file of its format itself, validated; it may have operators that no integer graph has."""
     from tinyscene.runtime.bounded_files import read_model
+    from tinyscene.runtime.tflite_tables import read_tables
 
     from ..formats.model_kind import model_kind
     from ..formats.open_model import open_model
-    from ..formats.tflite_file import TfliteFile
 
     data = read_model(model) if model_kind(model) == "tflite" else open_model(model).file(TFLITE_MODEL)
-    TfliteFile(data, str(model))
+    read_tables(data, str(model), ExportError)
     return data

@@ -19,7 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tinyscene.runtime import tflite_lstm
 from tinyscene.runtime.graph import MOST_ENDS, Quant
 from tinyscene.runtime.tflite_options import Options
-from tinyscene.runtime.tflite_schema import TYPES, Subgraph, Tensor
+from tinyscene.runtime.tflite_schema import TYPES, Subgraph, Tensor, TfliteTables
 from tinyscene.runtime.tflite_tables import read_tables
 
 from ..errors import ExportError
@@ -56,19 +56,17 @@ class Operator:
 
 
 class TfliteFile:
-    """The only graph of a file, float or int8.
+    """One graph of a file, float or int8.
 
     Args:
+        model: the records of the file.
         where: name of the file in messages.
-
-    Raises:
-        ExportError: see the module's refusals.
+        number: of the graph; 0 is the main one.
     """
 
-    def __init__(self, data: bytes, where: str) -> None:
-        self.where = where
-        self.model = read_tables(data, where, ExportError)
-        self.graph: Subgraph = self.model.graph
+    def __init__(self, model: TfliteTables, where: str, number: int = 0) -> None:
+        self.where, self.model, self.number = where, model, number
+        self.graph: Subgraph = model.subgraphs[number]
         self.names = _unique([tensor.name or "tensor" for tensor in self.graph.tensors])
         self.inputs, self.outputs = self.graph.inputs.tolist(), self.graph.outputs.tolist()
         self.operators = [self._operator(index) for index in range(len(self.graph.operators))]
@@ -147,7 +145,7 @@ class Int8File(TfliteFile):
 
     def __init__(self, data: bytes, where: str) -> None:
         self._moved_reals: dict[int, Quant] = {}
-        super().__init__(data, where)
+        super().__init__(read_tables(data, where, ExportError), where)
         for ends, name in ((self.inputs, "inputs"), (self.outputs, "outputs")):
             if not 1 <= len(ends) <= MOST_ENDS:
                 expected = f"1 to {MOST_ENDS}"

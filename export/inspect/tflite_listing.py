@@ -1,7 +1,8 @@
 """A TFLite file: as the integer graph where it becomes one, otherwise operator by operator as the file has them.
 
 A file that is not an integer graph keeps its own operators, types and scales, and the reason is a note. Operators that
-no counting rule covers are listed without MACs. Refuses files that do not parse or that hold several graphs.
+no counting rule covers are listed without MACs. The graphs that operators of the main one run follow it, each once.
+Refuses files that do not parse.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.bounded_files import read_model
 from tinyscene.runtime.tflite_options import Conv2DOptions, DepthwiseConv2DOptions, Pool2DOptions
 
-from ..check.count_tflite import TfliteLayers, tflite_layers
+from ..check.count_tflite import TfliteLayers, notes_on, tflite_graphs, tflite_layers
 from ..errors import ExportError
 from ..formats.tflite_file import Operator
 from ..formats.tflite_read import from_tflite
@@ -29,7 +30,7 @@ def tflite_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
     """The operations of a file.
 
     Raises:
-        TinysceneError: unreadable, or several graphs.
+        TinysceneError: unreadable.
     """
     data = read_model(path)
     try:
@@ -40,14 +41,22 @@ def tflite_listing(path: Path, cpu: str, optimise: Optimise) -> Listing:
 
 
 def _operators(data: bytes, path: Path, reason: ExportError) -> Listing:
-    file = TfliteLayers(data, str(path))
-    nodes = [op for op in file.operators if op.outputs and not file.unpacks(op)]
-    types = {file.type(op.output) for op in nodes}
+    graphs = tflite_graphs(data, str(path))
+    nodes = [(graph, op) for graph in graphs for op in graph.layers if op.outputs]
+    types = {graph.type(op.output) for graph, op in nodes}
     kind = "float TFLite file" if types <= {"float32", "int32", "int64", "bool"} else "TFLite file"
-    ends = [tuple(_tensor(file, i) for i in side) for side in (file.inputs, file.outputs)]
-    rows = tuple(_row(file, number, op) for number, op in enumerate(nodes, start=1))
+    main = graphs[0]
+    ends = [tuple(_tensor(main, i) for i in side) for side in (main.inputs, main.outputs)]
+    rows = tuple(_row(graph, number, op) for number, (graph, op) in enumerate(nodes, start=1))
     note = "not an integer graph" if kind.startswith("float") else no_graph_note(reason, path)
-    return Listing(f"{kind}, operator by operator", ends[0], ends[1], rows, notes=(note,))
+    return Listing(f"{kind}, operator by operator", ends[0], ends[1], rows, notes=(note, *_graph_notes(graphs)))
+
+
+def _graph_notes(graphs: list[TfliteLayers]) -> tuple[str, ...]:
+    kinds = [op.kind for graph in graphs for op in graph.layers if not op.outputs]
+    listed = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    left_out = (f"operators without an output are left out: {listed}",) if kinds else ()
+    return (*notes_on(graphs), *left_out)
 
 
 def _row(file: TfliteLayers, number: int, operator: Operator) -> NodeRow:
