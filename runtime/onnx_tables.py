@@ -24,6 +24,8 @@ _BITS |= {17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4}
 _DIMS, _DATA_TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14  # fields of TensorProto
 _REFERENCE = 21  # of an attribute: the name of one of the function that it stands in
 _TYPED = (4, 5, 6, 7, 10, 11)  # fields with data by type
+_ONE_FILE = "save it as one file: onnx.save_model(onnx.load(FILE), NEW_FILE, save_as_external_data=False)"
+_INLINE = "inline them: onnx.save(inline_local_functions(onnx.load(FILE)), NEW_FILE), which onnx.inliner has"
 # Operators that an integer graph is written with; ONNX Runtime in this process gets files of these only.
 PLAIN_OPERATORS = frozenset(
     [
@@ -76,9 +78,11 @@ def require_plain(summary: OnnxSummary, where: str) -> None:
 
 
 class _Unsound(Exception):
-    def __init__(self, place: str, what: str, expected: str = "", got: str = "") -> None:
+    """A fault of the file; ``next_step``: of a sound file that is beyond a limit, what its owner can do."""
+
+    def __init__(self, place: str, what: str, expected: str = "", got: str = "", next_step: str = "") -> None:
         super().__init__(place, what)
-        self.place, self.what, self.expected, self.got = place, what, expected, got
+        self.place, self.what, self.expected, self.got, self.next_step = place, what, expected, got, next_step
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,10 @@ def read_summary(data: bytes, where: str, error: type[TinysceneError] = RuntimeF
     except _Unsound as problem:
         raise error(
             f"{where}, {problem.place}" if problem.place else where,
-            f"not a readable ONNX file: {problem.what}",
+            f"{'limit' if problem.next_step else 'not a readable ONNX file'}: {problem.what}",
             expected=problem.expected or None,
             got=problem.got or None,
-            next_step=GET_ANOTHER,
+            next_step=problem.next_step or GET_ANOTHER,
         ) from None
 
 
@@ -124,9 +128,10 @@ class _Walk:
         if graph is None:
             raise _Unsound("", "no graph", "", f"{len(data):,} bytes")
         if any(field.number == 25 for field in model):
-            raise _Unsound("model", "functions of its own are not supported", "operators only")
+            raise _Unsound("model", "functions of its own are not supported", "operators only", next_step=_INLINE)
         if any(field.number == 20 for field in model):
-            raise _Unsound("model", "training information is not supported", "a graph for inference")
+            what, expected = "training information is not supported", "a graph for inference"
+            raise _Unsound("model", what, expected, next_step="export the network for inference")
         self._graph(graph, "graph", 0)
 
     def _graph(self, graph: _Field, place: str, depth: int) -> None:
@@ -181,7 +186,8 @@ class _Walk:
         place = f"{place} '{self._text(self._only(fields, _NAME, place))[:80]}'"
         raw, location, kind = (self._only(fields, number, place) for number in (_RAW, _LOCATION, _DATA_TYPE))
         if (location is not None and location.value != 0) or any(field.number == _EXTERNAL for field in fields):
-            raise _Unsound(place, "its data are in another file, which is never read", "data in this file")
+            what = "its data are in another file, which is never read"
+            raise _Unsound(place, what, "data in this file", next_step=_ONE_FILE)
         elements = self._sizes([f for f in fields if f.number == _DIMS], place)
         bits = _BITS.get(0 if kind is None else kind.value)
         if raw is not None:

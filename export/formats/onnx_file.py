@@ -1,7 +1,8 @@
 """Read an ONNX file, float or quantised: nodes, constants as arrays, and shapes as far as they are known.
 
 Refuses what :mod:`tinyscene.runtime.onnx_tables` refuses (weights in other files are never read), what onnx's checker
-refuses, weights without their zeros, and shapes with negative or absurd sizes.
+refuses, weights without their zeros, inputs without a shape and outputs whose shape is unknown, and shapes with
+negative or absurd sizes.
 """
 
 from __future__ import annotations
@@ -67,10 +68,11 @@ def read_onnx(data: bytes, where: str) -> OnnxFile:
         _require_dense(model.graph, where)
         _clear_unknown_sizes(model.graph)
         _require_sizes([*model.graph.input, *model.graph.value_info, *model.graph.output], where)
-        onnx.checker.check_model(model)
+        _check(model, where)
         model, incomplete = _inferred(model)
         on_codes = any(node.op_type in ON_CODES and node.domain for node in model.graph.node)
         behind_codes = tuple(inferred_values(model)) if on_codes else ()
+        _require_shapes(model.graph.output, "output", where)
         constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
@@ -90,6 +92,35 @@ def _require_dense(graph: onnx.GraphProto, where: str) -> None:
     if names:
         what = f"limit: tensor '{names[0]}' is stored sparsely"
         raise ExportError(where, what, expected="every element stored", next_step="store it with its zeros")
+
+
+def _check(model: onnx.ModelProto, where: str) -> None:
+    """Refuse what onnx's checker refuses, but for outputs without a type and a shape: these follow from the graph."""
+    stored = {each.name for each in model.graph.initializer}
+    _require_shapes((value for value in model.graph.input if value.name not in stored), "input", where)
+    outputs = model.graph.output
+    lacking = [(value, value.type.SerializeToString()) for value in outputs if not _has_shape(value)]
+    for value, _ in lacking:
+        tensor = value.type.tensor_type
+        tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
+        tensor.shape.SetInParent()
+    onnx.checker.check_model(model)
+    for value, own in lacking:
+        value.type.ParseFromString(own)
+
+
+def _has_shape(value: onnx.ValueInfoProto) -> bool:
+    """Whether a tensor has a shape, perhaps of unknown sizes; values of other types are the checker's affair."""
+    kind = value.type.WhichOneof("value")
+    return kind not in (None, "tensor_type") or (kind is not None and value.type.tensor_type.HasField("shape"))
+
+
+def _require_shapes(values: Iterable[onnx.ValueInfoProto], end: str, where: str) -> None:
+    for value in values:
+        if not _has_shape(value):
+            what = f"limit: the file has no shape of this {end}{', and none is known' if end == 'output' else ''}"
+            step = "export the network with fixed shapes of inputs and outputs"
+            raise ExportError(f"{where}, {end} '{value.name}'", what, expected="a shape", next_step=step)
 
 
 def _require_sizes(values: Iterable[onnx.ValueInfoProto], where: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnx.inliner import inline_local_functions
 
 from tests.graphs import small_net
 from tinyscene import command_line
@@ -64,7 +65,7 @@ REFUSED: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "10^12 elements": (sized("raw_data", [10**6, 10**6]), "sizes out of range"),
     "negative size": (sized("raw_data", [-1]), r"sizes out of range; .*got \(-1\)"),
     "nested graphs": (lambda model: nested(model, 9), "graphs nested deeper than 8"),
-    "functions": (lambda model: model.functions.add(), "functions of its own are not supported"),
+    "functions": (lambda model: model.functions.add(), "limit: functions of its own are not supported"),
     "circle": (lambda model: model.graph.node[0].input.__setitem__(0, model.graph.node[-1].output[0]), "ONNX file"),
     "unknown type of constant": (
         lambda model: setattr(model.graph.initializer[0], "data_type", 99),
@@ -99,7 +100,70 @@ def test_weights_in_other_files_are_never_read(command, tmp_path: Path, monkeypa
         path.write_bytes(changed(lambda model, at=location: external(model.graph.initializer[0], at)))
         assert command_line.main([command, str(path)]) == 2
         (line,) = capfd.readouterr().err.strip().splitlines()
-        assert "its data are in another file, which is never read" in line
+        assert "limit: its data are in another file, which is never read" in line
+        assert "next: save it as one file" in line
+
+
+def test_the_advice_on_weights_in_another_file_gives_a_file_that_is_read(tmp_path: Path):
+    onnx.save_model(
+        onnx.load_model_from_string(DATA),
+        str(tmp_path / "two.onnx"),
+        save_as_external_data=True,
+        location="weights",
+        size_threshold=0,
+    )
+    with pytest.raises(
+        ExportError, match=r"next: save it as one file: onnx\.save_model\(onnx\.load\(FILE\), NEW_FILE, save"
+    ):
+        read_onnx((tmp_path / "two.onnx").read_bytes(), "two.onnx")
+    onnx.save_model(onnx.load(tmp_path / "two.onnx"), tmp_path / "one.onnx", save_as_external_data=False)
+    assert len(read_onnx((tmp_path / "one.onnx").read_bytes(), "one.onnx").constants) > 10
+
+
+def test_the_advice_on_functions_gives_a_file_that_is_read():
+    doubled = helper.make_function(
+        "own", "Double", ["x"], ["y"], [helper.make_node("Add", ["x", "x"], ["y"])], [helper.make_opsetid("", 17)]
+    )
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Double", ["x"], ["y"], domain="own")], "net", [x], [y])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    model = helper.make_model(graph, functions=[doubled], opset_imports=opsets)
+    with pytest.raises(
+        ExportError,
+        match=r"limit: functions of its own .*next: .*inline_local_functions\(onnx\.load\(FILE\)\), .*onnx.inliner",
+    ):
+        read_onnx(model.SerializeToString(), "net")
+    inlined = read_onnx(inline_local_functions(model).SerializeToString(), "net")
+    assert [node.op_type for node in inlined.graph.node] == ["Add"]
+
+
+@pytest.mark.parametrize("part", ["shape", "type"])
+def test_the_shape_of_an_output_follows_from_the_graph(part: str):
+    """ONNX Runtime loads such files; only where no shape follows, the output is a limit."""
+
+    def change(model: onnx.ModelProto) -> None:
+        output = model.graph.output[0]
+        (output.type.tensor_type if part == "shape" else output).ClearField(part)
+
+    outputs = [read_onnx(data, "net").graph.output for data in (DATA, changed(change))]
+    assert outputs[0] == outputs[1]
+    with pytest.raises(ExportError, match=r"net, output '.*': limit: the file has no shape of this output"):
+        read_onnx(changed(lambda model: unknown(model, change)), "net")
+
+
+def unknown(model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]) -> None:
+    """With an operator at the end that onnx does not know."""
+    change(model)
+    model.graph.node[-1].op_type, model.graph.node[-1].domain = "Other", "own"
+    model.opset_import.append(helper.make_opsetid("own", 1))
+
+
+def test_an_input_without_a_shape_is_a_limit():
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+
+    with pytest.raises(ExportError, match=r"input '.*': limit: the file has no shape of this input; expected a shape"):
+        read_onnx(changed(change), "net")
 
 
 def test_weights_in_other_files_are_found_in_attributes_too():
