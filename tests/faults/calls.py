@@ -2,10 +2,10 @@
 makes of it.
 
 ``python -m tests.faults calls --commands "check --out,train" --most 50 --seed 1``: each command runs once to count its
-calls, and then once per call (or per sample of ``--most`` of them) with that call failing. Afterwards nothing that is
-not whole has its final name, the exit code is 2 with one line that names the reason (or 0, where nothing was lost), and
-the same command again finishes with equal bytes and leaves nothing else. Prints one row per command; exit code 1 if
-any column of faults is not 0.
+calls, and then once per call with that call failing; ``--most`` limits the calls, ``--per-kind`` those of one kind: a
+system call, the folder and the ending of its file. Afterwards nothing that is not whole has its final name, the exit
+code is 2 with one line that names the reason (or 0, where nothing was lost), and the same command again finishes with
+equal bytes and leaves nothing else. Prints one row per command; exit code 1 if any column of faults is not 0.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import errno
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -34,14 +35,16 @@ from tinyscene.runtime.system_errors import KINDS
 
 from . import commands
 from .commands import COMMANDS, Command
-from .injection import Outcome, Place, Plan, run
+from .injection import Call, Outcome, Place, Plan, run
 
 PRELOADED = (ai_edge_litert.interpreter, lightning, lightning.pytorch.loggers, onnxruntime, onnxscript)
 BUILD = "error: building for "  # binutils report every error of a write after the first of a file as a full disk
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.ENOSPC)  # in turn; the last one persists
+DRAWN = re.compile(r"\.tinyscene-\d+-[0-9a-f]+|[0-9a-f]{8,}|\d+")  # parts of folders' names that differ from run to run
 COLUMNS = (
     "command",
     "calls",
+    "kinds",
     "failures",
     "harmless",
     "crashed",
@@ -57,6 +60,7 @@ class Tally:
     """Counts for one command, and one line per fault found."""
 
     calls: int = 0
+    kinds: int = 0
     failures: int = 0
     harmless: int = 0
     crashed: int = 0
@@ -160,21 +164,44 @@ def wrong(printed: str, error: int) -> str:
     return ""
 
 
-def examined(name: str, inputs: Path, folder: Path, most: int, seed: int) -> Tally:
-    """All calls of one command, or ``most`` of them by ``seed``."""
+@dataclass(frozen=True)
+class Choice:
+    """Which calls fail: all, or ``per_kind`` of each kind, and of these at most ``most``, by ``seed``."""
+
+    per_kind: int = 0
+    most: int = 0
+    seed: int = 0
+
+    def of(self, kinds: Sequence[str]) -> list[int]:
+        """Numbers, from 1, of the chosen calls, of which ``kinds`` are those."""
+        draw, numbers = random.Random(self.seed), list(range(1, len(kinds) + 1))
+        if self.per_kind:
+            by_kind: dict[str, list[int]] = {}
+            for number, kind in enumerate(kinds, start=1):
+                by_kind.setdefault(kind, []).append(number)
+            numbers = sorted(n for each in by_kind.values() for n in draw.sample(each, min(self.per_kind, len(each))))
+        return sorted(draw.sample(numbers, self.most)) if 0 < self.most < len(numbers) else numbers
+
+
+def kind_of(call: Call, folder: Path) -> str:
+    """What a call does, in which folder, to a file with which ending."""
+    path = Path(call.path.removeprefix(str(folder)))
+    return f"{call.name} {DRAWN.sub('', str(path.parent))}/*{DRAWN.sub('', path.suffix)}"
+
+
+def examined(name: str, inputs: Path, folder: Path, choice: Choice) -> Tally:
+    """The chosen calls of one command."""
     bench, tally = Bench(COMMANDS[name], inputs, folder), Tally()
-    tally.calls = len(bench.reference().calls)
-    numbers = list(range(1, tally.calls + 1))
-    if most and most < len(numbers):
-        numbers = sorted(random.Random(seed).sample(numbers, most))
-    for number in numbers:
+    kinds = [kind_of(call, folder) for call in bench.reference().calls]
+    tally.calls, tally.kinds = len(kinds), len(set(kinds))
+    for number in choice.of(kinds):
         examine(bench, number, tally)
     return tally
 
 
 def row(name: str, tally: Tally) -> str:
     """One row of the table in Markdown."""
-    figures = (tally.calls, tally.failures, tally.harmless, tally.crashed, tally.wrong_message)
+    figures = (tally.calls, tally.kinds, tally.failures, tally.harmless, tally.crashed, tally.wrong_message)
     return (
         f"| {name} | "
         + " | ".join(f"{figure:,}" for figure in (*figures, tally.corrupt, tally.leftovers, tally.not_finished))
@@ -187,8 +214,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults calls", description=__doc__)
     parser.add_argument("--commands", default=",".join(COMMANDS), help="comma-separated names: %(default)s")
     parser.add_argument("--most", type=int, default=0, help="failures per command, 0 for one at every call")
-    parser.add_argument("--seed", type=int, default=0, help="selects the calls where there are more than --most")
+    parser.add_argument("--per-kind", type=int, default=0, help="failures per kind of call, 0 for one at every call")
+    parser.add_argument("--seed", type=int, default=0, help="selects the calls where there are more")
     options = parser.parse_args(arguments)
+    choice = Choice(options.per_kind, options.most, options.seed)
     with tempfile.TemporaryDirectory(prefix="tinyscene-faults-") as name:
         root = Path(name)
         inputs = root / "inputs"
@@ -203,7 +232,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}", flush=True)
         faults, start = [], time.monotonic()
         for command in options.commands.split(","):
-            tally = examined(command, inputs, root / "case", options.most, options.seed)
+            tally = examined(command, inputs, root / "case", choice)
             print(row(command, tally), flush=True)
             faults += [f"{command}: {line}" for line in tally.lines]
             print("".join(f"{command}: {line}\n" for line in tally.lines), end="", file=sys.stderr, flush=True)
