@@ -17,6 +17,7 @@ from tinyscene.export.formats.onnx_read import graph_of
 from tinyscene.export.targets.workers.ort_original import DROPS_ROUNDINGS, file_inputs
 from tinyscene.runtime.engines import ORT_SESSION_CONFIG, NumpyEngine
 from tinyscene.runtime.vectors import joined
+from tinyscene.runtime.without_constants import WithoutConstants
 
 Form = Literal["codes", "real", "clipped"]  # of a weight: stored codes, or real numbers before QuantizeLinear
 Shape = Sequence[int | str]
@@ -125,7 +126,7 @@ class File:
 def differences(data: bytes, count: int = 8, *, optimised: bool = True) -> np.ndarray:
     """The graph's output codes less those of ONNX Runtime on the file, for random inputs with extremes."""
     graph, places = graph_of(read_onnx(data, "made"), "made")
-    original = OnnxOriginal(data, graph, places)
+    original = OnnxOriginal(data, graph, places, WithoutConstants(graph))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry(ORT_SESSION_CONFIG[places.codes], "1")
