@@ -16,12 +16,15 @@ from tinyscene.runtime.printable import printable, short_name
 
 from .records import Inspection, NodeRow, Shape, TensorRow
 
-Kind = Literal["conv", "depthwise", "linear", "sum", "product", "mean", "table", "norm", "shape", "end", "other"]
+Kind = Literal[
+    "conv", "depthwise", "linear", "recurrent", "sum", "product", "mean", "table", "norm", "shape", "end", "other"
+]
 
 KINDS: dict[Kind, str] = {
     "conv": "convolution",
     "depthwise": "depthwise convolution",
     "linear": "matrix product",
+    "recurrent": "recurrent layer",
     "sum": "sum, difference",
     "product": "product",
     "mean": "mean, pool",
@@ -33,6 +36,7 @@ KINDS: dict[Kind, str] = {
 }
 # Op names of graph, TFLite, ONNX and PyTorch in lower case without underscores; the first match decides.
 _WORDS: tuple[tuple[str, Kind], ...] = (
+    *((part, "recurrent") for part in ("lstm", "gru", "rnn", "svdf")),
     ("depthwise", "depthwise"),
     ("conv", "conv"),
     ("fullyconnected", "linear"),
@@ -49,18 +53,20 @@ _WORDS: tuple[tuple[str, Kind], ...] = (
     ("prelu", "table"),
     ("add", "sum"),
     ("sub", "sum"),
+    ("difference", "sum"),
     ("mul", "product"),
     ("div", "product"),
-    ("reshape", "shape"),
-    ("concat", "shape"),
-    ("flatten", "shape"),
-    ("squeeze", "shape"),
-    ("transpose", "shape"),
-    ("slice", "shape"),
-    ("pad", "shape"),
-    ("split", "shape"),
-    ("pack", "shape"),
+    *(
+        (part, "shape")
+        for part in ("shape", "concat", "flatten", "squeeze", "transpose", "slice", "pad", "split", "pack")
+    ),
+    *((part, "shape") for part in ("gather", "expand", "tile", "cast", "reverse", "space", "resize", "upsample")),
 )
+# Elementwise functions: whole words, and parts of words.
+_FUNCTIONS = {
+    *{"exp", "log", "pow", "abs", "neg", "sign", "floor", "ceil", "round", "erf", "mish", "table"},
+    *{"elu", "gelu", "celu", "selu", "max", "min", "maximum", "minimum", "extremum"},
+}
 _TABLES = ("relu", "sqrt", "lookup", "softmax", "logistic", "sigmoid", "tanh", "swish", "clip")
 _GRN = (
     *("Mul", "Mean", "Rsqrt", "Mul", "Mean", "Rsqrt", "Mul", "Mul"),
@@ -124,7 +130,7 @@ def kind_of(op: str) -> Kind:
     word = op.lower().replace("_", "").removeprefix("qlinear")
     if word.endswith("relu") or word.startswith("relu"):
         return "table"
-    if word in ("exp", "log", "pow") or any(table in word for table in _TABLES):
+    if word in _FUNCTIONS or any(table in word for table in _TABLES):
         return "table"
     return next((kind for part, kind in _WORDS if part in word), "other")
 

@@ -30,6 +30,7 @@ COLOURS: dict[Kind, tuple[str, str]] = {  # stripe, fill
     "conv": ("#2a6fb5", "#eaf2fa"),
     "depthwise": ("#d07a1f", "#fdf2e6"),
     "linear": ("#1d8a99", "#e6f5f7"),
+    "recurrent": ("#7a4a2b", "#f6efe9"),
     "sum": ("#2c8f5f", "#e8f6ee"),
     "product": ("#8a4bab", "#f5ecf9"),
     "mean": ("#c2456a", "#fbebf0"),

@@ -24,6 +24,7 @@ from tinyscene.export.inspect.layout import Layout, Placed, lay_out
 from tinyscene.export.inspect.read import inspect_model
 from tinyscene.export.inspect.records import Inspection, Listing, NodeRow, TensorRow
 from tinyscene.export.inspect.rows import grid_of
+from tinyscene.runtime.kernels import KERNELS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -193,13 +194,24 @@ def test_grn_is_one_box_that_lists_its_nodes():
         ("LEAKY_RELU", "table"),
         ("Rsqrt", "table"),
         ("AVERAGE_POOL_2D", "mean"),
-        ("Expand", "other"),
+        ("Expand", "shape"),
+        ("LSTM", "recurrent"),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "recurrent"),
+        ("SQUARED_DIFFERENCE", "sum"),
+        ("Max", "table"),
+        ("ReduceMax", "mean"),
+        ("MaxPool", "mean"),
+        ("WHILE", "other"),
         ("add", "sum"),
         ("CONCATENATION", "shape"),
     ],
 )
 def test_ops_of_all_formats_have_a_kind(op, kind):
     assert kind_of(op) == kind
+
+
+def test_every_op_of_the_graph_has_a_colour_of_its_own_kind():
+    assert [op.__name__ for op in KERNELS if kind_of(op.__name__) == "other"] == []
 
 
 def test_no_edge_leads_backwards():
