@@ -132,7 +132,7 @@ static int check_image_step(TsCheck* check, size_t bytes) {
 
 static int check_step(State* state, size_t bytes) {
     int status;
-    if (state->checks_image) {
+    if (state->checks_image && is_sealed()) {
         status = check_image_step(&state->image_check, bytes);
         state->checks_image = status == PRODUCT_CHECK_MORE;
         return status;
