@@ -142,7 +142,7 @@ class Graph:
                 f"has several {what}, where this takes a network with one",
                 expected=1,
                 got=f"{len(names)}: {listed}",
-                next_step="check, inspect, run, bench, quality, verify with other targets, and firmware take it",
+                next_step="check, inspect, run, bench, quality, firmware (export), verify with other targets take it",
                 unsupported=True,
             )
         return names[0]

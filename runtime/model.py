@@ -123,15 +123,18 @@ def described(model: Model, frontend: str | None = None, labels: Path | None = N
     return model if labels is None and frontend is None else DescribedModel(model, graph.check(), spec)
 
 
-def with_frontend(model: Model) -> AudioModel:
+def with_frontend(model: Model, without: str | None = None) -> AudioModel:
     """The same model, for what needs audio; its graph gets numbers as labels where it has none.
+
+    Args:
+        without: what to do where the network's input is no log-mel, if there is anything.
 
     Raises:
         RuntimeFailure: the model has no front end, or its output is not one row of scores.
     """
     if model.frontend is None:
         what = "has no front end, which makes the network's input from audio"
-        step = "give it with --frontend PRESET|FILE.json"
+        step = "give it with --frontend PRESET|FILE.json" + (f"; without one, {without}" if without else "")
         raise RuntimeFailure(str(model.path), what, expected="--frontend, or a model with one", next_step=step)
     scores = model.graph.tensors[model.graph.output]
     if not has_scores(model.graph):

@@ -178,8 +178,9 @@ def _build_application(model: Model, build: _Build, hop: float | None, recording
     from tinyscene.runtime.model import with_frontend
     from tinyscene.runtime.terminal import bar, echo, echo_document, waiting
 
+    audio_model = with_frontend(model, "leave out --application, or use 'tinyscene firmware export'")
     with waiting(f"building for {build.target.name}"):
-        application = Application(with_frontend(model), build.target, build.rounding, hop_s=hop, optimise=build.mode)
+        application = Application(audio_model, build.target, build.rounding, hop_s=hop, optimise=build.mode)
     if build.tune and not build.as_json:
         show_counts(model.graph, application.tuned)
     application.write(build.folder)

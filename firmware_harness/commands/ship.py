@@ -1,6 +1,7 @@
 """`tinyscene firmware export`, `tinyscene firmware serial` and `tinyscene flash`: from a model to a board.
 
-`firmware export` refuses a model without a front end, since an exported product runs from samples to labels.
+`firmware export` gives a model with a front end from samples to labels, and any other from codes to codes. Refuses
+`--hop` for the latter, and several inputs or outputs on the serial line.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class ProductOptions:
     ] = "c99"
     optimise: ShippedCalls = "speed"
     rounding: RoundingRule = "double"
-    prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of the public C names.")] = "scene"
+    prefix: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Prefix of the public C names: scene or neural by default.")
+    ] = None
     release: Annotated[str, typer.Option(metavar="VERSION", help="Release of the model, three numbers.")] = "1.0.0"
     hop_s: Hop = None
 
@@ -73,8 +76,6 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a model as a folder for your own project: two C files, an example and a README."""
-    from tinyscene.runtime.model import with_frontend
-
     from ..firmware_folder import folder_beside
     from ..ship.formats import export as write
     from ..ship.formats import format_named
@@ -82,19 +83,26 @@ def export(
 
     chosen = format_named(project.form)
     options = Options(**asdict(contents))
-    described = with_frontend(description.of(open_model(model)))
-    product = Product(described, options, f"tinyscene {__version__}")
+    product = Product(description.of(open_model(model)), options, f"tinyscene {__version__}")
     folder = project.out if project.out is not None else folder_beside(model, project.form)
     measured = _measured(product) if project.measure else None
     write(product, chosen, folder, measured)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
     if as_json:
         bounds = {} if measured is None else {"stack_bound_bytes": measured.stack_bound_bytes}
-        record = {"folder": str(folder), "format": project.form, "kernels": contents.cpu, **sizes, **bounds}
+        record = {
+            "folder": str(folder),
+            "format": project.form,
+            "kernels": contents.cpu,
+            "audio": product.has_audio,
+            **sizes,
+            **bounds,
+        }
         echo_document(json.dumps(record, indent=1))
         return
+    extent = "" if product.has_audio else "network alone, from codes to codes, "
     echo(
-        f"{folder}: {project.form}, kernels {contents.cpu}, constants {product.constant_bytes:,} B, "
+        f"{folder}: {project.form}, {extent}kernels {contents.cpu}, constants {product.constant_bytes:,} B, "
         f"arena {product.arena_bytes:,} B, state {product.state_bytes:,} B; next: read its README.md"
     )
 

@@ -19,9 +19,9 @@ from tinyscene.runtime.plan import ALIGNMENT
 from ..emit.c_text import plain
 from ..errors import FirmwareError
 from ..run.engine import Figures
+from .parts import Program
 from .product import Product
-from .product_stack import FUNCTIONS
-from .serial_program import C_FOLDER
+from .words import SERIAL_ROW, audio_figures, words_of
 
 FORMAT_FOLDER = Path(__file__).resolve().parent / "formats"
 VENDOR = "tinyscene"
@@ -53,12 +53,16 @@ class _Template(string.Template):
 
 @dataclass(frozen=True)
 class Format:
-    """Layout of a folder. ``files``: template in formats/NAME -> path, which may contain ``@{prefix}``."""
+    """Layout of a folder.
+
+    ``files``: template in formats/NAME -> path. Paths may contain words such as ``@{prefix}``. ``program``: the kind of
+    the example, see :mod:`.parts`.
+    """
 
     name: str
     files: Mapping[str, str]
     example: str = "examples/main.c"
-    example_source: str = "main.c"
+    program: Program = "host"
     headers: str = "include"
     serial: str = "serial"
     packed: bool = False  # with a CMSIS-Pack file of the folder
@@ -72,35 +76,30 @@ FORMATS = {
         Format(
             "arduino",
             {"library.properties": "library.properties"},
-            example="examples/Listen/Listen.ino",
-            example_source="listen.ino",
+            example="examples/@{Example}/@{Example}.ino",
+            program="sketch",
             headers="src",
             serial="extras/serial",
         ),
         Format(
             "zephyr",
             {
-                name: name
-                for name in (
-                    "zephyr/module.yml",
-                    "zephyr/CMakeLists.txt",
-                    "zephyr/Kconfig",
-                    "samples/listen/CMakeLists.txt",
-                    "samples/listen/prj.conf",
-                    "samples/listen/sample.yaml",
-                )
+                "zephyr/module.yml": "zephyr/module.yml",
+                "zephyr/CMakeLists.txt": "zephyr/CMakeLists.txt",
+                "zephyr/Kconfig": "zephyr/Kconfig",
+                "sample/CMakeLists.txt": "samples/@{example}/CMakeLists.txt",
+                "sample/prj.conf": "samples/@{example}/prj.conf",
+                "sample/sample.yaml": "samples/@{example}/sample.yaml",
             },
-            example="samples/listen/src/main.c",
-            example_source="main_board.c",
+            example="samples/@{example}/src/main.c",
+            program="board",
         ),
-        Format(
-            "cmsis-pack", {"package.pdsc": f"{VENDOR}.@{{prefix}}.pdsc"}, example_source="main_board.c", packed=True
-        ),
+        Format("cmsis-pack", {"package.pdsc": f"{VENDOR}.@{{prefix}}.pdsc"}, program="board", packed=True),
         Format(
             "platformio",
             {"library.json": "library.json"},
-            example="examples/listen/main.c",
-            example_source="main_board.c",
+            example="examples/@{example}/main.c",
+            program="board",
         ),
     )
 }
@@ -149,13 +148,13 @@ def contents(product: Product, form: Format, measured: Measured | None = None) -
     texts = {
         f"src/{prefix}.c": product.source(),
         f"{form.headers}/{prefix}.h": product.header(),
-        form.example: product.named((C_FOLDER / form.example_source).read_text()),
+        words["example_path"]: product.text(product.part.programs[form.program], form.program == "board"),
         "LICENSE": (FORMAT_FOLDER / "LICENSE").read_text(),
         "README.md": _filled("README.md", words | {"usage": _filled(f"{form.name}/usage.md", words)}),
     }
     texts |= {f"{form.serial}/{name}": text for name, text in product.serial_sources().items()}
     for template, path in form.files.items():
-        texts[_Template(path).substitute(words)] = _filled(f"{form.name}/{template}", words)
+        texts[_substituted(path, words)] = _filled(f"{form.name}/{template}", words)
     files = {name: text.encode() for name, text in sorted(texts.items())}
     if form.packed:
         files[f"{VENDOR}.{prefix}.{product.options.release}.pack"] = _packed(files)
@@ -164,21 +163,20 @@ def contents(product: Product, form: Format, measured: Measured | None = None) -
 
 def _words(product: Product, form: Format, measured: Measured | None) -> dict[str, str]:
     """Values of the names in the templates."""
-    options, prefix = product.options, product.prefix
+    options, prefix, own = product.options, product.prefix, words_of(product.part)
     accepted = "".join(f"      <accept {cpu}/>\n" for cpu in _PACK_CPUS.get(options.cpu, ()))
     conditions = f'  <conditions>\n    <condition id="{options.cpu}">\n{accepted}    </condition>\n  </conditions>\n'
-    return {
+    return own | {
         "prefix": prefix,
         "PREFIX": prefix.upper(),
         "release": options.release,
         "generator": product.generator,
         "model": plain(product.graph.name),
         "digest": product.emitted.digest,
-        "labels": ", ".join(map(plain, product.model.labels)),
         "header": f"{form.headers}/{prefix}.h",
         "source": f"src/{prefix}.c",
-        "example": form.example,
-        "serial": form.serial,
+        "example_path": _substituted(form.example, own),
+        "serial_row": _substituted(SERIAL_ROW, own | {"serial": form.serial}) if product.part.results else "",
         "figures": "\n".join(f"| {name} | {value} |" for name, value in _figures(product, measured)),
         "requirement": _REQUIREMENT[options.cpu],
         "protection": _SEALED.format(prefix=prefix) if form.name == "cmake" else _UNSEALED,
@@ -187,18 +185,16 @@ def _words(product: Product, form: Format, measured: Measured | None) -> dict[st
         "arena_alignment": f"{ALIGNMENT}",
         "state_bytes": f"{product.state_bytes}",
         "constant_bytes": f"{product.constant_bytes}",
-        "sample_rate_hz": f"{product.model.frontend.sample_rate_hz}",
         "conditions": conditions if accepted else "",
         "condition": f' condition="{options.cpu}"' if accepted else "",
     }
 
 
 def _figures(product: Product, measured: Measured | None) -> list[tuple[str, str]]:
-    spec, options = product.model.frontend, product.options
+    options = product.options
     rows = [
         ("digest of the model", f"`{product.emitted.digest}`"),
-        ("audio", f"{spec.sample_rate_hz:,} Hz, a result every {product.hop_samples / spec.sample_rate_hz:g} s"),
-        ("front end", f"{plain(spec.name)}: {spec.n_mels} bands x {spec.n_frames} columns"),
+        *audio_figures(product.part),
         ("network", f"{product.macs:,} multiply-accumulates, {len(product.emitted.calls)} calls"),
         ("kernels", f"{options.cpu}, optimised for {options.optimise}, rounding {options.rounding}"),
         ("RAM: arena", f"{product.arena_bytes:,} B"),
@@ -212,7 +208,7 @@ def _figures(product: Product, measured: Measured | None) -> list[tuple[str, str
             ("RAM: stack of one inference, measured", f"{figures.stack_bytes:,} B"),
             *(
                 (f"RAM: stack of `{product.prefix}_{each}`, bound", f"{bounds[each]:,} B")
-                for each in FUNCTIONS
+                for each in product.part.functions
                 if bounds
             ),
             ("instructions of one inference", f"{figures.instructions:,}"),
@@ -221,7 +217,11 @@ def _figures(product: Product, measured: Measured | None) -> list[tuple[str, str
 
 
 def _filled(template: str, words: Mapping[str, str]) -> str:
-    return _Template((FORMAT_FOLDER / template).read_text()).substitute(words)
+    return _substituted((FORMAT_FOLDER / template).read_text(), words)
+
+
+def _substituted(text: str, words: Mapping[str, str]) -> str:
+    return _Template(text).substitute(words)
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Largest stack of the three functions of an exported product, for one compiler and processor.
+"""Largest stack of the functions of an exported product that run the network, for one compiler and processor.
 
 The product is compiled and linked with the target's start-up code, but not run; see
 :mod:`tinyscene.firmware_harness.build.stack` for what is counted and refused.
@@ -15,7 +15,6 @@ from .product import Product
 from .serial_program import C_FOLDER
 
 PROGRAM = C_FOLDER / "main_stack.c"
-FUNCTIONS = ("init", "invoke", "process_pcm")
 
 
 def product_stack(product: Product, target: Target) -> dict[str, StackBound]:
@@ -34,7 +33,7 @@ def product_stack(product: Product, target: Target) -> dict[str, StackBound]:
         texts = {
             f"{prefix}.c": product.source(),
             f"{prefix}.h": product.header(),
-            "main.c": product.named(PROGRAM.read_text()),
+            "main.c": product.text(PROGRAM),
         }
         for file, text in texts.items():
             (folder / file).write_text(text)
@@ -46,4 +45,4 @@ def product_stack(product: Product, target: Target) -> dict[str, StackBound]:
         inputs = [str(folder / "main.c"), str(library), *ports]
         run_tool([*build, *includes, *inputs, *target.link_flags, "-lm", "-o", str(image)], target)
         graphs = call_graphs_of([library])
-        return {each: stack_bound(image, graphs, target, f"{prefix}_{each}") for each in FUNCTIONS}
+        return {each: stack_bound(image, graphs, target, f"{prefix}_{each}") for each in product.part.functions}

@@ -1,4 +1,4 @@
-"""One small bundle for tests of firmware: a network with GRN, a short front end, golden vectors."""
+"""Small bundles for tests of firmware: a network with GRN and a short front end; networks without a front end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.graphs import random_input, small_net
-from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
+from tests.graphs import Builder, random_input, small_net
+from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, write_bundle
+from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.spec import preset
 
@@ -29,3 +30,23 @@ def small_bundle(folder: Path, alter: Callable[[dict[str, Any]], None] | None = 
     provenance = Provenance("synthetic", {}, {"constant_channels_removed": 37})
     write_bundle(path, BundleContent(graph, FRONTEND, b"TFL3", b"onnx", golden), provenance)
     return path
+
+
+def image_network() -> Graph:
+    """An image as input and as output, so that the output is no row of scores."""
+    b = Builder(np.random.default_rng(7), "image", (9, 8, 3))
+    return b.graph(b.conv(b.conv(b.input, (3, 3), channels=6), (1, 1), channels=2))
+
+
+def two_ended_network() -> Graph:
+    """Two inputs and two outputs of different shapes."""
+    b = Builder(np.random.default_rng(5), "two", (6, 5, 3))
+    features = b.mul(b.input, b.mean(b.conv(b.new_input("other", (3, 2, 4)), (1, 1), channels=3)))
+    return b.graph(b.mean(features, keep_dims=False), features)
+
+
+def network_alone(folder: Path, graph: Graph) -> Bundle:
+    """The bundle of a network without a front end."""
+    golden = Golden.of(graph, random_input(np.random.default_rng(4), graph, 2))
+    content = BundleContent(graph, None, b"TFL3", b"onnx", golden)
+    return write_bundle(folder / graph.name, content, Provenance("synthetic", {}))

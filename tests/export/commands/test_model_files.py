@@ -223,10 +223,13 @@ def test_firmware_of_files(folder: Path, tmp_path: Path, capfd) -> None:
 
 def test_firmware_export_of_a_file(folder: Path, tmp_path: Path, capfd) -> None:
     words = ["firmware", "export", folder / "net.onnx", "--as", "makefile", "--out", tmp_path / "product"]
-    assert "has no front end" in refused(capfd, *words)
+    assert not answered(capfd, *words)["audio"]
+    assert "#define NEURAL_INPUT_BYTES" in (tmp_path / "product" / "include" / "neural.h").read_text()
+    words[-1] = tmp_path / "scene"
     options = ["--frontend", folder / "frontend.json", "--labels", folder / "labels.txt"]
-    assert answered(capfd, *words, *options)["format"] == "makefile"
-    assert LABELS[0] in (tmp_path / "product" / "include" / "scene.h").read_text()
+    record = answered(capfd, *words, *options)
+    assert (record["format"], record["audio"]) == ("makefile", True)
+    assert LABELS[0] in (tmp_path / "scene" / "include" / "scene.h").read_text()
 
 
 @pytest.mark.needs_tool("gcc")

@@ -78,6 +78,18 @@ def test_a_file_is_run_as_firmware(folder: Path, tmp_path: Path, capfd) -> None:
     assert "/* input 1: other (3, 2, 4) */\n#define TS_MODEL_INPUT_1_BYTES 24\n" in header
 
 
+@pytest.mark.parametrize("form", ["tflite", "onnx"])
+def test_a_file_is_exported_for_a_project(form: str, folder: Path, tmp_path: Path, capfd) -> None:
+    """Codes have channels last, so that the axes of an ONNX file are in another order."""
+    words = ("firmware", "export", folder / f"net.{form}", "--as", "platformio", "--out", tmp_path / "out")
+    assert not answered(capfd, *words)["audio"]
+    header, readme = (tmp_path / "out" / name for name in ("include/neural.h", "README.md"))
+    assert '#define NEURAL_INPUT_1_NAME "other"\n#define NEURAL_INPUT_1_SHAPE {3, 2, 4}\n' in header.read_text()
+    axes = "Axes of `other` in the order of the codes, as the model's own input numbers them: 2, 3, 1."
+    assert (axes in readme.read_text()) == (form == "onnx")
+    assert not (tmp_path / "out" / "serial").exists()
+
+
 def test_what_takes_one_input_and_one_output_refuses_two(folder: Path, tmp_path: Path, capfd) -> None:
     net, inputs = folder / "net.tflite", folder / "tflite.npz"
     line = refused(capfd, "firmware", "serial", net)

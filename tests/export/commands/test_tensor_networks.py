@@ -124,7 +124,11 @@ def test_commands_on_arrays(name: str, made: Made, capsys: pytest.CaptureFixture
         (("verify", "BUNDLE", "--data", "DATA"), "the model has no front end"),
         (("quality", "BUNDLE", "--recordings", "DATA"), "has no front end, which makes the network's input from audio"),
         (("firmware", "BUNDLE", "--application"), "has no front end, which makes the network's input from audio"),
-        (("firmware", "export", "BUNDLE", "--as", "cmake"), "has no front end"),
+        (("firmware", "BUNDLE", "--application"), "or use 'tinyscene firmware export'"),
+        (
+            ("firmware", "export", "BUNDLE", "--as", "cmake", "--hop", "1"),
+            "--hop: belongs to audio, and the model has no",
+        ),
         (("export", "CHECKPOINT", "--qat", "DATA", "--out", "OUT"), "this network has no front end"),
         (("export", "CHECKPOINT", "--ptq", "DATA", "--out", "OUT"), "no .npy or .npz files"),
     ],

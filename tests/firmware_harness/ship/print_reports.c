@@ -1,7 +1,7 @@
 /* Test program for an exported product with the prefix `asc`: prints the callback's reports for noise in pieces of
  * uneven length, then runs the network once on codes. Exits with the negated status of the self-test. */
 #include "asc.h"
-#include "ts_port.h"
+#include "put.h"
 
 enum { PIECES = 3 };
 
@@ -10,24 +10,6 @@ static int8_t arena[ASC_ARENA_BYTES] __attribute__((aligned(ASC_ARENA_ALIGNMENT)
 static int16_t samples[ASC_CLIP_SAMPLES];
 static int8_t input[ASC_INPUT_BYTES];
 static int8_t output[ASC_OUTPUT_BYTES];
-
-static void put(const char* name, int32_t value) {
-    char text[16];
-    char* at = text + sizeof text - 1;
-    uint32_t left = (uint32_t)(value < 0 ? -value : value);
-    *at = '\0';
-    do {
-        *--at = (char)('0' + left % 10);
-        left /= 10;
-    } while (left != 0);
-    if (value < 0) {
-        *--at = '-';
-    }
-    ts_port_print(name);
-    ts_port_print(" ");
-    ts_port_print(at);
-    ts_port_print("\n");
-}
 
 static void on_report(void* context, const asc_report* report) {
     (void)context;

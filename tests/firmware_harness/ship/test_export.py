@@ -177,11 +177,12 @@ def test_dsp_export_keeps_its_assembly_under_the_prefix(scenes: Bundle, tmp_path
 
 @needs_host
 @needs_arm
-def test_every_c_file_of_every_format_compiles_unchanged(scenes: Bundle, tmp_path: Path) -> None:
+def test_every_c_file_of_every_format_compiles_unchanged(any_model: Bundle, tmp_path: Path) -> None:
     (tmp_path / "Arduino.h").write_text(
-        "struct Monitor { void begin(long) {} void println(const char*) {} };\nstatic Monitor Serial;\n"
+        "struct Monitor { void begin(long) {} void println(const char*) {} void println(int) {} };\n"
+        "static Monitor Serial;\n"
     )
-    product = Product(scenes, OPTIONS, "tinyscene")
+    product = Product(any_model, OPTIONS, "tinyscene")
     source = product.source().encode()
     for form in FORMATS.values():
         folder = tmp_path / form.name
@@ -197,11 +198,11 @@ def test_every_c_file_of_every_format_compiles_unchanged(scenes: Bundle, tmp_pat
             )
 
 
-def test_exports_are_reproducible_and_replace_only_their_own(scenes: Bundle, tmp_path: Path) -> None:
-    product = Product(scenes, OPTIONS, "tinyscene")
+def test_exports_are_reproducible_and_replace_only_their_own(any_model: Bundle, tmp_path: Path) -> None:
+    product = Product(any_model, OPTIONS, "tinyscene")
     for form in FORMATS.values():
         files = contents(product, form)
-        assert files == contents(Product(scenes, OPTIONS, "tinyscene"), form)
+        assert files == contents(Product(any_model, OPTIONS, "tinyscene"), form)
         folder = tmp_path / form.name
         for _ in range(2):
             export(product, form, folder)

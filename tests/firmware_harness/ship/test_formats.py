@@ -27,9 +27,9 @@ def _files(bundle: Bundle, form: str, cpu: str = "c99") -> dict[str, bytes]:
     return contents(Product(bundle, Options(cpu=cpu, prefix="asc", release="1.2.3"), "tinyscene"), FORMATS[form])
 
 
-def test_arduino(scenes: Bundle) -> None:
+def test_arduino(any_model: Bundle) -> None:
     """Arduino library specification 1.5, rev. 2.2: fields, layout, names."""
-    files = _files(scenes, "arduino")
+    files = _files(any_model, "arduino")
     lines = files["library.properties"].decode().splitlines()
     fields = dict(line.split("=", 1) for line in lines)
     assert len(fields) == len(lines)
@@ -50,12 +50,12 @@ def test_arduino(scenes: Bundle) -> None:
 
 
 @pytest.mark.needs_module("kconfiglib")
-def test_zephyr(scenes: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zephyr(any_model: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Zephyr's module.yml (scripts/zephyr_module.py), Kconfig as Kconfiglib reads it, and the paths in them."""
 
     import kconfiglib
 
-    files = _files(scenes, "zephyr")
+    files = _files(any_model, "zephyr")
     module = yaml.safe_load(files["zephyr/module.yml"])
     assert set(module) <= {"name", "build", "samples", "tests", "boards", "blobs", "security", "package-managers"}
     assert set(module["build"]) <= {"cmake", "kconfig", "depends", "settings"}
@@ -67,7 +67,8 @@ def test_zephyr(scenes: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         'config CPU_HAS_FPU\n\tdef_bool y\nconfig FPU\n\tbool "f"\n\tdepends on CPU_HAS_FPU\nsource "$(HERE)/Module"\n'
     )
     (tmp_path / "Kconfig").write_text(top)
-    (tmp_path / "prj.conf").write_bytes(files["samples/listen/prj.conf"])
+    (sample_folder,) = {name.rpartition("/")[0] for name in files if name.endswith("/prj.conf")}
+    (tmp_path / "prj.conf").write_bytes(files[f"{sample_folder}/prj.conf"])
     monkeypatch.setenv("HERE", str(tmp_path))
     config = kconfiglib.Kconfig(str(tmp_path / "Kconfig"), warn_to_stderr=False)
     assert [config.syms[name].str_value for name in ("ASC", "FPU")] == ["n", "n"]
@@ -78,15 +79,15 @@ def test_zephyr(scenes: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "if(CONFIG_ASC)" in cmake
     for path in re.findall(r"\.\./(src/[\w.]+)", cmake):
         assert path in files
-    sample = yaml.safe_load(files["samples/listen/sample.yaml"])
+    sample = yaml.safe_load(files[f"{sample_folder}/sample.yaml"])
     assert sample["sample"]["name"]
     assert sample["tests"]
 
 
 @pytest.mark.parametrize(("cpu", "cores"), [("c99", set()), ("dsp", {"Cortex-M4", "Cortex-M7", "Cortex-M33"})])
-def test_cmsis_pack(cpu: str, cores: set[str], scenes: Bundle) -> None:
+def test_cmsis_pack(cpu: str, cores: set[str], any_model: Bundle) -> None:
     """Open-CMSIS-Pack's PACK.xsd: required elements and attributes, unique names, files that exist."""
-    files = _files(scenes, "cmsis-pack", cpu)
+    files = _files(any_model, "cmsis-pack", cpu)
     (name,) = [name for name in files if name.endswith(".pdsc")]
     package = ET.fromstring(files[name])
     assert package.tag == "package"
@@ -119,9 +120,9 @@ def test_cmsis_pack(cpu: str, cores: set[str], scenes: Bundle) -> None:
     }
 
 
-def test_platformio(scenes: Bundle) -> None:
+def test_platformio(any_model: Bundle) -> None:
     """PlatformIO's library.json: required fields, lengths, and files that exist."""
-    files = _files(scenes, "platformio")
+    files = _files(any_model, "platformio")
     library = json.loads(files["library.json"])
     assert {"name", "version"} <= library.keys()
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,49}", library["name"])
