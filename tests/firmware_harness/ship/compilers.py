@@ -102,8 +102,10 @@ def cells(rounding: Rounding = "double") -> list[Cell]:
     ]
 
 
-def reports(cell: Cell, bundle: Bundle, folder: Path) -> str | list[str]:
+def reports(cell: Cell, bundle: Bundle, folder: Path, program: Path = PRINT_REPORTS) -> str | list[str]:
     """Printed lines, or what the single #error says; permilles only where there is a float unit.
+
+    ``program``: what prints, for a product other than a classifier; two models and C++ are of a classifier.
 
     Raises:
         AssertionError: the compiler fails without an #error, or the program does.
@@ -121,7 +123,7 @@ def reports(cell: Cell, bundle: Bundle, folder: Path) -> str | list[str]:
         if isinstance(compiled, str):
             return compiled
         objects.append(compiled)
-    image = _linked(cell, objects, folder)
+    image = _linked(cell, objects, folder, program)
     seal(image, cell.target)
     ran = run(cell.target, image)
     assert ran.code == 0, f"{cell}: exit code {ran.code}, {ran.lines[-1:]}"
@@ -152,8 +154,7 @@ def _compile(cell: Cell, flags: tuple[str, ...], source: Path) -> Path | str:
     return refusal[1]
 
 
-def _linked(cell: Cell, objects: list[Path], folder: Path) -> Path:
-    program = PRINT_REPORTS
+def _linked(cell: Cell, objects: list[Path], folder: Path, program: Path) -> Path:
     if len(objects) > 1:
         program = folder / "two_models.c"
         program.write_text(TWO_MODELS)

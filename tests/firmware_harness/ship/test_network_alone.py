@@ -12,6 +12,7 @@ import pytest
 
 from tests.firmware_harness.machines import on
 from tests.firmware_harness.ship.boards import link, run
+from tests.firmware_harness.ship.compilers import COMPILERS, Cell, reports
 from tests.graphs import random_input
 from tinyscene import command_line
 from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M4, CORTEX_M55, HOST, SANITIZERS, Target
@@ -27,6 +28,7 @@ from tinyscene.runtime.interpreter import run as interpret
 from tinyscene.runtime.vectors import row_shape
 
 HERE = Path(__file__).resolve().parent
+PRINT_CODES = HERE / "print_codes.c"
 STRICT = "-Wall -Wextra -Werror -Wconversion -Wshadow -Wpedantic"
 NAMES = ("image", "two")
 
@@ -81,7 +83,7 @@ def test_changed_constants_and_wrong_outputs_are_detected(name: str, alone: dict
     for code, changed in changes.items():
         assert (changed == text) == (code == 0)
         (tmp_path / "asc.c").write_text(changed)
-        image = link(HOST, [HERE / "print_codes.c", tmp_path / "asc.c"], [folder / "include"], tmp_path / "codes")
+        image = link(HOST, [PRINT_CODES, tmp_path / "asc.c"], [folder / "include"], tmp_path / "codes")
         ran = run(HOST, image)
         assert (ran.code, ran.lines[0]) == (code, f"self-test {-code}")
 
@@ -188,23 +190,17 @@ def test_two_forms_of_the_interface_have_the_same_functions_and_errors() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.needs_tool("gcc")
+@pytest.mark.parametrize("compiler", [pytest.param(c, marks=pytest.mark.needs_tool(c)) for c in COMPILERS])
 @pytest.mark.parametrize("target", [on(CORTEX_M4), on(CORTEX_M0PLUS), on(CORTEX_M55)])
 @pytest.mark.parametrize("name", NAMES)
-def test_boards_print_what_this_machine_prints(
-    name: str, target: Target, alone: dict[str, Bundle], tmp_path: Path
+def test_boards_print_the_interpreter_s_codes(
+    name: str, target: Target, compiler: str, alone: dict[str, Bundle], tmp_path: Path
 ) -> None:
-    printed = []
-    for machine in (HOST, target):
-        folder = _exported(alone[name], tmp_path / machine.name, Options(machine.cpu, prefix="asc"))
-        sources = [HERE / "print_codes.c", folder / "src" / "asc.c"]
-        printed.append(run(machine, link(machine, sources, [folder / "include"], folder / "codes.elf")))
-    graph = alone[name].graph
+    graph, cell = alone[name].graph, Cell(compiler, target, target.cpu, "-O2")
     n_codes = np.prod(row_shape(graph, graph.inputs))
     codes = np.array([i % 251 - 125 for i in range(n_codes)], np.int8).reshape(1, *row_shape(graph, graph.inputs))
     expected = [f"code {code}" for code in interpret(graph, codes).ravel()]
-    assert printed[0] == printed[1]
-    assert printed[0].lines == ["self-test 0", "invoked 0", *expected]
+    assert reports(cell, alone[name], tmp_path, PRINT_CODES) == ["self-test 0", "invoked 0", *expected]
 
 
 @pytest.mark.slow
