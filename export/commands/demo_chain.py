@@ -205,7 +205,7 @@ def _document(
             labels=bundle.labels,
             frontend=bundle.frontend,
             budget=DCASE_BUDGET,
-            estimates=estimate_all(bundle.file(TFLITE_MODEL), NPUS),
+            estimates=estimate_all(lambda: bundle.file(TFLITE_MODEL), NPUS),
             firmware=firmware,
             accuracy=_accuracy_rows(trained, int8),
             quality=layer_quality(bundle.graph, codes, float_activations(trained.model, log_mels)),

@@ -103,7 +103,8 @@ def verify(
         names = (*targets_of(subject.model), *NPUS)
     with steps("verifying", len(names)) as step:
         result = subject.verified(tuple(name for name in names if name not in NPUS), step)
-        estimates = estimate_all(subject.model.file(TFLITE_MODEL), [name for name in names if name in NPUS], step)
+        npus = [name for name in names if name in NPUS]
+        estimates = estimate_all(lambda: subject.model.file(TFLITE_MODEL), npus, step)
     if as_json or files != OutputFiles():
         stated = {"--data": given.data, "--inputs": given.inputs}
         options = [f"{option} {path.name}" for option, path in stated.items() if path]

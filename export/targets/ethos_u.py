@@ -135,11 +135,13 @@ def estimate(tflite: bytes, npu: Npu) -> Estimate:
     )
 
 
-def estimate_all(tflite: bytes, names: Iterable[str], on_npu: Callable[[str], None] | None = None) -> Estimates:
+def estimate_all(
+    tflite: Callable[[], bytes], names: Iterable[str], on_npu: Callable[[str], None] | None = None
+) -> Estimates:
     """An estimate for each NPU in ``names``, or the reason why there is none.
 
     Args:
-        tflite: an int8 TFLite file.
+        tflite: returns an int8 TFLite file, or raises ExportError where the network has no such form.
         on_npu: called with each NPU's name before it is estimated.
 
     Raises:
@@ -151,7 +153,7 @@ def estimate_all(tflite: bytes, names: Iterable[str], on_npu: Callable[[str], No
         if on_npu:
             on_npu(npu.name)
         try:
-            rows.append(estimate(tflite, npu))
+            rows.append(estimate(tflite(), npu))
         except ExportError as problem:
             left_out[npu.name] = str(problem)
     return Estimates(tuple(rows), left_out)

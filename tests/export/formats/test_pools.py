@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from torch.nn import functional as F
 
 from tests.graphs import Builder, random_input
 from tests.random_nodes import random_pads
+from tinyscene import command_line
+from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.engines import LiteRTEngine, TFLMEngine
@@ -44,6 +48,18 @@ def test_an_average_with_pads_that_tflite_lacks_is_refused_for_its_engines_alone
     assert {name for name, result in results.items() if result.status == "refused"} == set(targets[:3])
     assert all("TFLite has no such padding for a pool" in results[name].note for name in targets[:3])
     assert all(results[name].status in ("equal", "named exception") for name in targets[3:])
+
+
+@pytest.mark.needs_module("onnxruntime")
+def test_verify_of_a_file_that_tflite_has_no_form_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It was refused as a whole, because its TFLite form was made for NPUs that nobody had named."""
+    path = tmp_path / "pool.onnx"
+    path.write_bytes(to_onnx(pooled("average", (2, 0, 1, 3))))
+    assert command_line.main(["verify", str(path), "--targets", "numpy-double,ort", "--quiet"]) == 0
+    assert command_line.main(["verify", str(path), "--targets", "ethos-u55-128", "--quiet"]) == 0
+    printed = capfd.readouterr().out
+    assert "ethos-u55-128: skipped: " in printed
+    assert "TFLite has no such padding for a pool" in printed
 
 
 @pytest.mark.parametrize("size", [(9, 10), (8, 13), (11, 7)])
