@@ -89,7 +89,7 @@ COMMANDS = (
     Command(
         "import",
         "export.commands.import_model:import_checkpoint",
-        "Import a published CP-Mobile or CP-ResNet checkpoint.",
+        "Import a checkpoint, a float ONNX file or your own network.",
         "export",
     ),
     Command(
