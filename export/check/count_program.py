@@ -26,10 +26,11 @@ from tinyscene.training.models.program import (
     result_shapes,
 )
 
+_FILLED = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("conv1d", "conv2d"), "conv"),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), "deconv"),
-    "linear": "linear",
+    **dict.fromkeys(("linear", "lstm"), "linear"),
     "batch_norm": "norm",
     GRN_OPERATOR: "mul",
     **dict.fromkeys(("mul", "div", "square"), "mul"),
@@ -70,9 +71,12 @@ def program_layers(network: ProgramNetwork) -> ProgramLayers:
     """The layers of a network; the inputs have the names that the program gives them."""
     shapes, names, rows = result_shapes(network), {end.name: end.name for end in network.program.inputs}, []
     seen: set[str] = set()
+    filled: set[str] = set()  # tensors of one number are no layers, and no inputs of a layer that has others
     for call, place in zip(network.program.calls, call_paths(network.program), strict=True):
-        sources = tuple(dict.fromkeys(names[leaf.value] for leaf in leaves(call) if isinstance(leaf, Value)))
-        if call.kind in MOVING or call.kind in (GETITEM, "pad"):
+        read = [leaf.value for leaf in leaves(call) if isinstance(leaf, Value)]
+        sources = tuple(dict.fromkeys(names[name] for name in [n for n in read if n not in filled] or read))
+        filled |= {call.name} if call.kind in _FILLED else set()
+        if call.kind in MOVING or call.kind in (GETITEM, "pad", *_FILLED):
             names[call.name] = sources[0]
             continue
         names[call.name] = place
@@ -94,13 +98,15 @@ def _layer(
     constants = [network.get_buffer(name) for name in names if name not in network.program.parameters]
     if kind == "other" and parameters:
         kind = "uncounted"
+    matrices = [p for p in parameters if p.ndim > 1] if call.kind == "lstm" else parameters[:1]
+    weights = sum(p.numel() for p in matrices)
     layer = Layer(
         place,
         call.kind,
         kind,
         (1, *shape),
-        weights=parameters[0].numel() if parameters else 0,
-        biases=sum(p.numel() for p in parameters[1:]),
+        weights=weights,
+        biases=sum(p.numel() for p in parameters) - weights,
         constant_bytes=sum(p.numel() * p.element_size() for p in parameters),
         extra_bytes=sum(b.numel() * b.element_size() for b in constants),
         window=_window(network, call, shapes),

@@ -19,12 +19,13 @@ from ..errors import ExportError
 from ..formats.onnx_file import OnnxFile, read_onnx
 from ..formats.onnx_read.folding import folded
 from ..formats.onnx_shapes import ON_CODES
-from . import elementwise, movement, products, reductions, windows
+from . import elementwise, movement, products, recurrent, reductions, windows
 from .builder import ProgramBuilder, Row
 
 ROWS: dict[str, Row] = {
     **windows.ROWS,
     **products.ROWS,
+    **recurrent.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
     **movement.ROWS,

@@ -6,8 +6,9 @@ of PyTorch refuses, naming the node.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -28,7 +29,7 @@ from tinyscene.training.models.program import (
     ProgramNetwork,
     Value,
     Weight,
-    aten_operator,
+    function_of,
     network_of,
 )
 
@@ -39,14 +40,21 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Ref:
-    """The result ``name`` of a call; ``meta`` has its shape for one clip."""
+    """The result ``name`` of a call; ``meta`` and ``twice`` have its shapes for one clip and for two."""
 
     name: str
     meta: Any  # a tensor on the meta device, or a list of them
+    twice: Any
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.meta.shape)
+
+    @property
+    def batch_axis(self) -> int:
+        """The axis that the clips are on, perhaps with other elements; the first if no size depends on them."""
+        pairs = enumerate(zip(self.meta.shape, self.twice.shape, strict=True))
+        return next((axis for axis, (one, two) in pairs if one != two), 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +86,7 @@ class ProgramBuilder:
     def take_input(self, name: str, shape: tuple[int, ...]) -> None:
         """``shape``: without the batch."""
         self._inputs.append(self._end(name, shape))
-        self.values[name] = Ref(name, torch.empty(1, *shape, device="meta"))
+        self.values[name] = Ref(name, *(torch.empty(clips, *shape, device="meta") for clips in (1, 2)))
 
     def begin(self, node: onnx.NodeProto, index: int) -> None:
         """The node that the next calls belong to."""
@@ -116,6 +124,9 @@ class ProgramBuilder:
 
     def outputs(self) -> int:
         return len(self._node.output)
+
+    def writes(self, position: int) -> bool:
+        return position < len(self._node.output) and self._node.output[position] != ""
 
     def fold(self, values: Array) -> None:
         """The result of the current node is a constant."""
@@ -157,26 +168,26 @@ class ProgramBuilder:
         if kind not in OPERATORS:
             self.refuse(f"limit: operator '{kind}' of PyTorch has no integer form")
         try:
-            options_on_meta = {name: _on_meta(argument) for name, argument in options.items()}
-            meta = aten_operator(operator)(*map(_on_meta, arguments), **options_on_meta)
+            metas = [function_of(operator)(*_on_meta(arguments, n), **_options_on_meta(options, n)) for n in (1, 2)]
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as problem:
             self.refuse("inputs do not fit", got=(str(problem).splitlines() or [""])[0][:160])
         taken = tuple(map(self._argument, arguments))
         named = {name: self._argument(argument) for name, argument in options.items()}
-        return self._append(kind, operator, taken, named, meta)
+        return self._append(kind, operator, taken, named, metas)
 
     def part(self, parts: Ref, number: int) -> Ref:
         """One of the results of a call that has several."""
-        return self._append(GETITEM, GETITEM, (Value(value=parts.name), number), {}, parts.meta[number])
+        metas = [parts.meta[number], parts.twice[number]]
+        return self._append(GETITEM, GETITEM, (Value(value=parts.name), number), {}, metas)
 
-    def _append(self, kind: str, operator: str, args: tuple[Any, ...], kwargs: dict[str, Any], meta: Any) -> Ref:
+    def _append(self, kind: str, operator: str, args: tuple[Any, ...], kwargs: dict[str, Any], metas: list[Any]) -> Ref:
         name, inputs = f"{kind}_{len(self._calls)}", {end.name for end in self._inputs}
         while name in inputs:
             name = f"{name}_"
         call = ProgramCall(name=name, module=self._path, operator=operator, args=args, kwargs=kwargs)
         self._calls.append(call)
         self.made_by[name] = call
-        return Ref(name, meta)
+        return Ref(name, *metas)
 
     def _argument(self, argument: Any) -> Any:
         if isinstance(argument, Ref):
@@ -198,12 +209,16 @@ class ProgramBuilder:
         return name
 
     def reshaped(self, x: Ref, shape: Sequence[int]) -> Ref:
-        """``shape``: for one clip, with at most one -1; its first size is multiplied by the number of clips."""
+        """``shape``: for one clip, with at most one -1; the size on the clips' axis is multiplied by their number."""
         try:
-            first, *rest = x.meta.reshape(tuple(shape)).shape
+            sizes: list[Any] = list(x.meta.reshape(tuple(shape)).shape)
         except RuntimeError as problem:
             self.refuse("the shape does not fit", expected=x.shape, got=f"{list(shape)} ({problem})"[:160])
-        return self.call("reshape.default", x, [Batch(batch=first), *rest])
+        before = math.prod(x.shape[: x.batch_axis])
+        counts = [math.prod(sizes[:axis]) for axis in range(len(sizes) + 1)]
+        at = next(axis for axis in range(len(sizes)) if counts[axis] == before or counts[axis + 1] > before)
+        sizes[at] = Batch(batch=sizes[at])
+        return self.call("reshape.default", x, sizes)
 
     # Results
 
@@ -237,12 +252,16 @@ class ProgramBuilder:
             raise ExportError(f"{self.where}, '{name[:80]}'", "limit: its name or its shape", got=got) from problem
 
 
-def _on_meta(argument: Any) -> Any:
+def _options_on_meta(options: Mapping[str, Any], clips: int) -> dict[str, Any]:
+    return {name: _on_meta(argument, clips) for name, argument in options.items()}
+
+
+def _on_meta(argument: Any, clips: int) -> Any:
     if isinstance(argument, Ref):
-        return argument.meta
+        return argument.meta if clips == 1 else argument.twice
     if isinstance(argument, Trained | np.ndarray):
         values = argument.values if isinstance(argument, Trained) else argument
         return torch.from_numpy(np.array(values)).to("meta")
     if isinstance(argument, Batch):
-        return argument.batch
-    return [_on_meta(each) for each in argument] if isinstance(argument, list | tuple) else argument
+        return argument.batch * clips
+    return [_on_meta(each, clips) for each in argument] if isinstance(argument, list | tuple) else argument

@@ -42,8 +42,8 @@ def _transpose(b: ProgramBuilder) -> None:
 def _squeeze(b: ProgramBuilder) -> None:
     x, axes = b.ref(0), b.integers(1, "axes")
     gone = {axis % len(x.shape) for axis in axes} if axes else {axis for axis, n in enumerate(x.shape) if n == 1}
-    if 0 in gone:
-        b.refuse("limit: the batch is removed", expected="axes from 1 on")
+    if x.batch_axis in gone:
+        b.refuse("limit: the batch is removed", expected="other axes")
     b.result(b.reshaped(x, [size for axis, size in enumerate(x.shape) if axis not in gone]))
 
 
@@ -109,7 +109,7 @@ def _pad(b: ProgramBuilder) -> None:
 def _gather(b: ProgramBuilder) -> None:
     """Elements at constant places of an axis; one place drops the axis."""
     x, places, axis = b.ref(0), b.constant(1), int(b.attribute("axis", 0))
-    if axis % len(x.shape) == 0:
+    if axis % len(x.shape) == x.batch_axis:
         b.refuse("limit: places in the batch")
     if places.ndim == 0:
         b.result(b.call("select.int", x, axis, int(places)))

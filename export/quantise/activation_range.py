@@ -23,16 +23,25 @@ class Range(nn.Module):
 
     ``low`` and ``high`` are set by calibration; training scales them by ``stretch``, the logarithms of two factors, so
     that one learning rate suits ranges of any size. ``fixed``: the only scale and zero point that the op's output can
-    have. ``ceiling``: no code represents a larger value, so that saturation limits the activation.
+    have. ``ceiling``: no code represents a larger value, so that saturation limits the activation. ``smallest_scale``:
+    of those that the op's output can have.
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, name: str, *, fixed: tuple[float, int] | None = None, ceiling: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        fixed: tuple[float, int] | None = None,
+        ceiling: float | None = None,
+        smallest_scale: float = SMALLEST_SCALE,
+    ) -> None:
         super().__init__()
         self.name, self.fixed = name, fixed is not None
         self.ceiling = math.inf if ceiling is None else ceiling
+        self.smallest_scale = smallest_scale
         self.rounding = True
         self.register_buffer("low", torch.tensor(float("nan")))
         self.register_buffer("high", torch.tensor(float("nan")))
@@ -68,7 +77,7 @@ class Range(nn.Module):
         low, high = self.low * self.stretch[0].exp(), self.high * self.stretch[1].exp()
         if self.ceiling < math.inf:
             high = high.clamp(max=self.ceiling)
-        scale = ((high - low) / LEVELS).clamp(min=SMALLEST_SCALE)
+        scale = ((high - low) / LEVELS).clamp(min=self.smallest_scale)
         exact = -128.0 - low / scale
         return scale, exact + (exact.round().clamp(-128, 127) - exact).detach()
 

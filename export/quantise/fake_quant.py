@@ -25,12 +25,14 @@ from .float_steps import (
     Folded,
     FunctionStep,
     GrnStep,
+    LstmStep,
     OpStep,
     PoolStep,
     Step,
     folded_weight,
     norm_gain,
 )
+from .quant_lstm import QuantLstm
 from .quant_op import QuantFunction, QuantOp, shares_range
 from .simulate.windows import transposed_convolution
 
@@ -203,7 +205,7 @@ class QuantNet(nn.Module):
             if isinstance(step, OpStep) and shares_range(step) and len(sources) == 1:
                 (self.shared[step.name],) = sources
             else:
-                self.ranges[_key(step.name)] = _output_range(step)
+                self.ranges[_key(step.name)] = _output_range(step, self.layer_of(step))
         self.eval()
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -242,7 +244,7 @@ class QuantNet(nn.Module):
     def round(self, rounding: bool) -> None:
         """Turn all rounding on or off. Without rounding the network computes the float network's function."""
         for module in self.modules():
-            if isinstance(module, Range | QuantConv):
+            if isinstance(module, Range | QuantConv | QuantLstm):
                 module.rounding = rounding
 
     def freeze(self, frozen: bool = True) -> None:
@@ -275,12 +277,16 @@ def _layer(step: Step, shapes: Mapping[str, Shape]) -> nn.Module:
         return _Pool(step)
     if isinstance(step, GrnStep):
         return QuantGRN(step)
+    if isinstance(step, LstmStep):
+        return QuantLstm(step)
     if isinstance(step, FunctionStep):
         return QuantFunction(step)
     return QuantOp(step, shapes)
 
 
-def _output_range(step: Step) -> Range:
+def _output_range(step: Step, layer: nn.Module) -> Range:
+    if isinstance(layer, QuantLstm):
+        return layer.hidden
     fixed = fixed_codes(step.op) if isinstance(step, OpStep) else None
     return Range(step.name, fixed=fixed, ceiling=getattr(step, "ceiling", None))
 

@@ -67,6 +67,21 @@ class GrnStep:
 
 
 @dataclass(frozen=True, eq=False)
+class LstmStep:
+    """A layer of LSTM cells in one direction, its state zero before the first step.
+
+    Weights of the input (4 units, inputs) and of the hidden state (4 units, units), and biases (4 units,), in the order
+    of :data:`tinyscene.runtime.ops.GATES`, which is PyTorch's.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    weight: torch.Tensor
+    recurrent: torch.Tensor
+    bias: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class OpStep:
     """One op of the op set. ``operands`` are names of activations, and constants as float32 in the graph's layout.
 
@@ -101,7 +116,7 @@ class FunctionStep:
     function: Callable[[torch.Tensor], torch.Tensor]
 
 
-Step = ConvStep | PoolStep | GrnStep | OpStep | FunctionStep
+Step = ConvStep | PoolStep | GrnStep | LstmStep | OpStep | FunctionStep
 
 
 @dataclass(frozen=True, eq=False)

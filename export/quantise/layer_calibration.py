@@ -19,6 +19,7 @@ from .activation_range import LEVELS
 from .equalise import beta_on_grid
 from .fake_quant import QuantConv, QuantGRN, QuantNet, nearest_scale
 from .float_steps import GrnStep, Step
+from .quant_lstm import QuantLstm
 from .quant_op import QuantOp
 from .ranges import (
     BEYOND,
@@ -111,11 +112,23 @@ class _Calibrator:
                 self.fix_weights(layer, exact[0], rounded_inputs[0])
             layer.rounding = True
             self.set_range(step.name, target, layer(rounded_inputs[0]))
+        elif isinstance(layer, QuantLstm):
+            self.calibrate_lstm(layer, exact[0], rounded_inputs[0])
         else:
             target = layer(*exact)
             if isinstance(layer, QuantOp):
                 layer.round_constants(True)
             self.set_range(step.name, target, layer(*rounded_inputs))
+
+    def calibrate_lstm(self, layer: QuantLstm, exact: Tensor, x: Tensor) -> None:
+        """The hidden state is rounded once its range is known, and changes the outputs then."""
+        name = layer.step.name
+        layer.rounding = False
+        target, cells = layer.states(exact)
+        layer.set_limit(cells)
+        layer.rounding = True
+        self.set_range(name, target, layer(x))
+        self.rounded[name] = self.net.range_of(name)(layer(x))
 
     def set_range(self, name: str, exact: Tensor, raw: Tensor) -> None:
         """Choose the range of tensor ``name``; layers behind it read its rounded values."""

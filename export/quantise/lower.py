@@ -23,7 +23,8 @@ from tinyscene.runtime.ops import Shape
 from ..errors import ExportError
 from .activation_range import SMALLEST_SCALE, Range
 from .fake_quant import QuantConv, QuantGRN, QuantNet
-from .float_steps import ConvStep, FunctionStep, GrnStep, OpStep, PoolStep, Step
+from .float_steps import ConvStep, FunctionStep, GrnStep, LstmStep, OpStep, PoolStep, Step
+from .quant_lstm import QuantLstm, gate_scales
 from .quant_op import QuantFunction, QuantOp
 
 _BIAS_LIMIT = 2**30  # codes; half of int32 is left for the sum of products
@@ -82,6 +83,8 @@ class _Lowering:
             self.weighted(step.name, op, inputs[0], weights, output, quant)
         elif isinstance(step, GrnStep):
             self.grn(step, inputs[0], output, quant)
+        elif isinstance(step, LstmStep):
+            self.lstm(step, inputs[0], output, quant)
         elif isinstance(step, FunctionStep):
             self.function(step, inputs[0], output, quant)
         else:
@@ -165,8 +168,7 @@ class _Lowering:
         """Quantise weight and bias per output channel and append the convolution or matrix product."""
         axis = 3 if isinstance(op, ops.DepthwiseConv2D) else 0
         source, weight, bias, factor = self.tensors[x], weights.weight, weights.bias, weights.factor
-        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-            raise ExportError(f"layer '{name}'", "weights are not finite", next_step="use another checkpoint")
+        _require_finite(name, weight, bias)
         others = tuple(a for a in range(weight.ndim) if a != axis)
         s_x = np.float32(source.quant.scale[0])
         # A channel with weights far smaller than its bias takes its scale from the bias, which must fit int32.
@@ -210,6 +212,29 @@ class _Lowering:
         scaled = append("scaled", ops.Mul(), x, gain, shape=self.tensors[x].shape)
         beta = _Weights(identity, np.float32(float(layer.grn.beta)) * factor)
         self.weighted(step.name, ops.DepthwiseConv2D(relu=step.relu), scaled, beta, output, quant)
+
+    def lstm(self, step: LstmStep, x: str, output: str, quant: Quant) -> None:
+        """Weights with a scale for each gate, which is that of the biases too, as for the channels of a convolution."""
+        layer, source = self.net.layer_of(step), self.tensors[x]
+        assert isinstance(layer, QuantLstm)
+        bias = layer.bias.cpu().numpy()
+        of_bias = np.abs(bias).max(axis=1) / (np.float32(source.quant.scale[0]) * np.float32(_BIAS_LIMIT))
+        names = []
+        for part, weight, least in (("weight", layer.weight, of_bias), ("recurrent", layer.recurrent, np.zeros(4))):
+            _require_finite(step.name, weight.cpu().numpy(), bias)
+            scale = np.maximum(gate_scales(weight).cpu().numpy(), least).astype(np.float32)
+            codes = np.clip(np.rint(weight.cpu().numpy() / scale[:, None, None]), -127, 127).astype(np.int8)
+            names.append(self._tensor(f"{step.name}.{part}", codes.shape, Quant.per_channel(scale, 0), codes))
+        bias_scale = np.float32(source.quant.scale[0]) * np.asarray(self.tensors[names[0]].quant.scale, np.float32)
+        bias_codes = np.rint(bias.astype(np.float64) / bias_scale[:, None]).astype(np.int32)
+        b = self._tensor(f"{step.name}.bias", bias.shape, Quant.per_channel(bias_scale, 0), bias_codes)
+        shape = self.net.folded.shapes[step.name]
+        self.node(step.name, ops.Lstm(layer.cell_bits()), (x, *names, b), shape, output, quant)
+
+
+def _require_finite(name: str, weight: F32, bias: F32) -> None:
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ExportError(f"layer '{name}'", "weights are not finite", next_step="use another checkpoint")
 
 
 def _avoid_ties(out: Quant, unambiguous: Callable[[Quant], bool]) -> Quant:

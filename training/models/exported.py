@@ -32,6 +32,15 @@ from .program import (
     Weight,
 )
 
+_FILLED = ("zeros", "ones", "full")  # a program makes them like its input, with the device and type of that
+_OF_STORAGE = {"dtype", "layout", "device", "pin_memory", "memory_format"}  # options of filled tensors: all are float32
+_NO_OPERATOR = "TensorFlow Lite Micro has no such operator, only that of an LSTM"
+_REASONS = {
+    "gru": f"a GRU has no integer form: {_NO_OPERATOR}",
+    **dict.fromkeys(("rnn_tanh", "rnn_relu"), f"a plain RNN has no integer form: {_NO_OPERATOR}"),
+    "gru_cell": f"a cell of a GRU has no integer form: {_NO_OPERATOR}",
+    "lstm_cell": "a single cell of an LSTM has no integer form; nn.LSTM over the whole sequence has one",
+}
 _BATCH = 2  # clips of the example: unlike the sizes 0 and 1, it is no special case for torch.export
 
 
@@ -186,11 +195,17 @@ class _Writer:
         if kind in UNCHANGED:
             self.values[node] = self.values[node.all_input_nodes[0]]
             return
+        given, options = node.args, node.kwargs
+        if kind in _FILLED:
+            source = next(source for source, value in self.values.items() if isinstance(value, Value))
+            operator, kind, given = f"new_{operator}", f"new_{kind}", (source, *given)
+        if kind.startswith("new_") or kind.endswith("_like"):
+            options = {name: option for name, option in options.items() if name not in _OF_STORAGE}
         if kind not in OPERATORS | {GETITEM}:
-            raise self._refused(node, f"operator '{kind}' has no integer form")
+            raise self._refused(node, _REASONS.get(kind, f"operator '{kind}' has no integer form"))
         stack = module_stack(node)
-        args = tuple(self._argument(node, argument) for argument in node.args)
-        kwargs = {name: self._argument(node, argument) for name, argument in node.kwargs.items()}
+        args = tuple(self._argument(node, argument) for argument in given)
+        kwargs = {name: self._argument(node, option) for name, option in options.items()}
         record = ProgramCall(
             name=node.name, module=stack[-1][1] if stack else "", operator=operator, args=args, kwargs=kwargs
         )

@@ -22,6 +22,7 @@ from tinyscene.runtime.graph import MOST_ENDS, MOST_MACS
 
 from ..errors import TrainingError
 from .layers import GRN
+from .recurrent import LSTM, lstm, lstm_products
 
 GRN_OPERATOR = "grn"  # a module of ours with an integer form of its own
 GETITEM = "getitem"  # one of the results of an operator such as split
@@ -46,7 +47,7 @@ _ARITHMETIC = """
     matmul bmm mm addmm scaled_dot_product_attention mean sum amax amin max min maximum minimum var std softmax
     linalg_vector_norm norm log_softmax pad cat stack upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d
     _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d zeros_like ones_like full_like new_zeros new_ones
-    new_full add sub mul div rsub square pow relu relu6 hardtanh clamp sigmoid tanh hardswish leaky_relu prelu glu
+    new_full add sub mul div rsub square pow relu relu6 hardtanh clamp sigmoid tanh hardswish leaky_relu prelu glu lstm
 """
 _FUNCTIONS = """
     silu gelu elu selu celu hardsigmoid mish softplus softsign exp abs neg sqrt sin cos atan erf log_sigmoid
@@ -153,6 +154,11 @@ def aten_operator(operator: str) -> Callable[..., Any]:
     return function
 
 
+def function_of(operator: str) -> Callable[..., Any]:
+    """What a program computes for an operator."""
+    return lstm if operator == LSTM else aten_operator(operator)
+
+
 def named_arguments(call: ProgramCall) -> dict[str, Argument]:
     """The arguments of a call of an operator of ATen by their names, with the operator's defaults."""
     arguments = aten_operator(call.operator)._schema.arguments  # type: ignore[attr-defined]
@@ -217,11 +223,12 @@ class _Operation(nn.Module):
     def __init__(self, operator: str) -> None:
         super().__init__()
         kind = operator.partition(".")[0]
-        if kind != GETITEM and (kind not in OPERATORS or kind.endswith("_")):
+        packed = LSTM.startswith(f"{kind}.") and operator != LSTM
+        if kind != GETITEM and (kind not in OPERATORS or kind.endswith("_") or packed):
             raise ValueError(f"operator '{operator[:80]}' has no integer form")
         # A view depends on how a tensor lies in memory, which no call says; a reshape is the same numbers.
         as_numbers = "reshape.default" if kind == "view" else operator
-        self._function: Callable[..., Any] = getitem if kind == GETITEM else aten_operator(as_numbers)
+        self._function: Callable[..., Any] = getitem if kind == GETITEM else function_of(as_numbers)
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         return self._function(*arguments, **options)
@@ -294,8 +301,27 @@ def _inside(places: Tensor, size: int) -> bool:
 
 
 def result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:
-    """Shapes, without the batch, of the inputs and of each result that is one tensor, for a network that is valid."""
-    return _result_shapes(_without_numbers(network.program, network.state_dict()))
+    """Shapes, without the batch, of the inputs and of each result that is one tensor, for a network that is valid.
+
+    The batch may be on any axis, or part of one; a result that does not depend on it has its first axis left out. Of an
+    LSTM, the shape of its outputs.
+    """
+    program = network.program
+    shapes = {end.name: end.shape for end in program.inputs}
+    two, three = (_sizes(_without_numbers(program, network.state_dict()), clips) for clips in (2, 3))
+    for name, sizes in two.items():
+        axis = next((at for at, pair in enumerate(zip(sizes, three[name], strict=True)) if len({*pair}) > 1), 0)
+        rows = three[name][axis] - sizes[axis]
+        shapes[name] = (*sizes[:axis], *([rows] if rows > 1 else []), *sizes[axis + 1 :])
+    return shapes
+
+
+def _sizes(network: ProgramNetwork, clips: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the results that are one tensor, and of the outputs of each LSTM, for a number of clips."""
+    inputs = [torch.zeros(clips, *end.shape, device="meta") for end in network.program.inputs]
+    results = ((call, result) for call, _, result in network._call_results(*inputs))
+    firsts = ((call.name, result[0] if call.operator == LSTM else result) for call, result in results)
+    return {name: tuple(result.shape) for name, result in firsts if isinstance(result, Tensor)}
 
 
 def _without_numbers(program: Program, state: Mapping[str, Tensor]) -> ProgramNetwork:
@@ -328,6 +354,8 @@ def _result_shapes(network: ProgramNetwork) -> dict[str, tuple[int, ...]]:
                     raise ValueError(f"its output '{call.name}' mixes clips")
                 shapes[call.name] = tuple(result.shape[1:])
                 products += _products(call, arguments, result)
+            elif call.operator == LSTM:
+                products += lstm_products(arguments[0], arguments[2])
             if products > _BATCH * MOST_MACS:
                 raise ValueError(f"more than {MOST_MACS:,} multiply-accumulates up to call '{call.name}'")
     for end in program.outputs:

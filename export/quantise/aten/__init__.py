@@ -5,7 +5,7 @@ A row takes the reader and a call, and returns the call's result. An operator wi
 
 from __future__ import annotations
 
-from . import elementwise, movement, normalisations, pools, products, reductions, windows
+from . import elementwise, movement, normalisations, pools, products, recurrent, reductions, windows
 from .reader import Reader, Row
 
 ROWS: dict[str, Row] = {
@@ -13,6 +13,7 @@ ROWS: dict[str, Row] = {
     **pools.ROWS,
     **normalisations.ROWS,
     **products.ROWS,
+    **recurrent.ROWS,
     **elementwise.ROWS,
     **reductions.ROWS,
     **movement.ROWS,

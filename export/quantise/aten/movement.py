@@ -22,7 +22,7 @@ from tinyscene.training.models.program import MOVING, UNCHANGED
 from ..float_steps import OpStep
 from .call import Call
 from .reader import Reader, Row
-from .values import ZERO, Value, View, graph_axis, image_of
+from .values import ZERO, Value, View, graph_axis, image_of, rows
 
 _RESIZES = (
     "upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d "
@@ -94,8 +94,17 @@ def _concatenate(reader: Reader, call: Call) -> View:
     axis = int(call["dim"]) % rank
     parts = [part for part in call["tensors"] if isinstance(part, View) or part.numel()]
     if axis == 0:
-        reader.refuse(call, "a concatenation of batches")
+        return _joined_before_batch(reader, call, parts)
     return joined(reader, call, parts, axis)
+
+
+def _joined_before_batch(reader: Reader, call: Call, parts: Sequence[Value]) -> View:
+    """A concatenation along the first axis, where the batch is the second, as in the last states of an LSTM."""
+    turned = [View(part.name, part.positions.transpose(0, 1)) for part in parts if isinstance(part, View)]
+    if len(turned) < len(parts) or any(rows(part.positions, tuple(range(len(part.shape)))) is None for part in turned):
+        reader.refuse(call, "a concatenation of batches")
+    y = joined(reader, call, turned, 1)
+    return View(y.name, y.positions.transpose(0, 1))
 
 
 def _stack(reader: Reader, call: Call) -> View:

@@ -132,6 +132,21 @@ def quotients(x: Tensor) -> Tensor:
     return F.normalize(x, dim=1) + largest / (level + 1) + turned.transpose(1, 2) / (1 + x.abs().mean(3, keepdim=True))
 
 
+class Recurrent(nn.Module):
+    """Two layers of LSTM cells in both directions over frames, and the last states of another one, steps first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.LSTM(8, 6, 2, batch_first=True, bidirectional=True)
+        self.last = nn.LSTM(12, 8, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.layers(x.mean(2).transpose(1, 2))
+        _, (hidden, _) = self.last(y.transpose(0, 1))
+        return hidden[-1][:, :, None]
+
+
+RECURRENT = {"recurrent": lambda: Features(Recurrent())}  # ONNX has no such layer of integers
 CASES: dict[str, Callable[[], nn.Module]] = {
     "windows": lambda: Features(
         nn.Sequential(
@@ -184,6 +199,7 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     "features": lambda: nn.Sequential(
         nn.Conv2d(1, 4, 3, 4), nn.Flatten(), nn.Linear(128, 12), nn.ReLU(), nn.BatchNorm1d(12), nn.Linear(12, 5)
     ),
+    **RECURRENT,
     "rows": lambda: Features(nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 8), nn.LeakyReLU(0.1))),
 }  # fmt: skip
 
