@@ -1,7 +1,8 @@
 """Write the bundle of a quantised model: graph, model files, golden vectors, metrics and provenance.
 
 Nothing is written before the graph, all files and the budget exist; :mod:`tinyscene.runtime.bundle` then writes all
-files or none. Refuses what the writers of the formats refuse.
+files or none. A graph with an op that ONNX has no
+integers for gets no int8 ONNX files. Refuses what the writers of the formats refuse.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyscene.runtime.arrays import F32, I8
-from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, write_bundle
+from tinyscene.runtime.bundle import WITHOUT_ONNX, Bundle, BundleContent, Golden, write_bundle
 from tinyscene.runtime.file_names import AUDIO_FLOAT_ONNX_MODEL, AUDIO_ONNX_MODEL, FLOAT_ONNX_MODEL
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.host import versions
@@ -58,10 +59,12 @@ def export_bundle(
     """
     graph, source = model.graph, model.source
     frontend, shapes = source.frontend, source.input_shapes
-    onnx, float_model = to_onnx(graph), float_onnx(source.model, shapes, graph.outputs)
+    without_onnx = any(isinstance(node.op, WITHOUT_ONNX) for node in graph.nodes)
+    onnx, float_model = None if without_onnx else to_onnx(graph), float_onnx(source.model, shapes, graph.outputs)
     extra = {FLOAT_ONNX_MODEL: float_model}
-    if frontend is not None:
+    if frontend is not None and onnx is not None:
         extra[AUDIO_ONNX_MODEL] = with_frontend(onnx, frontend)
+    if frontend is not None:
         extra[AUDIO_FLOAT_ONNX_MODEL] = with_frontend(float_model, frontend)
     content = BundleContent(
         graph=graph,

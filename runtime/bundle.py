@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from . import ops
 from .arith import ROUNDINGS
 from .arrays import I8
 from .bounded_files import read_bounded
@@ -47,6 +48,7 @@ from .system_errors import system_error
 from .vectors import row_shape
 
 MOST_GOLDEN_VECTORS = 64
+WITHOUT_ONNX = (ops.Lstm,)  # of which ONNX has the layer of real numbers only
 _INPUTS = "inputs"  # name of their array; the others are called <rounding rule>/<tensor>
 
 
@@ -74,13 +76,14 @@ class Golden:
 class BundleContent:
     """The files of a bundle: a graph, what was made from it, and ``extra_files`` by name.
 
-    A graph with a front end has labels; ``input_axes`` as in :class:`tinyscene.runtime.model.Model`.
+    A graph with a front end has labels; ``input_axes`` as in :class:`tinyscene.runtime.model.Model`. ``onnx`` is None
+    for a graph with an op that ONNX has no integers for (:data:`WITHOUT_ONNX`).
     """
 
     graph: Graph
     frontend: FrontendSpec | None
     tflite: bytes
-    onnx: bytes
+    onnx: bytes | None
     golden: Golden
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     input_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -120,7 +123,13 @@ class Bundle:
         return None if removed is None else int(removed)
 
     def file(self, name: str) -> bytes:
-        """Bytes of one file of the manifest; raises RuntimeFailure if it changed since it was written."""
+        """Bytes of one file of the manifest; raises RuntimeFailure if it changed since it was written.
+
+        That of a ``model.onnx`` that the graph does not have is marked as unsupported.
+        """
+        if name == ONNX_MODEL and name not in self.manifest.files:
+            what, step = "ONNX has no integer form of its LSTM", "use TensorFlow Lite Micro, LiteRT or firmware"
+            raise RuntimeFailure(f"{self.path}, {name}", what, next_step=step, unsupported=True)
         return _verified(self.path, self.manifest, name)
 
     def golden(self) -> Golden:
@@ -167,7 +176,7 @@ def write_bundle(path: Path, content: BundleContent, provenance: Provenance, *, 
         GRAPH_RECORD: json_bytes(graph_record(graph)),
         GRAPH_ARRAYS: pack_arrays(graph_arrays(graph)),
         TFLITE_MODEL: content.tflite,
-        ONNX_MODEL: content.onnx,
+        **({} if content.onnx is None else {ONNX_MODEL: content.onnx}),
         GOLDEN_VECTORS: pack_arrays(_golden_arrays(content.golden)),
         **content.extra_files,
     }
@@ -181,7 +190,7 @@ def read_bundle(path: str | Path) -> Bundle:
     manifest, labels = read_manifest(path)
     listed = set(manifest.files)
     present = _names(path) - {MANIFEST}
-    missing = sorted(listed.union(CORE_FILES) - present)
+    missing = sorted(listed.union(CORE_FILES) - present - ({ONNX_MODEL} - listed))
     if missing:
         refuse(path / missing[0], "missing from the bundle")
     if present - listed:
@@ -191,6 +200,8 @@ def read_bundle(path: str | Path) -> Bundle:
     for name in listed - contents.keys():
         _verified(path, manifest, name)
     graph = graph_from_files(contents[GRAPH_RECORD], contents[GRAPH_ARRAYS], path, ADVICE)
+    if ONNX_MODEL not in listed and not any(isinstance(node.op, WITHOUT_ONNX) for node in graph.nodes):
+        refuse(path / ONNX_MODEL, "missing from the bundle")
     if graph.labels != labels:
         refuse(path / MANIFEST, "its labels are not the graph's", expected=graph.labels, got=labels)
     _require_fit(graph, manifest.frontend, manifest.input_axes, path)

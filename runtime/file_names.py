@@ -11,4 +11,5 @@ FLOAT_ONNX_MODEL = "model_float.onnx"
 AUDIO_ONNX_MODEL = "audio_to_scores.onnx"  # the log-mel front end and model.onnx in one file
 AUDIO_FLOAT_ONNX_MODEL = "audio_to_scores_float.onnx"
 GOLDEN_VECTORS = "golden.npz"
-CORE_FILES = (GRAPH_RECORD, GRAPH_ARRAYS, TFLITE_MODEL, ONNX_MODEL, GOLDEN_VECTORS)  # in every bundle
+# In every bundle; the ONNX file unless ONNX has no integer form of an op.
+CORE_FILES = (GRAPH_RECORD, GRAPH_ARRAYS, TFLITE_MODEL, ONNX_MODEL, GOLDEN_VECTORS)

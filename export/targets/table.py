@@ -108,7 +108,8 @@ class Int8Onnx:
 def own_files(files: ModelFiles) -> bool:
     """Whether the model files are byte for byte those that this version writes for the graph."""
     try:
-        return files.file(TFLITE_MODEL) == to_tflite(files.graph) and files.file(ONNX_MODEL) == to_onnx(files.graph)
+        tflite, onnx = to_tflite(files.graph), to_onnx(files.graph)
+        return files.file(TFLITE_MODEL) == tflite and files.file(ONNX_MODEL) == onnx
     except ExportError:  # a format that lacks something is the affair of its targets
         return False
 

@@ -82,6 +82,17 @@ def test_a_bundle_is_read_back_unchanged(written):
     assert np.array_equal(answer, golden.activations["single"][bundle.graph.output])
 
 
+def test_a_graph_that_onnx_has_no_integers_for_has_no_onnx_file(tmp_path: Path) -> None:
+    graph = one_op(np.random.default_rng(0), "lstm")
+    golden = Golden.of(graph, random_input(np.random.default_rng(1), graph, 1))
+    bundle = write_bundle(tmp_path / "lstm", BundleContent(graph, None, b"TFL3", None, golden), PROVENANCE)
+    with pytest.raises(RuntimeFailure, match="ONNX has no integer form of its LSTM") as refused:
+        bundle.file("model.onnx")
+    assert refused.value.unsupported
+    with pytest.raises(RuntimeFailure, match="missing from the bundle"):
+        write_bundle(tmp_path / "other", replace(_content(), onnx=None), PROVENANCE)
+
+
 def test_the_manifest_carries_the_budget_with_its_rule(written):
     cost = written.manifest.cost
     assert cost.rule == "dcase"

@@ -7,6 +7,7 @@ results that are not float32, and operators without an integer form, by the name
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ from .program import (
     Value,
     Weight,
 )
+from .recurrent import LSTM, WholeLstm
 
 _FILLED = ("zeros", "ones", "full")  # a program makes them like its input, with the device and type of that
 _OF_STORAGE = {"dtype", "layout", "device", "pin_memory", "memory_format"}  # options of filled tensors: all are float32
@@ -57,7 +59,9 @@ def exported(model: nn.Module, *examples: Tensor, any_batch: bool = False) -> Ex
     batch = Dim("batch")
     dynamic = ({0: batch},) * len(examples) if any_batch else None
     try:
-        return torch.export.export(model.eval(), examples, dynamic_shapes=dynamic, strict=False)
+        with WholeLstm(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The tensor attributes self.*_flat_weights")  # PyTorch's own, of an LSTM
+            return torch.export.export(model.eval(), examples, dynamic_shapes=dynamic, strict=False)
     except Exception as error:  # torch.export runs the network's own code, which raises any type
         raise TrainingError(
             "network",
@@ -270,6 +274,8 @@ def _operator(node: fx.Node) -> tuple[str, bool]:
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return str(getattr(node.target, "__name__", node.target)), False
+    if node.target is torch.ops.tinyscene.lstm.default:
+        return LSTM, False
     name = schema.name.removeprefix("aten::")
     name = name.removesuffix("_") if schema.is_mutable else name
     return f"{name}.{schema.overload_name or 'default'}", schema.is_mutable

@@ -67,7 +67,7 @@ class Reader(Storage):
         given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
         arguments = {argument.name: argument.default_value for argument in schema.arguments}
         arguments |= fx.map_arg({**given, **node.kwargs}, self._value)
-        operator = schema.name.removeprefix("aten::")
+        operator = schema.name.rpartition("::")[2]
         operator = operator.removesuffix("_") if schema.is_mutable else operator
         call = Call(node, operator, self.step_name(node, operator), arguments, _shape(node))
         row = self.table.get(operator)

@@ -56,6 +56,28 @@ def _node(kind: str, *inputs: str, output: str = "y", **attributes: object) -> o
     return helper.make_node(kind, list(inputs), [output], **attributes)
 
 
+def _lstm(direction: str = "forward", *, batch: object = 1, read: str = "Y", **attributes: object) -> bytes:
+    """Frames of 3 numbers, steps first, through LSTM cells of 2 units; outputs or last states, clips first."""
+    count, rng = 2 if direction == "bidirectional" else 1, np.random.default_rng(1)
+    sizes = {"w": (8, 3), "r": (8, 2), "b": (16,)}
+    weights = {name: rng.normal(size=(count, *size)).astype(np.float32) for name, size in sizes.items()}
+    states = {"h": np.zeros((count, 1, 2), np.float32), "c": np.full((count, 1, 2), float(read == "c"), np.float32)}
+    node = helper.make_node(
+        "LSTM",
+        ["f", "w", "r", "b", "", "h", "c"],
+        ["Y", "Y_h", "Y_c"],
+        direction=direction,
+        hidden_size=2,
+        **attributes,
+    )
+    order = {"Y": [2, 0, 1, 3], "c": [2, 0, 1, 3]}.get(read, [1, 0, 2])
+    ends = [
+        _node("Transpose", "x", perm=[1, 0, 2], output="f"),
+        _node("Transpose", read if read != "c" else "Y", perm=order),
+    ]
+    return _model([ends[0], node, ends[1]], weights | states, (4, 3), batch=batch)
+
+
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(4, 2, 3, 3)).astype(np.float32)
 FORMS: dict[str, Callable[[], bytes]] = {
@@ -177,6 +199,10 @@ FORMS: dict[str, Callable[[], bytes]] = {
         [_node("Transpose", "x", perm=[0, 1, 3, 2], output="t"), _node("MatMul", "x", "t")], {}
     ),
     "elu": lambda: _model([_node("Elu", "x", alpha=0.5)], {}),
+    "lstm": lambda: _lstm(batch="n"),
+    "lstm from the last step": lambda: _lstm("reverse"),
+    "lstm in two directions": lambda: _lstm("bidirectional"),
+    "last states of an lstm": lambda: _lstm("bidirectional", read="Y_h"),
     "leaky": lambda: _model([_node("LeakyRelu", "x", alpha=0.3)], {}),
 }
 
@@ -258,6 +284,10 @@ def test_files_of_pytorch(dynamo: bool, tmp_path: Path) -> None:
             ),
             "a quantised file",
         ),
+        (lambda: _lstm(activations=["Sigmoid", "Relu", "Tanh"]), "expected ['Sigmoid', 'Tanh', 'Tanh']"),
+        (lambda: _lstm(clip=1.0), "'clip' of an LSTM; expected none"),
+        (lambda: _lstm(read="c"), "an LSTM with an initial state"),
+        (lambda: _model([_node("GRU", "x", "w", "w", hidden_size=2)], {"w": W}), "limit: GRU is not supported"),
     ],
 )
 def test_refusals_name_the_operator(data: Callable[[], bytes], words: str) -> None:

@@ -17,6 +17,7 @@ from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import MODELS, named_config
 from tinyscene.training.models.exported import program_network
 from tinyscene.training.models.program import OPERATORS, Program, ProgramNetwork, network_of
+from tinyscene.training.models.recurrent import MOST_STEPS, lstm
 
 
 def _read_again(network: ProgramNetwork) -> ProgramNetwork:
@@ -214,9 +215,21 @@ class _Half(nn.Module):
         return (x.flatten(1).half() * 2).float()
 
 
+class _Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase], **options: object) -> None:
+        super().__init__()
+        self.layer = kind(8, 4, batch_first=True, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x.flatten(1)[:, :16].reshape(-1, 2, 8))[0][:, -1]
+        return y
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [
+        (_Recurrent(nn.GRU), "a GRU has no integer form: TensorFlow Lite Micro has no such operator"),
+        (_Recurrent(nn.RNN, nonlinearity="relu"), "a plain RNN has no integer form"),
         (_Fixed(), "an output does not depend on an input"),
         (_Repeated(), "an output has another shape"),
         (_Fft(), "operator 'fft_rfft' has no integer form"),
@@ -229,6 +242,14 @@ def test_networks_without_a_program_are_refused(network: nn.Module, words: str) 
     with pytest.raises(TrainingError, match="network") as refused:
         program_network(network, SHAPE)
     assert words in str(refused.value)
+
+
+def test_an_lstm_has_a_bounded_number_of_steps() -> None:
+    network = program_network(_Recurrent(nn.LSTM), SHAPE)
+    assert _read_again(network).program == network.program
+    many = torch.empty(1, MOST_STEPS + 1, 8, device="meta")
+    with pytest.raises(ValueError, match="an LSTM of 4097 steps"):
+        lstm(many, [many, many], [], True, 1, 0.0, False, False, True)
 
 
 class _Named(nn.Module):
