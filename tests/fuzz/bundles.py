@@ -14,6 +14,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -32,7 +33,7 @@ from tinyscene.runtime.arith import ROUNDINGS
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, read_bundle, write_bundle
 from tinyscene.runtime.classify import SceneClassifier
-from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.errors import RuntimeFailure, TinysceneError
 from tinyscene.runtime.file_names import GOLDEN_VECTORS, GRAPH_ARRAYS, GRAPH_RECORD
 from tinyscene.runtime.file_names import MANIFEST as MANIFEST_JSON
 from tinyscene.runtime.graph import Graph
@@ -216,7 +217,15 @@ def _mutate_graph(data: bytes, rng: random.Random) -> bytes:
 def _graph_seeds() -> Iterable[bytes]:
     yield _files()[GRAPH_RECORD]
     for number, kind in enumerate(OP_KINDS * 2):
-        yield json.dumps(graph_record(_scored(np.random.default_rng(number), kind))).encode()
+        yield json.dumps(graph_record(_in_bounds(number, kind))).encode()
+
+
+def _in_bounds(number: int, kind: str) -> Graph:
+    """The first of some random networks with this op whose scales are within the bounds of the graph."""
+    for attempt in range(20):
+        with suppress(RuntimeFailure):
+            return _scored(np.random.default_rng((number, attempt)), kind)
+    raise AssertionError(f"no random network with {kind} is within the bounds")
 
 
 def _scored(rng: np.random.Generator, kind: str) -> Graph:

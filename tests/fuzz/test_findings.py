@@ -18,6 +18,7 @@ from tinyscene.runtime.bounded_files import read_bounded
 from .findings import LARGEST_GROWTH_BYTES, Finding, escape_of, reduced
 from .memory import growth_bytes
 from .mutate import mutate_json, mutate_npy, mutate_zip
+from .readers import reader_named
 from .replay import escape, open_signatures, vectors
 
 
@@ -108,3 +109,12 @@ def test_a_small_file_takes_no_memory_of_the_largest_one(tmp_path: Path) -> None
 
 def test_a_call_that_ends_its_process_has_no_measurement() -> None:
     assert growth_bytes(lambda: os.kill(os.getpid(), signal.SIGKILL)) is None
+
+
+@pytest.mark.parametrize("name", ["manifest", "graph", "npz", "golden", "front-end", "inputs", "labels", "names"])
+def test_a_reader_begins_with_content_that_it_accepts(name: str) -> None:
+    """The reader of graphs did not start: one of its random networks was beyond the bounds."""
+    reader = reader_named(name)
+    seeds = list(reader.seeds())
+    assert seeds
+    reader.read(seeds[0])
