@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import MAX_COUNT, MAX_SEED, AsJson, Overwrite, Quiet
 from tinyscene.runtime.terminal import echo, echo_document, notes
@@ -98,7 +99,8 @@ def export(
         metrics=figure,
     )
     bundle = export_bundle(out, model, vectors, provenance, overwrite=overwrite)
-    notes(str(out), model.pruned.notes())
+    left_out = () if ONNX_MODEL in bundle.manifest.files else (f"{ONNX_MODEL} is left out: ONNX has no integer LSTM",)
+    notes(str(out), (*model.pruned.notes(), *left_out))
     if as_json:
         echo_document(_as_json(bundle, len(vectors), figure))
     else:
