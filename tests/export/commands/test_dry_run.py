@@ -54,7 +54,10 @@ def test_a_small_recipe_goes_through_every_stage(tmp_path: Path, capsys: pytest.
     assert [stage["name"] for stage in found["stages"]] == [*stages, "throughput"]
     assert [f"{stage} ..." for stage in stages] == [line for line in err.splitlines() if line.endswith("...")][:-1]
     assert found["clips"] == 30
-    assert [(limit["measured"], limit["passed"]) for limit in found["limits"]] == [(7_786, True), (1_582_336, True)]
+    assert all(limit["passed"] for limit in found["limits"])
+    size, macs = (limit["measured"] for limit in found["limits"])
+    assert 7_000 < size <= 7_786, "channels that are constant after so little training are removed"
+    assert 1_500_000 < macs <= 1_582_336
     assert found["full_size_clips"] == 5_933
     rows = {(e["kind"], e["network"]): e for e in found["expenses"]}
     assert rows["student", "cp-mobile-8-2-2"]["steps"] == 4 * 186

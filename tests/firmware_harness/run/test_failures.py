@@ -96,7 +96,7 @@ def test_damaged_constants_are_refused_before_the_first_inference(pattern: str, 
 
 @pytest.mark.needs_tool("gcc")
 def test_an_overflow_is_reported_by_the_sanitizer(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    _planted(monkeypatch, r"(layer_2_bias = {\s+)-?\d+,", r"\g<1>2147483647,")
+    _planted(monkeypatch, r"in_zero_point = -?\d+", "in_zero_point = -2147483647")
     codes = random_input(np.random.default_rng(0), graph, 4)
     with pytest.raises(
         FirmwareError, match=r"host: the run ended with code \d+: .*ts_inner.h.*signed integer overflow"

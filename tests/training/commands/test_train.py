@@ -102,7 +102,7 @@ def test_missing_options_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "data", "says"),
-    [("nonsense", "tau", "cpm23-8"), ("cpm23-8", "nowhere", "TAU22"), ("none.yaml", "tau", "no such recipe")],
+    [("nonsense", "tau", "cpm23-8"), ("cpm23-8", "nowhere", "TAU22"), ("none.yaml", "tau", "expected a recipe")],
 )
 def test_bad_input_ends_in_one_line(
     recipe: str, data: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.spec import preset
-from tinyscene.training.errors import TrainingError
 from tinyscene.training.fit.fit import predict_logits
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import load_any, load_model, save_model
@@ -135,7 +135,7 @@ def _write_bad(kind: str, path: Path) -> None:
 def test_refusals(kind: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "net.ckpt"
     _write_bad(kind, path)
-    with pytest.raises(TrainingError, match=re.escape(says)) as refusal:
+    with pytest.raises(TinysceneError, match=re.escape(says)) as refusal:
         load_any(path)
     assert "\n" not in str(refusal.value)
     assert str(path) in str(refusal.value)

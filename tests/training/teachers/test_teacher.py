@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tests.training.layout import write_layout
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.spec import preset
 from tinyscene.training.data.tau22 import Dataset, Tau22, split_folds
 from tinyscene.training.errors import TrainingError
@@ -103,9 +104,9 @@ def test_networks_that_cannot_be_built_are_refused_before_training(
     change: dict[str, Any], says: str, dataset: Dataset, tmp_path: Path
 ) -> None:
     recipe = Recipe.model_validate(RECIPE.model_copy(update=change).model_dump())
-    with pytest.raises(TrainingError, match=re.escape(says)):
+    with pytest.raises(TinysceneError, match=re.escape(says)):
         train_teachers(recipe, run_in(dataset, tmp_path))
-    with pytest.raises(TrainingError, match=re.escape(says)):
+    with pytest.raises(TinysceneError, match=re.escape(says)):
         compare(recipe, run_in(dataset, tmp_path), seeds=[0], names=["projection"])
     assert not list(tmp_path.iterdir())
 
@@ -162,7 +163,7 @@ def test_a_teacher_starts_from_pretrained_weights(tmp_path: Path) -> None:
     torch.save(published, tmp_path / "audioset.pt")
     network = build_network(settings.model_copy(update={"pretrained": tmp_path / "audioset.pt"}), 3)
     assert torch.equal(network.model.blocks[1].mlp.fc1.weight, published["blocks.1.mlp.fc1.weight"])
-    with pytest.raises(TrainingError, match="no such file"):
+    with pytest.raises(TinysceneError, match="no such file"):
         build_network(settings.model_copy(update={"pretrained": tmp_path / "none.pt"}), 3)
 
 
