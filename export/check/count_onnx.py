@@ -168,7 +168,11 @@ class OnnxLayers:
     def _require_groups(self, node: onnx.NodeProto, name: str, kernel: Array) -> None:
         """Refuse a convolution that no engine computes; neither onnx's checker nor shape inference compares these."""
         groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-        channels, outputs, each = self.shape(node.input[0])[1], kernel.shape[0], kernel.shape[1]
+        source = self.shape(node.input[0])
+        if len(source) < 2 or len(kernel.shape) < 2:
+            what, expected = f"invalid {node.op_type}: an input without channels", "(batch, channels, ...)"
+            raise ExportError(f"{self.path}, '{name}'", what, expected=expected, got=source, next_step=GET_ANOTHER)
+        channels, outputs, each = source[1], kernel.shape[0], kernel.shape[1]
         if groups < 1 or outputs % groups or channels != groups * each:
             raise ExportError(
                 f"{self.path}, '{name}'",
