@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import RuntimeFailure
@@ -32,18 +34,26 @@ def require_file(path: Path, expected: str | None = None) -> None:
 
     Libraries that open a path themselves get it only after this, because a pipe would block them.
     """
-    try:
+    with _refused(path, "check the path", expected):
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise RuntimeFailure(str(path), "no such file", expected=expected, next_step="check the path") from None
-    except OSError as problem:
-        raise system_error(str(path), problem) from problem
-    except ValueError as problem:  # the path holds a NUL
-        raise RuntimeFailure(str(path), "cannot be read", got=problem, next_step="check the path") from None
     if not stat.S_ISREG(mode):
         raise RuntimeFailure(
             str(path), "not a regular file", expected=expected, got=file_kind(mode), next_step="check the path"
         )
+
+
+@contextmanager
+def _refused(path: Path, next_step: str, expected: str | None = None) -> Iterator[None]:
+    """Raise RuntimeFailure for a path that the system does not find, does not open, or does not take as one."""
+    try:
+        yield
+    except FileNotFoundError:
+        step = next_step or "check the path"
+        raise RuntimeFailure(str(path), "no such file", expected=expected, next_step=step) from None
+    except OSError as problem:
+        raise system_error(str(path), problem) from problem
+    except ValueError as problem:  # the path holds a NUL
+        raise RuntimeFailure(str(path), "cannot be read", got=problem, next_step=next_step) from None
 
 
 def file_kind(mode: int) -> str:
@@ -67,16 +77,13 @@ def read_bounded(path: Path, limit_bytes: int, next_step: str = "", *, follow_li
         RuntimeFailure: see the module's refusals.
     """
     flags = READ_ONLY if follow_links else READ_ONLY | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        descriptor = os.open(path, flags)  # a pipe opens at once, because of O_NONBLOCK
-    except FileNotFoundError:
-        raise RuntimeFailure(str(path), "no such file", next_step=next_step or "check the path") from None
-    except OSError as problem:
-        if problem.errno == errno.ELOOP and not follow_links:
-            raise RuntimeFailure(str(path), "is a symbolic link", next_step=next_step) from None
-        raise system_error(str(path), problem) from problem
-    except ValueError as problem:  # the path holds a NUL
-        raise RuntimeFailure(str(path), "cannot be read", got=problem, next_step=next_step) from None
+    with _refused(path, next_step):
+        try:
+            descriptor = os.open(path, flags)  # a pipe opens at once, because of O_NONBLOCK
+        except OSError as problem:
+            if problem.errno == errno.ELOOP and not follow_links:
+                raise RuntimeFailure(str(path), "is a symbolic link", next_step=next_step) from None
+            raise
     try:
         return _content(descriptor, limit_bytes, str(path), next_step)
     except OSError as problem:

@@ -25,13 +25,7 @@ from tests.random_nodes import (
 from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
-from tinyscene.runtime.kernels import (
-    KERNELS,
-    conv2d_accumulator,
-    depthwise_accumulator,
-    fully_connected_accumulator,
-    transposed_accumulator,
-)
+from tinyscene.runtime.kernels import ACCUMULATORS, KERNELS
 from tinyscene.runtime.op_ranges import LOG_PROBABILITY_SCALE, LOG_PROBABILITY_ZERO_POINT, TANH_SCALE
 from tinyscene.runtime.vectors import row_shape
 
@@ -96,16 +90,8 @@ class Builder:
         """Real output of the op on the sample before quantisation."""
         arrays, quants = self._arrays(node), [self.tensors[name].quant for name in node.inputs]
         graph = Graph(self.name, self.tensors, (node,), (self.input,), (node.output,))
-        if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D):
-            accumulate = {
-                ops.Conv2D: conv2d_accumulator,
-                ops.DepthwiseConv2D: depthwise_accumulator,
-                ops.TransposeConv2D: transposed_accumulator,
-            }[type(node.op)]
+        if accumulate := ACCUMULATORS.get(type(node.op)):
             return accumulate(graph, node, arrays) * quants[0].scale[0] * np.asarray(quants[1].scale)
-        if isinstance(node.op, ops.FullyConnected):
-            acc = fully_connected_accumulator(graph, node, arrays)
-            return acc * quants[0].scale[0] * np.asarray(quants[1].scale)
         real = [dequantise(array, quant) for array, quant in zip(arrays, quants, strict=True)]
         if isinstance(node.op, ops.BatchMatMul):
             x, y = real

@@ -45,6 +45,12 @@ class Isolated:
         return self.files.file(name)
 
 
+def require_installed(engine: str, name: str) -> None:
+    """Raise ExportError for the engine of a target ``name`` whose package is missing."""
+    if reason := available_engines()[engine]:
+        raise ExportError(f"engine {name}", "cannot be opened", got=reason, missing=True)
+
+
 class WorkerEngine:
     """A native engine in a process of its own for every call (see :class:`tinyscene.runtime.engines.Engine`).
 
@@ -62,9 +68,7 @@ class WorkerEngine:
         self, engine: str, files: ModelFiles, codes: OnnxCodes = "uint8", timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
         self.name = engine if codes == "uint8" else f"{engine}-{codes}"
-        reason = available_engines()[engine]
-        if reason:
-            raise ExportError(f"engine {self.name}", "cannot be opened", got=reason, missing=True)
+        require_installed(engine, self.name)
         require_supported(files.graph, self.name)
         if MODEL_OF[engine].endswith(".tflite"):
             require_within_limits(read_tables(files.file(MODEL_OF[engine]), f"engine {self.name}, model file"), engine)

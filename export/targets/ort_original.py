@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.engines import ModelFiles, available_engines
+from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.vectors import joined, require_codes
 
@@ -22,7 +22,7 @@ from ..errors import ExportError
 from ..formats.file_model import original_of
 from ..formats.onnx_original import OnnxOriginal
 from ..formats.onnx_read.values import Place
-from .isolated import TIMEOUT_SECONDS
+from .isolated import TIMEOUT_SECONDS, require_installed
 from .subprocesses import Failure
 from .worker import JobInput, LocalPython, Worker
 from .workers.records import EngineRecord
@@ -43,9 +43,7 @@ class OrtOriginalEngine:
 
     def __init__(self, original: OnnxOriginal, arithmetic: Arithmetic = "integer") -> None:
         self.name, self._original, self._arithmetic = NAMES[arithmetic], original, arithmetic
-        reason = available_engines()["ort"]
-        if reason:
-            raise ExportError(f"engine {self.name}", "cannot be opened", got=reason, missing=True)
+        require_installed("ort", self.name)
         self._worker = Worker("ort_original", LocalPython(), EngineRecord, Failure(self.name), TIMEOUT_SECONDS)
 
     def outputs(self, codes: I8) -> dict[str, I8]:

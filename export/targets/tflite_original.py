@@ -11,14 +11,14 @@ from typing import NoReturn
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.engines import ModelFiles, available_engines
+from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.vectors import joined, require_codes
 
 from ..errors import ExportError
 from ..formats.file_model import original_of
 from ..formats.tflite_original import TfliteOriginal
-from .isolated import TIMEOUT_SECONDS
+from .isolated import TIMEOUT_SECONDS, require_installed
 from .subprocesses import Failure
 from .worker import JobInput, LocalPython, Worker
 from .workers.records import TfliteRecord
@@ -39,9 +39,7 @@ class LiteRTOriginalEngine:
 
     def __init__(self, original: TfliteOriginal) -> None:
         self._original = original
-        reason = available_engines()["litert"]
-        if reason:
-            raise ExportError(f"engine {LITERT}", "cannot be opened", got=reason, missing=True)
+        require_installed("litert", LITERT)
         self._worker = Worker("other_tflite", LocalPython(), TfliteRecord, Failure(LITERT), TIMEOUT_SECONDS)
 
     def outputs(self, codes: I8) -> dict[str, I8]:

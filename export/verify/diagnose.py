@@ -18,13 +18,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rounding, clamp_range
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.graph import Graph, Node, Quant
-from tinyscene.runtime.kernels import (
-    KERNELS,
-    conv2d_accumulator,
-    depthwise_accumulator,
-    fully_connected_accumulator,
-    transposed_accumulator,
-)
+from tinyscene.runtime.kernels import ACCUMULATORS, KERNELS
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -82,16 +76,8 @@ def diagnose(observed: ObservedOp, expected: I8) -> str:
 
 def accumulator(observed: ObservedOp, at: tuple[int, ...]) -> int | None:
     """The int32 accumulator of one output element of an op with a weight, bias included; None for other ops."""
-    o = observed
-    if isinstance(o.node.op, ops.Conv2D):
-        return int(conv2d_accumulator(o.graph, o.node, o.arrays)[at])
-    if isinstance(o.node.op, ops.DepthwiseConv2D):
-        return int(depthwise_accumulator(o.graph, o.node, o.arrays)[at])
-    if isinstance(o.node.op, ops.TransposeConv2D):
-        return int(transposed_accumulator(o.graph, o.node, o.arrays)[at])
-    if isinstance(o.node.op, ops.FullyConnected):
-        return int(fully_connected_accumulator(o.graph, o.node, o.arrays)[at])
-    return None
+    compute = ACCUMULATORS.get(type(observed.node.op))
+    return None if compute is None else int(compute(observed.graph, observed.node, observed.arrays)[at])
 
 
 def _other_rule(o: ObservedOp) -> Iterator[tuple[str, np.ndarray]]:

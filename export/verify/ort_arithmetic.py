@@ -7,25 +7,16 @@ files with uint8 codes, 0 for int8: zero points enter the float32 sums, so that 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.arrays import F32, F64, I8, I64
-from tinyscene.runtime.graph import Graph, Node
-from tinyscene.runtime.kernels import conv2d_accumulator, depthwise_accumulator, fully_connected_accumulator, operands
+from tinyscene.runtime.arrays import F32, F64, I8
+from tinyscene.runtime.kernels import ACCUMULATORS, operands
 
-from .diagnose import Arrays, ObservedOp
+from .diagnose import ObservedOp
 
 F = np.float32
-
-
-_ACCUMULATORS: dict[type, Callable[[Graph, Node, Arrays], I64]] = {
-    ops.Conv2D: conv2d_accumulator,
-    ops.DepthwiseConv2D: depthwise_accumulator,
-    ops.FullyConnected: fully_connected_accumulator,
-}
 
 
 def layer(observed: ObservedOp) -> tuple[F64, float]:
@@ -38,7 +29,7 @@ def layer(observed: ObservedOp) -> tuple[F64, float]:
     channel_axis = 3 if isinstance(observed.node.op, ops.DepthwiseConv2D) else 0
     out = observed.graph.out(observed.node).quant
     factor = observed.quant(0).scale[0] * np.asarray(observed.quant(1).scale, np.float64) / out.scale[0]
-    acc = _ACCUMULATORS[type(observed.node.op)](observed.graph, observed.node, observed.arrays)
+    acc = ACCUMULATORS[type(observed.node.op)](observed.graph, observed.node, observed.arrays)
     taps = np.moveaxis(np.abs(weight.astype(np.int64)), channel_axis, 0).reshape(weight.shape[channel_axis], -1)
     largest = np.abs(x.astype(np.int64) - observed.quant(0).zero_point).max()
     magnitude = taps.sum(axis=1) * largest + np.abs(bias.astype(np.int64))

@@ -7,6 +7,11 @@ elsewhere is compared with them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from .. import ops
+from ..arrays import I64
+from ..graph import Graph, Node
 from . import elementwise, movement, products, recurrent, reductions, windows
 from .common import Arrays, Kernel
 from .elementwise import operands
@@ -14,14 +19,12 @@ from .products import fully_connected_accumulator
 from .windows import conv2d_accumulator, depthwise_accumulator, transposed_accumulator
 
 __all__ = [
+    "ACCUMULATORS",
     "KERNELS",
     "Arrays",
     "Kernel",
-    "conv2d_accumulator",
-    "depthwise_accumulator",
     "fully_connected_accumulator",
     "operands",
-    "transposed_accumulator",
 ]
 
 KERNELS: dict[type, Kernel] = {
@@ -31,4 +34,11 @@ KERNELS: dict[type, Kernel] = {
     **reductions.ROWS,
     **recurrent.ROWS,
     **movement.ROWS,
+}
+# Int64 accumulators of layers with weights, bias included.
+ACCUMULATORS: dict[type, Callable[[Graph, Node, Arrays], I64]] = {
+    ops.Conv2D: conv2d_accumulator,
+    ops.DepthwiseConv2D: depthwise_accumulator,
+    ops.TransposeConv2D: transposed_accumulator,
+    ops.FullyConnected: fully_connected_accumulator,
 }

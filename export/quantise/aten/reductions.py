@@ -22,16 +22,30 @@ Kind = Literal["mean", "sum", "max", "min"]
 
 def _reduce(kind: Kind) -> Row:
     def row(reader: Reader, call: Call) -> View:
-        x, dims = call.view(), call.arguments.get("dim")
-        rank = len(x.shape)
-        dims = [dims] if isinstance(dims, int) else dims or range(rank)
-        axes = sorted(int(dim) % rank for dim in dims)
-        if axes[0] == 0:
-            reader.refuse(call, f"{kind} over the batch")
-        op = _over(kind, rank, axes)
-        return add_reduction(reader, call, op, axes)
+        axes = _axes(reader, call, call.view(), f"{kind} over the batch")
+        return add_reduction(reader, call, _over(kind, len(call.view().shape), axes), axes)
 
     return row
+
+
+def _axes(reader: Reader, call: Call, x: View, over_the_batch: str) -> list[int]:
+    """PyTorch's axes of a reduction, in order: all of them if none is given; the batch is refused with these words."""
+    dims, rank = call.arguments.get("dim"), len(x.shape)
+    axes = sorted(int(dim) % rank for dim in ([dims] if isinstance(dims, int) else dims or range(rank)))
+    if axes[0] == 0:
+        reader.refuse(call, over_the_batch)
+    return axes
+
+
+def _kept(x: View, axes: list[int]) -> tuple[int, ...]:
+    """The shape of ``x`` with size 1 along ``axes``."""
+    return tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+
+
+def _as_called(call: Call, x: View, y: View, axes: list[int]) -> View:
+    """``y``, which ``x`` was reduced to, without the axes that the call does not keep."""
+    shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
+    return y if call.arguments.get("keepdim") else View(y.name, y.positions.reshape(shape))
 
 
 def _over(kind: Kind, rank: int, axes: list[int]) -> ops.Reduce:
@@ -43,11 +57,8 @@ def _over(kind: Kind, rank: int, axes: list[int]) -> ops.Reduce:
 def add_reduction(reader: Reader, call: Call, op: ops.Reduce, axes: list[int]) -> View:
     """Append a reduction over PyTorch's ``axes``; axes that are not kept are dropped from the view of the result."""
     x = call.view()
-    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
-    result = reader.add(call.node, OpStep(call.name, (reader.stored(x),), op), kept)
-    shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
-    keeps = bool(call.arguments.get("keepdim", False))
-    return result if keeps else View(result.name, result.positions.reshape(shape))
+    result = reader.add(call.node, OpStep(call.name, (reader.stored(x),), op), _kept(x, axes))
+    return _as_called(call, x, result, axes)
 
 
 def _extreme(kind: Literal["max", "min"]) -> Row:
@@ -64,12 +75,9 @@ def _extreme(kind: Literal["max", "min"]) -> Row:
 
 def _variance(reader: Reader, call: Call) -> View:
     """Mean square of the differences from the mean, times n / (n - correction); or its root."""
-    x, dims, rank = call.view(), call["dim"], len(call.view().shape)
-    axes = sorted(int(dim) % rank for dim in ([dims] if isinstance(dims, int) else dims or range(rank)))
-    if axes[0] == 0:
-        reader.refuse(call, f"'{call.operator}' over the batch")
-    op = _over("mean", rank, axes)
-    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    x = call.view()
+    axes = _axes(reader, call, x, f"'{call.operator}' over the batch")
+    op, kept = _over("mean", len(x.shape), axes), _kept(x, axes)
     mean = reader.add(call.node, OpStep(f"{call.name}.mean", (reader.stored(x),), op), kept)
     centred = elementwise.add_pair(reader, call, ops.Sub(), x, mean, x.shape)
     square = elementwise.add_pair(reader, call, ops.Mul(), centred, centred, x.shape)
@@ -81,32 +89,26 @@ def _variance(reader: Reader, call: Call) -> View:
         torch.tensor(count / max(count - float(1 if correction is None else correction), 0.0)),
     )
     y = reader.add(call.node, FunctionStep(reader.unique(call.name), (power.name,), function), kept)
-    shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
-    return y if call["keepdim"] else View(y.name, y.positions.reshape(shape))
+    return _as_called(call, x, y, axes)
 
 
 def _norm(reader: Reader, call: Call) -> View:
     """The root of the sum of squares, or the sum of magnitudes: n times the mean, which every engine computes."""
     x, order = call.view("x" if "x" in call.arguments else "self"), call.arguments.get("ord", call.arguments.get("p"))
-    dims, rank = call.arguments.get("dim"), len(x.shape)
-    axes = sorted(int(dim) % rank for dim in ([dims] if isinstance(dims, int) else dims or range(rank)))
-    if axes[0] == 0:
-        reader.refuse(call, f"'{call.operator}' over the batch")
+    axes = _axes(reader, call, x, f"'{call.operator}' over the batch")
     if order not in (1, 2):
         reader.refuse(call, f"a norm of order {order}; those of 1 and 2 have an integer form")
-    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
     if order == 2:
         parts = elementwise.add_pair(reader, call, ops.Mul(), x, x, x.shape)
     else:
         magnitude = FunctionStep(reader.unique(f"{call.name}.magnitude"), (reader.stored(x),), torch.abs)
         parts = reader.add(call.node, magnitude, x.shape)
-    mean = OpStep(reader.unique(f"{call.name}.mean"), (reader.stored(parts),), _over("mean", rank, axes))
-    y = reader.add(call.node, mean, kept)
+    mean = OpStep(reader.unique(f"{call.name}.mean"), (reader.stored(parts),), _over("mean", len(x.shape), axes))
+    y = reader.add(call.node, mean, _kept(x, axes))
     count = torch.tensor(float(math.prod(x.shape[axis] for axis in axes)))
     function = partial(_root_of_product if order == 2 else torch.mul, count)
-    y = reader.add(call.node, FunctionStep(reader.unique(call.name), (y.name,), function), kept)
-    shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
-    return y if call.arguments.get("keepdim") else View(y.name, y.positions.reshape(shape))
+    y = reader.add(call.node, FunctionStep(reader.unique(call.name), (y.name,), function), y.shape)
+    return _as_called(call, x, y, axes)
 
 
 def _root_of_product(factor: Tensor, x: Tensor) -> Tensor:
