@@ -12,6 +12,7 @@ from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import C_FLAGS, PORT_FOLDER, Target
 
 PRINT_REPORTS = Path(__file__).with_name("print_reports.c")
+PRINT_CODES = Path(__file__).with_name("print_codes.c")
 
 
 @dataclass(frozen=True)

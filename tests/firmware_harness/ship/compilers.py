@@ -1,8 +1,9 @@
 """An exported product under one compiler, processor, kernel set and set of options: equal, or refused by one #error.
 
 A cell compiles the product with its options and links it with a program that prints the callback's reports
-(print_reports.c) and with the target's start-up code, both compiled as usual. What the emulated machine prints must be
-what this machine prints. Clang gets the headers and libraries of the GCC for the same processor.
+(print_reports.c), or without a front end the codes (print_codes.c), and with the target's start-up code, both compiled
+as usual. What the emulated machine prints must be what this machine prints. Clang gets the headers and libraries of the
+GCC for the same processor.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from tests.firmware_harness.ship.boards import PRINT_REPORTS, link, run
+from tests.firmware_harness.ship.boards import PRINT_CODES, PRINT_REPORTS, link, run
 from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import (
     CORTEX_M0PLUS,
@@ -68,12 +69,12 @@ HOOKS = (
     "HOOK __cyg_profile_func_exit(void* function, void* site) { (void)function, (void)site; }\n"
 )
 TWO_MODELS = (
-    '#define main main_of_reports\nint main_of_reports(void);\n#include "print_reports.c"\n#undef main\n'
+    '#define main main_of_one\nint main_of_one(void);\n#include "{program}"\n#undef main\n'
     '#include "two.h"\nstatic two_state other;\n'
     "static int8_t room[TWO_ARENA_BYTES] __attribute__((aligned(TWO_ARENA_ALIGNMENT)));\n"
-    "int main(void) { return two_init(&other, room, NULL, NULL) != TWO_OK ? 100 : main_of_reports(); }\n"
+    "int main(void) {{ return two_init(&other, room, NULL, NULL) != TWO_OK ? 100 : main_of_one(); }}\n"
 )
-IN_CPP = 'extern "C" {\n#include "ts_port.h"\n}\n#include "print_reports.c"\n'
+IN_CPP = 'extern "C" {{\n#include "ts_port.h"\n}}\n#include "{program}"\n'
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,8 @@ def cells(rounding: Rounding = "double") -> list[Cell]:
     ]
 
 
-def reports(cell: Cell, bundle: Bundle, folder: Path, program: Path = PRINT_REPORTS) -> str | list[str]:
+def reports(cell: Cell, bundle: Bundle, folder: Path) -> str | list[str]:
     """Printed lines, or what the single #error says; permilles only where there is a float unit.
-
-    ``program``: what prints, for a product other than a classifier; two models and C++ are of a classifier.
 
     Raises:
         AssertionError: the compiler fails without an #error, or the program does.
@@ -123,7 +122,7 @@ def reports(cell: Cell, bundle: Bundle, folder: Path, program: Path = PRINT_REPO
         if isinstance(compiled, str):
             return compiled
         objects.append(compiled)
-    image = _linked(cell, objects, folder, program)
+    image = _linked(cell, objects, folder, PRINT_CODES if bundle.frontend is None else PRINT_REPORTS)
     seal(image, cell.target)
     ran = run(cell.target, image)
     assert ran.code == 0, f"{cell}: exit code {ran.code}, {ran.lines[-1:]}"
@@ -156,10 +155,10 @@ def _compile(cell: Cell, flags: tuple[str, ...], source: Path) -> Path | str:
 
 def _linked(cell: Cell, objects: list[Path], folder: Path, program: Path) -> Path:
     if len(objects) > 1:
-        program = folder / "two_models.c"
-        program.write_text(TWO_MODELS)
+        main_of_one, program = program.name, folder / "two_models.c"
+        program.write_text(TWO_MODELS.format(program=main_of_one))
     elif cell.options == "header in C++":
-        program = _in_cpp(cell, folder)
+        program = _in_cpp(cell, folder, program)
     (folder / "hooks.c").write_text(HOOKS)
     inputs, image = [program, folder / "hooks.c", *objects], folder / "reports.elf"
     includes = [folder, PRINT_REPORTS.parent]
@@ -172,10 +171,10 @@ def _linked(cell: Cell, objects: list[Path], folder: Path, program: Path) -> Pat
     return link(cell.target, inputs, includes, image, *(["-flto"] if len(objects) > 1 else []))
 
 
-def _in_cpp(cell: Cell, folder: Path) -> Path:
-    """print_reports.c as C++, without a C++ library."""
+def _in_cpp(cell: Cell, folder: Path, program: Path) -> Path:
+    """The program as C++, without a C++ library."""
     source, result = folder / "reports.cpp", folder / "reports_cpp.o"
-    source.write_text(IN_CPP)
+    source.write_text(IN_CPP.format(program=program.name))
     flags = ("-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fno-exceptions")
     searched = [f"-I{path}" for path in (folder, PRINT_REPORTS.parent, PORT_FOLDER)]
     subprocess.run([*compiler(cell), *flags, *searched, "-c", str(source), "-o", str(result)], check=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.firmware_harness.machines import on
-from tests.firmware_harness.ship.boards import link, run
+from tests.firmware_harness.ship.boards import PRINT_CODES, link, run
 from tests.firmware_harness.ship.compilers import COMPILERS, Cell, reports
 from tests.graphs import random_input
 from tinyscene import command_line
@@ -28,7 +28,6 @@ from tinyscene.runtime.interpreter import run as interpret
 from tinyscene.runtime.vectors import row_shape
 
 HERE = Path(__file__).resolve().parent
-PRINT_CODES = HERE / "print_codes.c"
 STRICT = "-Wall -Wextra -Werror -Wconversion -Wshadow -Wpedantic"
 NAMES = ("image", "two")
 
@@ -200,7 +199,7 @@ def test_boards_print_the_interpreter_s_codes(
     n_codes = np.prod(row_shape(graph, graph.inputs))
     codes = np.array([i % 251 - 125 for i in range(n_codes)], np.int8).reshape(1, *row_shape(graph, graph.inputs))
     expected = [f"code {code}" for code in interpret(graph, codes).ravel()]
-    assert reports(cell, alone[name], tmp_path, PRINT_CODES) == ["self-test 0", "invoked 0", *expected]
+    assert reports(cell, alone[name], tmp_path) == ["self-test 0", "invoked 0", *expected]
 
 
 @pytest.mark.slow
