@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import soundfile
 SCENES = ("airport", "bus", "park")
 
 
-def write_layout(folder: Path, *, places: int = 4, clips: int = 2, rate_hz: int = 44_100) -> Path:
-    """Three scenes, ``places`` places each for training and one for the test, devices a and s1 (s4 in the test)."""
+def write_layout(
+    folder: Path, scenes: Sequence[str] = SCENES, *, places: int = 4, clips: int = 2, rate_hz: int = 44_100
+) -> Path:
+    """A few scenes, ``places`` places each for training and one for the test, devices a and s1 (s4 in the test)."""
     rng = np.random.default_rng(0)
     (folder / "audio").mkdir(parents=True)
     rows: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
-    for k, scene in enumerate(SCENES):
+    for k, scene in enumerate(scenes):
         for place in range(places + 1):
             test = place == places
             for sub in range(clips):
