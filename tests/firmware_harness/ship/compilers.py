@@ -30,7 +30,7 @@ from tinyscene.firmware_harness.build.targets import (
 )
 from tinyscene.firmware_harness.ship.product import Options, Product
 from tinyscene.runtime.arith import Rounding
-from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.bundle import Bundle, read_bundle
 
 CORTEX_M3 = replace(CORTEX_M0PLUS, name="cortex-m3", flags=("-mcpu=cortex-m3", "-mfloat-abi=soft"))
 COMPILERS = ("gcc", "clang")
@@ -113,9 +113,9 @@ def reports(cell: Cell, bundle: Bundle, folder: Path) -> str | list[str]:
     flags = OPTIONS[cell.options]
     prefixes = ("asc", "two") if "-flto" in flags else ("asc",)
     for prefix in prefixes:
-        product = Product(bundle, Options(cell.kernels, rounding=cell.rounding, prefix=prefix), "tinyscene")
-        (folder / f"{prefix}.c").write_text(product.source())
-        (folder / f"{prefix}.h").write_text(product.header())
+        source, header = _product(bundle.path, Options(cell.kernels, rounding=cell.rounding, prefix=prefix))
+        (folder / f"{prefix}.c").write_text(source)
+        (folder / f"{prefix}.h").write_text(header)
     objects = []
     for prefix in prefixes:
         compiled = _compile(cell, (*STRICT, *flags), folder / f"{prefix}.c")
@@ -138,6 +138,13 @@ def compiler(cell: Cell) -> tuple[str, ...]:
     flags = (flag for flag in target.compile_flags if not flag.startswith(("--specs", "-masm-syntax")))
     cross = () if triple is None else (f"--target={triple}", *(f"-isystem{path}" for path in _headers(target)))
     return ("clang", *cross, *flags)
+
+
+@lru_cache(maxsize=8)
+def _product(bundle: Path, options: Options) -> tuple[str, str]:
+    """Source and header, which cells of several compilers and sets of options share."""
+    product = Product(read_bundle(bundle), options, "tinyscene")
+    return product.source(), product.header()
 
 
 def _compile(cell: Cell, flags: tuple[str, ...], source: Path) -> Path | str:
