@@ -70,13 +70,14 @@ TABLE = {
         "emit": Row("", "tinyscene"),  # for the version in emitted models
         "cpu": Row("emit"),
         "build": Row("emit"),
-        "run": Row("emit cpu build"),
-        "firmware_folder": Row("emit cpu build run"),
+        "cycles": Row(""),
+        "run": Row("emit cpu build cycles"),
+        "firmware_folder": Row("emit cpu build cycles run"),
         "ship": Row("emit cpu build run"),
         "ship/flash": Row("", "(pyocd)"),
         "ship/images": Row("", "(elftools) (intelhex)"),
         "doctor": Row("build"),
-        "application": Row("emit cpu build run firmware_folder"),
+        "application": Row("emit cpu build cycles run firmware_folder"),
         "commands": Row("*", "tinyscene typer rich"),
     },
     "export": {
