@@ -80,6 +80,7 @@ class Target:
     ram_bytes: int = 0
     stack_bytes: int = 0  # reserved in RAM
     emulator: Emulator | None = None
+    family: str = ""  # of the cost model, see cycles/families.py; empty: cycles are not modelled
 
     @property
     def soft_float(self) -> bool:
@@ -166,6 +167,7 @@ CORTEX_M0PLUS = Target(
     ram_bytes=4 << 20,
     stack_bytes=16 << 10,
     emulator=_qemu_arm("mps2-an385", 40.0),
+    family="M0+",
 )
 
 CORTEX_M4 = Target(
@@ -179,6 +181,7 @@ CORTEX_M4 = Target(
     ram_bytes=4 << 20,
     stack_bytes=16 << 10,
     emulator=_qemu_arm("mps2-an386", 40.0),
+    family="M4",
 )
 
 CORTEX_M7 = Target(
@@ -192,6 +195,7 @@ CORTEX_M7 = Target(
     ram_bytes=4 << 20,
     stack_bytes=16 << 10,
     emulator=_qemu_arm("mps2-an500", 40.0),
+    family="M7",
 )
 
 CORTEX_M33 = Target(
@@ -206,6 +210,7 @@ CORTEX_M33 = Target(
     ram_bytes=2 << 20,
     stack_bytes=16 << 10,
     emulator=_qemu_arm("mps2-an505", 50.0),
+    family="M33",
 )
 
 CORTEX_M55 = Target(
@@ -220,6 +225,7 @@ CORTEX_M55 = Target(
     ram_bytes=2 << 20,
     stack_bytes=16 << 10,
     emulator=_qemu_arm("mps3-an547", 31.25),
+    family="M55",
 )
 
 RISCV32 = Target(

@@ -123,6 +123,11 @@ M33 = Family(
 )
 
 
+def _further_register_pairs(c: Counts, memory: Memory) -> float:
+    """Cycles of multiples after the first of each, where two registers move at a time."""
+    return max(_further_registers(c, memory) - _registers(c, memory) / 2, 0.0)
+
+
 def _missed_lines(c: Counts, memory: Memory) -> float:
     """Missed data lines of 32 bytes; one that follows the last missed line costs half, as its read has begun."""
     missed = memory.data_misses(c)
@@ -134,6 +139,7 @@ M7 = Family(
     (
         INSTRUCTIONS,
         Term("instructions issued in pairs", lambda c, _: -c.pairs, None, "share of the possible pairs"),
+        Term("further registers of multiples", _further_register_pairs, 1, "64 bits a cycle"),
         Term("loads after a store", lambda c, _: c.loads_after_store, None, "not documented"),
         Term("float divisions", lambda c, _: c.float_divisions, 13, "as Cortex-M4"),
         Term("code missed", lambda c, m: (m.wait_states + 2) * m.code_misses(c), 1, LINE_FILL, "code"),

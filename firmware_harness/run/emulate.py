@@ -7,7 +7,9 @@ the arena, a timeout. No process outlives the call.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinyscene.runtime.processes import TimeoutExpired, run
 from tinyscene.runtime.temporaries import temporary_folder
@@ -18,6 +20,7 @@ from ..errors import FirmwareError
 
 CONSOLE = "console.txt"
 VECTORS = "vectors.bin"
+PLUGIN_FILE = "executed.bin"
 RESULT = {
     "verify": "layers.bin",
     "measure": "output.bin",
@@ -41,21 +44,38 @@ EXIT_CAUSES = {  # ports/ts_port.h
 
 @dataclass(frozen=True)
 class Finished:
-    """Output of a run: the bytes of its result file, and the "name value" lines it printed."""
+    """Output of a run: the bytes of its result file, the "name value" lines it printed, and a plugin's file."""
 
     result: bytes
     printed: dict[str, str]
+    plugin: bytes = b""
 
 
-def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
+@dataclass(frozen=True)
+class Plugin:
+    """A shared library that the emulator loads, with the values of its arguments; see plugin/executed.c."""
+
+    library: Path
+    values: Mapping[str, int]
+
+    @property
+    def argument(self) -> str:
+        """The emulator's argument."""
+        values = (f"{name}={value}" for name, value in self.values.items())
+        return ",".join((str(self.library), *values, f"out={PLUGIN_FILE}"))
+
+
+def run_image(image: Image, vectors: bytes, timeout_seconds: float, plugin: Plugin | None = None) -> Finished:
     """Run an image on its program's input: bare int8 vectors one after the other, or audio (see ports/*.c).
+
+    ``plugin``: loaded into the emulator; :attr:`Finished.plugin` is what it wrote.
 
     Raises:
         FirmwareError: the emulator is missing, the run failed, or took longer than ``timeout_seconds``.
     """
     with temporary_folder("run") as folder:
         (folder / VECTORS).write_bytes(vectors)
-        command = _command(image)
+        command = [*_command(image), *(["-plugin", plugin.argument] if plugin else [])]
         try:
             environment = os.environ | SANITIZER_SETTINGS
             done = run(command, folder=folder, environment=environment, timeout_seconds=timeout_seconds)
@@ -73,7 +93,8 @@ def run_image(image: Image, vectors: bytes, timeout_seconds: float) -> Finished:
         result = folder / RESULT[image.program]
         if not result.exists():
             raise FirmwareError(f"running on {image.target.name}", f"exit code 0, but no {result.name} was written")
-        return Finished(result.read_bytes(), printed)
+        written = (folder / PLUGIN_FILE).read_bytes() if plugin else b""
+        return Finished(result.read_bytes(), printed, written)
 
 
 def _command(image: Image) -> list[str]:
