@@ -105,10 +105,11 @@ def require_within_limits(model: TfliteTables, engine: str) -> None:
 
 
 def _states_every_axis(operator: Operator, tensors: Sequence[Tensor]) -> bool:
-    options, (x, begin) = operator.options, operator.inputs[:2].tolist()
+    options, (x, *begin) = operator.options, operator.inputs[:2].tolist()
     assert isinstance(options, StridedSliceOptions)
     abbreviated = options.ellipsis_mask or options.new_axis_mask or options.offset
-    return not abbreviated and math.prod(tensors[begin].shape.tolist()) == len(tensors[x].shape)
+    axes = [math.prod(tensors[index].shape.tolist()) for index in begin]
+    return not abbreviated and axes == [len(tensors[x].shape)]
 
 
 def _require_no_padded_batch(model: TfliteTables) -> None:

@@ -198,12 +198,12 @@ class LiteRTEngine(_OneByOne):
                 model_content=model_bytes, num_threads=threads, experimental_op_resolver_type=resolver
             )
             self._interpreter.allocate_tensors()
-        details = self._interpreter.get_input_details()
+            details, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._require_inputs([tuple(detail["shape"].tolist()) for detail in details])
         for detail in details:
             self._require("input type", "int8", np.dtype(detail["dtype"]).name)
         self._input_index = dict(zip(graph.inputs, (detail["index"] for detail in details), strict=True))
-        self._index = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
+        self._index = {detail["name"]: detail["index"] for detail in outputs}
         self._require_outputs(list(self._index))
         if not reference and not self._delegated():
             self.notes = (

@@ -108,6 +108,8 @@ PLAIN_OPERATORS = {
     150: "GELU",
     152: "RELU_0_TO_1",
 }
+# By code, the first input that may be -1, for none; engines follow any other missing input as if it were a tensor.
+FIRST_OPTIONAL = {3: 2, 4: 2, 9: 2, 44: 1, 67: 3}
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 
 

@@ -1,10 +1,10 @@
 """A TFLite file as typed records, validated once and completely: every engine and every reader gets only such files.
 
 Refuses, naming the tensor or operator: bytes that are no TFLite file; numbers of tensors, buffers and operator codes
-that do not exist; constants whose bytes are not those of their type and shape; scales and zero points that are not one
-or one per slice; sizes beyond :data:`LARGEST_SIZE`; operators that read what no operator before them writes; options
-out of range or of another operator; several graphs, but for :func:`read_graphs`; and buffers outside the flatbuffer.
-Metadata, signatures and descriptions are not read.
+that do not exist; missing inputs that the operator needs; constants whose bytes are not those of their type and shape;
+scales and zero points that are not one or one per slice; sizes beyond :data:`LARGEST_SIZE`; operators that read what no
+operator before them writes; options out of range or of another operator; several graphs, but for :func:`read_graphs`;
+and buffers outside the flatbuffer. Metadata, signatures and descriptions are not read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
 from .tflite_options import MOST_DIMENSIONS, OPTIONAL, OPTIONS, OPTIONS_TYPE_OF_CODE, named_graphs
 from .tflite_schema import (
+    FIRST_OPTIONAL,
     IDENTIFIER,
     PLAIN_OPERATORS,
     TYPE_BITS,
@@ -150,6 +151,10 @@ def _check_operator(model: TfliteTables, graph: Subgraph, operator: Operator, pl
     for index in named_graphs(operator.options):
         _below(index, len(model.subgraphs), f"{place}, options")
     code = model.operator_codes[operator.opcode_index].code
+    needed = operator.inputs.tolist()[: FIRST_OPTIONAL.get(code)]
+    if code in PLAIN_OPERATORS and (-1 in needed or not needed or not len(operator.outputs)):
+        what = f"input {needed.index(-1)} of" if -1 in needed else "input or output of"
+        raise Malformed(place, f"{what} {PLAIN_OPERATORS[code]} is missing")
     expected = OPTIONS_TYPE_OF_CODE.get(code, operator.options_type)
     if operator.options_type not in (0, expected):
         raise Malformed(place, "its options are those of another operator", str(expected), str(operator.options_type))

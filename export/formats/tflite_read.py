@@ -48,9 +48,9 @@ def builder_of(file: Int8File) -> GraphBuilder:
             raise _without_reader(builder, operator)
         _require_one_type(builder, operator)
         given = len(operator.inputs)
-        if not row.fewest <= given <= row.most or min(operator.inputs[: row.fewest]) < 0:
+        if not row.fewest <= given <= row.most:
             expected = f"{row.fewest} to {row.most} inputs"
-            raise builder.refusal(operator, "inputs are missing or too many", expected=expected, got=operator.inputs)
+            raise builder.refusal(operator, "number of inputs", expected=expected, got=given)
         row.read(builder, operator)
     for index in file.outputs:
         builder.output(index)

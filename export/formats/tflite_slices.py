@@ -1,7 +1,7 @@
 """The elements that a STRIDED_SLICE takes, with its masks, as TFLite's kernels take them.
 
-Refuses, with ValueError: steps of 0, parts without elements, places to remove outside of the axis, and more axes than
-the tensor has.
+Refuses, with ValueError: steps of 0, parts without elements, places to remove outside of the axis, more axes than the
+tensor has, and parts with an offset that LiteRT does not keep within the tensor.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def strided(
         if kind == "removed":
             places.append(_place(0 if masked[0] else begins[position], steps[position], size, axis))
             continue
-        end = ends[position] + (begins[position] if options.offset else 0)
-        places.append(_part(begins[position], end, steps[position], size, masked))
+        part = _counted if options.offset else _part
+        places.append(part(begins[position], ends[position], steps[position], size, masked))
         if places[-1][1] < 1:
             raise ValueError(f"no element of axis {axis} is left")
         result.append(places[-1][1])
@@ -62,6 +62,14 @@ def _place(begin: int, step: int, size: int, axis: int) -> tuple[int, int, int]:
     if not 0 <= place < size:
         raise ValueError(f"place {begin} of axis {axis}, which has {size} elements")
     return place, 1, 1
+
+
+def _counted(begin: int, count: int, step: int, size: int, masked: tuple[int, int]) -> tuple[int, int, int]:
+    """With an offset, the end is a number of elements, and LiteRT accesses memory outside of what it then refuses."""
+    first, _, _ = _part(begin, begin, step, size, masked)
+    if masked[1] or step < 0 or first + count > size or not (masked[0] or -size <= begin < size):
+        raise ValueError("part with an offset that has no end, is backwards, or leaves the axis")
+    return first, -(-count // step), step
 
 
 def _part(begin: int, end: int, step: int, size: int, masked: tuple[int, int]) -> tuple[int, int, int]:

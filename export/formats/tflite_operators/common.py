@@ -43,7 +43,7 @@ Fused = (
 
 @dataclass(frozen=True)
 class Row:
-    """A reader, and how many inputs its operator has; those beyond ``fewest`` may be missing."""
+    """A reader, and how many inputs its operator has."""
 
     read: Reader
     fewest: int

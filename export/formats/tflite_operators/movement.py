@@ -31,7 +31,7 @@ WITH_PADS = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D")
 
 def _reshape(builder: GraphBuilder, operator: Operator) -> None:
     """The shape is an input or an option; where a file has neither, the output's own shape is the only one."""
-    if len(operator.inputs) > 1 and operator.inputs[1] >= 0:
+    if len(operator.inputs) > 1:
         stated = builder.integers(operator, 1, rank=1)  # a shape that is computed could differ from the output's
     else:
         stated = options_of(operator, ReshapeOptions).new_shape if operator.options else np.zeros(0, np.int32)

@@ -17,6 +17,7 @@ from tinyscene.export.formats.tflite_file import TfliteFile
 from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.export.formats.tflite_operators import READERS
 from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.runtime.engines import LiteRTEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.flatbuffer import Malformed, read_flatbuffer
 from tinyscene.runtime.interpreter import run
@@ -75,6 +76,10 @@ REFUSED: dict[str, tuple[Callable[[schema.ModelT], None], str]] = {
     "output that does not exist": (operator(1, "outputs", [900]), "operator 1, inputs and outputs: .*does not exist"),
     "negative output": (operator(1, "outputs", [-1]), "operator 1, outputs: .*out of range; expected 0 to"),
     "operator code": (operator(1, "opcodeIndex", INT32), "operator 1, opcode_index: .*does not exist"),
+    "missing input": (operator(1, "inputs", [0, -1, 2]), "operator 1: .*input 1 of CONV_2D is missing"),
+    "no input": (operator(1, "inputs", []), "operator 1: .*input or output of CONV_2D is missing"),
+    "no output": (operator(-1, "outputs", []), "input or output of DEQUANTIZE is missing"),
+    "missing shape": (operator(-4, "inputs", [21, -1]), "operator 11: .*input 1 of RESHAPE is missing"),
     "input of the graph": (graph("inputs", [900]), "inputs: .*does not exist"),
     "output of the graph": (graph("outputs", [-2]), "outputs: .*out of range"),
     "output that nothing writes": (graph("operators", []), "is an output that no operator writes"),
@@ -130,6 +135,15 @@ def test_numbers_that_are_refused(fault, original):
     with pytest.raises(ExportError, match=f"^net.*{message}") as refusal:
         tflite_model(changed(original, change), "net")
     assert "\n" not in str(refusal.value)
+
+
+def test_a_name_in_a_bundle_that_is_no_utf8_is_an_error_about_the_file():
+    """LiteRT's Python binding raises UnicodeDecodeError when it lists inputs and outputs."""
+    graph = small_net(np.random.default_rng(0), grn=False)
+    data = to_tflite(graph)
+    assert data.count(b"input") == 1
+    with pytest.raises(RuntimeFailure, match=r"^engine litert: cannot load the model file; .*decode"):
+        LiteRTEngine(graph, data.replace(b"input", b"\xff\xffput"))
 
 
 def test_what_the_file_only_carries_is_dropped(original):

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.export.formats.tflite_models import OPS, Edge, Net
 from tests.graphs import Builder, random_input
+from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.file_model import FileModel
 from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.export.formats.tflite_write import to_tflite
@@ -95,8 +96,15 @@ STRIDED: dict[str, tuple[list[int], list[int], list[int], dict[str, int], tuple[
     "with a new axis": ([0, 1, 0], [1, 3, 0], [1, 1, 1], {"newAxisMask": 4}, (1, 2, 1, 5, 3)),
     "with an ellipsis": ([0, 0, 1], [1, 0, 3], [1, 1, 1], {"ellipsisMask": 2}, (1, 6, 5, 2)),
     "with an offset": ([0, 2, 1, 0], [1, 3, 2, 3], [1, 1, 1, 1], {"offset": 1}, (1, 3, 2, 3)),
+    "with an offset from behind": (
+        [0, -3, 2, 0],
+        [1, 3, 4, 3],
+        [1, 2, 1, 1],
+        {"offset": 1, "beginMask": 4},
+        (1, 2, 4, 3),
+    ),
 }
-NOT_IN_TFLM = ("the first axes", "with a new axis", "with an ellipsis", "with an offset")
+NOT_IN_TFLM = ("the first axes", "with a new axis", "with an ellipsis", "with an offset", "with an offset from behind")
 
 
 @pytest.mark.needs_module("tflite_micro")
@@ -110,6 +118,25 @@ def test_strided_slice(name: str) -> None:
     if name in NOT_IN_TFLM:
         with pytest.raises(RuntimeFailure, match=r"engine tflm, operator 0 \(STRIDED_SLICE\).*limit of slices"):
             TFLMEngine(model.graph, model.file("m.tflite"))
+
+
+OUTSIDE: dict[str, tuple[list[int], list[int], list[int], int]] = {  # begin, number, step, mask of the ends
+    "masked backwards": ([0, 5, 4, 2], [1, -1, -1, -1], [1, -1, -1, -1], 14),  # found by fuzzing: LiteRT died of it
+    "masked": ([0, 2, 0, 0], [1, 2, 5, 3], [1, 1, 1, 1], 2),
+    "backwards": ([0, 5, 0, 0], [1, -6, 5, 3], [1, -1, 1, 1], 0),
+    "over the end": ([0, 2, 0, 0], [1, 20, 5, 3], [1, 1, 1, 1], 0),
+    "before the first": ([0, -7, 0, 0], [1, 2, 5, 3], [1, 1, 1, 1], 0),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_offsets_with_which_litert_leaves_the_tensor_are_refused(name: str) -> None:
+    begin, number, step, masked = OUTSIDE[name]
+    net = Net(np.random.default_rng(0), (6, 5, 3))
+    made = options("StridedSlice", **dict.fromkeys(MASKS, 0) | {"offset": 1, "endMask": masked})
+    out = net.view("STRIDED_SLICE", net.input, (1, 6, 5, 3), begin, number, step, options=made)
+    with pytest.raises(ExportError, match=r"STRIDED_SLICE.*part with an offset"):
+        read(net, out)
 
 
 VIEWS: dict[str, tuple[str, tuple[int, ...], list[Any], Any]] = {
