@@ -22,7 +22,7 @@ TEXT = {
     *{".ino", ".properties", ".yml", ".pdsc"},  # files of other build systems
     *{".j2", ".html", ".css", ".js"},  # the report
     *{"", ".sh", ".cmake", ".mk", ".conf", ".cfg"},  # scripts and images
-    *{".cff", ".Dockerfile"},  # how to cite; images
+    *{".cff", ".Dockerfile", ".csv"},  # how to cite; images; published results
 }
 C_LINES = {"firmware_harness/emit/model.py"}  # emits the #include lines of a model
 # Composed of parts so that this file does not contain them.
