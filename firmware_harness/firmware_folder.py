@@ -27,6 +27,7 @@ from .emit.log_mel import TABLE_NAMES, frontend_sources, scene_sources
 from .emit.schedule import Mode
 from .run.differences import Difference, differences
 from .run.engine import Figures, FirmwareEngine
+from .run.modelled import Modelled, Modelling, modelled
 from .run.tune import Tuned, chosen_calls
 
 IMAGE_NAME = "firmware.elf"
@@ -58,6 +59,7 @@ class Delivery:
 
     ``vectors``: for each golden vector that was run, the layers that differ. ``profile``: instructions of each call,
     empty where nothing was run or counted. ``tuned``: the counts that `balanced` chose by, None in other modes.
+    ``modelled``: cycles, time and energy, None where they were not asked for.
     """
 
     engine: FirmwareEngine
@@ -66,6 +68,7 @@ class Delivery:
     vectors: tuple[tuple[Difference, ...], ...]
     profile: tuple[int, ...] = ()
     tuned: Tuned | None = None
+    modelled: Modelled | None = None
 
     @property
     def matches(self) -> bool:
@@ -80,6 +83,7 @@ def deliver(
     rounding: Rounding,
     folder: Path,
     optimise: Mode = "layers",
+    modelling: Modelling | None = None,
 ) -> Delivery:
     """Emit, build and write the folder; with golden vectors also run, compare and count.
 
@@ -91,6 +95,7 @@ def deliver(
         folder: folder to write, or to replace if it contains firmware only.
         optimise: how calls are chosen; ``balanced`` counts in the emulator, see
             :mod:`tinyscene.firmware_harness.run.tune`.
+        modelling: what cycles are modelled for; on the first golden vector, or on zeros.
 
     Raises:
         RuntimeFailure: ``folder`` contains other files.
@@ -103,12 +108,17 @@ def deliver(
             engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=build_folder)
             with replaced_folder(folder) as unfinished:
                 _write(engine, unfinished)
+            cost = (
+                None
+                if modelling is None
+                else modelled(engine, modelling, engine.zeros if golden is None else golden.inputs)
+            )
             if golden is None:
-                return Delivery(engine, folder, engine.static_figures(), (), tuned=tuned)
+                return Delivery(engine, folder, engine.static_figures(), (), tuned=tuned, modelled=cost)
         differing = _compare(engine, golden)
         with waiting(f"counting on {target.name}"):
             profile = engine.profile(golden.inputs) if target.emulator else ()
-            return Delivery(engine, folder, engine.measure(golden.inputs), differing, profile, tuned)
+            return Delivery(engine, folder, engine.measure(golden.inputs), differing, profile, tuned, cost)
 
 
 def _compare(engine: FirmwareEngine, golden: Vectors) -> tuple[tuple[Difference, ...], ...]:

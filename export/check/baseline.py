@@ -19,13 +19,13 @@ from tinyscene.runtime.json_files import read_json
 from tinyscene.runtime.records import Length, Range, Text, name_text, read_record
 
 from ..errors import ExportError
-from .model_figures import FIRMWARE, QUALITIES, UNITS, Figure, Model, value_text
+from .model_figures import FIRMWARE, MODELLED, QUALITIES, UNITS, Figure, Model, value_text
 
 FORMAT = 1
 KIND = "tinyscene baseline"
 WRITE_ONE = "write one with 'tinyscene check MODEL --write-baseline FILE'"
 # Initial tolerances: none for counts; 2 % for figures that vary with the compiler's version; one point of accuracy.
-TOLERANCES = {**dict.fromkeys(FIRMWARE, 0.02), **dict.fromkeys(QUALITIES, 0.01)}
+TOLERANCES = {**dict.fromkeys((*FIRMWARE, *MODELLED), 0.02), **dict.fromkeys(QUALITIES, 0.01)}
 MOST_FIGURES = 256
 LARGEST = 2**53  # every JSON reader represents integers up to here exactly
 _ROUNDING = 1e-9  # error of sums and products of decimal fractions
@@ -102,7 +102,11 @@ def compare(baseline: Sequence[BaselineEntry], model: Model) -> tuple[Comparison
 
 
 def record(
-    model: Model, rule: Rule, machines: Sequence[str], former: Sequence[BaselineEntry] = ()
+    model: Model,
+    rule: Rule,
+    machines: Sequence[str],
+    former: Sequence[BaselineEntry] = (),
+    board: str | None = None,
 ) -> tuple[tuple[BaselineEntry, ...], tuple[str, ...]]:
     """Measure all figures of a model and those of a former baseline, which keep their tolerances.
 
@@ -113,17 +117,18 @@ def record(
         TinysceneError: a figure of the former baseline, or one that every model has, cannot be measured.
     """
     tolerances = {entry.figure: entry.tolerance for entry in former}
-    figures = dict.fromkeys([*tolerances, *model.figures(rule, machines)])
+    figures = dict.fromkeys([*tolerances, *model.figures(rule, machines, board)])
     entries, missing = [], []
     for figure in figures:
         try:
             value = model.measure(figure)
         except TinysceneError as problem:
-            if figure.name != "arena" or figure in tolerances:
+            if figure.name not in ("arena", "microjoules") or figure in tolerances:
                 raise
-            missing.append(f"{figure}: {problem}")  # a float network has no arena
+            missing.append(f"{figure}: {problem}")  # a float network has no arena, and some boards no known energy
         else:
-            entries.append(BaselineEntry(figure, value, tolerances.get(figure, TOLERANCES.get(figure.name, 0.0))))
+            kept = float(f"{value:.4g}") if figure.name in MODELLED else value  # further digits mean nothing
+            entries.append(BaselineEntry(figure, kept, tolerances.get(figure, TOLERANCES.get(figure.name, 0.0))))
     return tuple(entries), tuple(missing)
 
 

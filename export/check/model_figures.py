@@ -20,11 +20,14 @@ from ..errors import ExportError
 from .count import artefact_cost
 
 if TYPE_CHECKING:
+    from tinyscene.firmware_harness.cycles.estimate import Interval
+    from tinyscene.firmware_harness.run.modelled import Modelled
     from tinyscene.runtime.bundle import Bundle
     from tinyscene.runtime.graph import Graph
 
 GRAPH = "integer graph"
 FIRMWARE = ("flash", "ram", "instructions")
+MODELLED = ("milliseconds", "microjoules")
 QUALITIES = ("accuracy", "agreement")  # shares of clips in [0, 1], higher is better; of all others lower is better
 UNITS = {
     "size": "B",
@@ -33,6 +36,8 @@ UNITS = {
     "flash": "B",
     "ram": "B",
     "instructions": "",
+    "milliseconds": "ms",
+    "microjoules": "uJ",
     "accuracy": "",
     "agreement": "",
 }
@@ -43,8 +48,9 @@ class Figure:
     """One of :data:`UNITS` and its subject.
 
     ``of``: a counting rule for size and macs, :data:`GRAPH` for the arena that the graph needs op by op, a target of
-    ``tinyscene firmware`` for flash, ram (arena, static data and stack) and instructions of one inference, and a
-    description of the clips for accuracy and for agreement with the float network.
+    ``tinyscene firmware`` for flash, ram (arena, static data and stack) and instructions of one inference, a board for
+    modelled milliseconds and microjoules, and a description of the clips for accuracy and for agreement with the float
+    network.
     """
 
     name: str
@@ -71,12 +77,15 @@ class Model:
         self.path, self.data = path, data
         self._costs: dict[Rule, Cost] = {}
         self._firmware: dict[str, dict[str, int]] = {}
+        self._modelled: dict[str, Modelled] = {}
         self._qualities: dict[Figure, float] | None = None
 
-    def figures(self, rule: Rule, machines: Sequence[str]) -> list[Figure]:
-        """The figures of a model by one rule and on these machines; float models have no arena."""
+    def figures(self, rule: Rule, machines: Sequence[str], board: str | None = None) -> list[Figure]:
+        """The figures of a model by one rule, on these machines and on a board; float models have no arena."""
         firmware = [Figure(name, machine) for machine in machines for name in FIRMWARE]
-        return [Figure("size", rule), Figure("macs", rule), Figure("arena", GRAPH), *firmware, *self.qualities()]
+        modelled = [] if board is None else [Figure(name, board) for name in MODELLED]
+        counted = [Figure("size", rule), Figure("macs", rule), Figure("arena", GRAPH)]
+        return [*counted, *firmware, *modelled, *self.qualities()]
 
     def measure(self, figure: Figure) -> float:
         """The value; raises TinysceneError if it cannot be measured on this machine or for this model."""
@@ -87,6 +96,8 @@ class Model:
             "flash": lambda machine: self._on(machine)["flash"],
             "ram": lambda machine: self._on(machine)["ram"],
             "instructions": lambda machine: self._on(machine)["instructions"],
+            "milliseconds": lambda board: self.modelled("milliseconds", board).value,
+            "microjoules": lambda board: self.modelled("microjoules", board).value,
         }
         if figure.name in measurements:
             return measurements[figure.name](figure.of)
@@ -144,6 +155,31 @@ class Model:
             self._firmware[machine] = {"flash": f.flash_bytes, "ram": ram, "instructions": f.instructions}
         return self._firmware[machine]
 
+    def modelled(self, name: str, board_name: str) -> Interval:
+        """Modelled milliseconds or microjoules of one inference on a board, with kernels chosen for speed.
+
+        Raises:
+            TinysceneError: the board's figure is unknown, or a tool is missing.
+        """
+        from tinyscene.firmware_harness.build.targets import target_named
+        from tinyscene.firmware_harness.cycles.boards import board_named
+        from tinyscene.firmware_harness.run.engine import FirmwareEngine
+        from tinyscene.firmware_harness.run.modelled import Modelling, machine_for, modelled
+        from tinyscene.runtime.terminal import waiting
+
+        board = board_named(board_name)
+        if board.name not in self._modelled:
+            target = target_named(board.target)
+            modelling = Modelling(machine_for(target, board))
+            with waiting(f"counting on {target.name}"):
+                engine = FirmwareEngine(self._graph, target, optimise="speed")
+                self._modelled[board.name] = modelled(engine, modelling, engine.zeros)
+        cost = self._modelled[board.name].inference
+        interval: Interval | None = getattr(cost, name)
+        if interval is None:
+            raise ExportError(f"{name} on {board.name}", "unknown", got=board.picojoules_per_cycle.source)
+        return interval
+
     def qualities(self) -> dict[Figure, float]:
         """Accuracy and agreement of a bundle: those in its manifest, and those measured on the labelled clips.
 
@@ -199,4 +235,6 @@ class Model:
 
 def value_text(name: str, value: float) -> str:
     """A value with its unit."""
+    if name in MODELLED:
+        return f"{value:,.4g} {UNITS[name]}"
     return f"{value:.2%}" if name in QUALITIES else f"{value:,.0f} {UNITS[name]}".rstrip()

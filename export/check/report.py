@@ -9,13 +9,14 @@ import json
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from tinyscene.firmware_harness.cycles.estimate import Interval
 from tinyscene.runtime.cost import RULES, Cost, Verdict
 from tinyscene.runtime.markdown import cell
 from tinyscene.runtime.printable import printable, short_name
 from tinyscene.runtime.terminal import Column, end_of, print_table, say, wide
 
 from .baseline import Comparison
-from .model_figures import value_text
+from .model_figures import UNITS, value_text
 
 MOST_NAMED = 5  # layers that no rule counts; JSON has all of them
 LONGEST_NAME = 32  # terminal cells of a layer's name in the table; JSON has all of them
@@ -33,14 +34,34 @@ class Line:
 
 
 @dataclass(frozen=True)
+class ModelledVerdict:
+    """A limit of modelled time or energy on a board; it holds when the whole interval is within it."""
+
+    name: str
+    limit: float
+    measured: Interval
+    board: str
+
+    @property
+    def passed(self) -> bool:
+        return self.measured.high <= self.limit
+
+    def to_json(self) -> dict[str, object]:
+        interval = {"measured": self.measured.value, "low": self.measured.low, "high": self.measured.high}
+        record = {"name": self.name, "limit": self.limit, **interval, "unit": UNITS[self.name]}
+        return {**record, "board": self.board, "passed": self.passed}
+
+
+@dataclass(frozen=True)
 class Report:
-    """``limits`` of the command line, and ``comparisons`` with the ``baseline`` file, if one is given."""
+    """``limits`` and ``modelled`` limits of the command line, and ``comparisons`` with the ``baseline`` file."""
 
     artefact: str
     cost: Cost
     limits: tuple[Verdict, ...]
     baseline: str | None = None
     comparisons: tuple[Comparison, ...] = ()
+    modelled: tuple[ModelledVerdict, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -48,7 +69,8 @@ class Report:
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        return (*map(_limit_line, self.limits), *map(_comparison_line, self.comparisons))
+        limits = (*map(_limit_line, self.limits), *map(_modelled_line, self.modelled))
+        return (*limits, *map(_comparison_line, self.comparisons))
 
 
 def _limit_line(verdict: Verdict) -> Line:
@@ -59,6 +81,14 @@ def _limit_line(verdict: Verdict) -> Line:
     if verdict.uncounted:
         text = f"{verdict.limit_name}: unknown, at least {measured}, limit {limit} (rule {verdict.rule})"
     return _line(verdict.passed, f"{verdict.limit_name} ({verdict.rule})", measured, limit, text)
+
+
+def _modelled_line(verdict: ModelledVerdict) -> Line:
+    interval, name = verdict.measured, f"{verdict.name} ({verdict.board})"
+    low, high, limit = (value_text(verdict.name, value) for value in (interval.low, interval.high, verdict.limit))
+    measured = f"{value_text(verdict.name, interval.value)}, between {low} and {high}"
+    sign = "<=" if verdict.passed else "may exceed" if interval.low <= verdict.limit else ">"
+    return _line(verdict.passed, name, measured, limit, f"{name}: {measured} {sign} {limit}")
 
 
 def _comparison_line(comparison: Comparison) -> Line:
@@ -134,7 +164,8 @@ def as_json(report: Report) -> str:
         "verdicts": [
             {"name": v.limit_name, "limit": v.limit, "measured": v.measured, "unit": v.unit, "passed": v.passed}
             for v in report.limits
-        ],
+        ]
+        + [v.to_json() for v in report.modelled],
         "baseline": report.baseline,
         "comparisons": [comparison.to_json() for comparison in report.comparisons],
         "layers": [

@@ -14,12 +14,14 @@ import typer
 
 from tinyscene.firmware_harness.build.targets import Target, target_named
 from tinyscene.firmware_harness.commands.options import (
+    BoardName,
     Calls,
+    ChosenTarget,
+    CpuName,
     Hop,
     Images,
     RoundingRule,
     Sources,
-    TargetName,
     Tune,
 )
 from tinyscene.firmware_harness.emit.schedule import Mode
@@ -31,6 +33,7 @@ from tinyscene.runtime.options import MODELS, AsJson, Description, InputsPath, Q
 from ..errors import ExportError
 
 if TYPE_CHECKING:
+    from tinyscene.firmware_harness.cycles.estimate import Machine
     from tinyscene.runtime.bundle import Golden
     from tinyscene.runtime.model import Model
 
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 class BuildOptions:
     """What is built, and where it is written."""
 
-    target: TargetName = "cortex-m4"
+    target: ChosenTarget = None
+    board: BoardName = None
+    cpu: CpuName = None
     out: Sources = None
     rounding: RoundingRule = "double"
     optimise: Calls = None
@@ -70,6 +75,7 @@ class _Build:
     images: tuple[ImageFormat, ...]
     tune: bool
     as_json: bool
+    machine: Machine | None = None
 
 
 @grouped
@@ -91,25 +97,27 @@ def firmware(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Emit C for a model, build it and, with --run, compare every byte.
-
-    With --application it compares labels. Exit code 1 when anything differs.
-    """
+    """Emit C for a model, build it, run it; exit code 1 when any byte differs."""
     from tinyscene.firmware_harness.firmware_folder import folder_beside
 
     from ..formats.open_model import open_model
 
+    target = _target(options)
     build = _Build(
-        target=_target(options.target, options.image),
+        target=target,
         rounding=options.rounding,
         mode=_mode(options.optimise, options.tune),
         folder=options.out if options.out is not None else folder_beside(model, "firmware"),
         images=tuple(options.image or ()),
         tune=options.tune,
         as_json=as_json,
+        machine=_machine(options, target),
     )
     opened = description.of(open_model(model))
-    if running.application or description.frontend is not None:
+    if running.application and build.machine is not None:
+        step = "leave out --application: cycles of a second of audio include the front end"
+        raise ExportError("--application", "cycles are modelled for the network", next_step=step)
+    if running.application or (description.frontend is not None and build.machine is None):
         if running.inputs is not None:
             raise ExportError("--inputs", "belongs to a network without a front end", next_step="give CLIPs instead")
         return _build_application(opened, build, running.hop, _recordings(clips, running.run))
@@ -128,11 +136,29 @@ def _vectors(model: Model, inputs: Path | None) -> Golden:
     return model.golden() if inputs is None else Golden.of(model.graph, read_inputs(inputs, model).codes)
 
 
-def _target(name: str, image: list[ImageFormat] | None) -> Target:
-    target = target_named(name)
-    if image and target.emulator is None:
+def _target(options: BuildOptions) -> Target:
+    """The target that is given, or that of the board or processor, whose cycles are modelled."""
+    from tinyscene.firmware_harness.cycles.boards import board_named
+
+    if options.board is not None and options.cpu is not None:
+        raise ExportError("--cpu", "a board has a processor of its own", expected="at most one of --board and --cpu")
+    chosen = options.cpu if options.board is None else board_named(options.board).target
+    target = target_named(options.target or chosen or "cortex-m4")
+    if chosen is not None and target.name != chosen:
+        raise ExportError("--target", "differs from the board or --cpu", expected=chosen, got=target.name)
+    if options.image and target.emulator is None:
         raise ExportError("--image", f"no image is written for {target.title}", next_step="choose another --target")
     return target
+
+
+def _machine(options: BuildOptions, target: Target) -> Machine | None:
+    """What cycles are modelled for; None where they are not asked for."""
+    from tinyscene.firmware_harness.cycles.boards import board_named
+    from tinyscene.firmware_harness.run.modelled import machine_for
+
+    if options.board is None and options.cpu is None:
+        return None
+    return machine_for(target, None if options.board is None else board_named(options.board))
 
 
 def _mode(optimise: Mode | None, tune: bool) -> Mode:
@@ -156,9 +182,11 @@ def _build_network(model: Model, build: _Build, vectors: Golden | None) -> int:
     """Write the network alone; with ``vectors``, compare every activation. Returns the exit code."""
     from tinyscene.firmware_harness.commands.output import as_json, show, show_counts
     from tinyscene.firmware_harness.firmware_folder import deliver
+    from tinyscene.firmware_harness.run.modelled import Modelling
     from tinyscene.runtime.terminal import echo_document
 
-    delivery = deliver(model.graph, vectors, build.target, build.rounding, build.folder, build.mode)
+    modelling = None if build.machine is None else Modelling(build.machine, model.frontend)
+    delivery = deliver(model.graph, vectors, build.target, build.rounding, build.folder, build.mode, modelling)
     _convert_image(build)
     removed = model.constant_channels_removed
     if build.as_json:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, Target
+from tinyscene.firmware_harness.cycles.boards import board_named
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.firmware_harness.run.engine import Figures, FirmwareEngine
+from tinyscene.firmware_harness.run.modelled import BoardCost, call_cycles, on_reference_board
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.errors import TinysceneError
@@ -24,32 +26,38 @@ PROFILED: Optimise = "speed"  # the way whose calls are counted one by one
 
 @dataclass(frozen=True)
 class Way:
-    """One image; ``figures`` count one inference."""
+    """One image; ``figures`` count one inference, ``modelled`` is its time and energy on the machine's board."""
 
     machine: str
     rounding: Rounding
     optimise: Optimise
     figures: Figures
+    modelled: BoardCost | None = None
 
 
 @dataclass(frozen=True)
 class CallCost:
-    """One call of a kernel, which runs the network's steps ``first`` to ``last``, counted from 1."""
+    """One call of a kernel, which runs the network's steps ``first`` to ``last``, counted from 1.
+
+    ``cycles``: modelled, on the board of the profile; None without one.
+    """
 
     kernel: str
     first: int
     last: int
     instructions: int
+    cycles: float | None = None
 
 
 @dataclass(frozen=True)
 class Profile:
-    """All calls of one inference, in execution order."""
+    """All calls of one inference, in execution order; ``board`` is the one whose cycles are modelled."""
 
     machine: str
     rounding: Rounding
     optimise: Optimise
     calls: tuple[CallCost, ...]
+    board: str | None = None
 
     @property
     def instructions(self) -> int:
@@ -97,13 +105,21 @@ def firmware_cost(
 def _measured(graph: Graph, inputs: I8, machine: Target, rounding: Rounding) -> tuple[list[Way], Profile]:
     ways = []
     calls: tuple[CallCost, ...] = ()
+    board: str | None = None
     for optimise in get_args(Optimise):
         engine = FirmwareEngine(graph, machine, rounding, optimise=optimise)
-        ways.append(Way(machine.name, rounding, optimise, engine.measure(inputs)))
+        modelled = on_reference_board(engine, inputs)
+        ways.append(Way(machine.name, rounding, optimise, engine.measure(inputs), modelled))
         if optimise == PROFILED:
-            counts = engine.profile(inputs)
-            calls = tuple(
-                CallCost(call.layer.kernel, call.nodes.start + 1, call.nodes.stop, count)
-                for call, count in zip(engine.emitted.calls, counts, strict=True)
-            )
-    return ways, Profile(machine.name, rounding, PROFILED, calls)
+            board = None if modelled is None else modelled.board
+            calls = _call_costs(engine, inputs, board)
+    return ways, Profile(machine.name, rounding, PROFILED, calls, board)
+
+
+def _call_costs(engine: FirmwareEngine, inputs: I8, board: str | None) -> tuple[CallCost, ...]:
+    counted = engine.profile(inputs)
+    cycles = (None,) * len(counted) if board is None else call_cycles(engine, inputs, board_named(board))
+    return tuple(
+        CallCost(call.layer.kernel, call.nodes.start + 1, call.nodes.stop, count, each)
+        for call, count, each in zip(engine.emitted.calls, counted, cycles, strict=True)
+    )

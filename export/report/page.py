@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from jinja2 import Environment
 
+from tinyscene.firmware_harness.cycles.estimate import Interval, short
 from tinyscene.training.page.template import templates
 
 from . import drawings, sections
@@ -37,13 +38,23 @@ def render(document: Document) -> bytes:
 
 def _environment() -> Environment:
     environment = templates("tinyscene.export.report")
-    environment.filters |= {"mega": _mega, "shape": _shape, "ram": sections.ram_bytes}
+    environment.filters |= {
+        "mega": _mega,
+        "shape": _shape,
+        "ram": sections.ram_bytes,
+        "short": short,
+        "between": _between,
+    }
     environment.globals |= {"drawings": drawings, "sections": sections}
     return environment
 
 
 def _mega(number: int | None) -> str:
     return "–" if number is None else f"{number / 1e6:,.1f} M"
+
+
+def _between(interval: Interval) -> str:
+    return f"{short(interval.low)}–{short(interval.high)}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

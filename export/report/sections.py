@@ -14,7 +14,7 @@ from tinyscene.training.page.template import Tile, interval_text
 
 from ..targets.ethos_u import Estimate, Estimates
 from ..verify.results import TargetResult, Verification
-from .firmware_cost import FirmwareCost, Profile
+from .firmware_cost import CallCost, FirmwareCost, Profile
 from .records import AccuracyRow, Document, LayerRow, Line, State
 
 ACCURACY_MARGIN = 0.01  # accuracy that int8 may lose before it is a warning
@@ -159,6 +159,11 @@ def _instruction_tile(firmware: FirmwareCost) -> Tile:
         return Tile("Instructions per clip", "–", "", ("no emulated machine was measured",))
     first, *others = profiles
     notes = [f"{first.machine}, {first.optimise}", *(f"{p.machine} {p.instructions / 1e6:,.1f} M" for p in others)]
+    notes += [
+        f"{way.modelled.milliseconds} ms on {way.modelled.board}"
+        for way in firmware.ways
+        if way.modelled is not None and way.optimise == first.optimise
+    ]
     return Tile("Instructions per clip", f"{first.instructions / 1e6:,.1f}", "M", tuple(notes))
 
 
@@ -199,22 +204,42 @@ def target_devices(verification: Verification) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class KernelShare:
-    """All calls of one kernel in one inference."""
+    """All calls of one kernel in one inference; ``cycles`` None where none are modelled."""
 
     kernel: str
     calls: int
     instructions: int
     share: float
+    cycles: float | None
 
 
 def kernel_shares(profile: Profile) -> tuple[KernelShare, ...]:
-    """Instructions per kernel, largest share first."""
-    total = max(profile.instructions, 1)
-    counts: dict[str, list[int]] = {}
+    """Work per kernel, largest share first: of modelled cycles, or of instructions where none are modelled."""
+    calls: dict[str, list[CallCost]] = {}
     for call in profile.calls:
-        counts.setdefault(call.kernel, []).append(call.instructions)
-    rows = [KernelShare(name, len(each), sum(each), sum(each) / total) for name, each in counts.items()]
-    return tuple(sorted(rows, key=lambda row: (-row.instructions, row.kernel)))
+        calls.setdefault(call.kernel, []).append(call)
+    total = max(sum(map(work, profile.calls)), 1)
+    rows = [
+        KernelShare(
+            name,
+            len(each),
+            sum(call.instructions for call in each),
+            sum(map(work, each)) / total,
+            None if profile.board is None else sum(map(work, each)),
+        )
+        for name, each in calls.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.share, row.kernel)))
+
+
+def work(call: CallCost) -> float:
+    """Modelled cycles of a call, or its instructions where none are modelled."""
+    return call.instructions if call.cycles is None else call.cycles
+
+
+def work_share(call: CallCost, profile: Profile) -> float:
+    """Share of an inference."""
+    return work(call) / max(sum(map(work, profile.calls)), 1)
 
 
 def heaviest(layers: Sequence[LayerRow], first: int, last: int) -> LayerRow:

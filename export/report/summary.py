@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinyscene.firmware_harness.run.modelled import BoardCost
 from tinyscene.runtime.markdown import cell, table
 from tinyscene.training.page.template import interval_text
 
@@ -17,7 +18,7 @@ from .sections import npu_share_text, ram_bytes
 
 MATRIX = ("target", "means", "rule", "verdict", "bytes different")
 CLIP_COLUMNS = ("accuracy", "95 %", "agrees with float", "p", "scores different", "clips")
-COSTS = ("flash B", "RAM B", "work")
+COSTS = ("flash B", "RAM B", "work", "ms", "uJ")
 WORDS = {"pass": "pass", "warn": "warning", "skip": "skipped", "fail": "**FAIL**"}
 
 
@@ -56,7 +57,16 @@ def _target_row(result: TargetResult, has_clips: bool) -> tuple[str, ...]:
         f"{cost.flash_bytes:,}" if cost and cost.flash_bytes else "",
         f"{ram_bytes(cost):,}" if cost else "",
         f"{cost.instructions / 1e6:,.1f} M instructions" if cost and cost.instructions else "",
+        *_modelled_cells(result.modelled),
     )
+
+
+def _modelled_cells(modelled: BoardCost | None) -> tuple[str, str]:
+    """The cells below "ms" and "uJ"."""
+    if modelled is None:
+        return "", ""
+    energy = "unknown" if modelled.microjoules is None else str(modelled.microjoules)
+    return f"{modelled.milliseconds} on {modelled.board}", energy
 
 
 def _clip_cells(result: TargetResult) -> tuple[str, ...]:
@@ -77,7 +87,7 @@ def _clip_cells(result: TargetResult) -> tuple[str, ...]:
 def _npu_row(estimate: Estimate, has_clips: bool) -> tuple[str, ...]:
     e = estimate
     predictions = ("",) * (len(CLIP_COLUMNS) if has_clips else 0)
-    costs = (f"{e.flash_bytes:,}", f"{e.sram_bytes:,}", f"{e.cycles / 1e6:,.2f} M cycles")
+    costs = (f"{e.flash_bytes:,}", f"{e.sram_bytes:,}", f"{e.cycles / 1e6:,.2f} M cycles", f"{e.milliseconds:.2f}", "")
     return (e.npu, "estimates", "", npu_share_text(e), "", *predictions, *costs)
 
 
@@ -94,13 +104,14 @@ def _remarks(document: Document) -> Iterator[str]:
 def _firmware(document: Document) -> Iterator[str]:
     ways = document.firmware.ways
     if ways:
-        head = ("machine", "rule", "way", "instructions", "RAM B", "arena B", "flash B", "code B")
+        head = ("machine", "rule", "way", "instructions", "RAM B", "arena B", "flash B", "code B", "ms", "uJ")
         rows = []
         for way in ways:
             f = way.figures
             figures = (f.instructions, ram_bytes(f), f.arena_bytes, f.flash_bytes, f.code_bytes)
-            rows.append((way.machine, way.rounding, way.optimise, *("" if n is None else f"{n:,}" for n in figures)))
-        yield from table(head, rows, numbers=5)
+            numbers = ("" if n is None else f"{n:,}" for n in figures)
+            rows.append((way.machine, way.rounding, way.optimise, *numbers, *_modelled_cells(way.modelled)))
+        yield from table(head, rows, numbers=7)
 
 
 def _npus(document: Document) -> Iterator[str]:

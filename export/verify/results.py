@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinyscene.firmware_harness.run.engine import Figures
+from tinyscene.firmware_harness.run.modelled import BoardCost
 from tinyscene.runtime.arith import Rounding
 
 from ..targets.table import Means
@@ -63,7 +64,7 @@ class TargetResult:
     network is converted for it. The status ``converted`` means: written and compared, but not run; ``refused``: the
     target cannot run the network, for the reason in ``note``, which says nothing about the network. A member is None
     where nothing was measured: ``comparison`` of every op's output, ``predictions`` on the clips of the data,
-    ``front_end`` of a target that has its own, ``cost`` as firmware.
+    ``front_end`` of a target that has its own, ``cost`` as firmware, ``modelled`` on the board that stands for it.
     """
 
     target: str
@@ -76,6 +77,7 @@ class TargetResult:
     predictions: Predictions | None = None
     front_end: FrontEndComparison | None = None
     cost: Figures | None = None
+    modelled: BoardCost | None = None
 
     @property
     def passed(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
+from tinyscene.firmware_harness.run.modelled import on_reference_board
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
 from tinyscene.runtime.bundle import Bundle, Golden
@@ -182,6 +183,7 @@ def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> T
         predictions=clips.predictions if clips else None,
         front_end=clips.front_end if clips else None,
         cost=engine.figures if isinstance(engine, FirmwareEngine) else None,
+        modelled=on_reference_board(engine, engine.zeros) if isinstance(engine, FirmwareEngine) else None,
     )
 
 

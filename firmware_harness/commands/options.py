@@ -11,12 +11,42 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.options import one_of
 
 from ..build.targets import TARGETS
+from ..cycles.boards import BOARDS
 from ..emit.schedule import Mode, Optimise
 from ..ship.images import ImageFormat
+
+CPUS = tuple(target.name for target in TARGETS.values() if target.family)
 
 TargetName = Annotated[
     str,
     typer.Option("--target", metavar="NAME", help=f"Target: {', '.join(TARGETS)}.", autocompletion=one_of(TARGETS)),
+]
+ChosenTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="NAME",
+        help=f"Target: {', '.join(TARGETS)}.",
+        autocompletion=one_of(TARGETS),
+    ),
+]
+BoardName = Annotated[
+    str | None,
+    typer.Option(
+        "--board",
+        metavar="NAME",
+        help="Model cycles, time and energy on this board.",
+        autocompletion=one_of(BOARDS),
+    ),
+]
+CpuName = Annotated[
+    str | None,
+    typer.Option(
+        "--cpu",
+        metavar="NAME",
+        help="Model cycles of this target, without wait states.",
+        autocompletion=one_of(CPUS),
+    ),
 ]
 RoundingRule = Annotated[
     Rounding,

@@ -13,6 +13,7 @@ from tinyscene.runtime.terminal import Column, print_table, say, wide
 from ..firmware_folder import Delivery
 from ..run.engine import Figures
 from ..run.tune import Tuned, Variant
+from .modelled_output import cost_record, modelled_lines, modelled_record
 
 
 def as_json(delivery: Delivery, constant_channels_removed: int | None = None) -> str:
@@ -25,10 +26,13 @@ def as_json(delivery: Delivery, constant_channels_removed: int | None = None) ->
         {"name": c.name, "op": c.op, "output_shape": c.output_shape[1:], "macs": c.macs}
         for c in graph_cost(engine.graph, "stored").layers
     ]
-    calls = [
+    calls: list[dict[str, object]] = [
         {"kernel": call.layer.kernel, "layers": list(call.nodes), "instructions": count}
         for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True)
     ]
+    if delivery.modelled is not None:
+        for call, cost in zip(calls, delivery.modelled.calls, strict=True):
+            call |= cost_record(cost)
     vectors = [
         {"match": not differing, "differences": [asdict(d) for d in differing]} for differing in delivery.vectors
     ]
@@ -41,6 +45,7 @@ def as_json(delivery: Delivery, constant_channels_removed: int | None = None) ->
         "constant_channels_removed": constant_channels_removed,
         "tuning": tuning_record(engine.graph, delivery.tuned),
         "figures": asdict(delivery.figures),
+        "modelled": modelled_record(delivery.modelled),
         "layers": layers,
         "calls": calls,
         "vectors": vectors,
@@ -55,7 +60,8 @@ def show(delivery: Delivery, constant_channels_removed: int | None = None) -> No
     _print_layers(delivery)
     for index, differing in enumerate(delivery.vectors):
         say(console, f"vector {index}: {f'MISMATCH, {differing[0]}' if differing else 'match'}")
-    for line in (*_figure_lines(delivery.figures), *removed_lines(constant_channels_removed)):
+    figures = (*_figure_lines(delivery.figures), *modelled_lines(delivery.modelled))
+    for line in (*figures, *removed_lines(constant_channels_removed)):
         say(console, line)
     say(console, f"C sources in {delivery.folder}")
     if delivery.vectors:
@@ -129,16 +135,23 @@ def _counts(delivery: Delivery) -> tuple[int | None, ...]:
     return delivery.profile or (None,) * len(delivery.engine.emitted.calls)
 
 
+def _cycles(delivery: Delivery) -> tuple[float | None, ...]:
+    """Modelled cycles of each call; None where nothing was modelled."""
+    if delivery.modelled is None:
+        return (None,) * len(delivery.engine.emitted.calls)
+    return tuple(cost.cycles.value for cost in delivery.modelled.calls)
+
+
 def _print_layers(delivery: Delivery) -> None:
-    """One row per layer; instructions and equal vectors of a fused call are in the row of its last layer."""
+    """One row per layer; figures and equal vectors of a fused call are in the row of its last layer."""
     engine, n_vectors = delivery.engine, len(delivery.vectors)
     columns = [Column("layer", wraps=True), Column("op"), Column("output")]
-    counted = ["instructions"] if delivery.profile else []
+    counted = (["instructions"] if delivery.profile else []) + (["cycles"] if delivery.modelled else [])
     columns += [Column(h, right=True) for h in ("MACs", "bytes", *counted, *(["equal"] if n_vectors else []))]
     rows = []
     wrong = [{d.layer for d in differing} for differing in delivery.vectors]
     costs = graph_cost(engine.graph, "stored").layers
-    for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True):
+    for call, count, cycles in zip(engine.emitted.calls, _counts(delivery), _cycles(delivery), strict=True):
         for index in call.nodes:
             last = index == call.nodes.stop - 1
             node, out = engine.graph.nodes[index], engine.graph.out(engine.graph.nodes[index])
@@ -147,6 +160,7 @@ def _print_layers(delivery: Delivery) -> None:
             cells = [f"{index} {node.name}", costs[index].op, "x".join(map(str, out.shape[1:]))]
             cells += [f"{costs[index].macs:,}", f"{out.n_bytes:,}"]
             cells += [f"{count:,}" if last and count is not None else "+"] * bool(delivery.profile)
+            cells += [f"{cycles:,.0f}" if last and cycles is not None else "+"] * bool(delivery.modelled)
             cells += [verdict if last else "+"] * bool(n_vectors)
             rows.append(cells)
     print_table(f"{engine.graph.name} on {engine.target.title}", columns, rows)

@@ -53,7 +53,8 @@ class Board:
         """
         if self.wait_states.value is None:
             problem = f"wait states of flash are unknown ({self.wait_states.source})"
-            raise FirmwareError(f"cycles on {self.name}", problem, next_step="use --cpu for cycles without wait states")
+            step = "use --cpu instead of --board: cycles without wait states"
+            raise FirmwareError(f"cycles on {self.name}", problem, next_step=step)
         return Memory(self.memory_kind, int(self.wait_states.value))
 
 

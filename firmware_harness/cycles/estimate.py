@@ -39,6 +39,14 @@ class Interval:
     def __add__(self, other: Interval) -> Interval:
         return Interval(self.value + other.value, self.low + other.low, self.high + other.high)
 
+    def __str__(self) -> str:
+        return f"{short(self.value)} ({short(self.low)} to {short(self.high)})"
+
+
+def short(value: float) -> str:
+    """Three digits or more: 0.123, 45.6, 1,234."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
+
 
 @dataclass(frozen=True)
 class Machine:

@@ -41,13 +41,18 @@ class LogMelFirmware:
         self.image = build_frontend(self.emitted, target, folder=folder)
         self.instructions: int | None = None  # of the last clip, on emulated targets
 
+    @staticmethod
+    def input_bytes(clips: Sequence[Sequence[I16]]) -> bytes:
+        """Input of program ``logmel``: each clip as its number of pieces, and each piece with its number of samples."""
+        return b"".join(map(_clip_bytes, clips))
+
     def codes(self, clips: Sequence[Sequence[I16]], timeout_seconds: float = 300.0) -> list[I8]:
         """Columns of each clip as int8 (n_mels, n); a clip is a list of pieces of at most ``clip_samples``.
 
         Raises:
             FirmwareError: a clip is too short, or the run failed.
         """
-        finished = run_image(self.image, b"".join(map(_clip_bytes, clips)), timeout_seconds)
+        finished = run_image(self.image, self.input_bytes(clips), timeout_seconds)
         self.instructions = _instructions(self.target, finished)
         images, at = [], 0
         for index in range(len(clips)):

@@ -76,11 +76,11 @@ class FirmwareEngine:
         self.name = f"c-{target.name}-{rounding}"
         self.emitted = emit(graph, kernel_set_named(target.cpu), optimise, calls)
         self.notes: tuple[str, ...] = ()
-        self._folder, self._timeout_seconds = folder, timeout_seconds
+        self.folder, self._timeout_seconds = folder, timeout_seconds
         self._verify = self._build_verify()
 
     def _build_verify(self) -> Image:
-        return build(self.emitted, self.target, self.rounding, folder=self._folder)
+        return build(self.emitted, self.target, self.rounding, folder=self.folder)
 
     def outputs(self, codes: I8) -> dict[str, I8]:
         """Every activation between calls by name, int8 (batch, ...), including the input."""
@@ -96,7 +96,7 @@ class FirmwareEngine:
         """The image without observers, as in a product; None on this machine, where nothing is measured."""
         if self.target.emulator is None:
             return None
-        return build(self.emitted, self.target, self.rounding, program="measure", folder=self._folder)
+        return build(self.emitted, self.target, self.rounding, program="measure", folder=self.folder)
 
     def static_figures(self) -> Figures:
         """Figures that need no run."""
@@ -132,16 +132,20 @@ class FirmwareEngine:
             raise FirmwareError(
                 f"profile on {self.target.name}", "no instruction counter", next_step="choose an emulated --target"
             )
-        image = build(self.emitted, self.target, self.rounding, program="profile", folder=self._folder)
+        image = build(self.emitted, self.target, self.rounding, program="profile", folder=self.folder)
         finished = run_image(image, self._checked(codes)[:1].tobytes(), self._timeout_seconds)
         return tuple(map(emulator.instructions, np.frombuffer(finished.result, "<u4").tolist()))
 
     @cached_property
     def figures(self) -> Figures:
         """Measured on an input of zeros; the number of instructions hardly depends on the data."""
+        return self.measure(self.zeros)
+
+    @property
+    def zeros(self) -> I8:
+        """The codes of an input of zeros, int8 (1, ...)."""
         names = self.graph.inputs
-        zeros = np.zeros((1, *row_shape(self.graph, names)), np.float32)
-        return self.measure(quantised(self.graph, names, zeros))
+        return quantised(self.graph, names, np.zeros((1, *row_shape(self.graph, names)), np.float32))
 
     def _static_figures(self, image: Image | None) -> Figures:
         if image is None:

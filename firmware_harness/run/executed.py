@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +109,7 @@ class Executed:
         return run_tool([target.toolchain.tool(name), *options, str(self.image.path)], target)
 
 
+@lru_cache(maxsize=1)
 def _library() -> Path:
     """The compiled plugin.
 
