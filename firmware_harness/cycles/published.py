@@ -95,7 +95,7 @@ def read_table(path: Path) -> Iterator[tuple[str, Fields]]:
         RuntimeFailure: the file cannot be read.
     """
     try:
-        text = read_bounded(path, LARGEST_TABLE_BYTES, "check the path").decode()
+        text = read_bounded(path, LARGEST_TABLE_BYTES, "check the path").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise FirmwareError(str(path), "not a text in UTF-8", expected="a table of comma-separated values") from None
     table = csv.DictReader(text.splitlines())

@@ -16,7 +16,9 @@ from tinyscene.export.targets.ethos_u import Estimate, Estimates
 from tinyscene.export.verify.op_comparison import compare
 from tinyscene.export.verify.results import TargetResult
 from tinyscene.export.verify.verify import verify
+from tinyscene.firmware_harness.cycles.estimate import Interval
 from tinyscene.firmware_harness.run.engine import Figures
+from tinyscene.firmware_harness.run.modelled import BoardCost
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.spec import Budget, preset
@@ -35,16 +37,25 @@ def metrics(seed: int, skill: float):
     return evaluate(logits, records, LABELS)
 
 
+MODELLED = BoardCost(
+    "nucleo-l4r5zi",
+    Interval(9_876_543.0, 8_000_000.0, 11_000_000.0),
+    Interval(82.3, 66.7, 91.7),
+    Interval(3_378.0, 2_441.0, 4_168.0),
+)
+
+
 def firmware(steps: int) -> FirmwareCost:
     """Two ways on one machine, and a profile whose first call runs two steps; another machine is left out."""
     figures = Figures(
         2048, flash_bytes=34_567, code_bytes=5000, static_ram_bytes=16, stack_bytes=204, instructions=7_000
     )
     leaner = replace(figures, arena_bytes=512, instructions=9_000)
-    calls = (CallCost("ts_block", 1, 2, 4_000), *(CallCost("ts_add", n, n, n) for n in range(3, steps + 1)))
+    others = (CallCost("ts_add", n, n, n, 2.0 * n) for n in range(3, steps + 1))
+    calls = (CallCost("ts_block", 1, 2, 4_000, 6_000.0), *others)
     return FirmwareCost(
-        (Way("cortex-m4", "double", "speed", figures), Way("cortex-m4", "double", "ram", leaner)),
-        (Profile("cortex-m4", "double", "speed", calls),),
+        (Way("cortex-m4", "double", "speed", figures, MODELLED), Way("cortex-m4", "double", "ram", leaner)),
+        (Profile("cortex-m4", "double", "speed", calls, MODELLED.board),),
         {"cortex-m55": "building for cortex-m55: arm-none-eabi-gcc is not installed <here> & now"},
     )
 
@@ -117,7 +128,7 @@ def wrong_target(made: Made) -> TargetResult:
     measured = Figures(
         2048, flash_bytes=34_567, code_bytes=5000, static_ram_bytes=16, stack_bytes=204, instructions=7_654_321
     )
-    return TargetResult("c-cortex-m4", "double", "different", comparison=comparison, cost=measured)
+    return TargetResult("c-cortex-m4", "double", "different", comparison=comparison, cost=measured, modelled=MODELLED)
 
 
 SKIPPED = TargetResult("tflm", None, "skipped", note="engine tflm: not installed (<needs> x86-64 & Linux)")

@@ -21,6 +21,9 @@ def test_every_way_is_measured_and_every_call_counted() -> None:
     (profile,) = cost.profiles
     assert profile.instructions == pytest.approx(ways["speed"].instructions, rel=0.02)
     assert ways["ram"].arena_bytes <= ways["speed"].arena_bytes <= ways["layers"].arena_bytes
+    assert all(way.modelled.board == profile.board == "nucleo-l4r5zi" for way in cost.ways)
+    cycles = sum(call.cycles for call in profile.calls)
+    assert cycles == pytest.approx(cost.ways[1].modelled.cycles.value, rel=0.1)
     steps = [step for call in profile.calls for step in range(call.first, call.last + 1)]
     assert steps == list(range(1, len(graph.nodes) + 1))
 

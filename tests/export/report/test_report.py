@@ -109,13 +109,14 @@ def test_a_difference_is_written_out_in_full(made):
     cells = found.row("parity", "c-cortex-m4")
     assert cells[1:4] == ["executes", "double", "different"]
     assert cells[4] == f"1 of {wrong.comparison.bytes_compared:,} by 1 LSB"
-    assert cells[5:] == ["34,567", f"{2048 + 16 + 204:,} stack 204", "7.7 M instructions"]
+    assert cells[5:8] == ["34,567", f"{2048 + 16 + 204:,} stack 204", "7.7 M instructions"]
+    assert cells[8:] == ["82.3 ms 66.7–91.7 3,378 uJ nucleo-l4r5zi"]
 
 
 def test_a_skipped_target_never_counts_as_one_that_agrees(made):
     data = with_results(made.data, SKIPPED)
     found = page(data)
-    assert found.row("parity", "tflm")[1:] == ["executes", "–", "skipped", *["–"] * 4]
+    assert found.row("parity", "tflm")[1:] == ["executes", "–", "skipped", *["–"] * 5]
     text = " ".join(found.text.split())
     assert SKIPPED.note in text
     assert "2 of 3 targets agree" in text

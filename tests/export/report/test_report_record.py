@@ -61,11 +61,17 @@ def test_a_document_that_does_not_match_the_schema_is_refused_by_field(change, f
 
 def test_firmware_is_shown_as_measured(made):
     found = page(made.data)
-    assert found.row("ways", "ram")[1:] == ["cortex-m4", "9,000", "732", "512", "204", "34,567", "5,000"]
-    assert found.row("ways", "speed")[1:4] == ["cortex-m4", "7,000", f"{2048 + 16 + 204:,}"]
+    assert found.row("ways", "ram")[1:] == ["cortex-m4", "9,000", "–", "–", "732", "512", "204", "34,567", "5,000"]
+    modelled = ["82.3 66.7–91.7, nucleo-l4r5zi", "3,378 2,441–4,168"]
+    assert found.row("ways", "speed")[1:6] == ["cortex-m4", "7,000", *modelled, f"{2048 + 16 + 204:,}"]
     profile = made.data.firmware.profiles[0]
     first = kernel_shares(profile)[0]
-    assert (first.kernel, first.calls, first.share) == ("ts_block", 1, 4_000 / profile.instructions)
+    assert (first.kernel, first.calls, first.share) == (
+        "ts_block",
+        1,
+        6_000 / (6_000 + 2 * (profile.instructions - 4_000)),
+    )
+    assert found.row("kernels", "ts_block")[1:4] == ["1", "4,000", "6,000"]
     text = " ".join(found.text.split())
     assert f"cortex-m55 was not measured: {made.data.firmware.left_out['cortex-m55']}" in text
     assert "skip: Cost as firmware was not measured: cortex-m55" in text
