@@ -136,7 +136,7 @@ def _bash(folder: Path, script: str, environment: dict[str, str]) -> str:
 @needs_m4
 def test_the_commands(scratch, programs, tmp_path):
     commands = re.findall(r"^\$ (.*)$", "".join(_blocks("console")), re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     _bash(scratch, "\n".join(commands), outside_environment(tmp_path, programs))
     assert ElementTree.parse(scratch / "check.xml").getroot().get("failures") == "0"
     (line,) = _blocks("json")
