@@ -26,6 +26,7 @@ from tinyscene.firmware_harness.build.targets import (
 )
 from tinyscene.firmware_harness.cycles.counts import Counts
 from tinyscene.firmware_harness.errors import FirmwareError
+from tinyscene.firmware_harness.run import executed as module
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.firmware_harness.run.executed import FLAGS, SOURCE, Executed
 from tinyscene.runtime.graph import Graph
@@ -115,6 +116,7 @@ def test_a_machine_without_a_compiler_says_what_to_install(target, monkeypatch, 
             next(Path(d) / name for d in ("/usr/bin", "/usr/local/bin") if (Path(d) / name).exists())
         )
     monkeypatch.setenv("PATH", str(tools))
+    module._library.cache_clear()  # compiled by an earlier test
     with pytest.raises(FirmwareError, match="gcc is not installed; next: apt-get install gcc"):
         executed.segments(b"", 10.0)
 
