@@ -144,15 +144,17 @@ def run(
 
 
 def _run_inputs(model: Model, path: Path, opened_by: RunEngine, form: RunForm) -> None:
-    """Run network inputs and print the scores, the label and the index of each."""
+    """Run network inputs, of a network with states in their order, and print the scores and the label of each."""
     from .engines import open_engine
     from .network_inputs import read_inputs
     from .run_output import input_rows
+    from .states import in_turn, results_of
 
     inputs = read_inputs(path, model)
     engine = open_engine(opened_by.engine, model, opened_by.threads)
     notes(opened_by.engine, engine.notes)
-    rows = input_rows(model, inputs.names, engine.output_codes(inputs.codes))
+    outputs = in_turn(model.graph, inputs.codes, engine.output_codes)[1]
+    rows = input_rows(model, inputs.names, results_of(model.graph, outputs))
     if form.as_json:
         document = {"model": str(model.path), "engine": engine.name, "notes": list(engine.notes)}
         echo_document(json.dumps({**document, "inputs": [row.to_json() for row in rows]}, indent=1))

@@ -1,6 +1,7 @@
 """The integer graph, from which every model file and all firmware is emitted.
 
-Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
+A graph is a function of its inputs. A network that keeps states between runs has them as inputs and outputs, and
+:class:`State` says which output of a run is which input of the next one. Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
 :meth:`Graph.check` is called wherever a graph enters and refuses wrong references, shapes, types and scales,
 and graphs that are too large for a device. The annotations of the records are the schema of a stored graph
 (:mod:`tinyscene.runtime.graph_io`).
@@ -29,7 +30,7 @@ from .records import Length, Range, check_record, name_text
 MOST_NODES = 1024
 MOST_TENSORS = 4096
 MOST_INPUTS = 1024  # of a node
-MOST_ENDS = 16  # inputs of a graph, and outputs
+MOST_ENDS = 32  # inputs of a graph, and outputs, with the states of a streaming network
 MOST_ALIVE = 64  # activations at one step
 LARGEST_CONSTANTS_BYTES = 2**24
 LARGEST_ACTIVATIONS_BYTES = 2**26  # of all activations of the graph
@@ -40,6 +41,7 @@ Name = Annotated[str, name_text(4096)]  # TFLite converters join the names of fu
 Title = Annotated[str, name_text(256)]
 Labels = Annotated[tuple[Title, ...], Length(0, 4096)]
 Ends = Annotated[tuple[Name, ...], Length(1, MOST_ENDS)]
+Code = Annotated[int, Range(-128, 127)]
 Scale = Annotated[float, Range(2.0**-100, 2.0**80)]  # of a channel, or of a bias, which is a product of two scales
 Dtype = Literal["int8", "int32"]
 Array = npt.NDArray[np.int8] | npt.NDArray[np.int32]
@@ -108,9 +110,27 @@ class Node:
     output: Name
 
 
+@dataclass(frozen=True)
+class State:
+    """What a run hands to the next one: the codes of ``output`` are those of ``input`` in the next run.
+
+    ``initial``: codes before the first run, one for all elements or one for each.
+    """
+
+    input: Name
+    output: Name
+    initial: Annotated[tuple[Code, ...], Length(1, 2**20)]
+
+
+States = Annotated[tuple[State, ...], Length(0, MOST_ENDS - 1)]
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in execution order over named tensors, int8 inputs, int8 outputs, and the labels of an only output."""
+    """Nodes in execution order over named tensors, int8 inputs, int8 outputs, and the labels of an only output.
+
+    ``states``: their inputs are the last of ``inputs``, and their outputs the last of ``outputs``, in the same order.
+    """
 
     name: str
     tensors: dict[str, Tensor]
@@ -118,21 +138,45 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     labels: tuple[str, ...] = field(default=())
+    states: tuple[State, ...] = field(default=())
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The inputs that a run gets from outside: all but the states."""
+        return self.inputs[: len(self.inputs) - len(self.states)]
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The outputs that are not only the states of the next run."""
+        return self.outputs[: len(self.outputs) - len(self.states)]
 
     @property
     def input(self) -> str:
-        """The only input, for what is about one: refused where there are several."""
-        return self._only("inputs", self.inputs)
+        """The only input but for states, for what is about one: refused where there are several."""
+        return self._only("inputs", self.given)
 
     @property
     def output(self) -> str:
         """The only output, likewise."""
-        return self._only("outputs", self.outputs)
+        return self._only("outputs", self.results)
 
     def require_one_each(self) -> None:
-        """Refuse several inputs, and several outputs."""
+        """Refuse several inputs, several outputs, and states between runs."""
+        self.require_no_states("this")
         self._only("inputs", self.inputs)
         self._only("outputs", self.outputs)
+
+    def require_no_states(self, what: str) -> None:
+        """Refuse a network that keeps states between runs; ``what`` needs one without."""
+        if self.states:
+            listed = ", ".join(short_name(state.input) for state in self.states[:4])
+            raise RuntimeFailure(
+                f"graph '{self.name}'",
+                f"keeps states between runs, where {what} takes a network without",
+                got=f"{len(self.states)}: {listed}{', ...' if len(self.states) > 4 else ''}",
+                next_step="check, inspect, run, bench, quality, firmware (export), verify with other targets take it",
+                unsupported=True,
+            )
 
     def _only(self, what: str, names: tuple[str, ...]) -> str:
         if len(names) != 1:
@@ -181,6 +225,7 @@ class Graph:
         for name in self.outputs:
             if name not in written or name in self.inputs:
                 self.refuse(name, "the graph's output is not written by any node")
+        _check_states(self)
         if self.labels and (classes := self.tensors[self.output].shape[-1]) != len(self.labels):
             self.refuse("labels", "not one per output", expected=classes, got=len(self.labels))
         _check_size(self)
@@ -198,10 +243,11 @@ class GraphNames:
     inputs: Ends
     outputs: Ends
     labels: Labels
+    states: States
 
 
 def _check_names(graph: Graph) -> None:
-    check_record(GraphNames(graph.name, graph.inputs, graph.outputs, graph.labels), f"graph {graph.name[:80]!r}")
+    check_record(GraphNames(graph.name, graph.inputs, graph.outputs, graph.labels, graph.states), f"graph {graph.name[:80]!r}")
     for what, number, most in (("tensors", len(graph.tensors), MOST_TENSORS), ("nodes", len(graph.nodes), MOST_NODES)):
         if number > most:
             graph.refuse(what, "too many", expected=f"at most {most:,}", got=f"{number:,}")
@@ -279,6 +325,24 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
     wrong = quantisation_problem(node.op, ins, out)
     if wrong is not None:
         graph.refuse(node.name, wrong[0], expected=wrong[1], got=wrong[2])
+
+
+def _check_states(graph: Graph) -> None:
+    """States are the last ends, beside at least one input and one output, and what is handed on fits."""
+    for kind, ends, names in (
+        ("input", graph.inputs, tuple(state.input for state in graph.states)),
+        ("output", graph.outputs, tuple(state.output for state in graph.states)),
+    ):
+        if names and (len(ends) <= len(names) or ends[-len(names) :] != names):
+            expected = f"one {kind} or more, then those of the states in their order"
+            graph.refuse("states", f"not the last {kind}s", expected=expected, got=f"{len(ends)} {kind}s")
+    for state in graph.states:
+        source, target = graph.tensors[state.output], graph.tensors[state.input]
+        if source.shape != target.shape:
+            graph.refuse(state.output, "not the shape of the state", expected=target.shape, got=source.shape)
+        if len(state.initial) not in (1, target.n_bytes):
+            expected = f"1, or {target.n_bytes}"
+            graph.refuse(state.input, "number of initial codes", expected=expected, got=len(state.initial))
 
 
 def _check_size(graph: Graph) -> None:

@@ -50,6 +50,7 @@ def graph_record(graph: Graph) -> dict[str, Any]:
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
         "labels": list(graph.labels),
+        "states": [asdict(state) for state in graph.states],
         "tensors": [_tensor_record(t) for t in graph.tensors.values()],
         "nodes": [
             {
@@ -101,7 +102,7 @@ def _graph(stored: _GraphRecord, arrays: Mapping[str, npt.NDArray[Any]], where: 
         data = arrays[tensor.name] if tensor.constant else None
         tensors[tensor.name] = Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.quant, data)
     nodes = tuple(_node(entry, f"{where}, nodes[{i}]", next_step) for i, entry in enumerate(stored.nodes))
-    return Graph(stored.name, tensors, nodes, stored.inputs, stored.outputs, stored.labels).check()
+    return Graph(stored.name, tensors, nodes, stored.inputs, stored.outputs, stored.labels, stored.states).check()
 
 
 def _node(entry: object, where: str, next_step: str) -> Node:

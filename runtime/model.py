@@ -136,6 +136,7 @@ def with_frontend(model: Model, without: str | None = None) -> AudioModel:
         what = "has no front end, which makes the network's input from audio"
         step = "give it with --frontend PRESET|FILE.json" + (f"; without one, {without}" if without else "")
         raise RuntimeFailure(str(model.path), what, expected="--frontend, or a model with one", next_step=step)
+    model.graph.require_no_states("audio in windows that overlap")
     scores = model.graph.tensors[model.graph.output]
     if not has_scores(model.graph):
         what, expected = "its output is not one row of scores", f"(1, classes) of {scores.n_bytes} values"

@@ -1,5 +1,7 @@
 """Inputs of a network from files: real numbers, or int8 codes, in the network's own shapes with the batch first.
 
+States of a network (:mod:`.states`) are no part of a file; its rows are runs one after the other then.
+
 An .npy file holds the only input, an .npz file one array for each input, by name. Shapes are those that the network has
 for its user: images of an ONNX file or of PyTorch have their channels before height and width.
 
@@ -36,7 +38,7 @@ _STEP = "write it with numpy.save: float32 or int8, the batch first"
 
 @dataclass(frozen=True, eq=False)
 class NetworkInputs:
-    """Vectors (:mod:`tinyscene.runtime.vectors`), ``real``: float32 (n, ...), ``codes``: int8 (n, ...), and the file
+    """Vectors (:mod:`tinyscene.runtime.vectors`) of the graph's given inputs, ``real``: float32 (n, ...), ``codes``: int8 (n, ...), and the file
     and row of each in ``names``."""
 
     real: F32
@@ -65,7 +67,7 @@ def read_inputs(path: Path, model: Model) -> NetworkInputs:
     Raises:
         RuntimeFailure: see the module's refusals; a file cannot be read.
     """
-    shapes = {name: _own_shape(model, name) for name in model.graph.inputs}
+    shapes = {name: _own_shape(model, name) for name in model.graph.given}
     parts = [_vectors(file, model) for file in _read(path, shapes)]
     names = tuple(name for part in parts for name in part.names)
     return NetworkInputs(np.concatenate([p.real for p in parts]), np.concatenate([p.codes for p in parts]), names)
@@ -130,7 +132,7 @@ def _vectors(file: _File, model: Model) -> NetworkInputs:
         turned = np.ascontiguousarray(turned).reshape(len(values), *tensor.shape[1:])
         real[name], codes[name] = _both(turned, file.where(name), tensor.quant)
     names = tuple(f"{file.path.name}[{row}]" for row in range(file.batch))
-    return NetworkInputs(joined(graph, graph.inputs, real), joined(graph, graph.inputs, codes), names)
+    return NetworkInputs(joined(graph, graph.given, real), joined(graph, graph.given, codes), names)
 
 
 def _arrays(path: Path, shapes: Mapping[str, Shape]) -> Arrays:

@@ -63,7 +63,7 @@ class Plan:
 
 
 def lifetimes(graph: Graph) -> tuple[Lifetime, ...]:
-    """First write and last read of each activation; the graph's outputs stay alive to the end."""
+    """First write and last read of each activation; outputs and states stay alive to the end."""
     first = dict.fromkeys(graph.inputs, 0)
     last = dict.fromkeys(graph.inputs, 0)
     for step, node in enumerate(graph.nodes, start=1):
@@ -71,7 +71,7 @@ def lifetimes(graph: Graph) -> tuple[Lifetime, ...]:
         for name in node.inputs:
             if name in last:
                 last[name] = step
-    last |= dict.fromkeys(graph.outputs, len(graph.nodes))
+    last |= dict.fromkeys((*graph.outputs, *(state.input for state in graph.states)), len(graph.nodes))
     return tuple(Lifetime(t.name, t.n_bytes, first[t.name], last[t.name]) for t in graph.activations())
 
 

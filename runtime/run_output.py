@@ -154,13 +154,13 @@ def _range(values: F32) -> str:
 
 
 def input_rows(model: Model, names: Sequence[str], codes: I8) -> list[InputRow] | list[OutputRow]:
-    """One row for each input; ``codes``: vectors of the network's outputs int8 (n, ...).
+    """One row for each input; ``codes``: vectors of the graph's results int8 (n, ...).
 
     A network with one row of scores has labels for them, if only numbers; of any other, the outputs are shown.
     """
     graph = model.graph
     if not has_scores(graph):
-        by_name = parted(graph, graph.outputs, codes)
+        by_name = parted(graph, graph.results, codes)
         real = {end: dequantise(part, graph.tensors[end].quant) for end, part in by_name.items()}
         return [
             OutputRow(name, {end: x[at] for end, x in by_name.items()}, {end: x[at] for end, x in real.items()})

@@ -17,13 +17,13 @@ TOLERANCE = 0.01  # of the largest code's real value, so that the scales 1/255 a
 
 def has_scores(graph: Graph) -> bool:
     """Whether the output is one row of numbers."""
-    outputs = [graph.tensors[name] for name in graph.outputs]
+    outputs = [graph.tensors[name] for name in graph.results]
     return len(outputs) == 1 and outputs[0].n_bytes == outputs[0].shape[-1]
 
 
 def labels_of(graph: Graph) -> tuple[str, ...]:
     """The graph's labels, or the numbers of the elements of its output; none of several outputs."""
-    if len(graph.outputs) > 1:
+    if len(graph.results) > 1:
         return ()
     return graph.labels or tuple(map(str, range(graph.tensors[graph.output].n_bytes)))
 

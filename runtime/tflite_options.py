@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from .flatbuffer import scalar, vector
+from .flatbuffer import scalar, text, vector
 
 LARGEST_WINDOW = 65_535  # stride, dilation and size of a window, in elements
 MOST_ITEMS = 65_536  # tensors, operators, buffers
@@ -241,6 +241,12 @@ class CallOnceOptions:
     init_subgraph_index: int = _graph(0)
 
 
+@dataclass(frozen=True)
+class VarHandleOptions:
+    container: str = text(0)
+    shared_name: str = text(1)
+
+
 Options = (
     Conv2DOptions
     | DepthwiseConv2DOptions
@@ -272,6 +278,7 @@ Options = (
     | IfOptions
     | WhileOptions
     | CallOnceOptions
+    | VarHandleOptions
 )
 OPTIONS: dict[int, type] = {
     1: Conv2DOptions,
@@ -306,6 +313,7 @@ OPTIONS: dict[int, type] = {
     94: DepthToSpaceOptions,
     101: BatchMatMulOptions,
     103: CallOnceOptions,
+    111: VarHandleOptions,
     116: GeluOptions,
 }  # by the number of the union's type
 # The type of the options by the code of the operator.
@@ -351,6 +359,7 @@ OPTIONS_TYPE_OF_CODE = {
     119: 93,
     126: 101,
     129: 103,
+    142: 111,
     150: 116,
 }
 OPTIONAL = (17, 30, 92, 93, 103)  # an operator without them has their defaults, or names no other graph

@@ -39,11 +39,22 @@ def read_tables(data: bytes, where: str, error: type[TinysceneError] = RuntimeFa
         error: see the module's refusals; ``where`` names the file.
     """
     model = _read(data, where, error)
-    if len(model.subgraphs) != 1:
-        what = "limit: several graphs in one file, as of loops (a GRU, an LSTM of Keras 3) and streaming networks"
-        step = "convert an LSTM of Keras 2 (tf_keras), or unroll the loop; or convert without the streaming state"
-        raise error(where, what, expected="one", got=len(model.subgraphs), next_step=step)
+    require_one_graph(model, where, error)
     return _checked(model, data, where, error)
+
+
+def require_one_graph(
+    model: TfliteTables, where: str, error: type[TinysceneError] = RuntimeFailure, others: frozenset[int] = frozenset()
+) -> None:
+    """Refuse graphs besides the main one and ``others``, the numbers of those that its reader takes.
+
+    Raises:
+        error: ``where`` names the file.
+    """
+    if any(number not in others for number in range(1, len(model.subgraphs))) or not model.subgraphs:
+        what = "limit: several graphs in one file, as of loops (a GRU, an LSTM of Keras 3) and of several signatures"
+        step = "convert an LSTM of Keras 2 (tf_keras), or unroll the loop; or convert one signature alone"
+        raise error(where, what, expected="one", got=len(model.subgraphs), next_step=step)
 
 
 def read_graphs(data: bytes, where: str, error: type[TinysceneError] = RuntimeFailure) -> TfliteTables:

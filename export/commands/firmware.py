@@ -132,8 +132,11 @@ def _vectors(model: Model, inputs: Path | None) -> Golden:
     """What is run and compared: the given inputs, or the golden vectors."""
     from tinyscene.runtime.bundle import Golden
     from tinyscene.runtime.network_inputs import read_inputs
+    from tinyscene.runtime.states import with_states
 
-    return model.golden() if inputs is None else Golden.of(model.graph, read_inputs(inputs, model).codes)
+    if inputs is None:
+        return model.golden()
+    return Golden.of(model.graph, with_states(model.graph, read_inputs(inputs, model).codes))
 
 
 def _target(options: BuildOptions) -> Target:

@@ -67,10 +67,12 @@ def _inputs(model: Model, data: TypicalData) -> F32:
     """Real inputs float32 (n, ...) of the network: those given, or log-mels of the recordings."""
     from tinyscene.runtime.model import with_frontend
     from tinyscene.runtime.network_inputs import read_inputs
+    from tinyscene.runtime.states import real_with_states, with_states
 
     from ..quantise.calibration import calibration_log_mels
 
     if data.recordings is None:
         assert data.inputs is not None
-        return read_inputs(data.inputs, model).real
+        given = read_inputs(data.inputs, model)
+        return real_with_states(model.graph, given.real, with_states(model.graph, given.codes))
     return calibration_log_mels(data.recordings, with_frontend(model).frontend, data.clips)

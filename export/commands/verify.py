@@ -179,6 +179,7 @@ def open_subject(model: Path, options: InputOptions) -> Subject:
     """
     from tinyscene.runtime.bundle import Bundle
     from tinyscene.runtime.network_inputs import read_inputs
+    from tinyscene.runtime.states import with_states
 
     from ..errors import ExportError
     from ..formats.open_model import open_model
@@ -189,7 +190,9 @@ def open_subject(model: Path, options: InputOptions) -> Subject:
         if not isinstance(opened, Bundle) or opened.frontend is None:
             raise ExportError("--data", "the model has no front end", expected="a bundle with one")
         codes = labelled_codes(opened, options.data, options.clips)
-    given = None if options.inputs is None else read_inputs(options.inputs, opened).codes
+    given = None
+    if options.inputs is not None:
+        given = with_states(opened.graph, read_inputs(options.inputs, opened).codes)
     vectors = opened.golden().inputs if given is None else given
     return Subject(model.resolve().name, opened, vectors, given is not None, codes)
 

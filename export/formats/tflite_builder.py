@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
-from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
+from tinyscene.runtime.graph import Graph, Node, Quant, State, Tensor
 from tinyscene.runtime.ops import Shape
 
 from ..errors import ExportError
@@ -49,11 +49,20 @@ class GraphBuilder:
         """The checked graph of all nodes; ``name`` replaces the name in the file."""
         title = name or self.file.graph.name or "tflite"
         inputs = tuple(self.file.names[index] for index in self.file.inputs)
-        graph = Graph(title, self.tensors, tuple(self.nodes), inputs, tuple(self.outputs))
+        graph = Graph(title, self.tensors, tuple(self.nodes), inputs, tuple(self.outputs), states=self._states())
         try:
             return graph.check()
         except RuntimeFailure as problem:
             raise self._refused_by_graph(problem) from problem
+
+    def _states(self) -> tuple[State, ...]:
+        """The states of the graph: its last outputs are those of the file's variables."""
+        variables = self.file.variables
+        assigned = self.outputs[len(self.outputs) - len(variables) :]
+        return tuple(
+            State(self.file.names[variable.read], output, _codes(variable.initial))
+            for variable, output in zip(variables, assigned, strict=True)
+        )
 
     def _refused_by_graph(self, problem: RuntimeFailure) -> ExportError:
         """The graph's refusal, with the operator that the node or its output was read from."""
@@ -114,7 +123,7 @@ class GraphBuilder:
         """
         if self.file.is_stored(index) or self.file.shape(index)[:1] == (1,):
             return 0
-        if index in self.file.inputs:
+        if index in self.file.inputs and not any(index == variable.read for variable in self.file.variables):
             what, step = (
                 "limit: a first axis of more than one, a batch or steps",
                 "convert with a batch of one",
@@ -250,3 +259,9 @@ class GraphBuilder:
             expected = f"a constant of {np.dtype(dtype).name}{dimensions}"
             raise self.refusal(operator, f"input {position}", expected=expected, got=got)
         return values.astype(dtype, copy=False)
+
+
+def _codes(values: npt.NDArray[np.generic]) -> tuple[int, ...]:
+    """Codes of int8 from int8 or uint8: one where all are equal."""
+    codes = values.ravel().astype(np.int16) - (128 if values.dtype == np.uint8 else 0)
+    return tuple(codes[:1].tolist() if (codes == codes[0]).all() else codes.tolist())

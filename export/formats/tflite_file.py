@@ -3,8 +3,8 @@
 A file may have float32 or uint8 inputs and outputs around an int8 network; :class:`Int8File` removes the QUANTIZE and
 DEQUANTIZE at its ends, so that inputs and outputs are int8 codes, and computes shape arithmetic. uint8 codes, of
 activations and of weights, become int8 codes that are 128 lower. Refuses what
-:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses too many inputs or outputs, variables but
-for the states of an LSTM, and activations too large for any target.
+:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses too many inputs or outputs, variables that
+:mod:`.tflite_variables` has no form for, and activations too large for any target.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime import tflite_lstm
 from tinyscene.runtime.graph import MOST_ENDS, Quant
-from tinyscene.runtime.tflite_options import Options
+from tinyscene.runtime.tflite_options import Options, named_graphs
 from tinyscene.runtime.tflite_schema import TYPES, Subgraph, Tensor, TfliteTables
-from tinyscene.runtime.tflite_tables import read_tables
+from tinyscene.runtime.tflite_tables import read_graphs, require_one_graph
 
 from ..errors import ExportError
 from .tflite_fold import fold
 from .tflite_limits import LIMITS
 from .tflite_limits import TYPES as TYPE_LIMITS
 from .tflite_moved_reals import moved_reals
+from .tflite_variables import ONCE, take_variables
 
 _OP_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
@@ -78,6 +79,10 @@ class TfliteFile:
         kind = _OP_NAMES.get(code, f"operator code {code}")
         inputs, outputs, within = (tuple(each.tolist()) for each in (raw.inputs, raw.outputs, raw.intermediates))
         return Operator(index, kind, inputs, outputs, raw.options, within)
+
+    def other(self, number: int) -> TfliteFile:
+        """Another graph of the file."""
+        return TfliteFile(self.model, self.where, number)
 
     def tensor(self, index: int) -> Tensor:
         return self.graph.tensors[index]
@@ -137,7 +142,7 @@ class TfliteFile:
 class Int8File(TfliteFile):
     """A file with int8 inputs and int8 outputs, and operators with one output each, except those that split.
 
-    Codes of uint8 are int8 here: type, zero point and values of a tensor are those 128 lower.
+    Variables are inputs and outputs behind those of the file (:attr:`variables`). Codes of uint8 are int8 here: type, zero point and values of a tensor are those 128 lower.
 
     Raises:
         ExportError: see the module's refusals.
@@ -145,7 +150,7 @@ class Int8File(TfliteFile):
 
     def __init__(self, data: bytes, where: str) -> None:
         self._moved_reals: dict[int, Quant] = {}
-        super().__init__(read_tables(data, where, ExportError), where)
+        super().__init__(read_graphs(data, where, ExportError), where)
         for ends, name in ((self.inputs, "inputs"), (self.outputs, "outputs")):
             if not 1 <= len(ends) <= MOST_ENDS:
                 expected = f"1 to {MOST_ENDS}"
@@ -153,6 +158,8 @@ class Int8File(TfliteFile):
         for index in self.inputs:
             if self.inputs.count(index) > 1:
                 raise ExportError(self.tensor_place(index), "is an input twice")
+        runs_once = {number for op in self.operators if op.kind == ONCE for number in named_graphs(op.options)}
+        self.variables = take_variables(self)
         fold(self)
         for op in self.operators:
             place, limit = f"{where}, operator {op.index} ({op.kind})", LIMITS.get(op.kind)
@@ -162,7 +169,10 @@ class Int8File(TfliteFile):
                 raise ExportError(place, f"limit: {limit.what}", next_step=limit.next_step)
             if len(op.outputs) != 1 and op.kind not in SEVERAL_OUTPUTS:
                 raise ExportError(place, f"limit: {len(op.outputs)} outputs are not supported", expected="one")
+        require_one_graph(self.model, where, ExportError, frozenset(runs_once))
         self._remove_conversions()
+        self.inputs = [*self.inputs, *(variable.read for variable in self.variables)]
+        self.outputs = [*self.outputs, *(variable.assigned for variable in self.variables)]
         self._moved_reals = moved_reals(self)
         self._require_sizes()
 
@@ -216,7 +226,7 @@ class Int8File(TfliteFile):
             size = math.prod(self.shape(index))
             variable = self.tensor(index).is_variable and not self._is_state_of_lstm(index)
             if variable or self.tensor(index).variant_tensors:
-                what = "variables, which keep a state, are not supported but for those of one LSTM"
+                what = "limit: a state that an operator keeps by itself, but for those of one LSTM"
                 raise ExportError(self.tensor_place(index), what)
             if size == 0:
                 raise ExportError(self.tensor_place(index), "tensor without elements", got=self.shape(index))

@@ -28,16 +28,16 @@ _SCORES = Limit(
     "end the network with the scores that this operator reads: `run` and the firmware take the largest",
 )
 _LOOP = Limit(
-    "a loop, a condition or a variable of another graph of the file, as a converter writes a GRU or an LSTM of Keras 3",
+    "a loop or a condition in another graph of the file, as a converter writes a GRU or an LSTM of Keras 3",
     "convert an LSTM of Keras 2 (tf_keras), which becomes one UNIDIRECTIONAL_SEQUENCE_LSTM, or unroll the layer",
 )
 _STATE = Limit(
-    "it keeps a state from one run to the next, and a graph has none",
-    "use convolutions over the whole window, or a UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "it keeps a state of its own from one run to the next, with 16 bits or in float32",
+    "keep the last inputs in a variable that convolutions read, or use a UNIDIRECTIONAL_SEQUENCE_LSTM",
 )
 LIMITS: dict[str, Limit] = {
     **dict.fromkeys(("ARG_MAX", "ARG_MIN", "TOPK_V2"), _SCORES),
-    **dict.fromkeys(("WHILE", "IF", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"), _LOOP),
+    **dict.fromkeys(("WHILE", "IF", "CALL"), _LOOP),
     **dict.fromkeys(("SVDF", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM"), _STATE),
     **dict.fromkeys(("BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN"), _STATE),
     "CUSTOM": Limit("its arithmetic is not in the file", "replace it by built-in operators, and convert again"),

@@ -94,7 +94,7 @@ def model_constants(model_c: str, kernels: KernelSet, rounding: Rounding) -> Con
 
 def graph_digest(graph: Graph) -> str:
     """SHA-256 over everything that determines the model's output, and its labels."""
-    record = hashlib.sha256(repr((*graph.inputs, *graph.outputs, graph.labels, graph.nodes)).encode())
+    record = hashlib.sha256(repr((*graph.inputs, *graph.outputs, graph.labels, graph.nodes, *graph.states)).encode())
     for tensor in (*graph.activations(), *graph.constants()):
         record.update(repr((tensor.name, tensor.shape, tensor.dtype, tensor.quant)).encode())
         if tensor.data is not None:
