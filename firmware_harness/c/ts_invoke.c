@@ -102,12 +102,41 @@ static void give(int8_t* const* outputs, const int8_t* arena) {
 
 #endif
 
+#ifdef TS_MODEL_STATES
+
+static const TsModelState states[] = TS_MODEL_STATE_PLACES;
+
+int ts_model_reset(void* arena) {
+    if (arena == NULL) {
+        return TS_ERROR_NULL;
+    }
+    if ((uintptr_t)arena % TS_MODEL_ARENA_ALIGNMENT != 0) {
+        return TS_ERROR_ALIGN;
+    }
+    ts_model_begin(arena);
+    return TS_OK;
+}
+
+void ts_model_keep(int8_t* arena) {
+    for (int i = 0; i < TS_MODEL_STATES; ++i) {
+        if (states[i].read != states[i].written) {
+            memcpy(arena + states[i].read, arena + states[i].written, states[i].bytes);
+        }
+    }
+}
+
+#define KEEP_STATES(arena) ts_model_keep(arena)
+#else
+#define KEEP_STATES(arena) ((void)0)
+#endif
+
 #ifdef TS_OBSERVE
 
 int ts_model_observe(TsModelInput input, TsModelOutput output, void* arena, const TsObserver* observer) {
     const int status = check(input, output, arena);
     if (status == TS_OK) {
         give(output, ts_run_layers(input, arena, observer));
+        KEEP_STATES(arena);
     }
     return status;
 }
@@ -130,6 +159,7 @@ int ts_model_invoke(TsModelInput input, TsModelOutput output, void* arena) {
     const int status = check(input, output, arena);
     if (status == TS_OK) {
         give(output, ts_run_layers(input, arena));
+        KEEP_STATES(arena);
     }
     return status;
 }

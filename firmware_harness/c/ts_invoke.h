@@ -30,7 +30,8 @@ int ts_model_check_step(TsCheck* check, size_t bytes);
  * input:  TS_MODEL_INPUT_BYTES codes, (height, width, channels). It may lie anywhere outside the arena, or at
  *         arena + TS_MODEL_INPUT_OFFSET, where room is reserved for it; there the run overwrites it.
  * output: TS_MODEL_OUTPUT_BYTES codes, outside the arena.
- * arena:  TS_MODEL_ARENA_BYTES of working memory, aligned; it keeps no state between runs.
+ * arena:  TS_MODEL_ARENA_BYTES of working memory, aligned. It keeps nothing between runs, except the states of a model
+ *         with TS_MODEL_STATES: it belongs to the model then, from ts_model_reset on.
  *
  * Returns TS_OK, or one of the errors above without having written anything. */
 int ts_model_invoke(const int8_t* input, int8_t* output, void* arena);
@@ -46,6 +47,23 @@ int ts_model_invoke(const int8_t* const* inputs, int8_t* const* outputs, void* a
 typedef const int8_t* const* TsModelInput;
 typedef int8_t* const* TsModelOutput;
 
+#endif
+
+#ifdef TS_MODEL_STATES /* a model that keeps states between runs */
+/* Begin anew: give every state in the arena its initial codes. Call it before the first run. Returns TS_OK,
+ * TS_ERROR_NULL or TS_ERROR_ALIGN. */
+int ts_model_reset(void* arena);
+
+/* Size of a state, and where the arena has it: read by a run, written by a run. TS_MODEL_STATE_PLACES is an initialiser
+ * of an array. Between runs the codes are where the next one reads them. */
+typedef struct {
+    size_t bytes;
+    size_t read;
+    size_t written;
+} TsModelState;
+#endif
+
+#ifdef TS_MODEL_INPUTS
 /* Size of an input or output, and where it lies in the arena: TS_MODEL_INPUT_PLACES and TS_MODEL_OUTPUT_PLACES are
  * initialisers of such arrays. */
 typedef struct {

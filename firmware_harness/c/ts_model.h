@@ -22,4 +22,12 @@ const void* ts_model_data(void);
  * several outputs, the arena. */
 const int8_t* TS_RUN_LAYERS(input, arena);
 
+#ifdef TS_MODEL_STATES
+/* Write the states' initial codes into the arena. */
+void ts_model_begin(int8_t* arena);
+
+/* Let what the run has written be what the next one reads. */
+void ts_model_keep(int8_t* arena);
+#endif
+
 #endif

@@ -119,6 +119,7 @@ def _model_h(
     yield "\n/* size and CRC-32 of all constants, layer records included, see ts_check.h */"
     yield from by_rule(_checksum(single), _checksum(double))
     yield from _several_ends(graph, arena) if has_several_ends(graph) else _ends(graph, arena)
+    yield from _states(graph, arena)
     if graph.labels:
         yield f"#define TS_MODEL_LABELS {{{', '.join(map(string, graph.labels))}}}"
     yield '\n#include "ts_invoke.h"\n\n#endif'
@@ -126,7 +127,7 @@ def _model_h(
 
 def has_several_ends(graph: Graph) -> bool:
     """Whether inputs and outputs are given as arrays of pointers."""
-    return len(graph.inputs) + len(graph.outputs) > 2
+    return len(graph.given) + len(graph.results) > 2
 
 
 def _ends(graph: Graph, arena: Plan) -> Iterator[str]:
@@ -141,7 +142,7 @@ def _ends(graph: Graph, arena: Plan) -> Iterator[str]:
 def _several_ends(graph: Graph, arena: Plan) -> Iterator[str]:
     """Every input and output with its number; the sizes of all together, and the arrays of their places."""
     yield "\n/* real value = scale * (code - zero point); OFFSET: where the arena has room for it */"
-    for kind, names in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs)):
+    for kind, names in (("INPUT", graph.given), ("OUTPUT", graph.results)):
         tensors = [graph.tensors[name] for name in names]
         yield f"#define TS_MODEL_{kind}S {len(names)}"
         yield f"#define TS_MODEL_{kind}S_BYTES {sum(tensor.n_bytes for tensor in tensors)}"
@@ -151,6 +152,21 @@ def _several_ends(graph: Graph, arena: Plan) -> Iterator[str]:
             yield f"#define TS_MODEL_{kind}_{number}_OFFSET {arena.offsets[tensor.name]}"
         places = [f"{{TS_MODEL_{kind}_{n}_BYTES, TS_MODEL_{kind}_{n}_OFFSET}}" for n in range(len(names))]
         yield f"#define TS_MODEL_{kind}_PLACES \\\n    {{ " + ", \\\n      ".join(places) + " }"
+
+
+def _states(graph: Graph, arena: Plan) -> Iterator[str]:
+    """Where the states are: read by a run, and written by it."""
+    if not graph.states:
+        return
+    tensors = [graph.tensors[state.input] for state in graph.states]
+    yield f"\n/* kept in the arena between runs: {', '.join(comment(tensor.name) for tensor in tensors)} */"
+    yield f"#define TS_MODEL_STATES {len(tensors)}"
+    yield f"#define TS_MODEL_STATES_BYTES {sum(tensor.n_bytes for tensor in tensors)}"
+    places = [
+        f"{{{tensor.n_bytes}, {arena.offsets[state.input]}, {arena.offsets[state.output]}}}"
+        for tensor, state in zip(tensors, graph.states, strict=True)
+    ]
+    yield "#define TS_MODEL_STATE_PLACES \\\n    { " + ", \\\n      ".join(places) + " }"
 
 
 def _end(name: str, tensor: Tensor) -> Iterator[str]:
@@ -167,6 +183,7 @@ def _checksum(constants: ConstantBytes) -> list[str]:
 def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) -> Iterator[str]:
     yield f"/* Emitted by tinyscene from graph {comment(graph.name)}. Do not edit; emit it again."
     yield f" * Digest {digest}. */"
+    yield from ["#include <string.h>\n"] if graph.states else []
     yield '#include "model.h"\n#include "ts_model.h"'
     yield from (f'#include "{header_name(header)}"' for header in sorted({call.layer.header for call in calls}))
     yield "\n/* clang-format off */\n"
@@ -175,7 +192,7 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
     yield f"\ntypedef char bytes_as_emitted[sizeof {CONSTANTS} == TS_MODEL_CONSTANT_BYTES ? 1 : -1];"
     yield f"\nconst void* ts_model_data(void) {{\n    return &{CONSTANTS};\n}}"
     yield "\nconst int8_t* TS_RUN_LAYERS(input, arena) {"
-    if not any(name in graph.inputs for call in calls for name in call.inputs):
+    if not any(name in graph.given for call in calls for name in call.inputs):
         yield "    (void)input;"
     for index, call in enumerate(calls):
         addresses = [_address(graph, arena, names, name) for name in (*call.inputs, call.output)]
@@ -188,6 +205,21 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         yield f"    {identifier(call.layer.kernel)}({arguments}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {'arena' if has_several_ends(graph) else _address(graph, arena, names, graph.output)};\n}}"
+    yield from _initial_states(graph, arena)
+
+
+def _initial_states(graph: Graph, arena: Plan) -> Iterator[str]:
+    """The function that writes the codes of the states before the first run."""
+    if not graph.states:
+        return
+    yield "\nvoid ts_model_begin(int8_t* arena) {"
+    for number, state in enumerate(graph.states):
+        to, n_bytes = f"arena + {arena.offsets[state.input]}", graph.tensors[state.input].n_bytes
+        if len(state.initial) == 1:
+            yield f"    memset({to}, {integer(state.initial[0])}, {n_bytes});"
+        else:
+            yield f"    memcpy({to}, {CONSTANTS}.initial_{number}, {n_bytes});"
+    yield "}"
 
 
 def _constants(graph: Graph, calls: tuple[Call, ...], constant_inputs: dict[str, str]) -> ConstantBlock:
@@ -197,6 +229,10 @@ def _constants(graph: Graph, calls: tuple[Call, ...], constant_inputs: dict[str,
         tensor = graph.tensors[tensor_name]
         block.comment(f"constant {comment(tensor_name)} {_shape(tensor)}")
         block.array("int8_t", c_name, map(str, codes_of(tensor).ravel().tolist()))
+    for number, state in enumerate(graph.states):
+        if len(state.initial) > 1:
+            block.comment(f"initial {comment(state.input)}")
+            block.array("int8_t", f"initial_{number}", map(str, state.initial))
     costs = graph_cost(graph, "stored").layers
     elsewhere = {name: first for name, (first, _) in _repeated_arrays(graph, calls).items()}
     for index, call in enumerate(calls):
@@ -259,9 +295,9 @@ def _address(graph: Graph, arena: Plan, constants: dict[str, str], name: str) ->
     """C expression for the address of a tensor."""
     if name in constants:
         return f"{CONSTANTS}.{constants[name]}"
-    if name not in graph.inputs:
+    if name not in graph.given:
         return f"arena + {arena.offsets[name]}"
-    return f"input[{graph.inputs.index(name)}]" if has_several_ends(graph) else "input"
+    return f"input[{graph.given.index(name)}]" if has_several_ends(graph) else "input"
 
 
 def _add_arrays(block: ConstantBlock, name: str, fields: Fields, elsewhere: Mapping[str, str]) -> None:

@@ -110,7 +110,7 @@ def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
     """Place every activation that exists between calls, and each call's scratch memory, in the arena.
 
     An output overlaps its call's first input where the kernel supports it, no later call reads the input, and it is
-    no output of the graph.
+    no output of the graph. A state is kept in its input, where it is also written if nothing reads it after that.
     """
     first, last = dict.fromkeys(graph.inputs, 0), dict.fromkeys(graph.inputs, 0)
     scratch = []
@@ -121,14 +121,17 @@ def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
                 last[name] = step
         if call.layer.scratch_bytes:
             scratch.append(Lifetime(call.scratch, call.layer.scratch_bytes, step, step))
-    last |= dict.fromkeys(graph.outputs, len(calls))
+    in_place = {state.output: state.input for state in graph.states if last[state.input] < first[state.output]}
+    kept = {*graph.outputs, *(state.input for state in graph.states)}
+    last |= dict.fromkeys(kept, len(calls))
     tensors = [Lifetime(name, graph.tensors[name].n_bytes, first[name], last[name]) for name in first]
     leads = {
         (call.output, call.inputs[0]): call.layer.lead
         for step, call in enumerate(calls, start=1)
-        if call.layer.lead is not None and last.get(call.inputs[0]) == step and call.inputs[0] not in graph.outputs
+        if call.layer.lead is not None and last.get(call.inputs[0]) == step and not kept & {call.inputs[0]}
     }
-    return place((*tensors, *scratch), leads)
+    placed = place((*(t for t in tensors if t.name not in in_place), *scratch), leads)
+    return replace(placed, offsets=placed.offsets | {name: placed.offsets[at] for name, at in in_place.items()})
 
 
 def _leanest(graph: Graph, calls: tuple[Call, ...]) -> tuple[Call, ...]:

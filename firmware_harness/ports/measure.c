@@ -74,5 +74,6 @@ int main(void) {
     const uint32_t reach_again = arena_reach(SECOND_COLOUR);
     ts_print_decimal("arena_bytes", reach > reach_again ? reach : reach_again);
     alive &= canary_lives();
+    ts_port_take_states(memory.arena, output + TS_PORT_RESULT_BYTES);
     return alive ? ts_port_store("output.bin", output, sizeof output) : TS_EXIT_GUARD;
 }

@@ -24,14 +24,7 @@ size_t ts_port_read(int handle, void* data, size_t size); /* bytes read, fewer t
 int ts_port_write(int handle, const void* data, size_t size);
 void ts_port_close(int handle); /* no effect without a file */
 
-/* The first `size` bytes of a file, and a file of `size` bytes: TS_EXIT_OK or TS_EXIT_FILE. */
-static inline int ts_port_load(const char* name, void* data, size_t size) {
-    const int file = ts_port_open(name, 0);
-    const size_t got = file < 0 ? 0 : ts_port_read(file, data, size);
-    ts_port_close(file);
-    return got == size ? TS_EXIT_OK : TS_EXIT_FILE;
-}
-
+/* Write a file of `size` bytes: TS_EXIT_OK or TS_EXIT_FILE. */
 static inline int ts_port_store(const char* name, const void* data, size_t size) {
     const int file = ts_port_open(name, 1);
     const int failed = file < 0 || ts_port_write(file, data, size) != 0;

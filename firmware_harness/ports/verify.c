@@ -73,12 +73,14 @@ int main(void) {
         if (got != sizeof input) {
             return TS_EXIT_FILE;
         }
+        ts_port_put_states(memory.arena, input + TS_PORT_GIVEN_BYTES);
         if (ts_model_observe(ts_port_inputs(input), ts_port_outputs(output), memory.arena, &observer) != TS_OK) {
             return TS_EXIT_INVOKE;
         }
         if (!guards_hold()) {
             return TS_EXIT_GUARD;
         }
+        ts_port_take_states(memory.arena, output + TS_PORT_RESULT_BYTES);
         sink.failed |= ts_port_write(sink.file, output, sizeof output);
     }
     ts_port_close(vectors);

@@ -28,6 +28,7 @@ ALONE_FOLDER = C_FOLDER / "alone"
 SELF_TEST = "product_self_test.h"
 # Counters and pointers of the state, besides samples and scores; the C checks at compile time that they suffice.
 AUDIO_SLACK_BYTES, ALONE_STATE_BYTES = 152, 72
+_OF_ALONE = ("PRODUCT_INPUTS", "TS_MODEL_INPUTS", "PRODUCT_KEPT_BYTES", "TS_MODEL_STATES")
 Rows = Iterator[tuple[str, object]]
 Program = Literal["host", "board", "sketch"]
 
@@ -59,7 +60,7 @@ class AudioPart:
     @property
     def macros(self) -> dict[str, bool]:
         """Macros that select text in the C files, and whether they are defined."""
-        return {"PRODUCT_AUDIO": True, "PRODUCT_INPUTS": False, "TS_MODEL_INPUTS": False}
+        return dict.fromkeys(_OF_ALONE, False) | {"PRODUCT_AUDIO": True}
 
     @property
     def arena_bytes(self) -> int:
@@ -117,12 +118,14 @@ class NetworkAlone:
     @property
     def macros(self) -> dict[str, bool]:
         several = has_several_ends(self.graph)
-        return {"PRODUCT_AUDIO": False, "PRODUCT_INPUTS": several, "TS_MODEL_INPUTS": several}
+        ends = dict.fromkeys(("PRODUCT_INPUTS", "TS_MODEL_INPUTS"), several)
+        kept = dict.fromkeys(("PRODUCT_KEPT_BYTES", "TS_MODEL_STATES"), bool(self.graph.states))
+        return {"PRODUCT_AUDIO": False} | ends | kept
 
     @property
     def results(self) -> Results | None:
-        """None for several inputs or outputs, which the protocol has no form for."""
-        if has_several_ends(self.graph):
+        """None for several inputs or outputs and for states, which the protocol has no form for."""
+        if has_several_ends(self.graph) or self.graph.states:
             return None
         return "probabilities" if has_scores(self.graph) else "values"
 
@@ -134,7 +137,7 @@ class NetworkAlone:
 
     def sizes(self) -> Rows:
         several = has_several_ends(self.graph)
-        for kind, names in (("INPUT", self.graph.inputs), ("OUTPUT", self.graph.outputs)):
+        for kind, names in (("INPUT", self.graph.given), ("OUTPUT", self.graph.results)):
             tensors = [self.graph.tensors[name] for name in names]
             if several:
                 yield f"{kind}S", len(tensors)
@@ -142,6 +145,8 @@ class NetworkAlone:
                 yield f"{kind}_SIZES", _listed(tensor.n_bytes for tensor in tensors)
             for number, tensor in enumerate(tensors):
                 yield from self._end(f"{kind}_{number}" if several else kind, tensor)
+        if self.graph.states:
+            yield "KEPT_BYTES", sum(self.graph.tensors[state.input].n_bytes for state in self.graph.states)
         if self.graph.labels:
             yield "LABEL_COUNT", len(self.graph.labels)
             yield "LABELS", _listed(map(string, self.graph.labels))
@@ -150,7 +155,7 @@ class NetworkAlone:
         yield f"{macro}_NAME", string(tensor.name)
         yield f"{macro}_SHAPE", _listed(tensor.shape[1:] or (1,))
         yield from _codes(macro, tensor)
-        if tensor.name in self.graph.inputs:
+        if tensor.name in self.graph.given:
             yield f"{macro}_OFFSET", self._emitted.plan.offsets[tensor.name]
 
 

@@ -73,7 +73,7 @@ def _ends(part: NetworkAlone) -> list[str]:
     """A table of inputs and outputs, and what their axes are."""
     graph, axes = part.graph, part.model.input_axes
     lines = ["| | name | shape | codes | scale | zero point |", "|---|---|---|---|---|---|"]
-    for kind, names in (("input", graph.inputs), ("output", graph.outputs)):
+    for kind, names in (("input", graph.given), ("output", graph.results)):
         for number, name in enumerate(names):
             lines.append(f"| {kind}{f' {number}' if len(names) > 1 else ''} | {_row(graph.tensors[name])} |")
     lines += ["", "A real value is scale * (code - zero point). The axes of an image are height, width, channels."]
@@ -82,6 +82,13 @@ def _ends(part: NetworkAlone) -> list[str]:
         lines.append(
             f"Axes of `{plain(name)}` in the order of the codes, as the model's own input numbers them: {order}."
         )
+    if graph.states:
+        n_bytes = sum(graph.tensors[state.input].n_bytes for state in graph.states)
+        lines += [
+            "",
+            f"The network keeps {n_bytes:,} bytes in the arena from one run to the next. Run it on consecutive inputs, and "
+            "call the header's function for another sequence, whose name ends in `_reset`, where one begins.",
+        ]
     if graph.labels:
         lines += ["", f"Labels: {', '.join(map(plain, graph.labels))}"]
     return lines

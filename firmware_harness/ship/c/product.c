@@ -110,6 +110,35 @@ static uint32_t noise_in(int8_t* input, size_t size, uint32_t noise) {
     return noise;
 }
 
+#ifdef TS_MODEL_STATES
+/* Noise is also what the run begins with, and its states follow the outputs in the checksum. */
+static void noise_in_states(int8_t* arena, uint32_t noise) {
+    static const TsModelState states[] = TS_MODEL_STATE_PLACES;
+    for (size_t i = 0; i < TS_MODEL_STATES; ++i) {
+        noise = noise_in(arena + states[i].read, states[i].bytes, noise);
+    }
+}
+
+static uint32_t crc_of_states(int8_t* arena, uint32_t crc) {
+    static const TsModelState states[] = TS_MODEL_STATE_PLACES;
+    ts_model_keep(arena);
+    for (size_t i = 0; i < TS_MODEL_STATES; ++i) {
+        crc = ts_crc32(crc, arena + states[i].read, states[i].bytes);
+    }
+    return crc;
+}
+#else
+static void noise_in_states(int8_t* arena, uint32_t noise) {
+    (void)arena;
+    (void)noise;
+}
+
+static uint32_t crc_of_states(int8_t* arena, uint32_t crc) {
+    (void)arena;
+    return crc;
+}
+#endif
+
 #ifdef TS_MODEL_INPUTS
 static int golden_holds(int8_t* arena) {
     static const TsModelPlace sources[] = TS_MODEL_INPUT_PLACES, results[] = TS_MODEL_OUTPUT_PLACES;
@@ -119,17 +148,19 @@ static int golden_holds(int8_t* arena) {
         noise = noise_in(arena + sources[i].offset, sources[i].bytes, noise);
         inputs[i] = arena + sources[i].offset;
     }
+    noise_in_states(arena, noise);
     (void)ts_run_layers(inputs, arena);
     for (size_t i = 0; i < TS_MODEL_OUTPUTS; ++i) {
         crc = ts_crc32(crc, arena + results[i].offset, results[i].bytes);
     }
-    return crc == GOLDEN_CRC32;
+    return crc_of_states(arena, crc) == GOLDEN_CRC32;
 }
 #else
 static int golden_holds(int8_t* arena) {
     int8_t* input = arena + TS_MODEL_INPUT_OFFSET;
-    (void)noise_in(input, TS_MODEL_INPUT_BYTES, GOLDEN_SEED);
-    return ts_crc32(0, ts_run_layers(input, arena), TS_MODEL_OUTPUT_BYTES) == GOLDEN_CRC32;
+    noise_in_states(arena, noise_in(input, TS_MODEL_INPUT_BYTES, GOLDEN_SEED));
+    const uint32_t crc = ts_crc32(0, ts_run_layers(input, arena), TS_MODEL_OUTPUT_BYTES);
+    return crc_of_states(arena, crc) == GOLDEN_CRC32;
 }
 #endif
 
@@ -217,6 +248,9 @@ int product_init(product_state* memory, void* arena, product_callback callback, 
     state->callback = callback;
     state->context = context;
     const int status = self_test(arena);
+#ifdef TS_MODEL_STATES
+    ts_model_begin(arena);
+#endif
     if (status == PRODUCT_OK) {
         state->magic = MAGIC;
         state->guard = guard_of(state);
@@ -285,4 +319,14 @@ int product_invoke(product_state* memory, TsModelInput input, TsModelOutput outp
     }
     return ts_model_invoke(input, output, state->scene.arena);
 }
+
+#ifdef PRODUCT_KEPT_BYTES
+int product_reset(product_state* memory) {
+    State* state = memory == NULL ? NULL : valid(memory);
+    if (state == NULL) {
+        return memory == NULL ? PRODUCT_ERROR_NULL : PRODUCT_ERROR_STATE;
+    }
+    return ts_model_reset(state->scene.arena);
+}
+#endif
 #endif

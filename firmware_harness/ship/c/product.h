@@ -119,6 +119,19 @@ int product_check_step(product_state* state, size_t bytes);
 /* Called after each layer of the network, each column of the front end, and each 1,024 bytes of constants tested. The
  * default does nothing; define a function of this name to reset a watchdog timer. */
 #else
+#ifdef PRODUCT_KEPT_BYTES
+/* Test constants, then arithmetic, report the result, and begin a sequence of runs.
+ *
+ * arena: PRODUCT_ARENA_BYTES of working memory, aligned to PRODUCT_ARENA_ALIGNMENT. Between calls it keeps what each run
+ * hands to the next one, PRODUCT_KEPT_BYTES, so that no other code may use it. callback may be null.
+ *
+ * The test runs the network once. Returns PRODUCT_OK or an error; after an error nothing else may be called. */
+int product_init(product_state* state, void* arena, product_callback callback, void* context);
+
+/* Begin another sequence, as after product_init: the next run reads what the first one did. Returns PRODUCT_OK or an
+ * error. */
+int product_reset(product_state* state);
+#else
 /* Test constants, then arithmetic, and report the result.
  *
  * arena: PRODUCT_ARENA_BYTES of working memory, aligned to PRODUCT_ARENA_ALIGNMENT. It keeps nothing between calls,
@@ -126,6 +139,7 @@ int product_check_step(product_state* state, size_t bytes);
  *
  * The test runs the network once. Returns PRODUCT_OK or an error; after an error nothing else may be called. */
 int product_init(product_state* state, void* arena, product_callback callback, void* context);
+#endif
 
 #ifdef PRODUCT_INPUTS
 /* Run the network once. Real value = PRODUCT_INPUT_<i>_SCALE * (code - PRODUCT_INPUT_<i>_ZERO_POINT); likewise OUTPUT.
