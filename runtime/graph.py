@@ -1,7 +1,8 @@
 """The integer graph, from which every model file and all firmware is emitted.
 
 A graph is a function of its inputs. A network that keeps states between runs has them as inputs and outputs, and
-:class:`State` says which output of a run is which input of the next one. Activations are int8 in NHWC with the batch first (stored as 1, any batch runs); real = scale * (q - zero_point).
+:class:`State` says which output of a run is which input of the next one. Activations are int8 in NHWC with the batch
+first (stored as 1, any batch runs); real = scale * (q - zero_point).
 :meth:`Graph.check` is called wherever a graph enters and refuses wrong references, shapes, types and scales,
 and graphs that are too large for a device. The annotations of the records are the schema of a stored graph
 (:mod:`tinyscene.runtime.graph_io`).
@@ -247,7 +248,8 @@ class GraphNames:
 
 
 def _check_names(graph: Graph) -> None:
-    check_record(GraphNames(graph.name, graph.inputs, graph.outputs, graph.labels, graph.states), f"graph {graph.name[:80]!r}")
+    names = GraphNames(graph.name, graph.inputs, graph.outputs, graph.labels, graph.states)
+    check_record(names, f"graph {graph.name[:80]!r}")
     for what, number, most in (("tensors", len(graph.tensors), MOST_TENSORS), ("nodes", len(graph.nodes), MOST_NODES)):
         if number > most:
             graph.refuse(what, "too many", expected=f"at most {most:,}", got=f"{number:,}")

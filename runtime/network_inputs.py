@@ -38,8 +38,8 @@ _STEP = "write it with numpy.save: float32 or int8, the batch first"
 
 @dataclass(frozen=True, eq=False)
 class NetworkInputs:
-    """Vectors (:mod:`tinyscene.runtime.vectors`) of the graph's given inputs, ``real``: float32 (n, ...), ``codes``: int8 (n, ...), and the file
-    and row of each in ``names``."""
+    """Vectors (:mod:`tinyscene.runtime.vectors`) of the given inputs, ``real``: float32 (n, ...), ``codes``: int8
+    (n, ...), and the file and row of each in ``names``."""
 
     real: F32
     codes: I8

@@ -156,10 +156,11 @@ def _range(values: F32) -> str:
 def input_rows(model: Model, names: Sequence[str], codes: I8) -> list[InputRow] | list[OutputRow]:
     """One row for each input; ``codes``: vectors of the graph's results int8 (n, ...).
 
-    A network with one row of scores has labels for them, if only numbers; of any other, the outputs are shown.
+    A network with one row of scores has labels for them, if only numbers; of any other, the outputs are shown, and so
+    is a score alone, which has no others to be a share of.
     """
     graph = model.graph
-    if not has_scores(graph):
+    if not has_scores(graph) or graph.tensors[graph.output].n_bytes == 1:
         by_name = parted(graph, graph.results, codes)
         real = {end: dequantise(part, graph.tensors[end].quant) for end, part in by_name.items()}
         return [

@@ -1,8 +1,8 @@
 """Runs of a network that keeps states: each begins with the codes that the last one ended with.
 
-A graph is a function whose last inputs and outputs are the states (:class:`tinyscene.runtime.graph.State`). What is given
-for one run here are vectors (:mod:`.vectors`) of the other inputs, and rows are runs one after the other; the first
-begins with the states' initial codes. Without states, rows are independent and pass through.
+A graph is a function whose last inputs and outputs are the states (:class:`tinyscene.runtime.graph.State`). What is
+given for one run here are vectors (:mod:`.vectors`) of the other inputs, and rows are runs one after the other; the
+first begins with the states' initial codes. Without states, rows are independent and pass through.
 """
 
 from __future__ import annotations
@@ -74,8 +74,19 @@ def results_of(graph: Graph, outputs: I8) -> I8:
 
 
 def real_with_states(graph: Graph, real: F32, codes: I8) -> F32:
-    """Vectors of all inputs as real numbers: the given ones, and those of the states in ``codes``, all inputs' codes."""
+    """Vectors of all inputs as real numbers: the given ones, and of the states those in ``codes``, of all inputs."""
     if not graph.states:
         return real
     parts = {**parted(graph, graph.inputs, dequantised(graph, graph.inputs, codes)), **parted(graph, graph.given, real)}
     return joined(graph, graph.inputs, parts)
+
+
+def states_note(graph: Graph) -> tuple[str, ...]:
+    """A sentence about the states of a graph, where there are any."""
+    if not graph.states:
+        return ()
+    n_bytes, count = sum(graph.tensors[state.input].n_bytes for state in graph.states), len(graph.states)
+    ends = f"the last {count} outputs of a run are the last {count} inputs of the next one"
+    if count == 1:
+        ends = "the last output of a run is the last input of the next one"
+    return (f"{count} state{'s' if count > 1 else ''} of {n_bytes:,} B: {ends}",)

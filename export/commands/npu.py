@@ -86,13 +86,19 @@ def print_estimates(model: str, estimates: Estimates) -> None:
 
 
 def _tflite_content(model: Path) -> bytes:
-    """What Vela compiles: a file of its format itself, validated; it may have operators that no integer graph has."""
+    """What Vela compiles: a file of its format itself, validated; it may have operators that no integer graph has.
+
+    States of a network are inputs and outputs: variables, and the graph that assigns them first, are left to the CPU.
+    """
     from tinyscene.runtime.bounded_files import read_model
-    from tinyscene.runtime.tflite_tables import read_tables
+    from tinyscene.runtime.tflite_tables import read_graphs, require_one_graph
 
     from ..formats.model_kind import model_kind
     from ..formats.open_model import open_model
 
     data = read_model(model) if model_kind(model) == "tflite" else open_model(model).file(TFLITE_MODEL)
-    read_tables(data, str(model), ExportError)
+    tables = read_graphs(data, str(model), ExportError)
+    if len(tables.subgraphs) > 1:
+        return open_model(model).file(TFLITE_MODEL)
+    require_one_graph(tables, str(model), ExportError)
     return data

@@ -17,6 +17,7 @@ import numpy as np
 from tinyscene.runtime.bundle import Golden
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.scores import labels_of
+from tinyscene.runtime.states import states_note
 from tinyscene.runtime.vectors import row_shape
 from tinyscene.runtime.without_constants import WithoutConstants, without_constants
 
@@ -70,7 +71,7 @@ class FileModel:
 
     def notes(self) -> tuple[str, ...]:
         """Sentences about layers and channels that the graph lacks, and about what targets run."""
-        return (*self.reduced.notes(), *(self.original.notes if self.original else ()))
+        return (*self.reduced.notes(), *states_note(self.graph), *(self.original.notes if self.original else ()))
 
     def file(self, name: str) -> bytes:
         """The model's own file in this format, otherwise its graph in this format.

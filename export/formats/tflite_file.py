@@ -3,8 +3,8 @@
 A file may have float32 or uint8 inputs and outputs around an int8 network; :class:`Int8File` removes the QUANTIZE and
 DEQUANTIZE at its ends, so that inputs and outputs are int8 codes, and computes shape arithmetic. uint8 codes, of
 activations and of weights, become int8 codes that are 128 lower. Refuses what
-:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses too many inputs or outputs, variables that
-:mod:`.tflite_variables` has no form for, and activations too large for any target.
+:mod:`tinyscene.runtime.tflite_tables` refuses; :class:`Int8File` also refuses too many inputs or outputs, variables
+that :mod:`.tflite_variables` has no form for, and activations too large for any target.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ class TfliteFile:
 class Int8File(TfliteFile):
     """A file with int8 inputs and int8 outputs, and operators with one output each, except those that split.
 
-    Variables are inputs and outputs behind those of the file (:attr:`variables`). Codes of uint8 are int8 here: type, zero point and values of a tensor are those 128 lower.
+    Variables are inputs and outputs behind those of the file (:attr:`variables`). Codes of uint8 are int8 here: type,
+    zero point and values of a tensor are those 128 lower.
 
     Raises:
         ExportError: see the module's refusals.

@@ -95,8 +95,8 @@ class _Removal:
                 continue
             value = graph.constant(op.inputs[1]) if op.kind == _ASSIGN and _names_variable(op, keys, 2) else None
             if value is None:
-                what, got = "limit: graph that runs once does more than assign constants", f"operator {op.index} ({op.kind})"
-                raise self._refusal(operator, what, got=got)
+                what = "limit: the graph that runs once does more than assign constants"
+                raise self._refusal(operator, what, got=f"operator {op.index} ({op.kind})")
             values[keys[op.inputs[0]]] = value
         return values
 
@@ -137,9 +137,7 @@ class _Removal:
             expected, got = (f"{kind} {shape}, {quant}" for kind, shape, quant in kinds)
             raise self._refusal(operator, what, expected=expected, got=got)
 
-    def _refusal(
-        self, operator: Operator, what: str, *, expected: object = None, got: object = None
-    ) -> ExportError:
+    def _refusal(self, operator: Operator, what: str, *, expected: object = None, got: object = None) -> ExportError:
         where = f"{self._file.where}, operator {operator.index} ({operator.kind})"
         return ExportError(where, what, expected=expected, got=got, next_step=_STEP)
 

@@ -13,6 +13,7 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.cost import Layer, graph_layers
 from tinyscene.runtime.graph import Graph, Node, Tensor
 from tinyscene.runtime.plan import plan
+from tinyscene.runtime.states import states_note
 
 from .records import Firmware, KernelCall, Listing, NodeRow, TensorRow, costs_of, weight_scales
 
@@ -45,6 +46,7 @@ def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Li
         arena_bytes=plan(graph).arena_bytes,
         firmware=firmware,
         labels=graph.labels,
+        notes=states_note(graph),
     )
 
 

@@ -42,6 +42,7 @@ class HexagonEngine:
         self.notes: tuple[str, ...] = ()
         if importlib.util.find_spec("onnxruntime_qnn") is None:
             raise ExportError("onnxruntime-qnn", "is not installed", next_step=install_hint("npu"), missing=True)
+        files.graph.require_one_each()
         require_computed(files.graph)
 
     def outputs(self, codes: I8) -> dict[str, I8]:

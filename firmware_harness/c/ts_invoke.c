@@ -104,8 +104,6 @@ static void give(int8_t* const* outputs, const int8_t* arena) {
 
 #ifdef TS_MODEL_STATES
 
-static const TsModelState states[] = TS_MODEL_STATE_PLACES;
-
 int ts_model_reset(void* arena) {
     if (arena == NULL) {
         return TS_ERROR_NULL;
@@ -115,14 +113,6 @@ int ts_model_reset(void* arena) {
     }
     ts_model_begin(arena);
     return TS_OK;
-}
-
-void ts_model_keep(int8_t* arena) {
-    for (int i = 0; i < TS_MODEL_STATES; ++i) {
-        if (states[i].read != states[i].written) {
-            memcpy(arena + states[i].read, arena + states[i].written, states[i].bytes);
-        }
-    }
 }
 
 #define KEEP_STATES(arena) ts_model_keep(arena)

@@ -54,12 +54,10 @@ typedef int8_t* const* TsModelOutput;
  * TS_ERROR_NULL or TS_ERROR_ALIGN. */
 int ts_model_reset(void* arena);
 
-/* Size of a state, and where the arena has it: read by a run, written by a run. TS_MODEL_STATE_PLACES is an initialiser
- * of an array. Between runs the codes are where the next one reads them. */
+/* Size of a state, and where the arena has it between runs. TS_MODEL_STATE_PLACES is an initialiser of an array. */
 typedef struct {
     size_t bytes;
-    size_t read;
-    size_t written;
+    size_t offset;
 } TsModelState;
 #endif
 

@@ -155,17 +155,14 @@ def _several_ends(graph: Graph, arena: Plan) -> Iterator[str]:
 
 
 def _states(graph: Graph, arena: Plan) -> Iterator[str]:
-    """Where the states are: read by a run, and written by it."""
+    """Where the states are between runs."""
     if not graph.states:
         return
     tensors = [graph.tensors[state.input] for state in graph.states]
     yield f"\n/* kept in the arena between runs: {', '.join(comment(tensor.name) for tensor in tensors)} */"
     yield f"#define TS_MODEL_STATES {len(tensors)}"
     yield f"#define TS_MODEL_STATES_BYTES {sum(tensor.n_bytes for tensor in tensors)}"
-    places = [
-        f"{{{tensor.n_bytes}, {arena.offsets[state.input]}, {arena.offsets[state.output]}}}"
-        for tensor, state in zip(tensors, graph.states, strict=True)
-    ]
+    places = [f"{{{tensor.n_bytes}, {arena.offsets[tensor.name]}}}" for tensor in tensors]
     yield "#define TS_MODEL_STATE_PLACES \\\n    { " + ", \\\n      ".join(places) + " }"
 
 
@@ -205,11 +202,11 @@ def _model_c(graph: Graph, arena: Plan, calls: tuple[Call, ...], digest: str) ->
         yield f"    {identifier(call.layer.kernel)}({arguments}); /* {title} */"
         yield f"    TS_WROTE({index}, {addresses[-1]}, {graph.tensors[call.output].n_bytes});"
     yield f"    return {'arena' if has_several_ends(graph) else _address(graph, arena, names, graph.output)};\n}}"
-    yield from _initial_states(graph, arena)
+    yield from _functions_of_states(graph, arena)
 
 
-def _initial_states(graph: Graph, arena: Plan) -> Iterator[str]:
-    """The function that writes the codes of the states before the first run."""
+def _functions_of_states(graph: Graph, arena: Plan) -> Iterator[str]:
+    """What writes the codes of the states before the first run, and what moves those that are not written in place."""
     if not graph.states:
         return
     yield "\nvoid ts_model_begin(int8_t* arena) {"
@@ -219,6 +216,12 @@ def _initial_states(graph: Graph, arena: Plan) -> Iterator[str]:
             yield f"    memset({to}, {integer(state.initial[0])}, {n_bytes});"
         else:
             yield f"    memcpy({to}, {CONSTANTS}.initial_{number}, {n_bytes});"
+    yield "}\n\nvoid ts_model_keep(int8_t* arena) {"
+    places = [(arena.offsets[state.input], arena.offsets[state.output], state.input) for state in graph.states]
+    moved = [(to, at, graph.tensors[name].n_bytes) for to, at, name in places if to != at]
+    yield from [f"    memcpy(arena + {to}, arena + {at}, {n_bytes});" for to, at, n_bytes in moved] or [
+        "    (void)arena;"
+    ]
     yield "}"
 
 

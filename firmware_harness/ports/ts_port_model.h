@@ -15,7 +15,7 @@ enum { TS_PORT_STATES_BYTES = TS_MODEL_STATES_BYTES };
 static inline void ts_port_put_states(int8_t* arena, const int8_t* row) {
     static const TsModelState states[] = TS_MODEL_STATE_PLACES;
     for (int i = 0; i < TS_MODEL_STATES; ++i) {
-        memcpy(arena + states[i].read, row, states[i].bytes);
+        memcpy(arena + states[i].offset, row, states[i].bytes);
         row += states[i].bytes;
     }
 }
@@ -23,7 +23,7 @@ static inline void ts_port_put_states(int8_t* arena, const int8_t* row) {
 static inline void ts_port_take_states(const int8_t* arena, int8_t* row) {
     static const TsModelState states[] = TS_MODEL_STATE_PLACES;
     for (int i = 0; i < TS_MODEL_STATES; ++i) {
-        memcpy(row, arena + states[i].read, states[i].bytes);
+        memcpy(row, arena + states[i].offset, states[i].bytes);
         row += states[i].bytes;
     }
 }
@@ -33,7 +33,7 @@ static inline int ts_port_load_states(int file, int8_t* arena) {
     static const TsModelState states[] = TS_MODEL_STATE_PLACES;
     int complete = 1;
     for (int i = 0; complete && i < TS_MODEL_STATES; ++i) {
-        complete = ts_port_read(file, arena + states[i].read, states[i].bytes) == states[i].bytes;
+        complete = ts_port_read(file, arena + states[i].offset, states[i].bytes) == states[i].bytes;
     }
     return complete;
 }

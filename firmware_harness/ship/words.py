@@ -86,8 +86,8 @@ def _ends(part: NetworkAlone) -> list[str]:
         n_bytes = sum(graph.tensors[state.input].n_bytes for state in graph.states)
         lines += [
             "",
-            f"The network keeps {n_bytes:,} bytes in the arena from one run to the next. Run it on consecutive inputs, and "
-            "call the header's function for another sequence, whose name ends in `_reset`, where one begins.",
+            f"The network keeps {n_bytes:,} bytes in the arena from one run to the next. Run it on consecutive inputs, "
+            "and call the header's function for another sequence, whose name ends in `_reset`, where one begins.",
         ]
     if graph.labels:
         lines += ["", f"Labels: {', '.join(map(plain, graph.labels))}"]

@@ -28,6 +28,12 @@ from tinyscene.runtime.vectors import joined, row_shape
 PROGRAM = Path(__file__).with_name("c") / "batch.c"
 VECTORS = 2  # inputs of each net
 TIMEOUT_S = 1200.0
+_RUN = """
+    ts_port_put_states(arena, input + TS_PORT_GIVEN_BYTES);
+    const int status = ts_model_observe(ts_port_inputs(input), ts_port_outputs(output), arena, observer);
+    ts_port_take_states(arena, output + TS_PORT_RESULT_BYTES);
+    return status;
+"""
 _ARGUMENTS = "(const int8_t* input, int8_t* output, void* arena, const TsObserver* observer)"
 
 
@@ -93,9 +99,8 @@ class Batch:
         includes = "\n".join(f'#include "net_{number}/{name}"' for name in ("model.c", *(path.name for path in own)))
         includes += '\n#include "ts_port_model.h"'
         signature = f"int run_net_{number}{_ARGUMENTS}"
-        call = "return ts_model_observe(ts_port_inputs(input), ts_port_outputs(output), arena, observer);"
         source = self._nets / f"net_{number}.c"
-        source.write_text(f"{includes}\n\n{signature};\n\n{signature} {{\n    {call}\n}}\n")
+        source.write_text(f"{includes}\n\n{signature};\n\n{signature} {{{_RUN}}}\n")
         return source
 
     def _compile(self, sources: Sequence[Path], folders: Sequence[Path], out: Path) -> None:

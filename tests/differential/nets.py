@@ -24,6 +24,7 @@ from tests.random_nodes import (
     random_view,
     spread_convolution,
 )
+from tests.random_states import streaming
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
@@ -34,6 +35,7 @@ _MOST_NODES = 7
 _SMALLEST_SOFTMAX_SCALE = 2.0**-24
 _SEVERAL_SHARE = 0.3  # of the nets with several inputs or outputs
 _MOST_ENDS = 3
+_STATES_SHARE = 0.15  # of the nets that keep states between runs
 _EXTREME_SHARE = 0.25  # of the scales, zero points, weights and biases
 
 
@@ -97,7 +99,8 @@ def _net(rng: Rng) -> Graph:
             images.append(last)
     others = [node.output for node in b.nodes if node.output != last]
     count = min(int(rng.integers(_MOST_ENDS)), len(others)) if several else 0
-    return b.graph(*rng.permutation([last, *rng.choice(others, count, replace=False).tolist()]).tolist())
+    outputs = rng.permutation([last, *rng.choice(others, count, replace=False).tolist()]).tolist()
+    return streaming(b, rng, images, outputs) if rng.random() < _STATES_SHARE else b.graph(*outputs)
 
 
 def random_node(b: Builder, rng: Rng, kind: str, x: str) -> str:

@@ -115,7 +115,7 @@ static uint32_t noise_in(int8_t* input, size_t size, uint32_t noise) {
 static void noise_in_states(int8_t* arena, uint32_t noise) {
     static const TsModelState states[] = TS_MODEL_STATE_PLACES;
     for (size_t i = 0; i < TS_MODEL_STATES; ++i) {
-        noise = noise_in(arena + states[i].read, states[i].bytes, noise);
+        noise = noise_in(arena + states[i].offset, states[i].bytes, noise);
     }
 }
 
@@ -123,7 +123,7 @@ static uint32_t crc_of_states(int8_t* arena, uint32_t crc) {
     static const TsModelState states[] = TS_MODEL_STATE_PLACES;
     ts_model_keep(arena);
     for (size_t i = 0; i < TS_MODEL_STATES; ++i) {
-        crc = ts_crc32(crc, arena + states[i].read, states[i].bytes);
+        crc = ts_crc32(crc, arena + states[i].offset, states[i].bytes);
     }
     return crc;
 }
