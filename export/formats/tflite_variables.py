@@ -82,8 +82,8 @@ class _Removal:
         self._keys[operator.output] = _key(operator)
 
     def _once(self, operator: Operator) -> None:
-        if self._read or self._assigned:
-            raise self._refusal(operator, "limit: a variable is used before its first value is assigned")
+        if self._assigned:
+            raise self._refusal(operator, "limit: a variable is assigned before its first value")
         for number in named_graphs(operator.options):
             self._initial |= self._first_values(operator, self._file.other(number))
 
