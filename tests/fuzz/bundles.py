@@ -24,6 +24,7 @@ import numpy as np
 
 from tests.differential.nets import random_node
 from tests.graphs import OP_KINDS, Builder
+from tests.random_states import streaming
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.build.targets import C_FLAGS
@@ -218,6 +219,10 @@ def _graph_seeds() -> Iterable[bytes]:
     yield _files()[GRAPH_RECORD]
     for number, kind in enumerate(OP_KINDS * 2):
         yield json.dumps(graph_record(_in_bounds(number, kind))).encode()
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        b = Builder(rng, "streaming", (3, 2, 2))
+        yield json.dumps(graph_record(streaming(b, rng, [b.input], [b.conv(b.input, (1, 1), channels=2)]))).encode()
 
 
 def _in_bounds(number: int, kind: str) -> Graph:

@@ -11,6 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.export.formats.tflite_models import Net, half_precision
+from tests.export.formats.tflite_streaming import StreamingNet
 from tests.graphs import OP_KINDS, one_op
 from tinyscene.export.check.count import artefact_cost
 from tinyscene.export.formats.file_model import FileModel
@@ -62,6 +63,9 @@ def _foreign() -> Iterable[bytes]:
     net = Net(np.random.default_rng(0), (6, 5, 2))
     x = net.pair("ADD", net.input, net.new_input((6, 5, 2)))
     yield net.finish(x, net.conv(x, 3), x, net.input)
+    net = StreamingNet(np.random.default_rng(0), (2, 1, 3))
+    x = net.joined("first", net.conv(net.joined("first/states", net.input, 1), 3, (2, 1)), 2)
+    yield net.streaming_file(net.dense(net.flat(x), 2))
     yield half_precision()
 
 
