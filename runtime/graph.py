@@ -205,6 +205,11 @@ class Graph:
         for node in self.nodes:
             yield self.tensors[node.output]
 
+    def writers(self) -> dict[str, str]:
+        """What writes each activation, by its name: ``input``, ``state``, or the name of an op."""
+        ends = dict.fromkeys(self.given, "input") | {state.input: "state" for state in self.states}
+        return ends | {node.output: ops.OPS[type(node.op)].name for node in self.nodes}
+
     def constants(self) -> Iterator[Tensor]:
         """Weights and biases in the order of first use."""
         seen: set[str] = set()
@@ -248,8 +253,8 @@ class GraphNames:
 
 
 def _check_names(graph: Graph) -> None:
-    names = GraphNames(graph.name, graph.inputs, graph.outputs, graph.labels, graph.states)
-    check_record(names, f"graph {graph.name[:80]!r}")
+    record = GraphNames(graph.name, graph.inputs, graph.outputs, graph.labels, graph.states)
+    check_record(record, f"graph {graph.name[:80]!r}")
     for what, number, most in (("tensors", len(graph.tensors), MOST_TENSORS), ("nodes", len(graph.nodes), MOST_NODES)):
         if number > most:
             graph.refuse(what, "too many", expected=f"at most {most:,}", got=f"{number:,}")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyscene.runtime import ops
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import F32, F64, I8
 from tinyscene.runtime.graph import Graph
@@ -49,7 +48,7 @@ def layer_quality(graph: Graph, codes: I8, reference: Mapping[str, F32]) -> tupl
     trace: dict[str, I8] = {}
     run(graph, codes, trace=trace)
     rows = []
-    names = {**dict.fromkeys(graph.inputs, "input"), **{n.output: ops.OPS[type(n.op)].name for n in graph.nodes}}
+    names = graph.writers()
     for tensor in graph.activations():
         if tensor.name not in reference:
             continue

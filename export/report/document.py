@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tinyscene.runtime import ops
 from tinyscene.runtime.arrays import I64
 from tinyscene.runtime.cost import RULES, Cost, graph_cost, verdicts
 from tinyscene.runtime.graph import Graph
@@ -86,10 +85,10 @@ def document(measured: Measured) -> Document:
 def layer_rows(graph: Graph, cost: Cost, quality: tuple[LayerQuality, ...]) -> tuple[LayerRow, ...]:
     """The inputs and every node, with its cost and the quantisation error of its activation."""
     by_tensor = {q.name: Quality(q.sqnr_db, q.saturated_share, q.histogram) for q in quality}
-    sources = [graph.tensors[name] for name in graph.inputs]
-    rows = [LayerRow(0, t.name, "input", t.shape[1:], 0, 0, 0, by_tensor.get(t.name)) for t in sources]
+    sources, op_of = [graph.tensors[name] for name in graph.inputs], graph.writers()
+    rows = [LayerRow(0, t.name, op_of[t.name], t.shape[1:], 0, 0, 0, by_tensor.get(t.name)) for t in sources]
     for step, (node, layer) in enumerate(zip(graph.nodes, cost.layers, strict=True), start=1):
-        op, shape = ops.OPS[type(node.op)].name, graph.out(node).shape[1:]
+        op, shape = op_of[node.output], graph.out(node).shape[1:]
         quality_row = by_tensor.get(node.output)
         rows.append(LayerRow(step, node.name, op, shape, layer.parameters, layer.n_bytes, layer.macs, quality_row))
     return tuple(rows)
@@ -98,7 +97,7 @@ def layer_rows(graph: Graph, cost: Cost, quality: tuple[LayerQuality, ...]) -> t
 def memory(graph: Graph) -> Memory:
     """The arena as planned for layer-by-layer execution."""
     planned = plan(graph)
-    op_of = {**dict.fromkeys(graph.inputs, "input"), **{n.output: ops.OPS[type(n.op)].name for n in graph.nodes}}
+    op_of = graph.writers()
     residents = tuple(
         Resident(t.name, op_of[t.name], t.n_bytes, planned.offsets[t.name], t.first, t.last) for t in planned.lifetimes
     )
