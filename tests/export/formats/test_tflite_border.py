@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[Callable[[schema.ModelT], None], str]] = {
     "nine dimensions": (tensor(0, "shape", [1] * 9), "tensor 0 .*too large; expected 8 dimensions"),
     "shape signature": (tensor(1, "shapeSignature", [-1, 2]), "tensor 1 .*shape_signature contradicts shape"),
     "external buffer": (tensor(1, "externalBuffer", 3), "tensor 1, external_buffer: .*out of range"),
-    "variable": (tensor(5, "isVariable", True), "variables, which keep a state, are not supported"),
+    "variable": (tensor(5, "isVariable", True), "limit: a state that an operator keeps by itself"),
     "number of scales": (quant(1, "scale", np.ones(3, np.float32)), "tensor 1 .*number of scales; expected 1, or 64"),
     "number of zero points": (quant(1, "zeroPoint", np.zeros(3, np.int64)), "tensor 1 .*number of zero points"),
     "scale that is no number": (quant(1, "scale", np.full(64, np.nan, np.float32)), "tensor 1.*scale: .*out of range"),

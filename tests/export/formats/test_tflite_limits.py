@@ -128,5 +128,7 @@ def test_layers_with_a_state_are_counted_although_no_graph_has_them(tmp_path: An
     made, inputs = options("SVDF", rank=1, fusedActivationFunction=0), [net.input.index, features, times, bias, state]
     out = net.apply(OPS.SVDF, inputs, net.edge("out", (1, 4), 0.1, 0), made)
     assert count(tflite_layers(net.finish(out), tmp_path), "stored", source="").macs == 4 * 8 + 4 * 5
-    with pytest.raises(ExportError, match=r"operator 0 \(SVDF\): limit: it keeps a state from one run to the next"):
+    with pytest.raises(
+        ExportError, match=r"operator 0 \(SVDF\): limit: it keeps a state of its own from one run to the next"
+    ):
         read(net, out)
