@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import ops
+from .accumulators import accumulator_reach, wraps_around
 from .errors import RuntimeFailure
-from .graph import Graph, Node, accumulator_reach, wraps_around
+from .graph import Graph, Node
 
 _Limit = Callable[[Graph, Node], str | None]
 

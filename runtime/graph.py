@@ -400,43 +400,10 @@ def _check_weight(graph: Graph, node: Node) -> None:
     x, weight, bias = graph.ins(node)
     if weight.data is None or bias.data is None or weight.dtype != "int8" or bias.dtype != "int32":
         graph.refuse(node.name, "weight and bias must be int8 and int32 constants")
-    channel_axis = _channel_axis(node.op)
+    channel_axis = ops.weight_channel_axis(node.op)
     axes = (channel_axis, None) if isinstance(node.op, ops.FullyConnected) else (channel_axis,)
     if weight.quant.zero_point != 0 or weight.quant.axis not in axes:
         graph.refuse(node.name, "weight not symmetric per output channel")
     expected = np.float32(x.quant.scale[0]) * np.asarray(weight.quant.scale, np.float32)
     if not np.allclose(expected, bias.quant.scale, rtol=1e-6, atol=0.0) or bias.quant.zero_point != 0:
         graph.refuse(node.name, "bias scale is not input scale times weight scale")
-
-
-def _channel_axis(op: ops.Op) -> int:
-    """Axis of the output channels in the weight."""
-    return 3 if isinstance(op, ops.DepthwiseConv2D) else 0
-
-
-def accumulator_reach(graph: Graph, node: Node) -> npt.NDArray[np.int64]:
-    """:func:`accumulator_bounds` of a node with a weight."""
-    x, weight, bias = graph.ins(node)
-    return accumulator_bounds(x, weight, bias, _channel_axis(node.op))
-
-
-def wraps_around(graph: Graph, node: Node) -> bool:
-    """Whether accumulators of a node can leave int32, modulo which every engine adds: biases of a layer behind one
-    whose scale has no meaning do."""
-    if not ops.has_weight(node.op):
-        return False
-    weight, bias = graph.ins(node)[1:]
-    assert bias.data is not None
-    products = math.prod(weight.shape) // weight.shape[_channel_axis(node.op)] * 128 * 255
-    largest_bias = int(np.abs(bias.data.astype(np.int64)).max())
-    return products + largest_bias >= 2**31 and bool(accumulator_reach(graph, node).max() >= 2**31)
-
-
-def accumulator_bounds(x: Tensor, weight: Tensor, bias: Tensor, channel_axis: int) -> npt.NDArray[np.int64]:
-    """Largest magnitude of the sum of each output channel, for any input; int64 (channels,)."""
-    assert weight.data is not None
-    assert bias.data is not None
-    axes = tuple(a for a in range(len(weight.shape)) if a != channel_axis)
-    largest = max(127 - x.quant.zero_point, 128 + x.quant.zero_point)
-    total = np.abs(weight.data.astype(np.int64)).sum(axis=axes) * largest + np.abs(bias.data.astype(np.int64))
-    return np.asarray(total, np.int64)

@@ -13,7 +13,8 @@ from itertools import product
 from typing import Literal
 
 from tinyscene.runtime import ops
-from tinyscene.runtime.graph import Graph, wraps_around
+from tinyscene.runtime.accumulators import wraps_around
+from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.plan import Lifetime, Plan, place
 
 from .kernel_set import Fused, KernelSet

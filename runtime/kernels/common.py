@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
+from ..accumulators import wraps_around
 from ..arith import (
     Rounding,
     conv_rescale,
@@ -16,7 +17,7 @@ from ..arith import (
     weight_rescale,
 )
 from ..arrays import I8, I64
-from ..graph import Graph, Node, wraps_around
+from ..graph import Graph, Node
 
 Arrays = tuple[npt.NDArray[Any], ...]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ops
+from ..accumulators import accumulator_bounds
 from ..arith import (
     Rounding,
 )
 from ..arrays import I8, I64
-from ..graph import Graph, Node, accumulator_bounds
+from ..graph import Graph, Node
 from .common import EXACT_F32, Arrays, Kernel, centred, requantised
 
 

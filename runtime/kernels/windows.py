@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
+from ..accumulators import accumulator_bounds
 from ..arith import (
     Rounding,
 )
 from ..arrays import I8, I64
-from ..graph import Graph, Node, accumulator_bounds
+from ..graph import Graph, Node
 from .common import EXACT_F32, Arrays, Kernel, centred, requantised
 
 Windowed = ops.Conv2D | ops.DepthwiseConv2D | ops.Pool2D

@@ -118,6 +118,7 @@ __all__ = [
     "spanned",
     "title",
     "transposed_size",
+    "weight_channel_axis",
     "window_elements",
     "window_output",
 ]
@@ -192,6 +193,11 @@ def selects_codes(op: Op) -> bool:
 def title(op: Op) -> str:
     """Name of an op in reports: that of the table, or the kind of a reduction."""
     return op.kind if isinstance(op, Reduce) else OPS[type(op)].name
+
+
+def weight_channel_axis(op: Op) -> int:
+    """Axis of the output channels in the weight of an op with one."""
+    return 3 if isinstance(op, DepthwiseConv2D) else 0
 
 
 def has_weight(op: Op) -> bool:

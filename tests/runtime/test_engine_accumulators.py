@@ -10,9 +10,10 @@ import pytest
 from tests.firmware_harness.random_graphs import convolution
 from tests.graphs import Rng, random_input
 from tinyscene.runtime import engine_accumulators, ops
+from tinyscene.runtime.accumulators import wraps_around
 from tinyscene.runtime.engines import LiteRTEngine, OrtEngine, TFLMEngine
 from tinyscene.runtime.errors import RuntimeFailure
-from tinyscene.runtime.graph import Graph, Node, Quant, Tensor, wraps_around
+from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.interpreter import run
 
 CHANNELS = 200

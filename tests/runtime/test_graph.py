@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.graphs import OP_KINDS, one_op, random_input, small_net
 from tinyscene.runtime import ops
+from tinyscene.runtime.accumulators import accumulator_bounds
 from tinyscene.runtime.errors import RuntimeFailure
-from tinyscene.runtime.graph import PROBABILITY, Quant, Tensor, accumulator_bounds
+from tinyscene.runtime.graph import PROBABILITY, Quant, Tensor
 from tinyscene.runtime.lookup_tables import function_table
 
 

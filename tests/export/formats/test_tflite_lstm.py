@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "no such": (lambda net: net.operators[-1].intermediates.append(900), "operator 0, intermediates: .*does not exist"),
     "swapped": (lambda net: _input(net, 1, net.operators[-1].inputs[5]), r"tensor \d+; expected a constant int8"),
     "no state": (lambda net: _stored(net, 18), "reads tensor .* which no operator before it writes"),
-    "shared state": (_of_two, "variables, which keep a state, are not supported but for those of one LSTM"),
+    "shared state": (_of_two, "limit: a state that an operator keeps by itself, but for those of one LSTM"),
 }
 
 
