@@ -170,27 +170,20 @@ class Graph:
     def require_no_states(self, what: str) -> None:
         """Refuse a network that keeps states between runs; ``what`` needs one without."""
         if self.states:
-            listed = ", ".join(short_name(state.input) for state in self.states[:4])
-            raise RuntimeFailure(
-                f"graph '{self.name}'",
-                f"keeps states between runs, where {what} takes a network without",
-                got=f"{len(self.states)}: {listed}{', ...' if len(self.states) > 4 else ''}",
-                next_step="check, inspect, run, bench, quality, firmware (export), verify with other targets take it",
-                unsupported=True,
-            )
+            problem = f"keeps states between runs, where {what} takes a network without"
+            raise self._more_than_one_function(problem, None, tuple(state.input for state in self.states))
 
     def _only(self, what: str, names: tuple[str, ...]) -> str:
         if len(names) != 1:
-            listed = ", ".join(short_name(name) for name in names[:4]) + (", ..." if len(names) > 4 else "")
-            raise RuntimeFailure(
-                f"graph '{self.name}'",
-                f"has several {what}, where this takes a network with one",
-                expected=1,
-                got=f"{len(names)}: {listed}",
-                next_step="check, inspect, run, bench, quality, firmware (export), verify with other targets take it",
-                unsupported=True,
-            )
+            raise self._more_than_one_function(f"has several {what}, where this takes a network with one", 1, names)
         return names[0]
+
+    def _more_than_one_function(self, problem: str, expected: object, names: tuple[str, ...]) -> RuntimeFailure:
+        """The refusal of what is no function from one input to one output."""
+        listed = ", ".join(short_name(name) for name in names[:4]) + (", ..." if len(names) > 4 else "")
+        step = "check, inspect, run, bench, quality, firmware (export), verify with other targets take it"
+        where, got = f"graph '{self.name}'", f"{len(names)}: {listed}"
+        return RuntimeFailure(where, problem, expected=expected, got=got, next_step=step, unsupported=True)
 
     def ins(self, node: Node) -> tuple[Tensor, ...]:
         return tuple(self.tensors[name] for name in node.inputs)
@@ -336,10 +329,8 @@ def _check_node(graph: Graph, node: Node, written: set[str]) -> None:
 
 def _check_states(graph: Graph) -> None:
     """States are the last ends, beside at least one input and one output, and what is handed on fits."""
-    for kind, ends, names in (
-        ("input", graph.inputs, tuple(state.input for state in graph.states)),
-        ("output", graph.outputs, tuple(state.output for state in graph.states)),
-    ):
+    read, written = (tuple(getattr(state, end) for state in graph.states) for end in ("input", "output"))
+    for kind, ends, names in (("input", graph.inputs, read), ("output", graph.outputs, written)):
         if names and (len(ends) <= len(names) or ends[-len(names) :] != names):
             expected = f"one {kind} or more, then those of the states in their order"
             graph.refuse("states", f"not the last {kind}s", expected=expected, got=f"{len(ends)} {kind}s")
@@ -348,8 +339,7 @@ def _check_states(graph: Graph) -> None:
         if source.shape != target.shape:
             graph.refuse(state.output, "not the shape of the state", expected=target.shape, got=source.shape)
         if len(state.initial) not in (1, target.n_bytes):
-            expected = f"1, or {target.n_bytes}"
-            graph.refuse(state.input, "number of initial codes", expected=expected, got=len(state.initial))
+            graph.refuse(state.input, "initial codes", expected=f"1 or {target.n_bytes}", got=len(state.initial))
 
 
 def _check_size(graph: Graph) -> None:
