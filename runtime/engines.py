@@ -31,8 +31,9 @@ from .interpreter import run
 from .limits import MAX_THREADS, whole_number
 from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_inputs
 from .system_errors import cause_in_system, is_of_environment, mentioned_in, system_error
+from .tflite_plain import require_plain
 from .tflite_schema import TfliteTables
-from .tflite_tables import read_tables, require_plain
+from .tflite_tables import read_tables
 from .vectors import joined, parted, require_codes
 
 CODES_AT_ONCE = 16  # inputs per NumPy run: enough for efficient matrix products in little memory
@@ -199,13 +200,14 @@ class LiteRTEngine(_OneByOne):
             )
             self._interpreter.allocate_tensors()
             details, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            delegated = self._delegated()
         self._require_inputs([tuple(detail["shape"].tolist()) for detail in details])
         for detail in details:
             self._require("input type", "int8", np.dtype(detail["dtype"]).name)
         self._input_index = dict(zip(graph.inputs, (detail["index"] for detail in details), strict=True))
         self._index = {detail["name"]: detail["index"] for detail in outputs}
         self._require_outputs(list(self._index))
-        if not reference and not self._delegated():
+        if not reference and not delegated:
             self.notes = (
                 "LiteRT runs without XNNPACK here (is /sys mounted?): results differ from XNNPACK's by rounding",
             )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 
-from . import tflite_lstm
 from .errors import GET_ANOTHER, RuntimeFailure, TinysceneError
 from .flatbuffer import Malformed, read_flatbuffer
 from .tflite_options import MOST_DIMENSIONS, OPTIONAL, OPTIONS, OPTIONS_TYPE_OF_CODE, named_graphs
@@ -89,40 +88,6 @@ def _unreadable(problem: Malformed, where: str, error: type[TinysceneError]) -> 
         got=problem.got or None,
         next_step=GET_ANOTHER,
     )
-
-
-def require_plain(model: TfliteTables, where: str) -> None:
-    """Refuse custom operators, control flow, all others that no integer graph has, and what ends an engine's process.
-
-    Raises:
-        RuntimeFailure: names the operator.
-    """
-    for number, operator in enumerate(model.graph.operators):
-        code = model.operator_codes[operator.opcode_index].code
-        if code not in PLAIN_OPERATORS:
-            expected = ", ".join(sorted(PLAIN_OPERATORS.values()))
-            raise RuntimeFailure(
-                f"{where}, operator {number}", "not an operator of an integer graph", expected=expected, got=code
-            )
-        shapes = [model.graph.tensors[index].shape.tolist() for index in operator.inputs.tolist() if index >= 0]
-        if PLAIN_OPERATORS[code] in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(shapes) != 3:
-            what = "convolution without a bias, which ends the process"
-            raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, weight and bias")
-        if PLAIN_OPERATORS[code] in ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND") and not _has_blocks(model, operator):
-            what = "blocks that are no constants from 1 on, which end the process"
-            raise RuntimeFailure(f"{where}, operator {number}", what, expected="input, blocks and pads")
-        if PLAIN_OPERATORS[code] == tflite_lstm.KIND:
-            fault = tflite_lstm.lstm_fault(operator, model.graph.tensors, model.buffers)
-            if fault is not None:
-                raise RuntimeFailure(f"{where}, operator {number}", fault[0], expected=fault[1], got=fault[2])
-
-
-def _has_blocks(model: TfliteTables, operator: Operator) -> bool:
-    """Whether the second and third input are stored int32, blocks from 1 on and pads from 0 on."""
-    inputs = operator.inputs.tolist()
-    tensors = [model.graph.tensors[index] for index in inputs[1:] if index >= 0]
-    values = [model.buffers[t.buffer].data.view("<i4") for t in tensors if TYPES[t.type : t.type + 1] == ("int32",)]
-    return len(inputs) == 3 and len(values) == 2 and values[0].min(initial=1) > 0 <= values[1].min(initial=0)
 
 
 def _check(model: TfliteTables, n_bytes: int) -> None:

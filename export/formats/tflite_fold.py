@@ -25,8 +25,7 @@ from tinyscene.runtime.tflite_options import (
     StridedSliceOptions,
     UnpackOptions,
 )
-
-from .tflite_slices import strided
+from tinyscene.runtime.tflite_slices import strided
 
 if TYPE_CHECKING:
     from .tflite_file import Operator, TfliteFile

@@ -4,6 +4,9 @@ A mutant is first read by tinyscene; what it accepts is given to the engines as 
 and the graph's own files with every activation as an output, which are compared with the kernels op by op. The engines
 run in a forked process; its death, a hang, an exception that is not the package's, and a difference that no exception
 covers are findings. Exit code 1 if there is one.
+
+With ``--bundles`` every mutant stands for the ``model.tflite`` of a bundle with the graph of its parent, as `run` and
+`bench` give it to an engine: refused, run, or a finding.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +29,7 @@ from tinyscene.export.verify.op_comparison import compare
 from tinyscene.runtime.engine_names import EngineName
 from tinyscene.runtime.engines import ENGINES
 from tinyscene.runtime.errors import TinysceneError
+from tinyscene.runtime.graph import Graph
 
 from .__main__ import FOLDER
 from .bundles import LARGEST_RUN
@@ -53,15 +58,39 @@ def outcome(name: EngineName, path: Path) -> str:
     return "equal" if comparison.first_difference is None else f"different: {comparison.first_difference}"
 
 
-def mutants(seed: int) -> Iterator[bytes]:
-    """Endless mutants of our seeds and of accepted mutants, one to three fields changed in each."""
+@dataclass(frozen=True)
+class _Swapped:
+    """A model whose TFLite file is another one, as in a bundle that was changed."""
+
+    graph: Graph
+    data: bytes
+
+    def file(self, name: str) -> bytes:
+        return self.data
+
+
+def outcome_in_bundle(name: EngineName, path: Path, parent: Path) -> str:
+    """What an engine does with a file in place of the bundle's own: ``ran``, ``refused``, or a finding."""
+    try:
+        model = open_tflite(parent)
+        swapped = _Swapped(model.graph, path.read_bytes())
+        ENGINES[name].open(swapped, 1).output_codes(model.golden(_VECTORS).inputs)
+    except TinysceneError as refusal:
+        return f"refused: {refusal.what}"
+    except Exception as problem:
+        return f"escape: {type(problem).__name__}: {problem}"
+    return "ran"
+
+
+def mutants(seed: int) -> Iterator[tuple[bytes, bytes]]:
+    """Endless mutants of our seeds, one to three fields changed in each, with their parents."""
     rng = random.Random(seed)
     pool = [bytes(data) for data in TFLITE.seeds()]
     while True:
         parent = rng.choice(pool)
         mutant = mutate_tflite(parent, rng)
         if mutant != parent and len(mutant) <= TFLITE.max_bytes:
-            yield mutant
+            yield parent, mutant
 
 
 def _runs(path: Path) -> bool:
@@ -80,22 +109,25 @@ def main() -> int:
     parser.add_argument("--mutants", type=int, default=10_000, metavar="N")
     parser.add_argument("--seconds", type=float, default=86_400.0, metavar="S", help="at most")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--bundles", action="store_true", help="in place of a bundle's own TFLite file")
     options = parser.parse_args()
-    start, made, accepted, process = time.monotonic(), 0, 0, AnsweringProcess(outcome)
-    outcomes: dict[str, Counter[str]] = {name: Counter() for name in NATIVE}
+    engines = [name for name in NATIVE if name != "ort" or not options.bundles]
+    start, made, accepted = time.monotonic(), 0, 0
+    process = AnsweringProcess(outcome_in_bundle if options.bundles else outcome)
+    outcomes: dict[str, Counter[str]] = {name: Counter() for name in engines}
     findings: dict[str, str] = {}
-    for _, data in zip(range(options.mutants), mutants(options.seed), strict=False):
+    for _, (parent, data) in zip(range(options.mutants), mutants(options.seed), strict=False):
         if time.monotonic() - start > options.seconds:
             break
-        made, path = made + 1, written("mutant.tflite", data)
-        if not _runs(path):
+        made, path, original = made + 1, written("mutant.tflite", data), written("parent.tflite", parent)
+        if not _runs(original if options.bundles else path):
             continue
         accepted += 1
-        for name in NATIVE:
-            answer = str(process.ask(name, path))
+        for name in engines:
+            answer = str(process.ask(name, path, original) if options.bundles else process.ask(name, path))
             kind = answer.partition(":")[0]
             outcomes[name][kind] += 1
-            if kind not in ("equal", "refused"):
+            if kind not in ("equal", "ran", "refused"):
                 _keep(findings, name, answer, data)
     process.close()
     seconds = time.monotonic() - start

@@ -13,9 +13,9 @@ import numpy as np
 from tinyscene.runtime import ops
 from tinyscene.runtime.ops import Shape
 from tinyscene.runtime.tflite_options import GatherOptions, StridedSliceOptions, UnpackOptions
+from tinyscene.runtime.tflite_slices import strided
 
 from ..tflite_file import Operator
-from ..tflite_slices import strided
 from .common import Row, constant_name, options_of, rows_of, to_output
 from .elementwise import gathered_table
 

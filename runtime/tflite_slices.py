@@ -6,8 +6,8 @@ tensor has, and parts with an offset that LiteRT does not keep within the tensor
 
 from __future__ import annotations
 
-from tinyscene.runtime.ops import Shape
-from tinyscene.runtime.tflite_options import StridedSliceOptions
+from .ops import Shape
+from .tflite_options import StridedSliceOptions
 
 
 def strided(
