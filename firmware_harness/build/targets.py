@@ -170,6 +170,19 @@ CORTEX_M0PLUS = Target(
     family="M0+",
 )
 
+CORTEX_M3 = Target(
+    name="cortex-m3",
+    title="Cortex-M3, QEMU mps2-an385",
+    cpu="c99",
+    toolchain=ARM_GCC,
+    flags=("-mcpu=cortex-m3", "-mfloat-abi=soft"),
+    linker_script=PORT_FOLDER / "cortex_m" / "mps2.ld",
+    flash_bytes=4 << 20,
+    ram_bytes=4 << 20,
+    stack_bytes=16 << 10,
+    emulator=_qemu_arm("mps2-an385", 40.0),
+)
+
 CORTEX_M4 = Target(
     name="cortex-m4",
     title="Cortex-M4F, QEMU mps2-an386",
@@ -243,7 +256,8 @@ RISCV32 = Target(
 )
 
 TARGETS = {
-    target.name: target for target in (HOST, CORTEX_M0PLUS, CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, RISCV32)
+    target.name: target
+    for target in (HOST, CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, RISCV32)
 }
 
 

@@ -1,42 +1,93 @@
-/* Depthwise 2-D convolution, multiplier 1, any kernel, stride and padding. */
+/* Depthwise 2-D convolution, one output for each channel, any kernel, stride, padding and dilation. A window that is
+ * not inside the input is gathered first, and so is any window other than of three by three taps. */
 #include "ts_window.h"
 
-enum { TS_BLOCK = 16 }; /* channels summed side by side, because they are contiguous */
+enum { TS_SIDE = 3 };
 
-/* `n` channels of one output pixel, from channel `first` on. */
-static void block(const TsDepthwiseConv2D* layer, const int8_t* x, TsSpan rows, TsSpan columns, int32_t first,
-                  int32_t n, int8_t* out) {
-    const TsWindow* window = &layer->window;
-    const int8_t* const weight = TS_ARRAY(int8_t, layer, weight) + first;
-    const int32_t* const bias = TS_ARRAY(int32_t, layer, bias) + first;
-    const TsRescale* const rescale = TS_ARRAY(TsRescale, layer, rescale) + first;
-    int32_t acc[TS_BLOCK];
-    for (int32_t i = 0; i < n; ++i) {
-        acc[i] = bias[i];
-    }
-    for (int32_t i = rows.first; i < rows.last; ++i) {
-        for (int32_t j = columns.first; j < columns.last; ++j) {
-            const int32_t pixel = (rows.start + i) * window->in_width + columns.start + j;
-            const int32_t tap = i * window->kernel_width + j;
-            ts_multiply_accumulate(x + pixel * layer->channels + first, weight + tap * layer->channels, n,
-                                   layer->in_zero_point, acc);
-        }
-    }
-    for (int32_t i = 0; i < n; ++i) {
-        out[i] = ts_requantise(acc[i], &rescale[i], &layer->out);
+typedef struct {
+    const int8_t* weight;
+    const int32_t* bias;
+    const TsRescale* rescale;
+    TsOutput out;
+} TsChannels;
+
+static TsChannels channels_of(const TsDepthwiseConv2D* layer) {
+    const TsChannels channels = {TS_ARRAY(int8_t, layer, weight), TS_ARRAY(int32_t, layer, bias),
+                                 TS_ARRAY(TsRescale, layer, rescale), layer->out};
+    return channels;
+}
+
+#define TS_TAP(x, w)                                                                                                   \
+    acc = ts_wrapping_add(acc, (x) * (w));                                                                             \
+    TS_IN_PLACE(acc)
+
+/* `n` channels of an output of three by three taps. */
+static void nine_taps(TsChannels each, const int8_t* x, int32_t row_step, int32_t step, int32_t n, int8_t* out) {
+    const int8_t *middle = x + row_step, *below = middle + row_step, *w = each.weight;
+    for (const int8_t* end = x + n; x != end;) {
+        int32_t acc = *each.bias++;
+        TS_TAP(x[0], w[0])
+        TS_TAP(x[step], w[1])
+        TS_TAP(x[2 * step], w[2])
+        TS_TAP(middle[0], w[3])
+        TS_TAP(middle[step], w[4])
+        TS_TAP(middle[2 * step], w[5])
+        TS_TAP(below[0], w[6])
+        TS_TAP(below[step], w[7])
+        TS_TAP(below[2 * step], w[8])
+        const TsRescale rescale = *each.rescale++;
+        *out++ = ts_requantise(acc, &rescale, &each.out);
+        ++x, ++middle, ++below, w += TS_SIDE * TS_SIDE;
     }
 }
 
-void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out) {
-    for (int32_t y = 0; y < layer->window.out_height; ++y) {
-        const TsSpan rows = ts_rows(&layer->window, y);
-        for (int32_t column = 0; column < layer->window.out_width; ++column) {
-            const TsSpan columns = ts_columns(&layer->window, column);
-            for (int32_t first = 0; first < layer->channels; first += TS_BLOCK) {
-                const int32_t n = ts_min(TS_BLOCK, layer->channels - first);
-                block(layer, x, rows, columns, first, n, out + first);
+/* `n` channels of an output whose taps are in contiguous pixels. */
+static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t n, int8_t* out) {
+    const int8_t* w = each.weight;
+    for (const int8_t* end = x + n; x != end; ++x) {
+        const int8_t* at = x;
+        const int8_t* last = w + taps;
+        int32_t acc = *each.bias++;
+        for (const int8_t* four = w + (taps & ~3); w != four; w += 4) {
+            TS_TAP(at[0], w[0])
+            TS_TAP(at[n], w[1])
+            TS_TAP(at[2 * n], w[2])
+            TS_TAP(at[3 * n], w[3])
+            at += 4 * n;
+        }
+        for (; w != last; at += n) {
+            TS_TAP(*at, *w++)
+        }
+        const TsRescale rescale = *each.rescale++;
+        *out++ = ts_requantise(acc, &rescale, &each.out);
+    }
+}
+
+void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
+    const TsTaps* taps = &layer->taps;
+    const TsWindow* window = &taps->window;
+    const int32_t n = window->kernel_height * window->kernel_width;
+    const int32_t is_small = window->kernel_height == TS_SIDE && window->kernel_width == TS_SIDE;
+    const int32_t channels = taps->channels, row = window->in_width * channels;
+    for (int32_t y = 0; y < window->out_height; ++y) {
+        const TsSpan rows = ts_dilated_rows(window, y, taps->dilation_height);
+        for (int32_t column = 0; column < window->out_width; ++column) {
+            const TsSpan columns = ts_dilated_columns(window, column, taps->dilation_width);
+            const int8_t* corner = scratch;
+            int32_t row_step = TS_SIDE * channels, step = channels;
+            if (is_small && rows.last - rows.first == TS_SIDE && columns.last - columns.first == TS_SIDE) {
+                corner = x + rows.start * row + columns.start * channels;
+                row_step = taps->dilation_height * row;
+                step = taps->dilation_width * channels;
+            } else {
+                ts_gather(taps, x, channels, y, column, scratch);
             }
-            out += layer->channels;
+            if (is_small) {
+                nine_taps(channels_of(layer), corner, row_step, step, channels, out);
+            } else {
+                any_taps(channels_of(layer), n, corner, channels, out);
+            }
+            out += channels;
         }
     }
 }

@@ -19,29 +19,37 @@ static inline void sub_run(const TsAdd* layer, const int8_t* a, int32_t a_step, 
 
 #else
 
-enum { TS_ADD_HEADROOM = 1 << 20 }; /* the sum is formed with 20 fractional bits */
+/* A step of an operand in units of the common scale, of which the sum has 20 fractional bits. As a code has few bits,
+ * its product with a multiplier of 31 needs no more than 32, the multiplier in two parts. */
+enum { TS_ADD_BITS = 20, TS_LOW_BITS = 31 - TS_ADD_BITS };
 
-static int32_t scaled(int8_t code, int32_t zero_point, const TsRescale* rescale) {
-    return ts_rescale((code - zero_point) * TS_ADD_HEADROOM, rescale);
+static inline int32_t scaled(int32_t steps, const TsRescale* rescale) {
+    const int32_t high = rescale->multiplier >> TS_LOW_BITS, low = rescale->multiplier & ((1 << TS_LOW_BITS) - 1);
+    const int32_t product = steps * high + ((steps * low + (1 << (TS_LOW_BITS - 1))) >> TS_LOW_BITS);
+    return ts_shift_down(product, rescale->shift); /* the factor is at most one half */
 }
 
-/* The operands of n elements lie a_step and b_step apart. */
+/* The operands of n elements lie a_step and b_step apart; `sign` is 1, or -1 for a difference. */
+static inline void sum_run(const TsAdd* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
+                           int8_t* out, int32_t n, int32_t sign) {
+    const TsAdd constants = *layer; /* which the compiler knows not to be written through `out` */
+    for (int32_t i = 0; i < n; ++i) {
+        const int32_t scaled_a = scaled(*a - constants.a_zero_point, &constants.rescale_a);
+        const int32_t scaled_b = scaled(*b - constants.b_zero_point, &constants.rescale_b);
+        out[i] = ts_requantise(scaled_a + sign * scaled_b, &constants.rescale_sum, &constants.out);
+        a += a_step;
+        b += b_step;
+    }
+}
+
 static inline void add_run(const TsAdd* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
                            int8_t* out, int32_t n) {
-    for (int32_t i = 0; i < n; ++i) {
-        const int32_t scaled_a = scaled(a[i * a_step], layer->a_zero_point, &layer->rescale_a);
-        const int32_t scaled_b = scaled(b[i * b_step], layer->b_zero_point, &layer->rescale_b);
-        out[i] = ts_requantise(scaled_a + scaled_b, &layer->rescale_sum, &layer->out);
-    }
+    sum_run(layer, a, a_step, b, b_step, out, n, 1);
 }
 
 static inline void sub_run(const TsAdd* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
                            int8_t* out, int32_t n) {
-    for (int32_t i = 0; i < n; ++i) {
-        const int32_t scaled_a = scaled(a[i * a_step], layer->a_zero_point, &layer->rescale_a);
-        const int32_t scaled_b = scaled(b[i * b_step], layer->b_zero_point, &layer->rescale_b);
-        out[i] = ts_requantise(scaled_a - scaled_b, &layer->rescale_sum, &layer->out);
-    }
+    sum_run(layer, a, a_step, b, b_step, out, n, -1);
 }
 
 #endif

@@ -11,11 +11,27 @@
 
 #include "ts_kernels.h"
 
+/* Without a product of 64 bits, or a float unit, the compiler would call a library. */
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+#define TS_NARROW_PRODUCT
+#endif
+#if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen))
+#define TS_SOFT_FLOAT
+#endif
+
 typedef char ts_needs_arithmetic_shift_right[(-1 >> 1) == -1 ? 1 : -1];
 #ifdef TS_ROUNDING_SINGLE
 #if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
 #error "single rounding needs exact float32: no -ffast-math, no excess precision"
 #endif
+#endif
+
+/* Computes a variable before what follows. GCC otherwise moves the loads of several sums together, and stores
+ * registers to make room. */
+#ifdef __GNUC__
+#define TS_IN_PLACE(variable) __asm__ volatile("" : "+r"(variable));
+#else
+#define TS_IN_PLACE(variable)
 #endif
 
 static inline int32_t ts_max(int32_t a, int32_t b) {
@@ -47,14 +63,6 @@ static inline int32_t ts_dot(const int8_t* x, const int8_t* weight, int32_t n, i
     return acc;
 }
 
-/* acc[i] += (x[i] - zero_point) * weight[i] for n contiguous elements. */
-static inline void ts_multiply_accumulate(const int8_t* x, const int8_t* weight, int32_t n, int32_t zero_point,
-                                          int32_t* acc) {
-    for (int32_t i = 0; i < n; ++i) {
-        acc[i] = ts_wrapping_add(acc[i], (x[i] - zero_point) * weight[i]);
-    }
-}
-
 /* A number counted from the zero point to an output code. Clamping first prevents an overflow of the sum. */
 static inline int8_t ts_code(int32_t value, const TsOutput* out) {
     return (int8_t)(ts_min(ts_max(value, out->low), out->high) + out->zero_point);
@@ -78,20 +86,38 @@ static inline int32_t ts_rounding_shift_right(int32_t value, int32_t bits) {
     return (value >> bits) + ((value & mask) > threshold ? 1 : 0);
 }
 
-/* value * multiplier / 2^31, half away from zero. */
+/* value * multiplier / 2^31, half up; the product of two values of -2^31 is excluded. */
+#ifdef TS_NARROW_PRODUCT
 static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
-    const int64_t product = (int64_t)value * multiplier;
-    const int64_t nudge = product >= 0 ? INT64_C(1) << 30 : 1 - (INT64_C(1) << 30);
-    return (int32_t)((product + nudge) / (INT64_C(1) << 31));
+    const int32_t value_high = value >> 16, value_low = value & 0xffff;
+    const int32_t high = multiplier >> 16, low = multiplier & 0xffff;
+    const int32_t middle = value_high * low + (int32_t)((uint32_t)value_low * (uint32_t)low >> 16);
+    const int32_t below = value_low * high + (middle & 0xffff); /* of 2^-16, like `middle` */
+    const uint32_t above = (uint32_t)(value_high * high) + (uint32_t)(middle >> 16);
+    return (int32_t)(2 * above + (uint32_t)((below + (1 << 14)) >> 15));
+}
+#else
+static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
+    const uint64_t doubled = 2 * (uint64_t)((int64_t)value * multiplier);
+    return (int32_t)((uint32_t)(doubled >> 32) + ((uint32_t)doubled >> 31));
+}
+#endif
+
+/* value * 2^shift, half away from zero, for a value above -2^31; unchanged for a shift to the left. */
+static inline int32_t ts_shift_down(int32_t value, int32_t shift) {
+    return shift >= 0 ? value : (((value - (value < 0)) >> (-shift - 1)) + 1) >> 1;
 }
 
-/* value * multiplier * 2^(shift - 31), with two roundings. */
+/* value * multiplier * 2^(shift - 31), with two roundings; the multiplier is not negative, so that the first result is
+ * above -2^31. */
+#ifdef TS_NARROW_PRODUCT
+int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift);
+#else
 static inline int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift) {
-    if (shift > 0) {
-        return ts_high_product(ts_wrapping_shift_left(value, shift), multiplier);
-    }
-    return ts_rounding_shift_right(ts_high_product(value, multiplier), -shift);
+    const int32_t scaled = ts_high_product(ts_wrapping_shift_left(value, ts_max(shift, 0)), multiplier);
+    return ts_shift_down(scaled, shift);
 }
+#endif
 
 #ifdef TS_ROUNDING_SINGLE
 
@@ -105,10 +131,23 @@ static inline int32_t ts_round(float value, float low, float high) {
     return (int32_t)((value + no_fraction) - no_fraction);
 }
 
-static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
-    const float value = (float)acc * rescale->factor;
+static inline int8_t ts_requantise_float(int32_t acc, float factor, const TsOutput* out) {
+    const float value = (float)acc * factor;
     return (int8_t)(ts_round(value, (float)out->low, (float)out->high) + out->zero_point);
 }
+
+#ifdef TS_SOFT_FLOAT
+
+/* As ts_requantise_float, in integers unless the product is near a tie; see ts_requantise.c. */
+int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out);
+
+#else
+
+static inline int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out) {
+    return ts_requantise_float(acc, rescale->factor, out);
+}
+
+#endif
 
 #else
 

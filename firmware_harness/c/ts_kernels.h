@@ -51,38 +51,57 @@ typedef struct {
     int32_t pad_top, pad_left;
 } TsWindow;
 
+/* Outputs of `pixels` windows of `taps` contiguous codes each, which begin `step` codes apart: a matrix product, or a
+ * convolution whose windows need no padding. A bias includes the zero point of the input: minus its product with the
+ * sum of the weights. */
+typedef struct {
+    int32_t pixels, step;
+    int32_t taps, channels;
+    TsOffset weight;  /* int8_t (channels, taps) */
+    TsOffset bias;    /* int32_t (channels) */
+    TsOffset rescale; /* TsRescale (channels) */
+    TsOutput out;
+} TsDense;
+
+/* Where the taps of a convolution are in the input, and the code that stands for what is outside of it. */
 typedef struct {
     TsWindow window;
-    int32_t in_channels, out_channels;
-    int32_t in_zero_point;
-    TsOffset weight;  /* int8_t (out_channels, kernel_height, kernel_width, in_channels) */
+    int32_t dilation_height, dilation_width;
+    int32_t channels;
+    int32_t zero_point;
+} TsTaps;
+
+/* Each run of `group_outputs` channels reads its run of `group_inputs`; biases as in TsDense. */
+typedef struct {
+    TsTaps taps;
+    int32_t out_channels;
+    int32_t group_inputs, group_outputs;
+    TsOffset weight;  /* int8_t (out_channels, kernel_height, kernel_width, group_inputs) */
     TsOffset bias;    /* int32_t (out_channels) */
     TsOffset rescale; /* TsRescale (out_channels) */
     TsOutput out;
 } TsConv2D;
 
+/* An output for each channel; biases as in TsDense. */
 typedef struct {
-    TsWindow window;
-    int32_t channels;
-    int32_t in_zero_point;
-    TsOffset weight;  /* int8_t (kernel_height, kernel_width, channels) */
+    TsTaps taps;
+    TsOffset weight;  /* int8_t (channels, kernel_height, kernel_width) */
     TsOffset bias;    /* int32_t (channels) */
     TsOffset rescale; /* TsRescale (channels) */
     TsOutput out;
 } TsDepthwiseConv2D;
 
-/* With dilation or groups: each run of `group_outputs` channels reads its run of `group_inputs`. */
+/* The pads of the window are what is cropped. The outputs of each phase, a remainder of their row and column by the
+ * strides, have the taps of the same remainder; a phase may have none. Biases as in TsDense, for the phase's taps. */
 typedef struct {
     TsWindow window;
-    int32_t dilation_height, dilation_width;
     int32_t in_channels, out_channels;
-    int32_t group_inputs, group_outputs;
     int32_t in_zero_point;
-    TsOffset weight;  /* int8_t (out_channels, kernel_height, kernel_width, group_inputs) */
-    TsOffset bias;    /* int32_t (out_channels) */
+    TsOffset weight;  /* int8_t, for each phase (out_channels, its tap rows, its tap columns, in_channels) */
+    TsOffset bias;    /* int32_t (stride_height, stride_width, out_channels) */
     TsOffset rescale; /* TsRescale (out_channels) */
     TsOutput out;
-} TsGroupedConv2D;
+} TsTransposeConv2D;
 
 typedef struct {
     TsWindow window;
@@ -289,10 +308,13 @@ typedef struct {
     TsOffset sizes; /* int32_t (n_parts), of one run */
 } TsConcatParts;
 
-void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
-void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out);
-void ts_grouped_conv2d(const TsGroupedConv2D* layer, const int8_t* x, int8_t* out);
-void ts_transpose_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out);
+void ts_dense(const TsDense* layer, const int8_t* x, int8_t* out);
+/* scratch: two windows of a group, 2 * kernel_height * kernel_width * group_inputs */
+void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+/* scratch: a window, kernel_height * kernel_width * channels */
+void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+/* scratch: two windows of the phase with the most taps */
+void ts_transpose_conv2d(const TsTransposeConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 void ts_add(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out);

@@ -11,7 +11,6 @@ from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.plan import Lead
 
 from ..emit.broadcast import broadcast_axes, repeated_runs
-from ..emit.layers import layer_of
 from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
@@ -49,10 +48,12 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
 
 def fully_connected(graph: Graph, node: Node) -> Layer | None:
     """A matrix product as the convolution of one pixel for each row."""
-    window = layer_of(graph, node).fields["window"]
-    assert isinstance(window, dict)
     weight = codes_of(graph.ins(node)[1])
-    return _by_rows(graph, node, _flattened(window), weight.shape[1], folded(graph, node, weight))
+    outputs, inputs = weight.shape
+    sides = ("in_height", "in_width", "out_height", "out_width", "kernel_height", "kernel_width")
+    window: Fields = {**dict.fromkeys((*sides, "stride_height", "stride_width"), 1), "pad_top": 0, "pad_left": 0}
+    window["in_width"] = window["out_width"] = graph.out(node).n_bytes // outputs
+    return _by_rows(graph, node, _flattened(window), inputs, folded(graph, node, weight))
 
 
 def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:

@@ -16,25 +16,22 @@ from ..records import (
     Fields,
     Layer,
     Values,
+    codes_of,
     output_fields,
     scales_of,
 )
-from .common import AXES, Row, convolved
+from .common import AXES, Row, dense, filters
 
 
 def _fully_connected(graph: Graph, node: Node) -> Layer:
-    """A 1x1 convolution of a row of pixels; only its rescaling factor is computed differently."""
+    """A convolution of single pixels; only its rescaling factor is computed differently."""
     op, (x, weight, _), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.FullyConnected)
     outputs, inputs = weight.shape
-    sides = ("in_height", "in_width", "out_height", "out_width", "kernel_height", "kernel_width")
-    window: Fields = {**dict.fromkeys((*sides, "stride_height", "stride_width"), 1), "pad_top": 0, "pad_left": 0}
-    window["in_width"] = window["out_width"] = out.n_bytes // outputs
     scales = scales_of(weight_rescale(x.quant, weight.quant, out.quant))
     rescale = Values("TsRescale", scales if len(scales) == outputs else scales * outputs)
-    channels: Fields = {"in_channels": inputs, "out_channels": outputs}
-    fields = {"window": window, **channels, **convolved(graph, node, op.relu), "rescale": rescale}
-    return Layer("ts_conv2d", "TsConv2D", fields)
+    fields = filters(graph, node, op.relu, codes_of(weight)) | {"rescale": rescale}
+    return dense(out.n_bytes // outputs, inputs, inputs, outputs, fields)
 
 
 def _batch_matmul(graph: Graph, node: Node) -> Layer:
