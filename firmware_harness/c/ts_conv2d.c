@@ -6,27 +6,28 @@
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
     const TsTaps* taps = &layer->taps;
     const int32_t width = taps->window.out_width, pixels = taps->window.out_height * width;
-    const int32_t n = layer->group_inputs;
-    TsFilters filters = {.taps = taps->window.kernel_height * taps->window.kernel_width * n,
-                         .channels = layer->group_outputs,
-                         .out = layer->out};
-    const int8_t* const windows[2] = {scratch, scratch + filters.taps};
+    const int32_t places = taps->window.kernel_height * taps->window.kernel_width;
+    TsFilters filters = {.taps = places * layer->group_inputs, .channels = layer->group_outputs, .out = layer->out};
+    int8_t* const second = scratch + places * taps->channels;
     for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
         const int32_t next = pixel + 1;
-        const int8_t* inputs = x;
+        const int8_t* windows[2] = {scratch, second};
         filters.weight = TS_ARRAY(int8_t, layer, weight);
         filters.bias = TS_ARRAY(int32_t, layer, bias);
         filters.rescale = TS_ARRAY(TsRescale, layer, rescale);
+        ts_gather(taps, layer->group_inputs, x, pixel / width, pixel % width, scratch);
+        if (next < pixels) {
+            ts_gather(taps, layer->group_inputs, x, next / width, next % width, second);
+        }
         for (int32_t first = 0; first < layer->out_channels; first += filters.channels) {
             int8_t* const outputs[2] = {out + first, out + layer->out_channels + first};
-            ts_gather(taps, inputs, n, pixel / width, pixel % width, scratch);
             if (next < pixels) {
-                ts_gather(taps, inputs, n, next / width, next % width, scratch + filters.taps);
                 ts_outputs_of_two(&filters, windows, outputs);
             } else {
-                ts_outputs_of_one(&filters, scratch, outputs[0]);
+                ts_outputs_of_one(&filters, windows[0], outputs[0]);
             }
-            inputs += n;
+            windows[0] += filters.taps;
+            windows[1] += filters.taps;
             filters.weight += filters.taps * filters.channels;
             filters.bias += filters.channels;
             filters.rescale += filters.channels;

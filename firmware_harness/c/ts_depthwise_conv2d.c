@@ -1,5 +1,5 @@
 /* Depthwise 2-D convolution, one output for each channel, any kernel, stride, padding and dilation. A window that is
- * not inside the input is gathered first, and so is any window other than of three by three taps. */
+ * not inside the input is gathered first, and so is one of several rows and columns, unless it is three by three. */
 #include "ts_window.h"
 
 enum { TS_SIDE = 3 };
@@ -41,22 +41,25 @@ static void nine_taps(TsChannels each, const int8_t* x, int32_t row_step, int32_
     }
 }
 
-/* `n` channels of an output whose taps are in contiguous pixels. */
-static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t n, int8_t* out) {
+/* `n` channels of an output whose taps are `step` codes apart. */
+static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t step, int32_t n, int8_t* out) {
     const int8_t* w = each.weight;
     for (const int8_t* end = x + n; x != end; ++x) {
         const int8_t* at = x;
-        const int8_t* last = w + taps;
         int32_t acc = *each.bias++;
         for (const int8_t* four = w + (taps & ~3); w != four; w += 4) {
-            TS_TAP(at[0], w[0])
-            TS_TAP(at[n], w[1])
-            TS_TAP(at[2 * n], w[2])
-            TS_TAP(at[3 * n], w[3])
-            at += 4 * n;
+            TS_TAP(*at, w[0])
+            at += step;
+            TS_TAP(*at, w[1])
+            at += step;
+            TS_TAP(*at, w[2])
+            at += step;
+            TS_TAP(*at, w[3])
+            at += step;
         }
-        for (; w != last; at += n) {
+        for (int32_t i = taps & 3; i > 0; --i) {
             TS_TAP(*at, *w++)
+            at += step;
         }
         const TsRescale rescale = *each.rescale++;
         *out++ = ts_requantise(acc, &rescale, &each.out);
@@ -66,26 +69,28 @@ static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t n, 
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
     const TsTaps* taps = &layer->taps;
     const TsWindow* window = &taps->window;
-    const int32_t n = window->kernel_height * window->kernel_width;
-    const int32_t is_small = window->kernel_height == TS_SIDE && window->kernel_width == TS_SIDE;
+    const int32_t height = window->kernel_height, width = window->kernel_width;
     const int32_t channels = taps->channels, row = window->in_width * channels;
+    const int32_t is_small = height == TS_SIDE && width == TS_SIDE;
+    const int32_t is_line = height == 1 || width == 1;
     for (int32_t y = 0; y < window->out_height; ++y) {
         const TsSpan rows = ts_dilated_rows(window, y, taps->dilation_height);
         for (int32_t column = 0; column < window->out_width; ++column) {
             const TsSpan columns = ts_dilated_columns(window, column, taps->dilation_width);
+            const int32_t inside = rows.last - rows.first == height && columns.last - columns.first == width;
             const int8_t* corner = scratch;
-            int32_t row_step = TS_SIDE * channels, step = channels;
-            if (is_small && rows.last - rows.first == TS_SIDE && columns.last - columns.first == TS_SIDE) {
+            int32_t row_step = width * channels, step = channels;
+            if (inside && (is_small || is_line)) {
                 corner = x + rows.start * row + columns.start * channels;
                 row_step = taps->dilation_height * row;
                 step = taps->dilation_width * channels;
             } else {
-                ts_gather(taps, x, channels, y, column, scratch);
+                ts_gather(taps, channels, x, y, column, scratch);
             }
             if (is_small) {
                 nine_taps(channels_of(layer), corner, row_step, step, channels, out);
             } else {
-                any_taps(channels_of(layer), n, corner, channels, out);
+                any_taps(channels_of(layer), height * width, corner, width == 1 ? row_step : step, channels, out);
             }
             out += channels;
         }

@@ -11,7 +11,7 @@
 /* From index r4 = -n up to 0, four taps at a time where it is a multiple; the pointers are those of the ends. Flags may
  * reserve r9, and r7 as the frame pointer, which is restored. */
 #define TS_TAPS(tap)                                                                                                   \
-    ".syntax unified\n mov lr, r7\n movs r7, #0\n mov r8, r7\n mov r10, r7\n mov r11, r7\n mov r12, r7\n"                                \
+    ".syntax unified\n mov lr, r7\n movs r7, #0\n mov r8, r7\n mov r10, r7\n mov r11, r7\n mov r12, r7\n"              \
     "1: lsls r7, r4, #30\n beq 2f\n" tap "b 1b\n"                                                                      \
     "2: cmp r4, #0\n beq 4f\n"                                                                                         \
     "3:" tap tap tap tap "bne 3b\n"                                                                                    \
@@ -26,8 +26,8 @@
     "ldrsb r7, [r5, r4]\n muls r7, r6, r7\n add r12, r7\n adds r4, #1\n"
 
 /* In r0 to r3 the ends of four arrays, then the sums. Compiled alone, so that no value is moved out of the way. */
-__attribute__((noinline)) static void two_by_two(const int8_t* x0, const int8_t* x1, const int8_t* w0,
-                                                 const int8_t* w1, int32_t n, uint32_t sum[4]) {
+__attribute__((noinline)) static void two_by_two(const int8_t* x0, const int8_t* x1, const int8_t* w0, const int8_t* w1,
+                                                 int32_t n, uint32_t sum[4]) {
     register uintptr_t r0 __asm__("r0") = (uintptr_t)(x0 + n);
     register uintptr_t r1 __asm__("r1") = (uintptr_t)(x1 + n);
     register uintptr_t r2 __asm__("r2") = (uintptr_t)(w0 + n);

@@ -62,19 +62,30 @@ void ts_sub(const TsAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     sub_run(layer, a, 1, b, 1, out, layer->size);
 }
 
+/* The operands of n elements lie a_step and b_step apart. */
+static inline void mul_run(const TsMul* layer, const int8_t* a, int32_t a_step, const int8_t* b, int32_t b_step,
+                           int8_t* out, int32_t n) {
+    const TsMul constants = *layer;
+    for (int32_t i = 0; i < n; ++i) {
+        const int32_t product = (*a - constants.a_zero_point) * (*b - constants.b_zero_point);
+        out[i] = ts_requantise(product, &constants.rescale, &constants.out);
+        a += a_step;
+        b += b_step;
+    }
+}
+
 void ts_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     for (int32_t repeat = 0; repeat < layer->repeats; ++repeat) {
-        for (int32_t i = 0; i < layer->size; ++i) {
-            const int32_t product = (*a++ - layer->a_zero_point) * (b[i] - layer->b_zero_point);
-            *out++ = ts_requantise(product, &layer->rescale, &layer->out);
-        }
+        mul_run(layer, a, 1, b, 1, out, layer->size);
+        a += layer->size;
+        out += layer->size;
     }
 }
 
 void ts_lookup(const TsLookup* layer, const int8_t* x, int8_t* out) {
-    const int8_t* table = TS_ARRAY(int8_t, layer, table) + 128;
-    for (int32_t i = 0; i < layer->size; ++i) {
-        out[i] = table[x[i]];
+    const int8_t* const table = TS_ARRAY(int8_t, layer, table) + 128;
+    for (const int8_t* end = x + layer->size; x != end;) {
+        *out++ = table[*x++];
     }
 }
 
@@ -115,13 +126,10 @@ void ts_sub_broadcast(const TsAddBroadcast* layer, const int8_t* a, const int8_t
 
 void ts_mul_broadcast(const TsMulBroadcast* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     const int32_t* last = TS_ARRAY(int32_t, &layer->broadcast, axes);
-    const TsMul* mul = &layer->mul;
     int32_t at[TS_MOST_AXES] = {0};
     do {
-        for (int32_t i = 0; i < mul->size; ++i) {
-            const int32_t product = (a[i * last[1]] - mul->a_zero_point) * (b[i * last[2]] - mul->b_zero_point);
-            *out++ = ts_requantise(product, &mul->rescale, &mul->out);
-        }
+        mul_run(&layer->mul, a, last[1], b, last[2], out, layer->mul.size);
+        out += layer->mul.size;
     } while (next_run(&layer->broadcast, at, &a, &b));
 }
 

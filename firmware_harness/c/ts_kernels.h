@@ -309,7 +309,7 @@ typedef struct {
 } TsConcatParts;
 
 void ts_dense(const TsDense* layer, const int8_t* x, int8_t* out);
-/* scratch: two windows of a group, 2 * kernel_height * kernel_width * group_inputs */
+/* scratch: two windows, 2 * kernel_height * kernel_width * channels */
 void ts_conv2d(const TsConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 /* scratch: a window, kernel_height * kernel_width * channels */
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);

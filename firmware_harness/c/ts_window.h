@@ -37,8 +37,7 @@ static inline TsSpan ts_columns(const TsWindow* window, int32_t x) {
     return ts_dilated_columns(window, x, 1);
 }
 
-/* Copy the window of an output, `n` codes from each tap (kernel_height, kernel_width, n); x points to the first of
- * them at the first pixel. */
-void ts_gather(const TsTaps* taps, const int8_t* x, int32_t n, int32_t y, int32_t column, int8_t* to);
+/* Copy the window of an output: for each group of `n` channels its codes (kernel_height, kernel_width, n). */
+void ts_gather(const TsTaps* taps, int32_t n, const int8_t* x, int32_t y, int32_t column, int8_t* to);
 
 #endif

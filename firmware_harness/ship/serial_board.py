@@ -39,6 +39,7 @@ class SerialPort:
 _MPS2 = SerialPort(0x40004000, 0x40028000, 25_000_000)
 SERIAL_PORTS = {
     "cortex-m0plus": _MPS2,
+    "cortex-m3": _MPS2,
     "cortex-m4": _MPS2,
     "cortex-m7": _MPS2,
     "cortex-m33": SerialPort(0x50200000, 0x50302000, 20_000_000),

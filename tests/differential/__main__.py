@@ -22,7 +22,15 @@ from tests.fuzz.process import AnsweringProcess, Death
 from tests.graphs import random_input
 from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow
 from tinyscene.export.verify.op_comparison import compare
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST, RISCV32, Target
+from tinyscene.firmware_harness.build.targets import (
+    CORTEX_M0PLUS,
+    CORTEX_M3,
+    CORTEX_M4,
+    CORTEX_M55,
+    HOST,
+    RISCV32,
+    Target,
+)
 from tinyscene.firmware_harness.emit.schedule import Optimise
 from tinyscene.runtime.arith import ROUNDINGS, Rounding
 from tinyscene.runtime.arrays import I8
@@ -38,7 +46,7 @@ from .nets import random_net
 
 ENGINES = ("litert", "litert-reference", "tflm", "ort", "ort-int8")
 DSP_TWIN = replace(HOST, name="host-dsp", title="C twins of the DSP assembly", cpu="dsp")
-EMULATED = (CORTEX_M4, CORTEX_M55, RISCV32)
+EMULATED = (CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M55, RISCV32)
 BATCH_NETS = 50
 
 

@@ -1,6 +1,7 @@
 """Targets as test parameters; a test is skipped by name where the compiler or emulator is missing.
 
-Cortex-M7 and M33 run the kernels of Cortex-M4: on all targets at once, they are left to the slow tests.
+Cortex-M7 and M33 run the kernels of Cortex-M4, Cortex-M3 those of M0+ and RV32: on all targets at once, they are left
+to the slow tests.
 """
 
 from __future__ import annotations
@@ -9,7 +10,16 @@ from collections.abc import Iterable
 
 import pytest
 
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, HOST, TARGETS, Target
+from tinyscene.firmware_harness.build.targets import (
+    CORTEX_M3,
+    CORTEX_M4,
+    CORTEX_M7,
+    CORTEX_M33,
+    CORTEX_M55,
+    HOST,
+    TARGETS,
+    Target,
+)
 
 
 def on(target: Target, *marks: pytest.MarkDecorator) -> object:
@@ -24,7 +34,7 @@ def on_each(targets: Iterable[Target]) -> pytest.MarkDecorator:
 
 
 def _on_all(targets: Iterable[Target]) -> pytest.MarkDecorator:
-    same = (CORTEX_M7, CORTEX_M33)
+    same = (CORTEX_M3, CORTEX_M7, CORTEX_M33)
     return pytest.mark.parametrize("target", [on(t, *([pytest.mark.slow] if t in same else [])) for t in targets])
 
 

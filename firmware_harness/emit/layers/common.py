@@ -44,7 +44,7 @@ def filters(graph: Graph, node: Node, relu: bool, weight: I64) -> Fields:
 
 
 def folded_bias(graph: Graph, node: Node, weight: I64) -> tuple[int, ...]:
-    """Biases for inputs that are bare codes, modulo 2^32: less the zero point's product with ``weight`` (outputs, ...)."""
+    """Biases for bare input codes, modulo 2^32: less the zero point times the sum of ``weight`` (outputs, ...)."""
     x, _, bias = graph.ins(node)
     total = weight.reshape(len(weight), -1).sum(axis=1)
     return tuple((codes_of(bias) - x.quant.zero_point * total).astype(np.int32).tolist())

@@ -54,7 +54,7 @@ def _depthwise(graph: Graph, node: Node) -> Layer:
 
 def _grouped(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, codes: I64, groups: int) -> Layer:
     """Any convolution; weights (outputs, H, W, inputs of a group)."""
-    outputs, height, width, inputs = codes.shape
+    (x, _, _), (outputs, height, width, inputs) = graph.ins(node), codes.shape
     fields: Fields = {
         "taps": _taps(graph, node, op, (height, width)),
         "out_channels": outputs,
@@ -62,7 +62,7 @@ def _grouped(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, cod
         "group_outputs": outputs // groups,
         **filters(graph, node, op.relu, codes),
     }
-    return Layer("ts_conv2d", "TsConv2D", fields, scratch_bytes=2 * height * width * inputs)
+    return Layer("ts_conv2d", "TsConv2D", fields, scratch_bytes=2 * height * width * x.shape[3])
 
 
 def _taps(graph: Graph, node: Node, op: ops.Conv2D | ops.DepthwiseConv2D, kernel: tuple[int, int]) -> Fields:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tests.firmware_harness.ship.boards import PRINT_CODES, PRINT_REPORTS, link,
 from tinyscene.firmware_harness.build.seal import seal
 from tinyscene.firmware_harness.build.targets import (
     CORTEX_M0PLUS,
+    CORTEX_M3,
     CORTEX_M4,
     CORTEX_M7,
     CORTEX_M33,
@@ -32,7 +33,6 @@ from tinyscene.firmware_harness.ship.product import Options, Product
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.bundle import Bundle, read_bundle
 
-CORTEX_M3 = replace(CORTEX_M0PLUS, name="cortex-m3", flags=("-mcpu=cortex-m3", "-mfloat-abi=soft"))
 COMPILERS = ("gcc", "clang")
 KERNEL_SETS: dict[Target, tuple[str, ...]] = {
     CORTEX_M0PLUS: ("c99",),
