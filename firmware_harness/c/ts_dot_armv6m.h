@@ -25,13 +25,15 @@
     "ldrsb r7, [r2, r4]\n muls r7, r6, r7\n add r10, r7\n ldrsb r7, [r3, r4]\n muls r7, r6, r7\n add r11, r7\n"        \
     "ldrsb r7, [r5, r4]\n muls r7, r6, r7\n add r12, r7\n adds r4, #1\n"
 
+enum { TS_OUTPUTS = 2 };
+
 /* In r0 to r3 the ends of four arrays, then the sums. Compiled alone, so that no value is moved out of the way. */
-__attribute__((noinline)) static void two_by_two(const int8_t* x0, const int8_t* x1, const int8_t* w0, const int8_t* w1,
-                                                 int32_t n, uint32_t sum[4]) {
+__attribute__((noinline)) static void sums_of_two(const int8_t* x0, const int8_t* x1, const int8_t* w, int32_t n,
+                                                  int32_t left, uint32_t sum[4]) {
     register uintptr_t r0 __asm__("r0") = (uintptr_t)(x0 + n);
     register uintptr_t r1 __asm__("r1") = (uintptr_t)(x1 + n);
-    register uintptr_t r2 __asm__("r2") = (uintptr_t)(w0 + n);
-    register uintptr_t r3 __asm__("r3") = (uintptr_t)(w1 + n);
+    register uintptr_t r2 __asm__("r2") = (uintptr_t)(w + n);
+    register uintptr_t r3 __asm__("r3") = r2 + (uintptr_t)(left > 1 ? n : 0);
     register int32_t r4 __asm__("r4") = -n;
     __asm__(TS_TAPS(TS_TWO_BY_TWO)
             : "+l"(r0), "+l"(r1), "+l"(r2), "+l"(r3), "+l"(r4)
@@ -40,14 +42,14 @@ __attribute__((noinline)) static void two_by_two(const int8_t* x0, const int8_t*
     sum[0] = r0, sum[1] = r1, sum[2] = r2, sum[3] = r3;
 }
 
-__attribute__((noinline)) static void one_by_four(const int8_t* x, const int8_t* const w[4], int32_t n,
+__attribute__((noinline)) static void sums_of_one(const int8_t* x, const int8_t* w, int32_t n, int32_t left,
                                                   uint32_t sum[4]) {
     register uintptr_t r0 __asm__("r0") = (uintptr_t)(x + n);
-    register uintptr_t r1 __asm__("r1") = (uintptr_t)(w[0] + n);
-    register uintptr_t r2 __asm__("r2") = (uintptr_t)(w[1] + n);
-    register uintptr_t r3 __asm__("r3") = (uintptr_t)(w[2] + n);
+    register uintptr_t r1 __asm__("r1") = (uintptr_t)(w + n);
+    register uintptr_t r2 __asm__("r2") = r1 + (uintptr_t)(left > 1 ? n : 0);
+    register uintptr_t r3 __asm__("r3") = r2 + (uintptr_t)(left > 2 ? n : 0);
     register int32_t r4 __asm__("r4") = -n;
-    register uintptr_t r5 __asm__("r5") = (uintptr_t)(w[3] + n);
+    register uintptr_t r5 __asm__("r5") = r3 + (uintptr_t)(left > 3 ? n : 0);
     __asm__(TS_TAPS(TS_ONE_BY_FOUR)
             : "+l"(r0), "+l"(r1), "+l"(r2), "+l"(r3), "+l"(r4)
             : "l"(r5)

@@ -114,8 +114,13 @@ static inline int32_t ts_shift_down(int32_t value, int32_t shift) {
 int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift);
 #else
 static inline int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift) {
-    const int32_t scaled = ts_high_product(ts_wrapping_shift_left(value, ts_max(shift, 0)), multiplier);
-    return ts_shift_down(scaled, shift);
+    const int32_t shifted = ts_wrapping_shift_left(value, ts_max(shift, 0));
+#ifdef __riscv /* which has a product of a signed and an unsigned number, but no carry */
+    const int64_t product = (int64_t)shifted * (2 * (uint32_t)multiplier);
+    return ts_shift_down((int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31), shift);
+#else
+    return ts_shift_down(ts_high_product(shifted, multiplier), shift);
+#endif
 }
 #endif
 
