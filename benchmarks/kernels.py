@@ -27,14 +27,15 @@ from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-kernels.md"
+DEFAULT_TARGETS = [target for target in TARGETS.values() if target.emulator is not None]
 MOST_OUTPUTS = 16
 SHAPE = (16, 16, 32)
 SAME = (1, 1, 1, 1)
 TITLE = """# Instructions of each kernel
 
 Written by `python benchmarks/kernels.py`; do not edit. Each row is one call, with random weights and inputs, counted by
-QEMU with -icount. The input is 16x16x32 where the row names no other; `{rounding}` rule. A unit is a MAC where the op has
-weights, otherwise an output, of which a pool counts each tap.
+QEMU with -icount. The input is 16x16x32 where the row names no other; `{rounding}` rule. A unit is a MAC where the op
+has weights, a tap of a pool, an element that a reduction reads, otherwise an output.
 
 """
 
@@ -155,8 +156,7 @@ def main() -> None:
     parser.add_argument("--rounding", choices=get_args(Rounding), default="double")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    emulated = [target for target in TARGETS.values() if target.emulator is not None]
-    targets = [target_named(name) for name in arguments.targets] or emulated
+    targets = [target_named(name) for name in arguments.targets] or DEFAULT_TARGETS
     heads = "".join(f" {target.name} | per unit |" for target in targets)
     lines = [f"| call | units |{heads}", "|---" * (2 + 2 * len(targets)) + "|"]
     print("\n".join(lines))
