@@ -6,7 +6,9 @@
 #include "ts_dot.h"
 
 #include "ts_dot_armv6m.h"
+#include "ts_dot_mve.h"
 
+#ifndef TS_DOT_MVE
 #ifndef TS_DOT_ARMV6M
 
 #ifdef __GNUC__ /* all registers are used */
@@ -172,3 +174,5 @@ void ts_outputs_of_two(const TsFilters* filters, const int8_t* const x[2], int8_
         }
     }
 }
+
+#endif

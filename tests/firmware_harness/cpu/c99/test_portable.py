@@ -1,4 +1,4 @@
-"""The portable kernels on processors without long products or a float unit, and their assembly for Armv6-M."""
+"""The portable kernels on processors without long products or a float unit, and their inner loops in assembly."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tinyscene.firmware_harness.build.targets import (
     C_FLAGS,
     CORTEX_M0PLUS,
     CORTEX_M3,
+    CORTEX_M55,
     HOST,
     RISCV32,
     SANITIZERS,
@@ -29,7 +30,8 @@ CHECK = Path(__file__).with_name("products_check.c")
 SMALL = ("-DTS_NARROW_PRODUCT", "-DTS_SOFT_FLOAT")
 TWIN = replace(HOST, name="host-small", flags=SMALL)
 cores = pytest.mark.parametrize(
-    "target", [on(TWIN), on(CORTEX_M0PLUS), on(CORTEX_M3, pytest.mark.slow), on(RISCV32, pytest.mark.slow)]
+    "target",
+    [on(TWIN), on(CORTEX_M0PLUS), on(CORTEX_M55), on(CORTEX_M3, pytest.mark.slow), on(RISCV32, pytest.mark.slow)],
 )
 
 
