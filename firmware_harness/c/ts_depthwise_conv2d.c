@@ -69,20 +69,20 @@ static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t ste
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
     const TsTaps* taps = &layer->taps;
     const TsWindow* window = &taps->window;
-    const int32_t height = window->kernel_height, width = window->kernel_width;
-    const int32_t channels = taps->channels, row = window->in_width * channels;
-    const int32_t is_small = height == TS_SIDE && width == TS_SIDE;
-    const int32_t is_line = height == 1 || width == 1;
+    const int32_t height = window->kernel_height, width = window->kernel_width, channels = taps->channels;
+    const int32_t last_row = window->in_height - 1 - (height - 1) * taps->dilation_height;
+    const int32_t last_column = window->in_width - 1 - (width - 1) * taps->dilation_width;
+    const int is_small = height == TS_SIDE && width == TS_SIDE;
+    const int in_place = is_small || height == 1 || width == 1;
     for (int32_t y = 0; y < window->out_height; ++y) {
-        const TsSpan rows = ts_dilated_rows(window, y, taps->dilation_height);
+        const int32_t row = y * window->stride_height - window->pad_top;
         for (int32_t column = 0; column < window->out_width; ++column) {
-            const TsSpan columns = ts_dilated_columns(window, column, taps->dilation_width);
-            const int32_t inside = rows.last - rows.first == height && columns.last - columns.first == width;
+            const int32_t left = column * window->stride_width - window->pad_left;
             const int8_t* corner = scratch;
             int32_t row_step = width * channels, step = channels;
-            if (inside && (is_small || is_line)) {
-                corner = x + rows.start * row + columns.start * channels;
-                row_step = taps->dilation_height * row;
+            if (in_place && row >= 0 && row <= last_row && left >= 0 && left <= last_column) {
+                corner = x + (row * window->in_width + left) * channels;
+                row_step = taps->dilation_height * window->in_width * channels;
                 step = taps->dilation_width * channels;
             } else {
                 ts_gather(taps, channels, x, y, column, scratch);

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static void copy(const int8_t* from, size_t n, int8_t* to) {
+static void copy(const int8_t* from, int32_t n, int8_t* to) {
     if (n >= 8) {
-        memcpy(to, from, n);
+        memcpy(to, from, (size_t)n);
         return;
     }
     for (; n > 0; --n) { /* calling a function takes longer */
@@ -15,32 +15,32 @@ static void copy(const int8_t* from, size_t n, int8_t* to) {
 
 void ts_gather(const TsTaps* taps, int32_t n, const int8_t* x, int32_t y, int32_t column, int8_t* to) {
     const TsWindow* window = &taps->window;
-    const TsSpan rows = ts_dilated_rows(window, y, taps->dilation_height);
-    const TsSpan columns = ts_dilated_columns(window, column, taps->dilation_width);
-    const size_t tap = (size_t)n, row = tap * (size_t)window->kernel_width;
-    const size_t whole = row * (size_t)window->kernel_height;
-    const int32_t inside = columns.last - columns.first, groups = taps->channels / n;
-    if (inside < window->kernel_width || rows.last - rows.first < window->kernel_height) {
-        memset(to, taps->zero_point, whole * (size_t)groups);
-    }
-    if (inside <= 0) { /* computing an address would be undefined */
-        return;
-    }
-    const int32_t apart = taps->dilation_width * taps->channels;
-    for (int32_t i = rows.first; i < rows.last; ++i) {
-        const int32_t pixel = (rows.start + i * taps->dilation_height) * window->in_width + columns.start;
-        const int8_t* from = x + (pixel + columns.first * taps->dilation_width) * taps->channels;
-        int8_t* at = to + row * (size_t)i + tap * (size_t)columns.first;
-        if (apart == n) {
-            copy(from, tap * (size_t)inside, at);
-            continue;
+    const int32_t left = column * window->stride_width - window->pad_left, width = window->kernel_width;
+    const int32_t channels = taps->channels, whole = window->kernel_height * width * n;
+    const int whole_rows =
+        taps->dilation_width * channels == n && left >= 0 && left + width <= window->in_width; /* contiguous */
+    int32_t row = y * window->stride_height - window->pad_top;
+    for (int32_t i = 0; i < window->kernel_height; ++i) {
+        const int row_inside = row >= 0 && row < window->in_height;
+        if (row_inside && whole_rows) {
+            copy(x + (row * window->in_width + left) * channels, width * n, to);
+            to += width * n;
         }
-        for (int32_t j = 0; j < inside; ++j) {
-            for (int32_t group = 0; group < groups; ++group) {
-                copy(from + group * n, tap, at + whole * (size_t)group);
+        for (int32_t j = row_inside && whole_rows ? width : 0; j < width; ++j) {
+            const int32_t at = left + j * taps->dilation_width;
+            const int inside = row_inside && at >= 0 && at < window->in_width;
+            const int8_t* from = inside ? x + (row * window->in_width + at) * channels : x;
+            int8_t* place = to;
+            for (int32_t group = 0; group < channels; group += n) {
+                if (inside) {
+                    copy(from + group, n, place);
+                } else {
+                    memset(place, taps->zero_point, (size_t)n);
+                }
+                place += whole;
             }
-            from += apart;
-            at += tap;
+            to += n;
         }
+        row += taps->dilation_height;
     }
 }
