@@ -6,10 +6,11 @@
 #include "ts_dot.h"
 
 #include "ts_dot_armv6m.h"
+#include "ts_dot_dsp.h"
 #include "ts_dot_mve.h"
 
 #ifndef TS_DOT_MVE
-#ifndef TS_DOT_ARMV6M
+#if !defined(TS_DOT_ARMV6M) && !defined(TS_DOT_DSP)
 
 #ifdef __GNUC__ /* all registers are used */
 #define TS_ALONE __attribute__((noinline))

@@ -31,6 +31,7 @@ from .dsp_constants import (
 
 HEADER = "ts_dsp.h"
 ROWS = 3  # of a plane
+FEWEST_ROWS = 4  # of a matrix product
 LONGEST_ROW = 64  # pixels of a 1x1 convolution per row of tiles
 
 
@@ -47,9 +48,11 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
 
 
 def fully_connected(graph: Graph, node: Node) -> Layer | None:
-    """A matrix product as the convolution of one pixel for each row."""
+    """A matrix product as the convolution of one pixel for each row; few rows are not worth widened weights."""
     weight = codes_of(graph.ins(node)[1])
     outputs, inputs = weight.shape
+    if graph.out(node).n_bytes < FEWEST_ROWS * outputs:
+        return None
     sides = ("in_height", "in_width", "out_height", "out_width", "kernel_height", "kernel_width")
     window: Fields = {**dict.fromkeys((*sides, "stride_height", "stride_width"), 1), "pad_top": 0, "pad_left": 0}
     window["in_width"] = window["out_width"] = graph.out(node).n_bytes // outputs

@@ -99,7 +99,7 @@ def test_an_overflow_is_reported_by_the_sanitizer(graph: Graph, monkeypatch: pyt
     _planted(monkeypatch, r"in_zero_point = -?\d+", "in_zero_point = -2147483647")
     codes = random_input(np.random.default_rng(0), graph, 4)
     with pytest.raises(
-        FirmwareError, match=r"host: the run ended with code \d+: .*ts_inner.h.*signed integer overflow"
+        FirmwareError, match=r"host: the run ended with code \d+: .*ts_reduce.c.*signed integer overflow"
     ):
         FirmwareEngine(graph, HOST).outputs(codes)
 

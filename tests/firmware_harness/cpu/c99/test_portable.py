@@ -31,7 +31,14 @@ SMALL = ("-DTS_NARROW_PRODUCT", "-DTS_SOFT_FLOAT")
 TWIN = replace(HOST, name="host-small", flags=SMALL)
 cores = pytest.mark.parametrize(
     "target",
-    [on(TWIN), on(CORTEX_M0PLUS), on(CORTEX_M55), on(CORTEX_M3, pytest.mark.slow), on(RISCV32, pytest.mark.slow)],
+    [
+        on(TWIN),
+        on(CORTEX_M0PLUS),
+        on(CORTEX_M4),
+        on(CORTEX_M55),
+        on(CORTEX_M3, pytest.mark.slow),
+        on(RISCV32, pytest.mark.slow),
+    ],
 )
 
 
