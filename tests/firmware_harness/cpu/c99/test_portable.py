@@ -17,6 +17,7 @@ from tinyscene.firmware_harness.build.targets import (
     C_FLAGS,
     CORTEX_M0PLUS,
     CORTEX_M3,
+    CORTEX_M4,
     CORTEX_M55,
     HOST,
     RISCV32,
