@@ -165,7 +165,7 @@ def test_exact_ties(target: Target) -> None:
 def test_factors_with_a_left_shift_use_the_portable_kernels(target: Target, rounding: Rounding) -> None:
     rng = np.random.default_rng(9)
     graph = convolution(rng, (3, 4, 5), (1, 1), channels=4, weight_scale=[0.01, 0.02, 30.0, 0.001])
-    assert kernels_of(graph) == ["ts_conv2d"]
+    assert kernels_of(graph) == ["ts_dense"]
     assert_equal(target, graph, random_input(rng, graph, 2), rounding)
 
 
