@@ -39,6 +39,11 @@ has weights, a tap of a pool, an element that a reduction reads, otherwise an ou
 
 """
 
+NETWORK_TITLE = """## Networks of the shapes of MLPerf Tiny
+
+One inference, `speed`, with random weights.
+"""
+
 Case = Callable[[Builder], str]
 DILATED, TWICE = ((1, 1), (2, 2, 2, 2), False, (2, 2)), (2, 2)
 CASES: dict[str, Case] = {
@@ -95,6 +100,40 @@ CASES: dict[str, Case] = {
 }
 
 
+def resnet8(b: Builder) -> str:
+    """MLPerf Tiny's image classification: 32x32x3, residual blocks of 16, 32 and 64 channels."""
+    x = b.conv(b.input, (3, 3), channels=16, pads=SAME, relu=True)
+    x = b.add(x, b.conv(b.conv(x, (3, 3), channels=16, pads=SAME, relu=True), (3, 3), channels=16, pads=SAME), True)
+    for channels in (32, 64):
+        inner = b.conv(x, (3, 3), channels=channels, stride=TWICE, pads=(0, 0, 1, 1), relu=True)
+        side = b.conv(x, (1, 1), channels=channels, stride=TWICE)
+        x = b.add(side, b.conv(inner, (3, 3), channels=channels, pads=SAME), True)
+    return b.softmax(b.fully_connected(b.reshape(b.pool(x, "average", (8, 8), stride=(8, 8)), (1, 64)), 10))
+
+
+def autoencoder(b: Builder) -> str:
+    """MLPerf Tiny's anomaly detection: ten matrix products from 640 to 640."""
+    x = b.reshape(b.input, (1, 640))
+    for outputs in (128, 128, 128, 128, 8, 128, 128, 128, 128):
+        x = b.fully_connected(x, outputs, relu=True)
+    return b.fully_connected(x, 640)
+
+
+def ds_cnn(b: Builder) -> str:
+    """MLPerf Tiny's keyword spotting: 49x10x1, four depthwise separable blocks of 64 channels."""
+    x = b.conv(b.input, (10, 4), channels=64, stride=TWICE, pads=(4, 1, 5, 1), relu=True)
+    for _ in range(4):
+        x = b.conv(b.conv(x, (3, 3), pads=SAME, relu=True), (1, 1), channels=64, relu=True)
+    return b.softmax(b.fully_connected(b.reshape(b.pool(x, "average", (25, 5), stride=(25, 5)), (1, 64)), 12))
+
+
+NETWORKS: dict[str, tuple[Case, tuple[int, int, int]]] = {
+    "ResNet-8": (resnet8, (32, 32, 3)),
+    "dense autoencoder": (autoencoder, (1, 1, 640)),
+    "DS-CNN": (ds_cnn, (49, 10, 1)),
+}
+
+
 @dataclass(frozen=True)
 class Cost:
     """One call: instructions on each target, and what they are divided by."""
@@ -125,6 +164,20 @@ def costs(targets: list[Target], rounding: Rounding) -> Iterator[Cost]:
         for name, output in outputs.items():
             units = _units(graph, output, macs)
             yield Cost(name, units, {target: profile[output] for target, profile in profiles.items()})
+
+
+def network_costs(targets: list[Target], rounding: Rounding) -> Iterator[Cost]:
+    """One inference of each network, with the fastest kernels."""
+    for name, (build, shape) in NETWORKS.items():
+        b = Builder(np.random.default_rng(7), name, shape)
+        graph = b.graph(build(b))
+        codes = random_input(np.random.default_rng(7), graph)
+        instructions = {}
+        for target in targets:
+            measured = FirmwareEngine(graph, target, rounding, optimise="speed").measure(codes).instructions
+            assert measured is not None
+            instructions[target.name] = measured
+        yield Cost(name, graph_cost(graph, "stored").macs, instructions)
 
 
 def _units(graph: Graph, output: str, macs: dict[str, int]) -> int:
@@ -158,12 +211,18 @@ def main() -> None:
     arguments = parser.parse_args()
     targets = [target_named(name) for name in arguments.targets] or DEFAULT_TARGETS
     heads = "".join(f" {target.name} | per unit |" for target in targets)
-    lines = [f"| call | units |{heads}", "|---" * (2 + 2 * len(targets)) + "|"]
-    print("\n".join(lines))
-    for cost in costs(targets, arguments.rounding):
-        print(cost, flush=True)
-        lines.append(str(cost))
-    arguments.out.write_text(TITLE.format(rounding=arguments.rounding) + "\n".join(lines) + "\n")
+    rule = "|---" * (2 + 2 * len(targets)) + "|"
+    text = TITLE.format(rounding=arguments.rounding)
+    tables = (
+        (f"| call | units |{heads}", costs),
+        (f"\n{NETWORK_TITLE}\n| network | MACs |{heads}", network_costs),
+    )
+    for head, measured in tables:
+        text += f"{head}\n{rule}\n"
+        for cost in measured(targets, arguments.rounding):
+            print(cost, flush=True)
+            text += f"{cost}\n"
+    arguments.out.write_text(text)
 
 
 if __name__ == "__main__":
