@@ -1,30 +1,65 @@
 /* Depthwise 2-D convolution, one output for each channel, any kernel, stride, padding and dilation. A window that is
  * not inside the input is gathered first, and so is one of several rows and columns, unless it is three by three. */
+#include "ts_dot.h"
+#include "ts_mve_outputs.h"
 #include "ts_window.h"
 
 enum { TS_SIDE = 3 };
 
-typedef struct {
-    const int8_t* weight;
-    const int32_t* bias;
-    const TsRescale* rescale;
-    TsOutput out;
-} TsChannels;
-
-static TsChannels channels_of(const TsDepthwiseConv2D* layer) {
-    const TsChannels channels = {TS_ARRAY(int8_t, layer, weight), TS_ARRAY(int32_t, layer, bias),
-                                 TS_ARRAY(TsRescale, layer, rescale), layer->out};
-    return channels;
+static TsFilters filters_of(const TsDepthwiseConv2D* layer) {
+    const TsFilters filters = {
+        layer->taps.window.kernel_height * layer->taps.window.kernel_width,
+        layer->taps.channels,
+        TS_ARRAY(int8_t, layer, weight),
+        TS_ARRAY(int32_t, layer, bias),
+        TS_ARRAY(TsRescale, layer, rescale),
+        layer->out,
+    };
+    return filters;
 }
+
+#ifdef TS_DOT_MVE
+
+/* Four channels at a time, of fewer the last one repeatedly: lines of taps, `row_step` codes from one to the next. */
+static void lines(const TsFilters* filters, const int8_t* x, int32_t rows, int32_t row_step, int32_t columns,
+                  int32_t step, int8_t* out) {
+    for (int32_t first = 0; first < filters->channels; first += TS_QUAD) {
+        const uint32_t last = (uint32_t)(filters->channels - 1 - first);
+        const uint32x4_t channel = vminq_u32(vidupq_n_u32(0, 1), vdupq_n_u32(last));
+        const uint32x4_t weights = vmulq_n_u32(channel, (uint32_t)filters->taps);
+        const int8_t* weight = filters->weight + first * filters->taps;
+        int32x4_t sum = vdupq_n_s32(0);
+        for (int32_t i = 0; i < rows; ++i) {
+            const int8_t* at = x + first + i * row_step;
+            for (int32_t j = columns; j > 0; --j) {
+                const int32x4_t codes = vldrbq_gather_offset_s32(at, channel);
+                sum = vaddq_s32(sum, vmulq_s32(codes, vldrbq_gather_offset_s32(weight, weights)));
+                at += step;
+                weight += 1;
+            }
+        }
+        ts_store_outputs(filters, first, sum, out);
+    }
+}
+
+static void nine_taps(TsFilters each, const int8_t* x, int32_t row_step, int32_t step, int8_t* out) {
+    lines(&each, x, TS_SIDE, row_step, TS_SIDE, step, out);
+}
+
+static void any_taps(TsFilters each, const int8_t* x, int32_t step, int8_t* out) {
+    lines(&each, x, 1, 0, each.taps, step, out);
+}
+
+#else
 
 #define TS_TAP(x, w)                                                                                                   \
     acc = ts_wrapping_add(acc, (x) * (w));                                                                             \
     TS_IN_PLACE(acc)
 
-/* `n` channels of an output of three by three taps. */
-static void nine_taps(TsChannels each, const int8_t* x, int32_t row_step, int32_t step, int32_t n, int8_t* out) {
+/* All channels of an output of three by three taps. */
+static void nine_taps(TsFilters each, const int8_t* x, int32_t row_step, int32_t step, int8_t* out) {
     const int8_t *middle = x + row_step, *below = middle + row_step, *w = each.weight;
-    for (const int8_t* end = x + n; x != end;) {
+    for (const int8_t* end = x + each.channels; x != end;) {
         int32_t acc = *each.bias++;
         TS_TAP(x[0], w[0])
         TS_TAP(x[step], w[1])
@@ -41,13 +76,13 @@ static void nine_taps(TsChannels each, const int8_t* x, int32_t row_step, int32_
     }
 }
 
-/* `n` channels of an output whose taps are `step` codes apart. */
-static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t step, int32_t n, int8_t* out) {
+/* All channels of an output whose taps are `step` codes apart. */
+static void any_taps(TsFilters each, const int8_t* x, int32_t step, int8_t* out) {
     const int8_t* w = each.weight;
-    for (const int8_t* end = x + n; x != end; ++x) {
+    for (const int8_t* end = x + each.channels; x != end; ++x) {
         const int8_t* at = x;
         int32_t acc = *each.bias++;
-        for (const int8_t* four = w + (taps & ~3); w != four; w += 4) {
+        for (const int8_t* four = w + (each.taps & ~3); w != four; w += 4) {
             TS_TAP(*at, w[0])
             at += step;
             TS_TAP(*at, w[1])
@@ -57,7 +92,7 @@ static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t ste
             TS_TAP(*at, w[3])
             at += step;
         }
-        for (int32_t i = taps & 3; i > 0; --i) {
+        for (int32_t i = each.taps & 3; i > 0; --i) {
             TS_TAP(*at, *w++)
             at += step;
         }
@@ -65,6 +100,8 @@ static void any_taps(TsChannels each, int32_t taps, const int8_t* x, int32_t ste
         *out++ = ts_requantise(acc, &rescale, &each.out);
     }
 }
+
+#endif
 
 void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
     const TsTaps* taps = &layer->taps;
@@ -88,9 +125,9 @@ void ts_depthwise_conv2d(const TsDepthwiseConv2D* layer, const int8_t* x, int8_t
                 ts_gather(taps, channels, x, y, column, scratch);
             }
             if (is_small) {
-                nine_taps(channels_of(layer), corner, row_step, step, channels, out);
+                nine_taps(filters_of(layer), corner, row_step, step, out);
             } else {
-                any_taps(channels_of(layer), height * width, corner, width == 1 ? row_step : step, channels, out);
+                any_taps(filters_of(layer), corner, width == 1 ? row_step : step, out);
             }
             out += channels;
         }

@@ -2,15 +2,9 @@
 #ifndef TS_DOT_MVE_H
 #define TS_DOT_MVE_H
 
-/* Bit 1: with floating-point vectors, which the float rule needs. */
-#if defined(__ARM_FEATURE_MVE) && (!defined(TS_ROUNDING_SINGLE) || (__ARM_FEATURE_MVE & 2))
-#define TS_DOT_MVE
+#include "ts_mve_outputs.h"
 
-#include <arm_mve.h>
-
-#include "ts_dot.h"
-
-enum { TS_QUAD = 4 };
+#ifdef TS_DOT_MVE
 
 /* Sums of x0 w0, x0 w1, x1 w0, x1 w1. Lanes beyond n take no part. Not inlined, as most registers are used. */
 __attribute__((noinline)) static void two_by_two(const int8_t* const x[2], const int8_t* w0, const int8_t* w1,
@@ -57,34 +51,6 @@ __attribute__((noinline)) static void one_by_four(const int8_t* x, const int8_t*
     sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3;
 }
 
-/* Rescale sums without their biases, each with the constants of its channel. */
-static inline int32x4_t ts_rescaled(const TsFilters* filters, int32_t first, int32x4_t sum, mve_pred16_t inside) {
-    const int32x4_t acc = vaddq_s32(sum, vld1q_z_s32(filters->bias + first, inside));
-#ifdef TS_ROUNDING_SINGLE
-    const float32x4_t factor = vld1q_z_f32(&filters->rescale[first].factor, inside);
-    return vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(acc), factor));
-#else
-    const uint32x4_t each = vidupq_n_u32(0, 2); /* words from one rescale to the next */
-    const int32_t* constants = &filters->rescale[first].multiplier;
-    const int32x4_t multiplier = vldrwq_gather_shifted_offset_z_s32(constants, each, inside);
-    const int32x4_t shift = vldrwq_gather_shifted_offset_z_s32(constants + 1, each, inside);
-    const int32x4_t scaled = vqrdmulhq_s32(vshlq_s32(acc, vmaxq_s32(shift, vdupq_n_s32(0))), multiplier);
-    /* a shift to the right rounds half up: 1 less of what is negative is half away from zero */
-    const int32x4_t less = vandq_s32(vshrq_n_s32(scaled, 31), vshrq_n_s32(shift, 31));
-    return vrshlq_s32(vaddq_s32(scaled, less), vminq_s32(shift, vdupq_n_s32(0)));
-#endif
-}
-
-/* `n` output codes of the sums of channels from `first` on. */
-static inline void ts_store_outputs(const TsFilters* filters, int32_t first, int32_t n, const int32_t sum[TS_QUAD],
-                                    int8_t* out) {
-    const mve_pred16_t inside = vctp32q((uint32_t)n);
-    const int32x4_t value = ts_rescaled(filters, first, vld1q_s32(sum), inside);
-    const int32x4_t low = vdupq_n_s32(filters->out.low), high = vdupq_n_s32(filters->out.high);
-    const int32x4_t code = vaddq_n_s32(vminq_s32(vmaxq_s32(value, low), high), filters->out.zero_point);
-    vstrbq_p_s32(out + first, code, inside);
-}
-
 void ts_outputs_of_one(const TsFilters* filters, const int8_t* x, int8_t* out) {
     const int32_t last = filters->channels - 1;
     for (int32_t first = 0; first <= last; first += TS_QUAD) {
@@ -94,7 +60,7 @@ void ts_outputs_of_one(const TsFilters* filters, const int8_t* x, int8_t* out) {
             weight[i] = filters->weight + ts_min(first + i, last) * filters->taps;
         }
         one_by_four(x, weight, filters->taps, sum);
-        ts_store_outputs(filters, first, last + 1 - first, sum, out);
+        ts_store_outputs(filters, first, vld1q_s32(sum), out);
     }
 }
 
@@ -107,8 +73,8 @@ void ts_outputs_of_two(const TsFilters* filters, const int8_t* const x[2], int8_
             const int8_t* w1 = filters->weight + ts_min(first + i + 1, last) * taps;
             two_by_two(x, w0, w1, taps, &sum[0][i], &sum[1][i]);
         }
-        ts_store_outputs(filters, first, last + 1 - first, sum[0], out[0]);
-        ts_store_outputs(filters, first, last + 1 - first, sum[1], out[1]);
+        ts_store_outputs(filters, first, vld1q_s32(sum[0]), out[0]);
+        ts_store_outputs(filters, first, vld1q_s32(sum[1]), out[1]);
     }
 }
 
