@@ -13,7 +13,7 @@
 
 /* Without a product of 64 bits, or a float unit, the compiler would call a library. */
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
-#define TS_NARROW_PRODUCT
+#define TS_NARROW_MULTIPLY
 #endif
 #if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen))
 #define TS_SOFT_FLOAT
@@ -87,7 +87,7 @@ static inline int32_t ts_rounding_shift_right(int32_t value, int32_t bits) {
 }
 
 /* value * multiplier / 2^31, half up; the product of two values of -2^31 is excluded. */
-#ifdef TS_NARROW_PRODUCT
+#ifdef TS_NARROW_MULTIPLY
 static inline int32_t ts_high_product(int32_t value, int32_t multiplier) {
     const int32_t value_high = value >> 16, value_low = value & 0xffff;
     const int32_t high = multiplier >> 16, low = multiplier & 0xffff;
@@ -110,7 +110,7 @@ static inline int32_t ts_shift_down(int32_t value, int32_t shift) {
 
 /* value * multiplier * 2^(shift - 31), with two roundings; the multiplier is not negative, so that the first result is
  * above -2^31. */
-#ifdef TS_NARROW_PRODUCT
+#ifdef TS_NARROW_MULTIPLY
 int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift);
 #else
 static inline int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift) {

@@ -27,7 +27,7 @@ int8_t ts_requantise(int32_t acc, const TsRescale* rescale, const TsOutput* out)
 
 #endif
 
-#ifdef TS_NARROW_PRODUCT
+#ifdef TS_NARROW_MULTIPLY
 
 int32_t ts_fixed_point(int32_t value, int32_t multiplier, int32_t shift) {
     const int32_t scaled = ts_high_product(ts_wrapping_shift_left(value, ts_max(shift, 0)), multiplier);

@@ -1,5 +1,5 @@
-/* The model's inputs as one row of codes, side by side, and its outputs as another: the form of the files. States follow
- * the inputs, as the run begins, and the outputs, as it ends. Include model.h before. */
+/* The model's inputs as one row of codes, side by side, and its outputs as another: the form of the files. States
+ * follow the inputs, as the run begins, and the outputs, as it ends. Include model.h before. */
 #ifndef TS_PORT_MODEL_H
 #define TS_PORT_MODEL_H
 
@@ -81,7 +81,8 @@ static inline TsModelOutput ts_port_outputs(int8_t* row) {
 static inline int ts_port_load_inputs(int8_t* arena) {
     const int file = ts_port_open("vectors.bin", 0);
     int complete = file >= 0;
-    complete = complete && ts_port_read(file, arena + TS_MODEL_INPUT_OFFSET, TS_MODEL_INPUT_BYTES) == TS_MODEL_INPUT_BYTES;
+    complete =
+        complete && ts_port_read(file, arena + TS_MODEL_INPUT_OFFSET, TS_MODEL_INPUT_BYTES) == TS_MODEL_INPUT_BYTES;
     complete = complete && ts_port_load_states(file, arena);
     ts_port_close(file);
     return complete ? TS_EXIT_OK : TS_EXIT_FILE;

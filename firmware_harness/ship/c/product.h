@@ -122,8 +122,8 @@ int product_check_step(product_state* state, size_t bytes);
 #ifdef PRODUCT_KEPT_BYTES
 /* Test constants, then arithmetic, report the result, and begin a sequence of runs.
  *
- * arena: PRODUCT_ARENA_BYTES of working memory, aligned to PRODUCT_ARENA_ALIGNMENT. Between calls it keeps what each run
- * hands to the next one, PRODUCT_KEPT_BYTES, so that no other code may use it. callback may be null.
+ * arena: PRODUCT_ARENA_BYTES of working memory, aligned to PRODUCT_ARENA_ALIGNMENT. Between calls it keeps what each
+ * run hands to the next one, PRODUCT_KEPT_BYTES, so that no other code may use it. callback may be null.
  *
  * The test runs the network once. Returns PRODUCT_OK or an error; after an error nothing else may be called. */
 int product_init(product_state* state, void* arena, product_callback callback, void* context);

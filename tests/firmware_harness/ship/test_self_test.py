@@ -180,9 +180,9 @@ def test_states_are_guarded_and_checks_run_in_steps(hop_s: float | None, scenes:
 def test_wrong_arithmetic_is_detected(product: tuple[Product, Path], tmp_path: Path) -> None:
     _, folder = product
     text = (folder / "src" / "asc.c").read_text()
-    right = "return (value >> bits) + ((value & mask) > threshold ? 1 : 0);"
+    right = "return shift >= 0 ? value : (((value - (value < 0)) >> (-shift - 1)) + 1) >> 1;"
     assert text.count(right) == 1
-    (tmp_path / "asc.c").write_text(text.replace(right, "return (value + 0 * mask * threshold) >> bits;"))
+    (tmp_path / "asc.c").write_text(text.replace(right, "return shift >= 0 ? value : value >> -shift;"))
     image = link(HOST, [PRINT_REPORTS, tmp_path / "asc.c"], [folder / "include"], tmp_path / "reports")
     ran = run(HOST, image)
     assert (ran.lines[0], ran.code) == ("self-test -5", 5)

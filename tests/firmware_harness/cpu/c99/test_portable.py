@@ -28,7 +28,7 @@ from tinyscene.firmware_harness.emit.kernel_set import C_FOLDER
 from tinyscene.runtime.arith import Rounding
 
 CHECK = Path(__file__).with_name("products_check.c")
-SMALL = ("-DTS_NARROW_PRODUCT", "-DTS_SOFT_FLOAT")
+SMALL = ("-DTS_NARROW_MULTIPLY", "-DTS_SOFT_FLOAT")
 TWIN = replace(HOST, name="host-small", flags=SMALL)
 cores = pytest.mark.parametrize(
     "target",
