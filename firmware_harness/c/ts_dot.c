@@ -38,10 +38,10 @@
 /* Loads move their pointer at no cost. */
 enum { TS_OUTPUTS = 2, TS_ALL = 0 };
 #define TS_TAP(i)                                                                                                      \
-    TS_PRODUCTS(0)                                                                                                     \
+    TS_MULTIPLIED(0)                                                                                                   \
     TS_ADVANCE(1)
 
-#define TS_PRODUCTS(i)                                                                                                 \
+#define TS_MULTIPLIED(i)                                                                                               \
     {                                                                                                                  \
         const int32_t a = x0[i], b = x1[i], c = w0[i], d = w1[i];                                                      \
         s0 += (uint32_t)(a * c);                                                                                       \
@@ -72,9 +72,9 @@ TS_ALONE static void sums_of_two(const int8_t* x0, const int8_t* x1, const int8_
 
 /* Pointers move once for four taps. */
 enum { TS_OUTPUTS = 4, TS_ALL = 4 };
-#define TS_TAP(i) TS_PRODUCTS(i)
+#define TS_TAP(i) TS_MULTIPLIED(i)
 
-#define TS_PRODUCTS(i)                                                                                                 \
+#define TS_MULTIPLIED(i)                                                                                               \
     {                                                                                                                  \
         const int32_t a = x0[i], b = x1[i];                                                                            \
         int32_t w = w0[i];                                                                                             \
@@ -103,7 +103,7 @@ TS_ALONE static void sums_of_two(const int8_t* x0, const int8_t* x1, const int8_
         TS_ADVANCE(TS_ALL)
     }
     for (n &= 3; n > 0; --n) {
-        TS_PRODUCTS(0)
+        TS_MULTIPLIED(0)
         TS_ADVANCE(1)
     }
     sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3, sum[4] = s4, sum[5] = s5, sum[6] = s6, sum[7] = s7;
@@ -111,9 +111,9 @@ TS_ALONE static void sums_of_two(const int8_t* x0, const int8_t* x1, const int8_
 
 #endif
 
-#undef TS_PRODUCTS
+#undef TS_MULTIPLIED
 #undef TS_ADVANCE
-#define TS_PRODUCTS(i)                                                                                                 \
+#define TS_MULTIPLIED(i)                                                                                               \
     {                                                                                                                  \
         const int32_t a = x[i];                                                                                        \
         s0 += (uint32_t)(a * w0[i]);                                                                                   \
@@ -135,7 +135,7 @@ TS_ALONE static void sums_of_one(const int8_t* x, const int8_t* w0, int32_t n, i
         TS_ADVANCE(TS_ALL)
     }
     for (n &= 3; n > 0; --n) {
-        TS_PRODUCTS(0)
+        TS_MULTIPLIED(0)
         TS_ADVANCE(1)
     }
     sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3;
