@@ -9,7 +9,8 @@ from ..emit.kernel_set import C_FOLDER, KernelSet
 from ..emit.records import Layer
 from .mve_block import lean_block
 from .mve_elements import add, affine, lookup, mean, mul, scaled, square_mean
-from .mve_windows import conv2d, depthwise
+from .mve_products import conv2d, fully_connected
+from .mve_windows import depthwise
 from .patterns import is_affine
 
 
@@ -23,6 +24,7 @@ MVE = KernelSet(
     rows={
         ops.Conv2D: conv2d,
         ops.DepthwiseConv2D: _depthwise,
+        ops.FullyConnected: fully_connected,
         ops.Add: add,
         ops.Mul: mul,
         ops.Reduce: mean,

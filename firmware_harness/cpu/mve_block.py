@@ -16,7 +16,8 @@ from tinyscene.runtime.plan import Lead
 from ..emit.kernel_set import Fused
 from ..emit.records import Fields, Layer
 from .mve_elements import add
-from .mve_windows import HEADER, LANES, PIXELS, WINDOWS_BYTES, conv2d, depthwise
+from .mve_products import PIXELS, conv2d, windows_bytes
+from .mve_windows import HEADER, LANES, depthwise
 from .patterns import ADD_INPUT, Residual, is_one_by_one, longest_residual
 
 RING_ROWS = 4
@@ -42,7 +43,7 @@ def _layer(graph: Graph, block: Residual) -> Layer | None:
         "beside": summed_bytes if block.side else 0,
         "strip": _strip_bytes(parts["depthwise"]),
         "side_strip": _strip_bytes(parts["side"]) if block.side else 0,
-        "windows": WINDOWS_BYTES + PIXELS * max(expanded, channels),
+        "windows": max(_windows_bytes(parts[name]) for name in ("expand", "project")),
     }
     ends = list(accumulate(-(-size // LANES) * LANES for size in sizes.values()))
     begins = dict(zip(sizes, (0, *ends[:-1]), strict=True))
@@ -69,8 +70,9 @@ def _parts(graph: Graph, block: Residual) -> Fields | None:
     }
     if block.side is not None and _stride_of_rows(block.side) != _stride_of_rows(block.depthwise):
         return None
+    by_pairs = all(layers[name] and layers[name].kernel == "ts_mve_conv2d" for name in ("expand", "project"))
     parts: Fields = {name: layer.fields for name, layer in layers.items() if layer is not None}
-    return parts if len(parts) == len(layers) else None
+    return parts if by_pairs and len(parts) == len(layers) else None
 
 
 def _stride_of_rows(node: Node) -> int:
@@ -86,6 +88,11 @@ def _rows_at_once(graph: Graph, block: Residual) -> int:
     """Rows projected together: the smallest number whose pixels are a multiple of the four computed side by side."""
     width = graph.out(block.depthwise).shape[2]
     return next(rows for rows in (1, 2, PIXELS) if rows >= _rows_of_strip(block) and rows * width % PIXELS == 0)
+
+
+def _windows_bytes(fields: object) -> int:
+    assert isinstance(fields, dict)
+    return windows_bytes(fields)
 
 
 def _strip_bytes(fields: object) -> int:

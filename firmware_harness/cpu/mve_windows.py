@@ -1,8 +1,8 @@
-"""Convolutions for Helium: weights in the layout that the kernels in c/mve read, the input's zero point in the bias.
+"""Depthwise convolutions for Helium: constants in the layout that the kernels in c/mve read, the input's zero point in
+the bias.
 
 Returns None, so that the portable kernel runs, for rescaling factors of one half and above, which need a left shift
-under the rule `double`, for dense windows larger than the scratch memory, and for depthwise kernels or strides too
-large for a patch of 4x4.
+under the rule `double`, and for kernels or strides too large for a patch of 4x4.
 """
 
 from __future__ import annotations
@@ -15,54 +15,12 @@ from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rescale, conv_rescale
 from tinyscene.runtime.arrays import I64
 from tinyscene.runtime.graph import Graph, Node
-from tinyscene.runtime.plan import Lead
 
-from ..emit.records import ByRule, Fields, Layer, Values, codes_of, is_plain, output_fields, window_fields
-from .patterns import is_one_by_one
+from ..emit.records import ByRule, Fields, Layer, Values, codes_of, is_plain, output_fields
 
 HEADER = "ts_mve.h"
 LANES = 16
-PIXELS = 4  # computed side by side
-MOST_PIECES = 15
-LARGEST_KERNEL = 3  # of a depthwise convolution
-WINDOWS_BYTES = PIXELS * MOST_PIECES * LANES
-
-
-def conv2d(graph: Graph, node: Node) -> Layer | None:
-    """A dense convolution with a window of at most ``MOST_PIECES`` vectors."""
-    op, (x, weight, bias) = node.op, graph.ins(node)
-    assert isinstance(op, ops.Conv2D)
-    rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
-    out_channels, height, width, in_channels = weight.shape
-    pieces = -(-height * width * in_channels // LANES)
-    if pieces > MOST_PIECES or not (is_plain(graph, node) and shifts_right(rescale)):
-        return None
-    rows = codes_of(weight).reshape(out_channels, -1)
-    fields: Fields = {
-        "window": window_fields(graph, node, op, weight.shape[1:3]),
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "in_zero_point": x.quant.zero_point,
-        "pieces": pieces,
-        "weight": Values("int8_t", tuple(_paired(rows, pieces).ravel().tolist())),
-        "constants": constants(rescale, moved_bias(codes_of(bias), rows, x.quant.zero_point), side_by_side=2),
-        "out": output_fields(graph.out(node).quant, op.relu),
-    }
-    scratch_bytes = WINDOWS_BYTES + PIXELS * out_channels
-    return Layer("ts_mve_conv2d", "TsMveConv2D", fields, scratch_bytes, HEADER, lead=_conv_lead(graph, node, op))
-
-
-def _conv_lead(graph: Graph, node: Node, op: ops.Conv2D) -> Lead:
-    """Before four outputs are written, their windows have been copied; windows of later outputs have not."""
-    (_, _, in_width, in_channels), (_, height, width, channels) = (
-        graph.ins(node)[0].shape,
-        graph.out(node).shape,
-    )
-    if is_one_by_one(graph, node):
-        n = height * width
-        return Lead(max(written * (channels - in_channels) for written in (min(PIXELS, n), n)))
-    needed = (max(0, y * op.stride[0] - op.pads[0]) * in_width * in_channels for y in range(height))
-    return Lead(max((y + 1) * width * channels - kept for y, kept in enumerate(needed)))
+LARGEST_KERNEL = 3
 
 
 def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
@@ -172,30 +130,24 @@ def shifts_right(rescale: Rescale) -> bool:
     return bool((rescale.shift < 0).all())
 
 
-def _paired(rows: I64, pieces: int) -> I64:
-    """Weights (channel, k) in the order described at TsMveConv2D in ts_mve.h."""
-    channels, n = rows.shape
-    padded = np.zeros((channels + channels % 2, pieces * LANES), np.int64)
-    padded[:channels, :n] = rows
-    order = [0, *range(pieces - 1, 0, -1)]
-    return padded.reshape(-1, 2, pieces, LANES).transpose(0, 2, 1, 3)[:, order]
-
-
 def moved_bias(bias: I64, rows: I64, zero_point: int) -> I64:
     """Biases minus the zero point's contribution to the sums over ``rows`` (channel, k)."""
     moved: I64 = bias - zero_point * rows.sum(axis=1)
     return moved
 
 
-def constants(rescale: Rescale, *leading: I64, side_by_side: int = 1) -> ByRule:
+def constants(rescale: Rescale, *leading: I64, side_by_side: int = 1, of_each: int | None = None) -> ByRule:
     """int32 words per ``side_by_side`` channels, padded with zeros: ``leading``, then the rescaling.
+
+    ``of_each``: channels that are padded together; None: all.
 
     The rescaling is multipliers and shifts, or under the other rounding rule the bits of float32 factors.
     """
 
     def words(*columns: I64) -> Fields:
         rows = np.stack(columns, axis=1)
-        padded = np.pad(rows, ((0, -len(rows) % side_by_side), (0, 0)))
+        parts = rows.reshape(-1, len(rows) if of_each is None else of_each, len(columns))
+        padded = np.pad(parts, ((0, 0), (0, -parts.shape[1] % side_by_side), (0, 0)))
         in_order = padded.reshape(-1, side_by_side, len(columns)).swapaxes(1, 2)
         return {"constants": Values("int32_t", tuple(in_order.ravel().tolist()))}
 

@@ -14,19 +14,43 @@ enum {
     TS_MVE_WINDOWS_BYTES = TS_MVE_PIXELS * TS_MVE_MOST_PIECES * TS_MVE_LANES,
 };
 
-/* Dense convolution. A channel's weights are `pieces` vectors, padded with zeros. They are stored in the order of
- * reading, by pairs of channels: piece 0, then the others from the last to the first, each of both channels. A
- * pair's constants are two biases, then by rounding rule two multipliers and two shifts (below 0), or two factors as
- * the bits of a float. */
+/* Windows of a convolution, copied to be contiguous: kernel rows, taps, and of each tap the `group_inputs` channels that
+ * the outputs of a group read, with the zero point outside of the input. */
 typedef struct {
     TsWindow window;
-    int32_t in_channels, out_channels;
+    int32_t dilation_height, dilation_width;
+    int32_t in_channels, group_inputs;
     int32_t in_zero_point;
+} TsMveWindows;
+
+/* Convolution. A channel's weights are `pieces` vectors, padded with zeros. Those of pairs of channels of a group are side
+ * by side, piece by piece; up to TS_MVE_MOST_PIECES they are stored in the order of reading: piece 0, then the others from the
+ * last to the first. A pair's constants are two biases, then by rounding rule two multipliers and two shifts (below 0),
+ * or two factors as the bits of a float. */
+typedef struct {
+    TsMveWindows windows;
+    int32_t out_channels, group_outputs;
     int32_t pieces;
     TsOffset weight;    /* int8_t */
     TsOffset constants; /* int32_t */
     TsOutput out;
 } TsMveConv2D;
+
+/* Matrix product of `rows` rows of inputs. The weights of an output are whole vectors, padded with zeros; those of eight
+ * outputs are side by side, vector by vector, those of the last outputs follow one another. Constants of four outputs,
+ * each a vector: biases, then by rounding rule multipliers and shifts, or factors as the bits of a float. */
+typedef struct {
+    int32_t rows, inputs, outputs;
+    TsOffset weight;    /* int8_t */
+    TsOffset constants; /* int32_t */
+    TsOutput out;
+} TsMveFullyConnected;
+
+/* Convolution as a matrix product of each window alone: with any shift, and for few pixels. */
+typedef struct {
+    TsMveWindows windows;
+    TsMveFullyConnected product; /* rows is 1 */
+} TsMveConvRows;
 
 /* One axis of a depthwise convolution's input and output. Pitches: bytes from one pixel to the next along the axis. */
 typedef struct {
@@ -114,8 +138,14 @@ typedef struct {
     int32_t middle_at, projected_at, beside_at, strip_at, side_strip_at, windows_at;
 } TsMveBlock;
 
-/* scratch: TS_MVE_WINDOWS_BYTES and 4 * out_channels. */
+/* scratch: four windows, of TS_MVE_WINDOWS_BYTES together or as many vectors as they have, and 4 * out_channels. */
 void ts_mve_conv2d(const TsMveConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+/* scratch: a window, rounded up to whole vectors. */
+void ts_mve_conv_rows(const TsMveConvRows* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+/* inputs: a multiple of TS_MVE_LANES */
+void ts_mve_fully_connected(const TsMveFullyConnected* layer, const int8_t* x, int8_t* out);
+/* Any number of inputs; scratch: a row of them, rounded up to whole vectors. */
+void ts_mve_fully_connected_padded(const TsMveFullyConnected* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 /* scratch: 64 * columns. */
 void ts_mve_depthwise(const TsMveDepthwise* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 void ts_mve_add(const TsMveAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);

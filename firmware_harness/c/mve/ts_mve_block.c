@@ -18,7 +18,7 @@ static void widen(const TsMveBlock* layer, const int8_t* x, int32_t from, int32_
     const int32_t width = layer->depthwise.along.in_size;
     while (from < to) {
         const int32_t n = ts_min(to - from, RING - (from + layer->depthwise.across.pad) % RING);
-        ts_mve_pointwise(&layer->expand, x + from * width * layer->expand.in_channels, n * width,
+        ts_mve_pointwise(&layer->expand, x + from * width * layer->expand.windows.in_channels, n * width,
                          in_ring(layer, scratch, from), scratch + layer->windows_at);
         from += n;
     }

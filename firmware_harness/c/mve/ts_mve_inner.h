@@ -57,6 +57,20 @@ static inline int32x4_t ts_mve_rescale(int32x4_t sum, const TsRescale* rescale) 
 #endif
 }
 
+/* The same with any shift, and with a rescaling for each lane: four vectors of sums, multipliers and shifts, or the bits
+ * of factors. Half away from zero is half up of what is negative less 1, but not without a shift to the right. */
+static inline int32x4_t ts_mve_rescale_lanes(int32x4_t sum, const int32_t* rescale) {
+#ifdef TS_ROUNDING_SINGLE
+    return vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), vreinterpretq_f32_s32(vld1q_s32(rescale))));
+#else
+    const int32x4_t shift = vld1q_s32(rescale + 4);
+    const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
+    const int32x4_t left = vsubq_s32(shift, right);
+    const int32x4_t high = vqrdmulhq_s32(vshlq_s32(sum, left), vld1q_s32(rescale));
+    return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(vandq_s32(high, right), 31)), right);
+#endif
+}
+
 /* Even lanes from `even`, odd ones from `odd`, saturated. */
 static inline int16x8_t ts_mve_halves(int32x4_t even, int32x4_t odd) {
     return vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(even), even), odd);
@@ -64,6 +78,11 @@ static inline int16x8_t ts_mve_halves(int32x4_t even, int32x4_t odd) {
 
 static inline int8x16_t ts_mve_codes(int16x8_t even, int16x8_t odd) {
     return vqmovntq_s16(vqmovnbq_s16(vreinterpretq_s8_s16(even), even), odd);
+}
+
+/* n bytes rounded up to whole vectors. */
+static inline int32_t ts_mve_whole(int32_t n) {
+    return (n + TS_MVE_LANES - 1) / TS_MVE_LANES * TS_MVE_LANES;
 }
 
 /* Copy n > 0 bytes; reads and writes no others. */

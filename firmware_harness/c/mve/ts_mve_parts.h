@@ -27,6 +27,9 @@ void ts_mve_strip(const TsMveDepthwise* layer, TsMveStrip* strip, const int8_t* 
 /* A 1x1 convolution of n contiguous pixels; scratch as ts_mve_conv2d. */
 void ts_mve_pointwise(const TsMveConv2D* layer, const int8_t* x, int32_t n, int8_t* out, int8_t* scratch);
 
+/* One row of a matrix product, whose last vector is readable to its end. */
+void ts_mve_row(const TsMveFullyConnected* layer, const int8_t* x, int8_t* out);
+
 /* The first n elements of a sum. */
 void ts_mve_add_some(const TsMveAdd* layer, const int8_t* a, const int8_t* b, int32_t n, int8_t* out);
 
