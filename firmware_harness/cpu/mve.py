@@ -9,13 +9,16 @@ from ..emit.kernel_set import C_FOLDER, KernelSet
 from ..emit.records import Layer
 from .mve_block import lean_block
 from .mve_elements import add, affine, lookup, mean, mul, scaled, square_mean
+from .mve_planes import depthwise_planes
 from .mve_products import conv2d, fully_connected
 from .mve_windows import depthwise
 from .patterns import is_affine
 
 
 def _depthwise(graph: Graph, node: Node) -> Layer | None:
-    return affine(graph, node) if is_affine(graph, node) else depthwise(graph, node)
+    """The fastest kernel of those that support the layer."""
+    layer = affine(graph, node) if is_affine(graph, node) else depthwise(graph, node)
+    return layer or depthwise_planes(graph, node)
 
 
 MVE = KernelSet(

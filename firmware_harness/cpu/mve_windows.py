@@ -29,7 +29,7 @@ def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
     assert isinstance(op, ops.DepthwiseConv2D)
     rescale = conv_rescale(x.quant, weight.quant, graph.out(node).quant)
     _, height, width, channels = weight.shape
-    rows, columns = _axes(graph, node, op)
+    rows, columns = axes_of(graph, node, op)
     directions = [_Strip(rows, columns), *([] if by_rows else [_Strip(columns, rows)])]
     strips = min((strip for strip in directions if strip.possible), default=None)
     fits = strips is not None and max(height, width) <= LARGEST_KERNEL
@@ -56,7 +56,7 @@ def depthwise(graph: Graph, node: Node, by_rows: bool = False) -> Layer | None:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """One axis of a depthwise convolution's input and output; pitches in bytes."""
 
     in_size: int
@@ -80,8 +80,8 @@ class _Axis:
 class _Strip:
     """A way to cover the map with patches, ordered by the number of steps."""
 
-    across: _Axis
-    along: _Axis
+    across: Axis
+    along: Axis
 
     @property
     def possible(self) -> bool:
@@ -118,11 +118,11 @@ class _Strip:
         return -(-self.across.out_size // self.across.per_patch) * -(-self.along.out_size // self.step)
 
 
-def _axes(graph: Graph, node: Node, op: ops.DepthwiseConv2D) -> tuple[_Axis, _Axis]:
+def axes_of(graph: Graph, node: Node, op: ops.DepthwiseConv2D) -> tuple[Axis, Axis]:
     """The row axis and the column axis."""
     (_, in_rows, in_columns, channels), (_, out_rows, out_columns, _) = graph.ins(node)[0].shape, graph.out(node).shape
-    rows = _Axis(in_rows, out_rows, in_columns * channels, out_columns * channels, op.stride[0], op.pads[0])
-    return rows, _Axis(in_columns, out_columns, channels, channels, op.stride[1], op.pads[1])
+    rows = Axis(in_rows, out_rows, in_columns * channels, out_columns * channels, op.stride[0], op.pads[0])
+    return rows, Axis(in_columns, out_columns, channels, channels, op.stride[1], op.pads[1])
 
 
 def shifts_right(rescale: Rescale) -> bool:

@@ -56,10 +56,10 @@ typedef struct {
 typedef struct {
     int32_t in_size, out_size;
     int32_t in_pitch, out_pitch;
-    int32_t stride, pad; /* stride 1 or 2 */
+    int32_t stride, pad;
 } TsMveAxis;
 
-/* Depthwise convolution, kernels up to 3x3. A patch is 4x4 codes of one channel and contains the windows of two outputs
+/* Depthwise convolution, kernels up to 3x3, strides up to 2. A patch is 4x4 codes of one channel and contains the windows of two outputs
  * along each axis of stride 1, of one along others. A strip of patches runs along the axis `along`; strips follow each
  * other along `across`.
  *
@@ -77,6 +77,25 @@ typedef struct {
     TsOffset constants;    /* int32_t */
     TsOutput out;
 } TsMveDepthwise;
+
+/* Depthwise convolution of any kernel, stride, dilation and multiplier. Lines of eight channels are copied to planes of one
+ * channel, with the zero point around them. An output is the sum of `pieces` dot products of a vector of a plane and one
+ * of the kernel, which begin `piece_step` bytes apart: lines of a kernel, or the vectors of one that is a line. Taps
+ * along a line are dilated in the weights. An input channel has `multiplier` outputs; weights and constants of eight
+ * input channels are in the order: first outputs, second outputs. Constants of an output: its bias, then by rounding rule
+ * its multiplier and shift, or its factor as the bits of a float. */
+typedef struct {
+    TsMveAxis across, along; /* of any stride */
+    int32_t channels, multiplier;
+    int32_t in_zero_point;
+    int32_t lines, dilation;    /* of a kernel, and from one to the next in the input */
+    int32_t at_once;            /* lines of outputs from one copy; 1 with dilation */
+    int32_t columns;            /* bytes of a line in a plane */
+    int32_t pieces, piece_step; /* vectors of a kernel */
+    TsOffset weight;            /* int8_t */
+    TsOffset constants;         /* int32_t */
+    TsOutput out;
+} TsMvePlanes;
 
 /* Sum of two tensors of `size` elements, as TsAdd. `other` is the input whose scale is smaller or equal. */
 typedef struct {
@@ -148,6 +167,8 @@ void ts_mve_fully_connected(const TsMveFullyConnected* layer, const int8_t* x, i
 void ts_mve_fully_connected_padded(const TsMveFullyConnected* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 /* scratch: 64 * columns. */
 void ts_mve_depthwise(const TsMveDepthwise* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+/* scratch: eight planes, and the vectors that begin in the last one. */
+void ts_mve_depthwise_planes(const TsMvePlanes* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 void ts_mve_add(const TsMveAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_mve_affine(const TsMveAffine* layer, const int8_t* x, int8_t* out);
 void ts_mve_mul(const TsMul* layer, const int8_t* a, const int8_t* b, int8_t* out); /* shift below 0 */

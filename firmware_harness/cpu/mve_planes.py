@@ -1,0 +1,145 @@
+"""Depthwise convolutions for Helium with any kernel, stride, dilation, multiplier and rescaling factor: as planes.
+
+Returns None, so that the portable kernel runs, for kernels of several lines of more than sixteen taps, and for lines or
+pixels too large for the 16-bit offsets of a vector of codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyscene.runtime import ops
+from tinyscene.runtime.arith import Rescale, conv_rescale
+from tinyscene.runtime.arrays import I64
+from tinyscene.runtime.graph import Graph, Node
+
+from ..emit.records import Fields, Layer, Values, codes_of, output_fields
+from .mve_windows import HEADER, LANES, Axis, axes_of, constants, moved_bias
+
+CHANNELS = 8  # copied to planes at once
+OUTPUTS = 8  # computed side by side
+SCRATCH_BYTES = 4096  # of planes with more lines than one line of outputs needs
+LARGEST_OFFSET = 2**16 - 1
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """A kernel (across, along, channel in, output), placed across and along the map."""
+
+    across: Axis
+    along: Axis
+    taps: I64
+    dilation: int  # across; along it is part of the taps
+    multiplier: int
+
+    @property
+    def lines(self) -> int:
+        return int(self.taps.shape[0])
+
+    @property
+    def vectors(self) -> int:
+        """Of a line of the kernel."""
+        return -(-self.taps.shape[1] // LANES)
+
+    @property
+    def pieces(self) -> int:
+        return self.lines * self.vectors
+
+    @property
+    def columns(self) -> int:
+        """Bytes of a line in a plane, padding included."""
+        reach = (self.along.out_size - 1) * self.along.stride + int(self.taps.shape[1])
+        return max(reach, self.along.pad + self.along.in_size)
+
+    @property
+    def at_once(self) -> int:
+        """Lines of outputs from one copy."""
+        if self.dilation > 1:
+            return 1
+        most = (SCRATCH_BYTES // (CHANNELS * self.columns) - self.lines) // self.across.stride + 1
+        return max(1, min(most, self.across.out_size))
+
+    @property
+    def plane_bytes(self) -> int:
+        return ((self.at_once - 1) * self.across.stride + self.lines) * self.columns
+
+    @property
+    def scratch_bytes(self) -> int:
+        """With the vectors that begin in the last plane."""
+        blocks = -(-self.along.out_size // OUTPUTS)
+        return CHANNELS * self.plane_bytes + blocks * OUTPUTS * self.along.stride + self.vectors * LANES
+
+    @property
+    def possible(self) -> bool:
+        """Whether pieces are equally far apart and offsets of codes fit into 16 bits."""
+        offsets = (OUTPUTS - 1) * max(self.plane_bytes, self.along.out_pitch)
+        return 1 in (self.lines, self.vectors) and offsets <= LARGEST_OFFSET
+
+    @property
+    def cost(self) -> int:
+        """Dot products, and codes copied."""
+        outputs = self.across.out_size * -(-self.along.out_size // OUTPUTS) * OUTPUTS
+        copied = self.plane_bytes // self.columns * self.along.in_size * -(-self.across.out_size // self.at_once)
+        return 2 * outputs * self.pieces * self.multiplier + copied
+
+
+def depthwise_planes(graph: Graph, node: Node) -> Layer | None:
+    """A depthwise convolution, lines along rows or along columns."""
+    op, (x, weight, bias), out = node.op, graph.ins(node), graph.out(node)
+    assert isinstance(op, ops.DepthwiseConv2D)
+    channels = x.shape[3]
+    multiplier = weight.shape[3] // channels
+    taps = codes_of(weight).reshape(*weight.shape[1:3], channels, multiplier)
+    rows, columns = axes_of(graph, node, op)
+    ways = [
+        _Planes(rows, columns, _dilated(taps, op.dilation[1]), op.dilation[0], multiplier),
+        _Planes(columns, rows, _dilated(taps.swapaxes(0, 1), op.dilation[0]), op.dilation[1], multiplier),
+    ]
+    planes = min((way for way in ways if way.possible), key=lambda way: way.cost, default=None)
+    if planes is None:
+        return None
+    moved = moved_bias(codes_of(bias), codes_of(weight).reshape(-1, weight.shape[3]).T, x.quant.zero_point)
+    order = _order(channels, multiplier)
+    rescale = conv_rescale(x.quant, weight.quant, out.quant)
+    ordered = Rescale(rescale.multiplier[order], rescale.shift[order], rescale.factor[order])
+    fields: Fields = {
+        "across": planes.across.fields(),
+        "along": planes.along.fields(),
+        "channels": channels,
+        "multiplier": multiplier,
+        "in_zero_point": x.quant.zero_point,
+        "lines": planes.lines,
+        "dilation": planes.dilation,
+        "at_once": planes.at_once,
+        "columns": planes.columns,
+        "pieces": planes.pieces,
+        "piece_step": LANES if planes.lines == 1 else planes.columns,
+        "weight": Values("int8_t", tuple(_vectors(planes)[order].ravel().tolist())),
+        "constants": constants(ordered, moved[order]),
+        "out": output_fields(out.quant, op.relu),
+    }
+    return Layer("ts_mve_depthwise_planes", "TsMvePlanes", fields, planes.scratch_bytes, HEADER)
+
+
+def _dilated(taps: I64, dilation: int) -> I64:
+    """Taps (across, along, ...) with zeros between those along."""
+    across, along, *rest = taps.shape
+    spread = np.zeros((across, (along - 1) * dilation + 1, *rest), np.int64)
+    spread[:, ::dilation] = taps
+    return spread
+
+
+def _vectors(planes: _Planes) -> I64:
+    """Weights (output, pieces * LANES)."""
+    across, along, channels, multiplier = planes.taps.shape
+    padded = np.pad(planes.taps, ((0, 0), (0, -along % LANES), (0, 0), (0, 0)))
+    return padded.transpose(2, 3, 0, 1).reshape(channels * multiplier, -1)
+
+
+def _order(channels: int, multiplier: int) -> I64:
+    """Outputs in the order of use: those of eight input channels together, the first of each before the second."""
+    outputs = np.arange(channels * multiplier).reshape(channels, multiplier)
+    groups = [outputs[first : first + CHANNELS].T.ravel() for first in range(0, channels, CHANNELS)]
+    return np.concatenate(groups)
