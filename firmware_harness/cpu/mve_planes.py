@@ -33,56 +33,71 @@ class _Planes:
     taps: I64
     dilation: int  # across; along it is part of the taps
     multiplier: int
+    interleaved: int  # lines
 
     @property
     def lines(self) -> int:
         return int(self.taps.shape[0])
 
     @property
+    def groups(self) -> int:
+        """Of interleaved lines."""
+        return -(-self.lines // self.interleaved)
+
+    @property
     def vectors(self) -> int:
         """Of a line of the kernel."""
-        return -(-self.taps.shape[1] // LANES)
+        return -(-int(self.taps.shape[1]) * self.interleaved // LANES)
 
     @property
     def pieces(self) -> int:
-        return self.lines * self.vectors
+        return self.groups * self.vectors
 
     @property
     def columns(self) -> int:
-        """Bytes of a line in a plane, padding included."""
+        """Pixels of a line in a plane, padding included."""
         reach = (self.along.out_size - 1) * self.along.stride + int(self.taps.shape[1])
         return max(reach, self.along.pad + self.along.in_size)
 
     @property
     def at_once(self) -> int:
         """Lines of outputs from one copy."""
-        if self.dilation > 1:
+        if self.dilation > 1 or self.interleaved > 1:
             return 1
         most = (SCRATCH_BYTES // (CHANNELS * self.columns) - self.lines) // self.across.stride + 1
         return max(1, min(most, self.across.out_size))
 
     @property
     def plane_bytes(self) -> int:
-        return ((self.at_once - 1) * self.across.stride + self.lines) * self.columns
+        lines = (self.at_once - 1) * self.across.stride + self.groups * self.interleaved
+        return lines * self.columns
 
     @property
     def scratch_bytes(self) -> int:
         """With the vectors that begin in the last plane."""
         blocks = -(-self.along.out_size // OUTPUTS)
-        return CHANNELS * self.plane_bytes + blocks * OUTPUTS * self.along.stride + self.vectors * LANES
+        return CHANNELS * self.plane_bytes + self._stride * blocks * OUTPUTS + self.vectors * LANES
 
     @property
     def possible(self) -> bool:
         """Whether pieces are equally far apart and offsets of codes fit into 16 bits."""
         offsets = (OUTPUTS - 1) * max(self.plane_bytes, self.along.out_pitch)
-        return 1 in (self.lines, self.vectors) and offsets <= LARGEST_OFFSET
+        one_line = self.lines == 1 and self.interleaved == 1
+        return (one_line or self.vectors == 1) and offsets <= LARGEST_OFFSET
 
     @property
     def cost(self) -> int:
-        """Dot products, and codes copied."""
+        """Instructions of eight channels, roughly."""
         outputs = self.across.out_size * -(-self.along.out_size // OUTPUTS) * OUTPUTS
-        copied = self.plane_bytes // self.columns * self.along.in_size * -(-self.across.out_size // self.at_once)
-        return 2 * outputs * self.pieces * self.multiplier + copied
+        product = 2 if self._stride <= 2 else 3  # constant distances from vector to vector are part of a load
+        copied = (self.at_once - 1) * self.across.stride + self.lines
+        copies = -(-self.across.out_size // self.at_once)
+        return CHANNELS * outputs * self.pieces * self.multiplier * product + 6 * copied * copies * self.along.in_size
+
+    @property
+    def _stride(self) -> int:
+        """Bytes from the vectors of an output to those of the next."""
+        return self.along.stride * self.interleaved
 
 
 def depthwise_planes(graph: Graph, node: Node) -> Layer | None:
@@ -94,8 +109,12 @@ def depthwise_planes(graph: Graph, node: Node) -> Layer | None:
     taps = codes_of(weight).reshape(*weight.shape[1:3], channels, multiplier)
     rows, columns = axes_of(graph, node, op)
     ways = [
-        _Planes(rows, columns, _dilated(taps, op.dilation[1]), op.dilation[0], multiplier),
-        _Planes(columns, rows, _dilated(taps.swapaxes(0, 1), op.dilation[0]), op.dilation[1], multiplier),
+        _Planes(*way, multiplier, interleaved)
+        for way in (
+            (rows, columns, _dilated(taps, op.dilation[1]), op.dilation[0]),
+            (columns, rows, _dilated(taps.swapaxes(0, 1), op.dilation[0]), op.dilation[1]),
+        )
+        for interleaved in (1, 2, 4)
     ]
     planes = min((way for way in ways if way.possible), key=lambda way: way.cost, default=None)
     if planes is None:
@@ -112,10 +131,12 @@ def depthwise_planes(graph: Graph, node: Node) -> Layer | None:
         "in_zero_point": x.quant.zero_point,
         "lines": planes.lines,
         "dilation": planes.dilation,
+        "interleaved": planes.interleaved,
         "at_once": planes.at_once,
         "columns": planes.columns,
+        "plane_bytes": planes.plane_bytes,
         "pieces": planes.pieces,
-        "piece_step": LANES if planes.lines == 1 else planes.columns,
+        "piece_step": LANES if planes.vectors > 1 else planes.interleaved * planes.columns,
         "weight": Values("int8_t", tuple(_vectors(planes)[order].ravel().tolist())),
         "constants": constants(ordered, moved[order]),
         "out": output_fields(out.quant, op.relu),
@@ -134,8 +155,10 @@ def _dilated(taps: I64, dilation: int) -> I64:
 def _vectors(planes: _Planes) -> I64:
     """Weights (output, pieces * LANES)."""
     across, along, channels, multiplier = planes.taps.shape
-    padded = np.pad(planes.taps, ((0, 0), (0, -along % LANES), (0, 0), (0, 0)))
-    return padded.transpose(2, 3, 0, 1).reshape(channels * multiplier, -1)
+    padded = np.pad(planes.taps, ((0, -across % planes.interleaved), (0, 0), (0, 0), (0, 0)))
+    grouped = padded.reshape(planes.groups, planes.interleaved, along, channels * multiplier)
+    lines = grouped.transpose(3, 0, 2, 1).reshape(channels * multiplier, planes.groups, -1)
+    return np.pad(lines, ((0, 0), (0, 0), (0, -lines.shape[2] % LANES))).reshape(channels * multiplier, -1)
 
 
 def _order(channels: int, multiplier: int) -> I64:

@@ -79,18 +79,21 @@ typedef struct {
 } TsMveDepthwise;
 
 /* Depthwise convolution of any kernel, stride, dilation and multiplier. Lines of eight channels are copied to planes of one
- * channel, with the zero point around them. An output is the sum of `pieces` dot products of a vector of a plane and one
- * of the kernel, which begin `piece_step` bytes apart: lines of a kernel, or the vectors of one that is a line. Taps
- * along a line are dilated in the weights. An input channel has `multiplier` outputs; weights and constants of eight
- * input channels are in the order: first outputs, second outputs. Constants of an output: its bias, then by rounding rule
- * its multiplier and shift, or its factor as the bits of a float. */
+ * channel, with the zero point around them; `interleaved` (1, 2 or 4) lines are one line of twice or four times the bytes.
+ * An output is the sum of `pieces` dot products of a vector of a plane and one of the kernel, which begin `piece_step`
+ * bytes apart: lines of a kernel, or the vectors of one that is a line. Taps along a line are dilated in the weights. An
+ * input channel has `multiplier` outputs; weights and constants of eight input channels are in the order: first outputs,
+ * second outputs. Constants of an output: its bias, then by rounding rule its multiplier and shift, or its factor as the
+ * bits of a float. */
 typedef struct {
-    TsMveAxis across, along; /* of any stride */
+    TsMveAxis across, along;
     int32_t channels, multiplier;
     int32_t in_zero_point;
     int32_t lines, dilation;    /* of a kernel, and from one to the next in the input */
-    int32_t at_once;            /* lines of outputs from one copy; 1 with dilation */
-    int32_t columns;            /* bytes of a line in a plane */
+    int32_t interleaved;
+    int32_t at_once;            /* lines of outputs from one copy; 1 with dilation and with interleaved lines */
+    int32_t columns;            /* pixels of a line in a plane */
+    int32_t plane_bytes;
     int32_t pieces, piece_step; /* vectors of a kernel */
     TsOffset weight;            /* int8_t */
     TsOffset constants;         /* int32_t */

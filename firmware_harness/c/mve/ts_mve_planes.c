@@ -150,38 +150,44 @@ static TS_MVE_ASSEMBLY void run_by_any(TS_MVE_ARGUMENT Line* line) {
 
 /* clang-format on */
 
-static int32_t lines_of_planes(const TsMvePlanes* layer) {
-    return (layer->at_once - 1) * layer->across.stride + layer->lines;
+/* The place of line i of a plane. */
+static int32_t line_at(const TsMvePlanes* layer, int32_t i) {
+    const int32_t together = layer->interleaved;
+    return i / together * together * layer->columns + i % together + layer->along.pad * together;
 }
 
-/* Lines from `first` on, `dilation` apart, of up to eight channels. */
-static void copy_lines(const TsMvePlanes* layer, const int8_t* x, int32_t first, mve_pred16_t channels,
-                       int8_t* planes) {
-    const int32_t lines = lines_of_planes(layer), plane_bytes = lines * layer->columns;
-    const uint16x8_t offsets = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)plane_bytes);
-    const int32_t pitch = layer->along.in_pitch;
-    for (int32_t i = 0; i < lines; ++i) {
-        const int32_t line = first + i * layer->dilation;
-        int8_t* to = planes + i * layer->columns + layer->along.pad;
-        if (line < 0 || line >= layer->across.in_size) {
-            for (int32_t plane = 0; plane < CHANNELS; ++plane) {
-                ts_mve_fill(to + plane * plane_bytes, (int8_t)layer->in_zero_point, layer->along.in_size);
-            }
-            continue;
-        }
-        const int8_t* from = x + line * layer->across.in_pitch;
-        for (int32_t left = layer->along.in_size; left > 0; --left) {
-            vstrbq_scatter_offset_s16(to, offsets, vldrbq_z_s16(from, channels));
+/* A line of up to eight channels; `from` NULL for padding. */
+static void copy_line(const TsMvePlanes* layer, const int8_t* from, uint16x8_t planes, mve_pred16_t channels,
+                      int8_t* to) {
+    const int32_t pitch = from == NULL ? 0 : layer->along.in_pitch, step = layer->interleaved;
+    int16x8_t codes = vdupq_n_s16((int16_t)layer->in_zero_point);
+    for (int32_t left = layer->along.in_size; left > 0; --left) {
+        if (from != NULL) {
+            codes = vldrbq_z_s16(from, channels);
             from += pitch;
-            to += 1;
         }
+        vstrbq_scatter_offset_s16(to, planes, codes);
+        to += step;
     }
 }
 
-static void run_line(const TsMvePlanes* layer, Line* line) {
-    if (layer->along.stride == 1) {
+/* The lines below the kernel of `outputs` lines of outputs, from line `first` on. */
+static void copy_lines(const TsMvePlanes* layer, const int8_t* x, int32_t first, int32_t outputs,
+                       mve_pred16_t channels, int8_t* planes) {
+    const uint16x8_t offsets = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)layer->plane_bytes);
+    const int32_t lines = (outputs - 1) * layer->across.stride + layer->lines;
+    for (int32_t i = 0; i < lines; ++i) {
+        const int32_t line = first + i * layer->dilation;
+        const int inside = line >= 0 && line < layer->across.in_size;
+        copy_line(layer, inside ? x + line * layer->across.in_pitch : NULL, offsets, channels,
+                  planes + line_at(layer, i));
+    }
+}
+
+static void run_line(Line* line) {
+    if (line->stride == 1) {
         run_by_one(line);
-    } else if (layer->along.stride == 2) {
+    } else if (line->stride == 2) {
         run_by_two(line);
     } else {
         run_by_any(line);
@@ -192,20 +198,20 @@ static void run_line(const TsMvePlanes* layer, Line* line) {
 static void channels_from(const TsMvePlanes* layer, const int8_t* x, int32_t first, int8_t* out, int8_t* planes) {
     const TsMveAxis *across = &layer->across, *along = &layer->along;
     const int32_t n = ts_min(CHANNELS, layer->channels - first);
-    const int32_t before = first * layer->multiplier, plane_bytes = lines_of_planes(layer) * layer->columns;
+    const int32_t before = first * layer->multiplier;
     Line line;
-    line.plane_bytes = plane_bytes;
+    line.plane_bytes = layer->plane_bytes;
     line.pieces = layer->pieces;
-    line.step = layer->piece_step - OUTPUTS * along->stride;
+    line.stride = along->stride * layer->interleaved;
+    line.step = layer->piece_step - OUTPUTS * line.stride;
     line.outputs = along->out_size;
     line.block = OUTPUTS * along->out_pitch;
-    line.stride = along->stride;
     line.zero_point = layer->out.zero_point;
     line.out_step = layer->multiplier;
     vst1q_u16(line.at, vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)along->out_pitch));
     for (int32_t at = 0; at < across->out_size; at += layer->at_once) {
         const int32_t lines = ts_min(layer->at_once, across->out_size - at);
-        copy_lines(layer, x + first, at * across->stride - across->pad, vctp16q((uint32_t)n), planes);
+        copy_lines(layer, x + first, at * across->stride - across->pad, lines, vctp16q((uint32_t)n), planes);
         for (int32_t i = 0; i < lines; ++i) {
             line.weight = TS_ARRAY(int8_t, layer, weight) + before * layer->pieces * TS_MVE_LANES;
             line.constants = TS_ARRAY(int32_t, layer, constants) + before * PER_OUTPUT;
@@ -213,14 +219,14 @@ static void channels_from(const TsMvePlanes* layer, const int8_t* x, int32_t fir
                 line.channels = n;
                 line.plane = planes + i * across->stride * layer->columns;
                 line.out = out + (at + i) * across->out_pitch + before + output;
-                run_line(layer, &line);
+                run_line(&line);
             }
         }
     }
 }
 
 void ts_mve_depthwise_planes(const TsMvePlanes* layer, const int8_t* x, int8_t* out, int8_t* scratch) {
-    ts_mve_fill(scratch, (int8_t)layer->in_zero_point, CHANNELS * lines_of_planes(layer) * layer->columns);
+    ts_mve_fill(scratch, (int8_t)layer->in_zero_point, CHANNELS * layer->plane_bytes);
     for (int32_t first = 0; first < layer->channels; first += CHANNELS) {
         channels_from(layer, x, first, out, scratch);
     }
