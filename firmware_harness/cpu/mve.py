@@ -8,7 +8,7 @@ from tinyscene.runtime.graph import Graph, Node
 from ..emit.kernel_set import C_FOLDER, KernelSet
 from ..emit.records import Layer
 from .mve_block import lean_block
-from .mve_elements import add, affine, lookup, mean, mul, scaled, square_mean
+from .mve_elements import add, affine, lookup, mean, mul, pool, scaled, square_mean
 from .mve_planes import depthwise_planes
 from .mve_products import conv2d, fully_connected
 from .mve_windows import depthwise
@@ -30,6 +30,7 @@ MVE = KernelSet(
         ops.FullyConnected: fully_connected,
         ops.Add: add,
         ops.Mul: mul,
+        ops.Pool2D: pool,
         ops.Reduce: mean,
         ops.Rsqrt: lookup,
         ops.Lookup: lookup,

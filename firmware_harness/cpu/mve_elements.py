@@ -5,6 +5,7 @@ Returns None, so that the portable kernel runs, for rescaling factors of one hal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -44,6 +45,7 @@ from .patterns import mean_of_squares, scaled_affine
 
 HEADROOM_BITS = 20  # fractional bits of the fixed-point sum
 LOWEST_CODE = -128
+MOST_AVERAGED = 5000  # codes whose average is exact
 
 
 def in_place(out: Tensor) -> Lead:
@@ -111,6 +113,15 @@ def mean(graph: Graph, node: Node) -> Layer | None:
     rescale = by_rule.double["rescale"]
     assert isinstance(rescale, Scale)
     return layer if rescale.shift < 0 else None
+
+
+def pool(graph: Graph, node: Node) -> Layer | None:
+    """The largest or the average code of a window."""
+    op, layer = node.op, layer_of(graph, node)
+    assert isinstance(op, ops.Pool2D)
+    if op.kind == "average" and math.prod(op.kernel) > MOST_AVERAGED:
+        return None
+    return replace(layer, kernel=f"ts_mve_{op.kind}_pool", header=HEADER)
 
 
 def lookup(graph: Graph, node: Node) -> Layer:
