@@ -120,9 +120,10 @@ class _Strip:
 
 def axes_of(graph: Graph, node: Node, op: ops.DepthwiseConv2D) -> tuple[Axis, Axis]:
     """The row axis and the column axis."""
-    (_, in_rows, in_columns, channels), (_, out_rows, out_columns, _) = graph.ins(node)[0].shape, graph.out(node).shape
-    rows = Axis(in_rows, out_rows, in_columns * channels, out_columns * channels, op.stride[0], op.pads[0])
-    return rows, Axis(in_columns, out_columns, channels, channels, op.stride[1], op.pads[1])
+    _, in_rows, in_columns, in_channels = graph.ins(node)[0].shape
+    _, out_rows, out_columns, channels = graph.out(node).shape
+    rows = Axis(in_rows, out_rows, in_columns * in_channels, out_columns * channels, op.stride[0], op.pads[0])
+    return rows, Axis(in_columns, out_columns, in_channels, channels, op.stride[1], op.pads[1])
 
 
 def shifts_right(rescale: Rescale) -> bool:

@@ -25,13 +25,9 @@ static TsSpan columns_of(const TsMveWindows* layer, int32_t column) {
                   window->in_width);
 }
 
-/* `n` taps of a kernel row. */
+/* `n` taps of a kernel row that are not contiguous. */
 static void taps(const TsMveWindows* layer, const int8_t* from, int32_t n, int8_t* to) {
     const int32_t channels = layer->group_inputs;
-    if (ts_mve_is_contiguous(layer)) {
-        ts_mve_copy(to, from, n * channels);
-        return;
-    }
     for (int32_t j = 0; j < n; ++j) {
         ts_mve_copy(to, from, channels);
         from += layer->dilation_width * layer->in_channels;
@@ -54,9 +50,15 @@ void ts_mve_window(const TsMveWindows* layer, const int8_t* x, int32_t y, int32_
     const int8_t* from = x + (rows.start + rows.first * layer->dilation_height) * in_row +
                          (columns.start + columns.first * layer->dilation_width) * layer->in_channels;
     to += rows.first * row_bytes + columns.first * layer->group_inputs;
+    const int contiguous = ts_mve_is_contiguous(layer);
+    const int32_t next = layer->dilation_height * in_row, n_bytes = n * layer->group_inputs;
     for (int32_t i = rows.first; i < rows.last; ++i) {
-        taps(layer, from, n, to);
-        from += layer->dilation_height * in_row;
+        if (contiguous) {
+            ts_mve_copy(to, from, n_bytes);
+        } else {
+            taps(layer, from, n, to);
+        }
+        from += next;
         to += row_bytes;
     }
 }
