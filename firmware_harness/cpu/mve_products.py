@@ -113,7 +113,7 @@ def _pairs(product: _Product, windows: Fields, lead: Lead | None) -> Layer:
         "out_channels": channels,
         "group_outputs": group_outputs,
         "pieces": pieces,
-        "weight": Values("int8_t", tuple(_paired(product.rows, group_outputs, pieces).ravel().tolist())),
+        "weight": Values("int8_t", (*_paired(product.rows, group_outputs, pieces).ravel().tolist(), *[0] * LANES)),
         "constants": constants(product.rescale, product.bias, side_by_side=2, of_each=group_outputs),
         "out": product.out,
     }

@@ -26,7 +26,7 @@ typedef struct {
 /* Convolution. A channel's weights are `pieces` vectors, padded with zeros. Those of pairs of channels of a group are side
  * by side, piece by piece; up to TS_MVE_MOST_PIECES they are stored in the order of reading: piece 0, then the others from the
  * last to the first. A pair's constants are two biases, then by rounding rule two multipliers and two shifts (below 0),
- * or two factors as the bits of a float. */
+ * or two factors as the bits of a float. Another vector is loaded behind the weights and not used. */
 typedef struct {
     TsMveWindows windows;
     int32_t out_channels, group_outputs;

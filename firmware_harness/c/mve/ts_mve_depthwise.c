@@ -69,13 +69,8 @@ enum { PER_CHANNEL = 3 };
     sums                                                                                \
     "vmov q1[3], q1[1], r0, r2\n"                                                       \
     "vmov q2[3], q2[1], r4, r6\n"                                                       \
-    "vadd.i32 q1, q1, r8\n"                                                             \
-    "vadd.i32 q2, q2, r8\n"                                                             \
-    TS_MVE_RESCALE("q0", "q1", "r10", "r12")                                            \
-    TS_MVE_RESCALE("q1", "q2", "r10", "r12")                                            \
+    TS_MVE_NARROW("q0", "q1", "r8", "r10", "r12", "q1", "q2", "r8", "r10", "r12")       \
     "vldrh.u16 q2, [r7]\n"                                                              \
-    "vqmovnb.s32 q0, q0\n"                                                              \
-    "vqmovnt.s32 q0, q1\n"                                                              \
     "vqadd.s16 q0, q0, r9\n"                                                            \
     "vqmovnb.s16 q0, q0\n"                                                              \
     "vstrb.16 q0, [r5, q2]\n"                                                           \

@@ -48,7 +48,36 @@
     "vrshl.s32 " to ", " shift "\n"
 #endif
 
-/* The same in C, for the sums of one layer. */
+/* Lines of assembly: two vectors of sums with their biases to one of 16-bit numbers, even lanes from the first. `first` and
+ * `second` are spare; `second` may be the first sum. The instructions of one vector wait less between those of the
+ * other. */
+#ifdef TS_ROUNDING_SINGLE
+#define TS_MVE_NARROW(first, sum, bias, factor, unused, second, other, other_bias, other_factor, other_unused)         \
+    "vadd.i32 " sum ", " sum ", " bias "\n"                                                                            \
+    "vcvt.f32.s32 " first ", " sum "\n"                                                                                \
+    "vadd.i32 " other ", " other ", " other_bias "\n"                                                                  \
+    "vmul.f32 " first ", " first ", " factor "\n"                                                                      \
+    "vcvt.f32.s32 " second ", " other "\n"                                                                             \
+    "vcvtn.s32.f32 " first ", " first "\n"                                                                             \
+    "vmul.f32 " second ", " second ", " other_factor "\n"                                                              \
+    "vqmovnb.s32 " first ", " first "\n"                                                                               \
+    "vcvtn.s32.f32 " second ", " second "\n"                                                                           \
+    "vqmovnt.s32 " first ", " second "\n"
+#else
+#define TS_MVE_NARROW(first, sum, bias, multiplier, shift, second, other, other_bias, other_multiplier, other_shift)   \
+    "vadd.i32 " sum ", " sum ", " bias "\n"                                                                            \
+    "vshr.s32 " first ", " sum ", #31\n"                                                                               \
+    "vqrdmlah.s32 " first ", " sum ", " multiplier "\n"                                                                \
+    "vadd.i32 " other ", " other ", " other_bias "\n"                                                                  \
+    "vrshl.s32 " first ", " shift "\n"                                                                                 \
+    "vshr.s32 " second ", " other ", #31\n"                                                                            \
+    "vqrdmlah.s32 " second ", " other ", " other_multiplier "\n"                                                       \
+    "vqmovnb.s32 " first ", " first "\n"                                                                               \
+    "vrshl.s32 " second ", " other_shift "\n"                                                                          \
+    "vqmovnt.s32 " first ", " second "\n"
+#endif
+
+/* TS_MVE_RESCALE in C, for the sums of one layer. */
 static inline int32x4_t ts_mve_rescale(int32x4_t sum, const TsRescale* rescale) {
 #ifdef TS_ROUNDING_SINGLE
     return vcvtnq_s32_f32(vmulq_n_f32(vcvtq_f32_s32(sum), rescale->factor));

@@ -9,9 +9,9 @@ typedef char ts_mve_pairs_are_as_written[offsetof(TsMvePairs, at) == 24 && offse
 
 /* clang-format off */
 
-/* Piece `j` of two channels times that of four windows, 128 products. */
+/* Piece `j` of two channels times that of four windows, 128 products. The first channel's weights have been loaded, and
+ * those of the next piece are, beyond the last one too. */
 #define PIECE(j, mla)                                           \
-    "vldrw.u32 q0, [r1], #16\n"                                 \
     "vldrw.u32 q2, [r9, #" #j " * 16 - 480]\n"                  \
     mla " r0, q0, q2\n"                                         \
     "vldrw.u32 q1, [r1], #16\n"                                 \
@@ -24,6 +24,7 @@ typedef char ts_mve_pairs_are_as_written[offsetof(TsMvePairs, at) == 24 && offse
     mla " r12, q1, q2\n"                                        \
     "vldrw.u32 q3, [r9, #" #j " * 16 + 240]\n"                  \
     mla " r6, q0, q3\n"                                         \
+    "vldrw.u32 q0, [r1], #16\n"                                 \
     mla " lr, q1, q3\n"
 
 #define ENTRY(j) ".hword (" #j "0f - 9b) / 2\n"
@@ -38,21 +39,17 @@ enum { PER_PAIR = 6 };
 #endif
 
 /* The codes of eight sums, two channels at four pixels: constants at r3, output at r7. */
-#define CODES \
-    "vmov q0[2], q0[0], r0, r4\n"                               \
-    "vmov q0[3], q0[1], r2, r6\n"                               \
-    "vmov q1[2], q1[0], r8, r12\n"                              \
-    "vmov q1[3], q1[1], r10, lr\n"                              \
+#define CODES                                                   \
+    "vmov q1[2], q1[0], r0, r4\n"                               \
+    "vmov q1[3], q1[1], r2, r6\n"                               \
+    "vmov q2[2], q2[0], r8, r12\n"                              \
+    "vmov q2[3], q2[1], r10, lr\n"                              \
     CONSTANTS                                                   \
-    "vadd.i32 q0, q0, r0\n"                                     \
-    "vadd.i32 q1, q1, r2\n"                                     \
-    TS_MVE_RESCALE("q2", "q0", "r4", "r8")                      \
-    TS_MVE_RESCALE("q3", "q1", "r6", "r10")                     \
-    "vqmovnb.s32 q2, q2\n"                                      \
-    "vqmovnt.s32 q2, q3\n"                                      \
-    "vqadd.s16 q2, q2, q5\n"                                    \
-    "vqmovnb.s16 q2, q2\n"                                      \
-    "vstrb.16 q2, [r7, q4]\n"
+    TS_MVE_NARROW("q3", "q1", "r0", "r4", "r8",                 \
+                  "q1", "q2", "r2", "r6", "r10")                \
+    "vqadd.s16 q3, q3, q5\n"                                    \
+    "vqmovnb.s16 q3, q3\n"                                      \
+    "vstrb.16 q3, [r7, q4]\n"
 
 /* The codes of pairs of channels at four pixels. r1 weight, r3 constants, r5 pairs left, r7 out, r9 middle of the
  * windows, r11 pieces; q4 offsets of the codes, q5 zero point. */
@@ -64,6 +61,7 @@ static TS_MVE_ASSEMBLY void run_pairs(TS_MVE_ARGUMENT const TsMvePairs* pairs, T
         "vldrh.u16 q4, [r0, #24]\n"
         "ldm r0, {r1, r3, r5, r9, r11, r12}\n"
         "vdup.16 q5, r12\n"
+        "vldrw.u32 q0, [r1], #16\n"
         "8:\n"
         PIECE(0, "vmladav.s8")
         "tbh [pc, r11, lsl #1]\n"
@@ -81,21 +79,21 @@ static TS_MVE_ASSEMBLY void run_pairs(TS_MVE_ARGUMENT const TsMvePairs* pairs, T
         "pop {r4-r11, pc}\n");
 }
 
-/* A vector of two channels' weights times that of four windows of any length. */
+/* A vector of two channels' weights times that of four windows of any length; loads as above. */
 #define LONG(mla)                                               \
-    "vldrw.u32 q0, [r1], #16\n"                                 \
     "vldrb.u8 q2, [r3], #16\n"                                  \
-    "vldrw.u32 q1, [r1], #16\n"                                 \
     mla " r0, q0, q2\n"                                         \
-    "vldrb.u8 q3, [r5], #16\n"                                  \
+    "vldrw.u32 q1, [r1], #16\n"                                 \
     mla " r8, q1, q2\n"                                         \
-    "vldrb.u8 q2, [r7], #16\n"                                  \
+    "vldrb.u8 q3, [r5], #16\n"                                  \
     mla " r2, q0, q3\n"                                         \
     mla " r10, q1, q3\n"                                        \
-    "vldrb.u8 q3, [r9], #16\n"                                  \
+    "vldrb.u8 q2, [r7], #16\n"                                  \
     mla " r4, q0, q2\n"                                         \
     mla " r12, q1, q2\n"                                        \
+    "vldrb.u8 q3, [r9], #16\n"                                  \
     mla " r6, q0, q3\n"                                         \
+    "vldrw.u32 q0, [r1], #16\n"                                 \
     mla " lr, q1, q3\n"
 
 /* As run_pairs, with windows of any length. r1 weight; r3, r5, r7, r9 the windows, r11 vectors left; on the stack
@@ -118,6 +116,7 @@ static TS_MVE_ASSEMBLY void run_long_pairs(TS_MVE_ARGUMENT const TsMvePairs* pai
         "add r9, r8, r12\n"
         "add r12, sp, #12\n"
         "stm r12, {r6-r9, r11}\n"
+        "vldrw.u32 q0, [r1], #16\n"
         "8: add r12, sp, #12\n"
         "ldm r12, {r3, r5, r7, r9, r11}\n"
         LONG("vmladav.s8")
@@ -178,6 +177,10 @@ void ts_mve_begin_channels(const TsMveConv2D* layer, int32_t group, const int8_t
 
 void ts_mve_pixels(const TsMveChannels* all, int32_t n, int8_t* out) {
     const int32_t channels = all->channels;
+    if (n == TS_MVE_PIXELS && channels % 2 == 0) {
+        run(&all->whole, out);
+        return;
+    }
     int8_t* to = n < TS_MVE_PIXELS ? all->spare : out;
     if (channels > 1) {
         run(&all->whole, to);
