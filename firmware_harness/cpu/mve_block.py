@@ -70,9 +70,10 @@ def _parts(graph: Graph, block: Residual) -> Fields | None:
     }
     if block.side is not None and _stride_of_rows(block.side) != _stride_of_rows(block.depthwise):
         return None
-    by_pairs = all(layers[name] and layers[name].kernel == "ts_mve_conv2d" for name in ("expand", "project"))
-    parts: Fields = {name: layer.fields for name, layer in layers.items() if layer is not None}
-    return parts if by_pairs and len(parts) == len(layers) else None
+    supported = {name: layer for name, layer in layers.items() if layer is not None}
+    if len(supported) < len(layers) or {supported["expand"].kernel, supported["project"].kernel} != {"ts_mve_conv2d"}:
+        return None
+    return {name: layer.fields for name, layer in supported.items()}
 
 
 def _stride_of_rows(node: Node) -> int:

@@ -59,7 +59,7 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
         "group_inputs": weight.shape[3],
         "in_zero_point": x.quant.zero_point,
     }
-    if out.shape[1] * out.shape[2] >= PIXELS and _by_pairs(product):
+    if _by_pairs(product) and (out.shape[1] * out.shape[2] >= PIXELS or op.groups > 1):
         return _pairs(product, windows, _conv_lead(graph, node, op) if is_plain(graph, node) else None)
     if op.groups > 1:
         return None
@@ -73,9 +73,10 @@ def fully_connected(graph: Graph, node: Node) -> Layer:
     assert isinstance(op, ops.FullyConnected)
     rows = codes_of(weight)
     outputs, inputs = rows.shape
-    moved, factors = moved_bias(codes_of(bias), rows, x.quant.zero_point), weight_rescale(x.quant, weight.quant, out.quant)
-    each = (np.broadcast_to(array, outputs) for array in (factors.multiplier, factors.shift, factors.factor))
-    product = _Product(rows, moved, Rescale(*each), output_fields(out.quant, op.relu))
+    moved = moved_bias(codes_of(bias), rows, x.quant.zero_point)
+    r = weight_rescale(x.quant, weight.quant, out.quant)  # of all outputs, or of each
+    rescale = Rescale(np.resize(r.multiplier, outputs), np.resize(r.shift, outputs), np.resize(r.factor, outputs))
+    product = _Product(rows, moved, rescale, output_fields(out.quant, op.relu))
     n_rows = out.n_bytes // outputs
     if n_rows >= PIXELS and _by_pairs(product):
         return _pairs(product, _row_windows(n_rows, inputs, x.quant.zero_point), None)

@@ -14,8 +14,8 @@ enum {
     TS_MVE_WINDOWS_BYTES = TS_MVE_PIXELS * TS_MVE_MOST_PIECES * TS_MVE_LANES,
 };
 
-/* Windows of a convolution, copied to be contiguous: kernel rows, taps, and of each tap the `group_inputs` channels that
- * the outputs of a group read, with the zero point outside of the input. */
+/* Windows of a convolution, copied to be contiguous: kernel rows, taps, and of each tap the `group_inputs` channels
+ * that the outputs of a group read, with the zero point outside of the input. */
 typedef struct {
     TsWindow window;
     int32_t dilation_height, dilation_width;
@@ -23,10 +23,10 @@ typedef struct {
     int32_t in_zero_point;
 } TsMveWindows;
 
-/* Convolution. A channel's weights are `pieces` vectors, padded with zeros. Those of pairs of channels of a group are side
- * by side, piece by piece; up to TS_MVE_MOST_PIECES they are stored in the order of reading: piece 0, then the others from the
- * last to the first. A pair's constants are two biases, then by rounding rule two multipliers and two shifts (below 0),
- * or two factors as the bits of a float. Another vector is loaded behind the weights and not used. */
+/* Convolution. A channel's weights are `pieces` vectors, padded with zeros. Those of pairs of channels of a group are
+ * side by side, piece by piece; up to TS_MVE_MOST_PIECES they are stored in the order of reading: piece 0, then the
+ * others from the last to the first. A pair's constants are two biases, then by rounding rule two multipliers and two
+ * shifts (below 0), or two factors as the bits of a float. Another vector is loaded behind the weights and not used. */
 typedef struct {
     TsMveWindows windows;
     int32_t out_channels, group_outputs;
@@ -36,9 +36,9 @@ typedef struct {
     TsOutput out;
 } TsMveConv2D;
 
-/* Matrix product of `rows` rows of inputs. The weights of an output are whole vectors, padded with zeros; those of eight
- * outputs are side by side, vector by vector, those of the last outputs follow one another. Constants of four outputs,
- * each a vector: biases, then by rounding rule multipliers and shifts, or factors as the bits of a float. */
+/* Matrix product of `rows` rows of inputs. The weights of an output are whole vectors, padded with zeros; those of
+ * eight outputs are side by side, vector by vector, those of the last outputs follow one another. Constants of four
+ * outputs, each a vector: biases, then by rounding rule multipliers and shifts, or factors as the bits of a float. */
 typedef struct {
     int32_t rows, inputs, outputs;
     TsOffset weight;    /* int8_t */
@@ -59,9 +59,9 @@ typedef struct {
     int32_t stride, pad;
 } TsMveAxis;
 
-/* Depthwise convolution, kernels up to 3x3, strides up to 2. A patch is 4x4 codes of one channel and contains the windows of two outputs
- * along each axis of stride 1, of one along others. A strip of patches runs along the axis `along`; strips follow each
- * other along `across`.
+/* Depthwise convolution, kernels up to 3x3, strides up to 2. A patch is 4x4 codes of one channel and contains the
+ * windows of two outputs along each axis of stride 1, of one along others. A strip of patches runs along the axis
+ * `along`; strips follow each other along `across`.
  *
  * Weights: 16 bytes a channel, the tap (i across, j along) at 4 * j + i, zeros elsewhere, and 8 zeros before the
  * first, so that a load from 1 or 4 bytes lower moves the kernel by one pixel across or along. Each step computes
@@ -78,21 +78,21 @@ typedef struct {
     TsOutput out;
 } TsMveDepthwise;
 
-/* Depthwise convolution of any kernel, stride, dilation and multiplier. Lines of eight channels are copied to planes of one
- * channel, with the zero point around them; `interleaved` (1, 2 or 4) lines are one line of twice or four times the bytes.
- * An output is the sum of `pieces` dot products of a vector of a plane and one of the kernel, which begin `piece_step`
- * bytes apart: lines of a kernel, or the vectors of one that is a line. Taps along a line are dilated in the weights. An
- * input channel has `multiplier` outputs; weights and constants of eight input channels are in the order: first outputs,
- * second outputs. Constants of an output: its bias, then by rounding rule its multiplier and shift, or its factor as the
- * bits of a float. */
+/* Depthwise convolution of any kernel, stride, dilation and multiplier. Lines of eight channels are copied to planes of
+ * one channel, with the zero point around them; `interleaved` (1, 2 or 4) lines are one line of twice or four times the
+ * bytes. An output is the sum of `pieces` dot products of a vector of a plane and one of the kernel, which begin
+ * `piece_step` bytes apart: lines of a kernel, or the vectors of one that is a line. Taps along a line are dilated in
+ * the weights. An input channel has `multiplier` outputs; weights and constants of eight input channels are in the
+ * order: first outputs, second outputs. Constants of an output: its bias, then by rounding rule its multiplier and
+ * shift, or its factor as the bits of a float. */
 typedef struct {
     TsMveAxis across, along;
     int32_t channels, multiplier;
     int32_t in_zero_point;
-    int32_t lines, dilation;    /* of a kernel, and from one to the next in the input */
+    int32_t lines, dilation; /* of a kernel, and from one to the next in the input */
     int32_t interleaved;
-    int32_t at_once;            /* lines of outputs from one copy; 1 with dilation and with interleaved lines */
-    int32_t columns;            /* pixels of a line in a plane */
+    int32_t at_once; /* lines of outputs from one copy; 1 with dilation and with interleaved lines */
+    int32_t columns; /* pixels of a line in a plane */
     int32_t plane_bytes;
     int32_t pieces, piece_step; /* vectors of a kernel */
     TsOffset weight;            /* int8_t */

@@ -48,8 +48,8 @@
     "vrshl.s32 " to ", " shift "\n"
 #endif
 
-/* Lines of assembly: two vectors of sums with their biases to one of 16-bit numbers, even lanes from the first. `first` and
- * `second` are spare; `second` may be the first sum. The instructions of one vector wait less between those of the
+/* Lines of assembly: two vectors of sums with their biases to one of 16-bit numbers, even lanes from the first. `first`
+ * and `second` are spare; `second` may be the first sum. The instructions of one vector wait less between those of the
  * other. */
 #ifdef TS_ROUNDING_SINGLE
 #define TS_MVE_NARROW(first, sum, bias, factor, unused, second, other, other_bias, other_factor, other_unused)         \
@@ -86,8 +86,8 @@ static inline int32x4_t ts_mve_rescale(int32x4_t sum, const TsRescale* rescale) 
 #endif
 }
 
-/* The same with any shift, and with a rescaling for each lane: four vectors of sums, multipliers and shifts, or the bits
- * of factors. Half away from zero is half up of what is negative less 1, but not without a shift to the right. */
+/* The same with any shift, and with a rescaling for each lane: four vectors of sums, multipliers and shifts, or the
+ * bits of factors. Half away from zero is half up of what is negative less 1, but not without a shift to the right. */
 static inline int32x4_t ts_mve_rescale_lanes(int32x4_t sum, const int32_t* rescale) {
 #ifdef TS_ROUNDING_SINGLE
     return vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), vreinterpretq_f32_s32(vld1q_s32(rescale))));

@@ -172,8 +172,8 @@ static void copy_line(const TsMvePlanes* layer, const int8_t* from, uint16x8_t p
 }
 
 /* The lines below the kernel of `outputs` lines of outputs, from line `first` on. */
-static void copy_lines(const TsMvePlanes* layer, const int8_t* x, int32_t first, int32_t outputs,
-                       mve_pred16_t channels, int8_t* planes) {
+static void copy_lines(const TsMvePlanes* layer, const int8_t* x, int32_t first, int32_t outputs, mve_pred16_t channels,
+                       int8_t* planes) {
     const uint16x8_t offsets = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)layer->plane_bytes);
     const int32_t lines = (outputs - 1) * layer->across.stride + layer->lines;
     for (int32_t i = 0; i < lines; ++i) {
@@ -230,5 +230,6 @@ void ts_mve_depthwise_planes(const TsMvePlanes* layer, const int8_t* x, int8_t* 
     for (int32_t first = 0; first < layer->channels; first += CHANNELS) {
         channels_from(layer, x, first, out, scratch);
     }
-    ts_mve_raise(out, &layer->out, layer->across.out_size * layer->along.out_size * layer->channels * layer->multiplier);
+    ts_mve_raise(out, &layer->out,
+                 layer->across.out_size * layer->along.out_size * layer->channels * layer->multiplier);
 }

@@ -18,8 +18,7 @@ void ts_mve_copy_windows(const TsMveWindows* layer, const int8_t* from, int32_t 
 
 /* Whether a kernel row is contiguous in the input. */
 static inline int ts_mve_is_contiguous(const TsMveWindows* layer) {
-    return layer->group_inputs == layer->in_channels &&
-           (layer->dilation_width == 1 || layer->window.kernel_width == 1);
+    return layer->group_inputs == layer->in_channels && (layer->dilation_width == 1 || layer->window.kernel_width == 1);
 }
 
 #endif
