@@ -107,12 +107,7 @@ def mean(graph: Graph, node: Node) -> Layer | None:
     if portable.kernel != "ts_mean":
         return None
     last = len(graph.ins(node)[0].shape) - 1
-    layer = replace(portable, kernel="ts_mve_mean_of_channels" if last in op.axes else "ts_mve_mean", header=HEADER)
-    by_rule = layer.fields["by_rule"]
-    assert isinstance(by_rule, ByRule)
-    rescale = by_rule.double["rescale"]
-    assert isinstance(rescale, Scale)
-    return layer if rescale.shift < 0 else None
+    return replace(portable, kernel="ts_mve_mean_of_channels" if last in op.axes else "ts_mve_mean", header=HEADER)
 
 
 def pool(graph: Graph, node: Node) -> Layer | None:

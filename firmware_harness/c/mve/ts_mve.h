@@ -180,7 +180,7 @@ void ts_mve_mul_affine(const TsMveMulAffine* layer, const int8_t* a, const int8_
 void ts_mve_max_pool(const TsPool* layer, const int8_t* x, int8_t* out);
 void ts_mve_average_pool(const TsPool* layer, const int8_t* x, int8_t* out); /* windows of at most 5,000 */
 void ts_mve_lookup(const TsLookup* layer, const int8_t* x, int8_t* out);
-void ts_mve_mean(const TsMean* layer, const int8_t* x, int8_t* out); /* over space; shift below 0 */
+void ts_mve_mean(const TsMean* layer, const int8_t* x, int8_t* out); /* over space */
 void ts_mve_mean_of_channels(const TsMean* layer, const int8_t* x, int8_t* out);
 void ts_mve_block(const TsMveBlock* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 void ts_mve_lookup_mean(const TsMveLookupMean* layer, const int8_t* x, int8_t* out);

@@ -16,7 +16,11 @@ static inline int32x4_t mean_of(int32x4_t total, const TsMean* layer) {
 
 static inline int32x4_t mean_of(int32x4_t total, const TsMean* layer) {
     const int32x4_t centred = vsubq_n_s32(total, layer->count * layer->in_zero_point);
-    return vaddq_n_s32(ts_mve_rescale(centred, &layer->rescale), layer->out.zero_point);
+    const TsRescale* rescale = &layer->rescale;
+    const int32x4_t mean = rescale->shift < 0
+                               ? ts_mve_rescale(centred, rescale)
+                               : vqrdmulhq_n_s32(vshlq_r_s32(centred, rescale->shift), rescale->multiplier);
+    return vqaddq_n_s32(mean, layer->out.zero_point);
 }
 
 #endif
