@@ -114,8 +114,10 @@ def test_matrix_products_of_one_row(inputs: int, outputs: int, target: Target, r
     flat = b.fully_connected(b.reshape(b.input, (1, inputs)), outputs, relu=True, per_channel=True)
     graph = b.graph(b.fully_connected(flat, 5))
     assert_equal(target, graph, random_input(rng, graph, 3), rounding)
-    wide = {name: replace(t, quant=Quant.per_tensor(3.0, 5)) for name, t in graph.tensors.items() if name == flat}
-    assert_equal(target, replace(graph, tensors={**graph.tensors, **wide}), random_input(rng, graph, 3), rounding)
+    out = graph.tensors[graph.output]
+    fine = replace(out, quant=Quant.per_tensor(out.quant.scale[0] / 300, 5))  # a factor above one half
+    shifted_left = replace(graph, tensors={**graph.tensors, out.name: fine})
+    assert_equal(target, shifted_left, random_input(rng, graph, 3), rounding)
 
 
 @both_rules
