@@ -7,7 +7,6 @@ emitted from; nothing is computed a second way.
 from __future__ import annotations
 
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
-from tinyscene.firmware_harness.emit.records import Layer as CLayer
 from tinyscene.firmware_harness.emit.schedule import Optimise, plan_calls, schedule
 from tinyscene.runtime import ops
 from tinyscene.runtime.cost import Layer, graph_layers
@@ -16,8 +15,6 @@ from tinyscene.runtime.plan import plan
 from tinyscene.runtime.states import states_note
 
 from .records import Firmware, KernelCall, Listing, NodeRow, TensorRow, costs_of, weight_scales
-
-PORTABLE_HEADER = CLayer("", "", {}).header
 
 
 def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Listing:
@@ -33,9 +30,9 @@ def graph_listing(graph: Graph, source: str, cpu: str, optimise: Optimise) -> Li
     scheduled = schedule(graph, kernel_set_named(cpu), optimise)
     calls: dict[int, KernelCall] = {}
     for call in scheduled:
-        row = KernelCall(call.layer.kernel, call.nodes.start + 1, call.nodes.stop, call.layer.header == PORTABLE_HEADER)
+        row = KernelCall(call.layer.kernel, call.nodes.start + 1, call.nodes.stop, call.layer.portable)
         calls |= dict.fromkeys(call.nodes, row)
-    portable = sum(call.layer.header == PORTABLE_HEADER for call in scheduled)
+    portable = sum(call.layer.portable for call in scheduled)
     firmware = Firmware(cpu, optimise, len(scheduled), portable, plan_calls(graph, scheduled).arena_bytes)
     layers = zip(graph.nodes, graph_layers(graph), strict=True)
     return Listing(

@@ -166,7 +166,9 @@ def summary(model: Inspection, *, wide: bool = False) -> list[tuple[str, str]]:
         text = f"{f.calls} call{'s' if f.calls != 1 else ''} with {f.cpu} kernels (--optimise {f.optimise}), "
         text += f"arena {f.arena_bytes:,} B"
         if f.portable_calls and f.cpu != PORTABLE.name:
-            text += f"; {f.portable_calls} fall back to portable kernels (*)"
+            slower = sum(node.macs or 0 for node in model.nodes if node.call is not None and node.call.portable)
+            share = slower / max(1, model.macs)
+            text += f"; {f.portable_calls} fall back to portable kernels (*), {share:.1%} of the MACs"
         lines.append(("firmware", text))
     lines += [("input", _tensor_text(tensor, wide)) for tensor in model.inputs]
     lines += [("output", _tensor_text(tensor, wide)) for tensor in model.outputs]

@@ -14,6 +14,7 @@ from ..firmware_folder import Delivery
 from ..run.engine import Figures
 from ..run.tune import Tuned, Variant
 from .modelled_output import cost_record, modelled_lines, modelled_record
+from .portable_output import portable_lines
 
 
 def as_json(delivery: Delivery, constant_channels_removed: int | None = None) -> str:
@@ -27,7 +28,12 @@ def as_json(delivery: Delivery, constant_channels_removed: int | None = None) ->
         for c in graph_cost(engine.graph, "stored").layers
     ]
     calls: list[dict[str, object]] = [
-        {"kernel": call.layer.kernel, "layers": list(call.nodes), "instructions": count}
+        {
+            "kernel": call.layer.kernel,
+            "portable": call.layer.portable,
+            "layers": list(call.nodes),
+            "instructions": count,
+        }
         for call, count in zip(engine.emitted.calls, _counts(delivery), strict=True)
     ]
     if delivery.modelled is not None:
@@ -60,7 +66,8 @@ def show(delivery: Delivery, constant_channels_removed: int | None = None) -> No
     _print_layers(delivery)
     for index, differing in enumerate(delivery.vectors):
         say(console, f"vector {index}: {f'MISMATCH, {differing[0]}' if differing else 'match'}")
-    figures = (*_figure_lines(delivery.figures), *modelled_lines(delivery.modelled))
+    portable = portable_lines(engine.emitted, delivery.profile)
+    figures = (*_figure_lines(delivery.figures), *portable, *modelled_lines(delivery.modelled))
     for line in (*figures, *removed_lines(constant_channels_removed)):
         say(console, line)
     say(console, f"C sources in {delivery.folder}")

@@ -16,6 +16,7 @@ from tinyscene.runtime.arrays import I8, I64
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.plan import Lead
 
+PORTABLE_HEADER = "ts_kernels.h"  # declares the portable kernels
 LARGEST_STEP = 255  # the largest code minus zero point
 
 BYTES_OF = {
@@ -84,11 +85,16 @@ class Layer:
     record: str
     fields: Fields
     scratch_bytes: int = 0
-    header: str = "ts_kernels.h"
+    header: str = PORTABLE_HEADER
     n_inputs: int | None = None  # number of activations it reads; None: all of the node's
     inputs_in_array: bool = False  # one argument with all addresses, for a kernel of any number of inputs
     lead: Lead | None = None  # how the output may overlap the first input; None: not at all
     leaner: tuple[Layer, ...] = ()
+
+    @property
+    def portable(self) -> bool:
+        """Whether the kernel is the C99 one, which every CPU can run."""
+        return self.header == PORTABLE_HEADER
 
     def arrays(self) -> Iterator[Values]:
         """Every constant array of the record and of nested records."""
