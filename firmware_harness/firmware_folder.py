@@ -104,7 +104,8 @@ def deliver(
     require_firmware_only(folder)
     with temporary_folder("firmware") as build_folder:
         with waiting(f"building for {target.name}"):
-            calls, tuned = chosen_calls(graph, target, rounding, optimise)
+            machine = None if modelling is None else modelling.machine
+            calls, tuned = chosen_calls(graph, target, rounding, optimise, machine)
             engine = FirmwareEngine(graph, target, rounding, calls=calls, folder=build_folder)
             with replaced_folder(folder) as unfinished:
                 _write(engine, unfinished)

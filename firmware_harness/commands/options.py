@@ -59,7 +59,7 @@ Calls = Annotated[
 ShippedCalls = Annotated[
     Optimise, typer.Option("--optimise", metavar="MODE", help="Call selection: layers, speed or ram.")
 ]
-Tune = Annotated[bool, typer.Option("--tune", help="Choose calls by counted instructions; show the counts.")]
+Tune = Annotated[bool, typer.Option("--tune", help="Choose calls by modelled cycles; show the counts.")]
 Images = Annotated[
     list[ImageFormat] | None,
     typer.Option("--image", metavar="FORMAT", help="Also write the image as bin or hex; repeatable."),

@@ -102,6 +102,7 @@ def tuning_record(graph: Graph, tuned: Tuned | None) -> dict[str, object] | None
                     "scratch_bytes": _scratch_bytes(variant),
                     "arena_bytes": variant.arena_bytes,
                     "instructions": variant.instructions,
+                    "cycles": variant.cycles,
                     "chosen": index == chosen,
                 }
                 for index, variant in enumerate(variants)
@@ -109,7 +110,9 @@ def tuning_record(graph: Graph, tuned: Tuned | None) -> dict[str, object] | None
         }
         for variants, chosen in zip(tuned.variants, tuned.chosen, strict=True)
     ]
-    return {"stretches": segments, "modes": {mode: asdict(cost) for mode, cost in tuned.costs.items()}}
+    machine = None if tuned.machine is None else tuned.machine.title
+    modes = {mode: asdict(cost) for mode, cost in tuned.costs.items()}
+    return {"machine": machine, "stretches": segments, "modes": modes}
 
 
 def show_counts(graph: Graph, tuned: Tuned | None) -> None:
@@ -117,19 +120,24 @@ def show_counts(graph: Graph, tuned: Tuned | None) -> None:
     if tuned is None:
         return
     columns = [Column(heading, wraps=True) for heading in ("layers", "kernels")]
-    columns += [Column(h, right=True) for h in ("scratch, B", "arena at least, B", "instructions", "")]
+    counted = ("instructions", "cycles") if tuned.machine else ("instructions",)
+    columns += [Column(h, right=True) for h in ("scratch, B", "arena at least, B", *counted, "")]
     rows = []
     for variants, chosen in zip(tuned.variants, tuned.chosen, strict=True):
         first, last = variants[0].calls[0].nodes.start, variants[0].calls[-1].nodes.stop - 1
         name = f"{first} {graph.nodes[first].name}" + (f" to {last} {graph.nodes[last].name}" if last > first else "")
         for index, variant in enumerate(variants):
             kernels = " + ".join(call.layer.kernel for call in variant.calls)
-            sizes = f"{_scratch_bytes(variant):,}", f"{variant.arena_bytes:,}", f"{variant.instructions:,}"
+            sizes = [f"{_scratch_bytes(variant):,}", f"{variant.arena_bytes:,}", f"{variant.instructions:,}"]
+            sizes += [] if variant.cycles is None else [f"{variant.cycles:,.0f}"]
             rows.append(("" if index else name, kernels, *sizes, "*" if index == chosen else ""))
-    print_table("counted, * chosen", columns, rows)
     console = wide()
+    print_table("counted, * chosen", columns, rows)
+    if tuned.machine is not None:
+        say(console, f"cycles on     {tuned.machine.title}")
     for mode, cost in tuned.costs.items():
-        say(console, f"{mode:<13} {cost.instructions:>13,} instructions, arena {cost.arena_bytes:,} B")
+        cycles = "" if cost.cycles is None else f", {cost.cycles:,.0f} cycles"
+        say(console, f"{mode:<13} {cost.instructions:>13,} instructions{cycles}, arena {cost.arena_bytes:,} B")
 
 
 def _scratch_bytes(variant: Variant) -> int:

@@ -240,7 +240,7 @@ ALIF_E7 = Board(
     ram_bytes=Sourced(_kb(1280), "Ensemble E7 datasheet, tightly coupled memories of this core"),
     flash_bytes=Sourced(None, "non-volatile memory shared with other cores; not at hand"),
     other_names=("ALIF_E7", "ENSEMBLE_E7"),
-    caution="no published row validates a model of Cortex-M55",
+    caution="code and data in tightly coupled memories",
 )
 EK_RA8M1 = Board(
     name="ek-ra8m1",
@@ -254,7 +254,7 @@ EK_RA8M1 = Board(
     ram_bytes=Sourced(_kb(1024), "RA8M1 datasheet, with tightly coupled memories"),
     flash_bytes=Sourced(_kb(2048), "RA8M1 datasheet"),
     other_names=("EK_RA8M1", "RA8M1"),
-    caution="counted on Cortex-M55: QEMU has no Cortex-M85, and no published row validates a model of either",
+    caution="counted and modelled as Cortex-M55: QEMU has no Cortex-M85",
 )
 
 BOARDS: dict[str, Board] = {

@@ -51,6 +51,11 @@ class Counts:
     float_instructions: float = _count(
         *("k_vadd", "k_vcmp", "k_vcvt", "k_vdiv", "k_vmac", "k_vmul"),  # arithmetic, without moves and loads
     )
+    multiply_adds: float = _count("k_mla")  # of 32 bits
+    long_multiplies: float = _count("k_mull", "k_mlal")  # results of 64 bits
+    vector_instructions: float = _count()  # Helium, which no published row has
+    vector_overlaps: float = _count()  # neighbours of vectors, one of which moves memory
+    loop_ends: float = _count()  # taken ends of low-overhead loops
     unaligned_loads: float = _count("m_LUNAL")
     straddling: float = _count("n32_straddle")  # 32-bit instructions at an address of 2 modulo 4
     accumulations_in_a_row: float = _count("mac_chain")  # onto the result of the multiply-add right before

@@ -29,11 +29,13 @@ Kind = Literal[
     "float_divide",
     "float_multiply_add",
     "float_move",
+    "vector",
     "if_then",
 ]
 LINE = re.compile(r"^ *([0-9a-f]+):\t((?:[0-9a-f]{4} ?){1,2}) *\t(\S+)(?:\t([^;@]*))?")
 REGISTER = re.compile(r"\b(r\d+|sl|fp|ip|sp|lr|pc|[sdq]\d+)\b")
 CONDITION = "(?:eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)"
+VECTOR = re.compile(r"\bq[0-7]\b")
 OLD_NAMES = {"sl": "r10", "fp": "r11", "ip": "r12"}
 KINDS: tuple[tuple[Kind, str], ...] = (  # the first that matches a mnemonic without condition and width
     ("if_then", r"it[te]*"),
@@ -89,6 +91,11 @@ class Instruction:
         return self.kind in ("branch", "call") or "pc" in self.writes
 
     @property
+    def moves_vectors(self) -> bool:
+        """Whether it loads or stores vectors."""
+        return self.kind == "vector" and self.mnemonic.startswith(("vld", "vst"))
+
+    @property
     def straddles(self) -> bool:
         """Whether it has 32 bits, at an address of 2 modulo 4."""
         return self.n_bytes == 4 and self.address % 4 == 2
@@ -120,7 +127,7 @@ def instructions(listing: str) -> Iterator[Instruction]:
 
 
 def _instruction(address: int, n_bytes: int, mnemonic: str, operands: str) -> Instruction:
-    kind = _kind(mnemonic)
+    kind = "vector" if mnemonic.startswith("v") and VECTOR.search(operands) else _kind(mnemonic)
     inside = operands[operands.find("{") + 1 : operands.find("}")] if "{" in operands else ""
     listed = _listed(inside)
     names = [OLD_NAMES.get(name, name) for name in REGISTER.findall(operands)]

@@ -21,8 +21,6 @@ from .memory import ZERO_WAIT, Memory
 from .model import coefficients, cycles, cycles_by_term, worst_error
 from .published import published_rows
 
-UNVALIDATED = 0.25  # relative error assumed where no published row validates a CPU family
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -69,7 +67,7 @@ class Machine:
         value = sum(terms.values())
         code = sum(terms[term.name] for term in self.family.terms if term.kind == "code")
         least = cycles(self.family, counts, ZERO_WAIT) if self.memory.kind == "unvalidated" else value - code
-        error = worst_error() if self.family.validated else UNVALIDATED
+        error = worst_error() if self.family.assumed_error is None else self.family.assumed_error
         doubt = float_error() * counts.float_instructions
         return Interval(value, max(least * (1 - error) - doubt, 0.0), value * (1 + error) + doubt)
 

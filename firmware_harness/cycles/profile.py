@@ -65,6 +65,7 @@ class Listing:
         seen["unaligned_loads"] = float(events[self._is("load"), EVENTS.index("unaligned_loads")].sum())
         seen["taken_branches"] = float(taken[[each.leaves for each in self.listed]].sum())
         seen["calls"] = float(taken[[each.mnemonic == "bl" for each in self.listed]].sum())
+        seen["loop_ends"] = float(taken[[each.mnemonic in ("le", "letp") for each in self.listed]].sum())
         seen["pairs"] = float(self._paired(executed, after))
         return Counts(**seen)
 
@@ -125,6 +126,9 @@ def own_counts(instruction: Instruction) -> dict[str, int]:
         "float_divisions": int(kind == "float_divide"),
         "float_multiply_adds": int(kind == "float_multiply_add"),
         "float_instructions": int(kind in ("float", "float_divide", "float_multiply_add")),
+        "multiply_adds": int(instruction.mnemonic in ("mla", "mls")),
+        "long_multiplies": int(instruction.mnemonic in ("smull", "umull", "smlal", "umlal", "umaal")),
+        "vector_instructions": int(kind == "vector"),
         "straddling": int(instruction.straddles),
     }
 
@@ -136,6 +140,9 @@ def pair_counts(before: Instruction, instruction: Instruction) -> dict[str, int]
         "loads_after_load": int(loaded and instruction.kind == "load"),
         "load_uses": int(loaded and before.value in instruction.reads),
         "loads_after_store": int(before.kind in STORES and instruction.kind in LOADS),
+        "vector_overlaps": int(
+            before.kind == instruction.kind == "vector" and before.moves_vectors != instruction.moves_vectors
+        ),
         "accumulations_in_a_row": int(
             before.kind == "multiply" and instruction.accumulator != "" and instruction.accumulator in before.writes
         ),

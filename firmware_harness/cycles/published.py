@@ -35,6 +35,7 @@ USUAL_MEMORY: dict[str, MemoryKind] = {
     "M4": "art",
     "M33": "icache",
     "M7": "l1-16k",
+    "M55": "l1-16k",
 }  # where nothing is known but the wait states
 
 

@@ -53,19 +53,21 @@ def schedule(graph: Graph, kernels: KernelSet, optimise: Optimise) -> tuple[Call
 def segments(graph: Graph, kernels: KernelSet) -> tuple[tuple[tuple[Call, ...], ...], ...]:
     """Cut the graph wherever a call ends in both `speed` and `ram`; return every variant of each segment.
 
-    The first variant of a segment is that of `speed`, the last needs the least memory.
+    The variant of `layers` comes first, where it differs; then those of `speed`; the last needs the least memory.
 
     Raises:
         FirmwareError: an op without a kernel.
     """
-    fast, lean = (tuple(_calls(graph, kernels, mode)) for mode in ("speed", "ram"))
+    fast, plain, lean = (tuple(_calls(graph, kernels, mode)) for mode in ("speed", "layers", "ram"))
     ends = sorted({call.nodes.stop for call in fast} & {call.nodes.stop for call in lean})
     all_variants = []
     for start, stop in zip((0, *ends), ends, strict=False):
-        inside = [[call for call in calls if start <= call.nodes.start < stop] for calls in (fast, lean)]
-        if [call.layer.kernel for call in inside[0]] == [call.layer.kernel for call in inside[1]]:
-            del inside[1]
-        all_variants.append(tuple(variant for calls in inside for variant in product(*map(_variants, calls))))
+        inside = [[call for call in calls if start <= call.nodes.start < stop] for calls in (fast, plain, lean)]
+        names = [[call.layer.kernel for call in calls] for calls in inside]
+        fastest = product(*map(_variants, inside[0]))
+        unfused = [tuple(_variants(call)[0] for call in inside[1])] if names[1] not in (names[0], names[2]) else []
+        leanest = product(*map(_variants, inside[2])) if names[2] != names[0] else ()
+        all_variants.append((*unfused, *fastest, *leanest))
     return tuple(all_variants)
 
 

@@ -1,9 +1,10 @@
-"""Choose between the variants of a graph's calls by counting their instructions in the emulator.
+"""Choose between the variants of a graph's calls by their modelled cycles, from counts in the emulator.
 
 A call may have leaner variants with less memory and more instructions (:attr:`Layer.leaner`), and so may a segment of
-several calls (:func:`tinyscene.firmware_harness.emit.schedule.segments`). Counts are cached by the call's shape, so
-that another model with the same layers needs no new count. ``balanced`` is the smallest arena whose
-inference takes at most 5 % more instructions than the fastest. Refuses targets without a counter.
+several calls (:func:`tinyscene.firmware_harness.emit.schedule.segments`). Cycles are those of a board, with its flash
+and caches: the one that is given, or the one that stands for the target; where no cost model fits, instructions decide.
+Counts are cached by the call's shape, so that another model with the same layers needs no new count. ``balanced`` is
+the smallest arena whose inference takes at most 5 % longer than the fastest. Refuses targets without a counter.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -24,37 +25,49 @@ from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.files import write_file
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.json_files import read_json
-from tinyscene.runtime.records import Range, read_record
+from tinyscene.runtime.records import Length, Range, read_record
 from tinyscene.runtime.terminal import notes
 from tinyscene.runtime.vectors import row_shape
 
 from ..build.targets import Target
 from ..build.tools import compiler_version
 from ..cpu.kernel_sets import kernel_set_named
+from ..cycles.counts import Counts, field_names
+from ..cycles.estimate import Machine, machine_of_board, machine_of_cpu
+from ..cycles.families import FAMILIES
 from ..emit.kernel_set import KernelSet
 from ..emit.records import ByRule, Fields, Layer, Values
 from ..emit.schedule import Call, Mode, plan_calls, schedule, segments
 from ..errors import FirmwareError
 from .engine import FirmwareEngine
+from .modelled import REFERENCE_BOARDS, call_counts
 
-SLACK = 0.05  # share of the fastest's instructions that `balanced` may add to save memory
+N_FIELDS = len(field_names())
+SLACK = 0.05  # share of the fastest's work that `balanced` may add to save memory
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a whole inference, without the few instructions between calls."""
+    """Cost of a whole inference, without what runs between calls; ``cycles`` None where none are modelled."""
 
     instructions: int
     arena_bytes: int
+    cycles: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One variant of a segment: its instructions, and the graph's arena when all other segments use their leanest."""
+    """One variant of a segment: its work, and the graph's arena when all other segments use their leanest."""
 
     calls: tuple[Call, ...]
     instructions: int
     arena_bytes: int
+    cycles: float | None = None
+
+    @property
+    def work(self) -> float:
+        """Modelled cycles, or instructions where none are modelled."""
+        return self.instructions if self.cycles is None else self.cycles
 
 
 Variants = tuple[tuple[Variant, ...], ...]  # of each segment, the leanest last
@@ -62,11 +75,15 @@ Variants = tuple[tuple[Variant, ...], ...]  # of each segment, the leanest last
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """Counts: the ``variants`` of every segment, the indices of the ``chosen`` ones, and the cost of each mode."""
+    """The ``variants`` of every segment, the indices of the ``chosen`` ones, and the cost of each mode.
+
+    ``machine``: what cycles are modelled for; None where instructions decide.
+    """
 
     variants: Variants
     chosen: tuple[int, ...]
     costs: Mapping[Mode, Cost]
+    machine: Machine | None = None
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -75,27 +92,41 @@ class Tuned:
 
 
 def chosen_calls(
-    graph: Graph, target: Target, rounding: Rounding, optimise: Mode
+    graph: Graph, target: Target, rounding: Rounding, optimise: Mode, machine: Machine | None = None
 ) -> tuple[tuple[Call, ...], Tuned | None]:
-    """Return the calls of a mode, and for ``balanced`` the counts that they were chosen by.
+    """Return the calls of a mode, and the counts that they were chosen by.
+
+    ``balanced`` is always chosen by counts; ``speed`` and ``ram`` are where ``machine`` is given, and are otherwise the
+    kernel set's own order.
 
     Raises:
         FirmwareError: an op without a kernel; also see :func:`tune`.
     """
-    if optimise == "balanced":
-        tuned = tune(graph, target, rounding)
+    if optimise == "balanced" or (machine is not None and optimise != "layers"):
+        tuned = tune(graph, target, rounding, optimise, machine=machine)
         return tuned.calls, tuned
     return schedule(graph, kernel_set_named(target.cpu), optimise), None
 
 
-def tune(graph: Graph, target: Target, rounding: Rounding, *, slack: float = SLACK, cache: Path | None = None) -> Tuned:
-    """Find the smallest arena whose instructions exceed the fastest's by at most ``slack``.
+def tune(
+    graph: Graph,
+    target: Target,
+    rounding: Rounding,
+    optimise: Mode = "balanced",
+    *,
+    machine: Machine | None = None,
+    slack: float = SLACK,
+    cache: Path | None = None,
+) -> Tuned:
+    """Find the smallest arena whose work exceeds the fastest's by at most ``slack``.
 
     Args:
         graph: the model.
         target: an emulated machine.
         rounding: rounding rule to compile in.
-        slack: as a share of the fastest's instructions.
+        optimise: ``speed`` allows no slack, ``ram`` any.
+        machine: what cycles are modelled for; by default the board that stands for the target.
+        slack: as a share of the fastest's work.
         cache: file of earlier counts; by default in the user's cache folder.
 
     Raises:
@@ -104,32 +135,43 @@ def tune(graph: Graph, target: Target, rounding: Rounding, *, slack: float = SLA
     if target.emulator is None:
         what = "no instruction counter"
         raise FirmwareError(f"tuning for {target.name}", what, next_step="choose an emulated --target")
-    kernels = kernel_set_named(target.cpu)
-    counts = _Counts(cache or cache_folder() / "instructions.json", target, rounding)
+    kernels, machine = kernel_set_named(target.cpu), machine or reference_machine(target)
+    counts = _Counts(cache or cache_folder() / "counts.json", target, rounding, machine)
     options = segments(graph, kernels)
     _count(graph, target, rounding, options, counts)
     variants = _variants(graph, options, counts)
+    chosen = _smallest(graph, variants, {"speed": 0.0, "ram": float("inf")}.get(optimise, slack))
+    modes: dict[Mode, tuple[Call, ...]] = {"speed": schedule(graph, kernels, "speed")}
+    modes |= {"ram": schedule(graph, kernels, "ram"), optimise: _calls(variants, chosen)}
+    costs = {mode: counts.cost(calls, plan_calls(graph, calls).arena_bytes) for mode, calls in modes.items()}
+    return Tuned(variants, chosen, costs, machine)
+
+
+def reference_machine(target: Target) -> Machine | None:
+    """The board that stands for a target, or its processor without wait states; None without a cost model."""
+    if target.name in REFERENCE_BOARDS:
+        return machine_of_board(REFERENCE_BOARDS[target.name])
+    return machine_of_cpu(target.family) if target.family in FAMILIES else None
+
+
+def _smallest(graph: Graph, variants: Variants, slack: float) -> tuple[int, ...]:
+    """The variants with the smallest arena whose work exceeds the fastest's by at most ``slack``."""
     fastest = tuple(_by_speed(v)[0] for v in variants)
     limit = (1.0 + slack) * _total(variants, fastest)
-    best = fastest
     for arena_bytes in sorted({variant.arena_bytes for variant in chain(*variants)}):
         chosen = _within(graph, variants, arena_bytes)
         if chosen is not None and _total(variants, chosen) <= limit:
-            best = chosen
-            break
-    modes: dict[Mode, tuple[Call, ...]] = {"speed": schedule(graph, kernels, "speed")}
-    modes |= {"ram": schedule(graph, kernels, "ram"), "balanced": _calls(variants, best)}
-    costs = {mode: Cost(counts.total(calls), plan_calls(graph, calls).arena_bytes) for mode, calls in modes.items()}
-    return Tuned(variants, best, costs)
+            return chosen
+    return fastest
 
 
 def _by_speed(variants: tuple[Variant, ...]) -> list[int]:
     """Indices of the variants, the fastest first."""
-    return sorted(range(len(variants)), key=lambda index: variants[index].instructions)
+    return sorted(range(len(variants)), key=lambda index: variants[index].work)
 
 
-def _total(variants: Variants, chosen: tuple[int, ...]) -> int:
-    return sum(v[index].instructions for v, index in zip(variants, chosen, strict=True))
+def _total(variants: Variants, chosen: tuple[int, ...]) -> float:
+    return sum(v[index].work for v, index in zip(variants, chosen, strict=True))
 
 
 def _calls(variants: Variants, chosen: tuple[int, ...]) -> tuple[Call, ...]:
@@ -143,10 +185,11 @@ def _variants(graph: Graph, options: tuple[tuple[tuple[Call, ...], ...], ...], c
     def arena_bytes(index: int, calls: tuple[Call, ...]) -> int:
         return plan_calls(graph, tuple(chain(*leanest[:index], calls, *leanest[index + 1 :]))).arena_bytes
 
-    return tuple(
-        tuple(Variant(calls, counts.total(calls), arena_bytes(index, calls)) for calls in option)
-        for index, option in enumerate(options)
-    )
+    def variant(index: int, calls: tuple[Call, ...]) -> Variant:
+        cost = counts.cost(calls, arena_bytes(index, calls))
+        return Variant(calls, cost.instructions, cost.arena_bytes, cost.cycles)
+
+    return tuple(tuple(variant(index, calls) for calls in option) for index, option in enumerate(options))
 
 
 def _within(graph: Graph, variants: Variants, arena_bytes: int) -> tuple[int, ...] | None:
@@ -182,30 +225,36 @@ def _count(
         calls = tuple(chain(*(option[min(index, len(option) - 1)] for option in options)))
         if all(call.layer in counts for call in calls):
             continue
-        profile = FirmwareEngine(graph, target, rounding, calls=calls).profile(codes)
-        for call, instructions in zip(calls, profile, strict=True):
-            counts.add(call.layer, instructions)
+        engine = FirmwareEngine(graph, target, rounding, calls=calls)
+        if counts.machine is None:
+            counted: tuple[Counts, ...] = tuple(Counts(instructions=n) for n in engine.profile(codes))
+        else:
+            counted = call_counts(engine, codes)
+        for call, each in zip(calls, counted, strict=True):
+            counts.add(call.layer, each)
     counts.save()
 
 
 @dataclass(frozen=True)
 class _Cached:
-    """The file of :class:`_Counts`."""
+    """The file of :class:`_Counts`: the fields of each call's counts, in order."""
 
-    counts: Mapping[str, Annotated[int, Range(0)]]
+    counts: Mapping[str, Annotated[tuple[Annotated[float, Range(0)], ...], Length(N_FIELDS, N_FIELDS)]]
 
 
 class _Counts:
-    """Cached instructions of calls by shape: kernel, fields and sizes of the constants.
+    """Cached counts of calls by shape: kernel, fields and sizes of the constants.
 
-    They are separate for each compiler, target, rounding rule and version of the kernels.
+    They are separate for each compiler, target, rounding rule and version of the kernels, and for whether cycles are
+    modelled.
     """
 
-    def __init__(self, path: Path, target: Target, rounding: Rounding) -> None:
-        self._path = path
+    def __init__(self, path: Path, target: Target, rounding: Rounding, machine: Machine | None) -> None:
+        self._path, self.machine = path, machine
         kernels: KernelSet = kernel_set_named(target.cpu)
         sources = "".join(source.read_text() for source in kernels.sources())
-        parts = (target.name, rounding, repr(target.compile_flags), compiler_version(target), sources)
+        modelled = field_names() if machine is not None else ()
+        parts = (target.name, rounding, repr(target.compile_flags), compiler_version(target), sources, *modelled)
         self._machine = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         try:
             self._counts = dict(read_record(_Cached, {"counts": read_json(path, "counts")}, str(path)).counts)
@@ -215,11 +264,14 @@ class _Counts:
     def __contains__(self, layer: Layer) -> bool:
         return self._key(layer) in self._counts
 
-    def total(self, calls: tuple[Call, ...]) -> int:
-        return sum(self._counts[self._key(call.layer)] for call in calls)
+    def cost(self, calls: tuple[Call, ...], arena_bytes: int) -> Cost:
+        """Instructions and cycles of calls together."""
+        counts = sum((Counts(*self._counts[self._key(call.layer)]) for call in calls), Counts())
+        cycles = None if self.machine is None else self.machine.cycles(counts).value
+        return Cost(round(counts.instructions), arena_bytes, cycles)
 
-    def add(self, layer: Layer, instructions: int) -> None:
-        self._counts[self._key(layer)] = instructions
+    def add(self, layer: Layer, counts: Counts) -> None:
+        self._counts[self._key(layer)] = astuple(counts)
 
     def save(self) -> None:
         try:

@@ -86,10 +86,12 @@ def test_tune_shows_every_count(
     rows = [line for line in shown.splitlines() if " ts_" in line]
     variants = [variant for segment in segments for variant in segment["ways"]]
     for row, variant in zip(rows, variants, strict=True):
-        assert row.split("ts_", 1)[1].split()[-1] == ("*" if variant["chosen"] else f"{variant['instructions']:,}")
+        assert row.split("ts_", 1)[1].split()[-1] == ("*" if variant["chosen"] else f"{variant['cycles']:,.0f}")
         assert f" {variant['instructions']:,} " in row
+    assert f"cycles on     {record['tuning']['machine']}" in shown
     for mode, cost in modes.items():
-        assert f"{mode:<13} {cost['instructions']:>13,} instructions, arena {cost['arena_bytes']:,} B" in shown
+        figures = f"{cost['instructions']:>13,} instructions, {cost['cycles']:,.0f} cycles"
+        assert f"{mode:<13} {figures}, arena {cost['arena_bytes']:,} B" in shown
 
 
 def test_tune_conflicts_with_other_modes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,12 @@ def test_accumulations_and_stores_before_loads():
     assert (counts.accumulations_in_a_row, counts.loads_after_store) == (1, 1)
 
 
+def test_vectors_overlap_where_one_of_two_moves_memory():
+    texts = ("vldrb.u8 q0, [r0], #16", "vmladava.s8 lr, q0, q1", "vmul.i32 q2, q0, q1", "vstrw.32 q2, [r1]")
+    counts = _run(_listing(*texts))
+    assert (counts.vector_instructions, counts.vector_overlaps, counts.float_instructions) == (4, 2, 0)
+
+
 def test_32_bits_at_2_modulo_4_straddle_words():
     assert _run(_listing("nop", "32 add.w r0, r1, r2", "nop", "32 add.w r0, r1, r2")).straddling == 1
 

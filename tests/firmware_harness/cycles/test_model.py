@@ -92,9 +92,15 @@ def test_documented_timings_of_cortex_m4():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_wait_states_cost_nothing_without_misses_and_more_with_each(family):
-    kind = "art" if family == "M3" else int8_rows(family)[0].memory.kind
+    kind = int8_rows(family)[0].memory.kind if int8_rows(family) else "art"
     slower, faster = (cycles(family_named(family), ANY, Memory(kind, ws)) for ws in (5, 2))
     assert slower > faster > cycles(family_named(family), ANY, ZERO_WAIT)
+
+
+def test_documented_timings_of_cortex_m3_and_m55():
+    counts = Counts(instructions=4, vector_instructions=4, vector_overlaps=2, taken_branches=1, loop_ends=1)
+    assert cycles(family_named("M55"), counts, ZERO_WAIT) == 6
+    assert cycles(family_named("M3"), Counts(instructions=2, multiply_adds=1, long_multiplies=1), ZERO_WAIT) == 6
 
 
 def test_an_interval_contains_every_published_row():
@@ -140,8 +146,8 @@ def test_unknown_numbers_are_refused_or_missing():
     machine = machine_of_board(NRF52840)
     assert machine.microjoules(machine.cycles(ANY)) is None
     assert any("energy is unknown" in text for text in machine.cautions(ANY))
-    with pytest.raises(FirmwareError, match="cycles of M55: no cost model"):
-        machine_of_cpu("M55")
+    with pytest.raises(FirmwareError, match="cycles of M85: no cost model"):
+        machine_of_cpu("M85")
     with pytest.raises(FirmwareError, match="board: unknown; expected nucleo-l4r5zi or"):
         board_named("toaster")
 

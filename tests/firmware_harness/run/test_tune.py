@@ -12,6 +12,8 @@ from tests.firmware_harness.random_graphs import cp_mobile
 from tests.graphs import random_input, small_net
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
+from tinyscene.firmware_harness.cycles.boards import NUCLEO_L4R5ZI
+from tinyscene.firmware_harness.cycles.estimate import machine_of_board
 from tinyscene.firmware_harness.emit.schedule import plan_calls, schedule, segments
 from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.run import tune as module
@@ -33,15 +35,17 @@ def _arena(graph: Graph, optimise: str) -> int:
 
 
 @pytest.mark.parametrize("kernels", ["c99", "dsp", "mve"])
-def test_segments_begin_with_speed_and_end_with_ram(kernels: str, graph: Graph) -> None:
+def test_segments_have_every_mode_and_end_with_ram(kernels: str, graph: Graph) -> None:
     """Every variant of a segment runs the same nodes."""
     all_variants = segments(graph, kernel_set_named(kernels))
-    for mode, index in (("speed", 0), ("ram", -1)):
-        nodes = [call.nodes for variants in all_variants for call in variants[index]]
-        assert nodes == [call.nodes for call in schedule(graph, kernel_set_named(kernels), mode)]  # type: ignore[arg-type]
+    for mode, places in (("layers", [0]), ("speed", [0, 1]), ("ram", [-1])):
+        wanted = [call.nodes for call in schedule(graph, kernel_set_named(kernels), mode)]  # type: ignore[arg-type]
+        for variants in all_variants:
+            nodes = [[call.nodes for call in variants[place]] for place in places if place < len(variants)]
+            assert any(set(each) <= set(wanted) for each in nodes), mode
     for variants in all_variants:
         assert len({(calls[0].nodes.start, calls[-1].nodes.stop) for calls in variants}) == 1
-    assert max(map(len, all_variants)) == {"c99": 1, "dsp": 4, "mve": 2}[kernels]
+    assert max(map(len, all_variants)) == {"c99": 1, "dsp": 5, "mve": 2}[kernels]
 
 
 @needs_arm
@@ -51,21 +55,28 @@ def test_balanced_uses_calls_of_the_ram_mode(tmp_path: Path) -> None:
     tuned = tune(graph, CORTEX_M55, "double", cache=tmp_path / "counts.json")
     assert "ts_mve_block" in [call.layer.kernel for call in tuned.calls]
     assert tuned.costs["balanced"].arena_bytes == tuned.costs["ram"].arena_bytes < tuned.costs["speed"].arena_bytes
-    assert tuned.costs["balanced"].instructions <= 1.05 * tuned.costs["speed"].instructions
+    assert tuned.machine is not None
+    assert tuned.machine.board is None  # none stands for the target: no wait states
+    balanced, speed = tuned.costs["balanced"].cycles, tuned.costs["speed"].cycles
+    assert balanced is not None
+    assert speed is not None
+    assert balanced <= 1.05 * speed
 
 
 @needs_arm
 def test_balanced_is_between_speed_and_ram(graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = tmp_path / "counts.json"
     tuned = tune(graph, CORTEX_M4, "double", cache=counts)
-    fastest = sum(min(variant.instructions for variant in variants) for variants in tuned.variants)
+    assert tuned.machine is not None
+    assert tuned.machine.board is NUCLEO_L4R5ZI
+    fastest = sum(min(variant.work for variant in variants) for variants in tuned.variants)
     cost = tuned.costs["balanced"]
-    assert fastest <= cost.instructions <= 1.05 * fastest
+    assert cost.cycles is not None
+    assert 0.999 * fastest <= cost.cycles <= 1.05 * fastest
     assert _arena(graph, "ram") <= cost.arena_bytes <= _arena(graph, "speed")
     assert {mode: _arena(graph, mode) for mode in ("speed", "ram")} == {
         mode: tuned.costs[mode].arena_bytes for mode in ("speed", "ram")
     }
-    assert tuned.costs["speed"].instructions == sum(variants[0].instructions for variants in tuned.variants)
     x = random_input(np.random.default_rng(2), graph)
     engine = FirmwareEngine(graph, CORTEX_M4, "double", calls=tuned.calls)
     assert np.array_equal(engine.output_codes(x), run(graph, x))
@@ -86,10 +97,25 @@ def test_no_slack_gives_the_fastest_and_large_slack_the_leanest(graph: Graph, tm
     tuned = tune(graph, CORTEX_M4, "double", slack=0.0, cache=counts)
     fast = tuned.costs["balanced"]
     lean = tune(graph, CORTEX_M4, "double", slack=10.0, cache=counts).costs["balanced"]
-    assert fast.instructions == sum(min(variant.instructions for variant in variants) for variants in tuned.variants)
+    assert fast.cycles == pytest.approx(sum(min(v.work for v in variants) for variants in tuned.variants), rel=1e-3)
     assert lean.arena_bytes == min(_arena(graph, "ram"), lean.arena_bytes)
     assert lean.arena_bytes <= fast.arena_bytes
-    assert lean.instructions >= fast.instructions
+    assert lean.cycles is not None
+    assert lean.cycles >= 0.999 * fast.cycles
+
+
+@needs_arm
+def test_modes_are_chosen_by_cycles_of_a_given_board(graph: Graph, tmp_path: Path) -> None:
+    """`speed` takes no more cycles than any other mode, and `ram` no more arena."""
+    machine = machine_of_board(NUCLEO_L4R5ZI)
+    counts = tmp_path / "counts.json"
+    fast, lean = (tune(graph, CORTEX_M4, "double", mode, machine=machine, cache=counts) for mode in ("speed", "ram"))
+    speed, ram = fast.costs["speed"], lean.costs["ram"]
+    assert speed.cycles is not None
+    assert ram.cycles is not None
+    assert speed.cycles <= 1.001 * ram.cycles
+    assert ram.arena_bytes <= speed.arena_bytes
+    assert ram.arena_bytes <= _arena(graph, "ram")
 
 
 @needs_arm
