@@ -53,7 +53,7 @@ LEFT_OUT = """
 
 A group of rows is left out, the fitted numbers come from the others, and the group is predicted. "One constant" is the
 same test of the model "cycles = constant x instructions". A family without fitted numbers has the same errors in every
-test; the terms themselves were chosen with all rows in view.
+test; the terms themselves were chosen with all rows in view. Cortex-M4 has rows of one chip only, from two vendors.
 """
 EACH = """
 ## Each row

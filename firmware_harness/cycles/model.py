@@ -92,10 +92,10 @@ def errors(family: Family, rows: Sequence[Row], fitted: Coefficients) -> Iterato
 
 
 def left_out(family: Family, rows: Sequence[Row], group: Callable[[Row], object]) -> Iterator[RowError]:
-    """Errors of every group of rows by a fit to the others; none where all rows are one group."""
+    """Errors of every group of rows by a fit to the others; none where a family needs others and there are none."""
     for left in dict.fromkeys(map(group, rows)):
         others = [row for row in rows if group(row) != left]
-        if others:
+        if others or not family.fitted:
             yield from errors(family, [row for row in rows if group(row) == left], fit(family, others))
 
 

@@ -50,7 +50,8 @@ class Executed:
     @cached_property
     def listing(self) -> Listing:
         """The image's instructions."""
-        return Listing(tuple(instructions(self._tool("objdump", "-d"))))
+        helium = ("-m", "armv8.1-m.main") if self.image.target.cpu == "mve" else ()  # objdump does not read it itself
+        return Listing(tuple(instructions(self._tool("objdump", "-d", *helium))))
 
     @cached_property
     def symbols(self) -> Mapping[str, int]:
