@@ -101,12 +101,14 @@ class _Planes:
 
 
 def depthwise_planes(graph: Graph, node: Node) -> Layer | None:
-    """A depthwise convolution, lines along rows or along columns."""
+    """A depthwise convolution, or one of as many groups as channels; lines along rows or along columns."""
     op, (x, weight, bias), out = node.op, graph.ins(node), graph.out(node)
-    assert isinstance(op, ops.DepthwiseConv2D)
-    channels = x.shape[3]
-    multiplier = weight.shape[3] // channels
-    taps = codes_of(weight).reshape(*weight.shape[1:3], channels, multiplier)
+    assert isinstance(op, ops.DepthwiseConv2D | ops.Conv2D)
+    channels, outputs = x.shape[3], out.shape[3]
+    multiplier = outputs // channels
+    codes = codes_of(weight)
+    codes = (codes.transpose(3, 1, 2, 0) if isinstance(op, ops.Conv2D) else codes).reshape(*weight.shape[1:3], outputs)
+    taps = codes.reshape(*weight.shape[1:3], channels, multiplier)
     rows, columns = axes_of(graph, node, op)
     ways = [
         _Planes(*way, multiplier, interleaved)
@@ -119,7 +121,7 @@ def depthwise_planes(graph: Graph, node: Node) -> Layer | None:
     planes = min((way for way in ways if way.possible), key=lambda way: way.cost, default=None)
     if planes is None:
         return None
-    moved = moved_bias(codes_of(bias), codes_of(weight).reshape(-1, weight.shape[3]).T, x.quant.zero_point)
+    moved = moved_bias(codes_of(bias), codes.reshape(-1, outputs).T, x.quant.zero_point)
     order = _order(channels, multiplier)
     rescale = conv_rescale(x.quant, weight.quant, out.quant)
     ordered = Rescale(rescale.multiplier[order], rescale.shift[order], rescale.factor[order])

@@ -18,6 +18,7 @@ from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.plan import Lead
 
 from ..emit.records import Fields, Layer, Values, codes_of, is_plain, output_fields, window_fields
+from .mve_planes import depthwise_planes
 from .mve_windows import HEADER, LANES, constants, moved_bias, shifts_right
 from .patterns import is_one_by_one
 
@@ -43,6 +44,8 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
     """A convolution with any window, dilation and number of groups."""
     op, (x, weight, bias), out = node.op, graph.ins(node), graph.out(node)
     assert isinstance(op, ops.Conv2D)
+    if op.groups == x.shape[3] > 1 and (planes := depthwise_planes(graph, node)) is not None:
+        return planes
     rows = codes_of(weight).reshape(weight.shape[0], -1)
     product = _Product(
         rows,

@@ -118,7 +118,7 @@ class _Strip:
         return -(-self.across.out_size // self.across.per_patch) * -(-self.along.out_size // self.step)
 
 
-def axes_of(graph: Graph, node: Node, op: ops.DepthwiseConv2D) -> tuple[Axis, Axis]:
+def axes_of(graph: Graph, node: Node, op: ops.DepthwiseConv2D | ops.Conv2D) -> tuple[Axis, Axis]:
     """The row axis and the column axis."""
     _, in_rows, in_columns, in_channels = graph.ins(node)[0].shape
     _, out_rows, out_columns, channels = graph.out(node).shape

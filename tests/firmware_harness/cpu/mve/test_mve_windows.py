@@ -17,6 +17,7 @@ from tests.firmware_harness.random_graphs import convolution
 from tests.graphs import Builder, Rng, random_input
 from tests.random_nodes import random_pads, spread_convolution
 from tinyscene.firmware_harness.build.targets import Target
+from tinyscene.runtime import ops
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.graph import Graph, Quant
 
@@ -119,6 +120,17 @@ def test_factors_from_nearly_nothing_to_256(kernel, channels, name, target: Targ
         weight_scale=2.0 ** rng.integers(-40, 9, n), out_quant=Quant.per_tensor(1.0, -7),
     )  # fmt: skip
     assert kernels_of(graph) == {f"ts_mve_{name}"}
+    assert_equal(target, graph, random_input(rng, graph, 2), rounding)
+
+
+@both_rules
+@m55
+def test_as_many_groups_as_channels(target: Target, rounding: Rounding) -> None:
+    """Such a convolution is a depthwise one with several outputs for each channel."""
+    rng = np.random.default_rng(6)
+    b = Builder(rng, "groups", (9, 7, 12))
+    graph = b.graph(b.convolution(b.input, ops.Conv2D((1, 2), (1, 1, 1, 1), groups=12), (3, 3), 36))
+    assert kernels_of(graph) == {"ts_mve_depthwise_planes"}
     assert_equal(target, graph, random_input(rng, graph, 2), rounding)
 
 
