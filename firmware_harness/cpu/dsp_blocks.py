@@ -1,7 +1,7 @@
 """Inverted residuals of the DSP kernel set as one call: expand, depthwise, project, and the sum with the shortcut.
 
-Only three rows of the expanded tensor exist at a time. Blocks whose inner ReLUs' zero point is not -128, and sums of an
-odd number of channels, are not supported; their layers run one by one.
+Only three rows of the expanded tensor exist at a time. Blocks whose inner ReLUs' zero point is not -128, and sums of
+channels that are no multiple of four, are not supported; their layers run one by one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
     LOWEST_CODE,
+    QUAD,
     folded,
     integer,
     low_code,
     planes,
+    planes_bytes,
     pointwise,
     summed,
     tiles_bytes,
@@ -90,11 +92,11 @@ def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...])
     if not any(kept):
         weights = [max(weights), 0]  # both use the same memory, one after the other
     sizes = {
-        "planes": integer(records.planes, "channels") * integer(records.planes, "plane_bytes"),
+        "planes": planes_bytes(records.planes),
         "tiles": max(tiles_bytes(width, integer(record, "groups")) for width, record in tiles),
         "expand": weights[0],
         "project": weights[1],
-        "side_planes": integer(side, "channels") * integer(side, "plane_bytes"),
+        "side_planes": planes_bytes(side),
         "side_row": out_width * integer(side, "channels"),
     }
     ends = accumulate(size + -size % 16 for size in sizes.values())
@@ -127,14 +129,14 @@ def _records(graph: Graph, block: Residual) -> _Records | None:
     project = folded(graph, block.project, _by_channel(graph, block.project), in_zero=0)
     if window is None or side is None or total is None or expand is None or middle is None or project is None:
         return None
-    if min(len(expand.bias), len(project.bias)) < 2:
+    if len(project.bias) < QUAD:
         return None
     record = pointwise(project, 1)
     return _Records(
         window=window,
         in_channels=expand.weight.shape[1],
         low=low_code(graph, block.last),
-        expand=pointwise(expand, 1),
+        expand=pointwise(expand, 1, to_planes=True),
         project=record,
         planes=planes(middle, columns_of(window), 0, integer(record, "groups")),
         side_planes=side,
@@ -155,11 +157,11 @@ def _side(graph: Graph, block: Residual) -> Fields | None:
 
 
 def _total(graph: Graph, block: Residual) -> Fields | None:
-    """The sum at the end. An odd number of channels would write one twice, which is wrong in the summand's place."""
+    """The sum at the end. Other channels than quads would write some twice, which is wrong in the summand's place."""
     if block.total is None:
         return NO_SUM
     product = graph.out(block.project)
-    if product.shape[3] % 2 or low_code(graph, block.project) != LOWEST_CODE:
+    if product.shape[3] % QUAD or low_code(graph, block.project) != LOWEST_CODE:
         return None
     other = graph.tensors[block.x] if block.side is None else graph.out(block.side)
     record = summed(product.quant, other.quant, graph.out(block.total).quant)

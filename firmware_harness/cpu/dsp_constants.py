@@ -1,4 +1,4 @@
-"""Constants in the layout of the DSP kernels: rounding folded into offsets, weights in pairs of channels and groups.
+"""Constants in the layout of the DSP kernels: rounding folded into offsets, weights in quads of channels and groups.
 
 Returns None for constants that these kernels do not support under the fixed-point rule: factors of one half and above,
 and accumulators that do not fit into int32 when doubled.
@@ -27,8 +27,9 @@ from tinyscene.runtime.graph import Graph, Node, Quant
 from ..emit.records import LARGEST_STEP, ByRule, Fields, Macro, Values, codes_of, relu_of
 
 GROUP = 4  # inputs, or channels of a depthwise convolution, per group
-BLOCK_GROUPS = 32  # groups in the unrolled block of ts_dsp_tiles.c
-GROUP_BYTES = 16  # eight 16-bit numbers: one group of a tile, or of the weights of a pair of channels
+QUAD = 4  # output channels that are computed together
+GROUP_BYTES = 16  # eight 16-bit numbers: one group of a tile
+QUAD_BYTES = 32  # one group of the widened weights of a quad
 LARGEST_SHIFT = 22  # the sum of 128 * 2^shift and the product then fits into int32
 INT32 = 2**31
 LOWEST_CODE = -128
@@ -121,30 +122,34 @@ def product_rescale(a: Quant, b: Quant, out: Quant) -> Macro | None:
     return None if rescale is None else Macro("TS_DSP_RESCALE", rescale[0])
 
 
-def pointwise(constants: Folded, runs: int) -> Fields:
+def pointwise(constants: Folded, runs: int, *, to_planes: bool = False) -> Fields:
     """Fields of the record TsDspPointwise; each of ``runs`` runs of taps begins with a new group."""
     channels, taps = constants.weight.shape
     n_groups = groups_of(taps, runs)
-    passes = -(-n_groups // BLOCK_GROUPS)
-    n_groups = -(-n_groups // passes) * passes
     run = taps // runs
-    weight = np.zeros((channels, n_groups * GROUP), np.int64)
+    weight = np.zeros((channels + 1, n_groups * GROUP), np.int64)  # the last one is that of channels behind the end
     for i in range(runs):
         at = i * -(-run // GROUP) * GROUP
-        weight[:, at : at + run] = constants.weight[:, i * run : (i + 1) * run]
-    order = pairs_of(channels)
-    terms = [(*constants.rescale[c], int(constants.bias[c])) for c in order]
-    pairs = [Macro("TS_DSP_PAIR", (*a, *b)) for a, b in zip(terms[::2], terms[1::2], strict=True)]
-    paired = weight[order].reshape(-1, 2, n_groups, GROUP).swapaxes(1, 2)
+        weight[:-1, at : at + run] = constants.weight[:, i * run : (i + 1) * run]
+    order = quads_of(channels, to_planes)
+    quads = weight[order].reshape(-1, QUAD, n_groups, GROUP).swapaxes(1, 2)
     return {
         "groups": n_groups,
-        "passes": passes,
         "channels": channels,
         "kept": 1,
         "zero_point": constants.out.zero_point,
-        "weight": Values("int8_t", tuple(paired.ravel().tolist())),
-        "pairs": Values("TsDspPair", tuple(pairs)),
+        "weight": Values("int8_t", tuple(quads.ravel().tolist())),
+        "quads": Values("TsDspQuad", tuple(_quad(constants, order[at : at + QUAD]) for at in range(0, len(order), QUAD))),
     }
+
+
+def _quad(constants: Folded, channels: list[int]) -> Macro:
+    """Multipliers, shifts, factors and biases of four channels."""
+    nothing = (0, 0, 1, 0.0)
+    rescales = [constants.rescale[c] if c >= 0 else nothing for c in channels]
+    multipliers, _, shifts, factors = zip(*rescales, strict=True)
+    biases = (int(constants.bias[c]) if c >= 0 else 0 for c in channels)
+    return Macro("TS_DSP_QUAD", (*multipliers, *shifts, *factors, *biases))
 
 
 def groups_of(taps: int, runs: int) -> int:
@@ -152,16 +157,18 @@ def groups_of(taps: int, runs: int) -> int:
     return runs * -(-taps // runs // GROUP)
 
 
-def pairs_of(channels: int) -> list[int]:
-    """Output channels in pairs; of an odd number, the last but one is in two pairs."""
-    firsts = [min(first, channels - 2) for first in range(0, channels, 2)]
-    return [channel for first in firsts for channel in (first, first + 1)]
+def quads_of(channels: int, to_planes: bool) -> list[int]:
+    """Output channels by four. Of codes, the last four overlap those before; planes have more channels, -1 each."""
+    firsts = range(0, channels, QUAD)
+    if to_planes:
+        return [channel if channel < channels else -1 for first in firsts for channel in range(first, first + QUAD)]
+    return [channel for first in firsts for channel in range(*(min(first, channels - QUAD) + i for i in (0, QUAD)))]
 
 
 def weight_bytes(record: Fields, kept: bool) -> int:
-    """Bytes of weights widened to 16 bits: all of them, or those of one pair of channels."""
-    pairs = -(-integer(record, "channels") // 2) if kept else 1
-    return integer(record, "groups") * GROUP_BYTES * pairs
+    """Bytes of weights widened to 16 bits: all of them, or those of one quad of channels."""
+    quads = -(-integer(record, "channels") // QUAD) if kept else 1
+    return integer(record, "groups") * QUAD_BYTES * quads
 
 
 def tiles_bytes(width: int, n_groups: int) -> int:
@@ -189,6 +196,11 @@ def planes(constants: Folded, columns: int, fill: int, n_groups: int) -> Fields:
 def plane_bytes(columns: int) -> int:
     """Bytes of three rows of one channel, columns in pairs."""
     return 12 * -(-columns // 2)
+
+
+def planes_bytes(record: Fields) -> int:
+    """Bytes of the planes of all channels, whose number is rounded up to a multiple of four."""
+    return -(-integer(record, "channels") // GROUP) * GROUP * integer(record, "plane_bytes")
 
 
 def summed(a: Quant, b: Quant, out: Quant) -> tuple[int, Fields] | None:

@@ -15,13 +15,14 @@ from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
     GROUP_BYTES,
+    QUAD,
     Folded,
     folded,
     groups_of,
     integer,
     low_code,
-    plane_bytes,
     planes,
+    planes_bytes,
     pointwise,
     product_rescale,
     summed,
@@ -36,7 +37,7 @@ LONGEST_ROW = 64  # pixels of a 1x1 convolution per row of tiles
 
 
 def conv2d(graph: Graph, node: Node) -> Layer | None:
-    """A convolution with at least two output channels."""
+    """A convolution with at least four output channels."""
     op, (_, weight_t, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
     if not is_plain(graph, node):
@@ -60,7 +61,7 @@ def fully_connected(graph: Graph, node: Node) -> Layer | None:
 
 
 def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:
-    if constants is None or len(constants.weight) < 2:
+    if constants is None or len(constants.weight) < QUAD:
         return None
     record = pointwise(constants, integer(window, "kernel_height"))
     weight_at = tiles_bytes(integer(window, "out_width"), integer(record, "groups"))
@@ -142,7 +143,7 @@ def depthwise(graph: Graph, node: Node) -> Layer | None:
     window = window_fields(graph, node, op, (height, width))
     n_groups = -(-channels // GROUP)
     record = planes(counted, columns_of(window), x.quant.zero_point, n_groups)
-    tiles_at = channels * plane_bytes(columns_of(window))
+    tiles_at = planes_bytes(record)
     tiles_at += -tiles_at % GROUP_BYTES
     fields: Fields = {"window": window, "low": low_code(graph, node), "tiles_at": tiles_at, "planes": record}
     scratch_bytes = tiles_at + tiles_bytes(integer(window, "out_width"), n_groups)

@@ -26,7 +26,7 @@ BYTES_OF = {
     "int32_t": 4,
     "TsRescale": 8,
     "TsDspRescale": 12,
-    "TsDspPair": 32,
+    "TsDspQuad": 36,
     "TsDspChannel": 40,
 }
 

@@ -1,7 +1,7 @@
 /* Layer records and kernels for processors with two 16-bit products an instruction; internal, see ts_kernels.h.
  *
- * A tile is two neighbouring pixels of a row as 16-bit numbers, their channels in groups of four: (group, pixel,
- * channel of the group), the channels in the order 0, 2, 1, 3 in which SXTB16 extracts them from a word of codes. A
+ * A tile is two neighbouring pixels of a row as 16-bit numbers, their channels in groups of four: (group, pair, pixel,
+ * channel of the pair), the pairs being channels 0 and 2, then 1 and 3, as SXTB16 extracts them from a word of codes. A
  * plane is one channel of three rows, its columns in pairs: (pair, row, column of the pair); see ts_dsp_depthwise.c.
  *
  * All kernels get `scratch`, working memory from the arena. Records are trusted as in ts_kernels.h: the emitter has
@@ -29,40 +29,40 @@ typedef struct {
     { (multiplier), (offset), (shift) }
 #endif
 
-/* Constants of a pair of output channels besides the weights; the bias includes the input's zero point. */
+/* Constants of four output channels besides the weights; the bias includes the input's zero point. */
 #ifdef TS_ROUNDING_SINGLE
 typedef struct {
-    float factor[2];
-    int32_t bias[2];
-} TsDspPair;
-#define TS_DSP_PAIR(m, o, s, factor, bias, m_1, o_1, s_1, factor_1, bias_1)                                            \
+    float factor[4];
+    int32_t bias[4];
+} TsDspQuad;
+#define TS_DSP_QUAD(m, m_1, m_2, m_3, s, s_1, s_2, s_3, factor, factor_1, factor_2, factor_3, b, b_1, b_2, b_3)        \
     {                                                                                                                  \
-        {(factor), (factor_1)}, {                                                                                      \
-            (bias), (bias_1)                                                                                           \
+        {(factor), (factor_1), (factor_2), (factor_3)}, {                                                              \
+            (b), (b_1), (b_2), (b_3)                                                                                   \
         }                                                                                                              \
     }
 #else
 typedef struct {
-    TsDspRescale rescale[2];
-    int32_t bias[2]; /* twice */
-} TsDspPair;
-#define TS_DSP_PAIR(m, o, s, factor, bias, m_1, o_1, s_1, factor_1, bias_1)                                            \
+    int32_t multiplier[4];
+    int32_t bias[4];  /* twice */
+    uint32_t shifts;  /* 1..22, to the right; a byte each */
+} TsDspQuad;
+#define TS_DSP_QUAD(m, m_1, m_2, m_3, s, s_1, s_2, s_3, factor, factor_1, factor_2, factor_3, b, b_1, b_2, b_3)        \
     {                                                                                                                  \
-        {{(m), (o), (s)}, {(m_1), (o_1), (s_1)}}, {                                                                    \
-            2 * (bias), 2 * (bias_1)                                                                                   \
-        }                                                                                                              \
+        {(m), (m_1), (m_2), (m_3)}, {2 * (b), 2 * (b_1), 2 * (b_2), 2 * (b_3)},                                        \
+            (uint32_t)(s) | (uint32_t)(s_1) << 8 | (uint32_t)(s_2) << 16 | (uint32_t)(s_3) << 24                       \
     }
 #endif
 
-/* A 1x1 convolution over tiles. Channels come in pairs; of an odd number, the last two pairs share one. */
+/* A 1x1 convolution over tiles. Output channels come in quads. If their number is no multiple of four, the last quad of
+ * a row of codes begins four channels before the end; planes have as many channels more as it takes. */
 typedef struct {
-    int32_t groups;     /* of four inputs, all passes together */
-    int32_t passes;     /* passes through the unrolled block; groups is a multiple of it */
-    int32_t channels;   /* output channels, at least two */
-    int32_t kept;       /* 1: scratch has room for all widened weights, 0: for those of one pair */
-    int32_t zero_point; /* of the output; included in the rescale under the fixed-point rule */
-    TsOffset weight;    /* int8_t (pair, group, output of the pair, input of the group) */
-    TsOffset pairs;     /* TsDspPair (pair) */
+    int32_t groups;     /* of four inputs */
+    int32_t channels;   /* output channels, at least four */
+    int32_t kept;       /* 1: scratch has room for all widened weights, 0: for those of one quad */
+    int32_t zero_point; /* of the output */
+    TsOffset weight;    /* int8_t (quad, group, output of the quad, input of the group) */
+    TsOffset quads;     /* TsDspQuad (quad) */
 } TsDspPointwise;
 
 /* Any convolution: windows are gathered into tiles, which a 1x1 convolution reads. */
@@ -106,7 +106,7 @@ typedef struct {
 #endif
 
 /* 3x3 depthwise convolution over planes. Its channels and planes are sorted by their index in a group of four: 0, 4,
- * 8, ..., 1, 5, .... With `relu` the output's zero point is -128, and codes are counted from there. */
+ * 8, ..., 1, 5, .... Each of the four has as many planes as the first, even if it has a channel less. With `relu` the output's zero point is -128, and codes are counted from there. */
 typedef struct {
     int32_t channels;
     int32_t groups;      /* groups of four channels of the output tiles */

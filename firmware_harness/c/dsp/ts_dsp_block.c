@@ -29,7 +29,7 @@ static void read_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlaces
     if (turn->next >= 0 && turn->next < window->in_height) {
         const int8_t* row = x + turn->next * window->in_width * layer->in_channels;
         ts_dsp_widen_row(row, window->in_width, layer->in_channels, layer->in_channels, 0,
-                         layer->expand.groups * TS_DSP_TILE_BYTES, places->tiles);
+                         layer->expand.groups * TS_DSP_GROUP_BYTES, places->tiles);
         ts_dsp_pointwise_planes(&layer->expand, places->tiles, window->in_width, places->expand, &layer->planes,
                                 window->pad_left, turn->slot, places->planes);
         if (layer->added == TS_DSP_ADD_SIDE) {

@@ -4,12 +4,11 @@
 
 /* One row of a window that is partly or fully outside of the input. */
 static void gather_edge(const TsDspConv2D* layer, const int8_t* row, int32_t column, int16_t* to) {
-    static const int8_t place[4] = {0, 2, 1, 3};
     const int32_t n = layer->window.kernel_width * layer->in_channels;
     const int32_t begin = column * layer->in_channels, end = layer->window.in_width * layer->in_channels;
     for (int32_t i = 0; i < n; ++i) {
         const int inside = row != NULL && begin + i >= 0 && begin + i < end;
-        to[(i >> 2) * 8 + place[i & 3]] = (int16_t)(inside ? row[begin + i] : layer->in_zero_point);
+        to[(i >> 2) * 8 + ts_dsp_place[i & 3]] = (int16_t)(inside ? row[begin + i] : layer->in_zero_point);
     }
 }
 
@@ -21,7 +20,7 @@ static void gather_row(const TsDspConv2D* layer, const int8_t* row, int16_t* to)
     const int32_t step = window->stride_width * layer->in_channels, before = window->pad_left * layer->in_channels;
     const int32_t reach = window->in_width * layer->in_channels + before - codes; /* last address at which a run may
                                                                                    * begin */
-    const int32_t tile = layer->pointwise.groups * TS_DSP_TILE_BYTES;
+    const int32_t tile = layer->pointwise.groups * TS_DSP_GROUP_BYTES;
     const int32_t first = row == NULL ? width : ts_min(width, (before + step - 1) / step);
     const int32_t last = row == NULL || reach < 0 ? first : ts_max(first, ts_min(width, reach / step + 1));
     for (int32_t at = 0; at < width; ++at) {
@@ -33,7 +32,7 @@ static void gather_row(const TsDspConv2D* layer, const int8_t* row, int16_t* to)
             }
         }
         gather_edge(layer, row, at * window->stride_width - window->pad_left,
-                    to + (at >> 1) * (tile / 2) + (at & 1) * 4);
+                    to + (at >> 1) * (tile / 2) + (at & 1) * 2);
     }
 }
 

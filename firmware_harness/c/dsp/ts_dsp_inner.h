@@ -23,6 +23,11 @@
 #define TS_DSP_PROCESSOR
 #endif
 
+enum { TS_DSP_QUAD_BYTES = 32 }; /* of widened weights: four inputs of four channels */
+
+/* Place of the four inputs of a group in a pixel of a tile, in numbers of 16 bits; the other pixel's are 2 behind. */
+static const int8_t ts_dsp_place[4] = {0, 4, 1, 5};
+
 /* A rescale's input as a multiple of the accumulator. */
 #ifdef TS_ROUNDING_SINGLE
 enum { TS_DSP_TIMES = 1 };

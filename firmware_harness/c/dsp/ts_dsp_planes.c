@@ -3,7 +3,7 @@
 
 void ts_dsp_planes_clear(const TsDspPlanes* layer, int8_t* planes, int32_t row) {
     const uint32_t pair = ((uint32_t)layer->fill & 0xffffu) | (uint32_t)layer->fill << 16;
-    const int8_t* end = planes + layer->channels * layer->plane_bytes;
+    const int8_t* end = planes + 4 * ts_dsp_planes_of_four(layer) * layer->plane_bytes;
     for (int8_t* at = planes + row * TS_DSP_ROW_BYTES; at < end; at += TS_DSP_COLUMNS_BYTES) {
         ts_dsp_store(at, pair);
     }
@@ -44,10 +44,10 @@ void ts_dsp_tiles_to_codes(const TsDspPlanes* layer, const int16_t* tiles, int32
     const uint32_t flip = layer->relu ? 0x80808080u : 0;
     const int32_t rest = layer->channels & 3;
     for (int32_t x = 0; x < width; ++x) {
-        const int16_t* from = tiles + (x >> 1) * layer->groups * 8 + (x & 1) * 4;
+        const int16_t* from = tiles + (x >> 1) * layer->groups * 8 + (x & 1) * 2;
         uint32_t codes = 0;
         for (int32_t group = 0; group < layer->groups; ++group) {
-            const uint32_t even = ts_dsp_load(from + group * 8), odd = ts_dsp_load(from + group * 8 + 2);
+            const uint32_t even = ts_dsp_load(from + group * 8), odd = ts_dsp_load(from + group * 8 + 4);
             codes = ((even & 0xff00ffu) | (odd & 0xff00ffu) << 8) ^ flip;
             if (group < layer->channels >> 2) {
                 ts_dsp_store(out, codes);

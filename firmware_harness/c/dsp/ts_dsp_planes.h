@@ -11,12 +11,16 @@ static inline int32_t ts_dsp_column(int32_t column) {
     return (column >> 1) * TS_DSP_COLUMNS_BYTES + (column & 1) * 2;
 }
 
+/* Number of planes of channels 0, 4, ...; as many belong to 1, 5, ... and so on. */
+static inline int32_t ts_dsp_planes_of_four(const TsDspPlanes* layer) {
+    return (layer->channels + 3) >> 2;
+}
+
 /* The planes of channels 0, 1, 2 and 3; planes are sorted as described at TsDspPlanes, those of 4, 5, ... follow
  * each. */
 static inline void ts_dsp_plane_places(const TsDspPlanes* layer, int8_t* planes, int8_t* place[4]) {
     for (int32_t i = 0; i < 4; ++i) {
-        place[i] = planes;
-        planes += ((layer->channels - i + 3) >> 2) * layer->plane_bytes;
+        place[i] = planes + i * ts_dsp_planes_of_four(layer) * layer->plane_bytes;
     }
 }
 

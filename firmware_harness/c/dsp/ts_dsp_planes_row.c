@@ -112,7 +112,7 @@ __asm__(
     "  ts_row_sums \\stride, \\a0, \\b0, \\a1, \\b1, \\a2, \\b2\n"
     "  ts_row_codes \\relu\n"
     "  ldr r8, [sp, #ts_row_at_end]\n"
-    "  strh r11, [r1]\n  strh r12, [r1, #8]\n  add r1, r1, lr\n"
+    "  strh r11, [r1]\n  strh r12, [r1, #4]\n  add r1, r1, lr\n"
     "  cmp r0, r8\n  bne 2b\n"
     "3:\n"
     "  ldr r8, [sp, #ts_row_at_odd]\n  cmp r8, #0\n  beq 4f\n"
@@ -185,7 +185,7 @@ static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride, int32_t
 #endif
         for (int32_t x = 0; x < width; ++x) {
             const int32_t acc = sum(constants, plane, x * stride, first);
-            row->out[x / 2 * (row->tile_bytes / 2) + x % 2 * 4 + channel * 8] =
+            row->out[x / 2 * (row->tile_bytes / 2) + x % 2 * 2 + channel * 8] =
                 (int16_t)(relu ? ts_dsp_positive(acc, &rescale) : ts_dsp_code(acc, &rescale, row->zero_point));
         }
     }
@@ -195,7 +195,6 @@ static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride, int32_t
 
 void ts_dsp_planes_row(const TsDspPlanes* layer, const int8_t* planes, int32_t first, int32_t stride, int32_t width,
                        int16_t* tiles) {
-    static const int8_t place[4] = {0, 2, 1, 3}; /* in a group, of channels 0, 1, 2 and 3 */
     TsDspPlanesRow row;
     row.constants = TS_ARRAY(TsDspChannel, layer, constants);
     row.plane = planes;
@@ -206,9 +205,9 @@ void ts_dsp_planes_row(const TsDspPlanes* layer, const int8_t* planes, int32_t f
     row.zero_point = layer->zero_point;
     for (int32_t i = 0; i < ts_min(4, layer->channels); ++i) {
         row.channels = (layer->channels - i + 3) >> 2;
-        row.out = tiles + place[i];
+        row.out = tiles + ts_dsp_place[i];
         run(&row, layer->relu, stride, first);
         row.constants += row.channels;
-        row.plane += row.channels * layer->plane_bytes;
+        row.plane += ts_dsp_planes_of_four(layer) * layer->plane_bytes;
     }
 }

@@ -1,32 +1,42 @@
-/* A 1x1 convolution of a row of tiles: widens weights to 16 bits, then computes pairs of output channels in turn. */
+/* A 1x1 convolution of a row of tiles: widens weights to 16 bits, then computes output channels, four at a time. */
 #include "ts_dsp_pointwise.h"
 
-/* Codes of two outputs or pixels, `groups` groups of each, to 16 bits. The fixed-point rule needs twice the
- * accumulators, by twice the weights. */
+/* Weights of four outputs, `groups` groups of each, to 16 bits: first the pairs of inputs 0 and 2, then of 1 and 3. The
+ * fixed-point rule needs twice the accumulators, by twice the weights. */
 static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
 #ifdef TS_DSP_ASSEMBLY
-    __asm__ volatile("1:\n"
-                     "ldrd r3, r4, [%0], #8\n"
-                     "sxtb16 r5, r3\n"
-                     "sxtb16 r6, r3, ror #8\n"
-                     "sxtb16 r8, r4\n"
-                     "sxtb16 r12, r4, ror #8\n"
+    __asm__ volatile(".balign 4\n"
+                     "1:\n"
+                     "ldm %0!, {r3, r4, r5, r6}\n"
+                     "sxtb16 r8, r3\n"
+                     "sxtb16 r9, r4\n"
+                     "sxtb16 r10, r5\n"
+                     "sxtb16 r12, r6\n"
+                     "sxtb16 r3, r3, ror #8\n"
+                     "sxtb16 r4, r4, ror #8\n"
+                     "sxtb16 r5, r5, ror #8\n"
+                     "sxtb16 r6, r6, ror #8\n"
 #ifndef TS_ROUNDING_SINGLE
+                     "sadd16 r8, r8, r8\n"
+                     "sadd16 r9, r9, r9\n"
+                     "sadd16 r10, r10, r10\n"
+                     "sadd16 r12, r12, r12\n"
+                     "sadd16 r3, r3, r3\n"
+                     "sadd16 r4, r4, r4\n"
                      "sadd16 r5, r5, r5\n"
                      "sadd16 r6, r6, r6\n"
-                     "sadd16 r8, r8, r8\n"
-                     "sadd16 r12, r12, r12\n"
 #endif
                      "subs %1, %1, #1\n"
-                     "stm %2!, {r5, r6, r8, r12}\n"
+                     "stm %2!, {r8, r9, r10, r12}\n"
+                     "stm %2!, {r3, r4, r5, r6}\n"
                      "bne 1b"
                      : "+r"(from), "+r"(groups), "+r"(to)
                      :
-                     : "r3", "r4", "r5", "r6", "r8", "r12", "cc", "memory");
+                     : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r12", "cc", "memory");
 #else
-    static const int8_t place[4] = {0, 2, 1, 3};
-    for (int32_t i = 0; i < groups * 8; ++i) {
-        to[(i & ~3) + place[i & 3]] = (int16_t)(from[i] * TS_DSP_TIMES);
+    static const int8_t place[4] = {0, 8, 1, 9};
+    for (int32_t i = 0; i < groups * 16; ++i) {
+        to[(i >> 4) * 16 + (i >> 2 & 3) * 2 + place[i & 3]] = (int16_t)(from[i] * TS_DSP_TIMES);
     }
 #endif
 }
@@ -34,89 +44,92 @@ static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
 /* Contiguous codes, `groups` times four of them. */
 static void widen_groups(const int8_t* x, int32_t groups, int16_t* to) {
 #ifdef TS_DSP_ASSEMBLY
-    __asm__ volatile("1:\n"
-                     "ldr r3, [%0], #4\n"
-                     "subs %1, %1, #1\n"
-                     "sxtb16 r5, r3, ror #8\n"
+    __asm__ volatile(".balign 4\n"
+                     "1:\n"
+                     "ldr.w r3, [%0], #4\n"
+                     "subs.w %1, %1, #1\n"
                      "sxtb16 r4, r3\n"
-                     "strd r4, r5, [%2], #16\n"
+                     "sxtb16 r3, r3, ror #8\n"
+                     "str.w r4, [%2], #8\n"
+                     "str.w r3, [%2], #8\n"
                      "bne 1b"
                      : "+r"(x), "+r"(groups), "+r"(to)
                      :
-                     : "r3", "r4", "r5", "cc", "memory");
+                     : "r3", "r4", "cc", "memory");
 #else
-    static const int8_t place[4] = {0, 2, 1, 3};
     for (int32_t i = 0; i < groups * 4; ++i) {
-        to[(i >> 2) * 8 + place[i & 3]] = x[i];
+        to[(i >> 2) * 8 + ts_dsp_place[i & 3]] = x[i];
     }
 #endif
 }
 
 void ts_dsp_widen_row(const int8_t* x, int32_t pixels, int32_t step, int32_t codes, int32_t at, int32_t tile_bytes,
                       int16_t* tiles) {
-    static const int8_t place[4] = {0, 2, 1, 3};
     const int32_t groups = codes >> 2, rest = codes & 3;
     int8_t* tile = (int8_t*)tiles + (at >> 1) * tile_bytes;
     for (const int8_t* end = x + pixels * step; x < end; x += step, ++at) {
-        int16_t* to = (int16_t*)(tile + (at & 1) * 8);
+        int16_t* to = (int16_t*)(tile + (at & 1) * 4);
         if (groups > 0) {
             widen_groups(x, groups, to);
         }
         for (int32_t i = 0; i < rest; ++i) {
-            to[groups * 8 + place[i]] = x[groups * 4 + i];
+            to[groups * 8 + ts_dsp_place[i]] = x[groups * 4 + i];
         }
         tile += (at & 1) * tile_bytes;
     }
 }
 
-static int32_t pairs(const TsDspPointwise* layer) {
-    return (layer->channels + 1) >> 1;
+static int32_t quads(const TsDspPointwise* layer) {
+    return (layer->channels + 3) >> 2;
 }
 
 void ts_dsp_pointwise_prepare(const TsDspPointwise* layer, int16_t* weight) {
     if (layer->kept) {
-        widen_weights(TS_ARRAY(int8_t, layer, weight), pairs(layer) * layer->groups, weight);
+        widen_weights(TS_ARRAY(int8_t, layer, weight), quads(layer) * layer->groups, weight);
     }
 }
 
-/* The weights of one pair as 16-bit numbers. */
-static const int16_t* pair_weight(const TsDspPointwise* layer, int32_t pair, int16_t* weight) {
-    const int32_t n = layer->groups * 8;
-    if (layer->kept) {
-        return weight + pair * n;
+/* Quads `first` to `last` of a row; `to`: the address of quad 0. One by one if only one has room for its weights. */
+static void run(TsDspTiles* row, const TsDspPointwise* layer, int32_t first, int32_t last, int16_t* weight, int8_t* to) {
+    const int32_t n = layer->groups * (TS_DSP_QUAD_BYTES / 2), count = layer->kept ? last - first : 1;
+    for (int32_t quad = first; quad < last; quad += count) {
+        if (layer->kept) {
+            row->weight = weight + quad * n;
+        } else {
+            widen_weights(TS_ARRAY(int8_t, layer, weight) + quad * n, layer->groups, weight);
+            row->weight = weight;
+        }
+        row->quads = TS_ARRAY(TsDspQuad, layer, quads) + quad;
+        row->count = count;
+        row->out = to + quad * row->out_bytes;
+        ts_dsp_tiles_run(row);
     }
-    widen_weights(TS_ARRAY(int8_t, layer, weight) + pair * n, layer->groups, weight);
-    return weight;
 }
 
 void ts_dsp_pointwise_codes(const TsDspPointwise* layer, const int16_t* tiles, int32_t width, int16_t* weight,
                             TsDspDestination to, const TsDspSummand* summand, int8_t* out) {
+    const int32_t full = layer->channels >> 2, rest = layer->channels & 3;
     TsDspTiles row;
     ts_dsp_tiles_row(&row, layer, tiles, width, to);
     row.summand = summand;
-    row.step = layer->channels;
-    for (int32_t pair = 0; pair < pairs(layer); ++pair) {
-        row.weight = pair_weight(layer, pair, weight);
-        row.out[0] = out + ts_min(2 * pair, layer->channels - 2);
-        row.out[1] = row.out[0] + layer->channels;
-        ts_dsp_tiles_run(&row, &TS_ARRAY(TsDspPair, layer, pairs)[pair]);
+    row.pixel = layer->channels;
+    row.plane = 0;
+    row.out_bytes = 4;
+    run(&row, layer, 0, full, weight, out);
+    if (rest != 0) {
+        run(&row, layer, full, full + 1, weight, out + rest - 4);
     }
 }
 
 void ts_dsp_pointwise_planes(const TsDspPointwise* layer, const int16_t* tiles, int32_t width, int16_t* weight,
                              const TsDspPlanes* to, int32_t pad_left, int32_t row_at, int8_t* planes) {
     TsDspTiles row;
-    int8_t* place[4]; /* of the first channel of a group, of the second... */
     ts_dsp_tiles_row(&row, layer, tiles, width, TS_DSP_TO_PLANES);
-    row.step = (pad_left & 1) != 0 ? TS_DSP_COLUMNS_BYTES - 2 : 2;
-    ts_dsp_plane_places(to, planes + ts_dsp_column(pad_left) + row_at * TS_DSP_ROW_BYTES, place);
-    for (int32_t pair = 0; pair < pairs(layer); ++pair) {
-        const int32_t channel = ts_min(2 * pair, layer->channels - 2);
-        row.weight = pair_weight(layer, pair, weight);
-        row.out[0] = place[channel & 3] + (channel >> 2) * to->plane_bytes;
-        row.out[1] = place[(channel + 1) & 3] + ((channel + 1) >> 2) * to->plane_bytes;
-        ts_dsp_tiles_run(&row, &TS_ARRAY(TsDspPair, layer, pairs)[pair]);
-    }
+    row.summand = NULL;
+    row.pixel = (pad_left & 1) != 0 ? TS_DSP_COLUMNS_BYTES - 2 : 2;
+    row.plane = quads(layer) * to->plane_bytes;
+    row.out_bytes = to->plane_bytes;
+    run(&row, layer, 0, quads(layer), weight, planes + ts_dsp_column(pad_left) + row_at * TS_DSP_ROW_BYTES);
 }
 
 void ts_dsp_raise(int8_t* codes, int32_t n, int32_t low) {

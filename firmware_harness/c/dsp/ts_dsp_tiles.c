@@ -1,120 +1,168 @@
-/* The inner loop in assembly: 2 pixels x 2 channels, and four inputs of each in ten instructions.
+/* The inner loop in assembly: 2 pixels x 4 channels, and two inputs of each in eleven instructions.
  *
- * A block of 32 such steps is entered at the step that leaves as many as there are groups; more groups take several
- * passes. All registers but the stack pointer are used: r0 tiles, r1 weights, r2-r5 weights of two channels, r6-r9
- * two pixels, and the sums r10 (channel 0, pixel 0), r11 (1, 0), r12 (0, 1), r14 (1, 1). Everything else, including
- * the block's return address, is on the stack. */
+ * The loop has TS_TILES_UNROLLED steps of four inputs; it is entered at the step from which the others are a multiple
+ * of it, and ends when the weights do. Loop and what writes its results fit into 1 KB of cache. All registers but the
+ * stack pointer are used: r0 tiles, r1 weights, r2 and r3 two pixels, r12 and r14 two channels, and the sums r4 to r11
+ * (channel 0 of pixel 0, of pixel 1, channel 1 of pixel 0...). Everything else is on the stack. */
 #include <stddef.h>
 
 #include "ts_dsp_tiles.h"
 
 #ifdef TS_DSP_ASSEMBLY
 
+#define TS_TILES_UNROLLED 6
+#define TS_TILES_LAST_UNROLLED 3
+#define TS_TILES_TEXT(number) TS_TILES_TEXT_OF(number)
+#define TS_TILES_TEXT_OF(number) #number
+
 /* clang-format off */
-/* On the stack: the inputs of a tile (weights and initial sums), those of its end (terms of TsDspPair), and
- * TsDspTiles from `out` on. */
+/* On the stack: the inputs of a tile (weights and initial sums), multiplier, offset and shift of four channels, the
+ * address to write to, and TsDspTiles. */
 typedef char ts_dsp_frame_is_as_written[
-    offsetof(TsDspTiles, weight) == 4 && offsetof(TsDspTiles, out) == 8 && offsetof(TsDspTiles, x_end) == 16 &&
-    offsetof(TsDspTiles, left) == 32 && offsetof(TsDspTiles, last) == 52 && sizeof(TsDspTiles) == 64 ? 1 : -1];
+    offsetof(TsDspTiles, weight) == 8 && offsetof(TsDspTiles, x_end) == 12 && offsetof(TsDspTiles, last) == 24 &&
+    offsetof(TsDspTiles, x) == 40 && offsetof(TsDspTiles, out) == 52 && sizeof(TsDspTiles) == 64 ? 1 : -1];
 __asm__(
     ".pushsection .text.ts_dsp_tiles_run, \"ax\", %progbits\n"
     TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
-    ".equ ts_tiles_at_bias, 4\n.equ ts_tiles_at_terms, 20\n.equ ts_tiles_at_out, 44\n"
-    ".equ ts_tiles_at_x_end, 52\n.equ ts_tiles_at_step, 56\n.equ ts_tiles_at_zero, 60\n"
-    ".equ ts_tiles_at_summand, 64\n.equ ts_tiles_at_left, 68\n.equ ts_tiles_at_passes, 72\n"
-    ".equ ts_tiles_at_entry, 76\n.equ ts_tiles_at_back, 80\n.equ ts_tiles_at_writer, 84\n"
-    ".equ ts_tiles_at_last, 88\n.equ ts_tiles_frame_bytes, 104\n"
+    ".equ ts_tiles_at_bias, 4\n.equ ts_tiles_at_terms, 36\n.equ ts_tiles_at_place, 84\n.equ ts_tiles_at_row, 88\n"
+    ".equ ts_tiles_at_weight_end, 96\n.equ ts_tiles_at_x_end, 100\n.equ ts_tiles_at_entry, 104\n"
+    ".equ ts_tiles_at_writer, 108\n.equ ts_tiles_at_last, 112\n.equ ts_tiles_at_last_writer, 116\n"
+    ".equ ts_tiles_at_summand, 120\n.equ ts_tiles_at_zero, 124\n.equ ts_tiles_at_x, 128\n.equ ts_tiles_at_quads, 132\n"
+    ".equ ts_tiles_at_count, 136\n.equ ts_tiles_at_out, 140\n.equ ts_tiles_at_out_bytes, 144\n"
+    ".equ ts_tiles_at_weight_bytes, 148\n.equ ts_tiles_frame_bytes, 152\n"
 
+    /* Initial sums of a channel: `at` is its number times 8. */
+    ".macro ts_tiles_bias sum, at\n"
+    "  str \\sum, [sp, #ts_tiles_at_bias + \\at]\n  str \\sum, [sp, #ts_tiles_at_bias + 4 + \\at]\n"
+    ".endm\n"
 #ifdef TS_ROUNDING_SINGLE
-    /* Four or two sums, channel 0 and 1 of each pixel, to integers; the factors stay in s8 and s9. */
-    ".macro ts_tiles_rescale4\n"
-    "  vmov s0, s1, r10, r11\n  vmov s2, s3, r12, lr\n"
-    "  vcvt.f32.s32 s0, s0\n  vcvt.f32.s32 s1, s1\n  vcvt.f32.s32 s2, s2\n  vcvt.f32.s32 s3, s3\n"
-    "  vmul.f32 s0, s0, s8\n  vmul.f32 s1, s1, s9\n  vmul.f32 s2, s2, s8\n  vmul.f32 s3, s3, s9\n"
-    "  vcvtr.s32.f32 s0, s0\n  vcvtr.s32.f32 s1, s1\n  vcvtr.s32.f32 s2, s2\n  vcvtr.s32.f32 s3, s3\n"
-    "  vmov r10, r11, s0, s1\n  vmov r12, lr, s2, s3\n"
-    ".endm\n"
-    ".macro ts_tiles_rescale2\n"
-    "  vmov s0, s1, r10, r11\n"
-    "  vcvt.f32.s32 s0, s0\n  vcvt.f32.s32 s1, s1\n"
-    "  vmul.f32 s0, s0, s8\n  vmul.f32 s1, s1, s9\n"
-    "  vcvtr.s32.f32 s0, s0\n  vcvtr.s32.f32 s1, s1\n"
-    "  vmov r10, r11, s0, s1\n"
-    ".endm\n"
-    ".macro ts_tiles_positive4\n"
-    "  ts_tiles_rescale4\n"
-    "  usat r10, #8, r10\n  usat r11, #8, r11\n  usat r12, #8, r12\n  usat lr, #8, lr\n"
-    ".endm\n"
-    ".macro ts_tiles_positive2\n"
-    "  ts_tiles_rescale2\n  usat r10, #8, r10\n  usat r11, #8, r11\n"
-    ".endm\n"
-    ".macro ts_tiles_codes4\n"
-    "  ts_tiles_rescale4\n  ldr r1, [sp, #ts_tiles_at_zero]\n"
-    "  qadd r10, r10, r1\n  qadd r11, r11, r1\n  qadd r12, r12, r1\n  qadd lr, lr, r1\n"
-    "  ssat r10, #8, r10\n  ssat r11, #8, r11\n  ssat r12, #8, r12\n  ssat lr, #8, lr\n"
-    ".endm\n"
-    ".macro ts_tiles_codes2\n"
-    "  ts_tiles_rescale2\n  ldr r1, [sp, #ts_tiles_at_zero]\n"
-    "  qadd r10, r10, r1\n  qadd r11, r11, r1\n  ssat r10, #8, r10\n  ssat r11, #8, r11\n"
-    ".endm\n"
-    ".macro ts_tiles_terms\n  ldrd r8, r9, [sp, #ts_tiles_at_out]\n.endm\n"
+    /* The factors stay in s8 to s11. */
     ".macro ts_tiles_constants\n"
-    "  vldr s8, [r1]\n  vldr s9, [r1, #4]\n  ldrd r8, r9, [r1, #8]\n  add lr, sp, #ts_tiles_at_out\n"
+    "  vldm r0!, {s8-s11}\n  ldm r0!, {r4-r7}\n"
+    "  ts_tiles_bias r4, 0\n  ts_tiles_bias r5, 8\n  ts_tiles_bias r6, 16\n  ts_tiles_bias r7, 24\n"
     ".endm\n"
-    /* r10 plus the summand at the corresponding address, to a code; r3-r6 as in TsDspSum. */
-    ".macro ts_tiles_plus code, at, distance, larger\n"
-    "  ldrsb r1, [\\at, \\distance]\n"
-    "  mla r1, r1, r4, r5\n  mla \\code, \\code, r3, r1\n"
-    "  asr \\code, \\code, r6\n  ssat \\code, #8, \\code\n"
+    /* The sums of a pixel, of channels 0 to 3, to integers. */
+    ".macro ts_tiles_rescale a, b, c, d\n"
+    "  vmov s0, s1, \\a, \\b\n  vmov s2, s3, \\c, \\d\n"
+    "  vcvt.f32.s32 s0, s0\n  vcvt.f32.s32 s1, s1\n  vcvt.f32.s32 s2, s2\n  vcvt.f32.s32 s3, s3\n"
+    "  vmul.f32 s0, s0, s8\n  vmul.f32 s1, s1, s9\n  vmul.f32 s2, s2, s10\n  vmul.f32 s3, s3, s11\n"
+    "  vcvtr.s32.f32 s0, s0\n  vcvtr.s32.f32 s1, s1\n  vcvtr.s32.f32 s2, s2\n  vcvtr.s32.f32 s3, s3\n"
+    "  vmov \\a, \\b, s0, s1\n  vmov \\c, \\d, s2, s3\n"
     ".endm\n"
-#else
-    /* terms: r2-r4 and r5-r7 multiplier, offset and shift of the channels, r8 and r9 where to write. */
-    ".macro ts_tiles_terms\n  add r1, sp, #ts_tiles_at_terms\n  ldm r1, {r2-r9}\n.endm\n"
-    ".macro ts_tiles_constants\n  ldm r1, {r2-r9}\n  add lr, sp, #ts_tiles_at_terms\n  stm lr!, {r2-r7}\n.endm\n"
-    /* Rounding would differ below zero only, where ReLU gives zero. */
-    ".macro ts_tiles_positive sum, multiplier, offset, shift\n"
-    "  smmlar \\sum, \\sum, \\multiplier, \\offset\n  asr \\sum, \\sum, \\shift\n  usat \\sum, #8, \\sum\n"
+    ".macro ts_tiles_positive_pixel a, b, c, d\n"
+    "  ts_tiles_rescale \\a, \\b, \\c, \\d\n"
+    "  usat \\a, #8, \\a\n  usat \\b, #8, \\b\n  usat \\c, #8, \\c\n  usat \\d, #8, \\d\n"
     ".endm\n"
-    ".macro ts_tiles_code sum, multiplier, offset, shift\n"
-    "  add r1, \\offset, \\sum, asr #31\n"
-    "  smmlar \\sum, \\sum, \\multiplier, r1\n  asr \\sum, \\sum, \\shift\n  ssat \\sum, #8, \\sum\n"
+    ".macro ts_tiles_codes_pixel a, b, c, d\n"
+    "  ts_tiles_rescale \\a, \\b, \\c, \\d\n"
+    "  qadd \\a, \\a, r1\n  qadd \\b, \\b, r1\n  qadd \\c, \\c, r1\n  qadd \\d, \\d, r1\n"
+    "  ssat \\a, #8, \\a\n  ssat \\b, #8, \\b\n  ssat \\c, #8, \\c\n  ssat \\d, #8, \\d\n"
     ".endm\n"
-    ".macro ts_tiles_positive2\n  ts_tiles_positive r10, r2, r3, r4\n  ts_tiles_positive r11, r5, r6, r7\n.endm\n"
-    ".macro ts_tiles_positive4\n"
-    "  ts_tiles_positive2\n  ts_tiles_positive r12, r2, r3, r4\n  ts_tiles_positive lr, r5, r6, r7\n"
-    ".endm\n"
-    ".macro ts_tiles_codes2\n  ts_tiles_code r10, r2, r3, r4\n  ts_tiles_code r11, r5, r6, r7\n.endm\n"
+    ".macro ts_tiles_positive4\n  ts_tiles_positive_pixel r4, r6, r8, r10\n.endm\n"
+    ".macro ts_tiles_positive8\n  ts_tiles_positive4\n  ts_tiles_positive_pixel r5, r7, r9, r11\n.endm\n"
     ".macro ts_tiles_codes4\n"
-    "  ts_tiles_codes2\n  ts_tiles_code r12, r2, r3, r4\n  ts_tiles_code lr, r5, r6, r7\n"
+    "  ldr r1, [sp, #ts_tiles_at_zero]\n  ts_tiles_codes_pixel r4, r6, r8, r10\n"
     ".endm\n"
-    ".macro ts_tiles_plus sum, at, distance, larger\n"
-    "  ldrsb r1, [\\at, \\distance]\n"
+    ".macro ts_tiles_codes8\n  ts_tiles_codes4\n  ts_tiles_codes_pixel r5, r7, r9, r11\n.endm\n"
+    /* A code times its multiplier plus that of the summand at an address; as in TsDspSum, r2 and r3 are the
+     * multipliers, r12 the bias. */
+    ".macro ts_tiles_plus code, at, larger\n"
+    "  ldrsb r1, [lr, #\\at]\n  mla r1, r1, r3, r12\n  mla \\code, \\code, r2, r1\n"
+    ".endm\n"
+    ".macro ts_tiles_summand\n"
+    "  ldr r1, [sp, #ts_tiles_at_summand]\n  ldr lr, [sp, #ts_tiles_at_place]\n  ldm r1, {r1, r2, r3, r12}\n"
+    "  add lr, lr, r1\n"
+    ".endm\n"
+    ".macro ts_tiles_total\n  ldr r1, [sp, #ts_tiles_at_summand]\n  ldr r1, [r1, #16]\n.endm\n"
+    ".macro ts_tiles_total_code code\n  asr \\code, \\code, r1\n  ssat \\code, #8, \\code\n.endm\n"
+#else
+    /* A channel's shift, in a byte of r12, its offset and its multiplier to its terms. */
+    ".macro ts_tiles_term multiplier, byte\n"
+    "  uxtb r2, r12, ror #8 * \\byte\n  lsl r3, r1, r2\n  asr r3, r3, #1\n"
+    "  str \\multiplier, [sp, #ts_tiles_at_terms + 12 * \\byte]\n"
+    "  str r3, [sp, #ts_tiles_at_terms + 4 + 12 * \\byte]\n  str r2, [sp, #ts_tiles_at_terms + 8 + 12 * \\byte]\n"
+    ".endm\n"
+    ".macro ts_tiles_constants\n"
+    "  ldm r0!, {r4-r11, r12}\n  ldr r1, [sp, #ts_tiles_at_zero]\n"
+    "  ts_tiles_bias r8, 0\n  ts_tiles_bias r9, 8\n  ts_tiles_bias r10, 16\n  ts_tiles_bias r11, 24\n"
+    "  ts_tiles_term r4, 0\n  ts_tiles_term r5, 1\n  ts_tiles_term r6, 2\n  ts_tiles_term r7, 3\n"
+    ".endm\n"
+    /* r2 multiplier, r3 offset, r12 shift. Rounding would differ below zero only, where ReLU gives zero. */
+    ".macro ts_tiles_positive_channel a, b, pair\n"
+    "  ldm r1!, {r2, r3, r12}\n"
+    "  smmlar \\a, \\a, r2, r3\n  .if \\pair\n  smmlar \\b, \\b, r2, r3\n  .endif\n"
+    "  asr \\a, \\a, r12\n  .if \\pair\n  asr \\b, \\b, r12\n  .endif\n"
+    "  usat \\a, #8, \\a\n  .if \\pair\n  usat \\b, #8, \\b\n  .endif\n"
+    ".endm\n"
+    ".macro ts_tiles_code sum\n"
+    "  add lr, r3, \\sum, asr #31\n  smmlar \\sum, \\sum, r2, lr\n  asr \\sum, \\sum, r12\n  ssat \\sum, #8, \\sum\n"
+    ".endm\n"
+    ".macro ts_tiles_codes_channel a, b, pair\n"
+    "  ldm r1!, {r2, r3, r12}\n  ts_tiles_code \\a\n  .if \\pair\n  ts_tiles_code \\b\n  .endif\n"
+    ".endm\n"
+    ".macro ts_tiles_channels what, pair\n"
+    "  add r1, sp, #ts_tiles_at_terms\n"
+    "  \\what r4, r5, \\pair\n  \\what r6, r7, \\pair\n  \\what r8, r9, \\pair\n  \\what r10, r11, \\pair\n"
+    ".endm\n"
+    ".macro ts_tiles_positive4\n  ts_tiles_channels ts_tiles_positive_channel, 0\n.endm\n"
+    ".macro ts_tiles_positive8\n  ts_tiles_channels ts_tiles_positive_channel, 1\n.endm\n"
+    ".macro ts_tiles_codes4\n  ts_tiles_channels ts_tiles_codes_channel, 0\n.endm\n"
+    ".macro ts_tiles_codes8\n  ts_tiles_channels ts_tiles_codes_channel, 1\n.endm\n"
+    /* A code plus the summand at an address, in the common scale; r2 is the table. */
+    ".macro ts_tiles_plus sum, at, larger\n"
+    "  ldrsb r1, [lr, #\\at]\n"
     "  .if \\larger\n"
-    "  ldr \\sum, [r3, \\sum, lsl #2]\n  add \\sum, \\sum, r1, lsl #20\n"
+    "  ldr \\sum, [r2, \\sum, lsl #2]\n  add \\sum, \\sum, r1, lsl #20\n"
     "  .else\n"
-    "  ldr r1, [r3, r1, lsl #2]\n  add \\sum, r1, \\sum, lsl #20\n"
+    "  ldr r1, [r2, r1, lsl #2]\n  add \\sum, r1, \\sum, lsl #20\n"
     "  .endif\n"
-    "  ts_tiles_code \\sum, r4, r5, r6\n"
     ".endm\n"
+    ".macro ts_tiles_summand\n"
+    "  ldr r1, [sp, #ts_tiles_at_summand]\n  ldr lr, [sp, #ts_tiles_at_place]\n  ldrd r1, r2, [r1]\n"
+    "  add lr, lr, r1\n"
+    ".endm\n"
+    ".macro ts_tiles_total\n  ldr r1, [sp, #ts_tiles_at_summand]\n  add r1, r1, #8\n  ldm r1, {r2, r3, r12}\n.endm\n"
+    ".macro ts_tiles_total_code sum\n  ts_tiles_code \\sum\n.endm\n"
 #endif
 
-    ".macro ts_tiles_begin\n  ldm sp, {r1, r10, r11, r12, lr}\n  ldr pc, [sp, #ts_tiles_at_entry]\n.endm\n"
-    ".macro ts_tiles_next\n"
-    "  ldr r1, [sp, #ts_tiles_at_x_end]\n  strd r8, r9, [sp, #ts_tiles_at_out]\n  cmp r0, r1\n  bne.w 2b\n  b.w 3f\n"
+    ".macro ts_tiles_begin entry\n  ldm sp, {r1, r4-r11}\n  ldr pc, [sp, #\\entry]\n.endm\n"
+    ".macro ts_tiles_next\n  ldr r1, [sp, #ts_tiles_at_x_end]\n  cmp r0, r1\n  bne.w 2b\n  b.w 3f\n.endm\n"
+    ".macro ts_tiles_write_pixel a, b, c, d\n"
+    "  strb \\a, [r2]\n  strb \\b, [r2, #1]\n  strb \\c, [r2, #2]\n  strb \\d, [r2, #3]\n"
     ".endm\n"
-    ".macro ts_tiles_write4\n"
-    "  ldr r1, [sp, #ts_tiles_at_step]\n"
-    "  strb r10, [r8]\n  strb r11, [r8, #1]\n  strb r12, [r9]\n  strb lr, [r9, #1]\n"
-    "  add r8, r8, r1, lsl #1\n  add r9, r9, r1, lsl #1\n"
+    ".macro ts_tiles_write8\n"
+    "  ldrd r2, r3, [sp, #ts_tiles_at_place]\n"
+    "  ts_tiles_write_pixel r4, r6, r8, r10\n  add r2, r2, r3\n"
+    "  ts_tiles_write_pixel r5, r7, r9, r11\n  add r2, r2, r3\n"
+    "  str r2, [sp, #ts_tiles_at_place]\n"
     ".endm\n"
-    ".macro ts_tiles_write2\n  strb r10, [r8]\n  strb r11, [r8, #1]\n.endm\n"
-    ".macro ts_tiles_summand\n  ldr r1, [sp, #ts_tiles_at_summand]\n  ldm r1, {r2-r6}\n  add r7, r2, #1\n.endm\n"
+    ".macro ts_tiles_write4\n  ldr r2, [sp, #ts_tiles_at_place]\n  ts_tiles_write_pixel r4, r6, r8, r10\n.endm\n"
+    ".macro ts_tiles_sum_pixel a, b, c, d, larger\n"
+    "  ts_tiles_plus \\a, 0, \\larger\n  ts_tiles_plus \\b, 1, \\larger\n"
+    "  ts_tiles_plus \\c, 2, \\larger\n  ts_tiles_plus \\d, 3, \\larger\n"
+    ".endm\n"
     ".macro ts_tiles_sum4 larger\n"
-    "  ts_tiles_plus r10, r8, r2, \\larger\n  ts_tiles_plus r11, r8, r7, \\larger\n"
-    "  ts_tiles_plus r12, r9, r2, \\larger\n  ts_tiles_plus lr, r9, r7, \\larger\n"
+    "  ts_tiles_summand\n  ts_tiles_sum_pixel r4, r6, r8, r10, \\larger\n  ts_tiles_total\n"
+    "  ts_tiles_total_code r4\n  ts_tiles_total_code r6\n  ts_tiles_total_code r8\n  ts_tiles_total_code r10\n"
     ".endm\n"
-    ".macro ts_tiles_sum2 larger\n  ts_tiles_plus r10, r8, r2, \\larger\n  ts_tiles_plus r11, r8, r7, \\larger\n.endm\n"
+    ".macro ts_tiles_sum8 larger\n"
+    "  ts_tiles_summand\n  ts_tiles_sum_pixel r4, r6, r8, r10, \\larger\n"
+    "  ldr r1, [sp, #ts_tiles_at_row]\n  add lr, lr, r1\n"
+    "  ts_tiles_sum_pixel r5, r7, r9, r11, \\larger\n  ts_tiles_total\n"
+    "  ts_tiles_total_code r4\n  ts_tiles_total_code r5\n  ts_tiles_total_code r6\n  ts_tiles_total_code r7\n"
+    "  ts_tiles_total_code r8\n  ts_tiles_total_code r9\n  ts_tiles_total_code r10\n  ts_tiles_total_code r11\n"
+    ".endm\n"
+    ".macro ts_tiles_step\n"
+    "  ldrd r2, r3, [r0], #8\n  ldrd r12, lr, [r1], #16\n"
+    "  smlad r4, r2, r12, r4\n  smlad r5, r3, r12, r5\n  smlad r6, r2, lr, r6\n  smlad r7, r3, lr, r7\n"
+    "  ldrd r12, lr, [r1, #-8]\n"
+    "  smlad r8, r2, r12, r8\n  smlad r9, r3, r12, r9\n  smlad r10, r2, lr, r10\n  smlad r11, r3, lr, r11\n"
+    ".endm\n"
+    ".macro ts_tiles_last_step x\n"
+    "  ldm.w r1!, {r5, r7, r12, lr}\n"
+    "  smlad r4, \\x, r5, r4\n  smlad r6, \\x, r7, r6\n  smlad r8, \\x, r12, r8\n  smlad r10, \\x, lr, r10\n"
+    ".endm\n"
 
     ".balign 4\n"
     ".global ts_dsp_tiles_run\n"
@@ -122,83 +170,82 @@ __asm__(
     "ts_dsp_tiles_run:\n"
     "  push {r4-r11, lr}\n"
     "  sub sp, sp, #ts_tiles_frame_bytes\n"
-    "  ts_tiles_constants\n"
-    "  strd r8, r9, [sp, #ts_tiles_at_bias]\n  strd r8, r9, [sp, #ts_tiles_at_bias + 8]\n"
-    "  ldm r0!, {r2-r9}\n  str r3, [sp]\n  stm lr!, {r4-r9}\n  cmp r2, r6\n"
-    "  ldm r0, {r4-r11}\n  stm lr, {r4-r11}\n"
-    "  mov r0, r2\n  beq.w 3f\n"
-    "2:\n"
-    "  ts_tiles_begin\n"
-
-    ".global ts_dsp_write_planes\n"
-    "ts_dsp_write_planes:\n"
-    "  ts_tiles_terms\n  ts_tiles_positive4\n"
-    "  ldr r1, [sp, #ts_tiles_at_step]\n"
-    "  strh r12, [r8, r1]\n  strh r10, [r8], #12\n  strh lr, [r9, r1]\n  strh r11, [r9], #12\n"
-    "  ts_tiles_next\n"
-    ".global ts_dsp_write_codes\n"
-    "ts_dsp_write_codes:\n"
-    "  ts_tiles_terms\n  ts_tiles_codes4\n  ts_tiles_write4\n  ts_tiles_next\n"
-    ".global ts_dsp_write_sum_0\n"
-    "ts_dsp_write_sum_0:\n"
-    "  ts_tiles_terms\n  ts_tiles_codes4\n  ts_tiles_summand\n  ts_tiles_sum4 0\n  ts_tiles_write4\n  ts_tiles_next\n"
-    ".global ts_dsp_write_sum_1\n"
-    "ts_dsp_write_sum_1:\n"
-    "  ts_tiles_terms\n  ts_tiles_codes4\n  ts_tiles_summand\n  ts_tiles_sum4 1\n  ts_tiles_write4\n  ts_tiles_next\n"
-
-    "3:\n"
-    "  ldr r1, [sp, #ts_tiles_at_last]\n"
-    "  cbz r1, 4f\n"
-    "  ldr r2, [sp, #ts_tiles_at_last + 4]\n  ldr r3, [sp, #ts_tiles_at_last + 8]\n"
-    "  strd r1, r2, [sp, #ts_tiles_at_entry]\n  str r3, [sp, #ts_tiles_at_writer]\n"
-    "  ts_tiles_begin\n"
-    ".global ts_dsp_last_planes\n"
-    "ts_dsp_last_planes:\n"
-    "  ts_tiles_terms\n  ts_tiles_positive2\n  strh r10, [r8]\n  strh r11, [r9]\n"
-    "4:\n"
-    "  add sp, sp, #ts_tiles_frame_bytes\n  pop {r4-r11, pc}\n"
-    ".global ts_dsp_last_codes\n"
-    "ts_dsp_last_codes:\n"
-    "  ts_tiles_terms\n  ts_tiles_codes2\n  ts_tiles_write2\n  b 4b\n"
-    ".global ts_dsp_last_sum_0\n"
-    "ts_dsp_last_sum_0:\n"
-    "  ts_tiles_terms\n  ts_tiles_codes2\n  ts_tiles_summand\n  ts_tiles_sum2 0\n  ts_tiles_write2\n  b 4b\n"
-    ".global ts_dsp_last_sum_1\n"
-    "ts_dsp_last_sum_1:\n"
-    "  ts_tiles_terms\n  ts_tiles_codes2\n  ts_tiles_summand\n  ts_tiles_sum2 1\n  ts_tiles_write2\n  b 4b\n"
-
-    /* The block's return when there are several passes. */
-    ".global ts_dsp_again\n"
-    "ts_dsp_again:\n"
-    "  ldr r2, [sp, #ts_tiles_at_left]\n  subs r2, r2, #1\n  beq 5f\n"
-    "  str r2, [sp, #ts_tiles_at_left]\n  ldr pc, [sp, #ts_tiles_at_entry]\n"
-    "5:\n"
-    "  ldr r2, [sp, #ts_tiles_at_passes]\n  str r2, [sp, #ts_tiles_at_left]\n  ldr pc, [sp, #ts_tiles_at_writer]\n"
-
+    "  add r12, sp, #ts_tiles_at_row\n"
+    "  ldm r0!, {r4-r11}\n  stm r12!, {r4-r11}\n  ldm r0, {r4-r11}\n  stm r12, {r4-r11}\n"
+    "1:\n" /* a quad */
+    "  ldr r0, [sp, #ts_tiles_at_quads]\n  ts_tiles_constants\n  str r0, [sp, #ts_tiles_at_quads]\n"
+    "  ldrd r2, r3, [sp, #ts_tiles_at_out]\n  str r2, [sp, #ts_tiles_at_place]\n  add r2, r2, r3\n"
+    "  str r2, [sp, #ts_tiles_at_out]\n"
+    "  ldr r3, [sp, #ts_tiles_at_weight_bytes]\n  ldr r2, [sp, #ts_tiles_at_weight_end]\n"
+    "  str r2, [sp]\n  add r2, r2, r3\n  str r2, [sp, #ts_tiles_at_weight_end]\n"
+    "  ldr r0, [sp, #ts_tiles_at_x]\n  ldr r1, [sp, #ts_tiles_at_x_end]\n  cmp r0, r1\n  beq.w 3f\n"
+    "2:\n" /* a tile */
+    "  ts_tiles_begin ts_tiles_at_entry\n"
     ".balign 4\n"
-    ".rept 32\n"
-    "  ldm.w r1!, {r2-r5}\n  ldm.w r0!, {r6-r9}\n"
-    "  smlad r10, r2, r6, r10\n  smlad r11, r4, r6, r11\n  smlad r12, r2, r8, r12\n  smlad lr, r4, r8, lr\n"
-    "  smlad r10, r3, r7, r10\n  smlad r11, r5, r7, r11\n  smlad r12, r3, r9, r12\n  smlad lr, r5, r9, lr\n"
+    "4:\n"
+    ".rept " TS_TILES_TEXT(TS_TILES_UNROLLED) "\n"
+    "  ts_tiles_step\n  ts_tiles_step\n"
     ".endr\n"
     ".global ts_dsp_pair_end\n"
     "ts_dsp_pair_end:\n"
-    "  ldr pc, [sp, #ts_tiles_at_back]\n"
+    "  ldr.w r2, [sp, #ts_tiles_at_weight_end]\n  cmp r1, r2\n  bne.w 4b\n  ldr pc, [sp, #ts_tiles_at_writer]\n"
+
+    ".global ts_dsp_write_planes\n"
+    "ts_dsp_write_planes:\n"
+    "  ts_tiles_positive8\n"
+    "  add r1, sp, #ts_tiles_at_place\n  ldm r1, {r2, r3, r12}\n"
+    "  add lr, r2, #12\n  str lr, [r1]\n  add lr, r2, r12\n"
+    "  strh r4, [r2]\n  strh r5, [r2, r3]\n  strh r6, [lr]\n  strh r7, [lr, r3]\n"
+    "  add r2, r2, r12, lsl #1\n  add lr, lr, r12, lsl #1\n"
+    "  strh r8, [r2]\n  strh r9, [r2, r3]\n  strh r10, [lr]\n  strh r11, [lr, r3]\n"
+    "  ts_tiles_next\n"
+    ".global ts_dsp_write_codes\n"
+    "ts_dsp_write_codes:\n"
+    "  ts_tiles_codes8\n  ts_tiles_write8\n  ts_tiles_next\n"
+    ".global ts_dsp_write_sum_0\n"
+    "ts_dsp_write_sum_0:\n"
+    "  ts_tiles_codes8\n  ts_tiles_sum8 0\n  ts_tiles_write8\n  ts_tiles_next\n"
+    ".global ts_dsp_write_sum_1\n"
+    "ts_dsp_write_sum_1:\n"
+    "  ts_tiles_codes8\n  ts_tiles_sum8 1\n  ts_tiles_write8\n  ts_tiles_next\n"
+
+    "3:\n" /* the last pixel, if it has no neighbour */
+    "  ldr r2, [sp, #ts_tiles_at_last]\n  cmp r2, #0\n  beq.w 6f\n"
+    "  ldr r9, [sp, #ts_tiles_at_weight_end]\n  ldr r1, [sp]\n"
+    "  ldr r4, [sp, #ts_tiles_at_bias]\n  ldr r6, [sp, #ts_tiles_at_bias + 8]\n"
+    "  ldr r8, [sp, #ts_tiles_at_bias + 16]\n  ldr r10, [sp, #ts_tiles_at_bias + 24]\n"
+    "  bx r2\n"
     ".balign 4\n"
-    ".rept 32\n"
-    "  ldm.w r1!, {r2-r5}\n  ldm.w r0!, {r6-r9}\n"
-    "  smlad r10, r2, r6, r10\n  smlad r11, r4, r6, r11\n"
-    "  smlad r10, r3, r7, r10\n  smlad r11, r5, r7, r11\n"
+    "5:\n"
+    ".rept " TS_TILES_TEXT(TS_TILES_LAST_UNROLLED) "\n"
+    "  ldr.w r2, [r0], #8\n  ldr.w r3, [r0], #8\n  ts_tiles_last_step r2\n  ts_tiles_last_step r3\n"
     ".endr\n"
     ".global ts_dsp_last_end\n"
     "ts_dsp_last_end:\n"
-    "  ldr pc, [sp, #ts_tiles_at_back]\n"
+    "  cmp r1, r9\n  bne 5b\n  ldr pc, [sp, #ts_tiles_at_last_writer]\n"
+    ".global ts_dsp_last_planes\n"
+    "ts_dsp_last_planes:\n"
+    "  ts_tiles_positive4\n"
+    "  ldr r2, [sp, #ts_tiles_at_place]\n  ldr r3, [sp, #ts_tiles_at_row + 4]\n"
+    "  strh r4, [r2]\n  strh r6, [r2, r3]\n  add r2, r2, r3, lsl #1\n  strh r8, [r2]\n  strh r10, [r2, r3]\n"
+    "6:\n"
+    "  ldr r2, [sp, #ts_tiles_at_count]\n  subs r2, r2, #1\n  str r2, [sp, #ts_tiles_at_count]\n  bne.w 1b\n"
+    "  add sp, sp, #ts_tiles_frame_bytes\n  pop {r4-r11, pc}\n"
+    ".global ts_dsp_last_codes\n"
+    "ts_dsp_last_codes:\n"
+    "  ts_tiles_codes4\n  ts_tiles_write4\n  b 6b\n"
+    ".global ts_dsp_last_sum_0\n"
+    "ts_dsp_last_sum_0:\n"
+    "  ts_tiles_codes4\n  ts_tiles_sum4 0\n  ts_tiles_write4\n  b 6b\n"
+    ".global ts_dsp_last_sum_1\n"
+    "ts_dsp_last_sum_1:\n"
+    "  ts_tiles_codes4\n  ts_tiles_sum4 1\n  ts_tiles_write4\n  b 6b\n"
     ".popsection\n");
 /* clang-format on */
 
-enum { PAIR_STEP_BYTES = 40, LAST_STEP_BYTES = 24 };
+enum { PAIR_STEP_BYTES = 88, LAST_STEP_BYTES = 48 };
 
-extern const uint8_t ts_dsp_pair_end[], ts_dsp_last_end[], ts_dsp_again[];
+extern const uint8_t ts_dsp_pair_end[], ts_dsp_last_end[];
 extern const uint8_t ts_dsp_write_planes[], ts_dsp_write_codes[], ts_dsp_write_sum_0[], ts_dsp_write_sum_1[];
 extern const uint8_t ts_dsp_last_planes[], ts_dsp_last_codes[], ts_dsp_last_sum_0[], ts_dsp_last_sum_1[];
 
@@ -206,10 +253,10 @@ static uintptr_t code(const uint8_t* label) {
     return (uintptr_t)label | 1u; /* Thumb */
 }
 
-/* Entry into a block that ends at `end`, with `steps` steps before it. Computed as a number: compilers refuse an index
- * before an array's first element. */
-static uintptr_t entry(const uint8_t* end, int32_t steps, int32_t step_bytes) {
-    return code(end) - (uintptr_t)(steps * step_bytes);
+/* Where a loop of `unrolled` steps is entered that ends at `end`: the number of steps before it that leaves whole
+ * turns. Computed as a number: compilers refuse an index before an array's first element. */
+static uintptr_t entry(const uint8_t* end, int32_t steps, int32_t unrolled, int32_t step_bytes) {
+    return code(end) - (uintptr_t)(((steps - 1) % unrolled + 1) * step_bytes);
 }
 
 void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int16_t* x, int32_t width,
@@ -218,17 +265,20 @@ void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int1
                                              ts_dsp_write_sum_1};
     static const uint8_t* const last_writers[] = {ts_dsp_last_planes, ts_dsp_last_codes, ts_dsp_last_sum_0,
                                                   ts_dsp_last_sum_1};
-    const int32_t steps = layer->groups / layer->passes;
+    const int32_t steps = layer->groups;
     tiles->x = x;
-    tiles->x_end = x + (width >> 1) * layer->groups * (TS_DSP_TILE_BYTES / 2);
+    tiles->x_end = x + (width >> 1) * steps * (TS_DSP_GROUP_BYTES / 2);
+    tiles->weight_bytes = steps * TS_DSP_QUAD_BYTES;
+#ifdef TS_ROUNDING_SINGLE
     tiles->zero_point = layer->zero_point;
-    tiles->left = tiles->passes = layer->passes;
-    tiles->pair.entry = entry(ts_dsp_pair_end, steps, PAIR_STEP_BYTES);
+#else
+    tiles->zero_point = to == TS_DSP_TO_PLANES ? 1 : 2 * layer->zero_point + 1;
+#endif
+    tiles->pair.entry = entry(ts_dsp_pair_end, steps, TS_TILES_UNROLLED, PAIR_STEP_BYTES);
     tiles->pair.writer = code(writers[to]);
-    tiles->pair.back = layer->passes > 1 ? code(ts_dsp_again) : tiles->pair.writer;
-    tiles->last.entry = (width & 1) != 0 ? entry(ts_dsp_last_end, steps, LAST_STEP_BYTES) : 0;
+    tiles->last.entry =
+        (width & 1) != 0 ? entry(ts_dsp_last_end, steps, TS_TILES_LAST_UNROLLED, LAST_STEP_BYTES) : 0;
     tiles->last.writer = code(last_writers[to]);
-    tiles->last.back = layer->passes > 1 ? code(ts_dsp_again) : tiles->last.writer;
 }
 
 #else
@@ -236,30 +286,33 @@ void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int1
 void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int16_t* x, int32_t width,
                       TsDspDestination to) {
     tiles->x = x;
-    tiles->x_end = x + (width >> 1) * layer->groups * (TS_DSP_TILE_BYTES / 2);
-    tiles->zero_point = layer->zero_point;
-    tiles->left = tiles->passes = layer->passes;
+    tiles->x_end = x + (width >> 1) * layer->groups * (TS_DSP_GROUP_BYTES / 2);
+    tiles->weight_bytes = layer->groups * TS_DSP_QUAD_BYTES;
+    tiles->zero_point = to == TS_DSP_TO_PLANES ? 0 : layer->zero_point;
     tiles->pair.entry = tiles->last.entry = (uintptr_t)layer->groups;
-    tiles->pair.back = tiles->pair.writer = (uintptr_t)to;
-    tiles->last.back = tiles->last.writer = (width & 1) != 0;
+    tiles->pair.writer = (uintptr_t)to;
+    tiles->last.writer = (width & 1) != 0;
 }
 
+/* `x` and `weight`: first inputs of a pixel and a channel; the pairs of a group of either are 4 numbers apart. */
 static int32_t dot(const int16_t* x, const int16_t* weight, int32_t groups, int32_t bias) {
-    for (int32_t i = 0; i < groups; ++i) {
-        for (int32_t j = 0; j < 4; ++j) {
-            bias = ts_dsp_plus(bias, x[i * 8 + j] * weight[i * 8 + j]);
+    for (int32_t i = 0; i < groups * 2; ++i) {
+        for (int32_t j = 0; j < 2; ++j) {
+            bias = ts_dsp_plus(bias, x[i * 4 + j] * weight[i * 8 + j]);
         }
     }
     return bias;
 }
 
-static TsDspRescale rescale_of(const TsDspPair* constants, int32_t i) {
+static TsDspRescale rescale_of(const TsDspQuad* constants, int32_t i, int32_t zero_point) {
 #ifdef TS_ROUNDING_SINGLE
+    (void)zero_point;
     const TsDspRescale rescale = {constants->factor[i]};
-    return rescale;
 #else
-    return constants->rescale[i];
+    const int32_t shift = (int32_t)(constants->shifts >> 8 * i & 0xffu);
+    const TsDspRescale rescale = {constants->multiplier[i], ((2 * zero_point + 1) * (1 << shift)) >> 1, shift};
 #endif
+    return rescale;
 }
 
 static int32_t add(int32_t product, int32_t other, const TsDspSummand* summand, TsDspDestination to) {
@@ -274,27 +327,34 @@ static int32_t add(int32_t product, int32_t other, const TsDspSummand* summand, 
 #endif
 }
 
-/* Write one sum, channel `i` of pixel `at`, to its address. */
-static void write(const TsDspTiles* tiles, const TsDspRescale* rescale, int32_t acc, int32_t i, int32_t at) {
+/* Write one sum, channel `i` of pixel `at` of a quad whose first channel and pixel are at `out`. */
+static void write(const TsDspTiles* tiles, int8_t* out, const TsDspRescale* rescale, int32_t acc, int32_t i,
+                  int32_t at) {
     const TsDspDestination to = (TsDspDestination)tiles->pair.writer;
     if (to == TS_DSP_TO_PLANES) {
-        *(int16_t*)(tiles->out[i] + at / 2 * 12 + (at % 2) * tiles->step) = (int16_t)ts_dsp_positive(acc, rescale);
+        int8_t* place = out + i * tiles->plane + at / 2 * 12 + (at % 2) * tiles->pixel;
+        *(int16_t*)place = (int16_t)ts_dsp_positive(acc, rescale);
         return;
     }
-    int8_t* place = tiles->out[0] + at * tiles->step + i;
+    int8_t* place = out + at * tiles->pixel + i;
     const int32_t value = ts_dsp_code(acc, rescale, tiles->zero_point);
     *place = (int8_t)(to == TS_DSP_TO_CODES ? value : add(value, place[tiles->summand->distance], tiles->summand, to));
 }
 
-void ts_dsp_tiles_run(const TsDspTiles* tiles, const TsDspPair* constants) {
+void ts_dsp_tiles_run(const TsDspTiles* tiles) {
     const int32_t groups = (int32_t)tiles->pair.entry;
     const int32_t full = (int32_t)((tiles->x_end - tiles->x) / (groups * 8));
     const int32_t width = full * 2 + (int32_t)tiles->last.writer;
-    for (int32_t at = 0; at < width; ++at) {
-        const int16_t* x = tiles->x + (at / 2) * groups * 8 + (at % 2) * 4;
-        for (int32_t i = 0; i < 2; ++i) {
-            const TsDspRescale rescale = rescale_of(constants, i);
-            write(tiles, &rescale, dot(x, tiles->weight + i * 4, groups, constants->bias[i]), i, at);
+    for (int32_t quad = 0; quad < tiles->count; ++quad) {
+        const TsDspQuad* constants = tiles->quads + quad;
+        const int16_t* weight = tiles->weight + quad * (tiles->weight_bytes / 2);
+        for (int32_t at = 0; at < width; ++at) {
+            const int16_t* x = tiles->x + (at / 2) * groups * 8 + (at % 2) * 2;
+            for (int32_t i = 0; i < 4; ++i) {
+                const TsDspRescale rescale = rescale_of(constants, i, tiles->zero_point);
+                const int32_t acc = dot(x, weight + i * 2, groups, constants->bias[i]);
+                write(tiles, tiles->out + quad * tiles->out_bytes, &rescale, acc, i, at);
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
-/* A row of tiles times the weights of two output channels: the inner loop of all convolutions except depthwise ones. */
+/* A row of tiles times the weights of output channels, four at a time: the inner loop of all convolutions except
+ * depthwise ones. */
 #ifndef TS_DSP_TILES_H
 #define TS_DSP_TILES_H
 
 #include "ts_dsp_inner.h"
 
-enum { TS_DSP_TILE_BYTES = 16, TS_DSP_GROUP_BYTES = 16 }; /* of one group: four inputs, two pixels or two outputs */
+enum { TS_DSP_GROUP_BYTES = 16 }; /* of a tile: four inputs of two pixels, as 16-bit numbers */
 
-/* How two channels of a row are written. */
+/* How the four channels of a quad are written. */
 typedef enum {
     TS_DSP_TO_PLANES, /* with ReLU, counted from the zero point, as 16-bit numbers, one plane per channel */
     TS_DSP_TO_CODES,  /* codes, the channels of a pixel side by side */
@@ -14,6 +15,7 @@ typedef enum {
     TS_DSP_TO_SUM_1,  /* codes plus codes: the other summand has the larger scale */
 } TsDspDestination;
 
+/* The assembly reads these members in order. */
 typedef struct {
     int32_t distance; /* offset from the address of a code to that of its summand */
 #ifdef TS_ROUNDING_SINGLE
@@ -34,25 +36,29 @@ static inline TsDspSummand ts_dsp_summand(const TsDspSum* sum) {
     return summand;
 }
 
-/* The assembly reads these members in order: one row for one pair of channels. */
+/* The assembly reads these members in order: one row for `count` quads of channels. */
 typedef struct {
-    const int16_t* x;
-    const int16_t* weight;
-    int8_t* out[2];       /* planes: first pixel of each channel; codes: first two pixels */
-    const int16_t* x_end; /* after the last full tile */
-    int32_t step;         /* planes: bytes from an even pixel to the next; codes: channels of a pixel */
-    int32_t zero_point;
-    const TsDspSummand* summand;
-    int32_t left, passes;
+    int32_t pixel;         /* bytes from the first pixel of a tile to the second; of codes, the channels of a pixel */
+    int32_t plane;         /* bytes from the plane of a channel of a quad to that of the next */
+    const int16_t* weight; /* of the first quad */
+    const int16_t* x_end;  /* after the last full tile */
     struct {
-        uintptr_t entry, back, writer;
+        uintptr_t entry, writer;
     } pair, last; /* last: a tile of one pixel, if entry is not 0 */
+    const TsDspSummand* summand;
+    int32_t zero_point; /* under the fixed-point rule twice, plus 1: shifted left, then by 1 to the right, an offset */
+    const int16_t* x;
+    const TsDspQuad* quads;
+    int32_t count;
+    int8_t* out;          /* first pixel of the first channel */
+    int32_t out_bytes;    /* from one quad to the next */
+    int32_t weight_bytes; /* of a quad */
 } TsDspTiles;
 
-/* Common to all pairs of channels: tiles, their number, and how results are written. */
+/* Everything but `weight`, `quads`, `count` and the addresses to write to. */
 void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int16_t* x, int32_t width,
                       TsDspDestination to);
 
-void ts_dsp_tiles_run(const TsDspTiles* tiles, const TsDspPair* constants);
+void ts_dsp_tiles_run(const TsDspTiles* tiles);
 
 #endif
