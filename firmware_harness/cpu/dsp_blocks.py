@@ -136,7 +136,7 @@ def _records(graph: Graph, block: Residual) -> _Records | None:
         window=window,
         in_channels=expand.weight.shape[1],
         low=low_code(graph, block.last),
-        expand=pointwise(expand, 1, to_planes=True),
+        expand=pointwise(expand, 1, padded=True),
         project=record,
         planes=planes(middle, columns_of(window), 0, integer(record, "groups")),
         side_planes=side,

@@ -122,8 +122,8 @@ def product_rescale(a: Quant, b: Quant, out: Quant) -> Macro | None:
     return None if rescale is None else Macro("TS_DSP_RESCALE", rescale[0])
 
 
-def pointwise(constants: Folded, runs: int, *, to_planes: bool = False) -> Fields:
-    """Fields of the record TsDspPointwise; each of ``runs`` runs of taps begins with a new group."""
+def pointwise(constants: Folded, runs: int, *, padded: bool = False) -> Fields:
+    """Fields of the record TsDspPointwise; each of ``runs`` runs of taps begins with a new group, see :func:`quads_of`."""
     channels, taps = constants.weight.shape
     n_groups = groups_of(taps, runs)
     run = taps // runs
@@ -131,7 +131,7 @@ def pointwise(constants: Folded, runs: int, *, to_planes: bool = False) -> Field
     for i in range(runs):
         at = i * -(-run // GROUP) * GROUP
         weight[:-1, at : at + run] = constants.weight[:, i * run : (i + 1) * run]
-    order = quads_of(channels, to_planes)
+    order = quads_of(channels, padded)
     quads = weight[order].reshape(-1, QUAD, n_groups, GROUP).swapaxes(1, 2)
     return {
         "groups": n_groups,
@@ -157,10 +157,10 @@ def groups_of(taps: int, runs: int) -> int:
     return runs * -(-taps // runs // GROUP)
 
 
-def quads_of(channels: int, to_planes: bool) -> list[int]:
-    """Output channels by four. Of codes, the last four overlap those before; planes have more channels, -1 each."""
+def quads_of(channels: int, padded: bool) -> list[int]:
+    """Output channels by four. If they are no multiple of it, the last four overlap, or are ``padded`` with -1."""
     firsts = range(0, channels, QUAD)
-    if to_planes:
+    if padded:
         return [channel if channel < channels else -1 for first in firsts for channel in range(first, first + QUAD)]
     return [channel for first in firsts for channel in range(*(min(first, channels - QUAD) + i for i in (0, QUAD)))]
 

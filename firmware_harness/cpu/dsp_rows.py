@@ -60,7 +60,23 @@ def fully_connected(graph: Graph, node: Node) -> Layer | None:
     return _by_rows(graph, node, _flattened(window), inputs, folded(graph, node, weight))
 
 
+def _dense(graph: Graph, node: Node, constants: Folded) -> Layer:
+    """The product of a matrix with all codes of the input, in their order."""
+    record = pointwise(constants, 1, padded=True)
+    fields: Fields = {
+        "inputs": constants.weight.shape[1],
+        "outputs": len(constants.weight),
+        "zero_point": constants.out.zero_point,
+        "low": low_code(graph, node),
+        "weight": record["weight"],
+        "quads": record["quads"],
+    }
+    return Layer("ts_dsp_dense", "TsDspDense", fields, header=HEADER)
+
+
 def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:
+    if constants is not None and _is_dense(window):
+        return _dense(graph, node, constants)
     if constants is None or len(constants.weight) < QUAD:
         return None
     record = pointwise(constants, integer(window, "kernel_height"))
@@ -87,6 +103,13 @@ def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constan
 def with_leaner(fastest: Layer, *leaner: Layer) -> Layer:
     """The fastest layer with those of the others that need less scratch memory as leaner variants."""
     return replace(fastest, leaner=tuple(other for other in leaner if other.scratch_bytes < fastest.scratch_bytes))
+
+
+def _is_dense(window: Fields) -> bool:
+    """Whether there is one output pixel, whose window is the whole input."""
+    kernel, size = (tuple(integer(window, f"{of}_{side}") for side in ("height", "width")) for of in ("kernel", "in"))
+    outputs = integer(window, "out_height") * integer(window, "out_width")
+    return kernel == size and outputs == 1 and not window["pad_top"] and not window["pad_left"]
 
 
 def _flattened(window: Fields) -> Fields:

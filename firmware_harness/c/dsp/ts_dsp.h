@@ -76,6 +76,15 @@ typedef struct {
     TsDspPointwise pointwise;
 } TsDspConv2D;
 
+/* A matrix times one vector. Outputs come in quads; those behind the last one are not written. */
+typedef struct {
+    int32_t inputs, outputs;
+    int32_t zero_point; /* of the output */
+    int32_t low;        /* lowest code of the output */
+    TsOffset weight;    /* int8_t (quad, group of four inputs, output of the quad, input of the group) */
+    TsOffset quads;     /* TsDspQuad (quad) */
+} TsDspDense;
+
 /* One channel of a 3x3 depthwise convolution: weights as pairs (w0, w1), (w1, w2) for each row. */
 #define TS_DSP_HALVES(low, high) (((uint32_t)(low)&0xffffu) | (uint32_t)(high) << 16)
 #define TS_DSP_ROW(n, a, b, c) TS_DSP_HALVES((n) * (a), (n) * (b)), TS_DSP_HALVES((n) * (b), (n) * (c))
@@ -191,6 +200,7 @@ typedef struct {
 } TsDspGain;
 
 void ts_dsp_conv2d(const TsDspConv2D* layer, const int8_t* x, int8_t* out, int8_t* scratch);
+void ts_dsp_dense(const TsDspDense* layer, const int8_t* x, int8_t* out);
 void ts_dsp_depthwise(const TsDspDepthwise* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_dsp_mul(const TsDspMul* layer, const int8_t* a, const int8_t* b, int8_t* out);

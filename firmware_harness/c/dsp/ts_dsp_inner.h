@@ -126,6 +126,13 @@ static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) 
     return ts_dsp_saturate_positive(ts_dsp_nearest((float)acc * rescale->factor));
 }
 
+/* Rescale of a channel of a quad. */
+static inline TsDspRescale ts_dsp_rescale_of(const TsDspQuad* quad, int32_t i, int32_t zero_point) {
+    (void)zero_point;
+    const TsDspRescale rescale = {quad->factor[i]};
+    return rescale;
+}
+
 #else
 
 /* Twice an accumulator to a code; the rescale's offset includes the zero point. Halves round away from zero, so that
@@ -139,6 +146,13 @@ static inline int32_t ts_dsp_code(int32_t acc, const TsDspRescale* rescale, int3
 /* The same after ReLU with zero point -128. Values below zero are irrelevant. */
 static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) {
     return ts_dsp_saturate_positive(ts_dsp_high_product(acc, rescale->multiplier, rescale->offset) >> rescale->shift);
+}
+
+/* Rescale of a channel of a quad. */
+static inline TsDspRescale ts_dsp_rescale_of(const TsDspQuad* quad, int32_t i, int32_t zero_point) {
+    const int32_t shift = (int32_t)(quad->shifts >> 8 * i & 0xffu);
+    const TsDspRescale rescale = {quad->multiplier[i], (2 * zero_point + 1) * (1 << (shift - 1)), shift};
+    return rescale;
 }
 
 #endif

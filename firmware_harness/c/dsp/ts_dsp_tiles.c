@@ -10,8 +10,8 @@
 
 #ifdef TS_DSP_ASSEMBLY
 
-#define TS_TILES_UNROLLED 6
-#define TS_TILES_LAST_UNROLLED 3
+#define TS_TILES_UNROLLED 4
+#define TS_TILES_LAST_UNROLLED 2
 #define TS_TILES_TEXT(number) TS_TILES_TEXT_OF(number)
 #define TS_TILES_TEXT_OF(number) #number
 
@@ -304,17 +304,6 @@ static int32_t dot(const int16_t* x, const int16_t* weight, int32_t groups, int3
     return bias;
 }
 
-static TsDspRescale rescale_of(const TsDspQuad* constants, int32_t i, int32_t zero_point) {
-#ifdef TS_ROUNDING_SINGLE
-    (void)zero_point;
-    const TsDspRescale rescale = {constants->factor[i]};
-#else
-    const int32_t shift = (int32_t)(constants->shifts >> 8 * i & 0xffu);
-    const TsDspRescale rescale = {constants->multiplier[i], ((2 * zero_point + 1) * (1 << shift)) >> 1, shift};
-#endif
-    return rescale;
-}
-
 static int32_t add(int32_t product, int32_t other, const TsDspSummand* summand, TsDspDestination to) {
 #ifdef TS_ROUNDING_SINGLE
     const TsDspSum* sum = &summand->sum;
@@ -351,7 +340,7 @@ void ts_dsp_tiles_run(const TsDspTiles* tiles) {
         for (int32_t at = 0; at < width; ++at) {
             const int16_t* x = tiles->x + (at / 2) * groups * 8 + (at % 2) * 2;
             for (int32_t i = 0; i < 4; ++i) {
-                const TsDspRescale rescale = rescale_of(constants, i, tiles->zero_point);
+                const TsDspRescale rescale = ts_dsp_rescale_of(constants, i, tiles->zero_point);
                 const int32_t acc = dot(x, weight + i * 2, groups, constants->bias[i]);
                 write(tiles, tiles->out + quad * tiles->out_bytes, &rescale, acc, i, at);
             }
