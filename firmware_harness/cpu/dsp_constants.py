@@ -181,7 +181,10 @@ def planes(constants: Folded, columns: int, fill: int, n_groups: int) -> Fields:
     channels = len(constants.weight)
     order = [c for place in range(GROUP) for c in range(place, channels, GROUP)]
     taps = constants.weight.tolist()
-    rows = tuple(Macro("TS_DSP_CHANNEL", (*constants.rescale[c], int(constants.bias[c]), *taps[c])) for c in order)
+    rows = tuple(
+        Macro("TS_DSP_CHANNEL", (multiplier, shift, factor, int(constants.bias[c]), *taps[c]))
+        for c, (multiplier, _, shift, factor) in ((c, constants.rescale[c]) for c in order)
+    )
     return {
         "channels": channels,
         "groups": n_groups,

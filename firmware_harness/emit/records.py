@@ -27,7 +27,7 @@ BYTES_OF = {
     "TsRescale": 8,
     "TsDspRescale": 12,
     "TsDspQuad": 36,
-    "TsDspChannel": 40,
+    "TsDspChannel": 24,
 }
 
 Fields = dict[str, object]  # C field name -> int, float, Scale, Macro, Values, ByRule, or nested Fields

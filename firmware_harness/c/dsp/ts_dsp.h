@@ -85,31 +85,32 @@ typedef struct {
     TsOffset quads;     /* TsDspQuad (quad) */
 } TsDspDense;
 
-/* One channel of a 3x3 depthwise convolution: weights as pairs (w0, w1), (w1, w2) for each row. */
-#define TS_DSP_HALVES(low, high) (((uint32_t)(low)&0xffffu) | (uint32_t)(high) << 16)
-#define TS_DSP_ROW(n, a, b, c) TS_DSP_HALVES((n) * (a), (n) * (b)), TS_DSP_HALVES((n) * (b), (n) * (c))
+/* One channel of a 3x3 depthwise convolution: the weights w0, w1, w1, w2 of each row, from which SXTB16 extracts the pairs
+ * (w0, w1) and (w1, w2). */
+#define TS_DSP_BYTE(weight, place) (((uint32_t)(weight)&0xffu) << 8 * (place))
+#define TS_DSP_ROW(a, b, c) (TS_DSP_BYTE(a, 0) | TS_DSP_BYTE(b, 1) | TS_DSP_BYTE(b, 2) | TS_DSP_BYTE(c, 3))
 #ifdef TS_ROUNDING_SINGLE
 typedef struct {
     float factor;
     int32_t bias;
-    uint32_t weight[6];
+    uint32_t weight[3];
 } TsDspChannel;
-#define TS_DSP_CHANNEL(multiplier, offset, shift, factor, bias, a, b, c, d, e, f, g, h, i)                             \
+#define TS_DSP_CHANNEL(multiplier, shift, factor, bias, a, b, c, d, e, f, g, h, i)                                     \
     {                                                                                                                  \
         (factor), (bias), {                                                                                            \
-            TS_DSP_ROW(1, a, b, c), TS_DSP_ROW(1, d, e, f), TS_DSP_ROW(1, g, h, i)                                     \
+            TS_DSP_ROW(a, b, c), TS_DSP_ROW(d, e, f), TS_DSP_ROW(g, h, i)                                              \
         }                                                                                                              \
     }
 #else
 typedef struct {
-    int32_t multiplier, offset, shift;
+    int32_t multiplier, shift;
     int32_t bias; /* twice */
-    uint32_t weight[6];
+    uint32_t weight[3];
 } TsDspChannel;
-#define TS_DSP_CHANNEL(multiplier, offset, shift, factor, bias, a, b, c, d, e, f, g, h, i)                             \
+#define TS_DSP_CHANNEL(multiplier, shift, factor, bias, a, b, c, d, e, f, g, h, i)                                     \
     {                                                                                                                  \
-        (multiplier), (offset), (shift), 2 * (bias), {                                                                 \
-            TS_DSP_ROW(2, a, b, c), TS_DSP_ROW(2, d, e, f), TS_DSP_ROW(2, g, h, i)                                     \
+        (multiplier), (shift), 2 * (bias), {                                                                           \
+            TS_DSP_ROW(a, b, c), TS_DSP_ROW(d, e, f), TS_DSP_ROW(g, h, i)                                              \
         }                                                                                                              \
     }
 #endif
@@ -122,7 +123,7 @@ typedef struct {
     int32_t plane_bytes; /* one channel: 12 per pair of columns, including padding */
     int32_t fill;        /* code of zero, for the padding */
     int32_t relu;
-    int32_t zero_point; /* of the output without relu; included in the offset under the fixed-point rule */
+    int32_t zero_point; /* of the output without relu */
     TsOffset constants; /* TsDspChannel (channel) */
 } TsDspPlanes;
 

@@ -50,18 +50,18 @@ static void ts_dsp_dense_run(const int8_t* x, const int8_t* weight, int32_t grou
 #endif
 
 /* The sums of the first `n` outputs of a quad to codes. */
-static void write(const TsDspQuad* quad, const int32_t sums[4], int32_t n, int32_t zero_point, int32_t low,
+static void write(const TsDspQuad* quad, const int32_t sums[4], int32_t n, int32_t zero_term, int32_t low,
                   int8_t* out) {
     for (int32_t i = 0; i < n; ++i) {
-        const TsDspRescale rescale = ts_dsp_rescale_of(quad, i, zero_point);
+        const TsDspRescale rescale = ts_dsp_rescale_of(quad, i, zero_term);
         const int32_t acc = ts_dsp_plus(quad->bias[i], sums[i] * TS_DSP_TIMES);
-        out[i] = (int8_t)ts_max(ts_dsp_code(acc, &rescale, zero_point), low);
+        out[i] = (int8_t)ts_max(ts_dsp_code(acc, &rescale, zero_term), low);
     }
 }
 
 void ts_dsp_dense(const TsDspDense* layer, const int8_t* x, int8_t* out) {
     const int32_t groups = layer->inputs >> 2, rest = layer->inputs & 3, outputs = layer->outputs;
-    const int32_t quad_bytes = (groups + (rest != 0)) * 16, zero_point = layer->zero_point, low = layer->low;
+    const int32_t quad_bytes = (groups + (rest != 0)) * 16, zero_term = ts_dsp_zero_term(layer->zero_point), low = layer->low;
     const int8_t* weight = TS_ARRAY(int8_t, layer, weight);
     const TsDspQuad* quad = TS_ARRAY(TsDspQuad, layer, quads);
     for (int32_t first = 0; first < outputs; first += 4, weight += quad_bytes, ++quad) {
@@ -74,6 +74,6 @@ void ts_dsp_dense(const TsDspDense* layer, const int8_t* x, int8_t* out) {
             memcpy(last, x + groups * 4, (size_t)rest);
             ts_dsp_dense_run(last, weight + groups * 16, 1, sums);
         }
-        write(quad, sums, ts_min(4, outputs - first), zero_point, low, out + first);
+        write(quad, sums, ts_min(4, outputs - first), zero_term, low, out + first);
     }
 }

@@ -126,9 +126,14 @@ static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) 
     return ts_dsp_saturate_positive(ts_dsp_nearest((float)acc * rescale->factor));
 }
 
+/* What becomes the term of the zero point when shifted, see below; under this rule the zero point itself. */
+static inline int32_t ts_dsp_zero_term(int32_t zero_point) {
+    return zero_point;
+}
+
 /* Rescale of a channel of a quad. */
-static inline TsDspRescale ts_dsp_rescale_of(const TsDspQuad* quad, int32_t i, int32_t zero_point) {
-    (void)zero_point;
+static inline TsDspRescale ts_dsp_rescale_of(const TsDspQuad* quad, int32_t i, int32_t zero_term) {
+    (void)zero_term;
     const TsDspRescale rescale = {quad->factor[i]};
     return rescale;
 }
@@ -148,10 +153,15 @@ static inline int32_t ts_dsp_positive(int32_t acc, const TsDspRescale* rescale) 
     return ts_dsp_saturate_positive(ts_dsp_high_product(acc, rescale->multiplier, rescale->offset) >> rescale->shift);
 }
 
+/* Twice the zero point plus one: shifted by a shift less one, the offset of a rescale. */
+static inline int32_t ts_dsp_zero_term(int32_t zero_point) {
+    return 2 * zero_point + 1;
+}
+
 /* Rescale of a channel of a quad. */
-static inline TsDspRescale ts_dsp_rescale_of(const TsDspQuad* quad, int32_t i, int32_t zero_point) {
+static inline TsDspRescale ts_dsp_rescale_of(const TsDspQuad* quad, int32_t i, int32_t zero_term) {
     const int32_t shift = (int32_t)(quad->shifts >> 8 * i & 0xffu);
-    const TsDspRescale rescale = {quad->multiplier[i], (2 * zero_point + 1) * (1 << (shift - 1)), shift};
+    const TsDspRescale rescale = {quad->multiplier[i], zero_term * (1 << (shift - 1)), shift};
     return rescale;
 }
 

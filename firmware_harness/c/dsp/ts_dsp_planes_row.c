@@ -1,7 +1,9 @@
-/* The inner loop of a 3x3 depthwise convolution in assembly: two outputs of a channel in 13 products.
+/* The inner loop of a 3x3 depthwise convolution in assembly: four outputs of a channel a turn, two at a time in 13
+ * products.
  *
- * r0 plane, r1 output, r2-r7 weights (w0, w1), (w1, w2) of three rows, r8-r10 a pair of columns of three rows, r11
- * and r12 sums, r14 from one tile to the next; the rest on the stack. With stride 2 a third pair of columns is read. */
+ * r0 plane, r1 output, r2-r7 weights (w0, w1), (w1, w2) for each of the plane's rows, r8-r10 a pair of columns of three
+ * rows, r11 and r12 sums, r14 from one tile to the next; the rest on the stack. With stride 2 a third pair of columns is
+ * read. */
 #include <stddef.h>
 
 #include "ts_dsp_planes.h"
@@ -14,35 +16,44 @@ typedef struct {
     int16_t* out;
     int32_t tile_bytes;
     int32_t pairs_bytes; /* bytes of the plane read for full pairs of outputs */
-    int32_t odd;         /* one more output */
+    int32_t half;        /* 1: the number of pairs is odd */
+    int32_t odd;         /* 1: one more output */
     int32_t channels;
-    int32_t zero_point;
+    int32_t zero_term; /* of ts_dsp_zero_term */
+    int32_t order[TS_DSP_ROWS]; /* for each row of the plane, byte offset of its weights in TsDspChannel's */
 } TsDspPlanesRow;
 
 #ifdef TS_DSP_ASSEMBLY
 
-typedef char ts_dsp_row_is_as_written[sizeof(TsDspPlanesRow) == 36 ? 1 : -1];
+typedef char ts_dsp_row_is_as_written[
+    offsetof(TsDspPlanesRow, half) == 24 && offsetof(TsDspPlanesRow, order) == 40 && sizeof(TsDspPlanesRow) == 52 ? 1 : -1];
 
 /* clang-format off */
 __asm__(
     ".pushsection .text.ts_dsp_planes_run, \"ax\", %progbits\n"
     TS_DSP_PROCESSOR ".syntax unified\n"
     ".thumb\n"
-    /* On the stack: terms and bias of a channel, then TsDspPlanesRow. */
-    ".equ ts_row_at_bias, 12\n.equ ts_row_at_constants, 20\n.equ ts_row_at_plane, 24\n"
-    ".equ ts_row_at_out, 32\n.equ ts_row_at_tile, 36\n.equ ts_row_at_pairs, 40\n.equ ts_row_at_odd, 44\n"
-    ".equ ts_row_at_channels, 48\n.equ ts_row_at_zero, 52\n.equ ts_row_at_end, 56\n"
-    ".equ ts_row_frame_bytes, 64\n"
+    /* On the stack: multiplier, offset, shift and bias of a channel, then TsDspPlanesRow. */
+    ".equ ts_row_at_bias, 12\n.equ ts_row_at_constants, 16\n.equ ts_row_at_plane, 20\n"
+    ".equ ts_row_at_out, 28\n.equ ts_row_at_tile, 32\n.equ ts_row_at_pairs, 36\n.equ ts_row_at_half, 40\n"
+    ".equ ts_row_at_odd, 44\n.equ ts_row_at_channels, 48\n.equ ts_row_at_zero, 52\n.equ ts_row_at_order, 56\n"
+    ".equ ts_row_at_end, 68\n.equ ts_row_frame_bytes, 72\n"
 
+    ".macro ts_row_widen a, b\n"
+    "  sxtb16 \\b, \\a, ror #8\n  sxtb16 \\a, \\a\n"
+#ifndef TS_ROUNDING_SINGLE
+    "  sadd16 \\b, \\b, \\b\n  sadd16 \\a, \\a, \\a\n"
+#endif
+    ".endm\n"
 #ifdef TS_ROUNDING_SINGLE
     ".macro ts_row_constants\n"
-    "  ldm r12!, {r8, r9}\n  ldm r12!, {r2-r7}\n"
-    "  vmov s8, r8\n  strd r9, r9, [sp, #ts_row_at_bias]\n"
+    "  ldm r12!, {r8, r9}\n  vmov s8, r8\n  str r9, [sp, #ts_row_at_bias]\n"
     ".endm\n"
-    ".macro ts_row_codes relu\n"
+    ".macro ts_row_codes relu, pair\n"
     "  vmov s0, s1, r11, r12\n"
-    "  vcvt.f32.s32 s0, s0\n  vcvt.f32.s32 s1, s1\n  vmul.f32 s0, s0, s8\n  vmul.f32 s1, s1, s8\n"
-    "  vcvtr.s32.f32 s0, s0\n  vcvtr.s32.f32 s1, s1\n"
+    "  vcvt.f32.s32 s0, s0\n  .if \\pair\n  vcvt.f32.s32 s1, s1\n  .endif\n"
+    "  vmul.f32 s0, s0, s8\n  .if \\pair\n  vmul.f32 s1, s1, s8\n  .endif\n"
+    "  vcvtr.s32.f32 s0, s0\n  .if \\pair\n  vcvtr.s32.f32 s1, s1\n  .endif\n"
     "  vmov r11, r12, s0, s1\n"
     "  .if \\relu\n"
     "  usat r11, #8, r11\n  usat r12, #8, r12\n"
@@ -53,127 +64,122 @@ __asm__(
     ".endm\n"
 #else
     ".macro ts_row_constants\n"
-    "  ldm r12!, {r8-r11}\n  ldm r12!, {r2-r7}\n"
-    "  strd r11, r11, [sp, #ts_row_at_bias]\n  stm sp, {r8-r10}\n"
+    "  ldm r12!, {r8, r10, r11}\n  ldr r9, [sp, #ts_row_at_zero]\n"
+    "  lsl r9, r9, r10\n  asr r9, r9, #1\n  stm sp, {r8-r11}\n"
     ".endm\n"
-    ".macro ts_row_codes relu\n"
-    "  ldm sp, {r8-r10}\n"
+    ".macro ts_row_code sum\n"
+    "  add lr, r9, \\sum, asr #31\n  smmlar \\sum, \\sum, r8, lr\n  asr \\sum, \\sum, r10\n  ssat \\sum, #8, \\sum\n"
+    ".endm\n"
+    ".macro ts_row_codes relu, pair\n"
+    "  ldm.w sp, {r8-r10}\n"
     "  .if \\relu\n"
-    "  smmlar r11, r11, r8, r9\n  smmlar r12, r12, r8, r9\n"
-    "  asr r11, r11, r10\n  asr r12, r12, r10\n  usat r11, #8, r11\n  usat r12, #8, r12\n"
+    "  smmlar r11, r11, r8, r9\n  .if \\pair\n  smmlar r12, r12, r8, r9\n  .endif\n"
+    "  asr r11, r11, r10\n  .if \\pair\n  asr r12, r12, r10\n  .endif\n"
+    "  usat r11, #8, r11\n  .if \\pair\n  usat r12, #8, r12\n  .endif\n"
     "  .else\n"
-    "  add lr, r9, r11, asr #31\n  smmlar r11, r11, r8, lr\n"
-    "  add lr, r9, r12, asr #31\n  smmlar r12, r12, r8, lr\n"
-    "  asr r11, r11, r10\n  asr r12, r12, r10\n  ssat r11, #8, r11\n  ssat r12, #8, r12\n"
-    "  ldr lr, [sp, #ts_row_at_tile]\n"
+    "  ts_row_code r11\n  .if \\pair\n  ts_row_code r12\n  .endif\n"
+    "  ldr.w lr, [sp, #ts_row_at_tile]\n"
     "  .endif\n"
     ".endm\n"
 #endif
 
-    /* The three rows of the plane times the weights of the kernel rows over them; a: (w0, w1), b: (w1, w2). */
-    ".macro ts_row_three product, acc, w0, w1, w2\n"
-    "  \\product \\acc, r8, \\w0, \\acc\n  \\product \\acc, r9, \\w1, \\acc\n  \\product \\acc, r10, \\w2, \\acc\n"
+    /* The three rows of the plane times the weights over them, for two outputs. */
+    ".macro ts_row_three one, two, w0, w1, w2\n"
+    "  \\one r11, r8, \\w0, r11\n  \\two r12, r8, \\w0, r12\n"
+    "  \\one r11, r9, \\w1, r11\n  \\two r12, r9, \\w1, r12\n"
+    "  \\one r11, r10, \\w2, r11\n  \\two r12, r10, \\w2, r12\n"
     ".endm\n"
-    ".macro ts_row_sums stride, a0, b0, a1, b1, a2, b2\n"
-    "  ldrd r11, r12, [sp, #ts_row_at_bias]\n"
-    "  ldm r0!, {r8-r10}\n"
-    "  ts_row_three smlad, r11, \\a0, \\a1, \\a2\n"
+    ".macro ts_row_one product, sum, w0, w1, w2\n"
+    "  \\product \\sum, r8, \\w0, \\sum\n  \\product \\sum, r9, \\w1, \\sum\n  \\product \\sum, r10, \\w2, \\sum\n"
+    ".endm\n"
+    ".macro ts_row_pair relu, stride\n"
+    "  ldm.w r0!, {r8-r10}\n  ldr.w r12, [sp, #ts_row_at_bias]\n"
     "  .if \\stride == 1\n"
-    "  ts_row_three smlatb, r12, \\a0, \\a1, \\a2\n"
-    "  ldm r0, {r8-r10}\n"
-    "  ts_row_three smlabt, r11, \\b0, \\b1, \\b2\n"
-    "  ts_row_three smlad, r12, \\b0, \\b1, \\b2\n"
+    "  smlad r11, r8, r2, r12\n  smlatb r12, r8, r2, r12\n"
+    "  smlad r11, r9, r4, r11\n  smlatb r12, r9, r4, r12\n"
+    "  smlad r11, r10, r6, r11\n  smlatb r12, r10, r6, r12\n"
+    "  ldm.w r0, {r8-r10}\n"
+    "  ts_row_three smlabt, smlad, r3, r5, r7\n"
     "  .else\n"
-    "  ldm r0!, {r8-r10}\n"
-    "  ts_row_three smlabt, r11, \\b0, \\b1, \\b2\n"
-    "  ts_row_three smlad, r12, \\a0, \\a1, \\a2\n"
-    "  ldm r0, {r8-r10}\n"
-    "  ts_row_three smlabt, r12, \\b0, \\b1, \\b2\n"
+    "  smlad r11, r8, r2, r12\n  smlad r11, r9, r4, r11\n  smlad r11, r10, r6, r11\n"
+    "  ldm.w r0!, {r8-r10}\n"
+    "  smlabt r11, r8, r3, r11\n  smlad r12, r8, r2, r12\n"
+    "  smlabt r11, r9, r5, r11\n  smlad r12, r9, r4, r12\n"
+    "  smlabt r11, r10, r7, r11\n  smlad r12, r10, r6, r12\n"
+    "  ldm.w r0, {r8-r10}\n"
+    "  ts_row_one smlabt, r12, r3, r5, r7\n"
     "  .endif\n"
+    "  ts_row_codes \\relu, 1\n"
+    "  strh.w r11, [r1]\n  strh.w r12, [r1, #4]\n  add.w r1, r1, lr\n"
     ".endm\n"
-    ".macro ts_row_run name, relu, stride, a0, b0, a1, b1, a2, b2\n"
+    ".macro ts_row_run name, relu, stride\n"
     ".balign 4\n"
+    ".global \\name\n"
     ".type \\name, %function\n"
     "\\name:\n"
     "  push {r4-r11, lr}\n"
-    "  ldm r0, {r1-r9}\n"
+    "  ldm r0, {r1-r12, lr}\n"
     "  sub sp, sp, #ts_row_frame_bytes\n"
     "  add r0, sp, #ts_row_at_constants\n"
-    "  stm r0, {r1-r9}\n"
+    "  stm r0, {r1-r12, lr}\n"
     "1:\n" /* a channel */
     "  ldr r12, [sp, #ts_row_at_constants]\n"
     "  ts_row_constants\n"
-    "  str r12, [sp, #ts_row_at_constants]\n"
+    "  add lr, sp, #ts_row_at_order\n  ldm lr, {r8-r10}\n"
+    "  ldr r2, [r12, r8]\n  ldr r4, [r12, r9]\n  ldr r6, [r12, r10]\n"
+    "  add r12, r12, #12\n  str r12, [sp, #ts_row_at_constants]\n"
+    "  ts_row_widen r2, r3\n  ts_row_widen r4, r5\n  ts_row_widen r6, r7\n"
     "  ldrd r0, r8, [sp, #ts_row_at_plane]\n  add r8, r8, r0\n  str r8, [sp, #ts_row_at_plane]\n"
     "  ldrd r1, lr, [sp, #ts_row_at_out]\n  add r8, r1, #16\n  str r8, [sp, #ts_row_at_out]\n"
-    "  ldr r8, [sp, #ts_row_at_pairs]\n  add r8, r8, r0\n  str r8, [sp, #ts_row_at_end]\n"
-    "  cmp r0, r8\n  beq 3f\n"
-    "2:\n" /* two outputs */
-    "  ts_row_sums \\stride, \\a0, \\b0, \\a1, \\b1, \\a2, \\b2\n"
-    "  ts_row_codes \\relu\n"
-    "  ldr r8, [sp, #ts_row_at_end]\n"
-    "  strh r11, [r1]\n  strh r12, [r1, #4]\n  add r1, r1, lr\n"
-    "  cmp r0, r8\n  bne 2b\n"
+    "  ldrd r8, r9, [sp, #ts_row_at_pairs]\n  add r8, r8, r0\n  str r8, [sp, #ts_row_at_end]\n"
+    "  cmp r0, r8\n  beq.w 4f\n  cmp r9, #0\n  bne.w 3f\n"
+    ".balign 4\n"
+    "2:\n" /* four outputs */
+    "  ts_row_pair \\relu, \\stride\n"
     "3:\n"
-    "  ldr r8, [sp, #ts_row_at_odd]\n  cmp r8, #0\n  beq 4f\n"
-    "  ldr r11, [sp, #ts_row_at_bias]\n"
-    "  ldm r0!, {r8-r10}\n"
-    "  ts_row_three smlad, r11, \\a0, \\a1, \\a2\n"
-    "  ldm r0, {r8-r10}\n"
-    "  ts_row_three smlabt, r11, \\b0, \\b1, \\b2\n"
-    "  ts_row_codes \\relu\n"
-    "  strh r11, [r1]\n"
+    "  ts_row_pair \\relu, \\stride\n"
+    "  ldr.w r8, [sp, #ts_row_at_end]\n  cmp r0, r8\n  bne 2b\n"
     "4:\n"
-    "  ldr r8, [sp, #ts_row_at_channels]\n  subs r8, r8, #1\n  str r8, [sp, #ts_row_at_channels]\n  bne 1b\n"
+    "  ldr r8, [sp, #ts_row_at_odd]\n  cmp r8, #0\n  beq 5f\n"
+    "  ldr r11, [sp, #ts_row_at_bias]\n"
+    "  ldm r0!, {r8-r10}\n  ts_row_one smlad, r11, r2, r4, r6\n"
+    "  ldm r0, {r8-r10}\n  ts_row_one smlabt, r11, r3, r5, r7\n"
+    "  ts_row_codes \\relu, 0\n"
+    "  strh r11, [r1]\n"
+    "5:\n"
+    "  ldr r8, [sp, #ts_row_at_channels]\n  subs r8, r8, #1\n  str r8, [sp, #ts_row_at_channels]\n  bne.w 1b\n"
     "  add sp, sp, #ts_row_frame_bytes\n  pop {r4-r11, pc}\n"
     ".endm\n"
-    ".global ts_dsp_row_1_0\n  ts_row_run ts_dsp_row_1_0, 0, 1, r2, r3, r4, r5, r6, r7\n"
-    ".global ts_dsp_row_1_1\n  ts_row_run ts_dsp_row_1_1, 0, 1, r6, r7, r2, r3, r4, r5\n"
-    ".global ts_dsp_row_1_2\n  ts_row_run ts_dsp_row_1_2, 0, 1, r4, r5, r6, r7, r2, r3\n"
-    ".global ts_dsp_row_2_0\n  ts_row_run ts_dsp_row_2_0, 0, 2, r2, r3, r4, r5, r6, r7\n"
-    ".global ts_dsp_row_2_1\n  ts_row_run ts_dsp_row_2_1, 0, 2, r6, r7, r2, r3, r4, r5\n"
-    ".global ts_dsp_row_2_2\n  ts_row_run ts_dsp_row_2_2, 0, 2, r4, r5, r6, r7, r2, r3\n"
-    ".global ts_dsp_relu_row_1_0\n  ts_row_run ts_dsp_relu_row_1_0, 1, 1, r2, r3, r4, r5, r6, r7\n"
-    ".global ts_dsp_relu_row_1_1\n  ts_row_run ts_dsp_relu_row_1_1, 1, 1, r6, r7, r2, r3, r4, r5\n"
-    ".global ts_dsp_relu_row_1_2\n  ts_row_run ts_dsp_relu_row_1_2, 1, 1, r4, r5, r6, r7, r2, r3\n"
-    ".global ts_dsp_relu_row_2_0\n  ts_row_run ts_dsp_relu_row_2_0, 1, 2, r2, r3, r4, r5, r6, r7\n"
-    ".global ts_dsp_relu_row_2_1\n  ts_row_run ts_dsp_relu_row_2_1, 1, 2, r6, r7, r2, r3, r4, r5\n"
-    ".global ts_dsp_relu_row_2_2\n  ts_row_run ts_dsp_relu_row_2_2, 1, 2, r4, r5, r6, r7, r2, r3\n"
+    "  ts_row_run ts_dsp_row_1, 0, 1\n  ts_row_run ts_dsp_row_2, 0, 2\n"
+    "  ts_row_run ts_dsp_relu_row_1, 1, 1\n  ts_row_run ts_dsp_relu_row_2, 1, 2\n"
     ".popsection\n");
 /* clang-format on */
 
 typedef void Run(const TsDspPlanesRow* row);
 
-Run ts_dsp_row_1_0, ts_dsp_row_1_1, ts_dsp_row_1_2, ts_dsp_row_2_0, ts_dsp_row_2_1, ts_dsp_row_2_2;
-Run ts_dsp_relu_row_1_0, ts_dsp_relu_row_1_1, ts_dsp_relu_row_1_2;
-Run ts_dsp_relu_row_2_0, ts_dsp_relu_row_2_1, ts_dsp_relu_row_2_2;
+Run ts_dsp_row_1, ts_dsp_row_2, ts_dsp_relu_row_1, ts_dsp_relu_row_2;
 
-static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride, int32_t first) {
-    static Run* const runs[2][2][TS_DSP_ROWS] = {
-        {{ts_dsp_row_1_0, ts_dsp_row_1_1, ts_dsp_row_1_2}, {ts_dsp_row_2_0, ts_dsp_row_2_1, ts_dsp_row_2_2}},
-        {{ts_dsp_relu_row_1_0, ts_dsp_relu_row_1_1, ts_dsp_relu_row_1_2},
-         {ts_dsp_relu_row_2_0, ts_dsp_relu_row_2_1, ts_dsp_relu_row_2_2}},
-    };
-    runs[relu][stride - 1][first](row);
+static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride) {
+    static Run* const runs[2][2] = {{ts_dsp_row_1, ts_dsp_row_2}, {ts_dsp_relu_row_1, ts_dsp_relu_row_2}};
+    runs[relu][stride - 1](row);
 }
 
 #else
 
-static int32_t sum(const TsDspChannel* constants, const int8_t* plane, int32_t column, int32_t first) {
+static int32_t sum(const TsDspChannel* constants, const int8_t* plane, int32_t column, const int32_t* order) {
     int32_t acc = constants->bias;
-    for (int32_t i = 0; i < TS_DSP_ROWS; ++i) {
-        const int32_t row = (first + i) % TS_DSP_ROWS;
-        const uint32_t w01 = constants->weight[2 * i], w12 = constants->weight[2 * i + 1];
-        const int32_t w[] = {ts_dsp_low(w01), ts_dsp_high(w01), ts_dsp_high(w12)};
-        for (int32_t j = column; j < column + 3; ++j) {
-            const int8_t* at = plane + j / 2 * TS_DSP_COLUMNS_BYTES + row * TS_DSP_ROW_BYTES + j % 2 * 2;
-            acc = ts_dsp_plus(acc, *(const int16_t*)at * w[j - column]);
+    for (int32_t row = 0; row < TS_DSP_ROWS; ++row) {
+        const uint32_t packed = constants->weight[order[row] / 4];
+        for (int32_t j = 0; j < 3; ++j) {
+            const int8_t w = (int8_t)(packed >> (j == 0 ? 0 : 8 * (j + 1)) & 0xffu);
+            const int8_t* at = plane + (column + j) / 2 * TS_DSP_COLUMNS_BYTES + row * TS_DSP_ROW_BYTES + (column + j) % 2 * 2;
+            acc = ts_dsp_plus(acc, *(const int16_t*)at * w * TS_DSP_TIMES);
         }
     }
     return acc;
 }
 
-static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride, int32_t first) {
+static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride) {
     const int32_t width = row->pairs_bytes / (TS_DSP_COLUMNS_BYTES * stride) * 2 + row->odd;
     for (int32_t channel = 0; channel < row->channels; ++channel) {
         const TsDspChannel* constants = row->constants + channel;
@@ -181,12 +187,13 @@ static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride, int32_t
 #ifdef TS_ROUNDING_SINGLE
         const TsDspRescale rescale = {constants->factor};
 #else
-        const TsDspRescale rescale = {constants->multiplier, constants->offset, constants->shift};
+        const int32_t shift = constants->shift;
+        const TsDspRescale rescale = {constants->multiplier, row->zero_term * (1 << (shift - 1)), shift};
 #endif
         for (int32_t x = 0; x < width; ++x) {
-            const int32_t acc = sum(constants, plane, x * stride, first);
+            const int32_t acc = sum(constants, plane, x * stride, row->order);
             row->out[x / 2 * (row->tile_bytes / 2) + x % 2 * 2 + channel * 8] =
-                (int16_t)(relu ? ts_dsp_positive(acc, &rescale) : ts_dsp_code(acc, &rescale, row->zero_point));
+                (int16_t)(relu ? ts_dsp_positive(acc, &rescale) : ts_dsp_code(acc, &rescale, row->zero_term));
         }
     }
 }
@@ -201,12 +208,16 @@ void ts_dsp_planes_row(const TsDspPlanes* layer, const int8_t* planes, int32_t f
     row.plane_bytes = layer->plane_bytes;
     row.tile_bytes = layer->groups * 16;
     row.pairs_bytes = (width >> 1) * TS_DSP_COLUMNS_BYTES * stride;
+    row.half = width >> 1 & 1;
     row.odd = width & 1;
-    row.zero_point = layer->zero_point;
+    row.zero_term = ts_dsp_zero_term(layer->relu ? 0 : layer->zero_point);
+    for (int32_t i = 0; i < TS_DSP_ROWS; ++i) {
+        row.order[(first + i) % TS_DSP_ROWS] = 4 * i;
+    }
     for (int32_t i = 0; i < ts_min(4, layer->channels); ++i) {
         row.channels = (layer->channels - i + 3) >> 2;
         row.out = tiles + ts_dsp_place[i];
-        run(&row, layer->relu, stride, first);
+        run(&row, layer->relu, stride);
         row.constants += row.channels;
         row.plane += ts_dsp_planes_of_four(layer) * layer->plane_bytes;
     }

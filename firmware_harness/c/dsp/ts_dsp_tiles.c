@@ -269,11 +269,7 @@ void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int1
     tiles->x = x;
     tiles->x_end = x + (width >> 1) * steps * (TS_DSP_GROUP_BYTES / 2);
     tiles->weight_bytes = steps * TS_DSP_QUAD_BYTES;
-#ifdef TS_ROUNDING_SINGLE
-    tiles->zero_point = layer->zero_point;
-#else
-    tiles->zero_point = to == TS_DSP_TO_PLANES ? 1 : 2 * layer->zero_point + 1;
-#endif
+    tiles->zero_term = ts_dsp_zero_term(to == TS_DSP_TO_PLANES ? 0 : layer->zero_point);
     tiles->pair.entry = entry(ts_dsp_pair_end, steps, TS_TILES_UNROLLED, PAIR_STEP_BYTES);
     tiles->pair.writer = code(writers[to]);
     tiles->last.entry =
@@ -288,7 +284,7 @@ void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int1
     tiles->x = x;
     tiles->x_end = x + (width >> 1) * layer->groups * (TS_DSP_GROUP_BYTES / 2);
     tiles->weight_bytes = layer->groups * TS_DSP_QUAD_BYTES;
-    tiles->zero_point = to == TS_DSP_TO_PLANES ? 0 : layer->zero_point;
+    tiles->zero_term = ts_dsp_zero_term(to == TS_DSP_TO_PLANES ? 0 : layer->zero_point);
     tiles->pair.entry = tiles->last.entry = (uintptr_t)layer->groups;
     tiles->pair.writer = (uintptr_t)to;
     tiles->last.writer = (width & 1) != 0;
@@ -326,7 +322,7 @@ static void write(const TsDspTiles* tiles, int8_t* out, const TsDspRescale* resc
         return;
     }
     int8_t* place = out + at * tiles->pixel + i;
-    const int32_t value = ts_dsp_code(acc, rescale, tiles->zero_point);
+    const int32_t value = ts_dsp_code(acc, rescale, tiles->zero_term);
     *place = (int8_t)(to == TS_DSP_TO_CODES ? value : add(value, place[tiles->summand->distance], tiles->summand, to));
 }
 
@@ -340,7 +336,7 @@ void ts_dsp_tiles_run(const TsDspTiles* tiles) {
         for (int32_t at = 0; at < width; ++at) {
             const int16_t* x = tiles->x + (at / 2) * groups * 8 + (at % 2) * 2;
             for (int32_t i = 0; i < 4; ++i) {
-                const TsDspRescale rescale = ts_dsp_rescale_of(constants, i, tiles->zero_point);
+                const TsDspRescale rescale = ts_dsp_rescale_of(constants, i, tiles->zero_term);
                 const int32_t acc = dot(x, weight + i * 2, groups, constants->bias[i]);
                 write(tiles, tiles->out + quad * tiles->out_bytes, &rescale, acc, i, at);
             }

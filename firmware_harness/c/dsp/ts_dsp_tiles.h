@@ -46,7 +46,7 @@ typedef struct {
         uintptr_t entry, writer;
     } pair, last; /* last: a tile of one pixel, if entry is not 0 */
     const TsDspSummand* summand;
-    int32_t zero_point; /* under the fixed-point rule twice, plus 1: shifted left, then by 1 to the right, an offset */
+    int32_t zero_term; /* of ts_dsp_zero_term */
     const int16_t* x;
     const TsDspQuad* quads;
     int32_t count;
