@@ -44,18 +44,34 @@ static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
 /* Contiguous codes, `groups` times four of them. */
 static void widen_groups(const int8_t* x, int32_t groups, int16_t* to) {
 #ifdef TS_DSP_ASSEMBLY
-    __asm__ volatile(".balign 4\n"
-                     "1:\n"
+    __asm__ volatile("lsrs %1, %1, #1\n"
+                     "bcc 2f\n" /* an odd group first */
                      "ldr.w r3, [%0], #4\n"
-                     "subs.w %1, %1, #1\n"
                      "sxtb16 r4, r3\n"
                      "sxtb16 r3, r3, ror #8\n"
-                     "str.w r4, [%2], #8\n"
-                     "str.w r3, [%2], #8\n"
-                     "bne 1b"
+                     "str.w r3, [%2, #8]\n"
+                     "str.w r4, [%2], #16\n"
+                     "2:\n"
+                     "cmp %1, #0\n"
+                     "beq 3f\n"
+                     ".balign 4\n"
+                     "1:\n"
+                     "ldr.w r3, [%0], #8\n"
+                     "ldr.w r5, [%0, #-4]\n"
+                     "subs.w %1, %1, #1\n"
+                     "sxtb16 r4, r3\n"
+                     "sxtb16 r6, r5\n"
+                     "sxtb16 r3, r3, ror #8\n"
+                     "sxtb16 r5, r5, ror #8\n"
+                     "str.w r6, [%2, #16]\n"
+                     "str.w r3, [%2, #8]\n"
+                     "str.w r5, [%2, #24]\n"
+                     "str.w r4, [%2], #32\n"
+                     "bne.w 1b\n"
+                     "3:"
                      : "+r"(x), "+r"(groups), "+r"(to)
                      :
-                     : "r3", "r4", "cc", "memory");
+                     : "r3", "r4", "r5", "r6", "cc", "memory");
 #else
     for (int32_t i = 0; i < groups * 4; ++i) {
         to[(i >> 2) * 8 + ts_dsp_place[i & 3]] = x[i];

@@ -42,9 +42,9 @@ typedef struct {
     int32_t plane;         /* bytes from the plane of a channel of a quad to that of the next */
     const int16_t* weight; /* of the first quad */
     const int16_t* x_end;  /* after the last full tile */
-    struct {
-        uintptr_t entry, writer;
-    } pair, last; /* last: a tile of one pixel, if entry is not 0 */
+    uintptr_t entry, writer;
+    uintptr_t last_entry;
+    const int16_t* x_stop; /* after the tile of a last pixel without a neighbour, if there is one */
     const TsDspSummand* summand;
     int32_t zero_term; /* of ts_dsp_zero_term */
     const int16_t* x;
