@@ -34,6 +34,7 @@ from .dsp_rows import HEADER, columns_of, planes_lead, row_lead, with_leaner
 from .patterns import ADD_INPUT, Residual, is_one_by_one, longest_residual
 
 NO_PLANES: Fields = dict.fromkeys(("channels", "groups", "plane_bytes", "fill", "relu", "zero_point", "constants"), 0)
+OVERREAD_BYTES = 12  # behind planes, of a pair of outputs of which only one is used
 NO_SUM: Fields = {"larger": 0}
 
 
@@ -97,7 +98,7 @@ def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...])
         "expand": weights[0],
         "project": weights[1],
         "side_planes": planes_bytes(side),
-        "side_row": out_width * integer(side, "channels"),
+        "side_row": max(out_width * integer(side, "channels"), OVERREAD_BYTES) if integer(side, "channels") else 0,
     }
     ends = accumulate(size + -size % 16 for size in sizes.values())
     begins = dict(zip(sizes, (0, *ends), strict=False))

@@ -45,6 +45,28 @@ static inline void ts_dsp_store(void* to, uint32_t word) {
     memcpy(to, &word, sizeof word);
 }
 
+/* Bytes 0 and 2, or 1 and 3, of a word of codes as two 16-bit numbers. */
+static inline uint32_t ts_dsp_even(uint32_t codes) {
+#ifdef TS_DSP_ASSEMBLY
+    uint32_t pair;
+    __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(codes));
+    return pair;
+#else
+    const uint32_t low = codes & 0xffu, high = codes >> 16 & 0xffu;
+    return (((low ^ 0x80u) - 0x80u) & 0xffffu) | ((high ^ 0x80u) - 0x80u) << 16;
+#endif
+}
+
+static inline uint32_t ts_dsp_odd(uint32_t codes) {
+#ifdef TS_DSP_ASSEMBLY
+    uint32_t pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(codes));
+    return pair;
+#else
+    return ts_dsp_even(codes >> 8);
+#endif
+}
+
 /* a + b, modulo 2^32. */
 static inline int32_t ts_dsp_plus(int32_t a, int32_t b) {
     return (int32_t)((uint32_t)a + (uint32_t)b);

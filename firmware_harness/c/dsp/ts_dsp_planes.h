@@ -32,7 +32,7 @@ void ts_dsp_planes_fill(const TsDspPlanes* layer, const int8_t* x, int32_t width
                         int8_t* planes);
 
 /* A row of output as tiles. `first`: the row of the planes under the kernel's upper row; the others follow
- * cyclically. */
+ * cyclically. With an odd width, up to 12 bytes behind the planes are read, and an unused pixel is written. */
 void ts_dsp_planes_row(const TsDspPlanes* layer, const int8_t* planes, int32_t first, int32_t stride, int32_t width,
                        int16_t* tiles);
 

@@ -15,9 +15,8 @@ typedef struct {
     int32_t plane_bytes;
     int16_t* out;
     int32_t tile_bytes;
-    int32_t pairs_bytes; /* bytes of the plane read for full pairs of outputs */
+    int32_t pairs_bytes; /* from the first pair of outputs to behind the last in the plane */
     int32_t half;        /* 1: the number of pairs is odd */
-    int32_t odd;         /* 1: one more output */
     int32_t channels;
     int32_t zero_term; /* of ts_dsp_zero_term */
     int32_t order[TS_DSP_ROWS]; /* for each row of the plane, byte offset of its weights in TsDspChannel's */
@@ -26,7 +25,7 @@ typedef struct {
 #ifdef TS_DSP_ASSEMBLY
 
 typedef char ts_dsp_row_is_as_written[
-    offsetof(TsDspPlanesRow, half) == 24 && offsetof(TsDspPlanesRow, order) == 40 && sizeof(TsDspPlanesRow) == 52 ? 1 : -1];
+    offsetof(TsDspPlanesRow, half) == 24 && offsetof(TsDspPlanesRow, order) == 36 && sizeof(TsDspPlanesRow) == 48 ? 1 : -1];
 
 /* clang-format off */
 __asm__(
@@ -36,8 +35,8 @@ __asm__(
     /* On the stack: multiplier, offset, shift and bias of a channel, then TsDspPlanesRow. */
     ".equ ts_row_at_bias, 12\n.equ ts_row_at_constants, 16\n.equ ts_row_at_plane, 20\n"
     ".equ ts_row_at_out, 28\n.equ ts_row_at_tile, 32\n.equ ts_row_at_pairs, 36\n.equ ts_row_at_half, 40\n"
-    ".equ ts_row_at_odd, 44\n.equ ts_row_at_channels, 48\n.equ ts_row_at_zero, 52\n.equ ts_row_at_order, 56\n"
-    ".equ ts_row_at_end, 68\n.equ ts_row_frame_bytes, 72\n"
+    ".equ ts_row_at_channels, 44\n.equ ts_row_at_zero, 48\n.equ ts_row_at_order, 52\n"
+    ".equ ts_row_at_end, 64\n.equ ts_row_frame_bytes, 72\n"
 
     ".macro ts_row_widen a, b\n"
     "  sxtb16 \\b, \\a, ror #8\n  sxtb16 \\a, \\a\n"
@@ -49,11 +48,11 @@ __asm__(
     ".macro ts_row_constants\n"
     "  ldm r12!, {r8, r9}\n  vmov s8, r8\n  str r9, [sp, #ts_row_at_bias]\n"
     ".endm\n"
-    ".macro ts_row_codes relu, pair\n"
+    ".macro ts_row_codes relu\n"
     "  vmov s0, s1, r11, r12\n"
-    "  vcvt.f32.s32 s0, s0\n  .if \\pair\n  vcvt.f32.s32 s1, s1\n  .endif\n"
-    "  vmul.f32 s0, s0, s8\n  .if \\pair\n  vmul.f32 s1, s1, s8\n  .endif\n"
-    "  vcvtr.s32.f32 s0, s0\n  .if \\pair\n  vcvtr.s32.f32 s1, s1\n  .endif\n"
+    "  vcvt.f32.s32 s0, s0\n  vcvt.f32.s32 s1, s1\n"
+    "  vmul.f32 s0, s0, s8\n  vmul.f32 s1, s1, s8\n"
+    "  vcvtr.s32.f32 s0, s0\n  vcvtr.s32.f32 s1, s1\n"
     "  vmov r11, r12, s0, s1\n"
     "  .if \\relu\n"
     "  usat r11, #8, r11\n  usat r12, #8, r12\n"
@@ -70,14 +69,14 @@ __asm__(
     ".macro ts_row_code sum\n"
     "  add lr, r9, \\sum, asr #31\n  smmlar \\sum, \\sum, r8, lr\n  asr \\sum, \\sum, r10\n  ssat \\sum, #8, \\sum\n"
     ".endm\n"
-    ".macro ts_row_codes relu, pair\n"
+    ".macro ts_row_codes relu\n"
     "  ldm.w sp, {r8-r10}\n"
     "  .if \\relu\n"
-    "  smmlar r11, r11, r8, r9\n  .if \\pair\n  smmlar r12, r12, r8, r9\n  .endif\n"
-    "  asr r11, r11, r10\n  .if \\pair\n  asr r12, r12, r10\n  .endif\n"
-    "  usat r11, #8, r11\n  .if \\pair\n  usat r12, #8, r12\n  .endif\n"
+    "  smmlar r11, r11, r8, r9\n  smmlar r12, r12, r8, r9\n"
+    "  asr r11, r11, r10\n  asr r12, r12, r10\n"
+    "  usat r11, #8, r11\n  usat r12, #8, r12\n"
     "  .else\n"
-    "  ts_row_code r11\n  .if \\pair\n  ts_row_code r12\n  .endif\n"
+    "  ts_row_code r11\n  ts_row_code r12\n"
     "  ldr.w lr, [sp, #ts_row_at_tile]\n"
     "  .endif\n"
     ".endm\n"
@@ -109,7 +108,7 @@ __asm__(
     "  ldm.w r0, {r8-r10}\n"
     "  ts_row_one smlabt, r12, r3, r5, r7\n"
     "  .endif\n"
-    "  ts_row_codes \\relu, 1\n"
+    "  ts_row_codes \\relu\n"
     "  strh.w r11, [r1]\n  strh.w r12, [r1, #4]\n  add.w r1, r1, lr\n"
     ".endm\n"
     ".macro ts_row_run name, relu, stride\n"
@@ -118,10 +117,10 @@ __asm__(
     ".type \\name, %function\n"
     "\\name:\n"
     "  push {r4-r11, lr}\n"
-    "  ldm r0, {r1-r12, lr}\n"
+    "  ldm r0, {r1-r12}\n"
     "  sub sp, sp, #ts_row_frame_bytes\n"
     "  add r0, sp, #ts_row_at_constants\n"
-    "  stm r0, {r1-r12, lr}\n"
+    "  stm r0, {r1-r12}\n"
     "1:\n" /* a channel */
     "  ldr r12, [sp, #ts_row_at_constants]\n"
     "  ts_row_constants\n"
@@ -129,24 +128,16 @@ __asm__(
     "  ldr r2, [r12, r8]\n  ldr r4, [r12, r9]\n  ldr r6, [r12, r10]\n"
     "  add r12, r12, #12\n  str r12, [sp, #ts_row_at_constants]\n"
     "  ts_row_widen r2, r3\n  ts_row_widen r4, r5\n  ts_row_widen r6, r7\n"
-    "  ldrd r0, r8, [sp, #ts_row_at_plane]\n  add r8, r8, r0\n  str r8, [sp, #ts_row_at_plane]\n"
+    "  ldrd r0, r8, [sp, #ts_row_at_plane]\n  add.w r8, r8, r0\n  str r8, [sp, #ts_row_at_plane]\n"
     "  ldrd r1, lr, [sp, #ts_row_at_out]\n  add r8, r1, #16\n  str r8, [sp, #ts_row_at_out]\n"
-    "  ldrd r8, r9, [sp, #ts_row_at_pairs]\n  add r8, r8, r0\n  str r8, [sp, #ts_row_at_end]\n"
-    "  cmp r0, r8\n  beq.w 4f\n  cmp r9, #0\n  bne.w 3f\n"
+    "  ldrd r8, r9, [sp, #ts_row_at_pairs]\n  add.w r8, r8, r0\n  str r8, [sp, #ts_row_at_end]\n"
+    "  cmp r9, #0\n  bne.w 3f\n"
     ".balign 4\n"
     "2:\n" /* four outputs */
     "  ts_row_pair \\relu, \\stride\n"
     "3:\n"
     "  ts_row_pair \\relu, \\stride\n"
     "  ldr.w r8, [sp, #ts_row_at_end]\n  cmp r0, r8\n  bne 2b\n"
-    "4:\n"
-    "  ldr r8, [sp, #ts_row_at_odd]\n  cmp r8, #0\n  beq 5f\n"
-    "  ldr r11, [sp, #ts_row_at_bias]\n"
-    "  ldm r0!, {r8-r10}\n  ts_row_one smlad, r11, r2, r4, r6\n"
-    "  ldm r0, {r8-r10}\n  ts_row_one smlabt, r11, r3, r5, r7\n"
-    "  ts_row_codes \\relu, 0\n"
-    "  strh r11, [r1]\n"
-    "5:\n"
     "  ldr r8, [sp, #ts_row_at_channels]\n  subs r8, r8, #1\n  str r8, [sp, #ts_row_at_channels]\n  bne.w 1b\n"
     "  add sp, sp, #ts_row_frame_bytes\n  pop {r4-r11, pc}\n"
     ".endm\n"
@@ -180,7 +171,7 @@ static int32_t sum(const TsDspChannel* constants, const int8_t* plane, int32_t c
 }
 
 static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride) {
-    const int32_t width = row->pairs_bytes / (TS_DSP_COLUMNS_BYTES * stride) * 2 + row->odd;
+    const int32_t width = row->pairs_bytes / (TS_DSP_COLUMNS_BYTES * stride) * 2;
     for (int32_t channel = 0; channel < row->channels; ++channel) {
         const TsDspChannel* constants = row->constants + channel;
         const int8_t* plane = row->plane + channel * row->plane_bytes;
@@ -202,14 +193,14 @@ static void run(const TsDspPlanesRow* row, int32_t relu, int32_t stride) {
 
 void ts_dsp_planes_row(const TsDspPlanes* layer, const int8_t* planes, int32_t first, int32_t stride, int32_t width,
                        int16_t* tiles) {
+    const int32_t pairs = (width + 1) >> 1; /* of an odd number, the last output is its tile's unused pixel */
     TsDspPlanesRow row;
     row.constants = TS_ARRAY(TsDspChannel, layer, constants);
     row.plane = planes;
     row.plane_bytes = layer->plane_bytes;
     row.tile_bytes = layer->groups * 16;
-    row.pairs_bytes = (width >> 1) * TS_DSP_COLUMNS_BYTES * stride;
-    row.half = width >> 1 & 1;
-    row.odd = width & 1;
+    row.pairs_bytes = pairs * TS_DSP_COLUMNS_BYTES * stride;
+    row.half = pairs & 1;
     row.zero_term = ts_dsp_zero_term(layer->relu ? 0 : layer->zero_point);
     for (int32_t i = 0; i < TS_DSP_ROWS; ++i) {
         row.order[(first + i) % TS_DSP_ROWS] = 4 * i;

@@ -79,10 +79,27 @@ static void widen_groups(const int8_t* x, int32_t groups, int16_t* to) {
 #endif
 }
 
+/* Pixels of one word each. */
+static void widen_words(const int8_t* x, int32_t pixels, int32_t step, int32_t at, int32_t tile_bytes, int8_t* tile) {
+    int32_t next = (at & 1) != 0 ? tile_bytes - 4 : 4;
+    tile += (at & 1) * 4;
+    for (const int8_t* end = x + pixels * step; x < end; x += step) {
+        const uint32_t codes = ts_dsp_load(x);
+        ts_dsp_store(tile, ts_dsp_even(codes));
+        ts_dsp_store(tile + 8, ts_dsp_odd(codes));
+        tile += next;
+        next = tile_bytes - next;
+    }
+}
+
 void ts_dsp_widen_row(const int8_t* x, int32_t pixels, int32_t step, int32_t codes, int32_t at, int32_t tile_bytes,
                       int16_t* tiles) {
     const int32_t groups = codes >> 2, rest = codes & 3;
     int8_t* tile = (int8_t*)tiles + (at >> 1) * tile_bytes;
+    if (codes == 4) {
+        widen_words(x, pixels, step, at, tile_bytes, tile);
+        return;
+    }
     for (const int8_t* end = x + pixels * step; x < end; x += step, ++at) {
         int16_t* to = (int16_t*)(tile + (at & 1) * 4);
         if (groups > 0) {

@@ -162,15 +162,11 @@ __asm__(
     "  ts_tiles_total_code r4\n  ts_tiles_total_code r5\n  ts_tiles_total_code r6\n  ts_tiles_total_code r7\n"
     "  ts_tiles_total_code r8\n  ts_tiles_total_code r9\n  ts_tiles_total_code r10\n  ts_tiles_total_code r11\n"
     ".endm\n"
-    ".macro ts_tiles_products\n"
+    ".macro ts_tiles_step\n"
+    "  ldrd r2, r3, [r0], #8\n  ldrd r12, lr, [r1], #16\n"
     "  smlad r4, r2, r12, r4\n  smlad r5, r3, r12, r5\n  smlad r6, r2, lr, r6\n  smlad r7, r3, lr, r7\n"
     "  ldrd r12, lr, [r1, #-8]\n"
     "  smlad r8, r2, r12, r8\n  smlad r9, r3, r12, r9\n  smlad r10, r2, lr, r10\n  smlad r11, r3, lr, r11\n"
-    ".endm\n"
-    ".macro ts_tiles_step\n  ldrd r2, r3, [r0], #8\n  ldrd r12, lr, [r1], #16\n  ts_tiles_products\n.endm\n"
-    /* One cycle less and two instructions more. */
-    ".macro ts_tiles_fast_step\n"
-    "  ldr.w r2, [r0], #8\n  ldr.w r3, [r0, #-4]\n  ldr.w r12, [r1], #16\n  ldr.w lr, [r1, #-12]\n  ts_tiles_products\n"
     ".endm\n"
     ".macro ts_tiles_last_step x\n"
     "  ldm.w r1!, {r4, r6, r8, r12}\n"
@@ -199,10 +195,9 @@ __asm__(
     "2:\n" /* a tile */
     "  ldm.w sp, {r1, r4-r11}\n  ldr.w pc, [sp, #ts_tiles_at_entry]\n"
     "4:\n"
-    ".rept " TS_TILES_TEXT(TS_TILES_UNROLLED) " - 1\n"
+    ".rept " TS_TILES_TEXT(TS_TILES_UNROLLED) "\n"
     "  ts_tiles_step\n  ts_tiles_step\n"
     ".endr\n"
-    "  ts_tiles_fast_step\n  ts_tiles_fast_step\n"
     ".global ts_dsp_pair_end\n"
     "ts_dsp_pair_end:\n"
     "  ldr.w r2, [sp, #ts_tiles_at_weight_end]\n  cmp.w r1, r2\n  bne.w 4b\n  ldr.w pc, [sp, #ts_tiles_at_writer]\n"
@@ -245,8 +240,7 @@ __asm__(
     ".popsection\n");
 /* clang-format on */
 
-/* Of four inputs; the last step of a turn has four instructions more. */
-enum { PAIR_STEP_BYTES = 88, PAIR_FAST_BYTES = 16, LAST_STEP_BYTES = 48 };
+enum { PAIR_STEP_BYTES = 88, LAST_STEP_BYTES = 48 }; /* of four inputs */
 
 extern const uint8_t ts_dsp_pair_end[], ts_dsp_last_end[];
 extern const uint8_t ts_dsp_write_planes[], ts_dsp_write_codes[], ts_dsp_write_sum_0[], ts_dsp_write_sum_1[];
@@ -268,7 +262,7 @@ void ts_dsp_tiles_row(TsDspTiles* tiles, const TsDspPointwise* layer, const int1
     const int32_t steps = layer->groups;
     ends(tiles, layer, x, width);
     tiles->zero_term = ts_dsp_zero_term(to == TS_DSP_TO_PLANES ? 0 : layer->zero_point);
-    tiles->entry = entry(ts_dsp_pair_end, steps, TS_TILES_UNROLLED, PAIR_STEP_BYTES) - PAIR_FAST_BYTES;
+    tiles->entry = entry(ts_dsp_pair_end, steps, TS_TILES_UNROLLED, PAIR_STEP_BYTES);
     tiles->last_entry = entry(ts_dsp_last_end, steps, TS_TILES_LAST_UNROLLED, LAST_STEP_BYTES);
     tiles->writer = code(writers[to]);
 }
