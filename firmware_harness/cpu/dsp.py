@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinyscene.runtime import ops
 
 from ..emit.kernel_set import C_FOLDER, KernelSet
-from .dsp_blocks import inverted_residual
+from .dsp_blocks import inverted_residual, narrow_inverted_residual
 from .dsp_grn import gain, square_mean
 from .dsp_rows import add, conv2d, depthwise, fully_connected, mul
 
@@ -20,4 +20,5 @@ DSP = KernelSet(
         ops.FullyConnected: fully_connected,
     },
     fusers=(inverted_residual, square_mean, gain),
+    lean_fusers=(narrow_inverted_residual,),
 )

@@ -1,7 +1,7 @@
 """Inverted residuals of the DSP kernel set as one call: expand, depthwise, project, and the sum with the shortcut.
 
-Only three rows of the expanded tensor exist at a time. Blocks whose inner ReLUs' zero point is not -128, and sums of
-channels that are no multiple of four, are not supported; their layers run one by one.
+Only three rows of the expanded tensor exist at a time. Blocks whose inner ReLUs' zero point is not -128 are not
+supported; their layers run one by one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
     LOWEST_CODE,
-    QUAD,
     folded,
     integer,
     low_code,
+    padded_bytes,
     planes,
     planes_bytes,
     pointwise,
@@ -34,12 +34,20 @@ from .dsp_rows import HEADER, columns_of, planes_lead, row_lead, with_leaner
 from .patterns import ADD_INPUT, Residual, is_one_by_one, longest_residual
 
 NO_PLANES: Fields = dict.fromkeys(("channels", "groups", "plane_bytes", "fill", "relu", "zero_point", "constants"), 0)
+NARROWEST = 6  # pixels of a row; single layers have longer rows
 OVERREAD_BYTES = 12  # behind planes, of a pair of outputs of which only one is used
 NO_SUM: Fields = {"larger": 0}
 
 
 def inverted_residual(graph: Graph, at: int) -> Fused | None:
-    """The largest block that begins at node ``at``."""
+    """The largest block that begins at node ``at``; None for one that is slower than its layers."""
+    fused = narrow_inverted_residual(graph, at)
+    window = fused.layer.fields["window"] if fused is not None else None
+    return fused if isinstance(window, dict) and integer(window, "in_width") >= NARROWEST else None
+
+
+def narrow_inverted_residual(graph: Graph, at: int) -> Fused | None:
+    """The largest block that begins at node ``at``, of any width."""
     return longest_residual(graph, at, _layer)
 
 
@@ -98,6 +106,7 @@ def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...])
         "expand": weights[0],
         "project": weights[1],
         "side_planes": planes_bytes(side),
+        "padded": padded_bytes(project, out_width),
         "side_row": max(out_width * integer(side, "channels"), OVERREAD_BYTES) if integer(side, "channels") else 0,
     }
     ends = accumulate(size + -size % 16 for size in sizes.values())
@@ -130,14 +139,12 @@ def _records(graph: Graph, block: Residual) -> _Records | None:
     project = folded(graph, block.project, _by_channel(graph, block.project), in_zero=0)
     if window is None or side is None or total is None or expand is None or middle is None or project is None:
         return None
-    if len(project.bias) < QUAD:
-        return None
     record = pointwise(project, 1)
     return _Records(
         window=window,
         in_channels=expand.weight.shape[1],
         low=low_code(graph, block.last),
-        expand=pointwise(expand, 1, padded=True),
+        expand=pointwise(expand, 1),
         project=record,
         planes=planes(middle, columns_of(window), 0, integer(record, "groups")),
         side_planes=side,
@@ -158,11 +165,11 @@ def _side(graph: Graph, block: Residual) -> Fields | None:
 
 
 def _total(graph: Graph, block: Residual) -> Fields | None:
-    """The sum at the end. Other channels than quads would write some twice, which is wrong in the summand's place."""
+    """The sum at the end."""
     if block.total is None:
         return NO_SUM
     product = graph.out(block.project)
-    if product.shape[3] % QUAD or low_code(graph, block.project) != LOWEST_CODE:
+    if low_code(graph, block.project) != LOWEST_CODE:
         return None
     other = graph.tensors[block.x] if block.side is None else graph.out(block.side)
     record = summed(product.quant, other.quant, graph.out(block.total).quant)

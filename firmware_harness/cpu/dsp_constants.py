@@ -122,33 +122,34 @@ def product_rescale(a: Quant, b: Quant, out: Quant) -> Macro | None:
     return None if rescale is None else Macro("TS_DSP_RESCALE", rescale[0])
 
 
-def pointwise(constants: Folded, runs: int, *, padded: bool = False) -> Fields:
-    """Fields of the record TsDspPointwise; each of ``runs`` runs of taps begins with a new group, see :func:`quads_of`."""
+def pointwise(constants: Folded, runs: int) -> Fields:
+    """Fields of the record TsDspPointwise; each of ``runs`` runs of taps begins with a new group."""
     channels, taps = constants.weight.shape
     n_groups = groups_of(taps, runs)
     run = taps // runs
-    weight = np.zeros((channels + 1, n_groups * GROUP), np.int64)  # the last one is that of channels behind the end
+    padded = quads_of(channels) * QUAD
+    weight = np.zeros((padded, n_groups * GROUP), np.int64)
     for i in range(runs):
         at = i * -(-run // GROUP) * GROUP
-        weight[:-1, at : at + run] = constants.weight[:, i * run : (i + 1) * run]
-    order = quads_of(channels, padded)
-    quads = weight[order].reshape(-1, QUAD, n_groups, GROUP).swapaxes(1, 2)
+        weight[:channels, at : at + run] = constants.weight[:, i * run : (i + 1) * run]
+    quads = weight.reshape(-1, QUAD, n_groups, GROUP).swapaxes(1, 2)
     return {
         "groups": n_groups,
         "channels": channels,
         "kept": 1,
         "zero_point": constants.out.zero_point,
         "weight": Values("int8_t", tuple(quads.ravel().tolist())),
-        "quads": Values("TsDspQuad", tuple(_quad(constants, order[at : at + QUAD]) for at in range(0, len(order), QUAD))),
+        "quads": Values("TsDspQuad", tuple(_quad(constants, first) for first in range(0, padded, QUAD))),
     }
 
 
-def _quad(constants: Folded, channels: list[int]) -> Macro:
-    """Multipliers, shifts, factors and biases of four channels."""
-    nothing = (0, 0, 1, 0.0)
-    rescales = [constants.rescale[c] if c >= 0 else nothing for c in channels]
+def _quad(constants: Folded, first: int) -> Macro:
+    """Multipliers, shifts, factors and biases of four channels; those behind the last one give zero."""
+    channels = range(first, first + QUAD)
+    n = len(constants.bias)
+    rescales = [constants.rescale[c] if c < n else (0, 0, 1, 0.0) for c in channels]
     multipliers, _, shifts, factors = zip(*rescales, strict=True)
-    biases = (int(constants.bias[c]) if c >= 0 else 0 for c in channels)
+    biases = (int(constants.bias[c]) if c < n else 0 for c in channels)
     return Macro("TS_DSP_QUAD", (*multipliers, *shifts, *factors, *biases))
 
 
@@ -157,17 +158,20 @@ def groups_of(taps: int, runs: int) -> int:
     return runs * -(-taps // runs // GROUP)
 
 
-def quads_of(channels: int, padded: bool) -> list[int]:
-    """Output channels by four. If they are no multiple of it, the last four overlap, or are ``padded`` with -1."""
-    firsts = range(0, channels, QUAD)
-    if padded:
-        return [channel if channel < channels else -1 for first in firsts for channel in range(first, first + QUAD)]
-    return [channel for first in firsts for channel in range(*(min(first, channels - QUAD) + i for i in (0, QUAD)))]
+def quads_of(channels: int) -> int:
+    """Number of quads of output channels, the last one padded."""
+    return -(-channels // QUAD)
+
+
+def padded_bytes(record: Fields, width: int) -> int:
+    """Bytes of a row of whole quads, which only channels that are no multiple of four need."""
+    channels = integer(record, "channels")
+    return width * quads_of(channels) * QUAD if channels % QUAD else 0
 
 
 def weight_bytes(record: Fields, kept: bool) -> int:
     """Bytes of weights widened to 16 bits: all of them, or those of one quad of channels."""
-    quads = -(-integer(record, "channels") // QUAD) if kept else 1
+    quads = quads_of(integer(record, "channels")) if kept else 1
     return integer(record, "groups") * QUAD_BYTES * quads
 
 

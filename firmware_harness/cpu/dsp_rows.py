@@ -15,12 +15,12 @@ from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
     GROUP_BYTES,
-    QUAD,
     Folded,
     folded,
     groups_of,
     integer,
     low_code,
+    padded_bytes,
     planes,
     planes_bytes,
     pointwise,
@@ -37,7 +37,7 @@ LONGEST_ROW = 64  # pixels of a 1x1 convolution per row of tiles
 
 
 def conv2d(graph: Graph, node: Node) -> Layer | None:
-    """A convolution with at least four output channels."""
+    """A convolution."""
     op, (_, weight_t, _) = node.op, graph.ins(node)
     assert isinstance(op, ops.Conv2D)
     if not is_plain(graph, node):
@@ -62,7 +62,7 @@ def fully_connected(graph: Graph, node: Node) -> Layer | None:
 
 def _dense(graph: Graph, node: Node, constants: Folded) -> Layer:
     """The product of a matrix with all codes of the input, in their order."""
-    record = pointwise(constants, 1, padded=True)
+    record = pointwise(constants, 1)
     fields: Fields = {
         "inputs": constants.weight.shape[1],
         "outputs": len(constants.weight),
@@ -75,10 +75,10 @@ def _dense(graph: Graph, node: Node, constants: Folded) -> Layer:
 
 
 def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:
-    if constants is not None and _is_dense(window):
-        return _dense(graph, node, constants)
-    if constants is None or len(constants.weight) < QUAD:
+    if constants is None:
         return None
+    if _is_dense(window):
+        return _dense(graph, node, constants)
     record = pointwise(constants, integer(window, "kernel_height"))
     weight_at = tiles_bytes(integer(window, "out_width"), integer(record, "groups"))
     lead = _conv_lead(window, in_channels, len(constants.weight))
@@ -91,9 +91,10 @@ def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constan
             "run_groups": groups_of(integer(window, "kernel_width") * in_channels, 1),
             "low": low_code(graph, node),
             "weight_at": weight_at,
+            "padded_at": weight_at + weight_bytes(record, kept),
             "pointwise": record | {"kept": int(kept)},
         }
-        scratch_bytes = weight_at + weight_bytes(record, kept)
+        scratch_bytes = weight_at + weight_bytes(record, kept) + padded_bytes(record, integer(window, "out_width"))
         return Layer("ts_dsp_conv2d", "TsDspConv2D", fields, scratch_bytes, HEADER, lead=lead)
 
     several_rows = integer(window, "out_height") > 1  # with one row, weights are widened only once in either variant

@@ -54,11 +54,10 @@ typedef struct {
     }
 #endif
 
-/* A 1x1 convolution over tiles. Output channels come in quads. If their number is no multiple of four, the last quad of
- * a row of codes begins four channels before the end; planes have as many channels more as it takes. */
+/* A 1x1 convolution over tiles. Output channels come in quads, the last one padded with channels of zeros. */
 typedef struct {
     int32_t groups;     /* of four inputs */
-    int32_t channels;   /* output channels, at least four */
+    int32_t channels;   /* output channels */
     int32_t kept;       /* 1: scratch has room for all widened weights, 0: for those of one quad */
     int32_t zero_point; /* of the output */
     TsOffset weight;    /* int8_t (quad, group, output of the quad, input of the group) */
@@ -73,6 +72,7 @@ typedef struct {
     int32_t run_groups; /* groups of four inputs in one row of a window */
     int32_t low;        /* lowest code of the output */
     int32_t weight_at;  /* bytes into the scratch memory; tiles begin at 0 */
+    int32_t padded_at;  /* likewise: a row of the output with whole quads, if the channels are no multiple of four */
     TsDspPointwise pointwise;
 } TsDspConv2D;
 
@@ -174,7 +174,8 @@ typedef struct {
     int32_t low;    /* lowest code of the output */
     int32_t added;  /* one of the three above */
     int32_t larger; /* 0: the projection has the larger scale, 1: the other summand */
-    int32_t tiles_at, expand_at, project_at, side_planes_at, side_row_at; /* bytes into scratch; planes begin at 0 */
+    /* Bytes into scratch; planes begin at 0. */
+    int32_t tiles_at, expand_at, project_at, side_planes_at, side_row_at, padded_at;
     TsDspPointwise expand, project;
     TsDspPlanes planes, side_planes;
     TsDspSum sum;

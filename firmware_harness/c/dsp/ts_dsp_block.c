@@ -8,7 +8,7 @@ typedef struct {
 } TsDspTurn;
 
 typedef struct {
-    int8_t *planes, *side_planes, *side_row;
+    int8_t *planes, *side_planes, *side_row, *padded;
     int16_t *tiles, *expand, *project;
 } TsDspPlaces;
 
@@ -20,6 +20,7 @@ static TsDspPlaces places_in(const TsDspBlock* layer, int8_t* scratch) {
     places.project = (int16_t*)(scratch + layer->project_at);
     places.side_planes = scratch + layer->side_planes_at;
     places.side_row = scratch + layer->side_row_at;
+    places.padded = scratch + layer->padded_at;
     return places;
 }
 
@@ -63,7 +64,8 @@ static void write_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlace
         to = layer->larger == 0 ? TS_DSP_TO_SUM_0 : TS_DSP_TO_SUM_1;
     }
     ts_dsp_planes_row(&layer->planes, places->planes, first, window->stride_width, width, places->tiles);
-    ts_dsp_pointwise_codes(&layer->project, places->tiles, width, places->project, to, &summand, out);
+    ts_dsp_pointwise_codes(&layer->project, places->tiles, width, places->project, to, &summand,
+                           places->padded, out);
     if (layer->low > -128) {
         ts_dsp_raise(out, row_bytes, layer->low);
     }

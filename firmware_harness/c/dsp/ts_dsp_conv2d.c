@@ -52,7 +52,8 @@ void ts_dsp_conv2d(const TsDspConv2D* layer, const int8_t* x, int8_t* out, int8_
     ts_dsp_pointwise_prepare(&layer->pointwise, weight);
     for (int32_t y = 0; y < layer->window.out_height; ++y) {
         gather(layer, x, y, tiles);
-        ts_dsp_pointwise_codes(&layer->pointwise, tiles, width, weight, TS_DSP_TO_CODES, NULL, out);
+        ts_dsp_pointwise_codes(&layer->pointwise, tiles, width, weight, TS_DSP_TO_CODES, NULL,
+                               scratch + layer->padded_at, out);
         if (layer->low > -128) {
             ts_dsp_raise(out, row_bytes, layer->low);
         }

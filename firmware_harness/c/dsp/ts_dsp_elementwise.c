@@ -2,16 +2,6 @@
  * shifted. */
 #include "ts_dsp_pointwise.h"
 
-/* `a` has the larger scale. */
-static int32_t sum_of(const TsDspSummand* summand, int32_t a, int32_t b) {
-#ifdef TS_ROUNDING_SINGLE
-    const TsDspSum* sum = &summand->sum;
-    return ts_dsp_saturate((sum->bias + a * sum->multiplier_a + b * sum->multiplier_b) >> sum->shift);
-#else
-    return ts_dsp_code(summand->table[b] + a * (1 << 20), &summand->rescale, 0);
-#endif
-}
-
 void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
     const TsDspSummand summand = ts_dsp_summand(&layer->sum);
 #ifndef TS_ROUNDING_SINGLE
@@ -22,7 +12,7 @@ void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t*
     }
 #endif
     for (int32_t i = 0; i < layer->size; ++i) {
-        out[i] = (int8_t)sum_of(&summand, a[i], b[i]);
+        out[i] = (int8_t)ts_dsp_sum_of(a[i], b[i], &summand, TS_DSP_TO_SUM_0);
     }
     if (layer->low > -128) {
         ts_dsp_raise(out, layer->size, layer->low);

@@ -122,35 +122,44 @@ void ts_dsp_pointwise_prepare(const TsDspPointwise* layer, int16_t* weight) {
     }
 }
 
-/* Quads `first` to `last` of a row; `to`: the address of quad 0. One by one if only one has room for its weights. */
-static void run(TsDspTiles* row, const TsDspPointwise* layer, int32_t first, int32_t last, int16_t* weight, int8_t* to) {
-    const int32_t n = layer->groups * (TS_DSP_QUAD_BYTES / 2), count = layer->kept ? last - first : 1;
-    for (int32_t quad = first; quad < last; quad += count) {
-        if (layer->kept) {
-            row->weight = weight + quad * n;
-        } else {
+/* All quads of a row, one by one if only one has room for its weights. */
+static void run(TsDspTiles* row, const TsDspPointwise* layer, int16_t* weight, int8_t* out) {
+    const int32_t n = layer->groups * (TS_DSP_QUAD_BYTES / 2), count = layer->kept ? quads(layer) : 1;
+    row->weight = weight;
+    row->count = count;
+    for (int32_t quad = 0; quad < quads(layer); quad += count) {
+        if (!layer->kept) {
             widen_weights(TS_ARRAY(int8_t, layer, weight) + quad * n, layer->groups, weight);
-            row->weight = weight;
         }
         row->quads = TS_ARRAY(TsDspQuad, layer, quads) + quad;
-        row->count = count;
-        row->out = to + quad * row->out_bytes;
+        row->out = out + quad * row->out_bytes;
         ts_dsp_tiles_run(row);
     }
 }
 
+/* From a row of padded pixels to the output, without the channels that are none. */
+static void unpad(const TsDspPointwise* layer, const int8_t* padded, int32_t width, TsDspDestination to,
+                  const TsDspSummand* summand, int8_t* out) {
+    for (int32_t x = 0; x < width; ++x, padded += 4 * quads(layer)) {
+        for (int32_t i = 0; i < layer->channels; ++i, ++out) {
+            const int32_t code = padded[i];
+            *out = (int8_t)(to == TS_DSP_TO_CODES ? code : ts_dsp_sum_of(code, out[summand->distance], summand, to));
+        }
+    }
+}
+
 void ts_dsp_pointwise_codes(const TsDspPointwise* layer, const int16_t* tiles, int32_t width, int16_t* weight,
-                            TsDspDestination to, const TsDspSummand* summand, int8_t* out) {
-    const int32_t full = layer->channels >> 2, rest = layer->channels & 3;
+                            TsDspDestination to, const TsDspSummand* summand, int8_t* padded, int8_t* out) {
+    const int whole = (layer->channels & 3) == 0;
     TsDspTiles row;
-    ts_dsp_tiles_row(&row, layer, tiles, width, to);
+    ts_dsp_tiles_row(&row, layer, tiles, width, whole ? to : TS_DSP_TO_CODES);
     row.summand = summand;
-    row.pixel = layer->channels;
+    row.pixel = 4 * quads(layer);
     row.plane = 0;
     row.out_bytes = 4;
-    run(&row, layer, 0, full, weight, out);
-    if (rest != 0) {
-        run(&row, layer, full, full + 1, weight, out + rest - 4);
+    run(&row, layer, weight, whole ? out : padded);
+    if (!whole) {
+        unpad(layer, padded, width, to, summand, out);
     }
 }
 
@@ -162,7 +171,7 @@ void ts_dsp_pointwise_planes(const TsDspPointwise* layer, const int16_t* tiles, 
     row.pixel = (pad_left & 1) != 0 ? TS_DSP_COLUMNS_BYTES - 2 : 2;
     row.plane = quads(layer) * to->plane_bytes;
     row.out_bytes = to->plane_bytes;
-    run(&row, layer, 0, quads(layer), weight, planes + ts_dsp_column(pad_left) + row_at * TS_DSP_ROW_BYTES);
+    run(&row, layer, weight, planes + ts_dsp_column(pad_left) + row_at * TS_DSP_ROW_BYTES);
 }
 
 void ts_dsp_raise(int8_t* codes, int32_t n, int32_t low) {

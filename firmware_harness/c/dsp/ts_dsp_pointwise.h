@@ -12,9 +12,10 @@ void ts_dsp_widen_row(const int8_t* x, int32_t pixels, int32_t step, int32_t cod
 /* Widen all weights to 16 bits if there is room; called once before the rows. */
 void ts_dsp_pointwise_prepare(const TsDspPointwise* layer, int16_t* weight);
 
-/* Write the row as codes, NHWC. `summand`: of the sums, with a distance relative to `out`. */
+/* Write the row as codes, NHWC. `summand`: of the sums, with a distance relative to `out`. `padded`: room for the row
+ * with whole quads, if the channels are no multiple of four. */
 void ts_dsp_pointwise_codes(const TsDspPointwise* layer, const int16_t* tiles, int32_t width, int16_t* weight,
-                            TsDspDestination to, const TsDspSummand* summand, int8_t* out);
+                            TsDspDestination to, const TsDspSummand* summand, int8_t* padded, int8_t* out);
 
 /* Write the row after ReLU into one row of planes, from column `pad_left` on. */
 void ts_dsp_pointwise_planes(const TsDspPointwise* layer, const int16_t* tiles, int32_t width, int16_t* weight,

@@ -21,7 +21,7 @@ static void ends(TsDspTiles* tiles, const TsDspPointwise* layer, const int16_t* 
 #ifdef TS_DSP_ASSEMBLY
 
 #define TS_TILES_UNROLLED 4
-#define TS_TILES_LAST_UNROLLED 2
+#define TS_TILES_LAST_UNROLLED 3
 #define TS_TILES_TEXT(number) TS_TILES_TEXT_OF(number)
 #define TS_TILES_TEXT_OF(number) #number
 
@@ -287,18 +287,6 @@ static int32_t dot(const int16_t* x, const int16_t* weight, int32_t groups, int3
     return bias;
 }
 
-static int32_t add(int32_t product, int32_t other, const TsDspSummand* summand, TsDspDestination to) {
-#ifdef TS_ROUNDING_SINGLE
-    const TsDspSum* sum = &summand->sum;
-    (void)to;
-    return ts_dsp_saturate((sum->bias + product * sum->multiplier_a + other * sum->multiplier_b) >> sum->shift);
-#else
-    const int32_t smaller = to == TS_DSP_TO_SUM_0 ? other : product;
-    const int32_t larger = to == TS_DSP_TO_SUM_0 ? product : other;
-    return ts_dsp_code(summand->table[smaller] + larger * (1 << 20), &summand->rescale, 0);
-#endif
-}
-
 /* Write one sum, channel `i` of pixel `at` of a quad whose first channel and pixel are at `out`. */
 static void write(const TsDspTiles* tiles, int8_t* out, const TsDspRescale* rescale, int32_t acc, int32_t i,
                   int32_t at) {
@@ -310,7 +298,7 @@ static void write(const TsDspTiles* tiles, int8_t* out, const TsDspRescale* resc
     }
     int8_t* place = out + at * tiles->pixel + i;
     const int32_t value = ts_dsp_code(acc, rescale, tiles->zero_term);
-    *place = (int8_t)(to == TS_DSP_TO_CODES ? value : add(value, place[tiles->summand->distance], tiles->summand, to));
+    *place = (int8_t)(to == TS_DSP_TO_CODES ? value : ts_dsp_sum_of(value, place[tiles->summand->distance], tiles->summand, to));
 }
 
 void ts_dsp_tiles_run(const TsDspTiles* tiles) {

@@ -36,6 +36,19 @@ static inline TsDspSummand ts_dsp_summand(const TsDspSum* sum) {
     return summand;
 }
 
+/* The code of a product's code plus that of its summand. */
+static inline int32_t ts_dsp_sum_of(int32_t product, int32_t other, const TsDspSummand* summand, TsDspDestination to) {
+#ifdef TS_ROUNDING_SINGLE
+    const TsDspSum* sum = &summand->sum;
+    (void)to;
+    return ts_dsp_saturate((sum->bias + product * sum->multiplier_a + other * sum->multiplier_b) >> sum->shift);
+#else
+    const int32_t smaller = to == TS_DSP_TO_SUM_0 ? other : product;
+    const int32_t larger = to == TS_DSP_TO_SUM_0 ? product : other;
+    return ts_dsp_code(summand->table[smaller] + larger * (1 << 20), &summand->rescale, 0);
+#endif
+}
+
 /* The assembly reads these members in order: one row for `count` quads of channels. */
 typedef struct {
     int32_t pixel;         /* bytes from the first pixel of a tile to the second; of codes, the channels of a pixel */

@@ -81,15 +81,30 @@ def test_other_processors(target: Target, rounding: Rounding) -> None:
 
 @both_rules
 @machines
-def test_more_inputs_than_one_pass_takes(target: Target, rounding: Rounding) -> None:
-    """The unrolled block has 32 steps of four inputs: 33 steps are two passes, 100 are four; odd and even rows."""
+def test_every_number_of_groups_and_channels(target: Target, rounding: Rounding) -> None:
+    """The loop over inputs is unrolled and entered in the middle; odd and even rows, quads that are not full."""
     rng = np.random.default_rng(2)
     b = Builder(rng, "deep", (3, 5, 131))
-    x = b.conv(b.input, (1, 1), channels=400)
-    x = b.conv(b.conv(x, (1, 1), channels=13), (3, 4), channels=6, pads=(1, 1, 1, 1))
+    x = b.conv(b.conv(b.input, (1, 1), channels=401), (3, 4), channels=6, pads=(1, 1, 1, 1))
+    for channels in (1, 4, 5, 7, 10, 13, 17, 23, 30, 33, 3):
+        x = b.conv(x, (1, 1), channels=channels)
     graph = checked(b, x)
-    assert [emit(graph, kernel_set_named("dsp")).calls[i].layer.fields["pointwise"]["passes"] for i in (0, 1)] == [2, 4]  # type: ignore[index]
+    assert set(kernels_of(graph)) == {"ts_dsp_conv2d"}
     assert_equal(target, graph, random_input(rng, graph, 2), rounding)
+
+
+@both_rules
+@machines
+def test_every_number_of_inputs_of_a_matrix(target: Target, rounding: Rounding) -> None:
+    """One row is multiplied as it is: steps of four inputs, eight a turn, and what is left of a step or of a quad."""
+    rng = np.random.default_rng(3)
+    b = Builder(rng, "matrices", (1, 1, 1))
+    x = b.reshape(b.input, (1, 1))
+    for outputs in (2, 3, 5, 8, 31, 33, 38, 1):
+        x = b.fully_connected(x, outputs, relu=bool(outputs % 2), per_channel=outputs > 4)
+    graph = checked(b, x)
+    assert kernels_of(graph).count("ts_dsp_dense") == 8
+    assert_equal(target, graph, random_input(rng, graph, 3), rounding)
 
 
 @both_rules
