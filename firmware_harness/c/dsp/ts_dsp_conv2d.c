@@ -5,10 +5,11 @@
 /* One row of a window that is partly or fully outside of the input. */
 static void gather_edge(const TsDspConv2D* layer, const int8_t* row, int32_t column, int16_t* to) {
     const int32_t n = layer->window.kernel_width * layer->in_channels;
-    const int32_t begin = column * layer->in_channels, end = layer->window.in_width * layer->in_channels;
+    const int32_t begin = column * layer->in_channels, zero = layer->in_zero_point;
+    const uint32_t n_inside = row == NULL ? 0 : (uint32_t)(layer->window.in_width * layer->in_channels);
     for (int32_t i = 0; i < n; ++i) {
-        const int inside = row != NULL && begin + i >= 0 && begin + i < end;
-        to[(i >> 2) * 8 + ts_dsp_place[i & 3]] = (int16_t)(inside ? row[begin + i] : layer->in_zero_point);
+        const int32_t at = begin + i;
+        to[(i >> 2) * 8 + ts_dsp_place[i & 3]] = (int16_t)((uint32_t)at < n_inside ? row[at] : zero);
     }
 }
 
