@@ -26,7 +26,7 @@ __asm__(
     "1:\n"
     ".rept 8\n"
     "  ldr.w r3, [r0], #4\n"
-    "  ldr.w r8, [r1], #16\n  ldr.w r9, [r1, #-12]\n  ldr.w r10, [r1, #-8]\n  ldr.w r11, [r1, #-4]\n"
+    "  ldr.w r8, [r1], #16\n  ldr r9, [r1, #-12]\n  ldr r10, [r1, #-8]\n  ldr r11, [r1, #-4]\n"
     "  sxtb16 r12, r3\n  sxtb16 r3, r3, ror #8\n"
     "  ts_dense_even r4, r8\n  ts_dense_even r5, r9\n  ts_dense_even r6, r10\n  ts_dense_even r7, r11\n"
     "  ts_dense_odd r4, r8\n  ts_dense_odd r5, r9\n  ts_dense_odd r6, r10\n  ts_dense_odd r7, r11\n"

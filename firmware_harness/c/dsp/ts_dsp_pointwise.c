@@ -9,30 +9,30 @@ static void widen_weights(const int8_t* from, int32_t groups, int16_t* to) {
                      "1:\n"
                      "ldm %0!, {r3, r4, r5, r6}\n"
                      "sxtb16 r8, r3\n"
-                     "sxtb16 r9, r4\n"
-                     "sxtb16 r10, r5\n"
-                     "sxtb16 r12, r6\n"
+                     "sxtb16 r10, r4\n"
+                     "sxtb16 r12, r5\n"
+                     "sxtb16 lr, r6\n"
                      "sxtb16 r3, r3, ror #8\n"
                      "sxtb16 r4, r4, ror #8\n"
                      "sxtb16 r5, r5, ror #8\n"
                      "sxtb16 r6, r6, ror #8\n"
 #ifndef TS_ROUNDING_SINGLE
                      "sadd16 r8, r8, r8\n"
-                     "sadd16 r9, r9, r9\n"
                      "sadd16 r10, r10, r10\n"
                      "sadd16 r12, r12, r12\n"
+                     "sadd16 lr, lr, lr\n"
                      "sadd16 r3, r3, r3\n"
                      "sadd16 r4, r4, r4\n"
                      "sadd16 r5, r5, r5\n"
                      "sadd16 r6, r6, r6\n"
 #endif
                      "subs %1, %1, #1\n"
-                     "stm %2!, {r8, r9, r10, r12}\n"
+                     "stm %2!, {r8, r10, r12, lr}\n"
                      "stm %2!, {r3, r4, r5, r6}\n"
                      "bne 1b"
                      : "+r"(from), "+r"(groups), "+r"(to)
                      :
-                     : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r12", "cc", "memory");
+                     : "r3", "r4", "r5", "r6", "r8", "r10", "r12", "lr", "cc", "memory");
 #else
     static const int8_t place[4] = {0, 8, 1, 9};
     for (int32_t i = 0; i < groups * 16; ++i) {
@@ -57,7 +57,7 @@ static void widen_groups(const int8_t* x, int32_t groups, int16_t* to) {
                      ".balign 4\n"
                      "1:\n"
                      "ldr.w r3, [%0], #8\n"
-                     "ldr.w r5, [%0, #-4]\n"
+                     "ldr r5, [%0, #-4]\n"
                      "subs.w %1, %1, #1\n"
                      "sxtb16 r4, r3\n"
                      "sxtb16 r6, r5\n"
