@@ -120,6 +120,15 @@ def test_blocks_of_one_pixel_and_of_many_channels(target: Target, rounding: Roun
         assert_equal(target, graph, random_input(rng, graph, 2), rounding, "ram")
 
 
+def test_blocks_of_narrow_maps_only_save_memory() -> None:
+    """Rows of few pixels are slower in a block than layers that are read as longer rows."""
+    for width, fused in ((5, False), (6, True)):
+        b = Builder(np.random.default_rng(4), "narrow", (7, width, 4))
+        graph = checked(b, block(b, np.random.default_rng(4), b.input, "input"))
+        assert kernels_of(graph, "ram") == ["ts_dsp_block"]
+        assert (kernels_of(graph, "speed") == ["ts_dsp_block"]) is fused
+
+
 @both_rules
 @machines
 @pytest.mark.parametrize("zero_point", [-128, 127])
