@@ -44,6 +44,8 @@ def conv2d(graph: Graph, node: Node) -> Layer | None:
         return None
     channels, height, width, in_channels = weight_t.shape
     constants = folded(graph, node, codes_of(weight_t).reshape(channels, -1))
+    if constants is None:
+        return None
     window = _flattened(window_fields(graph, node, op, (height, width)))
     return _by_rows(graph, node, window, in_channels, constants)
 
@@ -52,18 +54,23 @@ def fully_connected(graph: Graph, node: Node) -> Layer | None:
     """A matrix product as the convolution of one pixel for each row; few rows are not worth widened weights."""
     weight = codes_of(graph.ins(node)[1])
     outputs, inputs = weight.shape
-    if graph.out(node).n_bytes < FEWEST_ROWS * outputs:
+    constants = folded(graph, node, weight)
+    if constants is None:
         return None
+    n_rows = graph.out(node).n_bytes // outputs
+    if n_rows < FEWEST_ROWS:
+        return _dense(graph, node, constants, n_rows)
     sides = ("in_height", "in_width", "out_height", "out_width", "kernel_height", "kernel_width")
     window: Fields = {**dict.fromkeys((*sides, "stride_height", "stride_width"), 1), "pad_top": 0, "pad_left": 0}
-    window["in_width"] = window["out_width"] = graph.out(node).n_bytes // outputs
-    return _by_rows(graph, node, _flattened(window), inputs, folded(graph, node, weight))
+    window["in_width"] = window["out_width"] = n_rows
+    return _by_rows(graph, node, _flattened(window), inputs, constants)
 
 
-def _dense(graph: Graph, node: Node, constants: Folded) -> Layer:
-    """The product of a matrix with all codes of the input, in their order."""
+def _dense(graph: Graph, node: Node, constants: Folded, n_rows: int) -> Layer:
+    """The product of a matrix with each of ``n_rows`` rows of the input."""
     record = pointwise(constants, 1)
     fields: Fields = {
+        "rows": n_rows,
         "inputs": constants.weight.shape[1],
         "outputs": len(constants.weight),
         "zero_point": constants.out.zero_point,
@@ -74,11 +81,9 @@ def _dense(graph: Graph, node: Node, constants: Folded) -> Layer:
     return Layer("ts_dsp_dense", "TsDspDense", fields, header=HEADER)
 
 
-def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded | None) -> Layer | None:
-    if constants is None:
-        return None
+def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constants: Folded) -> Layer:
     if _is_dense(window):
-        return _dense(graph, node, constants)
+        return _dense(graph, node, constants, 1)
     record = pointwise(constants, integer(window, "kernel_height"))
     weight_at = tiles_bytes(integer(window, "out_width"), integer(record, "groups"))
     lead = _conv_lead(window, in_channels, len(constants.weight))

@@ -76,8 +76,9 @@ typedef struct {
     TsDspPointwise pointwise;
 } TsDspConv2D;
 
-/* A matrix times one vector. Outputs come in quads; those behind the last one are not written. */
+/* A matrix times few vectors. Outputs come in quads; those behind the last one are not written. */
 typedef struct {
+    int32_t rows; /* of inputs and outputs */
     int32_t inputs, outputs;
     int32_t zero_point; /* of the output */
     int32_t low;        /* lowest code of the output */

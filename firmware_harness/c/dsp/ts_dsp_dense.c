@@ -1,6 +1,6 @@
-/* A matrix times one vector: four outputs at a time, weights and inputs straight from where they are.
+/* A matrix times few vectors: four outputs at a time, weights and inputs straight from where they are.
  *
- * A weight is used once, so that nothing is widened beforehand and no scratch memory is needed. */
+ * A weight is used few times, so that nothing is widened beforehand and no scratch memory is needed. */
 #include "ts_dsp_inner.h"
 
 #ifdef TS_DSP_ASSEMBLY
@@ -59,7 +59,7 @@ static void write(const TsDspQuad* quad, const int32_t sums[4], int32_t n, int32
     }
 }
 
-void ts_dsp_dense(const TsDspDense* layer, const int8_t* x, int8_t* out) {
+static void multiply(const TsDspDense* layer, const int8_t* x, int8_t* out) {
     const int32_t groups = layer->inputs >> 2, rest = layer->inputs & 3, outputs = layer->outputs;
     const int32_t quad_bytes = (groups + (rest != 0)) * 16, zero_term = ts_dsp_zero_term(layer->zero_point), low = layer->low;
     const int8_t* weight = TS_ARRAY(int8_t, layer, weight);
@@ -75,5 +75,11 @@ void ts_dsp_dense(const TsDspDense* layer, const int8_t* x, int8_t* out) {
             ts_dsp_dense_run(last, weight + groups * 16, 1, sums);
         }
         write(quad, sums, ts_min(4, outputs - first), zero_term, low, out + first);
+    }
+}
+
+void ts_dsp_dense(const TsDspDense* layer, const int8_t* x, int8_t* out) {
+    for (int32_t row = 0; row < layer->rows; ++row) {
+        multiply(layer, x + row * layer->inputs, out + row * layer->outputs);
     }
 }

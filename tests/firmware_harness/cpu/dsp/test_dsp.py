@@ -96,10 +96,10 @@ def test_every_number_of_groups_and_channels(target: Target, rounding: Rounding)
 @both_rules
 @machines
 def test_every_number_of_inputs_of_a_matrix(target: Target, rounding: Rounding) -> None:
-    """One row is multiplied as it is: steps of four inputs, eight a turn, and what is left of a step or of a quad."""
+    """Few rows are multiplied as they are: steps of four inputs, eight a turn, and what is left of a step or a quad."""
     rng = np.random.default_rng(3)
-    b = Builder(rng, "matrices", (1, 1, 1))
-    x = b.reshape(b.input, (1, 1))
+    b = Builder(rng, "matrices", (1, 3, 1))
+    x = b.reshape(b.input, (1, 3, 1))
     for outputs in (2, 3, 5, 8, 31, 33, 38, 1):
         x = b.fully_connected(x, outputs, relu=bool(outputs % 2), per_channel=outputs > 4)
     graph = checked(b, x)
