@@ -224,6 +224,7 @@ def page(*, quick: bool) -> str:
     """The whole page."""
     from tinyscene.export.formats.onnx_read import READERS as ONNX_READERS
     from tinyscene.export.formats.tflite_operators import READERS as TFLITE_READERS
+    from tinyscene.export.formats.tflite_variables import OF_VARIABLES
     from tinyscene.export.quantise.aten import ROWS as PYTORCH_ROWS
 
     rows = [cells(row, quick=quick) for row in bar(list(ROWS), "running ops")]
@@ -233,7 +234,7 @@ def page(*, quick: bool) -> str:
         title = f"**{row.op}**{f', {row.what}' if row.what else ''}"
         lines.append(f"| {' | '.join([title, *found.values()])} |")
     placed = "" if quick else PLACED.format(tools=", ".join(f"{name} {version(name)}" for name in TOOLS))
-    tables = {"tflite": TFLITE_READERS, "onnx": ONNX_READERS, "pytorch": PYTORCH_ROWS}
+    tables = {"tflite": [*TFLITE_READERS, *OF_VARIABLES], "onnx": ONNX_READERS, "pytorch": PYTORCH_ROWS}
     names = {kind: ", ".join(sorted(table)) for kind, table in tables.items()}
     return PAGE.format(table="\n".join(lines), placed=placed, **names)
 

@@ -14,6 +14,7 @@ from .tflite_builder import GraphBuilder
 from .tflite_file import Int8File, Operator
 from .tflite_limits import UINT8, UINT8_OPERATORS
 from .tflite_operators import READERS
+from .tflite_variables import OF_VARIABLES
 
 
 def from_tflite(data: bytes, *, where: str = "TFLite file", name: str | None = None) -> Graph:
@@ -70,4 +71,4 @@ def _require_one_type(builder: GraphBuilder, operator: Operator) -> None:
 
 def _without_reader(builder: GraphBuilder, operator: Operator) -> ExportError:
     """The refusal of an operator without a row, with the list of those that have one."""
-    return builder.refusal(operator, "limit: not supported", expected=", ".join(sorted(READERS)))
+    return builder.refusal(operator, "limit: not supported", expected=", ".join(sorted([*READERS, *OF_VARIABLES])))

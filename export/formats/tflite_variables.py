@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ONCE = "CALL_ONCE"
 _HANDLE, _READ, _ASSIGN = "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"
+OF_VARIABLES = (_HANDLE, _READ, _ASSIGN, ONCE)  # operators without a reader of their own
 _STEP = "convert with variables that are assigned constants once, and then by each run"
 Key = tuple[str, str]  # container and name, by which a variable is the same in every graph
 Values = npt.NDArray[np.generic]
