@@ -44,8 +44,8 @@ typedef struct {
 #else
 typedef struct {
     int32_t multiplier[4];
-    int32_t bias[4];  /* twice */
-    uint32_t shifts;  /* 1..22, to the right; a byte each */
+    int32_t bias[4]; /* twice */
+    uint32_t shifts; /* 1..22, to the right; a byte each */
 } TsDspQuad;
 #define TS_DSP_QUAD(m, m_1, m_2, m_3, s, s_1, s_2, s_3, factor, factor_1, factor_2, factor_3, b, b_1, b_2, b_3)        \
     {                                                                                                                  \
@@ -86,8 +86,8 @@ typedef struct {
     TsOffset quads;     /* TsDspQuad (quad) */
 } TsDspDense;
 
-/* One channel of a 3x3 depthwise convolution: the weights w0, w1, w1, w2 of each row, from which SXTB16 extracts the pairs
- * (w0, w1) and (w1, w2). */
+/* One channel of a 3x3 depthwise convolution: the weights w0, w1, w1, w2 of each row, from which SXTB16 extracts the
+ * pairs (w0, w1) and (w1, w2). */
 #define TS_DSP_BYTE(weight, place) (((uint32_t)(weight)&0xffu) << 8 * (place))
 #define TS_DSP_ROW(a, b, c) (TS_DSP_BYTE(a, 0) | TS_DSP_BYTE(b, 1) | TS_DSP_BYTE(b, 2) | TS_DSP_BYTE(c, 3))
 #ifdef TS_ROUNDING_SINGLE
@@ -117,7 +117,8 @@ typedef struct {
 #endif
 
 /* 3x3 depthwise convolution over planes. Its channels and planes are sorted by their index in a group of four: 0, 4,
- * 8, ..., 1, 5, .... Each of the four has as many planes as the first, even if it has a channel less. With `relu` the output's zero point is -128, and codes are counted from there. */
+ * 8, ..., 1, 5, .... Each of the four has as many planes as the first, even if it has a channel less. With `relu` the
+ * output's zero point is -128, and codes are counted from there. */
 typedef struct {
     int32_t channels;
     int32_t groups;      /* groups of four channels of the output tiles */

@@ -64,8 +64,7 @@ static void write_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlace
         to = layer->larger == 0 ? TS_DSP_TO_SUM_0 : TS_DSP_TO_SUM_1;
     }
     ts_dsp_planes_row(&layer->planes, places->planes, first, window->stride_width, width, places->tiles);
-    ts_dsp_pointwise_codes(&layer->project, places->tiles, width, places->project, to, &summand,
-                           places->padded, out);
+    ts_dsp_pointwise_codes(&layer->project, places->tiles, width, places->project, to, &summand, places->padded, out);
     if (layer->low > -128) {
         ts_dsp_raise(out, row_bytes, layer->low);
     }

@@ -61,7 +61,8 @@ static void write(const TsDspQuad* quad, const int32_t sums[4], int32_t n, int32
 
 static void multiply(const TsDspDense* layer, const int8_t* x, int8_t* out) {
     const int32_t groups = layer->inputs >> 2, rest = layer->inputs & 3, outputs = layer->outputs;
-    const int32_t quad_bytes = (groups + (rest != 0)) * 16, zero_term = ts_dsp_zero_term(layer->zero_point), low = layer->low;
+    const int32_t quad_bytes = (groups + (rest != 0)) * 16, zero_term = ts_dsp_zero_term(layer->zero_point),
+                  low = layer->low;
     const int8_t* weight = TS_ARRAY(int8_t, layer, weight);
     const TsDspQuad* quad = TS_ARRAY(TsDspQuad, layer, quads);
     for (int32_t first = 0; first < outputs; first += 4, weight += quad_bytes, ++quad) {

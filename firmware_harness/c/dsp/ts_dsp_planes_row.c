@@ -2,8 +2,8 @@
  * products.
  *
  * r0 plane, r1 output, r2-r7 weights (w0, w1), (w1, w2) for each of the plane's rows, r8-r10 a pair of columns of three
- * rows, r11 and r12 sums, r14 from one tile to the next; the rest on the stack. With stride 2 a third pair of columns is
- * read. */
+ * rows, r11 and r12 sums, r14 from one tile to the next; the rest on the stack. With stride 2 a third pair of columns
+ * is read. */
 #include <stddef.h>
 
 #include "ts_dsp_planes.h"
@@ -18,14 +18,16 @@ typedef struct {
     int32_t pairs_bytes; /* from the first pair of outputs to behind the last in the plane */
     int32_t half;        /* 1: the number of pairs is odd */
     int32_t channels;
-    int32_t zero_term; /* of ts_dsp_zero_term */
+    int32_t zero_term;          /* of ts_dsp_zero_term */
     int32_t order[TS_DSP_ROWS]; /* for each row of the plane, byte offset of its weights in TsDspChannel's */
 } TsDspPlanesRow;
 
 #ifdef TS_DSP_ASSEMBLY
 
-typedef char ts_dsp_row_is_as_written[
-    offsetof(TsDspPlanesRow, half) == 24 && offsetof(TsDspPlanesRow, order) == 36 && sizeof(TsDspPlanesRow) == 48 ? 1 : -1];
+typedef char ts_dsp_row_is_as_written[offsetof(TsDspPlanesRow, half) == 24 && offsetof(TsDspPlanesRow, order) == 36 &&
+                                              sizeof(TsDspPlanesRow) == 48
+                                          ? 1
+                                          : -1];
 
 /* clang-format off */
 __asm__(
@@ -163,7 +165,8 @@ static int32_t sum(const TsDspChannel* constants, const int8_t* plane, int32_t c
         const uint32_t packed = constants->weight[order[row] / 4];
         for (int32_t j = 0; j < 3; ++j) {
             const int8_t w = (int8_t)(packed >> (j == 0 ? 0 : 8 * (j + 1)) & 0xffu);
-            const int8_t* at = plane + (column + j) / 2 * TS_DSP_COLUMNS_BYTES + row * TS_DSP_ROW_BYTES + (column + j) % 2 * 2;
+            const int8_t* at =
+                plane + (column + j) / 2 * TS_DSP_COLUMNS_BYTES + row * TS_DSP_ROW_BYTES + (column + j) % 2 * 2;
             acc = ts_dsp_plus(acc, *(const int16_t*)at * w * TS_DSP_TIMES);
         }
     }

@@ -298,7 +298,9 @@ static void write(const TsDspTiles* tiles, int8_t* out, const TsDspRescale* resc
     }
     int8_t* place = out + at * tiles->pixel + i;
     const int32_t value = ts_dsp_code(acc, rescale, tiles->zero_term);
-    *place = (int8_t)(to == TS_DSP_TO_CODES ? value : ts_dsp_sum_of(value, place[tiles->summand->distance], tiles->summand, to));
+    *place =
+        (int8_t)(to == TS_DSP_TO_CODES ? value
+                                       : ts_dsp_sum_of(value, place[tiles->summand->distance], tiles->summand, to));
 }
 
 void ts_dsp_tiles_run(const TsDspTiles* tiles) {
