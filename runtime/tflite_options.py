@@ -362,7 +362,7 @@ OPTIONS_TYPE_OF_CODE = {
     142: 111,
     150: 116,
 }
-OPTIONAL = (17, 30, 92, 93, 103)  # an operator without them has their defaults, or names no other graph
+OPTIONAL = (17, 30, 92, 93, 103, 111)  # an operator without them has their defaults, or names no other graph
 
 
 def named_graphs(options: Options | None) -> tuple[int, ...]:

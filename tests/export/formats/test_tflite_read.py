@@ -148,7 +148,7 @@ def _operator(net: Net, index: int):
 REFUSED = {
     "unknown op": (
         lambda n: n.codes.__setitem__(0, OPS.FLOOR),
-        r"operator 0 \(.*\): limit: not supported; expected .*ADD, AVERAGE_POOL",
+        r"operator 0 \(.*\): limit: not supported; expected .*ADD, ASSIGN_VARIABLE, AVERAGE_POOL",
     ),
     "stride of 0": (
         lambda n: setattr(_operator(n, 0).builtinOptions, "strideH", 0),
