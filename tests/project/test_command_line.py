@@ -157,10 +157,8 @@ def test_an_option_has_one_meaning():
     for row in command_line.COMMANDS:
         for name, option in _options(row).items():
             kinds[name].add((option.metavar, option.is_flag, option.multiple))
-    assert {name for name, kind in kinds.items() if len(kind) > 1} == {
-        "--out",
-        "--cpu",
-    }  # a file or a folder; kernels or a core
+    several = {name for name, kind in kinds.items() if len(kind) > 1}
+    assert several == {"--out", "--cpu"}  # a file or a folder; kernels or a core
 
 
 def test_the_page_lists_every_shared_option():

@@ -14,7 +14,8 @@ SCENES = ("airport", "bus", "park")
 def write_layout(
     folder: Path, scenes: Sequence[str] = (), *, places: int = 4, clips: int = 2, rate_hz: int = 44_100
 ) -> Path:
-    """A few scenes, :data:`SCENES` if none are given, ``places`` places each for training and one for the test, devices a and s1 (s4 in the test)."""
+    """A few scenes, :data:`SCENES` if none are given: ``places`` places each for training and one for the test, devices
+    a and s1 (s4 in the test)."""
     rng = np.random.default_rng(0)
     (folder / "audio").mkdir(parents=True)
     rows: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
