@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 
@@ -15,4 +16,12 @@ def processes_with(variable: str) -> list[str]:
                 found.append(f"{folder.name}: {words}")
         except OSError:  # it has ended, or is another user's
             continue
+    return found
+
+
+def left_over(variable: str, seconds: float = 5.0) -> list[str]:
+    """What :func:`processes_with` still returns after this time; one that watches over others ends a little later."""
+    until = time.monotonic() + seconds
+    while (found := processes_with(variable)) and time.monotonic() < until:
+        time.sleep(0.02)
     return found

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import signals
-from tests.processes import processes_with
+from tests.processes import left_over
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "tinyscene"]
@@ -49,7 +49,7 @@ def test_a_signal_ends_with_one_line_and_leaves_nothing(number, send, line, tmp_
     assert process.returncode == 128 + number
     assert errors == line
     assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
-    assert processes_with(f"TEST_RUN={tmp_path}") == []
+    assert left_over(f"TEST_RUN={tmp_path}") == []
 
 
 IMPORTED = {

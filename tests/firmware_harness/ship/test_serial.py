@@ -15,7 +15,7 @@ import pytest
 
 from tests.firmware_harness.machines import on
 from tests.firmware_harness.ship.runner import Runner
-from tests.processes import processes_with
+from tests.processes import left_over
 from tinyscene import command_line
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, TARGETS, Target
 from tinyscene.firmware_harness.errors import FirmwareError
@@ -162,7 +162,7 @@ def test_the_command_runs_until_it_is_terminated_and_leaves_no_emulator(scenes: 
             board.kill()  # otherwise leaving the block would wait for ever
     assert not os.path.exists(path)
     assert list(tmp_path.iterdir()) == []
-    assert processes_with(f"TEST_RUN={tmp_path}") == []
+    assert left_over(f"TEST_RUN={tmp_path}") == []
 
 
 def test_a_machine_without_a_known_port_is_refused(scenes: Bundle, capsys) -> None:
