@@ -13,12 +13,16 @@ import numpy as np
 
 from .arith import Rounding
 from .arrays import F32, I8
-from .errors import RuntimeFailure
 from .graph import Graph
 from .interpreter import run
-from .vectors import dequantised, joined, parted, row_shape
+from .vectors import dequantised, joined, parted, require_codes
 
 Run = Callable[[I8], I8]  # output vectors int8 (n, ...) of input vectors int8 (n, ...), states included
+
+
+def state_bytes(graph: Graph) -> int:
+    """Bytes that a run hands to the next one."""
+    return sum(graph.tensors[state.input].n_bytes for state in graph.states)
 
 
 def initial_codes(graph: Graph) -> dict[str, I8]:
@@ -45,10 +49,7 @@ def in_turn(graph: Graph, given: I8, run_once: Run) -> tuple[I8, I8]:
     Raises:
         RuntimeFailure: another type or shape.
     """
-    expected = row_shape(graph, graph.given)
-    if given.dtype != np.int8 or given.shape[1:] != expected or len(given) == 0:
-        described, got = f"int8 (batch, {', '.join(map(str, expected))})", f"{given.dtype} {given.shape}"
-        raise RuntimeFailure(f"graph '{graph.name}', input", "wrong shape or type", expected=described, got=got)
+    require_codes(graph, given, f"graph '{graph.name}'", names=graph.given)
     if not graph.states:
         return given, run_once(given)
     states, inputs, outputs = initial_codes(graph), [], []
@@ -85,7 +86,7 @@ def states_note(graph: Graph) -> tuple[str, ...]:
     """A sentence about the states of a graph, where there are any."""
     if not graph.states:
         return ()
-    n_bytes, count = sum(graph.tensors[state.input].n_bytes for state in graph.states), len(graph.states)
+    n_bytes, count = state_bytes(graph), len(graph.states)
     ends = f"the last {count} outputs of a run are the last {count} inputs of the next one"
     if count == 1:
         ends = "the last output of a run is the last input of the next one"

@@ -60,12 +60,15 @@ def quantised(graph: Graph, names: tuple[str, ...], real: F32) -> I8:
     return joined(graph, names, {name: quantise(part, graph.tensors[name].quant) for name, part in parts.items()})
 
 
-def require_codes(graph: Graph, codes: npt.NDArray[np.generic], where: str, *, empty: bool = False) -> None:
-    """Refuse what is not an array of input vectors; ``empty``: none may be in it."""
-    expected = row_shape(graph, graph.inputs)
+def require_codes(
+    graph: Graph, codes: npt.NDArray[np.generic], where: str, *, names: tuple[str, ...] = (), empty: bool = False
+) -> None:
+    """Refuse what is not an array of vectors of ``names``, all inputs by default; ``empty``: none may be in it."""
+    names = names or graph.inputs
+    expected = row_shape(graph, names)
     if codes.dtype != np.int8 or codes.shape[1:] != expected or (len(codes) == 0 and not empty):
         described = f"int8 (batch, {', '.join(map(str, expected))})"
-        if len(graph.inputs) > 1:
-            described += f", the codes of {', '.join(repr(name[:40]) for name in graph.inputs)} side by side"
+        if len(names) > 1:
+            described += f", the codes of {', '.join(repr(name[:40]) for name in names)} side by side"
         what, got = "wrong shape or type", f"{codes.dtype} {codes.shape}"
         raise RuntimeFailure(f"{where}, input", what, expected=described, got=got)

@@ -20,6 +20,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph, Tensor
 from tinyscene.runtime.plan import ALIGNMENT, Plan
+from tinyscene.runtime.states import state_bytes
 
 from .c_text import LINE_COLUMNS, comment, float_literal, header_name, identifier, integer, string
 from .constant_block import INDENT, ROUNDING_MACRO, ConstantBlock, by_rule
@@ -161,7 +162,7 @@ def _states(graph: Graph, arena: Plan) -> Iterator[str]:
     tensors = [graph.tensors[state.input] for state in graph.states]
     yield f"\n/* kept in the arena between runs: {', '.join(comment(tensor.name) for tensor in tensors)} */"
     yield f"#define TS_MODEL_STATES {len(tensors)}"
-    yield f"#define TS_MODEL_STATES_BYTES {sum(tensor.n_bytes for tensor in tensors)}"
+    yield f"#define TS_MODEL_STATES_BYTES {state_bytes(graph)}"
     places = [f"{{{tensor.n_bytes}, {arena.offsets[tensor.name]}}}" for tensor in tensors]
     yield "#define TS_MODEL_STATE_PLACES \\\n    { " + ", \\\n      ".join(places) + " }"
 

@@ -16,6 +16,7 @@ from tinyscene.runtime.graph import Graph, Tensor
 from tinyscene.runtime.model import AudioModel, Model
 from tinyscene.runtime.scores import has_scores
 from tinyscene.runtime.smoothing import SMOOTHED_HOPS
+from tinyscene.runtime.states import state_bytes
 
 from ..emit.c_text import float_literal, integer, string
 from ..emit.constant_bytes import ConstantBytes
@@ -146,7 +147,7 @@ class NetworkAlone:
             for number, tensor in enumerate(tensors):
                 yield from self._end(f"{kind}_{number}" if several else kind, tensor)
         if self.graph.states:
-            yield "KEPT_BYTES", sum(self.graph.tensors[state.input].n_bytes for state in self.graph.states)
+            yield "KEPT_BYTES", state_bytes(self.graph)
         if self.graph.labels:
             yield "LABEL_COUNT", len(self.graph.labels)
             yield "LABELS", _listed(map(string, self.graph.labels))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tinyscene.runtime.graph import Tensor
+from tinyscene.runtime.states import state_bytes
 
 from ..emit.c_text import plain
 from .parts import AudioPart, NetworkAlone
@@ -83,11 +84,11 @@ def _ends(part: NetworkAlone) -> list[str]:
             f"Axes of `{plain(name)}` in the order of the codes, as the model's own input numbers them: {order}."
         )
     if graph.states:
-        n_bytes = sum(graph.tensors[state.input].n_bytes for state in graph.states)
         lines += [
             "",
-            f"The network keeps {n_bytes:,} bytes in the arena from one run to the next. Run it on consecutive inputs, "
-            "and call the header's function for another sequence, whose name ends in `_reset`, where one begins.",
+            f"The network keeps {state_bytes(graph):,} bytes in the arena from one run to the next. "
+            "Run it on consecutive inputs, and call the header's function for another sequence, whose name ends in "
+            "`_reset`, where one begins.",
         ]
     if graph.labels:
         lines += ["", f"Labels: {', '.join(map(plain, graph.labels))}"]

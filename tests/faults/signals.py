@@ -27,7 +27,7 @@ from pathlib import Path
 
 from tests.faults import commands
 from tests.firmware_harness.bundles import small_bundle
-from tests.processes import processes_with
+from tests.processes import left_over
 from tinyscene.stop_signals import MESSAGES
 from tinyscene.training.models.checkpoint import load_any
 
@@ -198,10 +198,7 @@ class Bench:
             path.unlink(missing_ok=True)
 
     def _orphans(self) -> list[str]:
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while (found := processes_with(self.mark)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return found
+        return left_over(self.mark, ORPHAN_SECONDS)
 
 
 def _handles(pid: int, number: signal.Signals) -> bool:
