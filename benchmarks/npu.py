@@ -19,7 +19,6 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.quantise.calibration import network_images
 from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.targets.ethos_u import NPUS, Estimate, estimate
@@ -28,6 +27,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.markdown import table
 from tinyscene.runtime.spec import preset
+from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import LoadedModel
 from tinyscene.training.models.config import MODELS, named_config

@@ -26,7 +26,6 @@ from tests.graphs import FUNCTIONS, Builder, random_input
 from tests.random_nodes import random_extremum, random_lstm
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_file import TfliteFile
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.targets.ethos_u import NPUS, estimate
 from tinyscene.export.verify.verify import verify
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
@@ -36,6 +35,7 @@ from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.terminal import bar
 from tinyscene.runtime.tflite_tables import read_tables
+from tinyscene.runtime.tflite_write import to_tflite
 
 QUICK = {
     "LiteRT": "litert",

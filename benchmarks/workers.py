@@ -19,7 +19,7 @@ import numpy as np
 from tests.graphs import random_input, small_net
 from tinyscene.export.targets.isolated import MODEL_OF, WorkerEngine
 from tinyscene.export.targets.table import Exposed
-from tinyscene.runtime.engines import Engine, available_engines, open_engine
+from tinyscene.runtime.engines import ENGINES, Engine, available_engines
 
 
 def cpu_seconds() -> float:
@@ -48,7 +48,7 @@ def main() -> None:
         if reason := available_engines()[name]:
             print(f"{name:18s}left out: {reason}")
             continue
-        here, worker = (per_call(engine, calls) for engine in (open_engine(name, files), WorkerEngine(name, files)))
+        here, worker = (per_call(engine, calls) for engine in (ENGINES[name].open(files, 1), WorkerEngine(name, files)))
         print(f"{name:18s}{here * 1e3:15.1f} ms{worker * 1e3:13.0f} ms")
 
 

@@ -32,7 +32,7 @@ PYTEST = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/src/
 TESTS = (
     "runtime/test_arith.py",
     "runtime/test_kernels.py",
-    "export/formats/test_tflite_write.py",
+    "runtime/test_tflite_write.py",
     "firmware_harness/build/test_image.py",
 )
 RUN = ("tinyscene", "run", "bundle", "clip.wav", "--quiet")

@@ -19,11 +19,11 @@ from tinyscene.runtime.file_names import AUDIO_FLOAT_ONNX_MODEL, AUDIO_ONNX_MODE
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.host import versions
 from tinyscene.runtime.manifest import Metrics, Provenance
+from tinyscene.runtime.tflite_write import to_tflite
 
 from .formats.onnx_float import float_onnx
 from .formats.onnx_log_mel import with_frontend
 from .formats.onnx_write import to_onnx
-from .formats.tflite_write import to_tflite
 from .quantise.calibration import evenly
 from .quantise.quantised_model import QuantisedModel, axes_of, network_input
 

@@ -2,17 +2,20 @@
 
 NumPy (both rounding rules), ONNX Runtime, LiteRT (XNNPACK or reference kernels) and TFLite Micro's Python interpreter.
 Each package is imported when its engine is opened; the error for a missing one has the command that installs it.
-Refuses files that :mod:`tinyscene.runtime.tflite_tables` and :mod:`tinyscene.runtime.onnx_tables` refuse, before an
-engine reads them, model files whose input or outputs are not the graph's, and codes of another shape or type.
+:func:`open_engine` gives LiteRT and TFLite Micro the graph as this version writes it, never a file made elsewhere; the
+rows of ``ENGINES`` open a file as it is. Refuses files that :mod:`tinyscene.runtime.tflite_tables` and
+:mod:`tinyscene.runtime.onnx_tables` refuse, before an engine reads them, model files whose input or outputs are not the
+graph's, and codes of another shape or type.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -31,7 +34,6 @@ from .interpreter import run
 from .limits import MAX_THREADS, whole_number
 from .onnx_tensors import OnnxCodes, codes_name, from_onnx_outputs, nchw, to_onnx_inputs
 from .system_errors import cause_in_system, is_of_environment, mentioned_in, system_error
-from .tflite_plain import require_plain
 from .tflite_schema import TfliteTables
 from .tflite_tables import read_tables
 from .vectors import joined, parted, require_codes
@@ -124,7 +126,6 @@ class _OneByOne:
         """The TFLite file, validated before the engine reads it."""
         where = f"engine {self.name}, model file"
         tables = read_tables(model_bytes, where)
-        require_plain(tables, where)
         require_within_limits(tables, self.name)
         return tables
 
@@ -160,9 +161,12 @@ class OrtEngine(_OneByOne):
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised as well
         options.add_session_config_entry(ORT_SESSION_CONFIG[codes], "1")
-        with _model_errors(self.name):
+        with (
+            _model_errors(self.name),
+            redirect_stdout(io.StringIO()),
+        ):  # its wrapper prints errors before it raises them
             self._session = ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
         file_inputs = {each.name: tuple(each.shape) for each in self._session.get_inputs()}
         self._require("inputs", {name: nchw(graph.tensors[name].shape) for name in graph.inputs}, file_inputs)
@@ -172,11 +176,13 @@ class OrtEngine(_OneByOne):
 
     def _run(self, inputs: dict[str, I8]) -> dict[str, I8]:
         arrays = self._session.run(None, to_onnx_inputs(self.graph, inputs))
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("the network has values that are not finite")
         return from_onnx_outputs(self.graph, dict(zip(self._names, arrays, strict=True)))
 
 
 class LiteRTEngine(_OneByOne):
-    """LiteRT (or tflite-runtime, its predecessor) on the CPU.
+    """LiteRT on the CPU.
 
     ``default`` kernels are XNNPACK's, ``reference`` the plain C++ ones. Where XNNPACK does not start, as in a container
     without /sys, LiteRT silently uses a third set of kernels with another rounding; ``notes`` reports that.
@@ -192,7 +198,7 @@ class LiteRTEngine(_OneByOne):
         reference = kernels == "reference"
         super().__init__(graph, "litert-reference" if reference else "litert", "double" if reference else "single")
         self._tables(model_bytes)
-        litert = _litert(self.name)
+        litert = _package("ai_edge_litert.interpreter", "ai-edge-litert", self.name)
         resolver = litert.OpResolverType.BUILTIN_REF if reference else litert.OpResolverType.AUTO
         with _model_errors(self.name), _silent_stderr():
             self._interpreter = litert.Interpreter(
@@ -267,23 +273,44 @@ class ModelFiles(Protocol):
     def file(self, name: str) -> bytes: ...
 
 
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """A model whose TFLite file is its graph, written by this version: no engine reads one from elsewhere."""
+
+    model: ModelFiles
+    engine: str
+
+    @property
+    def graph(self) -> Graph:
+        return self.model.graph
+
+    def file(self, name: str) -> bytes:
+        if name != TFLITE_MODEL:
+            return self.model.file(name)
+        _package("ai_edge_litert.schema_py_generated", "ai-edge-litert", self.engine)  # the writer's
+        from .tflite_write import to_tflite
+
+        return to_tflite(self.graph)
+
+
 @dataclass(frozen=True)
 class EngineRow:
-    """How to open an engine, given a number of threads; any one of ``modules`` must be importable."""
+    """How to open an engine on the files as they are, given a number of threads; ``module`` must be importable.
+
+    The files are this version's own, or the process is a worker that may die.
+    """
 
     open: Callable[[ModelFiles, int], Engine]
-    modules: tuple[str, ...] = ()
+    module: str = ""
     pip: str = ""
 
 
-_LITERT = (("ai_edge_litert", "tflite_runtime"), "ai-edge-litert")
+_LITERT = ("ai_edge_litert", "ai-edge-litert")
 ENGINES: dict[EngineName, EngineRow] = {
     "numpy-double": EngineRow(lambda files, _: NumpyEngine(files.graph, "double")),
     "numpy-single": EngineRow(lambda files, _: NumpyEngine(files.graph, "single")),
     "ort": EngineRow(
-        lambda files, threads: OrtEngine(files.graph, files.file(ONNX_MODEL), threads),
-        ("onnxruntime",),
-        "onnxruntime",
+        lambda files, threads: OrtEngine(files.graph, files.file(ONNX_MODEL), threads), "onnxruntime", "onnxruntime"
     ),
     "litert": EngineRow(
         lambda files, threads: LiteRTEngine(files.graph, files.file(TFLITE_MODEL), "default", threads), *_LITERT
@@ -292,21 +319,21 @@ ENGINES: dict[EngineName, EngineRow] = {
         lambda files, threads: LiteRTEngine(files.graph, files.file(TFLITE_MODEL), "reference", threads), *_LITERT
     ),
     "tflm": EngineRow(
-        lambda files, _: TFLMEngine(files.graph, files.file(TFLITE_MODEL)), ("tflite_micro",), "--pre tflite-micro"
+        lambda files, _: TFLMEngine(files.graph, files.file(TFLITE_MODEL)), "tflite_micro", "--pre tflite-micro"
     ),
 }
 
 
-def open_engine(name: str, files: ModelFiles, threads: int = 1) -> Engine:
-    """Open an engine on a model's files.
+def open_engine(name: str, model: ModelFiles, threads: int = 1) -> Engine:
+    """Open an engine on a model: LiteRT and TFLite Micro on its graph, ONNX Runtime on its file.
 
     Args:
         name: one of ``ENGINE_NAMES``.
         threads: used by ONNX Runtime and LiteRT; the others run on one thread, except for NumPy's matrix products.
 
     Raises:
-        RuntimeFailure: unknown name, threads outside 1 to 256, missing package, or a model file that is not the
-            graph's.
+        RuntimeFailure: unknown name, threads outside 1 to 256, missing package, a graph that TFLite cannot express, or
+            an ONNX file that is not the graph's.
     """
     row = next((row for known, row in ENGINES.items() if known == name), None)
     if row is None:
@@ -316,15 +343,16 @@ def open_engine(name: str, files: ModelFiles, threads: int = 1) -> Engine:
             expected=" | ".join(ENGINE_NAMES),
             next_step="pick one of these with --engine",
         )
-    return row.open(files, whole_number(f"engine '{name}', threads", threads, 1, MAX_THREADS, "threads"))
+    threads = whole_number(f"engine '{name}', threads", threads, 1, MAX_THREADS, "threads")
+    return row.open(_Written(model, name), threads)
 
 
 def available_engines() -> dict[str, str]:
     """By engine name, why it cannot be opened here; an empty string if it can. Imports no engine."""
     return {
         name: ""
-        if not row.modules or any(importlib.util.find_spec(module) for module in row.modules)
-        else f"{' or '.join(row.modules)} is not installed: pip install {row.pip}"
+        if not row.module or importlib.util.find_spec(row.module)
+        else f"{row.module} is not installed: pip install {row.pip}"
         for name, row in ENGINES.items()
     }
 
@@ -341,13 +369,6 @@ def _package(module: str, pip: str, engine: str) -> Any:
             next_step=f"pip install {pip}",
             missing=True,
         ) from problem
-
-
-def _litert(engine: str) -> Any:
-    """ai-edge-litert, or its predecessor tflite-runtime with the same classes."""
-    if importlib.util.find_spec("ai_edge_litert") is None and importlib.util.find_spec("tflite_runtime") is not None:
-        return _package("tflite_runtime.interpreter", "ai-edge-litert", engine)
-    return _package("ai_edge_litert.interpreter", "ai-edge-litert", engine)
 
 
 @contextmanager

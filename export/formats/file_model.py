@@ -83,7 +83,7 @@ class FileModel:
         if suffix not in self.files:
             with needs_export(str(self.path)):
                 if suffix == ".tflite":
-                    from .tflite_write import to_tflite as written
+                    from tinyscene.runtime.tflite_write import to_tflite as written
                 else:
                     from .onnx_write import to_onnx as written
                 self.files[suffix] = written(self.graph)

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinyscene.runtime.bounded_files import read_model
+from tinyscene.runtime.tflite_write import to_tflite
 
 from .file_model import FileModel
 from .tflite_file import Int8File
 from .tflite_original import TfliteOriginal, has_uint8
 from .tflite_read import builder_of
 from .tflite_rebuild import rebuilt
-from .tflite_write import to_tflite
 
 
 def open_tflite(path: Path) -> FileModel:

@@ -16,10 +16,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinyscene.runtime.tflite_options import ElementwiseOptions, Options
 from tinyscene.runtime.tflite_schema import PLAIN_OPERATORS
+from tinyscene.runtime.tflite_write import finished
 
 from ..errors import ExportError
 from .tflite_file import Int8File, Operator
-from .tflite_write import finished
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 ONE_VERSION = ("ELU", "HARD_SWISH", "NEG", "PRELU", "RELU_0_TO_1", "RELU_N1_TO_1")  # LiteRT has no other

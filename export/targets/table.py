@@ -14,16 +14,17 @@ from tinyscene.firmware_harness.build.targets import Target
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine, open_engine
+from tinyscene.runtime.engine_names import EngineName
+from tinyscene.runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.tflite_write import to_tflite
 
-from ..errors import ExportError
 from ..formats.file_model import original_of
 from ..formats.onnx_original import OnnxOriginal
 from ..formats.onnx_write import to_onnx
 from ..formats.tflite_original import TfliteOriginal
-from ..formats.tflite_write import to_tflite
 from ..labelled.codes import FrontEnd
 from .audio_inputs import c_front_end, onnx_front_end, pytorch_front_end
 from .conversion import Conversion
@@ -110,14 +111,14 @@ def own_files(files: ModelFiles) -> bool:
     try:
         tflite, onnx = to_tflite(files.graph), to_onnx(files.graph)
         return files.file(TFLITE_MODEL) == tflite and files.file(ONNX_MODEL) == onnx
-    except ExportError:  # a format that lacks something is the affair of its targets
+    except TinysceneError:  # a format that lacks something is the affair of its targets
         return False
 
 
-def _engine(name: str) -> TargetRow:
+def _engine(name: EngineName) -> TargetRow:
     def opened(files: ModelFiles) -> Engine:
         isolated = isinstance(files, Isolated) and name in WORKER_ENGINES
-        return WorkerEngine(name, files) if isolated else open_engine(name, files)
+        return WorkerEngine(name, files) if isolated else ENGINES[name].open(files, 1)
 
     return TargetRow(opened, front_end=onnx_front_end if name == "ort" else None)
 

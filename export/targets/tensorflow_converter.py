@@ -1,7 +1,7 @@
 """TensorFlow as an independent converter: given our ranges and real weights, its file is compared with ours.
 
 TensorFlow builds the network from its own float ops and its own fake quantisation, computes scales, codes and biases
-itself, and writes a .tflite file without :mod:`tinyscene.export.formats.tflite_write`. That file is read, compared
+itself, and writes a .tflite file without :mod:`tinyscene.runtime.tflite_write`. That file is read, compared
 parameter by parameter and activation by activation, and run in LiteRT beside ours. Refuses what TensorFlow refuses.
 """
 

@@ -26,7 +26,6 @@ from tests.differential.nets import random_node
 from tests.graphs import OP_KINDS, Builder
 from tests.random_states import streaming
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.build.targets import C_FLAGS
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.model import Emitted, emit
@@ -42,6 +41,7 @@ from tinyscene.runtime.graph_io import graph_record
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.spec import preset
+from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.runtime.vectors import row_shape
 
 from .mutate import mutate_bytes, mutate_json, mutate_npy, mutate_zip, pack_zip

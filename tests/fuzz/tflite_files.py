@@ -16,10 +16,10 @@ from tests.graphs import OP_KINDS, one_op
 from tinyscene.export.check.count import artefact_cost
 from tinyscene.export.formats.file_model import FileModel
 from tinyscene.export.formats.tflite_model import open_tflite
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.read import inspect_model
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.tflite_write import to_tflite
 
 from .bundles import run_graph
 from .mutate import mutate_bytes, mutate_object

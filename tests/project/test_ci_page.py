@@ -24,8 +24,8 @@ from tests.graphs import small_net
 from tests.project.workflow import Outcome, Runner, outside_environment
 from tests.training.layout import SCENES, write_layout
 from tinyscene import command_line
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.build.targets import CORTEX_M4
+from tinyscene.runtime.tflite_write import to_tflite
 
 ROOT = Path(tinyscene.__file__).parent.parent
 PAGE = (ROOT / "docs" / "ci.md").read_text()

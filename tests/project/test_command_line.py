@@ -22,7 +22,7 @@ import tinyscene
 from tests.firmware_harness.bundles import small_bundle
 from tests.graphs import small_net
 from tinyscene import command_line, stop_signals
-from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.training.recipe import known_recipes
 
 ROOT = Path(tinyscene.__file__).parent.parent

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.graphs import small_net
-from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.runtime.tflite_write import to_tflite
 
 NAMES = ("export", "firmware_harness", "runtime", "training")
 FACE = ("Graph", "SceneClassifier", "SceneEvent", "TinysceneError", "read_bundle", "run")

@@ -39,7 +39,8 @@ TABLE = {
         "commands": Row("", "typer"),
         "options": Row("", "typer"),
         "terminal": Row("", "rich"),
-        "engines": Row("", "(ai_edge_litert) (tflite_runtime) (tflite_micro) (onnxruntime)"),
+        "engines": Row("", "(ai_edge_litert) (tflite_micro) (onnxruntime)"),
+        "tflite_write": Row("", "flatbuffers ai_edge_litert"),
         "install_hint": Row("", "tinyscene"),  # for the folder of the clone
     },
     "training": {
@@ -83,7 +84,7 @@ TABLE = {
     "export": {
         "*": Row("errors", "tinyscene.runtime numpy"),
         "errors": Row(""),
-        "formats": Row("", "torch onnx onnxsim (onnxruntime) flatbuffers ai_edge_litert"),
+        "formats": Row("", "torch onnx onnxsim (onnxruntime) ai_edge_litert"),
         "quantise": Row("", "tinyscene.training torch lightning"),
         "float_onnx": Row("formats", "tinyscene.training torch onnx"),
         "write_bundle": Row("formats quantise"),

@@ -7,11 +7,11 @@ import typing
 import pytest
 
 from tinyscene.export.formats.onnx_write import EMITTERS as ONNX_ROWS
-from tinyscene.export.formats.tflite_write import EMITTERS as TFLITE_ROWS
 from tinyscene.export.quantise.simulate import ROWS as PYTORCH_ROWS
 from tinyscene.firmware_harness.emit.layers import C_ROWS
 from tinyscene.runtime import cost, ops
 from tinyscene.runtime.kernels import KERNELS
+from tinyscene.runtime.tflite_write import EMITTERS as TFLITE_ROWS
 
 TABLES = {
     "kernels": KERNELS,

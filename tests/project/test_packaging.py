@@ -23,8 +23,6 @@ DISTRIBUTION_OF = {
     "yaml": "pyyaml",
     **{name.replace("-", "_"): name for name in ("ai-edge-litert", "onnxruntime-qnn", "tflite-micro")},
 }
-# The predecessor of ai-edge-litert: used where it is installed, never required.
-NEVER_DECLARED = {"tflite_runtime"}
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +124,7 @@ def test_every_import_is_declared(package, extras, project, repository):
     for extra in {*extras, *(("train", "dev") if package == "export" else ())}:
         declared |= _requirement_names(optional[extra])
     for path in (repository / package).rglob("*.py"):
-        others = _imported(path) - set(sys.stdlib_module_names) - {"tinyscene"} - NEVER_DECLARED
+        others = _imported(path) - set(sys.stdlib_module_names) - {"tinyscene"}
         undeclared = {name for name in others if DISTRIBUTION_OF.get(name, name) not in declared}
         assert not undeclared, f"{path}: not in pyproject.toml for {package}: {undeclared}"
 

@@ -25,7 +25,7 @@ import tinyscene
 from tests.graphs import small_net
 from tests.project.imports import unresolved
 from tinyscene import command_line
-from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.runtime.tflite_write import to_tflite
 
 ROOT = Path(tinyscene.__file__).parent.parent
 TESTED_ELSEWHERE = {

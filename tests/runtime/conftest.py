@@ -20,7 +20,7 @@ def bundle(tmp_path_factory):
     pytest.importorskip("onnx")
     pytest.importorskip("ai_edge_litert")
     from tinyscene.export.formats.onnx_write import to_onnx
-    from tinyscene.export.formats.tflite_write import to_tflite
+    from tinyscene.runtime.tflite_write import to_tflite
 
     rng = np.random.default_rng(11)
     graph = small_net(rng, grn=False, shape=(FRONTEND.n_mels, FRONTEND.n_frames, 1))
@@ -46,6 +46,6 @@ def clip(tmp_path):
 def write():
     """Functions of export that write the files; imported late, since their packages may be missing."""
     from tinyscene.export.formats.onnx_write import to_onnx
-    from tinyscene.export.formats.tflite_write import to_tflite
+    from tinyscene.runtime.tflite_write import to_tflite
 
     return to_tflite, to_onnx

@@ -60,7 +60,7 @@ def _different(engine, graph: Graph) -> int:
 @pytest.mark.parametrize("kind", ["conv2d", "depthwise_conv2d", "transpose_conv2d", "fully_connected"])
 def test_products_beyond_int32_wrap_around_or_saturate_as_in_each_engine(kind: str) -> None:
     to_onnx = pytest.importorskip("tinyscene.export.formats.onnx_write").to_onnx
-    to_tflite = pytest.importorskip("tinyscene.export.formats.tflite_write").to_tflite
+    to_tflite = pytest.importorskip("tinyscene.runtime.tflite_write").to_tflite
     graph = _graph(np.random.default_rng(8), kind)
     x = random_input(np.random.default_rng(1), graph, 3)
     assert not np.array_equal(run(graph, x, rounding="double"), run(graph, x, rounding="single"))
@@ -80,7 +80,7 @@ def test_products_beyond_int32_wrap_around_or_saturate_as_in_each_engine(kind: s
 def test_factors_up_to_the_largest_shift(kind: str) -> None:
     """Of layers whose output has a scale without meaning; XNNPACK does not start with them."""
     to_onnx = pytest.importorskip("tinyscene.export.formats.onnx_write").to_onnx
-    to_tflite = pytest.importorskip("tinyscene.export.formats.tflite_write").to_tflite
+    to_tflite = pytest.importorskip("tinyscene.runtime.tflite_write").to_tflite
     graph = _graph(np.random.default_rng(8), kind, highest=29.9)
     assert _different(TFLMEngine(graph, to_tflite(graph)), graph) == 0
     assert _different(OrtEngine(graph, to_onnx(graph)), graph) == 0
@@ -92,7 +92,7 @@ def test_factors_up_to_the_largest_shift(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["conv2d", "depthwise_conv2d", "transpose_conv2d", "fully_connected"])
 def test_sums_beyond_int32_wrap_around_in_every_engine(kind: str) -> None:
     to_onnx = pytest.importorskip("tinyscene.export.formats.onnx_write").to_onnx
-    to_tflite = pytest.importorskip("tinyscene.export.formats.tflite_write").to_tflite
+    to_tflite = pytest.importorskip("tinyscene.runtime.tflite_write").to_tflite
     graph = _graph(np.random.default_rng(8), kind, -31, -22, saturated=True)
     assert wraps_around(graph, graph.nodes[0])
     codes = run(graph, random_input(np.random.default_rng(1), graph, 3))
@@ -109,7 +109,7 @@ def test_sums_beyond_int32_wrap_around_in_every_engine(kind: str) -> None:
 
 
 def test_the_reference_matrix_product_does_not_wrap_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    to_tflite = pytest.importorskip("tinyscene.export.formats.tflite_write").to_tflite
+    to_tflite = pytest.importorskip("tinyscene.runtime.tflite_write").to_tflite
     monkeypatch.setattr(engine_accumulators, "_LIMITS", {})
     graph = _graph(np.random.default_rng(8), "fully_connected")
     assert _different(LiteRTEngine(graph, to_tflite(graph), "reference"), graph) > 0

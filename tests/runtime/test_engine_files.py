@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
-import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -24,6 +23,7 @@ from tinyscene.runtime.engines import (
 )
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.tflite_write import finished
 
 
 @pytest.fixture(autouse=True)
@@ -87,20 +87,20 @@ def test_codes_of_another_shape_or_type_are_refused(files, name, x):
     if available_engines()[name]:
         pytest.skip(available_engines()[name])
     with pytest.raises(RuntimeFailure, match=r"wrong shape or type; expected int8 \(batch, 20, 14, 1\); got"):
-        open_engine(name, files).output_codes(x)
+        ENGINES[name].open(files, 1).output_codes(x)
 
 
 def test_a_file_of_another_graph_is_refused(files, write):
     to_tflite, to_onnx = write
     other = small_net(np.random.default_rng(4), grn=False, shape=(10, 14, 1))
     with pytest.raises(RuntimeFailure, match="engine ort: the model file's inputs differs"):
-        open_engine("ort", replace(files, onnx=to_onnx(other)))
+        ENGINES["ort"].open(replace(files, onnx=to_onnx(other)), 1)
     for name in ("litert", "litert-reference"):
         with pytest.raises(
             RuntimeFailure,
             match=f"engine {name}: the model file's input shapes differs from the graph's.*get the file again",
         ):
-            open_engine(name, replace(files, tflite=to_tflite(other)))
+            ENGINES[name].open(replace(files, tflite=to_tflite(other)), 1)
 
 
 @pytest.mark.parametrize("name", ["ort", "litert", "litert-reference", "tflm"])
@@ -118,7 +118,7 @@ def test_scores_of_another_size_are_refused(files, name, write):
     other_files = replace(files, tflite=to_tflite(other), onnx=to_onnx(other))
     codes = random_input(np.random.default_rng(5), files.graph)
     with pytest.raises(RuntimeFailure, match=f"engine {name}: the model file's output '.*' differs from the graph's"):
-        open_engine(name, other_files).output_codes(codes)
+        ENGINES[name].open(other_files, 1).output_codes(codes)
 
 
 @pytest.mark.parametrize("name", ["litert", "litert-reference", "tflm"])
@@ -131,7 +131,7 @@ def test_a_model_file_that_an_engine_refuses_prints_nothing(files, name, capfd):
     scores = net.flat(x)
     net.tensors[x.index].type, net.tensors[scores.index].name = schema.TensorType.INT16, files.graph.output
     with pytest.raises(RuntimeFailure, match="cannot load the model file"):
-        open_engine(name, replace(files, tflite=net.finish(scores)))
+        ENGINES[name].open(replace(files, tflite=net.finish(scores)), 1)
     assert capfd.readouterr() == ("", "")
 
 
@@ -142,7 +142,7 @@ def test_a_model_file_with_a_softmax_that_ends_the_process_is_refused(files, nam
     net = Net(np.random.default_rng(4), (20, 14, 2))
     data = net.finish(net.softmax(net.flat(net.input)))
     with pytest.raises(RuntimeFailure, match="limit of elements in a row; expected at most 511; got 560"):
-        open_engine(name, replace(files, tflite=data))
+        ENGINES[name].open(replace(files, tflite=data), 1)
 
 
 @pytest.mark.parametrize("name", ["ort", "litert", "litert-reference", "tflm"])
@@ -150,25 +150,55 @@ def test_invalid_model_files_are_refused(files, name):
     if reason := available_engines()[name]:
         pytest.skip(reason)
     with pytest.raises(RuntimeFailure, match=f"engine {name}, model file.*: not a readable (TFLite|ONNX) file"):
-        open_engine(name, replace(files, tflite=b"not a model" * 20, onnx=b"not a model" * 20))
+        ENGINES[name].open(replace(files, tflite=b"not a model" * 20, onnx=b"not a model" * 20), 1)
 
 
-@pytest.mark.parametrize("name", ["litert", "tflm"])
-def test_an_engine_never_sees_an_operator_that_no_graph_has(files, name):
-    """A bundle's digests prove nothing about its maker: an operator of another kind stops here."""
+@pytest.mark.parametrize("name", ["litert", "litert-reference", "tflm"])
+def test_no_engine_reads_the_tflite_file_of_a_bundle(files, name):
+    """A bundle's digests prove nothing about its maker: the engine gets the graph, written again."""
     if reason := available_engines()[name]:
         pytest.skip(reason)
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(files.tflite, 0))
-    row, first = schema.OperatorCodeT(), model.subgraphs[0].operators[0]
-    row.builtinCode = row.deprecatedBuiltinCode = schema.BuiltinOperator.HASHTABLE_LOOKUP
-    first.opcodeIndex, first.builtinOptionsType, first.builtinOptions = len(model.operatorCodes), 0, None
-    model.operatorCodes.append(row)
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    with pytest.raises(
-        RuntimeFailure, match=r"operator 0: not an operator of an integer graph; expected ABS, ADD, .*got 10"
-    ):
-        open_engine(name, replace(files, tflite=bytes(builder.Output())))
+    codes = random_input(np.random.default_rng(5), files.graph)
+    expected = open_engine(name, files).output_codes(codes)
+    for data in (b"not a model" * 20, _with_variables(files.tflite)):
+        assert np.array_equal(open_engine(name, replace(files, tflite=data)).output_codes(codes), expected)
+
+
+def _with_variables(tflite: bytes) -> bytes:
+    """The file with its last activations as variables, which end LiteRT's process."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
+    for tensor in model.subgraphs[0].tensors[-3:]:
+        tensor.isVariable = True
+    return finished(model)
+
+
+def test_an_onnx_file_that_the_engine_refuses_prints_nothing(files, capfd):
+    """ONNX Runtime's wrapper prints to standard output, and its library to standard error, what they raise as well."""
+    if reason := available_engines()["ort"]:
+        pytest.skip(reason)
+    import onnx
+
+    model = onnx.load_model_from_string(files.onnx)
+    node = next(node for node in model.graph.node if node.op_type == "Conv")
+    node.input[0] = "\x1b[31mnowhere"
+    with pytest.raises(RuntimeFailure, match="engine ort: cannot load the model file"):
+        open_engine("ort", replace(files, onnx=model.SerializeToString()))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_values_that_are_not_finite_are_refused(files):
+    if reason := available_engines()["ort"]:
+        pytest.skip(reason)
+    import onnx
+
+    model = onnx.load_model_from_string(files.onnx)
+    last = next(node for node in model.graph.node if node.output[0] == files.graph.output)
+    last.output[0] = "finite"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.inf, np.float32), "infinity"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["finite", "infinity"], [files.graph.output]))
+    codes = random_input(np.random.default_rng(5), files.graph)
+    with pytest.raises(RuntimeFailure, match="engine ort: cannot run the model file; got the network has values"):
+        open_engine("ort", replace(files, onnx=model.SerializeToString())).output_codes(codes)
 
 
 def test_an_unknown_engine_is_refused_with_the_list_of_engines(files):
@@ -190,8 +220,7 @@ def test_a_missing_package_names_the_command(files, name, monkeypatch):
     for module in bars:
         monkeypatch.setitem(sys.modules, module, None)  # makes Python refuse the import
     real = importlib.util.find_spec
-    gone = (package, "tflite_runtime")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module in gone else real(module))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module == package else real(module))
     assert command in available_engines()[name]
     assert available_engines()["numpy-double"] == ""
     with pytest.raises(RuntimeFailure, match=f"its package cannot be imported.*{command}"):
@@ -204,7 +233,7 @@ def test_a_note_reports_a_run_without_xnnpack(files, monkeypatch):
 
     plain_kernels = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     stand_in = SimpleNamespace(Interpreter=interpreter.Interpreter, OpResolverType=SimpleNamespace(AUTO=plain_kernels))
-    monkeypatch.setattr(engines, "_litert", lambda _name: stand_in)
+    monkeypatch.setattr(engines, "_package", lambda *_names: stand_in)
     plain = LiteRTEngine(files.graph, files.tflite)
     assert plain.notes
     assert "without XNNPACK" in plain.notes[0]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.graphs import Builder, Rng, random_input
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime import engine_limits, ops
 from tinyscene.runtime.engines import LiteRTEngine, NumpyEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.tflite_write import to_tflite
 
 pytestmark = pytest.mark.needs_module("ai_edge_litert", "tflite_micro")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tests.graphs import Rng
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.op_comparison import compare
 from tinyscene.runtime import ops
 from tinyscene.runtime.engine_limits import LIMITS
@@ -18,6 +17,7 @@ from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import PROBABILITY, Graph, Node, Quant, Tensor
 from tinyscene.runtime.lookup_tables import function_table
 from tinyscene.runtime.op_ranges import TANH_SCALE
+from tinyscene.runtime.tflite_write import to_tflite
 
 FUNCTIONS = get_args(ops.Function)
 EXACT = {  # of one real value

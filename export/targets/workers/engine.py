@@ -11,10 +11,12 @@ import importlib.metadata
 import platform
 import resource
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from tinyscene.runtime.engines import Engine, OrtEngine, open_engine
+from tinyscene.runtime.engine_names import EngineName
+from tinyscene.runtime.engines import ENGINES, Engine, OrtEngine
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.graph import Graph
@@ -41,7 +43,7 @@ def opened(job: Job) -> Engine:
     files = JobFiles(job.graph(), job)
     if codes == ["int8"]:
         return OrtEngine(files.graph, files.file(ONNX_MODEL), codes="int8")
-    return open_engine(name, files)
+    return ENGINES[cast(EngineName, name)].open(files, 1)
 
 
 def main(job: Job) -> None:

@@ -18,8 +18,8 @@ from tinyscene import command_line
 from tinyscene.export.check.baseline import TOLERANCES, BaselineEntry, baseline_text, read_baseline
 from tinyscene.export.check.model_figures import FIRMWARE, Figure
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime.classify import SceneClassifier
+from tinyscene.runtime.tflite_write import to_tflite
 
 METRICS = {"int8": {"clips": 36, "accuracy": 0.75}, "top1_agreement_with_float": 0.9}
 OTHERS = tuple(f"scene_{i}" for i in range(7))

@@ -27,7 +27,6 @@ from tinyscene.export.check.count_tflite import tflite_layers
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.onnx_float import float_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.runtime.bundle import BundleContent, Golden, write_bundle
 from tinyscene.runtime.cost import RULES, count, graph_cost
@@ -35,6 +34,7 @@ from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import LOG_MEL
 from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.spec import preset
+from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.checkpoint import save_model
 from tinyscene.training.models.config import named_config

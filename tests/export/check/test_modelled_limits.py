@@ -11,9 +11,9 @@ from tests.firmware_harness.machines import on_each
 from tests.graphs import small_net
 from tinyscene import command_line
 from tinyscene.export.check.report import ModelledVerdict
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.build.targets import CORTEX_M4
 from tinyscene.firmware_harness.cycles.estimate import Interval
+from tinyscene.runtime.tflite_write import to_tflite
 
 BOARD = "nucleo-l4r5zi"
 

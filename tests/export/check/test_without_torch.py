@@ -11,8 +11,8 @@ import pytest
 
 from tests.graphs import small_net
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.tflite_write import to_tflite
 
 WITHOUT_TORCH = """
 import sys

@@ -13,9 +13,9 @@ import pytest
 from tests.firmware_harness.bundles import small_bundle
 from tests.firmware_harness.machines import on_each
 from tinyscene import command_line
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.build.targets import CORTEX_M0PLUS, CORTEX_M55, RISCV32
 from tinyscene.runtime.bundle import read_bundle
+from tinyscene.runtime.tflite_write import to_tflite
 
 needs_m4 = pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
 needs_host = pytest.mark.needs_tool("gcc")

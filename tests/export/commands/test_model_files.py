@@ -17,7 +17,6 @@ from tests.graphs import Builder, random_input, small_net
 from tinyscene import command_line
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.open_model import open_model
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.errors import TinysceneError
@@ -25,6 +24,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.model import described
 from tinyscene.runtime.scores import scores_of
+from tinyscene.runtime.tflite_write import to_tflite
 
 GRAPH = small_net(np.random.default_rng(3), grn=True)
 CODES = random_input(np.random.default_rng(4), GRAPH, 5)

@@ -12,7 +12,7 @@ import torch
 
 from tests.graphs import small_net
 from tinyscene import command_line
-from tinyscene.export.formats.tflite_write import to_tflite
+from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import MODELS
 

@@ -11,9 +11,9 @@ import pytest
 from tests.graphs import Builder, random_input
 from tinyscene import command_line
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.runtime.vectors import dequantised, parted
 
 

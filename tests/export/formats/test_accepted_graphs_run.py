@@ -16,13 +16,13 @@ from tests.graphs import random_input, small_net
 from tests.mutated_graphs import accepted, mutated, small_graph, stored, strained
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.runtime import ops
 from tinyscene.runtime.engines import LiteRTEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 
 def outcome(seed: int) -> str:

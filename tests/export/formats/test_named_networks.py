@@ -23,13 +23,13 @@ from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.onnx_read import from_onnx
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.export.formats.tflite_read import from_tflite
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.quantise.quantised_model import int8_outputs
 from tinyscene.export.quantise.steps import POST_TRAINING, Work, run_steps
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST, RISCV32, Target
 from tinyscene.runtime.arith import ROUNDINGS
 from tinyscene.runtime.engines import NumpyEngine
 from tinyscene.runtime.graph import LOG_MEL, Graph
+from tinyscene.runtime.tflite_write import to_tflite
 
 CLIPS = 12
 LARGEST_DIFFERENCE: dict[str, int] = {}

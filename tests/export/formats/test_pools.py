@@ -13,11 +13,11 @@ from tests.graphs import Builder, random_input
 from tests.random_nodes import random_pads
 from tinyscene import command_line
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.engines import LiteRTEngine, TFLMEngine
 from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 KERNEL, STRIDE = (3, 4), (2, 3)
 

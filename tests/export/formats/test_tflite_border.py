@@ -16,13 +16,13 @@ from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_file import TfliteFile
 from tinyscene.export.formats.tflite_model import tflite_model
 from tinyscene.export.formats.tflite_operators import READERS
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime.engines import LiteRTEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.flatbuffer import Malformed, read_flatbuffer
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.tflite_schema import PLAIN_OPERATORS, TYPES, TfliteTables
 from tinyscene.runtime.tflite_tables import read_tables
+from tinyscene.runtime.tflite_write import to_tflite
 
 INT32 = 2**31 - 1
 

@@ -16,9 +16,9 @@ from tinyscene.export.check.count_tflite import tflite_layers
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_limits import LIMITS
 from tinyscene.export.formats.tflite_read import from_tflite
-from tinyscene.export.formats.tflite_write import finished
 from tinyscene.runtime import ops
 from tinyscene.runtime.cost import count
+from tinyscene.runtime.tflite_write import finished
 
 SHAPE = (4, 6, 5)
 

@@ -15,12 +15,12 @@ from tinyscene.export.check.count_tflite import tflite_layers
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.file_model import FileModel
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime import ops
 from tinyscene.runtime.cost import count, graph_cost
 from tinyscene.runtime.engines import Engine, LiteRTEngine, TFLMEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 pytestmark = pytest.mark.needs_module("tflite_micro")
 STEPS, INPUTS, UNITS = 7, 5, 4

@@ -13,11 +13,11 @@ from tests.graphs import Builder, random_input
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.file_model import FileModel
 from tinyscene.export.formats.tflite_model import tflite_model
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime import ops
 from tinyscene.runtime.engines import Engine, LiteRTEngine, TFLMEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 
 def options(kind: str, **values: Any) -> Any:

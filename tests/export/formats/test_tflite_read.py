@@ -17,13 +17,13 @@ from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_file import Int8File
 from tinyscene.export.formats.tflite_read import from_tflite
 from tinyscene.export.formats.tflite_rebuild import rebuilt
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.op_comparison import compare
 from tinyscene.firmware_harness.build.targets import HOST
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.engines import LiteRTEngine, NumpyEngine, TFLMEngine
 from tinyscene.runtime.graph import MOST_ENDS
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 
 @pytest.mark.parametrize("kind", OP_KINDS)

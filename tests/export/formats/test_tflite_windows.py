@@ -12,12 +12,12 @@ from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_file import Int8File
 from tinyscene.export.formats.tflite_read import from_tflite
 from tinyscene.export.formats.tflite_rebuild import rebuilt
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime import ops
 from tinyscene.runtime.engines import LiteRTEngine, TFLMEngine
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 Rng = np.random.Generator
 

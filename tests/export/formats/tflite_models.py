@@ -1,7 +1,7 @@
 """int8 TFLite files as other tools write them: nets of the MLPerf Tiny shapes, and one of odd parts.
 
 Weights are random with the variance that keeps activations in range, so that codes use their range and some saturate.
-The writer has nothing in common with tinyscene.export.formats.tflite_write but the schema.
+The writer has nothing in common with tinyscene.runtime.tflite_write but the schema.
 """
 
 from __future__ import annotations

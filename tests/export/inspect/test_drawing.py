@@ -15,7 +15,6 @@ from rich.cells import cell_len
 from tests.export.formats.tflite_models import Net, odd_parts, resnet8
 from tests.graphs import small_net
 from tinyscene.export.errors import ExportError
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.boxes import Box, boxes_of, edges_of, kind_of
 from tinyscene.export.inspect.columns import BOX_WIDTH
 from tinyscene.export.inspect.drawing import MOST_NODES, to_svg
@@ -25,6 +24,7 @@ from tinyscene.export.inspect.read import inspect_model
 from tinyscene.export.inspect.records import Inspection, Listing, NodeRow, TensorRow
 from tinyscene.export.inspect.rows import grid_of
 from tinyscene.runtime.kernels import KERNELS
+from tinyscene.runtime.tflite_write import to_tflite
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,9 +12,9 @@ from rich.cells import cell_len
 
 from tests.graphs import small_net
 from tinyscene.command_line import main
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.table import Column, fitted
 from tinyscene.runtime.terminal import PIPED_WIDTH
+from tinyscene.runtime.tflite_write import to_tflite
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from tests.export.tiny import tiny_net
 from tests.graphs import small_net
 from tinyscene.export.check.count import artefact_cost
 from tinyscene.export.formats.onnx_write import to_onnx
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.inspect.graph_listing import graph_listing
 from tinyscene.export.inspect.read import inspect_model
 from tinyscene.export.inspect.records import FrontEndRow, Inspection, shape_text
@@ -30,6 +29,7 @@ from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.manifest import Provenance
 from tinyscene.runtime.plan import plan
 from tinyscene.runtime.spec import preset
+from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.training.models.checkpoint import save_model
 from tinyscene.training.models.config import named_config
 

@@ -14,11 +14,11 @@ from tests.graphs import Builder, small_net
 from tinyscene import command_line
 from tinyscene.export.commands import npu as npu_command
 from tinyscene.export.errors import ExportError
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.targets import ethos_u as npu_module
 from tinyscene.export.targets.ethos_u import NPUS, estimate, npu_named
 from tinyscene.runtime.bundle import Bundle
 from tinyscene.runtime.install_hint import install_hint
+from tinyscene.runtime.tflite_write import to_tflite
 
 pytestmark = pytest.mark.needs_module("ethosu")
 

@@ -13,13 +13,13 @@ from tests.graphs import random_input, small_net
 from tinyscene import command_line
 from tinyscene.export.errors import ExportError
 from tinyscene.export.formats.tflite_model import tflite_model
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.targets import isolated
 from tinyscene.export.targets.isolated import Isolated, WorkerEngine, outputs_of_file
 from tinyscene.export.targets.table import TARGETS, Exposed, TargetRow, own_files
 from tinyscene.export.verify.verify import verify
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 GRAPH = small_net(np.random.default_rng(0), grn=False)
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.graphs import Builder, random_input
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.verify.op_comparison import Difference, compare
 from tinyscene.firmware_harness.build.targets import HOST
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
@@ -21,6 +20,7 @@ from tinyscene.runtime.engines import LiteRTEngine
 from tinyscene.runtime.graph import Graph, Tensor
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.kernels import KERNELS
+from tinyscene.runtime.tflite_write import to_tflite
 
 LAYER = 1  # of GRAPH, where the faults are planted
 Fault = Callable[[Graph], Graph]

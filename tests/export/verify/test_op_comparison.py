@@ -9,7 +9,6 @@ import pytest
 
 from tests.graphs import one_op, random_input, small_net
 from tinyscene.export.commands.output import print_verification
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.export.labelled.codes import LabelledCodes
 from tinyscene.export.targets.table import CORE_TARGETS
 from tinyscene.export.verify.diagnose import ObservedOp
@@ -21,6 +20,7 @@ from tinyscene.runtime.engines import LiteRTEngine
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
 from tinyscene.runtime.interpreter import run
+from tinyscene.runtime.tflite_write import to_tflite
 
 
 def shown_by(graph: Graph, x: np.ndarray, rounding: str = "double") -> dict[str, np.ndarray]:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.graphs import Builder, small_net
-from tinyscene.export.formats.tflite_write import to_tflite
 from tinyscene.runtime import ops
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.tflite_write import to_tflite
 
 sizes = st.integers(1, 40)
 

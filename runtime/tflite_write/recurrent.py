@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tinyscene.runtime import ops
-from tinyscene.runtime.graph import Node, Quant, Tensor
-from tinyscene.runtime.lstm_ranges import GATE_INPUT_BITS
-
+from .. import ops
+from ..graph import Node, Quant, Tensor
+from ..lstm_ranges import GATE_INPUT_BITS
 from .writer import Emitter, TfliteWriter
 
 _MISSING = -1  # an optional input: peepholes, projection, layer normalisation

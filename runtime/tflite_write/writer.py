@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from tinyscene.runtime import ops
-from tinyscene.runtime.graph import Graph, Node, Quant, Tensor
-from tinyscene.runtime.tflite_schema import IDENTIFIER
-
-from ...errors import ExportError
+from .. import ops
+from ..errors import RuntimeFailure
+from ..graph import Graph, Node, Quant, Tensor
+from ..tflite_schema import IDENTIFIER
 
 _ALIGNMENT = 16
 
@@ -148,7 +147,7 @@ class TfliteWriter:
         if pads == _NO_PADS:
             return self.index[x.name], int(schema.Padding.VALID)
         if isinstance(node.op, ops.Pool2D) and node.op.kind != "max":
-            raise ExportError(f"'{node.name}'", "TFLite has no such padding for a pool", got=pads, unsupported=True)
+            raise RuntimeFailure(f"'{node.name}'", "TFLite has no such padding for a pool", got=pads, unsupported=True)
         lowest = isinstance(node.op, ops.Pool2D) and x.quant.zero_point > -128
         return self._padded(node, x, pads, lowest=lowest), int(schema.Padding.VALID)
 

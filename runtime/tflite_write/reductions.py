@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tinyscene.runtime import ops
-from tinyscene.runtime.graph import Node
-
+from .. import ops
+from ..graph import Node
 from .writer import Emitter, TfliteWriter, activation_of
 
 _OPERATORS = {

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tinyscene.runtime import ops
-from tinyscene.runtime.graph import Node
-
+from .. import ops
+from ..graph import Node
 from .writer import Emitter, TfliteWriter, activation_of
 
 
