@@ -27,7 +27,7 @@ from .build.targets import Target
 from .cpu.kernel_sets import kernel_set_named
 from .emit.log_mel import samples_of_hop, scene_arena_bytes
 from .emit.model import emit
-from .emit.schedule import Mode
+from .emit.schedule import SHIPPED, Mode
 from .firmware_folder import IMAGE_NAME, require_firmware_only
 from .run.audio import HopResult, SceneFirmware
 from .run.tune import chosen_calls
@@ -85,7 +85,7 @@ class Application:
         rounding: Rounding = "double",
         *,
         hop_s: float | None = None,
-        optimise: Mode = "layers",
+        optimise: Mode = SHIPPED,
         folder: Path | None = None,
     ) -> None:
         self.model, self.target = model, target

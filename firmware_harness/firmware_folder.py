@@ -24,7 +24,7 @@ from tinyscene.runtime.terminal import bar, waiting
 from .build.targets import Target
 from .cpu.kernel_sets import KERNEL_SETS
 from .emit.log_mel import TABLE_NAMES, frontend_sources, scene_sources
-from .emit.schedule import Mode
+from .emit.schedule import SHIPPED, Mode
 from .run.differences import Difference, differences
 from .run.engine import Figures, FirmwareEngine
 from .run.modelled import Modelled, Modelling, modelled
@@ -82,7 +82,7 @@ def deliver(
     target: Target,
     rounding: Rounding,
     folder: Path,
-    optimise: Mode = "layers",
+    optimise: Mode = SHIPPED,
     modelling: Modelling | None = None,
 ) -> Delivery:
     """Emit, build and write the folder; with golden vectors also run, compare and count.

@@ -24,7 +24,7 @@ from tinyscene.firmware_harness.commands.options import (
     Sources,
     Tune,
 )
-from tinyscene.firmware_harness.emit.schedule import Mode
+from tinyscene.firmware_harness.emit.schedule import SHIPPED, Mode
 from tinyscene.firmware_harness.ship.images import ImageFormat
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.option_groups import grouped
@@ -165,10 +165,10 @@ def _machine(options: BuildOptions, target: Target) -> Machine | None:
 
 
 def _mode(optimise: Mode | None, tune: bool) -> Mode:
-    """`layers` by default, `balanced` with ``--tune``, which prints the counts that `balanced` chooses by."""
+    """:data:`SHIPPED` by default, `balanced` with ``--tune``, which prints the counts that `balanced` chooses by."""
     if tune and optimise not in (None, "balanced"):
         raise ExportError("--tune", "chooses by counts", expected="--optimise balanced, or no --optimise", got=optimise)
-    return "balanced" if tune else optimise or "layers"
+    return "balanced" if tune else optimise or SHIPPED
 
 
 def _recordings(clips: list[Path] | None, run: bool) -> list[Path]:

@@ -13,6 +13,7 @@ import typer
 
 from tinyscene.firmware_harness.build.targets import TARGETS, target_named
 from tinyscene.firmware_harness.commands.options import ShippedCalls
+from tinyscene.firmware_harness.emit.schedule import SHIPPED
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import AsJson, Quiet, file_to_write, one_of
 from tinyscene.runtime.terminal import echo, echo_document, waiting
@@ -35,7 +36,7 @@ class KernelOptions:
         str | None,
         typer.Option(metavar="NAME", help="The kernels of this target instead.", autocompletion=one_of(TARGETS)),
     ] = None
-    optimise: ShippedCalls = "speed"
+    optimise: ShippedCalls = SHIPPED
 
     def kernel_set(self) -> str:
         """Name of the kernel set; raises ExportError when both a set and a target are given."""

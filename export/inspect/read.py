@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tinyscene.firmware_harness.emit.schedule import Optimise
+from tinyscene.firmware_harness.emit.schedule import SHIPPED, Optimise
 from tinyscene.runtime.bounded_files import require_file
 
 from ..errors import ExportError
@@ -17,7 +17,7 @@ from ..formats.model_kind import EXPECTED, ModelKind, model_kind
 from .records import Inspection, Listing
 
 
-def inspect_model(path: Path, cpu: str = "dsp", optimise: Optimise = "speed") -> Inspection:
+def inspect_model(path: Path, cpu: str = "dsp", optimise: Optimise = SHIPPED) -> Inspection:
     """The model behind a path.
 
     Args:

@@ -12,7 +12,7 @@ from tinyscene.runtime.options import one_of
 
 from ..build.targets import TARGETS
 from ..cycles.boards import BOARDS
-from ..emit.schedule import Mode, Optimise
+from ..emit.schedule import SHIPPED, Mode, Optimise
 from ..ship.images import ImageFormat
 
 CPUS = tuple(target.name for target in TARGETS.values() if target.family)
@@ -54,11 +54,9 @@ RoundingRule = Annotated[
 ]
 Calls = Annotated[
     Mode | None,
-    typer.Option("--optimise", metavar="MODE", help="Call selection: layers (default), speed, ram or balanced."),
+    typer.Option("--optimise", metavar="MODE", help=f"Calls: {SHIPPED} (default), speed, balanced or layers."),
 ]
-ShippedCalls = Annotated[
-    Optimise, typer.Option("--optimise", metavar="MODE", help="Call selection: layers, speed or ram.")
-]
+ShippedCalls = Annotated[Optimise, typer.Option("--optimise", metavar="MODE", help="Calls: ram, speed or layers.")]
 Tune = Annotated[bool, typer.Option("--tune", help="Choose calls by modelled cycles; show the counts.")]
 Images = Annotated[
     list[ImageFormat] | None,

@@ -19,6 +19,7 @@ from tinyscene.runtime.options import AsJson, Description, ModelOpener, ModelPat
 from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.runtime.terminal import echo, echo_document, waiting
 
+from ..emit.schedule import SHIPPED
 from ..errors import FirmwareError
 from .options import Hop, RoundingRule, ShippedCalls, TargetName
 
@@ -40,7 +41,7 @@ class ProductOptions:
         str,
         typer.Option(metavar="KERNELS", help=f"Kernel set: {CPU_NAMES}.", autocompletion=one_of(("c99", "dsp", "mve"))),
     ] = "c99"
-    optimise: ShippedCalls = "speed"
+    optimise: ShippedCalls = SHIPPED
     rounding: RoundingRule = "double"
     prefix: Annotated[
         str | None, typer.Option(metavar="NAME", help="Prefix of the public C names: scene or neural by default.")
@@ -132,7 +133,7 @@ def serial(
     runner: RunnerOptions,
     open_model: ModelOpener,
     target: TargetName = "cortex-m4",
-    optimise: ShippedCalls = "speed",
+    optimise: ShippedCalls = SHIPPED,
     rounding: RoundingRule = "double",
 ) -> None:
     """Emulate a board with the serial protocol of the MLPerf Tiny runner, until interrupted."""

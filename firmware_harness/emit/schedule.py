@@ -23,6 +23,7 @@ from .records import Layer
 
 Optimise = Literal["layers", "speed", "ram"]
 Mode = Literal["layers", "speed", "ram", "balanced"]  # balanced: see tune.py
+SHIPPED: Optimise = "ram"  # of what is flashed: an arena that does not fit helps nobody, and it costs at most a tenth
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from ..emit.c_text import plain, string
 from ..emit.constant_block import ROUNDING_MACRO
 from ..emit.constant_bytes import ConstantBytes, resolve
 from ..emit.model import Emitted, emit, model_constants
-from ..emit.schedule import Optimise
+from ..emit.schedule import SHIPPED, Optimise
 from ..emit.version import version_macros
 from ..errors import FirmwareError
 from .amalgamate import Source, amalgamate
@@ -51,7 +51,7 @@ class Options:
     """
 
     cpu: str = "c99"
-    optimise: Optimise = "speed"
+    optimise: Optimise = SHIPPED
     rounding: Rounding = "double"
     prefix: str | None = None
     release: str = DEFAULT_RELEASE
