@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Literal
 
 from tinyscene.runtime import ops
 from tinyscene.runtime.accumulators import wraps_around
 from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.plan import Lifetime, Plan, place
+from tinyscene.runtime.plan import Lead, Lifetime, Plan, place
 
 from .kernel_set import Fused, KernelSet
 from .layers import layer_of
@@ -41,35 +41,56 @@ class Call:
         return f"scratch of call {self.nodes.start}"
 
 
+Calls = tuple[Call, ...]
+
+
 def schedule(graph: Graph, kernels: KernelSet, optimise: Optimise) -> tuple[Call, ...]:
     """Return the calls in the order of the graph's nodes.
 
     Raises:
         FirmwareError: an op without a kernel.
     """
-    calls = tuple(_calls(graph, kernels, optimise))
-    return _leanest(graph, calls) if optimise == "ram" else calls
+    return _leanest(graph, kernels) if optimise == "ram" else tuple(_calls(graph, kernels, optimise))
 
 
-def segments(graph: Graph, kernels: KernelSet) -> tuple[tuple[tuple[Call, ...], ...], ...]:
+def segments(graph: Graph, kernels: KernelSet) -> tuple[tuple[Calls, ...], ...]:
     """Cut the graph wherever a call ends in both `speed` and `ram`; return every variant of each segment.
 
-    The variant of `layers` comes first, where it differs; then those of `speed`; the last needs the least memory.
+    Those of `speed` come first; the last needs the least memory. It is not always one of `ram`'s calls: a call may need
+    more scratch memory than the activations that it saves.
 
     Raises:
         FirmwareError: an op without a kernel.
     """
-    fast, plain, lean = (tuple(_calls(graph, kernels, mode)) for mode in ("speed", "layers", "ram"))
-    ends = sorted({call.nodes.stop for call in fast} & {call.nodes.stop for call in lean})
     all_variants = []
-    for start, stop in zip((0, *ends), ends, strict=False):
-        inside = [[call for call in calls if start <= call.nodes.start < stop] for calls in (fast, plain, lean)]
-        names = [[call.layer.kernel for call in calls] for calls in inside]
-        fastest = product(*map(_variants, inside[0]))
-        unfused = [tuple(_variants(call)[0] for call in inside[1])] if names[1] not in (names[0], names[2]) else []
-        leanest = product(*map(_variants, inside[2])) if names[2] != names[0] else ()
-        all_variants.append((*unfused, *fastest, *leanest))
+    for groups, least in _segments(graph, kernels):
+        kinds = {tuple(call.layer.kernel for call in group[0]): group for group in reversed(groups)}
+        others = [group for group in reversed(kinds.values()) if group is not least]
+        all_variants.append(tuple(chain(*others, least)))
     return tuple(all_variants)
+
+
+def _segments(graph: Graph, kernels: KernelSet) -> Iterator[tuple[list[list[Calls]], list[Calls]]]:
+    """The variants of each segment as `speed`, `ram` and `layers` have them, which may be equal, and those of the three
+    that need the least, the first of equal ones."""
+    modes = [tuple(_calls(graph, kernels, mode)) for mode in ("speed", "ram", "layers")]
+    ends = sorted({call.nodes.stop for call in modes[0]} & {call.nodes.stop for call in modes[1]})
+    cut = [
+        [tuple(call for call in calls if start <= call.nodes.start < stop) for calls in modes]
+        for start, stop in zip((0, *ends), ends, strict=False)
+    ]
+    for index, inside in enumerate(cut):
+        groups = [list(product(*map(_variants, calls))) for calls in inside]
+        before, after = (tuple(chain(*(each[0] for each in part))) for part in (cut[:index], cut[index + 1 :]))
+        yield groups, min(groups, key=lambda group: _needed_bytes(graph, before, group[-1], after))
+
+
+def _needed_bytes(graph: Graph, before: Calls, calls: Calls, after: Calls) -> int:
+    """The arena of what is alive while ``calls`` run."""
+    alive, leads, _ = _lifetimes(graph, (*before, *calls, *after))
+    first, last = len(before) + 1, len(before) + len(calls)
+    inside = [replace(t, first=max(t.first, first), last=min(t.last, last)) for t in alive]
+    return place(tuple(t for t in inside if t.first <= t.last), leads).arena_bytes
 
 
 def _variants(call: Call) -> list[Call]:
@@ -110,12 +131,19 @@ def _can_be_one(graph: Graph, at: int, fused: Fused) -> bool:
     return not inner.intersection(graph.outputs) and not any(inner & set(node.inputs) for node in outside)
 
 
-def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
+def plan_calls(graph: Graph, calls: Calls) -> Plan:
     """Place every activation that exists between calls, and each call's scratch memory, in the arena.
 
     An output overlaps its call's first input where the kernel supports it, no later call reads the input, and it is
     no output of the graph. A state is kept in its input, where it is also written if nothing reads it after that.
     """
+    alive, leads, in_place = _lifetimes(graph, calls)
+    placed = place(alive, leads)
+    return replace(placed, offsets=placed.offsets | {name: placed.offsets[at] for name, at in in_place.items()})
+
+
+def _lifetimes(graph: Graph, calls: Calls) -> tuple[tuple[Lifetime, ...], dict[tuple[str, str], Lead], dict[str, str]]:
+    """What has a place of its own in the arena, which may overlap, and which state is written into which input."""
     first, last = dict.fromkeys(graph.inputs, 0), dict.fromkeys(graph.inputs, 0)
     scratch = []
     for step, call in enumerate(calls, start=1):
@@ -134,18 +162,19 @@ def plan_calls(graph: Graph, calls: tuple[Call, ...]) -> Plan:
         for step, call in enumerate(calls, start=1)
         if call.layer.lead is not None and last.get(call.inputs[0]) == step and not kept & {call.inputs[0]}
     }
-    placed = place((*(t for t in tensors if t.name not in in_place), *scratch), leads)
-    return replace(placed, offsets=placed.offsets | {name: placed.offsets[at] for name, at in in_place.items()})
+    return (*(t for t in tensors if t.name not in in_place), *scratch), leads, in_place
 
 
-def _leanest(graph: Graph, calls: tuple[Call, ...]) -> tuple[Call, ...]:
-    """The fastest variant of each call that fits into the smallest possible arena."""
-    chosen = [_variants(call)[-1] for call in calls]
-    arena_bytes = plan_calls(graph, tuple(chosen)).arena_bytes
-    for index, call in enumerate(calls):
-        for variant in _variants(call):
-            candidate = [*chosen[:index], variant, *chosen[index + 1 :]]
-            if plan_calls(graph, tuple(candidate)).arena_bytes <= arena_bytes:
-                chosen = candidate
+def _leanest(graph: Graph, kernels: KernelSet) -> Calls:
+    """The fastest variant of each segment that fits into the smallest possible arena."""
+    found = list(_segments(graph, kernels))
+    chosen = [least[-1] for _, least in found]
+    arena_bytes = plan_calls(graph, tuple(chain(*chosen))).arena_bytes
+    for index, (groups, least) in enumerate(found):
+        fast, lean, _ = groups  # the calls of `layers` only where they need the least: they are slower
+        for variant in chain(fast, lean, least):
+            candidate = (*chosen[:index], variant, *chosen[index + 1 :])
+            if plan_calls(graph, tuple(chain(*candidate))).arena_bytes <= arena_bytes:
+                chosen[index] = variant
                 break
-    return tuple(chosen)
+    return tuple(chain(*chosen))
