@@ -94,33 +94,48 @@ def place(alive: tuple[Lifetime, ...], leads: Leads | None = None) -> Plan:
         sorted(alive, key=lambda t: (-t.last, -t.n_bytes)),
         sorted(alive, key=lambda t: (t.first == t.last, -t.n_bytes, t.first)),
     )
-    ways: tuple[tuple[Leads, bool], ...] = ((leads or {}, True), (leads or {}, False), ({}, False))
-    placed = [_first_fit(order, allowed, downward) for allowed, downward in ways for order in orders]
+    ways = [_Way(leads or {}, downward, overlap) for overlap in (False, True) for downward in (True, False)]
+    placed = [_first_fit(order, way) for way in (*ways, _Way({})) for order in orders]
     offsets, arena_bytes = min(placed, key=lambda result: result[1])
     return Plan(offsets, arena_bytes, alive)
 
 
-def _first_fit(order: list[Lifetime], leads: Leads, downward: bool) -> tuple[dict[str, int], int]:
-    """Place each where the arena grows least; ``downward``: also at offsets before the first one placed."""
+@dataclass(frozen=True)
+class _Way:
+    """How one activation after the other is placed, where the arena grows least.
+
+    ``downward``: also at offsets before the first one placed. ``overlap``: of equal places over its input or output
+    rather than beside it, which leaves room for scratch memory.
+    """
+
+    leads: Leads
+    downward: bool = False
+    overlap: bool = False
+
+
+def _first_fit(order: list[Lifetime], way: _Way) -> tuple[dict[str, int], int]:
+    """Offsets by name, and the bytes of the arena."""
+    leads = way.leads
     offsets: dict[str, int] = {}
     done: list[Lifetime] = []
     begin = end = 0
     for tensor in order:
         neighbours = [t for t in done if t.first <= tensor.last and tensor.first <= t.last]
-        places = {0, *(_aligned(offsets[t.name] + t.n_bytes) for t in neighbours)}
+        places, shared = {0, *(_aligned(offsets[t.name] + t.n_bytes) for t in neighbours)}, set()
         for t in neighbours:
             if (tensor.name, t.name) in leads:
                 latest = offsets[t.name] - leads[tensor.name, t.name].lead_bytes
-                places |= {latest // ALIGNMENT * ALIGNMENT, offsets[t.name]}
+                shared |= {latest // ALIGNMENT * ALIGNMENT, offsets[t.name]}
             if (t.name, tensor.name) in leads:
                 earliest = offsets[t.name] + leads[t.name, tensor.name].lead_bytes
-                places |= {_aligned(earliest), offsets[t.name]}
+                shared |= {_aligned(earliest), offsets[t.name]}
         free = [
             at
-            for at in places
-            if (at >= 0 or downward) and all(_compatible(tensor, at, t, offsets[t.name], leads) for t in neighbours)
+            for at in places | shared
+            if (at >= 0 or way.downward) and all(_compatible(tensor, at, t, offsets[t.name], leads) for t in neighbours)
         ]
-        at = min(free, key=lambda at: (max(end, at + tensor.n_bytes) - min(begin, at), at))
+        beside = places - shared if way.overlap else set()
+        at = min(free, key=lambda at: (max(end, at + tensor.n_bytes) - min(begin, at), at in beside, at))
         offsets[tensor.name] = at
         begin, end = min(begin, at), max(end, at + tensor.n_bytes)
         done.append(tensor)

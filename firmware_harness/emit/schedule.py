@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, product
+from operator import itemgetter
 from typing import Literal
 
 from tinyscene.runtime import ops
@@ -64,7 +65,7 @@ def segments(graph: Graph, kernels: KernelSet) -> tuple[tuple[Calls, ...], ...]:
     """
     all_variants = []
     for groups, least in _segments(graph, kernels):
-        kinds = {tuple(call.layer.kernel for call in group[0]): group for group in reversed(groups)}
+        kinds = {_kernels(group[0]): group for group in reversed(groups)}
         others = [group for group in reversed(kinds.values()) if group is not least]
         all_variants.append(tuple(chain(*others, least)))
     return tuple(all_variants)
@@ -82,7 +83,13 @@ def _segments(graph: Graph, kernels: KernelSet) -> Iterator[tuple[list[list[Call
     for index, inside in enumerate(cut):
         groups = [list(product(*map(_variants, calls))) for calls in inside]
         before, after = (tuple(chain(*(each[0] for each in part))) for part in (cut[:index], cut[index + 1 :]))
-        yield groups, min(groups, key=lambda group: _needed_bytes(graph, before, group[-1], after))
+        kinds = {_kernels(group[0]): group for group in reversed(groups)}
+        needs = [_needed_bytes(graph, before, group[-1], after) if len(kinds) > 1 else 0 for group in kinds.values()]
+        yield groups, min(zip(reversed(needs), reversed(kinds.values()), strict=True), key=itemgetter(0))[1]
+
+
+def _kernels(calls: Calls) -> tuple[str, ...]:
+    return tuple(call.layer.kernel for call in calls)
 
 
 def _needed_bytes(graph: Graph, before: Calls, calls: Calls, after: Calls) -> int:
@@ -173,6 +180,8 @@ def _leanest(graph: Graph, kernels: KernelSet) -> Calls:
     for index, (groups, least) in enumerate(found):
         fast, lean, _ = groups  # the calls of `layers` only where they need the least: they are slower
         for variant in chain(fast, lean, least):
+            if variant is chosen[index]:  # the least, which fits
+                break
             candidate = (*chosen[:index], variant, *chosen[index + 1 :])
             if plan_calls(graph, tuple(chain(*candidate))).arena_bytes <= arena_bytes:
                 chosen[index] = variant
