@@ -7,7 +7,7 @@ from tinyscene.runtime import ops
 from ..emit.kernel_set import C_FOLDER, KernelSet
 from .dsp_blocks import inverted_residual, narrow_inverted_residual
 from .dsp_grn import gain, square_mean
-from .dsp_rows import add, conv2d, depthwise, fully_connected, mul
+from .dsp_rows import add, clip, conv2d, depthwise, fully_connected, mul
 
 DSP = KernelSet(
     "dsp",
@@ -17,6 +17,8 @@ DSP = KernelSet(
         ops.DepthwiseConv2D: depthwise,
         ops.Add: add,
         ops.Mul: mul,
+        ops.Lookup: clip,
+        ops.Table: clip,
         ops.FullyConnected: fully_connected,
     },
     fusers=(inverted_residual, square_mean, gain),

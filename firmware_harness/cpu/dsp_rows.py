@@ -11,6 +11,7 @@ from tinyscene.runtime.graph import Graph, Node
 from tinyscene.runtime.plan import Lead
 
 from ..emit.broadcast import broadcast_axes, repeated_runs
+from ..emit.ceiling import clip_bounds
 from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
     GROUP,
@@ -196,6 +197,15 @@ def add(graph: Graph, node: Node) -> Layer | None:
     larger, record = sum_record
     fields: Fields = {"size": int(np.prod(out.shape)), "larger": larger, "low": low_code(graph, node), "sum": record}
     return Layer("ts_dsp_add", "TsDspAdd", fields, header=HEADER, lead=Lead(0))
+
+
+def clip(graph: Graph, node: Node) -> Layer | None:
+    """A table that only bounds the codes."""
+    bounds = clip_bounds(graph, node)
+    if bounds is None:
+        return None
+    fields: Fields = {"size": graph.out(node).n_bytes, "low": bounds[0], "high": bounds[1]}
+    return Layer("ts_dsp_clip_codes", "TsDspClip", fields, header=HEADER, n_inputs=1)
 
 
 def mul(graph: Graph, node: Node) -> Layer | None:

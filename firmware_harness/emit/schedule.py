@@ -18,6 +18,7 @@ from tinyscene.runtime.accumulators import wraps_around
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.plan import Lead, Lifetime, Plan, place
 
+from .ceiling import bounded
 from .kernel_set import Fused, KernelSet
 from .layers import layer_of
 from .records import Layer
@@ -116,9 +117,13 @@ def _calls(graph: Graph, kernels: KernelSet, optimise: Optimise) -> Iterator[Cal
         node = graph.nodes[at]
         row = None if wraps_around(graph, node) else kernels.rows.get(type(node.op))
         layer = (row(graph, node) if row else None) or layer_of(graph, node)
-        inputs = tuple(t.name for t in graph.ins(node)[: ops.OPS[type(node.op)].n_activations])
-        yield Call(range(at, at + 1), inputs[: layer.n_inputs], node.output, layer)
-        at += 1
+        inputs = tuple(t.name for t in graph.ins(node)[: ops.OPS[type(node.op)].n_activations])[: layer.n_inputs]
+        both = None if optimise == "layers" else bounded(graph, at, layer)
+        alone = Fused(1, inputs, node.output, layer)
+        fused = alone if both is None else Fused(2, inputs, graph.nodes[at + 1].output, both)
+        chosen = fused if _can_be_one(graph, at, fused) else alone
+        yield Call(range(at, at + chosen.count), inputs, chosen.output, chosen.layer)
+        at += chosen.count
 
 
 def _fused(graph: Graph, at: int, kernels: KernelSet, optimise: Optimise) -> Fused | None:

@@ -156,6 +156,12 @@ typedef struct {
     TsDspSum sum;
 } TsDspAdd;
 
+/* Codes between two bounds, such as a RELU6. */
+typedef struct {
+    int32_t size;
+    int32_t low, high;
+} TsDspClip;
+
 /* Product of `repeats` runs of `size` elements with one run of `size`, as TsMul. */
 typedef struct {
     int32_t repeats, size;
@@ -207,6 +213,7 @@ void ts_dsp_conv2d(const TsDspConv2D* layer, const int8_t* x, int8_t* out, int8_
 void ts_dsp_dense(const TsDspDense* layer, const int8_t* x, int8_t* out);
 void ts_dsp_depthwise(const TsDspDepthwise* layer, const int8_t* x, int8_t* out, int8_t* scratch);
 void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out);
+void ts_dsp_clip_codes(const TsDspClip* layer, const int8_t* x, int8_t* out);
 void ts_dsp_mul(const TsDspMul* layer, const int8_t* a, const int8_t* b, int8_t* out);
 void ts_dsp_table_mean(const TsDspTableMean* layer, const int8_t* x, int8_t* out);
 void ts_dsp_gain(const TsDspGain* layer, const int8_t* x, const int8_t* factor, int8_t* out, int8_t* scratch);

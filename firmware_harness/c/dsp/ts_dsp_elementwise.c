@@ -1,4 +1,4 @@
-/* Sum and product of two tensors. Under the fixed-point rule one summand is looked up in a table, the other is only
+/* Sum and product of two tensors, and bounds of one. Under the fixed-point rule one summand is looked up in a table, the other is only
  * shifted. */
 #include "ts_dsp_pointwise.h"
 
@@ -17,6 +17,10 @@ void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t*
     if (layer->low > -128) {
         ts_dsp_raise(out, layer->size, layer->low);
     }
+}
+
+void ts_dsp_clip_codes(const TsDspClip* layer, const int8_t* x, int8_t* out) {
+    ts_dsp_clip(x, layer->size, layer->low, layer->high, out);
 }
 
 void ts_dsp_mul(const TsDspMul* layer, const int8_t* a, const int8_t* b, int8_t* out) {

@@ -114,6 +114,32 @@ static inline int32_t ts_dsp_plus_saturating(int32_t a, int32_t b) {
 #endif
 }
 
+/* Sums and differences of four numbers 0..255, which end at 255 and at 0. */
+static inline uint32_t ts_dsp_plus_bytes(uint32_t a, uint32_t b) {
+#ifdef TS_DSP_ASSEMBLY
+    uint32_t sums;
+    __asm__("uqadd8 %0, %1, %2" : "=r"(sums) : "r"(a), "r"(b));
+    return sums;
+#else
+    uint32_t sums = 0;
+    for (int32_t shift = 0; shift < 32; shift += 8) {
+        const uint32_t sum = (a >> shift & 0xffu) + (b >> shift & 0xffu);
+        sums |= (sum > 0xffu ? 0xffu : sum) << shift;
+    }
+    return sums;
+#endif
+}
+
+static inline uint32_t ts_dsp_minus_bytes(uint32_t a, uint32_t b) {
+#ifdef TS_DSP_ASSEMBLY
+    uint32_t differences;
+    __asm__("uqsub8 %0, %1, %2" : "=r"(differences) : "r"(a), "r"(b));
+    return differences;
+#else
+    return ~ts_dsp_plus_bytes(~a, b);
+#endif
+}
+
 /* 0..255 */
 static inline int32_t ts_dsp_saturate_positive(int32_t value) {
 #ifdef TS_DSP_ASSEMBLY

@@ -175,7 +175,21 @@ void ts_dsp_pointwise_planes(const TsDspPointwise* layer, const int16_t* tiles, 
 }
 
 void ts_dsp_raise(int8_t* codes, int32_t n, int32_t low) {
-    for (int32_t i = 0; i < n; ++i) {
-        codes[i] = (int8_t)ts_max(codes[i], low);
+    ts_dsp_clip(codes, n, low, 127, codes);
+}
+
+/* Four codes at a time, with 128 added: saturating sums and differences end at 255 and at 0. */
+void ts_dsp_clip(const int8_t* x, int32_t n, int32_t low, int32_t high, int8_t* out) {
+    const uint32_t signs = 0x80808080u, each = 0x01010101u;
+    const uint32_t above = each * (uint32_t)(127 - high), below = each * (uint32_t)(low + 128);
+    int32_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        uint32_t numbers = ts_dsp_load(x + i) ^ signs;
+        numbers = ts_dsp_plus_bytes(numbers, above) - above;
+        numbers = ts_dsp_minus_bytes(numbers, below) + below;
+        ts_dsp_store(out + i, numbers ^ signs);
+    }
+    for (; i < n; ++i) {
+        out[i] = (int8_t)ts_min(ts_max(x[i], low), high);
     }
 }

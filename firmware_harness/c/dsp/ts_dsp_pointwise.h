@@ -24,4 +24,7 @@ void ts_dsp_pointwise_planes(const TsDspPointwise* layer, const int16_t* tiles, 
 /* Raise codes below `low` to it, for a ReLU whose zero point is not the lowest code. */
 void ts_dsp_raise(int8_t* codes, int32_t n, int32_t low);
 
+/* Codes between `low` and `high`; `out` may be `x`. */
+void ts_dsp_clip(const int8_t* x, int32_t n, int32_t low, int32_t high, int8_t* out);
+
 #endif
