@@ -94,7 +94,10 @@ def crc32_macro(name: str, little: int, big: int) -> list[str]:
 
 
 def resolve(text: str, known_macros: Mapping[str, bool]) -> str:
-    """Remove text that ``#ifdef`` and ``#ifndef`` of known macros exclude, and these lines themselves."""
+    """Remove text that ``#ifdef`` and ``#ifndef`` of known macros exclude, and these lines themselves.
+
+    In other conditions, ``defined`` of a known macro becomes 1 or 0.
+    """
     kept, open_blocks = [], []  # for each open #if: None if it is kept, else whether its present branch is taken
     for line in text.splitlines(keepends=True):
         words = line.split(maxsplit=2)
@@ -110,8 +113,15 @@ def resolve(text: str, known_macros: Mapping[str, bool]) -> str:
         elif directive == "#endif" and open_blocks.pop() is not None:
             continue
         if all(taken is not False for taken in open_blocks):
-            kept.append(line)
+            kept.append(_with_known(line, known_macros) if directive in ("#if", "#elif") else line)
     return "".join(kept)
+
+
+def _with_known(line: str, known_macros: Mapping[str, bool]) -> str:
+    def known(use: re.Match[str]) -> str:
+        return str(int(known_macros[use[1]])) if use[1] in known_macros else use[0]
+
+    return re.sub(r"defined\((\w+)\)", known, line)
 
 
 @dataclass(frozen=True)

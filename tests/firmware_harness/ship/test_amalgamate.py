@@ -11,6 +11,11 @@ from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.firmware_harness.ship.amalgamate import Source, amalgamate, file_scope_names, resolve
 
 
+def test_known_macros_in_other_conditions_become_numbers() -> None:
+    text = "#if defined(A) && !defined(C)\none\n#elif defined(B)\ntwo\n#endif\n"
+    assert resolve(text, {"A": True, "B": False}) == "#if 1 && !defined(C)\none\n#elif 0\ntwo\n#endif\n"
+
+
 def test_known_macros_are_resolved_and_others_kept() -> None:
     text = (
         "#ifdef A\none\n#if X\ntwo\n#else\nthree\n#endif\n#else\nfour\n#ifndef B\nfive\n#endif\n#endif\n"
