@@ -1,5 +1,5 @@
-/* Sum and product of two tensors, and bounds of one. Under the fixed-point rule one summand is looked up in a table, the
- * other is only shifted. */
+/* Sum and product of two tensors, and bounds of one. Under the fixed-point rule one summand is looked up in a table,
+ * the other is only shifted. */
 #include "ts_dsp_pointwise.h"
 
 void ts_dsp_add(const TsDspAdd* layer, const int8_t* a, const int8_t* b, int8_t* out) {
