@@ -95,7 +95,7 @@ def read_container(path: Path) -> Mapping[str, Any]:
 
 def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
     entries, n_bytes = archive.infolist(), path.stat().st_size
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size for entry in entries):
         raise _unreadable(path, "compressed entries, which torch.save does not write")
     if sum(entry.file_size for entry in entries) > n_bytes:
         raise _unreadable(path, "entries that are larger than the file")

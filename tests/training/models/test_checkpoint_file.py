@@ -40,6 +40,15 @@ def recompressed(path: Path) -> None:
             archive.writestr(name, data)
 
 
+def with_packed_size(path: Path) -> None:
+    """An entry that declares 1 GiB in the file for its few bytes; zipfile would ask for as much at once."""
+    saved(path, STATE)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02") + 20  # the central directory's compressed size
+    data[at : at + 4] = (2**30).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
 def with_pickle(data: bytes) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         saved(path, STATE)
@@ -78,6 +87,7 @@ def own(**changes: object) -> Callable[[Path], None]:
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "10^12 elements of one": (changed(FIRST, torch.zeros(1).expand(10**6, 10**6, 1, 1)), "has more elements than data"),
     "compressed": (recompressed, "compressed entries, which torch.save does not write"),
+    "packed size of 2^30": (with_packed_size, "compressed entries, which torch.save does not write"),
     "bytearray of 2^40": (with_pickle(b"\x80\x02cbuiltins\nbytearray\n\x8a\x06\0\0\0\0\0\x01\x85R."), "Python objects"),
     "tensor of a size": (with_pickle(b"\x80\x02ctorch\nTensor\nJ\xff\xff\xff\x7f\x85R."), "Python objects"),
     "key of 2^60 parts": (with_pickle(nested_key()), "a tuple of over 1,000,000 parts"),
