@@ -114,13 +114,8 @@ class _OneByOne:
 
     def _require(self, what: str, expected: object, got: object) -> None:
         if expected != got:
-            raise RuntimeFailure(
-                f"engine {self.name}",
-                f"the model file's {what} differs from the graph's",
-                expected=expected,
-                got=got,
-                next_step=GET_ANOTHER,
-            )
+            what = f"the model file's {what} differs from the graph's"
+            raise RuntimeFailure(f"engine {self.name}", what, expected=expected, got=got, next_step=GET_ANOTHER)
 
     def _tables(self, model_bytes: bytes) -> TfliteTables:
         """The TFLite file, validated before the engine reads it."""
@@ -337,12 +332,8 @@ def open_engine(name: str, model: ModelFiles, threads: int = 1) -> Engine:
     """
     row = next((row for known, row in ENGINES.items() if known == name), None)
     if row is None:
-        raise RuntimeFailure(
-            f"engine '{name}'",
-            "unknown",
-            expected=" | ".join(ENGINE_NAMES),
-            next_step="pick one of these with --engine",
-        )
+        expected, step = " | ".join(ENGINE_NAMES), "pick one of these with --engine"
+        raise RuntimeFailure(f"engine '{name}'", "unknown", expected=expected, next_step=step)
     threads = whole_number(f"engine '{name}', threads", threads, 1, MAX_THREADS, "threads")
     return row.open(_Written(model, name), threads)
 
@@ -362,13 +353,8 @@ def _package(module: str, pip: str, engine: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as problem:
-        raise RuntimeFailure(
-            f"engine {engine}",
-            "its package cannot be imported",
-            got=str(problem),
-            next_step=f"pip install {pip}",
-            missing=True,
-        ) from problem
+        what, step = "its package cannot be imported", f"pip install {pip}"
+        raise RuntimeFailure(f"engine {engine}", what, got=str(problem), next_step=step, missing=True) from problem
 
 
 @contextmanager
