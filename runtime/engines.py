@@ -319,6 +319,15 @@ ENGINES: dict[EngineName, EngineRow] = {
 }
 
 
+def engine_row(name: str) -> EngineRow:
+    """The row of an engine; raises RuntimeFailure for another name."""
+    row = next((row for known, row in ENGINES.items() if known == name), None)
+    if row is None:
+        expected, step = " | ".join(ENGINE_NAMES), "pick one of these with --engine"
+        raise RuntimeFailure(f"engine '{name}'", "unknown", expected=expected, next_step=step)
+    return row
+
+
 def open_engine(name: str, model: ModelFiles, threads: int = 1) -> Engine:
     """Open an engine on a model: LiteRT and TFLite Micro on its graph, ONNX Runtime on its file.
 
@@ -330,10 +339,7 @@ def open_engine(name: str, model: ModelFiles, threads: int = 1) -> Engine:
         RuntimeFailure: unknown name, threads outside 1 to 256, missing package, a graph that TFLite cannot express, or
             an ONNX file that is not the graph's.
     """
-    row = next((row for known, row in ENGINES.items() if known == name), None)
-    if row is None:
-        expected, step = " | ".join(ENGINE_NAMES), "pick one of these with --engine"
-        raise RuntimeFailure(f"engine '{name}'", "unknown", expected=expected, next_step=step)
+    row = engine_row(name)
     threads = whole_number(f"engine '{name}', threads", threads, 1, MAX_THREADS, "threads")
     return row.open(_Written(model, name), threads)
 

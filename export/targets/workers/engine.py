@@ -11,12 +11,10 @@ import importlib.metadata
 import platform
 import resource
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
-from tinyscene.runtime.engine_names import EngineName
-from tinyscene.runtime.engines import ENGINES, Engine, OrtEngine
+from tinyscene.runtime.engines import Engine, OrtEngine, engine_row
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.file_names import ONNX_MODEL
 from tinyscene.runtime.graph import Graph
@@ -43,7 +41,7 @@ def opened(job: Job) -> Engine:
     files = JobFiles(job.graph(), job)
     if codes == ["int8"]:
         return OrtEngine(files.graph, files.file(ONNX_MODEL), codes="int8")
-    return ENGINES[cast(EngineName, name)].open(files, 1)
+    return engine_row(name).open(files, 1)
 
 
 def main(job: Job) -> None:
