@@ -346,10 +346,9 @@ def open_engine(name: str, model: ModelFiles, threads: int = 1) -> Engine:
 
 def available_engines() -> dict[str, str]:
     """By engine name, why it cannot be opened here; an empty string if it can. Imports no engine."""
+    missing = {row.module for row in ENGINES.values() if row.module and not importlib.util.find_spec(row.module)}
     return {
-        name: ""
-        if not row.module or importlib.util.find_spec(row.module)
-        else f"{row.module} is not installed: pip install {row.pip}"
+        name: f"{row.module} is not installed: pip install {row.pip}" if row.module in missing else ""
         for name, row in ENGINES.items()
     }
 
