@@ -4,8 +4,9 @@ The first one raises :class:`Stopped` in the main thread, so that blocks end: ch
 progress bars. Signals in the following second are ignored, since a terminal, a shell and torchrun may each send one. A
 later one, or the end of ``PATIENCE_SECONDS``, makes a second thread end the process at once, also while the main thread
 waits inside a native library, where no Python handler runs. The process ends in the same way if a library drops the
-exception or replaces it by its own. Children and temporary folders are removed in every case. Signals that were ignored
-when the command started, as under nohup, remain so.
+exception or replaces it by its own, and at once while a module is imported: PyTorch calls Python from C++ there, which
+an exception aborts. Children and temporary folders are removed in every case. Signals that were ignored when the
+command started, as under nohup, remain so.
 
 Only the command line calls :func:`install`; the library changes no signal handler. Imports little, so that little runs
 before the handlers are installed.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MESSAGES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
 PATIENCE_SECONDS = 5.0  # for blocks to end
 REPEAT_SECONDS = 1.0  # a signal after that is a new request
+_IMPORT_FRAMES = "<frozen importlib._bootstrap>"  # file of the functions that run a module
 
 
 class Stopped(BaseException):
@@ -105,13 +107,19 @@ def _remove_temporaries() -> None:
         temporaries.remove_all()
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     global _received
     if _received is None:
         _received = signal.Signals(number)
-        if _finished:
+        if _finished or _is_importing(frame):
             end(_received)
         raise Stopped(number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != _IMPORT_FRAMES:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _watch(pipe: int) -> None:

@@ -77,7 +77,8 @@ class FileModel:
         """The model's own file in this format, otherwise its graph in this format.
 
         Raises:
-            ExportError: the format has no form for the graph, or its package is not installed.
+            ExportError: ONNX has no form for the graph, or its package is not installed.
+            RuntimeFailure: TFLite has no form for the graph.
         """
         suffix = PurePath(name).suffix
         if suffix not in self.files:

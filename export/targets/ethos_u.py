@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.file_names import TFLITE_MODEL
 from tinyscene.runtime.install_hint import install_hint
 from tinyscene.runtime.temporaries import temporary_folder
@@ -141,7 +142,7 @@ def estimate_all(
     """An estimate for each NPU in ``names``, or the reason why there is none.
 
     Args:
-        tflite: returns an int8 TFLite file, or raises ExportError where the network has no such form.
+        tflite: returns an int8 TFLite file, or raises TinysceneError where the network has no such form.
         on_npu: called with each NPU's name before it is estimated.
 
     Raises:
@@ -154,7 +155,7 @@ def estimate_all(
             on_npu(npu.name)
         try:
             rows.append(estimate(tflite(), npu))
-        except ExportError as problem:
+        except TinysceneError as problem:
             left_out[npu.name] = str(problem)
     return Estimates(tuple(rows), left_out)
 

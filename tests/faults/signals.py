@@ -138,7 +138,7 @@ class Bench:
         process.send_signal(number)
         _, errors = process.communicate()
         tally.sent += 1
-        tally.early += early and process.returncode == -number
+        tally.early += early and process.returncode in (-number, 1)
         tally.late += process.returncode == 0
         where = f"{number.name} after {moment_s:.3f} s"
         tally.faults += [
@@ -148,7 +148,8 @@ class Bench:
     def _faults(self, number: signal.Signals, code: int, errors: str, early: bool, before: set[str]) -> Iterator[str]:
         if orphans := self._orphans():
             yield f"left processes: {orphans}"
-        if code not in (0, 128 + number) and not (code == -number and (early or number == signal.SIGKILL)):
+        of_python = (-number, 1) if early else ()  # before our first line, also as KeyboardInterrupt with a traceback
+        if code not in (0, 128 + number, *of_python) and not (code == -number and number == signal.SIGKILL):
             yield f"exit code {code}: {errors.strip()[-500:]}"
         elif code == 128 + number and _lines(errors) != [MESSAGES[number]]:
             yield f"on standard error: {errors.strip()[-500:]}"

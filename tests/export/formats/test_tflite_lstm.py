@@ -18,7 +18,6 @@ from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.runtime import ops
 from tinyscene.runtime.cost import count, graph_cost
 from tinyscene.runtime.engines import Engine, LiteRTEngine, TFLMEngine
-from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.tflite_write import to_tflite
 
@@ -171,16 +170,6 @@ def test_other_options_are_refused_by_name(changed: dict[str, Any], message: str
     net, x = net_of_steps()
     with pytest.raises(ExportError, match=message):
         read(net, lstm(net, x, **changed))
-
-
-def test_engines_refuse_a_file_of_another_form_before_they_read_it() -> None:
-    net, x = net_of_steps()
-    out = lstm(net, x)
-    graph = read(net, out).graph
-    _input(net, 5, -1)
-    for opened in (LiteRTEngine, TFLMEngine):
-        with pytest.raises(RuntimeFailure, match="operator 0: an LSTM with coupled input and forget gate"):
-            opened(graph, net.finish(out))
 
 
 def test_onnx_is_refused_by_name_and_other_engines_run() -> None:
