@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tin
 
 from benchmarks.firmware_cycles import networks
 from tests.differential.nets import random_net
+from tests.graphs import random_input
 from tinyscene.firmware_harness.build.targets import Target, target_named
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
 from tinyscene.firmware_harness.emit.schedule import Call, Optimise, plan_calls, schedule
@@ -28,7 +29,6 @@ from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.firmware_harness.run.modelled import on_reference_board
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.terminal import bar
-from tinyscene.runtime.vectors import row_shape
 
 MODES: tuple[Optimise, ...] = get_args(Optimise)
 SAME = 1.001  # the code of two images lies at other addresses
@@ -57,7 +57,7 @@ def _kernels(calls: tuple[Call, ...]) -> tuple[tuple[str, int], ...]:
 
 def _work(graph: Graph, target: Target, calls: tuple[Call, ...]) -> float:
     """Modelled cycles, or instructions where no board stands for the target."""
-    codes = np.random.default_rng(0).integers(-128, 128, (1, *row_shape(graph, graph.inputs))).astype(np.int8)
+    codes = random_input(np.random.default_rng(0), graph, 1)
     engine = FirmwareEngine(graph, target, calls=calls)
     cost = on_reference_board(engine, codes)
     instructions = engine.measure(codes).instructions if cost is None else 0

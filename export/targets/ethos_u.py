@@ -156,6 +156,8 @@ def estimate_all(
         try:
             rows.append(estimate(tflite(), npu))
         except TinysceneError as problem:
+            if not (problem.unsupported or isinstance(problem, ExportError)):
+                raise
             left_out[npu.name] = str(problem)
     return Estimates(tuple(rows), left_out)
 

@@ -111,7 +111,9 @@ def own_files(files: ModelFiles) -> bool:
     try:
         tflite, onnx = to_tflite(files.graph), to_onnx(files.graph)
         return files.file(TFLITE_MODEL) == tflite and files.file(ONNX_MODEL) == onnx
-    except TinysceneError:  # a format that lacks something is the affair of its targets
+    except TinysceneError as problem:  # a format that lacks something is the affair of its targets
+        if not problem.unsupported:
+            raise
         return False
 
 

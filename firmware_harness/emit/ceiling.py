@@ -32,23 +32,15 @@ def bounded(graph: Graph, at: int, layer: Layer) -> Layer | None:
     None also for a kernel of a kernel set, which knows the lowest code only, and for one without bounds of its own.
     """
     node, following = graph.nodes[at], graph.nodes[at + 1] if at + 1 < len(graph.nodes) else None
-    if following is None or following.inputs[:1] != (node.output,):
-        return None
-    bounds, quant = clip_bounds(graph, following), graph.out(node).quant
-    if bounds is None or quant != graph.out(following).quant:
-        return None
-    low, high = (bound - quant.zero_point for bound in bounds)
-    layers = [_within(each, low, high) for each in (layer, *layer.leaner)]
-    if None in layers:
-        return None
-    first, *others = (each for each in layers if each is not None)
-    return replace(first, leaner=tuple(others))
-
-
-def _within(layer: Layer, low: int, high: int) -> Layer | None:
-    out = layer.fields.get("out")
+    out, quant = layer.fields.get("out"), graph.out(node).quant
     if not layer.portable or not isinstance(out, dict) or out.keys() != {"zero_point", "low", "high"}:
         return None
+    if following is None or following.inputs[:1] != (node.output,) or quant != graph.out(following).quant:
+        return None
+    bounds = clip_bounds(graph, following)
+    if bounds is None:
+        return None
+    low, high = (bound - quant.zero_point for bound in bounds)
     narrowed = {"zero_point": out["zero_point"], "low": max(out["low"], low), "high": min(out["high"], high)}
     return replace(layer, fields={**layer.fields, "out": narrowed})
 
