@@ -42,6 +42,7 @@ SMOKE = {
         ("python", "-c", WITHOUT_TORCH),
         ("tinyscene", "firmware", "bundle", "--target", "cortex-m4", "--run", "--out", "cortex-m4"),
         ("tinyscene", "firmware", "bundle", "--target", "riscv32", "--run", "--out", "riscv32"),
+        ("tinyscene", "firmware", "bundle", "--target", "xtensa", "--run", "--out", "xtensa"),
     ),
     "pi": (
         ("python", "-c", WITHOUT_TORCH),

@@ -18,6 +18,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
         python3 python3-venv git make cmake gcc libc6-dev clang lld \
         qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
         qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf \
+        gcc-xtensa-lx106 picolibc-xtensa-lx106-elf \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN useradd --create-home --uid 1000 tinyscene && mkdir /data /src && chown tinyscene /data /src
 

@@ -33,11 +33,12 @@ LABEL org.opencontainers.image.title="tinyscene-firmware" \
 RUN printf 'path-exclude=%s\n' '/usr/bin/qemu-system-*' '/usr/bin/*-lto-dump*' '/usr/lib/*/rv64*' '/usr/lib/picolibc/*/release/*' \
         '/usr/lib/*/thumb/v[78]-a*' '/usr/lib/*/thumb/v7-r*' '/usr/lib/*/thumb/v7ve*' '/usr/lib/arm-none-eabi/newlib/arm/*' \
         >/etc/dpkg/dpkg.cfg.d/targets \
-    && printf 'path-include=%s\n' /usr/bin/qemu-system-arm /usr/bin/qemu-system-riscv32 >>/etc/dpkg/dpkg.cfg.d/targets \
+    && printf 'path-include=%s\n' /usr/bin/qemu-system-arm /usr/bin/qemu-system-riscv32 /usr/bin/qemu-system-xtensa >>/etc/dpkg/dpkg.cfg.d/targets \
     && apt-get update && apt-get install -y --no-install-recommends \
         python3 make cmake gcc libc6-dev \
         qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
         qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf \
+        gcc-xtensa-lx106 picolibc-xtensa-lx106-elf \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN useradd --create-home --uid 1000 tinyscene && mkdir /data && chown tinyscene /data
 COPY --from=python /opt/tinyscene /opt/tinyscene

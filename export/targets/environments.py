@@ -1,9 +1,9 @@
-"""Cached Python environments for packages that cannot share ours: tflite-runtime and TensorFlow.
+"""Cached Python environments for packages that cannot share ours.
 
 The last release of tflite-runtime needs Python 3.11 and NumPy 1, so its environment is created on first use. TensorFlow
 is two gigabytes: it is taken from the extra ``tensorflow``, or from the cache after
-``python -m tinyscene.export.targets.environments tensorflow``. What cannot be installed is an ExportError with the
-command to run by hand.
+``python -m tinyscene.export.targets.environments tensorflow``. Espressif's component manager is for tests only. What
+cannot be installed is an ExportError with the command to run by hand.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from .subprocesses import Failure, run_program
 PACKAGES = {
     "tflite_runtime": ("tflite-runtime==2.14.0", "numpy<2"),
     "tensorflow": ("tensorflow==2.21.0",),
+    "tosa": ("tosa-converter-for-tflite==2026.2.0", "tosa-tools==2026.8.0"),
+    "idf_component_manager": ("idf-component-manager==3.1.2",),
 }
 
 

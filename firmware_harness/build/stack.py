@@ -38,7 +38,7 @@ _CALLEE = re.compile(r"(\w+)(?:\[[^;]*?\])*\(")
 _SYMBOL = re.compile(r"^([0-9a-f]+) <([^>]+)>:$")
 _CODE_SYMBOL = re.compile(r"^([0-9a-f]+) [TtWw] (\S+)$", re.MULTILINE)
 _COMMENT = re.compile(r"\s[#;@] .*")
-_JUMP = r"(?:bl?x?|b[a-z]{2}|b(?:lt|ge)u|b(?:eq|ne|lt|ge|le|gt)z|cbn?z|j|jal)(?:\.[nw])?"  # of Thumb and RISC-V
+_JUMP = r"(?:bl?x?|b[a-z]{2,4}|cbn?z|j|jal|call0)(?:\.[nw])?"  # of Thumb, RISC-V and Xtensa
 _TARGET = re.compile(_JUMP + r"\s(?:.*[\s,])?([0-9a-f]+) <([^>+]+)(\+0x[0-9a-f]+)?>")
 
 
@@ -206,20 +206,20 @@ def _add(frame: Frame, line: str, joined: Mapping[str, str], routine: str) -> No
     target = _TARGET.match(line)
     if target and target[2] in joined and joined[target[2]] != routine:
         frame.calls.add(joined[target[2]])
-    if re.match(r"blx\s+r|jalr\s+(?!zero)", line) and not target:
+    if re.match(r"blx\s+r|jalr\s+(?!zero)|callx0\s", line) and not target:
         frame.refusal = frame.refusal or "a call through a register"
-    if re.match(r"sub(\.w)?\s+sp, (sp, )?r|add(\.w)?\s+sp, (sp, )?r|(sub|add)\s+sp,sp,[ast]\d", line):
+    if re.match(r"(sub|add)(\.w)?\s+sp, (sp, )?r|(sub|add)\s+sp,sp,[ast]\d|(sub|add)(\.n)?\s+a1, a1, a", line):
         frame.refusal = frame.refusal or "the frame has a variable size"
 
 
 def _decrement(line: str) -> int:
-    """Bytes that an instruction of Thumb or RISC-V moves the stack pointer down."""
+    """Bytes that an instruction of Thumb, RISC-V or Xtensa moves the stack pointer down."""
     if saved := re.match(r"(?:v?push|v?stmdb)(?:\.w)?\s+(?:sp!, )?\{([^}]*)\}", line):
         return sum(_register_bytes(part.strip()) for part in saved[1].split(","))
     for pattern in (r"subw?(?:\.w)?\s+sp, (?:sp, )?#(\d+)", r"v?strd?(?:\.\w+)?\s+.*\[sp, #-(\d+)\]!",
-                    r"(?:c\.)?addi?(?:16sp)?\s+sp,(?:sp,)?-(\d+)"):  # fmt: skip
+                    r"(?:c\.)?addi?(?:16sp)?\s+sp,(?:sp,)?-(\d+)", r"addm?i\s+a1, a1, -(0x[0-9a-f]+|\d+)"):  # fmt: skip
         if match := re.match(pattern, line):
-            return int(match[1])
+            return int(match[1], 0)
     return 0
 
 

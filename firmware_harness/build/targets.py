@@ -46,11 +46,21 @@ class Toolchain:
         return f"{self.prefix}{name}"
 
 
+# Options under which an emulated program gets files from this machine and writes text into the file CONSOLE.
+CONSOLE = "console.txt"
+SEMIHOSTING = (
+    *("-serial", "none", "-semihosting-config", "enable=on,target=native,chardev=console"),
+    *("-chardev", f"file,id=console,path={CONSOLE}"),
+)
+SIMCALL = ("-semihosting", "-serial", f"file:{CONSOLE}")
+
+
 @dataclass(frozen=True)
 class Emulator:
     """A QEMU system emulator.
 
-    ``instructions_per_clock``: instructions per clock of the machine's counter under ``-icount shift=0``.
+    ``instructions_per_clock``: instructions per clock of the machine's counter under ``-icount shift=0``. ``calls``:
+    options of the programs' calls for files and text.
     """
 
     command: str
@@ -58,6 +68,7 @@ class Emulator:
     machine: str
     instructions_per_clock: float
     options: tuple[str, ...] = ()
+    calls: tuple[str, ...] = SEMIHOSTING
 
     def instructions(self, clocks: int) -> int:
         """Convert clocks of the machine's counter to instructions."""
@@ -85,7 +96,7 @@ class Target:
     @property
     def soft_float(self) -> bool:
         """Whether float arithmetic is done in software; a front end then takes tens of times as long."""
-        return not {"-mfloat-abi=soft", "-mabi=ilp32"}.isdisjoint(self.flags)
+        return not {"-mfloat-abi=soft", "-mabi=ilp32", "-mabi=call0"}.isdisjoint(self.flags)
 
     @property
     def compiler(self) -> str:
@@ -136,15 +147,22 @@ HOST_GCC = Toolchain("", "gcc libc6-dev binutils", ("host",), link_flags=("-Wl,-
 ARM_GCC = Toolchain(
     "arm-none-eabi-",
     "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    ("bare", "cortex_m"),
+    ("bare", "semihosting", "cortex_m"),
     flags=("-mthumb", "-masm-syntax-unified"),
     link_flags=BARE,
 )
 RISCV_GCC = Toolchain(
     "riscv64-unknown-elf-",
     "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
-    ("bare", "riscv"),
+    ("bare", "semihosting", "riscv"),
     flags=("--specs=picolibc.specs",),
+    link_flags=BARE,
+)
+XTENSA_GCC = Toolchain(
+    "xtensa-lx106-elf-",
+    "gcc-xtensa-lx106 picolibc-xtensa-lx106-elf",
+    ("bare", "xtensa"),
+    flags=("-mtext-section-literals",),  # constants beside the code that loads them, which reaches 256 KiB
     link_flags=BARE,
 )
 
@@ -255,9 +273,22 @@ RISCV32 = Target(
     emulator=Emulator("qemu-system-riscv32", "qemu-system-misc", "virt", 1.0, ("-bios", "none")),
 )
 
+XTENSA = Target(
+    name="xtensa",
+    title="Xtensa LX106 (ABI call0, no FPU), QEMU sim",
+    cpu="c99",
+    toolchain=XTENSA_GCC,
+    flags=("-mabi=call0",),
+    linker_script=PORT_FOLDER / "xtensa" / "sim.ld",
+    flash_bytes=4 << 20,
+    ram_bytes=4 << 20,
+    stack_bytes=16 << 10,
+    emulator=Emulator("qemu-system-xtensa", "qemu-system-misc", "sim", 25.0, ("-cpu", "lx106"), SIMCALL),
+)
+
 TARGETS = {
     target.name: target
-    for target in (HOST, CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, RISCV32)
+    for target in (HOST, CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, RISCV32, XTENSA)
 }
 
 

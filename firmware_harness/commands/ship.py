@@ -24,10 +24,10 @@ from ..errors import FirmwareError
 from .options import Hop, RoundingRule, ShippedCalls, TargetName
 
 if TYPE_CHECKING:
-    from ..ship.formats import Measured
+    from ..ship.formats import Format, Measured
     from ..ship.product import Product
 
-FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio")
+FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio", "esp-idf", "pico-sdk")
 FORMAT_NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 SENT_AS, RESULTS = ("codes", "uint8", "float32"), ("probabilities", "values")
 CPU_NAMES = "c99 (any), dsp (Cortex-M4, M7, M33) or mve (Cortex-M55)"
@@ -86,7 +86,7 @@ def export(
     options = Options(**asdict(contents))
     product = Product(description.of(open_model(model)), options, f"tinyscene {__version__}")
     folder = project.out if project.out is not None else folder_beside(model, project.form)
-    measured = _measured(product) if project.measure else None
+    measured = _measured(product, chosen) if project.measure else None
     write(product, chosen, folder, measured)
     sizes = {f"{name}_bytes": getattr(product, f"{name}_bytes") for name in ("constant", "arena", "state")}
     if as_json:
@@ -197,10 +197,12 @@ def _address(text: str) -> int:
     return value
 
 
-def _measured(product: Product) -> Measured:
-    """Figures of the network alone and bounds of the product's stack, on a machine with the product's kernel set."""
+def _measured(product: Product, form: Format) -> Measured:
+    """Figures of the network alone and bounds of the product's stack, on a machine with the product's kernel set, and
+    instructions for a second of audio on the boards of the format."""
     from ..build.targets import TARGETS
     from ..run.engine import FirmwareEngine
+    from ..ship.board_rates import board_rates
     from ..ship.formats import Measured
     from ..ship.product_stack import product_stack
     from ..ship.self_test import golden_input
@@ -210,4 +212,6 @@ def _measured(product: Product) -> Measured:
     engine = FirmwareEngine(product.graph, machine, product.options.rounding, optimise=product.options.optimise)
     with waiting(f"emulating {machine.name}"):
         bounds = {name: bound.bytes for name, bound in product_stack(product, machine).items()}
-        return Measured(engine.measure(golden_input(product.graph)), bounds)
+        figures = engine.measure(golden_input(product.graph))
+    with waiting("emulating the boards of the example"):
+        return Measured(figures, bounds, board_rates(product, form.boards))

@@ -15,10 +15,10 @@ from tinyscene.runtime.processes import TimeoutExpired, run
 from tinyscene.runtime.temporaries import temporary_folder
 
 from ..build.image import Image
+from ..build.targets import CONSOLE
 from ..build.tools import emulator_command
 from ..errors import FirmwareError
 
-CONSOLE = "console.txt"
 VECTORS = "vectors.bin"
 PLUGIN_FILE = "executed.bin"
 RESULT = {
@@ -102,10 +102,9 @@ def _command(image: Image) -> list[str]:
     if emulator is None:
         return [str(image.path)]
     return [
-        *(*emulator_command(emulator), "-serial", "none"),
+        *(*emulator_command(emulator), *emulator.calls),
         *(["-icount", "shift=0"] if image.program != "verify" else []),
-        *("-semihosting-config", "enable=on,target=native,chardev=console"),
-        *("-chardev", f"file,id=console,path={CONSOLE}", "-kernel", str(image.path)),
+        *("-kernel", str(image.path)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A product as a folder that can be used unchanged in a project of one kind: CMake, Make, Arduino, Zephyr and others.
+"""A product as a folder that can be used unchanged in a project of one kind: CMake, Make, Arduino, ESP-IDF and others.
 
 The templates in formats/ are filled in by name; the C text comes from :mod:`.product`. An interrupted export leaves no
 partial folder. Refuses an unknown format, and a folder that contains files which such an export does not write.
@@ -10,7 +10,7 @@ import io
 import string
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyscene.runtime.files import replaced_folder, require_own_files
@@ -19,7 +19,8 @@ from tinyscene.runtime.plan import ALIGNMENT
 from ..emit.c_text import plain
 from ..errors import FirmwareError
 from ..run.engine import Figures
-from .parts import Program
+from .board_rates import ESP32_C3, ESP32_S3, NANO_33_BLE, PICO, PICO_2, STM32L475, Board, Rate, boards_text
+from .parts import MICROPHONE_FOLDER, Program
 from .product import Product
 from .words import SERIAL_ROW, audio_figures, words_of
 
@@ -36,11 +37,17 @@ _REQUIREMENT = {
     "dsp": "The kernels need the DSP instructions of Cortex-M4, M7 and M33.",
     "mve": "The kernels need the vector instructions (Helium) of Cortex-M55 and M85.",
 }
+_ONCE = "The example runs the network once. Call your sensor's driver in it."
 _UNSEALED = "Code and other constants of your image have no checksum: your project links it."
 _SEALED = (
     "`{prefix}_seal(TARGET)` in CMake stores the CRC-32 of the linked code and of all constants in the image; it is "
     "compared at start and by `{prefix}_check_step`. Without it, only the constants of this library have a checksum."
 )
+_VERIFIED_AT_START = (
+    "The boot loader compares the image with its SHA-256 before it starts it, unless the project's configuration skips "
+    "that; `{prefix}_check_step` compares the constants while it runs."
+)
+_PROTECTIONS = {"cmake": _SEALED, "pico-sdk": _SEALED, "esp-idf": _VERIFIED_AT_START}
 _PACK_CPUS = {
     "dsp": ('Dcore="Cortex-M4"', 'Dcore="Cortex-M7"', 'Dcore="Cortex-M33" Ddsp="DSP"'),
     "mve": tuple(f'Dcore="{core}" Dmve="{mve}"' for core in ("Cortex-M55", "Cortex-M85") for mve in ("MVE", "FP_MVE")),
@@ -56,7 +63,8 @@ class Format:
     """Layout of a folder.
 
     ``files``: template in formats/NAME -> path. Paths may contain words such as ``@{prefix}``. ``program``: the kind of
-    the example, see :mod:`.parts`.
+    the example, see :mod:`.parts`. ``microphones``: C files in c/microphones -> path, for a classifier of audio.
+    ``boards``: those of the examples, whose instructions are compared with their clock.
     """
 
     name: str
@@ -65,13 +73,29 @@ class Format:
     program: Program = "host"
     headers: str = "include"
     serial: str = "serial"
+    microphones: Mapping[str, str] = field(default_factory=dict)
+    boards: tuple[Board, ...] = ()
     packed: bool = False  # with a CMSIS-Pack file of the folder
+
+
+_PROJECT = "examples/@{example}"
+_NANO = "examples/Nano33Ble"
+
+
+def _beside(folder: str, *names: str) -> dict[str, str]:
+    return {name: f"{folder}/{name}" for name in names}
 
 
 FORMATS = {
     form.name: form
     for form in (
-        Format("cmake", {"CMakeLists.txt": "CMakeLists.txt", "seal.cmake": "seal.cmake"}),
+        Format(
+            "cmake",
+            {"CMakeLists.txt": "CMakeLists.txt", "library.cmake": "library.cmake", "seal.cmake": "seal.cmake"},
+            microphones={"main.c": "examples/stm32/main.c", "stm32_hal.c": "examples/stm32/microphone.c"}
+            | _beside("examples/stm32", "microphone.h", "ring.h", "level.h"),
+            boards=(STM32L475,),
+        ),
         Format("makefile", {"Makefile": "Makefile"}),
         Format(
             "arduino",
@@ -80,6 +104,8 @@ FORMATS = {
             program="sketch",
             headers="src",
             serial="extras/serial",
+            microphones={"nano33ble.ino": f"{_NANO}/Nano33Ble.ino"} | _beside(_NANO, "ring.h", "level.h"),
+            boards=(NANO_33_BLE,),
         ),
         Format(
             "zephyr",
@@ -101,6 +127,46 @@ FORMATS = {
             example="examples/@{example}/main.c",
             program="board",
         ),
+        Format(
+            "esp-idf",
+            {
+                "CMakeLists.txt": "CMakeLists.txt",
+                "idf_component.yml": "idf_component.yml",
+                "Kconfig": "Kconfig",
+                "example/CMakeLists.txt": f"{_PROJECT}/CMakeLists.txt",
+                "example/main.cmake": f"{_PROJECT}/main/CMakeLists.txt",
+                "example/app_main.c": f"{_PROJECT}/main/app_main.c",
+                "example/sdkconfig.defaults": f"{_PROJECT}/sdkconfig.defaults",
+                "example/sdkconfig.esp32s3": f"{_PROJECT}/sdkconfig.defaults.esp32s3",
+                "example/sdkconfig.esp32c3": f"{_PROJECT}/sdkconfig.defaults.esp32c3",
+            },
+            example=f"{_PROJECT}/main/main.c",
+            program="microphone",
+            microphones={
+                "esp_i2s.c": f"{_PROJECT}/main/microphone.c",
+                "esp_pins.projbuild": f"{_PROJECT}/main/Kconfig.projbuild",
+            }
+            | _beside(f"{_PROJECT}/main", "microphone.h", "ring.h", "level.h"),
+            boards=(ESP32_S3, ESP32_C3),
+        ),
+        Format(
+            "pico-sdk",
+            {
+                "CMakeLists.txt": "CMakeLists.txt",
+                "../cmake/library.cmake": "library.cmake",
+                "../cmake/seal.cmake": "seal.cmake",
+                "example/CMakeLists.txt": f"{_PROJECT}/CMakeLists.txt",
+            },
+            example=f"{_PROJECT}/main.c",
+            program="microphone",
+            microphones={
+                "pico_i2s.c": f"{_PROJECT}/microphone_i2s.c",
+                "pico_adc.c": f"{_PROJECT}/microphone_adc.c",
+                "i2s_left.pio": f"{_PROJECT}/i2s_left.pio",
+            }
+            | _beside(_PROJECT, "microphone.h", "ring.h", "level.h"),
+            boards=(PICO_2, PICO),
+        ),
     )
 }
 
@@ -114,10 +180,14 @@ def format_named(name: str) -> Format:
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of the network on an emulated machine, and bounds of the product's functions by name (may be empty)."""
+    """Figures of the network on an emulated machine, and bounds of the product's functions by name (may be empty).
+
+    ``rates``: instructions for a second of audio on the format's boards.
+    """
 
     figures: Figures
     stack_bound_bytes: Mapping[str, int]
+    rates: tuple[Rate, ...] = ()
 
 
 def export(product: Product, form: Format, folder: Path, measured: Measured | None = None) -> None:
@@ -148,11 +218,13 @@ def contents(product: Product, form: Format, measured: Measured | None = None) -
     texts = {
         f"src/{prefix}.c": product.source(),
         f"{form.headers}/{prefix}.h": product.header(),
-        words["example_path"]: product.text(product.part.programs[form.program], form.program == "board"),
+        words["example_path"]: product.text(product.part.programs[form.program], form.program != "host"),
         "LICENSE": (FORMAT_FOLDER / "LICENSE").read_text(),
-        "README.md": _filled("README.md", words | {"usage": _filled(f"{form.name}/usage.md", words)}),
+        "README.md": _filled("README.md", words | {"usage": _filled(f"{form.name}/usage.md", words).rstrip() + "\n"}),
     }
     texts |= {f"{form.serial}/{name}": text for name, text in product.serial_sources().items()}
+    for name, path in form.microphones.items() if product.has_audio else ():
+        texts[_substituted(path, words)] = product.text(MICROPHONE_FOLDER / name)
     for template, path in form.files.items():
         texts[_substituted(path, words)] = _filled(f"{form.name}/{template}", words)
     files = {name: text.encode() for name, text in sorted(texts.items())}
@@ -163,7 +235,9 @@ def contents(product: Product, form: Format, measured: Measured | None = None) -
 
 def _words(product: Product, form: Format, measured: Measured | None) -> dict[str, str]:
     """Values of the names in the templates."""
-    options, prefix, own = product.options, product.prefix, words_of(product.part)
+    options, prefix, own = product.options, product.prefix, words_of(product.part, product.prefix)
+    own_microphone = product.has_audio and bool(form.microphones)
+    once = _ONCE if form.program == "microphone" else ""
     accepted = "".join(f"      <accept {cpu}/>\n" for cpu in _PACK_CPUS.get(options.cpu, ()))
     conditions = f'  <conditions>\n    <condition id="{options.cpu}">\n{accepted}    </condition>\n  </conditions>\n'
     return own | {
@@ -178,8 +252,10 @@ def _words(product: Product, form: Format, measured: Measured | None) -> dict[st
         "example_path": _substituted(form.example, own),
         "serial_row": _substituted(SERIAL_ROW, own | {"serial": form.serial}) if product.part.results else "",
         "figures": "\n".join(f"| {name} | {value} |" for name, value in _figures(product, measured)),
+        "microphone": _filled(f"{form.name}/microphone.md", own) if own_microphone else once,
+        "boards": boards_text(product, form.boards, measured.rates if measured else ()),
         "requirement": _REQUIREMENT[options.cpu],
-        "protection": _SEALED.format(prefix=prefix) if form.name == "cmake" else _UNSEALED,
+        "protection": _PROTECTIONS.get(form.name, _UNSEALED).format(prefix=prefix),
         "cpu_flags": _CPU_FLAGS[options.cpu],
         "arena_bytes": f"{product.arena_bytes}",
         "arena_alignment": f"{ALIGNMENT}",

@@ -25,13 +25,13 @@ from ..emit.model import Emitted, has_several_ends
 from .self_test import checksum_header, scores_header
 from .serial_program import C_FOLDER, Results
 
-ALONE_FOLDER = C_FOLDER / "alone"
+ALONE_FOLDER, MICROPHONE_FOLDER = C_FOLDER / "alone", C_FOLDER / "microphones"
 SELF_TEST = "product_self_test.h"
 # Counters and pointers of the state, besides samples and scores; the C checks at compile time that they suffice.
 AUDIO_SLACK_BYTES, ALONE_STATE_BYTES = 152, 72
 _OF_ALONE = ("PRODUCT_INPUTS", "TS_MODEL_INPUTS", "PRODUCT_KEPT_BYTES", "TS_MODEL_STATES")
 Rows = Iterator[tuple[str, object]]
-Program = Literal["host", "board", "sketch"]
+Program = Literal["host", "board", "sketch", "microphone"]
 
 
 class AudioPart:
@@ -42,12 +42,17 @@ class AudioPart:
         functions: functions of the interface that run the network, without prefix.
         results: what the serial protocol sends.
         tables: constants besides the network's.
-        programs: examples, which read from standard input or call a driver.
+        programs: examples, which read from standard input, call a driver, or a microphone.
     """
 
     prefix, functions = "scene", ("init", "invoke", "process_pcm")
     programs: Mapping[Program, Path] = MappingProxyType(
-        {"host": C_FOLDER / "main.c", "board": C_FOLDER / "main_board.c", "sketch": C_FOLDER / "listen.ino"}
+        {
+            "host": C_FOLDER / "main.c",
+            "board": C_FOLDER / "main_board.c",
+            "sketch": C_FOLDER / "listen.ino",
+            "microphone": MICROPHONE_FOLDER / "main.c",
+        }
     )
     results: Results = "probabilities"
 
@@ -102,7 +107,10 @@ class NetworkAlone:
 
     prefix, functions = "neural", ("init", "invoke")
     programs: Mapping[Program, Path] = MappingProxyType(
-        {"host": ALONE_FOLDER / "main.c", "board": ALONE_FOLDER / "main.c", "sketch": ALONE_FOLDER / "infer.ino"}
+        {
+            **dict.fromkeys(("host", "board", "microphone"), ALONE_FOLDER / "main.c"),
+            "sketch": ALONE_FOLDER / "infer.ino",
+        }
     )
     state_bytes = ALONE_STATE_BYTES
     tables: tuple[ConstantBytes, ...] = ()

@@ -28,7 +28,13 @@ _AUDIO = {
     "sample_purpose": "Acoustic scenes from a microphone",
     "sample_advice": ", after calling your microphone's driver in its `pcm_read`",
     "driver_advice": "call your microphone's driver in `pcm_read`.",
+    "pico_sdk_option": " -DMICROPHONE=i2s (or adc)",
 }
+_PICO_MICROPHONE = """set(MICROPHONE i2s CACHE STRING "i2s or adc")
+target_sources(NAME PRIVATE microphone_${MICROPHONE}.c)
+target_link_libraries(NAME PRIVATE hardware_adc hardware_dma hardware_irq hardware_pio)
+pico_generate_pio_header(NAME ${CMAKE_CURRENT_LIST_DIR}/i2s_left.pio)
+"""
 _ALONE = {
     "title": "Neural network: int8 codes in, int8 codes out",
     "opening": "A neural network in C: int8 codes in, int8 codes out.",
@@ -45,18 +51,21 @@ _ALONE = {
     "sample_purpose": "One inference of a neural network",
     "sample_advice": ", which runs the network once; call your sensor's driver in its `read_codes`",
     "driver_advice": "it runs the network once. Call your sensor's driver in `read_codes`.",
+    "pico_sdk_option": "",
+    "pico_sdk_microphone": "",
 }
 
 
-def words_of(part: AudioPart | NetworkAlone) -> dict[str, str]:
-    """The words of a product with this part."""
+def words_of(part: AudioPart | NetworkAlone, prefix: str) -> dict[str, str]:
+    """The words of a product with this part. ``prefix``: of its public names."""
     if isinstance(part, NetworkAlone):
         advice = "it runs the network once.\nCall your sensor's library in `read_codes`."
         return _ALONE | {"Example": "Infer", "contents": "\n".join(_ends(part)), "sketch_advice": advice}
     rate = f"The sample rate must be\n{part.model.frontend.sample_rate_hz} Hz."
     advice = f"call your board's microphone library in `pcm_read`. {rate}"
     labels = f"Labels: {', '.join(map(plain, part.model.labels))}"
-    return _AUDIO | {"Example": "Listen", "contents": labels, "sketch_advice": advice}
+    own = {"Example": "Listen", "contents": labels, "sketch_advice": advice}
+    return _AUDIO | own | {"pico_sdk_microphone": _PICO_MICROPHONE.replace("NAME", f"{prefix}_{_AUDIO['example']}")}
 
 
 def audio_figures(part: AudioPart | NetworkAlone) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from tinyscene.firmware_harness.build.targets import (
     CORTEX_M55,
     HOST,
     RISCV32,
+    XTENSA,
     Target,
 )
 from tinyscene.firmware_harness.emit.schedule import Optimise
@@ -46,7 +47,7 @@ from .nets import random_net
 
 ENGINES = ("litert", "litert-reference", "tflm", "ort", "ort-int8")
 DSP_TWIN = replace(HOST, name="host-dsp", title="C twins of the DSP assembly", cpu="dsp")
-EMULATED = (CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M55, RISCV32)
+EMULATED = (CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M55, RISCV32, XTENSA)
 BATCH_NETS = 50
 
 

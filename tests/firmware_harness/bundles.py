@@ -13,13 +13,15 @@ from tests.graphs import Builder, random_input, small_net
 from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, write_bundle
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.manifest import Provenance
-from tinyscene.runtime.spec import preset
+from tinyscene.runtime.spec import FrontendSpec, preset
 
 LABELS = tuple(f"scene_{i}" for i in range(10))
 FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400, clip_samples=32_001)
 
 
-def small_bundle(folder: Path, alter: Callable[[dict[str, Any]], None] | None = None) -> Path:
+def small_bundle(
+    folder: Path, alter: Callable[[dict[str, Any]], None] | None = None, frontend: FrontendSpec = FRONTEND
+) -> Path:
     """Write the bundle `scenes` into ``folder``, its expected activations changed by ``alter``; return its path."""
     graph = replace(small_net(np.random.default_rng(3), grn=True), labels=LABELS)
     codes = random_input(np.random.default_rng(4), graph, 3)
@@ -28,7 +30,7 @@ def small_bundle(folder: Path, alter: Callable[[dict[str, Any]], None] | None = 
         alter(golden.activations)
     path = folder / "scenes"
     provenance = Provenance("synthetic", {}, {"constant_channels_removed": 37})
-    write_bundle(path, BundleContent(graph, FRONTEND, b"TFL3", b"onnx", golden), provenance)
+    write_bundle(path, BundleContent(graph, frontend, b"TFL3", b"onnx", golden), provenance)
     return path
 
 

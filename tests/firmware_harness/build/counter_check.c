@@ -6,7 +6,9 @@
 
 enum { TURNS = 450 * 1000 * 1000 };
 
-#ifdef __riscv
+#if defined __riscv
+#define COUNT_DOWN "1: addi %0, %0, -1\n bnez %0, 1b"
+#elif defined __xtensa__
 #define COUNT_DOWN "1: addi %0, %0, -1\n bnez %0, 1b"
 #else
 #define COUNT_DOWN "1: subs %0, #1\n bne 1b"

@@ -68,6 +68,8 @@ def test_frames_of_assembly() -> None:
         "0000000e <inner>:\n   e:\tstmdb\tsp!, {r7, r8, r9, sl, fp, lr}\n  12:\tbx\tlr\n\n"
         "00000020 <callee>:\n  20:\tstr.w\tr4, [sp, #-8]!\n  24:\tbfcsel\t0, 12 <inner+0x4>, 4, eq\n\n"
         "00000030 <riscv>:\n  30:\tadd\tsp,sp,-48\n  34:\tjal\t20 <callee>\n  38:\tadd\tsp,sp,48\n"
+        "00000040 <xtensa>:\n  40:\taddi\ta1, a1, -96\n  43:\taddmi\ta1, a1, -0x100\n  46:\tcall0\t20 <callee>\n"
+        "  49:\tbltui\ta2, 3, 4c <xtensa+0xc>\n  4c:\taddmi\ta1, a1, 0x100\n"
     )
     frames = disassembled_frames(listing, "00000021 T alias\n")
     assert frames["outer"].bytes == 16 + 32 + 104 + 24
@@ -75,9 +77,11 @@ def test_frames_of_assembly() -> None:
     assert frames["inner"] is frames["outer"]
     assert frames["alias"].bytes == frames["callee"].bytes == 8
     assert deepest(frames, "riscv", "here").bytes == 56
+    assert deepest(frames, "xtensa", "here").bytes == 96 + 256 + 8
 
 
-def test_a_call_through_a_register_in_assembly_is_refused() -> None:
-    frames = disassembled_frames("00000000 <odd>:\n   0:\tblx\tr3\n", "")
+@pytest.mark.parametrize("call", ["blx\tr3", "jalr\ta5", "callx0\ta0"])
+def test_a_call_through_a_register_in_assembly_is_refused(call: str) -> None:
+    frames = disassembled_frames(f"00000000 <odd>:\n   0:\t{call}\n", "")
     with pytest.raises(FirmwareError, match="a call through a register; got odd"):
         deepest(frames, "odd", "here")

@@ -10,18 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.firmware_harness.build.programs import run_program
 from tests.firmware_harness.machines import EMULATED, emulated, on_each
 from tests.firmware_harness.random_graphs import convolution, cp_mobile
 from tests.graphs import random_input, small_net
-from tinyscene.firmware_harness.build.image import Image, build
-from tinyscene.firmware_harness.build.seal import seal
+from tinyscene.firmware_harness.build.image import build
 from tinyscene.firmware_harness.build.targets import (
-    C_FLAGS,
     CORTEX_M0PLUS,
     CORTEX_M4,
     CORTEX_M55,
     HOST,
-    PORT_FOLDER,
     RISCV32,
     TARGETS,
     Target,
@@ -29,7 +27,7 @@ from tinyscene.firmware_harness.build.targets import (
 from tinyscene.firmware_harness.build.tools import run_tool
 from tinyscene.firmware_harness.emit.model import emit
 from tinyscene.firmware_harness.errors import FirmwareError
-from tinyscene.firmware_harness.run.emulate import Finished, run_image
+from tinyscene.firmware_harness.run.emulate import run_image
 from tinyscene.firmware_harness.run.engine import FirmwareEngine
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.interpreter import run
@@ -42,22 +40,10 @@ def _small() -> Graph:
     return small_net(np.random.default_rng(3), grn=False)
 
 
-def _run_program(target: Target, source: Path, folder: Path) -> Finished:
-    """Build a C program with a target's port and run it."""
-    path = folder / f"{target.name}.elf"
-    ports = [*(PORT_FOLDER, *target.port_folders)]
-    sources = [source, *(path for port in target.port_folders for path in port.glob("*.c"))]
-    includes = [f"-I{port}" for port in ports]
-    words = [*C_FLAGS, *target.compile_flags, *includes, *map(str, sources), *target.link_flags, "-o", str(path)]
-    run_tool([target.compiler, *words], target)
-    seal(path, target)
-    return run_image(Image(path, target, "measure", "double"), b"", timeout_seconds=60.0)
-
-
 @emulated
 def test_the_counter_is_exact_and_the_stack_is_measured(target: Target, tmp_path: Path) -> None:
     """A loop of two instructions per iteration, 900 million in all, which is beyond the range of SysTick."""
-    printed = _run_program(target, HERE / "counter_check.c", tmp_path).printed
+    printed = run_program(target, HERE / "counter_check.c", tmp_path).printed
     assert target.emulator is not None
     instructions = int(printed["clocks"]) * target.emulator.instructions_per_clock
     assert 900_000_000 <= instructions < 900_000_000 + 50
@@ -81,7 +67,7 @@ def test_a_stack_overflow_is_reported(target: Target, overrun: str, tmp_path: Pa
         FirmwareError,
         match=rf"running on {target.name}: the stack overflowed: status 0x.*reserve more .* than 16,384 B",
     ):
-        _run_program(target, source, tmp_path)
+        run_program(target, source, tmp_path)
 
 
 @emulated
@@ -89,7 +75,7 @@ def test_a_fault_is_reported_with_its_address(target: Target, tmp_path: Path) ->
     source = tmp_path / "fault.c"
     source.write_text("int main(void);\nint main(void) { return *(volatile int*)0xf0000000u; }\n")
     with pytest.raises(FirmwareError, match=r"the processor raised a fault: status 0x[0-9a-f]+, .*pc 0x[0-9a-f]+"):
-        _run_program(target, source, tmp_path)
+        run_program(target, source, tmp_path)
 
 
 @on_each([CORTEX_M0PLUS])
@@ -97,7 +83,7 @@ def test_the_machine_of_m0plus_refuses_unaligned_words_too(target: Target, tmp_p
     source = tmp_path / "unaligned.c"
     source.write_text("int main(void);\nint main(void) { int* volatile odd = (int*)0x20000101u; return *odd; }\n")
     with pytest.raises(FirmwareError, match="the processor raised a fault: status 0x1000000"):
-        _run_program(target, source, tmp_path)
+        run_program(target, source, tmp_path)
 
 
 @emulated
@@ -228,7 +214,7 @@ def test_a_target_added_as_documented_runs_a_net(rounding, tmp_path: Path) -> No
     outputs = engine.outputs(codes)
     assert all(np.array_equal(outputs[name], expected[name]) for name in outputs)
     assert engine.figures.instructions is not None
-    printed = _run_program(target, HERE / "counter_check.c", tmp_path).printed
+    printed = run_program(target, HERE / "counter_check.c", tmp_path).printed
     assert target.emulator is not None
     assert 0 <= int(printed["clocks"]) * target.emulator.instructions_per_clock - 900_000_000 < 100
 

@@ -19,6 +19,7 @@ M4_INSTRUCTIONS = {"cpm23": 10_000_000, "dcase25": 10_000_000, "cpresnet": 6_800
 TOOLS = {
     "host": ("gcc",),
     "riscv32": ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"),
+    "xtensa": ("xtensa-lx106-elf-gcc", "qemu-system-xtensa"),
     **{name: ("arm-none-eabi-gcc", "qemu-system-arm") for name in TARGETS if name.startswith("cortex")},
 }
 
@@ -58,7 +59,7 @@ def test_recordings(name: str, folder: Path, shared_data: Path) -> None:
     _compare(LogMelFirmware(spec, quant, HOST, folder=folder), clips, quant)
 
 
-@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32"])
+@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32", "xtensa"])
 def test_other_processors(name: str, folder: Path, needs_tool) -> None:
     """With a float unit the bytes equal the host's; without one a fused multiply-add rounds twice."""
     needs_tool("gcc", *TOOLS[name])
@@ -67,7 +68,7 @@ def test_other_processors(name: str, folder: Path, needs_tool) -> None:
     clips = {key: clip[:8000] for key, clip in synthetic(spec).items() if key in ("chirp", "noise -40 dB")}
     pieces = [[samples] for samples in clips.values()]
     firmware = LogMelFirmware(spec, quant, TARGETS[name], folder=folder)
-    if name in ("cortex-m0plus", "riscv32"):
+    if TARGETS[name].soft_float:
         _compare(firmware, clips, quant)
         return
     for on_target, on_host in zip(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyscene.firmware_harness.build.seal import seal
-from tinyscene.firmware_harness.build.targets import C_FLAGS, PORT_FOLDER, Target
+from tinyscene.firmware_harness.build.targets import C_FLAGS, CONSOLE, PORT_FOLDER, Target
 
 PRINT_REPORTS = Path(__file__).with_name("print_reports.c")
 PRINT_CODES = Path(__file__).with_name("print_codes.c")
@@ -39,16 +39,17 @@ def link(target: Target, inputs: Sequence[Path], includes: Sequence[Path], image
 
 
 def run(target: Target, image: Path, timeout_seconds: float = 60.0) -> Ran:
-    """Run an image in its folder; the console of an emulated one is standard error."""
-    command = [str(image)]
+    """Run an image in its folder."""
+    command, console = [str(image)], image.with_name(CONSOLE)
+    console.unlink(missing_ok=True)
     if target.emulator is not None:
         command = [
             *(target.emulator.command, "-M", target.emulator.machine, *target.emulator.options, "-display", "none"),
-            *("-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"),
-            *("-kernel", str(image)),
+            *("-monitor", "none", *target.emulator.calls, "-kernel", str(image)),
         ]
     done = subprocess.run(
         command, cwd=image.parent, capture_output=True, text=True, timeout=timeout_seconds, check=False,
         stdin=subprocess.DEVNULL, env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"},
     )  # fmt: skip
-    return Ran(done.returncode, (done.stdout + done.stderr).splitlines())
+    printed = console.read_text() if console.exists() else ""
+    return Ran(done.returncode, (done.stdout + done.stderr + printed).splitlines())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import tarfile
 import xml.etree.ElementTree as ET
 import zipfile
 from io import BytesIO
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tinyscene.export.targets.environments import environment
 from tinyscene.firmware_harness.ship.formats import FORMATS, contents
 from tinyscene.firmware_harness.ship.product import Options, Product
 from tinyscene.runtime.bundle import Bundle
@@ -118,6 +121,56 @@ def test_cmsis_pack(cpu: str, cores: set[str], any_model: Bundle) -> None:
     assert {entry: packed.read(entry) for entry in packed.namelist()} == {
         entry: data for entry, data in files.items() if not entry.endswith(".pack")
     }
+
+
+@pytest.mark.needs_module("kconfiglib")
+def test_esp_idf(any_model: Bundle, tmp_path: Path) -> None:
+    """Sources that CMake names exist, Kconfig as Kconfiglib reads it, and the fields of the manifest."""
+    import kconfiglib
+
+    files = _files(any_model, "esp-idf")
+    (registered,) = re.findall(r'SRCS "([^"]+)" INCLUDE_DIRS "include"', files["CMakeLists.txt"].decode())
+    assert registered in files
+    manifest = yaml.safe_load(files["idf_component.yml"])
+    assert manifest["version"] == "1.2.3"
+    (example,) = manifest["examples"]
+    project = {name.removeprefix(f"{example['path']}/") for name in files if name.startswith(example["path"])}
+    assert {"CMakeLists.txt", "main/CMakeLists.txt", "main/main.c", "main/app_main.c"} <= project
+    kconfigs = [name for name in files if "Kconfig" in name]
+    assert len(kconfigs) == 1 + any("microphone" in name for name in project)
+    for number, name in enumerate(kconfigs):
+        (tmp_path / str(number)).write_bytes(files[name])
+        config = kconfiglib.Kconfig(str(tmp_path / str(number)), warn_to_stderr=False)
+        assert not config.warnings
+        symbols = {symbol.name: symbol.str_value for symbol in config.unique_defined_syms}
+        assert symbols == {"ASC_OPTIMISE": "y"} or set(symbols) == set(
+            re.findall(r"CONFIG_(\w+)", files[f"{example['path']}/main/microphone.c"].decode())
+        )
+    assert "CONFIG_ASC_OPTIMISE" in files["CMakeLists.txt"].decode()
+
+
+@pytest.mark.foreign("idf_component_manager")
+def test_espressif_s_component_manager_accepts_and_packs_it(any_model: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "asc"
+    for name, data in _files(any_model, "esp-idf").items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    python = environment("idf_component_manager")
+    validate = (
+        "import sys; from idf_component_tools.manager import ManifestManager as M;"
+        "print(M(sys.argv[1], 'asc').validate().validation_errors)"
+    )
+    done = subprocess.run([python, "-c", validate, folder], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    (folder / "idf_component.yml").write_text('version: "one"\n')
+    done = subprocess.run([python, "-c", validate, folder], capture_output=True, text=True, check=True)
+    assert 'Invalid version string: "one"' in done.stdout
+    (folder / "idf_component.yml").write_bytes(_files(any_model, "esp-idf")["idf_component.yml"])
+    pack = [python.with_name("compote"), "component", "pack", "--name", "asc"]
+    subprocess.run(pack, cwd=folder, check=True, capture_output=True)
+    with tarfile.open(folder / "dist" / "asc_1.2.3.tgz") as packed:
+        names = {name.removeprefix("./") for name in packed.getnames()}
+    assert {"CMakeLists.txt", "idf_component.yml", "Kconfig", "LICENSE", "src/asc.c", "include/asc.h"} <= names
 
 
 def test_platformio(any_model: Bundle) -> None:
