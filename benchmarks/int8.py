@@ -44,8 +44,8 @@ from tinyscene.runtime.arith import dequantise
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.audio import read_audio
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.integer_log_mel import open_log_mel
 from tinyscene.runtime.interpreter import run
-from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.markdown import table
 from tinyscene.runtime.temporaries import temporary_folder
 from tinyscene.training.data.split_files import Record
@@ -105,7 +105,7 @@ class Audio:
 
 def audio(folder: Path, model: LoadedModel, remainder: int) -> Audio:
     """All audible seconds of every other recording, from the first (``remainder`` 0) or the second (1) on."""
-    rate_hz, log_mel = model.frontend.sample_rate_hz, LogMel(model.frontend)
+    rate_hz, log_mel = model.frontend.sample_rate_hz, open_log_mel(model.frontend)
     recordings = [list(group) for _, group in groupby(segments(folder), key=lambda s: s.path)]
     waveforms = []
     for recording in sorted(recordings, key=lambda group: group[0].path)[remainder::2]:

@@ -24,7 +24,7 @@ from tinyscene.export.quantise.methods import quantise_post_training
 from tinyscene.export.targets.ethos_u import NPUS, Estimate, estimate
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph
-from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.integer_log_mel import open_log_mel
 from tinyscene.runtime.markdown import table
 from tinyscene.runtime.spec import preset
 from tinyscene.runtime.tflite_write import to_tflite
@@ -71,7 +71,7 @@ def graph_of(name: str, *, grn: bool) -> Graph:
         if isinstance(module, GRN):
             torch.nn.init.constant_(module.gamma, GAMMA)
     noise = np.random.default_rng(0).normal(0.0, 0.1, (CLIPS, frontend.clip_samples)).astype(np.float32)
-    log_mels = np.stack([LogMel(frontend)(clip) for clip in noise])
+    log_mels = np.stack([open_log_mel(frontend)(clip) for clip in noise])
     source = LoadedModel(model, config, frontend, tuple("abcdefghij"))
     return quantise_post_training(source, name, network_images(log_mels)).graph
 

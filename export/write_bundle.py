@@ -1,8 +1,8 @@
 """Write the bundle of a quantised model: graph, model files, golden vectors, metrics and provenance.
 
 Nothing is written before the graph, all files and the budget exist; :mod:`tinyscene.runtime.bundle` then writes all
-files or none. A graph with an op that ONNX has no
-integers for gets no int8 ONNX files. Refuses what the writers of the formats refuse.
+files or none. A graph with an op that ONNX has no integers for gets no int8 ONNX files, and a front end in integer
+arithmetic no int8 ONNX file from samples. Refuses what the writers of the formats refuse.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def export_bundle(
     without_onnx = any(isinstance(node.op, WITHOUT_ONNX) for node in graph.nodes)
     onnx, float_model = None if without_onnx else to_onnx(graph), float_onnx(source.model, shapes, graph.outputs)
     extra = {FLOAT_ONNX_MODEL: float_model}
-    if frontend is not None and onnx is not None:
+    if frontend is not None and onnx is not None and frontend.arithmetic == "float":
         extra[AUDIO_ONNX_MODEL] = with_frontend(onnx, frontend)
     if frontend is not None:
-        extra[AUDIO_FLOAT_ONNX_MODEL] = with_frontend(float_model, frontend)
+        extra[AUDIO_FLOAT_ONNX_MODEL] = with_frontend(float_model, frontend.trained())
     content = BundleContent(
         graph=graph,
         frontend=frontend,

@@ -19,7 +19,6 @@ from tinyscene.runtime.audio import fit_to_clip, read_audio, to_int16
 from tinyscene.runtime.classify import SceneClassifier
 from tinyscene.runtime.files import replaced_folder
 from tinyscene.runtime.limits import is_one_clip
-from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.model import AudioModel
 
 from .build.image import ImageSizes, sizes
@@ -138,7 +137,7 @@ class Application:
 
     def _expected(self, samples: F32, n_hops: int) -> Iterator[F32]:
         """Scores of the Python runtime for each hop: of separate clips, or with overlap of windows of one log-mel."""
-        spec, log_mel = self.model.frontend, LogMel(self.model.frontend)
+        spec, log_mel = self.model.frontend, self._classifier.log_mel
         if self.hop_samples == spec.clip_samples:
             clips = (samples[i * spec.clip_samples : (i + 1) * spec.clip_samples] for i in range(n_hops))
             log_mels = (log_mel(clip) for clip in clips)

@@ -153,5 +153,6 @@ def require_firmware_only(folder: Path) -> None:
     """
     own = {"model.c", "model.h", IMAGE_NAME, *CONVERTED_NAMES, *TABLE_NAMES}
     own |= {source.name for kernels in KERNEL_SETS.values() for source in kernels.sources()}
-    own |= {source.name for source in (*frontend_sources(), *scene_sources())}
+    front_ends = [*frontend_sources("float"), *frontend_sources("integer")]
+    own |= {source.name for source in (*front_ends, *scene_sources())}
     require_own_files(folder, own, "a new folder, or one with nothing but firmware")

@@ -22,8 +22,8 @@ from .audio import AudioReader, Samples, checked_float32, fit_to_clip, resample
 from .bundle import read_bundle
 from .engines import Engine, open_engine
 from .errors import RuntimeFailure
+from .integer_log_mel import open_log_mel
 from .limits import SILENT_PEAK, checked_rate, is_one_clip
-from .log_mel import LogMel
 from .model import AudioModel, Model, with_frontend
 from .scores import scores_of
 from .smoothing import Smoothing
@@ -102,8 +102,8 @@ class SceneClassifier:
     def __init__(self, model: AudioModel, engine: Engine) -> None:
         self.model, self.engine, self.labels = model, engine, model.labels
         self.frontend = model.frontend
-        self.log_mel = LogMel(model.frontend)
         self._input = model.graph.tensors[model.graph.input]
+        self.log_mel = open_log_mel(model.frontend, self._input.quant)
         self._one_at_a_time = threading.Lock()  # interpreters keep their tensors between set, invoke and get
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Log-mel in NumPy float32: the executable specification of the front end.
+"""Log-mel in NumPy float32: the executable specification of the front end in float arithmetic.
 
 The PyTorch, ONNX and C implementations use its tables and are compared with its frames.
 Only the window's samples are transformed (zero-padded to n_fft at the end): the power spectrum equals that of the
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from .arrays import F32, I64
 from .errors import RuntimeFailure
 from .spec import FrontendSpec
 
+Framed = npt.NDArray[Any]  # float32 here, int64 in integer arithmetic
 FRAMES_AT_ONCE = 32  # windows and spectra fit the cache, and memory does not grow with the audio
 
 
@@ -107,6 +109,8 @@ class LogMel:
     """
 
     def __init__(self, spec: FrontendSpec) -> None:
+        if spec.arithmetic != "float":
+            raise RuntimeFailure(f"front end '{spec.name}'", "arithmetic", expected="float", got=spec.arithmetic)
         self.spec = spec
         self._window, self._mel = _tables(spec)
 
@@ -118,14 +122,22 @@ class LogMel:
         """A new stream, padded by reflection at its start and end like a clip."""
         return LogMelStream(self)
 
-    def frames(self, windows: F32) -> F32:
+    def taken(self, samples: F32) -> Framed:
+        """Samples float32 (n,) as the numbers that are framed; raises RuntimeFailure as :meth:`LogMelStream.push`."""
+        return _checked(samples)
+
+    def emphasised(self, samples: Framed) -> Framed:
+        """Taken samples (n,) to (n - 1,): y[t] = x[t+1] - a x[t]."""
+        return samples[1:] - np.float32(self.spec.pre_emphasis) * samples[:-1]
+
+    def frames(self, windows: Framed) -> F32:
         """Pre-emphasised windows ``(frames, win_length)`` to log-mel ``(n_mels, frames)``."""
         log_mel = np.empty((self.spec.n_mels, len(windows)), np.float32)
         for at in range(0, len(windows), FRAMES_AT_ONCE):
             log_mel[:, at : at + FRAMES_AT_ONCE] = self._block(windows[at : at + FRAMES_AT_ONCE]).T
         return log_mel
 
-    def _block(self, windows: F32) -> F32:
+    def _block(self, windows: Framed) -> F32:
         """A few windows ``(frames, win_length)``, also overlapping views, to ``(frames, n_mels)``.
 
         Every step treats each frame independently, so its bits do not depend on the block it is in.
@@ -156,8 +168,8 @@ class LogMelStream:
     def __init__(self, log_mel: LogMel) -> None:
         self._log_mel = log_mel
         self._spec = log_mel.spec
-        self._raw = np.zeros(0, np.float32)  # the last sample, which pre-emphasis needs again
-        self._tail = np.zeros(0, np.float32)  # framed samples from self._tail_at on
+        self._raw = log_mel.taken(np.zeros(0, np.float32))  # the last sample, which pre-emphasis needs again
+        self._tail = self._raw  # framed samples from self._tail_at on
         self._tail_at = 0  # may be negative: reflected samples before the first
         self._count = 0  # framed samples so far
         self._next_frame = 0
@@ -171,7 +183,7 @@ class LogMelStream:
         """
         if self._flushed:
             raise RuntimeFailure("log-mel stream", "push after flush", next_step="open a new stream")
-        self._tail = np.concatenate([self._tail, self._emphasised(_checked(samples))])
+        self._tail = np.concatenate([self._tail, self._framed(self._log_mel.taken(samples))])
         self._count = self._tail_at + len(self._tail)
         return self._take(ready=self._count)
 
@@ -194,13 +206,13 @@ class LogMelStream:
         self._tail = np.concatenate([self._tail, self._tail[-2 : -half - 2 : -1]])
         return self._take(ready=end + half, last_centre=end)
 
-    def _emphasised(self, samples: F32) -> F32:
-        """y[t] = x[t+1] - a x[t]; the newest sample is kept until its successor arrives."""
+    def _framed(self, samples: Framed) -> Framed:
+        """With pre-emphasis, the newest sample is kept until its successor arrives."""
         if not self._spec.pre_emphasis:
             return samples
         raw = np.concatenate([self._raw, samples])
         self._raw = raw[-1:]
-        return raw[1:] - np.float32(self._spec.pre_emphasis) * raw[:-1]
+        return self._log_mel.emphasised(raw) if len(raw) else raw
 
     def _take(self, ready: int, last_centre: int | None = None) -> F32:
         """Frames whose window ends at or before sample ``ready``."""

@@ -23,6 +23,7 @@ LARGEST_FFT = 2**14
 MOST_FRAMES = 2**13
 MelScale = Literal["kaldi", "htk"]
 Window = Literal["hann_symmetric", "hann_periodic"]
+Arithmetic = Literal["float", "integer"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class FrontendSpec:
     Frames are centred with reflect padding; the window of ``win_length`` samples sits in the
     middle of ``n_fft``; the spectrum is a power spectrum. The result is
     ``(ln(mel + log_offset) - norm_mean) / norm_std``.
+
+    In ``integer`` arithmetic it is computed from int16 samples, with the same bits on every machine.
 
     Sources: the published 2023 CP-Mobile and the DCASE 2024/25 baseline front ends.
     """
@@ -51,6 +54,7 @@ class FrontendSpec:
     norm_mean: Annotated[float, Range(-1e6, 1e6)]
     norm_std: Annotated[float, Range(1e-6, 1e6)]
     clip_samples: Annotated[int, Range(4, 2**22)]  # audio of one network input, in samples
+    arithmetic: Arithmetic = "float"  # in which a deployed model computes it; training always does in float
 
     def __post_init__(self) -> None:
         check_record(self, f"front end {str(self.name)[:64]!r}")
@@ -60,6 +64,8 @@ class FrontendSpec:
             self._refuse("f_max_hz", f"at least 1 Hz above f_min_hz, at most {self.sample_rate_hz / 2:g} Hz")
         if self.clip_samples < self.min_samples:
             self._refuse("clip_samples", f"at least {self.min_samples}, half a window")
+        if self.arithmetic == "integer" and self.n_fft & (self.n_fft - 1):
+            self._refuse("n_fft", "a power of two for integer arithmetic")
         most_frames = min(MOST_FRAMES, LARGEST_TENSOR_ELEMENTS // self.n_mels)
         if self.n_frames > most_frames:
             self._refuse("hop_length", f"at most {most_frames:,} frames of one clip")
@@ -97,6 +103,10 @@ class FrontendSpec:
     def makes(self, shape: Sequence[int]) -> bool:
         """Whether the log-mel is an input of this shape, batch included; axes of one element do not count."""
         return [n for n in shape if n != 1] == [n for n in (self.n_mels, self.n_frames) if n != 1]
+
+    def trained(self) -> FrontendSpec:
+        """The same front end in the arithmetic of training."""
+        return replace(self, arithmetic="float")
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)

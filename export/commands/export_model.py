@@ -8,16 +8,17 @@ folders without ``--overwrite``. Everything heavy is imported when the command r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinyscene.runtime.file_names import ONNX_MODEL
+from tinyscene.runtime.file_names import AUDIO_ONNX_MODEL, ONNX_MODEL
 from tinyscene.runtime.option_groups import grouped
 from tinyscene.runtime.options import MAX_COUNT, MAX_SEED, AsJson, Overwrite, Quiet
+from tinyscene.runtime.spec import Arithmetic
 from tinyscene.runtime.terminal import echo, echo_document, notes
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tinyscene.runtime.arrays import F32
     from tinyscene.runtime.bundle import Bundle
+    from tinyscene.training.models.checkpoint import LoadedModel
 
     from ..quantise.quantised_model import QuantisedModel
 
@@ -54,6 +56,12 @@ class MethodOptions:
         int | None, typer.Option(metavar="N", min=1, max=MAX_COUNT, help="Epochs of --qat; the recipe's by default.")
     ] = None
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of --qat.")] = 0
+    frontend_arithmetic: Annotated[
+        Arithmetic | None,
+        typer.Option(
+            metavar="float|integer", help="Arithmetic of the log-mel: float by default; integer is exact everywhere."
+        ),
+    ] = None
 
 
 @grouped
@@ -80,7 +88,7 @@ def export(
     if (method.ptq is None) == (method.qat is None):
         got = "both" if method.ptq else "neither"
         raise ExportError("export", "exactly one of --ptq and --qat is required", got=got)
-    loaded = load_any(checkpoint)
+    loaded = _deployed(load_any(checkpoint), method.frontend_arithmetic, str(checkpoint))
     notes(str(checkpoint), loaded.notes)
     if method.ptq is not None:
         flag, source = "--ptq", method.ptq
@@ -99,12 +107,30 @@ def export(
         metrics=figure,
     )
     bundle = export_bundle(out, model, vectors, provenance, overwrite=overwrite)
-    left_out = () if ONNX_MODEL in bundle.manifest.files else (f"{ONNX_MODEL} is left out: ONNX has no integer LSTM",)
-    notes(str(out), (*model.pruned.notes(), *left_out))
+    notes(str(out), (*model.pruned.notes(), *_left_out(bundle)))
     if as_json:
         echo_document(_as_json(bundle, len(vectors), figure))
     else:
         echo(_summary(bundle, provenance.data, figure))
+
+
+def _deployed(loaded: LoadedModel, arithmetic: Arithmetic | None, where: str) -> LoadedModel:
+    """The network with its front end in the arithmetic that ships."""
+    from ..errors import ExportError
+
+    if arithmetic is None:
+        return loaded
+    if loaded.frontend is None:
+        what = "applies to a network with a front end"
+        raise ExportError("--frontend-arithmetic", what, got=where, next_step="leave out --frontend-arithmetic")
+    return replace(loaded, frontend=replace(loaded.frontend, arithmetic=arithmetic))
+
+
+def _left_out(bundle: Bundle) -> Iterator[str]:
+    if ONNX_MODEL not in bundle.manifest.files:
+        yield f"{ONNX_MODEL} is left out: ONNX has no integer LSTM"
+    elif bundle.frontend is not None and AUDIO_ONNX_MODEL not in bundle.manifest.files:
+        yield f"{AUDIO_ONNX_MODEL} is left out: its front end would be of float arithmetic"
 
 
 def _compared(model: QuantisedModel, inputs: Mapping[str, Tensor], vectors: F32) -> dict[str, float]:

@@ -23,7 +23,12 @@ _PREFIX = "frontend_"
 
 
 def frontend_onnx(spec: FrontendSpec, opset: int = OPSET) -> onnx.ModelProto:
-    """A checked model from ``samples`` float32 (1, clip_samples) to ``log_mel`` float32 (1, 1, n_mels, n_frames)."""
+    """A checked model from ``samples`` float32 (1, clip_samples) to ``log_mel`` float32 (1, 1, n_mels, n_frames).
+
+    Raises ExportError for a front end in integer arithmetic.
+    """
+    if spec.arithmetic != "float":
+        raise ExportError(f"front end '{spec.name}' in ONNX", "arithmetic", expected="float", got=spec.arithmetic)
     body = _Body(spec)
     framed = body.emphasised(SAMPLES) if spec.pre_emphasis else SAMPLES
     power = body.power(framed)

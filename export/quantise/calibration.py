@@ -18,9 +18,9 @@ from torch import Tensor
 from tinyscene.runtime.arrays import F32
 from tinyscene.runtime.audio import fit_to_clip, mono_float32, read_audio
 from tinyscene.runtime.containers import AUDIO_SUFFIXES, is_recording_name
-from tinyscene.runtime.graph import LOG_MEL
+from tinyscene.runtime.graph import LOG_MEL, Quant
+from tinyscene.runtime.integer_log_mel import open_log_mel
 from tinyscene.runtime.limits import is_one_clip
-from tinyscene.runtime.log_mel import LogMel
 from tinyscene.runtime.network_inputs import read_reals
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.terminal import bar
@@ -54,7 +54,7 @@ def calibration_log_mels(folder: Path, frontend: FrontendSpec, clips: int) -> F3
     if len(paths) > clips:
         paths = [paths[i] for i in np.linspace(0, len(paths) - 1, clips).astype(int)]
     per_file = -(-clips // len(paths))
-    log_mel = LogMel(frontend)
+    log_mel = open_log_mel(frontend)
     windows: list[F32] = []
     for path in bar(paths, "reading audio"):
         windows += [log_mel(window) for window in _windows(path, frontend, per_file)]
@@ -91,9 +91,9 @@ def calibration_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]], count:
     return {name: torch.from_numpy(array[rows]) for name, array in arrays.items()}
 
 
-def clip_log_mels(clips: Clips, frontend: FrontendSpec) -> F32:
-    """Log-mels float32 (n, mel, time) of the clips' int16 waveforms."""
-    log_mel = LogMel(frontend)
+def clip_log_mels(clips: Clips, frontend: FrontendSpec, quant: Quant | None = None) -> F32:
+    """Log-mels float32 (n, mel, time) of the clips' int16 waveforms, for a network whose input has ``quant``."""
+    log_mel = open_log_mel(frontend, quant)
     return np.stack([log_mel(mono_float32(clips.waveforms[row : row + 1][0])) for row in range(len(clips))])
 
 

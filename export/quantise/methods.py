@@ -98,7 +98,8 @@ def quantise_aware_from_folder(
     with temporary_folder("qat") as scratch:
         dataset = opened.load(frontend.sample_rate_hz, scratch / "cache")
         names = tuple(record.filename for record in dataset.train.records)
-        targets = SoftTargets(names, predict_logits(source.model, frontend, dataset.train.waveforms))
+        trained = frontend.trained()
+        targets = SoftTargets(names, predict_logits(source.model, trained, dataset.train.waveforms))
         inputs = network_images(clip_log_mels(dataset.train.take(evenly(len(dataset.train), clips)), frontend))
-        training = QatTraining(frontend, settings, Run(dataset, scratch / "qat", seed), targets)
+        training = QatTraining(trained, settings, Run(dataset, scratch / "qat", seed), targets)
         return quantise_aware(source, name, inputs, training), inputs

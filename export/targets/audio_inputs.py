@@ -1,7 +1,8 @@
 """Each target's own front end: from samples to network input, so that its accuracy is that of the whole chain.
 
 Targets that are not here use the runtime's log-mel: LiteRT and its relatives have no front end, and a Raspberry Pi runs
-the same program. Refuses front ends that a target does not support (:mod:`tinyscene.firmware_harness.emit.log_mel`).
+the same program. So do PyTorch and ONNX where a model ships the front end in integer arithmetic.
+Refuses front ends that a target does not support (:mod:`tinyscene.firmware_harness.emit.log_mel`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tinyscene.runtime.arith import quantise
 from tinyscene.runtime.arrays import I8, I16
 from tinyscene.runtime.audio import mono_float32
 from tinyscene.runtime.graph import Quant
+from tinyscene.runtime.integer_log_mel import open_log_mel
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..labelled.codes import FrontEnd
@@ -33,8 +35,16 @@ def c_front_end(machine: Target) -> FrontEnd:
     return codes
 
 
+def runtime_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
+    """The runtime's log-mel."""
+    log_mel = open_log_mel(spec, quant)
+    return quantise(np.stack([log_mel(mono_float32(clip)) for clip in waveforms])[..., None], quant)
+
+
 def onnx_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """The first nodes of a bundle's ``audio_to_scores.onnx``, in ONNX Runtime."""
+    if spec.arithmetic != "float":
+        return runtime_front_end(spec, quant, waveforms)
     import onnxruntime
 
     from ..formats.onnx_log_mel import frontend_onnx
@@ -50,6 +60,8 @@ def onnx_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
 
 def pytorch_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """The log-mel of training."""
+    if spec.arithmetic != "float":
+        return runtime_front_end(spec, quant, waveforms)
     import torch
 
     from tinyscene.training.transforms.log_mel import TorchLogMel

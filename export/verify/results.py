@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from tinyscene.firmware_harness.run.engine import Figures
 from tinyscene.firmware_harness.run.modelled import BoardCost
 from tinyscene.runtime.arith import Rounding
+from tinyscene.runtime.arrays import I8
 
 from ..targets.table import Means
 from .op_comparison import Comparison
@@ -54,6 +57,12 @@ class FrontEndComparison:
     codes_compared: int
     codes_different: int
     max_lsb: int
+
+    @staticmethod
+    def of(codes: I8, expected: I8) -> FrontEndComparison:
+        """Compare two arrays of codes of the same shape."""
+        off = np.abs(codes.astype(np.int16) - expected)
+        return FrontEndComparison(off.size, int(np.count_nonzero(off)), int(off.max()))
 
 
 @dataclass(frozen=True)

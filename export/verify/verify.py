@@ -34,6 +34,7 @@ from ..targets.isolated import Isolated
 from ..targets.table import TARGETS, ConverterRow, Exposed, TargetRow, own_files, targets_of
 from .op_comparison import Comparison, compare
 from .results import Accuracy, FrontEndComparison, Predictions, Status, TargetResult, Verification
+from .signals import Signals
 
 EXPLAINED_CLIPS = 4  # clips whose scores are not the graph's, of which every op is compared
 
@@ -45,6 +46,7 @@ def verify(
     targets: Sequence[str] | None = None,
     labelled: LabelledCodes | None = None,
     shipped: ModelFiles | None = None,
+    signals: Signals | None = None,
     on_target: Callable[[str], None] | None = None,
 ) -> Verification:
     """Run every target on ``inputs``, vectors int8 (n, ...), and, if given, on labelled clips.
@@ -53,6 +55,7 @@ def verify(
         targets: every target of the model if left out.
         shipped: the files that users get, a bundle; their output is compared and their accuracy is measured. Where
             they are not what this version writes for the graph, native engines run in worker processes.
+        signals: samples for the front ends of targets that have their own, where every code must be equal.
         on_target: called with the name of each target before it runs.
 
     Raises:
@@ -64,9 +67,9 @@ def verify(
         raise ExportError(f"target '{unknown[0]}'", "unknown", expected=" | ".join(TARGETS))
     exposed = Exposed(graph.check())
     if shipped is None or own_files(shipped):
-        subject = _Subject(exposed, inputs, labelled, shipped, shipped)
+        subject = _Subject(exposed, inputs, labelled, shipped, shipped, signals)
     else:
-        subject = _Subject(Isolated(exposed), inputs, labelled, Isolated(shipped), shipped)
+        subject = _Subject(Isolated(exposed), inputs, labelled, Isolated(shipped), shipped, signals)
     results = []
     for name in targets:
         if on_target:
@@ -101,14 +104,23 @@ def verify_bundle(
                     "is not what this version computes",
                     next_step=ADVICE,
                 )
-    return verify(bundle.graph, golden.inputs, targets=targets, labelled=labelled, shipped=bundle, on_target=on_target)
+    return verify(
+        bundle.graph,
+        golden.inputs,
+        targets=targets,
+        labelled=labelled,
+        shipped=bundle,
+        signals=Signals.of(bundle),
+        on_target=on_target,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
     """What every target runs: the graph's files with all activations as outputs, inputs, clips, the shipped files.
 
-    ``given`` is the model itself, for the targets that run the file that a user gave.
+    ``given`` is the model itself, for the targets that run the file that a user gave; ``signals`` go through front ends
+    that must agree.
     """
 
     files: Exposed | Isolated
@@ -116,6 +128,7 @@ class _Subject:
     labelled: LabelledCodes | None
     shipped: ModelFiles | None
     given: ModelFiles | None
+    signals: Signals | None
 
     @property
     def graph(self) -> Graph:
@@ -168,8 +181,10 @@ def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> T
     comparison = compare(name, engine.rounding, graph, inputs, activations)
     output_differs = not np.array_equal(product.output_codes(inputs), joined(graph, graph.outputs, activations))
     notes = [*engine.notes]
-    if clips is not None and clips.front_end is not None:
-        notes.append(_front_end_note(clips.front_end))
+    front_end = _front_end(row, subject, clips)
+    wrong_codes = subject.signals is not None and front_end is not None and front_end.codes_different > 0
+    if front_end is not None:
+        notes.append(_front_end_note(front_end))
     if output_differs:
         notes.append("the file gives other scores than the same file with all activations as outputs")
     if isinstance(engine, NumpyEngine):
@@ -177,14 +192,21 @@ def _compared(name: str, row: TargetRow, engine: Engine, subject: _Subject) -> T
     return TargetResult(
         name,
         engine.rounding,
-        _status(comparison, output_differs),
+        _status(comparison, output_differs or wrong_codes),
         note="; ".join(notes),
         comparison=comparison,
         predictions=clips.predictions if clips else None,
-        front_end=clips.front_end if clips else None,
+        front_end=front_end,
         cost=engine.figures if isinstance(engine, FirmwareEngine) else None,
         modelled=on_reference_board(engine, engine.zeros) if isinstance(engine, FirmwareEngine) else None,
     )
+
+
+def _front_end(row: TargetRow, subject: _Subject, clips: _ClipResults | None) -> FrontEndComparison | None:
+    """The target's own front end on the user's clips, or on test signals."""
+    if clips is not None and clips.front_end is not None:
+        return clips.front_end
+    return subject.signals.through(row.front_end) if subject.signals and row.front_end else None
 
 
 def _run_clips(row: TargetRow, engine: Engine, labelled: LabelledCodes, graph: Graph) -> _ClipResults:
@@ -194,9 +216,8 @@ def _run_clips(row: TargetRow, engine: Engine, labelled: LabelledCodes, graph: G
     scores, expected = engine.output_codes(codes), clips.oracle(graph, engine.rounding).copy()
     front_end = None
     if codes is not clips.codes:
-        off = np.abs(codes.astype(np.int16) - clips.codes)
-        front_end = FrontEndComparison(off.size, int(np.count_nonzero(off)), int(off.max()))
-        rows = off.reshape(len(off), -1).any(axis=1)
+        front_end = FrontEndComparison.of(codes, clips.codes)
+        rows = (codes != clips.codes).reshape(len(codes), -1).any(axis=1)
         if rows.any():  # the network is not charged for what its front end changed
             expected[rows] = NumpyEngine(graph, engine.rounding).output_codes(codes[rows])
     unequal = (scores != expected).reshape(len(scores), -1)

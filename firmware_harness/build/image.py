@@ -18,7 +18,7 @@ from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.temporaries import process_folder
 
 from ..emit.constant_block import ROUNDING_MACRO
-from ..emit.log_mel import FRONTEND_FOLDER, SCENE_FOLDER, EmittedFrontend, frontend_sources, scene_sources
+from ..emit.log_mel import SCENE_FOLDER, EmittedFrontend, frontend_folders, frontend_sources, scene_sources
 from ..emit.model import Emitted
 from ..errors import FirmwareError
 from .seal import seal
@@ -107,8 +107,9 @@ def build(
     ]
     headers = emitted.kernels.folders()
     if frontend is not None:
-        sources += [*frontend_sources(), *scene_sources()]
-        headers = [*headers, FRONTEND_FOLDER, SCENE_FOLDER, _write_frontend(folder, frontend)]
+        arithmetic = frontend.spec.arithmetic
+        sources += [*frontend_sources(arithmetic), *scene_sources()]
+        headers = [*headers, *frontend_folders(arithmetic), SCENE_FOLDER, _write_frontend(folder, frontend)]
     objects = [
         _compile(source, model, headers, flags, target, folder) for source in sorted(sources) if source.suffix == ".c"
     ]
@@ -125,8 +126,9 @@ def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | 
     folder = process_folder("firmware") if folder is None else folder
     flags, tables = _flags(target, "logmel"), _write_frontend(folder, frontend)
     ports = [path for port in target.port_folders for path in port.iterdir()]
-    sources = sorted([*frontend_sources(), PORT_FOLDER / "logmel.c", *ports])
-    headers = [FRONTEND_FOLDER, tables]
+    arithmetic = frontend.spec.arithmetic
+    sources = sorted([*frontend_sources(arithmetic), PORT_FOLDER / "logmel.c", *ports])
+    headers = [*frontend_folders(arithmetic), tables]
     objects = [_compile(source, tables, headers, flags, target, folder) for source in sources if source.suffix == ".c"]
     return Image(_link(objects, flags, target, folder, frontend.spec.name), target, "logmel", "double")
 

@@ -64,6 +64,8 @@ def report(application: Application, folder: Path, results: Sequence[RecordingRe
     yield f"RAM arena     {application.arena_bytes:>13,} B"
     if emulated:
         yield f"RAM static    {size.static_ram_bytes:>13,} B"
+    if application.target.soft_float and application.model.frontend.arithmetic == "float":
+        yield "front end in float without a float unit: export with --frontend-arithmetic integer, several times faster"
     yield from removed_lines(application.model.constant_channels_removed)
     yield f"C sources in {folder}"
     if results:

@@ -78,7 +78,8 @@ class AudioPart:
         """A window of samples, the scores, and with overlapping hops the last columns."""
         spec = self.model.frontend
         ring = spec.n_mels * spec.n_frames if self.hop_samples < spec.clip_samples else 0
-        needed = 4 * (spec.win_length + 2) + 9 * len(self.model.labels) + ring + AUDIO_SLACK_BYTES
+        samples = (2 if spec.arithmetic == "integer" else 4) * (spec.win_length + 3)
+        needed = samples + 9 * len(self.model.labels) + ring + AUDIO_SLACK_BYTES
         return -(-needed // 8) * 8
 
     def headers(self, rounding: Rounding) -> dict[str, str]:
@@ -87,7 +88,7 @@ class AudioPart:
 
     def sources(self) -> list[Path]:
         """C files and headers besides the network's kernels."""
-        return [*frontend_sources(), *scene_sources()]
+        return [*frontend_sources(self.model.frontend.arithmetic), *scene_sources()]
 
     def sizes(self) -> Rows:
         """Macros of the public header, without prefix."""

@@ -50,6 +50,8 @@ class TorchLogMel(nn.Module):
 
     def __init__(self, spec: FrontendSpec) -> None:
         super().__init__()
+        if spec.arithmetic != "float":
+            raise TrainingError(f"front end '{spec.name}'", "arithmetic", expected="float", got=spec.arithmetic)
         self.spec = spec
         self.register_buffer("window", torch.from_numpy(window(spec)), persistent=False)
         self._blocks = mel_blocks(spec)

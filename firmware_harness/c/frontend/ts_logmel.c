@@ -92,3 +92,7 @@ int ts_logmel_end(TsLogmel* stream) {
     }
     return TS_LOGMEL_MORE;
 }
+
+int ts_logmel_holds(const TsLogmel* stream) {
+    return stream->filled >= 0 && stream->filled < TS_LOGMEL_HELD && stream->waiting <= 1;
+}

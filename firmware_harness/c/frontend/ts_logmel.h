@@ -21,8 +21,14 @@
 
 #include "frontend.h"
 
+#if defined(TS_LOGMEL_INTEGER) && defined(TS_LOGMEL_PRE_EMPHASIS)
+#define TS_LOGMEL_AHEAD 1 /* samples that pre-emphasis reads ahead */
+#else
+#define TS_LOGMEL_AHEAD 0
+#endif
+
 enum {
-    TS_LOGMEL_HELD = TS_LOGMEL_WIN_LENGTH + 2, /* a window and one sample on each side of it */
+    TS_LOGMEL_HELD = TS_LOGMEL_WIN_LENGTH + 2 + TS_LOGMEL_AHEAD, /* a window and one sample on each side of it */
 
     TS_LOGMEL_MORE = 1,
     TS_LOGMEL_DONE = 0,
@@ -30,6 +36,16 @@ enum {
 };
 
 /* State between calls. */
+#ifdef TS_LOGMEL_INTEGER
+typedef struct {
+    int16_t samples[TS_LOGMEL_HELD];
+    int32_t filled;
+    int32_t first, last; /* the signal is mirrored below the first and above the last */
+    uint8_t started;     /* whether a column has been ready */
+} TsLogmel;
+
+typedef int32_t TsLogmelValue;
+#else
 typedef struct {
     float samples[TS_LOGMEL_HELD]; /* after pre-emphasis, in units of an int16 step */
     int32_t filled;
@@ -38,9 +54,12 @@ typedef struct {
     uint8_t started; /* whether the start has been mirrored */
 } TsLogmel;
 
+typedef float TsLogmelValue;
+#endif
+
 /* Memory used during a call only; it may be the arena of the network while that does not run. */
 typedef struct {
-    float values[TS_LOGMEL_N_FFT];
+    TsLogmelValue values[TS_LOGMEL_N_FFT];
 } TsLogmelScratch;
 
 void ts_logmel_begin(TsLogmel* stream);
@@ -51,6 +70,19 @@ size_t ts_logmel_push(TsLogmel* stream, const int16_t* samples, size_t count);
 static inline int ts_logmel_ready(const TsLogmel* stream) {
     return stream->filled == TS_LOGMEL_HELD;
 }
+
+/* Samples taken that are not in the window yet. */
+static inline int32_t ts_logmel_waiting(const TsLogmel* stream) {
+#ifdef TS_LOGMEL_INTEGER
+    (void)stream;
+    return 0;
+#else
+    return stream->waiting;
+#endif
+}
+
+/* Whether the counters of a stream that no clip has ended are within its buffer. */
+int ts_logmel_holds(const TsLogmel* stream);
 
 /* Compute the column that is ready and move on to the next: band i becomes codes[i * stride]. */
 void ts_logmel_column(TsLogmel* stream, TsLogmelScratch* scratch, int8_t* codes, int32_t stride);

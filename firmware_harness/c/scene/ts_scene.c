@@ -37,7 +37,8 @@ static int32_t implied_samples(const TsScene* scene) {
         return (scene->columns - kept) * TS_LOGMEL_HOP_LENGTH + stream->filled - TS_LOGMEL_HELD + TS_LOGMEL_HOP_LENGTH;
     }
 #endif
-    return scene->columns * TS_LOGMEL_HOP_LENGTH + stream->filled - TS_LOGMEL_WIN_LENGTH / 2 - 1 + stream->waiting;
+    return scene->columns * TS_LOGMEL_HOP_LENGTH + stream->filled - TS_LOGMEL_WIN_LENGTH / 2 - 1 +
+           ts_logmel_waiting(stream);
 }
 
 int ts_scene_holds(const TsScene* scene) {
@@ -46,8 +47,7 @@ int ts_scene_holds(const TsScene* scene) {
 #else
     const int in_ring = 1;
 #endif
-    return in_ring && scene->columns >= 0 && scene->columns <= TS_LOGMEL_N_FRAMES && scene->stream.filled >= 0 &&
-           scene->stream.filled < TS_LOGMEL_HELD && scene->stream.waiting <= 1 &&
+    return in_ring && scene->columns >= 0 && scene->columns <= TS_LOGMEL_N_FRAMES && ts_logmel_holds(&scene->stream) &&
            scene->samples == (uint32_t)implied_samples(scene);
 }
 

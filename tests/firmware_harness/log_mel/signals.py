@@ -11,7 +11,7 @@ from tinyscene.runtime.arith import quantise
 from tinyscene.runtime.arrays import I8, I16, INT16_FULL_SCALE
 from tinyscene.runtime.audio import to_int16
 from tinyscene.runtime.graph import Quant
-from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.integer_log_mel import open_log_mel
 from tinyscene.runtime.spec import FrontendSpec
 
 NOISE_LEVELS_DB = (0, -20, -40, -60, -80)  # full scale is four standard deviations at 0 dB
@@ -56,7 +56,7 @@ def recorded(spec: FrontendSpec, shared_data: Path) -> dict[str, I16]:
 
 def expected_codes(spec: FrontendSpec, quant: Quant, samples: I16) -> I8:
     """Codes that NumPy computes for the same samples, int8 (n_mels, n)."""
-    return quantise(LogMel(spec)(samples.astype(np.float32) / np.float32(INT16_FULL_SCALE)), quant)
+    return quantise(open_log_mel(spec, quant)(samples.astype(np.float32) / np.float32(INT16_FULL_SCALE)), quant)
 
 
 def distance(codes: I8, expected: I8) -> tuple[float, int]:

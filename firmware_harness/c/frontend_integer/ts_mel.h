@@ -1,0 +1,13 @@
+/* Spectrum to int8 log-mel codes in integers; internal to the log-mel front end. */
+#ifndef TS_MEL_H
+#define TS_MEL_H
+
+#include "ts_spectrum.h"
+
+/* One column of the network's input: code i is written to codes[i * stride]. */
+void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride);
+
+/* TS_MEL_BYTES of tables. */
+const void* ts_mel_data(void);
+
+#endif

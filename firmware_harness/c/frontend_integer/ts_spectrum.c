@@ -1,0 +1,187 @@
+/* Real Fourier transform in integers by decimation in time: pairs of samples are complex points, written from the
+ * window to places with their bits reversed, combined in steps of eight or four points, then split into bins.
+ *
+ * Every step of four takes a quarter of its points, so that its sums are no larger; emit/integer_log_mel.py has the
+ * bound of each sum. A factor cos(a) - i sin(a) is in 2^-30, and a high product is a quarter of the value. */
+#include "ts_spectrum.h"
+
+#include "ts_high.h"
+
+#include "frontend_spectrum.h" /* tables */
+
+typedef char bytes_as_emitted[sizeof ts_spectrum_tables == TS_SPECTRUM_BYTES ? 1 : -1];
+
+const void* ts_spectrum_data(void) {
+    return &ts_spectrum_tables;
+}
+
+#ifdef __GNUC__
+#define TS_STRAIGHT static inline __attribute__((always_inline))
+#else
+#define TS_STRAIGHT static inline
+#endif
+
+typedef struct {
+    int32_t cosine, sine;
+} Turn;
+
+enum { GROUPS = TS_HALF_FFT / TS_FFT_FIRST, QUARTER = TS_LOGMEL_N_FFT / 4 };
+
+/* Index at which a mirrored signal is read. */
+TS_STRAIGHT int32_t reflected(const TsLogmel* stream, int32_t i) {
+    i = i > stream->last ? 2 * stream->last - i : i;
+    return i < stream->first ? 2 * stream->first - i : i;
+}
+
+/* Sample i of the window, from 1, times its weight. */
+TS_STRAIGHT int32_t windowed(const TsLogmel* stream, int32_t i, int32_t weight, int mirrored) {
+    const int16_t* sample = stream->samples + (mirrored ? reflected(stream, i) : i);
+#ifdef TS_LOGMEL_PRE_EMPHASIS
+    const int32_t before = (int32_t)((uint32_t)sample[0] * (uint32_t)TS_LOGMEL_PRE_EMPHASIS);
+    const int32_t value = (int32_t)(((uint32_t)sample[1] << 15) - (uint32_t)(before >> 1));
+    return ts_high(value, weight) >> (TS_LOGMEL_INPUT_SHIFT - 32);
+#else
+    return ts_high_short(sample[0], weight) >> (TS_LOGMEL_INPUT_SHIFT - 16);
+#endif
+}
+
+/* The points of the window, in the order of the first step. */
+TS_STRAIGHT void place(const TsLogmel* stream, TsComplex* bins, int mirrored) {
+#if TS_FFT_FIRST == 8
+    static const uint8_t leg_places[8] = {0, 4, 2, 6, 1, 5, 3, 7};
+#else
+    static const uint8_t leg_places[4] = {0, 2, 1, 3};
+#endif
+    const int32_t* const weights = ts_spectrum_tables.window;
+    int32_t at = 0;
+    for (int leg = 0; leg < TS_FFT_FIRST; ++leg) {
+        TsComplex* const places = bins + leg_places[leg];
+        for (int group = 0; group < GROUPS; ++group, at += 2) {
+            TsComplex* const point = places + ts_spectrum_tables.places[group];
+            if (at < TS_LOGMEL_WIN_LENGTH / 2) {
+                point->re = windowed(stream, at + 1, weights[at], mirrored);
+                point->im = windowed(stream, at + 2, weights[at + 1], mirrored);
+            } else if (at < TS_LOGMEL_WIN_LENGTH) {
+                point->re = windowed(stream, at + 1, weights[TS_LOGMEL_WINDOW_MIRROR - at], mirrored);
+                point->im = windowed(stream, at + 2, weights[TS_LOGMEL_WINDOW_MIRROR - at - 1], mirrored);
+            } else {
+                point->re = point->im = 0;
+            }
+        }
+    }
+}
+
+TS_STRAIGHT TsComplex sum(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re + b.re, a.im + b.im};
+}
+
+TS_STRAIGHT TsComplex difference(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re - b.re, a.im - b.im};
+}
+
+/* a - i b */
+TS_STRAIGHT TsComplex sum_right(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re + b.im, a.im - b.re};
+}
+
+/* a + i b */
+TS_STRAIGHT TsComplex sum_left(TsComplex a, TsComplex b) {
+    return (TsComplex){a.re - b.im, a.im + b.re};
+}
+
+/* A quarter of the product. The difference of two that are rounded down has no bias. */
+TS_STRAIGHT TsComplex turned(TsComplex v, Turn w) {
+    return (TsComplex){ts_high(v.re, w.cosine) - ts_high(v.im, -w.sine),
+                       ts_high(v.im, w.cosine) - ts_high(v.re, w.sine)};
+}
+
+TS_STRAIGHT TsComplex quarter_of(TsComplex v) {
+    return (TsComplex){(v.re + 2) >> 2, (v.im + 2) >> 2};
+}
+
+/* Four points, given as 0, 2, 1, 3, become their transform in order. */
+TS_STRAIGHT void four_points(TsComplex x[4]) {
+    const TsComplex a = sum(x[0], x[1]), b = difference(x[0], x[1]), c = sum(x[2], x[3]), d = difference(x[2], x[3]);
+    x[0] = sum(a, c), x[1] = sum_right(b, d), x[2] = difference(a, c), x[3] = sum_left(b, d);
+}
+
+#if TS_FFT_FIRST == 8
+/* The product with sqrt(1/2). */
+TS_STRAIGHT TsComplex half_root(int32_t re, int32_t im) {
+    return (TsComplex){2 * ts_high(re, TS_FFT_HALF_ROOT), 2 * ts_high(im, TS_FFT_HALF_ROOT)};
+}
+#endif
+
+static void first_step(TsComplex* bins) {
+    for (TsComplex* z = bins; z < bins + TS_HALF_FFT; z += TS_FFT_FIRST) {
+        TsComplex low[4] = {z[0], z[1], z[2], z[3]};
+        four_points(low);
+#if TS_FFT_FIRST == 8
+        TsComplex high[4] = {z[4], z[5], z[6], z[7]};
+        four_points(high);
+        high[1] = half_root(high[1].re + high[1].im, high[1].im - high[1].re);
+        high[3] = half_root(high[3].im - high[3].re, -high[3].re - high[3].im);
+        z[0] = sum(low[0], high[0]), z[4] = difference(low[0], high[0]);
+        z[1] = sum(low[1], high[1]), z[5] = difference(low[1], high[1]);
+        z[2] = sum_right(low[2], high[2]), z[6] = sum_left(low[2], high[2]);
+        z[3] = sum(low[3], high[3]), z[7] = difference(low[3], high[3]);
+#else
+        z[0] = low[0], z[1] = low[1], z[2] = low[2], z[3] = low[3];
+#endif
+    }
+}
+
+/* Cosine and sine of an angle below three quarters of a turn, in parts of TS_LOGMEL_N_FFT of a turn. */
+TS_STRAIGHT Turn turn(int32_t angle) {
+    const int32_t* const quarter = ts_spectrum_tables.quarter;
+    if (angle <= QUARTER) {
+        return (Turn){quarter[angle], quarter[QUARTER - angle]};
+    }
+    if (angle <= 2 * QUARTER) {
+        return (Turn){-quarter[2 * QUARTER - angle], quarter[angle - QUARTER]};
+    }
+    return (Turn){-quarter[angle - 2 * QUARTER], -quarter[3 * QUARTER - angle]};
+}
+
+/* Combine four transforms of `length` points each, everywhere. */
+static void step_of_four(TsComplex* bins, int32_t length) {
+    const int32_t unit = TS_LOGMEL_N_FFT / 4 / length;
+    for (int32_t k = 0; k < length; ++k) {
+        const Turn one = turn(k * unit), two = turn(2 * k * unit), three = turn(3 * k * unit);
+        for (TsComplex* z = bins + k; z < bins + TS_HALF_FFT; z += 4 * length) {
+            TsComplex x[4];
+            x[0] = quarter_of(z[0]);
+            x[1] = turned(z[length], two);
+            x[2] = turned(z[2 * length], one);
+            x[3] = turned(z[3 * length], three);
+            four_points(x);
+            z[0] = x[0], z[length] = x[1], z[2 * length] = x[2], z[3 * length] = x[3];
+        }
+    }
+}
+
+/* Points k and TS_HALF_FFT - k of the transform of pairs become these bins, halved. */
+static void split(TsComplex* bins) {
+    TsComplex *low = bins + 1, *high = bins + TS_HALF_FFT - 1;
+    for (int32_t k = 1; low <= high; ++k, ++low, --high) {
+        const TsComplex a = *low, b = *high;
+        const TsComplex even = quarter_of((TsComplex){a.re + b.re, a.im - b.im});
+        const TsComplex odd = turned((TsComplex){a.im + b.im, b.re - a.re},
+                                     (Turn){ts_spectrum_tables.quarter[k], ts_spectrum_tables.quarter[QUARTER - k]});
+        *high = difference(even, odd);
+        *low = sum(even, odd);
+    }
+}
+
+void ts_spectrum(const TsLogmel* stream, TsComplex bins[TS_HALF_FFT]) {
+    if (stream->first > 1 || stream->last < TS_LOGMEL_WIN_LENGTH) {
+        place(stream, bins, 1);
+    } else {
+        place(stream, bins, 0);
+    }
+    first_step(bins);
+    for (int32_t length = TS_FFT_FIRST; length < TS_HALF_FFT; length *= 4) {
+        step_of_four(bins, length);
+    }
+    split(bins);
+}
