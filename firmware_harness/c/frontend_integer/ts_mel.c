@@ -35,29 +35,48 @@ static int8_t code_of(uint64_t power) {
     return (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
 }
 
+#ifdef __ARM_FEATURE_MVE
+#include "ts_mel_mve.h"
+#else
+
 /* All bits of a number, or of its complement if it is negative. */
 static inline uint32_t magnitude(int32_t value) {
     return (uint32_t)(value ^ (value >> 31));
 }
+
+/* A number with as many bits as the largest magnitude. */
+static inline uint32_t ts_largest(const TsComplex* bin, const TsComplex* end) {
+    uint32_t any = 0;
+    for (; bin < end; ++bin) {
+        any |= magnitude(bin->re) | magnitude(bin->im);
+    }
+    return any;
+}
+
+/* Add the powers of the shifted bins to `sum`, and their shares by weight to `rising`. */
+static inline void ts_add_powers(const TsComplex* bin, const TsComplex* end, const uint16_t* weight, int32_t shift,
+                                 uint32_t* sum, uint32_t* rising) {
+    for (; bin < end; ++bin) {
+        const int32_t re = bin->re >> shift, im = bin->im >> shift;
+        const uint32_t power = (uint32_t)(re * re) + (uint32_t)(im * im);
+        *sum += power;
+        *rising += ts_share(power, *weight++);
+    }
+}
+
+#endif
 
 void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride) {
     const TsComplex* bin = bins + TS_MEL_FIRST_BIN;
     const uint16_t* weight = ts_mel_tables.weight;
     uint64_t band = 0; /* power so far: that of its rising side */
     for (int segment = 0; segment <= TS_LOGMEL_N_MELS; ++segment) {
-        const TsComplex* const end = bin + ts_mel_tables.count[segment];
-        uint32_t any = 0, sum = 0, rising = 0;
-        for (const TsComplex* each = bin; each < end; ++each) {
-            any |= magnitude(each->re) | magnitude(each->im);
-        }
-        const int32_t excess = ts_bits(any) - ts_mel_tables.mantissa_bits[segment];
+        const int32_t count = ts_mel_tables.count[segment];
+        const int32_t excess = ts_bits(ts_largest(bin, bin + count)) - ts_mel_tables.mantissa_bits[segment];
         const int32_t shift = excess > 0 ? excess : 0;
-        for (; bin < end; ++bin) {
-            const int32_t re = bin->re >> shift, im = bin->im >> shift;
-            const uint32_t power = (uint32_t)(re * re) + (uint32_t)(im * im);
-            sum += power;
-            rising += ts_share(power, *weight++);
-        }
+        uint32_t sum = 0, rising = 0;
+        ts_add_powers(bin, bin + count, weight, shift, &sum, &rising);
+        bin += count, weight += count;
         if (segment > 0) {
             *codes = code_of(band + ((uint64_t)(sum - rising) << (2 * shift)));
             codes += stride;

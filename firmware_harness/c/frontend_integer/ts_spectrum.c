@@ -45,6 +45,22 @@ TS_STRAIGHT int32_t windowed(const TsLogmel* stream, int32_t i, int32_t weight, 
 #endif
 }
 
+#include "ts_spectrum_mve.h"
+
+/* The pair of samples from index `at` of the window on; zeros after its end. */
+TS_STRAIGHT TsComplex pair_at(const TsLogmel* stream, int32_t at, int mirrored) {
+    const int32_t* const weights = ts_spectrum_tables.window;
+    if (at < TS_LOGMEL_WIN_LENGTH / 2) {
+        return (TsComplex){windowed(stream, at + 1, weights[at], mirrored),
+                           windowed(stream, at + 2, weights[at + 1], mirrored)};
+    }
+    if (at < TS_LOGMEL_WIN_LENGTH) {
+        return (TsComplex){windowed(stream, at + 1, weights[TS_LOGMEL_WINDOW_MIRROR - at], mirrored),
+                           windowed(stream, at + 2, weights[TS_LOGMEL_WINDOW_MIRROR - at - 1], mirrored)};
+    }
+    return (TsComplex){0, 0};
+}
+
 /* The points of the window, in the order of the first step. */
 TS_STRAIGHT void place(const TsLogmel* stream, TsComplex* bins, int mirrored) {
 #if TS_FFT_FIRST == 8
@@ -52,21 +68,19 @@ TS_STRAIGHT void place(const TsLogmel* stream, TsComplex* bins, int mirrored) {
 #else
     static const uint8_t leg_places[4] = {0, 2, 1, 3};
 #endif
-    const int32_t* const weights = ts_spectrum_tables.window;
     int32_t at = 0;
     for (int leg = 0; leg < TS_FFT_FIRST; ++leg) {
         TsComplex* const places = bins + leg_places[leg];
         for (int group = 0; group < GROUPS; ++group, at += 2) {
-            TsComplex* const point = places + ts_spectrum_tables.places[group];
-            if (at < TS_LOGMEL_WIN_LENGTH / 2) {
-                point->re = windowed(stream, at + 1, weights[at], mirrored);
-                point->im = windowed(stream, at + 2, weights[at + 1], mirrored);
-            } else if (at < TS_LOGMEL_WIN_LENGTH) {
-                point->re = windowed(stream, at + 1, weights[TS_LOGMEL_WINDOW_MIRROR - at], mirrored);
-                point->im = windowed(stream, at + 2, weights[TS_LOGMEL_WINDOW_MIRROR - at - 1], mirrored);
-            } else {
-                point->re = point->im = 0;
+#ifdef TS_SPECTRUM_MVE
+            const int falls = at >= TS_LOGMEL_WIN_LENGTH / 2;
+            if (!mirrored && group % 4 == 0 && at + 8 <= (falls ? TS_LOGMEL_WIN_LENGTH : TS_LOGMEL_WIN_LENGTH / 2)) {
+                place_four(stream, places, group, at, !falls);
+                group += 3, at += 6;
+                continue;
             }
+#endif
+            places[ts_spectrum_tables.places[group]] = pair_at(stream, at, mirrored);
         }
     }
 }
@@ -104,6 +118,8 @@ TS_STRAIGHT void four_points(TsComplex x[4]) {
     const TsComplex a = sum(x[0], x[1]), b = difference(x[0], x[1]), c = sum(x[2], x[3]), d = difference(x[2], x[3]);
     x[0] = sum(a, c), x[1] = sum_right(b, d), x[2] = difference(a, c), x[3] = sum_left(b, d);
 }
+
+#ifndef TS_SPECTRUM_MVE
 
 #if TS_FFT_FIRST == 8
 /* The product with sqrt(1/2). */
@@ -160,10 +176,16 @@ static void step_of_four(TsComplex* bins, int32_t length) {
     }
 }
 
+#endif
+
 /* Points k and TS_HALF_FFT - k of the transform of pairs become these bins, halved. */
 static void split(TsComplex* bins) {
-    TsComplex *low = bins + 1, *high = bins + TS_HALF_FFT - 1;
-    for (int32_t k = 1; low <= high; ++k, ++low, --high) {
+#ifdef TS_SPECTRUM_MVE
+    int32_t k = split_fours(bins);
+#else
+    int32_t k = 1;
+#endif
+    for (TsComplex *low = bins + k, *high = bins + TS_HALF_FFT - k; low <= high; ++k, ++low, --high) {
         const TsComplex a = *low, b = *high;
         const TsComplex even = quarter_of((TsComplex){a.re + b.re, a.im - b.im});
         const TsComplex odd = turned((TsComplex){a.im + b.im, b.re - a.re},
@@ -179,9 +201,16 @@ void ts_spectrum(const TsLogmel* stream, TsComplex bins[TS_HALF_FFT]) {
     } else {
         place(stream, bins, 0);
     }
+#ifdef TS_SPECTRUM_MVE
+    first_step_of_groups(bins);
+    for (int32_t length = TS_FFT_FIRST; length < TS_HALF_FFT; length *= 4) {
+        step_of_four_columns(bins, length);
+    }
+#else
     first_step(bins);
     for (int32_t length = TS_FFT_FIRST; length < TS_HALF_FFT; length *= 4) {
         step_of_four(bins, length);
     }
+#endif
     split(bins);
 }

@@ -16,7 +16,12 @@ from tinyscene.firmware_harness.build.targets import HOST, TARGETS
 from tinyscene.firmware_harness.run.audio import LogMelFirmware
 from tinyscene.runtime.spec import PRESETS, FrontendSpec, preset
 
-INSTRUCTIONS = {"cortex-m0plus": 84_000_000, "cortex-m3": 25_000_000, "riscv32": 25_000_000}  # per clip of dcase25
+INSTRUCTIONS = {  # per clip of dcase25
+    "cortex-m0plus": 84_000_000,
+    "cortex-m3": 25_000_000,
+    "riscv32": 25_000_000,
+    "cortex-m55": 16_000_000,
+}
 SPECS = st.builds(
     lambda n_fft, window, hop, mels, emphasis, periodic, htk: replace(
         preset("cpm23"),
@@ -67,8 +72,8 @@ def test_presets_on_host(name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", [pytest.param(m, marks=pytest.mark.needs_tool(*TOOLS[m])) for m in INSTRUCTIONS])
-def test_processors_without_a_float_unit(machine: str, folder: Path) -> None:
-    """These are the slowest for a float front end; the instructions are those of the last clip, which is noise."""
+def test_instructions_of_a_clip(machine: str, folder: Path) -> None:
+    """Processors without a float unit, the slowest for a float front end, and Helium; the last clip is noise."""
     spec = _integer("dcase25")
     clips = synthetic(spec)
     firmware = LogMelFirmware(spec, typical_quant(spec), TARGETS[machine], folder=folder)
