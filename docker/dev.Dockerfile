@@ -19,6 +19,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
         qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
         qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf \
         gcc-xtensa-lx106 picolibc-xtensa-lx106-elf \
+        wasi-libc libclang-rt-dev-wasm32 nodejs \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN useradd --create-home --uid 1000 tinyscene && mkdir /data /src && chown tinyscene /data /src
 

@@ -39,6 +39,7 @@ RUN printf 'path-exclude=%s\n' '/usr/bin/qemu-system-*' '/usr/bin/*-lto-dump*' '
         qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
         qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf \
         gcc-xtensa-lx106 picolibc-xtensa-lx106-elf \
+        clang lld wasi-libc libclang-rt-dev-wasm32 nodejs \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN useradd --create-home --uid 1000 tinyscene && mkdir /data && chown tinyscene /data
 COPY --from=python /opt/tinyscene /opt/tinyscene

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER, CONSTRAINTS = ROOT / "docker" / "locks", ROOT / "docker" / "constraints.txt"
 UV = "uv==0.13.9"
-SETUP = ("train", "export", "firmware", "flash", "npu", "dev")  # what .ci/setup installs
+SETUP = ("train", "export", "firmware", "flash", "npu", "wasm", "dev")  # what .ci/setup installs
 
 # By name of the lock: extras of pyproject.toml (None: not even the base install), and further requirements.
 LOCKS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
@@ -28,7 +28,7 @@ LOCKS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
     "pi": ((), ("onnxruntime",)),
     **{
         extra: ((extra,), ())
-        for extra in ("train", "export", "firmware", "flash", "npu", "mic", "wandb", "mlflow", "fuzz")
+        for extra in ("train", "export", "firmware", "flash", "npu", "mic", "wasm", "wandb", "mlflow", "fuzz")
     },
     "tensorflow": (("tensorflow",), ()),
     "all": (SETUP, ("setuptools",)),

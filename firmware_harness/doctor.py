@@ -25,9 +25,9 @@ from tinyscene.runtime.install_hint import (
     install_hint,
     installed_version,
 )
-from tinyscene.runtime.processes import run
 
-from .build.targets import TARGETS, Target, Toolchain
+from .build.targets import TARGETS, Target
+from .build.tools import has_library
 
 DETAIL_COLUMNS = 80
 Kind = Literal["machine", "engine", "extra", "target", "compiler"]
@@ -149,27 +149,33 @@ def _engines() -> Iterator[Finding]:
 
 
 def _target(target: Target) -> Finding:
-    """Compiler, C library and emulator of one target."""
-    missing, packages = [], []
+    """Compiler, C library, and emulator or runtime of one target."""
+    lacking = list(_lacking(target))
+    if not lacking:
+        return Finding("target", target.name, True, target.title)
+    packages = dict.fromkeys(package for _, package in lacking if not package.startswith("pip "))
+    commands = [f"apt install {' '.join(packages)}"] if packages else []
+    commands += [command for _, command in lacking if command.startswith("pip ")]
+    names = ", ".join(name for name, _ in lacking)
+    return Finding("target", target.name, False, f"{target.title}; not installed: {names}", " && ".join(commands))
+
+
+def _lacking(target: Target) -> Iterator[tuple[str, str]]:
+    """What a target lacks, and its Debian package or the command of pip that installs it."""
+    toolchain, emulator, runtime = target.toolchain, target.emulator, target.runtime
     compiler = shutil.which(target.compiler)
-    if compiler is None or not _has_library(compiler, target.toolchain):
-        missing.append(target.compiler if compiler is None else "its C library")
-        packages.append(target.toolchain.package)
-    if target.emulator is not None and shutil.which(target.emulator.command) is None:
-        missing.append(target.emulator.command)
-        packages.append(target.emulator.package)
-    if missing:
-        install = f"apt install {' '.join(packages)}"
-        return Finding("target", target.name, False, f"{target.title}; not installed: {', '.join(missing)}", install)
-    return Finding("target", target.name, True, target.title)
-
-
-def _has_library(compiler: str, toolchain: Toolchain) -> bool:
-    """Whether the compiler finds its C library; for a file that it lacks, it prints the bare name."""
-    specs = [flag.removeprefix("--specs=") for flag in toolchain.flags if flag.startswith("--specs=")]
-    library = specs[0] if specs else "libc.a"
-    printed = run([compiler, f"-print-file-name={library}"])
-    return printed.code == 0 and printed.stdout.strip() != library
+    if compiler is None:
+        yield target.compiler, toolchain.package
+    elif not has_library(compiler, toolchain):
+        yield "its C library", toolchain.package
+    if toolchain.linker and shutil.which(toolchain.linker) is None:
+        yield toolchain.linker, toolchain.package
+    if emulator is not None and shutil.which(emulator.command) is None:
+        yield emulator.command, emulator.package
+    if runtime is not None and runtime.tool and shutil.which(runtime.tool) is None:
+        yield runtime.tool, runtime.package
+    if runtime is not None and runtime.module and installed_version(runtime.module) is None:
+        yield runtime.module, install_hint(runtime.extra)
 
 
 def _record(row: Finding) -> FindingRecord:

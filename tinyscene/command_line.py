@@ -175,10 +175,10 @@ def _application(called: Command | None) -> typer.Typer:
 
 
 def _shorten_help(options: Sequence[object]) -> None:
-    """Shorten Typer's two lines for ``--show-completion``, so that the list of commands fits one screen."""
+    """Leave out ``--show-completion``, which docs/commands.md has, so that the list of commands fits one screen."""
     for option in options:
         if isinstance(option, typer.core.TyperOption) and option.name == "show_completion":
-            option.help = "Print the completion script of the current shell."
+            option.hidden = True
 
 
 def _sub_command_help(group: str) -> str | None:

@@ -158,6 +158,13 @@ COMMANDS = (
         "firmware",
     ),
     Command(
+        "page",
+        "firmware_harness.commands.page:page",
+        "Write a web page that runs a model in the browser.",
+        "firmware",
+        opens_models=True,
+    ),
+    Command(
         "flash",
         "firmware_harness.commands.ship:flash",
         "Flash an image onto a board with a debug probe.",

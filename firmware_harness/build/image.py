@@ -25,6 +25,7 @@ from .seal import seal
 from .stack import StackBound, call_graph_flags, call_graphs_of, stack_bound
 from .targets import C_FLAGS, PORT_FOLDER, Target
 from .tools import compiler_version, run_tool
+from .wasm_sections import CODE_SECTION, DATA_SECTION, sections
 
 Program = Literal["verify", "measure", "profile", "logmel", "scenes"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
@@ -134,7 +135,11 @@ def build_frontend(frontend: EmittedFrontend, target: Target, *, folder: Path | 
 
 
 def sizes(image: Image) -> ImageSizes:
-    """Section sizes of a linked image."""
+    """Section sizes of a linked image; for WebAssembly those of code and initial data."""
+    if image.target.runtime is not None:
+        contents = sections(image.path.read_bytes())
+        code, data = (len(contents.get(number, b"")) for number in (CODE_SECTION, DATA_SECTION))
+        return ImageSizes(code + data, code, data)
     listing = run_tool([image.target.toolchain.tool("size"), "-A", str(image.path)], image.target)
     rows = [line.split() for line in listing.splitlines()]
     bytes_of = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}

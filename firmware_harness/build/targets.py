@@ -6,12 +6,13 @@ Refuses unknown names and models larger than the machine's memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import FirmwareError
 
 PORT_FOLDER = Path(__file__).resolve().parents[1] / "ports"
+RUNTIME_FOLDER = PORT_FOLDER.with_name("run") / "wasm"
 
 C_FLAGS = (
     "-std=c99",
@@ -40,6 +41,7 @@ class Toolchain:
     flags: tuple[str, ...] = ()  # for compiling and linking
     link_flags: tuple[str, ...] = ()
     compiler: str = "gcc"
+    linker: str = ""  # an executable that the package of the compiler does not have
 
     def tool(self, name: str) -> str:
         """Name of the executable of a tool such as ``gcc``, ``size`` or ``objcopy``."""
@@ -76,8 +78,25 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class Runtime:
+    """A WebAssembly runtime: a program that runs an image in the current folder and exits with its code.
+
+    ``program`` is a script for Node.js (.mjs) or for this Python (.py), which needs ``tool`` or ``module``.
+    """
+
+    program: Path
+    tool: str = ""  # an executable
+    package: str = ""  # Debian package of the tool
+    module: str = ""  # a Python package
+    extra: str = ""  # of pyproject.toml, with that package
+
+
+@dataclass(frozen=True)
 class Target:
-    """A machine that images run on. Sizes in bytes; zero: no limit is checked."""
+    """A machine that images run on. Sizes in bytes; zero: no limit is checked.
+
+    ``emulator`` counts instructions, a ``runtime`` does not; with neither, images run on this machine.
+    """
 
     name: str
     title: str
@@ -91,6 +110,7 @@ class Target:
     ram_bytes: int = 0
     stack_bytes: int = 0  # reserved in RAM
     emulator: Emulator | None = None
+    runtime: Runtime | None = None
     family: str = ""  # of the cost model, see cycles/families.py; empty: cycles are not modelled
 
     @property
@@ -102,6 +122,12 @@ class Target:
     def compiler(self) -> str:
         """Name of the compiler's executable."""
         return self.toolchain.tool(self.toolchain.compiler)
+
+    @property
+    def executables(self) -> tuple[str, ...]:
+        """Executables that building and running need, the compiler first."""
+        runs = (self.emulator.command if self.emulator else "", self.runtime.tool if self.runtime else "")
+        return (self.compiler, *filter(None, (self.toolchain.linker, *runs)))
 
     @property
     def port_folders(self) -> tuple[Path, ...]:
@@ -164,6 +190,17 @@ XTENSA_GCC = Toolchain(
     ("bare", "xtensa"),
     flags=("-mtext-section-literals",),  # constants beside the code that loads them, which reaches 256 KiB
     link_flags=BARE,
+)
+# The unchanged C with wasi-libc, so that the host's port reads and writes files here too. The stack is below all data:
+# an overflow is an access outside memory, which every runtime reports.
+WASM_CLANG = Toolchain(
+    "",
+    "clang lld wasi-libc libclang-rt-dev-wasm32",
+    ("host",),
+    flags=("--target=wasm32-wasi",),
+    link_flags=("-Wl,--gc-sections", "-Wl,--fatal-warnings", "-Wl,--stack-first", "-Wl,-z,stack-size=65536"),
+    compiler="clang",
+    linker="wasm-ld",
 )
 
 
@@ -286,9 +323,20 @@ XTENSA = Target(
     emulator=Emulator("qemu-system-xtensa", "qemu-system-misc", "sim", 25.0, ("-cpu", "lx106"), SIMCALL),
 )
 
+NODE = Runtime(RUNTIME_FOLDER / "in_node.mjs", tool="node", package="nodejs")
+WASMTIME = Runtime(RUNTIME_FOLDER / "in_wasmtime.py", module="wasmtime", extra="wasm")
+CHROMIUM = Runtime(RUNTIME_FOLDER / "in_chromium.py", tool="chromium", package="chromium")
+
+WASM = Target("wasm", "WebAssembly in Node.js", "c99", WASM_CLANG, runtime=NODE)
+WASM_WASMTIME = replace(WASM, name="wasm-wasmtime", title="WebAssembly in Wasmtime", runtime=WASMTIME)
+WASM_CHROMIUM = replace(WASM, name="wasm-chromium", title="WebAssembly in Chromium", runtime=CHROMIUM)
+
 TARGETS = {
     target.name: target
-    for target in (HOST, CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, RISCV32, XTENSA)
+    for target in (
+        *(HOST, CORTEX_M0PLUS, CORTEX_M3, CORTEX_M4, CORTEX_M7, CORTEX_M33, CORTEX_M55, RISCV32, XTENSA),
+        *(WASM, WASM_WASMTIME, WASM_CHROMIUM),
+    )
 }
 
 

@@ -15,18 +15,19 @@ from ..cycles.boards import BOARDS
 from ..emit.schedule import SHIPPED, Mode, Optimise
 from ..ship.images import ImageFormat
 
+TARGET_HELP = "Target, such as cortex-m4; 'tinyscene doctor' lists them all."
 CPUS = tuple(target.name for target in TARGETS.values() if target.family)
 
 TargetName = Annotated[
     str,
-    typer.Option("--target", metavar="NAME", help=f"Target: {', '.join(TARGETS)}.", autocompletion=one_of(TARGETS)),
+    typer.Option("--target", metavar="NAME", help=TARGET_HELP, autocompletion=one_of(TARGETS)),
 ]
 ChosenTarget = Annotated[
     str | None,
     typer.Option(
         "--target",
         metavar="NAME",
-        help=f"Target: {', '.join(TARGETS)}.",
+        help=TARGET_HELP,
         autocompletion=one_of(TARGETS),
     ),
 ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..ship.formats import Format, Measured
     from ..ship.product import Product
 
-FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio", "esp-idf", "pico-sdk")
+FORMATS = ("cmake", "makefile", "arduino", "zephyr", "cmsis-pack", "platformio", "esp-idf", "pico-sdk", "wasm")
 FORMAT_NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 SENT_AS, RESULTS = ("codes", "uint8", "float32"), ("probabilities", "values")
 CPU_NAMES = "c99 (any), dsp (Cortex-M4, M7, M33) or mve (Cortex-M55)"

@@ -1,4 +1,4 @@
-"""Run an image, on this machine or under QEMU, in a temporary folder and with a timeout.
+"""Run an image, on this machine, under QEMU or in a WebAssembly runtime, in a temporary folder and with a timeout.
 
 A failed run is a FirmwareError with its cause: a fault and its address, a sanitizer's report, a byte written outside
 the arena, a timeout. No process outlives the call.
@@ -16,7 +16,7 @@ from tinyscene.runtime.temporaries import temporary_folder
 
 from ..build.image import Image
 from ..build.targets import CONSOLE
-from ..build.tools import emulator_command
+from ..build.tools import emulator_command, runtime_command
 from ..errors import FirmwareError
 
 VECTORS = "vectors.bin"
@@ -98,9 +98,9 @@ def run_image(image: Image, vectors: bytes, timeout_seconds: float, plugin: Plug
 
 
 def _command(image: Image) -> list[str]:
-    emulator = image.target.emulator
+    emulator, runtime = image.target.emulator, image.target.runtime
     if emulator is None:
-        return [str(image.path)]
+        return [*([] if runtime is None else runtime_command(runtime)), str(image.path)]
     return [
         *(*emulator_command(emulator), *emulator.calls),
         *(["-icount", "shift=0"] if image.program != "verify" else []),

@@ -7,7 +7,6 @@ partial folder. Refuses an unknown format, and a folder that contains files whic
 from __future__ import annotations
 
 import io
-import string
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,9 @@ from ..run.engine import Figures
 from .board_rates import ESP32_C3, ESP32_S3, NANO_33_BLE, PICO, PICO_2, STM32L475, Board, Rate, boards_text
 from .parts import MICROPHONE_FOLDER, Program
 from .product import Product
+from .templates import substituted
+from .web_package import package_files, package_words
+from .webassembly import build_module
 from .words import SERIAL_ROW, audio_figures, words_of
 
 FORMAT_FOLDER = Path(__file__).resolve().parent / "formats"
@@ -54,10 +56,6 @@ _PACK_CPUS = {
 }
 
 
-class _Template(string.Template):
-    delimiter = "@"
-
-
 @dataclass(frozen=True)
 class Format:
     """Layout of a folder.
@@ -76,6 +74,7 @@ class Format:
     microphones: Mapping[str, str] = field(default_factory=dict)
     boards: tuple[Board, ...] = ()
     packed: bool = False  # with a CMSIS-Pack file of the folder
+    web: bool = False  # with the compiled module and JavaScript instead of an example in C
 
 
 _PROJECT = "examples/@{example}"
@@ -121,6 +120,7 @@ FORMATS = {
             program="board",
         ),
         Format("cmsis-pack", {"package.pdsc": f"{VENDOR}.@{{prefix}}.pdsc"}, program="board", packed=True),
+        Format("wasm", {"package.json": "package.json"}, web=True),
         Format(
             "platformio",
             {"library.json": "library.json"},
@@ -215,6 +215,13 @@ def contents(product: Product, form: Format, measured: Measured | None = None) -
     """Contents of every file of the folder, by path."""
     prefix = product.prefix
     words = _words(product, form, measured)
+    if form.web:
+        module = build_module(product)
+        words |= package_words(product, module)
+        return package_files(product, module) | {
+            "LICENSE": (FORMAT_FOLDER / "LICENSE").read_bytes(),
+            **{name: _filled(f"{form.name}/{name}", words).encode() for name in ("README.md", *form.files)},
+        }
     texts = {
         f"src/{prefix}.c": product.source(),
         f"{form.headers}/{prefix}.h": product.header(),
@@ -226,7 +233,7 @@ def contents(product: Product, form: Format, measured: Measured | None = None) -
     for name, path in form.microphones.items() if product.has_audio else ():
         texts[_substituted(path, words)] = product.text(MICROPHONE_FOLDER / name)
     for template, path in form.files.items():
-        texts[_substituted(path, words)] = _filled(f"{form.name}/{template}", words)
+        texts[substituted(path, words)] = _filled(f"{form.name}/{template}", words)
     files = {name: text.encode() for name, text in sorted(texts.items())}
     if form.packed:
         files[f"{VENDOR}.{prefix}.{product.options.release}.pack"] = _packed(files)
@@ -249,8 +256,8 @@ def _words(product: Product, form: Format, measured: Measured | None) -> dict[st
         "digest": product.emitted.digest,
         "header": f"{form.headers}/{prefix}.h",
         "source": f"src/{prefix}.c",
-        "example_path": _substituted(form.example, own),
-        "serial_row": _substituted(SERIAL_ROW, own | {"serial": form.serial}) if product.part.results else "",
+        "example_path": substituted(form.example, own),
+        "serial_row": substituted(SERIAL_ROW, own | {"serial": form.serial}) if product.part.results else "",
         "figures": "\n".join(f"| {name} | {value} |" for name, value in _figures(product, measured)),
         "microphone": _filled(f"{form.name}/microphone.md", own) if own_microphone else once,
         "boards": boards_text(product, form.boards, measured.rates if measured else ()),
@@ -293,11 +300,7 @@ def _figures(product: Product, measured: Measured | None) -> list[tuple[str, str
 
 
 def _filled(template: str, words: Mapping[str, str]) -> str:
-    return _substituted((FORMAT_FOLDER / template).read_text(), words)
-
-
-def _substituted(text: str, words: Mapping[str, str]) -> str:
-    return _Template(text).substitute(words)
+    return substituted((FORMAT_FOLDER / template).read_text(), words)
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:

@@ -54,14 +54,11 @@ def test_what_it_copies_is_not_ignored(image, repository):
             assert source == "." or source.partition("/")[0] in kept, source
 
 
-TESTS_ONLY = {"clang", "lld"}  # the tests compile exported products with them, nothing else does
-
-
 @pytest.mark.parametrize("image", ["dev", "firmware"])
 def test_it_installs_the_compilers_and_emulators_of_the_set_up(image, repository):
     groups = set(re.findall(r"missing\+=\(([^)]+)\)", (repository / ".ci" / "setup").read_text()))
     words = _dockerfile(repository, image).split()
-    needed = {name for group in groups for name in group.split()} - (TESTS_ONLY if image == "firmware" else set())
+    needed = {name for group in groups for name in group.split()}
     assert needed <= set(words)
 
 

@@ -73,6 +73,7 @@ TABLE = {
         "build": Row("emit"),
         "cycles": Row(""),
         "run": Row("emit cpu build cycles"),
+        "run/wasm/in_wasmtime": Row("", "wasmtime"),  # a program of its own
         "firmware_folder": Row("emit cpu build cycles run"),
         "ship": Row("emit cpu build run"),
         "ship/flash": Row("", "(pyocd)"),

@@ -112,7 +112,7 @@ def _imported(path: Path) -> set[str]:
     ("package", "extras"),
     [
         ("runtime", ("dev", "export")),
-        ("firmware_harness", ("firmware", "flash")),
+        ("firmware_harness", ("firmware", "flash", "wasm")),
         ("training", ("train", "wandb", "mlflow")),
         ("export", ("export", "npu", "tensorflow")),
     ],
@@ -137,7 +137,7 @@ def test_every_direct_dependency_has_a_tested_version(project, repository):
             pins[name.lower().replace("_", "-")] = version
     optional = project["project"]["optional-dependencies"]
     required = _requirement_names(project["project"]["dependencies"])
-    for extra in ("train", "export", "firmware", "flash", "npu", "fuzz", "dev"):
+    for extra in ("train", "export", "firmware", "flash", "wasm", "npu", "fuzz", "dev"):
         required |= _requirement_names(optional[extra])
     assert required - {"tinyscene"} <= pins.keys()
     set_up = (repository / ".ci" / "setup").read_text()

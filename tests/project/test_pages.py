@@ -25,6 +25,7 @@ import tinyscene
 from tests.graphs import small_net
 from tests.project.imports import unresolved
 from tinyscene import command_line
+from tinyscene.firmware_harness.build.targets import WASM
 from tinyscene.runtime.tflite_write import to_tflite
 
 ROOT = Path(tinyscene.__file__).parent.parent
@@ -242,6 +243,8 @@ def test_make_targets(target, repository):
 def test_a_command_runs(shown, scratch, needs_tool, request):
     if re.search(r"cortex|--tune", shown.command) or "tinyscene firmware" in shown.command:
         needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    if re.search(r"wasm|tinyscene page", shown.command):
+        needs_tool(*WASM.executables)
     if "cpm23.ckpt" in shown.words and not (scratch / "cpm23.ckpt").exists():
         shutil.copy(request.getfixturevalue("shared_data") / "cpm23" / "cpm23.ckpt", scratch)
     path = f"{scratch / '.bin'}:{os.environ['PATH']}"

@@ -147,6 +147,7 @@ static TsLogmelScratch* scratch(TsScene* scene) {
 static void take_column(TsScene* scene) {
     enum { COLUMNS_PER_HOP = TS_SCENE_HOP_SAMPLES / TS_LOGMEL_HOP_LENGTH };
     ts_logmel_column(&scene->stream, scratch(scene), scene->ring[scene->oldest], 1);
+    TS_COLUMN(scene->ring[scene->oldest], 1);
     TS_ALIVE();
     scene->oldest = (scene->oldest + 1) % TS_LOGMEL_N_FRAMES;
     if (++scene->columns < TS_LOGMEL_N_FRAMES) {
@@ -184,6 +185,7 @@ size_t ts_scene_push(TsScene* scene, const int16_t* samples, size_t count) {
 static void take_column(TsScene* scene) {
     int8_t* codes = scene->arena + TS_MODEL_INPUT_OFFSET + scene->columns;
     ts_logmel_column(&scene->stream, scratch(scene), codes, TS_LOGMEL_N_FRAMES);
+    TS_COLUMN(codes, TS_LOGMEL_N_FRAMES);
     TS_ALIVE();
     scene->columns += 1;
 }

@@ -18,6 +18,12 @@
 
 enum { TS_SCENE_LABELS = TS_MODEL_OUTPUT_BYTES };
 
+/* Called with each column of the front end, whose band i is codes[i * stride]. Define it for the whole build to see the
+ * columns, for example to draw them. */
+#ifndef TS_COLUMN
+#define TS_COLUMN(codes, stride) ((void)0)
+#endif
+
 #define TS_SCENE_OVERLAP (TS_SCENE_HOP_SAMPLES < TS_LOGMEL_CLIP_SAMPLES)
 
 /* The spectrum is computed in the network's arena while the network does not run. Without overlap the columns are

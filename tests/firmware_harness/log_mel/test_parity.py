@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.firmware_harness.log_mel.signals import distance, expected_codes, recorded, synthetic, typical_quant
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, TARGETS
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, TARGETS, WASM
 from tinyscene.firmware_harness.emit.log_mel import emit_frontend
 from tinyscene.firmware_harness.run.audio import LogMelFirmware
 from tinyscene.runtime.spec import PRESETS, preset
@@ -21,6 +21,7 @@ TOOLS = {
     "riscv32": ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"),
     "xtensa": ("xtensa-lx106-elf-gcc", "qemu-system-xtensa"),
     **{name: ("arm-none-eabi-gcc", "qemu-system-arm") for name in TARGETS if name.startswith("cortex")},
+    "wasm": WASM.executables,
 }
 
 
@@ -59,7 +60,7 @@ def test_recordings(name: str, folder: Path, shared_data: Path) -> None:
     _compare(LogMelFirmware(spec, quant, HOST, folder=folder), clips, quant)
 
 
-@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32", "xtensa"])
+@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32", "xtensa", "wasm"])
 def test_other_processors(name: str, folder: Path, needs_tool) -> None:
     """With a float unit the bytes equal the host's; without one a fused multiply-add rounds twice."""
     needs_tool("gcc", *TOOLS[name])

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.firmware_harness.bundles import FRONTEND, network_alone, two_ended_network
+from tests.firmware_harness.machines import each_format
 from tests.graphs import random_input, small_net
 from tinyscene.firmware_harness.ship.formats import FORMATS, contents
 from tinyscene.firmware_harness.ship.product import Options, Product
@@ -52,11 +53,11 @@ def hostile_ends(tmp_path_factory: pytest.TempPathFactory) -> Product:
     return Product(bundle, OPTIONS, "tinyscene")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@each_format
 @pytest.mark.parametrize("product", ["hostile", "hostile_ends"])
 def test_no_name_is_more_than_a_name(product: str, form: str, request: pytest.FixtureRequest) -> None:
     for name, data in contents(request.getfixturevalue(product), FORMATS[form]).items():
-        if name.endswith((".pack", ".c", ".h", ".ino")):  # a pack of the same files; C, where labels are strings
+        if name.endswith((".pack", ".c", ".h", ".ino", ".js", ".wasm")):  # a pack of the same files; labels as strings
             continue
         text = data.decode()
         for words in ("$(touch", "${X}", "<b>", "\x1b", "[a](b)", "owned`"):

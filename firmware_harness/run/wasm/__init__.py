@@ -1,0 +1,1 @@
+"""Programs that run WebAssembly images, each in one runtime; build/targets.py names them."""
