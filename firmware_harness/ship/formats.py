@@ -231,7 +231,7 @@ def contents(product: Product, form: Format, measured: Measured | None = None) -
     }
     texts |= {f"{form.serial}/{name}": text for name, text in product.serial_sources().items()}
     for name, path in form.microphones.items() if product.has_audio else ():
-        texts[_substituted(path, words)] = product.text(MICROPHONE_FOLDER / name)
+        texts[substituted(path, words)] = product.text(MICROPHONE_FOLDER / name)
     for template, path in form.files.items():
         texts[substituted(path, words)] = _filled(f"{form.name}/{template}", words)
     files = {name: text.encode() for name, text in sorted(texts.items())}

@@ -1,7 +1,7 @@
 """A product as a WebAssembly module without imports, compiled from the same C as every other export.
 
-Uses the compiler and the flags of target ``wasm``. Refuses a missing compiler or C library, and a module that would
-need imports.
+Uses the compiler and the flags of target ``wasm``. Refuses a missing compiler or C library, kernels of a processor,
+and a module that would need imports.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def build_module(product: Product) -> bytes:
     Raises:
         FirmwareError: a tool is missing, or the compiler fails.
     """
+    if product.options.cpu != WASM.cpu:
+        raise FirmwareError("--cpu", "WebAssembly has the portable kernels", expected=WASM.cpu, got=product.options.cpu)
     compiler_version(WASM)
     with temporary_folder("wasm") as folder:
         for name, text in module_sources(product).items():

@@ -60,7 +60,9 @@ def test_recordings(name: str, folder: Path, shared_data: Path) -> None:
     _compare(LogMelFirmware(spec, quant, HOST, folder=folder), clips, quant)
 
 
-@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32", "xtensa", "wasm"])
+@pytest.mark.parametrize(
+    "name", ["cortex-m0plus", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32", "xtensa", "wasm"]
+)
 def test_other_processors(name: str, folder: Path, needs_tool) -> None:
     """With a float unit the bytes equal the host's; without one a fused multiply-add rounds twice."""
     needs_tool("gcc", *TOOLS[name])
