@@ -1,9 +1,9 @@
 """Cached Python environments for packages that cannot share ours.
 
 The last release of tflite-runtime needs Python 3.11 and NumPy 1, so its environment is created on first use. TensorFlow
-is two gigabytes: it is taken from the extra ``tensorflow``, or from the cache after
-``python -m tinyscene.export.targets.environments tensorflow``. Espressif's component manager is for tests only. What
-cannot be installed is an ExportError with the command to run by hand.
+and TOSA's reference model are large: ``python -m tinyscene.export.targets.environments tensorflow`` creates the
+environment of the first, unless the extra ``tensorflow`` is installed. Espressif's component manager is for tests only.
+What cannot be installed is an ExportError with the command to run by hand.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ def tensorflow_python() -> Path:
     Raises:
         ExportError: neither has it.
     """
-    if importlib.util.find_spec("tensorflow") is not None:
-        return Path(sys.executable)
-    if not is_available("tensorflow"):
-        raise ExportError(
-            "TensorFlow",
-            "is not installed",
-            next_step="python -m tinyscene.export.targets.environments tensorflow (2 GB in the cache)",
-            missing=True,
-        )
-    return _folder("tensorflow") / "bin" / "python"
+    own = importlib.util.find_spec("tensorflow") is not None
+    return Path(sys.executable) if own else _created("tensorflow", "TensorFlow", "2 GB")
+
+
+def tosa_python() -> Path:
+    """The Python of the cached environment with TOSA's converter and reference model.
+
+    Raises:
+        ExportError: there is none.
+    """
+    return _created("tosa", "TOSA", "0.4 GB")
 
 
 def tflite_runtime_python() -> Path:
@@ -81,6 +82,14 @@ def environment(module: str, base: str = sys.executable) -> Path:
     run_program([str(python), "-m", "pip", "install", "--quiet", *packages], failure)
     (folder / ENVIRONMENT_COMPLETE).touch()
     return python
+
+
+def _created(module: str, title: str, size: str) -> Path:
+    """The Python of an environment that only the command below creates, because it is large."""
+    if not (_folder(module) / ENVIRONMENT_COMPLETE).exists():
+        step = f"python -m tinyscene.export.targets.environments {module} ({size} in the cache)"
+        raise ExportError(title, "is not installed", next_step=step, missing=True)
+    return _folder(module) / "bin" / "python"
 
 
 def _folder(module: str) -> Path:

@@ -38,9 +38,11 @@ from .other_tflite import Kernels, Module, OtherTfliteEngine
 from .raspberry_pi import MODEL_OF, PROCESSORS, PiEngine
 from .tensorflow_converter import converted_by_tensorflow
 from .tflite_original import LITERT, TFLM, litert_original, tflm_original
+from .tosa import TosaEngine
 
 HOST_CLIPS = 200  # clips for accuracy with sanitizers on
 PI_CLIPS = 500
+TOSA_CLIPS = 20  # a second each for a large net
 EMULATED_CLIPS = 60  # some seconds for a small net, a minute for the largest
 SOFT_FLOAT_CLIPS = 8  # without an FPU the front end takes longer than the largest net
 Means = Literal["executes", "emulates", "converts"]
@@ -194,6 +196,7 @@ TARGETS: dict[str, TargetRow | ConverterRow] = {
     "tensorflow-converter": ConverterRow(converted_by_tensorflow),
     "coreml": ConverterRow(converted_for_coreml),
     "hexagon": TargetRow(HexagonEngine, means="emulates"),
+    "tosa": TargetRow(TosaEngine, max_clips=TOSA_CLIPS, means="emulates"),
     **{name: row for machine in MACHINES for name, row in _firmware_rows(machine).items() if name not in CORE_TARGETS},
 }
 

@@ -42,6 +42,14 @@ def _rounded_once(observed: ObservedOp) -> I8:
     return _codes(observed, rescale_once(acc, rescale.multiplier, rescale.shift))
 
 
+def _product_of_double_scales(observed: ObservedOp) -> I8:
+    """The ``double`` rule with a factor s_x * s_w / s_out in float64, also with one scale for the whole weight."""
+    graph, node = observed.graph, observed.node
+    rescale = conv_rescale(observed.quant(0), observed.quant(1), graph.out(node).quant)
+    acc = fully_connected_accumulator(graph, node, observed.arrays)
+    return _codes(observed, rescale_double(acc, rescale.multiplier, rescale.shift))
+
+
 def _product_of_float_scales(observed: ObservedOp) -> I8:
     """The ``double`` rule with a multiplier from the factor in float32."""
     a, b = observed.quant(0), observed.quant(1)
@@ -199,6 +207,12 @@ _PYTORCH: Rows = (
 )
 
 
+_TOSA: Rows = (
+    (ops.Reduce, 0.25, "TOSA's converter rescales each summand to more bits before a sum: near-ties differ"),
+    (ops.Resize, 0.5, "TOSA's bilinear weights are exact fractions, TFLite's have 10 bits: near-ties differ"),
+)
+
+
 def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
     """Ops that TensorFlow Lite's own kernels round in another way than TFLite Micro's or XNNPACK's."""
     for target, kernels in (("litert-reference", "LiteRT's"), ("tensorflow-reference", "TensorFlow's")):
@@ -215,6 +229,8 @@ def _other_kernels() -> Iterator[tuple[str, Kind, KnownDifference]]:
     for target in ("litert-reference", "tensorflow-reference", "tflite-runtime-reference", "tflite-runtime"):
         reason = "an LSTM's gates are of 16-bit fixed point in TensorFlow Lite's kernels, of a table in TFLite Micro"
         yield target, ops.Lstm, OtherArithmetic(lambda observed: observed.computed(rounding="single"), reason)
+    reason = "TOSA's converter multiplies the scales of a matrix product in double, TFLite in float32: near-ties differ"
+    yield "tosa", ops.FullyConnected, OtherArithmetic(_product_of_double_scales, reason)
     reason = "XNNPACK multiplies two activations only if the second has zero point 0; LiteRT's own kernel rounds twice"
     yield "litert", ops.BatchMatMul, OtherArithmetic(_products_of_litert, reason)
     reason = "LiteRT's depthwise convolutions of uint8 round twice"
@@ -290,6 +306,7 @@ _ROWS_OF: dict[str, Rows] = {
     "ort-original": _ONNX_RUNTIME_ON_THE_FILE,
     "ort-original-float": _ONNX_RUNTIME_ON_THE_FILE,
     "pytorch": _PYTORCH,
+    "tosa": _TOSA,
 }
 EXCEPTIONS: dict[tuple[str, Kind], KnownDifference] = {
     **{(target, op): Tolerance(1, share, why) for target, rows in _ROWS_OF.items() for op, share, why in rows},

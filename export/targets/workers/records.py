@@ -13,6 +13,14 @@ class TfliteRecord:
 
 
 @dataclass(frozen=True)
+class TosaRecord:
+    """A .tflite file was converted to TOSA and run; versions of the packages."""
+
+    converter: str
+    tools: str
+
+
+@dataclass(frozen=True)
 class HexagonRecord:
     """An .onnx file was compiled for Hexagon and simulated."""
 
@@ -50,4 +58,4 @@ class CoremlRecord:
     weights_different: int  # of these, codes that are not the graph's
 
 
-Record = TfliteRecord | HexagonRecord | EngineRecord | ConverterRecord | CoremlRecord
+Record = TfliteRecord | TosaRecord | HexagonRecord | EngineRecord | ConverterRecord | CoremlRecord
