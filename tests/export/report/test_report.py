@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,6 +23,7 @@ from tinyscene.export.targets.ethos_u import Estimates
 from tinyscene.export.verify.op_comparison import Comparison
 from tinyscene.export.verify.results import TargetResult, Verification
 from tinyscene.runtime.cost import graph_cost, verdicts
+from tinyscene.runtime.ops import OPS, Concat, Pad, Reshape, Resize, Slice, Transpose
 from tinyscene.runtime.spec import Budget
 from tinyscene.training.page.svg import NARROW, WIDE, ticks
 
@@ -39,6 +41,15 @@ def test_the_page_stands_alone(made):
     loaded = [value for _, name, value in found.attributes if name in ("src", "href", "srcset", "data")]
     assert loaded
     assert all(value.startswith(("#", "data:,")) for value in loaded)
+
+
+def test_every_op_has_a_colour() -> None:
+    """Ops that only move data share the colour of the input; a rule for any other op would be missing."""
+    style = (Path(drawings.__file__).parent / "style.css").read_text()
+    assert '[class*="op-"] { --op: var(--input); }' in style
+    coloured = set(re.findall(r"\.op-(\w+)", style))
+    moving = {OPS[kind].name for kind in (Reshape, Transpose, Pad, Slice, Concat, Resize)}
+    assert coloured == {row.name for row in OPS.values()} - moving
 
 
 def test_anchors_and_labels_lead_somewhere(made):
