@@ -6,6 +6,7 @@
 #include "ts_logmel.h"
 
 #include "ts_mel.h"
+#include "ts_samples_mve.h"
 
 enum { HALF = TS_LOGMEL_WIN_LENGTH / 2, CENTRE = 1 + HALF };
 
@@ -38,11 +39,23 @@ size_t ts_logmel_push(TsLogmel* stream, const int16_t* samples, size_t count) {
         const float before = newest;
         newest = (float)*from;
         *to++ = newest - TS_LOGMEL_PRE_EMPHASIS * before;
+#ifdef TS_SAMPLES_MVE
+        const size_t by_vectors =
+            ts_mve_samples(to, from + 1, (size_t)(samples + taken - from - 1), TS_LOGMEL_PRE_EMPHASIS);
+        to += by_vectors;
+        from += by_vectors;
+        newest = (float)*from;
+#endif
     }
     stream->newest = newest;
 #else
     const size_t taken = count < room ? count : room;
-    for (const int16_t* from = samples; from < samples + taken; ++from) {
+    const int16_t* from = samples;
+#ifdef TS_SAMPLES_MVE
+    const size_t by_vectors = ts_mve_samples(to, from, taken, 0.0f);
+    to += by_vectors, from += by_vectors;
+#endif
+    for (; from < samples + taken; ++from) {
         *to++ = (float)*from;
     }
 #endif
@@ -62,6 +75,9 @@ typedef struct {
 static void slide(float* samples) {
     enum { KEPT = TS_LOGMEL_HELD - TS_LOGMEL_HOP_LENGTH, STEP = TS_LOGMEL_HOP_LENGTH < 8 ? 1 : 8 };
     float* const end = samples + KEPT;
+#ifdef TS_SAMPLES_MVE
+    samples += ts_mve_slide(samples, KEPT, TS_LOGMEL_HOP_LENGTH);
+#endif
     if (STEP == 8) {
         for (; samples <= end - STEP; samples += STEP) {
             *(Block*)samples = *(const Block*)(samples + TS_LOGMEL_HOP_LENGTH);

@@ -11,19 +11,25 @@
 
 #include "frontend_mel.h" /* tables that use the types above */
 
+#include "ts_mel_mve.h" /* uses the tables */
+
 typedef char bytes_as_emitted[sizeof ts_mel_tables == TS_MEL_BYTES ? 1 : -1];
 
 const void* ts_mel_data(void) {
     return &ts_mel_tables;
 }
 
+#ifdef TS_MEL_MVE
+void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride) {
+    ts_mel_by_fours(bins, codes, stride);
+}
+#else
 /* scale * ln(power) + offset, rounded half to even, as an int8 code. Power is a normal float above 0. */
 static inline int8_t code_of(float power) {
-    static const int32_t root_half = 0x3f3504f3, half_to_even = 0x4b400000; /* sqrt(1/2); 1.5 * 2^23 */
     int32_t bits, rounded;
     float fraction;
     memcpy(&bits, &power, sizeof bits);
-    const int32_t exponent = (bits - root_half) >> 23;
+    const int32_t exponent = (bits - TS_ROOT_HALF) >> 23;
     bits -= (int32_t)((uint32_t)exponent << 23);
     memcpy(&fraction, &bits, sizeof fraction); /* in [sqrt(1/2), sqrt(2)) */
     fraction -= 1.0f;
@@ -36,7 +42,7 @@ static inline int8_t code_of(float power) {
     line = ts_fused(line, fraction, TS_LOG_0);
     line = ts_fused((float)exponent, TS_LOG_OCTAVE, line) + 0x1.8p23f;
     memcpy(&rounded, &line, sizeof rounded);
-    const int32_t code = rounded - half_to_even + TS_LOGMEL_ZERO_POINT;
+    const int32_t code = rounded - TS_HALF_TO_EVEN + TS_LOGMEL_ZERO_POINT;
 #if defined(__GNUC__) && defined(__ARM_FEATURE_SAT)
     int32_t saturated;
     __asm__("ssat %0, #8, %1" : "=r"(saturated) : "r"(code));
@@ -84,3 +90,4 @@ void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stri
         band = rising;
     }
 }
+#endif

@@ -4,6 +4,8 @@
 
 #include "ts_spectrum.h"
 
+enum { TS_ROOT_HALF = 0x3f3504f3, TS_HALF_TO_EVEN = 0x4b400000 }; /* bits of sqrt(1/2) and 1.5 * 2^23 */
+
 /* One column of the network's input: code i is written to codes[i * stride]. */
 void ts_mel_codes(const TsComplex bins[TS_HALF_FFT], int8_t* codes, int32_t stride);
 

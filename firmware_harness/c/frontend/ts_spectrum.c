@@ -4,7 +4,9 @@
 #include "ts_spectrum.h"
 
 #include "ts_butterfly.h"
+#include "ts_columns_mve.h"
 #include "ts_step_arm.h"
+#include "ts_step_mve.h"
 
 /* Twiddle factors w, w^2, w^3 of one column of the last step, and two of its split: half of its angle, and that plus
  * an eighth turn. */
@@ -53,7 +55,7 @@ TS_STRAIGHT TsComplex* place(TsComplex* bins, int group) {
 }
 
 /* Eight-point transforms of groups [from, to). */
-TS_STRAIGHT void first_step(const float* samples, TsComplex* bins, int from, int to, int taps, int rising) {
+TS_STRAIGHT void single_groups(const float* samples, TsComplex* bins, int from, int to, int taps, int rising) {
     for (int group = from; group < to; ++group) {
         TsComplex* const out = place(bins, group);
 #ifdef TS_STEP_ARM
@@ -80,6 +82,61 @@ TS_STRAIGHT void first_step(const float* samples, TsComplex* bins, int from, int
     }
 }
 
+#ifdef TS_STEP_MVE
+TS_STRAIGHT TsTwo two_windowed(const float* samples, int group, int tap, int taps, int rising) {
+    const int at = 2 * (group + tap * GROUPS);
+    if (tap < rising) {
+        return vmulq_f32(vldrwq_f32(samples + at), vldrwq_f32(ts_spectrum_tables.window + at));
+    }
+    if (tap < taps) {
+        return vmulq_f32(vldrwq_f32(samples + at),
+                         ts_reversed(ts_spectrum_tables.window + TS_LOGMEL_WINDOW_MIRROR - at - 3));
+    }
+    return vdupq_n_f32(0.0f);
+}
+
+/* The same of an even group and the next, in the window to the same extent. */
+TS_STRAIGHT void two_groups(const float* samples, TsComplex* bins, int group, int taps, int rising) {
+    if (taps == 6 && rising == 3) {
+        const float* const window = ts_spectrum_tables.window;
+        const int fourth = 2 * (group + 3 * GROUPS);
+        ts_mve_six(samples + 2 * group, window + 2 * group, window + TS_LOGMEL_WINDOW_MIRROR - 1 - fourth,
+                   place(bins, group));
+        return;
+    }
+    const uint64x2_t out = ts_two_addresses(place(bins, group), QUARTER * (int)sizeof(TsComplex));
+    TsTwo x[8];
+    x[0] = two_windowed(samples, group, 0, taps, rising);
+    x[1] = two_windowed(samples, group, 1, taps, rising);
+    x[2] = two_windowed(samples, group, 2, taps, rising);
+    x[3] = two_windowed(samples, group, 3, taps, rising);
+    x[4] = two_windowed(samples, group, 4, taps, rising);
+    x[5] = two_windowed(samples, group, 5, taps, rising);
+    x[6] = two_windowed(samples, group, 6, taps, rising);
+    x[7] = two_windowed(samples, group, 7, taps, rising);
+    ts_eight_twos(x, taps);
+    TS_TWO_TO(out, 0, x[0]);
+    TS_TWO_TO(out, 1, x[1]);
+    TS_TWO_TO(out, 2, x[2]);
+    TS_TWO_TO(out, 3, x[3]);
+    TS_TWO_TO(out, 4, x[4]);
+    TS_TWO_TO(out, 5, x[5]);
+    TS_TWO_TO(out, 6, x[6]);
+    TS_TWO_TO(out, 7, x[7]);
+}
+#endif
+
+/* The same, by two groups where that is possible. */
+TS_STRAIGHT void first_step(const float* samples, TsComplex* bins, int from, int to, int taps, int rising) {
+#ifdef TS_STEP_MVE
+    single_groups(samples, bins, from, from + from % 2, taps, rising);
+    for (from += from % 2; from + 1 < to; from += 2) {
+        two_groups(samples, bins, from, taps, rising);
+    }
+#endif
+    single_groups(samples, bins, from, to, taps, rising);
+}
+
 #ifndef TS_STEP_ARM
 /* z[0], z[length], ... z[7 * length] become the transform of their products with w[0..6]. */
 TS_STRAIGHT void ts_step_of_eight(TsComplex* z, int length, const TsTurn* w) {
@@ -100,15 +157,22 @@ TS_STRAIGHT void ts_step_of_eight(TsComplex* z, int length, const TsTurn* w) {
 
 /* Combine eight transforms of `length` points each, everywhere. */
 TS_STRAIGHT void eight(TsComplex* bins, int length, const TsTurn* w) {
+#ifdef TS_STEP_MVE
+    ts_mve_eight(bins, length, w);
+#else
     for (int j = 0; j < length; ++j, w += 7) {
         for (TsComplex* z = bins + j; z < bins + TS_HALF_FFT; z += 8 * length) {
             ts_step_of_eight(z, length, w);
         }
     }
+#endif
 }
 
 /* Combine four transforms of `length` points each, everywhere. */
 TS_STRAIGHT void four(TsComplex* bins, int length, const TsTurn* w) {
+#ifdef TS_STEP_MVE
+    ts_mve_four(bins, length, w);
+#else
     for (int j = 0; j < length; ++j, w += 3) {
         for (TsComplex* z = bins + j; z < bins + TS_HALF_FFT; z += 4 * length) {
             TsComplex x[4];
@@ -120,6 +184,7 @@ TS_STRAIGHT void four(TsComplex* bins, int length, const TsTurn* w) {
             z[0] = x[0], z[length] = x[1], z[2 * length] = x[2], z[3 * length] = x[3];
         }
     }
+#endif
 }
 
 TS_STRAIGHT float power(TsComplex v) {
@@ -186,7 +251,13 @@ static void last_ends(TsComplex* bins) {
 static void last_step(TsComplex* bins) {
     const TsLastTurns* w = &ts_spectrum_tables.last_turns[1];
     last_ends(bins);
-    for (TsComplex *up = bins + 1, *down = bins + QUARTER - 1; up < down; ++up, --down, ++w) {
+    TsComplex *up = bins + 1, *down = bins + QUARTER - 1;
+#ifdef TS_STEP_MVE
+    enum { PAIRED = QUARTER / 2 - 2 };
+    ts_mve_columns(up, down, QUARTER, (const TsTurn*)w, PAIRED / 2);
+    up += PAIRED, down -= PAIRED, w += PAIRED;
+#endif
+    for (; up < down; ++up, --down, ++w) {
         last_columns(up, down, w);
     }
 }

@@ -6,7 +6,8 @@
 
 #include "ts_butterfly.h"
 
-#if defined(__GNUC__) && defined(__arm__) && defined(__FP_FAST_FMAF) && !defined(__SOFTFP__)
+#if defined(__GNUC__) && defined(__arm__) && defined(__FP_FAST_FMAF) && !defined(__SOFTFP__) &&                        \
+    !(defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2))
 #define TS_STEP_ARM 1
 
 typedef double TsPair __attribute__((may_alias)); /* a TsComplex, for loading and storing only */

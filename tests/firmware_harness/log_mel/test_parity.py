@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from tests.firmware_harness.log_mel.signals import distance, expected_codes, recorded, synthetic, typical_quant
-from tinyscene.firmware_harness.build.targets import CORTEX_M4, HOST, TARGETS, WASM
+from tinyscene.firmware_harness.build.targets import CORTEX_M4, CORTEX_M55, HOST, TARGETS, WASM
 from tinyscene.firmware_harness.emit.log_mel import emit_frontend
 from tinyscene.firmware_harness.run.audio import LogMelFirmware
 from tinyscene.runtime.spec import PRESETS, preset
 
 EQUAL = 0.999
-M4_INSTRUCTIONS = {"cpm23": 10_000_000, "dcase25": 10_000_000, "cpresnet": 6_800_000, "passt": 4_500_000}  # per clip
+INSTRUCTIONS = {  # per clip
+    CORTEX_M4: {"cpm23": 10_000_000, "dcase25": 10_000_000, "cpresnet": 6_800_000, "passt": 4_500_000},
+    CORTEX_M55: {"cpm23": 3_800_000, "dcase25": 3_800_000, "cpresnet": 2_600_000, "passt": 1_700_000},
+}
 TOOLS = {
     "host": ("gcc",),
     "riscv32": ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"),
@@ -39,16 +42,20 @@ def _compare(firmware: LogMelFirmware, clips, quant) -> None:
 
 @pytest.mark.needs_tool("gcc", "arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_on_host_and_m4(name: str, folder: Path) -> None:
+def test_presets(name: str, folder: Path) -> None:
+    """The host against NumPy, and the assembly of two processors against the host."""
     spec, quant = preset(name), typical_quant(preset(name))
     clips = synthetic(spec)
-    host, m4 = (LogMelFirmware(spec, quant, target, folder=folder) for target in (HOST, CORTEX_M4))
+    host = LogMelFirmware(spec, quant, HOST, folder=folder)
     _compare(host, clips, quant)
     pieces = [[samples] for samples in clips.values()]
-    for on_host, on_m4 in zip(host.codes(pieces), m4.codes(pieces), strict=True):
-        assert np.array_equal(on_host, on_m4)
-    assert m4.instructions is not None
-    assert m4.instructions <= M4_INSTRUCTIONS[name]
+    expected = host.codes(pieces)
+    for target, limits in INSTRUCTIONS.items():
+        firmware = LogMelFirmware(spec, quant, target, folder=folder)
+        for on_host, on_target in zip(expected, firmware.codes(pieces), strict=True):
+            assert np.array_equal(on_host, on_target)
+        assert firmware.instructions is not None
+        assert firmware.instructions <= limits[name]
 
 
 @pytest.mark.needs_tool("gcc")
@@ -80,7 +87,7 @@ def test_other_processors(name: str, folder: Path, needs_tool) -> None:
         assert np.array_equal(on_target, on_host)
 
 
-@pytest.mark.needs_tool("gcc")
+@pytest.mark.needs_tool("gcc", "arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize(
     "change",
     [
@@ -94,11 +101,15 @@ def test_other_processors(name: str, folder: Path, needs_tool) -> None:
     ids=lambda change: str(change["n_fft"]),
 )
 def test_other_sizes(change: dict, folder: Path) -> None:
-    """Every length of the transform, windows and mel banks of various extents."""
+    """Every length of the transform, windows and mel banks of various extents; Helium's vectors against the host."""
     spec = replace(preset("dcase25"), name="other", clip_samples=8000, **change)
     quant = typical_quant(spec)
     clips = {key: clip for key, clip in synthetic(spec).items() if key != "chirp"}
-    _compare(LogMelFirmware(spec, quant, HOST, folder=folder), clips, quant)
+    host, helium = (LogMelFirmware(spec, quant, target, folder=folder) for target in (HOST, CORTEX_M55))
+    _compare(host, clips, quant)
+    pieces = [[samples] for samples in clips.values()]
+    for on_host, on_helium in zip(host.codes(pieces), helium.codes(pieces), strict=True):
+        assert np.array_equal(on_host, on_helium)
 
 
 def test_the_tables_are_those_of_numpy() -> None:
