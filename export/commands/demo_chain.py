@@ -38,6 +38,7 @@ from ..quantise.methods import quantise_aware
 from ..quantise.qat import QatTraining
 from ..quantise.quality import layer_quality
 from ..quantise.quantised_model import QuantisedModel, float_activations, int8_outputs, network_input
+from ..report.demo import demo_of
 from ..report.document import Measured, document, row_of_metrics
 from ..report.firmware_cost import MACHINES, firmware_cost
 from ..report.page import render
@@ -106,7 +107,7 @@ def run_demo(settings: DemoSettings, *, as_json: bool = False) -> Verification:
         verification = verify_bundle(bundle, targets=tuple(CORE_TARGETS), labelled=labelled, on_target=step)
     with _stage(console, "report"):
         record = _document(bundle, trained, verification, int8, settings)
-        bundle.add_file("report.html", render(record))
+        bundle.add_file("report.html", render(record, demo_of(bundle)))
     if as_json:
         echo_document(record.to_json())
         return verification

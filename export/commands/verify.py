@@ -110,7 +110,7 @@ def verify(
         options = [f"{option} {path.name}" for option, path in stated.items() if path]
         command = " ".join(["tinyscene verify", model.name, *options])
         document = documented(subject, result, estimates, names, command)
-        _write_forms(document, files)
+        _write_forms(document, files, subject.model)
         if as_json:
             echo_document(document.to_json())
     if not as_json:
@@ -121,17 +121,18 @@ def verify(
         raise typer.Exit(1 if result.failed else REFUSED)
 
 
-def _write_forms(document: Document, files: OutputFiles) -> None:
-    """Write the document as JSON, as a page and as Markdown, each where a path was given."""
+def _write_forms(document: Document, files: OutputFiles, model: Model) -> None:
+    """Write the document as JSON, as a page that contains the model, and as Markdown, each where a path was given."""
     from tinyscene.runtime.files import write_file
 
+    from ..report.demo import demo_of
     from ..report.page import render
     from ..report.summary import as_markdown
 
     if files.out:
         write_file(files.out, document.to_json().encode())
     if files.report:
-        write_file(files.report, render(document))
+        write_file(files.report, render(document, demo_of(model)))
     if files.markdown:
         write_file(files.markdown, as_markdown(document).encode())
 

@@ -13,16 +13,21 @@ from tinyscene.firmware_harness.cycles.estimate import Interval, short
 from tinyscene.training.page.template import templates
 
 from . import drawings, sections
+from .demo import Demo
 from .records import Document
 
 
-def render(document: Document) -> bytes:
-    """The page as UTF-8; the same record gives the same bytes."""
+def render(document: Document, demo: Demo | None = None) -> bytes:
+    """The page as UTF-8; the same record gives the same bytes.
+
+    ``demo``: the model as a web page inside this one, or the reason why there is none.
+    """
     layers, memory = document.layers, document.memory
     peak = memory.peak_step
     page = _environment().get_template("page.html.j2")
     text = page.render(
         data=document,
+        demo=demo,
         tiles=sections.tiles(document),
         ops=tuple(dict.fromkeys(row.op for row in layers)),
         shipped=sections.shipped_row(document.accuracy),

@@ -63,6 +63,7 @@ def model_record(product: Product) -> dict[str, object]:
         "clipSamples": spec.clip_samples,
         "hopSamples": part.hop_samples,
         "smoothedHops": SMOOTHED_HOPS,
+        "arithmetic": spec.arithmetic,
         "bands": spec.n_mels,
         "frames": spec.n_frames,
         "labels": list(part.model.labels),

@@ -102,6 +102,7 @@ TABLE = {
         "targets/workers/tensorflow_converter": Row("", "tensorflow"),
         "verify": Row("labelled targets", "tinyscene.training tinyscene.firmware_harness"),
         "report": Row("labelled targets verify write_bundle", "tinyscene.training tinyscene.firmware_harness"),
+        "report/demo": Row("", "tinyscene"),  # for the version in the page
         "report/page": Row("", "jinja2"),
         "report/records": Row("", "(pydantic)"),  # for the schema of the report
         "commands": Row("*", "tinyscene.training tinyscene.firmware_harness torch typer rich"),

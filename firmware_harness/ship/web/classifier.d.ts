@@ -12,7 +12,8 @@ export interface Model {
   readonly hopSamples: number;
   /** Number of results that are averaged. */
   readonly smoothedHops: number;
-  /** Log-mel of one network input. */
+  /** Log-mel of one network input, and the arithmetic that computes it. */
+  readonly arithmetic: "float" | "integer";
   readonly bands: number;
   readonly frames: number;
   readonly labels: readonly string[];

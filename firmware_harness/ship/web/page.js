@@ -319,7 +319,7 @@ function describe(model, moduleBytes) {
   const hop = model.hopSamples / model.sampleRate;
   const facts = [
     `${number.format(model.sampleRate)} Hz, a result every ${hop} s, smoothed over ${model.smoothedHops}`,
-    `log-mel of ${model.bands} bands and ${model.frames} columns`,
+    `log-mel of ${model.bands} bands and ${model.frames} columns in ${model.arithmetic} arithmetic`,
     `int8, rounding ${model.rounding}, ${number.format(moduleBytes)} B of WebAssembly`,
     `digest ${model.digest.slice(0, 16)}, ${model.generator}`,
   ];

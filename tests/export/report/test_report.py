@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from tests.export.report.reported import LABELS, SKIPPED, Made, make, metrics, p
 from tests.graphs import Builder
 from tests.pages import Page
 from tinyscene.export.report import drawings
+from tinyscene.export.report.demo import Demo
 from tinyscene.export.report.document import Measured, document, layer_rows, memory, row_of_metrics
 from tinyscene.export.report.firmware_cost import FirmwareCost
 from tinyscene.export.report.page import render
@@ -50,6 +52,26 @@ def test_every_op_has_a_colour() -> None:
     coloured = set(re.findall(r"\.op-(\w+)", style))
     moving = {OPS[kind].name for kind in (Reshape, Transpose, Pad, Slice, Concat, Resize)}
     assert coloured == {row.name for row in OPS.values()} - moving
+
+
+def test_a_demo_is_a_frame_whose_page_allows_its_scripts_only(made):
+    inner = '<script>if (1 < 2 && "a") {}\n</script>'
+    html = render(document(made.data), Demo(inner)).decode()
+    (frame,) = [value for tag, name, value in Page(html).attributes if (tag, name) == ("iframe", "srcdoc")]
+    assert frame == inner
+    assert "<script" not in html
+    (policy,) = (unescape(text) for text in re.findall(r'Content-Security-Policy" content="([^"]*)"', html))
+    assert "script-src 'unsafe-inline'" in policy
+    assert "default-src 'none'" in policy
+    assert "script-src" not in render(document(made.data)).decode()
+
+
+def test_why_there_is_no_demo_is_said(made):
+    reason = "clang is not installed; next: apt-get install clang <lld>"
+    html = render(document(made.data), Demo(reason=reason)).decode()
+    assert "<iframe" not in html
+    assert "script-src" not in html
+    assert f"The model as a web page is not included: {reason}" in Page(html).text
 
 
 def test_anchors_and_labels_lead_somewhere(made):
