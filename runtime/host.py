@@ -87,14 +87,12 @@ class Sensors:
         info = _text(self._proc / "cpuinfo") or ""
         model = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", info, re.MULTILINE)
         total = re.search(r"^MemTotal:\s*(\d+) kB", _text(self._proc / "meminfo") or "", re.MULTILINE)
-        affinity = getattr(os, "sched_getaffinity", None)
-        cores = os.cpu_count() or 1
         return Host(
             cpu=model[1].strip() if model else platform.processor() or platform.machine(),
             board=(_text(self._proc / "device-tree" / "model") or "").strip("\0\n") or None,
             architecture=platform.machine(),
-            cores=cores,
-            usable_cores=len(affinity(0)) if affinity else cores,
+            cores=os.cpu_count() or 1,
+            usable_cores=usable_cores(),
             memory_bytes=int(total[1]) * 1024 if total else None,
             governor=_text(self._sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             system=f"{platform.system()} {platform.release()}",
@@ -154,6 +152,12 @@ class Sensors:
     def _status_bytes(self, name: str) -> int | None:
         match = re.search(rf"^{name}:\s*(\d+) kB", _text(self._proc / "self" / "status") or "", re.MULTILINE)
         return int(match[1]) * 1024 if match else None
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _text(path: Path) -> str | None:

@@ -15,6 +15,8 @@ from tinyscene.runtime.graph import Graph, Quant
 from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.training.data.tau22 import Rows
 
+from .once import Once
+
 FrontEnd = Callable[[FrontendSpec, Quant, I16], I8]  # waveforms (n, samples) to codes (n, mel, time, 1)
 
 
@@ -45,40 +47,34 @@ class LabelledCodes:
     devices: npt.NDArray[np.str_]
     data: str
     audio: Waveforms | None = None
-    _oracle: dict[Rounding, I8] = field(default_factory=dict)
-    _samples: dict[tuple[int, int], LabelledCodes] = field(default_factory=dict)
-    _target_inputs: dict[FrontEnd, I8] = field(default_factory=dict)
+    _oracle: Once[Rounding, I8] = field(default_factory=Once)
+    _samples: Once[tuple[int, int], LabelledCodes] = field(default_factory=Once)
+    _target_inputs: Once[FrontEnd, I8] = field(default_factory=Once)
 
     def take(self, rows: I64) -> LabelledCodes:
         """The clips at these row numbers, with the outputs computed so far."""
         labels = None if self.labels is None else self.labels[rows]
-        oracle = {rounding: scores[rows] for rounding, scores in self._oracle.items()}
+        oracle = {rounding: scores[rows] for rounding, scores in self._oracle.ready().items()}
         parts = (self.float_labels[rows], self.devices[rows])
         audio = self.audio and Waveforms(Rows(self.audio.samples, rows), self.audio.frontend)
-        return LabelledCodes(self.codes[rows], labels, *parts, self.data, audio, oracle)
+        return LabelledCodes(self.codes[rows], labels, *parts, self.data, audio, Once(oracle))
 
     def oracle(self, graph: Graph, rounding: Rounding) -> I8:
         """The output codes (n, ...) of the NumPy interpreter, computed once."""
-        if rounding not in self._oracle:
-            self._oracle[rounding] = NumpyEngine(graph, rounding).output_codes(self.codes)
-        return self._oracle[rounding]
+        return self._oracle.get(rounding, lambda: NumpyEngine(graph, rounding).output_codes(self.codes))
 
     def inputs_of(self, front_end: FrontEnd | None, graph: Graph) -> I8:
         """The network's inputs computed by a target's own front end, once; ``codes`` if it has none."""
         if front_end is None or self.audio is None:
             return self.codes
-        if front_end not in self._target_inputs:
-            quant = graph.tensors[graph.input].quant
-            self._target_inputs[front_end] = front_end(self.audio.frontend, quant, np.asarray(self.audio.samples))
-        return self._target_inputs[front_end]
+        quant, audio = graph.tensors[graph.input].quant, self.audio
+        return self._target_inputs.get(front_end, lambda: front_end(audio.frontend, quant, np.asarray(audio.samples)))
 
     def sample(self, count: int, seed: int = 0) -> LabelledCodes:
         """At most ``count`` clips, the same share of every label; the sample of a seed is drawn once and reused."""
         if len(self.codes) <= count:
             return self
-        if (count, seed) not in self._samples:
-            self._samples[count, seed] = self._drawn(count, seed)
-        return self._samples[count, seed]
+        return self._samples.get((count, seed), lambda: self._drawn(count, seed))
 
     def _drawn(self, count: int, seed: int) -> LabelledCodes:
         labels = self.float_labels if self.labels is None else self.labels

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from tinyscene.runtime.bundle import Bundle, Golden
 from tinyscene.runtime.engines import Engine, ModelFiles, NumpyEngine
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.host import usable_cores
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.manifest import ADVICE
 from tinyscene.runtime.plan import plan
@@ -56,7 +58,7 @@ def verify(
         shipped: the files that users get, a bundle; their output is compared and their accuracy is measured. Where
             they are not what this version writes for the graph, native engines run in worker processes.
         signals: samples for the front ends of targets that have their own, where every code must be equal.
-        on_target: called with the name of each target before it runs.
+        on_target: called with the name of each target before it runs, in the thread that runs it.
 
     Raises:
         ExportError: unknown target.
@@ -70,17 +72,34 @@ def verify(
         subject = _Subject(exposed, inputs, labelled, shipped, shipped, signals)
     else:
         subject = _Subject(Isolated(exposed), inputs, labelled, Isolated(shipped), shipped, signals)
-    results = []
-    for name in targets:
+
+    def timed(name: str) -> TargetResult:
         if on_target:
             on_target(name)
         start = time.perf_counter()
         result = _run_target(name, subject)
-        results.append(replace(result, means=TARGETS[name].means, seconds=time.perf_counter() - start))
+        return replace(result, means=TARGETS[name].means, seconds=time.perf_counter() - start)
+
+    results = _side_by_side(timed, targets)
     accuracy = None
     if labelled is not None and labelled.labels is not None:
         accuracy = float(np.mean(labelled.float_labels == labelled.labels))
     return Verification(graph.name, tuple(results), labelled.data if labelled else "", accuracy)
+
+
+def _side_by_side(timed: Callable[[str], TargetResult], targets: Sequence[str]) -> list[TargetResult]:
+    """The results in the order of ``targets``, which run in as many threads as this process has processors.
+
+    Compilers and emulators are other processes, most of the time. After an exception no further target begins.
+    """
+    at_once = min(len(targets), usable_cores())
+    if at_once < 2:
+        return [timed(name) for name in targets]
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        return list(pool.map(timed, targets))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def verify_bundle(

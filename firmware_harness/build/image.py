@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -169,14 +172,35 @@ def _flags(target: Target, program: Program) -> list[str]:
 def _write_frontend(folder: Path, frontend: EmittedFrontend) -> Path:
     """Write the headers of a front end; return their folder."""
     tables = folder / "frontends" / _digest(*frontend.headers.values())
-    frontend.write_tables(tables)
+    _write_once(tables, frontend.headers)
     return tables
 
 
 def _write_model(folder: Path, emitted: Emitted) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.c").write_text(emitted.model_c)
-    (folder / "model.h").write_text(emitted.model_h)
+    _write_once(folder, {"model.c": emitted.model_c, "model.h": emitted.model_h})
+
+
+def _write_once(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write files into a folder that is named by a digest of them, where they are missing; others read them."""
+    with _one_thread(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            path = folder / name
+            if not path.exists() or path.read_text() != text:
+                path.write_text(text)
+
+
+@contextmanager
+def _one_thread(path: Path) -> Iterator[None]:
+    """Threads that make the same file or folder do so one after another."""
+    with _guard:
+        lock = _locks.setdefault(path, threading.Lock())
+    with lock:
+        yield
+
+
+_guard = threading.Lock()
+_locks: dict[Path, threading.Lock] = {}
 
 
 def _compile(
@@ -188,12 +212,13 @@ def _compile(
     text = source.read_text()
     headers = _headers(text, [source.parent, *includes])
     path = folder / "objects" / f"{_digest(version, *flags, text, *headers)}.o"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        include_flags = [f"-I{include}" for include in includes]
-        run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
-        unfinished.replace(path)
+    with _one_thread(path):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            include_flags = [f"-I{include}" for include in includes]
+            run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
+            unfinished.replace(path)
     return path
 
 
@@ -216,17 +241,22 @@ def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, m
     names = [path.name for path in objects]
     version = compiler_version(target)
     path = folder / "images" / f"{_digest(version, *flags, *target.link_flags, *scripts, *names)}.elf"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        try:
-            run_tool([target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target)
-            seal(unfinished, target)
-        except FirmwareError as error:
-            overflow = OVERFLOW.search(str(error))
-            if overflow is None:
-                raise
-            available = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[overflow[1]]
-            raise target.too_large(model, f"{overflow[1]} contents", available + int(overflow[2]), available) from None
-        unfinished.replace(path)
+    with _one_thread(path):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            try:
+                run_tool(
+                    [target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target
+                )
+                seal(unfinished, target)
+            except FirmwareError as error:
+                overflow = OVERFLOW.search(str(error))
+                if overflow is None:
+                    raise
+                available = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[overflow[1]]
+                raise target.too_large(
+                    model, f"{overflow[1]} contents", available + int(overflow[2]), available
+                ) from None
+            unfinished.replace(path)
     return path

@@ -7,6 +7,7 @@ Refuses targets without an emulator of Arm processors, machines without a compil
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -110,13 +111,21 @@ class Executed:
         return run_tool([target.toolchain.tool(name), *options, str(self.image.path)], target)
 
 
-@lru_cache(maxsize=1)
 def _library() -> Path:
-    """The compiled plugin.
+    """The compiled plugin, which several threads may use.
 
     Raises:
         FirmwareError: this machine has no C compiler, or it fails.
     """
+    with _compiling:
+        return _compiled()
+
+
+_compiling = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Path:
     library = process_folder("plugin") / "executed.so"
     run_tool([HOST.compiler, *FLAGS, str(SOURCE), "-o", str(library)], HOST)
     return library

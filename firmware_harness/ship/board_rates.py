@@ -23,8 +23,8 @@ _TITLE = "## Instructions for a second of audio\n\n"
 _HEAD = "| board | clock | network | front end | instructions per clock |\n|---|---|---|---|---|\n"
 _NOTE = """
 Counted in an emulator. A processor takes one clock or more for an instruction, and waits for flash are not counted:
-above about 0.5 instructions per clock expect samples to be lost. On processors without a float unit a network like
-`cpm23-16`, with 4.4 M multiply-accumulates a second, leaves time for the front end.
+above about 0.5 instructions per clock expect samples to be lost. Without a float unit, export the model with
+`--frontend-arithmetic integer`, and a network like `cpm23-16`, with 4.4 M multiply-accumulates a second.
 
 """
 

@@ -116,7 +116,7 @@ def test_a_machine_without_a_compiler_says_what_to_install(target, monkeypatch, 
             next(Path(d) / name for d in ("/usr/bin", "/usr/local/bin") if (Path(d) / name).exists())
         )
     monkeypatch.setenv("PATH", str(tools))
-    module._library.cache_clear()  # compiled by an earlier test
+    module._compiled.cache_clear()  # compiled by an earlier test
     with pytest.raises(FirmwareError, match="gcc is not installed; next: apt-get install gcc"):
         executed.segments(b"", 10.0)
 
