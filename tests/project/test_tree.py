@@ -19,7 +19,17 @@ BINARY = {".npz": "tests/vectors/", ".bin": "tests/vectors/fuzz/", ".zip": "test
 TEXT = {
     *{".py", ".typed", ".toml", ".yaml", ".json", ".txt", ".md", ".svg"},  # Python, configuration, documents
     *{".c", ".h", ".S", ".ld", ".inc"},  # firmware
-    *{".ino", ".properties", ".yml", ".pdsc"},  # files of other build systems
+    *{
+        ".ino",
+        ".properties",
+        ".yml",
+        ".pdsc",
+        ".pio",
+        ".projbuild",
+        ".defaults",
+        ".esp32s3",
+        ".esp32c3",
+    },  # other builds
     *{".j2", ".html", ".css", ".js"},  # the report
     *{"", ".sh", ".cmake", ".mk", ".conf", ".cfg"},  # scripts and images
     *{".cff", ".Dockerfile", ".csv"},  # how to cite; images; published results
