@@ -17,7 +17,6 @@ from tinyscene.runtime.plan import Lead
 from ..emit.kernel_set import Fused
 from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
-    GROUP,
     LOWEST_CODE,
     folded,
     integer,
@@ -26,16 +25,17 @@ from .dsp_constants import (
     planes,
     planes_bytes,
     pointwise,
+    strip_bytes,
+    strips,
     summed,
     tiles_bytes,
     weight_bytes,
 )
-from .dsp_rows import HEADER, columns_of, planes_lead, row_lead, with_leaner
-from .patterns import ADD_INPUT, Residual, is_one_by_one, longest_residual
+from .dsp_rows import HEADER, ROWS, columns_of, gathered_lead, planes_lead, row_lead, with_leaner
+from .patterns import ADD_INPUT, ADD_SIDE, Residual, is_one_by_one, longest_residual
 
-NO_PLANES: Fields = dict.fromkeys(("channels", "groups", "plane_bytes", "fill", "relu", "zero_point", "constants"), 0)
-NARROWEST = 6  # pixels of a row; single layers have longer rows
-OVERREAD_BYTES = 12  # behind planes, of a pair of outputs of which only one is used
+NO_SIDE: Fields = dict.fromkeys(("channels", "rows", "pairs", "fill", "relu", "zero_point", "constants"), 0)
+NARROWEST = 16  # pixels of an output row; single layers have longer rows
 NO_SUM: Fields = {"larger": 0}
 
 
@@ -43,7 +43,7 @@ def inverted_residual(graph: Graph, at: int) -> Fused | None:
     """The largest block that begins at node ``at``; None for one that is slower than its layers."""
     fused = narrow_inverted_residual(graph, at)
     window = fused.layer.fields["window"] if fused is not None else None
-    return fused if isinstance(window, dict) and integer(window, "in_width") >= NARROWEST else None
+    return fused if isinstance(window, dict) and integer(window, "out_width") >= NARROWEST else None
 
 
 def narrow_inverted_residual(graph: Graph, at: int) -> Fused | None:
@@ -61,7 +61,7 @@ class _Records:
     expand: Fields
     project: Fields
     planes: Fields
-    side_planes: Fields
+    side: Fields
     total: Fields  # the fields larger and, unless nothing is added, sum
 
 
@@ -69,10 +69,17 @@ def _layer(graph: Graph, block: Residual) -> Layer | None:
     records = _records(graph, block)
     if records is None:
         return None
+    width = integer(records.window, "out_width")
     variants = sorted(product((1, 0), repeat=2), key=lambda kept: _rewidened_bytes(records, kept))
     lead = _lead(records, block.added)
-    fastest, *leaner = [_assembled(records, block.added, lead, kept) for kept in variants]
-    return with_leaner(fastest, *leaner)
+    fastest, *leaner = [_assembled(records, block.added, lead, kept, width) for kept in variants]
+    in_parts = _assembled(records, block.added, lead, variants[-1], _half(width))
+    return with_leaner(fastest, *leaner, in_parts)
+
+
+def _half(width: int) -> int:
+    """Half of the pixels of a row, an even number."""
+    return -(-width // 4) * 2
 
 
 def _rewidened_bytes(records: _Records, kept: tuple[int, ...]) -> int:
@@ -83,47 +90,56 @@ def _rewidened_bytes(records: _Records, kept: tuple[int, ...]) -> int:
 
 
 def _lead(records: _Records, added: int) -> Lead:
-    """A summand is read when its sum is written, at the same address or one row before."""
+    """A summand that is the input is read when its sum is written, at the same address or one row before; the windows
+    of a side branch are read before each row."""
     window = records.window
     in_channels, channels = records.in_channels, integer(records.project, "channels")
     if added == ADD_INPUT:
         rows_apart = row_lead(window, in_channels, channels, list(range(integer(window, "out_height"))))
         return replace(rows_apart, in_place=True)
+    if added == ADD_SIDE:
+        return gathered_lead(window, in_channels, channels)
     return planes_lead(window, in_channels, channels)
 
 
-def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...]) -> Layer:
-    """The call; ``kept``: whether the scratch memory has room for all widened weights of expand and of project."""
-    window, expand, project, side = records.window, records.expand, records.project, records.side_planes
+def _assembled(records: _Records, added: int, lead: Lead, kept: tuple[int, ...], part: int) -> Layer:
+    """The call; ``kept``: whether the scratch memory has room for all widened weights of expand and of project.
+
+    The row of the side branch is behind the tiles of ``part`` pixels, where the input's tiles no longer exist.
+    """
+    window, expand, project, side = records.window, records.expand, records.project, records.side
     in_width, out_width = integer(window, "in_width"), integer(window, "out_width")
-    tiles = [(in_width, expand), (out_width, project), (out_width, side)]
+    in_tiles, out_tiles = (
+        tiles_bytes(n, integer(record, "groups")) for n, record in ((in_width, expand), (part, project))
+    )
     weights = [weight_bytes(record, bool(whole)) for record, whole in zip((expand, project), kept, strict=True)]
     if not any(kept):
         weights = [max(weights), 0]  # both use the same memory, one after the other
     sizes = {
         "planes": planes_bytes(records.planes),
-        "tiles": max(tiles_bytes(width, integer(record, "groups")) for width, record in tiles),
+        "tiles": max(in_tiles, out_tiles + out_width * integer(side, "channels")),
         "expand": weights[0],
         "project": weights[1],
-        "side_planes": planes_bytes(side),
-        "padded": padded_bytes(project, out_width),
-        "side_row": max(out_width * integer(side, "channels"), OVERREAD_BYTES) if integer(side, "channels") else 0,
+        "side_planes": strip_bytes(2 * integer(side, "pairs"), ROWS),
+        "padded": padded_bytes(project, part),
     }
     ends = accumulate(size + -size % 16 for size in sizes.values())
     begins = dict(zip(sizes, (0, *ends), strict=False))
     scratch_bytes = max(begins[name] + size for name, size in sizes.items())
     if not any(kept):
         begins["project"] = begins["expand"]
+    begins["side_row"] = begins["tiles"] + out_tiles
     fields: Fields = {
         "window": window,
         "in_channels": records.in_channels,
         "low": records.low,
         "added": added,
+        "part": part,
         **{f"{name}_at": at for name, at in begins.items() if name != "planes"},
         "expand": expand | {"kept": kept[0]},
         "project": project | {"kept": kept[1]},
         "planes": records.planes,
-        "side_planes": side,
+        "side": side,
         **records.total,
     }
     return Layer("ts_dsp_block", "TsDspBlock", fields, scratch_bytes, HEADER, lead=lead)
@@ -146,8 +162,8 @@ def _records(graph: Graph, block: Residual) -> _Records | None:
         low=low_code(graph, block.last),
         expand=pointwise(expand, 1),
         project=record,
-        planes=planes(middle, columns_of(window), 0, integer(record, "groups")),
-        side_planes=side,
+        planes=planes(middle, columns_of(window), integer(record, "groups")),
+        side=side,
         total=total,
     )
 
@@ -155,13 +171,13 @@ def _records(graph: Graph, block: Residual) -> _Records | None:
 def _side(graph: Graph, block: Residual) -> Fields | None:
     """The side branch's depthwise convolution; None if it is not supported, such as with another window."""
     if block.side is None:
-        return NO_PLANES
+        return NO_SIDE
     window = _window(graph, block.side)
     constants = folded(graph, block.side, _by_channel(graph, block.side))
     if window is None or window != _window(graph, block.depthwise) or constants is None or constants.relu:
         return None
     x = graph.ins(block.side)[0]
-    return planes(constants, columns_of(window), x.quant.zero_point, -(-x.shape[3] // GROUP))
+    return strips(constants, columns_of(window), x.quant.zero_point, 1)
 
 
 def _total(graph: Graph, block: Residual) -> Fields | None:

@@ -6,6 +6,7 @@ and accumulators that do not fit into int32 when doubled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,34 +181,56 @@ def tiles_bytes(width: int, n_groups: int) -> int:
     return -(-width // 2) * n_groups * GROUP_BYTES
 
 
-def planes(constants: Folded, columns: int, fill: int, n_groups: int) -> Fields:
+def planes(constants: Folded, columns: int, n_groups: int) -> Fields:
     """Fields of the record TsDspPlanes of a 3x3 depthwise convolution with weight (channels, 9)."""
     channels = len(constants.weight)
     order = [c for place in range(GROUP) for c in range(place, channels, GROUP)]
-    taps = constants.weight.tolist()
-    rows = tuple(
-        Macro("TS_DSP_CHANNEL", (multiplier, shift, factor, int(constants.bias[c]), *taps[c]))
-        for c, (multiplier, _, shift, factor) in ((c, constants.rescale[c]) for c in order)
-    )
     return {
         "channels": channels,
         "groups": n_groups,
-        "plane_bytes": plane_bytes(columns),
-        "fill": fill,
-        "relu": int(constants.positive),
-        "zero_point": constants.out.zero_point,
-        "constants": Values("TsDspChannel", rows),
+        "plane_bytes": 12 * pairs_of(columns),
+        "constants": _channels(constants, order),
     }
-
-
-def plane_bytes(columns: int) -> int:
-    """Bytes of three rows of one channel, columns in pairs."""
-    return 12 * -(-columns // 2)
 
 
 def planes_bytes(record: Fields) -> int:
     """Bytes of the planes of all channels, whose number is rounded up to a multiple of four."""
     return -(-integer(record, "channels") // GROUP) * GROUP * integer(record, "plane_bytes")
+
+
+def strips(constants: Folded, columns: int, fill: int, rows: int) -> Fields:
+    """Fields of the record TsDspStrips of a 3x3 depthwise convolution with weight (channels, 9)."""
+    channels = len(constants.weight)
+    return {
+        "channels": channels,
+        "rows": rows,
+        "pairs": pairs_of(columns),
+        "fill": fill,
+        "relu": int(constants.positive),
+        "zero_point": constants.out.zero_point,
+        "constants": _channels(constants, range(channels)),
+    }
+
+
+def strip_bytes(columns: int, seen_rows: int) -> int:
+    """Bytes of the planes of a strip, which sees so many rows of the input: four channels of 16-bit numbers."""
+    return GROUP * pairs_of(columns) * seen_rows * 4
+
+
+def pairs_of(columns: int) -> int:
+    """Number of pairs of columns, the last one padded."""
+    return -(-columns // 2)
+
+
+def _channels(constants: Folded, order: Iterable[int]) -> Values:
+    """Constants of each channel of a 3x3 depthwise convolution."""
+    taps = constants.weight.tolist()
+    rescales = ((c, *constants.rescale[c]) for c in order)
+    rows = (
+        Macro("TS_DSP_CHANNEL", (multiplier, shift, factor, int(constants.bias[c]), *taps[c]))
+        for c, multiplier, _, shift, factor in rescales
+    )
+    return Values("TsDspChannel", tuple(rows))
 
 
 def summed(a: Quant, b: Quant, out: Quant) -> tuple[int, Fields] | None:

@@ -14,18 +14,16 @@ from ..emit.broadcast import broadcast_axes, repeated_runs
 from ..emit.ceiling import clip_bounds
 from ..emit.records import Fields, Layer, codes_of, is_plain, window_fields
 from .dsp_constants import (
-    GROUP,
-    GROUP_BYTES,
     Folded,
     folded,
     groups_of,
     integer,
     low_code,
     padded_bytes,
-    planes,
-    planes_bytes,
     pointwise,
     product_rescale,
+    strip_bytes,
+    strips,
     summed,
     tiles_bytes,
     weight_bytes,
@@ -34,6 +32,7 @@ from .dsp_constants import (
 HEADER = "ts_dsp.h"
 ROWS = 3  # of a plane
 FEWEST_ROWS = 4  # of a matrix product
+STRIP_BYTES = 4096  # of a depthwise convolution's planes
 LONGEST_ROW = 64  # pixels of a 1x1 convolution per row of tiles
 
 
@@ -87,7 +86,7 @@ def _by_rows(graph: Graph, node: Node, window: Fields, in_channels: int, constan
         return _dense(graph, node, constants, 1)
     record = pointwise(constants, integer(window, "kernel_height"))
     weight_at = tiles_bytes(integer(window, "out_width"), integer(record, "groups"))
-    lead = _conv_lead(window, in_channels, len(constants.weight))
+    lead = gathered_lead(window, in_channels, len(constants.weight))
 
     def layer(kept: bool) -> Layer:
         fields: Fields = {
@@ -133,7 +132,7 @@ def _flattened(window: Fields) -> Fields:
     return window | size
 
 
-def _conv_lead(window: Fields, in_channels: int, channels: int) -> Lead:
+def gathered_lead(window: Fields, in_channels: int, channels: int) -> Lead:
     """Before an output row is written, its windows have been gathered."""
     free = [
         (y + 1) * integer(window, "stride_height") - integer(window, "pad_top")
@@ -168,17 +167,33 @@ def depthwise(graph: Graph, node: Node) -> Layer | None:
     constants = folded(graph, node, codes_of(weight_t).reshape(9, channels).T)
     if constants is None:
         return None
-    counted = folded(graph, node, constants.weight, counted=True) if constants.positive else constants
-    assert counted is not None
     window = window_fields(graph, node, op, (height, width))
-    n_groups = -(-channels // GROUP)
-    record = planes(counted, columns_of(window), x.quant.zero_point, n_groups)
-    tiles_at = planes_bytes(record)
-    tiles_at += -tiles_at % GROUP_BYTES
-    fields: Fields = {"window": window, "low": low_code(graph, node), "tiles_at": tiles_at, "planes": record}
-    scratch_bytes = tiles_at + tiles_bytes(integer(window, "out_width"), n_groups)
-    lead = planes_lead(window, channels, channels)
-    return Layer("ts_dsp_depthwise", "TsDspDepthwise", fields, scratch_bytes, HEADER, lead=lead)
+    columns, out_height = columns_of(window), integer(window, "out_height")
+
+    lead = _in_place(graph, node, window)
+
+    def layer(rows: int) -> Layer:
+        record = strips(constants, columns, x.quant.zero_point, rows)
+        fields: Fields = {"window": window, "low": low_code(graph, node), "strips": record}
+        scratch_bytes = strip_bytes(columns, _seen_rows(window, rows))
+        return Layer("ts_dsp_depthwise", "TsDspDepthwise", fields, scratch_bytes, HEADER, lead=lead)
+
+    fitting = [n for n in range(1, out_height + 1) if strip_bytes(columns, _seen_rows(window, n)) <= STRIP_BYTES]
+    n_strips = -(-out_height // max(fitting, default=1))
+    return with_leaner(layer(-(-out_height // n_strips)), layer(1))
+
+
+def _seen_rows(window: Fields, rows: int) -> int:
+    """Rows of the input under so many rows of a 3x3 window."""
+    return (rows - 1) * integer(window, "stride_height") + ROWS
+
+
+def _in_place(graph: Graph, node: Node, window: Fields) -> Lead | None:
+    """Of four channels, all rows under a strip are read before it is written, and only then the next four: the output
+    may replace an input of its shape."""
+    x, out = graph.ins(node)[0], graph.out(node)
+    fits = x.shape == out.shape and integer(window, "stride_height") == 1
+    return Lead(out.n_bytes, in_place=True) if fits else None
 
 
 def columns_of(window: Fields) -> int:
@@ -205,7 +220,7 @@ def clip(graph: Graph, node: Node) -> Layer | None:
     if bounds is None:
         return None
     fields: Fields = {"size": graph.out(node).n_bytes, "low": bounds[0], "high": bounds[1]}
-    return Layer("ts_dsp_clip_codes", "TsDspClip", fields, header=HEADER, n_inputs=1)
+    return Layer("ts_dsp_clip_codes", "TsDspClip", fields, header=HEADER, n_inputs=1, lead=Lead(0))
 
 
 def mul(graph: Graph, node: Node) -> Layer | None:

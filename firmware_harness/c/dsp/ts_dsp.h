@@ -2,7 +2,7 @@
  *
  * A tile is two neighbouring pixels of a row as 16-bit numbers, their channels in groups of four: (group, pair, pixel,
  * channel of the pair), the pairs being channels 0 and 2, then 1 and 3, as SXTB16 extracts them from a word of codes. A
- * plane is one channel of three rows, its columns in pairs: (pair, row, column of the pair); see ts_dsp_depthwise.c.
+ * plane is one channel of some rows, its columns in pairs: (pair, row, column of the pair); see ts_dsp_taps.h.
  *
  * All kernels get `scratch`, working memory from the arena. Records are trusted as in ts_kernels.h: the emitter has
  * checked that twice an accumulator fits into int32 and that shifts are in 1..22. */
@@ -116,24 +116,31 @@ typedef struct {
     }
 #endif
 
-/* 3x3 depthwise convolution over planes. Its channels and planes are sorted by their index in a group of four: 0, 4,
- * 8, ..., 1, 5, .... Each of the four has as many planes as the first, even if it has a channel less. With `relu` the
- * output's zero point is -128, and codes are counted from there. */
+/* 3x3 depthwise convolution over planes, of codes counted from -128 to such codes after ReLU. Its channels and planes
+ * are sorted by their index in a group of four: 0, 4, 8, ..., 1, 5, .... Each of the four has as many planes as the
+ * first, even if it has a channel less. */
 typedef struct {
     int32_t channels;
     int32_t groups;      /* groups of four channels of the output tiles */
     int32_t plane_bytes; /* one channel: 12 per pair of columns, including padding */
-    int32_t fill;        /* code of zero, for the padding */
-    int32_t relu;
-    int32_t zero_point; /* of the output without relu */
-    TsOffset constants; /* TsDspChannel (channel) */
+    TsOffset constants;  /* TsDspChannel (channel) */
 } TsDspPlanes;
+
+/* 3x3 depthwise convolution of codes, in strips of rows. */
+typedef struct {
+    int32_t channels;
+    int32_t rows;       /* of the output in a strip */
+    int32_t pairs;      /* of columns of a plane, including padding */
+    int32_t fill;       /* code of zero, for the padding */
+    int32_t relu;       /* with zero point -128 */
+    int32_t zero_point; /* of the output */
+    TsOffset constants; /* TsDspChannel (channel) */
+} TsDspStrips;
 
 typedef struct {
     TsWindow window;
-    int32_t low;      /* lowest code of the output */
-    int32_t tiles_at; /* bytes into the scratch memory; planes begin at 0 */
-    TsDspPlanes planes;
+    int32_t low; /* lowest code of the output */
+    TsDspStrips strips;
 } TsDspDepthwise;
 
 /* Sum of two codes; one operand has the larger scale, or both the same. */
@@ -182,10 +189,12 @@ typedef struct {
     int32_t low;    /* lowest code of the output */
     int32_t added;  /* one of the three above */
     int32_t larger; /* 0: the projection has the larger scale, 1: the other summand */
+    int32_t part;   /* pixels of an output row that are tiles at a time; an even number, or all */
     /* Bytes into scratch; planes begin at 0. */
     int32_t tiles_at, expand_at, project_at, side_planes_at, side_row_at, padded_at;
     TsDspPointwise expand, project;
-    TsDspPlanes planes, side_planes;
+    TsDspPlanes planes;
+    TsDspStrips side; /* of one row */
     TsDspSum sum;
 } TsDspBlock;
 

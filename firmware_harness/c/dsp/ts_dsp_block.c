@@ -1,6 +1,7 @@
 /* An inverted residual row by row. Three rows of the expanded tensor exist at a time, in planes. A row of the output
  * is written after the rows of the input that it needs have been read, so that it may overlap the input. */
 #include "ts_dsp_pointwise.h"
+#include "ts_dsp_strips.h"
 
 /* The next row of the input, and the row of the planes it is written to. */
 typedef struct {
@@ -33,15 +34,8 @@ static void read_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlaces
                          layer->expand.groups * TS_DSP_GROUP_BYTES, places->tiles);
         ts_dsp_pointwise_planes(&layer->expand, places->tiles, window->in_width, places->expand, &layer->planes,
                                 window->pad_left, turn->slot, places->planes);
-        if (layer->added == TS_DSP_ADD_SIDE) {
-            ts_dsp_planes_fill(&layer->side_planes, row, window->in_width, window->pad_left, turn->slot,
-                               places->side_planes);
-        }
     } else if (turn->next >= 0) {
         ts_dsp_planes_clear(&layer->planes, places->planes, turn->slot);
-        if (layer->added == TS_DSP_ADD_SIDE) {
-            ts_dsp_planes_clear(&layer->side_planes, places->side_planes, turn->slot);
-        }
     }
     turn->slot = turn->slot == TS_DSP_ROWS - 1 ? 0 : turn->slot + 1;
     ++turn->next;
@@ -49,24 +43,29 @@ static void read_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlaces
 
 static void write_row(const TsDspBlock* layer, const int8_t* x, const TsDspPlaces* places, int32_t y, int8_t* out) {
     const TsWindow* window = &layer->window;
-    const int32_t first = y * window->stride_height % TS_DSP_ROWS, width = window->out_width;
-    const int32_t row_bytes = width * layer->project.channels;
+    const int32_t first = y * window->stride_height % TS_DSP_ROWS, stride = window->stride_width;
+    const int32_t width = window->out_width, channels = layer->project.channels;
     TsDspDestination to = TS_DSP_TO_CODES;
     TsDspSummand summand = ts_dsp_summand(&layer->sum);
     if (layer->added == TS_DSP_ADD_SIDE) {
-        ts_dsp_planes_row(&layer->side_planes, places->side_planes, first, window->stride_width, width, places->tiles);
-        ts_dsp_tiles_to_codes(&layer->side_planes, places->tiles, width, places->side_row);
+        const TsDspSpan row = {y, y + 1};
+        ts_dsp_strips(&layer->side, window, x, row, places->side_row, places->side_planes);
         summand.distance = (int32_t)((intptr_t)places->side_row - (intptr_t)out);
     } else {
-        summand.distance = (int32_t)((intptr_t)(x + y * row_bytes) - (intptr_t)out);
+        summand.distance = (int32_t)((intptr_t)(x + y * width * channels) - (intptr_t)out);
     }
     if (layer->added != TS_DSP_ADD_NOTHING) {
         to = layer->larger == 0 ? TS_DSP_TO_SUM_0 : TS_DSP_TO_SUM_1;
     }
-    ts_dsp_planes_row(&layer->planes, places->planes, first, window->stride_width, width, places->tiles);
-    ts_dsp_pointwise_codes(&layer->project, places->tiles, width, places->project, to, &summand, places->padded, out);
+    for (int32_t column = 0; column < width; column += layer->part) {
+        const int32_t part = ts_min(layer->part, width - column);
+        const int8_t* planes = places->planes + ts_dsp_column(column * stride);
+        ts_dsp_planes_row(&layer->planes, planes, first, stride, part, places->tiles);
+        ts_dsp_pointwise_codes(&layer->project, places->tiles, part, places->project, to, &summand, places->padded,
+                               out + column * channels);
+    }
     if (layer->low > -128) {
-        ts_dsp_raise(out, row_bytes, layer->low);
+        ts_dsp_raise(out, width * channels, layer->low);
     }
 }
 
@@ -75,9 +74,9 @@ void ts_dsp_block(const TsDspBlock* layer, const int8_t* x, int8_t* out, int8_t*
     TsDspTurn turn = {-layer->window.pad_top, 0};
     for (int32_t i = 0; i < TS_DSP_ROWS; ++i) {
         ts_dsp_planes_clear(&layer->planes, places.planes, i);
-        if (layer->added == TS_DSP_ADD_SIDE) {
-            ts_dsp_planes_clear(&layer->side_planes, places.side_planes, i);
-        }
+    }
+    if (layer->added == TS_DSP_ADD_SIDE) {
+        ts_dsp_strips_clear(&layer->side, &layer->window, places.side_planes);
     }
     ts_dsp_pointwise_prepare(&layer->expand, places.expand);
     ts_dsp_pointwise_prepare(&layer->project, places.project);

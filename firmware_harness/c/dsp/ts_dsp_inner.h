@@ -67,6 +67,27 @@ static inline uint32_t ts_dsp_odd(uint32_t codes) {
 #endif
 }
 
+/* The lower 16-bit numbers of two pairs, and the upper ones. */
+static inline uint32_t ts_dsp_lower(uint32_t a, uint32_t b) {
+#ifdef TS_DSP_ASSEMBLY
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+#else
+    return (a & 0xffffu) | b << 16;
+#endif
+}
+
+static inline uint32_t ts_dsp_upper(uint32_t a, uint32_t b) {
+#ifdef TS_DSP_ASSEMBLY
+    uint32_t pair;
+    __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+#else
+    return a >> 16 | (b & 0xffff0000u);
+#endif
+}
+
 /* a + b, modulo 2^32. */
 static inline int32_t ts_dsp_plus(int32_t a, int32_t b) {
     return (int32_t)((uint32_t)a + (uint32_t)b);

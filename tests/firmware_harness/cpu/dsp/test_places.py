@@ -48,10 +48,10 @@ def _led(offsets: dict[str, int], leads: dict[tuple[str, str], Lead], output: Li
 
 
 def test_ram_needs_less_memory_than_speed() -> None:
-    """`ram` stays below 48 KiB, and keeps widened weights where they need no further memory."""
+    """`ram` stays below 45 KiB, and keeps widened weights where they need no further memory."""
     graph = cp_mobile(np.random.default_rng(40), "dcase25")
     ram, speed = (emit(graph, kernel_set_named("dsp"), optimise) for optimise in ("ram", "speed"))
-    assert ram.plan.arena_bytes <= 48 << 10 < speed.plan.arena_bytes
+    assert ram.plan.arena_bytes <= 45 << 10 < speed.plan.arena_bytes
     kept = [call.layer.fields["pointwise"]["kept"] for call in ram.calls if "pointwise" in call.layer.fields]  # type: ignore[index]
     assert kept == [1, 1, 1]
     blocks = [call.layer.fields for call in ram.calls if call.layer.kernel == "ts_dsp_block"]
