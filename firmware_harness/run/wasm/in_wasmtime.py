@@ -24,7 +24,7 @@ def main(image: str) -> int:
     try:
         start(store)
     except ExitTrap as ended:
-        return ended.code
+        return int(ended.code)
     except Trap as trap:
         print(f"ERROR: {trap.message.splitlines()[-1].strip()}", file=sys.stderr)
         return 1
