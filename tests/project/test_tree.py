@@ -15,7 +15,13 @@ TOP_LEVEL_FILES = {"LICENSE", "Makefile", "NOTICE", "README.md", "pyproject.toml
 TOP_LEVEL_FILES |= {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}
 TOP_LEVEL_FILES |= {"action.yml"}  # `uses: OWNER/tinyscene@v0.1.0` in a workflow needs it at the top
 # Models, images and recordings are generated, not stored; frozen vectors are the exception.
-BINARY = {".npz": "tests/vectors/", ".bin": "tests/vectors/fuzz/", ".zip": "tests/vectors/fuzz/", ".png": "docs/"}
+BINARY = {
+    ".npz": "tests/vectors/",
+    ".bin": "tests/vectors/fuzz/",
+    ".zip": "tests/vectors/fuzz/",
+    ".png": "docs/",
+    ".webp": "docs/",
+}
 TEXT = {
     *{".py", ".typed", ".toml", ".yaml", ".json", ".txt", ".md", ".svg"},  # Python, configuration, documents
     *{".c", ".h", ".S", ".ld", ".inc"},  # firmware
@@ -30,7 +36,7 @@ TEXT = {
         ".esp32s3",
         ".esp32c3",
     },  # other builds
-    *{".j2", ".html", ".css", ".js"},  # the report
+    *{".j2", ".html", ".css", ".js", ".mjs", ".ts"},  # the report and the web page
     *{"", ".sh", ".cmake", ".mk", ".conf", ".cfg"},  # scripts and images
     *{".cff", ".Dockerfile", ".csv"},  # how to cite; images; published results
 }
