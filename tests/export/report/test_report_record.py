@@ -14,6 +14,7 @@ from tests.export.report.reported import SKIPPED, Made, make, page, with_results
 from tinyscene import command_line
 from tinyscene.export.errors import ExportError
 from tinyscene.export.report import drawings
+from tinyscene.export.report.demo import demo_of
 from tinyscene.export.report.document import document, layer_rows
 from tinyscene.export.report.page import render
 from tinyscene.export.report.records import from_json, schema
@@ -118,7 +119,7 @@ def test_the_command_writes_the_same_record_three_times(tiny_bundle: Bundle, tmp
     words = ["verify", str(tiny_bundle.path), "--targets", "numpy-double,numpy-single,ethos-u55-128", "--json"]
     assert command_line.main([*words, "--report", str(html), "--markdown", str(summary)]) == 0
     record = from_json(capfd.readouterr().out)
-    assert html.read_bytes() == render(record)
+    assert html.read_bytes() == render(record, demo_of(tiny_bundle))
     assert summary.read_text() == as_markdown(record)
     assert [r.target for r in record.verification.results] == ["numpy-double", "numpy-single"]
     assert [e.npu for e in record.estimates.rows] + list(record.estimates.left_out) == ["ethos-u55-128"]

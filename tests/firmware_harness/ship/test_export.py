@@ -192,6 +192,8 @@ def test_every_c_file_of_every_format_compiles_unchanged(any_model: Bundle, tmp_
         for path in (*folder.rglob("*main.c"), *folder.rglob("*_serial.c")):
             subprocess.run(["gcc", "-std=c99", *strict, path], check=True)
         for path in folder.rglob("*.ino"):
+            if "<PDM.h>" in path.read_text():
+                continue  # test_boards.py compiles the examples with a microphone
             subprocess.run(
                 ["arm-none-eabi-g++", "-std=c++11", *strict, "-include", tmp_path / "Arduino.h", "-x", "c++", path],
                 check=True,
