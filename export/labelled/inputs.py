@@ -43,7 +43,10 @@ def labelled_from_clips(bundle: Bundle, clips: Clips, data: str) -> LabelledCode
     """As :func:`labelled_codes`, from decoded clips."""
     frontend = with_frontend(bundle).frontend
     log_mels = clip_log_mels(clips, frontend)
-    codes = network_input(bundle.graph, clip_log_mels(clips, frontend, bundle.graph.tensors[bundle.graph.input].quant))
+    in_codes = log_mels
+    if frontend.arithmetic == "integer":  # there the code is the definition, not the rounded real value
+        in_codes = clip_log_mels(clips, frontend, bundle.graph.tensors[bundle.graph.input].quant)
+    codes = network_input(bundle.graph, in_codes)
     devices = np.array([record.device for record in clips.records])
     audio = Waveforms(clips.waveforms, frontend)
     return LabelledCodes(codes, clips.targets, _float_predictions(bundle, log_mels), devices, data, audio)

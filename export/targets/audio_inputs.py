@@ -43,8 +43,6 @@ def runtime_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
 
 def onnx_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """The first nodes of a bundle's ``audio_to_scores.onnx``, in ONNX Runtime."""
-    if spec.arithmetic != "float":
-        return runtime_front_end(spec, quant, waveforms)
     import onnxruntime
 
     from ..formats.onnx_log_mel import frontend_onnx
@@ -60,8 +58,6 @@ def onnx_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
 
 def pytorch_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     """The log-mel of training."""
-    if spec.arithmetic != "float":
-        return runtime_front_end(spec, quant, waveforms)
     import torch
 
     from tinyscene.training.transforms.log_mel import TorchLogMel
@@ -69,3 +65,6 @@ def pytorch_front_end(spec: FrontendSpec, quant: Quant, waveforms: I16) -> I8:
     with torch.no_grad():
         log_mels = TorchLogMel(spec)(torch.from_numpy(np.stack([mono_float32(clip) for clip in waveforms])))
     return quantise(log_mels[:, 0, :, :, None].numpy(), quant)
+
+
+FLOAT_ONLY: frozenset[FrontEnd] = frozenset({onnx_front_end, pytorch_front_end})

@@ -19,6 +19,7 @@ from tinyscene.runtime.engines import ENGINES, Engine, ModelFiles, OrtEngine
 from tinyscene.runtime.errors import TinysceneError
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.graph import Graph
+from tinyscene.runtime.spec import FrontendSpec
 from tinyscene.runtime.tflite_write import to_tflite
 
 from ..formats.file_model import original_of
@@ -26,7 +27,7 @@ from ..formats.onnx_original import OnnxOriginal
 from ..formats.onnx_write import to_onnx
 from ..formats.tflite_original import TfliteOriginal
 from ..labelled.codes import FrontEnd
-from .audio_inputs import c_front_end, onnx_front_end, pytorch_front_end
+from .audio_inputs import FLOAT_ONLY, c_front_end, onnx_front_end, pytorch_front_end
 from .conversion import Conversion
 from .coreml import converted_for_coreml
 from .hexagon import HexagonEngine
@@ -67,6 +68,10 @@ class TargetRow:
     means: Means = "executes"
     front_end: FrontEnd | None = None
     reads_original: bool = False
+
+    def own_front_end(self, spec: FrontendSpec) -> FrontEnd | None:
+        """The target's front end for the arithmetic of ``spec``, if it does not use the runtime's."""
+        return None if spec.arithmetic == "integer" and self.front_end in FLOAT_ONLY else self.front_end
 
 
 @dataclass(frozen=True)

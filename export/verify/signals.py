@@ -17,6 +17,7 @@ from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.spec import FrontendSpec
 
 from ..labelled.codes import FrontEnd
+from ..labelled.once import Once
 from ..targets.audio_inputs import runtime_front_end
 from .results import FrontEndComparison
 
@@ -43,12 +44,11 @@ def test_clips(spec: FrontendSpec) -> I16:
 
 @dataclass(eq=False)
 class Signals:
-    """The test signals of one front end, and the comparison of each front end that they have gone through."""
+    """The test signals of one front end, and their codes by each front end that they have gone through."""
 
     spec: FrontendSpec
     quant: Quant
-    _expected: I8 | None = None
-    _compared: dict[FrontEnd, FrontEndComparison] = field(default_factory=dict)
+    _codes: Once[FrontEnd, I8] = field(default_factory=Once)
 
     @staticmethod
     def of(bundle: Bundle) -> Signals | None:
@@ -58,10 +58,8 @@ class Signals:
         return Signals(bundle.frontend, bundle.graph.tensors[bundle.graph.input].quant)
 
     def through(self, front_end: FrontEnd) -> FrontEndComparison:
-        """Compare the codes of a target's front end, once, with the runtime's."""
-        if front_end not in self._compared:
-            clips = test_clips(self.spec)
-            if self._expected is None:
-                self._expected = runtime_front_end(self.spec, self.quant, clips)
-            self._compared[front_end] = FrontEndComparison.of(front_end(self.spec, self.quant, clips), self._expected)
-        return self._compared[front_end]
+        """Compare the codes of a target's front end with the runtime's; each computes them once."""
+        return FrontEndComparison.of(self._codes_of(front_end), self._codes_of(runtime_front_end))
+
+    def _codes_of(self, front_end: FrontEnd) -> I8:
+        return self._codes.get(front_end, lambda: front_end(self.spec, self.quant, test_clips(self.spec)))

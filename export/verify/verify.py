@@ -225,13 +225,14 @@ def _front_end(row: TargetRow, subject: _Subject, clips: _ClipResults | None) ->
     """The target's own front end on the user's clips, or on test signals."""
     if clips is not None and clips.front_end is not None:
         return clips.front_end
-    return subject.signals.through(row.front_end) if subject.signals and row.front_end else None
+    own = row.own_front_end(subject.signals.spec) if subject.signals else None
+    return subject.signals.through(own) if subject.signals and own else None
 
 
 def _run_clips(row: TargetRow, engine: Engine, labelled: LabelledCodes, graph: Graph) -> _ClipResults:
     """Run an engine on labelled clips, through the target's own front end if it has one."""
     clips = labelled if row.max_clips is None else labelled.sample(row.max_clips)
-    codes = clips.inputs_of(row.front_end, graph)
+    codes = clips.inputs_of(row.own_front_end(clips.audio.frontend) if clips.audio else None, graph)
     scores, expected = engine.output_codes(codes), clips.oracle(graph, engine.rounding).copy()
     front_end = None
     if codes is not clips.codes:
