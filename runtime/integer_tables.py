@@ -1,7 +1,7 @@
 """Tables and scales of the integer log-mel, from a front end: what NumPy computes with and what is emitted as C.
 
-Refuses an offset of the logarithm above every possible power, an input scale too
-fine for the last multiplication, and mel banks whose neighbouring triangles do not add up to 1.
+Refuses an offset of the logarithm above every possible power, an input scale too fine for the last multiplication, and
+mel banks whose neighbouring triangles do not add up to 1.
 
 Every table is a rounded float64 whose distance from the middle between two integers is far above float64's error, so
 that all machines make the same table (tested for each FFT length).
@@ -18,6 +18,7 @@ import numpy as np
 from .arrays import F64, I64, INT16_FULL_SCALE
 from .errors import RuntimeFailure
 from .graph import Quant
+from .log_mel import hann
 from .mel_segments import mel_segments
 from .spec import FrontendSpec
 
@@ -87,7 +88,9 @@ def integer_tables(spec: FrontendSpec) -> IntegerTables:
     bits = points.bit_length() - 1
     first_radix = 8 if bits % 2 else 4
     steps = (bits - first_radix.bit_length() + 1) // 2
-    window = _rounded(_window(spec), WINDOW_BITS)
+    index = np.arange(spec.win_length)
+    mirrored = np.minimum(index, spec.window_periods - index)  # so that both halves are equal to the last bit
+    window = _rounded(hann(spec, mirrored), WINDOW_BITS)
     scale_bits = _scale_bits(spec, window, first_radix, steps)
     emphasis = round(spec.pre_emphasis * (1 << EMPHASIS_BITS))
     bin_bits = scale_bits + 15 - 2 * steps - 1
@@ -149,13 +152,6 @@ def bit_reversed(count: int) -> I64:
 
 def _where(spec: FrontendSpec) -> str:
     return f"front end '{spec.name}' in integer arithmetic"
-
-
-def _window(spec: FrontendSpec) -> F64:
-    """The Hann window, whose second half mirrors the first exactly."""
-    periods = spec.win_length - 1 if spec.window == "hann_symmetric" else spec.win_length
-    index = np.arange(spec.win_length)
-    return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.minimum(index, periods - index) / periods)
 
 
 def _rounded(values: F64, bits: int) -> I64:

@@ -24,11 +24,15 @@ Framed = npt.NDArray[Any]  # float32 here, int64 in integer arithmetic
 FRAMES_AT_ONCE = 32  # windows and spectra fit the cache, and memory does not grow with the audio
 
 
+def hann(spec: FrontendSpec, index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The Hann window of ``spec`` at these sample numbers, float64."""
+    result: npt.NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * index / spec.window_periods)
+    return result
+
+
 def window(spec: FrontendSpec) -> F32:
     """Hann window of ``win_length`` samples, float32."""
-    periods = spec.win_length - 1 if spec.window == "hann_symmetric" else spec.win_length
-    phase = 2.0 * np.pi * np.arange(spec.win_length, dtype=np.float64) / periods
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    return hann(spec, np.arange(spec.win_length, dtype=np.float64)).astype(np.float32)
 
 
 def _mel(hz: npt.NDArray[np.float64], spec: FrontendSpec) -> npt.NDArray[np.float64]:

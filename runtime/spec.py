@@ -96,6 +96,11 @@ class FrontendSpec:
         return self.win_length - self.win_length // 2 + (1 if self.pre_emphasis else 0)
 
     @property
+    def window_periods(self) -> int:
+        """Samples of one period of the window: sample ``i`` equals sample ``window_periods - i``."""
+        return self.win_length - (1 if self.window == "hann_symmetric" else 0)
+
+    @property
     def floor(self) -> float:
         """The log-mel value of digital silence, the smallest possible one."""
         return (math.log(self.log_offset) - self.norm_mean) / self.norm_std

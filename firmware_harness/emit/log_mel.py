@@ -28,7 +28,7 @@ from .model import Emitted
 FRONTEND_FOLDER = Path(__file__).resolve().parents[1] / "c" / "frontend"
 INTEGER_FOLDER = FRONTEND_FOLDER.with_name("frontend_integer")
 SCENE_FOLDER = FRONTEND_FOLDER.with_name("scene")
-PUBLIC_HEADER = "ts_logmel.h"  # of both arithmetics
+SHARED_HEADERS = ("ts_complex.h", "ts_logmel.h", "ts_slide.h")  # of both arithmetics
 TABLE_NAMES = ("frontend.h", "frontend_spectrum.h", "frontend_mel.h")
 
 
@@ -63,7 +63,8 @@ def frontend_sources(arithmetic: Arithmetic) -> list[Path]:
     """The hand-written C files of the front end, headers included, in a fixed order."""
     if arithmetic == "float":
         return sorted(FRONTEND_FOLDER.glob("ts_*.[ch]"))
-    return sorted([FRONTEND_FOLDER / PUBLIC_HEADER, *INTEGER_FOLDER.glob("ts_*.[ch]")], key=lambda path: path.name)
+    shared = [FRONTEND_FOLDER / name for name in SHARED_HEADERS]
+    return sorted([*shared, *INTEGER_FOLDER.glob("ts_*.[ch]")], key=lambda path: path.name)
 
 
 def frontend_folders(arithmetic: Arithmetic) -> list[Path]:
@@ -163,8 +164,7 @@ def _sizes(spec: FrontendSpec, quant: Quant, hop_samples: int, smoothed_hops: in
     yield f"#define TS_LOGMEL_MIN_SAMPLES {integer(spec.min_samples)}"
     for name in ("n_fft", "win_length", "hop_length", "n_mels", "n_frames"):
         yield f"#define TS_LOGMEL_{name.upper()} {integer(getattr(spec, name))}"
-    mirror = spec.win_length - (1 if spec.window == "hann_symmetric" else 0)
-    yield f"#define TS_LOGMEL_WINDOW_MIRROR {mirror} /* window[i] = window[this - i] */"
+    yield f"#define TS_LOGMEL_WINDOW_MIRROR {spec.window_periods} /* window[i] = window[this - i] */"
     yield f"\n#define TS_SCENE_HOP_SAMPLES {integer(hop_samples)} /* between two results */"
     yield f"#define TS_SCENE_SMOOTHED_HOPS {integer(smoothed_hops)}"
     yield from (float_sizes if spec.arithmetic == "float" else integer_sizes)(spec, quant)

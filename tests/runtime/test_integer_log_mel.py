@@ -16,7 +16,7 @@ from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.graph import Quant
 from tinyscene.runtime.integer_log_mel import IntegerLogMel, open_log_mel
 from tinyscene.runtime.integer_tables import LOG_BITS, TURN_BITS, integer_tables
-from tinyscene.runtime.log_mel import LogMel
+from tinyscene.runtime.log_mel import LogMel, hann
 from tinyscene.runtime.spec import PRESETS, FrontendSpec, preset
 
 SMALL = replace(preset("passt"), name="small", n_fft=512, win_length=400, hop_length=160, n_mels=32, clip_samples=4000)
@@ -97,8 +97,7 @@ def test_cosines_are_far_from_the_middle_between_integers(n_fft: int) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_tables_of_the_presets_are_far_from_the_middle_between_integers(name: str) -> None:
     spec = preset(name)
-    periods = spec.win_length - (spec.window == "hann_symmetric")
-    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(spec.win_length // 2 + 1) / periods)) * 2.0**TURN_BITS
+    window = hann(spec, np.arange(spec.win_length // 2 + 1)) * 2.0**TURN_BITS
     logs = np.log2(1.0 + np.arange(129) / 128) * 2.0**LOG_BITS
     for exact in (window, logs):
         assert np.abs(np.abs(exact - np.floor(exact)) - 0.5).min() > 1e-6

@@ -6,15 +6,7 @@
 
 #include <math.h>
 
-#include "ts_spectrum.h"
-
-/* Always inlined: the arrays of points below are kept in registers only within one function. Not instrumented: calls
- * between the points would store them all. */
-#ifdef __GNUC__
-#define TS_STRAIGHT static inline __attribute__((always_inline, no_instrument_function, unused))
-#else
-#define TS_STRAIGHT static inline
-#endif
+#include "ts_complex.h"
 
 /* One instruction also with -fno-builtin and -ffreestanding. */
 #ifdef __GNUC__
@@ -38,24 +30,6 @@ TS_STRAIGHT float ts_fused(float a, float b, float c) {
 
 TS_STRAIGHT TsComplex ts_turned(TsComplex v, float cosine, float sine) {
     return (TsComplex){ts_fused(sine, v.im, cosine * v.re), ts_fused(-sine, v.re, cosine * v.im)};
-}
-
-TS_STRAIGHT TsComplex ts_sum(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re + b.re, a.im + b.im};
-}
-
-TS_STRAIGHT TsComplex ts_difference(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re - b.re, a.im - b.im};
-}
-
-/* a - i b */
-TS_STRAIGHT TsComplex ts_sum_right(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re + b.im, a.im - b.re};
-}
-
-/* a + i b */
-TS_STRAIGHT TsComplex ts_sum_left(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re - b.im, a.im + b.re};
 }
 
 /* Four points x0..x3, already multiplied by twiddle factors, become their transform in order; x3 may be known to be

@@ -7,6 +7,7 @@
 
 #include "ts_mel.h"
 #include "ts_samples_mve.h"
+#include "ts_slide.h"
 
 enum { HALF = TS_LOGMEL_WIN_LENGTH / 2, CENTRE = 1 + HALF };
 
@@ -66,34 +67,15 @@ size_t ts_logmel_push(TsLogmel* stream, const int16_t* samples, size_t count) {
     return taken;
 }
 
-/* Eight samples, copied as one by instructions that move several words. */
-typedef struct {
-    float values[8];
-} Block;
-
-/* Move the window by one hop: shift all samples down, the lowest first. */
-static void slide(float* samples) {
-    enum { KEPT = TS_LOGMEL_HELD - TS_LOGMEL_HOP_LENGTH, STEP = TS_LOGMEL_HOP_LENGTH < 8 ? 1 : 8 };
-    float* const end = samples + KEPT;
-#ifdef TS_SAMPLES_MVE
-    samples += ts_mve_slide(samples, KEPT, TS_LOGMEL_HOP_LENGTH);
-#endif
-    if (STEP == 8) {
-        for (; samples <= end - STEP; samples += STEP) {
-            *(Block*)samples = *(const Block*)(samples + TS_LOGMEL_HOP_LENGTH);
-        }
-    }
-    for (; samples < end; ++samples) {
-        *samples = samples[TS_LOGMEL_HOP_LENGTH];
-    }
-}
-
 void ts_logmel_column(TsLogmel* stream, TsLogmelScratch* scratch, int8_t* codes, int32_t stride) {
     TsComplex* bins = (TsComplex*)scratch->values;
     ts_power_spectrum(stream->samples + 1, bins);
     ts_mel_codes(bins, codes, stride);
-    slide(stream->samples);
-    stream->filled -= TS_LOGMEL_HOP_LENGTH;
+#ifdef TS_SAMPLES_MVE
+    ts_slide(stream, ts_mve_slide(stream->samples, TS_LOGMEL_HELD - TS_LOGMEL_HOP_LENGTH, TS_LOGMEL_HOP_LENGTH));
+#else
+    ts_slide(stream, 0);
+#endif
 }
 
 int ts_logmel_end(TsLogmel* stream) {

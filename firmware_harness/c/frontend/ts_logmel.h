@@ -37,8 +37,10 @@ enum {
 
 /* State between calls. */
 #ifdef TS_LOGMEL_INTEGER
+typedef int16_t TsLogmelSample;
+
 typedef struct {
-    int16_t samples[TS_LOGMEL_HELD];
+    TsLogmelSample samples[TS_LOGMEL_HELD];
     int32_t filled;
     int32_t first, last; /* the signal is mirrored below the first and above the last */
     uint8_t started;     /* whether a column has been ready */
@@ -46,8 +48,10 @@ typedef struct {
 
 typedef int32_t TsLogmelValue;
 #else
+typedef float TsLogmelSample;
+
 typedef struct {
-    float samples[TS_LOGMEL_HELD]; /* after pre-emphasis, in units of an int16 step */
+    TsLogmelSample samples[TS_LOGMEL_HELD]; /* after pre-emphasis, in units of an int16 step */
     int32_t filled;
     float newest;    /* with pre-emphasis: the sample whose successor has not arrived */
     uint8_t waiting; /* whether `newest` is such a sample */

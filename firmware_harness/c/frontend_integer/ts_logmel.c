@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ts_mel.h"
+#include "ts_slide.h"
 
 enum { HALF = TS_LOGMEL_WIN_LENGTH / 2, CENTRE = 1 + HALF, AHEAD = TS_LOGMEL_AHEAD };
 
@@ -27,31 +28,11 @@ size_t ts_logmel_push(TsLogmel* stream, const int16_t* samples, size_t count) {
     return taken;
 }
 
-/* Eight samples, copied as one by instructions that move several words. */
-typedef struct {
-    int16_t values[8];
-} Block;
-
-/* Move the window by one hop: shift all samples down, the lowest first. */
-static void slide(int16_t* samples) {
-    enum { KEPT = TS_LOGMEL_HELD - TS_LOGMEL_HOP_LENGTH, STEP = TS_LOGMEL_HOP_LENGTH < 8 ? 1 : 8 };
-    int16_t* const end = samples + KEPT;
-    if (STEP == 8) {
-        for (; samples <= end - STEP; samples += STEP) {
-            *(Block*)samples = *(const Block*)(samples + TS_LOGMEL_HOP_LENGTH);
-        }
-    }
-    for (; samples < end; ++samples) {
-        *samples = samples[TS_LOGMEL_HOP_LENGTH];
-    }
-}
-
 void ts_logmel_column(TsLogmel* stream, TsLogmelScratch* scratch, int8_t* codes, int32_t stride) {
     TsComplex* bins = (TsComplex*)scratch->values;
     ts_spectrum(stream, bins);
     ts_mel_codes(bins, codes, stride);
-    slide(stream->samples);
-    stream->filled -= TS_LOGMEL_HOP_LENGTH;
+    ts_slide(stream, 0);
     stream->first = stream->first < TS_LOGMEL_HOP_LENGTH ? 0 : stream->first - TS_LOGMEL_HOP_LENGTH;
 }
 

@@ -5,6 +5,7 @@
  * bound of each sum. A factor cos(a) - i sin(a) is in 2^-30, and a high product is a quarter of the value. */
 #include "ts_spectrum.h"
 
+#include "ts_complex.h"
 #include "ts_high.h"
 
 #include "frontend_spectrum.h" /* tables */
@@ -14,12 +15,6 @@ typedef char bytes_as_emitted[sizeof ts_spectrum_tables == TS_SPECTRUM_BYTES ? 1
 const void* ts_spectrum_data(void) {
     return &ts_spectrum_tables;
 }
-
-#ifdef __GNUC__
-#define TS_STRAIGHT static inline __attribute__((always_inline))
-#else
-#define TS_STRAIGHT static inline
-#endif
 
 typedef struct {
     int32_t cosine, sine;
@@ -85,24 +80,6 @@ TS_STRAIGHT void place(const TsLogmel* stream, TsComplex* bins, int mirrored) {
     }
 }
 
-TS_STRAIGHT TsComplex sum(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re + b.re, a.im + b.im};
-}
-
-TS_STRAIGHT TsComplex difference(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re - b.re, a.im - b.im};
-}
-
-/* a - i b */
-TS_STRAIGHT TsComplex sum_right(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re + b.im, a.im - b.re};
-}
-
-/* a + i b */
-TS_STRAIGHT TsComplex sum_left(TsComplex a, TsComplex b) {
-    return (TsComplex){a.re - b.im, a.im + b.re};
-}
-
 /* A quarter of the product. The difference of two that are rounded down has no bias. */
 TS_STRAIGHT TsComplex turned(TsComplex v, Turn w) {
     return (TsComplex){ts_high(v.re, w.cosine) - ts_high(v.im, -w.sine),
@@ -115,8 +92,9 @@ TS_STRAIGHT TsComplex quarter_of(TsComplex v) {
 
 /* Four points, given as 0, 2, 1, 3, become their transform in order. */
 TS_STRAIGHT void four_points(TsComplex x[4]) {
-    const TsComplex a = sum(x[0], x[1]), b = difference(x[0], x[1]), c = sum(x[2], x[3]), d = difference(x[2], x[3]);
-    x[0] = sum(a, c), x[1] = sum_right(b, d), x[2] = difference(a, c), x[3] = sum_left(b, d);
+    const TsComplex a = ts_sum(x[0], x[1]), b = ts_difference(x[0], x[1]), c = ts_sum(x[2], x[3]),
+                    d = ts_difference(x[2], x[3]);
+    x[0] = ts_sum(a, c), x[1] = ts_sum_right(b, d), x[2] = ts_difference(a, c), x[3] = ts_sum_left(b, d);
 }
 
 #ifndef TS_SPECTRUM_MVE
@@ -137,10 +115,10 @@ static void first_step(TsComplex* bins) {
         four_points(high);
         high[1] = half_root(high[1].re + high[1].im, high[1].im - high[1].re);
         high[3] = half_root(high[3].im - high[3].re, -high[3].re - high[3].im);
-        z[0] = sum(low[0], high[0]), z[4] = difference(low[0], high[0]);
-        z[1] = sum(low[1], high[1]), z[5] = difference(low[1], high[1]);
-        z[2] = sum_right(low[2], high[2]), z[6] = sum_left(low[2], high[2]);
-        z[3] = sum(low[3], high[3]), z[7] = difference(low[3], high[3]);
+        z[0] = ts_sum(low[0], high[0]), z[4] = ts_difference(low[0], high[0]);
+        z[1] = ts_sum(low[1], high[1]), z[5] = ts_difference(low[1], high[1]);
+        z[2] = ts_sum_right(low[2], high[2]), z[6] = ts_sum_left(low[2], high[2]);
+        z[3] = ts_sum(low[3], high[3]), z[7] = ts_difference(low[3], high[3]);
 #else
         z[0] = low[0], z[1] = low[1], z[2] = low[2], z[3] = low[3];
 #endif
@@ -190,8 +168,8 @@ static void split(TsComplex* bins) {
         const TsComplex even = quarter_of((TsComplex){a.re + b.re, a.im - b.im});
         const TsComplex odd = turned((TsComplex){a.im + b.im, b.re - a.re},
                                      (Turn){ts_spectrum_tables.quarter[k], ts_spectrum_tables.quarter[QUARTER - k]});
-        *high = difference(even, odd);
-        *low = sum(even, odd);
+        *high = ts_difference(even, odd);
+        *low = ts_sum(even, odd);
     }
 }
 
