@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +199,17 @@ def _one_thread(path: Path) -> Iterator[None]:
         yield
 
 
+def _made(path: Path, make: Callable[[Path], None]) -> Path:
+    """A file that is named by a digest of what it is made from, written by ``make`` where it is missing."""
+    with _one_thread(path):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            make(unfinished)
+            unfinished.replace(path)
+    return path
+
+
 _guard = threading.Lock()
 _locks: dict[Path, threading.Lock] = {}
 
@@ -212,14 +223,12 @@ def _compile(
     text = source.read_text()
     headers = _headers(text, [source.parent, *includes])
     path = folder / "objects" / f"{_digest(version, *flags, text, *headers)}.o"
-    with _one_thread(path):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(f".{os.getpid()}")
-            include_flags = [f"-I{include}" for include in includes]
-            run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(unfinished)], target)
-            unfinished.replace(path)
-    return path
+    include_flags = [f"-I{include}" for include in includes]
+
+    def compiled(to: Path) -> None:
+        run_tool([target.compiler, *flags, *include_flags, "-c", str(source), "-o", str(to)], target)
+
+    return _made(path, compiled)
 
 
 def _headers(text: str, folders: list[Path]) -> list[str]:
@@ -241,22 +250,16 @@ def _link(objects: list[Path], flags: list[str], target: Target, folder: Path, m
     names = [path.name for path in objects]
     version = compiler_version(target)
     path = folder / "images" / f"{_digest(version, *flags, *target.link_flags, *scripts, *names)}.elf"
-    with _one_thread(path):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(f".{os.getpid()}")
-            try:
-                run_tool(
-                    [target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(unfinished)], target
-                )
-                seal(unfinished, target)
-            except FirmwareError as error:
-                overflow = OVERFLOW.search(str(error))
-                if overflow is None:
-                    raise
-                available = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[overflow[1]]
-                raise target.too_large(
-                    model, f"{overflow[1]} contents", available + int(overflow[2]), available
-                ) from None
-            unfinished.replace(path)
-    return path
+
+    def linked(to: Path) -> None:
+        try:
+            run_tool([target.compiler, *flags, *target.link_flags, *map(str, objects), "-o", str(to)], target)
+            seal(to, target)
+        except FirmwareError as error:
+            overflow = OVERFLOW.search(str(error))
+            if overflow is None:
+                raise
+            available = {"FLASH": target.flash_bytes, "RAM": target.ram_bytes}[overflow[1]]
+            raise target.too_large(model, f"{overflow[1]} contents", available + int(overflow[2]), available) from None
+
+    return _made(path, linked)
