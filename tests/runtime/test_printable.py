@@ -16,10 +16,13 @@ from tinyscene.runtime.terminal import Column, console, echo, notes, print_table
 HOSTILE = "bus\x1b[2J\r\nerror: \x9b1m\x7f\x85\u2028\u202e\u2066\udc80 :bus: [red]"
 SHOWN = r"bus\x1b[2J\x0d\x0aerror: \x9b1m\x7f\x85\u2028\u202e\u2066\udc80 :bus: [red]"
 PACKAGES = ("export", "firmware_harness", "runtime", "tinyscene", "training")
-# Written to files: the checksums of the decoded clips, the program that runs in another environment, and a schema.
+# Written to files: the checksums of the decoded clips, the program that runs in another environment, and a schema; or
+# to a pipe: what an image prints, by the programs that stand for its machine.
 PRINTS = {
     "export/report/records.py",
     "export/targets/environments.py",
+    "firmware_harness/run/wasm/in_chromium.py",
+    "firmware_harness/run/wasm/in_wasmtime.py",
     "runtime/terminal.py",
     "tinyscene/command_line.py",
     "training/data/decode.py",
