@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 from zlib import crc32
 
 import numpy as np
@@ -28,7 +28,9 @@ from tests.random_states import streaming
 from tinyscene.export.formats.onnx_write import to_onnx
 from tinyscene.firmware_harness.build.targets import C_FLAGS
 from tinyscene.firmware_harness.cpu.kernel_sets import kernel_set_named
+from tinyscene.firmware_harness.emit.log_mel import emit_frontend
 from tinyscene.firmware_harness.emit.model import Emitted, emit
+from tinyscene.firmware_harness.errors import FirmwareError
 from tinyscene.runtime.arith import ROUNDINGS
 from tinyscene.runtime.arrays import INT16_FULL_SCALE
 from tinyscene.runtime.bundle import Bundle, BundleContent, Golden, read_bundle, write_bundle
@@ -40,7 +42,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.graph_io import graph_record
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.manifest import Provenance
-from tinyscene.runtime.spec import preset
+from tinyscene.runtime.spec import Arithmetic, preset
 from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.runtime.vectors import row_shape
 
@@ -260,16 +262,27 @@ def _read_front_end(data: bytes) -> None:
     classifier = SceneClassifier.open(bundle, "numpy-double")
     samples = np.random.default_rng(0).integers(-INT16_FULL_SCALE, INT16_FULL_SCALE, 300).astype(np.int16)
     classifier.classify(samples, bundle.frontend.sample_rate_hz)
+    with suppress(FirmwareError):  # C supports fewer front ends than NumPy
+        emit_frontend(bundle.frontend, bundle.graph.tensors[bundle.graph.input].quant)
+
+
+def _front_end_seeds() -> Iterable[bytes]:
+    for arithmetic in get_args(Arithmetic):
+        yield json.dumps(replace(_FRONT_END, arithmetic=arithmetic).to_json()).encode()
+
+
+def _manifest_seeds() -> Iterable[bytes]:
+    record = json.loads(_files()[MANIFEST_JSON])
+    for front_end in _front_end_seeds():
+        yield json.dumps({**record, "frontend": json.loads(front_end)}, indent=1).encode()
 
 
 def _mutate_npz(data: bytes, rng: random.Random) -> bytes:
     return mutate_bytes(data, rng) if rng.random() < 0.15 else mutate_zip(data, rng, mutate_npy)
 
 
-MANIFEST = Reader(_read_manifest, lambda: [_files()[MANIFEST_JSON]], mutate_json)
+MANIFEST = Reader(_read_manifest, _manifest_seeds, mutate_json)
 GRAPH = Reader(_read_graph, _graph_seeds, _mutate_graph)
 ARRAYS = Reader(_read_arrays, lambda: [_files()[GRAPH_ARRAYS]], _mutate_npz)
 GOLDEN = Reader(_read_golden, lambda: [_files()[GOLDEN_VECTORS]], _mutate_npz)
-FRONT_END = Reader(
-    _read_front_end, lambda: [json.dumps(json.loads(_files()[MANIFEST_JSON])["frontend"]).encode()], mutate_json
-)
+FRONT_END = Reader(_read_front_end, _front_end_seeds, mutate_json)

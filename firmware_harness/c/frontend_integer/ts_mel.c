@@ -23,7 +23,7 @@ static int32_t log2_of(uint64_t power) {
     const uint32_t upper = (uint32_t)(power >> 32);
     const int32_t exponent = (upper != 0 ? 32 + ts_bits(upper) : ts_bits((uint32_t)power)) - 1;
     const uint32_t mantissa = (uint32_t)(exponent > KEPT ? power >> (exponent - KEPT) : power << (KEPT - exponent));
-    const uint32_t* const entry = ts_mel_tables.logs + (mantissa >> FRACTION) - (1 << (KEPT - FRACTION));
+    const uint32_t* const entry = ts_mel_tables.logs + ((mantissa >> FRACTION) - (1u << (KEPT - FRACTION)));
     const uint32_t part = ((entry[1] - entry[0]) * (mantissa & 0xffffu)) >> FRACTION;
     return (int32_t)(((uint32_t)exponent << TS_LOG_BITS) + entry[0] + part);
 }
