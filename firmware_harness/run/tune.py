@@ -201,7 +201,7 @@ def _within(graph: Graph, variants: Variants, arena_bytes: int) -> tuple[int, ..
     if plan_calls(graph, _calls(variants, tuple(chosen))).arena_bytes > arena_bytes:
         return None
     for index, v in enumerate(variants):
-        for faster in _by_speed(v):
+        for faster in (i for i in _by_speed(v) if i == chosen[index] or v[i].arena_bytes <= arena_bytes):
             if faster == chosen[index]:  # the leanest, which fits
                 break
             trial = (*chosen[:index], faster, *chosen[index + 1 :])
@@ -221,10 +221,11 @@ def _count(
     """Count every call that has no count; one run of the emulator counts one variant of each segment."""
     rng = np.random.default_rng(0)
     codes = rng.integers(-128, 128, (1, *row_shape(graph, graph.inputs))).astype(np.int8)
-    for index in range(max(map(len, options), default=0)):
-        calls = tuple(chain(*(option[min(index, len(option) - 1)] for option in options)))
+    while True:
+        most = (max(option, key=lambda calls: sum(call.layer not in counts for call in calls)) for option in options)
+        calls = tuple(chain(*most))
         if all(call.layer in counts for call in calls):
-            continue
+            break
         engine = FirmwareEngine(graph, target, rounding, calls=calls)
         if counts.machine is None:
             counted: tuple[Counts, ...] = tuple(Counts(instructions=n) for n in engine.profile(codes))

@@ -33,17 +33,8 @@ static inline void put(int8_t* to, int32_t plane_bytes, uint32_t a, uint32_t b) 
     ts_dsp_store(to + 3 * plane_bytes, ts_dsp_upper(a_odd, b_odd));
 }
 
-/* The codes of `n` channels, at most four. */
-static inline uint32_t load(const int8_t* x, int32_t n) {
-    if (n == FOUR) {
-        return ts_dsp_load(x);
-    }
-    const uint32_t first = (uint8_t)x[0], second = (uint8_t)x[n > 1], third = (uint8_t)x[n - 1];
-    return first | second << 8 | third << 16;
-}
-
-/* `n` channels of rows of the input into rows of the planes. */
-static inline void fill_rows(const Planes* planes, const int8_t* x, int32_t rows, int32_t n, int8_t* to) {
+/* Four channels of rows of the input into rows of the planes. */
+static void fill_rows(const Planes* planes, const int8_t* x, int32_t rows, int8_t* to) {
     const int32_t channels = planes->layer->channels, odd = planes->window->pad_left & 1;
     const int32_t pitch = planes->pitch, plane_bytes = planes->plane_bytes;
     const uint32_t zero = zero_four(planes);
@@ -52,15 +43,15 @@ static inline void fill_rows(const Planes* planes, const int8_t* x, int32_t rows
         const int8_t* last = x + (planes->window->in_width - 1) * channels;
         int8_t* at = to;
         if (odd) {
-            put(at, plane_bytes, zero, load(x, n));
+            put(at, plane_bytes, zero, ts_dsp_load(x));
             x += channels;
             at += pitch;
         }
         for (; x < last; x += 2 * channels, at += pitch) {
-            put(at, plane_bytes, load(x, n), load(x + channels, n));
+            put(at, plane_bytes, ts_dsp_load(x), ts_dsp_load(x + channels));
         }
         if (x == last) {
-            put(at, plane_bytes, load(x, n), zero);
+            put(at, plane_bytes, ts_dsp_load(x), zero);
             x += channels;
         }
     }
@@ -75,6 +66,19 @@ static void clear_row(const Planes* planes, int32_t row) {
     }
 }
 
+/* The last `n` channels, fewer than four, of a row of the input into a row of the planes. */
+static void fill_few(const Planes* planes, const int8_t* x, int32_t n, int32_t row) {
+    const TsWindow* window = planes->window;
+    clear_row(planes, row); /* what is beside an odd column */
+    for (int32_t column = window->pad_left; column < window->pad_left + window->in_width; ++column) {
+        int8_t* to = planes->at + (column >> 1) * planes->pitch + (column & 1) * 2 + row * ROW_BYTES;
+        for (int32_t i = 0; i < n; ++i, to += planes->plane_bytes) {
+            *(int16_t*)(void*)to = x[i];
+        }
+        x += planes->layer->channels;
+    }
+}
+
 /* `n` channels of rows [first, last) of the input, which may be outside of it, into the planes from row `row` on. */
 static void fill(const Planes* planes, const int8_t* x, int32_t n, int32_t first, int32_t last, int32_t row) {
     const TsWindow* window = planes->window;
@@ -85,9 +89,10 @@ static void fill(const Planes* planes, const int8_t* x, int32_t n, int32_t first
     if (inside > 0) {
         x += first * window->in_width * planes->layer->channels;
         if (n == FOUR) {
-            fill_rows(planes, x, inside, FOUR, planes->at + row * ROW_BYTES);
-        } else {
-            fill_rows(planes, x, inside, n, planes->at + row * ROW_BYTES);
+            fill_rows(planes, x, inside, planes->at + row * ROW_BYTES);
+        }
+        for (int32_t i = 0; n < FOUR && i < inside; ++i) {
+            fill_few(planes, x + i * window->in_width * planes->layer->channels, n, row + i);
         }
     }
     for (row += ts_max(inside, 0), first += ts_max(inside, 0); first < last; ++first, ++row) {
