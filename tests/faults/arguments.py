@@ -82,6 +82,7 @@ VALID: dict[str, dict[str, str]] = {  # values by the names of options and argum
     "firmware export": {"model": "INPUTS/scenes", "--as": "makefile", "--out": "WORK/product"},
     "firmware serial": {"model": "INPUTS/scenes"},
     "firmware": {"model": "INPUTS/scenes", "--target": "host", "--out": "WORK/firmware"},
+    "page": {"model": "INPUTS/scenes", "--out": "WORK/page.html"},
     "flash": {"image": "INPUTS/image.bin", "--chip": "stm32l4r5zitx", "--dry-run": ""},
 }
 

@@ -56,6 +56,9 @@ COMMANDS: dict[str, Command] = {
     "export --ptq": Command("export INPUTS/student.pt --ptq INPUTS/data/audio --clips 8 --out bundle", ("bundle",)),
     "firmware export": Command("firmware export INPUTS/bundle --as makefile --out product", ("product",)),
     "firmware": Command("firmware INPUTS/bundle --target host --out firmware", ("firmware",)),
+    "firmware --target wasm": Command("firmware INPUTS/bundle --target wasm --run --out firmware", ("firmware",)),
+    "firmware export --as wasm": Command("firmware export INPUTS/bundle --as wasm --out product", ("product",)),
+    "page": Command("page INPUTS/bundle --out page.html", ("page.html",)),
     "data synth": Command("data synth --locations 4 --clips 1 --out synth", ("synth",)),
     "eval --out": Command(
         "eval INPUTS/bundle --data INPUTS/data --out eval.json --report eval.html", ("eval.json", "eval.html")

@@ -61,6 +61,8 @@ COMMANDS = {
     "firmware export": Command("firmware export INPUTS/scenes --as makefile --measure --out product", "product"),
     "firmware --run": Command("firmware INPUTS/scenes --target cortex-m4 --run --out firmware", "firmware"),
     "firmware serial": Command("firmware serial INPUTS/scenes"),
+    "page": Command("page INPUTS/scenes --out page.html", "page.html"),
+    "page --serve": Command("page INPUTS/scenes --serve --port 0"),
 }
 
 

@@ -42,7 +42,7 @@ from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.graph_io import graph_record
 from tinyscene.runtime.interpreter import run
 from tinyscene.runtime.manifest import Provenance
-from tinyscene.runtime.spec import Arithmetic, preset
+from tinyscene.runtime.spec import Arithmetic, MelScale, Window, preset
 from tinyscene.runtime.tflite_write import to_tflite
 from tinyscene.runtime.vectors import row_shape
 
@@ -55,6 +55,14 @@ _CONSTANT_ELEMENTS = 100_000
 _FRONT_END = replace(
     preset("dcase25"), name="short", n_fft=64, win_length=64, hop_length=32, n_mels=4, f_max_hz=8000.0,
     sample_rate_hz=16_000, clip_samples=128,
+)  # fmt: skip
+_FRONT_END_VALUES: tuple[tuple[str, tuple[Any, ...]], ...] = (
+    ("arithmetic", get_args(Arithmetic)), ("window", get_args(Window)), ("mel_scale", get_args(MelScale)),
+    ("n_fft", (16, 64, 96, 128, 256, 512, 1024, 4096, 16_384)), ("win_length", (4, 16, 32, 64, 128, 254)),
+    ("sample_rate_hz", (8000, 16_000, 16_001, 768_000)), ("f_min_hz", (0, 1, 300.5, 6000)),
+    ("f_max_hz", (1.5, 400, 4000, 8000, 384_000)), ("pre_emphasis", (0, 1e-9, 0.5, 0.97, 1)),
+    ("clip_samples", (128, 129, 159, 160)), ("log_offset", (1e-30, 1e-10, 1e-5, 1.0, 1e6)),
+    ("norm_mean", (-1e6, -4.5, 0, 100, 1e6)), ("norm_std", (1e-6, 0.01, 1.0, 5, 1e6)),
 )  # fmt: skip
 _FILES = ("model.tflite", "model.onnx", GRAPH_RECORD, GRAPH_ARRAYS, GOLDEN_VECTORS)
 
@@ -271,6 +279,17 @@ def _front_end_seeds() -> Iterable[bytes]:
         yield json.dumps(replace(_FRONT_END, arithmetic=arithmetic).to_json()).encode()
 
 
+def _mutate_front_end(data: bytes, rng: random.Random) -> bytes:
+    """JSON values, or one to four fields replaced by values that many front ends have, so that some are accepted."""
+    record = _json(data)
+    if rng.random() < 0.3 or not isinstance(record, dict):
+        return mutate_json(data, rng)
+    for _ in range(rng.randrange(1, 5)):
+        name, values = rng.choice(_FRONT_END_VALUES)
+        record[name] = rng.choice(values)
+    return json.dumps(record).encode()
+
+
 def _manifest_seeds() -> Iterable[bytes]:
     record = json.loads(_files()[MANIFEST_JSON])
     for front_end in _front_end_seeds():
@@ -285,4 +304,4 @@ MANIFEST = Reader(_read_manifest, _manifest_seeds, mutate_json)
 GRAPH = Reader(_read_graph, _graph_seeds, _mutate_graph)
 ARRAYS = Reader(_read_arrays, lambda: [_files()[GRAPH_ARRAYS]], _mutate_npz)
 GOLDEN = Reader(_read_golden, lambda: [_files()[GOLDEN_VECTORS]], _mutate_npz)
-FRONT_END = Reader(_read_front_end, _front_end_seeds, mutate_json)
+FRONT_END = Reader(_read_front_end, _front_end_seeds, _mutate_front_end)

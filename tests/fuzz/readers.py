@@ -1,7 +1,8 @@
-"""Every Python reader of untrusted content, as a function of bytes that returns or raises the package's error.
+"""Every Python reader of untrusted content, and the web page's of WAV files, as a function of bytes.
 
-The table names where each one is; a module is imported only when its reader runs, so that its imports are instrumented.
-Anything else that a reader raises is an escape. What it accepts is also run: interpreter, emitter, writers, blocks.
+It returns or raises the package's error; anything else that it raises is an escape. The table names where each one is;
+a module is imported only when its reader runs, so that its imports are instrumented. What a reader accepts is also run:
+interpreter, emitter, writers, blocks.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ READERS = {
     "audio": "sounds:AUDIO",
     "pcm": "sounds:PCM",
     "names": "sounds:NAMES",
+    "page-wav": "page_files:PAGE_WAV",
 }
 
 

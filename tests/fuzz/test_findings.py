@@ -18,13 +18,15 @@ from tinyscene.runtime.bounded_files import read_bounded
 from .findings import LARGEST_GROWTH_BYTES, Finding, escape_of, reduced
 from .memory import growth_bytes
 from .mutate import mutate_json, mutate_npy, mutate_zip
+from .page_files import NODE
 from .readers import reader_named
 from .replay import escape, open_signatures, vectors
 
 
 def _case(path: Path) -> object:
-    opened = pytest.mark.xfail(reason="not mended yet", strict=True) if path.stem in open_signatures() else ()
-    return pytest.param(path, id=f"{path.parent.name}-{path.stem}", marks=opened)
+    opened = [pytest.mark.xfail(reason="not mended yet", strict=True)] if path.stem in open_signatures() else []
+    needs = [pytest.mark.needs_tool(NODE)] if path.parent.name == "page-wav" else []
+    return pytest.param(path, id=f"{path.parent.name}-{path.stem}", marks=[*opened, *needs])
 
 
 @pytest.mark.parametrize("path", [_case(path) for path in vectors()])

@@ -18,7 +18,7 @@ from tinyscene.firmware_harness.ship.formats import FORMATS, export
 from tinyscene.firmware_harness.ship.product import Options, Product
 from tinyscene.runtime.bundle import BundleContent, Golden, read_bundle, write_bundle
 from tinyscene.runtime.manifest import Provenance
-from tinyscene.runtime.spec import preset
+from tinyscene.runtime.spec import Arithmetic, preset
 
 FLIP_BITS = Path(__file__).with_name("flip_bits.c")
 OUTCOMES = {
@@ -70,18 +70,18 @@ def counts(outcomes: np.ndarray) -> dict[str, int]:
     return {name: found.get(code, 0) for code, name in OUTCOMES.items()}
 
 
-def small_product(folder: Path, cpu: str) -> Product:
-    """A network with GRN and a front end of 256 points."""
+def small_product(folder: Path, cpu: str, arithmetic: Arithmetic) -> Product:
+    """A network with GRN and a front end of 256 points in this arithmetic."""
     graph = replace(small_net(np.random.default_rng(3), grn=True, shape=(SPEC.n_mels, SPEC.n_frames, 1)), labels=LABELS)
     golden = Golden.of(graph, random_input(np.random.default_rng(4), graph, 1))
-    content = BundleContent(graph, SPEC, b"TFL3", b"onnx", golden)
+    content = BundleContent(graph, replace(SPEC, arithmetic=arithmetic), b"TFL3", b"onnx", golden)
     write_bundle(folder / "bundle", content, Provenance("synthetic", {}, {}))
     return Product(read_bundle(folder / "bundle"), Options(cpu=cpu, prefix="asc"), "tinyscene")
 
 
-def build_flipped(target: Target, folder: Path) -> Flipped:
-    """Export, link and locate the constants."""
-    product = small_product(folder, target.cpu)
+def build_flipped(target: Target, folder: Path, arithmetic: Arithmetic = "float") -> Flipped:
+    """Export, link and locate the constants, those of the front end in this arithmetic among them."""
+    product = small_product(folder, target.cpu, arithmetic)
     export(product, FORMATS["makefile"], folder / "asc")
     flags: Sequence[str] = ("-no-pie", "-fno-pie", "-D_GNU_SOURCE") if target.emulator is None else ()
     image = folder / "flip_bits"

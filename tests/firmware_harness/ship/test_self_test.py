@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tinyscene.firmware_harness.ship.formats import FORMATS, export
 from tinyscene.firmware_harness.ship.product import Options, Product
 from tinyscene.firmware_harness.ship.self_test import golden_input
 from tinyscene.runtime.bundle import Bundle
+from tinyscene.runtime.spec import Arithmetic
 
 HERE = Path(__file__).resolve().parent
 HEADER = """
@@ -153,10 +155,11 @@ def test_a_flipped_constant_byte_is_detected_at_boot(
             assert (ran.code, ran.lines) == (16, [])
 
 
+@pytest.mark.parametrize("arithmetic", get_args(Arithmetic))
 @pytest.mark.parametrize("target", [on(HOST), on(CORTEX_M4)])
-def test_flipped_bits_are_caught(target: Target, tmp_path: Path) -> None:
+def test_flipped_bits_are_caught(target: Target, arithmetic: Arithmetic, tmp_path: Path) -> None:
     """A sample; ``benchmarks/bit_flips.py`` flips all. A linked image has a checksum of all of .rodata."""
-    flipped = build_flipped(target, tmp_path)
+    flipped = build_flipped(target, tmp_path, arithmetic)
     bits = flipped.bits()
     bits = bits[np.random.default_rng(0).choice(len(bits), 400 if target is HOST else 60, replace=False)]
     if target is HOST:

@@ -117,7 +117,7 @@ WAVS = [
 
 
 def test_wav_files_are_read_as_the_runtime_reads_them(package: Path, tmp_path: Path) -> None:
-    """Every encoding, halves between two codes and samples beyond full scale included."""
+    """Every encoding, halves between two codes, samples beyond full scale, and channels that cancel included."""
     rate, rng = 16_000, np.random.default_rng(3)
     for subtype, channels in WAVS:
         samples = rng.uniform(-1.2, 1.2, (3000, channels))
@@ -125,6 +125,10 @@ def test_wav_files_are_read_as_the_runtime_reads_them(package: Path, tmp_path: P
         for container in ("WAV", "WAVEX"):
             path = tmp_path / f"{subtype}-{channels}-{container}.wav"
             soundfile.write(path, samples, rate, subtype=subtype, format=container)
+    left, loud = rng.uniform(-0.5, 0.5, (3000, 1)), rng.uniform(-30, 30, (3000, 18))
+    soundfile.write(tmp_path / "cancelling-2.wav", np.concatenate([left, 0.001 - left], axis=1), rate, "FLOAT")
+    loud[:, -1] = 5.0 * left[:, 0] - loud[:, :-1].sum(axis=1)  # the order of the sum decides its last bits
+    soundfile.write(tmp_path / "many-18.wav", loud, rate, "FLOAT")
     script = f"""{WRITE}
 import {{ readdirSync, readFileSync }} from "node:fs";
 import {{ readWav, writeWav }} from "./index.js";
@@ -136,10 +140,10 @@ for (const name of readdirSync(".").filter((name) => name.endsWith(".wav"))) {{
 }}
 console.log(JSON.stringify(read));"""
     read = json.loads(_node(package, script, tmp_path).stdout)
-    assert len(read) == 2 * len(WAVS)
+    assert len(read) == 2 * len(WAVS) + 2
     for name, (sample_rate, channels, first, again) in read.items():
         expected = _text(to_int16(read_audio(tmp_path / name, rate)))
-        assert (sample_rate, channels) == (rate, int(name.split("-")[1]))
+        assert (sample_rate, channels) == (rate, int(Path(name).stem.split("-")[1]))
         assert first == again == expected, name
 
 
@@ -152,6 +156,11 @@ def test_damaged_wav_files_are_refused(package: Path, tmp_path: Path) -> None:
     (folder / "short.wav").write_bytes(whole[:-1])
     (folder / "head.wav").write_bytes(whole[:30])
     (folder / "empty.wav").write_bytes(b"")
+    (folder / "none.wav").write_bytes(whole[:40] + bytes(4) + whole[44:])
+    (folder / "twice.wav").write_bytes(whole + whole[36:])
+    (folder / "name.wav").write_bytes(whole[:36] + bytes(8) + whole[36:])
+    (folder / "rate.wav").write_bytes(whole[:24] + bytes(4) + whole[28:])
+    soundfile.write(folder / "absurd.wav", np.full(100, 3e38), 16_000, subtype="FLOAT")
     (folder / "frame.wav").write_bytes(whole[:32] + b"\x07\x00" + whole[34:])
     script = """
 import { readdirSync, readFileSync } from "node:fs";
@@ -163,12 +172,17 @@ for (const name of readdirSync(".").filter((name) => name.endsWith(".wav"))) {
     lines = sorted(_node(package, script, tmp_path).stdout.splitlines())
     assert [line.split(maxsplit=2) for line in lines] == [
         ["a.wav", "read"],
+        ["absurd.wav", "Error", "WAV file: sample 0 is 3.0000000054977558e+38: expected finite samples in [-1, 1]"],
         ["empty.wav", "Error", "not a WAV file: expected RIFF and WAVE at its start"],
         ["frame.wav", "Error", "WAV file: 1 channels in frames of 7 bytes"],
-        ["head.wav", "Error", "WAV file: its format ends early"],
+        ["head.wav", "Error", "WAV file: it ends early: expected 16 bytes of 'fmt ', got 10"],
         ["law.wav", "Error", "WAV file: encoding 7 with 8 bits: expected integers of 8 to 32 bits, or floats"],
-        ["nan.wav", "Error", "WAV file: sample 0 is not finite"],
-        ["short.wav", "Error", "WAV file: it ends early: expected 200 bytes of samples, got 199"],
+        ["name.wav", "Error", "WAV file: it has no samples"],
+        ["nan.wav", "Error", "WAV file: sample 0 is NaN: expected finite samples in [-1, 1]"],
+        ["none.wav", "Error", "WAV file: it has no samples"],
+        ["rate.wav", "Error", "WAV file: 0 Hz: expected 1000 to 768000 Hz"],
+        ["short.wav", "Error", "WAV file: it ends early: expected 200 bytes of 'data', got 199"],
+        ["twice.wav", "Error", "WAV file: it has more than one chunk 'data'"],
     ]
 
 
