@@ -57,8 +57,8 @@ static void fill_rows(const Planes* planes, const int8_t* x, int32_t rows, int8_
     }
 }
 
-/* Row `row` of the planes, including padding, to the code of zero. */
-static void clear_row(const Planes* planes, int32_t row) {
+/* Row `row` of the planes, including padding, to the code of zero. Once in flash: it is called at four places. */
+__attribute__((noinline)) static void clear_row(const Planes* planes, int32_t row) {
     const uint32_t pair = ts_dsp_even(zero_four(planes));
     const int8_t* end = planes->at + FOUR * planes->plane_bytes;
     for (int8_t* to = planes->at + row * ROW_BYTES; to < end; to += planes->pitch) {
