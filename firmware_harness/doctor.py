@@ -30,16 +30,20 @@ from .build.targets import TARGETS, Target
 from .build.tools import has_library
 
 DETAIL_COLUMNS = 80
-Kind = Literal["machine", "engine", "extra", "target", "compiler"]
+Kind = Literal["machine", "engine", "extra", "environment", "target", "compiler"]
 TITLES: dict[Kind, str] = {
     "machine": "This machine",
     "engine": "Engines for tinyscene run and bench",
     "extra": "Extras",
+    "environment": "Engines of tinyscene verify in environments of their own",
     "target": "Targets for tinyscene firmware",
     "compiler": "Other compilers, for the tests",
 }
 # Packages that tinyscene uses in a process of their own, so that an environment in the cache serves as well.
 OWN_PROCESS = {"tensorflow"}
+# Environments in the cache by their distribution: the name by which the command below creates it.
+ENVIRONMENTS = {"tflite-runtime": "tflite_runtime", "tosa-converter-for-tflite": "tosa", "web": "web"}
+CREATE = "python -m tinyscene.export.targets.environments"
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,9 @@ class DoctorRecord(TypedDict):
 
 
 def findings() -> list[Finding]:
-    """All findings: this machine, engines, extras, targets, other compilers."""
+    """All findings: this machine, engines, extras, environments, targets, other compilers."""
     targets = (_target(target) for target in TARGETS.values())
-    return [*_machine(), *_engines(), *extras(declared_extras()), *targets, *_other_compilers()]
+    return [*_machine(), *_engines(), *extras(declared_extras()), *_environments(), *targets, *_other_compilers()]
 
 
 def lines(rows: Sequence[Finding]) -> Iterator[str]:
@@ -124,6 +128,16 @@ def _version_or_cached(distribution: str, version: Callable[[str], str | None]) 
         for folder in complete_environments(distribution):
             installed = f"{folder.name.removeprefix(f'{distribution}-')} (in an environment of its own, {folder})"
     return installed
+
+
+def _environments() -> Iterator[Finding]:
+    """A finding for each environment that no extra has."""
+    for distribution, name in ENVIRONMENTS.items():
+        folders = complete_environments(distribution)
+        if folders:
+            yield Finding("environment", name, True, str(folders[-1]))
+        else:
+            yield Finding("environment", name, False, "not created", f"{CREATE} {name}")
 
 
 def _machine() -> Iterator[Finding]:

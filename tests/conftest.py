@@ -72,7 +72,7 @@ def _require_modules(*names: str) -> None:
 
 
 def _require_environment(module: str, selected: bool) -> None:
-    """A missing environment fails the test only when ``-m foreign`` selects these tests, as `.ci/run` does."""
+    """A missing environment fails the test only when ``-m`` names these tests, as `.ci/run` does."""
     from tinyscene.export.targets.environments import is_available
 
     if not is_available(module):
@@ -86,7 +86,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs_module"):
         _require_modules(*marker.args)
     for marker in item.iter_markers("foreign"):
-        _require_environment(marker.args[0], selected=item.config.getoption("-m") == "foreign")
+        _require_environment(marker.args[0], selected="foreign" in item.config.getoption("-m"))
 
 
 @pytest.fixture(scope="session")

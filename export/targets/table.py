@@ -40,6 +40,8 @@ from .raspberry_pi import MODEL_OF, PROCESSORS, PiEngine
 from .tensorflow_converter import converted_by_tensorflow
 from .tflite_original import LITERT, TFLM, litert_original, tflm_original
 from .tosa import TosaEngine
+from .web import Name as WebName
+from .web import WebEngine
 
 HOST_CLIPS = 200  # clips for accuracy with sanitizers on
 PI_CLIPS = 500
@@ -157,6 +159,10 @@ def _ort_original(arithmetic: Arithmetic) -> TargetRow:
     return _original(lambda files: ort_original(files, arithmetic))
 
 
+def _web(name: WebName) -> TargetRow:
+    return TargetRow(lambda files: WebEngine(files, name))
+
+
 def _pi(board: str, engine: str) -> TargetRow:
     return TargetRow(lambda files: PiEngine(files, PROCESSORS[board], engine), max_clips=PI_CLIPS, means="emulates")
 
@@ -201,6 +207,8 @@ TARGETS: dict[str, TargetRow | ConverterRow] = {
     "tensorflow-converter": ConverterRow(converted_by_tensorflow),
     "coreml": ConverterRow(converted_for_coreml),
     "hexagon": TargetRow(HexagonEngine, means="emulates"),
+    "ort-web": _web("ort-web"),
+    "litert-web": _web("litert-web"),
     "tosa": TargetRow(TosaEngine, max_clips=TOSA_CLIPS, means="emulates"),
     **{name: row for machine in MACHINES for name, row in _firmware_rows(machine).items() if name not in CORE_TARGETS},
 }

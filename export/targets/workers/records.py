@@ -21,6 +21,14 @@ class TosaRecord:
 
 
 @dataclass(frozen=True)
+class WebRecord:
+    """A file was run by an engine of web pages; versions of its package and of Node.js."""
+
+    version: str
+    node: str
+
+
+@dataclass(frozen=True)
 class HexagonRecord:
     """An .onnx file was compiled for Hexagon and simulated."""
 
@@ -58,4 +66,4 @@ class CoremlRecord:
     weights_different: int  # of these, codes that are not the graph's
 
 
-Record = TfliteRecord | TosaRecord | HexagonRecord | EngineRecord | ConverterRecord | CoremlRecord
+Record = TfliteRecord | TosaRecord | WebRecord | HexagonRecord | EngineRecord | ConverterRecord | CoremlRecord
