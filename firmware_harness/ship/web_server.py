@@ -1,16 +1,29 @@
-"""One page on this machine's own address, from which browsers give the microphone. Refuses a port that is in use."""
+"""One page on this machine's own address, from which browsers give the microphone. Refuses a port that is in use.
+
+A client that leaves, or sends nothing for ``SILENT_S``, is no error: browsers do when a page is loaded again.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from ..errors import FirmwareError
 
 ADDRESS = "127.0.0.1"
 PATHS = ("/", "/index.html")
+SILENT_S = 10.0
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of what is not the client's."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
@@ -22,6 +35,8 @@ def page_server(page: bytes, port: int) -> Iterator[ThreadingHTTPServer]:
     """
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = SILENT_S
+
         def do_GET(self) -> None:
             if self.path not in PATHS:
                 self.send_error(HTTPStatus.NOT_FOUND)
@@ -36,7 +51,7 @@ def page_server(page: bytes, port: int) -> Iterator[ThreadingHTTPServer]:
             """Print nothing."""
 
     try:
-        server = ThreadingHTTPServer((ADDRESS, port), Handler)
+        server = _Server((ADDRESS, port), Handler)
     except (OSError, OverflowError) as problem:
         what, step = f"cannot serve on {ADDRESS}", "give another --port, or 0 for any free one"
         raise FirmwareError(f"port {port}", what, got=str(problem), next_step=step) from None

@@ -5,11 +5,11 @@ import { readFileSync } from "node:fs";
 import { WASI } from "node:wasi";
 
 const wasi = new WASI({ version: "preview1", preopens: { ".": "." }, returnOnExit: true });
-const module = await WebAssembly.compile(readFileSync(process.argv[2]));
-const instance = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.wasiImport });
 try {
+  const module = await WebAssembly.compile(readFileSync(process.argv[2]));
+  const instance = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.wasiImport });
   process.exitCode = wasi.start(instance);
-} catch (trap) {
-  console.error(`ERROR: ${trap.message}`);
+} catch (problem) {
+  console.error(`ERROR: ${problem.message}`);
   process.exitCode = 1;
 }

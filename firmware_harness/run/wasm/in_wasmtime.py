@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from wasmtime import Engine, ExitTrap, Func, Linker, Module, Store, Trap, WasiConfig
+from wasmtime import Engine, ExitTrap, Func, Linker, Module, Store, Trap, WasiConfig, WasmtimeError
 
 
 def main(image: str) -> int:
@@ -18,15 +18,18 @@ def main(image: str) -> int:
     wasi.inherit_stderr()
     store.set_wasi(wasi)
     linker.define_wasi()
-    instance = linker.instantiate(store, Module.from_file(engine, image))
-    start = instance.exports(store)["_start"]
-    assert isinstance(start, Func)
     try:
+        instance = linker.instantiate(store, Module.from_file(engine, image))
+        start = instance.exports(store)["_start"]
+        assert isinstance(start, Func)
         start(store)
     except ExitTrap as ended:
         return int(ended.code)
     except Trap as trap:
         print(f"ERROR: {trap.message.splitlines()[-1].strip()}", file=sys.stderr)
+        return 1
+    except WasmtimeError as problem:
+        print(f"ERROR: {' '.join(str(problem).split())}", file=sys.stderr)
         return 1
     return 0
 

@@ -111,6 +111,16 @@ def test_a_stack_overflow_ends_the_run(target: Target, tmp_path: Path) -> None:
         run_image(Image(path, target, "measure", "double"), b"", 60.0)
 
 
+@in_each_runtime
+def test_a_runtime_that_cannot_start_names_the_cause(target: Target, tmp_path: Path) -> None:
+    """Node.js without memory for a module was once reported by the place in its script."""
+    path = tmp_path / "damaged.wasm"
+    path.write_bytes(b"no module")
+    expected = f"running on {target.name}: the run ended with code 1: ERROR: .*(magic|module)"
+    with pytest.raises(FirmwareError, match=expected):
+        run_image(Image(path, target, "measure", "double"), b"", 60.0)
+
+
 @pytest.mark.needs_tool(*WASM.executables)
 def test_sizes_are_those_of_the_sections(tmp_path: Path) -> None:
     emitted = emit(small_net(np.random.default_rng(0), grn=False))
