@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from tinyscene.runtime.terminal import echo, echo_document, waiting
 
 from ..errors import FirmwareError
 from .options import Hop, RoundingRule
+
+if TYPE_CHECKING:
+    from ..ship.product import Product
 
 DEFAULT_PORT, LAST_PORT = 8000, 65_535
 
@@ -72,12 +75,25 @@ def page(
         out = Path(f"{folder_beside(model, 'demo')}.html")
     if out is not None:
         write_file(out, content)
+    if not options.serve:
+        _print(out, content, product, None, as_json)
+        return
+    with page_server(content, DEFAULT_PORT if options.port is None else options.port) as server:
+        _print(out, content, product, f"http://{server.server_address[0]!s}:{server.server_port}/", as_json)
+        server.serve_forever()
+
+
+def _print(out: Path | None, content: bytes, product: Product, url: str | None, as_json: bool) -> None:
     if as_json:
-        record = {"page": None if out is None else str(out), "bytes": len(content), "digest": product.emitted.digest}
+        record = {
+            "page": None if out is None else str(out),
+            "url": url,
+            "bytes": len(content),
+            "digest": product.emitted.digest,
+        }
         echo_document(json.dumps(record, indent=1))
-    elif out is not None:
+        return
+    if out is not None:
         echo(f"{out}: one page, {len(content):,} B, nothing else is loaded; next: open it in a browser")
-    if options.serve:
-        with page_server(content, DEFAULT_PORT if options.port is None else options.port) as server:
-            echo(f"http://{server.server_address[0]!s}:{server.server_port}/: serving the page until interrupted")
-            server.serve_forever()
+    if url is not None:
+        echo(f"{url}: serving the page until interrupted")

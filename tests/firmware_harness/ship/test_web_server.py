@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
 
 import pytest
 
+from tinyscene.firmware_harness.build.targets import WASM
 from tinyscene.firmware_harness.ship.web_server import page_server
+from tinyscene.runtime.bundle import Bundle
 
 PAGE = b"<p>" * 1_000_000  # more than the buffers of a connection
 RESET = struct.pack("ii", 1, 0)  # linger for no time: closing resets the connection
@@ -38,3 +43,17 @@ def test_a_client_that_leaves_is_no_error(capfd: pytest.CaptureFixture[str]) -> 
             time.sleep(0.01)
         server.shutdown()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.needs_tool(*WASM.executables)
+def test_with_json_standard_output_is_one_document(scenes: Bundle) -> None:
+    """The address of the server was once a line after it."""
+    command = [sys.executable, "-m", "tinyscene", "page", str(scenes.path), "--serve", "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "}\n")
+        record = json.loads("".join([*lines, "}"]))
+        with urllib.request.urlopen(record["url"], timeout=20) as response:
+            assert len(response.read()) == record["bytes"]
+        process.terminate()
+        assert process.communicate() == ("", "terminated\n")
