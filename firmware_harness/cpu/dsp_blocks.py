@@ -35,19 +35,15 @@ from .dsp_rows import HEADER, ROWS, columns_of, gathered_lead, planes_lead, row_
 from .patterns import ADD_INPUT, ADD_SIDE, Residual, is_one_by_one, longest_residual
 
 NO_SIDE: Fields = dict.fromkeys(("channels", "rows", "pairs", "fill", "relu", "zero_point", "constants"), 0)
-NARROWEST = 16  # pixels of an output row; single layers have longer rows, and rarely an odd last pixel
+NARROWEST = 16  # pixels of an output row; single layers have longer rows
 NO_SUM: Fields = {"larger": 0}
 
 
 def inverted_residual(graph: Graph, at: int) -> Fused | None:
     """The largest block that begins at node ``at``; None for one that is slower than its layers."""
     fused = narrow_inverted_residual(graph, at)
-    if fused is None:
-        return None
-    window = fused.layer.fields["window"]
-    assert isinstance(window, dict)
-    width = integer(window, "out_width")
-    return fused if width - 2 * (width % 2) >= NARROWEST else None
+    window = fused.layer.fields["window"] if fused is not None else None
+    return fused if isinstance(window, dict) and integer(window, "out_width") >= NARROWEST else None
 
 
 def narrow_inverted_residual(graph: Graph, at: int) -> Fused | None:
