@@ -1,9 +1,9 @@
 """Compiler matrix: exported products under every compiler, processor, kernel set and set of options.
 
-The products are a classifier with its front end (`scenes`) and networks without a front end, with one input and output
-(`image`) and with two of each (`two-ended`). Each cell is built and run, on this machine or under QEMU, and what it
-prints is compared with GCC -O2 on this machine: `equal`, or `refused` by a single #error that the page quotes. Anything
-else is a failure, and the exit code is 1.
+The products are a classifier with its front end in float (`scenes`) and in integers (`integer`), and networks without a
+front end, with one input and output (`image`) and with two of each (`two-ended`). Each cell is built and run, on this
+machine or under QEMU, and what it prints is compared with GCC -O2 on this machine: `equal`, or `refused` by a single
+#error that the page quotes. Anything else is a failure, and the exit code is 1.
 
     python benchmarks/compilers.py [--rounding double|single] [--jobs N] [--out FILE.md] [WORD...]
 
@@ -25,7 +25,13 @@ from typing import get_args
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # an installed tinyscene comes first
 
-from tests.firmware_harness.bundles import image_network, network_alone, small_bundle, two_ended_network
+from tests.firmware_harness.bundles import (
+    INTEGER_FRONTEND,
+    image_network,
+    network_alone,
+    small_bundle,
+    two_ended_network,
+)
 from tests.firmware_harness.ship.compilers import OPTIONS, Cell, cells, reports
 from tinyscene.firmware_harness.build.targets import HOST
 from tinyscene.runtime.arith import Rounding
@@ -33,9 +39,9 @@ from tinyscene.runtime.bundle import Bundle, read_bundle
 
 TITLE = """# Compilers
 
-Written by `python benchmarks/compilers.py`; do not edit. Exported products (a small classifier with its front end, and
-two networks without one) are compiled with each set of options, run, and compared with GCC -O2 on this machine.
-Rounding rule: {rounding}.
+Written by `python benchmarks/compilers.py`; do not edit. Exported products (a small classifier with its front end in
+float and in integers, and two networks without one) are compiled with each set of options, run, and compared with GCC
+-O2 on this machine. Rounding rule: {rounding}.
 
 {counts}
 
@@ -65,6 +71,7 @@ def products(folder: Path) -> dict[str, Bundle]:
     """The bundles of the exported products, by name."""
     return {
         "scenes": read_bundle(small_bundle(folder)),
+        "integer": read_bundle(small_bundle(folder / "integer", frontend=INTEGER_FRONTEND)),
         "image": network_alone(folder, image_network()),
         "two-ended": network_alone(folder, two_ended_network()),
     }

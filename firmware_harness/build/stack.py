@@ -79,6 +79,8 @@ def stack_bound(image: Path, call_graphs: Iterable[Path], target: Target, functi
             own = frames.get(_last(name))
             measured = own.bytes if own is not None and frame.bytes == 0 else 0  # a function that is assembly
             frames[name] = Frame(max(frame.bytes, measured), frame.calls, frame.refusal)
+    for frame in frames.values():
+        frame.calls &= frames.keys()  # what is not in the image is not called: GCC lists calls that it removes later
     return deepest(frames, function, target.name)
 
 

@@ -17,6 +17,7 @@ from tinyscene.runtime.spec import FrontendSpec, preset
 
 LABELS = tuple(f"scene_{i}" for i in range(10))
 FRONTEND = replace(preset("cpm23"), name="small", n_mels=20, hop_length=2400, clip_samples=32_001)
+INTEGER_FRONTEND = replace(FRONTEND, arithmetic="integer")
 
 
 def small_bundle(

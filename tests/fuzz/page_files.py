@@ -144,7 +144,7 @@ def _change(chunks: list[tuple[bytes, int, bytes]], rng: random.Random) -> None:
     name, size, body = chunks[at]
     kind = rng.randrange(8)
     if kind == 0:
-        chunks[at] = name, rng.choice((*_SIZES, size + 1, max(0, size - 1))), body
+        chunks[at] = name, rng.choice((*_SIZES, (size + 1) % 2**32, max(0, size - 1))), body
     elif kind == 1:
         chunks[at] = rng.choice(_NAMES), size, body
     elif kind == 2:
@@ -192,7 +192,9 @@ def _of_runtime(data: bytes) -> tuple[int, int, I16]:
 
 
 def _bare(data: bytes) -> bytes:
-    return _joined([chunk for chunk in _chunks(data) if chunk[0] in (b"fmt ", b"data")])
+    """The file with the format and the samples that the page reads only."""
+    chunks = _chunks(data)
+    return _joined([next(chunk for chunk in chunks if chunk[0] == name) for name in (b"fmt ", b"data")])
 
 
 PAGE_WAV = Reader(_read_page, _seeds, _mutate_wav, 4096)

@@ -6,13 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.firmware_harness.bundles import image_network, network_alone, small_bundle, two_ended_network
+from tests.firmware_harness.bundles import (
+    INTEGER_FRONTEND,
+    image_network,
+    network_alone,
+    small_bundle,
+    two_ended_network,
+)
 from tinyscene.runtime.bundle import Bundle, read_bundle
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return read_bundle(small_bundle(tmp_path_factory.mktemp("ship")))
+
+
+@pytest.fixture(scope="session")
+def integer_scenes(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same network behind a log-mel in integers."""
+    return read_bundle(small_bundle(tmp_path_factory.mktemp("integer"), frontend=INTEGER_FRONTEND))
 
 
 @pytest.fixture(scope="session")

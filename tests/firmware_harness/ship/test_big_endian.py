@@ -14,7 +14,6 @@ from tinyscene.firmware_harness.build.targets import HOST, Toolchain
 from tinyscene.firmware_harness.ship.formats import FORMATS, export
 from tinyscene.firmware_harness.ship.product import Options, Product
 from tinyscene.runtime.arith import Rounding
-from tinyscene.runtime.bundle import Bundle
 
 POWERPC = Toolchain(
     "powerpc-linux-gnu-",
@@ -29,9 +28,13 @@ POWERPC = Toolchain(
 @pytest.mark.skipif(
     shutil.which(POWERPC.tool("gcc")) is None or shutil.which("qemu-ppc") is None, reason=f"needs {POWERPC.package}"
 )
-@pytest.mark.parametrize("rounding", ["double", "single"])
-def test_a_big_endian_build_gives_the_same(rounding: Rounding, scenes: Bundle, tmp_path: Path) -> None:
-    product = Product(scenes, Options(prefix="asc", rounding=rounding), "tinyscene")
+@pytest.mark.parametrize(
+    ("rounding", "model"), [("double", "scenes"), ("single", "scenes"), ("double", "integer_scenes")]
+)
+def test_a_big_endian_build_gives_the_same(
+    rounding: Rounding, model: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    product = Product(request.getfixturevalue(model), Options(prefix="asc", rounding=rounding), "tinyscene")
     export(product, FORMATS["makefile"], tmp_path / "asc")
     inputs, includes = [PRINT_REPORTS, tmp_path / "asc" / "src" / "asc.c"], [tmp_path / "asc" / "include"]
     expected = run(HOST, link(HOST, inputs, includes, tmp_path / "host"))

@@ -39,6 +39,21 @@ def test_what_every_compiler_prints_is_equal(cell: Cell, scenes: Bundle, tmp_pat
     assert reports(cell, scenes, tmp_path) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "cell",
+    [
+        _cell(Cell("gcc", CORTEX_M55, "mve", "-O0")),
+        _cell(Cell("clang", CORTEX_M4, "dsp", "-flto, two models")),
+        _cell(Cell("gcc", CORTEX_M0PLUS, "c99", "header in C++")),
+    ],
+)
+def test_a_log_mel_in_integers_is_equal(cell: Cell, integer_scenes: Bundle, tmp_path: Path) -> None:
+    on_host = reports(Cell("gcc", HOST, "c99", "-O2"), integer_scenes, tmp_path / "host")
+    soft = cell.target.soft_float
+    assert reports(cell, integer_scenes, tmp_path) == [e for e in on_host if not soft or not e.startswith("permille")]
+
+
 @pytest.mark.parametrize(
     "cell",
     [

@@ -171,8 +171,12 @@ def test_flipped_bits_are_caught(target: Target, arithmetic: Arithmetic, tmp_pat
 
 @pytest.mark.needs_tool("gcc")
 @pytest.mark.parametrize("hop_s", [None, 0.075], ids=["clips", "overlap"])
-def test_states_are_guarded_and_checks_run_in_steps(hop_s: float | None, scenes: Bundle, tmp_path: Path) -> None:
-    export(Product(scenes, Options(prefix="asc", hop_s=hop_s), "tinyscene"), FORMATS["makefile"], tmp_path / "asc")
+@pytest.mark.parametrize("model", ["scenes", "integer_scenes"])
+def test_states_are_guarded_and_checks_run_in_steps(
+    hop_s: float | None, model: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    bundle = request.getfixturevalue(model)
+    export(Product(bundle, Options(prefix="asc", hop_s=hop_s), "tinyscene"), FORMATS["makefile"], tmp_path / "asc")
     sources = [HERE / "state_check.c", tmp_path / "asc" / "src" / "asc.c"]
     flags = (*SANITIZERS, "-O1")
     ran = run(HOST, link(HOST, sources, [tmp_path / "asc" / "include"], tmp_path / "check", *flags))
