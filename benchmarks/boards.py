@@ -1,4 +1,4 @@
-"""Instructions for a second of audio on the boards of the examples, beside the clock, and write a Markdown page.
+"""Instructions and cycles for a second of audio on the boards of the examples, beside the clock, as a Markdown page.
 
 Weights are random: instructions depend on shapes only. Each network runs as `firmware export` ships it, with the kernel
 set of its board; both arithmetics of the log-mel are counted.
@@ -35,7 +35,7 @@ from tinyscene.training.models.build import build_model
 from tinyscene.training.models.config import named_config
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results-boards.md"
-NETWORKS = {"cpm23-16": "cpm23", "dcase25": "dcase25"}  # network -> its front end
+NETWORKS = {"cpm23-8": "cpm23", "cpm23-16": "cpm23", "dcase25": "dcase25"}  # network -> its front end
 ARITHMETICS: tuple[Arithmetic, ...] = ("integer", "float")
 CALIBRATION_CLIPS = 8
 LABELS = tuple(f"scene {i}" for i in range(10))
@@ -44,7 +44,9 @@ PAGE = """# Instructions for a second of audio, by board
 Written by `python benchmarks/boards.py`; do not edit. QEMU counts instructions on the machine that stands for each
 board of [the examples](how-to-microphone.md); a processor takes one clock or more for an instruction, and waits for
 flash come on top. Weights are random, which changes no count. `per clock`: instructions of network and log-mel,
-divided by the clock: what is well below 0.5 can keep up, what is above 1 cannot.
+divided by the clock: what is well below 0.5 can keep up, what is above 1 cannot. `cycles per clock`: with the log-mel
+in integers, [modelled](cycles.md) for memory without wait states, where the processor has a cost model: what is below 1
+with its interval can keep up, if code and constants are in such memory.
 
 {table}
 
@@ -71,6 +73,7 @@ class Row:
             f"{board.clock_hz // 1_000_000} MHz",
             *(f"{count / 1e6:,.1f} M" for count in counts),
             *(f"{rate.share:.2f}" for rate in (integer, floats)),
+            integer.cycle_share,
         ]
 
 
@@ -111,7 +114,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     heads = ["network", "board", "clock", "network", "log-mel, integer", "log-mel, float"]
-    heads += ["per clock, integer", "per clock, float"]
+    heads += ["per clock, integer", "per clock, float", "cycles per clock"]
     arguments.out.write_text(PAGE.format(table="\n".join(table(heads, [row.cells() for row in rows()], numbers=5))))
 
 

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /* Processors whose multiplication has 32 bits combine products of halves. */
-#if defined(__ARM_ARCH_6M__) || (defined(__XTENSA__) && !defined(__XTENSA_MUL32_HIGH__))
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__) ||                                                       \
+    (defined(__XTENSA__) && !defined(__XTENSA_MUL32_HIGH__))
 #define TS_HIGH_BY_HALVES
 #endif
 
@@ -19,6 +20,18 @@ static inline int32_t ts_high(int32_t a, int32_t b) {
     return a_high * b_high + (first >> 16) + (second >> 16);
 #else
     return (int32_t)(((int64_t)a * b) >> 32);
+#endif
+}
+
+/* High 32 bits of the product with a factor of at most 2^30, whose lower half is signed: the sum of the products in the
+ * middle has 32 bits. */
+static inline int32_t ts_high_of_factor(int32_t a, int32_t factor) {
+#ifdef TS_HIGH_BY_HALVES
+    const int32_t low = (int16_t)factor, high = (factor - low) >> 16;
+    const int32_t a_low = (int32_t)((uint32_t)a & 0xffffu), a_high = a >> 16;
+    return a_high * high + ((a_high * low + a_low * high + ((a_low * low) >> 16)) >> 16);
+#else
+    return ts_high(a, factor);
 #endif
 }
 

@@ -34,13 +34,14 @@ TS_STRAIGHT int32_t windowed(const TsLogmel* stream, int32_t i, int32_t weight, 
 #ifdef TS_LOGMEL_PRE_EMPHASIS
     const int32_t before = (int32_t)((uint32_t)sample[0] * (uint32_t)TS_LOGMEL_PRE_EMPHASIS);
     const int32_t value = (int32_t)(((uint32_t)sample[1] << 15) - (uint32_t)(before >> 1));
-    return ts_high(value, weight) >> (TS_LOGMEL_INPUT_SHIFT - 32);
+    return ts_high_of_factor(value, weight) >> (TS_LOGMEL_INPUT_SHIFT - 32);
 #else
     return ts_high_short(sample[0], weight) >> (TS_LOGMEL_INPUT_SHIFT - 16);
 #endif
 }
 
 #include "ts_spectrum_mve.h"
+#include "ts_turn_armv6m.h"
 
 /* The pair of samples from index `at` of the window on; zeros after its end. */
 TS_STRAIGHT TsComplex pair_at(const TsLogmel* stream, int32_t at, int mirrored) {
@@ -82,8 +83,8 @@ TS_STRAIGHT void place(const TsLogmel* stream, TsComplex* bins, int mirrored) {
 
 /* A quarter of the product. The difference of two that are rounded down has no bias. */
 TS_STRAIGHT TsComplex turned(TsComplex v, Turn w) {
-    return (TsComplex){ts_high(v.re, w.cosine) - ts_high(v.im, -w.sine),
-                       ts_high(v.im, w.cosine) - ts_high(v.re, w.sine)};
+    return (TsComplex){ts_high_of_factor(v.re, w.cosine) - ts_high_of_factor(v.im, -w.sine),
+                       ts_high_of_factor(v.im, w.cosine) - ts_high_of_factor(v.re, w.sine)};
 }
 
 TS_STRAIGHT TsComplex quarter_of(TsComplex v) {
@@ -137,6 +138,28 @@ TS_STRAIGHT Turn turn(int32_t angle) {
     return (Turn){-quarter[angle - 2 * QUARTER], -quarter[3 * QUARTER - angle]};
 }
 
+#ifdef TS_TURN_ARMV6M
+/* As below. Points are turned first: columns where they are long, otherwise rows. */
+static void step_of_four(TsComplex* bins, int32_t length) {
+    static const uint8_t times[4] = {0, 2, 1, 3};
+    const int32_t unit = TS_LOGMEL_N_FFT / 4 / length;
+    for (int leg = 1; leg < 4; ++leg) {
+        TsComplex* const first = bins + leg * length;
+        if (length < 8 * TS_FFT_FIRST) {
+            for (int32_t k = 0; k < length; ++k) {
+                turn_column(first + k, 4 * length, first + k + TS_HALF_FFT, turn(times[leg] * k * unit));
+            }
+        } else {
+            for (TsComplex* z = first; z < bins + TS_HALF_FFT; z += 4 * length) {
+                turn_row(z, length, times[leg] * unit);
+            }
+        }
+    }
+    for (TsComplex* z = bins; z < bins + TS_HALF_FFT; z += 4 * length) {
+        combine_row(z, length);
+    }
+}
+#else
 /* Combine four transforms of `length` points each, everywhere. */
 static void step_of_four(TsComplex* bins, int32_t length) {
     const int32_t unit = TS_LOGMEL_N_FFT / 4 / length;
@@ -153,8 +176,18 @@ static void step_of_four(TsComplex* bins, int32_t length) {
         }
     }
 }
+#endif
 
 #endif
+
+/* The parts of a pair of points of the transform of pairs; the odd one still to be turned. */
+TS_STRAIGHT TsComplex even_part(TsComplex a, TsComplex b) {
+    return quarter_of((TsComplex){a.re + b.re, a.im - b.im});
+}
+
+TS_STRAIGHT TsComplex odd_part(TsComplex a, TsComplex b) {
+    return (TsComplex){a.im + b.im, b.re - a.re};
+}
 
 /* Points k and TS_HALF_FFT - k of the transform of pairs become these bins, halved. */
 static void split(TsComplex* bins) {
@@ -163,10 +196,21 @@ static void split(TsComplex* bins) {
 #else
     int32_t k = 1;
 #endif
-    for (TsComplex *low = bins + k, *high = bins + TS_HALF_FFT - k; low <= high; ++k, ++low, --high) {
+#ifdef TS_TURN_ARMV6M
+    for (TsComplex *low = bins + 1, *high = bins + TS_HALF_FFT - 1; low < high; ++low, --high) {
         const TsComplex a = *low, b = *high;
-        const TsComplex even = quarter_of((TsComplex){a.re + b.re, a.im - b.im});
-        const TsComplex odd = turned((TsComplex){a.im + b.im, b.re - a.re},
+        *low = odd_part(a, b), *high = even_part(a, b);
+    }
+    turn_row(bins, TS_HALF_FFT / 2, 1);
+    for (TsComplex *low = bins + 1, *high = bins + TS_HALF_FFT - 1; low < high; ++low, --high) {
+        const TsComplex odd = *low, even = *high;
+        *low = ts_sum(even, odd), *high = ts_difference(even, odd);
+    }
+    k = TS_HALF_FFT / 2;
+#endif
+    for (TsComplex *low = bins + k, *high = bins + TS_HALF_FFT - k; low <= high; ++k, ++low, --high) {
+        const TsComplex even = even_part(*low, *high);
+        const TsComplex odd = turned(odd_part(*low, *high),
                                      (Turn){ts_spectrum_tables.quarter[k], ts_spectrum_tables.quarter[QUARTER - k]});
         *high = ts_difference(even, odd);
         *low = ts_sum(even, odd);

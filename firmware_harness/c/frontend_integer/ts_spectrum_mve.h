@@ -13,27 +13,33 @@ typedef struct {
 } Points;
 
 typedef struct {
-    int32x4_t cosine, sine, minus_sine;
+    int32x4_t cosine, sine;
 } Turns;
 
 /* Offsets of four points in bytes. */
 static const uint32_t ascending[4] = {0, 8, 16, 24}, descending[4] = {24, 16, 8, 0};
 
-/* A pointer that GCC 12 does not step by a register within VLD2 and VST2, which they cannot. */
-TS_STRAIGHT int32_t* opaque(const TsComplex* z) {
-    int32_t* words = (int32_t*)&z->re;
-    __asm__("" : "+r"(words));
-    return words;
-}
-
 TS_STRAIGHT Points load_points(const TsComplex* z) {
-    const int32x4x2_t both = vld2q_s32(opaque(z));
+#ifdef __clang__
+    const int32x4x2_t both = vld2q_s32(&z->re);
     return (Points){both.val[0], both.val[1]};
+#else
+    register int32x4_t re __asm__("q2");
+    register int32x4_t im __asm__("q3");
+    __asm__ volatile("vld20.32 {q2, q3}, [%2]\n vld21.32 {q2, q3}, [%2]" : "=&w"(re), "=&w"(im) : "r"(z) : "memory");
+    return (Points){re, im};
+#endif
 }
 
 TS_STRAIGHT void store_points(TsComplex* z, Points v) {
+#ifdef __clang__
     const int32x4x2_t both = {{v.re, v.im}};
-    vst2q_s32(opaque(z), both);
+    vst2q_s32(&z->re, both);
+#else /* GCC 12 makes a pair of registers by way of memory */
+    register int32x4_t re __asm__("q0") = v.re;
+    register int32x4_t im __asm__("q1") = v.im;
+    __asm__ volatile("vst20.32 {q0, q1}, [%0]\n vst21.32 {q0, q1}, [%0]" : : "r"(z), "w"(re), "w"(im) : "memory");
+#endif
 }
 
 /* Points at these offsets in bytes. */
@@ -65,11 +71,11 @@ TS_STRAIGHT Points sum_left_of(Points a, Points b) {
 }
 
 TS_STRAIGHT Points quarters_of(Points v) {
-    return (Points){vshrq_n_s32(vaddq_n_s32(v.re, 2), 2), vshrq_n_s32(vaddq_n_s32(v.im, 2), 2)};
+    return (Points){vrshrq_n_s32(v.re, 2), vrshrq_n_s32(v.im, 2)};
 }
 
 TS_STRAIGHT Points turned_by(Points v, Turns w) {
-    return (Points){vsubq_s32(vmulhq_s32(v.re, w.cosine), vmulhq_s32(v.im, w.minus_sine)),
+    return (Points){vsubq_s32(vmulhq_s32(v.re, w.cosine), vmulhq_s32(vnegq_s32(v.im), w.sine)),
                     vsubq_s32(vmulhq_s32(v.im, w.cosine), vmulhq_s32(v.re, w.sine))};
 }
 
@@ -115,19 +121,41 @@ static void first_step_of_groups(TsComplex* bins) {
     }
 }
 
-/* As turn, of four angles. */
-TS_STRAIGHT Turns turns_of(int32x4_t angle) {
+/* As turn, of four angles within the first quarters of a turn, `quarters` of them. */
+TS_STRAIGHT Turns turns_of(int32x4_t angle, int quarters) {
     const int32_t* const quarter = ts_spectrum_tables.quarter;
-    const mve_pred16_t second = vcmpgtq_n_s32(angle, QUARTER), third = vcmpgtq_n_s32(angle, 2 * QUARTER);
-    const int32x4_t to_half = vabsq_s32(vsubq_s32(angle, vdupq_n_s32(2 * QUARTER)));
     const int32x4_t to_quarter = vabsq_s32(vsubq_s32(angle, vdupq_n_s32(QUARTER)));
-    const int32x4_t to_last = vsubq_s32(vdupq_n_s32(3 * QUARTER), angle);
+    if (quarters == 1) {
+        return (Turns){vldrwq_gather_shifted_offset_s32(quarter, vreinterpretq_u32_s32(angle)),
+                       vldrwq_gather_shifted_offset_s32(quarter, vreinterpretq_u32_s32(to_quarter))};
+    }
+    const int32x4_t to_half = vabsq_s32(vsubq_s32(angle, vdupq_n_s32(2 * QUARTER)));
+    const mve_pred16_t second = vcmpgtq_n_s32(angle, QUARTER);
     const uint32x4_t cosine_at = vreinterpretq_u32_s32(vpselq_s32(to_half, angle, second));
-    const uint32x4_t sine_at = vreinterpretq_u32_s32(vpselq_s32(to_last, to_quarter, third));
     const int32x4_t cosine = vldrwq_gather_shifted_offset_s32(quarter, cosine_at);
+    const int32x4_t signed_cosine = vnegq_m_s32(cosine, cosine, second);
+    if (quarters == 2) {
+        return (Turns){signed_cosine, vldrwq_gather_shifted_offset_s32(quarter, vreinterpretq_u32_s32(to_quarter))};
+    }
+    const int32x4_t to_last = vsubq_s32(vdupq_n_s32(3 * QUARTER), angle);
+    const mve_pred16_t third = vcmpgtq_n_s32(angle, 2 * QUARTER);
+    const uint32x4_t sine_at = vreinterpretq_u32_s32(vpselq_s32(to_last, to_quarter, third));
     const int32x4_t sine = vldrwq_gather_shifted_offset_s32(quarter, sine_at);
-    const int32x4_t signed_sine = vnegq_m_s32(sine, sine, third);
-    return (Turns){vnegq_m_s32(cosine, cosine, second), signed_sine, vnegq_s32(signed_sine)};
+    return (Turns){signed_cosine, vnegq_m_s32(sine, sine, third)};
+}
+
+/* A pointer to numbers that GCC does not keep in registers, of which there are eight, and then in copies. */
+TS_STRAIGHT const int32_t* in_memory(const int32_t* numbers) {
+    __asm__("" : "+r"(numbers) : : "memory");
+    return numbers;
+}
+
+TS_STRAIGHT void keep(int32_t* kept, Turns turns) {
+    vst1q_s32(kept, turns.cosine), vst1q_s32(kept + 4, turns.sine);
+}
+
+TS_STRAIGHT Turns turns_at(const int32_t* kept) {
+    return (Turns){vld1q_s32(kept), vld1q_s32(kept + 4)};
 }
 
 static void step_of_four_columns(TsComplex* bins, int32_t length) {
@@ -135,18 +163,20 @@ static void step_of_four_columns(TsComplex* bins, int32_t length) {
     const int32x4_t units = vmulq_n_s32(vreinterpretq_s32_u32(vidupq_n_u32(0, 1)), unit);
     for (int32_t k = 0; k < length; k += 4) {
         const int32x4_t angle = vaddq_n_s32(units, k * unit);
-        const Turns one = turns_of(angle), two = turns_of(vmulq_n_s32(angle, 2)),
-                    three = turns_of(vmulq_n_s32(angle, 3));
+        int32_t kept[3][8];
+        keep(kept[0], turns_of(angle, 1));
+        keep(kept[1], turns_of(vmulq_n_s32(angle, 2), 2));
+        keep(kept[2], turns_of(vmulq_n_s32(angle, 3), 3));
+        const int32_t* const turns = in_memory(kept[0]);
         for (TsComplex* z = bins + k; z < bins + TS_HALF_FFT; z += 4 * length) {
-            Points x[4];
-            x[0] = quarters_of(load_points(z));
-            x[1] = turned_by(load_points(z + length), two);
-            x[2] = turned_by(load_points(z + 2 * length), one);
-            x[3] = turned_by(load_points(z + 3 * length), three);
-            four_times_four(x);
-            for (int i = 0; i < 4; ++i) {
-                store_points(z + i * length, x[i]);
-            }
+            TsComplex *const z1 = z + length, *const z2 = z1 + length, *const z3 = z2 + length;
+            const Points x2 = turned_by(load_points(z2), turns_at(turns)),
+                         x3 = turned_by(load_points(z3), turns_at(turns + 16));
+            const Points c = sum_of(x2, x3), d = difference_of(x2, x3);
+            const Points x0 = quarters_of(load_points(z)), x1 = turned_by(load_points(z1), turns_at(turns + 8));
+            const Points a = sum_of(x0, x1), b = difference_of(x0, x1);
+            store_points(z, sum_of(a, c)), store_points(z2, difference_of(a, c));
+            store_points(z1, sum_right_of(b, d)), store_points(z3, sum_left_of(b, d));
         }
     }
 }
@@ -160,7 +190,7 @@ static int32_t split_fours(TsComplex* bins) {
         TsComplex *const low = bins + k, *const high = bins + TS_HALF_FFT - k - 3;
         const Points a = load_points(low), b = gather_points(high, backwards);
         const int32x4_t sine = vldrwq_gather_offset_s32(ts_spectrum_tables.quarter + QUARTER - k - 3, down);
-        const Turns w = {vld1q_s32(ts_spectrum_tables.quarter + k), sine, vnegq_s32(sine)};
+        const Turns w = {vld1q_s32(ts_spectrum_tables.quarter + k), sine};
         const Points even = quarters_of((Points){vaddq_s32(a.re, b.re), vsubq_s32(a.im, b.im)});
         const Points odd = turned_by((Points){vaddq_s32(a.im, b.im), vsubq_s32(b.re, a.re)}, w);
         store_points(low, sum_of(even, odd));
@@ -174,6 +204,7 @@ TS_STRAIGHT void place_four(const TsLogmel* stream, TsComplex* places, int group
     const int32_t* const weights = ts_spectrum_tables.window;
     const uint32x4_t to = vshlq_n_u32(vldrhq_u32(ts_spectrum_tables.places + group), 3);
     const uint32x4_t forwards = vshrq_n_u32(vld1q_u32(ascending), 2); /* of samples: 0, 2, 4, 6 */
+#pragma GCC unroll 2
     for (int part = 0; part < 2; ++part) {
         const int16_t* const sample = stream->samples + 1 + at + part;
         const int32x4_t value = vldrhq_gather_shifted_offset_s32(sample, forwards);
