@@ -3,20 +3,23 @@
 A recorder that writes to a pipe, or loses power, leaves a size that it wrote before it knew the length: zero, all ones,
 or another large round number. Such a file is read to its end; one that is shorter than a plausible declared size is
 truncated. Reads a few bytes per chunk, and at most ``MAX_CHUNKS`` chunks.
-A format chunk that is missing or contradicts itself is a ``problem``: whatever the decoder assumed would be a guess.
+A format chunk that is missing or contradicts itself is a ``problem``: whatever the decoder assumed would be a guess. So
+is a chunk that is shorter than its content, in whose place libsndfile reads the samples.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_CHUNKS = 1000
 LARGE_BYTES = 1_000_000_000  # from here on a round size is a placeholder
 UNKNOWN_BYTES = 0x7FFFF000  # from here on every size is one: no header before the end of the recording has it by chance
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE  # format codes
+_LEAST_BYTES = {b"acid": 24, b"cue ": 4}  # which libsndfile reads whatever the chunk's size is
+_CUE_POINT_BYTES = 24
 
 ReadAt = Callable[[int, int], bytes]  # offset and number of bytes; fewer at the end
 
@@ -77,7 +80,7 @@ def wav_header(read_at: ReadAt, length: int) -> WavHeader:
     """The header of a file of ``length`` bytes that begins with RIFF, RIFX or RF64."""
     magic = read_at(0, 4)
     order = ">" if magic == b"RIFX" else "<"
-    fmt, ds64, at, previous = b"", 0, 12, ("", 0, 0)
+    fmt, ds64, at, previous, short = b"", 0, 12, ("", 0, 0), ""
     for _ in range(MAX_CHUNKS):
         chunk = read_at(at, 8)
         if len(chunk) < 8:
@@ -87,8 +90,11 @@ def wav_header(read_at: ReadAt, length: int) -> WavHeader:
             fmt = read_at(at + 8, min(size, 40))
         elif name == b"ds64" and size >= 28:
             ds64 = at + 8
+        elif name in _LEAST_BYTES:
+            short = short or _short_chunk(read_at, at, size, order)
         elif name == b"data":
-            return _with_data(read_at, length, at + 8, size, ds64, order, fmt)
+            found = _with_data(read_at, length, at + 8, size, ds64, order, fmt)
+            return replace(found, problem=found.problem or short)
         elif not _is_name(name):
             break
         previous = (name.decode("ascii"), at, size)
@@ -125,6 +131,13 @@ def _format(fmt: bytes, order: str) -> tuple[str, str]:
         return "", described
     frame = f"frames of {frame_bytes} bytes and {bytes_per_s:,} bytes per second"
     return f"a contradiction: samples of {bits} bits, but {frame}", described
+
+
+def _short_chunk(read_at: ReadAt, at: int, size: int, order: str) -> str:
+    name, count = read_at(at, 4), int.from_bytes(read_at(at + 8, 4), "big" if order == ">" else "little")
+    least = _LEAST_BYTES[name] + (count * _CUE_POINT_BYTES if name == b"cue " else 0)
+    where = f"the chunk '{name.decode('ascii')}' at byte {at:,}"
+    return f"{where} has the size {size:,}, and content of {least:,} bytes" if size < least else ""
 
 
 def _chunk_follows(read_at: ReadAt, length: int, at: int, order: str) -> bool:

@@ -44,7 +44,30 @@ _FIELDS = (  # of the format chunk: offset, size, values
     (4, 4, (0, 1, 999, 1000, 16_000, 44_100, 768_000, 768_001, 2**31, 2**32 - 1)), (8, 4, (0, 1, 32_000, 2**32 - 1)),
     (12, 2, (0, 1, 2, 3, 4, 8, 65_535)), (14, 2, (0, 1, 4, 8, 12, 16, 20, 24, 32, 64, 65_535)), (24, 2, (1, 3, 6)),
 )  # fmt: skip
-_NAMES = (b"fmt ", b"data", b"LIST", b"fact", b"JUNK", b"PEAK", b"ds64", b"\0\0\0\0", b"\xff" * 4, b"bext", b"cue ")
+_NAMES = (
+    b"fmt ",
+    b"data",
+    b"LIST",
+    b"fact",
+    b"JUNK",
+    b"PEAK",
+    b"ds64",
+    b"\0\0\0\0",
+    b"\xff" * 4,
+    b"bext",
+    b"cue ",
+    b"smpl",
+    b"inst",
+    b"acid",
+    b"cart",
+    b"exif",
+    b"DISP",
+    b"PAD ",
+    b"strc",
+    b"iXML",
+    b"id3 ",
+    b"afsp",
+)
 _SIZES = (0, 1, 15, 16, 17, 2**31 - 1, 2**31, 2**32 - 9, 2**32 - 8, 2**32 - 1, 2_000_000_000, 0x7FFFF000)
 
 
@@ -131,7 +154,7 @@ def _joined(chunks: list[tuple[bytes, int, bytes]]) -> bytes:
 def _chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """Name, declared size and content with its padding."""
     chunks, at = [], 12
-    while at + 8 <= len(data) and len(chunks) < 20:
+    while at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         body = data[at + 8 : at + 8 + size + size % 2]
         chunks.append((data[at : at + 4], size, body))

@@ -85,6 +85,21 @@ def test_a_message_names_the_chunk_that_hides_the_samples(tmp_path, chunks, prob
     assert problem in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "least"), [(b"cue ", 1, 28), (b"cue ", 7, 0), (b"acid", 1, 24), (b"acid", 6, 0)]
+)
+def test_chunks_shorter_than_their_content_are_refused(tmp_path, name, words, least):
+    """libsndfile reads the rest of them from the samples, which began later then."""
+    path = tmp_path / "short.wav"
+    path.write_bytes(wav_bytes(PCM, chunks=[chunk(name, b"\1\0\0\0" * words)]))
+    if not least:
+        assert np.array_equal(read_audio(path, RATE) * 32768, PCM)
+        return
+    problem = f"'{name.decode()}' at byte 36 has the size 4, and content of {least} bytes"
+    with pytest.raises(RuntimeFailure, match=problem):
+        read_audio(path, RATE)
+
+
 def test_a_list_of_chunks_without_an_end_is_left(tmp_path):
     endless = b"RIFF\xff\xff\xff\xffWAVE" + chunk(b"junk", b"") * 100_000
     reads = []
