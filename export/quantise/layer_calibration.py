@@ -22,6 +22,7 @@ from .float_steps import GrnStep, Step
 from .quant_lstm import QuantLstm
 from .quant_op import QuantOp
 from .ranges import (
+    BATCH,
     BEYOND,
     PLAIN_RANGES,
     Interval,
@@ -32,9 +33,6 @@ from .ranges import (
     set_statistics_ranges,
 )
 from .weight_rounding import compensated, covariance
-
-GRN_CLIPS = 24
-STATISTICS_CLIPS = 48
 
 
 @dataclass(frozen=True)
@@ -150,12 +148,15 @@ class _Calibrator:
         """Range of least error at the output of the GRN that reads the tensor; negative values matter little there."""
         layer = self.net.layer_of(step)
         assert isinstance(layer, QuantGRN)
-        some = raw[:: max(1, len(raw) // GRN_CLIPS)]
+        batches = torch.split(raw, BATCH)
         layer.round_stages(False)
-        target = layer(some)
-        return least_error_range(
-            raw, lambda low, high: float((layer(rounded(some, low, high)) - target).square().mean())
-        )
+        targets = [layer(batch) for batch in batches]
+
+        def error(low: float, high: float) -> float:
+            pairs = zip(batches, targets, strict=True)
+            return sum(float((layer(rounded(batch, low, high)) - target).square().sum()) for batch, target in pairs)
+
+        return least_error_range(raw, error)
 
     def calibrate_grn(self, step: GrnStep, layer: QuantGRN, exact: Tensor, x: Tensor) -> None:
         layer.round_stages(False)
@@ -184,8 +185,7 @@ class _Calibrator:
 
     def set_statistics_ranges(self, layer: QuantGRN, x: Tensor, gain: Tensor, power: Tensor) -> None:
         if self.plain_range is None:
-            every = max(1, len(x) // STATISTICS_CLIPS)
-            set_statistics_ranges(layer, x[::every], gain[::every], power[::every])
+            set_statistics_ranges(layer, x, gain, power)
             return
         layer.range_of("square").set(*self.plain_range(x * x))
         for stage, values in layer.statistics(layer.power(x)).items():

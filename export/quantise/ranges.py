@@ -18,6 +18,7 @@ from .fake_quant import QuantGRN
 Interval = tuple[float, float]  # low and high
 MARGIN = 1.4
 BEYOND = 1.1  # times the extremes of the calibration values: no range is wider
+BATCH = 16  # clips in the memory of an operation
 _SAMPLE = 65536
 _SHARES: list[float] = torch.logspace(0.0, -1.0, 28, base=4).tolist()  # of the extreme: 1 ... 1/4
 # Candidate ranges for the statistics of GRN, as multiples of the largest calibration value. Squares and inverse norms
@@ -129,11 +130,14 @@ def set_statistics_ranges(layer: QuantGRN, x: Tensor, gain: Tensor, weight: Tens
     """
     layer.round_stages(False)
 
+    def power() -> Tensor:
+        return torch.cat([layer.power(batch) for batch in torch.split(x, BATCH)])
+
     def error(power: Tensor) -> float:
         return float(((layer.statistics(power)["gain"] - gain).square() * weight).mean())
 
-    _search(layer.range_of("square"), float((x * x).max()), lambda: error(layer.power(x)), _CANDIDATES["square"])
-    raw = layer.power(x)
+    _search(layer.range_of("square"), float(x.abs().max()) ** 2, lambda: error(power()), _CANDIDATES["square"])
+    raw = power()
     for stage in layer.STATISTICS:
         largest = float(layer.statistics(raw)[stage].max())
         if stage == "inverse_norm":  # 1 / 0 has no largest value

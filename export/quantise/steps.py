@@ -28,8 +28,6 @@ from .lower import lower
 if TYPE_CHECKING:
     from .qat import QatTraining
 
-EQUALISATION_CLIPS = 64
-
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -97,7 +95,7 @@ def _fold(work: Work) -> Work:
 
 
 def _equalise(work: Work) -> Work:
-    equalise(work.folded, [each[:: max(1, len(each) // EQUALISATION_CLIPS)] for each in work.clips.values()])
+    equalise(work.folded, list(work.clips.values()))
     return work
 
 
