@@ -97,23 +97,27 @@ static void first_step_of_groups(TsComplex* bins) {
     const uint32x4_t groups = vmulq_n_u32(vld1q_u32(ascending), TS_FFT_FIRST);
     for (TsComplex* z = bins; z < bins + TS_HALF_FFT; z += 4 * TS_FFT_FIRST) {
         Points low[4];
+#pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
             low[i] = gather_points(z + i, groups);
         }
         four_times_four(low);
 #if TS_FFT_FIRST == 8
         Points high[4];
+#pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
             high[i] = gather_points(z + 4 + i, groups);
         }
         four_times_four(high);
         high[1] = half_roots(vaddq_s32(high[1].re, high[1].im), vsubq_s32(high[1].im, high[1].re));
         high[3] = half_roots(vsubq_s32(high[3].im, high[3].re), vsubq_s32(vnegq_s32(high[3].re), high[3].im));
+#pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
             scatter_points(z + i, groups, i == 2 ? sum_right_of(low[2], high[2]) : sum_of(low[i], high[i]));
             scatter_points(z + 4 + i, groups, i == 2 ? sum_left_of(low[2], high[2]) : difference_of(low[i], high[i]));
         }
 #else
+#pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
             scatter_points(z + i, groups, low[i]);
         }

@@ -20,7 +20,7 @@ INSTRUCTIONS = {  # per clip of dcase25
     "cortex-m0plus": 66_000_000,
     "cortex-m3": 25_000_000,
     "riscv32": 25_000_000,
-    "cortex-m55": 12_500_000,
+    "cortex-m55": 12_000_000,
 }
 SPECS = st.builds(
     lambda n_fft, window, hop, mels, emphasis, periodic, htk: replace(
