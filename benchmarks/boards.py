@@ -115,7 +115,7 @@ def main() -> None:
     arguments = parser.parse_args()
     heads = ["network", "board", "clock", "network", "log-mel, integer", "log-mel, float"]
     heads += ["per clock, integer", "per clock, float", "cycles per clock"]
-    arguments.out.write_text(PAGE.format(table="\n".join(table(heads, [row.cells() for row in rows()], numbers=5))))
+    arguments.out.write_text(PAGE.format(table="\n".join(table(heads, [row.cells() for row in rows()], numbers=6))))
 
 
 if __name__ == "__main__":
