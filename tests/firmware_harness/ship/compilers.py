@@ -178,7 +178,9 @@ def _linked(cell: Cell, objects: list[Path], folder: Path, program: Path) -> Pat
         merged = folder / "merged.o"
         subprocess.run(["ld.lld", "-r", *map(str, objects), "-o", str(merged)], check=True)
         return link(cell.target, [program, folder / "hooks.c", merged], includes, image)
-    return link(cell.target, inputs, includes, image, *(["-flto"] if len(objects) > 1 else []))
+    # GCC's linker optimises objects with -flto unasked. With the flag it would do so with Xtensa's products and floats,
+    # and drop them before it knows that it calls them.
+    return link(cell.target, inputs, includes, image)
 
 
 def _in_cpp(cell: Cell, folder: Path, program: Path) -> Path:
