@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyscene.runtime.arrays import I64
 from tinyscene.runtime.temporaries import process_folder
 
 from ..build.image import FLASH_SECTIONS, Image
@@ -66,18 +67,26 @@ class Executed:
         Raises:
             FirmwareError: a tool is missing, the emulator has no plugins, or the run failed.
         """
+        return tuple(self.listing.counts(events) for events in self.events(vectors, timeout_seconds))
+
+    def events(self, vectors: bytes, timeout_seconds: float) -> tuple[I64, ...]:
+        """Run the image, and return the events of each segment: int64 (instructions of the listing, EVENTS).
+
+        Raises:
+            FirmwareError: see :meth:`segments`.
+        """
         plugin = Plugin(_library(), self._arguments())
         finished = run_image(self.image, vectors, timeout_seconds, plugin)
         records = np.frombuffer(finished.plugin, "<u8").reshape(-1, 2 + len(EVENTS)).astype(np.int64)
         indices = np.array([self.listing.index(address) for address in records[:, 1].tolist()], np.int64)
         kept = [not self._is_counter(self.listing.listed[index].address) for index in indices]
-        counts = []
+        found = []
         for segment in np.unique(records[:, 0]):
             events = np.zeros((len(self.listing.listed), len(EVENTS)), np.int64)
             chosen = kept & (records[:, 0] == segment)
             np.add.at(events, indices[chosen], records[chosen, 2:])  # a line of code may begin inside an instruction
-            counts.append(self.listing.counts(events))
-        return tuple(counts)
+            found.append(events)
+        return tuple(found)
 
     def _is_counter(self, address: int) -> bool:
         """Whether an address belongs to the functions that begin and end a segment."""
