@@ -51,6 +51,7 @@ KINDS = {
 # Causes outside the content of any file: a failure for one of these reasons is no defect of a model.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 ENVIRONMENT = (*DISK, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_OTHER_WORDS = {errno.EIO: ("I/O error",)}  # of other C libraries, such as that of WebAssembly
 _DEEPEST = 20  # exceptions in a chain of causes
 
 
@@ -104,7 +105,8 @@ def mentioned_in(text: str, code: int = 1) -> OSError | None:
     if code == -signal.SIGXFSZ:
         return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     for number in ENVIRONMENT:
-        if os.strerror(number).lower() in text.lower():
+        words = (os.strerror(number), *_OTHER_WORDS.get(number, ()))
+        if any(each.lower() in text.lower() for each in words):
             return OSError(number, os.strerror(number))
     return None
 

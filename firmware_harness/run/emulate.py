@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyscene.runtime.processes import TimeoutExpired, run
+from tinyscene.runtime.system_errors import mentioned_in, reason
 from tinyscene.runtime.temporaries import temporary_folder
 
 from ..build.image import Image
@@ -29,9 +30,9 @@ RESULT = {
     "scenes": "hops.bin",
 }
 SANITIZER_SETTINGS = {"ASAN_OPTIONS": "detect_leaks=0"}  # nothing is allocated, and the search can fail in containers
-STACK_OVERFLOW = 14
+FILES, STACK_OVERFLOW = 10, 14
 EXIT_CAUSES = {  # ports/ts_port.h
-    10: "could not read the vectors or write the results",
+    FILES: "could not read the vectors or write the results",
     11: "the model refused its arguments",
     12: "a layer wrote outside the arena",
     13: "the processor raised a fault",
@@ -115,10 +116,16 @@ def _failure(image: Image, code: int, printed: dict[str, str], stderr: str) -> F
         f"{name.removeprefix('fault_')} 0x{value}" for name, value in printed.items() if name.startswith("fault_")
     ]
     lines = [line for line in stderr.splitlines() if "runtime error" in line or "ERROR" in line] or stderr.splitlines()
+    problem = mentioned_in(stderr) if code == FILES else None
+    if problem is not None:
+        what, next_step = reason(problem)
+        return FirmwareError(f"running on {image.target.name}", f"{cause}: {what}", next_step=next_step)
+    next_steps = {
+        FILES: "free space in the folder of temporary files, or set TMPDIR to another",
+        STACK_OVERFLOW: f"reserve more stack for the target than {image.target.stack_bytes:,} B",
+    }
     return FirmwareError(
         f"running on {image.target.name}",
         ": ".join([cause, *([", ".join(faults)] if faults else []), *lines[:1]]),
-        next_step=f"run the image {image.path} in a debugger"
-        if code != STACK_OVERFLOW
-        else f"reserve more stack for the target than {image.target.stack_bytes:,} B",
+        next_step=next_steps.get(code, f"run the image {image.path} in a debugger"),
     )
