@@ -75,7 +75,7 @@ TABLE = {
         "run": Row("emit cpu build cycles"),
         "run/wasm/in_wasmtime": Row("", "wasmtime"),  # a program of its own
         "firmware_folder": Row("emit cpu build cycles run"),
-        "ship": Row("emit cpu build run"),
+        "ship": Row("emit cpu build run cycles"),
         "ship/flash": Row("", "(pyocd)"),
         "ship/images": Row("", "(elftools) (intelhex)"),
         "doctor": Row("build"),

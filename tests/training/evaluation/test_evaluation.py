@@ -73,7 +73,7 @@ def ten_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return layout.write_layout(tmp_path_factory.mktemp("ten") / "tau", places=1, clips=2)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [name for name in ENGINES if not name.startswith("numpy-")])
 def test_every_engine_agrees_with_the_specification(engine: str, tiny_bundle: Bundle, ten_scenes: Path) -> None:
     if available_engines()[engine]:
         pytest.skip(available_engines()[engine])
