@@ -63,7 +63,7 @@ def assert_all_equal(bundle: Bundle) -> None:
     [
         ("cpm23-8", "same", "cpm23"),
         pytest.param("dcase25", "torch", "dcase25", marks=pytest.mark.slow),
-        ("dcase25", "same", "dcase25"),
+        pytest.param("dcase25", "same", "dcase25", marks=pytest.mark.slow),
     ],
 )
 def test_both_variants_on_every_target(name: str, padding: str, frontend: str, tmp_path: Path, needs_tool) -> None:
@@ -74,6 +74,7 @@ def test_both_variants_on_every_target(name: str, padding: str, frontend: str, t
     assert_all_equal(bundled(untrained(name, padding, frontend), log_mels_of(clips, frontend), tmp_path / name))
 
 
+@pytest.mark.slow
 def test_dcase25_on_every_target_from_real_audio(tmp_path: Path, shared_data: Path, needs_tool) -> None:
     needs_tool(*ALL_TOOLS)
     clips = np.load(shared_data / "golden" / "cpm23_real_weights.npz")["audio_32k"]

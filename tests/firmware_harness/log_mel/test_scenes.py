@@ -166,7 +166,9 @@ def test_taipei_from_file_to_label(target, tiny_bundle, shared_data: Path) -> No
 
 
 @needs_arm
-@pytest.mark.parametrize("target", [CORTEX_M4, CORTEX_M55], ids=lambda target: target.name)
+@pytest.mark.parametrize(
+    "target", [CORTEX_M55, pytest.param(CORTEX_M4, marks=pytest.mark.slow)], ids=lambda target: target.name
+)
 def test_every_mode_gives_the_same_results(
     target, tiny_bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
