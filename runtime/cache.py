@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import RuntimeFailure
@@ -22,6 +25,27 @@ def cache_folder() -> Path:
         return (Path(caches) if caches else Path.home() / ".cache") / "tinyscene"
     except RuntimeError:  # HOME is not set, and the user has no entry in the list of users
         raise RuntimeFailure("cache", "no home folder", next_step="set TINYSCENE_CACHE to a folder") from None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Admit one thread of one process at a time to the block; the lock is the file ``path`` and ends with its process.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that is locked while a folder of the cache is created; the folder around it exists afterwards."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def environment_folder(requirement: str) -> Path:

@@ -16,7 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, environment_folder
+from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, environment_folder, lock_of, locked
 
 from ..errors import ExportError
 from .subprocesses import Failure, run_program
@@ -90,17 +90,18 @@ def environment(module: str, base: str = sys.executable) -> Path:
     python = folder / "bin" / "python"
     if (folder / ENVIRONMENT_COMPLETE).exists():
         return python
-    folder.parent.mkdir(parents=True, exist_ok=True)
     by_hand = f"{base} -m venv {folder} && {python} -m pip install {' '.join(packages)}"
     if module == "web":
         copied = " ".join(map(str, NPM_FILES))
         by_hand += f" && cp {copied} {folder} && cd {folder} && {python} -c '{NPM}' {' '.join(CI)}"
     failure = Failure(module, "its environment cannot be created", next_step=by_hand, missing=True)
-    run_program([base, "-m", "venv", "--clear", str(folder)], failure)
-    run_program([str(python), "-m", "pip", "install", "--quiet", *packages], failure)
-    if module == "web":
-        _install_npm_packages(folder, python, failure)
-    (folder / ENVIRONMENT_COMPLETE).touch()
+    with locked(lock_of(folder)):  # two targets may need it at once
+        if not (folder / ENVIRONMENT_COMPLETE).exists():
+            run_program([base, "-m", "venv", "--clear", str(folder)], failure)
+            run_program([str(python), "-m", "pip", "install", "--quiet", *packages], failure)
+            if module == "web":
+                _install_npm_packages(folder, python, failure)
+            (folder / ENVIRONMENT_COMPLETE).touch()
     return python
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.arrays import I8
-from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, cache_folder
+from tinyscene.runtime.cache import ENVIRONMENT_COMPLETE, cache_folder, lock_of, locked
 from tinyscene.runtime.engines import ModelFiles
 from tinyscene.runtime.file_names import ONNX_MODEL, TFLITE_MODEL
 from tinyscene.runtime.files import replaced_folder
@@ -188,10 +188,12 @@ def pi_root() -> Path:
     root = cache_folder() / f"raspberry-pi-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if (root / ENVIRONMENT_COMPLETE).exists():
         return root
-    with replaced_folder(root) as unfinished:
-        _unpack(unfinished)
-        shutil.copy(emulator, unfinished / "usr/bin")
-        (unfinished / ENVIRONMENT_COMPLETE).touch()
+    with locked(lock_of(root)):  # a second target must not replace a system that the first one runs
+        if not (root / ENVIRONMENT_COMPLETE).exists():
+            with replaced_folder(root) as unfinished:
+                _unpack(unfinished)
+                shutil.copy(emulator, unfinished / "usr/bin")
+                (unfinished / ENVIRONMENT_COMPLETE).touch()
     return root
 
 

@@ -9,15 +9,13 @@ sample rate.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import numpy as np
 
 from tinyscene.runtime.arrays import I16
 from tinyscene.runtime.audio import AudioReader, fit_to_clip, read_audio, to_int16
+from tinyscene.runtime.cache import locked
 from tinyscene.runtime.errors import RuntimeFailure
 from tinyscene.runtime.limits import is_one_clip
 from tinyscene.runtime.system_errors import about
@@ -50,7 +49,7 @@ def load_waveforms(
         return np.zeros((0, samples), np.int16)
     path = cache_dir / cache_name(folder, records, sample_rate_hz)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(cache_dir):
+    with locked(cache_dir / LOCK):
         if not path.is_file():
             _refuse_small_disk(path, (len(records), samples))
             faults = clip_faults(folder, records, progress=progress)
@@ -213,20 +212,6 @@ def _checksum(clips: I16, block: range) -> str:
 
 def _blocks(count: int) -> list[range]:
     return [range(start, min(start + BLOCK_CLIPS, count)) for start in range(0, count, BLOCK_CLIPS)]
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Admit one process at a time to this cache folder; the lock ends with its process.
-
-    The folder itself may be a temporary one, which its process has locked (:mod:`tinyscene.runtime.temporaries`).
-    """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def cache_name(folder: Path, records: Sequence[Record], rate: int) -> str:
