@@ -91,6 +91,7 @@ class Application:
         spec = model.frontend
         self.hop_samples = samples_of_hop(spec, hop_s)
         graph = model.graph
+        self.rounding: Rounding = rounding
         calls, self.tuned = chosen_calls(graph, target, rounding, optimise)
         emitted = emit(graph, kernel_set_named(target.cpu), calls=calls)
         self.firmware = SceneFirmware(emitted, spec, target, rounding, hop_samples=self.hop_samples, folder=folder)

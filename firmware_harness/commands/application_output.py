@@ -12,7 +12,7 @@ import numpy as np
 from tinyscene.runtime.arrays import F32
 
 from ..application import Application, RecordingResult
-from .output import removed_lines, tuning_record
+from .output import removed_lines, soft_float_lines, tuning_record
 
 
 def as_json(application: Application, folder: Path, results: Sequence[RecordingResult]) -> str:
@@ -66,6 +66,7 @@ def report(application: Application, folder: Path, results: Sequence[RecordingRe
         yield f"RAM static    {size.static_ram_bytes:>13,} B"
     if application.target.soft_float and application.model.frontend.arithmetic == "float":
         yield "front end in float without a float unit: export with --frontend-arithmetic integer, several times faster"
+    yield from soft_float_lines(application.target, application.rounding)
     yield from removed_lines(application.model.constant_channels_removed)
     yield f"C sources in {folder}"
     if results:

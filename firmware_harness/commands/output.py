@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from tinyscene.runtime.arith import Rounding
 from tinyscene.runtime.cost import graph_cost
 from tinyscene.runtime.graph import Graph
 from tinyscene.runtime.terminal import Column, print_table, say, wide
 
+from ..build.targets import Target
 from ..firmware_folder import Delivery
 from ..run.engine import Figures
 from ..run.tune import Tuned, Variant
@@ -68,7 +70,11 @@ def show(delivery: Delivery, constant_channels_removed: int | None = None) -> No
         say(console, f"vector {index}: {f'MISMATCH, {differing[0]}' if differing else 'match'}")
     portable = portable_lines(engine.emitted, delivery.profile)
     figures = (*_figure_lines(delivery.figures), *portable, *modelled_lines(delivery.modelled))
-    for line in (*figures, *removed_lines(constant_channels_removed)):
+    for line in (
+        *figures,
+        *soft_float_lines(engine.target, engine.rounding),
+        *removed_lines(constant_channels_removed),
+    ):
         say(console, line)
     say(console, f"C sources in {delivery.folder}")
     if delivery.vectors:
@@ -81,6 +87,12 @@ def show(delivery: Delivery, constant_channels_removed: int | None = None) -> No
             f"{engine.target.title}, rounding {rule}, {n_vectors} vectors, {len(calls)} {unit}s, {n_bytes:,} B each"
         )
         say(console, f"{verdict}: {extent}")
+
+
+def soft_float_lines(target: Target, rounding: Rounding) -> Iterator[str]:
+    """One line for people where the rounding rule computes in float, and the processor does not."""
+    if target.soft_float and rounding == "single":
+        yield "rounding `single` computes in float, without a float unit: `--rounding double` takes fewer instructions"
 
 
 def removed_lines(constant_channels: int | None) -> Iterator[str]:

@@ -202,6 +202,15 @@ def test_invalid_arguments_are_one_line_and_exit_code_2(tmp_path: Path, capsys: 
     assert [entry.name for entry in tmp_path.iterdir()] == ["scenes"]
 
 
+@pytest.mark.needs_tool("arm-none-eabi-gcc", "qemu-system-arm")
+def test_float_rounding_without_a_float_unit_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = small_bundle(tmp_path)
+    for rounding, named in (("single", True), ("double", False)):
+        words = ["--target", "cortex-m0plus", "--rounding", rounding, "--out", str(tmp_path / rounding)]
+        assert command_line.main(["firmware", str(path), *words]) == 0
+        assert ("`--rounding double` takes fewer instructions" in capsys.readouterr().out) is named
+
+
 @needs_host
 def test_a_failed_build_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     path = small_bundle(tmp_path)
