@@ -36,9 +36,7 @@ ITERATIONS = 100
 UNKNOWN = "<unknown>"  # to LLVM: a few forms of products with a scalar, which are left out
 TIMEOUT_SECONDS = 600.0
 LINE = re.compile(r"^ *([0-9a-f]+): (?:[0-9a-f]{4} ?)+\s*\t(\S+)(?:\t([^@<]*))?")
-BRANCHES = re.compile(
-    r"(b|bl|bx|blx|cbn?z|tb[bh]|le|letp|lctp|[wd]lst?p?)(\.\S+)?$|b(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)(\.\S+)?$"
-)
+LOOPS = re.compile(r"(letp|lctp|[wd]lstp)\b")  # begins and ends of loops of vectors, which are no branches of a listing
 TITLE = """# Modelled cycles on Cortex-M55
 
 Written by `python benchmarks/m55_cycles.py`; do not edit. Networks of the shapes of MLPerf Tiny (kws, ic, ad, vww) and
@@ -52,15 +50,17 @@ def cycles(image: Image, vectors: bytes) -> tuple[int, float]:
     """Executed instructions and modelled cycles of one inference."""
     executed = Executed(image)
     (events,) = executed.events(vectors, TIMEOUT_SECONDS)
-    addresses = [each.address for each in executed.listing.listed]
-    counts = dict(zip(addresses, events[:, 0].tolist(), strict=True))
+    counts = {}
+    for each, count in zip(executed.listing.listed, events[:, 0].tolist(), strict=True):
+        free = each.kind in ("branch", "call") or LOOPS.match(each.mnemonic) is not None
+        counts[each.address] = None if free else count
     runs = list(_runs(image, counts))
-    each = _modelled([text for _, text in runs])
-    return int(events[:, 0].sum()), float(np.dot([count for count, _ in runs], each))
+    modelled = _modelled([text for _, text in runs])
+    return int(events[:, 0].sum()), float(np.dot([count for count, _ in runs], modelled))
 
 
-def _runs(image: Image, counts: dict[int, int]) -> Iterator[tuple[int, list[str]]]:
-    """Instructions that run one after the other, equally often, without branches; and how often."""
+def _runs(image: Image, counts: dict[int, int | None]) -> Iterator[tuple[int, list[str]]]:
+    """Instructions that run one after the other, equally often, and how often; ``counts`` None where a run ends."""
     listing = subprocess.run(
         [f"llvm-objdump{LLVM}", "-d", f"--triple={TRIPLE}", PROCESSOR, str(image.path)],
         capture_output=True,
@@ -71,12 +71,11 @@ def _runs(image: Image, counts: dict[int, int]) -> Iterator[tuple[int, list[str]
     for line in listing.splitlines():
         found = LINE.match(line)
         now = counts.get(int(found[1], 16), 0) if found else 0
-        branches = found is not None and BRANCHES.match(found[2]) is not None
-        if run and (now != count or branches):
+        if run and now != count:
             yield count, run
             run = []
-        count = now
-        if found and now and not branches and found[2] != UNKNOWN:
+        count = now or 0
+        if found and now and found[2] != UNKNOWN:
             run.append(f"{found[2]} {(found[3] or '').strip()}")
     if run:
         yield count, run
